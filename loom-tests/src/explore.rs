@@ -1,0 +1,127 @@
+//! Running a model, and saying how much of it was explored.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::death::{self, End, Fate};
+use crate::mutant::{self, Mutant};
+
+/// How many times a thread may be interrupted where it could go on; `None`
+/// for every interleaving.
+pub(crate) type Bound = Option<usize>;
+
+thread_local! {
+    static EXPLORED: Cell<usize> = const { Cell::new(0) };
+}
+
+fn run(bound: Bound, model: impl Fn() + Send + Sync + 'static) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = bound;
+    builder.max_branches = 10_000;
+    let check = AssertUnwindSafe(|| {
+        builder.check(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            EXPLORED.set(EXPLORED.get() + 1);
+            death::reset();
+            model();
+        });
+    });
+    if let Err(why) = catch_unwind(check) {
+        println!("{}", death::trace());
+        resume_unwind(why);
+    }
+    let count = count.load(Ordering::Relaxed);
+    assert!(count >= 2, "one execution explores nothing");
+}
+
+fn report(name: &str, bound: Bound, took: Duration, more: &str) {
+    let bound = bound.map_or("exhaustive".to_owned(), |n| format!("at most {n} preemptions"));
+    println!("{name}: {} executions, {bound}, {:.1} s{more}", EXPLORED.get(), took.as_secs_f32());
+}
+
+/// Explores `model`, which must hold.
+pub(crate) fn holds(name: &str, bound: Bound, model: impl Fn() + Send + Sync + 'static) {
+    mutant::set(None);
+    EXPLORED.set(0);
+    let start = Instant::now();
+    run(bound, model);
+    report(name, bound, start.elapsed(), "");
+}
+
+/// Explores `model` for an end before every step that its mortal thread has.
+pub(crate) fn holds_for_every_end(
+    name: &str,
+    bound: Bound,
+    end: End,
+    model: impl Fn(Fate) + Copy + Send + Sync + 'static,
+) {
+    mutant::set(None);
+    EXPLORED.set(0);
+    let start = Instant::now();
+    let steps = every_end(bound, end, model);
+    report(name, bound, start.elapsed(), &format!(", {end:?} before each of {steps} steps"));
+}
+
+fn every_end(bound: Bound, end: End, model: impl Fn(Fate) + Copy + Send + Sync + 'static) -> usize {
+    for step in 0.. {
+        death::burnt();
+        if std::env::var_os("TOMBOLO_STEPS").is_some() {
+            eprintln!("step {step}, {} executions so far", EXPLORED.get());
+        }
+        run(bound, move || model(Fate { step, end }));
+        if !death::burnt() {
+            assert!(step > 0, "nobody can die in this model");
+            return step;
+        }
+    }
+    unreachable!("a model has finitely many steps")
+}
+
+/// Explores `model` with a mutant, which must break it as `how` says.
+pub(crate) fn fails(
+    name: &str,
+    mutant: Mutant,
+    how: &str,
+    bound: Bound,
+    model: impl Fn() + Send + Sync + 'static,
+) {
+    breaks(name, mutant, how, || run(bound, model));
+}
+
+/// The same for an end before some step.
+pub(crate) fn fails_for_some_end(
+    name: &str,
+    mutant: Mutant,
+    how: &str,
+    bound: Bound,
+    end: End,
+    model: impl Fn(Fate) + Copy + Send + Sync + 'static,
+) {
+    breaks(name, mutant, how, || {
+        every_end(bound, end, model);
+    });
+}
+
+fn breaks(name: &str, mutant: Mutant, how: &str, run: impl FnOnce()) {
+    mutant::set(Some(mutant));
+    EXPLORED.set(0);
+    let broken = catch_unwind(AssertUnwindSafe(run));
+    let used = mutant::used();
+    mutant::set(None);
+    assert!(used, "{name}: {mutant:?} changes nothing: is the function still called so?");
+    let Err(why) = broken else {
+        panic!("{name}: survives {mutant:?} for {} executions", EXPLORED.get());
+    };
+    let why = why
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| why.downcast_ref::<&str>().map(|why| (*why).to_owned()))
+        .unwrap_or_default();
+    assert!(why.contains(how), "{name}: {mutant:?} breaks it otherwise: {why}");
+    println!("{name}: {mutant:?} found in execution {}: {how}", EXPLORED.get());
+}

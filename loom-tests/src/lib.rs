@@ -1,0 +1,34 @@
+//! Models of Tombolo's algorithms: the shipping files of `src/ring`, compiled
+//! beside a `sync` that hands out loom's atomics.
+//!
+//! ```text
+//!  models/   what is asked: one file for each file of the rings
+//!  world     a segment with one channel, and who is attached to it; does what
+//!            src/segment and src/channel do around the rings
+//!  kernel    one semaphore set, with undo, first-come grants and deadlines
+//!  sync      loom's atomics; every use is a step that a death can come before
+//!  death     which step of which thread is its last
+//!  mutant    a line of the rings made wrong, from outside
+//!  explore   runs a model, says how much of it was explored
+//! ```
+//!
+//! A mutant is a test that a model *fails* with it: the proof that the model
+//! looks where the mutant is. No source file knows of either.
+//!
+//! What loom cannot show: load buffering, a spuriously failing weak
+//! compare-and-swap, and any weakness of the kernel's own locks (they are a
+//! mutex here, which orders more than a system call promises).
+#![allow(dead_code)]
+
+#[path = "../../src/ring/mod.rs"]
+mod ring;
+
+mod death;
+mod explore;
+mod kernel;
+mod mutant;
+mod sync;
+mod world;
+
+#[cfg(test)]
+mod models;

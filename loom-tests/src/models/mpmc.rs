@@ -1,0 +1,1 @@
+//! The owner-tagged slot ring.

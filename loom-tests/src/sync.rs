@@ -1,0 +1,91 @@
+//! Loom's atomics under the names that the ring files import.
+
+use core::panic::Location;
+
+use crate::{death, mutant};
+
+pub(crate) use loom::sync::atomic::Ordering;
+
+/// An atomic whose every use is a step ([`death`]) and whose orderings a
+/// [`mutant`] can weaken.
+#[derive(Debug)]
+pub(crate) struct AtomicU64(loom::sync::atomic::AtomicU64);
+
+impl AtomicU64 {
+    pub(crate) fn new(value: u64) -> Self {
+        Self(loom::sync::atomic::AtomicU64::new(value))
+    }
+
+    #[track_caller]
+    fn step<R: core::fmt::Debug>(
+        &self,
+        what: &str,
+        order: Ordering,
+        operation: impl FnOnce(&loom::sync::atomic::AtomicU64, Ordering) -> R,
+    ) -> R {
+        death::step();
+        let place = Location::caller();
+        let result = operation(&self.0, mutant::weakened(place, order));
+        death::note(|| {
+            let file = place.file().rsplit('/').next().unwrap_or_default();
+            format!("{file}:{} {what} {:x?} at {:x}", place.line(), result, self as *const _ as usize & 0xFFFF)
+        });
+        result
+    }
+
+    #[track_caller]
+    pub(crate) fn load(&self, order: Ordering) -> u64 {
+        self.step("load", order, |word, order| word.load(order))
+    }
+
+    #[track_caller]
+    pub(crate) fn store(&self, value: u64, order: Ordering) {
+        self.step("store", order, |word, order| word.store(value, order));
+    }
+
+    #[track_caller]
+    pub(crate) fn compare_exchange(
+        &self,
+        current: u64,
+        new: u64,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<u64, u64> {
+        self.step("compare_exchange", success, |word, success| {
+            word.compare_exchange(current, new, success, failure)
+        })
+    }
+
+    #[track_caller]
+    pub(crate) fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+        self.step("fetch_add", order, |word, order| word.fetch_add(value, order))
+    }
+
+    #[track_caller]
+    pub(crate) fn fetch_or(&self, value: u64, order: Ordering) -> u64 {
+        self.step("fetch_or", order, |word, order| word.fetch_or(value, order))
+    }
+
+    #[track_caller]
+    pub(crate) fn fetch_max(&self, value: u64, order: Ordering) -> u64 {
+        self.step("fetch_max", order, |word, order| word.fetch_max(value, order))
+    }
+
+    /// Two steps, as on the machine.
+    #[track_caller]
+    pub(crate) fn fetch_update(
+        &self,
+        set: Ordering,
+        fetch: Ordering,
+        mut update: impl FnMut(u64) -> Option<u64>,
+    ) -> Result<u64, u64> {
+        let mut seen = self.load(fetch);
+        while let Some(new) = update(seen) {
+            match self.compare_exchange(seen, new, set, fetch) {
+                Ok(seen) => return Ok(seen),
+                Err(now) => seen = now,
+            }
+        }
+        Err(seen)
+    }
+}

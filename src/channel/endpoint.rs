@@ -1,0 +1,276 @@
+//! What a sender and a receiver have in common: being one end of a channel.
+
+#![allow(unsafe_code)]
+
+use core::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::kind::Stuck;
+use crate::error::{ChannelError, Fault};
+use crate::ring::event::{self, Event, Memo, Parked};
+use crate::ring::table::Blind;
+use crate::segment::{Block, Cells, Participant, Side};
+use crate::sync::{AtomicU64, Ordering};
+use crate::sys::proc::ForkGuard;
+use crate::wait::Spin;
+
+/// After how many fruitless tries in a row a polling handle looks for the
+/// dead: a sleeping one is told, a polling one has to ask.
+const TRIES_PER_LOOK: u32 = 256;
+
+/// What [`Endpoint::resolve`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resolved {
+    Retry,
+    Wait,
+    WaitPending,
+}
+
+/// One end of a channel. Belongs to one thread at a time.
+pub(crate) struct Endpoint {
+    /// Points into the participant's memory; declared before it, and not
+    /// used after it.
+    cells: Cells<'static>,
+    participant: Arc<Participant>,
+    guard: ForkGuard,
+    pub(crate) block: Block,
+    pub(crate) name: Arc<str>,
+    pub(crate) side: Side,
+    /// `changes` when `alone` was found out.
+    changes: Cell<u64>,
+    alone: Cell<bool>,
+    fruitless: Cell<u32>,
+    spin: Spin,
+    memo: Cell<Memo>,
+    /// The first look's failure, kept to be told: see [`look`](Self::look).
+    fault: RefCell<Option<Fault>>,
+}
+
+impl Endpoint {
+    pub(crate) fn new(
+        participant: &Arc<Participant>,
+        block: Block,
+        name: Arc<str>,
+        side: Side,
+    ) -> Result<Self, ChannelError> {
+        participant.enlist(&block, side, &name)?;
+        let Some(cells) = Cells::new(&participant.mapped().memory, &block) else {
+            participant.withdraw(&block, side);
+            let what = "its block is outside the segment".to_owned();
+            return Err(ChannelError::Damaged { channel: name.to_string(), what });
+        };
+        // SAFETY: `participant` keeps the memory attached as long as this
+        // endpoint lives, and the cells never leave it but by reference.
+        let cells = unsafe { cells.unbound() };
+        Ok(Self {
+            cells,
+            participant: Arc::clone(participant),
+            guard: *participant.guard(),
+            block,
+            name,
+            side,
+            // Never the current one, so that the first use finds out.
+            changes: Cell::new(cells.control().changes.load(Ordering::Relaxed).wrapping_sub(1)),
+            alone: Cell::new(false),
+            fruitless: Cell::new(0),
+            spin: Spin::new(),
+            memo: Cell::new(Memo::default()),
+            fault: RefCell::new(None),
+        })
+    }
+
+    /// Another endpoint of the same kind in this process.
+    pub(crate) fn another(&self) -> Result<Self, ChannelError> {
+        Self::new(&self.participant, self.block, Arc::clone(&self.name), self.side)
+    }
+
+    pub(crate) const fn cells(&self) -> &Cells<'_> {
+        &self.cells
+    }
+
+    /// A view of the cells for the handle around this endpoint, which drops
+    /// it together with the endpoint.
+    pub(crate) fn typed<S>(
+        &self,
+        view: impl FnOnce(Cells<'static>) -> Option<S>,
+    ) -> Result<S, ChannelError> {
+        view(self.cells).ok_or_else(|| ChannelError::Damaged {
+            channel: self.name.to_string(),
+            what: "its elements are not as large as its type says".to_owned(),
+        })
+    }
+
+    pub(crate) fn owner(&self) -> u16 {
+        self.participant.me().id
+    }
+
+    /// Whether nothing has changed since this handle last looked: not the
+    /// process, not who is at the other end, not the gate.
+    #[inline]
+    pub(crate) fn quiet(&self) -> bool {
+        // Acquire: whoever changed something did so before this count.
+        let changes = self.cells.control().changes.load(Ordering::Acquire);
+        changes == self.changes.get() && !self.guard.in_child()
+    }
+
+    /// Whether the other side had gone when this handle last looked.
+    #[inline]
+    pub(crate) fn alone(&self) -> bool {
+        self.alone.get()
+    }
+
+    /// Finds out what has changed.
+    #[cold]
+    pub(crate) fn find_out(&self) -> Result<(), Fault> {
+        let changes = self.cells.control().changes.load(Ordering::Acquire);
+        if let Some(fault) = self.participant.barred() {
+            return Err(fault);
+        }
+        let peers = self.participant.peers(&self.block);
+        self.alone.set(match self.side {
+            _ if self.block.lasting => false,
+            Side::Sender => peers.receivers_gone,
+            Side::Receiver => peers.senders_gone,
+        });
+        self.changes.set(changes);
+        Ok(())
+    }
+
+    fn event(&self, side: Side) -> Event<'_> {
+        let control = self.cells.control();
+        let mapped = self.participant.mapped();
+        match side {
+            Side::Sender => {
+                Event { waiting: &control.space_waiting, sem: self.block.space(mapped) }
+            }
+            Side::Receiver => {
+                Event { waiting: &control.items_waiting, sem: self.block.items(mapped) }
+            }
+        }
+    }
+
+    /// Tells the other side that there is something for it.
+    #[inline]
+    pub(crate) fn notify_other(&self) {
+        let control = self.cells.control();
+        let waiting = match self.side {
+            Side::Sender => &control.items_waiting,
+            Side::Receiver => &control.space_waiting,
+        };
+        if let Some(word) = event::waited_for(&self.participant.mapped().bells, waiting) {
+            self.ring(word);
+        }
+    }
+
+    #[cold]
+    fn ring(&self, word: u64) {
+        let event = self.event(match self.side {
+            Side::Sender => Side::Receiver,
+            Side::Receiver => Side::Sender,
+        });
+        let mut memo = self.memo.get();
+        // A message that is published is sent, whether or not somebody could
+        // be woken: if the set is gone, its sleepers have been woken by that.
+        let _ = event::ring(&self.participant.mapped().bells, event, word, &mut memo);
+        self.memo.set(memo);
+    }
+
+    /// Tells another one on this side.
+    pub(crate) fn notify_own(&self) {
+        let event = self.event(self.side);
+        let _ = event::notify(&self.participant.mapped().bells, event, &mut Memo::default());
+    }
+
+    /// Counts a try that came to nothing; now and then, looks for the dead.
+    /// Whether it is worth trying again at once.
+    pub(crate) fn in_vain(&self) -> Result<bool, Fault> {
+        let fruitless = self.fruitless.get() + 1;
+        self.fruitless.set(fruitless % TRIES_PER_LOOK);
+        if fruitless < TRIES_PER_LOOK {
+            return Ok(false);
+        }
+        self.participant.look()
+    }
+
+    pub(crate) fn corrupt(&self, what: &str) -> Fault {
+        Fault::Corrupt { what: format!("{}: {what}", self.name) }
+    }
+
+    /// What to do about not getting through.
+    #[cold]
+    pub(crate) fn resolve(&self, stuck: Stuck) -> Result<Resolved, Fault> {
+        match stuck {
+            Stuck::None => Ok(Resolved::Wait),
+            Stuck::Pending => Ok(Resolved::WaitPending),
+            Stuck::Changed => self.find_out().map(|()| Resolved::Retry),
+            Stuck::Alone => Err(Fault::Disconnected {
+                peers: match self.side {
+                    Side::Sender => Side::Receiver.name(),
+                    Side::Receiver => Side::Sender.name(),
+                },
+            }),
+            stuck => Err(self.corrupt(&stuck.corruption().unwrap_or_default())),
+        }
+    }
+
+    /// Repeats `attempt` until it gives something or the deadline passes
+    /// (`None`): spins for a while, then sleeps.
+    pub(crate) fn wait<R>(
+        &self,
+        until: Option<Instant>,
+        mut attempt: impl FnMut() -> Option<Result<R, Fault>>,
+        more: impl Fn() -> bool,
+    ) -> Option<Result<R, Fault>> {
+        if let Some(done) = self.spin.until(&mut attempt) {
+            return Some(done);
+        }
+        let mapped = self.participant.mapped();
+        let row = mapped.row(&self.block, self.owner());
+        let event = self.event(self.side);
+        let record: &AtomicU64 = match self.side {
+            Side::Sender => &row.space_record,
+            Side::Receiver => &row.items_record,
+        };
+        let look = || {
+            self.participant.look().map_err(|fault| {
+                *self.fault.borrow_mut() = Some(fault);
+                Blind::Estranged
+            })
+        };
+        // What ends this handle's waiting ends that of the others too.
+        let more = |done: &Result<R, Fault>| done.is_err() || more();
+        match event::park(&mapped.bells, event, record, until, attempt, more, look) {
+            Parked::Ready(done) => Some(done),
+            Parked::TimedOut => None,
+            Parked::Gone(blind) => {
+                let told = self.fault.borrow_mut().take();
+                Some(Err(told.unwrap_or_else(|| mapped.fault(blind))))
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        usize::try_from(self.cells.len(self.block.kind)).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) const fn capacity(&self) -> usize {
+        self.block.plan.capacity
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.participant.withdraw(&self.block, self.side);
+    }
+}
+
+impl core::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("channel", &self.name)
+            .field("side", &self.side)
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,353 @@
+//! The two kinds of ring behind one interface.
+
+use core::cell::Cell;
+use core::fmt::Debug;
+
+use bytemuck::{CheckedBitPattern, NoUninit};
+
+use crate::ring::mpmc::{self, Cursor, Refused};
+use crate::ring::spsc::{Consumer, Producer, Torn};
+use crate::segment::{Cells, Packed, RingKind, Tagged};
+
+/// One sender and one receiver: wait-free, and the fastest.
+#[derive(Clone, Copy, Debug)]
+pub enum Spsc {}
+
+/// Any number of senders and receivers, in any processes and threads.
+#[derive(Clone, Copy, Debug)]
+pub enum Mpmc {}
+
+/// The kind of a channel: [`Spsc`] or [`Mpmc`].
+///
+/// A parameter of the handles' types, because it decides what they can do:
+/// only handles of an MPMC channel can be cloned.
+pub trait Kind: sealed::Kind {}
+impl Kind for Spsc {}
+impl Kind for Mpmc {}
+
+/// Why nothing was pushed or popped. Small, because it is on the hot path.
+#[derive(Clone, Copy, Debug)]
+pub enum Stuck {
+    /// Full, or empty.
+    None,
+    /// Another's unfinished operation is in the way.
+    Pending,
+    /// Something has changed since this handle last looked.
+    Changed,
+    /// The other side has gone, and to a receiver: nothing is left.
+    Alone,
+    /// An SPSC ring's indices cannot be.
+    Torn(Torn),
+    /// No slot continues the order of the others.
+    Disorder,
+    /// A slot's word is none of ours.
+    Word(u64),
+}
+
+impl Stuck {
+    /// What cannot be, in words; `None` if it is nothing of the kind.
+    pub(crate) fn corruption(self) -> Option<String> {
+        match self {
+            Self::None | Self::Pending | Self::Changed | Self::Alone => None,
+            Self::Torn(torn) => {
+                Some(format!("its head is at {} and its tail at {}", torn.head, torn.tail))
+            }
+            Self::Disorder => Some("no slot continues the order of the others".to_owned()),
+            Self::Word(word) => Some(format!("a slot's word is {word:#018x}")),
+        }
+    }
+}
+
+pub(crate) mod sealed {
+    use super::*;
+
+    /// What the handles need of a ring.
+    pub trait Kind: Sized + 'static {
+        const RING: RingKind;
+        /// The ring with elements of `T`, as fast as it can be reached.
+        type Slots<T>;
+        type Producer: Copy + Debug + Send;
+        type Consumer: Copy + Debug + Send;
+
+        /// `None` if the elements are of another size or alignment.
+        fn slots<T>(cells: Cells<'static>) -> Option<Self::Slots<T>>;
+        fn producer(cells: &Cells<'_>) -> Result<Self::Producer, Stuck>;
+        fn consumer(cells: &Cells<'_>) -> Result<Self::Consumer, Stuck>;
+
+        /// Pushes one message.
+        fn push<T: NoUninit>(
+            slots: &Self::Slots<T>,
+            at: &Cell<Self::Producer>,
+            owner: u16,
+            message: &T,
+        ) -> Result<(), Stuck>;
+
+        /// Pushes the first of `messages`, as many as fit; says how many.
+        fn push_many<T: NoUninit>(
+            slots: &Self::Slots<T>,
+            at: &Cell<Self::Producer>,
+            owner: u16,
+            messages: &[T],
+        ) -> Result<usize, Stuck>;
+
+        /// Pops one message; `None` within if its bytes are no `T`.
+        fn pop<T: CheckedBitPattern>(
+            slots: &Self::Slots<T>,
+            at: &Cell<Self::Consumer>,
+            owner: u16,
+        ) -> Result<Option<T>, Stuck>;
+
+        /// Pops up to `most` messages to the end of `into`. Says how many
+        /// were taken, and whether all of them were valid.
+        fn pop_many<T: CheckedBitPattern>(
+            slots: &Self::Slots<T>,
+            at: &Cell<Self::Consumer>,
+            owner: u16,
+            most: usize,
+            into: &mut Vec<T>,
+        ) -> Result<bool, Stuck>;
+
+        /// Whether another sender could go on.
+        fn room(cells: &Cells<'_>, at: &Cell<Self::Producer>) -> bool;
+        /// Whether another receiver could go on.
+        fn available(cells: &Cells<'_>, at: &Cell<Self::Consumer>) -> bool;
+        /// Whether a message is in a reader's hands and may come back.
+        fn in_hand(cells: &Cells<'_>) -> bool;
+    }
+}
+
+impl sealed::Kind for Spsc {
+    const RING: RingKind = RingKind::Spsc;
+    type Slots<T> = Packed<'static, T>;
+    type Producer = Producer;
+    type Consumer = Consumer;
+
+    fn slots<T>(cells: Cells<'static>) -> Option<Packed<'static, T>> {
+        cells.packed()
+    }
+
+    fn producer(cells: &Cells<'_>) -> Result<Producer, Stuck> {
+        Producer::attach(cells).map_err(Stuck::Torn)
+    }
+
+    fn consumer(cells: &Cells<'_>) -> Result<Consumer, Stuck> {
+        Consumer::attach(cells).map_err(Stuck::Torn)
+    }
+
+    #[inline]
+    fn push<T: NoUninit>(
+        slots: &Self::Slots<T>,
+        at: &Cell<Producer>,
+        _owner: u16,
+        message: &T,
+    ) -> Result<(), Stuck> {
+        let mut producer = at.get();
+        let room = producer.room(slots, 1);
+        if !matches!(room, Ok(1..)) {
+            at.set(producer);
+            return Err(room.map_or_else(Stuck::Torn, |_| Stuck::None));
+        }
+        slots.write(producer.span(slots, 1).index, message);
+        producer.publish(slots, 1);
+        at.set(producer);
+        Ok(())
+    }
+
+    fn push_many<T: NoUninit>(
+        slots: &Self::Slots<T>,
+        at: &Cell<Producer>,
+        _owner: u16,
+        messages: &[T],
+    ) -> Result<usize, Stuck> {
+        let mut producer = at.get();
+        let room = producer.room(slots, messages.len() as u64).map_err(Stuck::Torn)?;
+        if room == 0 {
+            at.set(producer);
+            return Err(Stuck::None);
+        }
+        let span = producer.span(slots, room);
+        let (first, rest) = messages.split_at(span.first as usize);
+        slots.write_slice(span.index, first);
+        slots.write_slice(0, &rest[..span.second as usize]);
+        producer.publish(slots, room);
+        at.set(producer);
+        Ok(room as usize)
+    }
+
+    #[inline]
+    fn pop<T: CheckedBitPattern>(
+        slots: &Self::Slots<T>,
+        at: &Cell<Consumer>,
+        _owner: u16,
+    ) -> Result<Option<T>, Stuck> {
+        let mut consumer = at.get();
+        let filled = consumer.filled(slots, 1);
+        if !matches!(filled, Ok(1..)) {
+            at.set(consumer);
+            return Err(filled.map_or_else(Stuck::Torn, |_| Stuck::None));
+        }
+        let message = slots.read(consumer.span(slots, 1).index);
+        consumer.release(slots, 1);
+        at.set(consumer);
+        Ok(message)
+    }
+
+    fn pop_many<T: CheckedBitPattern>(
+        slots: &Self::Slots<T>,
+        at: &Cell<Consumer>,
+        _owner: u16,
+        most: usize,
+        into: &mut Vec<T>,
+    ) -> Result<bool, Stuck> {
+        let mut consumer = at.get();
+        let filled = consumer.filled(slots, most as u64).map_err(Stuck::Torn)?;
+        if filled == 0 {
+            at.set(consumer);
+            return Err(Stuck::None);
+        }
+        let span = consumer.span(slots, filled);
+        let mut valid = slots.read_slice(span.index, span.first, into);
+        if valid == span.first {
+            valid += slots.read_slice(0, span.second, into);
+        }
+        // One that is not valid is taken too, or it would be in the way.
+        consumer.release(slots, (valid + 1).min(filled));
+        at.set(consumer);
+        Ok(valid == filled)
+    }
+
+    fn room(_: &Cells<'_>, _: &Cell<Producer>) -> bool {
+        false
+    }
+
+    fn available(_: &Cells<'_>, _: &Cell<Consumer>) -> bool {
+        false
+    }
+
+    fn in_hand(_: &Cells<'_>) -> bool {
+        false
+    }
+}
+
+/// Tries again as long as the answer is *contended*. Every time, others have
+/// gone on; or nothing has moved, and then the ring is corrupt.
+#[cold]
+fn settled<R>(
+    mut refused: Refused,
+    mut attempt: impl FnMut() -> Result<R, Refused>,
+) -> Result<R, Stuck> {
+    let mut before = None;
+    let backoff = crossbeam_utils::Backoff::new();
+    loop {
+        match refused {
+            Refused::None => return Err(Stuck::None),
+            Refused::Pending(_) => return Err(Stuck::Pending),
+            Refused::Contended(digest) if before != Some(digest) => {
+                before = Some(digest);
+                backoff.spin();
+            }
+            Refused::Contended(_) => return Err(Stuck::Disorder),
+            Refused::Corrupt(state) => return Err(Stuck::Word(state.0)),
+        }
+        match attempt() {
+            Ok(done) => return Ok(done),
+            Err(again) => refused = again,
+        }
+    }
+}
+
+impl sealed::Kind for Mpmc {
+    const RING: RingKind = RingKind::Mpmc;
+    type Slots<T> = Tagged<'static, T>;
+    type Producer = Cursor;
+    type Consumer = Cursor;
+
+    fn slots<T>(cells: Cells<'static>) -> Option<Tagged<'static, T>> {
+        cells.tagged()
+    }
+
+    fn producer(cells: &Cells<'_>) -> Result<Cursor, Stuck> {
+        Ok(Cursor::producer(cells))
+    }
+
+    fn consumer(cells: &Cells<'_>) -> Result<Cursor, Stuck> {
+        Ok(Cursor::consumer(cells))
+    }
+
+    #[inline]
+    fn push<T: NoUninit>(
+        slots: &Self::Slots<T>,
+        at: &Cell<Cursor>,
+        owner: u16,
+        message: &T,
+    ) -> Result<(), Stuck> {
+        let claim = match mpmc::claim(slots, at, owner) {
+            Ok(claim) => claim,
+            Err(refused) => settled(refused, || mpmc::claim(slots, at, owner))?,
+        };
+        slots.write(claim.index, message);
+        mpmc::publish(slots, claim);
+        Ok(())
+    }
+
+    fn push_many<T: NoUninit>(
+        slots: &Self::Slots<T>,
+        at: &Cell<Cursor>,
+        owner: u16,
+        messages: &[T],
+    ) -> Result<usize, Stuck> {
+        for (pushed, message) in messages.iter().enumerate() {
+            match Self::push(slots, at, owner, message) {
+                Ok(()) => {}
+                Err(stuck) if pushed == 0 => return Err(stuck),
+                Err(_) => return Ok(pushed),
+            }
+        }
+        Ok(messages.len())
+    }
+
+    #[inline]
+    fn pop<T: CheckedBitPattern>(
+        slots: &Self::Slots<T>,
+        at: &Cell<Cursor>,
+        owner: u16,
+    ) -> Result<Option<T>, Stuck> {
+        let taken = match mpmc::take(slots, at, owner) {
+            Ok(taken) => taken,
+            Err(refused) => settled(refused, || mpmc::take(slots, at, owner))?,
+        };
+        let message = slots.read(taken.index);
+        mpmc::release(slots, taken);
+        Ok(message)
+    }
+
+    fn pop_many<T: CheckedBitPattern>(
+        slots: &Self::Slots<T>,
+        at: &Cell<Cursor>,
+        owner: u16,
+        most: usize,
+        into: &mut Vec<T>,
+    ) -> Result<bool, Stuck> {
+        for n in 0..most {
+            match Self::pop(slots, at, owner) {
+                Ok(Some(message)) => into.push(message),
+                Ok(None) => return Ok(false),
+                Err(stuck) if n == 0 => return Err(stuck),
+                Err(_) => break,
+            }
+        }
+        Ok(true)
+    }
+
+    fn room(cells: &Cells<'_>, at: &Cell<Cursor>) -> bool {
+        mpmc::room(cells, at.get())
+    }
+
+    fn available(cells: &Cells<'_>, at: &Cell<Cursor>) -> bool {
+        mpmc::available(cells, at.get())
+    }
+
+    fn in_hand(cells: &Cells<'_>) -> bool {
+        mpmc::in_hand(cells)
+    }
+}

@@ -1,0 +1,153 @@
+//! Channels: typed queues in a segment, and their two ends.
+
+mod endpoint;
+mod kind;
+mod message;
+mod receiver;
+mod sender;
+
+use core::marker::PhantomData;
+
+use bytemuck::{CheckedBitPattern, NoUninit};
+
+use crate::error::ChannelError;
+use crate::ring::mpmc::MAX_ATTEMPTS;
+use crate::segment::{CHANNEL_NAME_BYTES, MAX_CAPACITY, Name, Segment, Side, Spec};
+
+use endpoint::Endpoint;
+use kind::sealed;
+pub use kind::{Kind, Mpmc, Spsc};
+pub use message::Message;
+pub use receiver::{Iter, Receiver};
+pub use sender::Sender;
+
+/// A channel to be opened, or created where a capacity is given: see
+/// [`Segment::channel`].
+#[derive(Clone, Debug)]
+#[must_use = "a channel does nothing until it is opened as a sender or a receiver"]
+pub struct Channel<'a, T, K: Kind = Mpmc> {
+    segment: &'a Segment,
+    name: &'a str,
+    capacity: Option<usize>,
+    attempts: u8,
+    lasting: bool,
+    types: PhantomData<(fn() -> T, K)>,
+}
+
+impl Segment {
+    /// The channel of this name, MPMC unless it is said otherwise.
+    ///
+    /// ```
+    /// use tombolo::Segment;
+    ///
+    /// let segment = Segment::anonymous()?;
+    /// let jobs = segment.channel::<u64>("jobs").capacity(100);
+    /// let (sender, receiver) = (jobs.sender()?, jobs.receiver()?);
+    /// sender.send(7)?;
+    /// assert_eq!(receiver.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn channel<'a, T: Message>(&'a self, name: &'a str) -> Channel<'a, T, Mpmc> {
+        Channel {
+            segment: self,
+            name,
+            capacity: None,
+            attempts: 8,
+            lasting: false,
+            types: PhantomData,
+        }
+    }
+}
+
+impl<'a, T: Message, K: Kind> Channel<'a, T, K> {
+    /// The channel has any number of senders and receivers.
+    pub const fn mpmc(self) -> Channel<'a, T, Mpmc> {
+        self.kind()
+    }
+
+    /// The channel has one sender and one receiver at a time. When one of
+    /// them has gone, whether it was dropped or killed, another can take its
+    /// place and goes on where the queue is.
+    pub const fn spsc(self) -> Channel<'a, T, Spsc> {
+        self.kind()
+    }
+
+    const fn kind<L: Kind>(self) -> Channel<'a, T, L> {
+        Channel {
+            segment: self.segment,
+            name: self.name,
+            capacity: self.capacity,
+            attempts: self.attempts,
+            lasting: self.lasting,
+            types: PhantomData,
+        }
+    }
+
+    /// Creates the channel if there is none, for exactly this many messages:
+    /// 1 to 2,147,483,648. Without it the channel must exist.
+    pub const fn capacity(mut self, messages: usize) -> Self {
+        self.capacity = Some(messages);
+        self
+    }
+
+    /// How often a message may be delivered again because the receiver that
+    /// had taken it was killed (8; up to 15). With 0 it is dropped instead.
+    /// Decided when the channel is created.
+    ///
+    /// An SPSC channel delivers again in any case: a message is its
+    /// receiver's until it has been copied out.
+    pub const fn redeliver(mut self, times: u8) -> Self {
+        self.attempts = if times < MAX_ATTEMPTS { times } else { MAX_ATTEMPTS };
+        self
+    }
+
+    /// The channel outlives its peers: nobody is told `Disconnected`, and
+    /// whoever waits goes on waiting for somebody to come. Decided when the
+    /// channel is created.
+    pub const fn lasting(mut self) -> Self {
+        self.lasting = true;
+        self
+    }
+
+    fn endpoint(&self, side: Side) -> Result<Endpoint, ChannelError> {
+        let spec = Spec {
+            name: Name::new(self.name, CHANNEL_NAME_BYTES)?,
+            kind: <K as sealed::Kind>::RING,
+            size: size_of::<T>(),
+            align: align_of::<T>(),
+            schema: Spec::schema(T::SCHEMA),
+            capacity: self.capacity,
+            attempts: self.attempts,
+            lasting: self.lasting,
+        };
+        let participant = self.segment.participant();
+        let block = participant.channel(&spec)?;
+        Endpoint::new(participant, block, self.name.into(), side)
+    }
+
+    /// Opens the sending end.
+    ///
+    /// # Errors
+    /// [`ChannelError::NotFound`], [`ChannelError::Mismatch`],
+    /// [`ChannelError::RoleTaken`] for an SPSC channel that has a living
+    /// sender, and every limit.
+    pub fn sender(&self) -> Result<Sender<T, K>, ChannelError>
+    where
+        T: NoUninit,
+    {
+        Sender::new(self.endpoint(Side::Sender)?)
+    }
+
+    /// Opens the receiving end.
+    ///
+    /// # Errors
+    /// As for [`sender`](Self::sender).
+    pub fn receiver(&self) -> Result<Receiver<T, K>, ChannelError>
+    where
+        T: CheckedBitPattern,
+    {
+        Receiver::new(self.endpoint(Side::Receiver)?)
+    }
+}
+
+const _: () = assert!(MAX_CAPACITY == 2_147_483_648);

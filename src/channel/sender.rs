@@ -1,0 +1,264 @@
+//! The sending end.
+
+use core::cell::Cell;
+use core::fmt;
+use core::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use bytemuck::NoUninit;
+
+use super::endpoint::{Endpoint, Resolved};
+use super::kind::{Kind, Mpmc, Stuck};
+use super::message::Message;
+use crate::error::{
+    ChannelError, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError,
+};
+
+/// The sending end of a channel of `T`.
+///
+/// A handle belongs to one thread at a time: it can be moved to another one,
+/// and for use by several at once an MPMC channel's handle can be
+/// [cloned](Self::try_clone). A process may have any number of them.
+///
+/// **Crashes.** A process killed while it sends loses at most the message
+/// that this very call was sending; one whose `send` has returned will be
+/// delivered. Whoever waits is woken by the kernel.
+pub struct Sender<T, K: Kind = Mpmc> {
+    end: Endpoint,
+    /// Points into memory that `end` keeps attached.
+    slots: K::Slots<T>,
+    at: Cell<K::Producer>,
+    message: PhantomData<fn(T)>,
+}
+
+impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
+    pub(crate) fn new(end: Endpoint) -> Result<Self, ChannelError> {
+        let slots = end.typed(K::slots)?;
+        let at = K::producer(end.cells())
+            .map_err(|stuck| end.corrupt(&stuck.corruption().unwrap_or_default()))?;
+        Ok(Self { end, slots, at: Cell::new(at), message: PhantomData })
+    }
+
+    #[inline]
+    fn push(&self, message: &T) -> Result<(), Stuck> {
+        if !self.end.quiet() {
+            return Err(Stuck::Changed);
+        }
+        if self.end.alone() {
+            return Err(Stuck::Alone);
+        }
+        K::push(&self.slots, &self.at, self.end.owner(), message)?;
+        self.end.notify_other();
+        Ok(())
+    }
+
+    /// Pushes what fits.
+    fn push_many(&self, messages: &[T]) -> Result<usize, Stuck> {
+        if !self.end.quiet() {
+            return Err(Stuck::Changed);
+        }
+        if self.end.alone() {
+            return Err(Stuck::Alone);
+        }
+        let pushed = K::push_many(&self.slots, &self.at, self.end.owner(), messages)?;
+        self.end.notify_other();
+        Ok(pushed)
+    }
+
+    /// Repeats `attempt` until it gives something or has to wait (`None`).
+    #[cold]
+    fn insist<R>(
+        &self,
+        mut stuck: Stuck,
+        mut attempt: impl FnMut() -> Result<R, Stuck>,
+    ) -> Result<Option<R>, Fault> {
+        loop {
+            if self.end.resolve(stuck)? != Resolved::Retry {
+                return Ok(None);
+            }
+            match attempt() {
+                Ok(done) => return Ok(Some(done)),
+                Err(why) => stuck = why,
+            }
+        }
+    }
+
+    /// Sends without waiting.
+    ///
+    /// # Errors
+    /// [`TrySendError::Full`], or why the channel cannot be used; both with
+    /// the message.
+    #[inline]
+    pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+        let stuck = match self.push(&message) {
+            Ok(()) => return Ok(()),
+            Err(stuck) => stuck,
+        };
+        self.try_again(stuck, message)
+    }
+
+    #[cold]
+    fn try_again(&self, mut stuck: Stuck, message: T) -> Result<(), TrySendError<T>> {
+        loop {
+            let fault = match self.insist(stuck, || self.push(&message)) {
+                Ok(Some(())) => return Ok(()),
+                Ok(None) => match self.end.in_vain() {
+                    Ok(false) => return Err(TrySendError::Full(message)),
+                    Ok(true) => {
+                        stuck = Stuck::Changed;
+                        continue;
+                    }
+                    Err(fault) => fault,
+                },
+                Err(fault) => fault,
+            };
+            return Err(TrySendError::Failed(SendError { message, fault }));
+        }
+    }
+
+    /// Sends, waiting for space for as long as it takes.
+    ///
+    /// # Errors
+    /// Why the channel cannot be used, with the message. In particular
+    /// [`Fault::Disconnected`] when the last receiver has gone, also while
+    /// this call waits.
+    #[inline]
+    pub fn send(&self, message: T) -> Result<(), SendError<T>> {
+        match self.push(&message) {
+            Ok(()) => Ok(()),
+            Err(stuck) => match self.wait(stuck, None, || self.push(&message)) {
+                Ok(_) => Ok(()),
+                Err(fault) => Err(SendError { message, fault }),
+            },
+        }
+    }
+
+    /// Sends, waiting for space at most this long.
+    ///
+    /// # Errors
+    /// [`SendTimeoutError::Timeout`], or why the channel cannot be used; both
+    /// with the message.
+    pub fn send_timeout(&self, message: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
+        // A time-out beyond what the clock can say is none.
+        self.send_by(message, Instant::now().checked_add(timeout))
+    }
+
+    /// Sends, waiting for space until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`send_timeout`](Self::send_timeout).
+    pub fn send_deadline(&self, message: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
+        self.send_by(message, Some(deadline))
+    }
+
+    fn send_by(&self, message: T, until: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
+        match self.push(&message) {
+            Ok(()) => Ok(()),
+            Err(stuck) => match self.wait(stuck, until, || self.push(&message)) {
+                Ok(Some(())) => Ok(()),
+                Ok(None) => Err(SendTimeoutError::Timeout(message)),
+                Err(fault) => Err(SendTimeoutError::Failed(SendError { message, fault })),
+            },
+        }
+    }
+
+    /// Sends all of `messages` in order, waiting for space as needed. What
+    /// fits at once is published at once: in an SPSC channel by a single
+    /// store. Each message stands alone: receivers see it as soon as it is
+    /// published, and a crash in between leaves the first part sent.
+    ///
+    /// # Errors
+    /// Why the channel cannot be used, and how many messages were sent.
+    pub fn send_batch(&self, messages: &[T]) -> Result<(), SendBatchError> {
+        let mut sent = 0;
+        while sent < messages.len() {
+            let rest = &messages[sent..];
+            sent += match self.push_many(rest) {
+                Ok(pushed) => pushed,
+                Err(stuck) => self
+                    .wait(stuck, None, || self.push_many(rest))
+                    .map_err(|fault| SendBatchError { sent, fault })?
+                    .unwrap_or(0),
+            };
+        }
+        Ok(())
+    }
+
+    /// Sends as many of `messages` as fit now, in order, and says how many.
+    ///
+    /// # Errors
+    /// Why the channel cannot be used; then none was sent.
+    pub fn try_send_batch(&self, messages: &[T]) -> Result<usize, Fault> {
+        if messages.is_empty() {
+            return Ok(0);
+        }
+        let mut stuck = match self.push_many(messages) {
+            Ok(sent) => return Ok(sent),
+            Err(stuck) => stuck,
+        };
+        loop {
+            if let Some(sent) = self.insist(stuck, || self.push_many(messages))? {
+                return Ok(sent);
+            }
+            if !self.end.in_vain()? {
+                return Ok(0);
+            }
+            stuck = Stuck::Changed;
+        }
+    }
+
+    /// Waits until `attempt` succeeds, or until the deadline (`None`).
+    #[cold]
+    fn wait<R>(
+        &self,
+        stuck: Stuck,
+        until: Option<Instant>,
+        mut attempt: impl FnMut() -> Result<R, Stuck>,
+    ) -> Result<Option<R>, Fault> {
+        if let Some(done) = self.insist(stuck, &mut attempt)? {
+            return Ok(Some(done));
+        }
+        let attempt = || match attempt() {
+            Ok(done) => Some(Ok(done)),
+            Err(stuck) => self.insist(stuck, &mut attempt).transpose(),
+        };
+        self.end.wait(until, attempt, || K::room(self.end.cells(), &self.at)).transpose()
+    }
+
+    /// How many messages are in the channel, now or a moment ago. A message
+    /// counts from when its sender claims a slot until a receiver takes it.
+    pub fn len(&self) -> usize {
+        self.end.len()
+    }
+
+    /// Whether [`len`](Self::len) is zero. May have changed already.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the channel is full. May have changed already.
+    pub fn is_full(&self) -> bool {
+        self.len() == self.capacity()
+    }
+
+    /// How many messages the channel holds: what was asked for, exactly.
+    pub fn capacity(&self) -> usize {
+        self.end.capacity()
+    }
+}
+
+impl<T: Message + NoUninit> Sender<T, Mpmc> {
+    /// Another handle of this channel in this process, for another thread.
+    ///
+    /// # Errors
+    /// [`ChannelError::TooMany`], and those of every operation.
+    pub fn try_clone(&self) -> Result<Self, ChannelError> {
+        Self::new(self.end.another()?)
+    }
+}
+
+impl<T, K: Kind> fmt::Debug for Sender<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sender").field(&self.end).finish()
+    }
+}

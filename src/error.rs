@@ -1,0 +1,422 @@
+//! One error for each kind of operation. A message that was not sent comes
+//! back in it.
+
+use core::fmt;
+use std::time::Duration;
+
+use crate::sys;
+
+/// A name that cannot be used for a segment or a channel.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} cannot be a name: {reason}")]
+pub struct BadName {
+    /// The name, or its beginning.
+    pub name: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Why a segment could not be created, opened or removed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The name cannot be used.
+    #[error(transparent)]
+    BadName(#[from] BadName),
+    /// No segment has this name, or this id.
+    #[error("there is no segment {name}; create it first, or check the name with `tombolo ls`")]
+    NotFound {
+        /// The name, or `with id …`.
+        name: String,
+    },
+    /// A segment of this name exists, and was to be created.
+    #[error("segment {name} exists already (id {id}); open it, or remove it first")]
+    Exists {
+        /// The name.
+        name: String,
+        /// The id of its shared-memory object.
+        id: i32,
+    },
+    /// Other programs hold every key that the name hashes to.
+    #[error(
+        "segment {name} has no key left: other programs hold all {keys} keys that the name \
+         hashes to (ipcs shows them); choose another name"
+    )]
+    NoKey {
+        /// The name.
+        name: String,
+        /// How many keys were tried.
+        keys: u8,
+    },
+    /// The object with this id is not one of Tombolo's segments.
+    #[error("the shared-memory object with id {id} is not a segment of Tombolo: {reason}")]
+    NotOurs {
+        /// The id.
+        id: i32,
+        /// How one can tell.
+        reason: &'static str,
+    },
+    /// The segment's layout is of another version.
+    #[error(
+        "segment {name} has layout version {found}, and this build reads {supported}; \
+         use one build on both sides"
+    )]
+    Version {
+        /// The name.
+        name: String,
+        /// The segment's version.
+        found: u64,
+        /// The only version that this build reads.
+        supported: u64,
+    },
+    /// What the segment says of itself cannot be.
+    #[error("segment {name} is damaged: {what}; remove it and create it anew")]
+    Damaged {
+        /// The name.
+        name: String,
+        /// What contradicts what.
+        what: String,
+    },
+    /// Somebody has held the creation lease for too long: being stopped,
+    /// most likely, for a dead holder loses it.
+    #[error(
+        "segment {name} is busy: process {pid} has been creating, joining or leaving it for \
+         {waited:?}; continue or end that process"
+    )]
+    Busy {
+        /// The name.
+        name: String,
+        /// Who holds the lease; 0 if not visible from here.
+        pid: i32,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// Every participant's slot is taken by a living process.
+    #[error(
+        "segment {name} is full: all {participants} participants are living processes; \
+         create it with `Options::participants` for more"
+    )]
+    TableFull {
+        /// The name.
+        name: String,
+        /// How many participants it was created for.
+        participants: u16,
+    },
+    /// The segment was removed over and over while it was being opened.
+    #[error("segment {name} is removed as fast as it is created; who else removes it?")]
+    Unstable {
+        /// The name.
+        name: String,
+    },
+    /// An option is out of its range.
+    #[error("cannot create segment {name}: {what}")]
+    BadOption {
+        /// The name.
+        name: String,
+        /// Which option, and its range.
+        what: String,
+    },
+    /// The other participants rely on `membarrier`, which this process may
+    /// not use.
+    #[error(
+        "segment {name} relies on membarrier(2), which this process cannot use (a sandbox?); \
+         create it with `Options::symmetric_fences`"
+    )]
+    NoBarrier {
+        /// The name.
+        name: String,
+    },
+    /// The kernel refused.
+    #[error(transparent)]
+    System(#[from] sys::Error),
+}
+
+/// Why a channel could not be opened.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChannelError {
+    /// The name cannot be used.
+    #[error(transparent)]
+    BadName(#[from] BadName),
+    /// The channel does not exist and no capacity to create it with was
+    /// given.
+    #[error("segment {segment} has no channel {channel}; give a capacity to create it")]
+    NotFound {
+        /// The channel's name.
+        channel: String,
+        /// The segment's name.
+        segment: String,
+    },
+    /// The channel is of another kind, capacity or type.
+    #[error("channel {channel} has {what} {theirs}, and {ours} was asked for")]
+    Mismatch {
+        /// The channel's name.
+        channel: String,
+        /// In what they differ.
+        what: &'static str,
+        /// What the channel has.
+        theirs: String,
+        /// What the caller asked for.
+        ours: String,
+    },
+    /// The capacity, or the element, is out of range.
+    #[error("cannot create channel {channel}: {what}")]
+    BadCapacity {
+        /// The channel's name.
+        channel: String,
+        /// What is wrong, and the range.
+        what: String,
+    },
+    /// The directory has no entry left.
+    #[error(
+        "segment {segment} has all of its {channels} channels; create it with \
+         `Options::channels` for more"
+    )]
+    DirectoryFull {
+        /// The segment's name.
+        segment: String,
+        /// How many channels it was created for.
+        channels: u16,
+    },
+    /// The channel does not fit.
+    #[error(
+        "channel {channel} needs {needed} bytes, and segment {segment} has {available} left; \
+         create the segment with `Options::size` for more"
+    )]
+    SegmentFull {
+        /// The channel's name.
+        channel: String,
+        /// The segment's name.
+        segment: String,
+        /// What it needs.
+        needed: usize,
+        /// What is left.
+        available: usize,
+    },
+    /// An SPSC channel has its one sender, or its one receiver.
+    #[error(
+        "channel {channel} is SPSC and has its {role} already, in process {pid}; drop that one, \
+         or use an MPMC channel"
+    )]
+    RoleTaken {
+        /// The channel's name.
+        channel: String,
+        /// `sender` or `receiver`.
+        role: &'static str,
+        /// The process that has it; 0 if it did not say.
+        pid: u64,
+    },
+    /// This process has too many endpoints of one channel.
+    #[error("channel {channel} has {limit} {role}s in this process, and that is the limit")]
+    TooMany {
+        /// The channel's name.
+        channel: String,
+        /// `sender` or `receiver`.
+        role: &'static str,
+        /// The limit.
+        limit: u16,
+    },
+    /// What the channel says of itself cannot be.
+    #[error("channel {channel} is damaged: {what}; remove the segment and create it anew")]
+    Damaged {
+        /// The channel's name.
+        channel: String,
+        /// What contradicts what.
+        what: String,
+    },
+    /// Somebody has held the segment's lease for too long.
+    #[error(
+        "segment {segment} is busy: process {pid} has been creating, joining or leaving it for \
+         {waited:?}; continue or end that process"
+    )]
+    Busy {
+        /// The segment's name.
+        segment: String,
+        /// Who holds the lease; 0 if not visible from here.
+        pid: i32,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The segment itself can no longer be used.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// What ends a handle's use of its channel.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The last living peer on the other side has gone.
+    #[error("the channel is disconnected: its last {peers} has gone")]
+    Disconnected {
+        /// `sender` or `receiver`.
+        peers: &'static str,
+    },
+    /// The segment, or its semaphore set, has been removed.
+    #[error("the segment has been removed")]
+    Closed,
+    /// The handle belongs to the process that this one was forked from.
+    #[error("this handle belongs to the parent process; open the segment again after fork")]
+    Forked,
+    /// Another process has written what none of ours writes.
+    #[error("the channel is corrupt: {what}; another process has written over it")]
+    Corrupt {
+        /// Which word, and what it says.
+        what: String,
+    },
+    /// This process no longer counts as a participant: it has left the IPC
+    /// namespace in which it attached.
+    #[error("this process is no longer a participant; has it left its IPC namespace?")]
+    Estranged,
+    /// The kernel refused.
+    #[error(transparent)]
+    System(#[from] sys::Error),
+}
+
+macro_rules! hide_message {
+    ($($name:ident)*) => {$(
+        impl<T> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+        impl<T> std::error::Error for $name<T> {}
+    )*};
+}
+
+hide_message! { SendError TrySendError SendTimeoutError }
+
+/// A message that [`send`](crate::Sender::send) could not deliver, and why.
+#[derive(Clone)]
+pub struct SendError<T> {
+    /// The message.
+    pub message: T,
+    /// Why.
+    pub fault: Fault,
+}
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fault.fmt(f)
+    }
+}
+
+/// A message that [`try_send`](crate::Sender::try_send) did not send, and why.
+#[derive(Clone)]
+pub enum TrySendError<T> {
+    /// The channel is full. A slot counts as occupied from when a sender
+    /// claims it until its receiver has finished reading.
+    Full(T),
+    /// The channel can no longer be used.
+    Failed(SendError<T>),
+}
+
+impl<T> TrySendError<T> {
+    /// The message.
+    pub fn into_message(self) -> T {
+        match self {
+            Self::Full(message) | Self::Failed(SendError { message, .. }) => message,
+        }
+    }
+}
+
+impl<T> fmt::Display for TrySendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str("the channel is full"),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+/// A message that was not sent in time, and why.
+#[derive(Clone)]
+pub enum SendTimeoutError<T> {
+    /// The channel stayed full.
+    Timeout(T),
+    /// The channel can no longer be used.
+    Failed(SendError<T>),
+}
+
+impl<T> SendTimeoutError<T> {
+    /// The message.
+    pub fn into_message(self) -> T {
+        match self {
+            Self::Timeout(message) | Self::Failed(SendError { message, .. }) => message,
+        }
+    }
+}
+
+impl<T> fmt::Display for SendTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout(_) => f.write_str("the channel stayed full until the time-out"),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+/// A batch of which only the first part was sent.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("after {sent} messages: {fault}")]
+pub struct SendBatchError {
+    /// How many messages, from the first on, were sent.
+    pub sent: usize,
+    /// Why not the others.
+    pub fault: Fault,
+}
+
+/// Why nothing was received.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// The bytes of the message taken are not a value of the type. The
+    /// message is gone; the next may be fine.
+    #[error("a message was received whose bytes are not a valid {type_name}")]
+    Invalid {
+        /// The type.
+        type_name: &'static str,
+    },
+    /// The channel can no longer be used.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why [`try_recv`](crate::Receiver::try_recv) received nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TryRecvError {
+    /// The channel is empty.
+    #[error("the channel is empty")]
+    Empty,
+    /// The next message is being written; what is behind it has to wait.
+    #[error("the next message is still being written")]
+    Pending,
+    /// Nothing can be received.
+    #[error(transparent)]
+    Failed(#[from] RecvError),
+}
+
+/// Why nothing was received in time.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvTimeoutError {
+    /// Nothing came until the time-out.
+    #[error("nothing was received until the time-out")]
+    Timeout,
+    /// Nothing can be received.
+    #[error(transparent)]
+    Failed(#[from] RecvError),
+}
+
+macro_rules! from_fault {
+    ($($name:ident)*) => {$(
+        impl From<Fault> for $name {
+            fn from(fault: Fault) -> Self {
+                Self::Failed(RecvError::Fault(fault))
+            }
+        }
+    )*};
+}
+
+from_fault! { TryRecvError RecvTimeoutError }

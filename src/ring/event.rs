@@ -1,0 +1,248 @@
+//! Waiting for a ring to change, and waking who waits.
+//!
+//! Each direction of a channel has a word `waiting` (a count and a version),
+//! a record for each participant (how many of its threads wait), and one
+//! semaphore that holds at most one token.
+//!
+//! ```text
+//!            ┌───────────────── nothing there ──────────────────┐
+//!            ▼                                                  │
+//! try ─▶ raise record, waiting ─▶ heavy fence ─▶ try ─▶ sleep {W −1}
+//!                                                 │        │ token
+//!                                                 │        ▼
+//!                                                 │   look for deaths
+//!                                                 ▼        ▼
+//!                                              lower waiting, record
+//!                                                 │        ▼
+//!                                                 │       try ── nothing ─▶ (again)
+//!                                                 ▼        ▼
+//!                                                done     done; if there is more,
+//!                                                         pass the token on
+//! ```
+//!
+//! **No wake is lost.** A notifier publishes, fences, and reads `waiting`; a
+//! waiter raises `waiting`, fences, and tries. One of the two sees the other
+//! (edge W: the light fence in [`notify`] with the heavy one in [`park`]).
+//! A token stays until somebody takes it, so a wake that comes before the
+//! sleep is not missed either. One token stands for any number of changes:
+//! who takes it and leaves more behind passes one on, and who leaves without
+//! having taken anything passes it on as well.
+//!
+//! **Death is the one change that the ring does not show.** It comes as a
+//! token of the kernel's ([`credit`](super::credit)), which may have merged
+//! with an ordinary one; so every token, used or not, is followed by a look.
+//!
+//! **Notifiers never disarm.** Were the count cleared by the notifier, a
+//! waiter stopped before it can announce itself again would strand all
+//! behind it. Instead each sending handle remembers the exact word that it
+//! saw and how many of its posts succeeded while that word stood; with as
+//! many tokens as there were waiters it owes nothing until the word changes.
+
+use super::kernel::{Kernel, Op, Refusal};
+use super::table::Blind;
+use crate::sync::{AtomicU64, Ordering};
+
+const VERSION: u64 = 1 << 32;
+const COUNT: u64 = VERSION - 1;
+const RECORD_BITS: u32 = 16;
+const RECORD_COUNT: u64 = (1 << RECORD_BITS) - 1;
+
+/// How often a sweep retries against waiters that come and go.
+const SETTLE_TRIES: u32 = 1_000;
+
+/// One direction of a channel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event<'a> {
+    pub(crate) waiting: &'a AtomicU64,
+    pub(crate) sem: u16,
+}
+
+/// What a notifying handle remembers, so as not to ring twice for one sleeper.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memo {
+    word: u64,
+    posts: u64,
+}
+
+/// How a [`park`] ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Parked<R> {
+    Ready(R),
+    TimedOut,
+    /// The set is gone, or is not the one that was joined.
+    Gone(Blind),
+}
+
+/// An empty record of one life of a participant.
+pub(crate) const fn record(incarnation: u64) -> u64 {
+    incarnation << RECORD_BITS
+}
+
+/// How many threads a record counts, if it belongs to this life.
+pub(crate) const fn recorded(record: u64, incarnation: u64) -> u64 {
+    if record >> RECORD_BITS == incarnation << RECORD_BITS >> RECORD_BITS {
+        record & RECORD_COUNT
+    } else {
+        0
+    }
+}
+
+/// Whether somebody waits, and so is to be woken: by [`ring`], with the word
+/// returned. Call it after publishing.
+#[inline]
+pub(crate) fn waited_for<K: Kernel>(kernel: &K, waiting: &AtomicU64) -> Option<u64> {
+    // Edge W.
+    kernel.light_fence();
+    let word = waiting.load(Ordering::Relaxed);
+    (word & COUNT != 0).then_some(word)
+}
+
+/// Wakes one waiter, if there is any. Call it after publishing.
+pub(crate) fn notify<K: Kernel>(
+    kernel: &K,
+    event: Event<'_>,
+    memo: &mut Memo,
+) -> Result<(), Refusal> {
+    waited_for(kernel, event.waiting).map_or(Ok(()), |word| ring(kernel, event, word, memo))
+}
+
+/// Wakes one of those that `word` counts, unless `memo` says that as many
+/// have been.
+#[cold]
+pub(crate) fn ring<K: Kernel>(
+    kernel: &K,
+    event: Event<'_>,
+    word: u64,
+    memo: &mut Memo,
+) -> Result<(), Refusal> {
+    let count = word & COUNT;
+    if memo.word != word {
+        *memo = Memo { word, posts: 0 };
+    }
+    if memo.posts >= count {
+        return Ok(());
+    }
+    match post(kernel, event.sem) {
+        Ok(true) => memo.posts += 1,
+        // The token that is there is for the only one who waits. With more
+        // of them it may be the one that an earlier post was counted for.
+        Ok(false) if count == 1 => memo.posts = 1,
+        Ok(false) => {}
+        Err(refusal) => return Err(refusal),
+    }
+    Ok(())
+}
+
+/// Adds a token unless one is there; says whether it did.
+pub(crate) fn post<K: Kernel>(kernel: &K, sem: u16) -> Result<bool, Refusal> {
+    match kernel.semop(&[Op::zero(sem).no_wait(), Op::add(sem, 1).no_wait()], None) {
+        Ok(()) => Ok(true),
+        Err(Refusal::WouldBlock) => Ok(false),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// Sleeps until `attempt` gives something, the deadline passes or the set is
+/// gone.
+///
+/// `attempt` tries for good: an answer of *contended* is tried again within.
+/// `record` is the caller's own; `more` says whether what is left concerns
+/// another waiter; `look` sweeps the dead. The caller's process holds a
+/// credit on the semaphore.
+pub(crate) fn park<K: Kernel, R>(
+    kernel: &K,
+    event: Event<'_>,
+    record: &AtomicU64,
+    until: Option<K::Deadline>,
+    mut attempt: impl FnMut() -> Option<R>,
+    mut more: impl FnMut(&R) -> bool,
+    mut look: impl FnMut() -> Result<bool, Blind>,
+) -> Parked<R> {
+    loop {
+        raise(event.waiting, record);
+        // Edge W.
+        kernel.heavy_fence();
+        if let Some(ready) = attempt() {
+            lower(event.waiting, record);
+            return Parked::Ready(ready);
+        }
+        let slept = kernel.semop(&[Op::take(event.sem, 1)], until);
+        let seen = match slept {
+            Ok(()) => look(),
+            Err(_) => Ok(false),
+        };
+        // No fence before the next attempt: one that fails goes through the
+        // one above before sleeping again, or has taken no token.
+        lower(event.waiting, record);
+        if let Err(blind) = seen {
+            // Others may still see; the token is theirs.
+            let _ = post(kernel, event.sem);
+            return Parked::Gone(blind);
+        }
+        if let Some(ready) = attempt() {
+            if slept.is_ok() && more(&ready) {
+                let _ = notify(kernel, event, &mut Memo::default());
+            }
+            return Parked::Ready(ready);
+        }
+        match slept {
+            Ok(()) => {}
+            Err(Refusal::TimedOut) => return Parked::TimedOut,
+            Err(refusal) => return Parked::Gone(Blind::Refused(refusal)),
+        }
+    }
+}
+
+/// The record first, so that a waiter who dies in between is counted at most
+/// by a record that dies with it.
+fn raise(waiting: &AtomicU64, record: &AtomicU64) {
+    record.fetch_add(1, Ordering::Release);
+    // Edge S: Release, so that a sweep that reads this count (Acquire) also
+    // reads the record behind it.
+    waiting.fetch_add(VERSION + 1, Ordering::Release);
+}
+
+fn lower(waiting: &AtomicU64, record: &AtomicU64) {
+    let _ = waiting.fetch_update(Ordering::Release, Ordering::Relaxed, |word| {
+        Some(counting(word, (word & COUNT).saturating_sub(1)))
+    });
+    // Edge S: Release, so that a sweep that reads the lowered record
+    // (Acquire) cannot swap its sum over the word as it was before.
+    let _ = record.fetch_update(Ordering::Release, Ordering::Relaxed, |record| {
+        (record & RECORD_COUNT != 0).then(|| record - 1)
+    });
+}
+
+/// The word with another count, under its next version.
+const fn counting(word: u64, count: u64) -> u64 {
+    (word & !COUNT).wrapping_add(VERSION) | count
+}
+
+/// Sets `waiting` to what the living records say.
+///
+/// Never subtracts: two sweeps that subtract the same dead waiter would hide
+/// a living one. What this gets wrong under a race is too high, which costs
+/// a futile post, never a wake.
+pub(crate) fn settle(waiting: &AtomicU64, living: impl Fn() -> u64) {
+    for _ in 0..SETTLE_TRIES {
+        // Edge S.
+        let seen = waiting.load(Ordering::Acquire);
+        let settled = counting(seen, living().min(COUNT));
+        if waiting.compare_exchange(seen, settled, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            return;
+        }
+    }
+}
+
+/// Leaves exactly one token, without ever showing none: what a sweep does
+/// for everybody who waits. `value` is the last that was read.
+pub(crate) fn drain_and_ring<K: Kernel>(kernel: &K, sem: u16, value: u16) -> Result<(), Refusal> {
+    if let Ok(surplus @ 1..) = i16::try_from(value) {
+        match kernel.semop(&[Op::take(sem, surplus).no_wait(), Op::add(sem, 1)], None) {
+            // Somebody took some meanwhile.
+            Err(Refusal::WouldBlock) => {}
+            done => return done,
+        }
+    }
+    post(kernel, sem).map(|_| ())
+}

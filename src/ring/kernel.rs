@@ -1,0 +1,78 @@
+//! What the algorithms ask of the kernel: one semaphore set and two fences.
+//!
+//! The library answers with `semtimedop` and `membarrier`; the models answer
+//! with a mutex, a condition variable and a table of undo adjustments.
+
+/// One operation on one semaphore of the set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Op {
+    pub(crate) sem: u16,
+    /// Positive: add. Negative: take, sleeping until there is enough. Zero:
+    /// sleep until the value is zero.
+    pub(crate) delta: i16,
+    /// The kernel takes the change back when this process ends.
+    pub(crate) undo: bool,
+    /// Refuse instead of sleeping.
+    pub(crate) no_wait: bool,
+}
+
+impl Op {
+    pub(crate) const fn add(sem: u16, by: i16) -> Self {
+        Self { sem, delta: by, undo: false, no_wait: false }
+    }
+
+    pub(crate) const fn take(sem: u16, by: i16) -> Self {
+        Self { sem, delta: -by, undo: false, no_wait: false }
+    }
+
+    pub(crate) const fn zero(sem: u16) -> Self {
+        Self { sem, delta: 0, undo: false, no_wait: false }
+    }
+
+    pub(crate) const fn undo(mut self) -> Self {
+        self.undo = true;
+        self
+    }
+
+    pub(crate) const fn no_wait(mut self) -> Self {
+        self.no_wait = true;
+        self
+    }
+}
+
+/// Why the kernel did none of the operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// A no-wait operation would have slept.
+    WouldBlock,
+    /// The deadline passed.
+    TimedOut,
+    /// A value or an undo adjustment would leave its range.
+    Range,
+    /// The set is gone.
+    Removed,
+    /// Anything else, as an `errno`.
+    Failed(i32),
+}
+
+/// The kernel as the algorithms see it.
+pub(crate) trait Kernel {
+    /// A point in time after which sleeping ends.
+    type Deadline: Copy;
+
+    /// Performs all of `ops` at once, or none. Sleeps until that is possible,
+    /// the deadline passes or the set is removed; signals do not end it.
+    fn semop(&self, ops: &[Op], until: Option<Self::Deadline>) -> Result<(), Refusal>;
+
+    /// Reads every value of the set at one instant.
+    fn values(&self, into: &mut [u16]) -> Result<(), Refusal>;
+
+    /// The frequent half of an asymmetric full fence: a store before it and a
+    /// load after it are not reordered as far as any thread between its
+    /// [`heavy_fence`](Self::heavy_fence) can tell.
+    fn light_fence(&self);
+
+    /// The rare half, which pairs with every participant's
+    /// [`light_fence`](Self::light_fence) and with other heavy ones.
+    fn heavy_fence(&self);
+}

@@ -1,0 +1,17 @@
+//! The algorithms, and nothing else: no system call, no segment, no payload.
+//!
+//! Each file is one algorithm over words that somebody else has placed and a
+//! [`Kernel`](kernel::Kernel) that somebody else provides. The crate
+//! `loom-tests` compiles these very files beside its own `sync`; what they
+//! import is therefore `crate::sync` and each other.
+
+pub(crate) mod creation;
+pub(crate) mod credit;
+pub(crate) mod event;
+pub(crate) mod kernel;
+pub(crate) mod lease;
+pub(crate) mod mpmc;
+pub(crate) mod role;
+pub(crate) mod set;
+pub(crate) mod spsc;
+pub(crate) mod table;

@@ -1,0 +1,52 @@
+//! Who may be the one producer or the one consumer of an SPSC channel.
+//!
+//! ```text
+//!            claim                     release
+//!  vacant ──────────▶ held(id, inc) ──────────▶ vacant
+//!                       │     ▲
+//!                       └─────┘ claim, after the holder's confirmed death
+//! ```
+//!
+//! The word is zero, or `(incarnation + 1) << 16 | id`: which participant in
+//! which of its lives. Taking over is one compare-and-swap of the exact word
+//! of somebody who is no longer living, so of two successors one wins.
+
+use super::table::{Member, Table};
+use crate::sync::{AtomicU64, Ordering};
+
+const ID_BITS: u32 = 16;
+
+const fn word(holder: Member) -> u64 {
+    holder.incarnation.wrapping_add(1) << ID_BITS | holder.id as u64
+}
+
+/// Who holds the role. Compare only: a wrapped incarnation loses its top bits.
+pub(crate) fn holder(word: u64) -> Option<Member> {
+    (word != 0).then(|| Member {
+        id: (word & ((1 << ID_BITS) - 1)) as u16,
+        incarnation: (word >> ID_BITS).wrapping_sub(1),
+    })
+}
+
+/// Takes the role for `me` if it is vacant or its holder is not living.
+pub(crate) fn claim(role: &AtomicU64, table: &impl Table, me: Member) -> Result<(), Member> {
+    // Acquire: a predecessor's indices are seen with its release of the role.
+    let mut seen = role.load(Ordering::Acquire);
+    loop {
+        if let Some(holder) = holder(seen)
+            && holder.id < table.map().participants
+            && holder.is_live(table)
+        {
+            return Err(holder);
+        }
+        match role.compare_exchange(seen, word(me), Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return Ok(()),
+            Err(now) => seen = now,
+        }
+    }
+}
+
+/// Leaves the role to whoever comes next.
+pub(crate) fn release(role: &AtomicU64, me: Member) {
+    let _ = role.compare_exchange(word(me), 0, Ordering::Release, Ordering::Relaxed);
+}

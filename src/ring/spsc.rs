@@ -1,0 +1,179 @@
+//! A bounded queue for one producer and one consumer: Lamport's ring, with
+//! the other side's index cached on each side, as in FastFlow and rtrb.
+//!
+//! ```text
+//!  head                       tail                     head + capacity
+//!   ├── messages to be read ───┤── cells free to write ──┤
+//!   consumer: head += n ▶          producer: tail += n ▶
+//! ```
+//!
+//! `head` and `tail` are monotonic 64-bit positions and the whole truth: a
+//! successor of either side reads both and goes on. A cell beyond `tail` that
+//! was half written does not exist; a message that was read and not released
+//! is still there. Both sides are wait-free; one store publishes a batch.
+//!
+//! Edges. P: `tail` (Release, producer; Acquire, consumer) hands over the
+//! cells before it. F: `head` (Release, consumer; Acquire, producer) hands
+//! them back.
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// Where the indices are.
+pub(crate) trait Indices {
+    /// At least 1.
+    fn capacity(&self) -> u64;
+    fn head(&self) -> &AtomicU64;
+    fn tail(&self) -> &AtomicU64;
+}
+
+/// The indices cannot be: more than `capacity` apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Torn {
+    pub(crate) head: u64,
+    pub(crate) tail: u64,
+}
+
+/// One side of the ring: its own position, and how far it knows it may move.
+#[derive(Clone, Copy, Debug)]
+struct Side {
+    position: u64,
+    /// `position % capacity`, kept by counting.
+    index: u64,
+    /// Cells from `position` up to here are known to be ours.
+    limit: u64,
+}
+
+impl Side {
+    #[inline]
+    const fn granted(&self) -> u64 {
+        self.limit.wrapping_sub(self.position)
+    }
+
+    #[inline]
+    const fn step(&mut self, n: u64, capacity: u64) {
+        self.position = self.position.wrapping_add(n);
+        self.index += n;
+        if self.index >= capacity {
+            self.index -= capacity;
+        }
+    }
+}
+
+/// Cells in the order of the ring: `first` from `index` on, then `second`
+/// from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) index: u64,
+    pub(crate) first: u64,
+    pub(crate) second: u64,
+}
+
+/// The writing side.
+#[derive(Clone, Copy, Debug)]
+pub struct Producer(Side);
+
+impl Producer {
+    /// Takes up the role where `tail` says. The caller holds it alone.
+    pub(crate) fn attach(ring: &impl Indices) -> Result<Self, Torn> {
+        // Acquire: what the last producer published is published.
+        let tail = ring.tail().load(Ordering::Acquire);
+        let limit = free_until(ring, tail)?;
+        Ok(Self(Side { position: tail, index: tail % ring.capacity(), limit }))
+    }
+
+    /// How many cells may be written, up to `want`; reads the other side's
+    /// index only when it must.
+    #[inline]
+    pub(crate) fn room(&mut self, ring: &impl Indices, want: u64) -> Result<u64, Torn> {
+        if self.0.granted() < want {
+            self.0.limit = free_until(ring, self.0.position)?;
+        }
+        Ok(self.0.granted().min(want))
+    }
+
+    /// The next `n` cells, which [`room`](Self::room) has granted.
+    #[inline]
+    pub(crate) fn span(&self, ring: &impl Indices, n: u64) -> Span {
+        span(ring.capacity(), self.0.index, n)
+    }
+
+    /// Publishes the next `n` cells, which [`room`](Self::room) has granted.
+    #[inline]
+    pub(crate) fn publish(&mut self, ring: &impl Indices, n: u64) {
+        self.0.step(n, ring.capacity());
+        // Edge P.
+        ring.tail().store(self.0.position, Ordering::Release);
+    }
+}
+
+/// The reading side.
+#[derive(Clone, Copy, Debug)]
+pub struct Consumer(Side);
+
+impl Consumer {
+    /// Takes up the role where `head` says. The caller holds it alone.
+    pub(crate) fn attach(ring: &impl Indices) -> Result<Self, Torn> {
+        // Acquire: what the last consumer released is released.
+        let head = ring.head().load(Ordering::Acquire);
+        let limit = filled_until(ring, head)?;
+        Ok(Self(Side { position: head, index: head % ring.capacity(), limit }))
+    }
+
+    /// How many cells may be read, up to `want`; reads the other side's
+    /// index only when it must.
+    #[inline]
+    pub(crate) fn filled(&mut self, ring: &impl Indices, want: u64) -> Result<u64, Torn> {
+        if self.0.granted() < want {
+            self.0.limit = filled_until(ring, self.0.position)?;
+        }
+        Ok(self.0.granted().min(want))
+    }
+
+    /// The next `n` cells, which [`filled`](Self::filled) has granted.
+    #[inline]
+    pub(crate) fn span(&self, ring: &impl Indices, n: u64) -> Span {
+        span(ring.capacity(), self.0.index, n)
+    }
+
+    /// Gives the next `n` cells back, which [`filled`](Self::filled) granted.
+    #[inline]
+    pub(crate) fn release(&mut self, ring: &impl Indices, n: u64) {
+        self.0.step(n, ring.capacity());
+        // Edge F.
+        ring.head().store(self.0.position, Ordering::Release);
+    }
+}
+
+/// Up to where a producer at `tail` may write.
+fn free_until(ring: &impl Indices, tail: u64) -> Result<u64, Torn> {
+    // Edge F.
+    let head = ring.head().load(Ordering::Acquire);
+    if tail.wrapping_sub(head) > ring.capacity() {
+        return Err(Torn { head, tail });
+    }
+    Ok(head.wrapping_add(ring.capacity()))
+}
+
+/// Up to where a consumer at `head` may read.
+fn filled_until(ring: &impl Indices, head: u64) -> Result<u64, Torn> {
+    // Edge P.
+    let tail = ring.tail().load(Ordering::Acquire);
+    if tail.wrapping_sub(head) > ring.capacity() {
+        return Err(Torn { head, tail });
+    }
+    Ok(tail)
+}
+
+#[inline]
+fn span(capacity: u64, index: u64, n: u64) -> Span {
+    let first = n.min(capacity - index);
+    Span { index, first, second: n - first }
+}
+
+/// How many messages are in the ring, now or a moment ago.
+pub(crate) fn len(ring: &impl Indices) -> u64 {
+    // The head first: it only grows, so the tail is never before it.
+    let head = ring.head().load(Ordering::Acquire);
+    let tail = ring.tail().load(Ordering::Acquire);
+    tail.wrapping_sub(head).min(ring.capacity())
+}

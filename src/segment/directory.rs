@@ -1,0 +1,218 @@
+//! The channels of a segment: finding one by name, making one.
+//!
+//! ```text
+//!  free (0) ── under the lease: fill, then the state (Release) ──▶ READY
+//! ```
+//!
+//! An entry is taken by its state, stored last; a maker that dies before
+//! leaves a free entry and untouched heap, because where the heap is used up
+//! to is computed from the READY entries. An entry never changes again.
+
+use super::layout::{BlockPlan, Entry, LASTING, MAX_CAPACITY, READY, RingKind, SCHEMA_BYTES};
+use super::mapped::Mapped;
+use super::name::{Name, fingerprint};
+use super::view::{Block, Cells};
+use crate::error::ChannelError;
+use crate::ring::mpmc::MAX_ATTEMPTS;
+use crate::sync::Ordering;
+
+/// What a caller wants a channel to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    pub(crate) name: Name,
+    pub(crate) kind: RingKind,
+    pub(crate) size: usize,
+    pub(crate) align: usize,
+    pub(crate) schema: String,
+    /// What to create it with; `None` to open it only.
+    pub(crate) capacity: Option<usize>,
+    pub(crate) attempts: u8,
+    pub(crate) lasting: bool,
+}
+
+impl Spec {
+    /// A schema is cut to what an entry has room for.
+    pub(crate) fn schema(schema: &str) -> String {
+        schema
+            .chars()
+            .scan(0, |used, c| {
+                *used += c.len_utf8();
+                (*used <= SCHEMA_BYTES).then_some(c)
+            })
+            .collect()
+    }
+
+    fn fingerprint(&self) -> u64 {
+        fingerprint(&self.schema, self.size as u64, self.align as u64)
+    }
+
+    fn type_name(schema: &str, size: u64, align: u64) -> String {
+        format!("{schema} ({size} bytes, aligned to {align})")
+    }
+}
+
+/// A channel as the directory describes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Described {
+    pub(crate) name: String,
+    pub(crate) schema: String,
+    pub(crate) size: usize,
+    pub(crate) align: usize,
+    pub(crate) fingerprint: u64,
+    pub(crate) block: Block,
+}
+
+fn entry(mapped: &Mapped, index: u16) -> Option<&Entry> {
+    mapped.memory.at(mapped.plan.directory + size_of::<Entry>() * usize::from(index))
+}
+
+/// The channel at `index`: `None` if there is none, and what contradicts
+/// what if the entry makes no sense.
+pub(crate) fn read(mapped: &Mapped, index: u16) -> Option<Result<Described, String>> {
+    let entry = entry(mapped, index)?;
+    // Acquire with the maker's Release: the rest of the entry.
+    (entry.state.load(Ordering::Acquire) == READY).then(|| describe(mapped, index, entry))
+}
+
+fn describe(mapped: &Mapped, index: u16, entry: &Entry) -> Result<Described, String> {
+    let read = |word: &crate::sync::AtomicU64| word.load(Ordering::Relaxed);
+    let number = |word| usize::try_from(read(word)).unwrap_or(usize::MAX);
+    let (size, align) = (number(&entry.element_size), number(&entry.element_align));
+    let (capacity, offset) = (number(&entry.capacity), number(&entry.offset));
+    let code = read(&entry.kind);
+    let kind = RingKind::read(code).ok_or_else(|| format!("its kind is {code}"))?;
+    let plan = BlockPlan::new(kind, capacity, size, align, mapped.plan.map.participants)
+        .ok_or_else(|| format!("its capacity is {capacity}, of {size} bytes at {align}"))?;
+    let block = Block {
+        index,
+        kind,
+        offset,
+        plan,
+        attempts: u8::try_from(read(&entry.attempts)).unwrap_or(MAX_ATTEMPTS).min(MAX_ATTEMPTS),
+        lasting: read(&entry.flags) & LASTING != 0,
+    };
+    if offset < mapped.plan.heap
+        || offset.checked_add(plan.length).is_none_or(|end| end > mapped.memory.len())
+        || Cells::new(&mapped.memory, &block).is_none()
+    {
+        return Err(format!("its {} bytes at {offset} are not inside the segment", plan.length));
+    }
+    let text = |text: Option<String>| text.ok_or_else(|| "its name is not a text".to_owned());
+    Ok(Described {
+        name: text(entry.name.load())?,
+        schema: text(entry.schema.load())?,
+        size,
+        align,
+        fingerprint: read(&entry.fingerprint),
+        block,
+    })
+}
+
+/// Opens the channel, or makes it. The caller holds the lease.
+pub(crate) fn open_or_make(mapped: &Mapped, spec: &Spec) -> Result<Block, ChannelError> {
+    let mut vacant = None;
+    let mut used = mapped.plan.heap;
+    for index in 0..mapped.plan.map.channels {
+        match read(mapped, index) {
+            None => {
+                vacant.get_or_insert(index);
+            }
+            Some(Ok(found)) if found.name == spec.name.as_str() => return check(spec, &found),
+            Some(Ok(found)) => used = used.max(found.block.offset + found.block.plan.length),
+            Some(Err(what)) => {
+                return Err(ChannelError::Damaged { channel: format!("#{index}"), what });
+            }
+        }
+    }
+    let Some(capacity) = spec.capacity else {
+        return Err(ChannelError::NotFound {
+            channel: spec.name.to_string(),
+            segment: mapped.name.clone(),
+        });
+    };
+    let Some(index) = vacant else {
+        return Err(ChannelError::DirectoryFull {
+            segment: mapped.name.clone(),
+            channels: mapped.plan.map.channels,
+        });
+    };
+    make(mapped, spec, capacity, index, used)
+}
+
+fn make(
+    mapped: &Mapped,
+    spec: &Spec,
+    capacity: usize,
+    index: u16,
+    offset: usize,
+) -> Result<Block, ChannelError> {
+    let participants = mapped.plan.map.participants;
+    let plan = BlockPlan::new(spec.kind, capacity, spec.size, spec.align, participants)
+        .ok_or_else(|| ChannelError::BadCapacity {
+            channel: spec.name.to_string(),
+            what: format!(
+                "a capacity of {capacity} elements of {} bytes, aligned to {}; from 1 to \
+                 {MAX_CAPACITY} elements are possible, aligned to 128 at most",
+                spec.size, spec.align
+            ),
+        })?;
+    let available = mapped.memory.len().saturating_sub(offset);
+    let block = Block {
+        index,
+        kind: spec.kind,
+        offset,
+        plan,
+        attempts: spec.attempts,
+        lasting: spec.lasting,
+    };
+    let (Some(entry), Some(_), true) =
+        (entry(mapped, index), Cells::new(&mapped.memory, &block), plan.length <= available)
+    else {
+        return Err(ChannelError::SegmentFull {
+            channel: spec.name.to_string(),
+            segment: mapped.name.clone(),
+            needed: plan.length,
+            available,
+        });
+    };
+    let words = [
+        (&entry.kind, spec.kind.code()),
+        (&entry.element_size, spec.size as u64),
+        (&entry.element_align, spec.align as u64),
+        (&entry.fingerprint, spec.fingerprint()),
+        (&entry.capacity, capacity as u64),
+        (&entry.offset, offset as u64),
+        (&entry.attempts, u64::from(spec.attempts)),
+        (&entry.flags, if spec.lasting { LASTING } else { 0 }),
+    ];
+    for (word, value) in words {
+        word.store(value, Ordering::Relaxed);
+    }
+    entry.name.store(spec.name.as_str());
+    entry.schema.store(&spec.schema);
+    entry.state.store(READY, Ordering::Release);
+    Ok(block)
+}
+
+/// Whether the channel is what the caller takes it for.
+fn check(spec: &Spec, found: &Described) -> Result<Block, ChannelError> {
+    let mismatch = |what, theirs: String, ours: String| {
+        Err(ChannelError::Mismatch { channel: spec.name.to_string(), what, theirs, ours })
+    };
+    if found.block.kind != spec.kind {
+        return mismatch("kind", format!("{:?}", found.block.kind), format!("{:?}", spec.kind));
+    }
+    if (found.size, found.align, found.fingerprint) != (spec.size, spec.align, spec.fingerprint()) {
+        return mismatch(
+            "elements",
+            Spec::type_name(&found.schema, found.size as u64, found.align as u64),
+            Spec::type_name(&spec.schema, spec.size as u64, spec.align as u64),
+        );
+    }
+    match spec.capacity {
+        Some(capacity) if capacity != found.block.plan.capacity => {
+            mismatch("capacity", found.block.plan.capacity.to_string(), capacity.to_string())
+        }
+        _ => Ok(found.block),
+    }
+}

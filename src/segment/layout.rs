@@ -1,0 +1,290 @@
+//! The bytes of a segment: where everything is, for every build the same.
+//!
+//! Every field is a little-endian 64-bit word and an atomic, because another
+//! process may be writing it; whatever is read from here is copied once and
+//! checked before it is used. Lines are 128 bytes: two cache lines, which
+//! x86-64 prefetches as a pair and large Arm cores use as one.
+//!
+//! ```text
+//!      0  Header        who this is, its name, the gate, counters
+//!    512  words         one word for each participant
+//!         infos         who each participant says it is
+//!         directory     an Entry for each channel
+//!         heap          a block for each channel:
+//!                         Control, a Row for each participant, the slots
+//! ```
+
+use crate::ring::set::SetMap;
+use crate::sync::AtomicU64;
+
+#[cfg(not(target_endian = "little"))]
+compile_error!("the segment format is little-endian, and so must the machine be");
+
+/// The layout that this build reads and writes.
+pub(crate) const VERSION: u64 = 1;
+/// Segments of ours have this many bytes beyond a multiple of [`PAGE`], so
+/// that one can be told from anybody else's without attaching it.
+pub(crate) const SIGNATURE: usize = 1_803;
+/// What sizes are rounded to, on machines with larger pages too.
+pub(crate) const PAGE: usize = 4_096;
+/// What does not share a cache line with anything else is this far apart.
+pub(crate) const LINE: usize = 128;
+
+pub(crate) const NAME_BYTES: usize = 120;
+pub(crate) const CHANNEL_NAME_BYTES: usize = 64;
+pub(crate) const SCHEMA_BYTES: usize = 256;
+
+/// Bits of [`Header::flags`].
+pub(crate) mod flags {
+    /// Notifiers fence fully instead of relying on `membarrier`.
+    pub(crate) const SYMMETRIC: u64 = 1;
+    /// The last participant to leave removes the segment.
+    pub(crate) const TRANSIENT: u64 = 2;
+    /// Reached by id only, and marked for removal from the start.
+    pub(crate) const ANONYMOUS: u64 = 4;
+}
+
+/// Bits of [`Header::gate`].
+pub(crate) mod gate {
+    /// Removed: every call returns `Closed`.
+    pub(crate) const CLOSED: u64 = 1;
+}
+
+/// A string within words: its length, then its bytes.
+#[repr(C)]
+pub(crate) struct Text<const WORDS: usize> {
+    pub(crate) len: AtomicU64,
+    pub(crate) bytes: [AtomicU64; WORDS],
+}
+
+/// The first 512 bytes.
+#[repr(C, align(128))]
+pub(crate) struct Header {
+    pub(crate) nonce: AtomicU64,
+    pub(crate) magic: AtomicU64,
+    pub(crate) version: AtomicU64,
+    pub(crate) size: AtomicU64,
+    pub(crate) generation: AtomicU64,
+    pub(crate) set: AtomicU64,
+    pub(crate) flags: AtomicU64,
+    pub(crate) participants: AtomicU64,
+    pub(crate) channels: AtomicU64,
+    pub(crate) reserved_a: [AtomicU64; 7],
+    pub(crate) name: Text<{ NAME_BYTES / 8 }>,
+    pub(crate) gate: AtomicU64,
+    pub(crate) reserved_b: [AtomicU64; 15],
+    pub(crate) deaths: AtomicU64,
+    pub(crate) reserved_c: [AtomicU64; 15],
+}
+
+/// What a participant says of itself: for people, never for decisions.
+#[repr(C)]
+pub(crate) struct Info {
+    pub(crate) pid: AtomicU64,
+    pub(crate) start_time: AtomicU64,
+    pub(crate) pid_namespace: AtomicU64,
+    pub(crate) uid: AtomicU64,
+    pub(crate) reserved: [AtomicU64; 4],
+}
+
+/// A channel in the directory.
+#[repr(C, align(128))]
+pub(crate) struct Entry {
+    /// 0, or [`READY`] from when everything else stands.
+    pub(crate) state: AtomicU64,
+    pub(crate) kind: AtomicU64,
+    pub(crate) element_size: AtomicU64,
+    pub(crate) element_align: AtomicU64,
+    pub(crate) fingerprint: AtomicU64,
+    pub(crate) capacity: AtomicU64,
+    /// Where the channel's block begins, from the start of the segment.
+    pub(crate) offset: AtomicU64,
+    /// How often a message may be taken again after its reader died.
+    pub(crate) attempts: AtomicU64,
+    pub(crate) flags: AtomicU64,
+    pub(crate) reserved_a: [AtomicU64; 7],
+    pub(crate) name: Text<{ CHANNEL_NAME_BYTES / 8 }>,
+    pub(crate) schema: Text<{ SCHEMA_BYTES / 8 }>,
+    pub(crate) reserved_b: [AtomicU64; 6],
+}
+
+/// [`Entry::state`] of a channel that can be opened.
+pub(crate) const READY: u64 = 1;
+/// Bit of [`Entry::flags`]: the channel outlives its peers, and nobody is
+/// ever told `Disconnected`.
+pub(crate) const LASTING: u64 = 1;
+
+/// What a channel's block begins with.
+#[repr(C, align(128))]
+pub(crate) struct Control {
+    /// SPSC: the producer's position. MPMC: a lower bound of it.
+    pub(crate) tail: AtomicU64,
+    pub(crate) reserved_a: [AtomicU64; 15],
+    /// SPSC: the consumer's position. MPMC: a lower bound of it.
+    pub(crate) head: AtomicU64,
+    pub(crate) reserved_b: [AtomicU64; 15],
+    /// The line that every operation reads and hardly any writes: grows with
+    /// everything that changes who is there, or whether the gate is open.
+    pub(crate) changes: AtomicU64,
+    pub(crate) items_waiting: AtomicU64,
+    pub(crate) space_waiting: AtomicU64,
+    pub(crate) orphans: AtomicU64,
+    pub(crate) scanned: AtomicU64,
+    pub(crate) reserved_c: [AtomicU64; 11],
+    /// SPSC: who is the producer, and who the consumer.
+    pub(crate) producer: AtomicU64,
+    pub(crate) consumer: AtomicU64,
+    /// Bits [`HAD_SENDERS`] and [`HAD_RECEIVERS`].
+    pub(crate) history: AtomicU64,
+    pub(crate) tombstones: AtomicU64,
+    pub(crate) orphaned: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) reserved_d: [AtomicU64; 10],
+}
+
+pub(crate) const HAD_SENDERS: u64 = 1;
+pub(crate) const HAD_RECEIVERS: u64 = 2;
+
+/// What a channel knows of one participant.
+#[repr(C)]
+pub(crate) struct Row {
+    /// `incarnation + 1:32 | senders:16 | receivers:16`.
+    pub(crate) endpoints: AtomicU64,
+    /// `incarnation:48 | waiting threads:16`, for each direction.
+    pub(crate) items_record: AtomicU64,
+    pub(crate) space_record: AtomicU64,
+    pub(crate) reserved: AtomicU64,
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 4 * LINE);
+    assert!(size_of::<Info>() == 64);
+    assert!(size_of::<Entry>() == 4 * LINE);
+    assert!(size_of::<Control>() == 4 * LINE);
+    assert!(size_of::<Row>() == 32);
+    // The padding is explicit: nothing depends on how a compiler rounds.
+    assert!(size_of::<Entry>() == 8 * (16 + 9 + 33 + 6));
+};
+
+const fn up(n: usize, to: usize) -> Option<usize> {
+    n.checked_next_multiple_of(to)
+}
+
+/// Where the parts of a segment are: all of it follows from two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) map: SetMap,
+    pub(crate) words: usize,
+    pub(crate) infos: usize,
+    pub(crate) directory: usize,
+    pub(crate) heap: usize,
+}
+
+impl Plan {
+    pub(crate) const fn new(map: SetMap) -> Self {
+        // Both numbers have 16 bits, so none of this can overflow.
+        let words = size_of::<Header>();
+        let infos = (words + 8 * map.participants as usize).next_multiple_of(LINE);
+        let directory =
+            (infos + size_of::<Info>() * map.participants as usize).next_multiple_of(LINE);
+        let end = directory + size_of::<Entry>() * map.channels as usize;
+        Self { map, words, infos, directory, heap: end.next_multiple_of(PAGE) }
+    }
+
+    /// The whole segment's size with room for `heap` bytes of channels.
+    pub(crate) fn size(&self, heap: usize) -> Option<usize> {
+        up(self.heap.checked_add(heap)?, PAGE)?.checked_add(SIGNATURE)
+    }
+}
+
+/// Whether a segment of this size could be one of ours.
+pub(crate) const fn plausible(size: usize) -> bool {
+    size % PAGE == SIGNATURE && size > size_of::<Header>()
+}
+
+/// Which ring a channel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingKind {
+    Spsc,
+    Mpmc,
+}
+
+impl RingKind {
+    pub(crate) const fn code(self) -> u64 {
+        match self {
+            Self::Spsc => 1,
+            Self::Mpmc => 2,
+        }
+    }
+
+    pub(crate) const fn read(code: u64) -> Option<Self> {
+        match code {
+            1 => Some(Self::Spsc),
+            2 => Some(Self::Mpmc),
+            _ => None,
+        }
+    }
+}
+
+/// A slot: where its element is, and how far it is to the next slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) cell: usize,
+    pub(crate) stride: usize,
+}
+
+impl Shape {
+    pub(crate) const fn new(kind: RingKind, size: usize, align: usize) -> Option<Self> {
+        let (cell, unit) = match kind {
+            // Elements side by side.
+            RingKind::Spsc => (0, align),
+            // A word, then the element.
+            RingKind::Mpmc if align > 8 => (align, align),
+            RingKind::Mpmc => (8, 8),
+        };
+        let Some(end) = cell.checked_add(size) else {
+            return None;
+        };
+        match up(end, unit) {
+            Some(stride) => Some(Self { cell, stride }),
+            None => None,
+        }
+    }
+}
+
+/// Where the parts of a channel's block are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlockPlan {
+    pub(crate) capacity: usize,
+    /// Offsets from the start of the block.
+    pub(crate) rows: usize,
+    pub(crate) slots: usize,
+    /// Bytes from one slot to the next.
+    pub(crate) stride: usize,
+    /// Where in a slot the element is.
+    pub(crate) cell: usize,
+    pub(crate) length: usize,
+}
+
+/// Capacities are below this.
+pub(crate) const MAX_CAPACITY: usize = 1 << 31;
+
+impl BlockPlan {
+    /// `None` if it cannot be addressed at all.
+    pub(crate) fn new(
+        kind: RingKind,
+        capacity: usize,
+        size: usize,
+        align: usize,
+        participants: u16,
+    ) -> Option<Self> {
+        if capacity == 0 || capacity > MAX_CAPACITY || !align.is_power_of_two() || align > LINE {
+            return None;
+        }
+        let Shape { cell, stride } = Shape::new(kind, size, align)?;
+        let rows = size_of::<Control>();
+        let slots = up(rows + size_of::<Row>() * usize::from(participants), LINE)?;
+        let length = up(slots.checked_add(stride.checked_mul(capacity)?)?, LINE)?;
+        Some(Self { capacity, rows, slots, stride, cell, length })
+    }
+}

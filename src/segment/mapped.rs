@@ -1,0 +1,190 @@
+//! A segment in use: its memory, its set, and the sweep of the dead.
+
+use super::directory;
+use super::layout::{Control, Info, Plan, Row, gate};
+use super::memory::Memory;
+use super::view::Block;
+use crate::error::Fault;
+use crate::ring::event;
+use crate::ring::kernel::Refusal;
+use crate::ring::mpmc;
+use crate::ring::set::SetMap;
+use crate::ring::table::{self, Blind, Member, Phase, Scratch, Table};
+use crate::sync::{AtomicU64, Ordering};
+use crate::sys;
+use crate::sys::shm::Shm;
+use crate::wait::Bells;
+
+/// What every participant of one segment has in common.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    pub(crate) shm: Shm,
+    pub(crate) memory: Memory,
+    pub(crate) bells: Bells,
+    pub(crate) plan: Plan,
+    pub(crate) generation: u64,
+    pub(crate) flags: u64,
+    pub(crate) name: String,
+}
+
+/// Stands in for a word that a broken plan would put outside: none is.
+fn inside<T>(found: Option<&T>) -> &T {
+    found.unwrap_or_else(|| unreachable!("the plan was checked against the size when joining"))
+}
+
+impl Table for Mapped {
+    fn map(&self) -> SetMap {
+        self.plan.map
+    }
+
+    fn word(&self, id: u16) -> &AtomicU64 {
+        inside(self.memory.at(self.plan.words + 8 * usize::from(id)))
+    }
+}
+
+impl Mapped {
+    pub(crate) fn info(&self, id: u16) -> &Info {
+        inside(self.memory.at(self.plan.infos + size_of::<Info>() * usize::from(id)))
+    }
+
+    /// What the block at `offset` knows of participant `id`.
+    pub(crate) fn row<'a>(&'a self, block: &'a Block, id: u16) -> &'a Row {
+        let rows = block.offset + block.plan.rows;
+        inside(self.memory.at(rows + size_of::<Row>() * usize::from(id)))
+    }
+
+    pub(crate) fn control(&self, block: &Block) -> &Control {
+        inside(self.memory.at(block.offset))
+    }
+
+    /// Finds and sweeps the dead; `witness` is a semaphore that this process
+    /// holds up. Returns whether there were any.
+    pub(crate) fn look(&self, witness: u16, scratch: &mut Scratch) -> Result<bool, Fault> {
+        let bury = |dead: Member, values: &[u16]| self.sweep(dead, values);
+        table::look(&self.bells, self, self.generation, witness, scratch, bury)
+            .map_err(|blind| self.fault(blind))
+    }
+
+    pub(crate) fn fault(&self, blind: Blind) -> Fault {
+        match blind {
+            Blind::Refused(refusal) => self.refused(refusal),
+            Blind::Estranged => Fault::Estranged,
+        }
+    }
+
+    /// What a refusal of the set's means; a removed set closes the segment
+    /// for everybody who is still busy in it.
+    pub(crate) fn refused(&self, refusal: Refusal) -> Fault {
+        match (refusal, self.bells.explain()) {
+            (Refusal::Removed, _) => {
+                self.close();
+                Fault::Closed
+            }
+            (_, Some(error)) => Fault::System(error),
+            (refusal, None) => Fault::Corrupt {
+                what: format!("semaphore set {} refuses ({refusal:?})", self.bells.set().id()),
+            },
+        }
+    }
+
+    pub(crate) fn closed(&self) -> bool {
+        self.memory.header().gate.load(Ordering::Acquire) & gate::CLOSED != 0
+    }
+
+    /// Makes every handle's next operation return `Closed`.
+    pub(crate) fn close(&self) {
+        self.memory.header().gate.fetch_or(gate::CLOSED, Ordering::Release);
+        for block in self.blocks() {
+            self.control(&block).changes.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Removes both objects, the set first: that wakes everybody who sleeps
+    /// at one instant, and who is woken so shuts the gate for those who are
+    /// busy, should the remover not live to do it.
+    pub(crate) fn remove(&self) -> Result<(), sys::Error> {
+        let set = self.bells.set().remove();
+        if set.is_ok() {
+            self.close();
+        }
+        let block = self.shm.remove();
+        for removed in [set, block] {
+            match removed {
+                Err(error) if error.kind() != sys::ErrorKind::Removed => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The blocks of every channel in the directory that makes sense.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
+        (0..self.plan.map.channels)
+            .filter_map(|index| directory::read(self, index).and_then(Result::ok))
+            .map(|found| found.block)
+    }
+
+    /// How many of the living wait in one direction of a channel.
+    fn recorded(&self, block: &Block, record: impl Fn(&Row) -> &AtomicU64) -> u64 {
+        (0..self.plan.map.participants)
+            .filter_map(|id| {
+                let entry = table::Entry::read(self.word(id).load(Ordering::Acquire))?;
+                // Edge S.
+                let record = record(self.row(block, id)).load(Ordering::Acquire);
+                (entry.phase == Phase::Live).then(|| event::recorded(record, entry.incarnation))
+            })
+            .sum()
+    }
+
+    /// Puts right whatever a dead participant held, and rings for everybody
+    /// whom its death concerns.
+    fn sweep(&self, dead: Member, values: &[u16]) -> Result<(), Refusal> {
+        for block in self.blocks() {
+            if !self.row(&block, dead.id).belongs_to(dead) {
+                continue;
+            }
+            let control = self.control(&block);
+            if let Some(words) = block.mpmc(self) {
+                let still_dead = || dead.is_dead(self);
+                let done = mpmc::recover(&words, dead.id, block.attempts, still_dead);
+                let Some(done) = done else {
+                    return Ok(());
+                };
+                control.tombstones.fetch_add(done.tombstones, Ordering::Relaxed);
+                control.orphaned.fetch_add(done.orphans, Ordering::Relaxed);
+                control.dropped.fetch_add(done.dropped, Ordering::Relaxed);
+            }
+            // Release: who sees the change also sees the word say DEAD.
+            control.changes.fetch_add(1, Ordering::Release);
+            event::settle(&control.items_waiting, || self.recorded(&block, |r| &r.items_record));
+            event::settle(&control.space_waiting, || self.recorded(&block, |r| &r.space_record));
+            for sem in [block.items(self), block.space(self)] {
+                let value = values.get(usize::from(sem)).copied().unwrap_or(0);
+                event::drain_and_ring(&self.bells, sem, value)?;
+            }
+        }
+        self.memory.header().deaths.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// A row's mark of a life: never zero, which is what a fresh row says.
+const fn life(member: Member) -> u64 {
+    member.incarnation.wrapping_add(1) & u32::MAX as u64
+}
+
+impl Row {
+    pub(crate) const fn pack(member: Member, senders: u16, receivers: u16) -> u64 {
+        life(member) << 32 | (senders as u64) << 16 | receivers as u64
+    }
+
+    /// Senders and receivers, if they are of this life.
+    pub(crate) fn endpoints(&self, member: Member) -> (u16, u16) {
+        let word = self.endpoints.load(Ordering::Acquire);
+        if word >> 32 == life(member) { ((word >> 16) as u16, word as u16) } else { (0, 0) }
+    }
+
+    fn belongs_to(&self, member: Member) -> bool {
+        self.endpoints.load(Ordering::Acquire) >> 32 == life(member)
+    }
+}

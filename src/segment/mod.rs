@@ -1,0 +1,237 @@
+//! One name, one segment: a shared-memory object and a semaphore set that
+//! belong together, with everything inside found by offset.
+
+mod directory;
+mod layout;
+mod mapped;
+mod memory;
+mod name;
+mod open;
+mod options;
+mod participant;
+mod site;
+mod view;
+
+use core::fmt;
+use std::sync::Arc;
+
+use crate::error::{Fault, OpenError};
+use crate::sync::Ordering;
+
+pub(crate) use directory::Spec;
+pub(crate) use layout::RingKind;
+pub(crate) use layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY};
+pub(crate) use name::Name;
+pub use options::Options;
+pub(crate) use participant::{Participant, Side};
+pub(crate) use view::{Block, Cells, Packed, Tagged};
+
+/// A segment that this process participates in.
+///
+/// Cloning it is cheap and gives another handle of the same participant. The
+/// process leaves when the last handle, sender and receiver is dropped, or
+/// when it ends, however it ends. The segment stays until it is
+/// [removed](Self::remove), unless it is
+/// [transient](Options::transient).
+///
+/// A process that opens a segment twice is two participants.
+#[derive(Clone)]
+pub struct Segment {
+    participant: Arc<Participant>,
+}
+
+/// A participant, as [`Segment::participants`] lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParticipantInfo {
+    /// Its slot in the table.
+    pub slot: u16,
+    /// Its process, as it is numbered in its own pid namespace.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
+    /// Whether it is this handle's own.
+    pub own: bool,
+}
+
+/// A channel, as [`Segment::channels`] lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChannelInfo {
+    /// Its name.
+    pub name: String,
+    /// `Spsc` or `Mpmc`.
+    pub kind: &'static str,
+    /// The schema of its elements.
+    pub element: String,
+    /// Bytes of an element.
+    pub element_size: usize,
+    /// How many messages it holds.
+    pub capacity: usize,
+    /// How many it holds now.
+    pub depth: u64,
+    /// Senders of living participants.
+    pub senders: u64,
+    /// Receivers of living participants.
+    pub receivers: u64,
+}
+
+impl Segment {
+    /// Creates a segment with the default [`Options`].
+    ///
+    /// # Errors
+    /// See [`Options::create`].
+    pub fn create(name: &str) -> Result<Self, OpenError> {
+        Self::options().create(name)
+    }
+
+    /// Opens a segment that exists.
+    ///
+    /// # Errors
+    /// See [`Options::open`].
+    pub fn open(name: &str) -> Result<Self, OpenError> {
+        Self::options().open(name)
+    }
+
+    /// Opens a segment, or creates it with the default [`Options`].
+    ///
+    /// # Errors
+    /// See [`Options::open_or_create`].
+    pub fn open_or_create(name: &str) -> Result<Self, OpenError> {
+        Self::options().open_or_create(name)
+    }
+
+    /// Creates a segment without a name, with the default [`Options`].
+    ///
+    /// # Errors
+    /// See [`Options::anonymous`].
+    pub fn anonymous() -> Result<Self, OpenError> {
+        Self::options().anonymous()
+    }
+
+    /// Opens a segment by its [`id`](Self::id).
+    ///
+    /// # Errors
+    /// See [`Options::open_id`].
+    pub fn open_id(id: i32) -> Result<Self, OpenError> {
+        Self::options().open_id(id)
+    }
+
+    /// The options to create or open a segment with.
+    pub const fn options() -> Options {
+        Options::new()
+    }
+
+    /// Removes the segment of this name: every call in it, blocked or new,
+    /// in any process, returns [`Fault::Closed`].
+    ///
+    /// # Errors
+    /// [`OpenError::NotFound`], and the kernel's.
+    pub fn remove_named(name: &str) -> Result<(), OpenError> {
+        open::remove(&Self::options(), name)
+    }
+
+    pub(crate) fn new(participant: Arc<Participant>) -> Self {
+        Self { participant }
+    }
+
+    pub(crate) const fn participant(&self) -> &Arc<Participant> {
+        &self.participant
+    }
+
+    /// Removes this segment: every call in it, blocked or new, in any
+    /// process, returns [`Fault::Closed`]. Its memory is freed when the last
+    /// process has detached; its name is free at once.
+    ///
+    /// # Errors
+    /// [`Fault::Forked`], or the kernel's refusal if the caller is neither
+    /// the owner nor privileged.
+    pub fn remove(&self) -> Result<(), Fault> {
+        if self.participant.guard().in_child() {
+            return Err(Fault::Forked);
+        }
+        Ok(self.participant.mapped().remove()?)
+    }
+
+    /// Its name; `(anonymous)` if it has none.
+    pub fn name(&self) -> &str {
+        &self.participant.mapped().name
+    }
+
+    /// The id of its shared-memory object, as `ipcs -m` shows it.
+    pub fn id(&self) -> i32 {
+        self.participant.mapped().shm.id()
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> usize {
+        self.participant.mapped().memory.len()
+    }
+
+    /// Looks for participants that have died and recovers what they held;
+    /// says whether there were any. Nobody needs to call this: whoever waits
+    /// for the dead does it.
+    ///
+    /// # Errors
+    /// Those of every operation.
+    pub fn sweep(&self) -> Result<bool, Fault> {
+        match self.participant.barred() {
+            Some(fault) => Err(fault),
+            None => self.participant.look(),
+        }
+    }
+
+    /// Who participates, as far as it is known without a
+    /// [sweep](Self::sweep).
+    pub fn participants(&self) -> Vec<ParticipantInfo> {
+        let mapped = self.participant.mapped();
+        let number = |word: u64| u32::try_from(word).unwrap_or(0);
+        self.participant
+            .living()
+            .map(|member| {
+                let info = mapped.info(member.id);
+                ParticipantInfo {
+                    slot: member.id,
+                    pid: number(info.pid.load(Ordering::Relaxed)),
+                    uid: number(info.uid.load(Ordering::Relaxed)),
+                    own: member == self.participant.me(),
+                }
+            })
+            .collect()
+    }
+
+    /// The channels there are.
+    pub fn channels(&self) -> Vec<ChannelInfo> {
+        let mapped = self.participant.mapped();
+        (0..mapped.plan.map.channels)
+            .filter_map(|index| directory::read(mapped, index)?.ok())
+            .map(|found| {
+                let (senders, receivers) = self.participant.endpoints(&found.block);
+                ChannelInfo {
+                    depth: Cells::new(&mapped.memory, &found.block)
+                        .map_or(0, |cells| cells.len(found.block.kind)),
+                    name: found.name,
+                    kind: match found.block.kind {
+                        RingKind::Spsc => "Spsc",
+                        RingKind::Mpmc => "Mpmc",
+                    },
+                    element: found.schema,
+                    element_size: found.size,
+                    capacity: found.block.plan.capacity,
+                    senders,
+                    receivers,
+                }
+            })
+            .collect()
+    }
+}
+
+impl fmt::Debug for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segment")
+            .field("name", &self.name())
+            .field("id", &self.id())
+            .field("size", &self.size())
+            .finish_non_exhaustive()
+    }
+}

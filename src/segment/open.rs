@@ -1,0 +1,305 @@
+//! From a name or an id to a participant.
+
+use std::time::Instant;
+
+use super::Segment;
+use super::layout::{NAME_BYTES, Plan, VERSION, flags, plausible};
+use super::mapped::Mapped;
+use super::name::{Name, PROBES};
+use super::options::{Options, shape_allowed};
+use super::participant::Participant;
+use super::site::{Attached, KeySite};
+use crate::error::OpenError;
+use crate::ring::creation::{self, Established, MAGIC, Site as _};
+use crate::ring::kernel::Refusal;
+use crate::ring::lease;
+use crate::ring::set::SetMap;
+use crate::sync::Ordering;
+use crate::sys::sem::Set;
+use crate::sys::shm::Shm;
+use crate::sys::{self, ErrorKind, Key};
+use crate::wait::Bells;
+
+/// How often opening starts over because somebody else was faster.
+const STARTS: u32 = 64;
+
+/// What a caller wants of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    Create,
+    Open,
+    Either,
+}
+
+/// Opens or creates the segment of a name.
+pub(crate) fn named(options: &Options, name: &str, wish: Wish) -> Result<Segment, OpenError> {
+    let name = Name::new(name, NAME_BYTES)?;
+    if wish != Wish::Open {
+        // Before anything is made.
+        options.total(name.as_str())?;
+    }
+    let search = Search { options, name: &name, until: Instant::now() + options.timeout };
+    for _ in 0..STARTS {
+        match search.pass(wish)? {
+            Pass::Found(bells, block) if wish == Wish::Create => {
+                let _ = lease::release(&bells);
+                return Err(OpenError::Exists { name: name.to_string(), id: block.shm.id() });
+            }
+            Pass::Found(bells, block) => return join(options, bells, block, name.as_str()),
+            Pass::Created(bells, block) => return join(options, bells, block, name.as_str()),
+            Pass::Missing => return Err(OpenError::NotFound { name: name.to_string() }),
+            Pass::Again => {}
+        }
+    }
+    Err(OpenError::Unstable { name: name.to_string() })
+}
+
+/// Removes the segment of a name, whoever is attached.
+pub(crate) fn remove(options: &Options, name: &str) -> Result<(), OpenError> {
+    let name = Name::new(name, NAME_BYTES)?;
+    let search = Search { options, name: &name, until: Instant::now() + options.timeout };
+    match search.pass(Wish::Open)? {
+        Pass::Found(bells, block) | Pass::Created(bells, block) => {
+            match mapped(bells, block, name.as_str()) {
+                Ok(mapped) => mapped.remove().map_err(OpenError::from),
+                // Nothing that can be used; but it has the name.
+                Err((bells, block, _)) => {
+                    bells.set().remove()?;
+                    Ok(block.shm.remove()?)
+                }
+            }
+        }
+        Pass::Missing | Pass::Again => Err(OpenError::NotFound { name: name.to_string() }),
+    }
+}
+
+struct Search<'a> {
+    options: &'a Options,
+    name: &'a Name,
+    until: Instant,
+}
+
+enum Pass {
+    /// With the lease held.
+    Found(Bells, Attached),
+    Created(Bells, Attached),
+    Missing,
+    Again,
+}
+
+impl Search<'_> {
+    fn site(&self, probe: u8) -> KeySite<'_> {
+        KeySite { name: Some(self.name), key: self.name.key(probe), options: self.options }
+    }
+
+    fn busy(&self, bells: &Bells) -> OpenError {
+        OpenError::Busy {
+            name: self.name.to_string(),
+            pid: bells.set().last_pid(SetMap::LEASE).unwrap_or(0),
+            waited: self.options.timeout,
+        }
+    }
+
+    /// One pass over the name's keys.
+    fn pass(&self, wish: Wish) -> Result<Pass, OpenError> {
+        let mut vacant = None;
+        for probe in 0..PROBES {
+            match creation::establish(&self.site(probe), false, Some(self.until))? {
+                Established::Opened(bells, block) => return Ok(Pass::Found(bells, block)),
+                Established::Missing => {
+                    vacant.get_or_insert(probe);
+                }
+                Established::Busy(bells) => return Err(self.busy(&bells)),
+                Established::Unstable => {
+                    return Err(OpenError::Unstable { name: self.name.to_string() });
+                }
+                Established::Foreign | Established::Created(..) => {}
+            }
+        }
+        if wish == Wish::Open {
+            return Ok(Pass::Missing);
+        }
+        let Some(probe) = vacant else {
+            return Err(OpenError::NoKey { name: self.name.to_string(), keys: PROBES });
+        };
+        let site = self.site(probe);
+        match creation::establish(&site, true, Some(self.until))? {
+            Established::Opened(bells, block) => Ok(Pass::Found(bells, block)),
+            Established::Created(bells, block) => {
+                // Somebody who found a foreigner here, gone since, may have
+                // created the name on another of its keys. Both would see
+                // each other; nobody has joined, since the lease is held.
+                if self.elsewhere(probe)? {
+                    site.remove_block(&block)?;
+                    site.remove_set(&bells)?;
+                    return Ok(Pass::Again);
+                }
+                Ok(Pass::Created(bells, block))
+            }
+            Established::Busy(bells) => Err(self.busy(&bells)),
+            Established::Foreign | Established::Missing => Ok(Pass::Again),
+            Established::Unstable => Err(OpenError::Unstable { name: self.name.to_string() }),
+        }
+    }
+
+    /// Whether another key has a complete segment of this name.
+    fn elsewhere(&self, probe: u8) -> Result<bool, OpenError> {
+        for other in (0..PROBES).filter(|&other| other != probe) {
+            let site = self.site(other);
+            if let creation::Found::Ours(block) = site.block()?
+                && block.memory.header().magic.load(Ordering::Acquire) == MAGIC
+                && site.named(&block)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Creates a segment that has no name.
+pub(crate) fn anonymous(options: &Options) -> Result<Segment, OpenError> {
+    let site = KeySite { name: None, key: Key::PRIVATE, options };
+    let size = options.total(&site.label())?;
+    let count = usize::from(options.plan().map.count());
+    let set = Set::options().mode(options.mode).create(Key::PRIVATE, count)?;
+    let bells = Bells::new(set, false);
+    let made = || {
+        let shm = options.segment_options().create(Key::PRIVATE, size)?;
+        // Removed from the start: attached by its id until nobody is.
+        let block = site.attach(shm);
+        let removed = shm.remove();
+        let block = block?.ok_or(OpenError::NotFound { name: site.label() })?;
+        removed?;
+        lease::acquire(&bells, Some(Instant::now() + options.timeout))
+            .map_err(|refusal| site.refused(&bells, refusal))?;
+        if creation::seal(&site, &bells, &block)? {
+            Ok(block)
+        } else {
+            Err(OpenError::Unstable { name: site.label() })
+        }
+    };
+    match made() {
+        Ok(block) => join(options, bells, block, &site.label()),
+        Err(error) => {
+            let _ = bells.set().remove();
+            Err(error)
+        }
+    }
+}
+
+/// Opens a segment by its id, whether it has a name or not.
+pub(crate) fn by_id(options: &Options, shm: Shm) -> Result<Segment, OpenError> {
+    let label = format!("with id {}", shm.id());
+    let missing = || OpenError::NotFound { name: label.clone() };
+    let stat = match shm.stat_any() {
+        Ok(stat) => stat,
+        Err(error) if error.kind() == ErrorKind::Removed => return Err(missing()),
+        Err(error) => return Err(error.into()),
+    };
+    let not_ours = |reason| OpenError::NotOurs { id: shm.id(), reason };
+    if !plausible(stat.size) {
+        return Err(not_ours("its size has not our signature"));
+    }
+    let site = KeySite { name: None, key: Key::PRIVATE, options };
+    let block = site.attach(shm)?.ok_or_else(missing)?;
+    let header = block.memory.header();
+    if header.magic.load(Ordering::Acquire) != MAGIC {
+        return Err(not_ours("it has no header, or is not finished"));
+    }
+    let (set, generation) = creation::Block::sealed(&block);
+    let bells = Bells::new(Set::from_id(set), false);
+    let gone = |error: sys::Error| match error.kind() {
+        ErrorKind::Removed => missing(),
+        _ => OpenError::System(error),
+    };
+    let count = bells.set().stat_any().map_err(gone)?.count;
+    let mut values = vec![0; count];
+    bells.set().values(&mut values).map_err(gone)?;
+    // Ids recycle: the set could be anybody's by now.
+    if SetMap::generation(&values) != Some(generation) {
+        return Err(missing());
+    }
+    match lease::acquire(&bells, Some(Instant::now() + options.timeout)) {
+        Ok(()) => {}
+        Err(Refusal::TimedOut) => {
+            let pid = bells.set().last_pid(SetMap::LEASE).unwrap_or(0);
+            return Err(OpenError::Busy { name: label, pid, waited: options.timeout });
+        }
+        Err(Refusal::Removed) => return Err(missing()),
+        Err(refusal) => return Err(site.refused(&bells, refusal)),
+    }
+    let name = header.name.load().filter(|name| !name.is_empty()).unwrap_or_else(|| site.label());
+    join(options, bells, block, &name)
+}
+
+/// Checks what the header says, once, against what there is.
+#[expect(clippy::result_large_err, reason = "the parts go back to who can remove them")]
+fn mapped(
+    bells: Bells,
+    block: Attached,
+    name: &str,
+) -> Result<Mapped, (Bells, Attached, OpenError)> {
+    let header = block.memory.header();
+    let read = |word: &crate::sync::AtomicU64| word.load(Ordering::Relaxed);
+    let version = read(&header.version);
+    if version != VERSION {
+        let name = name.to_owned();
+        let error = OpenError::Version { name, found: version, supported: VERSION };
+        return Err((bells, block, error));
+    }
+    let damaged = |what: String| OpenError::Damaged { name: name.to_owned(), what };
+    let (size, flags, generation) =
+        (read(&header.size), read(&header.flags), read(&header.generation));
+    let (participants, channels) = (read(&header.participants), read(&header.channels));
+    let shape = (u16::try_from(participants), u16::try_from(channels));
+    let plan = match shape {
+        (Ok(participants), Ok(channels)) if shape_allowed(participants, channels) => {
+            Plan::new(SetMap { participants, channels })
+        }
+        _ => {
+            let what = format!("it says {participants} participants and {channels} channels");
+            return Err((bells, block, damaged(what)));
+        }
+    };
+    let len = block.memory.len();
+    let count = bells.set().stat_any().map_or(0, |stat| stat.count);
+    let what = if size != len as u64 {
+        format!("it says {size} bytes and has {len}")
+    } else if plan.heap > len {
+        format!("its directory ends at {} of {len} bytes", plan.heap)
+    } else if count != usize::from(plan.map.count()) {
+        format!("its set has {count} semaphores and should have {}", plan.map.count())
+    } else {
+        let asymmetric = flags & flags::SYMMETRIC == 0;
+        return Ok(Mapped {
+            shm: block.shm,
+            memory: block.memory,
+            bells: Bells::new(*bells.set(), asymmetric),
+            plan,
+            generation,
+            flags,
+            name: name.to_owned(),
+        });
+    };
+    Err((bells, block, damaged(what)))
+}
+
+/// Joins a segment whose lease is held, and gives the lease back.
+fn join(
+    options: &Options,
+    bells: Bells,
+    block: Attached,
+    name: &str,
+) -> Result<Segment, OpenError> {
+    let set = *bells.set();
+    let joined = mapped(bells, block, name).map_err(|(_, _, error)| error).and_then(|mapped| {
+        // Before anything of ours can be relied upon by a heavy fence.
+        if mapped.flags & flags::SYMMETRIC == 0 && !sys::proc::register_global_barrier() {
+            return Err(OpenError::NoBarrier { name: name.to_owned() });
+        }
+        Participant::join(mapped, options.timeout)
+    });
+    let _ = lease::release(&Bells::new(set, false));
+    joined.map(Segment::new)
+}

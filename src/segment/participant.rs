@@ -1,0 +1,361 @@
+//! This process in a segment: its slot, its credits, its endpoints.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::directory::{self, Spec};
+use super::layout::{HAD_RECEIVERS, HAD_SENDERS, RingKind, flags};
+use super::mapped::Mapped;
+use super::view::Block;
+use crate::error::{ChannelError, Fault, OpenError};
+use crate::ring::event::{Event, Memo};
+use crate::ring::kernel::Refusal;
+use crate::ring::set::SetMap;
+use crate::ring::table::{self, Member, Scratch, Table};
+use crate::ring::{credit, event, lease, role};
+use crate::sync::Ordering;
+use crate::sys;
+use crate::sys::proc::ForkGuard;
+
+/// Which end of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Sender,
+    Receiver,
+}
+
+impl Side {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Sender => "sender",
+            Self::Receiver => "receiver",
+        }
+    }
+}
+
+/// Who is at the other ends of a channel.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Peers {
+    /// There was a sender, and there is none any more.
+    pub(crate) senders_gone: bool,
+    /// There was a receiver, and there is none any more.
+    pub(crate) receivers_gone: bool,
+}
+
+/// How many endpoints this process has of one channel.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    senders: u16,
+    receivers: u16,
+}
+
+/// One process's membership of one segment.
+///
+/// ```text
+///  join ──▶ enlist, per channel: credits, role, row ──▶ withdraw: row, ring,
+///                                                       role, credits ──▶ leave
+/// ```
+#[derive(Debug)]
+pub(crate) struct Participant {
+    mapped: Mapped,
+    me: Member,
+    guard: ForkGuard,
+    /// How long to wait for the lease.
+    timeout: Duration,
+    /// By channel. The lock covers the counts and the credits behind them.
+    counts: Mutex<Vec<Counts>>,
+    scratch: Mutex<Scratch>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Participant {
+    /// Joins. The caller holds the lease, and gives it back.
+    pub(crate) fn join(mapped: Mapped, timeout: Duration) -> Result<Arc<Self>, OpenError> {
+        let guard = ForkGuard::new()?;
+        let mut scratch = Scratch::new(mapped.plan.map);
+        let unusable = |fault| match fault {
+            Fault::System(error) => OpenError::System(error),
+            Fault::Closed => OpenError::Unstable { name: mapped.name.clone() },
+            fault => OpenError::Damaged { name: mapped.name.clone(), what: fault.to_string() },
+        };
+        mapped.look(SetMap::LEASE, &mut scratch).map_err(unusable)?;
+        let introduce = |member: Member| {
+            let pid = sys::proc::pid();
+            let info = mapped.info(member.id);
+            info.pid.store(u64::from(pid), Ordering::Relaxed);
+            let start = sys::proc::start_time(pid).unwrap_or(0);
+            info.start_time.store(start, Ordering::Relaxed);
+            let namespace = sys::proc::pid_namespace().unwrap_or(0);
+            info.pid_namespace.store(namespace, Ordering::Relaxed);
+            info.uid.store(u64::from(sys::proc::uid()), Ordering::Relaxed);
+        };
+        let joined = table::join(&mapped.bells, &mapped, introduce)
+            .map_err(|refusal| unusable(mapped.refused(refusal)))?;
+        let Some(me) = joined else {
+            return Err(OpenError::TableFull {
+                name: mapped.name.clone(),
+                participants: mapped.plan.map.participants,
+            });
+        };
+        let counts = vec![Counts::default(); usize::from(mapped.plan.map.channels)];
+        Ok(Arc::new(Self {
+            mapped,
+            me,
+            guard,
+            timeout,
+            counts: Mutex::new(counts),
+            scratch: Mutex::new(scratch),
+        }))
+    }
+
+    pub(crate) const fn mapped(&self) -> &Mapped {
+        &self.mapped
+    }
+
+    pub(crate) const fn me(&self) -> Member {
+        self.me
+    }
+
+    pub(crate) const fn guard(&self) -> &ForkGuard {
+        &self.guard
+    }
+
+    /// Looks for the dead and sweeps them; says whether there were any.
+    pub(crate) fn look(&self) -> Result<bool, Fault> {
+        self.mapped.look(self.mapped.plan.map.liveness(self.me.id), &mut lock(&self.scratch))
+    }
+
+    /// Why nothing can be done in this segment any more, if so.
+    pub(crate) fn barred(&self) -> Option<Fault> {
+        if self.guard.in_child() {
+            Some(Fault::Forked)
+        } else if self.mapped.closed() {
+            Some(Fault::Closed)
+        } else {
+            None
+        }
+    }
+
+    /// Opens a channel, or makes it.
+    pub(crate) fn channel(&self, spec: &Spec) -> Result<Block, ChannelError> {
+        if let Some(fault) = self.barred() {
+            return Err(fault.into());
+        }
+        match lease::acquire(&self.mapped.bells, Some(Instant::now() + self.timeout)) {
+            Ok(()) => {}
+            Err(Refusal::TimedOut) => {
+                return Err(ChannelError::Busy {
+                    segment: self.mapped.name.clone(),
+                    pid: self.mapped.bells.set().last_pid(SetMap::LEASE).unwrap_or(0),
+                    waited: self.timeout,
+                });
+            }
+            Err(refusal) => return Err(self.mapped.refused(refusal).into()),
+        }
+        let opened = directory::open_or_make(&self.mapped, spec);
+        let _ = lease::release(&self.mapped.bells);
+        opened
+    }
+
+    /// Makes this process an endpoint of the channel, once more.
+    pub(crate) fn enlist(&self, block: &Block, side: Side, name: &str) -> Result<(), ChannelError> {
+        let mut all = lock(&self.counts);
+        let Some(counts) = all.get_mut(usize::from(block.index)) else {
+            return Err(Fault::Closed.into());
+        };
+        let (mine, most) = match side {
+            Side::Sender => (counts.senders, u16::MAX),
+            Side::Receiver => (counts.receivers, u16::MAX),
+        };
+        if mine == most {
+            let (channel, role) = (name.to_owned(), side.name());
+            return Err(ChannelError::TooMany { channel, role, limit: most });
+        }
+        let first = counts.senders == 0 && counts.receivers == 0;
+        if first {
+            self.arm(block)?;
+        }
+        if block.kind == RingKind::Spsc
+            && let Err(error) = self.claim_role(block, side, name)
+        {
+            if first {
+                self.disarm(block);
+            }
+            return Err(error);
+        }
+        match side {
+            Side::Sender => counts.senders += 1,
+            Side::Receiver => counts.receivers += 1,
+        }
+        let control = self.mapped.control(block);
+        self.show(block, *counts);
+        // After the row: who reads this and finds no row has seen the last
+        // one go, not the first one come.
+        let bit = match side {
+            Side::Sender => HAD_SENDERS,
+            Side::Receiver => HAD_RECEIVERS,
+        };
+        control.history.fetch_or(bit, Ordering::Release);
+        control.changes.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Undoes one [`enlist`](Self::enlist). Does nothing in a forked child.
+    pub(crate) fn withdraw(&self, block: &Block, side: Side) {
+        if self.guard.in_child() {
+            return;
+        }
+        let mut all = lock(&self.counts);
+        let Some(counts) = all.get_mut(usize::from(block.index)) else {
+            return;
+        };
+        let (mine, other) = match side {
+            Side::Sender => (&mut counts.senders, block.items(&self.mapped)),
+            Side::Receiver => (&mut counts.receivers, block.space(&self.mapped)),
+        };
+        *mine = mine.saturating_sub(1);
+        let last = *mine == 0;
+        let counts = *counts;
+        let control = self.mapped.control(block);
+        self.show(block, counts);
+        if block.kind == RingKind::Spsc {
+            role::release(self.role(block, side), self.me);
+        }
+        control.changes.fetch_add(1, Ordering::Release);
+        if last {
+            let waiting = match side {
+                Side::Sender => &control.items_waiting,
+                Side::Receiver => &control.space_waiting,
+            };
+            let event = Event { waiting, sem: other };
+            // If the set is gone, so is everybody who could be told.
+            let _ = event::notify(&self.mapped.bells, event, &mut Memo::default());
+        }
+        if counts.senders == 0 && counts.receivers == 0 {
+            self.disarm(block);
+        }
+    }
+
+    fn arm(&self, block: &Block) -> Result<(), Fault> {
+        let (items, space) = (block.items(&self.mapped), block.space(&self.mapped));
+        let bells = &self.mapped.bells;
+        let row = self.mapped.row(block, self.me.id);
+        let record = event::record(self.me.incarnation);
+        row.items_record.store(record, Ordering::Release);
+        row.space_record.store(record, Ordering::Release);
+        credit::arm(bells, items)
+            .and_then(|()| {
+                credit::arm(bells, space).inspect_err(|_| {
+                    let _ = credit::disarm(bells, items);
+                })
+            })
+            .map_err(|refusal| self.mapped.refused(refusal))
+    }
+
+    fn disarm(&self, block: &Block) {
+        for sem in [block.items(&self.mapped), block.space(&self.mapped)] {
+            // If the set is gone, so is the credit.
+            let _ = credit::disarm(&self.mapped.bells, sem);
+        }
+    }
+
+    fn show(&self, block: &Block, counts: Counts) {
+        let word = super::layout::Row::pack(self.me, counts.senders, counts.receivers);
+        // Release: the credits were taken before.
+        self.mapped.row(block, self.me.id).endpoints.store(word, Ordering::Release);
+    }
+
+    fn role(&self, block: &Block, side: Side) -> &crate::sync::AtomicU64 {
+        let control = self.mapped.control(block);
+        match side {
+            Side::Sender => &control.producer,
+            Side::Receiver => &control.consumer,
+        }
+    }
+
+    fn claim_role(&self, block: &Block, side: Side, name: &str) -> Result<(), ChannelError> {
+        let word = self.role(block, side);
+        let claim = || role::claim(word, &self.mapped, self.me);
+        let holder = match claim() {
+            Ok(()) => return Ok(()),
+            Err(holder) => holder,
+        };
+        // It may have died without anybody having noticed yet.
+        if self.look()? && claim().is_ok() {
+            return Ok(());
+        }
+        Err(ChannelError::RoleTaken {
+            channel: name.to_owned(),
+            role: side.name(),
+            pid: self.mapped.info(holder.id).pid.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Who is living at the ends of a channel, now.
+    pub(crate) fn peers(&self, block: &Block) -> Peers {
+        // Acquire: whoever it says there was is in a row by now.
+        let history = self.mapped.control(block).history.load(Ordering::Acquire);
+        let (senders, receivers) = self.endpoints(block);
+        Peers {
+            senders_gone: history & HAD_SENDERS != 0 && senders == 0,
+            receivers_gone: history & HAD_RECEIVERS != 0 && receivers == 0,
+        }
+    }
+
+    /// How many senders and receivers living participants have.
+    pub(crate) fn endpoints(&self, block: &Block) -> (u64, u64) {
+        let mut sum = (0, 0);
+        for id in 0..self.mapped.plan.map.participants {
+            let word = self.mapped.word(id).load(Ordering::Acquire);
+            let Some(entry) = table::Entry::read(word) else {
+                continue;
+            };
+            if entry.phase != table::Phase::Live {
+                continue;
+            }
+            let member = Member { id, incarnation: entry.incarnation };
+            let (senders, receivers) = self.mapped.row(block, id).endpoints(member);
+            sum = (sum.0 + u64::from(senders), sum.1 + u64::from(receivers));
+        }
+        sum
+    }
+
+    /// Everybody who has joined and is not known to be dead.
+    pub(crate) fn living(&self) -> impl Iterator<Item = Member> + '_ {
+        (0..self.mapped.plan.map.participants).filter_map(|id| {
+            let entry = table::Entry::read(self.mapped.word(id).load(Ordering::Acquire))?;
+            (entry.phase == table::Phase::Live)
+                .then_some(Member { id, incarnation: entry.incarnation })
+        })
+    }
+
+    /// Leaves; the last one out of a transient segment removes it.
+    fn leave(&self) {
+        let bells = &self.mapped.bells;
+        let transient = self.mapped.flags & flags::TRANSIENT != 0;
+        if transient && lease::acquire(bells, Some(Instant::now() + self.timeout)).is_ok() {
+            let _ = self.look();
+            if self.living().all(|member| member == self.me) {
+                let _ = self.mapped.remove();
+                return;
+            }
+            let _ = table::leave(bells, &self.mapped, self.me);
+            let _ = lease::release(bells);
+        } else {
+            let _ = table::leave(bells, &self.mapped, self.me);
+        }
+    }
+}
+
+impl Drop for Participant {
+    fn drop(&mut self) {
+        let in_child = self.guard.in_child();
+        if !in_child {
+            self.leave();
+        }
+        self.mapped.memory.detach(in_child);
+    }
+}

@@ -1,0 +1,220 @@
+//! One key of a name, as [`creation`](crate::ring::creation) sees it.
+
+use core::fmt;
+
+use super::layout::{Header, Plan, VERSION, plausible};
+use super::memory::Memory;
+use super::name::Name;
+use super::options::Options;
+use crate::error::OpenError;
+use crate::ring::creation::{Block, Found, Site};
+use crate::ring::kernel::Refusal;
+use crate::ring::set::SetMap;
+use crate::sync::{AtomicU64, Ordering};
+use crate::sys::sem::Set;
+use crate::sys::shm::Shm;
+use crate::sys::{self, ErrorKind, Key};
+use crate::wait::Bells;
+
+/// A name and one of the keys it hashes to; no name for an anonymous segment.
+pub(crate) struct KeySite<'a> {
+    pub(crate) name: Option<&'a Name>,
+    pub(crate) key: Key,
+    pub(crate) options: &'a Options,
+}
+
+/// A segment's memory and the object it belongs to.
+pub(crate) struct Attached {
+    pub(crate) shm: Shm,
+    pub(crate) memory: Memory,
+    flags: u64,
+    name: String,
+    plan: Plan,
+}
+
+impl fmt::Debug for Attached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attached").field("shm", &self.shm).finish_non_exhaustive()
+    }
+}
+
+impl KeySite<'_> {
+    /// The name for people.
+    pub(crate) fn label(&self) -> String {
+        self.name.map_or_else(|| "(anonymous)".to_owned(), Name::to_string)
+    }
+
+    /// Attaches; `None` if it has gone meanwhile or cannot be one of ours.
+    pub(crate) fn attach(&self, shm: Shm) -> Result<Option<Attached>, OpenError> {
+        let attachment = match shm.attach_with(self.options.attach_options()) {
+            Ok(attachment) => attachment,
+            Err(error) if error.kind() == ErrorKind::Removed => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if !plausible(attachment.len()) {
+            return Ok(None);
+        }
+        Ok(Memory::new(attachment).map(|memory| Attached {
+            shm,
+            memory,
+            flags: self.options.flags(self.name.is_none()),
+            name: self.name.map(Name::to_string).unwrap_or_default(),
+            plan: self.options.plan(),
+        }))
+    }
+
+    /// The segment on the key and what can be said of it without a right to
+    /// it; `None` if there is none.
+    fn find(&self) -> Result<Option<(Shm, sys::shm::Stat)>, OpenError> {
+        let found = Shm::open(self.key).and_then(|shm| Ok((shm, shm.stat_any()?)));
+        match found {
+            Ok((_, stat)) if stat.marked_for_removal => Ok(None),
+            Ok(found) => Ok(Some(found)),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Removed) => {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Site for KeySite<'_> {
+    type Set = Bells;
+    type Block = Attached;
+    type Error = OpenError;
+
+    fn set(&self, create: bool) -> Result<Found<Bells>, OpenError> {
+        let bells = |set: Set| Bells::new(set, false);
+        let found = match Set::open(self.key) {
+            Err(error) if error.kind() == ErrorKind::NotFound && create => {
+                let options = Set::options().mode(self.options.mode).exclusive(true);
+                match options.create(self.key, usize::from(self.map().count())) {
+                    // Somebody else was faster.
+                    Err(error) if error.kind() == ErrorKind::Exists => Set::open(self.key),
+                    made => made,
+                }
+            }
+            found => found,
+        };
+        match found.and_then(|set| Ok((set, set.stat_any()?))) {
+            Ok((set, stat)) if SetMap::plausible(stat.count) => Ok(Found::Ours(bells(set))),
+            Ok(_) => Ok(Found::Foreign),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Removed) => {
+                Ok(Found::Nothing)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn set_id(&self, set: &Bells) -> i32 {
+        set.set().id()
+    }
+
+    fn set_count(&self, set: &Bells) -> usize {
+        set.set().stat_any().map_or(0, |stat| stat.count)
+    }
+
+    fn remove_set(&self, set: &Bells) -> Result<(), OpenError> {
+        gone(set.set().remove())
+    }
+
+    fn refused(&self, set: &Bells, refusal: Refusal) -> OpenError {
+        match set.explain() {
+            Some(error) => OpenError::System(error),
+            None => OpenError::Damaged {
+                name: self.label(),
+                what: format!("its semaphore set {} refuses ({refusal:?})", set.set().id()),
+            },
+        }
+    }
+
+    fn foreign(&self) -> Result<bool, OpenError> {
+        Ok(self.find()?.is_some_and(|(_, stat)| !plausible(stat.size)))
+    }
+
+    fn block(&self) -> Result<Found<Attached>, OpenError> {
+        let Some((shm, stat)) = self.find()? else {
+            return Ok(Found::Nothing);
+        };
+        if !plausible(stat.size) {
+            return Ok(Found::Foreign);
+        }
+        Ok(self.attach(shm)?.map_or(Found::Nothing, Found::Ours))
+    }
+
+    fn make_block(&self) -> Result<Found<Attached>, OpenError> {
+        let size = self.options.total(&self.label())?;
+        let shm = match self.options.segment_options().create(self.key, size) {
+            Ok(shm) => shm,
+            Err(error) if error.kind() == ErrorKind::Exists => return Ok(Found::Nothing),
+            Err(error) => return Err(error.into()),
+        };
+        match self.attach(shm) {
+            Ok(block) => Ok(block.map_or(Found::Nothing, Found::Ours)),
+            Err(error) => {
+                // Nothing is left behind by a failure.
+                let _ = shm.remove();
+                Err(error)
+            }
+        }
+    }
+
+    fn remove_block(&self, block: &Attached) -> Result<(), OpenError> {
+        gone(block.shm.remove())
+    }
+
+    fn named(&self, block: &Attached) -> bool {
+        block.memory.header().name.load().as_deref() == Some(self.name.map_or("", Name::as_str))
+    }
+
+    fn map(&self) -> SetMap {
+        self.options.plan().map
+    }
+
+    fn random(&self) -> Result<u64, OpenError> {
+        Ok(sys::proc::random_u64()?)
+    }
+}
+
+/// Removing what has gone already is done.
+fn gone(removed: sys::Result<()>) -> Result<(), OpenError> {
+    match removed {
+        Err(error) if error.kind() != ErrorKind::Removed => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+impl Attached {
+    fn header(&self) -> &Header {
+        self.memory.header()
+    }
+}
+
+impl Block for Attached {
+    fn nonce(&self) -> &AtomicU64 {
+        &self.header().nonce
+    }
+
+    fn magic(&self) -> &AtomicU64 {
+        &self.header().magic
+    }
+
+    fn sealed(&self) -> (i32, u64) {
+        let set = self.header().set.load(Ordering::Relaxed);
+        let generation = self.header().generation.load(Ordering::Relaxed);
+        (i32::try_from(set).unwrap_or(-1), generation)
+    }
+
+    fn fill(&self, set: i32, generation: u64) {
+        let header = self.header();
+        let put = |word: &AtomicU64, value: u64| word.store(value, Ordering::Relaxed);
+        put(&header.version, VERSION);
+        put(&header.size, self.memory.len() as u64);
+        put(&header.generation, generation);
+        put(&header.set, u64::from(set.unsigned_abs()));
+        put(&header.flags, self.flags);
+        put(&header.participants, u64::from(self.plan.map.participants));
+        put(&header.channels, u64::from(self.plan.map.channels));
+        header.name.store(&self.name);
+    }
+}

@@ -1,0 +1,273 @@
+//! Finding out, right after a call failed, what stood in its way.
+//!
+//! Error numbers are few and causes many: `ENOSPC` from `shmget` is the number
+//! of segments or their total size. The limits and the use made of them can be
+//! read by anyone, so this compares them, in the kernel's order. What it reads is
+//! the state a moment later: a use that it quotes may be below its limit again.
+
+mod memory;
+
+use nix::errno::Errno;
+use nix::unistd::{getegid, geteuid};
+
+use super::error::{Call, Detail, ErrorKind};
+use super::key::Key;
+use super::object::Object;
+use super::raw;
+use super::shm::HugePages;
+
+type Found = (ErrorKind, Option<Box<Detail>>);
+
+/// The kind of a failure and what is behind it.
+///
+/// Uses [`raw`] only: a call failing in here must not be diagnosed in turn.
+#[cold]
+pub(super) fn diagnose(call: Call, object: &Object, errno: Errno) -> Found {
+    match (errno, object) {
+        (Errno::EPERM, Object::NewSegment { huge_pages: Some(_), .. }) => {
+            (ErrorKind::PermissionDenied, Some(memory::huge_page_permission()))
+        }
+        // How sandboxes refuse a call they don't know.
+        (Errno::EPERM, Object::System(_)) => (ErrorKind::Unsupported, None),
+        (Errno::EACCES | Errno::EPERM, _) => (ErrorKind::PermissionDenied, permission(object)),
+        (Errno::ENOSYS | Errno::EOPNOTSUPP, _) => (ErrorKind::Unsupported, None),
+        (Errno::EINVAL, Object::System(_)) => (ErrorKind::Unsupported, None),
+        (Errno::ERANGE, _) => (ErrorKind::OutOfRange, Some(range(call, object))),
+        (Errno::E2BIG, _) => (ErrorKind::TooBig, operations()),
+        (Errno::EFBIG, Object::Set { id } | Object::Semaphore { id, .. }) => {
+            (ErrorKind::TooBig, Some(past_the_end(*id)))
+        }
+        (_, &Object::NewSegment { key, size, huge_pages }) => {
+            new_segment(errno, key, size, huge_pages)
+        }
+        (_, &Object::NewSet { key, count }) => new_set(errno, key, count),
+        (_, &Object::Segment { id }) => segment(call, errno, id),
+        (Errno::EINVAL, &(Object::Set { id } | Object::Semaphore { id, .. })) => set(call, id),
+        (Errno::ENOMEM, _) => (ErrorKind::NoMemory, Some(memory::short())),
+        (Errno::EINVAL, _) => (ErrorKind::Invalid, None),
+        _ => (ErrorKind::Other, None),
+    }
+}
+
+fn new_segment(errno: Errno, key: Key, size: usize, huge_pages: Option<HugePages>) -> Found {
+    match errno {
+        Errno::EINVAL => (ErrorKind::Invalid, segment_size(key, size, huge_pages)),
+        Errno::ENOSPC => (ErrorKind::NoSpace, segment_space(size)),
+        Errno::ENOMEM if huge_pages.is_some() => {
+            (ErrorKind::NoMemory, Some(memory::huge_page_pool()))
+        }
+        Errno::ENOMEM => (ErrorKind::NoMemory, Some(memory::short())),
+        // The file system behind huge pages has none of this size.
+        Errno::ENODEV if huge_pages.is_some() => {
+            (ErrorKind::Unsupported, Some(memory::huge_page_sizes()))
+        }
+        _ => (ErrorKind::Other, None),
+    }
+}
+
+fn segment_size(key: Key, size: usize, huge_pages: Option<HugePages>) -> Option<Box<Detail>> {
+    if let Some((id, stat)) = found_segment(key) {
+        return Some(Detail::new(
+            format!("segment {id} has this key and is smaller ({} bytes)", stat.shm_segsz),
+            format!("ask for no more than that, or remove it: ipcrm -m {id}"),
+        ));
+    }
+    let limits = raw::shm_limits().ok()?;
+    if size == 0 {
+        return Some(Detail::new("a segment has at least one byte", "ask for more"));
+    }
+    if size as u64 > limits.shmmax {
+        return Some(Detail::new(
+            format!("kernel.shmmax allows {} bytes per segment", limits.shmmax),
+            format!("ask for less, or raise it: sysctl kernel.shmmax={size}"),
+        ));
+    }
+    if huge_pages.is_some() {
+        return Some(memory::huge_page_sizes());
+    }
+    Some(Detail::new(
+        "the kernel holds no file of this size (at most 2^63-1 bytes)",
+        "ask for less",
+    ))
+}
+
+fn segment_space(size: usize) -> Option<Box<Detail>> {
+    let limits = raw::shm_limits().ok()?;
+    let (_, used) = raw::shm_info().ok()?;
+    let pages = (size as u64).div_ceil(super::limits::page_size());
+    // The kernel looks at the total size first.
+    if used.shm_tot.saturating_add(pages) > limits.shmall {
+        return Some(Detail::new(
+            format!(
+                "kernel.shmall allows {} pages in all segments, {} are in use and this takes {pages}",
+                limits.shmall, used.shm_tot
+            ),
+            "ask for less, raise kernel.shmall, or remove unused segments: ipcs -m, ipcrm -m ID",
+        ));
+    }
+    Some(Detail::new(
+        format!("kernel.shmmni allows {} segments, {} exist", limits.shmmni, used.used_ids),
+        "raise kernel.shmmni, or remove unused segments: ipcs -m, ipcrm -m ID",
+    ))
+}
+
+fn new_set(errno: Errno, key: Key, count: usize) -> Found {
+    match errno {
+        Errno::EINVAL => (ErrorKind::Invalid, set_size(key, count)),
+        Errno::ENOSPC => (ErrorKind::NoSpace, set_space(count)),
+        Errno::ENOMEM => (ErrorKind::NoMemory, Some(memory::short())),
+        _ => (ErrorKind::Other, None),
+    }
+}
+
+fn set_size(key: Key, count: usize) -> Option<Box<Detail>> {
+    if let Some((id, stat)) = found_set(key) {
+        return Some(Detail::new(
+            format!("set {id} has this key and fewer semaphores ({})", stat.sem_nsems),
+            format!("ask for no more than that, or remove it: ipcrm -s {id}"),
+        ));
+    }
+    if count == 0 {
+        return Some(Detail::new("a set has at least one semaphore", "ask for more"));
+    }
+    let limits = raw::sem_info().map(|(_, info)| info).ok()?;
+    Some(Detail::new(
+        format!("kernel.sem allows {} semaphores per set (its 1st number)", limits.semmsl),
+        "ask for fewer, or raise it: sysctl kernel.sem",
+    ))
+}
+
+fn set_space(count: usize) -> Option<Box<Detail>> {
+    let limits = raw::sem_info().map(|(_, info)| info).ok()?;
+    let (_, used) = raw::sem_info().ok()?;
+    // SEM_INFO reports use in these two fields.
+    let (sets, semaphores) = (used.semusz, used.semaem);
+    let room = i64::from(limits.semmns) - i64::from(semaphores);
+    // The kernel looks at the number of semaphores first.
+    if i64::try_from(count).is_ok_and(|count| count <= room) {
+        return Some(Detail::new(
+            format!("kernel.sem allows {} sets (its 4th number), {sets} exist", limits.semmni),
+            "raise it, or remove unused sets: ipcs -s, ipcrm -s ID",
+        ));
+    }
+    Some(Detail::new(
+        format!(
+            "kernel.sem allows {} semaphores in all sets (its 2nd number), {semaphores} exist",
+            limits.semmns
+        ),
+        "raise it, or remove unused sets: ipcs -s, ipcrm -s ID",
+    ))
+}
+
+fn segment(call: Call, errno: Errno, id: i32) -> Found {
+    let exists = raw::shm_stat_any(id).is_ok_and(|(found, _)| found == id);
+    match errno {
+        Errno::EINVAL if call == Call::ShmPrefault && exists => (
+            ErrorKind::Unsupported,
+            Some(Detail::new("prefaulting needs Linux 5.14", "attach without")),
+        ),
+        Errno::EINVAL if exists => (ErrorKind::Invalid, None),
+        Errno::EINVAL => (ErrorKind::Removed, None),
+        // Populating a segment beyond the pool of huge pages.
+        Errno::EFAULT if call == Call::ShmPrefault => {
+            (ErrorKind::NoMemory, Some(memory::huge_page_pool()))
+        }
+        Errno::ENOMEM => (ErrorKind::NoMemory, Some(memory::short())),
+        _ => (ErrorKind::Other, None),
+    }
+}
+
+fn set(call: Call, id: i32) -> Found {
+    match raw::sem_stat_any(id) {
+        Ok((found, stat)) if found == id => {
+            let detail = if matches!(call, Call::SemOp | Call::SemTimedOp) {
+                Detail::new("there was no operation in the call", "pass at least one")
+            } else {
+                Detail::new(format!("the set has {} semaphores", stat.sem_nsems), "count from 0")
+            };
+            (ErrorKind::Invalid, Some(detail))
+        }
+        _ => (ErrorKind::Removed, None),
+    }
+}
+
+fn past_the_end(id: i32) -> Box<Detail> {
+    let cause = match raw::sem_stat_any(id) {
+        Ok((found, stat)) if found == id => format!("the set has {} semaphores", stat.sem_nsems),
+        _ => "the set has fewer semaphores".into(),
+    };
+    Detail::new(cause, "count from 0")
+}
+
+fn range(call: Call, object: &Object) -> Box<Detail> {
+    let mut cause = String::from("a semaphore holds 0 to 32767");
+    if call != Call::SemSet {
+        cause += ", and so does what one process has to undo on it";
+    }
+    if let &Object::Semaphore { id, index } = object
+        && let Ok(value) = raw::sem_read(id, index, raw::Read::Value)
+    {
+        cause += &format!("; this one holds {value}");
+    }
+    Detail::new(cause, "add less, or take more often")
+}
+
+fn operations() -> Option<Box<Detail>> {
+    let limits = raw::sem_info().map(|(_, info)| info).ok()?;
+    Some(Detail::new(
+        format!("kernel.sem allows {} operations per call (its 3rd number)", limits.semopm),
+        "pass fewer, or raise it: sysctl kernel.sem",
+    ))
+}
+
+fn permission(object: &Object) -> Option<Box<Detail>> {
+    let owner = match *object {
+        Object::Segment { id } => raw::shm_stat_any(id)
+            .ok()
+            .filter(|&(found, _)| found == id)
+            .map(|(id, stat)| (id, stat.shm_perm)),
+        Object::SegmentKey { key } | Object::NewSegment { key, .. } => {
+            found_segment(key).map(|(id, stat)| (id, stat.shm_perm))
+        }
+        Object::Set { id } | Object::Semaphore { id, .. } => raw::sem_stat_any(id)
+            .ok()
+            .filter(|&(found, _)| found == id)
+            .map(|(id, stat)| (id, stat.sem_perm)),
+        Object::SetKey { key } | Object::NewSet { key, .. } => {
+            found_set(key).map(|(id, stat)| (id, stat.sem_perm))
+        }
+        _ => None,
+    };
+    let (id, owner) = owner?;
+    let mode = owner.mode & 0o777;
+    Some(Detail::new(
+        format!(
+            "{id} belongs to uid {} gid {} (created by uid {}) with mode {mode:04o}, and this process runs as uid {} gid {}",
+            owner.uid,
+            owner.gid,
+            owner.cuid,
+            geteuid(),
+            getegid(),
+        ),
+        format!(
+            "run as uid {}, or have the creator allow more (removal is the owner's)",
+            owner.uid
+        ),
+    ))
+}
+
+fn found_segment(key: Key) -> Option<(i32, libc::shmid_ds)> {
+    if key.is_private() {
+        return None;
+    }
+    let id = raw::shmget(key.raw(), 0, 0).ok()?;
+    raw::shm_stat_any(id).ok().filter(|&(found, _)| found == id)
+}
+
+fn found_set(key: Key) -> Option<(i32, libc::semid_ds)> {
+    if key.is_private() {
+        return None;
+    }
+    let id = raw::semget(key.raw(), 0, 0).ok()?;
+    raw::sem_stat_any(id).ok().filter(|&(found, _)| found == id)
+}

@@ -1,0 +1,261 @@
+//! What went wrong, with which object, and what to do about it.
+
+use std::fmt;
+
+use nix::errno::Errno;
+
+use super::diagnose::diagnose;
+use super::object::Object;
+
+/// The result of a call into the kernel.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failed call: what it was to do, to which object, and why it did not.
+///
+/// [`kind`](Error::kind) is for programs. Displayed, it is one line for
+/// people, which names the limit in force (with its value when the call
+/// failed) or the permission that stood in the way, and the remedy:
+///
+/// ```
+/// use tombolo::sys::{ErrorKind, Key, shm::Shm};
+///
+/// let error = Shm::options().create(Key::PRIVATE, usize::MAX).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Invalid);
+/// assert!(error.to_string().contains("kernel.shmmax"), "{error}");
+/// ```
+///
+/// The outcomes of everyday waiting ([`WouldBlock`](ErrorKind::WouldBlock),
+/// [`TimedOut`](ErrorKind::TimedOut), [`Interrupted`](ErrorKind::Interrupted))
+/// are made without allocating or asking the kernel anything.
+#[derive(Clone)]
+pub struct Error {
+    object: Object,
+    detail: Option<Box<Detail>>,
+    errno: Errno,
+    kind: ErrorKind,
+    call: Call,
+}
+
+const _: () = assert!(size_of::<Error>() <= 40, "an error is cheap to hand up");
+
+/// The classes of failure a caller may want to tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An exclusive creation found the key taken (`EEXIST`).
+    Exists,
+    /// Nothing has this key, or no file this path (`ENOENT`).
+    NotFound,
+    /// The caller may not (`EACCES`, `EPERM`).
+    PermissionDenied,
+    /// The object is gone: removed while the call slept (`EIDRM`) or earlier,
+    /// if it ever was (`EINVAL` for an id that no object has).
+    Removed,
+    /// An operation marked [`no_wait`](super::sem::Op::no_wait) would wait
+    /// (`EAGAIN`).
+    WouldBlock,
+    /// The time given ran out (`EAGAIN` too).
+    TimedOut,
+    /// A signal arrived while the call slept (`EINTR`).
+    Interrupted,
+    /// A semaphore, or the sum of what is to be undone, would leave its range
+    /// (`ERANGE`).
+    OutOfRange,
+    /// A limit on the number of objects or on their total size is reached
+    /// (`ENOSPC`).
+    NoSpace,
+    /// Memory is short (`ENOMEM`).
+    NoMemory,
+    /// Too many operations in one call (`E2BIG`), or one on a semaphore past
+    /// the end of the set (`EFBIG`).
+    TooBig,
+    /// An argument is out of bounds (`EINVAL`).
+    Invalid,
+    /// This kernel, or a sandbox around the process, does not offer the call
+    /// (`ENOSYS`).
+    Unsupported,
+    /// None of the above; see [`Error::errno`].
+    Other,
+}
+
+/// What was found out about a failure when it happened.
+#[derive(Clone)]
+pub(super) struct Detail {
+    pub(super) cause: String,
+    pub(super) remedy: String,
+}
+
+/// What the module was doing, and by which function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    ShmCreate,
+    ShmOpen,
+    ShmAttach,
+    ShmDetach,
+    ShmStat,
+    ShmRemove,
+    ShmPrefault,
+    ShmDontDump,
+    SemCreate,
+    SemOpen,
+    SemOp,
+    SemTimedOp,
+    SemRead,
+    SemSet,
+    SemStat,
+    SemRemove,
+    KeyFromPath,
+    List,
+    ListSets,
+    ForkGuard,
+    Membarrier,
+    Random,
+    Scratch,
+}
+
+impl Call {
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Call::ShmCreate => ("create", "shmget"),
+            Call::ShmOpen => ("open", "shmget"),
+            Call::ShmAttach => ("attach", "shmat"),
+            Call::ShmDetach => ("detach", "shmdt"),
+            Call::ShmStat => ("examine", "shmctl"),
+            Call::ShmRemove => ("remove", "shmctl"),
+            Call::ShmPrefault => ("prefault", "madvise"),
+            Call::ShmDontDump => ("keep out of core dumps", "madvise"),
+            Call::SemCreate => ("create", "semget"),
+            Call::SemOpen => ("open", "semget"),
+            Call::SemOp => ("operate on", "semop"),
+            Call::SemTimedOp => ("operate on", "semtimedop"),
+            Call::SemRead => ("read", "semctl"),
+            Call::SemSet => ("set", "semctl"),
+            Call::SemStat => ("examine", "semctl"),
+            Call::SemRemove => ("remove", "semctl"),
+            Call::KeyFromPath => ("derive a key from", "stat"),
+            Call::List => ("list", "shmctl"),
+            Call::ListSets => ("list", "semctl"),
+            Call::ForkGuard | Call::Scratch => ("set up", "mmap"),
+            Call::Membarrier => ("use", "membarrier"),
+            Call::Random => ("draw from", "getrandom"),
+        }
+    }
+}
+
+impl Error {
+    /// Explains `errno`, asking the kernel for more if it is one of those that
+    /// limits and permissions are behind.
+    #[cold]
+    pub(super) fn new(call: Call, object: Object, errno: Errno) -> Error {
+        let (kind, detail) = match errno {
+            Errno::EAGAIN => (ErrorKind::WouldBlock, None),
+            Errno::EINTR => (ErrorKind::Interrupted, None),
+            Errno::EIDRM => (ErrorKind::Removed, None),
+            Errno::EEXIST => (ErrorKind::Exists, None),
+            Errno::ENOENT => (ErrorKind::NotFound, None),
+            _ => diagnose(call, &object, errno),
+        };
+        Error { object, detail, errno, kind, call }
+    }
+
+    /// The same failure, of another kind.
+    pub(super) fn with_kind(mut self, kind: ErrorKind) -> Error {
+        self.kind = kind;
+        self
+    }
+
+    /// The same failure, explained.
+    pub(super) fn because(mut self, cause: &str, remedy: &str) -> Error {
+        self.detail = Some(Detail::new(cause, remedy));
+        self
+    }
+
+    /// The class of failure.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The error number the kernel gave, as in [errno(3)].
+    ///
+    /// [errno(3)]: https://man7.org/linux/man-pages/man3/errno.3.html
+    pub fn errno(&self) -> i32 {
+        self.errno as i32
+    }
+
+    /// What the call was about.
+    pub fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// The name of the kernel's function that failed.
+    pub fn call(&self) -> &'static str {
+        self.call.names().1
+    }
+
+    /// Why, in words.
+    fn reason(&self) -> &'static str {
+        match self.kind {
+            ErrorKind::Exists => "there is one already",
+            ErrorKind::NotFound => "there is none",
+            ErrorKind::PermissionDenied => "permission denied",
+            ErrorKind::Removed => "it has been removed",
+            ErrorKind::WouldBlock => "it would have to wait",
+            ErrorKind::TimedOut => "time ran out",
+            ErrorKind::Interrupted => "a signal came in between",
+            ErrorKind::OutOfRange => "the value would leave its range",
+            ErrorKind::NoSpace => "a limit is reached",
+            ErrorKind::NoMemory => "out of memory",
+            ErrorKind::TooBig => "too much at once",
+            ErrorKind::Invalid => "the request is out of bounds",
+            ErrorKind::Unsupported => "not available here",
+            ErrorKind::Other => self.errno.desc(),
+        }
+    }
+}
+
+impl Detail {
+    pub(super) fn new(cause: impl Into<String>, remedy: impl Into<String>) -> Box<Detail> {
+        Box::new(Detail { cause: cause.into(), remedy: remedy.into() })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, function) = self.call.names();
+        let (object, reason, errno) = (&self.object, self.reason(), self.errno);
+        write!(f, "cannot {verb} {object}: {reason} ({function}: {errno:?})")?;
+        if let Some(detail) = &self.detail {
+            write!(f, "; {}; {}", detail.cause, detail.remedy)
+        } else {
+            match (self.kind, object) {
+                (ErrorKind::Exists, Object::NewSegment { key, .. }) => {
+                    write!(f, "; open it, or remove it: ipcrm -M {key}")
+                }
+                (ErrorKind::Exists, Object::NewSet { key, .. }) => {
+                    write!(f, "; open it, or remove it: ipcrm -S {key}")
+                }
+                (ErrorKind::NotFound, Object::SegmentKey { .. }) => {
+                    f.write_str("; has its creator run? ipcs -m lists what there is")
+                }
+                (ErrorKind::NotFound, Object::SetKey { .. }) => {
+                    f.write_str("; has its creator run? ipcs -s lists what there is")
+                }
+                _ => Ok(()),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.kind)
+            .field("errno", &self.errno)
+            .field("call", &self.call())
+            .field("object", &self.object)
+            .field("message", &format_args!("{self}"))
+            .finish()
+    }
+}
+
+impl std::error::Error for Error {}

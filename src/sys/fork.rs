@@ -1,0 +1,134 @@
+//! Telling a forked child from its parent with one load.
+
+#![allow(unsafe_code)]
+
+use std::num::NonZeroUsize;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+
+use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
+
+use super::error::{Call, Error, Result};
+use super::limits::page_size;
+use super::object::Object;
+
+/// The word of the process's one page that `fork` wipes: the epoch of this
+/// process, 0 until somebody asks for it. Never unmapped.
+static PAGE: AtomicPtr<AtomicUsize> = AtomicPtr::new(ptr::null_mut());
+
+/// The next epoch's low half. An ordinary variable: children go on counting
+/// where the parent was.
+static NEXT: AtomicU32 = AtomicU32::new(1);
+
+/// Knows the process it was made in.
+///
+/// What must not be used by a forked child (a registration, a semaphore undo
+/// that only the parent has) carries one. Asking is a load and a comparison,
+/// where `getpid` is a system call.
+///
+/// ```
+/// use tombolo::sys::proc::ForkGuard;
+///
+/// let guard = ForkGuard::new()?;
+/// assert!(!guard.in_child());
+/// # Ok::<(), tombolo::sys::Error>(())
+/// ```
+///
+/// A process made by `vfork`, or by `clone` sharing its memory, is not told
+/// from its parent.
+#[derive(Clone, Copy, Debug)]
+#[doc(alias = "MADV_WIPEONFORK")]
+pub struct ForkGuard {
+    word: &'static AtomicUsize,
+    epoch: usize,
+}
+
+impl ForkGuard {
+    /// A guard for the process that runs now.
+    ///
+    /// See [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html).
+    ///
+    /// # Errors
+    ///
+    /// The first one of a program takes a page of memory:
+    /// [`NoMemory`](super::ErrorKind::NoMemory), or
+    /// [`Unsupported`](super::ErrorKind::Unsupported) before Linux 4.14.
+    pub fn new() -> Result<ForkGuard> {
+        let word = page().map_err(|e| {
+            Error::new(Call::ForkGuard, Object::System("a page that fork wipes"), e)
+        })?;
+        let mut epoch = word.load(Ordering::Relaxed);
+        if epoch == 0 {
+            let fresh = fresh_epoch();
+            epoch = match word.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => fresh,
+                Err(of_another_thread) => of_another_thread,
+            };
+        }
+        Ok(ForkGuard { word, epoch })
+    }
+
+    /// Whether this is a forked child of the process the guard was made in.
+    #[inline]
+    pub fn in_child(&self) -> bool {
+        // Relaxed: the word changes from 0 once in a process, before it has
+        // any guard of its own; fork itself orders child after parent.
+        self.word.load(Ordering::Relaxed) != self.epoch
+    }
+
+    /// Different in every process of a family.
+    pub(super) fn epoch(&self) -> usize {
+        self.epoch
+    }
+}
+
+/// Not 0, and not the epoch of any ancestor.
+///
+/// The count alone is enough unless another thread was making the parent's
+/// first guard while this process was forked: the child may have got the guard
+/// and not the count. But then its parent lives, and has another pid.
+fn fresh_epoch() -> usize {
+    let count = NEXT.fetch_add(1, Ordering::Relaxed);
+    (std::process::id() as usize) << 32 | count as usize
+}
+
+fn page() -> Result<&'static AtomicUsize, Errno> {
+    let mut word = PAGE.load(Ordering::Acquire);
+    if word.is_null() {
+        let length = page_size() as usize;
+        let fresh = new_page(length)?;
+        word = fresh.cast().as_ptr();
+        // Release hands the advice given on the page to whoever acquires it.
+        let published =
+            PAGE.compare_exchange(ptr::null_mut(), word, Ordering::AcqRel, Ordering::Acquire);
+        if let Err(of_another_thread) = published {
+            word = of_another_thread;
+            // SAFETY: nobody else has seen this page.
+            let _ = unsafe { munmap(fresh, length) };
+        }
+    }
+    // SAFETY: `word` starts a zeroed, page-aligned mapping that is never
+    // unmapped, and is only ever used as this atomic.
+    Ok(unsafe { &*word })
+}
+
+fn new_page(length: usize) -> Result<NonNull<std::ffi::c_void>, Errno> {
+    let size = NonZeroUsize::new(length).ok_or(Errno::EINVAL)?;
+    // SAFETY: a new private mapping, where nothing else is.
+    let page = unsafe {
+        mmap_anonymous(
+            None,
+            size,
+            ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+            MapFlags::MAP_PRIVATE,
+        )
+    }?;
+    // SAFETY: the advice concerns the new page only, and only children.
+    if let Err(errno) = unsafe { madvise(page, length, MmapAdvise::MADV_WIPEONFORK) } {
+        // SAFETY: nobody else has seen this page.
+        let _ = unsafe { munmap(page, length) };
+        return Err(errno);
+    }
+    Ok(page)
+}

@@ -1,0 +1,91 @@
+//! System V IPC as safe Rust: the one module of the library that makes
+//! system calls.
+//!
+//! It is thin on purpose. Every function below is one call into the kernel
+//! (its manual page is named), takes and returns safe types, and fails with an
+//! [`Error`] that names the object and, when a system limit or a permission
+//! stood in the way, which one and what to do about it. Policy (who creates,
+//! who waits for whom, what a token means) lives in the modules above.
+//!
+//! | here | kernel | manual page |
+//! |---|---|---|
+//! | [`Key::from_path`] | `stat` | [ftok(3)] |
+//! | [`shm::Options::create`], [`Shm::open`] | `shmget` | [shmget(2)] |
+//! | [`Shm::attach`], [`shm::Attachment`] | `shmat`, `shmdt`, `madvise` | [shmop(2)] |
+//! | [`Shm::stat`], [`Shm::stat_any`], [`Shm::remove`], [`shm::all`] | `shmctl` | [shmctl(2)] |
+//! | [`sem::Options::create`], [`Set::open`] | `semget` | [semget(2)] |
+//! | [`Set::perform`] and its timed sisters | `semop`, `semtimedop` | [semop(2)] |
+//! | [`Set::value`], [`Set::values`], [`Set::stat`], [`Set::remove`], … | `semctl` | [semctl(2)] |
+//! | [`limits`] | `shmctl`, `semctl` | [sysvipc(7)] |
+//! | [`proc`] | `membarrier`, `madvise`, `getrandom`, … | |
+//!
+//! # A tour
+//!
+//! ```
+//! use tombolo::sys::{ErrorKind, Key, sem::{Op, Set}, shm::Shm};
+//!
+//! // A segment, and a set of two semaphores; the kernel zeroes both.
+//! let segment = Shm::options().create(Key::PRIVATE, 4096)?;
+//! let set = Set::options().create(Key::PRIVATE, 2)?;
+//!
+//! // Two operations in one atomic call; the first is undone by the kernel
+//! // when this process ends, however it ends.
+//! set.perform(&[Op::add(0, 1).undo(), Op::add(1, 5)])?;
+//! assert_eq!((set.value(0)?, set.value(1)?), (1, 5));
+//!
+//! // What would wait says so instead.
+//! let error = set.perform(&[Op::zero(0).no_wait()]).unwrap_err();
+//! assert_eq!(error.kind(), ErrorKind::WouldBlock);
+//!
+//! let memory = segment.attach()?;
+//! assert_eq!(memory.len(), 4096);
+//!
+//! // Objects outlive their creator: nothing but `remove` (or a reboot)
+//! // frees them.
+//! segment.remove()?;
+//! set.remove()?;
+//! # Ok::<(), tombolo::sys::Error>(())
+//! ```
+//!
+//! # Kernel
+//!
+//! 64-bit Linux. [`Shm::stat_any`] and the listings need 4.17, prefaulting
+//! needs 5.14.
+//!
+//! [ftok(3)]: https://man7.org/linux/man-pages/man3/ftok.3.html
+//! [shmget(2)]: https://man7.org/linux/man-pages/man2/shmget.2.html
+//! [shmop(2)]: https://man7.org/linux/man-pages/man2/shmop.2.html
+//! [shmctl(2)]: https://man7.org/linux/man-pages/man2/shmctl.2.html
+//! [semget(2)]: https://man7.org/linux/man-pages/man2/semget.2.html
+//! [semop(2)]: https://man7.org/linux/man-pages/man2/semop.2.html
+//! [semctl(2)]: https://man7.org/linux/man-pages/man2/semctl.2.html
+//! [sysvipc(7)]: https://man7.org/linux/man-pages/man7/sysvipc.7.html
+//! [`Shm::open`]: shm::Shm::open
+//! [`Shm::attach`]: shm::Shm::attach
+//! [`Shm::stat`]: shm::Shm::stat
+//! [`Shm::stat_any`]: shm::Shm::stat_any
+//! [`Shm::remove`]: shm::Shm::remove
+//! [`Set::open`]: sem::Set::open
+//! [`Set::perform`]: sem::Set::perform
+//! [`Set::value`]: sem::Set::value
+//! [`Set::values`]: sem::Set::values
+//! [`Set::stat`]: sem::Set::stat
+//! [`Set::remove`]: sem::Set::remove
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!("tombolo needs 64-bit Linux");
+
+mod diagnose;
+mod error;
+mod fork;
+mod key;
+pub mod limits;
+mod object;
+pub mod proc;
+mod raw;
+pub mod sem;
+pub mod shm;
+
+pub use error::{Error, ErrorKind, Result};
+pub use key::Key;
+pub use object::Object;

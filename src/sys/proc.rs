@@ -1,0 +1,156 @@
+//! This process and the machine under it: what the modules above need of the
+//! kernel besides System V IPC.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{c_int, c_long, c_uint};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::{Pid, geteuid};
+
+use super::error::{Call, Error, Result};
+use super::object::Object;
+
+pub use super::fork::ForkGuard;
+
+// From <linux/membarrier.h>.
+const MEMBARRIER_CMD_GLOBAL_EXPEDITED: c_int = 1 << 1;
+const MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED: c_int = 1 << 2;
+
+/// How many CPUs this process may run on, found out once.
+///
+/// With one, spinning for another process only keeps it from running.
+///
+/// See
+/// [sched_setaffinity(2)](https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html).
+#[doc(alias = "sched_getaffinity")]
+pub fn cpus() -> usize {
+    static CPUS: AtomicUsize = AtomicUsize::new(0);
+    let mut cpus = CPUS.load(Ordering::Relaxed);
+    if cpus == 0 {
+        cpus = match sched_getaffinity(Pid::from_raw(0)) {
+            Ok(set) => (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu) == Ok(true)).count(),
+            // More CPUs than fit into the set.
+            Err(_) => thread::available_parallelism().map_or(1, Into::into),
+        };
+        cpus = cpus.max(1);
+        CPUS.store(cpus, Ordering::Relaxed);
+    }
+    cpus
+}
+
+fn membarrier(command: c_int) -> Result<(), Errno> {
+    let flags: c_uint = 0;
+    // SAFETY: membarrier takes numbers only and touches no memory.
+    let result = unsafe {
+        libc::syscall(libc::SYS_membarrier, c_long::from(command), c_long::from(flags), 0_i64)
+    };
+    Errno::result(result).map(drop)
+}
+
+/// Makes the [`global_barrier`]s of all processes reach this one. Tells
+/// whether they will.
+///
+/// Registers once per process; to be called again in a forked child.
+///
+/// See [membarrier(2)](https://man7.org/linux/man-pages/man2/membarrier.2.html).
+#[doc(alias = "membarrier")]
+pub fn register_global_barrier() -> bool {
+    /// The epoch of the process that has registered.
+    static REGISTERED: AtomicUsize = AtomicUsize::new(0);
+    // Without a guard, register again each time: it does no harm.
+    let epoch = ForkGuard::new().map_or(0, |guard| guard.epoch());
+    if epoch != 0 && REGISTERED.load(Ordering::Relaxed) == epoch {
+        return true;
+    }
+    let registered = membarrier(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED).is_ok();
+    if registered {
+        // Relaxed: whoever misses it registers once more.
+        REGISTERED.store(epoch, Ordering::Relaxed);
+    }
+    registered
+}
+
+/// A full memory barrier in every running thread of every process that has
+/// called [`register_global_barrier`], and in the caller.
+///
+/// Paired with it, the other side of a store-then-load handshake needs no
+/// fence of its own, only a compiler fence.
+///
+/// See [membarrier(2)](https://man7.org/linux/man-pages/man2/membarrier.2.html).
+///
+/// # Errors
+///
+/// [`Unsupported`](super::ErrorKind::Unsupported) before Linux 4.16, in some
+/// sandboxes, and with `nohz_full` CPUs.
+#[doc(alias = "membarrier")]
+pub fn global_barrier() -> Result<()> {
+    membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED)
+        .map_err(|e| Error::new(Call::Membarrier, Object::System("the global barrier"), e))
+}
+
+/// A number nobody can guess.
+///
+/// See [getrandom(2)](https://man7.org/linux/man-pages/man2/getrandom.2.html).
+///
+/// # Errors
+///
+/// [`Unsupported`](super::ErrorKind::Unsupported) before Linux 3.17.
+#[doc(alias = "getrandom")]
+pub fn random_u64() -> Result<u64> {
+    let mut bytes = [0_u8; 8];
+    loop {
+        // SAFETY: `bytes` has the room the kernel is told of.
+        let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+        match Errno::result(got) {
+            // So few bytes come at once or not at all.
+            Ok(8) => return Ok(u64::from_ne_bytes(bytes)),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => {
+                let source = Object::System("the kernel's random numbers");
+                return Err(Error::new(Call::Random, source, errno));
+            }
+        }
+    }
+}
+
+/// The id of this process, in its PID namespace.
+#[doc(alias = "getpid")]
+pub fn pid() -> u32 {
+    std::process::id()
+}
+
+/// The effective user id: the one that permissions go by.
+#[doc(alias = "geteuid")]
+pub fn uid() -> u32 {
+    geteuid().as_raw()
+}
+
+/// When a process was started, in clock ticks since the boot, if there is such
+/// a process and it can be seen.
+///
+/// For people to read: by the time it is known, the process may be gone and
+/// its id taken by another. With the id and the [`pid_namespace`] it names a
+/// process for good.
+///
+/// See [proc_pid_stat(5)](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html).
+pub fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the command in parentheses, with anything in it.
+    let (_, rest) = stat.rsplit_once(')')?;
+    // The first of the rest is field 3.
+    rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+/// The inode number of this process's PID namespace: ids of processes mean
+/// something between those that have it in common.
+///
+/// See [pid_namespaces(7)](https://man7.org/linux/man-pages/man7/pid_namespaces.7.html).
+pub fn pid_namespace() -> Option<u64> {
+    fs::metadata("/proc/self/ns/pid").ok().map(|namespace| namespace.ino())
+}

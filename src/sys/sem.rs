@@ -1,0 +1,233 @@
+//! Semaphore sets.
+//!
+//! A set is an array of numbers from 0 to 32767 that the kernel keeps, adds
+//! to, and lets processes sleep on: [`Set::perform`] does any number of
+//! [`Op`]s at once or waits until it can. What makes them worth more than a
+//! futex in shared memory is [`Op::undo`]: the kernel itself takes back what a
+//! process did, when that process is killed.
+
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::error::{Call, Error, ErrorKind, Result};
+use super::key::Key;
+use super::object::Object;
+use super::raw;
+
+mod inspect;
+mod op;
+mod values;
+
+pub use inspect::{Stat, all};
+pub use op::Op;
+
+/// A semaphore set, by its id.
+///
+/// An id is a number, not a handle: it stays behind when the set is removed,
+/// and after some four million creations the kernel gives it to another set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Set {
+    id: i32,
+}
+
+/// How to create a set: see [`Set::options`].
+#[derive(Clone, Copy, Debug)]
+#[must_use = "options do nothing until `create`"]
+pub struct Options {
+    mode: u32,
+    exclusive: bool,
+}
+
+impl Options {
+    /// The nine permission bits of a new set (by default 0600). Operations
+    /// other than waiting for zero need write permission.
+    pub const fn mode(mut self, mode: u32) -> Options {
+        self.mode = mode & 0o777;
+        self
+    }
+
+    /// Whether to fail if the key is taken (by default, the existing set is
+    /// opened).
+    #[doc(alias = "IPC_EXCL")]
+    pub const fn exclusive(mut self, exclusive: bool) -> Options {
+        self.exclusive = exclusive;
+        self
+    }
+
+    /// Creates a set of `count` zeroes, or opens the one under `key` if there
+    /// is one with at least as many semaphores and
+    /// [`exclusive`](Options::exclusive) was not asked for.
+    ///
+    /// See [semget(2)](https://man7.org/linux/man-pages/man2/semget.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`Exists`](ErrorKind::Exists), and when the key is free
+    /// [`Invalid`](ErrorKind::Invalid) if one set cannot have this many,
+    /// [`NoSpace`](ErrorKind::NoSpace) and [`NoMemory`](ErrorKind::NoMemory)
+    /// if not any more. Opening instead,
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if its mode does not
+    /// grant the caller all that this one's would, or `Invalid` if it has
+    /// fewer.
+    #[doc(alias = "semget")]
+    pub fn create(self, key: Key, count: usize) -> Result<Set> {
+        let mut flags = libc::IPC_CREAT | self.mode.cast_signed();
+        if self.exclusive {
+            flags |= libc::IPC_EXCL;
+        }
+        // More than an int is more than any limit.
+        let asked = i32::try_from(count).unwrap_or(i32::MAX);
+        match raw::semget(key.raw(), asked, flags) {
+            Ok(id) => Ok(Set { id }),
+            Err(e) => Err(Error::new(Call::SemCreate, Object::NewSet { key, count }, e)),
+        }
+    }
+}
+
+impl Set {
+    /// Starts to describe a set to create: mode 0600, not exclusive.
+    pub const fn options() -> Options {
+        Options { mode: 0o600, exclusive: false }
+    }
+
+    /// Finds the set under `key`. This needs no permission on it.
+    ///
+    /// See [semget(2)](https://man7.org/linux/man-pages/man2/semget.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound), always so for [`Key::PRIVATE`].
+    #[doc(alias = "semget")]
+    pub fn open(key: Key) -> Result<Set> {
+        // The kernel would take the private key for a wish to create.
+        let found =
+            if key.is_private() { Err(Errno::ENOENT) } else { raw::semget(key.raw(), 0, 0) };
+        let id = found.map_err(|e| Error::new(Call::SemOpen, Object::SetKey { key }, e))?;
+        Ok(Set { id })
+    }
+
+    /// The set with this id, if there is one: nothing is looked up.
+    pub const fn from_id(id: i32) -> Set {
+        Set { id }
+    }
+
+    /// The id.
+    pub const fn id(self) -> i32 {
+        self.id
+    }
+
+    fn error(self, call: Call, errno: Errno) -> Error {
+        Error::new(call, Object::Set { id: self.id }, errno)
+    }
+
+    /// The failure of `ops`: of the one semaphore, if they are about one.
+    #[cold]
+    fn op_error(self, call: Call, ops: &[Op], errno: Errno) -> Error {
+        match ops {
+            [op] => Error::new(call, Object::Semaphore { id: self.id, index: op.index() }, errno),
+            _ => self.error(call, errno),
+        }
+    }
+
+    /// Does all of `ops` in one atomic step, sleeping until that is possible.
+    ///
+    /// Sleepers are served in the order they came, among those that can be:
+    /// one that waits for less overtakes. The kernel does the operations for
+    /// the sleeper, which may be killed before it gets to know: mark them
+    /// [`undo`](Op::undo) if that must not lose them.
+    ///
+    /// See [semop(2)](https://man7.org/linux/man-pages/man2/semop.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](ErrorKind::WouldBlock) for operations marked
+    /// [`no_wait`](Op::no_wait); [`Interrupted`](ErrorKind::Interrupted) by any
+    /// signal handled while it slept (and also by a stop and continue, whatever
+    /// `SA_RESTART` says); [`Removed`](ErrorKind::Removed), also while it
+    /// slept; [`OutOfRange`](ErrorKind::OutOfRange) beyond 32767;
+    /// [`TooBig`](ErrorKind::TooBig) for an index past the end or too many
+    /// `ops`; [`Invalid`](ErrorKind::Invalid) for none;
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) and, for the first
+    /// operation to undo, [`NoMemory`](ErrorKind::NoMemory). Nothing is done
+    /// then.
+    #[doc(alias = "semop")]
+    #[inline]
+    pub fn perform(&self, ops: &[Op]) -> Result<()> {
+        raw::semop(self.id, ops).map_err(|e| self.op_error(Call::SemOp, ops, e))
+    }
+
+    /// Like [`perform`](Set::perform), sleeping for no longer than `timeout`
+    /// (zero: not at all).
+    ///
+    /// See [semop(2)](https://man7.org/linux/man-pages/man2/semop.2.html).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`perform`](Set::perform), and
+    /// [`TimedOut`](ErrorKind::TimedOut). The kernel has one number for both
+    /// that and `WouldBlock`: if any of `ops` is marked
+    /// [`no_wait`](Op::no_wait), it is always `WouldBlock`, though the time may
+    /// have run out on another.
+    #[doc(alias = "semtimedop")]
+    #[inline]
+    pub fn perform_timeout(&self, ops: &[Op], timeout: Duration) -> Result<()> {
+        let timeout = libc::timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        };
+        raw::semtimedop(self.id, ops, &timeout).map_err(|errno| {
+            let error = self.op_error(Call::SemTimedOp, ops, errno);
+            if errno == Errno::EAGAIN && !ops.iter().any(|op| op.is_no_wait()) {
+                error.with_kind(ErrorKind::TimedOut)
+            } else {
+                error
+            }
+        })
+    }
+
+    /// Like [`perform`](Set::perform), until `deadline` if there is one, and
+    /// back to sleep after each signal: no number of them stretches it.
+    ///
+    /// It tries at least once. Every signal costs the place in the queue.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`perform_timeout`](Set::perform_timeout), but for
+    /// [`Interrupted`](ErrorKind::Interrupted).
+    #[doc(alias = "semtimedop")]
+    pub fn perform_until(&self, ops: &[Op], deadline: Option<Instant>) -> Result<()> {
+        loop {
+            let result = match deadline {
+                None => self.perform(ops),
+                Some(deadline) => {
+                    self.perform_timeout(ops, deadline.saturating_duration_since(Instant::now()))
+                }
+            };
+            match result {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {
+                    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                        let error = self.op_error(Call::SemTimedOp, ops, Errno::EAGAIN);
+                        return Err(error.with_kind(ErrorKind::TimedOut));
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Removes the set, now: whoever sleeps on it wakes to
+    /// [`Removed`](ErrorKind::Removed).
+    ///
+    /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) unless the caller is
+    /// its owner, its creator or privileged; [`Removed`](ErrorKind::Removed).
+    #[doc(alias = "semctl")]
+    #[doc(alias = "IPC_RMID")]
+    pub fn remove(&self) -> Result<()> {
+        raw::sem_remove(self.id).map_err(|e| self.error(Call::SemRemove, e))
+    }
+}

@@ -1,0 +1,220 @@
+//! Shared memory segments.
+
+use std::ffi::c_int;
+use std::fmt;
+
+use nix::errno::Errno;
+
+use super::error::{Call, Error, Result};
+use super::key::Key;
+use super::object::Object;
+use super::raw;
+
+mod attach;
+mod inspect;
+
+pub use attach::{AttachOptions, Attachment};
+pub use inspect::{Stat, all};
+
+/// A shared memory segment, by its id.
+///
+/// An id is a number, not a handle: it stays behind when the segment is
+/// removed, and after some four million creations the kernel gives it to
+/// another segment. What is kept across processes needs a mark of its own in
+/// the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shm {
+    id: i32,
+}
+
+/// How to create a segment: see [`Shm::options`].
+#[derive(Clone, Copy, Debug)]
+#[must_use = "options do nothing until `create`"]
+pub struct Options {
+    mode: u32,
+    exclusive: bool,
+    huge_pages: Option<HugePages>,
+    no_reserve: bool,
+}
+
+/// Sizes of huge pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[doc(alias = "SHM_HUGETLB")]
+pub enum HugePages {
+    /// The system's default (`Hugepagesize` of /proc/meminfo).
+    Default,
+    /// 2 MiB.
+    Size2M,
+    /// 1 GiB.
+    Size1G,
+}
+
+impl Options {
+    /// The nine permission bits of a new segment (by default 0600).
+    /// Processes attach it with read permission, or read and write.
+    pub const fn mode(mut self, mode: u32) -> Options {
+        self.mode = mode & 0o777;
+        self
+    }
+
+    /// Whether to fail if the key is taken (by default, the existing segment
+    /// is opened).
+    #[doc(alias = "IPC_EXCL")]
+    pub const fn exclusive(mut self, exclusive: bool) -> Options {
+        self.exclusive = exclusive;
+        self
+    }
+
+    /// Takes the memory from the pool of huge pages, which the administrator
+    /// must have filled and opened to the user.
+    pub const fn huge_pages(mut self, pages: Option<HugePages>) -> Options {
+        self.huge_pages = pages;
+        self
+    }
+
+    /// Does not reserve memory (or huge pages) for all of it now. When it runs
+    /// out, the toucher is killed: by `SIGBUS` where huge pages end, by the
+    /// OOM killer otherwise. Prefaulting finds out safely about huge pages.
+    #[doc(alias = "SHM_NORESERVE")]
+    pub const fn no_reserve(mut self, no_reserve: bool) -> Options {
+        self.no_reserve = no_reserve;
+        self
+    }
+
+    /// Creates a segment of `size` zero bytes, or opens the one under `key` if
+    /// there is one at least as large and [`exclusive`](Options::exclusive)
+    /// was not asked for.
+    ///
+    /// See [shmget(2)](https://man7.org/linux/man-pages/man2/shmget.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`Exists`](super::ErrorKind::Exists), and when the key is free
+    /// [`Invalid`](super::ErrorKind::Invalid) if one segment cannot have this size,
+    /// [`NoSpace`](super::ErrorKind::NoSpace) and [`NoMemory`](super::ErrorKind::NoMemory)
+    /// if not any more. Opening instead,
+    /// [`PermissionDenied`](super::ErrorKind::PermissionDenied) if its mode does not
+    /// grant the caller all that this one's would, or `Invalid` if it is
+    /// smaller.
+    #[doc(alias = "shmget")]
+    pub fn create(self, key: Key, size: usize) -> Result<Shm> {
+        let mut flags = libc::IPC_CREAT | self.mode.cast_signed();
+        if self.exclusive {
+            flags |= libc::IPC_EXCL;
+        }
+        if let Some(pages) = self.huge_pages {
+            flags |= raw::SHM_HUGETLB | pages.log2() << raw::SHM_HUGE_SHIFT;
+        }
+        if self.no_reserve {
+            flags |= raw::SHM_NORESERVE;
+        }
+        match raw::shmget(key.raw(), size, flags) {
+            Ok(id) => Ok(Shm { id }),
+            Err(errno) => {
+                let object = Object::NewSegment { key, size, huge_pages: self.huge_pages };
+                Err(Error::new(Call::ShmCreate, object, errno))
+            }
+        }
+    }
+}
+
+impl HugePages {
+    /// As the kernel wants it in the flags; 0 is the default size.
+    const fn log2(self) -> c_int {
+        match self {
+            HugePages::Default => 0,
+            HugePages::Size2M => 21,
+            HugePages::Size1G => 30,
+        }
+    }
+}
+
+impl fmt::Display for HugePages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            HugePages::Default => "huge pages",
+            HugePages::Size2M => "2 MiB pages",
+            HugePages::Size1G => "1 GiB pages",
+        })
+    }
+}
+
+impl Shm {
+    /// Starts to describe a segment to create: mode 0600, not exclusive,
+    /// ordinary pages, reserved.
+    pub const fn options() -> Options {
+        Options { mode: 0o600, exclusive: false, huge_pages: None, no_reserve: false }
+    }
+
+    /// Finds the segment under `key`. This needs no permission on it.
+    ///
+    /// See [shmget(2)](https://man7.org/linux/man-pages/man2/shmget.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](super::ErrorKind::NotFound), always so for [`Key::PRIVATE`].
+    #[doc(alias = "shmget")]
+    pub fn open(key: Key) -> Result<Shm> {
+        // The kernel would take the private key for a wish to create.
+        let found =
+            if key.is_private() { Err(Errno::ENOENT) } else { raw::shmget(key.raw(), 0, 0) };
+        let id = found.map_err(|e| Error::new(Call::ShmOpen, Object::SegmentKey { key }, e))?;
+        Ok(Shm { id })
+    }
+
+    /// The segment with this id, if there is one: nothing is looked up.
+    pub const fn from_id(id: i32) -> Shm {
+        Shm { id }
+    }
+
+    /// The id.
+    pub const fn id(self) -> i32 {
+        self.id
+    }
+
+    pub(super) fn error(self, call: Call, errno: Errno) -> Error {
+        Error::new(call, Object::Segment { id: self.id }, errno)
+    }
+
+    /// Removes the segment: its key is free at once, its memory when the last
+    /// process detaches. Until then, those who know the id can still attach.
+    ///
+    /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`PermissionDenied`](super::ErrorKind::PermissionDenied) unless the caller is
+    /// its owner, its creator or privileged; [`Removed`](super::ErrorKind::Removed).
+    #[doc(alias = "shmctl")]
+    #[doc(alias = "IPC_RMID")]
+    pub fn remove(&self) -> Result<()> {
+        raw::shm_remove(self.id).map_err(|e| self.error(Call::ShmRemove, e))
+    }
+
+    /// Maps the segment for reading and writing.
+    ///
+    /// # Errors
+    ///
+    /// As of [`attach_with`](Shm::attach_with).
+    #[doc(alias = "shmat")]
+    pub fn attach(&self) -> Result<Attachment> {
+        self.attach_with(AttachOptions::default())
+    }
+
+    /// Maps the segment.
+    ///
+    /// See [shmop(2)](https://man7.org/linux/man-pages/man2/shmop.2.html) and
+    /// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`PermissionDenied`](super::ErrorKind::PermissionDenied),
+    /// [`Removed`](super::ErrorKind::Removed), [`NoMemory`](super::ErrorKind::NoMemory) and,
+    /// if an option asks for more than the kernel has,
+    /// [`Unsupported`](super::ErrorKind::Unsupported).
+    #[doc(alias = "shmat")]
+    pub fn attach_with(&self, options: AttachOptions) -> Result<Attachment> {
+        Attachment::new(*self, options)
+    }
+}

@@ -1,0 +1,131 @@
+//! Looking at segments without attaching them.
+
+use nix::errno::Errno;
+
+use super::Shm;
+use crate::sys::error::{Call, Error, Result};
+use crate::sys::key::Key;
+use crate::sys::object::Object;
+use crate::sys::raw;
+
+/// The state of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[doc(alias = "shmid_ds")]
+pub struct Stat {
+    /// Its id.
+    pub id: i32,
+    /// Its key; [`Key::PRIVATE`] also once it is marked for removal.
+    pub key: Key,
+    /// Its size in bytes, as asked for at its creation.
+    pub size: usize,
+    /// How many mappings there are of it, in all processes. (A mapping that
+    /// was split, by a partial `mprotect` say, counts for several.)
+    pub attached: u64,
+    /// The process that created it; 0 if not visible from here.
+    pub creator_pid: i32,
+    /// The process that last attached or detached it; 0 if none or invisible.
+    pub last_pid: i32,
+    /// The owner.
+    pub uid: u32,
+    /// The owner's group.
+    pub gid: u32,
+    /// Who created it.
+    pub creator_uid: u32,
+    /// The group of who created it.
+    pub creator_gid: u32,
+    /// The nine permission bits.
+    pub mode: u32,
+    /// Whether it goes when the last process detaches.
+    pub marked_for_removal: bool,
+    /// Whether it is locked in memory.
+    pub locked: bool,
+    /// When it was last attached, in seconds since 1970; 0 if never.
+    pub attach_time: i64,
+    /// When it was last detached, in seconds since 1970; 0 if never.
+    pub detach_time: i64,
+    /// When it was created, or its owner or mode last changed, in seconds
+    /// since 1970.
+    pub change_time: i64,
+}
+
+impl Shm {
+    /// The state of the segment, for those who may read it.
+    ///
+    /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`PermissionDenied`](crate::sys::ErrorKind::PermissionDenied) and
+    /// [`Removed`](crate::sys::ErrorKind::Removed).
+    #[doc(alias = "shmctl")]
+    #[doc(alias = "IPC_STAT")]
+    pub fn stat(&self) -> Result<Stat> {
+        let stat = raw::shm_stat(self.id()).map_err(|e| self.error(Call::ShmStat, e))?;
+        Ok(Stat::new(self.id(), &stat))
+    }
+
+    /// The state of the segment, whatever its permissions.
+    ///
+    /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`Removed`](crate::sys::ErrorKind::Removed).
+    #[doc(alias = "SHM_STAT_ANY")]
+    pub fn stat_any(&self) -> Result<Stat> {
+        match raw::shm_stat_any(self.id()) {
+            Ok((id, stat)) if id == self.id() => Ok(Stat::new(id, &stat)),
+            // Another segment has its place now.
+            Ok(_) => Err(self.error(Call::ShmStat, Errno::EIDRM)),
+            Err(errno) => Err(self.error(Call::ShmStat, errno)),
+        }
+    }
+}
+
+impl Stat {
+    fn new(id: i32, stat: &libc::shmid_ds) -> Stat {
+        let mode = u32::from(stat.shm_perm.mode);
+        Stat {
+            id,
+            key: Key::new(stat.shm_perm.__key),
+            size: stat.shm_segsz,
+            attached: stat.shm_nattch,
+            creator_pid: stat.shm_cpid,
+            last_pid: stat.shm_lpid,
+            uid: stat.shm_perm.uid,
+            gid: stat.shm_perm.gid,
+            creator_uid: stat.shm_perm.cuid,
+            creator_gid: stat.shm_perm.cgid,
+            mode: mode & 0o777,
+            marked_for_removal: mode & raw::SHM_DEST != 0,
+            locked: mode & raw::SHM_LOCKED != 0,
+            attach_time: stat.shm_atime,
+            detach_time: stat.shm_dtime,
+            change_time: stat.shm_ctime,
+        }
+    }
+}
+
+/// The state of every segment in this IPC namespace, whatever their
+/// permissions. Segments that come and go meanwhile may be missed.
+///
+/// # Errors
+///
+/// [`Unsupported`](crate::sys::ErrorKind::Unsupported) without System V IPC.
+#[doc(alias = "SHM_INFO")]
+#[doc(alias = "ipcs")]
+pub fn all() -> Result<Vec<Stat>> {
+    let error = |errno| Error::new(Call::List, Object::System("segments"), errno);
+    let (last, _) = raw::shm_info().map_err(error)?;
+    let mut found = Vec::new();
+    for index in 0..=last {
+        match raw::shm_stat_any(index) {
+            Ok((id, stat)) => found.push(Stat::new(id, &stat)),
+            // Nothing there.
+            Err(Errno::EINVAL | Errno::EIDRM) => {}
+            Err(errno) => return Err(error(errno)),
+        }
+    }
+    Ok(found)
+}

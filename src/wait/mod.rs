@@ -1,0 +1,101 @@
+//! Waiting on the real kernel: the semaphore set behind the algorithms'
+//! [`Kernel`], and how long to spin before asking it.
+
+mod spin;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use core::sync::atomic::{Ordering, compiler_fence, fence};
+
+use crate::ring::kernel::{Kernel, Op, Refusal};
+use crate::sys;
+use crate::sys::ErrorKind;
+use crate::sys::sem::Set;
+
+pub(crate) use spin::Spin;
+
+/// Calls of more operations than this are never made.
+const MOST_OPS: usize = 8;
+
+/// The semaphore set of a segment, and how its participants fence.
+#[derive(Debug)]
+pub(crate) struct Bells {
+    set: Set,
+    /// Whether every participant has registered for the heavy fence, so that
+    /// the light one costs nothing.
+    asymmetric: bool,
+    /// The last refusal that has more to say than its kind.
+    failure: Mutex<Option<sys::Error>>,
+}
+
+impl Bells {
+    pub(crate) const fn new(set: Set, asymmetric: bool) -> Self {
+        Self { set, asymmetric, failure: Mutex::new(None) }
+    }
+
+    pub(crate) const fn set(&self) -> &Set {
+        &self.set
+    }
+
+    /// The kernel's own account of a refusal that was just returned.
+    pub(crate) fn explain(&self) -> Option<sys::Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn refuse(&self, error: sys::Error) -> Refusal {
+        let refusal = match error.kind() {
+            ErrorKind::WouldBlock => return Refusal::WouldBlock,
+            ErrorKind::TimedOut => return Refusal::TimedOut,
+            ErrorKind::Removed => return Refusal::Removed,
+            ErrorKind::OutOfRange => Refusal::Range,
+            _ => Refusal::Failed(error.errno()),
+        };
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        refusal
+    }
+}
+
+impl Kernel for Bells {
+    type Deadline = Instant;
+
+    fn semop(&self, ops: &[Op], until: Option<Instant>) -> Result<(), Refusal> {
+        let mut calls = [sys::sem::Op::zero(0); MOST_OPS];
+        debug_assert!(ops.len() <= MOST_OPS);
+        for (call, op) in calls.iter_mut().zip(ops) {
+            *call = match op.delta {
+                0 => sys::sem::Op::zero(op.sem),
+                by @ 1.. => sys::sem::Op::add(op.sem, by.unsigned_abs()),
+                by => sys::sem::Op::take(op.sem, by.unsigned_abs()),
+            };
+            if op.undo {
+                *call = call.undo();
+            }
+            if op.no_wait {
+                *call = call.no_wait();
+            }
+        }
+        let calls = &calls[..ops.len().min(MOST_OPS)];
+        self.set.perform_until(calls, until).map_err(|error| self.refuse(error))
+    }
+
+    fn values(&self, into: &mut [u16]) -> Result<(), Refusal> {
+        self.set.values(into).map_err(|error| self.refuse(error))
+    }
+
+    #[inline]
+    fn light_fence(&self) {
+        if self.asymmetric {
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    fn heavy_fence(&self) {
+        if self.asymmetric && sys::proc::global_barrier().is_ok() {
+            return;
+        }
+        fence(Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,142 @@
+//! What the tests with real processes share: objects and children that go
+//! when the test does, and waiting for conditions.
+
+#![allow(unsafe_code)]
+// Each test binary uses some of it.
+#![allow(dead_code)]
+
+use std::ops::Deref;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork};
+use tombolo::sys::{Key, proc, sem::Set, shm::Shm};
+
+/// Longer than anything waited for takes, on any machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Returns once `condition` holds, and panics if it never does.
+#[track_caller]
+pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "it never came about");
+        thread::park_timeout(Duration::from_micros(200));
+    }
+}
+
+/// A key that nothing else uses.
+pub(crate) fn fresh_key() -> Key {
+    Key::new(proc::random_u64().unwrap() as i32 | 1)
+}
+
+/// What can be removed from the system.
+pub(crate) trait Remove {
+    /// Removes it, if it is still there.
+    fn remove(&self);
+}
+
+impl Remove for Shm {
+    fn remove(&self) {
+        let _ = Shm::remove(self);
+    }
+}
+
+impl Remove for Set {
+    fn remove(&self) {
+        let _ = Set::remove(self);
+    }
+}
+
+/// An object that goes with the test, even if it fails.
+#[derive(Debug)]
+pub(crate) struct Owned<T: Remove>(pub(crate) T);
+
+impl<T: Remove> Deref for Owned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Remove> Drop for Owned<T> {
+    fn drop(&mut self) {
+        self.0.remove();
+    }
+}
+
+/// A private set of `count` semaphores.
+pub(crate) fn set(count: usize) -> Owned<Set> {
+    Owned(Set::options().create(Key::PRIVATE, count).unwrap())
+}
+
+/// A private segment of `size` bytes.
+pub(crate) fn segment(size: usize) -> Owned<Shm> {
+    Owned(Shm::options().create(Key::PRIVATE, size).unwrap())
+}
+
+/// A forked child, killed with the test.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pid: Pid,
+    reaped: bool,
+}
+
+impl Child {
+    /// Forks a child that runs `body` and exits with what it returns.
+    ///
+    /// The test harness has threads, so `body` must stick to what is safe in
+    /// a signal handler: no allocation, no output, no panic.
+    pub(crate) fn fork(body: impl FnOnce() -> i32) -> Child {
+        // SAFETY: the child runs only `body`, by this function's contract.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Child => {
+                let code = body();
+                // SAFETY: ends the child without running the parent's
+                // destructors.
+                unsafe { libc::_exit(code) }
+            }
+            ForkResult::Parent { child } => Child { pid: child, reaped: false },
+        }
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
+    /// Kills it with `SIGKILL`, and returns before it is reaped.
+    pub(crate) fn kill(&self) {
+        kill(self.pid, Signal::SIGKILL).unwrap();
+    }
+
+    /// Waits for its exit code, or for minus the signal that ended it.
+    pub(crate) fn join(mut self) -> i32 {
+        self.reaped = true;
+        match waitpid(self.pid, None).unwrap() {
+            WaitStatus::Exited(_, code) => code,
+            WaitStatus::Signaled(_, signal, _) => -(signal as i32),
+            status => panic!("{status:?}"),
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.reaped {
+            let _ = kill(self.pid, Signal::SIGKILL);
+            let _ = waitpid(self.pid, None);
+        }
+    }
+}
+
+/// Sleeps for good, in a forked child.
+pub(crate) fn sleep_forever() -> ! {
+    loop {
+        // SAFETY: pause only waits for a signal.
+        unsafe { libc::pause() };
+    }
+}
