@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use tombolo::{Kind, Mpmc, Receiver, Segment, Sender, Spsc};
 
 const CAPACITY: usize = 1_024;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 7;
 const SPSC_MESSAGES: u64 = 20_000_000;
 const MPMC_MESSAGES: u64 = 8_000_000;
 /// Puts the calling thread on the nth processor, as far as there are so many.
@@ -291,13 +291,18 @@ fn worker<K: Kind>(channel: tombolo::Channel<'_, u64, K>, side: &str, share: u64
     println!("{sum}");
 }
 
+#[inline]
 fn produce(share: u64, send: impl Fn(u64)) -> u64 {
-    (0..share).chain([END]).for_each(send);
+    for n in 0..share {
+        send(n);
+    }
+    send(END);
     0
 }
 
+#[inline]
 fn consume(receive: impl Fn() -> u64) -> u64 {
-    let mut sum = 0;
+    let mut sum = 0_u64;
     loop {
         match receive() {
             END => return sum,

@@ -37,9 +37,10 @@ pub(crate) struct Endpoint {
     pub(crate) block: Block,
     pub(crate) name: Arc<str>,
     pub(crate) side: Side,
-    /// `changes` when `alone` was found out.
+    /// `changes` when this handle last looked.
     changes: Cell<u64>,
-    alone: Cell<bool>,
+    /// `changes` when the other side was found to have gone.
+    alone: Cell<Option<u64>>,
     fruitless: Cell<u32>,
     spin: Spin,
     memo: Cell<Memo>,
@@ -72,7 +73,7 @@ impl Endpoint {
             side,
             // Never the current one, so that the first use finds out.
             changes: Cell::new(cells.control().changes.load(Ordering::Relaxed).wrapping_sub(1)),
-            alone: Cell::new(false),
+            alone: Cell::new(None),
             fruitless: Cell::new(0),
             spin: Spin::new(),
             memo: Cell::new(Memo::default()),
@@ -106,34 +107,43 @@ impl Endpoint {
     }
 
     /// Whether nothing has changed since this handle last looked: not the
-    /// process, not who is at the other end, not the gate.
+    /// process, not who is at the other end, not the gate. Never true while
+    /// the other side has gone.
     #[inline]
     pub(crate) fn quiet(&self) -> bool {
+        self.unchanged() && !self.guard.in_child()
+    }
+
+    /// The same, but for the process.
+    #[inline]
+    pub(crate) fn unchanged(&self) -> bool {
         // Acquire: whoever changed something did so before this count.
-        let changes = self.cells.control().changes.load(Ordering::Acquire);
-        changes == self.changes.get() && !self.guard.in_child()
+        self.cells.control().changes.load(Ordering::Acquire) == self.changes.get()
     }
 
     /// Whether the other side had gone when this handle last looked.
-    #[inline]
-    pub(crate) fn alone(&self) -> bool {
-        self.alone.get()
+    pub(crate) const fn alone(&self) -> bool {
+        self.alone.get().is_some()
     }
 
     /// Finds out what has changed.
-    #[cold]
-    pub(crate) fn find_out(&self) -> Result<(), Fault> {
+    fn find_out(&self) -> Result<(), Fault> {
         let changes = self.cells.control().changes.load(Ordering::Acquire);
         if let Some(fault) = self.participant.barred() {
             return Err(fault);
         }
+        if self.alone.get() == Some(changes) {
+            return Ok(());
+        }
         let peers = self.participant.peers(&self.block);
-        self.alone.set(match self.side {
+        let alone = match self.side {
             _ if self.block.lasting => false,
             Side::Sender => peers.receivers_gone,
             Side::Receiver => peers.senders_gone,
-        });
-        self.changes.set(changes);
+        };
+        self.alone.set(alone.then_some(changes));
+        // Another count than any that will be read for long.
+        self.changes.set(if alone { changes.wrapping_sub(1) } else { changes });
         Ok(())
     }
 
@@ -150,36 +160,29 @@ impl Endpoint {
         }
     }
 
-    /// Tells the other side that there is something for it.
+    /// Tells one that waits on `side` that there is something for it.
     #[inline]
-    pub(crate) fn notify_other(&self) {
+    pub(crate) fn notify(&self, side: Side) {
         let control = self.cells.control();
-        let waiting = match self.side {
-            Side::Sender => &control.items_waiting,
-            Side::Receiver => &control.space_waiting,
+        let waiting = match side {
+            Side::Sender => &control.space_waiting,
+            Side::Receiver => &control.items_waiting,
         };
         if let Some(word) = event::waited_for(&self.participant.mapped().bells, waiting) {
-            self.ring(word);
+            self.ring(side, word);
         }
     }
 
     #[cold]
-    fn ring(&self, word: u64) {
-        let event = self.event(match self.side {
-            Side::Sender => Side::Receiver,
-            Side::Receiver => Side::Sender,
-        });
-        let mut memo = self.memo.get();
+    fn ring(&self, side: Side, word: u64) {
+        let bells = &self.participant.mapped().bells;
+        let mut memo = if side == self.side { Memo::default() } else { self.memo.get() };
         // A message that is published is sent, whether or not somebody could
         // be woken: if the set is gone, its sleepers have been woken by that.
-        let _ = event::ring(&self.participant.mapped().bells, event, word, &mut memo);
-        self.memo.set(memo);
-    }
-
-    /// Tells another one on this side.
-    pub(crate) fn notify_own(&self) {
-        let event = self.event(self.side);
-        let _ = event::notify(&self.participant.mapped().bells, event, &mut Memo::default());
+        let _ = event::ring(bells, self.event(side), word, &mut memo);
+        if side != self.side {
+            self.memo.set(memo);
+        }
     }
 
     /// Counts a try that came to nothing; now and then, looks for the dead.
@@ -203,7 +206,13 @@ impl Endpoint {
         match stuck {
             Stuck::None => Ok(Resolved::Wait),
             Stuck::Pending => Ok(Resolved::WaitPending),
-            Stuck::Changed => self.find_out().map(|()| Resolved::Retry),
+            Stuck::Changed => {
+                self.find_out()?;
+                match (self.side, self.alone()) {
+                    (Side::Sender, true) => self.resolve(Stuck::Alone),
+                    _ => Ok(Resolved::Retry),
+                }
+            }
             Stuck::Alone => Err(Fault::Disconnected {
                 peers: match self.side {
                     Side::Sender => Side::Receiver.name(),

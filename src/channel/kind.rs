@@ -66,8 +66,8 @@ pub(crate) mod sealed {
         const RING: RingKind;
         /// The ring with elements of `T`, as fast as it can be reached.
         type Slots<T>;
-        type Producer: Copy + Debug + Send;
-        type Consumer: Copy + Debug + Send;
+        type Producer: Debug + Send;
+        type Consumer: Debug + Send;
 
         /// `None` if the elements are of another size or alignment.
         fn slots<T>(cells: Cells<'static>) -> Option<Self::Slots<T>>;
@@ -77,7 +77,7 @@ pub(crate) mod sealed {
         /// Pushes one message.
         fn push<T: NoUninit>(
             slots: &Self::Slots<T>,
-            at: &Cell<Self::Producer>,
+            at: &Self::Producer,
             owner: u16,
             message: &T,
         ) -> Result<(), Stuck>;
@@ -85,7 +85,7 @@ pub(crate) mod sealed {
         /// Pushes the first of `messages`, as many as fit; says how many.
         fn push_many<T: NoUninit>(
             slots: &Self::Slots<T>,
-            at: &Cell<Self::Producer>,
+            at: &Self::Producer,
             owner: u16,
             messages: &[T],
         ) -> Result<usize, Stuck>;
@@ -93,7 +93,7 @@ pub(crate) mod sealed {
         /// Pops one message; `None` within if its bytes are no `T`.
         fn pop<T: CheckedBitPattern>(
             slots: &Self::Slots<T>,
-            at: &Cell<Self::Consumer>,
+            at: &Self::Consumer,
             owner: u16,
         ) -> Result<Option<T>, Stuck>;
 
@@ -101,16 +101,16 @@ pub(crate) mod sealed {
         /// were taken, and whether all of them were valid.
         fn pop_many<T: CheckedBitPattern>(
             slots: &Self::Slots<T>,
-            at: &Cell<Self::Consumer>,
+            at: &Self::Consumer,
             owner: u16,
             most: usize,
             into: &mut Vec<T>,
         ) -> Result<bool, Stuck>;
 
         /// Whether another sender could go on.
-        fn room(cells: &Cells<'_>, at: &Cell<Self::Producer>) -> bool;
+        fn room(cells: &Cells<'_>, at: &Self::Producer) -> bool;
         /// Whether another receiver could go on.
-        fn available(cells: &Cells<'_>, at: &Cell<Self::Consumer>) -> bool;
+        fn available(cells: &Cells<'_>, at: &Self::Consumer) -> bool;
         /// Whether a message is in a reader's hands and may come back.
         fn in_hand(cells: &Cells<'_>) -> bool;
     }
@@ -137,90 +137,80 @@ impl sealed::Kind for Spsc {
     #[inline]
     fn push<T: NoUninit>(
         slots: &Self::Slots<T>,
-        at: &Cell<Producer>,
+        at: &Producer,
         _owner: u16,
         message: &T,
     ) -> Result<(), Stuck> {
-        let mut producer = at.get();
-        let room = producer.room(slots, 1);
-        if !matches!(room, Ok(1..)) {
-            at.set(producer);
-            return Err(room.map_or_else(Stuck::Torn, |_| Stuck::None));
+        match at.room(slots, 1) {
+            Ok(1..) => {}
+            Ok(_) => return Err(Stuck::None),
+            Err(torn) => return Err(Stuck::Torn(torn)),
         }
-        slots.write(producer.span(slots, 1).index, message);
-        producer.publish(slots, 1);
-        at.set(producer);
+        slots.write(at.span(slots, 1).index, message);
+        at.publish(slots, 1);
         Ok(())
     }
 
     fn push_many<T: NoUninit>(
         slots: &Self::Slots<T>,
-        at: &Cell<Producer>,
+        at: &Producer,
         _owner: u16,
         messages: &[T],
     ) -> Result<usize, Stuck> {
-        let mut producer = at.get();
-        let room = producer.room(slots, messages.len() as u64).map_err(Stuck::Torn)?;
+        let room = at.room(slots, messages.len() as u64).map_err(Stuck::Torn)?;
         if room == 0 {
-            at.set(producer);
             return Err(Stuck::None);
         }
-        let span = producer.span(slots, room);
+        let span = at.span(slots, room);
         let (first, rest) = messages.split_at(span.first as usize);
         slots.write_slice(span.index, first);
         slots.write_slice(0, &rest[..span.second as usize]);
-        producer.publish(slots, room);
-        at.set(producer);
+        at.publish(slots, room);
         Ok(room as usize)
     }
 
     #[inline]
     fn pop<T: CheckedBitPattern>(
         slots: &Self::Slots<T>,
-        at: &Cell<Consumer>,
+        at: &Consumer,
         _owner: u16,
     ) -> Result<Option<T>, Stuck> {
-        let mut consumer = at.get();
-        let filled = consumer.filled(slots, 1);
-        if !matches!(filled, Ok(1..)) {
-            at.set(consumer);
-            return Err(filled.map_or_else(Stuck::Torn, |_| Stuck::None));
+        match at.filled(slots, 1) {
+            Ok(1..) => {}
+            Ok(_) => return Err(Stuck::None),
+            Err(torn) => return Err(Stuck::Torn(torn)),
         }
-        let message = slots.read(consumer.span(slots, 1).index);
-        consumer.release(slots, 1);
-        at.set(consumer);
+        let message = slots.read(at.span(slots, 1).index);
+        at.release(slots, 1);
         Ok(message)
     }
 
     fn pop_many<T: CheckedBitPattern>(
         slots: &Self::Slots<T>,
-        at: &Cell<Consumer>,
+        at: &Consumer,
         _owner: u16,
         most: usize,
         into: &mut Vec<T>,
     ) -> Result<bool, Stuck> {
-        let mut consumer = at.get();
-        let filled = consumer.filled(slots, most as u64).map_err(Stuck::Torn)?;
+        let filled = at.filled(slots, most as u64).map_err(Stuck::Torn)?;
         if filled == 0 {
-            at.set(consumer);
             return Err(Stuck::None);
         }
-        let span = consumer.span(slots, filled);
+        let span = at.span(slots, filled);
         let mut valid = slots.read_slice(span.index, span.first, into);
         if valid == span.first {
             valid += slots.read_slice(0, span.second, into);
         }
         // One that is not valid is taken too, or it would be in the way.
-        consumer.release(slots, (valid + 1).min(filled));
-        at.set(consumer);
+        at.release(slots, (valid + 1).min(filled));
         Ok(valid == filled)
     }
 
-    fn room(_: &Cells<'_>, _: &Cell<Producer>) -> bool {
+    fn room(_: &Cells<'_>, _: &Producer) -> bool {
         false
     }
 
-    fn available(_: &Cells<'_>, _: &Cell<Consumer>) -> bool {
+    fn available(_: &Cells<'_>, _: &Consumer) -> bool {
         false
     }
 
@@ -259,19 +249,19 @@ fn settled<R>(
 impl sealed::Kind for Mpmc {
     const RING: RingKind = RingKind::Mpmc;
     type Slots<T> = Tagged<'static, T>;
-    type Producer = Cursor;
-    type Consumer = Cursor;
+    type Producer = Cell<Cursor>;
+    type Consumer = Cell<Cursor>;
 
     fn slots<T>(cells: Cells<'static>) -> Option<Tagged<'static, T>> {
         cells.tagged()
     }
 
-    fn producer(cells: &Cells<'_>) -> Result<Cursor, Stuck> {
-        Ok(Cursor::producer(cells))
+    fn producer(cells: &Cells<'_>) -> Result<Cell<Cursor>, Stuck> {
+        Ok(Cell::new(Cursor::producer(cells)))
     }
 
-    fn consumer(cells: &Cells<'_>) -> Result<Cursor, Stuck> {
-        Ok(Cursor::consumer(cells))
+    fn consumer(cells: &Cells<'_>) -> Result<Cell<Cursor>, Stuck> {
+        Ok(Cell::new(Cursor::consumer(cells)))
     }
 
     #[inline]

@@ -1,6 +1,5 @@
 //! The receiving end.
 
-use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use super::endpoint::{Endpoint, Resolved};
 use super::kind::{Kind, Mpmc, Stuck};
 use super::message::Message;
 use crate::error::{ChannelError, Fault, RecvError, RecvTimeoutError, TryRecvError};
+use crate::segment::Side;
 
 /// The receiving end of a channel of `T`.
 ///
@@ -25,7 +25,7 @@ pub struct Receiver<T, K: Kind = Mpmc> {
     end: Endpoint,
     /// Points into memory that `end` keeps attached.
     slots: K::Slots<T>,
-    at: Cell<K::Consumer>,
+    at: K::Consumer,
     message: PhantomData<fn() -> T>,
 }
 
@@ -34,27 +34,36 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
         let slots = end.typed(K::slots)?;
         let at = K::consumer(end.cells())
             .map_err(|stuck| end.corrupt(&stuck.corruption().unwrap_or_default()))?;
-        Ok(Self { end, slots, at: Cell::new(at), message: PhantomData })
+        Ok(Self { end, slots, at, message: PhantomData })
     }
 
-    /// Pops by `pop`.
+    /// Pops by `pop`, if nothing has changed.
     #[inline]
     fn get<R>(&self, pop: impl FnOnce() -> Result<R, Stuck>) -> Result<R, Stuck> {
         if !self.end.quiet() {
             return Err(Stuck::Changed);
         }
-        let alone = self.end.alone();
+        let got = pop()?;
+        self.end.notify(Side::Sender);
+        // The last sender may have gone since; the fence in between makes one
+        // of us see the other.
+        if !self.end.unchanged() {
+            self.end.notify(Side::Receiver);
+        }
+        Ok(got)
+    }
+
+    /// Pops by `pop`, knowing that no sender lives.
+    fn get_alone<R>(&self, pop: impl FnOnce() -> Result<R, Stuck>) -> Result<R, Stuck> {
         match pop() {
             Ok(got) => {
-                self.end.notify_other();
-                if alone {
-                    // Receivers may be waiting for this one to have finished:
-                    // only then do they know that there is nothing left.
-                    self.end.notify_own();
-                }
+                self.end.notify(Side::Sender);
+                // Receivers wait for this one to have finished: only then do
+                // they know that there is nothing left.
+                self.end.notify(Side::Receiver);
                 Ok(got)
             }
-            Err(Stuck::None) if alone => Err(Stuck::Alone),
+            Err(Stuck::None) => Err(Stuck::Alone),
             Err(stuck) => Err(stuck),
         }
     }
@@ -79,7 +88,11 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
             if resolved != Resolved::Retry {
                 return Ok(Err(resolved));
             }
-            match self.get(&mut pop) {
+            let got = match self.end.alone() {
+                true => self.get_alone(&mut pop),
+                false => self.get(&mut pop),
+            };
+            match got {
                 Ok(got) => return Ok(Ok(got)),
                 Err(why) => stuck = why,
             }

@@ -1,6 +1,5 @@
 //! The sending end.
 
-use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use super::message::Message;
 use crate::error::{
     ChannelError, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError,
 };
+use crate::segment::Side;
 
 /// The sending end of a channel of `T`.
 ///
@@ -27,7 +27,7 @@ pub struct Sender<T, K: Kind = Mpmc> {
     end: Endpoint,
     /// Points into memory that `end` keeps attached.
     slots: K::Slots<T>,
-    at: Cell<K::Producer>,
+    at: K::Producer,
     message: PhantomData<fn(T)>,
 }
 
@@ -36,7 +36,7 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
         let slots = end.typed(K::slots)?;
         let at = K::producer(end.cells())
             .map_err(|stuck| end.corrupt(&stuck.corruption().unwrap_or_default()))?;
-        Ok(Self { end, slots, at: Cell::new(at), message: PhantomData })
+        Ok(Self { end, slots, at, message: PhantomData })
     }
 
     #[inline]
@@ -44,11 +44,8 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
         if !self.end.quiet() {
             return Err(Stuck::Changed);
         }
-        if self.end.alone() {
-            return Err(Stuck::Alone);
-        }
         K::push(&self.slots, &self.at, self.end.owner(), message)?;
-        self.end.notify_other();
+        self.end.notify(Side::Receiver);
         Ok(())
     }
 
@@ -57,11 +54,8 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
         if !self.end.quiet() {
             return Err(Stuck::Changed);
         }
-        if self.end.alone() {
-            return Err(Stuck::Alone);
-        }
         let pushed = K::push_many(&self.slots, &self.at, self.end.owner(), messages)?;
-        self.end.notify_other();
+        self.end.notify(Side::Receiver);
         Ok(pushed)
     }
 

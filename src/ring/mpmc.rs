@@ -51,7 +51,7 @@
 
 use core::cell::Cell;
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, spin_loop};
 
 const OWNER_BITS: u32 = 13;
 const PHASE_SHIFT: u32 = OWNER_BITS;
@@ -66,6 +66,8 @@ const LAP_MASK: u64 = (1 << LAP_BITS) - 1;
 pub(crate) const MAX_OWNERS: u16 = 1 << OWNER_BITS;
 /// How many attempts a word can count.
 pub(crate) const MAX_ATTEMPTS: u8 = (1 << ATTEMPTS_BITS) - 1;
+/// Up to so many pauses are made between two visits to contended slots.
+const MOST_PATIENCE: u32 = 32;
 /// How many positions pass between two updates of a hint.
 const HINT_STEP: u64 = 16;
 
@@ -374,6 +376,7 @@ fn advance(
     let capacity = words.capacity();
     let mut visits = 0;
     let mut digest = 0_u64;
+    let mut patience = 1;
     loop {
         let at = cursor.get();
         let slot = words.slot(at.index);
@@ -390,6 +393,12 @@ fn advance(
             Step::Go(to) => cursor.set(confirmed(words, hint, at, to)),
             Step::Refuse(refused) => return Err(refused),
         }
+        // Somebody else is at it on the same lines: one who keeps away for a
+        // moment lets the other take several in a row.
+        for _ in 0..patience {
+            spin_loop();
+        }
+        patience = (2 * patience).min(MOST_PATIENCE);
         visits += 1;
         if visits > capacity.saturating_mul(2) {
             return Err(Refused::Contended(digest));

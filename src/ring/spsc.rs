@@ -16,6 +16,8 @@
 //! cells before it. F: `head` (Release, consumer; Acquire, producer) hands
 //! them back.
 
+use core::cell::Cell;
+
 use crate::sync::{AtomicU64, Ordering};
 
 /// Where the indices are.
@@ -34,28 +36,44 @@ pub struct Torn {
 }
 
 /// One side of the ring: its own position, and how far it knows it may move.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Side {
-    position: u64,
-    /// `position % capacity`, kept by counting.
-    index: u64,
+    position: Cell<u64>,
+    /// The position of this lap's first cell. Kept instead of the index,
+    /// because it stays as it is from one message to the next.
+    lap: Cell<u64>,
     /// Cells from `position` up to here are known to be ours.
-    limit: u64,
+    limit: Cell<u64>,
 }
 
 impl Side {
-    #[inline]
-    const fn granted(&self) -> u64 {
-        self.limit.wrapping_sub(self.position)
+    const fn at(position: u64, limit: u64, capacity: u64) -> Self {
+        Self {
+            position: Cell::new(position),
+            lap: Cell::new(position.wrapping_sub(position % capacity)),
+            limit: Cell::new(limit),
+        }
     }
 
     #[inline]
-    const fn step(&mut self, n: u64, capacity: u64) {
-        self.position = self.position.wrapping_add(n);
-        self.index += n;
-        if self.index >= capacity {
-            self.index -= capacity;
+    fn granted(&self) -> u64 {
+        self.limit.get().wrapping_sub(self.position.get())
+    }
+
+    #[inline]
+    fn index(&self) -> u64 {
+        self.position.get().wrapping_sub(self.lap.get())
+    }
+
+    /// Moves on by `n`, at most the capacity; the new position.
+    #[inline]
+    fn step(&self, n: u64, capacity: u64) -> u64 {
+        let position = self.position.get().wrapping_add(n);
+        self.position.set(position);
+        if self.index() >= capacity {
+            self.lap.set(self.lap.get().wrapping_add(capacity));
         }
+        position
     }
 }
 
@@ -69,7 +87,7 @@ pub(crate) struct Span {
 }
 
 /// The writing side.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Producer(Side);
 
 impl Producer {
@@ -78,15 +96,15 @@ impl Producer {
         // Acquire: what the last producer published is published.
         let tail = ring.tail().load(Ordering::Acquire);
         let limit = free_until(ring, tail)?;
-        Ok(Self(Side { position: tail, index: tail % ring.capacity(), limit }))
+        Ok(Self(Side::at(tail, limit, ring.capacity())))
     }
 
     /// How many cells may be written, up to `want`; reads the other side's
     /// index only when it must.
     #[inline]
-    pub(crate) fn room(&mut self, ring: &impl Indices, want: u64) -> Result<u64, Torn> {
+    pub(crate) fn room(&self, ring: &impl Indices, want: u64) -> Result<u64, Torn> {
         if self.0.granted() < want {
-            self.0.limit = free_until(ring, self.0.position)?;
+            self.0.limit.set(free_until(ring, self.0.position.get())?);
         }
         Ok(self.0.granted().min(want))
     }
@@ -94,20 +112,20 @@ impl Producer {
     /// The next `n` cells, which [`room`](Self::room) has granted.
     #[inline]
     pub(crate) fn span(&self, ring: &impl Indices, n: u64) -> Span {
-        span(ring.capacity(), self.0.index, n)
+        span(ring.capacity(), self.0.index(), n)
     }
 
     /// Publishes the next `n` cells, which [`room`](Self::room) has granted.
     #[inline]
-    pub(crate) fn publish(&mut self, ring: &impl Indices, n: u64) {
-        self.0.step(n, ring.capacity());
+    pub(crate) fn publish(&self, ring: &impl Indices, n: u64) {
+        let tail = self.0.step(n, ring.capacity());
         // Edge P.
-        ring.tail().store(self.0.position, Ordering::Release);
+        ring.tail().store(tail, Ordering::Release);
     }
 }
 
 /// The reading side.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Consumer(Side);
 
 impl Consumer {
@@ -116,15 +134,15 @@ impl Consumer {
         // Acquire: what the last consumer released is released.
         let head = ring.head().load(Ordering::Acquire);
         let limit = filled_until(ring, head)?;
-        Ok(Self(Side { position: head, index: head % ring.capacity(), limit }))
+        Ok(Self(Side::at(head, limit, ring.capacity())))
     }
 
     /// How many cells may be read, up to `want`; reads the other side's
     /// index only when it must.
     #[inline]
-    pub(crate) fn filled(&mut self, ring: &impl Indices, want: u64) -> Result<u64, Torn> {
+    pub(crate) fn filled(&self, ring: &impl Indices, want: u64) -> Result<u64, Torn> {
         if self.0.granted() < want {
-            self.0.limit = filled_until(ring, self.0.position)?;
+            self.0.limit.set(filled_until(ring, self.0.position.get())?);
         }
         Ok(self.0.granted().min(want))
     }
@@ -132,19 +150,20 @@ impl Consumer {
     /// The next `n` cells, which [`filled`](Self::filled) has granted.
     #[inline]
     pub(crate) fn span(&self, ring: &impl Indices, n: u64) -> Span {
-        span(ring.capacity(), self.0.index, n)
+        span(ring.capacity(), self.0.index(), n)
     }
 
     /// Gives the next `n` cells back, which [`filled`](Self::filled) granted.
     #[inline]
-    pub(crate) fn release(&mut self, ring: &impl Indices, n: u64) {
-        self.0.step(n, ring.capacity());
+    pub(crate) fn release(&self, ring: &impl Indices, n: u64) {
+        let head = self.0.step(n, ring.capacity());
         // Edge F.
-        ring.head().store(self.0.position, Ordering::Release);
+        ring.head().store(head, Ordering::Release);
     }
 }
 
 /// Up to where a producer at `tail` may write.
+#[inline]
 fn free_until(ring: &impl Indices, tail: u64) -> Result<u64, Torn> {
     // Edge F.
     let head = ring.head().load(Ordering::Acquire);
@@ -155,6 +174,7 @@ fn free_until(ring: &impl Indices, tail: u64) -> Result<u64, Torn> {
 }
 
 /// Up to where a consumer at `head` may read.
+#[inline]
 fn filled_until(ring: &impl Indices, head: u64) -> Result<u64, Torn> {
     // Edge P.
     let tail = ring.tail().load(Ordering::Acquire);

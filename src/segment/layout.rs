@@ -288,3 +288,90 @@ impl BlockPlan {
         Some(Self { capacity, rows, slots, stride, cell, length })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use memoffset::span_of;
+
+    use super::*;
+
+    #[test]
+    fn every_byte_range_of_the_format_is_where_it_is_documented() {
+        let ranges = [
+            ("Header.nonce", span_of!(Header, nonce), 0..8),
+            ("Header.magic", span_of!(Header, magic), 8..16),
+            ("Header.version", span_of!(Header, version), 16..24),
+            ("Header.size", span_of!(Header, size), 24..32),
+            ("Header.generation", span_of!(Header, generation), 32..40),
+            ("Header.set", span_of!(Header, set), 40..48),
+            ("Header.flags", span_of!(Header, flags), 48..56),
+            ("Header.participants", span_of!(Header, participants), 56..64),
+            ("Header.channels", span_of!(Header, channels), 64..72),
+            ("Header.name", span_of!(Header, name), 128..256),
+            ("Header.gate", span_of!(Header, gate), 256..264),
+            ("Header.deaths", span_of!(Header, deaths), 384..392),
+            ("Info.pid", span_of!(Info, pid), 0..8),
+            ("Info.start_time", span_of!(Info, start_time), 8..16),
+            ("Info.pid_namespace", span_of!(Info, pid_namespace), 16..24),
+            ("Info.uid", span_of!(Info, uid), 24..32),
+            ("Entry.state", span_of!(Entry, state), 0..8),
+            ("Entry.kind", span_of!(Entry, kind), 8..16),
+            ("Entry.element_size", span_of!(Entry, element_size), 16..24),
+            ("Entry.element_align", span_of!(Entry, element_align), 24..32),
+            ("Entry.fingerprint", span_of!(Entry, fingerprint), 32..40),
+            ("Entry.capacity", span_of!(Entry, capacity), 40..48),
+            ("Entry.offset", span_of!(Entry, offset), 48..56),
+            ("Entry.attempts", span_of!(Entry, attempts), 56..64),
+            ("Entry.flags", span_of!(Entry, flags), 64..72),
+            ("Entry.name", span_of!(Entry, name), 128..200),
+            ("Entry.schema", span_of!(Entry, schema), 200..464),
+            ("Control.tail", span_of!(Control, tail), 0..8),
+            ("Control.head", span_of!(Control, head), 128..136),
+            ("Control.changes", span_of!(Control, changes), 256..264),
+            ("Control.items_waiting", span_of!(Control, items_waiting), 264..272),
+            ("Control.space_waiting", span_of!(Control, space_waiting), 272..280),
+            ("Control.orphans", span_of!(Control, orphans), 280..288),
+            ("Control.scanned", span_of!(Control, scanned), 288..296),
+            ("Control.producer", span_of!(Control, producer), 384..392),
+            ("Control.consumer", span_of!(Control, consumer), 392..400),
+            ("Control.history", span_of!(Control, history), 400..408),
+            ("Control.tombstones", span_of!(Control, tombstones), 408..416),
+            ("Control.orphaned", span_of!(Control, orphaned), 416..424),
+            ("Control.dropped", span_of!(Control, dropped), 424..432),
+            ("Row.endpoints", span_of!(Row, endpoints), 0..8),
+            ("Row.items_record", span_of!(Row, items_record), 8..16),
+            ("Row.space_record", span_of!(Row, space_record), 16..24),
+        ];
+        for (field, is, documented) in ranges {
+            assert_eq!(is, documented, "{field}");
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_segment_follow_one_another_without_overlap() {
+        for (participants, channels) in [(1, 1), (64, 16), (8_192, 4_096)] {
+            let plan = Plan::new(SetMap { participants, channels });
+            let (participants, channels) = (usize::from(participants), usize::from(channels));
+            assert_eq!(plan.words, 512);
+            assert!(plan.infos >= plan.words + 8 * participants && plan.infos.is_multiple_of(LINE));
+            assert!(plan.directory >= plan.infos + 64 * participants);
+            assert!(plan.heap >= plan.directory + 512 * channels && plan.heap.is_multiple_of(PAGE));
+            let size = plan.size(1).unwrap();
+            assert!(plausible(size) && size >= plan.heap + 1);
+        }
+    }
+
+    #[test]
+    fn a_block_that_cannot_be_addressed_is_refused() {
+        let block =
+            |capacity, size, align| BlockPlan::new(RingKind::Mpmc, capacity, size, align, 64);
+        assert!(block(0, 8, 8).is_none());
+        assert!(block(MAX_CAPACITY + 1, 8, 8).is_none());
+        assert!(block(1, usize::MAX, 8).is_none());
+        assert!(block(MAX_CAPACITY, usize::MAX / 4, 8).is_none());
+        assert!(block(1, 8, 3).is_none());
+        assert!(block(1, 8, 256).is_none());
+        assert_eq!(block(3, 8, 8).map(|plan| (plan.cell, plan.stride)), Some((8, 16)));
+        assert_eq!(block(3, 100, 64).map(|plan| (plan.cell, plan.stride)), Some((64, 192)));
+    }
+}

@@ -17,6 +17,7 @@ use crate::sys::shm::Attachment;
 pub(crate) struct Memory {
     attachment: ManuallyDrop<Attachment>,
     len: usize,
+    kept: bool,
 }
 
 /// Types that any bytes are valid for, however they change: made of
@@ -42,8 +43,11 @@ impl Memory {
     /// `None` for a segment that is too small to have a header.
     pub(crate) fn new(attachment: Attachment) -> Option<Self> {
         let len = attachment.len();
-        (len >= size_of::<Header>() && !attachment.read_only())
-            .then(|| Self { attachment: ManuallyDrop::new(attachment), len })
+        (len >= size_of::<Header>() && !attachment.read_only()).then(|| Self {
+            attachment: ManuallyDrop::new(attachment),
+            len,
+            kept: false,
+        })
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -85,12 +89,18 @@ impl Memory {
         Some(unsafe { self.base().add(offset) })
     }
 
-    /// Detaches, or leaves everything as it is in a forked child, whose
-    /// mapping ends with it.
-    pub(crate) fn detach(&mut self, in_child: bool) {
-        if !in_child {
-            // SAFETY: called once, by the owner's `drop`; nothing refers to
-            // the memory any more, since every reference borrows the owner.
+    /// Leaves everything attached: for a forked child, whose mapping ends
+    /// with it.
+    pub(crate) fn keep(&mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if !self.kept {
+            // SAFETY: the only drop of it, and nothing refers to the memory
+            // any more: every reference borrows `self`.
             unsafe { ManuallyDrop::drop(&mut self.attachment) };
         }
     }

@@ -58,18 +58,26 @@ pub(crate) fn named(options: &Options, name: &str, wish: Wish) -> Result<Segment
 pub(crate) fn remove(options: &Options, name: &str) -> Result<(), OpenError> {
     let name = Name::new(name, NAME_BYTES)?;
     let search = Search { options, name: &name, until: Instant::now() + options.timeout };
-    match search.pass(Wish::Open)? {
-        Pass::Found(bells, block) | Pass::Created(bells, block) => {
-            match mapped(bells, block, name.as_str()) {
-                Ok(mapped) => mapped.remove().map_err(OpenError::from),
-                // Nothing that can be used; but it has the name.
-                Err((bells, block, _)) => {
-                    bells.set().remove()?;
-                    Ok(block.shm.remove()?)
-                }
-            }
+    match search.pass(Wish::Open) {
+        Ok(Pass::Found(bells, block) | Pass::Created(bells, block)) => {
+            discard(bells, block, name.as_str())
         }
-        Pass::Missing | Pass::Again => Err(OpenError::NotFound { name: name.to_string() }),
+        Ok(Pass::Missing | Pass::Again) => Err(OpenError::NotFound { name: name.to_string() }),
+        // Somebody is stopped over it: all the more reason.
+        Err(OpenError::Busy { .. }) => search.discard_held(),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes both objects, whatever state they are in.
+fn discard(bells: Bells, block: Attached, name: &str) -> Result<(), OpenError> {
+    match mapped(bells, block, name) {
+        Ok(mapped) => Ok(mapped.remove()?),
+        // Nothing that can be used; but it has the name.
+        Err((bells, block, _)) => {
+            bells.set().remove()?;
+            Ok(block.shm.remove()?)
+        }
     }
 }
 
@@ -140,6 +148,20 @@ impl Search<'_> {
             Established::Foreign | Established::Missing => Ok(Pass::Again),
             Established::Unstable => Err(OpenError::Unstable { name: self.name.to_string() }),
         }
+    }
+
+    /// Removes the segment without its lease.
+    fn discard_held(&self) -> Result<(), OpenError> {
+        for probe in 0..PROBES {
+            let site = self.site(probe);
+            if let creation::Found::Ours(block) = site.block()?
+                && site.named(&block)
+                && let creation::Found::Ours(bells) = site.set(false)?
+            {
+                return discard(bells, block, self.name.as_str());
+            }
+        }
+        Err(OpenError::NotFound { name: self.name.to_string() })
     }
 
     /// Whether another key has a complete segment of this name.

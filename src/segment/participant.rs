@@ -162,6 +162,9 @@ impl Participant {
 
     /// Makes this process an endpoint of the channel, once more.
     pub(crate) fn enlist(&self, block: &Block, side: Side, name: &str) -> Result<(), ChannelError> {
+        if let Some(fault) = self.barred() {
+            return Err(fault.into());
+        }
         let mut all = lock(&self.counts);
         let Some(counts) = all.get_mut(usize::from(block.index)) else {
             return Err(Fault::Closed.into());
@@ -352,10 +355,10 @@ impl Participant {
 
 impl Drop for Participant {
     fn drop(&mut self) {
-        let in_child = self.guard.in_child();
-        if !in_child {
+        if self.guard.in_child() {
+            self.mapped.memory.keep();
+        } else {
             self.leave();
         }
-        self.mapped.memory.detach(in_child);
     }
 }

@@ -93,8 +93,14 @@ impl Kernel for Bells {
     }
 
     fn heavy_fence(&self) {
-        if self.asymmetric && sys::proc::global_barrier().is_ok() {
-            return;
+        if self.asymmetric {
+            // Registered when joining, so it fails at most for want of
+            // memory, and then not for long.
+            while let Err(error) = sys::proc::global_barrier()
+                && error.kind() == ErrorKind::NoMemory
+            {
+                core::hint::spin_loop();
+            }
         }
         fence(Ordering::SeqCst);
     }

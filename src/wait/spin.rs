@@ -1,48 +1,113 @@
-//! How long to try before sleeping.
+//! How long to try before sleeping, and how often.
 //!
-//! A wake-up through the kernel costs tens of microseconds on both sides,
-//! so trying for about as long costs at most twice the better choice. Where
+//! A wake-up through the kernel costs tens of microseconds on both sides, so
+//! trying for about as long costs at most twice the better choice. Where
 //! trying keeps failing, because the other side is slow or needs this very
-//! processor, it is cut down; where it succeeds it grows back.
+//! processor, less is tried, and in the end nothing but a probe now and then;
+//! where it succeeds, all of it again.
+//!
+//! A handle that keeps finding what it waits for at the very first look is
+//! right on the heels of the other side, and every look takes the line away
+//! on which the other is working. It keeps back a little before it looks, and
+//! then finds several messages at once; where that finds nothing, it does not.
 
 use core::cell::Cell;
+use core::hint::spin_loop;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use crate::sys::proc::cpus;
 
-/// Tries, each followed by a pause, that are worth one sleep and wake-up.
-const MOST: u32 = 2_048;
-const LEAST: u32 = 32;
-/// Pauses between two tries grow up to this many, so that the line that is
-/// looked at is left to whoever writes it.
-const MOST_PAUSES: u32 = 8;
+/// What trying may take: about a sleep and a wake-up.
+const MOST: Duration = Duration::from_micros(50);
+/// Patience below this part of the most is none.
+const LEAST: u32 = 16;
+/// Without patience, one wait in so many is a probe of [`LEAST`] its length.
+const PROBE: u32 = 16;
+/// What keeping back may take.
+const MOST_LINGER: Duration = Duration::from_nanos(400);
+/// Tries after which the pauses between them grow.
+const STEP: u32 = 64;
+
+/// How many pauses of the processor make up these times: from 3 to 50 ns
+/// each, depending on its make.
+#[derive(Clone, Copy, Debug)]
+struct Pauses {
+    most: u32,
+    linger: u32,
+}
+
+fn pauses() -> Pauses {
+    const SAMPLE: u32 = 256;
+    static PAUSES: OnceLock<Pauses> = OnceLock::new();
+    *PAUSES.get_or_init(|| {
+        // The shortest of some, so as not to measure an interruption.
+        let sample = (0..8).map(|_| {
+            let began = Instant::now();
+            (0..SAMPLE).for_each(|_| spin_loop());
+            began.elapsed()
+        });
+        let shortest = sample.min().unwrap_or_default().max(Duration::from_nanos(1));
+        let fitting = |time: Duration| {
+            let pauses = time.as_nanos() * u128::from(SAMPLE) / shortest.as_nanos();
+            u32::try_from(pauses).unwrap_or(u32::MAX).clamp(1, 1 << 16)
+        };
+        Pauses { most: fitting(MOST), linger: fitting(MOST_LINGER) }
+    })
+}
 
 /// A handle's patience.
 #[derive(Debug)]
 pub(crate) struct Spin {
-    tries: Cell<u32>,
+    pauses: Pauses,
+    /// How many pauses to make before sleeping.
+    patience: Cell<u32>,
+    /// How many waits have gone without.
+    without: Cell<u32>,
+    /// How many to make before looking.
+    linger: Cell<u32>,
 }
 
 impl Spin {
     pub(crate) fn new() -> Self {
-        Self { tries: Cell::new(if cpus() > 1 { MOST } else { 0 }) }
+        let pauses = pauses();
+        // A process that is bound to one processor may have its peers on
+        // others: probes will tell.
+        let patience = if cpus() > 1 { pauses.most } else { 0 };
+        Self { pauses, patience: Cell::new(patience), without: Cell::new(0), linger: Cell::new(0) }
     }
 
     /// Tries until something comes of it or patience ends.
     #[inline]
     pub(crate) fn until<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> Option<R> {
-        let tries = self.tries.get();
-        let mut pauses = 1;
-        for _ in 0..tries {
-            for _ in 0..pauses {
-                core::hint::spin_loop();
+        let mut patience = self.patience.get();
+        if patience == 0 {
+            self.without.set((self.without.get() + 1) % PROBE);
+            if self.without.get() != 0 {
+                return None;
             }
-            pauses = (pauses * 2).min(MOST_PAUSES);
+            patience = self.pauses.most / LEAST;
+        }
+        let linger = self.linger.get();
+        (0..linger).for_each(|_| spin_loop());
+        if let Some(done) = attempt() {
+            self.linger.set((2 * linger + 1).min(self.pauses.linger));
+            return Some(done);
+        }
+        self.linger.set(linger / 2);
+        let (mut made, mut tries) = (linger, 0);
+        while made < patience {
+            let pauses = (1 + tries / STEP).min(self.pauses.linger);
+            (0..pauses).for_each(|_| spin_loop());
+            made += pauses;
+            tries += 1;
             if let Some(done) = attempt() {
-                self.tries.set((tries * 2).min(MOST));
+                self.patience.set(self.pauses.most);
                 return Some(done);
             }
         }
-        self.tries.set((tries / 2).max(LEAST).min(tries));
+        let less = patience / 2;
+        self.patience.set(if less < self.pauses.most / LEAST { 0 } else { less });
         None
     }
 }
