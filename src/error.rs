@@ -356,6 +356,26 @@ impl<T> fmt::Display for SendTimeoutError<T> {
     }
 }
 
+/// Why a message of bytes was not sent.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendBytesError {
+    /// The channel is full, or stayed so until the time-out.
+    #[error("the channel is full")]
+    Full,
+    /// The message is longer than the channel's longest.
+    #[error("the message has {length} bytes, and this channel's longest has {longest}")]
+    TooLong {
+        /// Its length.
+        length: usize,
+        /// The longest that is possible.
+        longest: usize,
+    },
+    /// The channel can no longer be used.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
 /// A batch of which only the first part was sent.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("after {sent} messages: {fault}")]

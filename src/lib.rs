@@ -1,4 +1,157 @@
-//! wip
+//! Typed channels between the processes of one machine, which survive the
+//! `kill -9` of any of them.
+//!
+//! A [`Segment`] is shared memory with a name. In it are channels, each a
+//! bounded queue of plain values. Sending and receiving make no system call
+//! unless somebody sleeps. The kernel itself reports a killed process to
+//! whoever waits for it, and a survivor puts right what it held: no daemon,
+//! no heartbeat, no file to delete.
+//!
+//! # Two processes
+//!
+//! Either may come first:
+//!
+//! ```no_run
+//! // The one that sends:
+//! let segment = tombolo::Segment::open_or_create("market")?;
+//! let prices = segment.channel::<f64>("prices").capacity(1024).sender()?;
+//! prices.send(101.5)?;
+//!
+//! // The one that receives:
+//! let segment = tombolo::Segment::open_or_create("market")?;
+//! let prices = segment.channel::<f64>("prices").capacity(1024).receiver()?;
+//! for price in &prices {
+//!     println!("{}", price?);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Segments
+//!
+//! A named segment, and what is queued in it, stays until it is
+//! [removed](Segment::remove), whoever comes and goes; a
+//! [transient](Options::transient) one goes with the last to leave. An
+//! [anonymous](Segment::anonymous) one is reached by its [`id`](Segment::id),
+//! and its memory goes with the last process attached. [`Options`] has the
+//! sizes and the permissions.
+//!
+//! # Channels, of two kinds
+//!
+//! [`Mpmc`], the default, has any number of senders and receivers; each
+//! message goes to one receiver. [`Spsc`] has one of each at a time, and is
+//! faster. The kind is part of the handles' types: only those of an MPMC
+//! channel can be cloned. Elements are plain data, a [`Message`] each; both
+//! sides must mean the same type.
+//!
+//! ```
+//! use tombolo::{ChannelError, Segment};
+//!
+//! let segment = Segment::anonymous()?;
+//! let jobs = segment.channel::<u64>("jobs").capacity(8);
+//! let (sender, receiver) = (jobs.sender()?, jobs.receiver()?);
+//! let another = sender.try_clone()?;
+//! std::thread::spawn(move || another.send(1)).join().unwrap()?;
+//! sender.send_batch(&[2, 3])?;
+//! assert_eq!([receiver.recv()?, receiver.recv()?, receiver.recv()?], [1, 2, 3]);
+//!
+//! let ticks = segment.channel::<[f64; 2]>("ticks").capacity(8).spsc();
+//! let only = ticks.sender()?;
+//! assert!(matches!(ticks.sender(), Err(ChannelError::RoleTaken { .. })));
+//! assert!(matches!(
+//!     segment.channel::<u32>("jobs").sender(),
+//!     Err(ChannelError::Mismatch { what: "elements", .. })
+//! ));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Waiting
+//!
+//! Every operation comes in a form that waits, one with a time-out and one
+//! that does not wait. Who waits tries for a while and then sleeps. A full
+//! channel makes its senders wait: nothing is ever overwritten.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tombolo::{RecvTimeoutError, Segment, TryRecvError, TrySendError};
+//!
+//! let segment = Segment::anonymous()?;
+//! let channel = segment.channel::<u8>("one").capacity(1);
+//! let (sender, receiver) = (channel.sender()?, channel.receiver()?);
+//! assert!(matches!(receiver.try_recv(), Err(TryRecvError::Empty)));
+//! let waited = receiver.recv_timeout(Duration::from_millis(10));
+//! assert!(matches!(waited, Err(RecvTimeoutError::Timeout)));
+//! sender.send(7)?;
+//! assert!(matches!(sender.try_send(8), Err(TrySendError::Full(8))));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Disconnection
+//!
+//! When the last sender has gone, dropped or killed, receivers get what is
+//! left and then [`Fault::Disconnected`]; when the last receiver has gone,
+//! senders get it, and so do later ones until there is a receiver again.
+//! Nobody gets it before the first one has come, nor ever in a
+//! [lasting](Channel::lasting) channel.
+//!
+//! ```
+//! # use tombolo::Segment;
+//! # let segment = Segment::anonymous()?;
+//! let channel = segment.channel::<u8>("some").capacity(4);
+//! let (sender, receiver) = (channel.sender()?, channel.receiver()?);
+//! sender.send_batch(&[1, 2])?;
+//! drop(sender);
+//! let received: Result<Vec<u8>, _> = receiver.iter().collect();
+//! assert_eq!(received?, [1, 2]);
+//! assert!(receiver.recv().is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Crashes
+//!
+//! A process may be killed between any two instructions.
+//!
+//! - What `send` has returned for is in the channel. A call that was cut off
+//!   has sent its message whole or not at all; which, nobody can say, so who
+//!   sends it again may send it twice.
+//! - What `recv` has copied out is its receiver's, and dies with it. A message
+//!   that was taken and not yet copied out is delivered to another receiver,
+//!   as often as the channel [allows](Channel::redeliver), and out of its
+//!   order if others have passed it.
+//! - Who waits is woken. A sender that does not wait has no reason to look,
+//!   and learns of a killed receiver when it would have to wait.
+//! - A process that is stopped is not dead. What it was writing hides what is
+//!   behind it ([`TryRecvError::Pending`]) until it goes on or is killed.
+//!
+//! Memory does not outlive the machine: a reboot empties it.
+//!
+//! # Errors
+//!
+//! Each kind of operation has its own error, and a message that was not sent
+//! is in it. [`Fault`] is what ends the use of a handle. What the kernel
+//! refuses is a [`sys::Error`], which names the object, the limit in force
+//! and the remedy.
+//!
+//! # Fork
+//!
+//! Handles belong to the process that made them. In a forked child each call
+//! returns [`Fault::Forked`], and dropping them does nothing; the child opens
+//! the segment anew. A process that `exec`s while it has a segment open
+//! counts as living until it ends.
+//!
+//! # Trust
+//!
+//! Whoever may write to a segment can write anything there. This cannot make
+//! safe code here undefined: whatever is read is copied once, and bounds and
+//! [bit patterns](bytemuck::CheckedBitPattern) are checked on the copy. But
+//! messages can be false, and a channel can be stuck or
+//! [corrupt](Fault::Corrupt). The permissions of the segment say who is
+//! trusted: its owner, unless [`Options::mode`] says more.
+//!
+//! # Below
+//!
+//! [`sys`] is System V shared memory and semaphores as safe Rust, of use on
+//! its own.
+
 mod channel;
 mod error;
 mod ring;
@@ -7,9 +160,17 @@ mod sync;
 pub mod sys;
 mod wait;
 
-pub use channel::{Channel, Iter, Kind, Message, Mpmc, Receiver, Sender, Spsc};
+pub use channel::{
+    ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReceiver, ByteSender, Channel, Delivery,
+    DeliverySlice, Grant, GrantSlice, Iter, Kind, Message, Mpmc, Receiver, Sender, Spsc,
+};
 pub use error::{
     BadName, ChannelError, Fault, OpenError, RecvError, RecvTimeoutError, SendBatchError,
-    SendError, SendTimeoutError, TryRecvError, TrySendError,
+    SendBytesError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
 pub use segment::{ChannelInfo, Options, ParticipantInfo, Segment};
+
+/// The examples of the README are tested with those of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -39,6 +39,10 @@ pub(crate) struct Endpoint {
     pub(crate) side: Side,
     /// `changes` when this handle last looked.
     changes: Cell<u64>,
+    /// Whether there was somebody on the other side when this one came: a
+    /// message counts for its sender. And how many had ever been.
+    met: bool,
+    joined: u64,
     /// `changes` when the other side was found to have gone.
     alone: Cell<Option<u64>>,
     fruitless: Cell<u32>,
@@ -55,6 +59,10 @@ impl Endpoint {
         name: Arc<str>,
         side: Side,
     ) -> Result<Self, ChannelError> {
+        // The dead are nobody's peers.
+        participant.look()?;
+        let joined = participant.joined(&block, side.other()).load(Ordering::Acquire);
+        let peopled = participant.peopled(&block, side.other());
         participant.enlist(&block, side, &name)?;
         let Some(cells) = Cells::new(&participant.mapped().memory, &block) else {
             participant.withdraw(&block, side);
@@ -73,6 +81,8 @@ impl Endpoint {
             side,
             // Never the current one, so that the first use finds out.
             changes: Cell::new(cells.control().changes.load(Ordering::Relaxed).wrapping_sub(1)),
+            met: peopled || (side == Side::Receiver && cells.len() > 0),
+            joined,
             alone: Cell::new(None),
             fruitless: Cell::new(0),
             spin: Spin::new(),
@@ -86,7 +96,7 @@ impl Endpoint {
         Self::new(&self.participant, self.block, Arc::clone(&self.name), self.side)
     }
 
-    pub(crate) const fn cells(&self) -> &Cells<'_> {
+    pub(crate) const fn cells(&self) -> &Cells<'static> {
         &self.cells
     }
 
@@ -121,6 +131,11 @@ impl Endpoint {
         self.cells.control().changes.load(Ordering::Acquire) == self.changes.get()
     }
 
+    /// Whether this is a forked child of the process that made the handle.
+    pub(crate) fn in_child(&self) -> bool {
+        self.guard.in_child()
+    }
+
     /// Whether the other side had gone when this handle last looked.
     pub(crate) const fn alone(&self) -> bool {
         self.alone.get().is_some()
@@ -135,12 +150,12 @@ impl Endpoint {
         if self.alone.get() == Some(changes) {
             return Ok(());
         }
-        let peers = self.participant.peers(&self.block);
-        let alone = match self.side {
-            _ if self.block.lasting => false,
-            Side::Sender => peers.receivers_gone,
-            Side::Receiver => peers.senders_gone,
-        };
+        let other = self.side.other();
+        // Acquire: whoever it counts is in a row by now.
+        let joined = self.participant.joined(&self.block, other).load(Ordering::Acquire);
+        let alone = !self.block.lasting
+            && (self.met || joined != self.joined)
+            && !self.participant.peopled(&self.block, other);
         self.alone.set(alone.then_some(changes));
         // Another count than any that will be read for long.
         self.changes.set(if alone { changes.wrapping_sub(1) } else { changes });
@@ -213,12 +228,7 @@ impl Endpoint {
                     _ => Ok(Resolved::Retry),
                 }
             }
-            Stuck::Alone => Err(Fault::Disconnected {
-                peers: match self.side {
-                    Side::Sender => Side::Receiver.name(),
-                    Side::Receiver => Side::Sender.name(),
-                },
-            }),
+            Stuck::Alone => Err(Fault::Disconnected { peers: self.side.other().name() }),
             stuck => Err(self.corrupt(&stuck.corruption().unwrap_or_default())),
         }
     }
@@ -260,11 +270,12 @@ impl Endpoint {
     }
 
     pub(crate) fn len(&self) -> usize {
-        usize::try_from(self.cells.len(self.block.kind)).unwrap_or(usize::MAX)
+        usize::try_from(self.cells.len()).unwrap_or(usize::MAX)
     }
 
-    pub(crate) const fn capacity(&self) -> usize {
-        self.block.plan.capacity
+    /// How many messages were asked for.
+    pub(crate) const fn messages(&self) -> usize {
+        self.block.plan.messages
     }
 }
 
@@ -279,7 +290,7 @@ impl core::fmt::Debug for Endpoint {
         f.debug_struct("Endpoint")
             .field("channel", &self.name)
             .field("side", &self.side)
-            .field("capacity", &self.capacity())
+            .field("capacity", &self.messages())
             .finish_non_exhaustive()
     }
 }

@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 use core::fmt::Debug;
+use core::ptr::NonNull;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
@@ -107,6 +108,35 @@ pub(crate) mod sealed {
             into: &mut Vec<T>,
         ) -> Result<bool, Stuck>;
 
+        /// A cell to be written.
+        type Claim: Copy + Debug;
+        /// A message in this reader's hands.
+        type Taken: Debug;
+
+        /// Claims the next cell.
+        fn reserve<T>(
+            slots: &Self::Slots<T>,
+            at: &Self::Producer,
+            owner: u16,
+        ) -> Result<Self::Claim, Stuck>;
+        fn claimed<T>(slots: &Self::Slots<T>, claim: &Self::Claim) -> NonNull<T>;
+        fn commit<T>(slots: &Self::Slots<T>, at: &Self::Producer, claim: Self::Claim);
+        /// Gives the cell back. Whether somebody may be waiting for that.
+        fn abort<T>(slots: &Self::Slots<T>, claim: Self::Claim) -> bool;
+
+        /// Takes the next message.
+        fn take<T>(
+            slots: &Self::Slots<T>,
+            at: &Self::Consumer,
+            owner: u16,
+        ) -> Result<Self::Taken, Stuck>;
+        fn taken<T>(slots: &Self::Slots<T>, taken: &Self::Taken) -> NonNull<T>;
+        /// How often a reader has died over it.
+        fn attempts(taken: &Self::Taken) -> u8;
+        fn release<T>(slots: &Self::Slots<T>, at: &Self::Consumer, taken: Self::Taken);
+        /// Leaves it for another reader. Whether one may be waiting.
+        fn give_back<T>(slots: &Self::Slots<T>, taken: Self::Taken) -> bool;
+
         /// Whether another sender could go on.
         fn room(cells: &Cells<'_>, at: &Self::Producer) -> bool;
         /// Whether another receiver could go on.
@@ -206,6 +236,51 @@ impl sealed::Kind for Spsc {
         Ok(valid == filled)
     }
 
+    type Claim = u64;
+    type Taken = u64;
+
+    fn reserve<T>(slots: &Packed<'static, T>, at: &Producer, _owner: u16) -> Result<u64, Stuck> {
+        match at.room(slots, 1).map_err(Stuck::Torn)? {
+            0 => Err(Stuck::None),
+            _ => Ok(at.index()),
+        }
+    }
+
+    fn claimed<T>(slots: &Packed<'static, T>, claim: &u64) -> NonNull<T> {
+        slots.at(*claim, 1)
+    }
+
+    fn commit<T>(slots: &Packed<'static, T>, at: &Producer, _claim: u64) {
+        at.publish(slots, 1);
+    }
+
+    fn abort<T>(_: &Packed<'static, T>, _: u64) -> bool {
+        false
+    }
+
+    fn take<T>(slots: &Packed<'static, T>, at: &Consumer, _owner: u16) -> Result<u64, Stuck> {
+        match at.filled(slots, 1).map_err(Stuck::Torn)? {
+            0 => Err(Stuck::None),
+            _ => Ok(at.index()),
+        }
+    }
+
+    fn taken<T>(slots: &Packed<'static, T>, taken: &u64) -> NonNull<T> {
+        slots.at(*taken, 1)
+    }
+
+    fn attempts(_: &u64) -> u8 {
+        0
+    }
+
+    fn release<T>(slots: &Packed<'static, T>, at: &Consumer, _: u64) {
+        at.release(slots, 1);
+    }
+
+    fn give_back<T>(_: &Packed<'static, T>, _: u64) -> bool {
+        false
+    }
+
     fn room(_: &Cells<'_>, _: &Producer) -> bool {
         false
     }
@@ -222,7 +297,7 @@ impl sealed::Kind for Spsc {
 /// Tries again as long as the answer is *contended*. Every time, others have
 /// gone on; or nothing has moved, and then the ring is corrupt.
 #[cold]
-fn settled<R>(
+pub(crate) fn settled<R>(
     mut refused: Refused,
     mut attempt: impl FnMut() -> Result<R, Refused>,
 ) -> Result<R, Stuck> {
@@ -271,10 +346,7 @@ impl sealed::Kind for Mpmc {
         owner: u16,
         message: &T,
     ) -> Result<(), Stuck> {
-        let claim = match mpmc::claim(slots, at, owner) {
-            Ok(claim) => claim,
-            Err(refused) => settled(refused, || mpmc::claim(slots, at, owner))?,
-        };
+        let claim = Self::reserve(slots, at, owner)?;
         slots.write(claim.index, message);
         mpmc::publish(slots, claim);
         Ok(())
@@ -302,10 +374,7 @@ impl sealed::Kind for Mpmc {
         at: &Cell<Cursor>,
         owner: u16,
     ) -> Result<Option<T>, Stuck> {
-        let taken = match mpmc::take(slots, at, owner) {
-            Ok(taken) => taken,
-            Err(refused) => settled(refused, || mpmc::take(slots, at, owner))?,
-        };
+        let taken = Self::take(slots, at, owner)?;
         let message = slots.read(taken.index);
         mpmc::release(slots, taken);
         Ok(message)
@@ -327,6 +396,63 @@ impl sealed::Kind for Mpmc {
             }
         }
         Ok(true)
+    }
+
+    type Claim = mpmc::Claim;
+    type Taken = mpmc::Taken;
+
+    #[inline]
+    fn reserve<T>(
+        slots: &Tagged<'static, T>,
+        at: &Cell<Cursor>,
+        owner: u16,
+    ) -> Result<mpmc::Claim, Stuck> {
+        match mpmc::claim(slots, at, owner) {
+            Ok(claim) => Ok(claim),
+            Err(refused) => settled(refused, || mpmc::claim(slots, at, owner)),
+        }
+    }
+
+    fn claimed<T>(slots: &Tagged<'static, T>, claim: &mpmc::Claim) -> NonNull<T> {
+        slots.element(claim.index)
+    }
+
+    fn commit<T>(slots: &Tagged<'static, T>, _: &Cell<Cursor>, claim: mpmc::Claim) {
+        mpmc::publish(slots, claim);
+    }
+
+    fn abort<T>(slots: &Tagged<'static, T>, claim: mpmc::Claim) -> bool {
+        mpmc::abort(slots, claim);
+        true
+    }
+
+    #[inline]
+    fn take<T>(
+        slots: &Tagged<'static, T>,
+        at: &Cell<Cursor>,
+        owner: u16,
+    ) -> Result<mpmc::Taken, Stuck> {
+        match mpmc::take(slots, at, owner) {
+            Ok(taken) => Ok(taken),
+            Err(refused) => settled(refused, || mpmc::take(slots, at, owner)),
+        }
+    }
+
+    fn taken<T>(slots: &Tagged<'static, T>, taken: &mpmc::Taken) -> NonNull<T> {
+        slots.element(taken.index)
+    }
+
+    fn attempts(taken: &mpmc::Taken) -> u8 {
+        u8::try_from(taken.attempts).unwrap_or(u8::MAX)
+    }
+
+    fn release<T>(slots: &Tagged<'static, T>, _: &Cell<Cursor>, taken: mpmc::Taken) {
+        mpmc::release(slots, taken);
+    }
+
+    fn give_back<T>(slots: &Tagged<'static, T>, taken: mpmc::Taken) -> bool {
+        mpmc::give_back(slots, taken);
+        true
     }
 
     fn room(cells: &Cells<'_>, at: &Cell<Cursor>) -> bool {

@@ -1,6 +1,9 @@
 //! Channels: typed queues in a segment, and their two ends.
 
+mod bytes;
 mod endpoint;
+mod flow;
+mod grant;
 mod kind;
 mod message;
 mod receiver;
@@ -14,12 +17,17 @@ use crate::error::ChannelError;
 use crate::ring::mpmc::MAX_ATTEMPTS;
 use crate::segment::{CHANNEL_NAME_BYTES, MAX_CAPACITY, Name, Segment, Side, Spec};
 
+pub use bytes::{ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReceiver, ByteSender};
 use endpoint::Endpoint;
+pub use grant::{Delivery, DeliverySlice, Grant, GrantSlice};
 use kind::sealed;
 pub use kind::{Kind, Mpmc, Spsc};
 pub use message::Message;
 pub use receiver::{Iter, Receiver};
 pub use sender::Sender;
+
+/// How often a message is delivered again unless it is said otherwise.
+const ATTEMPTS: u8 = 8;
 
 /// A channel to be opened, or created where a capacity is given: see
 /// [`Segment::channel`].
@@ -52,7 +60,7 @@ impl Segment {
             segment: self,
             name,
             capacity: None,
-            attempts: 8,
+            attempts: ATTEMPTS,
             lasting: false,
             types: PhantomData,
         }
@@ -104,6 +112,11 @@ impl<'a, T: Message, K: Kind> Channel<'a, T, K> {
     /// The channel outlives its peers: nobody is told `Disconnected`, and
     /// whoever waits goes on waiting for somebody to come. Decided when the
     /// channel is created.
+    ///
+    /// Otherwise a handle is disconnected when the last living peer that it
+    /// has met has gone: one that was there when it was opened, that came
+    /// later, or, to a receiver, whose messages it found. Before the first
+    /// one comes, and again when another comes, it just waits.
     pub const fn lasting(mut self) -> Self {
         self.lasting = true;
         self
@@ -113,7 +126,7 @@ impl<'a, T: Message, K: Kind> Channel<'a, T, K> {
         let spec = Spec {
             name: Name::new(self.name, CHANNEL_NAME_BYTES)?,
             kind: <K as sealed::Kind>::RING,
-            size: size_of::<T>(),
+            size: Some(size_of::<T>()),
             align: align_of::<T>(),
             schema: Spec::schema(T::SCHEMA),
             capacity: self.capacity,

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use bytemuck::CheckedBitPattern;
 
 use super::endpoint::{Endpoint, Resolved};
+use super::flow::Prospects;
 use super::kind::{Kind, Mpmc, Stuck};
 use super::message::Message;
 use crate::error::{ChannelError, Fault, RecvError, RecvTimeoutError, TryRecvError};
-use crate::segment::Side;
 
 /// The receiving end of a channel of `T`.
 ///
@@ -18,14 +18,15 @@ use crate::segment::Side;
 /// and for use by several at once an MPMC channel's handle can be
 /// [cloned](Self::try_clone). Each message goes to one receiver.
 ///
-/// **Crashes.** A message whose receiver is killed before `recv` returns is
+/// **Crashes.** A message whose receiver is killed while it copies it out is
 /// delivered to another one (or dropped, if the channel was created
-/// [so](super::Channel::redeliver)). Whoever waits is woken by the kernel.
+/// [so](super::Channel::redeliver)); one that has been copied out is gone
+/// with its process. Whoever waits is woken by the kernel.
 pub struct Receiver<T, K: Kind = Mpmc> {
-    end: Endpoint,
+    pub(crate) end: Endpoint,
     /// Points into memory that `end` keeps attached.
-    slots: K::Slots<T>,
-    at: K::Consumer,
+    pub(crate) slots: K::Slots<T>,
+    pub(crate) at: K::Consumer,
     message: PhantomData<fn() -> T>,
 }
 
@@ -35,68 +36,6 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
         let at = K::consumer(end.cells())
             .map_err(|stuck| end.corrupt(&stuck.corruption().unwrap_or_default()))?;
         Ok(Self { end, slots, at, message: PhantomData })
-    }
-
-    /// Pops by `pop`, if nothing has changed.
-    #[inline]
-    fn get<R>(&self, pop: impl FnOnce() -> Result<R, Stuck>) -> Result<R, Stuck> {
-        if !self.end.quiet() {
-            return Err(Stuck::Changed);
-        }
-        let got = pop()?;
-        self.end.notify(Side::Sender);
-        // The last sender may have gone since; the fence in between makes one
-        // of us see the other.
-        if !self.end.unchanged() {
-            self.end.notify(Side::Receiver);
-        }
-        Ok(got)
-    }
-
-    /// Pops by `pop`, knowing that no sender lives.
-    fn get_alone<R>(&self, pop: impl FnOnce() -> Result<R, Stuck>) -> Result<R, Stuck> {
-        match pop() {
-            Ok(got) => {
-                self.end.notify(Side::Sender);
-                // Receivers wait for this one to have finished: only then do
-                // they know that there is nothing left.
-                self.end.notify(Side::Receiver);
-                Ok(got)
-            }
-            Err(Stuck::None) => Err(Stuck::Alone),
-            Err(stuck) => Err(stuck),
-        }
-    }
-
-    /// Repeats `pop` until it gives something or has to wait (`Err`).
-    /// Empty for good is a fault: no sender lives, one more try since that
-    /// was found out has come to nothing, and no message is in the hands of
-    /// a reader who may yet let it go.
-    #[cold]
-    fn insist<R>(
-        &self,
-        mut stuck: Stuck,
-        mut pop: impl FnMut() -> Result<R, Stuck>,
-    ) -> Result<Result<R, Resolved>, Fault> {
-        loop {
-            if let Stuck::Alone = stuck
-                && K::in_hand(self.end.cells())
-            {
-                return Ok(Err(Resolved::Wait));
-            }
-            let resolved = self.end.resolve(stuck)?;
-            if resolved != Resolved::Retry {
-                return Ok(Err(resolved));
-            }
-            let got = match self.end.alone() {
-                true => self.get_alone(&mut pop),
-                false => self.get(&mut pop),
-            };
-            match got {
-                Ok(got) => return Ok(Ok(got)),
-                Err(why) => stuck = why,
-            }
-        }
     }
 
     #[inline]
@@ -115,25 +54,18 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     /// is claimed and not yet written; or why nothing can be received.
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        match self.get(|| self.pop()) {
-            Ok(message) => Ok(Self::valid(message)?),
-            Err(stuck) => self.try_again(stuck),
-        }
-    }
-
-    #[cold]
-    fn try_again(&self, mut stuck: Stuck) -> Result<T, TryRecvError> {
-        loop {
-            let nothing = match self.insist(stuck, || self.pop())? {
-                Ok(message) => return Ok(Self::valid(message)?),
-                Err(Resolved::WaitPending) => TryRecvError::Pending,
-                Err(_) => TryRecvError::Empty,
-            };
-            if !self.end.in_vain()? {
-                return Err(nothing);
+        let message = match self.end.consume(|| self.pop()) {
+            Ok(message) => message,
+            Err(stuck) => {
+                let pop = |alone| self.consume(alone, || self.pop());
+                match self.end.try_to_receive(stuck, pop, || self.in_hand())? {
+                    Ok(message) => message,
+                    Err(Resolved::WaitPending) => return Err(TryRecvError::Pending),
+                    Err(_) => return Err(TryRecvError::Empty),
+                }
             }
-            stuck = Stuck::Changed;
-        }
+        };
+        Ok(Self::valid(message)?)
     }
 
     /// Receives, waiting for a message as long as it takes.
@@ -144,7 +76,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     /// has gone, also while this call waits.
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        match self.get(|| self.pop()) {
+        match self.end.consume(|| self.pop()) {
             Ok(message) => Self::valid(message),
             Err(stuck) => match self.wait(stuck, None, || self.pop()) {
                 Ok(message) => Self::valid(message),
@@ -174,7 +106,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
 
     #[inline]
     fn recv_by(&self, until: Option<Instant>) -> Result<T, RecvTimeoutError> {
-        let message = match self.get(|| self.pop()) {
+        let message = match self.end.consume(|| self.pop()) {
             Ok(message) => message,
             Err(stuck) => self.wait(stuck, until, || self.pop())?,
         };
@@ -194,7 +126,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
         }
         let before = into.len();
         let mut pop = || K::pop_many(&self.slots, &self.at, self.end.owner(), most, into);
-        let valid = match self.get(&mut pop) {
+        let valid = match self.end.consume(&mut pop) {
             Ok(valid) => valid,
             Err(stuck) => match self.wait(stuck, None, pop) {
                 Ok(valid) => valid,
@@ -209,27 +141,36 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
         }
     }
 
-    #[cold]
     fn wait<R>(
         &self,
         stuck: Stuck,
         until: Option<Instant>,
         mut pop: impl FnMut() -> Result<R, Stuck>,
     ) -> Result<R, RecvTimeoutError> {
-        if let Ok(got) = self.insist(stuck, &mut pop)? {
-            return Ok(got);
+        let pop = |alone| self.consume(alone, &mut pop);
+        let got = self.end.wait_to_receive(stuck, until, pop, &self.prospects())?;
+        got.ok_or(RecvTimeoutError::Timeout)
+    }
+
+    /// Pops; `alone` says that no sender is left, which is no news then.
+    fn consume<R>(&self, alone: bool, pop: impl FnOnce() -> Result<R, Stuck>) -> Result<R, Stuck> {
+        if !alone {
+            return self.end.consume(pop);
         }
-        let attempt = || match self.get(&mut pop) {
-            Ok(got) => Some(Ok(got)),
-            Err(stuck) => match self.insist(stuck, &mut pop) {
-                Ok(got) => got.ok().map(Ok),
-                Err(fault) => Some(Err(fault)),
-            },
-        };
-        match self.end.wait(until, attempt, || K::available(self.end.cells(), &self.at)) {
-            Some(done) => Ok(done?),
-            None => Err(RecvTimeoutError::Timeout),
+        let got = pop()?;
+        self.end.acknowledge();
+        Ok(got)
+    }
+
+    pub(crate) fn prospects(&self) -> Prospects<impl Fn() -> bool, impl Fn() -> bool> {
+        Prospects {
+            available: || K::available(self.end.cells(), &self.at),
+            in_hand: || self.in_hand(),
         }
+    }
+
+    pub(crate) fn in_hand(&self) -> bool {
+        K::in_hand(self.end.cells())
     }
 
     /// The messages as they come, until the last sender has gone.
@@ -258,7 +199,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
 
     /// How many messages the channel holds: what was asked for, exactly.
     pub fn capacity(&self) -> usize {
-        self.end.capacity()
+        self.end.messages()
     }
 }
 

@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use bytemuck::NoUninit;
 
-use super::endpoint::{Endpoint, Resolved};
+use super::endpoint::Endpoint;
 use super::kind::{Kind, Mpmc, Stuck};
 use super::message::Message;
 use crate::error::{
     ChannelError, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError,
 };
-use crate::segment::Side;
 
 /// The sending end of a channel of `T`.
 ///
@@ -24,10 +23,10 @@ use crate::segment::Side;
 /// that this very call was sending; one whose `send` has returned will be
 /// delivered. Whoever waits is woken by the kernel.
 pub struct Sender<T, K: Kind = Mpmc> {
-    end: Endpoint,
+    pub(crate) end: Endpoint,
     /// Points into memory that `end` keeps attached.
-    slots: K::Slots<T>,
-    at: K::Producer,
+    pub(crate) slots: K::Slots<T>,
+    pub(crate) at: K::Producer,
     message: PhantomData<fn(T)>,
 }
 
@@ -41,40 +40,15 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
 
     #[inline]
     fn push(&self, message: &T) -> Result<(), Stuck> {
-        if !self.end.quiet() {
-            return Err(Stuck::Changed);
-        }
-        K::push(&self.slots, &self.at, self.end.owner(), message)?;
-        self.end.notify(Side::Receiver);
-        Ok(())
+        self.end.publish(|| K::push(&self.slots, &self.at, self.end.owner(), message))
     }
 
-    /// Pushes what fits.
     fn push_many(&self, messages: &[T]) -> Result<usize, Stuck> {
-        if !self.end.quiet() {
-            return Err(Stuck::Changed);
-        }
-        let pushed = K::push_many(&self.slots, &self.at, self.end.owner(), messages)?;
-        self.end.notify(Side::Receiver);
-        Ok(pushed)
+        self.end.publish(|| K::push_many(&self.slots, &self.at, self.end.owner(), messages))
     }
 
-    /// Repeats `attempt` until it gives something or has to wait (`None`).
-    #[cold]
-    fn insist<R>(
-        &self,
-        mut stuck: Stuck,
-        mut attempt: impl FnMut() -> Result<R, Stuck>,
-    ) -> Result<Option<R>, Fault> {
-        loop {
-            if self.end.resolve(stuck)? != Resolved::Retry {
-                return Ok(None);
-            }
-            match attempt() {
-                Ok(done) => return Ok(Some(done)),
-                Err(why) => stuck = why,
-            }
-        }
+    pub(crate) fn room(&self) -> bool {
+        K::room(self.end.cells(), &self.at)
     }
 
     /// Sends without waiting.
@@ -84,29 +58,13 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     /// the message.
     #[inline]
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        let stuck = match self.push(&message) {
-            Ok(()) => return Ok(()),
-            Err(stuck) => stuck,
-        };
-        self.try_again(stuck, message)
-    }
-
-    #[cold]
-    fn try_again(&self, mut stuck: Stuck, message: T) -> Result<(), TrySendError<T>> {
-        loop {
-            let fault = match self.insist(stuck, || self.push(&message)) {
-                Ok(Some(())) => return Ok(()),
-                Ok(None) => match self.end.in_vain() {
-                    Ok(false) => return Err(TrySendError::Full(message)),
-                    Ok(true) => {
-                        stuck = Stuck::Changed;
-                        continue;
-                    }
-                    Err(fault) => fault,
-                },
-                Err(fault) => fault,
-            };
-            return Err(TrySendError::Failed(SendError { message, fault }));
+        match self.push(&message) {
+            Ok(()) => Ok(()),
+            Err(stuck) => match self.end.try_to_send(stuck, || self.push(&message)) {
+                Ok(Some(())) => Ok(()),
+                Ok(None) => Err(TrySendError::Full(message)),
+                Err(fault) => Err(TrySendError::Failed(SendError { message, fault })),
+            },
         }
     }
 
@@ -115,7 +73,8 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     /// # Errors
     /// Why the channel cannot be used, with the message. In particular
     /// [`Fault::Disconnected`] when the last receiver has gone, also while
-    /// this call waits.
+    /// this call waits. That a receiver was killed is noticed by whoever
+    /// waits; while there is room, sends may still succeed.
     #[inline]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         match self.push(&message) {
@@ -186,37 +145,22 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
         if messages.is_empty() {
             return Ok(0);
         }
-        let mut stuck = match self.push_many(messages) {
-            Ok(sent) => return Ok(sent),
-            Err(stuck) => stuck,
-        };
-        loop {
-            if let Some(sent) = self.insist(stuck, || self.push_many(messages))? {
-                return Ok(sent);
+        match self.push_many(messages) {
+            Ok(sent) => Ok(sent),
+            Err(stuck) => {
+                let sent = self.end.try_to_send(stuck, || self.push_many(messages))?;
+                Ok(sent.unwrap_or(0))
             }
-            if !self.end.in_vain()? {
-                return Ok(0);
-            }
-            stuck = Stuck::Changed;
         }
     }
 
-    /// Waits until `attempt` succeeds, or until the deadline (`None`).
-    #[cold]
     fn wait<R>(
         &self,
         stuck: Stuck,
         until: Option<Instant>,
-        mut attempt: impl FnMut() -> Result<R, Stuck>,
+        attempt: impl FnMut() -> Result<R, Stuck>,
     ) -> Result<Option<R>, Fault> {
-        if let Some(done) = self.insist(stuck, &mut attempt)? {
-            return Ok(Some(done));
-        }
-        let attempt = || match attempt() {
-            Ok(done) => Some(Ok(done)),
-            Err(stuck) => self.insist(stuck, &mut attempt).transpose(),
-        };
-        self.end.wait(until, attempt, || K::room(self.end.cells(), &self.at)).transpose()
+        self.end.wait_to_send(stuck, until, attempt, || self.room())
     }
 
     /// How many messages are in the channel, now or a moment ago. A message
@@ -237,7 +181,7 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
 
     /// How many messages the channel holds: what was asked for, exactly.
     pub fn capacity(&self) -> usize {
-        self.end.capacity()
+        self.end.messages()
     }
 }
 

@@ -5,12 +5,14 @@
 //! `loom-tests` compiles these very files beside its own `sync`; what they
 //! import is therefore `crate::sync` and each other.
 
+pub(crate) mod blocks;
 pub(crate) mod creation;
 pub(crate) mod credit;
 pub(crate) mod event;
 pub(crate) mod kernel;
 pub(crate) mod lease;
 pub(crate) mod mpmc;
+pub(crate) mod records;
 pub(crate) mod role;
 pub(crate) mod set;
 pub(crate) mod spsc;

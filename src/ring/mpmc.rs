@@ -184,9 +184,9 @@ impl Cursor {
 }
 
 /// A slot that this owner is writing.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[must_use]
-pub(crate) struct Claim {
+pub struct Claim {
     pub(crate) index: u64,
     lap: u64,
 }
@@ -194,7 +194,7 @@ pub(crate) struct Claim {
 /// A slot that this owner is reading.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Taken {
+pub struct Taken {
     pub(crate) index: u64,
     lap: u64,
     /// How often a reader has died over this message.
@@ -478,12 +478,14 @@ pub(crate) struct Recovered {
 /// `still_dead` reads the participants' table (Acquire) between finding a
 /// slot and changing it: without it a slow sweep would rob whoever has the id
 /// next. `None` when it says no: then somebody else has finished the sweep.
-/// A message taken more than `attempts` times is dropped.
+/// A message taken more than `attempts` times is dropped; `let_go` is told of
+/// its slot just before.
 pub(crate) fn recover(
     words: &impl Words,
     owner: u16,
     attempts: u8,
     still_dead: impl Fn() -> bool,
+    let_go: impl Fn(u64, State),
 ) -> Option<Recovered> {
     let mut done = Recovered::default();
     for index in (0..words.capacity()).rev() {
@@ -504,6 +506,9 @@ pub(crate) fn recover(
         };
         if !still_dead() {
             return None;
+        }
+        if seen.phase() == Some(Phase::Reading) && right == freed {
+            let_go(index, seen);
         }
         if slot.compare_exchange(seen.0, right.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             *count += 1;

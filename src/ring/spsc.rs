@@ -109,6 +109,12 @@ impl Producer {
         Ok(self.0.granted().min(want))
     }
 
+    /// The index of the next cell to write.
+    #[inline]
+    pub(crate) fn index(&self) -> u64 {
+        self.0.index()
+    }
+
     /// The next `n` cells, which [`room`](Self::room) has granted.
     #[inline]
     pub(crate) fn span(&self, ring: &impl Indices, n: u64) -> Span {
@@ -145,6 +151,12 @@ impl Consumer {
             self.0.limit.set(filled_until(ring, self.0.position.get())?);
         }
         Ok(self.0.granted().min(want))
+    }
+
+    /// The index of the next cell to read.
+    #[inline]
+    pub(crate) fn index(&self) -> u64 {
+        self.0.index()
     }
 
     /// The next `n` cells, which [`filled`](Self::filled) has granted.

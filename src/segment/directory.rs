@@ -8,7 +8,9 @@
 //! leaves a free entry and untouched heap, because where the heap is used up
 //! to is computed from the READY entries. An entry never changes again.
 
-use super::layout::{BlockPlan, Entry, LASTING, MAX_CAPACITY, READY, RingKind, SCHEMA_BYTES};
+use super::layout::{
+    BlockPlan, Entry, LASTING, MAX_CAPACITY, MAX_LENGTH, READY, RingKind, SCHEMA_BYTES,
+};
 use super::mapped::Mapped;
 use super::name::{Name, fingerprint};
 use super::view::{Block, Cells};
@@ -21,7 +23,9 @@ use crate::sync::Ordering;
 pub(crate) struct Spec {
     pub(crate) name: Name,
     pub(crate) kind: RingKind,
-    pub(crate) size: usize,
+    /// Bytes of an element, or of the longest message; `None` to take what
+    /// there is.
+    pub(crate) size: Option<usize>,
     pub(crate) align: usize,
     pub(crate) schema: String,
     /// What to create it with; `None` to open it only.
@@ -42,8 +46,8 @@ impl Spec {
             .collect()
     }
 
-    fn fingerprint(&self) -> u64 {
-        fingerprint(&self.schema, self.size as u64, self.align as u64)
+    fn fingerprint(&self, size: usize) -> u64 {
+        fingerprint(&self.schema, size as u64, self.align as u64)
     }
 
     fn type_name(schema: &str, size: u64, align: u64) -> String {
@@ -88,6 +92,7 @@ fn describe(mapped: &Mapped, index: u16, entry: &Entry) -> Result<Described, Str
         kind,
         offset,
         plan,
+        longest: size,
         attempts: u8::try_from(read(&entry.attempts)).unwrap_or(MAX_ATTEMPTS).min(MAX_ATTEMPTS),
         lasting: read(&entry.flags) & LASTING != 0,
     };
@@ -124,7 +129,7 @@ pub(crate) fn open_or_make(mapped: &Mapped, spec: &Spec) -> Result<Block, Channe
             }
         }
     }
-    let Some(capacity) = spec.capacity else {
+    let (Some(capacity), Some(size)) = (spec.capacity, spec.size) else {
         return Err(ChannelError::NotFound {
             channel: spec.name.to_string(),
             segment: mapped.name.clone(),
@@ -136,25 +141,28 @@ pub(crate) fn open_or_make(mapped: &Mapped, spec: &Spec) -> Result<Block, Channe
             channels: mapped.plan.map.channels,
         });
     };
-    make(mapped, spec, capacity, index, used)
+    make(mapped, spec, (capacity, size), index, used)
 }
 
 fn make(
     mapped: &Mapped,
     spec: &Spec,
-    capacity: usize,
+    (capacity, size): (usize, usize),
     index: u16,
     offset: usize,
 ) -> Result<Block, ChannelError> {
     let participants = mapped.plan.map.participants;
-    let plan = BlockPlan::new(spec.kind, capacity, spec.size, spec.align, participants)
-        .ok_or_else(|| ChannelError::BadCapacity {
-            channel: spec.name.to_string(),
-            what: format!(
-                "a capacity of {capacity} elements of {} bytes, aligned to {}; from 1 to \
-                 {MAX_CAPACITY} elements are possible, aligned to 128 at most",
-                spec.size, spec.align
-            ),
+    let plan =
+        BlockPlan::new(spec.kind, capacity, size, spec.align, participants).ok_or_else(|| {
+            ChannelError::BadCapacity {
+                channel: spec.name.to_string(),
+                what: format!(
+                    "a capacity of {capacity} elements of {} bytes, aligned to {}; from 1 to \
+                 {MAX_CAPACITY} elements are possible, aligned to 128 at most, and messages of \
+                 {MAX_LENGTH} bytes",
+                    size, spec.align
+                ),
+            }
         })?;
     let available = mapped.memory.len().saturating_sub(offset);
     let block = Block {
@@ -162,6 +170,7 @@ fn make(
         kind: spec.kind,
         offset,
         plan,
+        longest: size,
         attempts: spec.attempts,
         lasting: spec.lasting,
     };
@@ -177,9 +186,9 @@ fn make(
     };
     let words = [
         (&entry.kind, spec.kind.code()),
-        (&entry.element_size, spec.size as u64),
+        (&entry.element_size, size as u64),
         (&entry.element_align, spec.align as u64),
-        (&entry.fingerprint, spec.fingerprint()),
+        (&entry.fingerprint, spec.fingerprint(size)),
         (&entry.capacity, capacity as u64),
         (&entry.offset, offset as u64),
         (&entry.attempts, u64::from(spec.attempts)),
@@ -202,16 +211,17 @@ fn check(spec: &Spec, found: &Described) -> Result<Block, ChannelError> {
     if found.block.kind != spec.kind {
         return mismatch("kind", format!("{:?}", found.block.kind), format!("{:?}", spec.kind));
     }
-    if (found.size, found.align, found.fingerprint) != (spec.size, spec.align, spec.fingerprint()) {
+    let size = spec.size.unwrap_or(found.size);
+    if (found.size, found.align, found.fingerprint) != (size, spec.align, spec.fingerprint(size)) {
         return mismatch(
             "elements",
             Spec::type_name(&found.schema, found.size as u64, found.align as u64),
-            Spec::type_name(&spec.schema, spec.size as u64, spec.align as u64),
+            Spec::type_name(&spec.schema, size as u64, spec.align as u64),
         );
     }
     match spec.capacity {
-        Some(capacity) if capacity != found.block.plan.capacity => {
-            mismatch("capacity", found.block.plan.capacity.to_string(), capacity.to_string())
+        Some(capacity) if capacity != found.block.plan.messages => {
+            mismatch("capacity", found.block.plan.messages.to_string(), capacity.to_string())
         }
         _ => Ok(found.block),
     }

@@ -14,6 +14,7 @@
 //!                         Control, a Row for each participant, the slots
 //! ```
 
+use crate::ring::records::{UNIT, units};
 use crate::ring::set::SetMap;
 use crate::sync::AtomicU64;
 
@@ -134,16 +135,14 @@ pub(crate) struct Control {
     /// SPSC: who is the producer, and who the consumer.
     pub(crate) producer: AtomicU64,
     pub(crate) consumer: AtomicU64,
-    /// Bits [`HAD_SENDERS`] and [`HAD_RECEIVERS`].
-    pub(crate) history: AtomicU64,
+    /// How many endpoints there have ever been.
+    pub(crate) senders_joined: AtomicU64,
+    pub(crate) receivers_joined: AtomicU64,
     pub(crate) tombstones: AtomicU64,
     pub(crate) orphaned: AtomicU64,
     pub(crate) dropped: AtomicU64,
-    pub(crate) reserved_d: [AtomicU64; 10],
+    pub(crate) reserved_d: [AtomicU64; 9],
 }
-
-pub(crate) const HAD_SENDERS: u64 = 1;
-pub(crate) const HAD_RECEIVERS: u64 = 2;
 
 /// What a channel knows of one participant.
 #[repr(C)]
@@ -202,26 +201,46 @@ pub(crate) const fn plausible(size: usize) -> bool {
     size % PAGE == SIGNATURE && size > size_of::<Header>()
 }
 
-/// Which ring a channel is.
+/// Which ring a channel is, and what is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RingKind {
+    /// One sender and one receiver; elements of one size.
     Spsc,
+    /// Any number of each; elements of one size.
     Mpmc,
+    /// One sender and one receiver; bytes of any length.
+    SpscBytes,
+    /// Any number of each; bytes of any length.
+    MpmcBytes,
 }
 
 impl RingKind {
+    const ALL: [Self; 4] = [Self::Spsc, Self::Mpmc, Self::SpscBytes, Self::MpmcBytes];
+
     pub(crate) const fn code(self) -> u64 {
         match self {
             Self::Spsc => 1,
             Self::Mpmc => 2,
+            Self::SpscBytes => 3,
+            Self::MpmcBytes => 4,
         }
     }
 
-    pub(crate) const fn read(code: u64) -> Option<Self> {
-        match code {
-            1 => Some(Self::Spsc),
-            2 => Some(Self::Mpmc),
-            _ => None,
+    pub(crate) fn read(code: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// Whether the channel has one sender and one receiver.
+    pub(crate) const fn is_single(self) -> bool {
+        matches!(self, Self::Spsc | Self::SpscBytes)
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Spsc => "SPSC",
+            Self::Mpmc => "MPMC",
+            Self::SpscBytes => "SPSC bytes",
+            Self::MpmcBytes => "MPMC bytes",
         }
     }
 }
@@ -235,12 +254,16 @@ pub(crate) struct Shape {
 
 impl Shape {
     pub(crate) const fn new(kind: RingKind, size: usize, align: usize) -> Option<Self> {
-        let (cell, unit) = match kind {
+        let (cell, size, unit) = match kind {
             // Elements side by side.
-            RingKind::Spsc => (0, align),
+            RingKind::Spsc => (0, size, align),
             // A word, then the element.
-            RingKind::Mpmc if align > 8 => (align, align),
-            RingKind::Mpmc => (8, 8),
+            RingKind::Mpmc if align > 8 => (align, size, align),
+            RingKind::Mpmc => (8, size, 8),
+            // Units that records are made of.
+            RingKind::SpscBytes => (0, UNIT, UNIT),
+            // A word, then which block and how long.
+            RingKind::MpmcBytes => (8, 8, 8),
         };
         let Some(end) = cell.checked_add(size) else {
             return None;
@@ -255,6 +278,10 @@ impl Shape {
 /// Where the parts of a channel's block are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BlockPlan {
+    /// How many messages were asked for.
+    pub(crate) messages: usize,
+    /// How many slots there are: as many as messages, or the units of a ring
+    /// of records.
     pub(crate) capacity: usize,
     /// Offsets from the start of the block.
     pub(crate) rows: usize,
@@ -263,29 +290,54 @@ pub(crate) struct BlockPlan {
     pub(crate) stride: usize,
     /// Where in a slot the element is.
     pub(crate) cell: usize,
+    /// MPMC bytes: where the words of the message blocks are, where their
+    /// bytes are, and how far apart. Otherwise the end, and 0.
+    pub(crate) words: usize,
+    pub(crate) bytes: usize,
+    pub(crate) apart: usize,
     pub(crate) length: usize,
 }
 
-/// Capacities are below this.
+/// Capacities are at most this.
 pub(crate) const MAX_CAPACITY: usize = 1 << 31;
+/// No message of bytes is longer.
+pub(crate) const MAX_LENGTH: usize = 1 << 30;
 
 impl BlockPlan {
-    /// `None` if it cannot be addressed at all.
+    /// `None` if it cannot be addressed at all. For bytes, `size` is the
+    /// longest message.
     pub(crate) fn new(
         kind: RingKind,
-        capacity: usize,
+        messages: usize,
         size: usize,
         align: usize,
         participants: u16,
     ) -> Option<Self> {
-        if capacity == 0 || capacity > MAX_CAPACITY || !align.is_power_of_two() || align > LINE {
+        if messages == 0 || messages > MAX_CAPACITY || !align.is_power_of_two() || align > LINE {
             return None;
         }
         let Shape { cell, stride } = Shape::new(kind, size, align)?;
+        let capacity = match kind {
+            // One more than asked for, because the last record before the
+            // ring's end may be padding.
+            RingKind::SpscBytes if size > MAX_LENGTH => return None,
+            RingKind::SpscBytes => {
+                messages.checked_add(1)?.checked_mul(usize::try_from(units(size as u64)).ok()?)?
+            }
+            _ => messages,
+        };
         let rows = size_of::<Control>();
         let slots = up(rows + size_of::<Row>() * usize::from(participants), LINE)?;
-        let length = up(slots.checked_add(stride.checked_mul(capacity)?)?, LINE)?;
-        Some(Self { capacity, rows, slots, stride, cell, length })
+        let words = up(slots.checked_add(stride.checked_mul(capacity)?)?, LINE)?;
+        let (bytes, apart) = match kind {
+            RingKind::MpmcBytes if size > MAX_LENGTH => return None,
+            RingKind::MpmcBytes => {
+                (up(words.checked_add(8 * messages)?, LINE)?, up(size.max(1), LINE)?)
+            }
+            _ => (words, 0),
+        };
+        let length = up(bytes.checked_add(apart.checked_mul(messages)?)?, LINE)?;
+        Some(Self { messages, capacity, rows, slots, stride, cell, words, bytes, apart, length })
     }
 }
 
@@ -334,10 +386,11 @@ mod tests {
             ("Control.scanned", span_of!(Control, scanned), 288..296),
             ("Control.producer", span_of!(Control, producer), 384..392),
             ("Control.consumer", span_of!(Control, consumer), 392..400),
-            ("Control.history", span_of!(Control, history), 400..408),
-            ("Control.tombstones", span_of!(Control, tombstones), 408..416),
-            ("Control.orphaned", span_of!(Control, orphaned), 416..424),
-            ("Control.dropped", span_of!(Control, dropped), 424..432),
+            ("Control.senders_joined", span_of!(Control, senders_joined), 400..408),
+            ("Control.receivers_joined", span_of!(Control, receivers_joined), 408..416),
+            ("Control.tombstones", span_of!(Control, tombstones), 416..424),
+            ("Control.orphaned", span_of!(Control, orphaned), 424..432),
+            ("Control.dropped", span_of!(Control, dropped), 432..440),
             ("Row.endpoints", span_of!(Row, endpoints), 0..8),
             ("Row.items_record", span_of!(Row, items_record), 8..16),
             ("Row.space_record", span_of!(Row, space_record), 16..24),

@@ -5,11 +5,11 @@ use super::layout::{Control, Info, Plan, Row, gate};
 use super::memory::Memory;
 use super::view::Block;
 use crate::error::Fault;
-use crate::ring::event;
 use crate::ring::kernel::Refusal;
-use crate::ring::mpmc;
+use crate::ring::mpmc::{self, Recovered};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, Member, Phase, Scratch, Table};
+use crate::ring::{blocks, event};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys;
 use crate::sys::shm::Shm;
@@ -136,6 +136,32 @@ impl Mapped {
             .sum()
     }
 
+    /// Puts right what a dead participant held in one channel; `None` if
+    /// somebody else has finished its sweep.
+    fn recover(&self, block: &Block, dead: Member) -> Option<Recovered> {
+        let still_dead = || dead.is_dead(self);
+        let Some(cells) = block.cells(self).filter(|_| !block.kind.is_single()) else {
+            // Its head and tail are the whole truth, and right as they are.
+            return Some(Recovered::default());
+        };
+        let Some(parcels) = cells.parcels() else {
+            return mpmc::recover(&cells, dead.id, block.attempts, still_dead, |_, _| {});
+        };
+        let let_go = |slot: u64, state: mpmc::State| {
+            let still_read = || {
+                mpmc::Words::slot(&parcels, slot).load(Ordering::Acquire) == state.0 && still_dead()
+            };
+            if let Some((block, _)) = parcels.named(slot) {
+                blocks::bequeath(&parcels, block, dead.id, still_read);
+            }
+        };
+        let done = mpmc::recover(&parcels, dead.id, block.attempts, still_dead, let_go)?;
+        let named = parcels.all_named();
+        let named = |block: u64| named.get(block as usize).copied().unwrap_or(true);
+        blocks::recover(&parcels, dead.id, named, still_dead);
+        Some(done)
+    }
+
     /// Puts right whatever a dead participant held, and rings for everybody
     /// whom its death concerns.
     fn sweep(&self, dead: Member, values: &[u16]) -> Result<(), Refusal> {
@@ -144,16 +170,12 @@ impl Mapped {
                 continue;
             }
             let control = self.control(&block);
-            if let Some(words) = block.mpmc(self) {
-                let still_dead = || dead.is_dead(self);
-                let done = mpmc::recover(&words, dead.id, block.attempts, still_dead);
-                let Some(done) = done else {
-                    return Ok(());
-                };
-                control.tombstones.fetch_add(done.tombstones, Ordering::Relaxed);
-                control.orphaned.fetch_add(done.orphans, Ordering::Relaxed);
-                control.dropped.fetch_add(done.dropped, Ordering::Relaxed);
-            }
+            let Some(done) = self.recover(&block, dead) else {
+                return Ok(());
+            };
+            control.tombstones.fetch_add(done.tombstones, Ordering::Relaxed);
+            control.orphaned.fetch_add(done.orphans, Ordering::Relaxed);
+            control.dropped.fetch_add(done.dropped, Ordering::Relaxed);
             // Release: who sees the change also sees the word say DEAD.
             control.changes.fetch_add(1, Ordering::Release);
             event::settle(&control.items_waiting, || self.recorded(&block, |r| &r.items_record));

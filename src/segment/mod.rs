@@ -24,7 +24,7 @@ pub(crate) use layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY};
 pub(crate) use name::Name;
 pub use options::Options;
 pub(crate) use participant::{Participant, Side};
-pub(crate) use view::{Block, Cells, Packed, Tagged};
+pub(crate) use view::{Block, Cells, Packed, Packets, Parcels, Tagged};
 
 /// A segment that this process participates in.
 ///
@@ -60,7 +60,7 @@ pub struct ParticipantInfo {
 pub struct ChannelInfo {
     /// Its name.
     pub name: String,
-    /// `Spsc` or `Mpmc`.
+    /// `SPSC` or `MPMC`, and `bytes` for messages of any length.
     pub kind: &'static str,
     /// The schema of its elements.
     pub element: String,
@@ -208,16 +208,12 @@ impl Segment {
             .map(|found| {
                 let (senders, receivers) = self.participant.endpoints(&found.block);
                 ChannelInfo {
-                    depth: Cells::new(&mapped.memory, &found.block)
-                        .map_or(0, |cells| cells.len(found.block.kind)),
+                    depth: Cells::new(&mapped.memory, &found.block).map_or(0, |cells| cells.len()),
                     name: found.name,
-                    kind: match found.block.kind {
-                        RingKind::Spsc => "Spsc",
-                        RingKind::Mpmc => "Mpmc",
-                    },
+                    kind: found.block.kind.name(),
                     element: found.schema,
                     element_size: found.size,
-                    capacity: found.block.plan.capacity,
+                    capacity: found.block.plan.messages,
                     senders,
                     receivers,
                 }

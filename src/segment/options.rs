@@ -163,7 +163,8 @@ impl Options {
 
     /// Creates a segment without a name, to be opened by its
     /// [`id`](Segment::id). Its memory goes with the last process attached,
-    /// however that ends.
+    /// however that ends; its semaphore set goes with the last participant to
+    /// leave, and stays if that one is killed instead.
     ///
     /// # Errors
     /// Every limit.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::directory::{self, Spec};
-use super::layout::{HAD_RECEIVERS, HAD_SENDERS, RingKind, flags};
+use super::layout::flags;
 use super::mapped::Mapped;
 use super::view::Block;
 use crate::error::{ChannelError, Fault, OpenError};
@@ -25,21 +25,19 @@ pub(crate) enum Side {
 }
 
 impl Side {
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Sender => Self::Receiver,
+            Self::Receiver => Self::Sender,
+        }
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Sender => "sender",
             Self::Receiver => "receiver",
         }
     }
-}
-
-/// Who is at the other ends of a channel.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Peers {
-    /// There was a sender, and there is none any more.
-    pub(crate) senders_gone: bool,
-    /// There was a receiver, and there is none any more.
-    pub(crate) receivers_gone: bool,
 }
 
 /// How many endpoints this process has of one channel.
@@ -181,7 +179,7 @@ impl Participant {
         if first {
             self.arm(block)?;
         }
-        if block.kind == RingKind::Spsc
+        if block.kind.is_single()
             && let Err(error) = self.claim_role(block, side, name)
         {
             if first {
@@ -195,13 +193,8 @@ impl Participant {
         }
         let control = self.mapped.control(block);
         self.show(block, *counts);
-        // After the row: who reads this and finds no row has seen the last
-        // one go, not the first one come.
-        let bit = match side {
-            Side::Sender => HAD_SENDERS,
-            Side::Receiver => HAD_RECEIVERS,
-        };
-        control.history.fetch_or(bit, Ordering::Release);
+        // After the row: who counts this one also finds it there.
+        self.joined(block, side).fetch_add(1, Ordering::Release);
         control.changes.fetch_add(1, Ordering::Release);
         Ok(())
     }
@@ -224,7 +217,7 @@ impl Participant {
         let counts = *counts;
         let control = self.mapped.control(block);
         self.show(block, counts);
-        if block.kind == RingKind::Spsc {
+        if block.kind.is_single() {
             role::release(self.role(block, side), self.me);
         }
         control.changes.fetch_add(1, Ordering::Release);
@@ -297,14 +290,21 @@ impl Participant {
         })
     }
 
-    /// Who is living at the ends of a channel, now.
-    pub(crate) fn peers(&self, block: &Block) -> Peers {
-        // Acquire: whoever it says there was is in a row by now.
-        let history = self.mapped.control(block).history.load(Ordering::Acquire);
+    /// How many endpoints of one side there have ever been.
+    pub(crate) fn joined(&self, block: &Block, side: Side) -> &crate::sync::AtomicU64 {
+        let control = self.mapped.control(block);
+        match side {
+            Side::Sender => &control.senders_joined,
+            Side::Receiver => &control.receivers_joined,
+        }
+    }
+
+    /// Whether a living participant has an endpoint of this side.
+    pub(crate) fn peopled(&self, block: &Block, side: Side) -> bool {
         let (senders, receivers) = self.endpoints(block);
-        Peers {
-            senders_gone: history & HAD_SENDERS != 0 && senders == 0,
-            receivers_gone: history & HAD_RECEIVERS != 0 && receivers == 0,
+        match side {
+            Side::Sender => senders > 0,
+            Side::Receiver => receivers > 0,
         }
     }
 

@@ -12,8 +12,8 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 use super::layout::{BlockPlan, Control, RingKind, Shape};
 use super::mapped::Mapped;
 use super::memory::Memory;
-use crate::ring::{mpmc, spsc};
-use crate::sync::AtomicU64;
+use crate::ring::{blocks, mpmc, records, spsc};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Where a channel is and what it is: copied out of the directory and
 /// checked, so that nobody can change it any more.
@@ -23,6 +23,8 @@ pub(crate) struct Block {
     pub(crate) kind: RingKind,
     pub(crate) offset: usize,
     pub(crate) plan: BlockPlan,
+    /// The most bytes of a message.
+    pub(crate) longest: usize,
     pub(crate) attempts: u8,
     pub(crate) lasting: bool,
 }
@@ -36,9 +38,9 @@ impl Block {
         mapped.plan.map.space(self.index)
     }
 
-    /// The slots, if they have owners.
-    pub(crate) fn mpmc<'a>(&self, mapped: &'a Mapped) -> Option<Cells<'a>> {
-        (self.kind == RingKind::Mpmc).then(|| Cells::new(&mapped.memory, self)).flatten()
+    /// The cells, for as long as the segment is borrowed.
+    pub(crate) fn cells<'a>(&self, mapped: &'a Mapped) -> Option<Cells<'a>> {
+        Cells::new(&mapped.memory, self)
     }
 }
 
@@ -51,6 +53,15 @@ pub struct Cells<'a> {
     capacity: u64,
     stride: usize,
     cell: usize,
+    kind: RingKind,
+    /// MPMC bytes: `blocks` words, and as many times `apart` bytes, are
+    /// inside the segment. Otherwise there are none.
+    words: NonNull<u8>,
+    bytes: NonNull<u8>,
+    blocks: u64,
+    apart: usize,
+    /// The most bytes of a message.
+    longest: usize,
     memory: PhantomData<&'a Memory>,
 }
 
@@ -63,14 +74,22 @@ impl<'a> Cells<'a> {
     pub(crate) fn new(memory: &'a Memory, block: &Block) -> Option<Self> {
         let plan = block.plan;
         let control = NonNull::from(memory.at::<Control>(block.offset)?);
-        let start = block.offset.checked_add(plan.slots)?;
-        let slots = memory.range(start, plan.stride.checked_mul(plan.capacity)?)?;
+        let range = |offset: usize, each: usize, count: usize| {
+            memory.range(block.offset.checked_add(offset)?, each.checked_mul(count)?)
+        };
+        let blocks = if block.kind == RingKind::MpmcBytes { plan.messages } else { 0 };
         (plan.capacity > 0).then_some(Self {
             control,
-            slots,
+            slots: range(plan.slots, plan.stride, plan.capacity)?,
             capacity: plan.capacity as u64,
             stride: plan.stride,
             cell: plan.cell,
+            kind: block.kind,
+            words: range(plan.words, 8, blocks)?,
+            bytes: range(plan.bytes, plan.apart, blocks)?,
+            blocks: blocks as u64,
+            apart: plan.apart,
+            longest: block.longest,
             memory: PhantomData,
         })
     }
@@ -80,14 +99,9 @@ impl<'a> Cells<'a> {
     /// # Safety
     /// The result is not used after the memory is detached.
     pub(crate) const unsafe fn unbound(self) -> Cells<'static> {
-        Cells {
-            control: self.control,
-            slots: self.slots,
-            capacity: self.capacity,
-            stride: self.stride,
-            cell: self.cell,
-            memory: PhantomData,
-        }
+        // SAFETY: the two types differ in a lifetime only, and the caller
+        // sees to that.
+        unsafe { core::mem::transmute::<Cells<'a>, Cells<'static>>(self) }
     }
 
     #[inline]
@@ -121,12 +135,189 @@ impl<'a> Cells<'a> {
             .then_some(Tagged(self, PhantomData))
     }
 
-    /// How many messages there are, now or a moment ago.
-    pub(crate) fn len(&self, kind: RingKind) -> u64 {
-        match kind {
+    /// The ring as records, if it is of those.
+    pub(crate) fn packets(self) -> Option<Packets<'a>> {
+        (self.kind == RingKind::SpscBytes).then_some(Packets(self))
+    }
+
+    /// The ring as slots that name blocks, if it is of those.
+    pub(crate) fn parcels(self) -> Option<Parcels<'a>> {
+        (self.kind == RingKind::MpmcBytes).then_some(Parcels(self))
+    }
+
+    /// How many messages there are, now or a moment ago. For records, which
+    /// nobody counts, how many of the longest their room is worth.
+    pub(crate) fn len(&self) -> u64 {
+        match self.kind {
             RingKind::Spsc => spsc::len(self),
-            RingKind::Mpmc => mpmc::len(self),
+            RingKind::SpscBytes => spsc::len(self).div_ceil(records::units(self.longest as u64)),
+            RingKind::Mpmc | RingKind::MpmcBytes => mpmc::len(self),
         }
+    }
+}
+
+/// Records of an SPSC ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Packets<'a>(Cells<'a>);
+
+impl Packets<'_> {
+    /// The bytes of a record from unit `start` on.
+    ///
+    /// # Safety
+    /// Nobody else who keeps to the protocol writes them while the slice
+    /// lives, and it does not outlive the attachment.
+    pub(crate) unsafe fn bytes<'b>(&self, start: u64, length: u64) -> &'b mut [u8] {
+        let (start, length) = within(start, length, self.0.capacity);
+        // SAFETY: `within` keeps the range inside the ring.
+        let first = unsafe { self.0.slots.add(start * records::UNIT) };
+        // SAFETY: inside the segment, and any bytes are valid; the rest is
+        // the caller's.
+        unsafe { core::slice::from_raw_parts_mut(first.as_ptr(), length) }
+    }
+}
+
+/// A range of bytes in a ring of units, brought inside if it is not.
+fn within(start: u64, length: u64, capacity: u64) -> (usize, usize) {
+    let start = start.min(capacity);
+    let room = (capacity - start).saturating_mul(records::UNIT as u64);
+    (start as usize, length.min(room) as usize)
+}
+
+impl spsc::Indices for Packets<'_> {
+    #[inline]
+    fn capacity(&self) -> u64 {
+        self.0.capacity
+    }
+
+    #[inline]
+    fn head(&self) -> &AtomicU64 {
+        &self.0.control().head
+    }
+
+    #[inline]
+    fn tail(&self) -> &AtomicU64 {
+        &self.0.control().tail
+    }
+}
+
+impl records::Units for Packets<'_> {
+    #[inline]
+    fn unit(&self, index: u64) -> &AtomicU64 {
+        let (index, _) = within(index, 0, self.0.capacity - 1);
+        // SAFETY: `within` keeps the index below the capacity.
+        let unit = unsafe { self.0.slots.add(index * records::UNIT) };
+        // SAFETY: aligned to 8, inside the segment, and headers are only ever
+        // reached as words.
+        unsafe { unit.cast::<AtomicU64>().as_ref() }
+    }
+
+    fn longest(&self) -> u64 {
+        self.0.longest as u64
+    }
+}
+
+/// Slots of an MPMC ring that name blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Parcels<'a>(Cells<'a>);
+
+impl Parcels<'_> {
+    /// The word in a slot that says which block, and how long.
+    fn label(&self, slot: u64) -> &AtomicU64 {
+        // SAFETY: a slot of this kind is two words, and inside (`start`).
+        let label = unsafe { self.0.start(slot).add(self.0.cell) };
+        // SAFETY: aligned to 8, inside the segment, only ever a word.
+        unsafe { label.cast::<AtomicU64>().as_ref() }
+    }
+
+    /// Writes down which block a slot names.
+    pub(crate) fn name(&self, slot: u64, block: u64, length: u64) {
+        self.label(slot).store(length << 32 | block, Ordering::Relaxed);
+    }
+
+    /// Which block a slot names, and the length of its message; `None` if
+    /// that cannot be.
+    pub(crate) fn named(&self, slot: u64) -> Option<(u64, u64)> {
+        let label = self.label(slot).load(Ordering::Relaxed);
+        let (block, length) = (label & u64::from(u32::MAX), label >> 32);
+        (block < self.0.blocks && length <= self.0.longest as u64).then_some((block, length))
+    }
+
+    /// The bytes of a block.
+    ///
+    /// # Safety
+    /// Nobody else who keeps to the protocol writes them while the slice
+    /// lives, and it does not outlive the attachment.
+    pub(crate) unsafe fn bytes<'b>(&self, block: u64, length: u64) -> &'b mut [u8] {
+        let block = if block < self.0.blocks { block as usize } else { 0 };
+        let length = (length as usize).min(self.0.apart);
+        // SAFETY: the block is below their number, just made sure.
+        let first = unsafe { self.0.bytes.add(block * self.0.apart) };
+        // SAFETY: inside the segment, and any bytes are valid; the rest is
+        // the caller's.
+        unsafe { core::slice::from_raw_parts_mut(first.as_ptr(), length) }
+    }
+
+    /// Which blocks are named by a slot with a message in it.
+    pub(crate) fn all_named(&self) -> Vec<bool> {
+        let mut named = vec![false; self.0.blocks as usize];
+        for slot in 0..self.0.capacity {
+            let state = mpmc::State(mpmc::Words::slot(self, slot).load(Ordering::Acquire));
+            if matches!(
+                state.phase(),
+                Some(mpmc::Phase::Full | mpmc::Phase::Reading | mpmc::Phase::Orphan)
+            ) && let Some((block, _)) = self.named(slot)
+                && let Some(named) = named.get_mut(block as usize)
+            {
+                *named = true;
+            }
+        }
+        named
+    }
+}
+
+impl blocks::Blocks for Parcels<'_> {
+    fn count(&self) -> u64 {
+        self.0.blocks
+    }
+
+    fn block(&self, index: u64) -> &AtomicU64 {
+        let index = if index < self.0.blocks { index as usize } else { 0 };
+        // SAFETY: there are that many words.
+        let word = unsafe { self.0.words.add(8 * index) };
+        // SAFETY: aligned to 8, inside the segment, only ever a word.
+        unsafe { word.cast::<AtomicU64>().as_ref() }
+    }
+}
+
+impl mpmc::Words for Parcels<'_> {
+    #[inline]
+    fn capacity(&self) -> u64 {
+        self.0.capacity
+    }
+
+    #[inline]
+    fn slot(&self, index: u64) -> &AtomicU64 {
+        mpmc::Words::slot(&self.0, index)
+    }
+
+    #[inline]
+    fn tail(&self) -> &AtomicU64 {
+        &self.0.control().tail
+    }
+
+    #[inline]
+    fn head(&self) -> &AtomicU64 {
+        &self.0.control().head
+    }
+
+    #[inline]
+    fn orphans(&self) -> &AtomicU64 {
+        &self.0.control().orphans
+    }
+
+    #[inline]
+    fn scanned(&self) -> &AtomicU64 {
+        &self.0.control().scanned
     }
 }
 
@@ -138,7 +329,7 @@ impl<T> Packed<'_, T> {
     /// The element at `index`, with `count - 1` more behind it; the first
     /// ones instead where that leaves the ring, which no ring does.
     #[inline]
-    fn at(&self, index: u64, count: usize) -> NonNull<T> {
+    pub(crate) fn at(&self, index: u64, count: usize) -> NonNull<T> {
         debug_assert!(index + count as u64 <= self.0.capacity);
         let fits = index < self.0.capacity && count as u64 <= self.0.capacity - index;
         let index = if fits { index as usize } else { 0 };
@@ -223,8 +414,9 @@ impl<T> Tagged<'_, T> {
         unsafe { self.0.slots.add(index * Self::SHAPE.stride) }
     }
 
+    /// The element of a slot.
     #[inline]
-    fn element(&self, index: u64) -> NonNull<T> {
+    pub(crate) fn element(&self, index: u64) -> NonNull<T> {
         // SAFETY: within the slot.
         unsafe { self.start(index).add(Self::SHAPE.cell) }.cast()
     }

@@ -1,0 +1,311 @@
+//! The two kinds of ring for bytes behind one interface.
+
+#![allow(unsafe_code)]
+
+use core::cell::Cell;
+use core::fmt::Debug;
+
+use crate::channel::kind::{Mpmc, Spsc, Stuck, settled};
+use crate::ring::blocks;
+use crate::ring::mpmc::{self, Cursor};
+use crate::ring::records::{self, Broken, Record, Reserved};
+use crate::ring::spsc::{Consumer, Producer};
+use crate::segment::{Cells, Packets, Parcels, RingKind};
+
+/// A kind of channel that can carry bytes.
+pub trait ByteKind: sealed::ByteKind {}
+impl ByteKind for Spsc {}
+impl ByteKind for Mpmc {}
+
+pub(crate) mod sealed {
+    use super::*;
+
+    /// What the handles need of a ring of bytes.
+    pub trait ByteKind: Sized + 'static {
+        const RING: RingKind;
+        type Ring: Copy + Debug;
+        type Producer: Debug + Send;
+        type Consumer: Debug + Send;
+        /// Room for a message.
+        type Claim: Copy + Debug;
+        /// A message in this reader's hands.
+        type Taken: Debug;
+
+        fn ring(cells: Cells<'static>) -> Option<Self::Ring>;
+        fn producer(ring: &Self::Ring) -> Result<Self::Producer, Stuck>;
+        fn consumer(ring: &Self::Ring) -> Result<Self::Consumer, Stuck>;
+
+        /// Makes room for a message of up to `length` bytes.
+        fn reserve(
+            ring: &Self::Ring,
+            at: &Self::Producer,
+            owner: u16,
+            length: usize,
+        ) -> Result<Self::Claim, Stuck>;
+
+        /// The reserved bytes.
+        ///
+        /// # Safety
+        /// The claim is this owner's, not yet committed or aborted, and no
+        /// other slice of it lives; the segment stays attached.
+        unsafe fn room<'b>(ring: &Self::Ring, claim: &Self::Claim) -> &'b mut [u8];
+
+        /// Publishes the first `length` bytes. When refused, the claim is
+        /// still held.
+        fn commit(
+            ring: &Self::Ring,
+            at: &Self::Producer,
+            owner: u16,
+            claim: &Self::Claim,
+            length: usize,
+        ) -> Result<(), Stuck>;
+
+        /// Gives the room back. Whether another sender may want it.
+        fn abort(ring: &Self::Ring, claim: &Self::Claim) -> bool;
+
+        /// Takes the next message.
+        fn take(ring: &Self::Ring, at: &Self::Consumer, owner: u16) -> Result<Self::Taken, Stuck>;
+
+        /// Its bytes.
+        ///
+        /// # Safety
+        /// It is this owner's, and neither released nor given back; the
+        /// segment stays attached.
+        unsafe fn message<'b>(ring: &Self::Ring, taken: &Self::Taken) -> &'b [u8];
+
+        /// How often a reader has died over it.
+        fn attempts(taken: &Self::Taken) -> u8;
+        fn release(ring: &Self::Ring, at: &Self::Consumer, taken: Self::Taken);
+        /// Leaves it for another reader. Whether one may be waiting.
+        fn give_back(ring: &Self::Ring, taken: Self::Taken) -> bool;
+
+        fn may_send(ring: &Self::Ring, at: &Self::Producer) -> bool;
+        fn may_take(ring: &Self::Ring, at: &Self::Consumer) -> bool;
+        fn in_hand(ring: &Self::Ring) -> bool;
+    }
+}
+
+fn broken(broken: Broken) -> Stuck {
+    match broken {
+        Broken::Torn(torn) => Stuck::Torn(torn),
+        Broken::Header(header) => Stuck::Word(header),
+    }
+}
+
+impl sealed::ByteKind for Spsc {
+    const RING: RingKind = RingKind::SpscBytes;
+    type Ring = Packets<'static>;
+    type Producer = Producer;
+    type Consumer = Consumer;
+    type Claim = Reserved;
+    type Taken = Record;
+
+    fn ring(cells: Cells<'static>) -> Option<Packets<'static>> {
+        cells.packets()
+    }
+
+    fn producer(ring: &Packets<'static>) -> Result<Producer, Stuck> {
+        Producer::attach(ring).map_err(Stuck::Torn)
+    }
+
+    fn consumer(ring: &Packets<'static>) -> Result<Consumer, Stuck> {
+        Consumer::attach(ring).map_err(Stuck::Torn)
+    }
+
+    fn reserve(
+        ring: &Packets<'static>,
+        at: &Producer,
+        _owner: u16,
+        length: usize,
+    ) -> Result<Reserved, Stuck> {
+        records::reserve(ring, at, length as u64).map_err(Stuck::Torn)?.ok_or(Stuck::None)
+    }
+
+    unsafe fn room<'b>(ring: &Packets<'static>, claim: &Reserved) -> &'b mut [u8] {
+        // SAFETY: reserved units are beyond the tail, where nobody reads; the
+        // rest is the caller's.
+        unsafe { ring.bytes(claim.bytes(), claim.length()) }
+    }
+
+    fn commit(
+        ring: &Packets<'static>,
+        at: &Producer,
+        _owner: u16,
+        claim: &Reserved,
+        length: usize,
+    ) -> Result<(), Stuck> {
+        records::commit(ring, at, *claim, length as u64);
+        Ok(())
+    }
+
+    fn abort(_: &Packets<'static>, _: &Reserved) -> bool {
+        false
+    }
+
+    fn take(ring: &Packets<'static>, at: &Consumer, _owner: u16) -> Result<Record, Stuck> {
+        records::next(ring, at).map_err(broken)?.ok_or(Stuck::None)
+    }
+
+    unsafe fn message<'b>(ring: &Packets<'static>, taken: &Record) -> &'b [u8] {
+        // SAFETY: units before the tail and not yet released, which nobody
+        // writes; the rest is the caller's.
+        unsafe { ring.bytes(taken.bytes, taken.length) }
+    }
+
+    fn attempts(_: &Record) -> u8 {
+        0
+    }
+
+    fn release(ring: &Packets<'static>, at: &Consumer, taken: Record) {
+        records::release(ring, at, taken);
+    }
+
+    fn give_back(_: &Packets<'static>, _: Record) -> bool {
+        false
+    }
+
+    fn may_send(_: &Packets<'static>, _: &Producer) -> bool {
+        false
+    }
+
+    fn may_take(_: &Packets<'static>, _: &Consumer) -> bool {
+        false
+    }
+
+    fn in_hand(_: &Packets<'static>) -> bool {
+        false
+    }
+}
+
+/// A sender's place in the order, and in the blocks.
+#[derive(Debug)]
+pub struct Writer {
+    cursor: Cell<Cursor>,
+    block: Cell<u64>,
+}
+
+/// A block that is being written.
+#[derive(Clone, Copy, Debug)]
+pub struct Writing {
+    block: u64,
+    length: usize,
+}
+
+/// A taken slot and the block that it names.
+#[derive(Debug)]
+pub struct Reading {
+    slot: mpmc::Taken,
+    block: u64,
+    length: u64,
+}
+
+impl sealed::ByteKind for Mpmc {
+    const RING: RingKind = RingKind::MpmcBytes;
+    type Ring = Parcels<'static>;
+    type Producer = Writer;
+    type Consumer = Cell<Cursor>;
+    type Claim = Writing;
+    type Taken = Reading;
+
+    fn ring(cells: Cells<'static>) -> Option<Parcels<'static>> {
+        cells.parcels()
+    }
+
+    fn producer(ring: &Parcels<'static>) -> Result<Writer, Stuck> {
+        Ok(Writer { cursor: Cell::new(Cursor::producer(ring)), block: Cell::new(0) })
+    }
+
+    fn consumer(ring: &Parcels<'static>) -> Result<Cell<Cursor>, Stuck> {
+        Ok(Cell::new(Cursor::consumer(ring)))
+    }
+
+    fn reserve(
+        ring: &Parcels<'static>,
+        at: &Writer,
+        owner: u16,
+        length: usize,
+    ) -> Result<Writing, Stuck> {
+        let mut hint = at.block.get();
+        let block = blocks::allocate(ring, &mut hint, owner);
+        at.block.set(hint);
+        block.map(|block| Writing { block, length }).ok_or(Stuck::None)
+    }
+
+    unsafe fn room<'b>(ring: &Parcels<'static>, claim: &Writing) -> &'b mut [u8] {
+        // SAFETY: the block is this owner's, and no slot names it; the rest is
+        // the caller's.
+        unsafe { ring.bytes(claim.block, claim.length as u64) }
+    }
+
+    fn commit(
+        ring: &Parcels<'static>,
+        at: &Writer,
+        owner: u16,
+        claim: &Writing,
+        length: usize,
+    ) -> Result<(), Stuck> {
+        let slot = match mpmc::claim(ring, &at.cursor, owner) {
+            Ok(slot) => slot,
+            Err(refused) => settled(refused, || mpmc::claim(ring, &at.cursor, owner))?,
+        };
+        ring.name(slot.index, claim.block, length.min(claim.length) as u64);
+        mpmc::publish(ring, slot);
+        Ok(())
+    }
+
+    fn abort(ring: &Parcels<'static>, claim: &Writing) -> bool {
+        blocks::free(ring, claim.block);
+        true
+    }
+
+    fn take(ring: &Parcels<'static>, at: &Cell<Cursor>, owner: u16) -> Result<Reading, Stuck> {
+        let slot = match mpmc::take(ring, at, owner) {
+            Ok(slot) => slot,
+            Err(refused) => settled(refused, || mpmc::take(ring, at, owner))?,
+        };
+        match ring.named(slot.index) {
+            Some((block, length)) if blocks::adopt(ring, block, owner) => {
+                Ok(Reading { slot, block, length })
+            }
+            named => {
+                // Out of the way with it.
+                mpmc::release(ring, slot);
+                Err(Stuck::Word(named.map_or(u64::MAX, |(block, _)| block)))
+            }
+        }
+    }
+
+    unsafe fn message<'b>(ring: &Parcels<'static>, taken: &Reading) -> &'b [u8] {
+        // SAFETY: the block is this owner's until it is freed or given back;
+        // the rest is the caller's.
+        unsafe { ring.bytes(taken.block, taken.length) }
+    }
+
+    fn attempts(taken: &Reading) -> u8 {
+        u8::try_from(taken.slot.attempts).unwrap_or(u8::MAX)
+    }
+
+    fn release(ring: &Parcels<'static>, _: &Cell<Cursor>, taken: Reading) {
+        // The slot first: a block that is free and still named could be
+        // somebody else's message by the time it is delivered again.
+        mpmc::release(ring, taken.slot);
+        blocks::free(ring, taken.block);
+    }
+
+    fn give_back(ring: &Parcels<'static>, taken: Reading) -> bool {
+        mpmc::give_back(ring, taken.slot);
+        true
+    }
+
+    fn may_send(ring: &Parcels<'static>, at: &Writer) -> bool {
+        mpmc::room(ring, at.cursor.get())
+    }
+
+    fn may_take(ring: &Parcels<'static>, at: &Cell<Cursor>) -> bool {
+        mpmc::available(ring, at.get())
+    }
+
+    fn in_hand(ring: &Parcels<'static>) -> bool {
+        mpmc::in_hand(ring)
+    }
+}

@@ -1,0 +1,286 @@
+//! The receiving end of a channel of bytes.
+
+#![allow(unsafe_code)]
+
+use core::fmt;
+use core::mem::ManuallyDrop;
+use core::ops::Deref;
+use std::time::{Duration, Instant};
+
+use super::kind::ByteKind;
+use crate::channel::endpoint::{Endpoint, Resolved};
+use crate::channel::flow::Prospects;
+use crate::channel::kind::{Mpmc, Stuck};
+use crate::error::{ChannelError, Fault, RecvTimeoutError, TryRecvError};
+use crate::segment::Side;
+
+/// The receiving end of a channel of bytes.
+///
+/// Crash rules and waiting are those of [`Receiver`](crate::Receiver).
+pub struct ByteReceiver<K: ByteKind = Mpmc> {
+    end: Endpoint,
+    /// Points into memory that `end` keeps attached.
+    ring: K::Ring,
+    at: K::Consumer,
+}
+
+impl<K: ByteKind> ByteReceiver<K> {
+    pub(crate) fn new(end: Endpoint) -> Result<Self, ChannelError> {
+        let ring = end.typed(K::ring)?;
+        let at = K::consumer(&ring)
+            .map_err(|stuck| end.corrupt(&stuck.corruption().unwrap_or_default()))?;
+        Ok(Self { end, ring, at })
+    }
+
+    fn in_hand(&self) -> bool {
+        K::in_hand(&self.ring)
+    }
+
+    fn take_once(&self) -> Result<K::Taken, Stuck> {
+        K::take(&self.ring, &self.at, self.end.owner())
+    }
+
+    /// Takes; `alone` says that no sender is left, which is no news then.
+    fn take_knowing(&self, alone: bool) -> Result<K::Taken, Stuck> {
+        if alone { self.take_once() } else { self.end.guarded(|| self.take_once()) }
+    }
+
+    fn take_by(&self, until: Option<Instant>) -> Result<K::Taken, RecvTimeoutError> {
+        match self.take_knowing(false) {
+            Ok(taken) => Ok(taken),
+            Err(stuck) => {
+                let prospects = Prospects {
+                    available: || K::may_take(&self.ring, &self.at),
+                    in_hand: || self.in_hand(),
+                };
+                let take = |alone| self.take_knowing(alone);
+                let taken = self.end.wait_to_receive(stuck, until, take, &prospects)?;
+                taken.ok_or(RecvTimeoutError::Timeout)
+            }
+        }
+    }
+
+    fn try_take_now(&self) -> Result<K::Taken, TryRecvError> {
+        match self.take_knowing(false) {
+            Ok(taken) => Ok(taken),
+            Err(stuck) => {
+                let take = |alone| self.take_knowing(alone);
+                match self.end.try_to_receive(stuck, take, || self.in_hand())? {
+                    Ok(taken) => Ok(taken),
+                    Err(Resolved::WaitPending) => Err(TryRecvError::Pending),
+                    Err(_) => Err(TryRecvError::Empty),
+                }
+            }
+        }
+    }
+
+    fn copy_out(&self, taken: K::Taken, into: &mut Vec<u8>) -> usize {
+        into.clear();
+        // SAFETY: taken by this handle and not yet released; `self.end` keeps
+        // the segment attached.
+        into.extend_from_slice(unsafe { K::message(&self.ring, &taken) });
+        self.release(taken);
+        into.len()
+    }
+
+    fn release(&self, taken: K::Taken) {
+        K::release(&self.ring, &self.at, taken);
+        self.end.acknowledge();
+    }
+
+    /// Receives a message into `into`, replacing what was there; waits for it
+    /// as long as it takes. Says how long it is.
+    ///
+    /// # Errors
+    /// Why nothing can be received: in particular [`Fault::Disconnected`]
+    /// when the channel is empty and the last sender has gone.
+    pub fn recv(&self, into: &mut Vec<u8>) -> Result<usize, Fault> {
+        let taken = self.take_by(None).map_err(fault)?;
+        Ok(self.copy_out(taken, into))
+    }
+
+    /// Receives without waiting.
+    ///
+    /// # Errors
+    /// [`TryRecvError::Empty`], [`TryRecvError::Pending`], or why nothing can
+    /// be received.
+    pub fn try_recv(&self, into: &mut Vec<u8>) -> Result<usize, TryRecvError> {
+        let taken = self.try_take_now()?;
+        Ok(self.copy_out(taken, into))
+    }
+
+    /// Receives, waiting at most this long.
+    ///
+    /// # Errors
+    /// [`RecvTimeoutError::Timeout`], or why nothing can be received.
+    pub fn recv_timeout(
+        &self,
+        into: &mut Vec<u8>,
+        timeout: Duration,
+    ) -> Result<usize, RecvTimeoutError> {
+        let taken = self.take_by(Instant::now().checked_add(timeout))?;
+        Ok(self.copy_out(taken, into))
+    }
+
+    /// Receives, waiting until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_deadline(
+        &self,
+        into: &mut Vec<u8>,
+        deadline: Instant,
+    ) -> Result<usize, RecvTimeoutError> {
+        let taken = self.take_by(Some(deadline))?;
+        Ok(self.copy_out(taken, into))
+    }
+
+    /// Takes a message to be read in place, waiting as long as it takes.
+    /// Dropping the delivery acknowledges it.
+    ///
+    /// While it is held, its slot is occupied: senders go on until they come
+    /// round to it, other receivers are not held up. If this process dies, it
+    /// is delivered again.
+    ///
+    /// # Errors
+    /// As for [`recv`](Self::recv).
+    pub fn take(&mut self) -> Result<ByteDelivery<'_, K>, Fault> {
+        let taken = self.take_by(None).map_err(fault)?;
+        Ok(ByteDelivery::new(self, taken))
+    }
+
+    /// The same, without waiting.
+    ///
+    /// # Errors
+    /// As for [`try_recv`](Self::try_recv).
+    pub fn try_take(&mut self) -> Result<ByteDelivery<'_, K>, TryRecvError> {
+        let taken = self.try_take_now()?;
+        Ok(ByteDelivery::new(self, taken))
+    }
+
+    /// The same, waiting at most this long.
+    ///
+    /// # Errors
+    /// As for [`recv_timeout`](Self::recv_timeout).
+    pub fn take_timeout(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<ByteDelivery<'_, K>, RecvTimeoutError> {
+        let taken = self.take_by(Instant::now().checked_add(timeout))?;
+        Ok(ByteDelivery::new(self, taken))
+    }
+
+    /// The most bytes of a message.
+    pub const fn max_len(&self) -> usize {
+        self.end.block.longest
+    }
+
+    /// How many messages are in the channel, now or a moment ago; in an SPSC
+    /// channel, as how many of the longest ones they take up room.
+    pub fn len(&self) -> usize {
+        self.end.len()
+    }
+
+    /// Whether [`len`](Self::len) is zero. May have changed already.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many messages of the longest kind the channel holds. (An SPSC
+    /// channel holds more of shorter ones.)
+    pub const fn capacity(&self) -> usize {
+        self.end.messages()
+    }
+}
+
+/// Without a deadline there is no time-out, and bytes are never invalid.
+fn fault(error: RecvTimeoutError) -> Fault {
+    match error {
+        RecvTimeoutError::Failed(crate::error::RecvError::Fault(fault)) => fault,
+        _ => Fault::Closed,
+    }
+}
+
+impl ByteReceiver<Mpmc> {
+    /// Another handle of this channel in this process, for another thread.
+    ///
+    /// # Errors
+    /// [`ChannelError::TooMany`], and those of every operation.
+    pub fn try_clone(&self) -> Result<Self, ChannelError> {
+        Self::new(self.end.another()?)
+    }
+}
+
+impl<K: ByteKind> fmt::Debug for ByteReceiver<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ByteReceiver").field(&self.end).finish()
+    }
+}
+
+/// A message that is read in place, and is this receiver's until it is
+/// [released](Self::release) or dropped.
+///
+/// The bytes are in shared memory: that nobody writes them rests on every
+/// participant keeping to the protocol. Copy them before checking what must
+/// not change after the check.
+pub struct ByteDelivery<'a, K: ByteKind> {
+    receiver: &'a ByteReceiver<K>,
+    taken: ManuallyDrop<K::Taken>,
+    message: &'a [u8],
+}
+
+impl<'a, K: ByteKind> ByteDelivery<'a, K> {
+    fn new(receiver: &'a ByteReceiver<K>, taken: K::Taken) -> Self {
+        // SAFETY: taken by this handle, which is borrowed as long as the
+        // delivery lives, so the segment stays attached; released only when
+        // the delivery ends.
+        let message = unsafe { K::message(&receiver.ring, &taken) };
+        Self { receiver, taken: ManuallyDrop::new(taken), message }
+    }
+
+    /// How many receivers have died over this message.
+    pub fn attempts(&self) -> u8 {
+        K::attempts(&self.taken)
+    }
+
+    /// Acknowledges the message, as dropping does.
+    pub fn release(self) {}
+
+    /// Leaves the message for another receiver, or for this one's next take.
+    /// In an MPMC channel it may then come after messages that were sent
+    /// later.
+    pub fn give_back(self) {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `this` is never dropped, so it is taken out once.
+        let taken = unsafe { ManuallyDrop::take(&mut this.taken) };
+        let receiver = this.receiver;
+        if !receiver.end.in_child() && K::give_back(&receiver.ring, taken) {
+            receiver.end.notify(Side::Receiver);
+        }
+    }
+}
+
+impl<K: ByteKind> Deref for ByteDelivery<'_, K> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.message
+    }
+}
+
+impl<K: ByteKind> Drop for ByteDelivery<'_, K> {
+    fn drop(&mut self) {
+        // SAFETY: dropped once, and not used after.
+        let taken = unsafe { ManuallyDrop::take(&mut self.taken) };
+        // In a forked child it is the parent's.
+        if !self.receiver.end.in_child() {
+            self.receiver.release(taken);
+        }
+    }
+}
+
+impl<K: ByteKind> fmt::Debug for ByteDelivery<'_, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByteDelivery").field("len", &self.message.len()).finish_non_exhaustive()
+    }
+}

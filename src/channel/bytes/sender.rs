@@ -1,0 +1,276 @@
+//! The sending end of a channel of bytes.
+
+#![allow(unsafe_code)]
+
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
+
+use super::kind::ByteKind;
+use crate::channel::endpoint::Endpoint;
+use crate::channel::kind::{Mpmc, Stuck};
+use crate::error::{ChannelError, Fault, SendBytesError};
+use crate::segment::Side;
+
+/// The sending end of a channel of bytes: messages of any length up to the
+/// channel's [longest](Self::max_len).
+///
+/// Crash rules and waiting are those of [`Sender`](crate::Sender).
+pub struct ByteSender<K: ByteKind = Mpmc> {
+    end: Endpoint,
+    /// Points into memory that `end` keeps attached.
+    ring: K::Ring,
+    at: K::Producer,
+}
+
+impl<K: ByteKind> ByteSender<K> {
+    pub(crate) fn new(end: Endpoint) -> Result<Self, ChannelError> {
+        let ring = end.typed(K::ring)?;
+        let at = K::producer(&ring)
+            .map_err(|stuck| end.corrupt(&stuck.corruption().unwrap_or_default()))?;
+        Ok(Self { end, ring, at })
+    }
+
+    fn fits(&self, length: usize) -> Result<(), SendBytesError> {
+        let longest = self.max_len();
+        if length > longest { Err(SendBytesError::TooLong { length, longest }) } else { Ok(()) }
+    }
+
+    fn reserve_once(&self, length: usize) -> Result<K::Claim, Stuck> {
+        self.end.guarded(|| K::reserve(&self.ring, &self.at, self.end.owner(), length))
+    }
+
+    fn commit_once(&self, claim: &K::Claim, length: usize) -> Result<(), Stuck> {
+        self.end.publish(|| K::commit(&self.ring, &self.at, self.end.owner(), claim, length))
+    }
+
+    /// Reserves, copies and commits, or does nothing at all.
+    fn push(&self, message: &[u8]) -> Result<(), Stuck> {
+        let claim = self.reserve_once(message.len())?;
+        // SAFETY: reserved just now, by this thread, and this is the only
+        // slice; `self.end` keeps the segment attached.
+        let room = unsafe { K::room(&self.ring, &claim) };
+        if let Some(room) = room.get_mut(..message.len()) {
+            room.copy_from_slice(message);
+        }
+        self.commit_once(&claim, message.len()).inspect_err(|_| self.abort(&claim))
+    }
+
+    fn abort(&self, claim: &K::Claim) {
+        if K::abort(&self.ring, claim) {
+            self.end.notify(Side::Sender);
+        }
+    }
+
+    fn may_send(&self) -> bool {
+        K::may_send(&self.ring, &self.at)
+    }
+
+    /// Sends without waiting.
+    ///
+    /// # Errors
+    /// [`SendBytesError::Full`], [`SendBytesError::TooLong`], or why the
+    /// channel cannot be used.
+    pub fn try_send(&self, message: &[u8]) -> Result<(), SendBytesError> {
+        self.fits(message.len())?;
+        match self.push(message) {
+            Ok(()) => Ok(()),
+            Err(stuck) => {
+                self.end.try_to_send(stuck, || self.push(message))?.ok_or(SendBytesError::Full)
+            }
+        }
+    }
+
+    /// Sends, waiting for room for as long as it takes.
+    ///
+    /// # Errors
+    /// [`SendBytesError::TooLong`], or why the channel cannot be used.
+    pub fn send(&self, message: &[u8]) -> Result<(), SendBytesError> {
+        self.send_by(message, None)
+    }
+
+    /// Sends, waiting for room at most this long.
+    ///
+    /// # Errors
+    /// [`SendBytesError::Full`] after that, and those of [`send`](Self::send).
+    pub fn send_timeout(&self, message: &[u8], timeout: Duration) -> Result<(), SendBytesError> {
+        self.send_by(message, Instant::now().checked_add(timeout))
+    }
+
+    /// Sends, waiting for room until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`send_timeout`](Self::send_timeout).
+    pub fn send_deadline(&self, message: &[u8], deadline: Instant) -> Result<(), SendBytesError> {
+        self.send_by(message, Some(deadline))
+    }
+
+    fn send_by(&self, message: &[u8], until: Option<Instant>) -> Result<(), SendBytesError> {
+        self.fits(message.len())?;
+        match self.push(message) {
+            Ok(()) => Ok(()),
+            Err(stuck) => {
+                self.wait(stuck, until, || self.push(message))?.ok_or(SendBytesError::Full)
+            }
+        }
+    }
+
+    fn wait<R>(
+        &self,
+        stuck: Stuck,
+        until: Option<Instant>,
+        attempt: impl FnMut() -> Result<R, Stuck>,
+    ) -> Result<Option<R>, Fault> {
+        self.end.wait_to_send(stuck, until, attempt, || self.may_send())
+    }
+
+    /// Makes room for a message of up to `length` bytes, to be written in
+    /// place; waits for it as long as it takes.
+    ///
+    /// While the grant is held, an SPSC channel's receiver sees nothing new.
+    /// In an MPMC channel it holds up nobody: the message takes its place in
+    /// the order when it is committed. It counts against the capacity.
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send).
+    pub fn reserve(&mut self, length: usize) -> Result<ByteGrant<'_, K>, SendBytesError> {
+        self.fits(length)?;
+        let claim = match self.reserve_once(length) {
+            Ok(claim) => claim,
+            Err(stuck) => {
+                self.wait(stuck, None, || self.reserve_once(length))?.ok_or(SendBytesError::Full)?
+            }
+        };
+        Ok(ByteGrant::new(self, claim))
+    }
+
+    /// The same, without waiting.
+    ///
+    /// # Errors
+    /// Those of [`try_send`](Self::try_send).
+    pub fn try_reserve(&mut self, length: usize) -> Result<ByteGrant<'_, K>, SendBytesError> {
+        self.fits(length)?;
+        let claim = match self.reserve_once(length) {
+            Ok(claim) => claim,
+            Err(stuck) => self
+                .end
+                .try_to_send(stuck, || self.reserve_once(length))?
+                .ok_or(SendBytesError::Full)?,
+        };
+        Ok(ByteGrant::new(self, claim))
+    }
+
+    /// The most bytes of a message.
+    pub const fn max_len(&self) -> usize {
+        self.end.block.longest
+    }
+
+    /// How many messages are in the channel, now or a moment ago; in an SPSC
+    /// channel, as how many of the longest ones they take up room.
+    pub fn len(&self) -> usize {
+        self.end.len()
+    }
+
+    /// Whether [`len`](Self::len) is zero. May have changed already.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many messages of the longest kind the channel holds. (An SPSC
+    /// channel holds more of shorter ones.)
+    pub const fn capacity(&self) -> usize {
+        self.end.messages()
+    }
+}
+
+impl ByteSender<Mpmc> {
+    /// Another handle of this channel in this process, for another thread.
+    ///
+    /// # Errors
+    /// [`ChannelError::TooMany`], and those of every operation.
+    pub fn try_clone(&self) -> Result<Self, ChannelError> {
+        Self::new(self.end.another()?)
+    }
+}
+
+impl<K: ByteKind> fmt::Debug for ByteSender<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ByteSender").field(&self.end).finish()
+    }
+}
+
+/// Room for a message, to be written in place and then
+/// [committed](Self::commit). Dropped, it is aborted: nobody sees anything.
+///
+/// The bytes are whatever was there before. They are in shared memory: that
+/// nobody else writes them rests on every participant keeping to the
+/// protocol.
+#[must_use = "a grant that is dropped is aborted"]
+pub struct ByteGrant<'a, K: ByteKind> {
+    sender: &'a ByteSender<K>,
+    claim: K::Claim,
+    room: &'a mut [u8],
+    done: bool,
+}
+
+impl<'a, K: ByteKind> ByteGrant<'a, K> {
+    fn new(sender: &'a ByteSender<K>, claim: K::Claim) -> Self {
+        // SAFETY: reserved just now by this handle, which is borrowed as long
+        // as the grant lives, so this is the only slice and the segment stays
+        // attached.
+        let room = unsafe { K::room(&sender.ring, &claim) };
+        Self { sender, claim, room, done: false }
+    }
+
+    /// Sends the first `length` bytes: all of it, or less.
+    ///
+    /// In an MPMC channel this waits if a receiver still holds a message that
+    /// is older by a whole capacity.
+    ///
+    /// # Errors
+    /// Why the channel cannot be used; then nothing was sent.
+    pub fn commit(mut self, length: usize) -> Result<(), SendBytesError> {
+        let length = length.min(self.room.len());
+        let (sender, claim) = (self.sender, self.claim);
+        match sender.commit_once(&claim, length) {
+            Ok(()) => {}
+            Err(stuck) => sender
+                .wait(stuck, None, || sender.commit_once(&claim, length))?
+                .ok_or(SendBytesError::Full)?,
+        }
+        self.done = true;
+        Ok(())
+    }
+
+    /// Gives the room back unused, as dropping does.
+    pub fn abort(self) {}
+}
+
+impl<K: ByteKind> Deref for ByteGrant<'_, K> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.room
+    }
+}
+
+impl<K: ByteKind> DerefMut for ByteGrant<'_, K> {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        self.room
+    }
+}
+
+impl<K: ByteKind> Drop for ByteGrant<'_, K> {
+    fn drop(&mut self) {
+        // In a forked child the claim is the parent's.
+        if !self.done && !self.sender.end.in_child() {
+            self.sender.abort(&self.claim);
+        }
+    }
+}
+
+impl<K: ByteKind> fmt::Debug for ByteGrant<'_, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByteGrant").field("len", &self.room.len()).finish_non_exhaustive()
+    }
+}

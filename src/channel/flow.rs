@@ -1,0 +1,184 @@
+//! How a sender and a receiver go about an operation: try, find out what has
+//! changed, try again, wait. What is tried is the caller's.
+
+use std::time::Instant;
+
+use super::endpoint::{Endpoint, Resolved};
+use super::kind::Stuck;
+use crate::error::Fault;
+use crate::segment::Side;
+
+/// What a receiver's flow asks of its ring.
+pub(crate) struct Prospects<A, H> {
+    /// Whether another receiver could go on.
+    pub(crate) available: A,
+    /// Whether a message is in a reader's hands and may come back.
+    pub(crate) in_hand: H,
+}
+
+impl Endpoint {
+    /// Does `attempt`, if nothing has changed.
+    #[inline]
+    pub(crate) fn guarded<R>(
+        &self,
+        attempt: impl FnOnce() -> Result<R, Stuck>,
+    ) -> Result<R, Stuck> {
+        if self.quiet() { attempt() } else { Err(Stuck::Changed) }
+    }
+
+    /// Publishes by `attempt`, if nothing has changed, and tells a receiver.
+    #[inline]
+    pub(crate) fn publish<R>(
+        &self,
+        attempt: impl FnOnce() -> Result<R, Stuck>,
+    ) -> Result<R, Stuck> {
+        let done = self.guarded(attempt)?;
+        self.notify(Side::Receiver);
+        Ok(done)
+    }
+
+    /// Consumes by `attempt`, if nothing has changed, and tells a sender.
+    #[inline]
+    pub(crate) fn consume<R>(
+        &self,
+        attempt: impl FnOnce() -> Result<R, Stuck>,
+    ) -> Result<R, Stuck> {
+        let done = self.guarded(attempt)?;
+        self.acknowledge();
+        Ok(done)
+    }
+
+    /// Tells whoever waits for a message to have been consumed: senders, and
+    /// where no sender is left also receivers, who learn only from that that
+    /// nothing more will come.
+    #[inline]
+    pub(crate) fn acknowledge(&self) {
+        self.notify(Side::Sender);
+        // The last sender may have gone since this handle looked; the fence
+        // in between makes one of us see the other. Never unchanged while no
+        // sender is left.
+        if !self.unchanged() {
+            self.notify(Side::Receiver);
+        }
+    }
+
+    /// Repeats a sender's `attempt` until it gives something, or finds the
+    /// channel full (`None`).
+    fn insist<R>(
+        &self,
+        mut stuck: Stuck,
+        mut attempt: impl FnMut() -> Result<R, Stuck>,
+    ) -> Result<Option<R>, Fault> {
+        while self.resolve(stuck)? == Resolved::Retry {
+            match attempt() {
+                Ok(done) => return Ok(Some(done)),
+                Err(why) => stuck = why,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Goes on after a sender's first attempt, without waiting.
+    #[cold]
+    pub(crate) fn try_to_send<R>(
+        &self,
+        mut stuck: Stuck,
+        mut attempt: impl FnMut() -> Result<R, Stuck>,
+    ) -> Result<Option<R>, Fault> {
+        loop {
+            if let Some(done) = self.insist(stuck, &mut attempt)? {
+                return Ok(Some(done));
+            }
+            if !self.in_vain()? {
+                return Ok(None);
+            }
+            stuck = Stuck::Changed;
+        }
+    }
+
+    /// Goes on after a sender's first attempt, until the deadline (`None`).
+    #[cold]
+    pub(crate) fn wait_to_send<R>(
+        &self,
+        stuck: Stuck,
+        until: Option<Instant>,
+        mut attempt: impl FnMut() -> Result<R, Stuck>,
+        room: impl Fn() -> bool,
+    ) -> Result<Option<R>, Fault> {
+        if let Some(done) = self.insist(stuck, &mut attempt)? {
+            return Ok(Some(done));
+        }
+        let attempt = || match attempt() {
+            Ok(done) => Some(Ok(done)),
+            Err(stuck) => self.insist(stuck, &mut attempt).transpose(),
+        };
+        self.wait(until, attempt, room).transpose()
+    }
+
+    /// Repeats a receiver's attempt until it gives something, or finds the
+    /// channel empty (`Err`). Empty for good is a fault: no sender lives, one
+    /// more try since that was found out has come to nothing, and no message
+    /// is in the hands of a reader who may yet let it go.
+    fn insist_on<R>(
+        &self,
+        mut stuck: Stuck,
+        attempt: &mut impl FnMut(bool) -> Result<R, Stuck>,
+        in_hand: &impl Fn() -> bool,
+    ) -> Result<Result<R, Resolved>, Fault> {
+        loop {
+            if matches!(stuck, Stuck::Alone) && in_hand() {
+                return Ok(Err(Resolved::Wait));
+            }
+            let resolved = self.resolve(stuck)?;
+            if resolved != Resolved::Retry {
+                return Ok(Err(resolved));
+            }
+            let alone = self.alone();
+            match attempt(alone) {
+                Ok(got) => return Ok(Ok(got)),
+                Err(Stuck::None) if alone => stuck = Stuck::Alone,
+                Err(why) => stuck = why,
+            }
+        }
+    }
+
+    /// Goes on after a receiver's first attempt, without waiting. `attempt`
+    /// is told whether it is known that no sender is left.
+    #[cold]
+    pub(crate) fn try_to_receive<R>(
+        &self,
+        mut stuck: Stuck,
+        mut attempt: impl FnMut(bool) -> Result<R, Stuck>,
+        in_hand: impl Fn() -> bool,
+    ) -> Result<Result<R, Resolved>, Fault> {
+        loop {
+            match self.insist_on(stuck, &mut attempt, &in_hand)? {
+                Err(nothing) if !self.in_vain()? => return Ok(Err(nothing)),
+                Err(_) => stuck = Stuck::Changed,
+                got => return Ok(got),
+            }
+        }
+    }
+
+    /// Goes on after a receiver's first attempt, until the deadline (`None`).
+    #[cold]
+    pub(crate) fn wait_to_receive<R>(
+        &self,
+        stuck: Stuck,
+        until: Option<Instant>,
+        mut attempt: impl FnMut(bool) -> Result<R, Stuck>,
+        prospects: &Prospects<impl Fn() -> bool, impl Fn() -> bool>,
+    ) -> Result<Option<R>, Fault> {
+        if let Ok(got) = self.insist_on(stuck, &mut attempt, &prospects.in_hand)? {
+            return Ok(Some(got));
+        }
+        let attempt = || match attempt(false) {
+            Ok(got) => Some(Ok(got)),
+            Err(stuck) => match self.insist_on(stuck, &mut attempt, &prospects.in_hand) {
+                Ok(got) => got.ok().map(Ok),
+                Err(fault) => Some(Err(fault)),
+            },
+        };
+        self.wait(until, attempt, || (prospects.available)()).transpose()
+    }
+}

@@ -1,0 +1,423 @@
+//! Writing and reading typed messages in place.
+//!
+//! A `&mut T` or `&T` into shared memory assumes of the peer that it keeps to
+//! the protocol: it does not write what it has not claimed. The types are
+//! such that whatever it does write is a value of them.
+
+#![allow(unsafe_code)]
+
+use core::fmt;
+use core::mem::ManuallyDrop;
+use core::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
+
+use bytemuck::{AnyBitPattern, CheckedBitPattern, NoUninit};
+
+use super::endpoint::Resolved;
+use super::kind::{Kind, Spsc, Stuck};
+use super::message::Message;
+use super::receiver::Receiver;
+use super::sender::Sender;
+use crate::error::{Fault, RecvError, RecvTimeoutError, TryRecvError};
+use crate::segment::Side;
+
+impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
+    fn reserve_once(&self) -> Result<K::Claim, Stuck> {
+        self.end.guarded(|| K::reserve(&self.slots, &self.at, self.end.owner()))
+    }
+
+    /// Claims a message's place, to be written there; waits for it as long as
+    /// it takes.
+    ///
+    /// Until it is committed, receivers see nothing that comes after it, in
+    /// an MPMC channel of other senders either: hold it no longer than it
+    /// takes to write. If this process dies, the place is empty.
+    ///
+    /// ```
+    /// use tombolo::Segment;
+    ///
+    /// let segment = Segment::anonymous()?;
+    /// let channel = segment.channel::<[u8; 4096]>("pages").capacity(4);
+    /// let (mut sender, mut receiver) = (channel.sender()?, channel.receiver()?);
+    /// let mut page = sender.reserve()?;
+    /// page[0] = 7;
+    /// page.commit();
+    /// assert_eq!(receiver.take()?[0], 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Why the channel cannot be used.
+    pub fn reserve(&mut self) -> Result<Grant<'_, T, K>, Fault> {
+        let claim = match self.reserve_once() {
+            Ok(claim) => claim,
+            Err(stuck) => self
+                .end
+                .wait_to_send(stuck, None, || self.reserve_once(), || self.room())?
+                .ok_or(Fault::Closed)?,
+        };
+        Ok(Grant { sender: self, claim: Some(claim) })
+    }
+
+    /// The same, without waiting; `None` if the channel is full.
+    ///
+    /// # Errors
+    /// Why the channel cannot be used.
+    pub fn try_reserve(&mut self) -> Result<Option<Grant<'_, T, K>>, Fault> {
+        let claim = match self.reserve_once() {
+            Ok(claim) => Some(claim),
+            Err(stuck) => self.end.try_to_send(stuck, || self.reserve_once())?,
+        };
+        Ok(claim.map(|claim| Grant { sender: self, claim: Some(claim) }))
+    }
+}
+
+impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
+    fn room_once(&self, most: usize) -> Result<usize, Stuck> {
+        self.end.guarded(|| {
+            let room = self.at.room(&self.slots, most as u64).map_err(Stuck::Torn)?;
+            // Only what is side by side.
+            match self.at.span(&self.slots, room).first {
+                0 => Err(Stuck::None),
+                first => Ok(first as usize),
+            }
+        })
+    }
+
+    /// Claims the places of up to `most` messages side by side, at least one,
+    /// to be written there; waits for them as long as it takes.
+    ///
+    /// # Errors
+    /// Why the channel cannot be used.
+    pub fn reserve_slice(&mut self, most: usize) -> Result<GrantSlice<'_, T>, Fault> {
+        let most = most.max(1);
+        let count = match self.room_once(most) {
+            Ok(count) => count,
+            Err(stuck) => self
+                .end
+                .wait_to_send(stuck, None, || self.room_once(most), || false)?
+                .ok_or(Fault::Closed)?,
+        };
+        Ok(GrantSlice { sender: self, count })
+    }
+}
+
+/// A place to write a message in. Dropped, it is aborted: nobody sees
+/// anything. It contains what was there before.
+#[must_use = "a grant that is dropped is aborted"]
+pub struct Grant<'a, T: Message + NoUninit + AnyBitPattern, K: Kind> {
+    sender: &'a Sender<T, K>,
+    /// Until it is committed.
+    claim: Option<K::Claim>,
+}
+
+impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
+    /// Sends the message.
+    pub fn commit(mut self) {
+        let end = &self.sender.end;
+        if let Some(claim) = self.claim.take()
+            && !end.in_child()
+        {
+            K::commit(&self.sender.slots, &self.sender.at, claim);
+            end.notify(Side::Receiver);
+        }
+    }
+
+    /// Gives the place up, as dropping does.
+    pub fn abort(self) {}
+}
+
+impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Deref for Grant<'_, T, K> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match &self.claim {
+            // SAFETY: claimed by this grant, so nobody writes it who keeps to
+            // the protocol, and any bytes are a `T`.
+            Some(claim) => unsafe { K::claimed(&self.sender.slots, claim).as_ref() },
+            None => unreachable!("a committed grant is consumed"),
+        }
+    }
+}
+
+impl<T: Message + NoUninit + AnyBitPattern, K: Kind> DerefMut for Grant<'_, T, K> {
+    fn deref_mut(&mut self) -> &mut T {
+        match &self.claim {
+            // SAFETY: as for `deref`; `&mut self` makes it the only one here.
+            Some(claim) => unsafe { K::claimed(&self.sender.slots, claim).as_mut() },
+            None => unreachable!("a committed grant is consumed"),
+        }
+    }
+}
+
+impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Drop for Grant<'_, T, K> {
+    fn drop(&mut self) {
+        let end = &self.sender.end;
+        if let Some(claim) = self.claim.take()
+            && !end.in_child()
+            && K::abort(&self.sender.slots, claim)
+        {
+            // Its place is free for the next lap, and was in the way of what
+            // comes after it.
+            end.notify(Side::Sender);
+            end.notify(Side::Receiver);
+        }
+    }
+}
+
+impl<T: Message + NoUninit + AnyBitPattern, K: Kind> fmt::Debug for Grant<'_, T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant").finish_non_exhaustive()
+    }
+}
+
+/// Places of an SPSC channel to write messages in, side by side. Dropped,
+/// they are aborted. They contain what was there before.
+#[must_use = "a grant that is dropped is aborted"]
+pub struct GrantSlice<'a, T: Message + NoUninit + AnyBitPattern> {
+    sender: &'a Sender<T, Spsc>,
+    count: usize,
+}
+
+impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
+    /// Sends the first `count` messages, by one store.
+    pub fn commit(self, count: usize) {
+        let count = count.min(self.count);
+        let end = &self.sender.end;
+        if count > 0 && !end.in_child() {
+            self.sender.at.publish(&self.sender.slots, count as u64);
+            end.notify(Side::Receiver);
+        }
+    }
+
+    /// Gives the places up, as dropping does.
+    pub fn abort(self) {}
+}
+
+impl<T: Message + NoUninit + AnyBitPattern> Deref for GrantSlice<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        let first = self.sender.slots.at(self.sender.at.index(), self.count);
+        // SAFETY: so many free places lie side by side, which nobody writes
+        // who keeps to the protocol, and any bytes are a `T`.
+        unsafe { core::slice::from_raw_parts(first.as_ptr(), self.count) }
+    }
+}
+
+impl<T: Message + NoUninit + AnyBitPattern> DerefMut for GrantSlice<'_, T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        let first = self.sender.slots.at(self.sender.at.index(), self.count);
+        // SAFETY: as for `deref`; `&mut self` makes it the only one here.
+        unsafe { core::slice::from_raw_parts_mut(first.as_ptr(), self.count) }
+    }
+}
+
+impl<T: Message + NoUninit + AnyBitPattern> fmt::Debug for GrantSlice<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrantSlice").field("len", &self.count).finish_non_exhaustive()
+    }
+}
+
+impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<T, K> {
+    fn take_once(&self, alone: bool) -> Result<K::Taken, Stuck> {
+        let take = || K::take(&self.slots, &self.at, self.end.owner());
+        if alone { take() } else { self.end.guarded(take) }
+    }
+
+    fn take_by(&self, until: Option<Instant>) -> Result<K::Taken, RecvTimeoutError> {
+        match self.take_once(false) {
+            Ok(taken) => Ok(taken),
+            Err(stuck) => {
+                let take = |alone| self.take_once(alone);
+                let taken = self.end.wait_to_receive(stuck, until, take, &self.prospects())?;
+                taken.ok_or(RecvTimeoutError::Timeout)
+            }
+        }
+    }
+
+    /// Takes a message to be read in place, waiting as long as it takes.
+    /// Dropping the delivery acknowledges it.
+    ///
+    /// While it is held its place is occupied: senders go on until they come
+    /// round to it, and other receivers are not held up. If this process
+    /// dies, it is delivered again.
+    ///
+    /// # Errors
+    /// Why nothing can be received.
+    pub fn take(&mut self) -> Result<Delivery<'_, T, K>, Fault> {
+        match self.take_by(None) {
+            Ok(taken) => Ok(Delivery { receiver: self, taken: ManuallyDrop::new(taken) }),
+            Err(RecvTimeoutError::Failed(RecvError::Fault(fault))) => Err(fault),
+            // Without a deadline there is no time-out, and nothing is invalid.
+            Err(_) => Err(Fault::Closed),
+        }
+    }
+
+    /// The same, waiting at most this long.
+    ///
+    /// # Errors
+    /// As for [`recv_timeout`](Self::recv_timeout).
+    pub fn take_timeout(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<Delivery<'_, T, K>, RecvTimeoutError> {
+        let taken = self.take_by(Instant::now().checked_add(timeout))?;
+        Ok(Delivery { receiver: self, taken: ManuallyDrop::new(taken) })
+    }
+
+    /// The same, without waiting.
+    ///
+    /// # Errors
+    /// As for [`try_recv`](Self::try_recv).
+    pub fn try_take(&mut self) -> Result<Delivery<'_, T, K>, TryRecvError> {
+        let taken = match self.take_once(false) {
+            Ok(taken) => taken,
+            Err(stuck) => {
+                let take = |alone| self.take_once(alone);
+                match self.end.try_to_receive(stuck, take, || self.in_hand())? {
+                    Ok(taken) => taken,
+                    Err(Resolved::WaitPending) => return Err(TryRecvError::Pending),
+                    Err(_) => return Err(TryRecvError::Empty),
+                }
+            }
+        };
+        Ok(Delivery { receiver: self, taken: ManuallyDrop::new(taken) })
+    }
+}
+
+impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
+    fn filled_once(&self, most: usize, alone: bool) -> Result<usize, Stuck> {
+        let filled = || {
+            let filled = self.at.filled(&self.slots, most as u64).map_err(Stuck::Torn)?;
+            // Only what is side by side.
+            match self.at.span(&self.slots, filled).first {
+                0 => Err(Stuck::None),
+                first => Ok(first as usize),
+            }
+        };
+        if alone { filled() } else { self.end.guarded(filled) }
+    }
+
+    /// Takes up to `most` messages side by side, at least one, to be read in
+    /// place; waits as long as it takes. Dropping the delivery acknowledges
+    /// all of them.
+    ///
+    /// # Errors
+    /// Why nothing can be received.
+    pub fn take_slice(&mut self, most: usize) -> Result<DeliverySlice<'_, T>, Fault> {
+        let most = most.max(1);
+        let count = match self.filled_once(most, false) {
+            Ok(count) => count,
+            Err(stuck) => {
+                let filled = |alone| self.filled_once(most, alone);
+                self.end
+                    .wait_to_receive(stuck, None, filled, &self.prospects())?
+                    .ok_or(Fault::Closed)?
+            }
+        };
+        Ok(DeliverySlice { receiver: self, count, released: count })
+    }
+}
+
+/// A message that is read in place, and is this receiver's until it is
+/// [released](Self::release) or dropped.
+pub struct Delivery<'a, T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> {
+    receiver: &'a Receiver<T, K>,
+    taken: ManuallyDrop<K::Taken>,
+}
+
+impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Delivery<'_, T, K> {
+    /// How many receivers have died over this message.
+    pub fn attempts(&self) -> u8 {
+        K::attempts(&self.taken)
+    }
+
+    /// Acknowledges the message, as dropping does.
+    pub fn release(self) {}
+
+    /// Leaves the message for another receiver, or for this one's next take.
+    /// In an MPMC channel it may then come after messages that were sent
+    /// later.
+    pub fn give_back(self) {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `this` is never dropped, so it is taken out once.
+        let taken = unsafe { ManuallyDrop::take(&mut this.taken) };
+        let receiver = this.receiver;
+        if !receiver.end.in_child() && K::give_back(&receiver.slots, taken) {
+            receiver.end.notify(Side::Receiver);
+        }
+    }
+}
+
+impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Deref for Delivery<'_, T, K> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: taken by this delivery, so nobody writes it who keeps to
+        // the protocol, and any bytes are a `T`.
+        unsafe { K::taken(&self.receiver.slots, &self.taken).as_ref() }
+    }
+}
+
+impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Drop for Delivery<'_, T, K> {
+    fn drop(&mut self) {
+        // SAFETY: dropped once, and not used after.
+        let taken = unsafe { ManuallyDrop::take(&mut self.taken) };
+        let receiver = self.receiver;
+        // In a forked child it is the parent's.
+        if !receiver.end.in_child() {
+            K::release(&receiver.slots, &receiver.at, taken);
+            receiver.end.acknowledge();
+        }
+    }
+}
+
+impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> fmt::Debug for Delivery<'_, T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery").field("attempts", &self.attempts()).finish_non_exhaustive()
+    }
+}
+
+/// Messages of an SPSC channel that are read in place, side by side.
+pub struct DeliverySlice<'a, T: Message + CheckedBitPattern + AnyBitPattern> {
+    receiver: &'a Receiver<T, Spsc>,
+    count: usize,
+    /// How many to acknowledge at the end.
+    released: usize,
+}
+
+impl<T: Message + CheckedBitPattern + AnyBitPattern> DeliverySlice<'_, T> {
+    /// Acknowledges the first `count` messages only, by one store; the others
+    /// come again.
+    pub fn release(mut self, count: usize) {
+        self.released = count.min(self.count);
+    }
+}
+
+impl<T: Message + CheckedBitPattern + AnyBitPattern> Deref for DeliverySlice<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        let first = self.receiver.slots.at(self.receiver.at.index(), self.count);
+        // SAFETY: so many messages lie side by side, which nobody writes who
+        // keeps to the protocol, and any bytes are a `T`.
+        unsafe { core::slice::from_raw_parts(first.as_ptr(), self.count) }
+    }
+}
+
+impl<T: Message + CheckedBitPattern + AnyBitPattern> Drop for DeliverySlice<'_, T> {
+    fn drop(&mut self) {
+        let end = &self.receiver.end;
+        if self.released > 0 && !end.in_child() {
+            self.receiver.at.release(&self.receiver.slots, self.released as u64);
+            end.acknowledge();
+        }
+    }
+}
+
+impl<T: Message + CheckedBitPattern + AnyBitPattern> fmt::Debug for DeliverySlice<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeliverySlice").field("len", &self.count).finish_non_exhaustive()
+    }
+}

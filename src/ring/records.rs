@@ -1,0 +1,143 @@
+//! Messages of any length in an SPSC ring of 8-byte units: each a header and
+//! its bytes, never split, with padding where one would not fit to the end.
+//!
+//! ```text
+//!  ├ header │ bytes … ┼ header │ bytes … ┼ padding ┤ header │ bytes … ┤
+//!   len | 1                               n | 2     at the ring's start
+//! ```
+//!
+//! The positions are those of [`spsc`](super::spsc), counted in units, and so
+//! are the edges. Padding and the message behind it are published by one
+//! store, so a reader that finds padding finds a message after it.
+
+use super::spsc::{Consumer, Indices, Producer, Torn};
+use crate::sync::{AtomicU64, Ordering};
+
+/// Bytes of a unit: what headers and messages are aligned to.
+pub(crate) const UNIT: usize = 8;
+const KIND_SHIFT: u32 = 32;
+const MESSAGE: u64 = 1 << KIND_SHIFT;
+const PADDING: u64 = 2 << KIND_SHIFT;
+const LENGTH: u64 = MESSAGE - 1;
+
+/// Where the headers are.
+pub(crate) trait Units: Indices {
+    /// The unit at `index`, below the capacity, as a word.
+    fn unit(&self, index: u64) -> &AtomicU64;
+    /// The most bytes that a message has.
+    fn longest(&self) -> u64;
+}
+
+/// Units of a record whose message has `length` bytes.
+pub(crate) const fn units(length: u64) -> u64 {
+    1 + length.div_ceil(UNIT as u64)
+}
+
+/// What cannot be in a ring of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    Torn(Torn),
+    /// A header that none of us writes.
+    Header(u64),
+}
+
+impl From<Torn> for Broken {
+    fn from(torn: Torn) -> Self {
+        Self::Torn(torn)
+    }
+}
+
+/// Room for a message, not yet visible.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Reserved {
+    /// Where its header will be.
+    header: u64,
+    padding: u64,
+    length: u64,
+}
+
+impl Reserved {
+    /// The unit where its bytes begin.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.header + 1
+    }
+
+    /// How many bytes there is room for.
+    pub(crate) const fn length(&self) -> u64 {
+        self.length
+    }
+}
+
+/// A message that can be read.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Record {
+    /// The unit where its bytes begin.
+    pub(crate) bytes: u64,
+    pub(crate) length: u64,
+    /// Units to release when it has been read, padding included.
+    units: u64,
+}
+
+/// Makes room for a message of up to `length` bytes, at most the longest;
+/// `None` if there is none now.
+pub(crate) fn reserve(
+    ring: &impl Units,
+    producer: &Producer,
+    length: u64,
+) -> Result<Option<Reserved>, Torn> {
+    let needed = units(length);
+    let index = producer.index();
+    let to_end = ring.capacity() - index;
+    let padding = if needed > to_end { to_end } else { 0 };
+    if producer.room(ring, padding + needed)? < padding + needed {
+        return Ok(None);
+    }
+    if padding > 0 {
+        ring.unit(index).store(PADDING | padding, Ordering::Relaxed);
+    }
+    Ok(Some(Reserved { header: if padding > 0 { 0 } else { index }, padding, length }))
+}
+
+/// Publishes the message; `length` is what was reserved, or less.
+pub(crate) fn commit(ring: &impl Units, producer: &Producer, reserved: Reserved, length: u64) {
+    let length = length.min(reserved.length);
+    ring.unit(reserved.header).store(MESSAGE | length, Ordering::Relaxed);
+    producer.publish(ring, reserved.padding + units(length));
+}
+
+/// The next message, if there is one.
+pub(crate) fn next(ring: &impl Units, consumer: &Consumer) -> Result<Option<Record>, Broken> {
+    if consumer.filled(ring, 1)? == 0 {
+        return Ok(None);
+    }
+    let capacity = ring.capacity();
+    let mut index = consumer.index();
+    let mut padding = 0;
+    let mut header = ring.unit(index).load(Ordering::Relaxed);
+    if header & !LENGTH == PADDING {
+        padding = capacity - index;
+        if header & LENGTH != padding || consumer.filled(ring, padding + 1)? <= padding {
+            return Err(Broken::Header(header));
+        }
+        index = 0;
+        header = ring.unit(0).load(Ordering::Relaxed);
+    }
+    let length = header & LENGTH;
+    let units = units(length);
+    // Read once, and believed only as far as it can be true.
+    if header & !LENGTH != MESSAGE
+        || length > ring.longest()
+        || units > capacity - index
+        || consumer.filled(ring, padding + units)? < padding + units
+    {
+        return Err(Broken::Header(header));
+    }
+    Ok(Some(Record { bytes: index + 1, length, units: padding + units }))
+}
+
+/// Gives the message's room back.
+pub(crate) fn release(ring: &impl Units, consumer: &Consumer, record: Record) {
+    consumer.release(ring, record.units);
+}
