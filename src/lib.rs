@@ -168,7 +168,7 @@ pub use error::{
     BadName, ChannelError, Fault, OpenError, RecvError, RecvTimeoutError, SendBatchError,
     SendBytesError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
-pub use segment::{ChannelInfo, Options, ParticipantInfo, Segment};
+pub use segment::{ChannelInfo, Options, Orphan, ParticipantInfo, Segment, SegmentInfo};
 
 /// The examples of the README are tested with those of the documentation.
 #[cfg(doctest)]

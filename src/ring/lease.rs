@@ -18,6 +18,12 @@ pub(crate) fn acquire<K: Kernel>(kernel: &K, until: Option<K::Deadline>) -> Resu
     kernel.semop(&[Op::zero(SetMap::LEASE), Op::add(SetMap::LEASE, 1).undo()], until)
 }
 
+/// Takes the lease if nobody has it.
+pub(crate) fn try_acquire<K: Kernel>(kernel: &K) -> Result<(), Refusal> {
+    let ops = [Op::zero(SetMap::LEASE).no_wait(), Op::add(SetMap::LEASE, 1).undo()];
+    kernel.semop(&ops, None)
+}
+
 /// Gives the lease back. Only its holder may call this.
 pub(crate) fn release<K: Kernel>(kernel: &K) -> Result<(), Refusal> {
     kernel.semop(&[Op::take(SetMap::LEASE, 1).undo().no_wait()], None)

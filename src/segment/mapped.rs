@@ -117,6 +117,22 @@ impl Mapped {
         Ok(())
     }
 
+    /// Everybody who has joined and is not known to be dead.
+    pub(crate) fn living(&self) -> impl Iterator<Item = Member> + '_ {
+        (0..self.plan.map.participants).filter_map(|id| {
+            let entry = table::Entry::read(self.word(id).load(Ordering::Acquire))?;
+            (entry.phase == Phase::Live).then_some(Member { id, incarnation: entry.incarnation })
+        })
+    }
+
+    /// How many senders and receivers the living have.
+    pub(crate) fn endpoints(&self, block: &Block) -> (u64, u64) {
+        self.living().fold((0, 0), |sum, member| {
+            let (senders, receivers) = self.row(block, member.id).endpoints(member);
+            (sum.0 + u64::from(senders), sum.1 + u64::from(receivers))
+        })
+    }
+
     /// The blocks of every channel in the directory that makes sense.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
         (0..self.plan.map.channels)
@@ -126,12 +142,11 @@ impl Mapped {
 
     /// How many of the living wait in one direction of a channel.
     fn recorded(&self, block: &Block, record: impl Fn(&Row) -> &AtomicU64) -> u64 {
-        (0..self.plan.map.participants)
-            .filter_map(|id| {
-                let entry = table::Entry::read(self.word(id).load(Ordering::Acquire))?;
+        self.living()
+            .map(|member| {
                 // Edge S.
-                let record = record(self.row(block, id)).load(Ordering::Acquire);
-                (entry.phase == Phase::Live).then(|| event::recorded(record, entry.incarnation))
+                let record = record(self.row(block, member.id)).load(Ordering::Acquire);
+                event::recorded(record, member.incarnation)
             })
             .sum()
     }

@@ -42,8 +42,13 @@ unsafe impl Shared for AtomicU64 {}
 impl Memory {
     /// `None` for a segment that is too small to have a header.
     pub(crate) fn new(attachment: Attachment) -> Option<Self> {
+        (!attachment.read_only()).then(|| Self::for_reading(attachment)).flatten()
+    }
+
+    /// The same where nothing is ever stored: attached for reading, perhaps.
+    pub(crate) fn for_reading(attachment: Attachment) -> Option<Self> {
         let len = attachment.len();
-        (len >= size_of::<Header>() && !attachment.read_only()).then(|| Self {
+        (len >= size_of::<Header>()).then(|| Self {
             attachment: ManuallyDrop::new(attachment),
             len,
             kept: false,

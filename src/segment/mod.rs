@@ -2,6 +2,7 @@
 //! belong together, with everything inside found by offset.
 
 mod directory;
+mod inspect;
 mod layout;
 mod mapped;
 mod memory;
@@ -19,8 +20,10 @@ use crate::error::{Fault, OpenError};
 use crate::sync::Ordering;
 
 pub(crate) use directory::Spec;
+pub use inspect::{Orphan, SegmentInfo};
 pub(crate) use layout::RingKind;
 pub(crate) use layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY};
+use mapped::Mapped;
 pub(crate) use name::Name;
 pub use options::Options;
 pub(crate) use participant::{Participant, Side};
@@ -186,7 +189,7 @@ impl Segment {
     pub fn participants(&self) -> Vec<ParticipantInfo> {
         let mapped = self.participant.mapped();
         let number = |word: u64| u32::try_from(word).unwrap_or(0);
-        self.participant
+        mapped
             .living()
             .map(|member| {
                 let info = mapped.info(member.id);
@@ -202,24 +205,46 @@ impl Segment {
 
     /// The channels there are.
     pub fn channels(&self) -> Vec<ChannelInfo> {
-        let mapped = self.participant.mapped();
-        (0..mapped.plan.map.channels)
-            .filter_map(|index| directory::read(mapped, index)?.ok())
-            .map(|found| {
-                let (senders, receivers) = self.participant.endpoints(&found.block);
-                ChannelInfo {
-                    depth: Cells::new(&mapped.memory, &found.block).map_or(0, |cells| cells.len()),
-                    name: found.name,
-                    kind: found.block.kind.name(),
-                    element: found.schema,
-                    element_size: found.size,
-                    capacity: found.block.plan.messages,
-                    senders,
-                    receivers,
-                }
-            })
-            .collect()
+        describe(self.participant.mapped())
     }
+
+    /// Every segment of Tombolo that the caller may read, found without
+    /// joining any.
+    ///
+    /// # Errors
+    /// The kernel's refusal to list its objects.
+    pub fn list() -> Result<Vec<SegmentInfo>, OpenError> {
+        inspect::list()
+    }
+
+    /// Every segment, and every semaphore set that has lost its segment, that
+    /// no living process holds: what is left where everybody was killed, and
+    /// segments that wait, with or without messages, for somebody to come.
+    ///
+    /// # Errors
+    /// The kernel's refusal to list its objects.
+    pub fn orphans() -> Result<Vec<Orphan>, OpenError> {
+        inspect::orphans()
+    }
+}
+
+fn describe(mapped: &Mapped) -> Vec<ChannelInfo> {
+    (0..mapped.plan.map.channels)
+        .filter_map(|index| directory::read(mapped, index)?.ok())
+        .map(|found| {
+            let (senders, receivers) = mapped.endpoints(&found.block);
+            ChannelInfo {
+                depth: found.block.cells(mapped).map_or(0, |cells| cells.len()),
+                name: found.name,
+                kind: found.block.kind.name(),
+                element: found.schema,
+                element_size: found.size,
+                capacity: found.block.plan.messages,
+                senders,
+                receivers,
+            }
+        })
+        .collect()
 }
 
 impl fmt::Debug for Segment {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Segment;
-use super::layout::{NAME_BYTES, Plan, VERSION, flags, plausible};
+use super::layout::{Header, NAME_BYTES, Plan, VERSION, flags, plausible};
 use super::mapped::Mapped;
 use super::name::{Name, PROBES};
 use super::options::{Options, shape_allowed};
@@ -255,6 +255,13 @@ pub(crate) fn by_id(options: &Options, shm: Shm) -> Result<Segment, OpenError> {
     join(options, bells, block, &name)
 }
 
+/// How large the tables are, if what the header says is possible.
+pub(crate) fn shape(header: &Header) -> Option<SetMap> {
+    let participants = u16::try_from(header.participants.load(Ordering::Relaxed)).ok()?;
+    let channels = u16::try_from(header.channels.load(Ordering::Relaxed)).ok()?;
+    shape_allowed(participants, channels).then_some(SetMap { participants, channels })
+}
+
 /// Checks what the header says, once, against what there is.
 #[expect(clippy::result_large_err, reason = "the parts go back to who can remove them")]
 fn mapped(
@@ -274,16 +281,11 @@ fn mapped(
     let (size, flags, generation) =
         (read(&header.size), read(&header.flags), read(&header.generation));
     let (participants, channels) = (read(&header.participants), read(&header.channels));
-    let shape = (u16::try_from(participants), u16::try_from(channels));
-    let plan = match shape {
-        (Ok(participants), Ok(channels)) if shape_allowed(participants, channels) => {
-            Plan::new(SetMap { participants, channels })
-        }
-        _ => {
-            let what = format!("it says {participants} participants and {channels} channels");
-            return Err((bells, block, damaged(what)));
-        }
+    let Some(map) = shape(header) else {
+        let what = format!("it says {participants} participants and {channels} channels");
+        return Err((bells, block, damaged(what)));
     };
+    let plan = Plan::new(map);
     let len = block.memory.len();
     let count = bells.set().stat_any().map_or(0, |stat| stat.count);
     let what = if size != len as u64 {

@@ -11,7 +11,7 @@ use crate::error::{ChannelError, Fault, OpenError};
 use crate::ring::event::{Event, Memo};
 use crate::ring::kernel::Refusal;
 use crate::ring::set::SetMap;
-use crate::ring::table::{self, Member, Scratch, Table};
+use crate::ring::table::{self, Member, Scratch};
 use crate::ring::{credit, event, lease, role};
 use crate::sync::Ordering;
 use crate::sys;
@@ -301,38 +301,11 @@ impl Participant {
 
     /// Whether a living participant has an endpoint of this side.
     pub(crate) fn peopled(&self, block: &Block, side: Side) -> bool {
-        let (senders, receivers) = self.endpoints(block);
+        let (senders, receivers) = self.mapped.endpoints(block);
         match side {
             Side::Sender => senders > 0,
             Side::Receiver => receivers > 0,
         }
-    }
-
-    /// How many senders and receivers living participants have.
-    pub(crate) fn endpoints(&self, block: &Block) -> (u64, u64) {
-        let mut sum = (0, 0);
-        for id in 0..self.mapped.plan.map.participants {
-            let word = self.mapped.word(id).load(Ordering::Acquire);
-            let Some(entry) = table::Entry::read(word) else {
-                continue;
-            };
-            if entry.phase != table::Phase::Live {
-                continue;
-            }
-            let member = Member { id, incarnation: entry.incarnation };
-            let (senders, receivers) = self.mapped.row(block, id).endpoints(member);
-            sum = (sum.0 + u64::from(senders), sum.1 + u64::from(receivers));
-        }
-        sum
-    }
-
-    /// Everybody who has joined and is not known to be dead.
-    pub(crate) fn living(&self) -> impl Iterator<Item = Member> + '_ {
-        (0..self.mapped.plan.map.participants).filter_map(|id| {
-            let entry = table::Entry::read(self.mapped.word(id).load(Ordering::Acquire))?;
-            (entry.phase == table::Phase::Live)
-                .then_some(Member { id, incarnation: entry.incarnation })
-        })
     }
 
     /// Leaves; the last one out of a transient segment removes it.
@@ -341,7 +314,7 @@ impl Participant {
         let transient = self.mapped.flags & flags::TRANSIENT != 0;
         if transient && lease::acquire(bells, Some(Instant::now() + self.timeout)).is_ok() {
             let _ = self.look();
-            if self.living().all(|member| member == self.me) {
+            if self.mapped.living().all(|member| member == self.me) {
                 let _ = self.mapped.remove();
                 return;
             }
