@@ -249,64 +249,53 @@ fn processes<K: Ring>(pairs: u64, blocking: bool) -> f64 {
     rate(K::MESSAGES, elapsed)
 }
 
+/// The loops stand here as those of the peers do, so that all are compiled
+/// alike.
 fn worker<K: Kind>(channel: tombolo::Channel<'_, u64, K>, side: &str, share: u64) {
     let ready = || {
         println!("ready");
         let mut go = String::new();
         std::io::stdin().read_line(&mut go).expect("the start");
     };
-    let sum = match side {
+    let mut sum = 0_u64;
+    match side {
         "producer-spinning" => {
-            let sender = channel.sender().expect("a sender");
+            let sender: Sender<u64, K> = channel.sender().expect("a sender");
             ready();
-            produce(share, |n| {
+            for n in (0..share).chain([END]) {
                 while sender.try_send(n).is_err() {
                     spin_loop();
                 }
-            })
+            }
         }
         "producer-blocking" => {
             let sender: Sender<u64, K> = channel.sender().expect("a sender");
             ready();
-            produce(share, |n| sender.send(n).expect("sent"))
+            for n in (0..share).chain([END]) {
+                sender.send(n).expect("sent");
+            }
         }
         "consumer-spinning" => {
-            let receiver = channel.receiver().expect("a receiver");
+            let receiver: Receiver<u64, K> = channel.receiver().expect("a receiver");
             ready();
-            consume(|| {
-                loop {
-                    match receiver.try_recv() {
-                        Ok(n) => break n,
-                        Err(_) => spin_loop(),
-                    }
+            loop {
+                match receiver.try_recv() {
+                    Ok(END) => break,
+                    Ok(n) => sum += n,
+                    Err(_) => spin_loop(),
                 }
-            })
+            }
         }
         _ => {
             let receiver: Receiver<u64, K> = channel.receiver().expect("a receiver");
             ready();
-            consume(|| receiver.recv().expect("received"))
+            loop {
+                match receiver.recv().expect("received") {
+                    END => break,
+                    n => sum += n,
+                }
+            }
         }
-    };
+    }
     println!("{sum}");
-}
-
-#[inline]
-fn produce(share: u64, send: impl Fn(u64)) -> u64 {
-    for n in 0..share {
-        send(n);
-    }
-    send(END);
-    0
-}
-
-#[inline]
-fn consume(receive: impl Fn() -> u64) -> u64 {
-    let mut sum = 0_u64;
-    loop {
-        match receive() {
-            END => return sum,
-            n => sum += n,
-        }
-    }
 }
