@@ -3,9 +3,14 @@
 
 #![allow(unsafe_code)]
 // Each test binary uses some of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
+mod names;
+mod peer;
+
+use std::fs;
 use std::ops::Deref;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +18,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use tombolo::sys::{Key, proc, sem::Set, shm::Shm};
+
+pub(crate) use names::{MAGIC, Name, PROBES, SIGNATURE, Words, clear, key_of, own_tables, tables, word};
+pub(crate) use peer::{Brief, Peer};
 
 /// Longer than anything waited for takes, on any machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,6 +33,30 @@ pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "it never came about");
         thread::park_timeout(Duration::from_micros(200));
     }
+}
+
+/// Whether a thread of a process sleeps in a semaphore operation.
+pub(crate) fn parked(pid: i32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    threads.is_ok_and(|threads| {
+        threads.flatten().any(|thread| parked_at(&thread.path().join("syscall")))
+    })
+}
+
+/// Whether this thread of this process does.
+pub(crate) fn thread_parked(tid: i32) -> bool {
+    parked_at(format!("/proc/self/task/{tid}/syscall").as_ref())
+}
+
+fn parked_at(file: &Path) -> bool {
+    let call = fs::read_to_string(file).unwrap_or_default();
+    let number = call.split(' ').next().and_then(|number| number.parse().ok());
+    matches!(number, Some(libc::SYS_semop | libc::SYS_semtimedop))
+}
+
+/// This thread, as [`thread_parked`] wants it.
+pub(crate) fn tid() -> i32 {
+    nix::unistd::gettid().as_raw()
 }
 
 /// A key that nothing else uses.

@@ -1,2 +1,68 @@
-//! wip
-fn main() {}
+//! The `tombolo` command: the library's first customer, through its public
+//! interface only. One file a subcommand.
+
+mod demo;
+mod failure;
+mod signals;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// Channels between processes, in System V shared memory, that survive
+/// kill -9.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    /// One process of a demo, started by it.
+    #[command(hide = true)]
+    DemoWorker(demo::worker::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::try_parse() {
+        Ok(Cli { command: Command::Demo(args) }) => demo::run(&args),
+        Ok(Cli { command: Command::DemoWorker(args) }) => demo::worker::run(&args),
+        Err(error) => misused(&error),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                // If nobody listens there is nothing more to do about it.
+                let _ = writeln!(std::io::stderr(), "tombolo: {message}");
+            }
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+/// Shows the help that was asked for, or what is wrong in a single line.
+fn misused(error: &clap::Error) -> Result<(), Failure> {
+    use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand as Nothing;
+    if !error.use_stderr() || error.kind() == Nothing {
+        return match error.print() {
+            Ok(()) if error.use_stderr() => Err(Failure::Told(2)),
+            Ok(()) => Ok(()),
+            Err(error) => Err(Failure::Broken(format!("cannot write the help: {error}"))),
+        };
+    }
+    let text = error.to_string();
+    let said = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty());
+    let said = said.collect::<Vec<_>>().join(" ").replace(" tip: ", "; ");
+    Err(Failure::Unusable(said.strip_prefix("error: ").unwrap_or(&said).to_owned()))
+}

@@ -1,0 +1,217 @@
+//! `tombolo demo`: the main job. Processes carry a file to each other, and
+//! every message is accounted for.
+//!
+//! This process only arranges it. It starts the workers, has one of them create
+//! the segment, waits until all have opened it, lets them go, and adds up what
+//! they report over pipes. The messages themselves go from worker to worker.
+//!
+//! A worker creates the segment, so that at no time the only process that
+//! knows of it is one that no other watches: this one.
+
+mod crew;
+mod ledger;
+mod orders;
+mod piece;
+mod summary;
+pub(crate) mod worker;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::value_parser;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tombolo::Segment;
+
+use crate::failure::Failure;
+use crate::signals::Signals;
+use crew::Crew;
+use orders::{Limit, Orders, Report, Role, now};
+use summary::{Summary, Tally};
+
+/// More processes of a kind than any machine has use for.
+const MOST_WORKERS: i64 = 1_000;
+
+/// Processes carry a file to each other as numbered and checksummed messages;
+/// then every message is accounted for.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  tombolo demo --producers 3 --consumers 1 --messages 1000000 --size 256
+
+Exits with 0 only if no message was lost, duplicated, reordered or corrupt.")]
+pub(crate) struct Args {
+    /// Whose bytes to carry, over and over [default: this program's]
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// How many processes send [default: 2, with --spsc 1]
+    #[arg(long, value_name = "P", value_parser = value_parser!(u16).range(1..=MOST_WORKERS))]
+    producers: Option<u16>,
+    /// How many processes receive [default: 2, with --spsc 1]
+    #[arg(long, value_name = "C", value_parser = value_parser!(u16).range(1..=MOST_WORKERS))]
+    consumers: Option<u16>,
+    /// How long to send [default: 5]
+    #[arg(long, value_name = "S", conflicts_with = "messages", value_parser = seconds)]
+    seconds: Option<Duration>,
+    /// How many messages to send, all producers together
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    messages: Option<u64>,
+    /// How many bytes of the file a message carries, up to 65536
+    #[arg(long, value_name = "BYTES", default_value_t = 64)]
+    #[arg(value_parser = value_parser!(u32).range(1..=piece::MOST_BYTES as i64))]
+    size: u32,
+    /// One producer and one consumer, and the faster kind of channel
+    #[arg(long)]
+    spsc: bool,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Show no progress
+    #[arg(long)]
+    quiet: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse().map(Duration::try_from_secs_f64) {
+        Ok(Ok(span)) if !span.is_zero() => Ok(span),
+        _ => Err("not a positive number of seconds".to_owned()),
+    }
+}
+
+/// Runs the demo.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let default = if args.spsc { 1 } else { 2 };
+    let producers = args.producers.unwrap_or(default);
+    let consumers = args.consumers.unwrap_or(default);
+    if args.spsc && (producers, consumers) != (1, 1) {
+        return Err(Failure::Unusable(format!(
+            "--spsc means one producer and one consumer, not {producers} and {consumers}"
+        )));
+    }
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::unusable("cannot find this program's own file", error))?;
+    let input = args.input.as_deref().unwrap_or(&program);
+    let orders = Orders {
+        role: Role::Producer,
+        index: 0,
+        producers,
+        consumers,
+        limit: match (args.messages, args.seconds) {
+            (Some(messages), _) => Limit::Messages(messages),
+            (None, span) => Limit::Time(span.unwrap_or(Duration::from_secs(5))),
+        },
+        size: args.size as usize,
+        capacity: capacity(piece::bytes(args.size as usize)),
+        spsc: args.spsc,
+        input_crc: fingerprint(input)?,
+    };
+    let signals =
+        Signals::hold().map_err(|error| Failure::broken("cannot hold signals back", error))?;
+
+    let mut crew = Crew::muster(&program, input, &orders, signals)?;
+    let segment = found(&mut crew)?;
+    let carried = carry(&mut crew, &orders, args.quiet);
+    // Nobody sleeps on when the segment is gone, whatever became of the rest.
+    let removed = segment.remove();
+    drop(crew);
+    let tally = carried?;
+    removed.map_err(|error| Failure::broken("cannot remove the segment", error))?;
+
+    let summary = Summary::of(&tally, orders.size)?;
+    let printed = if args.json { summary.json() } else { summary.table(&orders, input) };
+    summary::print(&printed)?;
+    match summary.verdict() {
+        None => Ok(()),
+        Some(verdict) => Err(Failure::Broken(verdict)),
+    }
+}
+
+/// What tells whether all workers read the same bytes as this process.
+fn fingerprint(input: &Path) -> Result<u32, Failure> {
+    let unusable = |why: &str| Failure::unusable(format!("cannot carry {}", input.display()), why);
+    let metadata = fs::metadata(input).map_err(|error| unusable(&error.to_string()))?;
+    if !metadata.is_file() {
+        return Err(unusable("it is not a regular file"));
+    }
+    let bytes = fs::read(input).map_err(|error| unusable(&error.to_string()))?;
+    if bytes.is_empty() {
+        return Err(unusable("it is empty"));
+    }
+    Ok(crc32fast::hash(&bytes))
+}
+
+/// How many messages of so many bytes the channel holds: enough for a worker
+/// to go on while its peer is not running, and so few that they stay in the
+/// cache.
+const fn capacity(bytes: usize) -> usize {
+    let fits = (1 << 20) / bytes;
+    if fits > 256 { 256 } else { fits }
+}
+
+/// Has the segment created, and joins it.
+fn found(crew: &mut Crew) -> Result<Segment, Failure> {
+    crew.tell_founder("create");
+    let id = loop {
+        if let Some(&Report::Ready { segment }) = crew.listen(None)?.first() {
+            break segment;
+        }
+    };
+    let segment = Segment::open_id(id)
+        .map_err(|error| Failure::unusable("cannot open the segment", error))?;
+    crew.founded();
+    crew.tell_others(id);
+    Ok(segment)
+}
+
+/// Lets the crew carry everything, and adds up what it reports.
+fn carry(crew: &mut Crew, orders: &Orders, quiet: bool) -> Result<Tally, Failure> {
+    // The founder has been ready since there is a segment.
+    let mut ready = 1;
+    while ready < crew.len() {
+        for report in crew.listen(None)? {
+            ready += usize::from(matches!(report, Report::Ready { .. }));
+        }
+    }
+    let mut tally = Tally::new(orders.producers, now());
+    crew.tell_founder("go");
+    crew.tell_others("go");
+
+    let progress = progress(&orders.limit, quiet);
+    while crew.working() {
+        for report in crew.listen(Some(Duration::from_millis(100)))? {
+            tally.add(report);
+        }
+        show(&progress, &orders.limit, &tally);
+    }
+    progress.finish_and_clear();
+    Ok(tally)
+}
+
+fn progress(limit: &Limit, quiet: bool) -> ProgressBar {
+    let (target, length) = match *limit {
+        // Hidden by itself where standard error is not a terminal.
+        _ if quiet => (ProgressDrawTarget::hidden(), 0),
+        Limit::Messages(messages) => (ProgressDrawTarget::stderr(), messages),
+        Limit::Time(span) => (ProgressDrawTarget::stderr(), millis(span)),
+    };
+    let bar = ProgressBar::with_draw_target(Some(length), target);
+    match ProgressStyle::with_template("{wide_bar} {msg}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn show(progress: &ProgressBar, limit: &Limit, tally: &Tally) {
+    if progress.is_hidden() {
+        return;
+    }
+    let messages = tally.messages();
+    progress.set_position(match *limit {
+        Limit::Messages(_) => messages,
+        Limit::Time(span) => millis(span).min(millis(progress.elapsed())),
+    });
+    progress.set_message(format!("{} messages", indicatif::HumanCount(messages)));
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,104 @@
+//! What the demo and its workers say to each other: orders as a worker's
+//! argument, then lines on its standard input, and reports as lines of JSON
+//! on its standard output.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+/// What a worker is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Role {
+    Producer,
+    Consumer,
+}
+
+impl Role {
+    /// For people.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
+/// When the producers stop.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Limit {
+    /// After so many messages, all producers together.
+    Messages(u64),
+    /// After so long.
+    Time(Duration),
+}
+
+/// What a worker has to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Orders {
+    pub(crate) role: Role,
+    /// Which one of its role it is.
+    pub(crate) index: u16,
+    pub(crate) producers: u16,
+    pub(crate) consumers: u16,
+    pub(crate) limit: Limit,
+    /// Bytes of payload in a message.
+    pub(crate) size: usize,
+    /// Messages in the channel.
+    pub(crate) capacity: usize,
+    pub(crate) spsc: bool,
+    /// Of the whole input.
+    pub(crate) input_crc: u32,
+}
+
+impl Orders {
+    /// This worker's part of so many messages, which the producers share.
+    pub(crate) fn part_of(&self, messages: u64) -> u64 {
+        let producers = u64::from(self.producers.max(1));
+        messages / producers + u64::from(u64::from(self.index) < messages % producers)
+    }
+}
+
+/// What a worker has to say. One that ends without having said that it is done
+/// has failed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// It has its end of the channel, in the segment of this id.
+    Ready { segment: i32 },
+    /// A producer is done.
+    Sent { messages: u64 },
+    /// A consumer has received these messages of one producer: bit `b` of
+    /// word `w` is number `64 * (WORDS * chunk + w) + b`.
+    Received { producer: u16, chunk: u64, words: Vec<u64> },
+    /// A consumer is done.
+    Drained(Findings),
+    /// It cannot go on.
+    Failed { unusable: bool, why: String },
+}
+
+/// What a consumer has found out.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Findings {
+    pub(crate) duplicated: u64,
+    pub(crate) reordered: u64,
+    pub(crate) corrupt: u64,
+    /// When the last message came, as [`now`] said.
+    pub(crate) last: u64,
+    /// Latencies in nanoseconds, and how often each was measured.
+    pub(crate) latencies: Vec<(u64, u64)>,
+}
+
+/// Room for latencies of up to an hour, in nanoseconds to three digits.
+pub(crate) fn histogram() -> Result<Histogram<u64>, Failure> {
+    Histogram::new_with_bounds(1, 3_600_000_000_000, 3)
+        .map_err(|error| Failure::broken("cannot keep latencies", error))
+}
+
+/// Nanoseconds on the clock that all processes have in common.
+pub(crate) fn now() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

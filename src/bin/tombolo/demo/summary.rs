@@ -1,0 +1,183 @@
+//! The demo's result: added up from the reports, and printed.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use indicatif::HumanCount;
+use serde::Serialize;
+
+use super::ledger::Ledger;
+use super::orders::{Findings, Orders, Report, histogram};
+use crate::failure::Failure;
+
+/// What has been reported so far.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    /// By producer.
+    ledgers: Vec<Ledger>,
+    sent: u64,
+    /// When the producers were let go.
+    start: u64,
+    /// Those of all consumers together, but for the latencies.
+    findings: Findings,
+    latencies: Vec<(u64, u64)>,
+}
+
+impl Tally {
+    pub(crate) fn new(producers: u16, start: u64) -> Self {
+        Self {
+            ledgers: (0..producers).map(|_| Ledger::default()).collect(),
+            sent: 0,
+            start,
+            findings: Findings::default(),
+            latencies: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, report: Report) {
+        match report {
+            Report::Sent { messages } => self.sent += messages,
+            Report::Received { producer, chunk, words } => {
+                if let Some(ledger) = self.ledgers.get_mut(usize::from(producer)) {
+                    ledger.enter(chunk, words);
+                }
+            }
+            Report::Drained(findings) => {
+                self.findings.duplicated += findings.duplicated;
+                self.findings.reordered += findings.reordered;
+                self.findings.corrupt += findings.corrupt;
+                self.findings.last = self.findings.last.max(findings.last);
+                self.latencies.extend(findings.latencies);
+            }
+            Report::Ready { .. } | Report::Failed { .. } => {}
+        }
+    }
+
+    /// How many different messages have come intact.
+    pub(crate) fn messages(&self) -> u64 {
+        self.ledgers.iter().map(Ledger::received).sum()
+    }
+}
+
+/// The result. Its fields are those of the JSON object.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    messages: u64,
+    bytes: u64,
+    seconds: f64,
+    messages_per_second: f64,
+    bytes_per_second: f64,
+    latency_ns: Latency,
+    lost: u64,
+    duplicated: u64,
+    reordered: u64,
+    corrupt: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Latency {
+    p50: u64,
+    p99: u64,
+    p999: u64,
+}
+
+impl Summary {
+    pub(crate) fn of(tally: &Tally, size: usize) -> Result<Self, Failure> {
+        let messages = tally.messages();
+        let bytes = messages.saturating_mul(size as u64);
+        // At least a nanosecond, so that the rates are numbers.
+        let seconds = tally.findings.last.saturating_sub(tally.start).max(1) as f64 / 1e9;
+        let doubled: u64 = tally.ledgers.iter().map(Ledger::duplicated).sum();
+        Ok(Self {
+            messages,
+            bytes,
+            seconds,
+            messages_per_second: messages as f64 / seconds,
+            bytes_per_second: bytes as f64 / seconds,
+            latency_ns: Latency::of(&tally.latencies)?,
+            // A corrupt message has come, though nobody knows which it was.
+            lost: tally.sent.saturating_sub(messages).saturating_sub(tally.findings.corrupt),
+            duplicated: tally.findings.duplicated + doubled,
+            reordered: tally.findings.reordered,
+            corrupt: tally.findings.corrupt,
+        })
+    }
+
+    /// What is wrong, if anything.
+    pub(crate) fn verdict(&self) -> Option<String> {
+        let Self { lost, duplicated, reordered, corrupt, .. } = *self;
+        ([lost, duplicated, reordered, corrupt] != [0; 4]).then(|| {
+            format!(
+                "verification failed: {lost} lost, {duplicated} duplicated, {reordered} \
+                 reordered, {corrupt} corrupt"
+            )
+        })
+    }
+
+    pub(crate) fn json(&self) -> String {
+        // Of numbers alone, it can be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    pub(crate) fn table(&self, orders: &Orders, input: &Path) -> String {
+        let Latency { p50, p99, p999 } = self.latency_ns;
+        let Orders { producers, consumers, size, .. } = *orders;
+        let channel = if orders.spsc { "SPSC" } else { "MPMC" };
+        format!(
+            "{producers} to {consumers} processes, {size} bytes a message, {channel}, {}\n\
+             \n\
+             messages    {:>18}  {:>14.0} a second\n\
+             bytes       {:>18}  {:>14.1} MB a second\n\
+             seconds     {:>18.3}\n\
+             latency p50 {:>18}\n\
+             latency p99 {:>18}\n\
+             latency p999{:>18}\n\
+             lost        {:>18}\n\
+             duplicated  {:>18}\n\
+             reordered   {:>18}\n\
+             corrupt     {:>18}",
+            input.display(),
+            HumanCount(self.messages).to_string(),
+            self.messages_per_second,
+            HumanCount(self.bytes).to_string(),
+            self.bytes_per_second / 1e6,
+            self.seconds,
+            span(p50),
+            span(p99),
+            span(p999),
+            self.lost,
+            self.duplicated,
+            self.reordered,
+            self.corrupt,
+        )
+    }
+}
+
+impl Latency {
+    fn of(latencies: &[(u64, u64)]) -> Result<Self, Failure> {
+        let mut all = histogram()?;
+        for &(value, count) in latencies {
+            all.saturating_record_n(value, count);
+        }
+        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|q| all.value_at_quantile(q));
+        Ok(Self { p50, p99, p999 })
+    }
+}
+
+/// Nanoseconds for people.
+fn span(nanoseconds: u64) -> String {
+    match nanoseconds as f64 {
+        ns if ns < 1e3 => format!("{ns} ns"),
+        ns if ns < 1e6 => format!("{:.2} µs", ns / 1e3),
+        ns if ns < 1e9 => format!("{:.2} ms", ns / 1e6),
+        ns => format!("{:.2} s", ns / 1e9),
+    }
+}
+
+/// Prints a result, to whoever may have gone by now.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::broken("cannot write the result", error))
+}

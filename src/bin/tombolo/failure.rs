@@ -1,0 +1,48 @@
+//! Why a subcommand did not do what it promises, as the shell is told.
+
+use std::fmt::Display;
+
+use nix::sys::signal::Signal;
+
+/// What ends a subcommand early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Verification, input and output, or a peer failed.
+    Broken(String),
+    /// Usage, bad input, or an IPC object that cannot be had.
+    Unusable(String),
+    /// A signal asked to end.
+    Signalled(Signal),
+    /// This exit status, with nothing left to say.
+    Told(u8),
+}
+
+impl Failure {
+    /// An [`Unusable`](Self::Unusable) thing, and why.
+    pub(crate) fn unusable(what: impl Display, why: impl Display) -> Self {
+        Self::Unusable(format!("{what}: {why}"))
+    }
+
+    /// Something [`Broken`](Self::Broken), and why.
+    pub(crate) fn broken(what: impl Display, why: impl Display) -> Self {
+        Self::Broken(format!("{what}: {why}"))
+    }
+
+    /// What to tell the user.
+    pub(crate) fn message(&self) -> Option<&str> {
+        match self {
+            Self::Broken(message) | Self::Unusable(message) => Some(message),
+            Self::Signalled(_) | Self::Told(_) => None,
+        }
+    }
+
+    /// The exit status.
+    pub(crate) fn status(&self) -> u8 {
+        match *self {
+            Self::Broken(_) => 1,
+            Self::Unusable(_) => 2,
+            Self::Signalled(signal) => 128 + signal as u8,
+            Self::Told(status) => status,
+        }
+    }
+}

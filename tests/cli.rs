@@ -1,0 +1,384 @@
+//! The command as a shell sees it: exit statuses, messages, JSON, and what it
+//! leaves behind, however it ends.
+
+mod common;
+
+use std::fs;
+use std::io::Read;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use common::{own_tables, tables, wait_until};
+use tombolo::sys::shm;
+
+/// The kernel's tables as far as they are this test's own.
+struct Tables {
+    own: bool,
+}
+
+impl Tables {
+    fn new() -> Self {
+        Self { own: own_tables() }
+    }
+
+    #[track_caller]
+    fn assert_empty(&self) {
+        if self.own {
+            assert_eq!(tables(), (0, 0), "segments and sets are left");
+        }
+    }
+}
+
+fn tombolo(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tombolo"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs the command to its end.
+fn run(args: &[&str]) -> Output {
+    Running::start(args).end()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A command under way, killed with the test.
+struct Running(Child);
+
+impl Running {
+    fn start(args: &[&str]) -> Self {
+        Self(tombolo(args).spawn().unwrap())
+    }
+
+    /// Starts a demo that would go on for long, and waits until every worker
+    /// has joined.
+    fn demo(args: &[&str]) -> Self {
+        let demo = Self::start(&[&["demo", "--seconds", "1000"], args].concat());
+        wait_until(|| {
+            let workers = demo.workers();
+            !workers.is_empty() && workers.iter().all(|&pid| watches(pid))
+        });
+        demo
+    }
+
+    fn pid(&self) -> i32 {
+        i32::try_from(self.0.id()).unwrap()
+    }
+
+    /// Its child processes.
+    fn workers(&self) -> Vec<i32> {
+        let pid = self.pid();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        children.unwrap_or_default().split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    }
+
+    /// The first of its workers with this role.
+    fn worker(&self, role: &str) -> i32 {
+        let role = format!("\"role\":\"{role}\"");
+        let command = |pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        self.workers().into_iter().find(|&pid| command(pid).contains(&role)).unwrap()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until(|| {
+            status = self.0.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    fn end(mut self) -> Output {
+        let status = self.wait();
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        if let Some(pipe) = &mut self.0.stdout {
+            pipe.read_to_end(&mut stdout).unwrap();
+        }
+        if let Some(pipe) = &mut self.0.stderr {
+            pipe.read_to_end(&mut stderr).unwrap();
+        }
+        Output { status, stdout, stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Whether a worker is past its start: from then on it has a second thread,
+/// which watches the demo.
+fn watches(pid: i32) -> bool {
+    fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() == 2)
+}
+
+fn lives(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+/// Runs a demo with `--json` that must succeed, and returns the object.
+#[track_caller]
+fn verified(args: &[&str]) -> Value {
+    let output = run(&[&["demo", "--json"], args].concat());
+    let said = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {said:?}");
+    let result: Value = serde_json::from_str(said.0.lines().last().unwrap()).unwrap();
+    for fault in ["lost", "duplicated", "reordered", "corrupt"] {
+        assert_eq!(result[fault], 0, "{args:?}: {fault}");
+    }
+    result
+}
+
+#[track_caller]
+fn assert_refused(args: &[&str], why: &str) {
+    let output = run(args);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+    assert_eq!(text(&output.stdout), "", "{args:?}");
+    assert_eq!(said.lines().count(), 1, "{args:?}: {said}");
+    assert!(said.starts_with("tombolo: ") && said.contains(why), "{args:?}: {said}");
+}
+
+#[test]
+fn bad_usage_and_input_exit_with_2_and_one_line() {
+    let tables = Tables::new();
+    let directory = std::env::temp_dir();
+    let empty = directory.join(format!("tombolo-empty-{}", std::process::id()));
+    fs::write(&empty, "").unwrap();
+    let (directory, empty) = (directory.to_str().unwrap(), empty.to_str().unwrap());
+    for (args, why) in [
+        (&["--messages", "0"][..], "'--messages <N>'"),
+        (&["--messages", "-1"], "'-1'"),
+        (&["--producers", "0"], "'--producers <P>'"),
+        (&["--consumers", "0"], "'--consumers <C>'"),
+        (&["--consumers", "many"], "invalid digit"),
+        (&["--size", "0"], "'--size <BYTES>'"),
+        (&["--size", "65537"], "1..=65536"),
+        (&["--seconds", "0"], "positive"),
+        (&["--seconds", "NaN"], "positive"),
+        (&["--seconds", "1e30"], "positive"),
+        (&["--seconds", "1", "--messages", "1"], "cannot be used with"),
+        (&["--spsc", "--producers", "2"], "one producer and one consumer"),
+        (&["--spsc", "--consumers", "3"], "not 1 and 3"),
+        (&["--input", "/no/such/file"], "/no/such/file: No such file"),
+        (&["--input", directory], "not a regular file"),
+        (&["--input", empty], "empty"),
+        (&["--input"], "value is required"),
+        (&["--colour"], "'--colour'"),
+    ] {
+        assert_refused(&[&["demo"], args].concat(), why);
+    }
+    assert_refused(&["dem"], "unrecognized subcommand 'dem'");
+    fs::remove_file(empty).unwrap();
+    tables.assert_empty();
+}
+
+#[test]
+fn no_subcommand_shows_the_help_and_exits_with_2() {
+    let output = run(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("Usage: tombolo"));
+}
+
+#[test]
+fn help_has_an_example() {
+    let output = run(&["demo", "--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains("Example:\n  tombolo demo "));
+    let output = run(&["--help"]);
+    assert!(!text(&output.stdout).contains("demo-worker"), "for nobody's eyes");
+}
+
+#[test]
+fn an_object_that_cannot_be_had_exits_with_2() {
+    let tables = Tables::new();
+    if !tables.own {
+        return;
+    }
+    for (limit, none, some) in
+        [("shmmni", "0", "4096"), ("sem", "32000 1024000000 500 0", "32000 1024000000 500 32000")]
+    {
+        let file = format!("/proc/sys/kernel/{limit}");
+        if fs::write(&file, none).is_err() {
+            eprintln!("SKIPPED: {limit} cannot be lowered");
+            continue;
+        }
+        assert_refused(&["demo", "--messages", "10"], "cannot create a segment");
+        fs::write(&file, some).unwrap();
+        tables.assert_empty();
+    }
+}
+
+#[test]
+fn json_has_exactly_the_promised_fields() {
+    let result = verified(&["--messages", "1000"]);
+    let fields = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let mut promised = vec![
+        "messages",
+        "bytes",
+        "seconds",
+        "messages_per_second",
+        "bytes_per_second",
+        "latency_ns",
+        "lost",
+        "duplicated",
+        "reordered",
+        "corrupt",
+    ];
+    promised.sort_unstable();
+    assert_eq!(fields(&result), promised);
+    assert_eq!(fields(&result["latency_ns"]), ["p50", "p99", "p999"]);
+    assert_eq!(result["messages"], 1_000);
+    assert_eq!(result["bytes"], 64_000);
+    for rate in ["seconds", "messages_per_second", "bytes_per_second"] {
+        assert!(result[rate].as_f64().unwrap() > 0.0, "{rate}");
+    }
+    let latencies = ["p50", "p99", "p999"].map(|at| result["latency_ns"][at].as_u64().unwrap());
+    assert!(latencies[0] > 0 && latencies.is_sorted(), "{latencies:?}");
+}
+
+#[test]
+fn every_mode_and_size_verifies_and_leaves_nothing() {
+    let tables = Tables::new();
+    for (args, messages, size) in [
+        (&["--messages", "200000"][..], 200_000, 64),
+        (&["--messages", "200000", "--spsc"], 200_000, 64),
+        (&["--messages", "50001", "--producers", "1", "--consumers", "3"], 50_001, 64),
+        (&["--messages", "50001", "--producers", "3", "--consumers", "1"], 50_001, 64),
+        (&["--messages", "1"], 1, 64),
+        (&["--messages", "2", "--producers", "4"], 2, 64),
+        (&["--messages", "30000", "--size", "1"], 30_000, 1),
+        (&["--messages", "30000", "--size", "9"], 30_000, 9),
+        (&["--messages", "3000", "--size", "1000"], 3_000, 1_000),
+        (&["--messages", "2000", "--size", "65536"], 2_000, 65_536),
+        (&["--messages", "2000", "--size", "65536", "--spsc"], 2_000, 65_536),
+        (&["--messages", "5000", "--input", "/proc/self/exe"], 5_000, 64),
+        (&["--messages", "5000", "--input", "Cargo.toml", "--size", "16385"], 5_000, 16_385),
+    ] {
+        let result = verified(args);
+        assert_eq!(result["messages"], messages, "{args:?}");
+        assert_eq!(result["bytes"], messages * size, "{args:?}");
+        tables.assert_empty();
+    }
+}
+
+#[test]
+fn time_limits_a_run_too() {
+    let result = verified(&["--seconds", "0.2"]);
+    assert!(result["messages"].as_u64().unwrap() > 0);
+    assert!(result["seconds"].as_f64().unwrap() >= 0.2);
+}
+
+#[test]
+fn people_get_a_table_and_pipes_no_progress() {
+    let output = run(&["demo", "--messages", "1234567", "--producers", "3"]);
+    assert_eq!(output.status.code(), Some(0));
+    let table = text(&output.stdout);
+    assert!(table.starts_with("3 to 2 processes, 64 bytes a message, MPMC"), "{table}");
+    for row in ["1,234,567", "a second", "latency p999", "lost  ", "corrupt  "] {
+        assert!(table.contains(row), "{row} in {table}");
+    }
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn a_closed_output_fails_and_leaves_nothing() {
+    let tables = Tables::new();
+    let mut demo = Running::start(&["demo", "--messages", "1000"]);
+    drop(demo.0.stdout.take());
+    let output = demo.end();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("cannot write the result: Broken pipe"));
+    tables.assert_empty();
+}
+
+#[test]
+fn a_signal_ends_the_demo_with_128_and_its_number_and_leaves_nothing() {
+    let tables = Tables::new();
+    for (signal, status) in [(Signal::SIGHUP, 129), (Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let demo = Running::demo(&[]);
+        let workers = demo.workers();
+        assert_eq!(workers.len(), 4);
+        demo.signal(signal);
+        let output = demo.end();
+        assert_eq!(output.status.code(), Some(status), "{}", text(&output.stderr));
+        assert_eq!(text(&output.stdout), "");
+        assert!(!workers.into_iter().any(lives));
+        tables.assert_empty();
+    }
+}
+
+#[test]
+fn a_signal_ends_the_demo_even_if_a_worker_is_stopped() {
+    let tables = Tables::new();
+    let demo = Running::demo(&[]);
+    kill(Pid::from_raw(demo.worker("Consumer")), Signal::SIGSTOP).unwrap();
+    demo.signal(Signal::SIGINT);
+    assert_eq!(demo.end().status.code(), Some(130));
+    tables.assert_empty();
+}
+
+#[test]
+fn a_killed_worker_is_named_and_nothing_is_left() {
+    let tables = Tables::new();
+    for (role, args) in [
+        ("Producer", &[][..]),
+        ("Consumer", &[]),
+        ("Producer", &["--spsc"]),
+        ("Consumer", &["--spsc"]),
+    ] {
+        let demo = Running::demo(args);
+        let (workers, victim) = (demo.workers(), demo.worker(role));
+        kill(Pid::from_raw(victim), Signal::SIGKILL).unwrap();
+        let output = demo.end();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let name =
+            format!("tombolo: {} 0 (pid {victim}) was killed by signal 9\n", role.to_lowercase());
+        assert_eq!(said, name);
+        assert_eq!(text(&output.stdout), "");
+        assert!(!workers.into_iter().any(lives));
+        tables.assert_empty();
+    }
+}
+
+#[test]
+fn workers_of_a_killed_demo_end_by_themselves_and_leave_nothing() {
+    let tables = Tables::new();
+    for args in [&[][..], &["--spsc"], &["--producers", "1", "--consumers", "3"]] {
+        let mut demo = Running::demo(args);
+        let workers = demo.workers();
+        demo.signal(Signal::SIGKILL);
+        demo.wait();
+        wait_until(|| !workers.iter().any(|&pid| lives(pid)));
+        tables.assert_empty();
+    }
+}
+
+#[test]
+fn a_demo_killed_at_its_start_leaves_nothing() {
+    let tables = Tables::new();
+    if !tables.own {
+        return;
+    }
+    for _ in 0..20 {
+        let mut demo = Running::start(&["demo", "--seconds", "1000"]);
+        // As soon as somebody else has joined.
+        wait_until(|| shm::all().unwrap().iter().any(|segment| segment.attached > 1));
+        demo.signal(Signal::SIGKILL);
+        demo.wait();
+        wait_until(|| common::tables() == (0, 0));
+    }
+}
