@@ -56,7 +56,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
                 .wait_to_send(stuck, None, || self.reserve_once(), || self.room())?
                 .ok_or(Fault::Closed)?,
         };
-        Ok(Grant { sender: self, claim: Some(claim) })
+        Ok(Grant { sender: self, claim, done: false })
     }
 
     /// The same, without waiting; `None` if the channel is full.
@@ -68,7 +68,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
             Ok(claim) => Some(claim),
             Err(stuck) => self.end.try_to_send(stuck, || self.reserve_once())?,
         };
-        Ok(claim.map(|claim| Grant { sender: self, claim: Some(claim) }))
+        Ok(claim.map(|claim| Grant { sender: self, claim, done: false }))
     }
 }
 
@@ -107,19 +107,18 @@ impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
 #[must_use = "a grant that is dropped is aborted"]
 pub struct Grant<'a, T: Message + NoUninit + AnyBitPattern, K: Kind> {
     sender: &'a Sender<T, K>,
-    /// Until it is committed.
-    claim: Option<K::Claim>,
+    claim: K::Claim,
+    done: bool,
 }
 
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
     /// Sends the message.
     pub fn commit(mut self) {
         let end = &self.sender.end;
-        if let Some(claim) = self.claim.take()
-            && !end.in_child()
-        {
-            K::commit(&self.sender.slots, &self.sender.at, claim);
+        if !end.in_child() {
+            K::commit(&self.sender.slots, &self.sender.at, self.claim);
             end.notify(Side::Receiver);
+            self.done = true;
         }
     }
 
@@ -131,32 +130,23 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Deref for Grant<'_, T, K> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        match &self.claim {
-            // SAFETY: claimed by this grant, so nobody writes it who keeps to
-            // the protocol, and any bytes are a `T`.
-            Some(claim) => unsafe { K::claimed(&self.sender.slots, claim).as_ref() },
-            None => unreachable!("a committed grant is consumed"),
-        }
+        // SAFETY: claimed by this grant, so nobody writes it who keeps to the
+        // protocol, and any bytes are a `T`.
+        unsafe { K::claimed(&self.sender.slots, &self.claim).as_ref() }
     }
 }
 
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> DerefMut for Grant<'_, T, K> {
     fn deref_mut(&mut self) -> &mut T {
-        match &self.claim {
-            // SAFETY: as for `deref`; `&mut self` makes it the only one here.
-            Some(claim) => unsafe { K::claimed(&self.sender.slots, claim).as_mut() },
-            None => unreachable!("a committed grant is consumed"),
-        }
+        // SAFETY: as for `deref`; `&mut self` makes it the only one here.
+        unsafe { K::claimed(&self.sender.slots, &self.claim).as_mut() }
     }
 }
 
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Drop for Grant<'_, T, K> {
     fn drop(&mut self) {
         let end = &self.sender.end;
-        if let Some(claim) = self.claim.take()
-            && !end.in_child()
-            && K::abort(&self.sender.slots, claim)
-        {
+        if !self.done && !end.in_child() && K::abort(&self.sender.slots, self.claim) {
             // Its place is free for the next lap, and was in the way of what
             // comes after it.
             end.notify(Side::Sender);

@@ -66,7 +66,7 @@ pub(crate) mod sealed {
     pub trait Kind: Sized + 'static {
         const RING: RingKind;
         /// The ring with elements of `T`, as fast as it can be reached.
-        type Slots<T>;
+        type Slots<T>: Send;
         type Producer: Debug + Send;
         type Consumer: Debug + Send;
 
@@ -294,31 +294,39 @@ impl sealed::Kind for Spsc {
     }
 }
 
-/// Tries again as long as the answer is *contended*. Every time, others have
-/// gone on; or nothing has moved, and then the ring is corrupt.
+/// So many times in a row nobody is beaten by others who keep to the protocol.
+const MOST_PASSES: u32 = 1_000;
+
+/// Tries again as long as the answer is *contended*: others were faster. If
+/// what is seen repeats itself, nothing moves, and the ring is corrupt.
 #[cold]
 pub(crate) fn settled<R>(
     mut refused: Refused,
     mut attempt: impl FnMut() -> Result<R, Refused>,
 ) -> Result<R, Stuck> {
-    let mut before = None;
     let backoff = crossbeam_utils::Backoff::new();
-    loop {
+    // Brent's way to find a cycle of any length: compare with what was seen
+    // at the last power of two.
+    let mut landmark = None;
+    for pass in 1..=MOST_PASSES {
         match refused {
             Refused::None => return Err(Stuck::None),
             Refused::Pending(_) => return Err(Stuck::Pending),
-            Refused::Contended(digest) if before != Some(digest) => {
-                before = Some(digest);
+            Refused::Corrupt(state) => return Err(Stuck::Word(state.0)),
+            Refused::Contended(digest) if landmark == Some(digest) => break,
+            Refused::Contended(digest) => {
+                if pass.is_power_of_two() {
+                    landmark = Some(digest);
+                }
                 backoff.spin();
             }
-            Refused::Contended(_) => return Err(Stuck::Disorder),
-            Refused::Corrupt(state) => return Err(Stuck::Word(state.0)),
         }
         match attempt() {
             Ok(done) => return Ok(done),
             Err(again) => refused = again,
         }
     }
+    Err(Stuck::Disorder)
 }
 
 impl sealed::Kind for Mpmc {

@@ -66,8 +66,10 @@ const LAP_MASK: u64 = (1 << LAP_BITS) - 1;
 pub(crate) const MAX_OWNERS: u16 = 1 << OWNER_BITS;
 /// How many attempts a word can count.
 pub(crate) const MAX_ATTEMPTS: u8 = (1 << ATTEMPTS_BITS) - 1;
-/// Up to so many pauses are made between two visits to contended slots.
-const MOST_PATIENCE: u32 = 32;
+/// After so many visits of one try there is no keeping away any more.
+const PATIENT_VISITS: u64 = 16;
+/// Up to two to this many pauses are made between two visits.
+const MOST_PATIENCE: u64 = 5;
 /// How many positions pass between two updates of a hint.
 const HINT_STEP: u64 = 16;
 
@@ -376,7 +378,6 @@ fn advance(
     let capacity = words.capacity();
     let mut visits = 0;
     let mut digest = 0_u64;
-    let mut patience = 1;
     loop {
         let at = cursor.get();
         let slot = words.slot(at.index);
@@ -395,10 +396,11 @@ fn advance(
         }
         // Somebody else is at it on the same lines: one who keeps away for a
         // moment lets the other take several in a row.
-        for _ in 0..patience {
-            spin_loop();
+        if visits < PATIENT_VISITS {
+            for _ in 0..1 << visits.min(MOST_PATIENCE) {
+                spin_loop();
+            }
         }
-        patience = (2 * patience).min(MOST_PATIENCE);
         visits += 1;
         if visits > capacity.saturating_mul(2) {
             return Err(Refused::Contended(digest));

@@ -59,6 +59,16 @@ impl SetMap {
         count % 16 == RESIDUE as usize
     }
 
+    /// Whether these values are of a set of ours: one that is branded, or one
+    /// that nothing but the lease was ever done to.
+    pub(crate) fn ours(values: &[u16]) -> bool {
+        let untouched = |(sem, &value): (usize, &u16)| {
+            value == 0 || sem == usize::from(Self::LEASE) && value == 1
+        };
+        Self::plausible(values.len())
+            && (Self::generation(values).is_some() || values.iter().enumerate().all(untouched))
+    }
+
     /// The one call that marks a set as built and gives it its generation.
     pub(crate) fn brand(generation: u64) -> [Op; DIGITS as usize + 2] {
         core::array::from_fn(|i| {

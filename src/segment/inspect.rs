@@ -7,6 +7,7 @@ use super::layout::{Plan, VERSION, plausible};
 use super::mapped::Mapped;
 use super::memory::Memory;
 use super::open::shape;
+use super::site::gone;
 use super::{ChannelInfo, describe};
 use crate::error::OpenError;
 use crate::ring::creation::MAGIC;
@@ -15,7 +16,6 @@ use crate::ring::set::SetMap;
 use crate::sync::Ordering;
 use crate::sys::sem::{self, Set};
 use crate::sys::shm::{self, AttachOptions, Shm};
-use crate::sys::{self, ErrorKind};
 use crate::wait::Bells;
 
 /// A segment, as [`Segment::list`](super::Segment::list) finds it.
@@ -240,12 +240,5 @@ impl Orphan {
             }
         }
         Ok(true)
-    }
-}
-
-fn gone(removed: sys::Result<()>) -> Result<(), OpenError> {
-    match removed {
-        Err(error) if error.kind() != ErrorKind::Removed => Err(error.into()),
-        _ => Ok(()),
     }
 }

@@ -72,14 +72,12 @@ impl Mapped {
         }
     }
 
-    /// What a refusal of the set's means; a removed set closes the segment
-    /// for everybody who is still busy in it.
+    /// What a refusal of the set's means. Nobody else is told: a set that is
+    /// gone for this process may be there for the others, if it is this
+    /// process that has left their IPC namespace.
     pub(crate) fn refused(&self, refusal: Refusal) -> Fault {
         match (refusal, self.bells.explain()) {
-            (Refusal::Removed, _) => {
-                self.close();
-                Fault::Closed
-            }
+            (Refusal::Removed, _) => Fault::Closed,
             (_, Some(error)) => Fault::System(error),
             (refusal, None) => Fault::Corrupt {
                 what: format!("semaphore set {} refuses ({refusal:?})", self.bells.set().id()),
@@ -100,8 +98,8 @@ impl Mapped {
     }
 
     /// Removes both objects, the set first: that wakes everybody who sleeps
-    /// at one instant, and who is woken so shuts the gate for those who are
-    /// busy, should the remover not live to do it.
+    /// at one instant. Those who are busy see the gate; should the remover
+    /// not live to shut it, they are told when they next call the kernel.
     pub(crate) fn remove(&self) -> Result<(), sys::Error> {
         let set = self.bells.set().remove();
         if set.is_ok() {

@@ -8,7 +8,7 @@ use super::mapped::Mapped;
 use super::name::{Name, PROBES};
 use super::options::{Options, shape_allowed};
 use super::participant::Participant;
-use super::site::{Attached, KeySite};
+use super::site::{Attached, KeySite, gone};
 use crate::error::OpenError;
 use crate::ring::creation::{self, Established, MAGIC, Site as _};
 use crate::ring::kernel::Refusal;
@@ -45,8 +45,13 @@ pub(crate) fn named(options: &Options, name: &str, wish: Wish) -> Result<Segment
                 let _ = lease::release(&bells);
                 return Err(OpenError::Exists { name: name.to_string(), id: block.shm.id() });
             }
-            Pass::Found(bells, block) => return join(options, bells, block, name.as_str()),
-            Pass::Created(bells, block) => return join(options, bells, block, name.as_str()),
+            Pass::Found(bells, block) | Pass::Created(bells, block) => {
+                match join(options, bells, block, name.as_str()) {
+                    // Removed since: start over.
+                    Err(OpenError::Unstable { .. }) => {}
+                    joined => return joined,
+                }
+            }
             Pass::Missing => return Err(OpenError::NotFound { name: name.to_string() }),
             Pass::Again => {}
         }
@@ -62,7 +67,7 @@ pub(crate) fn remove(options: &Options, name: &str) -> Result<(), OpenError> {
         Ok(Pass::Found(bells, block) | Pass::Created(bells, block)) => {
             discard(bells, block, name.as_str())
         }
-        Ok(Pass::Missing | Pass::Again) => Err(OpenError::NotFound { name: name.to_string() }),
+        Ok(Pass::Missing | Pass::Again) => search.discard_debris(),
         // Somebody is stopped over it: all the more reason.
         Err(OpenError::Busy { .. }) => search.discard_held(),
         Err(error) => Err(error),
@@ -75,8 +80,8 @@ fn discard(bells: Bells, block: Attached, name: &str) -> Result<(), OpenError> {
         Ok(mapped) => Ok(mapped.remove()?),
         // Nothing that can be used; but it has the name.
         Err((bells, block, _)) => {
-            bells.set().remove()?;
-            Ok(block.shm.remove()?)
+            gone(bells.set().remove())?;
+            gone(block.shm.remove())
         }
     }
 }
@@ -148,6 +153,27 @@ impl Search<'_> {
             Established::Foreign | Established::Missing => Ok(Pass::Again),
             Established::Unstable => Err(OpenError::Unstable { name: self.name.to_string() }),
         }
+    }
+
+    /// Removes what a dead creator left unfinished: finishes it, since whoever
+    /// can do that holds it alone, and removes it then.
+    fn discard_debris(&self) -> Result<(), OpenError> {
+        let mut found = false;
+        for probe in 0..PROBES {
+            let site = self.site(probe);
+            let debris = matches!(site.block()?, creation::Found::Ours(_))
+                || matches!(site.set(false)?, creation::Found::Ours(_));
+            if !debris {
+                continue;
+            }
+            if let Established::Created(bells, block) | Established::Opened(bells, block) =
+                creation::establish(&site, true, Some(self.until))?
+            {
+                discard(bells, block, self.name.as_str())?;
+                found = true;
+            }
+        }
+        if found { Ok(()) } else { Err(OpenError::NotFound { name: self.name.to_string() }) }
     }
 
     /// Removes the segment without its lease.
@@ -252,7 +278,10 @@ pub(crate) fn by_id(options: &Options, shm: Shm) -> Result<Segment, OpenError> {
         Err(refusal) => return Err(site.refused(&bells, refusal)),
     }
     let name = header.name.load().filter(|name| !name.is_empty()).unwrap_or_else(|| site.label());
-    join(options, bells, block, &name)
+    match join(options, bells, block, &name) {
+        Err(OpenError::Unstable { .. }) => Err(missing()),
+        joined => joined,
+    }
 }
 
 /// How large the tables are, if what the header says is possible.
@@ -287,7 +316,13 @@ fn mapped(
     };
     let plan = Plan::new(map);
     let len = block.memory.len();
-    let count = bells.set().stat_any().map_or(0, |stat| stat.count);
+    let count = match bells.set().stat_any() {
+        Ok(stat) => stat.count,
+        Err(_) => {
+            let error = OpenError::Unstable { name: name.to_owned() };
+            return Err((bells, block, error));
+        }
+    };
     let what = if size != len as u64 {
         format!("it says {size} bytes and has {len}")
     } else if plan.heap > len {

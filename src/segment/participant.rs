@@ -9,7 +9,7 @@ use super::mapped::Mapped;
 use super::view::Block;
 use crate::error::{ChannelError, Fault, OpenError};
 use crate::ring::event::{Event, Memo};
-use crate::ring::kernel::Refusal;
+use crate::ring::kernel::{Kernel, Refusal};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Member, Scratch};
 use crate::ring::{credit, event, lease, role};
@@ -126,6 +126,17 @@ impl Participant {
         self.mapped.look(self.mapped.plan.map.liveness(self.me.id), &mut lock(&self.scratch))
     }
 
+    /// Whether the set is still the one that was joined, and this process in
+    /// it: it may have been removed, or this process may have left its IPC
+    /// namespace, where the same id is somebody else's.
+    fn is_known(&self) -> bool {
+        let map = self.mapped.plan.map;
+        let mut values = vec![0; usize::from(map.count())];
+        self.mapped.bells.values(&mut values).is_ok()
+            && SetMap::generation(&values) == Some(self.mapped.generation)
+            && values.get(usize::from(map.liveness(self.me.id))) == Some(&1)
+    }
+
     /// Why nothing can be done in this segment any more, if so.
     pub(crate) fn barred(&self) -> Option<Fault> {
         if self.guard.in_child() {
@@ -199,9 +210,10 @@ impl Participant {
         Ok(())
     }
 
-    /// Undoes one [`enlist`](Self::enlist). Does nothing in a forked child.
+    /// Undoes one [`enlist`](Self::enlist). Does nothing in a forked child,
+    /// nor where the kernel has undone it already.
     pub(crate) fn withdraw(&self, block: &Block, side: Side) {
-        if self.guard.in_child() {
+        if self.guard.in_child() || !self.is_known() {
             return;
         }
         let mut all = lock(&self.counts);
@@ -310,6 +322,9 @@ impl Participant {
 
     /// Leaves; the last one out of a transient segment removes it.
     fn leave(&self) {
+        if !self.is_known() {
+            return;
+        }
         let bells = &self.mapped.bells;
         let transient = self.mapped.flags & flags::TRANSIENT != 0;
         if transient && lease::acquire(bells, Some(Instant::now() + self.timeout)).is_ok() {

@@ -84,7 +84,6 @@ impl Site for KeySite<'_> {
     type Error = OpenError;
 
     fn set(&self, create: bool) -> Result<Found<Bells>, OpenError> {
-        let bells = |set: Set| Bells::new(set, false);
         let found = match Set::open(self.key) {
             Err(error) if error.kind() == ErrorKind::NotFound && create => {
                 let options = Set::options().mode(self.options.mode).exclusive(true);
@@ -96,8 +95,16 @@ impl Site for KeySite<'_> {
             }
             found => found,
         };
-        match found.and_then(|set| Ok((set, set.stat_any()?))) {
-            Ok((set, stat)) if SetMap::plausible(stat.count) => Ok(Found::Ours(bells(set))),
+        let looked_at = found.and_then(|set| {
+            let count = set.stat_any()?.count;
+            let mut values = vec![0; if SetMap::plausible(count) { count } else { 0 }];
+            if !values.is_empty() {
+                set.values(&mut values)?;
+            }
+            Ok((set, values))
+        });
+        match looked_at {
+            Ok((set, values)) if SetMap::ours(&values) => Ok(Found::Ours(Bells::new(set, false))),
             Ok(_) => Ok(Found::Foreign),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Removed) => {
                 Ok(Found::Nothing)
@@ -177,7 +184,7 @@ impl Site for KeySite<'_> {
 }
 
 /// Removing what has gone already is done.
-fn gone(removed: sys::Result<()>) -> Result<(), OpenError> {
+pub(crate) fn gone(removed: sys::Result<()>) -> Result<(), OpenError> {
     match removed {
         Err(error) if error.kind() != ErrorKind::Removed => Err(error.into()),
         _ => Ok(()),

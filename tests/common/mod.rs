@@ -19,7 +19,9 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use tombolo::sys::{Key, proc, sem::Set, shm::Shm};
 
-pub(crate) use names::{MAGIC, Name, PROBES, SIGNATURE, Words, clear, key_of, own_tables, tables, word};
+pub(crate) use names::{
+    MAGIC, Name, PROBES, SIGNATURE, Words, clear, key_of, own_tables, tables, word,
+};
 pub(crate) use peer::{Brief, Peer};
 
 /// Longer than anything waited for takes, on any machine.

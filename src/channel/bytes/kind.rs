@@ -23,7 +23,7 @@ pub(crate) mod sealed {
     /// What the handles need of a ring of bytes.
     pub trait ByteKind: Sized + 'static {
         const RING: RingKind;
-        type Ring: Copy + Debug;
+        type Ring: Copy + Debug + Send;
         type Producer: Debug + Send;
         type Consumer: Debug + Send;
         /// Room for a message.

@@ -1,0 +1,144 @@
+//! The floors of the house, kept by reading its source.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A line of code, without comments and tests.
+struct Line {
+    file: String,
+    number: usize,
+    code: String,
+}
+
+fn files(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+/// The library's code: not the command's, which is a crate of its own.
+fn library() -> Vec<Line> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    files(&root, &mut paths);
+    let mut lines = Vec::new();
+    for path in paths {
+        let file = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        if file.starts_with("bin/") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        // Tests are the last thing in a file.
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for (number, line) in (1..).zip(code.lines()) {
+            let code = line.split("//").next().unwrap().trim().to_owned();
+            if !code.is_empty() {
+                lines.push(Line { file: file.clone(), number, code });
+            }
+        }
+    }
+    assert!(lines.len() > 2_000, "the source was not found");
+    lines
+}
+
+/// Fails with all lines that `forbidden` objects to.
+#[track_caller]
+fn none(lines: &[Line], what: &str, forbidden: impl Fn(&Line) -> bool) {
+    let found: Vec<String> = lines
+        .iter()
+        .filter(|line| forbidden(line))
+        .map(|line| format!("src/{}:{}: {}", line.file, line.number, line.code))
+        .collect();
+    assert!(found.is_empty(), "{what}:\n{}", found.join("\n"));
+}
+
+#[test]
+fn atomics_of_segments_come_through_one_door() {
+    let lines = library();
+    none(&lines, "core's atomics outside sync.rs", |line| {
+        let named = line.code.contains("sync::atomic");
+        match line.file.split('/').next().unwrap() {
+            "sync.rs" => false,
+            // Its own, never in a segment.
+            "sys" => named && line.code.contains("AtomicU64"),
+            "wait" => named && line.code.contains("Atomic"),
+            _ => named,
+        }
+    });
+    // Over several lines, too.
+    none(&lines, "AtomicU64 from elsewhere", |line| {
+        let floor = line.file.split('/').next().unwrap();
+        line.code.contains("AtomicU64") && matches!(floor, "sys" | "wait")
+    });
+}
+
+#[test]
+fn the_rings_know_nothing_but_sync() {
+    let lines = library();
+    none(&lines, "an import that a ring may not have", |line| {
+        let foreign = ["std::", "libc::", "nix::", "crossbeam", "bytemuck", "fnv::", "thiserror"];
+        line.file.starts_with("ring/")
+            && (foreign.iter().any(|name| line.code.contains(name))
+                || line.code.replace("crate::sync::", "").contains("crate::"))
+    });
+}
+
+#[test]
+fn system_calls_are_made_by_sys_alone() {
+    let lines = library();
+    none(&lines, "libc or nix outside sys", |line| {
+        let named = ["libc::", "nix::", "std::fs", "std::process", "extern \"C\""];
+        !line.file.starts_with("sys/") && named.iter().any(|name| line.code.contains(name))
+    });
+}
+
+#[test]
+fn sys_and_sync_rest_on_nothing() {
+    let lines = library();
+    none(&lines, "an arrow that runs upward", |line| {
+        let above: &[&str] = match line.file.split('/').next().unwrap() {
+            "sys" | "sync.rs" | "ring" => &["segment", "wait", "channel", "control", "error"],
+            "segment" => &["channel", "control"],
+            "wait" => &["segment", "channel", "control", "error"],
+            _ => &[],
+        };
+        above.iter().any(|floor| line.code.contains(&format!("crate::{floor}")))
+    });
+}
+
+#[test]
+fn the_library_never_panics_on_purpose() {
+    // In a constant, or where a plan that was checked would have to break.
+    let allowed = [
+        ("segment/mapped.rs", "unreachable!(\"the plan was checked"),
+        ("segment/view.rs", "panic!(\"a type is smaller than the address space\")"),
+    ];
+    let lines = library();
+    none(&lines, "a panic", |line| {
+        let panics = [
+            ".unwrap()",
+            ".expect(",
+            "panic!(",
+            "todo!(",
+            "unimplemented!(",
+            "unreachable!(",
+            "dbg!(",
+            " assert!(",
+            " assert_eq!(",
+        ];
+        // Constants are checked when the library is built.
+        let constant = line.code.starts_with("const ") || line.code.starts_with("assert!(");
+        let excused =
+            allowed.iter().any(|(file, code)| line.file == *file && line.code.contains(code));
+        !constant && !excused && panics.iter().any(|panic| line.code.contains(panic))
+    });
+    for (file, code) in allowed {
+        let there = lines.iter().any(|line| line.file == file && line.code.contains(code));
+        assert!(there, "no longer to be excused: {file} {code}");
+    }
+}
