@@ -7,7 +7,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
 
+use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread::ThreadId;
 
 use crate::kernel::Process;
@@ -37,13 +39,16 @@ struct Fuse {
 thread_local! {
     // Loom runs all threads of a model on the test's own thread.
     static FUSES: RefCell<Vec<Fuse>> = const { RefCell::new(Vec::new()) };
+    /// Counts the steps of everybody, where everybody's order is asked for.
+    static CLOCK: RefCell<Option<Rc<AtomicU64>>> = const { RefCell::new(None) };
     static BURNT: Cell<bool> = const { Cell::new(false) };
     static TRACE: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     static TRACED: bool = std::env::var_os("TOMBOLO_TRACE").is_some();
 }
 
 /// Before an execution: no fuse is left over, and nothing has happened.
-pub(crate) fn reset() {
+pub(crate) fn reset(complete: bool) {
+    CLOCK.set(complete.then(|| Rc::new(AtomicU64::new(0))));
     FUSES.with_borrow_mut(Vec::clear);
     TRACE.with_borrow_mut(Vec::clear);
 }
@@ -68,6 +73,9 @@ pub(crate) fn burnt() -> bool {
 
 /// One step of the running thread.
 pub(crate) fn step() {
+    if let Some(clock) = CLOCK.with_borrow(Clone::clone) {
+        clock.fetch_add(1, Ordering::Relaxed);
+    }
     let end = FUSES.with_borrow_mut(|fuses| {
         if fuses.is_empty() {
             return None;
@@ -102,22 +110,31 @@ pub(crate) fn mortal<R>(
     fate: Option<Fate>,
     life: impl FnOnce() -> R,
 ) -> Option<R> {
+    mortal_with(|| process.end(), fate, life)
+}
+
+/// The same where `end` is what the kernel does for the one who has ended.
+pub(crate) fn mortal_with<R>(
+    end: impl FnOnce(),
+    fate: Option<Fate>,
+    life: impl FnOnce() -> R,
+) -> Option<R> {
     let me = loom::thread::current().id();
-    if let Some(Fate { step, end }) = fate {
-        FUSES.with_borrow_mut(|fuses| fuses.push(Fuse { thread: me, left: step, end }));
+    if let Some(Fate { step, end: how }) = fate {
+        FUSES.with_borrow_mut(|fuses| fuses.push(Fuse { thread: me, left: step, end: how }));
     }
     let lived = catch_unwind(AssertUnwindSafe(life));
     FUSES.with_borrow_mut(|fuses| fuses.retain(|fuse| fuse.thread != me));
     match lived {
         Ok(result) => {
             if fate.is_some() {
-                process.end();
+                end();
             }
             Some(result)
         }
         Err(why) => match why.downcast_ref::<End>() {
             Some(End::Killed) => {
-                process.end();
+                end();
                 None
             }
             Some(End::Stopped) => None,

@@ -63,6 +63,9 @@ impl State {
         for op in ops {
             let sem = usize::from(op.sem);
             let (value, delta) = (self.values[sem], i32::from(op.delta));
+            if delta == 0 && mutant::has("nobody waits for zero") {
+                continue;
+            }
             let after = value + delta;
             if after < 0 || delta == 0 && value != 0 {
                 return op.no_wait.then_some(Err(Refusal::WouldBlock));
@@ -152,6 +155,10 @@ impl System {
     /// Removes the set.
     pub(crate) fn remove(&self) {
         self.change(|state| state.removed = true);
+    }
+
+    pub(crate) fn removed(&self) -> bool {
+        self.state.lock().unwrap().removed
     }
 
     pub(crate) fn value(&self, sem: u16) -> u16 {

@@ -15,6 +15,9 @@
 //! A mutant is a test that a model *fails* with it: the proof that the model
 //! looks where the mutant is. No source file knows of either.
 //!
+//! Loom's own choice of orders is not complete where a word is read before it
+//! is claimed; `explore::completely` asks for every order instead.
+//!
 //! What loom cannot show: load buffering, a spuriously failing weak
 //! compare-and-swap, and any weakness of the kernel's own locks (they are a
 //! mutex here, which orders more than a system call promises).

@@ -8,19 +8,26 @@ use loom::sync::atomic::Ordering;
 /// One thing that is wrong.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Mutant {
-    /// In this function of this file of the rings, an ordering is another.
-    Weak {
-        file: &'static str,
-        function: &'static str,
-        from: Ordering,
-        to: Ordering,
-    },
+    /// At these sites of the rings, an ordering is another.
+    Weak(&'static [Site]),
     NoLightFence,
     NoHeavyFence,
     /// The kernel forgets what it should take back.
     NoUndo,
     /// What a model asks for by [`has`].
     Model(&'static str),
+}
+
+/// Where an ordering stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site {
+    pub(crate) file: &'static str,
+    pub(crate) function: &'static str,
+    /// What the line of the access says.
+    pub(crate) line: &'static str,
+    pub(crate) order: Ordering,
+    /// What a mutant has in its place.
+    pub(crate) weak: Ordering,
 }
 
 thread_local! {
@@ -55,40 +62,51 @@ pub(crate) fn is(which: impl Fn(Mutant) -> bool) -> bool {
 
 /// The ordering to use at this place of the sources.
 pub(crate) fn weakened(place: &Location<'_>, order: Ordering) -> Ordering {
-    let Some(Mutant::Weak { file, function, from, to }) = ACTIVE.get() else {
+    let Some(Mutant::Weak(sites)) = ACTIVE.get() else {
         return order;
     };
-    if order == from && encloses(file, function, place) {
+    let mut here = sites.iter().filter(|site| {
+        order == site.order && place.file().ends_with(&format!("ring/{}.rs", site.file))
+    });
+    let found = here.find(|site| {
+        LINES.with(|lines| {
+            let (_, lines) = lines.iter().find(|(file, _)| *file == site.file).unwrap();
+            let (function, line) = lines[place.line() as usize - 1];
+            function == site.function && line.contains(site.line)
+        })
+    });
+    found.map_or(order, |site| {
         USED.set(true);
-        return to;
-    }
-    order
+        site.weak
+    })
 }
 
-/// The rings' sources, to find out which function a line is in.
-const SOURCES: [(&str, &str); 7] = [
+type Lines = Vec<(&'static str, &'static str)>;
+
+thread_local! {
+    static LINES: Vec<(&'static str, Lines)> = SOURCES.map(|(file, text)| (file, lines(text))).into();
+}
+
+/// The lines of a source, each after the function that it is in.
+pub(crate) fn lines(source: &'static str) -> Lines {
+    let mut function = "";
+    let line = |line: &'static str| {
+        if let Some((before, after)) = line.split_once("fn ")
+            && before.split_whitespace().all(|word| matches!(word, "pub(crate)" | "const" | "pub"))
+        {
+            function = after.split(['(', '<']).next().unwrap_or(after);
+        }
+        (function, line)
+    };
+    source.lines().map(line).collect()
+}
+
+/// The rings' sources that have orderings.
+pub(crate) const SOURCES: [(&str, &str); 6] = [
     ("creation", include_str!("../../src/ring/creation.rs")),
     ("event", include_str!("../../src/ring/event.rs")),
     ("mpmc", include_str!("../../src/ring/mpmc.rs")),
     ("role", include_str!("../../src/ring/role.rs")),
     ("spsc", include_str!("../../src/ring/spsc.rs")),
     ("table", include_str!("../../src/ring/table.rs")),
-    ("lease", include_str!("../../src/ring/lease.rs")),
 ];
-
-fn encloses(file: &str, function: &str, place: &Location<'_>) -> bool {
-    if !place.file().ends_with(&format!("ring/{file}.rs")) {
-        return false;
-    }
-    let Some((_, source)) = SOURCES.iter().find(|(name, _)| *name == file) else {
-        panic!("no source file {file}");
-    };
-    let lines: Vec<_> = source.lines().take(place.line() as usize).collect();
-    let found = lines.iter().rev().find_map(|line| {
-        let (before, after) = line.split_once("fn ")?;
-        let declares =
-            before.split_whitespace().all(|word| matches!(word, "pub(crate)" | "const" | "pub"));
-        declares.then(|| after.split(['(', '<']).next().unwrap_or(after))
-    });
-    found == Some(function)
-}

@@ -6,6 +6,11 @@ use crate::{death, mutant};
 
 pub(crate) use loom::sync::atomic::Ordering;
 
+/// Nothing. Loom's own yields, which tells it that going on is no use until
+/// somebody else has moved: it then never explores what happens if this
+/// thread does go on. No loop of the rings is without an end of its own.
+pub(crate) fn spin_loop() {}
+
 /// An atomic whose every use is a step ([`death`]) and whose orderings a
 /// [`mutant`] can weaken.
 #[derive(Debug)]
@@ -28,7 +33,12 @@ impl AtomicU64 {
         let result = operation(&self.0, mutant::weakened(place, order));
         death::note(|| {
             let file = place.file().rsplit('/').next().unwrap_or_default();
-            format!("{file}:{} {what} {:x?} at {:x}", place.line(), result, self as *const _ as usize & 0xFFFF)
+            format!(
+                "{file}:{} {what} {:x?} at {:x}",
+                place.line(),
+                result,
+                self as *const _ as usize & 0xFFFF
+            )
         });
         result
     }
@@ -51,6 +61,7 @@ impl AtomicU64 {
         success: Ordering,
         failure: Ordering,
     ) -> Result<u64, u64> {
+        let failure = mutant::weakened(Location::caller(), failure);
         self.step("compare_exchange", success, |word, success| {
             word.compare_exchange(current, new, success, failure)
         })
@@ -68,6 +79,8 @@ impl AtomicU64 {
 
     #[track_caller]
     pub(crate) fn fetch_max(&self, value: u64, order: Ordering) -> u64 {
+        // The rings note by it how far they have looked.
+        let value = value + u64::from(mutant::has("a scan vouches for more than it saw"));
         self.step("fetch_max", order, |word, order| word.fetch_max(value, order))
     }
 

@@ -51,7 +51,7 @@ impl Ring {
     }
 
     /// As `push` in `src/channel/kind.rs`, of one message.
-    pub(crate) fn push(&self, at: &mut Cursor, owner: u16, message: u64) -> Result<(), Refused> {
+    pub(crate) fn push(&self, at: &Cell<Cursor>, owner: u16, message: u64) -> Result<(), Refused> {
         let claim = settled(|| mpmc::claim(self, at, owner))?;
         self.cells[claim.index as usize].set(message);
         mpmc::publish(self, claim);
@@ -59,7 +59,7 @@ impl Ring {
     }
 
     /// As `pop` there; `released` hears of the message when it is consumed.
-    pub(crate) fn pop(&self, at: &mut Cursor, owner: u16) -> Result<u64, Refused> {
+    pub(crate) fn pop(&self, at: &Cell<Cursor>, owner: u16) -> Result<u64, Refused> {
         let taken = settled(|| mpmc::take(self, at, owner))?;
         let message = self.cells[taken.index as usize].get();
         mpmc::release(self, taken);
@@ -262,7 +262,7 @@ impl World {
         let row = &self.rows[usize::from(dead.id)];
         if row.endpoints.load(Ordering::Acquire) >> 32 == dead.incarnation + 1 {
             let still_dead = || dead.is_dead(self);
-            if mpmc::recover(&self.ring, dead.id, self.attempts, still_dead).is_none() {
+            if mpmc::recover(&self.ring, dead.id, self.attempts, still_dead, |_, _| {}).is_none() {
                 return Ok(());
             }
             self.changes.fetch_add(1, Ordering::Release);
@@ -377,9 +377,7 @@ impl Peer {
         if self.alone.get() {
             return Err(Stuck::Alone);
         }
-        let mut cursor = self.cursor.get();
-        let pushed = self.world.ring.push(&mut cursor, self.me.id, message);
-        self.cursor.set(cursor);
+        let pushed = self.world.ring.push(&self.cursor, self.me.id, message);
         pushed.map_err(|_| Stuck::Nothing)?;
         self.world.published.borrow_mut().push(message);
         self.notify_other();
@@ -388,9 +386,7 @@ impl Peer {
 
     /// `Receiver::pop`.
     fn pop(&self) -> Result<u64, Stuck> {
-        let mut cursor = self.cursor.get();
-        let popped = self.world.ring.pop(&mut cursor, self.me.id);
-        self.cursor.set(cursor);
+        let popped = self.world.ring.pop(&self.cursor, self.me.id);
         let message = popped.map_err(|refused| match refused {
             Refused::None => Stuck::Nothing,
             _ => Stuck::Pending,
@@ -509,6 +505,11 @@ impl Peer {
         for sem in [self.world.map.items(0), self.world.map.space(0)] {
             credit::disarm(&self.process, sem).unwrap();
         }
+    }
+
+    /// Begins to read a message, and never ends.
+    pub(crate) fn take_and_keep(&self) {
+        let _ = settled(|| mpmc::take(&self.world.ring, &self.cursor, self.me.id)).unwrap();
     }
 
     /// Receives until there is nobody to receive from.

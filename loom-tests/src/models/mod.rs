@@ -1,2 +1,6 @@
+mod creation;
 mod event;
 mod mpmc;
+mod orderings;
+mod spsc;
+mod table;

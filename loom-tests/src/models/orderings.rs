@@ -1,0 +1,256 @@
+//! Every ordering of the rings, made weaker: which model finds it, or why
+//! none does. A row of several sites is weak at all of them at once, where
+//! one of them alone is made up for by the others.
+
+use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
+
+use super::{creation, event, mpmc, spsc, table};
+use crate::death::{End::Killed, Fate};
+use crate::explore::{Bound, completely, fails, fails_for_some_end};
+use crate::mutant::{self, Mutant, Site};
+
+enum By {
+    Model(Bound, fn()),
+    Deaths(Bound, fn(Fate)),
+    /// Nothing, and why.
+    Nothing(&'static str),
+}
+use By::{Deaths, Model, Nothing};
+
+const fn at(
+    file: &'static str,
+    function: &'static str,
+    line: &'static str,
+    order: Ordering,
+    weak: Ordering,
+) -> Site {
+    Site { file, function, line, order, weak }
+}
+
+const KERNEL: &str = "calls of the kernel in between order it; loom's are a mutex";
+const ORDER: &str = "loom keeps the changes of one word in the order of execution";
+const MODELS: &str = "the models of roles mark the dead themselves";
+const ACQUIRES_NOTHING: &str = "what it reads is in the word itself";
+const RELEASES_NOTHING: &str = "nothing that was done before is looked for";
+const ANSWER: &str = "an answer to go by; the access after it acquires";
+
+const ROWS: &[(&[Site], By)] = &[
+    // Creation.
+    (&[at("creation", "judge", "block.magic()", Acquire, Relaxed)], Nothing(KERNEL)),
+    (
+        &[at("creation", "seal", "block.nonce()", AcqRel, Relaxed)],
+        Nothing("nobody builds in a segment that another one made, unless ids recycle"),
+    ),
+    (
+        &[at("creation", "seal", "block.magic()", Release, Relaxed)],
+        Deaths(Some(2), creation::found_by_id),
+    ),
+    // Waiting.
+    (
+        &[at("event", "raise", "record.fetch_add", Release, Relaxed)],
+        Nothing("the Release of `waiting` after it covers it"),
+    ),
+    (
+        &[at("event", "raise", "waiting.fetch_add", Release, Relaxed)],
+        Model(Some(2), event::sweeps_count),
+    ),
+    (&[at("event", "lower", "waiting.fetch_update", Release, Relaxed)], Nothing(ORDER)),
+    (&[at("event", "lower", "record.fetch_update", Release, Relaxed)], Nothing(ORDER)),
+    (
+        &[at("event", "settle", "waiting.load", Acquire, Relaxed)],
+        Model(Some(2), event::sweeps_count),
+    ),
+    (
+        &[at("event", "settle", "waiting.compare_exchange", AcqRel, Acquire)],
+        Nothing("it continues the release sequence of who raised"),
+    ),
+    (
+        &[at("event", "settle", "waiting.compare_exchange", AcqRel, Release)],
+        Nothing(ACQUIRES_NOTHING),
+    ),
+    // The ring of many.
+    (&[at("mpmc", "publish", "words.slot", Release, Relaxed)], Model(Some(2), mpmc::one_and_one)),
+    (
+        &[at("mpmc", "take", "words.orphans", Acquire, Relaxed)],
+        Model(Some(2), mpmc::orphan_appears),
+    ),
+    (
+        &[
+            at("mpmc", "swap", "slot.load", Acquire, Relaxed),
+            at("mpmc", "swap", "slot.compare_exchange", AcqRel, Release),
+            at("mpmc", "advance", "slot.load", Acquire, Relaxed),
+        ],
+        Model(Some(2), mpmc::one_and_one),
+    ),
+    (
+        &[at("mpmc", "swap", "slot.compare_exchange", AcqRel, Acquire)],
+        Model(Some(2), mpmc::id_is_used_again),
+    ),
+    (&[at("mpmc", "give_back", "words.slot", Release, Relaxed)], Model(Some(2), mpmc::looked_for)),
+    (
+        &[at("mpmc", "give_back", "words.orphans", Release, Relaxed)],
+        Model(Some(2), mpmc::message_is_given_back),
+    ),
+    (&[at("mpmc", "free", "words.slot", Release, Relaxed)], Model(Some(2), mpmc::one_and_one)),
+    (
+        &[
+            at("mpmc", "adopt", "slot.load", Acquire, Relaxed),
+            at("mpmc", "adopt", "slot.compare_exchange", AcqRel, Release),
+        ],
+        Model(Some(2), mpmc::looked_for),
+    ),
+    (
+        &[at("mpmc", "adopt", "slot.compare_exchange", AcqRel, Acquire)],
+        Model(Some(3), mpmc::readers_id_is_used_again),
+    ),
+    (
+        &[at("mpmc", "recover", "slot.load", Acquire, Relaxed)],
+        Model(Some(2), mpmc::id_is_used_again),
+    ),
+    (
+        &[at("mpmc", "recover", "slot.compare_exchange", AcqRel, Acquire)],
+        Model(Some(2), mpmc::tombstone_is_claimed),
+    ),
+    (
+        &[at("mpmc", "recover", "slot.compare_exchange", AcqRel, Release)],
+        Nothing("the Acquire of the same word before it covers it"),
+    ),
+    (
+        &[at("mpmc", "recover", "words.orphans", Release, Relaxed)],
+        Model(Some(2), mpmc::orphan_appears),
+    ),
+    (&[at("mpmc", "in_hand", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
+    (&[at("mpmc", "available", "words.orphans", Acquire, Relaxed)], Nothing(ANSWER)),
+    (&[at("mpmc", "available", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
+    (&[at("mpmc", "room", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
+    // Roles.
+    (
+        &[
+            at("role", "claim", "role.load", Acquire, Relaxed),
+            at("role", "claim", "role.compare_exchange", AcqRel, Release),
+            at("role", "claim", "role.compare_exchange", Acquire, Relaxed),
+        ],
+        Deaths(Some(2), spsc::producer_dies),
+    ),
+    (&[at("role", "claim", "role.compare_exchange", AcqRel, Acquire)], Nothing(RELEASES_NOTHING)),
+    (
+        &[at("role", "release", "role.compare_exchange", Release, Relaxed)],
+        Deaths(Some(2), spsc::producer_dies),
+    ),
+    // The ring of two.
+    (
+        &[at("spsc", "attach", "ring.tail", Acquire, Relaxed)],
+        Nothing("the claim of the role orders it"),
+    ),
+    (
+        &[at("spsc", "attach", "ring.head", Acquire, Relaxed)],
+        Nothing("the claim of the role orders it"),
+    ),
+    (&[at("spsc", "publish", "ring.tail", Release, Relaxed)], Model(Some(2), spsc::two_laps)),
+    (&[at("spsc", "release", "ring.head", Release, Relaxed)], Model(Some(2), spsc::two_laps)),
+    (&[at("spsc", "free_until", "ring.head", Acquire, Relaxed)], Model(Some(2), spsc::two_laps)),
+    (&[at("spsc", "filled_until", "ring.tail", Acquire, Relaxed)], Model(Some(2), spsc::two_laps)),
+    (&[at("spsc", "len", "ring.head", Acquire, Relaxed)], Model(Some(2), spsc::how_many)),
+    (&[at("spsc", "len", "ring.tail", Acquire, Relaxed)], Nothing(ACQUIRES_NOTHING)),
+    // The table.
+    (
+        &[at("table", "is_live", "table.word", Acquire, Relaxed)],
+        Deaths(Some(2), spsc::consumer_dies),
+    ),
+    (
+        &[at("table", "is_dead", "table.word", Acquire, Relaxed)],
+        Nothing("the Acquire of the slot before it covers it"),
+    ),
+    (&[at("table", "join", "word.load", Acquire, Relaxed)], Deaths(Some(2), table::two_look)),
+    (&[at("table", "join", "word.store", Release, Relaxed)], Nothing(KERNEL)),
+    (&[at("table", "leave", "table.word", AcqRel, Acquire)], Nothing(KERNEL)),
+    (&[at("table", "leave", "table.word", AcqRel, Release)], Nothing(ACQUIRES_NOTHING)),
+    (&[at("table", "look", "table.word(id).load", Acquire, Relaxed)], Nothing(KERNEL)),
+    (&[at("table", "look", "  table.word(id).compare", AcqRel, Acquire)], Nothing(MODELS)),
+    (
+        &[at("table", "look", "  table.word(id).compare", AcqRel, Release)],
+        Nothing(ACQUIRES_NOTHING),
+    ),
+    (
+        &[at("table", "look", "let _ = table.word", AcqRel, Acquire)],
+        Deaths(Some(2), table::two_look),
+    ),
+    (&[at("table", "look", "let _ = table.word", AcqRel, Release)], Nothing(ACQUIRES_NOTHING)),
+];
+
+fn found_weak(file: &str) {
+    for (sites, by) in ROWS {
+        let Site { function, line, .. } = sites[0];
+        let name = format!("{file}, {function}, {line}");
+        let mutant = Mutant::Weak(sites);
+        match *by {
+            _ if sites[0].file != file => {}
+            Model(bound, model) => completely(|| fails(&name, mutant, "", bound, model)),
+            Deaths(bound, model) => {
+                completely(|| fails_for_some_end(&name, mutant, "", bound, Killed, model));
+            }
+            Nothing(why) => println!("{name}: {:?} not found: {why}", sites[0].weak),
+        }
+    }
+}
+
+#[test]
+fn of_creation() {
+    found_weak("creation");
+}
+
+#[test]
+fn of_events() {
+    found_weak("event");
+}
+
+#[test]
+fn of_the_ring_of_many() {
+    found_weak("mpmc");
+}
+
+#[test]
+fn of_roles_and_the_ring_of_two() {
+    found_weak("role");
+    found_weak("spsc");
+}
+
+#[test]
+fn of_the_table() {
+    found_weak("table");
+}
+
+/// No ordering is without a row, and no row without an ordering.
+#[test]
+fn the_list_is_complete() {
+    let mut used = vec![0; ROWS.len()];
+    for (file, source) in mutant::SOURCES {
+        let lines = mutant::lines(source);
+        for (at, (function, line)) in lines.iter().enumerate() {
+            for (name, order, halves) in
+                [("Acquire", Acquire, 1), ("Release", Release, 1), ("AcqRel", AcqRel, 2)]
+            {
+                if !line.contains(&format!("Ordering::{name}")) {
+                    continue;
+                }
+                // The access may begin some lines before.
+                let access: Vec<_> = lines[at.saturating_sub(3)..=at].iter().collect();
+                let meant = |site: &Site| {
+                    (site.file, site.function, site.order) == (file, function, order)
+                        && access.iter().any(|(_, line)| line.contains(site.line))
+                };
+                let rows =
+                    ROWS.iter().enumerate().filter(|(_, (sites, _))| sites.iter().any(meant));
+                let rows: Vec<_> = rows.map(|(row, _)| row).collect();
+                let whole = ROWS
+                    .iter()
+                    .flat_map(|(sites, _)| *sites)
+                    .any(|site| meant(site) && order == AcqRel && site.weak == Relaxed);
+                assert!(whole || rows.len() >= halves, "{file}.rs:{}: {line}", at + 1);
+                rows.iter().for_each(|&row| used[row] += 1);
+            }
+        }
+    }
+    let unused = ROWS.iter().zip(&used).find(|(_, used)| **used == 0);
+    assert!(unused.is_none(), "no such ordering: {:?}", unused.map(|((sites, _), _)| sites));
+}
