@@ -53,7 +53,11 @@ impl<K: ByteKind> ByteSender<K> {
         if let Some(room) = room.get_mut(..message.len()) {
             room.copy_from_slice(message);
         }
-        self.commit_once(&claim, message.len()).inspect_err(|_| self.abort(&claim))
+        self.commit_once(&claim, message.len()).inspect_err(|_| {
+            // Silently: whoever lacks this room would be refused a place just
+            // the same, and ringing would keep this very sender awake.
+            K::abort(&self.ring, &claim);
+        })
     }
 
     fn abort(&self, claim: &K::Claim) {

@@ -1,0 +1,1373 @@
+#!/usr/bin/env python3
+"""A client of Tombolo's segments, from docs/format.md alone.
+
+A test of the document: it shares no code with the library, and tests/python.rs
+has the two talk to each other. Standard library only, Python 3.9 or later, on
+x86-64 Linux.
+
+Python has no atomics. On x86-64 an aligned 8-byte load or store, which is what
+ctypes makes of one, is Acquire or Release by itself; compare-and-swap and the
+full fence are a few bytes of machine code.
+
+Section numbers in comments are the document's.
+"""
+
+import ctypes
+import errno
+import mmap
+import os
+import platform
+import struct
+import sys
+import time
+
+if sys.platform != "linux" or platform.machine() != "x86_64" or sys.maxsize < 2**63 - 1:
+    sys.exit("python_client.py: only for x86-64 Linux, because of its machine code")
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.shmat.restype = ctypes.c_void_p
+libc.shmat.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
+libc.shmdt.argtypes = [ctypes.c_void_p]
+libc.shmget.argtypes = [ctypes.c_int, ctypes.c_size_t, ctypes.c_int]
+libc.shmctl.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_void_p]
+libc.semget.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int]
+libc.semctl.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_void_p]
+libc.semtimedop.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
+libc.syscall.restype = ctypes.c_long
+
+IPC_RMID, IPC_STAT, GETALL = 0, 2, 13
+IPC_NOWAIT, SEM_UNDO, SHM_DEST = 0o4000, 0x1000, 0o1000
+SYS_MEMBARRIER = 324
+GLOBAL_EXPEDITED, REGISTER_GLOBAL_EXPEDITED = 2, 4
+
+U64 = 2**64 - 1
+
+
+class Thunks:
+    """Compare-and-swap and the full fence. No Python runs meanwhile."""
+
+    def __init__(self):
+        cas = bytes.fromhex("f30f1efa 4889f0 f0480fb117 c3")  # mov; lock cmpxchg; ret
+        fence = bytes.fromhex("f30f1efa 0faef0 c3")  # mfence; ret
+        try:
+            self.code = mmap.mmap(-1, mmap.PAGESIZE,
+                                  flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS,
+                                  prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        except PermissionError:
+            sys.exit("python_client.py: this system forbids writable code")
+        self.code.write(cas.ljust(32, b"\xcc") + fence)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(self.code))
+        word = ctypes.c_uint64
+        self.cas = ctypes.PYFUNCTYPE(word, ctypes.c_void_p, word, word)(start)
+        self.fence = ctypes.PYFUNCTYPE(None)(start + 32)
+
+
+thunks = Thunks()
+
+
+class Failed(Exception):
+    """What a client cannot go on after."""
+
+
+class NotFound(Failed):
+    pass
+
+
+class Closed(Failed):
+    """The segment has been removed."""
+
+
+class Disconnected(Failed):
+    pass
+
+
+class Corrupt(Failed):
+    pass
+
+
+class Mismatch(Failed):
+    pass
+
+
+class RoleTaken(Failed):
+    pass
+
+
+def call(result):
+    if result is None or result == -1 or result == U64:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def up(n, m):
+    return (n + m - 1) // m * m
+
+
+# 2. Names, keys, fingerprints
+
+
+def fnv(data):
+    h = 0xCBF29CE484222325
+    for byte in data:
+        h = ((h ^ byte) * 0x100000001B3) & U64
+    return h
+
+
+def key_of(name, probe):
+    h = fnv(b"tombolo:" + name.encode() + bytes([probe]))
+    return max(1, ((h >> 32) ^ h) & 0x7FFFFFFF)
+
+
+def fingerprint(schema, size, alignment):
+    return fnv(schema.encode() + b"\0" + struct.pack("<QQ", size, alignment))
+
+
+# 3. The two objects
+
+
+def shm_stat(shm):
+    """Size, and whether it is marked for removal."""
+    stat = ctypes.create_string_buffer(256)
+    call(libc.shmctl(shm, IPC_STAT, stat))
+    return struct.unpack_from("<Q", stat, 48)[0], bool(struct.unpack_from("<H", stat, 20)[0] & SHM_DEST)
+
+
+def sem_count(sem):
+    stat = ctypes.create_string_buffer(256)
+    call(libc.semctl(sem, 0, IPC_STAT, stat))
+    return struct.unpack_from("<Q", stat, 80)[0]
+
+
+def find(get, key):
+    """An object's id; None if there is none on the key."""
+    try:
+        return call(get(key, 0, 0))
+    except FileNotFoundError:
+        return None
+
+
+def plausible_size(size):
+    return size % 4096 == 1803 and size > 512
+
+
+class Set:
+    """The semaphore set."""
+
+    def __init__(self, sem):
+        self.id = sem
+        self.count = sem_count(sem)
+
+    def op(self, *ops, until=None):
+        """One semop: (number, change, flags) each. Raises OSError."""
+        array = b"".join(struct.pack("<Hhh", *op) for op in ops)
+        while True:
+            timeout = None
+            if until is not None:
+                left = max(0.0, until - time.monotonic())
+                timeout = struct.pack("<qq", int(left), int(left % 1 * 1e9))
+            try:
+                call(libc.semtimedop(self.id, array, len(ops), timeout))
+                return
+            except InterruptedError:
+                continue
+
+    def tried(self, *ops):
+        """The same; False for EAGAIN."""
+        try:
+            self.op(*ops)
+        except BlockingIOError:
+            return False
+        return True
+
+    def values(self):
+        values = (ctypes.c_uint16 * self.count)()
+        call(libc.semctl(self.id, 0, GETALL, values))
+        return list(values)
+
+    def remove(self):
+        libc.semctl(self.id, 0, IPC_RMID, None)
+
+
+LEASE, BUILT, GENERATION, CHECK = 0, 1, 2, 6
+
+
+def spelled(values):
+    """The generation that a set's values spell, or None (5)."""
+    digits = values[GENERATION:GENERATION + 4]
+    if values[BUILT] != 1 or not all(1 <= d <= 16384 for d in digits):
+        return None
+    generation = sum((d - 1) << 14 * k for k, d in enumerate(digits))
+    check = 1 + ((generation * 0x9E3779B97F4A7C15 & U64) >> 50)
+    return generation if values[CHECK] == check else None
+
+
+def ours(values):
+    """Whether a set is one of ours, finished or not (3)."""
+    return spelled(values) is not None or values[LEASE] <= 1 and not any(values[1:])
+
+
+# 4. The bytes
+
+
+class Memory:
+    """Words by their offset in bytes."""
+
+    def __init__(self, shm):
+        self.shm, (self.size, _) = shm, shm_stat(shm)
+        self.address = call(libc.shmat(shm, None, 0))
+        self.words = (ctypes.c_uint64 * (self.size // 8)).from_address(self.address)
+
+    def load(self, at):
+        return self.words[at >> 3]
+
+    def store(self, at, value):
+        self.words[at >> 3] = value
+
+    def swap(self, at, old, new):
+        """Compare-and-swap; whether it did."""
+        assert at % 8 == 0 and 0 <= at < self.size - 7
+        return thunks.cas(self.address + at, old, new) == old
+
+    def change(self, at, to):
+        while True:
+            old = self.load(at)
+            new = to(old)
+            if new is None or self.swap(at, old, new & U64):
+                return
+
+    def add(self, at, n):
+        self.change(at, lambda old: old + n)
+
+    def read(self, at, length):
+        assert 0 <= at <= at + length <= self.size
+        return ctypes.string_at(self.address + at, length)
+
+    def write(self, at, data):
+        assert 0 <= at <= at + len(data) <= self.size
+        ctypes.memmove(self.address + at, bytes(data), len(data))
+
+    def text(self, at, most):
+        length = self.load(at)
+        if length > most:
+            raise Corrupt("a text is longer than its room")
+        return self.read(at + 8, length).decode()
+
+    def detach(self):
+        if self.address is not None:
+            self.words = None
+            libc.shmdt(self.address)
+            self.address = None
+
+
+MAGIC = int.from_bytes(b"tombolo\0", "little")
+SYMMETRIC, TRANSIENT = 1, 2
+H_MAGIC, H_VERSION, H_SIZE, H_GENERATION, H_SET, H_FLAGS = 8, 16, 24, 32, 40, 48
+H_PARTICIPANTS, H_CHANNELS, H_NAME, H_GATE, H_DEATHS = 56, 64, 128, 256, 384
+FREE, LIVE, DEAD = 0, 1, 2
+
+SPSC, MPMC, SPSC_BYTES, MPMC_BYTES = 1, 2, 3, 4
+KINDS = {"spsc": SPSC, "mpmc": MPMC, "spsc-bytes": SPSC_BYTES, "mpmc-bytes": MPMC_BYTES}
+SINGLE = (SPSC, SPSC_BYTES)
+BYTES = (SPSC_BYTES, MPMC_BYTES)
+
+
+class Block:
+    """A READY entry of the directory, checked, and where its block's parts are."""
+
+    def __init__(self, segment, index):
+        memory, at = segment.memory, segment.directory + 512 * index
+        field = lambda offset: memory.load(at + offset)
+        self.index, self.kind, self.size, self.alignment = index, field(8), field(16), field(24)
+        self.fingerprint, self.capacity, self.at = field(32), field(40), field(48)
+        self.attempts, self.lasting = min(field(56), 15), bool(field(64) & 1)
+        self.name, self.schema = memory.text(at + 128, 64), memory.text(at + 200, 256)
+        if self.kind not in KINDS.values():
+            raise Corrupt(f"channel #{index}: kind {self.kind}")
+        if not 1 <= self.capacity <= 2**31 or self.alignment not in (1, 2, 4, 8, 16, 32, 64, 128):
+            raise Corrupt(f"channel #{index}: {self.capacity} at {self.alignment}")
+        if self.kind in BYTES and self.size > 2**30:
+            raise Corrupt(f"channel #{index}: messages of {self.size} bytes")
+        self.element, self.slots = 0, self.capacity
+        if self.kind == SPSC:
+            self.stride = up(self.size, self.alignment)
+        elif self.kind == MPMC:
+            self.element = max(8, self.alignment)
+            self.stride = up(self.element + self.size, self.element)
+        elif self.kind == SPSC_BYTES:
+            self.stride, self.slots = 8, (self.capacity + 1) * (1 + up(self.size, 8) // 8)
+        else:
+            self.stride = 16
+        self.rows = self.at + 512
+        self.first = self.at + up(512 + 32 * segment.participants, 128)
+        end = up(self.first - self.at + self.stride * self.slots, 128)
+        if self.kind == MPMC_BYTES:
+            self.words = self.at + end
+            self.apart = up(max(self.size, 1), 128)
+            parcels = up(end + 8 * self.capacity, 128)
+            self.parcels = self.at + parcels
+            end = up(parcels + self.apart * self.capacity, 128)
+        if self.at < segment.heap or self.at % 128 or self.at + end > memory.size:
+            raise Corrupt(f"channel #{index} is not inside the segment")
+        self.tail, self.head, self.changes = self.at, self.at + 128, self.at + 256
+        self.orphans, self.scanned = self.at + 280, self.at + 288
+        self.items = Event(self.at + 264, segment.items(index), 8)
+        self.space = Event(self.at + 272, segment.items(index) + 1, 16)
+
+    def slot(self, n):
+        return self.first + self.stride * n
+
+
+class Event:
+    """One direction of a channel (11)."""
+
+    def __init__(self, waiting, number, record):
+        self.waiting, self.number, self.record = waiting, number, record
+
+
+class Side:
+    def __init__(self, name, role, joined, shift):
+        self.name, self.role, self.joined, self.shift = name, role, joined, shift
+
+
+SENDER = Side("sender", 384, 400, 16)
+RECEIVER = Side("receiver", 392, 408, 0)
+SENDER.other, RECEIVER.other = RECEIVER, SENDER
+
+
+class Segment:
+    """A segment that this process participates in."""
+
+    def __init__(self, name, timeout=10.0):
+        self.timeout = timeout
+        self.set, self.memory = self.open(name, time.monotonic() + timeout)
+        try:
+            self.join()
+        finally:
+            self.release_lease()
+
+    # 7. Segments
+
+    def open(self, name, until):
+        """Returns with the lease held (7.2)."""
+        for probe in range(8):
+            key = key_of(name, probe)
+            while True:
+                shm = find(libc.shmget, key)
+                if shm is not None:
+                    size, marked = shm_stat(shm)
+                    if not marked and not plausible_size(size):
+                        break
+                sem = find(lambda key, _, flags: libc.semget(key, 0, flags), key)
+                if sem is None or sem_count(sem) % 16 != 13:
+                    break
+                found = Set(sem)
+                try:
+                    if not ours(found.values()):
+                        break
+                    found.op((LEASE, 0, 0), (LEASE, 1, SEM_UNDO), until=until)
+                except OSError as error:
+                    if error.errno in (errno.EIDRM, errno.EINVAL):
+                        continue
+                    raise
+                verdict, memory = self.judge(found, key, name)
+                if verdict == "found":
+                    return found, memory
+                if verdict == "again":
+                    continue
+                break
+        raise NotFound(name)
+
+    def judge(self, found, key, name):
+        """What is on the key (7.1). The lease is kept if it is found."""
+        values = found.values()
+        shm = find(libc.shmget, key)
+        size = None
+        if shm is not None:
+            size, marked = shm_stat(shm)
+            if marked:
+                shm = None
+        if shm is None and values[BUILT]:
+            found.remove()
+            return "again", None
+        if shm is None or not plausible_size(size):
+            self.retire(found, values)
+            return "other", None
+        memory = Memory(shm)
+        if (memory.load(H_MAGIC) != MAGIC or memory.load(H_SET) != found.id
+                or spelled(values) != memory.load(H_GENERATION)):
+            memory.detach()
+            libc.shmctl(shm, IPC_RMID, None)
+            found.remove()
+            return "again", None
+        if memory.text(H_NAME, 120) != name:
+            memory.detach()
+            self.retire(found, values)
+            return "other", None
+        return "found", memory
+
+    @staticmethod
+    def retire(found, values):
+        if values[BUILT]:
+            found.op((LEASE, -1, SEM_UNDO | IPC_NOWAIT))
+        else:
+            found.remove()
+
+    def lease(self):
+        self.system((LEASE, 0, 0), (LEASE, 1, SEM_UNDO), until=time.monotonic() + self.timeout)
+
+    def release_lease(self):
+        try:
+            self.set.op((LEASE, -1, SEM_UNDO | IPC_NOWAIT))
+        except OSError:
+            pass
+
+    def join(self):
+        """7.4."""
+        memory = self.memory
+        version, size = memory.load(H_VERSION), memory.load(H_SIZE)
+        self.participants, self.channels = memory.load(H_PARTICIPANTS), memory.load(H_CHANNELS)
+        self.generation, self.flags = memory.load(H_GENERATION), memory.load(H_FLAGS)
+        P, C = self.participants, self.channels
+        if version != 1:
+            raise Failed(f"version {version}")
+        if size != memory.size or not 1 <= P <= 8192 or not 1 <= C <= 4096:
+            raise Corrupt("the header")
+        self.infos = up(512 + 8 * P, 128)
+        self.directory = up(self.infos + 64 * P, 128)
+        self.heap = up(self.directory + 512 * C, 4096)
+        used = 8 + P + 2 * C
+        if self.heap > size or self.set.count != used + (29 - used % 16) % 16:
+            raise Corrupt("the shape")
+        self.symmetric = bool(self.flags & SYMMETRIC)
+        if not self.symmetric:
+            call(libc.syscall(SYS_MEMBARRIER, REGISTER_GLOBAL_EXPEDITED, 0, 0))
+        self.me = None
+        self.counts = {}
+        self.look(LEASE)
+        for i in range(P):
+            word = memory.load(512 + 8 * i)
+            if word & 3 != FREE:
+                continue
+            if not self.set.tried((8 + i, 0, IPC_NOWAIT), (8 + i, 1, SEM_UNDO)):
+                continue
+            self.me, self.incarnation = i, word >> 2
+            info = self.infos + 64 * i
+            with open("/proc/self/stat") as stat:
+                start = int(stat.read().rsplit(")", 1)[1].split()[19])
+            memory.store(info, os.getpid())
+            memory.store(info + 8, start)
+            memory.store(info + 16, os.stat("/proc/self/ns/pid").st_ino)
+            memory.store(info + 24, os.geteuid())
+            memory.store(512 + 8 * i, word | LIVE)
+            return
+        raise Failed("no slot is free")
+
+    def leave(self):
+        """7.5. All endpoints have been closed."""
+        if self.memory.address is None:
+            return
+        if not self.is_known():
+            self.memory.detach()
+            return
+        word = 512 + 8 * self.me
+        live = self.incarnation << 2 | LIVE
+        held = False
+        try:
+            if self.flags & TRANSIENT:
+                self.lease()
+                held = True
+                self.look(8 + self.me)
+                if not any(self.is_live(i) for i in range(self.participants) if i != self.me):
+                    self.set.remove()
+                    self.close()
+                    libc.shmctl(self.memory.shm, IPC_RMID, None)
+                    return
+            self.memory.swap(word, live, (self.incarnation + 1) % 2**62 << 2 | FREE)
+            self.set.op((8 + self.me, -1, SEM_UNDO | IPC_NOWAIT))
+        except (Closed, OSError):
+            pass
+        finally:
+            if held:
+                self.release_lease()
+            self.memory.detach()
+
+    def is_known(self):
+        """Whether there is still something to leave (8.3)."""
+        try:
+            values = self.set.values()
+        except OSError:
+            return False
+        return spelled(values) == self.generation and values[8 + self.me] == 1
+
+    def close(self):
+        """7.6, step 2."""
+        self.memory.change(H_GATE, lambda gate: gate | 1)
+        for block in self.blocks():
+            self.memory.add(block.changes, 1)
+
+    def system(self, *ops, until=None):
+        """An operation in whose failure the set's end is the segment's."""
+        try:
+            self.set.op(*ops, until=until)
+        except OSError as error:
+            if error.errno in (errno.EIDRM, errno.EINVAL):
+                self.close()
+                raise Closed() from None
+            raise
+
+    def items(self, channel):
+        return 8 + self.participants + 2 * channel
+
+    def word(self, i):
+        return self.memory.load(512 + 8 * i)
+
+    def is_live(self, i):
+        return self.word(i) & 3 == LIVE
+
+    # 6. Fences. A full one in place of a light one is always right.
+
+    def light_fence(self):
+        thunks.fence()
+
+    def heavy_fence(self):
+        if not self.symmetric:
+            call(libc.syscall(SYS_MEMBARRIER, GLOBAL_EXPEDITED, 0, 0))
+        thunks.fence()
+
+    # 8. Channels
+
+    def blocks(self):
+        return [Block(self, c) for c in range(self.channels)
+                if self.memory.load(self.directory + 512 * c) == 1]
+
+    def channel(self, name, kind, size=None, alignment=None, schema=None):
+        """8.1, to open only."""
+        if self.memory.load(H_GATE) & 1:
+            raise Closed()
+        self.lease()
+        try:
+            for block in self.blocks():
+                if block.name != name:
+                    continue
+                if kind in BYTES:
+                    wanted = (kind, block.size if size is None else size, 1)
+                    schema = "bytes"
+                else:
+                    wanted = (kind, size, alignment)
+                is_ = (block.kind, block.size, block.alignment)
+                if is_ != wanted or block.fingerprint != fingerprint(schema, *wanted[1:]):
+                    raise Mismatch(f"{name} is {is_} of {block.schema}, not {wanted} of {schema}")
+                return block
+        finally:
+            self.release_lease()
+        raise NotFound(name)
+
+    def row(self, block, i):
+        return block.rows + 32 * i
+
+    def life(self, word):
+        return ((word >> 2) + 1) % 2**32
+
+    def peopled(self, block, side):
+        for i in range(self.participants):
+            word = self.word(i)
+            if word & 3 == LIVE:
+                endpoints = self.memory.load(self.row(block, i))
+                if endpoints >> 32 == self.life(word) and endpoints >> side.shift & 0xFFFF:
+                    return True
+        return False
+
+    # 11. Waking and waiting
+
+    def post(self, number):
+        return self.set.tried((number, 0, IPC_NOWAIT), (number, 1, IPC_NOWAIT))
+
+    def notify(self, event):
+        """11.1. What is published is published, whoever cannot be woken."""
+        self.light_fence()
+        if self.memory.load(event.waiting) & 0xFFFFFFFF:
+            try:
+                self.post(event.number)
+            except OSError:
+                pass
+
+    def wait(self, block, event, attempt, more, until):
+        """11.2: what `attempt` gives, or None at the deadline."""
+        memory = self.memory
+        record = self.row(block, self.me) + event.record
+
+        def recount(old):
+            count = max(0, (old & 0xFFFFFFFF) - 1)
+            return (old >> 32) + 1 << 32 | count
+
+        def lower():
+            memory.change(event.waiting, recount)
+            memory.change(record, lambda old: old - 1 if old & 0xFFFF else None)
+
+        while True:
+            memory.add(record, 1)
+            memory.add(event.waiting, 2**32 + 1)
+            self.heavy_fence()
+            try:
+                done = attempt()
+            except Failed:
+                lower()
+                raise
+            if done is not None:
+                lower()
+                return done
+            failure = None
+            token = False
+            try:
+                self.set.op((event.number, -1, 0), until=until)
+                token = True
+                self.look(8 + self.me)
+            except (OSError, Failed) as error:
+                failure = error
+            lower()
+            if token and failure is not None:
+                try:
+                    self.post(event.number)
+                except OSError:
+                    pass
+                raise self.explained(failure)
+            try:
+                done = attempt()
+            except Failed:
+                if token:
+                    self.notify(event)
+                raise
+            if done is not None:
+                if token and more():
+                    self.notify(event)
+                return done
+            if failure is not None:
+                if isinstance(failure, BlockingIOError):
+                    return None
+                raise self.explained(failure)
+
+    def explained(self, failure):
+        if isinstance(failure, OSError) and failure.errno in (errno.EIDRM, errno.EINVAL):
+            self.close()
+            return Closed()
+        return failure
+
+    # 12. Death
+
+    def look(self, witness):
+        """12.1. Whether there was anybody to sweep."""
+        before = [self.word(i) for i in range(self.participants)]
+        try:
+            values = self.set.values()
+        except OSError as error:
+            raise self.explained(error) from None
+        if spelled(values) != self.generation or values[witness] != 1:
+            raise Failed("this is not the set that was joined")
+        swept = False
+        for i, word in enumerate(before):
+            dead = word & ~3 | DEAD
+            if word & 3 == LIVE and values[8 + i] == 0:
+                if not self.memory.swap(512 + 8 * i, word, dead) and self.word(i) != dead:
+                    continue
+            elif word & 3 != DEAD or self.word(i) != word:
+                continue
+            self.sweep(i, dead, values)
+            self.memory.swap(512 + 8 * i, dead, ((dead >> 2) + 1) % 2**62 << 2 | FREE)
+            swept = True
+        return swept
+
+    def sweep(self, i, dead, values):
+        """12.2."""
+        memory = self.memory
+        still_dead = lambda: self.word(i) == dead
+        for block in self.blocks():
+            if memory.load(self.row(block, i)) >> 32 != self.life(dead):
+                continue
+            if block.kind not in SINGLE and not self.recover(block, i, still_dead):
+                return
+            memory.add(block.changes, 1)
+            for event in (block.items, block.space):
+                self.settle(block, event)
+            for event in (block.items, block.space):
+                value = values[event.number]
+                if value and self.set.tried((event.number, -value, IPC_NOWAIT), (event.number, 1, 0)):
+                    continue
+                self.post(event.number)
+        memory.add(H_DEATHS, 1)
+
+    def settle(self, block, event):
+        while True:
+            seen = self.memory.load(event.waiting)
+            living = 0
+            for i in range(self.participants):
+                word = self.word(i)
+                record = self.memory.load(self.row(block, i) + event.record)
+                if word & 3 == LIVE and record >> 16 == (word >> 2) % 2**48:
+                    living += record & 0xFFFF
+            if self.memory.swap(event.waiting, seen, ((seen >> 32) + 1 << 32 | living) & U64):
+                return
+
+    def recover(self, block, i, still_dead):
+        memory = self.memory
+        done = {416: 0, 424: 0, 432: 0}
+        for n in reversed(range(block.slots)):
+            at = block.slot(n)
+            w = memory.load(at)
+            lap, attempts, phase, owner = parts(w)
+            if owner != i or phase not in (WRITING, READING):
+                continue
+            if not still_dead():
+                return False
+            free = slot_word(lap + 1, 0, S_FREE, 0)
+            if phase == WRITING:
+                to, what = free, 416
+            elif attempts < block.attempts:
+                to, what = slot_word(lap, attempts + 1, ORPHAN, 0), 424
+            else:
+                to, what = free, 432
+                if block.kind == MPMC_BYTES:
+                    self.bequeath(block, at, w, i, still_dead)
+            if memory.swap(at, w, to):
+                done[what] += 1
+        memory.add(block.orphans, 1)
+        if block.kind == MPMC_BYTES:
+            named = set()
+            for n in range(block.slots):
+                if parts(memory.load(block.slot(n)))[2] in (FULL, READING, ORPHAN):
+                    named.add(memory.load(block.slot(n) + 8) & 0xFFFFFFFF)
+            for k in range(block.capacity):
+                at = block.words + 8 * k
+                word = memory.load(at)
+                if not word & HELD or word & 0x1FFF != i or k in named:
+                    continue
+                if not still_dead():
+                    break
+                memory.swap(at, word, word >> 14 << 14)
+        for what, n in done.items():
+            memory.add(block.at + what, n)
+        return True
+
+    def bequeath(self, block, slot, w, i, still_dead):
+        k = self.memory.load(slot + 8) & 0xFFFFFFFF
+        if k >= block.capacity:
+            return
+        at = block.words + 8 * k
+        word = self.memory.load(at)
+        if word & HELD and word & 0x1FFF != i and self.memory.load(slot) == w and still_dead():
+            self.memory.swap(at, word, held(word, i))
+
+
+# 4.5 Slots
+
+S_FREE, WRITING, FULL, READING, ORPHAN = range(5)
+HELD = 1 << 13
+MESSAGE, PADDING = 1, 2
+
+
+def slot_word(lap, attempts, phase, owner):
+    return lap % 2**44 << 20 | attempts << 16 | phase << 13 | owner
+
+
+def parts(w):
+    return w >> 20, w >> 16 & 15, w >> 13 & 7, w & 0x1FFF
+
+
+def held(word, owner):
+    return ((word >> 14) + 1) % 2**50 << 14 | HELD | owner
+
+
+# What a try gives when it gives nothing.
+NOTHING, PENDING = "nothing", "pending"
+
+
+class Elements:
+    """SPSC (9.1)."""
+
+    def __init__(self, segment, block, side):
+        self.memory, self.block = segment.memory, block
+        self.position = self.memory.load(block.tail if side is SENDER else block.head)
+
+    def filled(self, head, tail):
+        filled = (tail - head) & U64
+        if filled > self.block.slots:
+            raise Corrupt(f"head {head}, tail {tail}")
+        return filled
+
+    def occupied(self):
+        return self.memory.load(self.block.tail) != self.memory.load(self.block.head)
+
+    def in_hand(self):
+        return False
+
+    def more(self):
+        return False
+
+    def send(self, data):
+        block = self.block
+        if self.filled(self.memory.load(block.head), self.position) == block.slots:
+            return NOTHING
+        self.memory.write(block.slot(self.position % block.slots), data)
+        self.position = self.position + 1 & U64
+        self.memory.store(block.tail, self.position)
+        return True
+
+    def take(self):
+        block = self.block
+        if not self.filled(self.position, self.memory.load(block.tail)):
+            return NOTHING
+        return self.memory.read(block.slot(self.position % block.slots), block.size), 1
+
+    def release(self, taken):
+        self.position = self.position + taken[1] & U64
+        self.memory.store(self.block.head, self.position)
+
+
+class Packets(Elements):
+    """SPSC bytes (9.2)."""
+
+    def send(self, data):
+        block, memory = self.block, self.memory
+        units = 1 + up(len(data), 8) // 8
+        at = self.position % block.slots
+        left = block.slots - at
+        pad = left if units > left else 0
+        free = block.slots - self.filled(memory.load(block.head), self.position)
+        if pad + units > free:
+            return NOTHING
+        if pad:
+            memory.store(block.slot(at), PADDING << 32 | pad)
+            at = 0
+        memory.write(block.slot(at) + 8, data)
+        memory.store(block.slot(at), MESSAGE << 32 | len(data))
+        self.position = self.position + pad + units & U64
+        memory.store(block.tail, self.position)
+        return True
+
+    def take(self):
+        block, memory = self.block, self.memory
+        filled = self.filled(self.position, memory.load(block.tail))
+        if not filled:
+            return NOTHING
+        at, pad = self.position % block.slots, 0
+        header = memory.load(block.slot(at))
+        if header >> 32 == PADDING:
+            pad, at = block.slots - at, 0
+            if header & 0xFFFFFFFF != pad or filled <= pad:
+                raise Corrupt(f"header {header:#x}")
+            header = memory.load(block.slot(0))
+        length = header & 0xFFFFFFFF
+        units = 1 + up(length, 8) // 8
+        if (header >> 32 != MESSAGE or length > block.size or units > block.slots - at
+                or pad + units > filled):
+            raise Corrupt(f"header {header:#x}")
+        return memory.read(block.slot(at) + 8, length), pad + units
+
+
+class Slots:
+    """MPMC (10)."""
+
+    def __init__(self, segment, block, side):
+        self.memory, self.block, self.me = segment.memory, block, segment.me
+        self.bound = block.tail if side is SENDER else block.head
+        self.cursor = self.memory.load(self.bound)
+
+    def at(self, position):
+        """The slot of a position, its word, and how many laps that is after."""
+        slot = self.block.slot(position % self.block.slots)
+        w = self.memory.load(slot)
+        d = ((w >> 20) - position // self.block.slots) % 2**44
+        return slot, w, d - 2**44 if d >= 2**43 else d
+
+    def jump(self, to):
+        """10.3."""
+        bound = self.memory.load(self.bound)
+        if 0 < (bound - to) & U64 < 2**63 and self.at(bound)[2] >= -1:
+            self.cursor = bound
+        elif to == self.cursor + 1 or self.at(to)[2] >= -1:
+            self.cursor = to
+        else:
+            self.cursor += 1
+
+    def passed(self):
+        position, self.cursor = self.cursor, self.cursor + 1
+        if position % 16 == 0:
+            seen = self.memory.load(self.bound)
+            if 0 < (position - seen) & U64 < 2**63:
+                self.memory.swap(self.bound, seen, position)
+
+    def seek(self, judge):
+        before = set()
+        for _ in range(1000):
+            words = []
+            for _ in range(2 * self.block.slots + 1):
+                slot, w, d = self.at(self.cursor)
+                lap, attempts, phase, _ = parts(w)
+                if phase > ORPHAN:
+                    raise Corrupt(f"a slot's word is {w:#x}")
+                words.append(w)
+                verdict = judge(slot, w, d, phase, attempts, self.cursor // self.block.slots)
+                if verdict is not None:
+                    return verdict
+            if tuple(words) in before:
+                break
+            before.add(tuple(words))
+        raise Corrupt("no slot continues the order of the others")
+
+    def turn(self, laps, then):
+        self.jump(self.cursor + laps * self.block.slots + then)
+
+    def claim(self):
+        def judge(slot, w, d, phase, attempts, lap):
+            if d == 0 and phase == S_FREE:
+                if self.memory.swap(slot, w, slot_word(lap, 0, WRITING, self.me)):
+                    self.passed()
+                    return slot, lap
+            elif d == 0:
+                self.turn(0, 1)
+            elif d == -1 and phase != S_FREE:
+                return NOTHING
+            elif d >= 1:
+                self.turn(d - 1, 1)
+            else:
+                self.turn(d, 0)
+            return None
+
+        return self.seek(judge)
+
+    def publish(self, claimed):
+        slot, lap = claimed
+        self.memory.store(slot, slot_word(lap, 0, FULL, 0))
+
+    def free(self, claimed):
+        slot, lap = claimed
+        self.memory.store(slot, slot_word(lap + 1, 0, S_FREE, 0))
+
+    def send(self, data):
+        claimed = self.claim()
+        if claimed is NOTHING:
+            return NOTHING
+        self.memory.write(claimed[0] + self.block.element, data)
+        self.publish(claimed)
+        return True
+
+    def take_orphan(self):
+        orphans = self.memory.load(self.block.orphans)
+        if orphans == self.memory.load(self.block.scanned):
+            return None
+        for n in range(self.block.slots):
+            slot = self.block.slot(n)
+            w = self.memory.load(slot)
+            lap, attempts, phase, _ = parts(w)
+            if phase == ORPHAN and self.memory.swap(slot, w, slot_word(lap, attempts, READING, self.me)):
+                return slot, lap, attempts
+        self.memory.change(self.block.scanned, lambda seen: orphans if orphans > seen else None)
+        return None
+
+    def take_slot(self):
+        orphan = self.take_orphan()
+        if orphan is not None:
+            return orphan
+
+        def judge(slot, w, d, phase, attempts, lap):
+            if d == 0 and phase == FULL:
+                if self.memory.swap(slot, w, slot_word(lap, attempts, READING, self.me)):
+                    self.passed()
+                    return slot, lap, attempts
+            elif d == 0 and phase == S_FREE or d == -1 and phase in (READING, ORPHAN):
+                return NOTHING
+            elif d == 0 and phase == WRITING:
+                return PENDING
+            elif d == 0:
+                self.turn(0, 1)
+            elif d >= 2 and phase == S_FREE:
+                self.turn(d - 2, 1)
+            elif d >= 1:
+                self.turn(d - 1, 1)
+            else:
+                self.turn(d, 0)
+            return None
+
+        return self.seek(judge)
+
+    def take(self):
+        taken = self.take_slot()
+        if taken in (NOTHING, PENDING):
+            return taken
+        return self.memory.read(taken[0] + self.block.element, self.block.size), taken
+
+    def release(self, taken):
+        self.free(taken[1][:2])
+
+    def give_back(self, taken):
+        slot, lap, attempts = taken[1]
+        self.memory.store(slot, slot_word(lap, attempts, ORPHAN, 0))
+        self.memory.add(self.block.orphans, 1)
+
+    def occupied(self):
+        """Whether a position is claimed and not taken: what a receiver's
+        cursor comes to, and does not take."""
+        cursor = self.cursor
+
+        def judge(slot, w, d, phase, attempts, lap):
+            if d == 0 and phase in (FULL, WRITING):
+                return "occupied"
+            if d == 0 and phase == S_FREE or d == -1 and phase in (READING, ORPHAN):
+                return NOTHING
+            if d == 0:
+                self.turn(0, 1)
+            elif d >= 2 and phase == S_FREE:
+                self.turn(d - 2, 1)
+            elif d >= 1:
+                self.turn(d - 1, 1)
+            else:
+                self.turn(d, 0)
+            return None
+
+        found = self.seek(judge)
+        self.cursor = cursor
+        return found is not NOTHING
+
+    def in_hand(self):
+        return any(parts(self.memory.load(self.block.slot(n)))[2] in (READING, ORPHAN)
+                   for n in range(self.block.slots))
+
+    def more(self):
+        return True
+
+
+class Parcels(Slots):
+    """MPMC bytes (10.4)."""
+
+    hint = 0
+
+    def allocate(self):
+        count = self.block.capacity
+        for k in range(count):
+            k = (k + self.hint) % count
+            at = self.block.words + 8 * k
+            word = self.memory.load(at)
+            if not word & HELD and self.memory.swap(at, word, held(word, self.me)):
+                self.hint = k + 1
+                return k
+        return None
+
+    def free_parcel(self, k):
+        at = self.block.words + 8 * k
+        self.memory.store(at, self.memory.load(at) >> 14 << 14)
+
+    def send(self, data):
+        k = self.allocate()
+        if k is None:
+            return NOTHING
+        self.memory.write(self.block.parcels + self.block.apart * k, data)
+        claimed = self.claim()
+        if claimed is NOTHING:
+            self.free_parcel(k)
+            return NOTHING
+        self.name(claimed, k, len(data))
+        self.publish(claimed)
+        return True
+
+    def name(self, claimed, k, length):
+        self.memory.store(claimed[0] + 8, length << 32 | k)
+
+    def take(self):
+        taken = self.take_slot()
+        if taken in (NOTHING, PENDING):
+            return taken
+        label = self.memory.load(taken[0] + 8)
+        k, length = label & 0xFFFFFFFF, label >> 32
+        if k < self.block.capacity and length <= self.block.size:
+            at = self.block.words + 8 * k
+            word = self.memory.load(at)
+            if word & HELD and self.memory.swap(at, word, held(word, self.me)):
+                data = self.memory.read(self.block.parcels + self.block.apart * k, length)
+                return data, taken, k
+        self.free(taken[:2])
+        raise Corrupt(f"label {label:#x}")
+
+    def release(self, taken):
+        super().release(taken)
+        self.free_parcel(taken[2])
+
+
+RINGS = {SPSC: Elements, MPMC: Slots, SPSC_BYTES: Packets, MPMC_BYTES: Parcels}
+
+
+class Endpoint:
+    """One end of a channel."""
+
+    def __init__(self, segment, block, side):
+        self.segment, self.block, self.side, self.memory = segment, block, side, segment.memory
+        # 8.2
+        segment.look(8 + segment.me)
+        self.joined = self.memory.load(block.at + side.other.joined)
+        self.met = segment.peopled(block, side.other)
+        counts = segment.counts.setdefault(block.index, {"sender": 0, "receiver": 0})
+        first = not any(counts.values())
+        row = segment.row(block, segment.me)
+        if first:
+            for event in (block.items, block.space):
+                self.memory.store(row + event.record, segment.incarnation << 16 & U64)
+                self.arm(event.number)
+        if block.kind in SINGLE:
+            try:
+                self.take_role()
+            except RoleTaken:
+                if first:
+                    self.disarm()
+                raise
+        counts[side.name] += 1
+        self.show()
+        self.memory.add(block.at + side.joined, 1)
+        self.memory.add(block.changes, 1)
+        self.ring = RINGS[block.kind](segment, block, side)
+        if side is RECEIVER and self.ring.occupied():
+            self.met = True
+        self.seen, self.alone, self.open = None, False, True
+
+    def arm(self, number):
+        while True:
+            try:
+                self.segment.system((number, 1, 0), (number, -1, SEM_UNDO))
+                return
+            except OSError as error:
+                if error.errno != errno.ERANGE:
+                    raise
+            if self.segment.set.tried((number, -1, SEM_UNDO | IPC_NOWAIT), (number, 1, 0)):
+                return
+
+    def disarm(self):
+        for event in (self.block.items, self.block.space):
+            n = event.number
+            try:
+                while not (self.segment.set.tried((n, -1, IPC_NOWAIT), (n, 1, SEM_UNDO))
+                           or self.segment.set.tried((n, 0, IPC_NOWAIT), (n, 1, SEM_UNDO))):
+                    pass
+            except OSError:
+                return
+
+    def role_word(self):
+        return ((self.segment.incarnation + 1) % 2**48) << 16 | self.segment.me
+
+    def take_role(self):
+        at = self.block.at + self.side.role
+        for last in (False, True):
+            while True:
+                word = self.memory.load(at)
+                if word:
+                    i, life = word & 0xFFFF, word >> 16
+                    if i < self.segment.participants:
+                        theirs = self.segment.word(i)
+                        if theirs & 3 == LIVE and ((theirs >> 2) + 1) % 2**48 == life:
+                            break
+                if self.memory.swap(at, word, self.role_word()):
+                    return
+            if last or not self.segment.look(8 + self.segment.me):
+                raise RoleTaken(f"{self.block.name} has a {self.side.name}")
+
+    def show(self):
+        segment = self.segment
+        counts = segment.counts[self.block.index]
+        life = (segment.incarnation + 1) % 2**32
+        self.memory.store(segment.row(self.block, segment.me),
+                          life << 32 | counts["sender"] << 16 | counts["receiver"])
+
+    def close(self):
+        """8.3."""
+        if not self.open:
+            return
+        self.open = False
+        if not self.segment.is_known():
+            return
+        counts = self.segment.counts[self.block.index]
+        counts[self.side.name] -= 1
+        self.show()
+        if self.block.kind in SINGLE:
+            self.memory.swap(self.block.at + self.side.role, self.role_word(), 0)
+        self.memory.add(self.block.changes, 1)
+        if not counts[self.side.name]:
+            event = self.block.items if self.side is SENDER else self.block.space
+            self.segment.notify(event)
+        if not any(counts.values()):
+            self.disarm()
+
+    def check(self):
+        """8.4."""
+        changes = self.memory.load(self.block.changes)
+        if changes == self.seen:
+            return
+        if self.memory.load(H_GATE) & 1:
+            raise Closed()
+        other = self.side.other
+        met = self.met or self.memory.load(self.block.at + other.joined) != self.joined
+        self.alone = (met and not self.block.lasting
+                      and not self.segment.peopled(self.block, other))
+        self.seen = changes
+
+    def send(self, data, timeout=None):
+        """Whether it was sent in time; 0 not to wait."""
+        block = self.block
+        if len(data) > block.size or block.kind not in BYTES and len(data) != block.size:
+            raise ValueError(f"{len(data)} bytes for a channel of {block.size}")
+
+        def attempt():
+            self.check()
+            if self.alone:
+                raise Disconnected(self.side.other.name)
+            if self.ring.send(data) is NOTHING:
+                return None
+            self.segment.notify(block.items)
+            return True
+
+        return bool(self.until(attempt, block.space, timeout))
+
+    def try_take(self):
+        """A message, to be released; None if there is none."""
+        self.check()
+        taken = self.ring.take()
+        if taken not in (NOTHING, PENDING):
+            return taken
+        if taken is NOTHING and self.alone and not self.ring.in_hand():
+            raise Disconnected(self.side.other.name)
+        return None
+
+    def release(self, taken):
+        self.ring.release(taken)
+        # Acknowledge (10.2).
+        self.segment.notify(self.block.space)
+        if self.memory.load(self.block.changes) != self.seen or self.alone:
+            self.segment.notify(self.block.items)
+
+    def take(self, timeout=None):
+        return self.until(self.try_take, self.block.items, timeout)
+
+    def receive(self, timeout=None):
+        """A message's bytes; None if there was none in time."""
+        taken = self.take(timeout)
+        if taken is None:
+            return None
+        self.release(taken)
+        return taken[0]
+
+    def until(self, attempt, event, timeout):
+        done = attempt()
+        if done is not None or timeout == 0:
+            return done
+        until = None if timeout is None else time.monotonic() + timeout
+        return self.segment.wait(self.block, event, attempt, self.ring.more, until)
+
+
+# A puppet: a command a line, an answer a line.
+
+
+def filler(n):
+    """A message of bytes with the number n, of a length that n decides."""
+    return bytes((n + k) & 0xFF for k in range(n * 37 % 101))
+
+
+class Puppet:
+    def __init__(self, name):
+        self.segment = Segment(name)
+        self.ends = {}
+
+    def data(self, end, n):
+        return filler(n) if end.block.kind in BYTES else struct.pack("<Q", n)
+
+    def told(self, end, data):
+        if data is None:
+            return "nothing"
+        if end.block.kind in BYTES:
+            return "got " + data.hex()
+        return f"got {struct.unpack('<Q', data)[0]}"
+
+    def do(self, command, *args):
+        segment = self.segment
+        if command == "open":
+            channel, kind, side = args
+            kind = KINDS[kind]
+            shape = {} if kind in BYTES else {"size": 8, "alignment": 8, "schema": "u64"}
+            block = segment.channel(channel, kind, **shape)
+            self.ends[channel] = Endpoint(segment, block, SENDER if side == "sender" else RECEIVER)
+            return "open"
+        if command == "close":
+            self.ends.pop(args[0]).close()
+            return "closed"
+        if command == "leave":
+            for end in self.ends.values():
+                end.close()
+            segment.leave()
+            return "left"
+        if command == "look":
+            return f"swept {segment.look(8 + segment.me)}"
+        end = self.ends[args[0]]
+        numbers = [int(arg) for arg in args[1:]]
+        if command == "send":
+            end.send(self.data(end, numbers[0]))
+            return "sent"
+        if command == "try-send":
+            return "sent" if end.send(self.data(end, numbers[0]), 0) else "full"
+        if command == "recv":
+            return self.told(end, end.receive())
+        if command == "try-recv":
+            return self.told(end, end.receive(0))
+        if command == "recv-timeout":
+            return self.told(end, end.receive(numbers[0] / 1000))
+        if command == "send-all":
+            for n in range(*numbers):
+                end.send(self.data(end, n))
+            return "sent"
+        if command == "recv-all":
+            for n in range(*numbers):
+                data = end.receive()
+                if data != self.data(end, n):
+                    return f"{data!r} instead of {self.data(end, n)!r}"
+            return "received"
+        if command == "drain":
+            got = []
+            try:
+                while True:
+                    got.append(self.told(end, end.receive()))
+            except Disconnected as gone:
+                return ",".join([""] + got) + f" Disconnected {gone}"
+        if command == "hold-claim":
+            # WRITING, and of bytes also a parcel that is named already.
+            if end.block.kind == MPMC_BYTES:
+                k = end.ring.allocate()
+                end.ring.name(end.ring.claim(), k, 1)
+            else:
+                end.ring.claim()
+            return "holding"
+        if command == "hold-parcel":
+            return f"holding {end.ring.allocate()}"
+        if command == "take":
+            self.taken = end.take()
+            return self.told(end, self.taken[0])
+        if command == "hold-taken":
+            # READING, and of bytes the parcel is still its sender's.
+            end.ring.take_slot()
+            return "holding"
+        if command == "release":
+            end.release(self.taken)
+            return "released"
+        if command == "give-back":
+            end.ring.give_back(self.taken)
+            segment.notify(end.block.items)
+            return "given back"
+        raise ValueError(command)
+
+
+def main():
+    puppet = Puppet(sys.argv[1])
+    print("joined", flush=True)
+    for line in sys.stdin:
+        try:
+            answer = puppet.do(*line.split())
+        except (Failed, OSError) as error:
+            answer = f"{type(error).__name__} {error}".rstrip()
+        print(answer, flush=True)
+
+
+if __name__ == "__main__":
+    main()
