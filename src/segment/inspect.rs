@@ -3,7 +3,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::layout::{Plan, VERSION, plausible};
+use super::layout::{Plan, VERSION, flags, plausible};
 use super::mapped::Mapped;
 use super::memory::Memory;
 use super::open::shape;
@@ -105,7 +105,12 @@ fn ours() -> Result<Vec<shm::Stat>, OpenError> {
 
 /// Every segment of ours that the caller may read.
 pub(crate) fn list() -> Result<Vec<SegmentInfo>, OpenError> {
-    let found = ours()?.into_iter().filter_map(find);
+    // One that has been removed is there until its last process has gone, but
+    // nobody can come to it any more; an anonymous one is removed from the
+    // start.
+    let found = ours()?.into_iter().filter_map(find).filter(|found| {
+        !found.stat.marked_for_removal || found.mapped.flags & flags::ANONYMOUS != 0
+    });
     Ok(found
         .map(|Found { stat, mapped }| SegmentInfo {
             name: mapped.name.clone(),

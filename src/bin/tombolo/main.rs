@@ -3,7 +3,12 @@
 
 mod demo;
 mod failure;
+mod ls;
+mod recv;
+mod rm;
+mod send;
 mod signals;
+mod stream;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -24,6 +29,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Send(send::Args),
+    Recv(recv::Args),
+    Ls(ls::Args),
+    Rm(rm::Args),
     /// One process of a demo, started by it.
     #[command(hide = true)]
     DemoWorker(demo::worker::Args),
@@ -32,6 +41,10 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::try_parse() {
         Ok(Cli { command: Command::Demo(args) }) => demo::run(&args),
+        Ok(Cli { command: Command::Send(args) }) => send::run(&args),
+        Ok(Cli { command: Command::Recv(args) }) => recv::run(&args),
+        Ok(Cli { command: Command::Ls(args) }) => ls::run(&args),
+        Ok(Cli { command: Command::Rm(args) }) => rm::run(&args),
         Ok(Cli { command: Command::DemoWorker(args) }) => demo::worker::run(&args),
         Err(error) => misused(&error),
     };

@@ -1,0 +1,168 @@
+//! `tombolo ls`: the segments there are, and what is in them.
+
+use std::io::{self, Write};
+
+use nix::unistd::{Uid, User};
+use serde::Serialize;
+use tombolo::{ChannelInfo, Segment, SegmentInfo};
+
+use crate::failure::Failure;
+
+/// Lists segments and their channels.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  tombolo ls --json | jq '.[] | select(.attached == 0) | .name'
+
+An anonymous segment has key 0. Depth is how many messages a channel holds.")]
+pub(crate) struct Args {
+    /// Print one JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// A segment. Its fields are those of the JSON object.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    key: i32,
+    id: i32,
+    size: usize,
+    owner: String,
+    mode: String,
+    attached: u64,
+    channels: Vec<ChannelRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct ChannelRow {
+    name: String,
+    kind: &'static str,
+    element: String,
+    capacity: usize,
+    depth: u64,
+    senders: u64,
+    receivers: u64,
+}
+
+impl Row {
+    fn of(info: SegmentInfo) -> Self {
+        Self {
+            name: info.name,
+            key: info.key,
+            id: info.id,
+            size: info.size,
+            owner: owner(info.uid),
+            mode: format!("{:04o}", info.mode & 0o777),
+            attached: info.attached,
+            channels: info.channels.into_iter().map(ChannelRow::of).collect(),
+        }
+    }
+
+    fn cells(&self) -> [String; 7] {
+        let name = if self.name.is_empty() { "(anonymous)" } else { &self.name };
+        [
+            plain(name),
+            format!("{:#010x}", self.key),
+            self.id.to_string(),
+            self.size.to_string(),
+            plain(&self.owner),
+            self.mode.clone(),
+            self.attached.to_string(),
+        ]
+    }
+}
+
+impl ChannelRow {
+    fn of(info: ChannelInfo) -> Self {
+        Self {
+            name: info.name,
+            kind: info.kind,
+            element: info.element,
+            capacity: info.capacity,
+            depth: info.depth,
+            senders: info.senders,
+            receivers: info.receivers,
+        }
+    }
+
+    fn cells(&self) -> [String; 7] {
+        [
+            format!("  {}", plain(&self.name)),
+            self.kind.to_owned(),
+            plain(&self.element),
+            self.capacity.to_string(),
+            self.depth.to_string(),
+            self.senders.to_string(),
+            self.receivers.to_string(),
+        ]
+    }
+}
+
+/// A user's name, or the number of one that has none.
+fn owner(uid: u32) -> String {
+    match User::from_uid(Uid::from_raw(uid)) {
+        Ok(Some(user)) => user.name,
+        _ => uid.to_string(),
+    }
+}
+
+/// A text that somebody else wrote, without what would move a cursor.
+fn plain(text: &str) -> String {
+    text.chars().flat_map(char::escape_debug).collect()
+}
+
+/// Runs it.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let segments =
+        Segment::list().map_err(|error| Failure::unusable("cannot list the segments", error))?;
+    // Without a key, it was removed under those who are still attached.
+    let there = |info: &SegmentInfo| info.name.is_empty() || info.key != 0;
+    let mut rows: Vec<Row> = segments.into_iter().filter(there).map(Row::of).collect();
+    rows.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+    let printed = if args.json {
+        serde_json::to_string(&rows)
+            .map_err(|error| Failure::broken("cannot write the list", error))?
+    } else if rows.is_empty() {
+        // Whether or not anybody hears it.
+        let _ = writeln!(io::stderr(), "tombolo: there are no segments");
+        return Ok(());
+    } else {
+        table(&rows)
+    };
+    let mut out = io::stdout().lock();
+    writeln!(out, "{printed}")
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::broken("cannot write the list", error))
+}
+
+fn table(rows: &[Row]) -> String {
+    let names = |names: [&str; 7]| names.map(str::to_owned);
+    let mut segments = vec![names(["SEGMENT", "KEY", "ID", "SIZE", "OWNER", "MODE", "ATTACHED"])];
+    segments.extend(rows.iter().map(Row::cells));
+    let mut channels =
+        vec![names(["  CHANNEL", "KIND", "ELEMENT", "CAPACITY", "DEPTH", "SENDERS", "RECEIVERS"])];
+    channels.extend(rows.iter().flat_map(|row| row.channels.iter().map(ChannelRow::cells)));
+    let mut segments = aligned(&segments).into_iter();
+    let mut channels = aligned(&channels).into_iter();
+    let mut lines = Vec::new();
+    lines.extend(segments.next());
+    lines.extend(channels.next());
+    for (row, line) in rows.iter().zip(segments) {
+        lines.push(line);
+        lines.extend(channels.by_ref().take(row.channels.len()));
+    }
+    lines.join("\n")
+}
+
+/// The rows, each column as wide as its widest cell.
+fn aligned(rows: &[[String; 7]]) -> Vec<String> {
+    let widths = std::array::from_fn::<usize, 7, _>(|column| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    });
+    let line = |row: &[String; 7]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}

@@ -1,0 +1,392 @@
+//! `tombolo send`: a file, or standard input, to the processes that
+//! [`recv`](crate::recv).
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use indicatif::ProgressBar;
+use nix::poll::PollFlags;
+use tombolo::sys::proc::random_u64;
+use tombolo::{ByteSender, Fault, Receiver, SendBytesError, TryRecvError};
+
+use crate::failure::Failure;
+use crate::stream::{
+    Ack, BEGIN, CHUNK, Crowd, END, Ended, FINISHED, Interrupt, LONGEST, Mode, StreamOut, TOGETHER,
+    TURN, WORD, progress, ready, remark, turn,
+};
+
+/// Receivers that have so many messages before them have plenty to do.
+const PLENTY: usize = 32;
+
+/// Sends a file, or standard input, to whoever runs `recv` with the same name.
+///
+/// Either may come first, and waits for the other. Returns when all has been
+/// written out by the other side.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "A line has 1048576 bytes at most, and up to 256 processes can take part.
+
+Examples:
+  tombolo recv backup > copy.tar &
+  tombolo send backup home.tar
+
+  tombolo recv jobs --lines | while read job; do work on $job; done &
+  ls | tombolo send jobs --lines
+
+Exits with 0 only if all was delivered.")]
+pub(crate) struct Args {
+    /// Where to meet: the name of a segment, which whoever comes first creates
+    name: String,
+    /// What to send [default: standard input]
+    file: Option<PathBuf>,
+    /// Send line by line: any number of senders and receivers, each line to
+    /// one receiver
+    #[arg(long)]
+    lines: bool,
+    /// Show no progress
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// Runs it.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let input = Input::open(args)?;
+    let interrupt = Interrupt::install()?;
+    let mut sending = Sending { input, interrupt, sent: 0 };
+    let done = match Mode::of(args.lines) {
+        Mode::Stream => sending.stream(&args.name),
+        Mode::Lines => sending.lines(&args.name),
+    };
+    sending.input.progress.finish_and_clear();
+    if let Err(Failure::Signalled(signal)) = done {
+        remark(&format!("ended by {signal}; {} bytes were sent", sending.sent));
+    }
+    done
+}
+
+/// What is sent.
+struct Input {
+    file: File,
+    name: String,
+    /// Whether reading it can take for ever.
+    slow: bool,
+    progress: ProgressBar,
+}
+
+impl Input {
+    fn open(args: &Args) -> Result<Self, Failure> {
+        let (file, name) = match &args.file {
+            Some(path) => (File::open(path), path.display().to_string()),
+            None => (
+                io::stdin().as_fd().try_clone_to_owned().map(File::from),
+                "standard input".to_owned(),
+            ),
+        };
+        let unusable =
+            |why: &dyn std::fmt::Display| Failure::unusable(format!("cannot read {name}"), why);
+        let file = file.map_err(|error| unusable(&error))?;
+        let metadata = file.metadata().map_err(|error| unusable(&error))?;
+        if metadata.is_dir() {
+            return Err(unusable(&"it is a directory"));
+        }
+        let slow = !metadata.is_file();
+        let progress = progress((!slow).then_some(metadata.len()), args.quiet);
+        Ok(Self { file, name, slow, progress })
+    }
+
+    /// Whether there is something to read, or the end of it.
+    fn ready(&self) -> bool {
+        !self.slow || ready(&self.file, PollFlags::POLLIN, turn())
+    }
+
+    /// Reads some; 0 bytes are the end.
+    fn read(&mut self, into: &mut [u8], interrupt: Interrupt) -> Result<usize, Failure> {
+        loop {
+            match self.file.read(into) {
+                Ok(read) => return Ok(read),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Somebody has made it non-blocking.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.slow = true;
+                    self.ready();
+                }
+                Err(error) => {
+                    return Err(Failure::broken(format!("cannot read {}", self.name), error));
+                }
+            }
+            interrupt.check()?;
+        }
+    }
+}
+
+struct Sending {
+    input: Input,
+    interrupt: Interrupt,
+    /// How many bytes have been put into the channel.
+    sent: u64,
+}
+
+impl Sending {
+    fn failed(&self, fault: &Fault) -> Failure {
+        Failure::Broken(match fault {
+            Fault::Disconnected { .. } => format!(
+                "the receiver has left or died before all was delivered; {} bytes were sent",
+                self.sent
+            ),
+            fault => format!("{fault}; {} bytes were sent", self.sent),
+        })
+    }
+
+    /// Waits for the receiver to say something of this session, for a turn.
+    fn hear(&self, acks: &Receiver<Ack>, session: u64) -> Result<Option<u64>, Fault> {
+        match acks.recv_timeout(TURN) {
+            Ok([of, word]) => Ok((of == session).then_some(word)),
+            Err(error) => error.fault().map_or(Ok(None), Err),
+        }
+    }
+
+    fn stream(&mut self, name: &str) -> Result<(), Failure> {
+        let (mut out, session) = self.begin(name)?;
+        loop {
+            self.interrupt.check()?;
+            if !self.input.ready() {
+                self.check(&out)?;
+                continue;
+            }
+            self.room(&mut out, session)?;
+            let fault = |error: SendBytesError| Failure::Broken(error.to_string());
+            let mut grant = out.data.try_reserve(WORD + CHUNK).map_err(fault)?;
+            let (word, bytes) = grant.split_at_mut(WORD);
+            let read = self.input.read(bytes, self.interrupt)?;
+            if read == 0 {
+                break;
+            }
+            word.copy_from_slice(&self.sent.to_le_bytes());
+            match grant.commit(WORD + read) {
+                Ok(()) => {}
+                Err(SendBytesError::Fault(fault)) => return Err(self.failed(&fault)),
+                Err(error) => return Err(Failure::Broken(error.to_string())),
+            }
+            self.sent += read as u64;
+            self.input.progress.set_position(self.sent);
+        }
+        self.end(out, session)
+    }
+
+    /// Begins a stream with a receiver that is there to take it.
+    fn begin(&self, name: &str) -> Result<(StreamOut, u64), Failure> {
+        loop {
+            let out = StreamOut::join(name, self.interrupt)?;
+            let session = random_u64().map_err(|error| Failure::unusable("cannot begin", error))?;
+            let mut begin = BEGIN.to_le_bytes().to_vec();
+            begin.extend(session.to_le_bytes());
+            let begun = loop {
+                self.interrupt.check()?;
+                match out.data.send_timeout(&begin, TURN).map_err(Ended::fault) {
+                    Ok(()) => break Ok(()),
+                    Err(None) => {}
+                    Err(Some(fault)) => break Err(fault),
+                }
+            };
+            let heard = begun.and_then(|()| {
+                loop {
+                    match self.hear(&out.acks, session) {
+                        Ok(None) if self.interrupt.check().is_ok() => {}
+                        heard => break heard,
+                    }
+                }
+            });
+            self.interrupt.check()?;
+            match heard {
+                Ok(_) => return Ok((out, session)),
+                // The receiver was finishing an earlier stream, or died before
+                // it could begin.
+                Err(Fault::Disconnected { .. }) => {}
+                Err(fault) => return Err(self.failed(&fault)),
+            }
+        }
+    }
+
+    /// Whether the receiver is still there.
+    fn check(&self, out: &StreamOut) -> Result<(), Failure> {
+        out.segment.sweep().map_err(|fault| self.failed(&fault))?;
+        match out.acks.try_recv() {
+            Ok(_) | Err(TryRecvError::Empty | TryRecvError::Pending) => Ok(()),
+            Err(error) => error.fault().map_or(Ok(()), |fault| Err(self.failed(&fault))),
+        }
+    }
+
+    /// Waits for room for a chunk. The receiver acknowledges after it has
+    /// made room, or has too many acknowledgements unread.
+    fn room(&self, out: &mut StreamOut, session: u64) -> Result<(), Failure> {
+        loop {
+            match out.data.try_reserve(WORD + CHUNK) {
+                Ok(_) => return Ok(()),
+                Err(SendBytesError::Full) => {}
+                Err(SendBytesError::Fault(fault)) => return Err(self.failed(&fault)),
+                Err(error) => return Err(Failure::Broken(error.to_string())),
+            }
+            self.interrupt.check()?;
+            self.hear(&out.acks, session).map_err(|fault| self.failed(&fault))?;
+        }
+    }
+
+    /// Ends the stream, and waits until all of it is delivered.
+    fn end(&self, mut out: StreamOut, session: u64) -> Result<(), Failure> {
+        self.room(&mut out, session)?;
+        let mut end = END.to_le_bytes().to_vec();
+        end.extend(self.sent.to_le_bytes());
+        out.data.try_send(&end).map_err(|error| Failure::Broken(error.to_string()))?;
+        let StreamOut { data, acks, segment } = out;
+        drop(data);
+        let _segment = segment;
+        loop {
+            self.interrupt.check()?;
+            let heard = self.hear(&acks, session).map_err(|fault| self.failed(&fault))?;
+            if heard == Some(FINISHED) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn lines(&mut self, name: &str) -> Result<(), Failure> {
+        let (crowd, mut lines) = Crowd::out(name, self.interrupt)?;
+        let mut cut = Cutter::new();
+        loop {
+            // Line by line, as long as that feeds the receivers. Where they have
+            // plenty to do, several at a time are no less fair, and cheaper.
+            while let Some(some) = cut.next(if lines.len() < PLENTY { 1 } else { TOGETHER })? {
+                self.line(&crowd, &mut lines, some)?;
+            }
+            if cut.ended {
+                break;
+            }
+            self.interrupt.check()?;
+            if self.input.ready() {
+                cut.fill(&mut self.input, self.interrupt)?;
+                self.input.progress.set_position(self.sent);
+            } else {
+                // Nobody else may notice that the receivers have died.
+                crowd.segment.sweep().map_err(|fault| self.failed(&fault))?;
+                if let Err(SendBytesError::Fault(fault)) = lines.try_reserve(0).map(drop) {
+                    self.left(&crowd, &mut lines, &fault)?;
+                }
+            }
+        }
+        // When as many more have gone into the channel as it holds, all lines
+        // have been let go; with one in addition, somebody has been there even
+        // if there were none.
+        for _ in 0..=lines.capacity() {
+            self.line(&crowd, &mut lines, b"")?;
+        }
+        crowd.done();
+        Ok(())
+    }
+
+    fn line(&mut self, crowd: &Crowd, lines: &mut ByteSender, line: &[u8]) -> Result<(), Failure> {
+        let mut sent = lines.try_send(line);
+        loop {
+            match sent {
+                Ok(()) => {
+                    self.sent += line.len() as u64;
+                    return Ok(());
+                }
+                Err(SendBytesError::Full) => self.interrupt.check()?,
+                Err(SendBytesError::Fault(fault)) => self.left(crowd, lines, &fault)?,
+                Err(error) => return Err(Failure::Broken(error.to_string())),
+            }
+            sent = lines.send_timeout(line, TURN);
+        }
+    }
+
+    /// All receivers have left. If none has failed, what is in the channel
+    /// waits for others, and so does this sender.
+    fn left(&self, crowd: &Crowd, lines: &mut ByteSender, fault: &Fault) -> Result<(), Failure> {
+        if !matches!(fault, Fault::Disconnected { .. }) || crowd.failed() {
+            return Err(self.failed(fault));
+        }
+        *lines = lines.try_clone().map_err(|error| Failure::Broken(error.to_string()))?;
+        Ok(())
+    }
+}
+
+/// Cuts what is read into lines.
+struct Cutter {
+    bytes: Vec<u8>,
+    /// What of `bytes` is there: lines that were not yet given out.
+    from: usize,
+    to: usize,
+    /// How far it is known to have no newline.
+    looked: usize,
+    ended: bool,
+    /// How many lines were given out.
+    lines: u64,
+}
+
+impl Cutter {
+    fn new() -> Self {
+        let bytes = vec![0; LONGEST + CHUNK];
+        Self { bytes, from: 0, to: 0, looked: 0, ended: false, lines: 0 }
+    }
+
+    /// The next lines, at least one and not many more than `bytes`; of the
+    /// last one in the end, what is there.
+    fn next(&mut self, bytes: usize) -> Result<Option<&[u8]>, Failure> {
+        let from = self.from;
+        while self.from - from < bytes {
+            match self.line() {
+                Ok(true) => {}
+                // First those before it.
+                Err(_) if self.from > from => break,
+                Ok(false) => break,
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(self.bytes.get(from..self.from).filter(|lines| !lines.is_empty()))
+    }
+
+    /// Goes past the next line, if it is complete.
+    fn line(&mut self) -> Result<bool, Failure> {
+        let news = self.bytes.get(self.looked..self.to).unwrap_or_default();
+        let end = match news.iter().position(|&byte| byte == b'\n') {
+            Some(at) => self.looked + at + 1,
+            None => {
+                self.looked = self.to;
+                if self.to - self.from > LONGEST {
+                    return Err(self.too_long());
+                }
+                if !self.ended || self.from == self.to {
+                    return Ok(false);
+                }
+                self.to
+            }
+        };
+        if end - self.from > LONGEST + 1 {
+            return Err(self.too_long());
+        }
+        (self.from, self.looked) = (end, end);
+        self.lines += 1;
+        Ok(true)
+    }
+
+    fn too_long(&self) -> Failure {
+        Failure::Broken(format!(
+            "line {} is longer than {LONGEST} bytes, which is the maximum",
+            self.lines + 1
+        ))
+    }
+
+    /// Reads more. There is room, since no line is left but an incomplete one.
+    fn fill(&mut self, input: &mut Input, interrupt: Interrupt) -> Result<(), Failure> {
+        self.bytes.copy_within(self.from..self.to, 0);
+        self.to -= self.from;
+        self.looked -= self.from;
+        self.from = 0;
+        let room = self.bytes.get_mut(self.to..).unwrap_or_default();
+        let read = input.read(room, interrupt)?;
+        self.to += read;
+        self.ended = read == 0;
+        Ok(())
+    }
+}

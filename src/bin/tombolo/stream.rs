@@ -1,0 +1,395 @@
+//! What `send` and `recv` have in common: how they find each other, and what
+//! they say.
+//!
+//! Each NAME is a transient segment with the channel `stream`, which carries
+//! the data. Its kind is the mode: SPSC for a stream, MPMC for lines; so who
+//! comes with the other mode is told by the library.
+//!
+//! **A stream.** The sender's messages are `word:64 | bytes`, the receiver's
+//! acknowledgements (channel `acks`) are a session and a word.
+//!
+//! ```text
+//!  send                                            recv
+//!    BEGIN, session ─────────────────────────────▶   a new stream
+//!    ◀─────────────────────────── session, 0         somebody will read it
+//!    position, bytes ────────────────────────────▶   written out
+//!    ◀──────────────────── session, position         room again
+//!    END, length ────────────────────────────────▶   all of it is out
+//!    leaves `stream`                                 leaves `stream`
+//!    ◀──────────────────── session, FINISHED         done
+//! ```
+//!
+//! A peer that goes before its session has begun belonged to an earlier one,
+//! and is not waited for; one that goes later has failed. Both have left
+//! `stream` before either ends, so that who starts next finds the roles free,
+//! or a segment that is [over](is_over).
+//!
+//! **Lines.** A message is one line or several. A receiver lets go of lines only when they
+//! are written out, so if it dies another one gets them. A sender that has
+//! sent its last line sends as many empty messages as the channel holds: then
+//! all of its lines have been let go. Who takes part puts a token into
+//! `sending` or `receiving` and takes one out in the end. So what is left
+//! there when the last one has gone are those that failed.
+
+mod interrupt;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tombolo::{
+    ByteChannel, ByteReceiver, ByteSender, ChannelError, ChannelInfo, Fault, OpenError, Receiver,
+    RecvError, RecvTimeoutError, Segment, SendBytesError, SendTimeoutError, Sender, Spsc,
+    TryRecvError,
+};
+
+use crate::failure::Failure;
+pub(crate) use interrupt::Interrupt;
+
+/// The channel of the data.
+const STREAM: &str = "stream";
+const ACKS: &str = "acks";
+const SENDING: &str = "sending";
+const RECEIVING: &str = "receiving";
+
+/// The word of a stream's first message; its session follows.
+pub(crate) const BEGIN: u64 = u64::MAX;
+/// The word of a stream's last message; its length follows.
+pub(crate) const END: u64 = u64::MAX - 1;
+/// The receiver's last word.
+pub(crate) const FINISHED: u64 = u64::MAX;
+/// Bytes of a word.
+pub(crate) const WORD: usize = 8;
+
+/// The most bytes of a stream in one message, and how many of those the
+/// channel holds: few enough to stay in the cache.
+pub(crate) const CHUNK: usize = 256 << 10;
+const CHUNKS: usize = 8;
+
+/// The most bytes of a line, without its newline.
+pub(crate) const LONGEST: usize = 1 << 20;
+/// How many bytes of lines make one message, if several do: with the last of
+/// them it may have more.
+pub(crate) const TOGETHER: usize = 4 << 10;
+/// How many messages the channel holds. It has room for the longest in each,
+/// of which only what is used takes memory.
+const LINES: usize = 128;
+const MOST: usize = LONGEST + 1 + TOGETHER;
+/// Tokens of the living and the failed.
+const TOKENS: usize = 1_024;
+/// How many processes can share out lines.
+pub(crate) const CROWD: u16 = 256;
+
+/// How often one that waits looks up.
+pub(crate) const TURN: Duration = Duration::from_millis(100);
+/// How long the parties of an earlier session may take to leave.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// An acknowledgement: which session, and how far.
+pub(crate) type Ack = [u64; 2];
+
+/// How the data is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Stream,
+    Lines,
+}
+
+impl Mode {
+    pub(crate) const fn of(lines: bool) -> Self {
+        if lines { Self::Lines } else { Self::Stream }
+    }
+
+    fn open(self, name: &str) -> Result<Segment, OpenError> {
+        let (bytes, participants) = match self {
+            Self::Stream => ((CHUNKS + 2) * CHUNK, 16),
+            Self::Lines => (LINES * (MOST + 4_096), CROWD),
+        };
+        let options = Segment::options().size(bytes + (1 << 20)).participants(participants);
+        options.channels(4).transient(true).open_or_create(name)
+    }
+
+    /// What to tell one that came with this mode when the other was there.
+    fn refusal(self, name: &str) -> String {
+        match self {
+            Self::Stream => format!("{name} carries lines: use --lines here as well"),
+            Self::Lines => format!("{name} carries a stream, not lines: leave out --lines"),
+        }
+    }
+}
+
+/// Whether a channel is the one of the data.
+fn is_stream(channel: &ChannelInfo) -> bool {
+    channel.name == STREAM
+}
+
+/// Whether nobody is at the data any more: its parties are about to leave, or
+/// have been killed.
+fn is_over(segment: &Segment) -> bool {
+    let over = |channel: &ChannelInfo| channel.senders == 0 && channel.receivers == 0;
+    segment.channels().iter().any(|channel| is_stream(channel) && over(channel))
+}
+
+/// Joins the segment, creating it if need be, and takes part in it by
+/// `enter`. Nobody is in the way who belongs to an earlier session.
+fn join<T>(
+    name: &str,
+    mode: Mode,
+    interrupt: Interrupt,
+    mut enter: impl FnMut(&Segment) -> Result<T, ChannelError>,
+) -> Result<(Segment, T), Failure> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        interrupt.check()?;
+        let segment = mode.open(name).map_err(|error| Failure::Unusable(error.to_string()))?;
+        // Who died without being noticed is not there.
+        let _ = segment.sweep();
+        let ours = [STREAM, ACKS, SENDING, RECEIVING];
+        let channels = segment.channels();
+        if let Some(theirs) = channels.iter().find(|c| !ours.contains(&c.name.as_str())) {
+            return Err(Failure::Unusable(format!(
+                "segment {name} is another program's: it has a channel {}; choose another name",
+                theirs.name
+            )));
+        }
+        if !is_over(&segment) {
+            match enter(&segment) {
+                Ok(entered) => return Ok((segment, entered)),
+                Err(ChannelError::Mismatch { .. }) if !is_over(&segment) => {
+                    return Err(Failure::Unusable(mode.refusal(name)));
+                }
+                Err(ChannelError::RoleTaken { role, pid, .. }) => {
+                    return Err(Failure::Unusable(format!(
+                        "{name} has its {role} already, in process {pid}; a stream has one of each"
+                    )));
+                }
+                // Removed meanwhile.
+                Err(ChannelError::Mismatch { .. } | ChannelError::Fault(Fault::Closed)) => {}
+                Err(error) => return Err(Failure::Unusable(error.to_string())),
+            }
+        }
+        // The last to leave removes it; that may be this process.
+        drop(segment);
+        if Instant::now() >= until {
+            return Err(Failure::Unusable(format!(
+                "segment {name} is left over from others and is not removed; see `tombolo ls`"
+            )));
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// A sender's ends of a stream. The segment is left last.
+pub(crate) struct StreamOut {
+    pub(crate) data: ByteSender<Spsc>,
+    pub(crate) acks: Receiver<Ack>,
+    pub(crate) segment: Segment,
+}
+
+impl StreamOut {
+    pub(crate) fn join(name: &str, interrupt: Interrupt) -> Result<Self, Failure> {
+        let (segment, (data, acks)) = join(name, Mode::Stream, interrupt, |segment| {
+            let data = segment.bytes(STREAM).spsc().capacity(CHUNKS, WORD + CHUNK).sender()?;
+            Ok((data, segment.channel(ACKS).capacity(8 * CHUNKS).receiver()?))
+        })?;
+        Ok(Self { data, acks, segment })
+    }
+}
+
+/// A receiver's ends of a stream.
+pub(crate) struct StreamIn {
+    pub(crate) data: ByteReceiver<Spsc>,
+    pub(crate) acks: Sender<Ack>,
+    pub(crate) segment: Segment,
+}
+
+impl StreamIn {
+    pub(crate) fn join(name: &str, interrupt: Interrupt) -> Result<Self, Failure> {
+        let (segment, (data, acks)) = join(name, Mode::Stream, interrupt, |segment| {
+            let data = segment.bytes(STREAM).spsc().capacity(CHUNKS, WORD + CHUNK).receiver()?;
+            Ok((data, segment.channel(ACKS).capacity(8 * CHUNKS).sender()?))
+        })?;
+        Ok(Self { data, acks, segment })
+    }
+}
+
+/// One party among many that share out lines.
+pub(crate) struct Crowd {
+    /// As long as it lives, so does this process as far as tokens go.
+    _put: Sender<u8>,
+    take: Receiver<u8>,
+    theirs: Receiver<u8>,
+    /// Tokens of the other side's dead, when this process came.
+    before: usize,
+    pub(crate) segment: Segment,
+}
+
+impl Crowd {
+    /// Joins those who send.
+    pub(crate) fn out(name: &str, interrupt: Interrupt) -> Result<(Self, ByteSender), Failure> {
+        Self::join(name, interrupt, (SENDING, RECEIVING), |lines| lines.sender())
+    }
+
+    /// Joins those who receive.
+    pub(crate) fn into(name: &str, interrupt: Interrupt) -> Result<(Self, ByteReceiver), Failure> {
+        Self::join(name, interrupt, (RECEIVING, SENDING), |lines| lines.receiver())
+    }
+
+    fn join<E>(
+        name: &str,
+        interrupt: Interrupt,
+        (ours, theirs): (&str, &str),
+        end: impl Fn(&ByteChannel<'_>) -> Result<E, ChannelError>,
+    ) -> Result<(Self, E), Failure> {
+        let (segment, (end, put, take, other)) = join(name, Mode::Lines, interrupt, |segment| {
+            // Delivered again as often as possible.
+            let lines = segment.bytes(STREAM).capacity(LINES, MOST).redeliver(15);
+            let end = end(&lines)?;
+            let tokens = |name| segment.channel::<u8>(name).capacity(TOKENS).lasting();
+            let (put, take) = (tokens(ours).sender()?, tokens(ours).receiver()?);
+            Ok((end, put, take, tokens(theirs).receiver()?))
+        })?;
+        let living = count(&segment, theirs, |channel| channel.senders);
+        let before = other.len().saturating_sub(living);
+        // If it is full of failures, one more makes no difference.
+        let _ = put.try_send(1);
+        Ok((Self { _put: put, take, theirs: other, before, segment }, end))
+    }
+
+    /// Says that this process has ended well.
+    pub(crate) fn done(&self) {
+        let _ = self.take.recv_timeout(TURN);
+    }
+
+    /// Whether one of the other side has failed, now that none is there.
+    pub(crate) fn failed(&self) -> bool {
+        self.theirs.len() > self.before
+    }
+
+    /// Whether there is a sender now.
+    pub(crate) fn has_senders(&self) -> bool {
+        count(&self.segment, STREAM, |channel| channel.senders) > 0
+    }
+}
+
+fn count(segment: &Segment, name: &str, of: impl Fn(&ChannelInfo) -> u64) -> usize {
+    let channels = segment.channels();
+    let number = channels.iter().find(|channel| channel.name == name).map_or(0, of);
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// What ended an operation, if it was not the time.
+pub(crate) trait Ended {
+    fn fault(self) -> Option<Fault>;
+}
+
+impl Ended for SendBytesError {
+    fn fault(self) -> Option<Fault> {
+        match self {
+            Self::Fault(fault) => Some(fault),
+            _ => None,
+        }
+    }
+}
+
+impl Ended for RecvTimeoutError {
+    fn fault(self) -> Option<Fault> {
+        match self {
+            Self::Failed(RecvError::Fault(fault)) => Some(fault),
+            _ => None,
+        }
+    }
+}
+
+impl Ended for TryRecvError {
+    fn fault(self) -> Option<Fault> {
+        match self {
+            Self::Failed(RecvError::Fault(fault)) => Some(fault),
+            _ => None,
+        }
+    }
+}
+
+impl<T> Ended for SendTimeoutError<T> {
+    fn fault(self) -> Option<Fault> {
+        match self {
+            Self::Failed(error) => Some(error.fault),
+            Self::Timeout(_) => None,
+        }
+    }
+}
+
+/// Waits until the file is ready for this, or a turn is over; whether it is.
+pub(crate) fn ready(file: &File, flags: PollFlags, timeout: PollTimeout) -> bool {
+    let mut files = [PollFd::new(file.as_fd(), flags)];
+    matches!(poll(&mut files, timeout), Ok(1..))
+}
+
+/// Whether nobody can read any more what is written to a file.
+pub(crate) fn hung_up(file: &File) -> bool {
+    // Errors and hang-ups are told in any case.
+    ready(file, PollFlags::empty(), PollTimeout::ZERO)
+}
+
+/// A turn, for [`ready`].
+pub(crate) fn turn() -> PollTimeout {
+    PollTimeout::try_from(TURN).unwrap_or(PollTimeout::ZERO)
+}
+
+/// Writes all of it, unless a signal asks to end; counts what is written.
+pub(crate) fn write_all(
+    mut file: &File,
+    bytes: &[u8],
+    written: &mut usize,
+    interrupt: Interrupt,
+) -> Result<(), Failure> {
+    while let Some(rest) = bytes.get(*written..).filter(|rest| !rest.is_empty()) {
+        match file.write(rest) {
+            Ok(some) if some > 0 => *written += some,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => interrupt.check()?,
+            // Somebody has made it non-blocking.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                interrupt.check()?;
+                ready(file, PollFlags::POLLOUT, turn());
+            }
+            Ok(_) => return Err(unwritable(&io::ErrorKind::WriteZero.into())),
+            Err(error) => return Err(unwritable(&error)),
+        }
+    }
+    Ok(())
+}
+
+/// Says something that is no result, to whoever may have gone.
+pub(crate) fn remark(what: &str) {
+    let _ = writeln!(io::stderr(), "tombolo: {what}");
+}
+
+fn unwritable(error: &io::Error) -> Failure {
+    Failure::broken("cannot write to standard output", error)
+}
+
+/// Standard output without a buffer.
+pub(crate) fn output() -> Result<File, Failure> {
+    let fd = io::stdout().as_fd().try_clone_to_owned();
+    fd.map(File::from).map_err(|error| unwritable(&error))
+}
+
+/// A bar of so many bytes, or a count of them where nobody knows how many;
+/// hidden where standard error is not a terminal.
+pub(crate) fn progress(bytes: Option<u64>, quiet: bool) -> ProgressBar {
+    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let bar = ProgressBar::with_draw_target(bytes, target);
+    let template = match bytes {
+        Some(_) => "{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}",
+        None => "{bytes}, {bytes_per_sec}",
+    };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
