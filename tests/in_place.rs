@@ -1,0 +1,362 @@
+//! Messages written and read in place, and messages of bytes: grants,
+//! deliveries, and what becomes of both when their holder is killed.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Brief, Name, Peer, wait_until};
+use tombolo::{
+    ByteChannel, ByteKind, Channel, Fault, Kind, RecvTimeoutError, Segment, SendBytesError,
+    TryRecvError,
+};
+
+type Page = [u64; 64];
+
+fn page(n: u64) -> Page {
+    [n; 64]
+}
+
+fn segment() -> (Name, Segment) {
+    let name = Name::new();
+    let segment = Segment::options().size(4 << 20).participants(8).create(&name).unwrap();
+    (name, segment)
+}
+
+fn typed<K: Kind>(channel: &Channel<'_, Page, K>) {
+    let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    // Dropped or aborted, nobody sees anything, and the place is there again.
+    for n in 0..10 {
+        let mut grant = tx.reserve().unwrap();
+        *grant = page(n);
+        if n % 2 == 0 {
+            grant.abort()
+        } else {
+            drop(grant)
+        }
+        assert!(matches!(rx.try_take(), Err(TryRecvError::Empty)), "{n}");
+    }
+    for n in 0..10 {
+        let mut grant = tx.reserve().unwrap();
+        *grant = page(n);
+        grant.commit();
+        let delivery = rx.take().unwrap();
+        assert_eq!((*delivery, delivery.attempts()), (page(n), 0));
+        if n % 2 == 0 { delivery.release() } else { drop(delivery) }
+    }
+    // A message in hand counts; one given back comes again.
+    for n in 0..tx.capacity() as u64 {
+        tx.send(page(n)).unwrap();
+    }
+    assert!(tx.try_reserve().unwrap().is_none());
+    rx.take().unwrap().give_back();
+    assert!(tx.try_reserve().unwrap().is_none());
+    for n in 0..tx.capacity() as u64 {
+        assert_eq!(*rx.take().unwrap(), page(n));
+    }
+    assert!(matches!(rx.take_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout)));
+    drop(tx);
+    assert!(matches!(rx.take(), Err(Fault::Disconnected { .. })));
+}
+
+#[test]
+fn a_grant_is_seen_when_committed_and_a_delivery_is_there_until_released() {
+    let (_name, segment) = segment();
+    for capacity in [1, 2, 5] {
+        let (spsc, mpmc) = (format!("s{capacity}"), format!("m{capacity}"));
+        typed(&segment.channel::<Page>(&spsc).spsc().capacity(capacity));
+        typed(&segment.channel::<Page>(&mpmc).capacity(capacity));
+    }
+}
+
+#[test]
+fn slices_lie_side_by_side_and_are_published_and_released_in_part() {
+    let (_name, segment) = segment();
+    let channel = segment.channel::<u64>("s").spsc().capacity(10);
+    let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let (mut sent, mut received) = (0_u64, 0_u64);
+    for round in 0..1_000 {
+        let mut room = tx.reserve_slice(1 + round % 7).unwrap();
+        assert!(!room.is_empty() && room.len() <= 1 + round % 7);
+        for place in room.iter_mut() {
+            *place = sent;
+            sent += 1;
+        }
+        // The last one is taken back, unless it is the only one.
+        let keep = room.len().saturating_sub(1).max(1);
+        sent -= (room.len() - keep) as u64;
+        room.commit(keep);
+        while received < sent {
+            let slice = rx.take_slice(1 + round % 5).unwrap();
+            let keep = slice.len().div_ceil(2);
+            for &message in &slice[..keep] {
+                assert_eq!(message, received);
+                received += 1;
+            }
+            slice.release(keep);
+        }
+    }
+    assert!(received > 1_000);
+}
+
+fn bytes<K: ByteKind>(channel: &ByteChannel<'_, K>, longest: usize) {
+    let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    assert_eq!((tx.max_len(), rx.max_len()), (longest, longest));
+    let mut into = Vec::new();
+    // Every length, through many laps, so that each meets the end somewhere.
+    for length in (0..=longest).chain((0..=longest).rev()) {
+        let message: Vec<u8> = (0..length).map(|n| (n + length) as u8).collect();
+        tx.send(&message).unwrap();
+        assert_eq!(rx.recv(&mut into).unwrap(), length);
+        assert_eq!(into, message);
+        let mut grant = tx.reserve(length).unwrap();
+        grant.copy_from_slice(&message);
+        // All of it, or less.
+        grant.commit(length / 2).unwrap();
+        assert_eq!(*rx.take().unwrap(), message[..length / 2]);
+        drop(tx.reserve(length).unwrap());
+        assert!(matches!(rx.try_recv(&mut into), Err(TryRecvError::Empty)));
+    }
+    let long = vec![0; longest + 1];
+    assert!(matches!(
+        tx.try_send(&long),
+        Err(SendBytesError::TooLong { length, longest: most })
+            if (length, most) == (longest + 1, longest)
+    ));
+    // At least as many as asked for, wherever in the ring it begins.
+    let message = vec![7; longest];
+    for _ in 0..3 {
+        let mut fit = 0;
+        while tx.try_send(&message).is_ok() {
+            fit += 1;
+        }
+        assert!(fit >= tx.capacity(), "{fit}");
+        let late = Instant::now() + Duration::from_millis(1);
+        assert!(matches!(tx.send_deadline(&message, late), Err(SendBytesError::Full)));
+        rx.take().unwrap().give_back();
+        for _ in 0..fit {
+            assert_eq!(rx.recv(&mut into).unwrap(), longest);
+        }
+    }
+    assert!(rx.is_empty());
+    drop(tx);
+    assert!(matches!(rx.recv(&mut into), Err(Fault::Disconnected { .. })));
+}
+
+#[test]
+fn bytes_of_every_length_arrive_as_they_were() {
+    let (_name, segment) = segment();
+    for (n, (capacity, longest)) in
+        [(1, 0), (1, 1), (1, 100), (3, 64), (7, 1_000)].into_iter().enumerate()
+    {
+        bytes(&segment.bytes(&format!("s{n}")).spsc().capacity(capacity, longest), longest);
+        bytes(&segment.bytes(&format!("m{n}")).capacity(capacity, longest), longest);
+    }
+}
+
+#[test]
+fn an_mpmc_grant_of_bytes_holds_up_nobody() {
+    let (_name, segment) = segment();
+    let channel = segment.bytes("m").capacity(2, 8);
+    let (mut slow, quick) = (channel.sender().unwrap(), channel.sender().unwrap());
+    let rx = channel.receiver().unwrap();
+    let mut into = Vec::new();
+    let grant = slow.reserve(8).unwrap();
+    for _ in 0..10 {
+        quick.send(b"quick").unwrap();
+        assert_eq!(rx.recv(&mut into).unwrap(), 5);
+    }
+    // But it counts.
+    quick.send(b"quick").unwrap();
+    assert!(matches!(quick.try_send(b"more"), Err(SendBytesError::Full)));
+    grant.commit(3).unwrap();
+    assert_eq!((rx.recv(&mut into).unwrap(), rx.recv(&mut into).unwrap()), (5, 3));
+}
+
+/// A child holds something of a channel and is killed over it; what it held
+/// is there for the others, as promised.
+fn killed(role: &str, ring: &str) {
+    let (name, segment) = segment();
+    let mpmc = segment.channel::<Page>("typed").capacity(2);
+    let spsc = segment.channel::<Page>("single").spsc().capacity(2);
+    let lines = segment.bytes("bytes").capacity(2, 512);
+    let line = segment.bytes("one").spsc().capacity(2, 512);
+    // The channels are there before the child is.
+    drop((mpmc.receiver(), spsc.receiver(), lines.receiver(), line.receiver()));
+    let start = || {
+        let child = Peer::start(role, &[&name, &ring]);
+        child.expect("open");
+        child
+    };
+    let bytes = [7; 512];
+    let kill = |child: Peer| {
+        child.expect("held");
+        child.finish();
+        wait_until(|| segment.sweep().unwrap() || segment.participants().len() == 1);
+    };
+    match (role, ring) {
+        ("grant", "typed") => {
+            kill(start());
+            let (tx, rx) = (mpmc.sender().unwrap(), mpmc.receiver().unwrap());
+            // The whole capacity, and nothing torn.
+            assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+            (0..2).for_each(|n| tx.try_send(page(n)).unwrap());
+            (0..2).for_each(|n| assert_eq!(rx.recv().unwrap(), page(n)));
+        }
+        ("grant", "single") => {
+            kill(start());
+            let (tx, rx) = (spsc.sender().unwrap(), spsc.receiver().unwrap());
+            assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+            (0..2).for_each(|n| tx.try_send(page(n)).unwrap());
+            (0..2).for_each(|n| assert_eq!(rx.recv().unwrap(), page(n)));
+        }
+        ("grant", "bytes") => {
+            kill(start());
+            let (tx, rx) = (lines.sender().unwrap(), lines.receiver().unwrap());
+            (0..2).for_each(|_| tx.try_send(&bytes).unwrap());
+            (0..2).for_each(|_| assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 512));
+        }
+        ("grant", _) => {
+            kill(start());
+            let (tx, rx) = (line.sender().unwrap(), line.receiver().unwrap());
+            (0..2).for_each(|_| tx.try_send(&bytes).unwrap());
+            (0..2).for_each(|_| assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 512));
+        }
+        (_, "typed") => {
+            let (tx, mut rx) = (mpmc.sender().unwrap(), mpmc.receiver().unwrap());
+            tx.send(page(1)).unwrap();
+            for deaths in 1..=3 {
+                kill(start());
+                let delivery = rx.take().unwrap();
+                assert_eq!((*delivery, delivery.attempts()), (page(1), deaths));
+                delivery.give_back();
+            }
+            rx.take().unwrap().release();
+            (0..2).for_each(|n| tx.try_send(page(n)).unwrap());
+        }
+        (_, "single") => {
+            let tx = spsc.sender().unwrap();
+            tx.send(page(1)).unwrap();
+            kill(start());
+            let mut rx = spsc.receiver().unwrap();
+            assert_eq!(*rx.take().unwrap(), page(1));
+            (0..2).for_each(|n| tx.try_send(page(n)).unwrap());
+        }
+        (_, "bytes") => {
+            let (tx, mut rx) = (lines.sender().unwrap(), lines.receiver().unwrap());
+            tx.send(&bytes).unwrap();
+            for deaths in 1..=3 {
+                kill(start());
+                let delivery = rx.take().unwrap();
+                assert_eq!((&*delivery, delivery.attempts()), (&bytes[..], deaths));
+                delivery.give_back();
+            }
+            rx.take().unwrap().release();
+            (0..2).for_each(|_| tx.try_send(&bytes).unwrap());
+        }
+        _ => {
+            let tx = line.sender().unwrap();
+            tx.send(&bytes).unwrap();
+            kill(start());
+            let mut rx = line.receiver().unwrap();
+            assert_eq!(*rx.take().unwrap(), bytes);
+            (0..2).for_each(|_| tx.try_send(&bytes).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_sender_killed_over_its_grant_leaves_the_capacity_whole_and_nothing_torn() {
+    for ring in ["typed", "single", "bytes", "one"] {
+        killed("grant", ring);
+    }
+}
+
+#[test]
+fn a_message_whose_reader_is_killed_is_delivered_again_and_says_so() {
+    for ring in ["typed", "single", "bytes", "one"] {
+        killed("delivery", ring);
+    }
+}
+
+#[test]
+fn a_message_that_kills_every_reader_is_dropped_when_its_attempts_are_used_up() {
+    let (name, segment) = segment();
+    let lines = segment.bytes("bytes").capacity(2, 512).redeliver(2);
+    let (tx, rx) = (lines.sender().unwrap(), lines.receiver().unwrap());
+    tx.send(&[7; 512]).unwrap();
+    for _ in 0..3 {
+        let child = Peer::start("delivery", &[&name, &"bytes"]);
+        child.expect("open");
+        child.expect("held");
+        child.finish();
+        segment.sweep().unwrap();
+    }
+    assert!(matches!(rx.try_recv(&mut Vec::new()), Err(TryRecvError::Empty)));
+    // And its room is there again.
+    (0..2).for_each(|_| tx.try_send(&[1; 512]).unwrap());
+}
+
+#[test]
+#[ignore = "what the child processes run"]
+fn child_entry() {
+    let Some(brief) = Brief::take() else { return };
+    let segment = Segment::open(brief.text(0)).unwrap();
+    let hold = || {
+        brief.say("held");
+        brief.hear();
+    };
+    let mpmc = segment.channel::<Page>("typed");
+    let (spsc, lines, line) = (
+        segment.channel::<Page>("single").spsc(),
+        segment.bytes("bytes"),
+        segment.bytes("one").spsc(),
+    );
+    brief.say("open");
+    match (&*brief.role, brief.text(1)) {
+        ("grant", "typed") => {
+            let mut tx = mpmc.sender().unwrap();
+            let mut grant = tx.reserve().unwrap();
+            *grant = page(9);
+            hold();
+        }
+        ("grant", "single") => {
+            let mut tx = spsc.sender().unwrap();
+            let mut grant = tx.reserve().unwrap();
+            *grant = page(9);
+            hold();
+        }
+        ("grant", "bytes") => {
+            let mut tx = lines.sender().unwrap();
+            let mut grant = tx.reserve(512).unwrap();
+            grant.fill(9);
+            hold();
+        }
+        ("grant", _) => {
+            let mut tx = line.sender().unwrap();
+            let mut grant = tx.reserve(512).unwrap();
+            grant.fill(9);
+            hold();
+        }
+        (_, "typed") => {
+            let mut rx = mpmc.receiver().unwrap();
+            let _held = rx.take().unwrap();
+            hold();
+        }
+        (_, "single") => {
+            let mut rx = spsc.receiver().unwrap();
+            let _held = rx.take().unwrap();
+            hold();
+        }
+        (_, "bytes") => {
+            let mut rx = lines.receiver().unwrap();
+            let _held = rx.take().unwrap();
+            hold();
+        }
+        _ => {
+            let mut rx = line.receiver().unwrap();
+            let _held = rx.take().unwrap();
+            hold();
+        }
+    }
+}
