@@ -183,23 +183,6 @@ fn within(start: u64, length: u64, capacity: u64) -> (usize, usize) {
     (start as usize, length.min(room) as usize)
 }
 
-impl spsc::Indices for Packets<'_> {
-    #[inline]
-    fn capacity(&self) -> u64 {
-        self.0.capacity
-    }
-
-    #[inline]
-    fn head(&self) -> &AtomicU64 {
-        &self.0.control().head
-    }
-
-    #[inline]
-    fn tail(&self) -> &AtomicU64 {
-        &self.0.control().tail
-    }
-}
-
 impl records::Units for Packets<'_> {
     #[inline]
     fn unit(&self, index: u64) -> &AtomicU64 {
@@ -286,38 +269,6 @@ impl blocks::Blocks for Parcels<'_> {
         let word = unsafe { self.0.words.add(8 * index) };
         // SAFETY: aligned to 8, inside the segment, only ever a word.
         unsafe { word.cast::<AtomicU64>().as_ref() }
-    }
-}
-
-impl mpmc::Words for Parcels<'_> {
-    #[inline]
-    fn capacity(&self) -> u64 {
-        self.0.capacity
-    }
-
-    #[inline]
-    fn slot(&self, index: u64) -> &AtomicU64 {
-        mpmc::Words::slot(&self.0, index)
-    }
-
-    #[inline]
-    fn tail(&self) -> &AtomicU64 {
-        &self.0.control().tail
-    }
-
-    #[inline]
-    fn head(&self) -> &AtomicU64 {
-        &self.0.control().head
-    }
-
-    #[inline]
-    fn orphans(&self) -> &AtomicU64 {
-        &self.0.control().orphans
-    }
-
-    #[inline]
-    fn scanned(&self) -> &AtomicU64 {
-        &self.0.control().scanned
     }
 }
 
@@ -444,104 +395,112 @@ impl<T> Tagged<'_, T> {
     }
 }
 
-impl<T> mpmc::Words for Tagged<'_, T> {
+/// A view of cells, typed or not.
+trait View {
+    fn cells(&self) -> &Cells<'_>;
+}
+
+impl View for Cells<'_> {
+    #[inline]
+    fn cells(&self) -> &Cells<'_> {
+        self
+    }
+}
+
+impl View for Packets<'_> {
+    #[inline]
+    fn cells(&self) -> &Cells<'_> {
+        &self.0
+    }
+}
+
+impl View for Parcels<'_> {
+    #[inline]
+    fn cells(&self) -> &Cells<'_> {
+        &self.0
+    }
+}
+
+impl<T> View for Packed<'_, T> {
+    #[inline]
+    fn cells(&self) -> &Cells<'_> {
+        &self.0
+    }
+}
+
+impl<T> View for Tagged<'_, T> {
+    #[inline]
+    fn cells(&self) -> &Cells<'_> {
+        &self.0
+    }
+}
+
+/// A view of slots that begin with a word.
+trait Slotted: View {
+    #[inline]
+    fn start_of(&self, index: u64) -> NonNull<u8> {
+        self.cells().start(index)
+    }
+}
+
+impl Slotted for Cells<'_> {}
+impl Slotted for Parcels<'_> {}
+
+impl<T> Slotted for Tagged<'_, T> {
+    #[inline]
+    fn start_of(&self, index: u64) -> NonNull<u8> {
+        self.start(index)
+    }
+}
+
+impl<V: View> spsc::Indices for V {
     #[inline]
     fn capacity(&self) -> u64 {
-        self.0.capacity
+        self.cells().capacity
+    }
+
+    #[inline]
+    fn head(&self) -> &AtomicU64 {
+        &self.cells().control().head
+    }
+
+    #[inline]
+    fn tail(&self) -> &AtomicU64 {
+        &self.cells().control().tail
+    }
+}
+
+impl<V: Slotted> mpmc::Words for V {
+    #[inline]
+    fn capacity(&self) -> u64 {
+        self.cells().capacity
     }
 
     #[inline]
     fn slot(&self, index: u64) -> &AtomicU64 {
         // SAFETY: a slot begins with its word, aligned to 8, and the memory
         // is attached as long as the cells are borrowed.
-        unsafe { self.start(index).cast::<AtomicU64>().as_ref() }
+        unsafe { self.start_of(index).cast::<AtomicU64>().as_ref() }
     }
 
     #[inline]
     fn tail(&self) -> &AtomicU64 {
-        &self.0.control().tail
+        &self.cells().control().tail
     }
 
     #[inline]
     fn head(&self) -> &AtomicU64 {
-        &self.0.control().head
+        &self.cells().control().head
     }
 
     #[inline]
     fn orphans(&self) -> &AtomicU64 {
-        &self.0.control().orphans
+        &self.cells().control().orphans
     }
 
     #[inline]
     fn scanned(&self) -> &AtomicU64 {
-        &self.0.control().scanned
-    }
-}
-
-impl mpmc::Words for Cells<'_> {
-    #[inline]
-    fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
-    #[inline]
-    fn slot(&self, index: u64) -> &AtomicU64 {
-        // SAFETY: a slot of this kind begins with its word, aligned to 8.
-        unsafe { self.start(index).cast::<AtomicU64>().as_ref() }
-    }
-
-    #[inline]
-    fn tail(&self) -> &AtomicU64 {
-        &self.control().tail
-    }
-
-    #[inline]
-    fn head(&self) -> &AtomicU64 {
-        &self.control().head
-    }
-
-    #[inline]
-    fn orphans(&self) -> &AtomicU64 {
-        &self.control().orphans
-    }
-
-    #[inline]
-    fn scanned(&self) -> &AtomicU64 {
-        &self.control().scanned
-    }
-}
-
-impl spsc::Indices for Cells<'_> {
-    #[inline]
-    fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
-    #[inline]
-    fn head(&self) -> &AtomicU64 {
-        &self.control().head
-    }
-
-    #[inline]
-    fn tail(&self) -> &AtomicU64 {
-        &self.control().tail
-    }
-}
-
-impl<T> spsc::Indices for Packed<'_, T> {
-    #[inline]
-    fn capacity(&self) -> u64 {
-        self.0.capacity
-    }
-
-    #[inline]
-    fn head(&self) -> &AtomicU64 {
-        &self.0.control().head
-    }
-
-    #[inline]
-    fn tail(&self) -> &AtomicU64 {
-        &self.0.control().tail
+        &self.cells().control().scanned
     }
 }
 
