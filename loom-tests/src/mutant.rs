@@ -102,10 +102,12 @@ pub(crate) fn lines(source: &'static str) -> Lines {
 }
 
 /// The rings' sources that have orderings.
-pub(crate) const SOURCES: [(&str, &str); 6] = [
+pub(crate) const SOURCES: [(&str, &str); 8] = [
+    ("blocks", include_str!("../../src/ring/blocks.rs")),
     ("creation", include_str!("../../src/ring/creation.rs")),
     ("event", include_str!("../../src/ring/event.rs")),
     ("mpmc", include_str!("../../src/ring/mpmc.rs")),
+    ("records", include_str!("../../src/ring/records.rs")),
     ("role", include_str!("../../src/ring/role.rs")),
     ("spsc", include_str!("../../src/ring/spsc.rs")),
     ("table", include_str!("../../src/ring/table.rs")),

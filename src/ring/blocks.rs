@@ -80,6 +80,12 @@ pub(crate) fn allocate(blocks: &impl Blocks, hint: &mut u64, owner: u16) -> Opti
     None
 }
 
+/// Whether a block is free, now or a moment ago.
+pub(crate) fn any_free(blocks: &impl Blocks) -> bool {
+    // Relaxed: who acts on it goes through edge A.
+    (0..blocks.count()).any(|index| !held(blocks.block(index).load(Ordering::Relaxed)))
+}
+
 /// Makes the block of a taken slot the taker's own. `false` if it was free,
 /// which no slot's block ever is.
 pub(crate) fn adopt(blocks: &impl Blocks, index: u64, owner: u16) -> bool {

@@ -4,7 +4,7 @@
 
 use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
 
-use super::{creation, event, mpmc, spsc, table};
+use super::{blocks, creation, event, mpmc, spsc, table};
 use crate::death::{End::Killed, Fate};
 use crate::explore::{Bound, completely, fails, fails_for_some_end};
 use crate::mutant::{self, Mutant, Site};
@@ -35,6 +35,48 @@ const RELEASES_NOTHING: &str = "nothing that was done before is looked for";
 const ANSWER: &str = "an answer to go by; the access after it acquires";
 
 const ROWS: &[(&[Site], By)] = &[
+    // Blocks.
+    (
+        &[at("blocks", "allocate", ".compare_exchange(seen", AcqRel, Release)],
+        Model(Some(2), blocks::one_and_one),
+    ),
+    (
+        &[at("blocks", "allocate", ".compare_exchange(seen", AcqRel, Acquire)],
+        Model(Some(2), blocks::id_is_used_again),
+    ),
+    (
+        &[at("blocks", "adopt", ".compare_exchange(seen", AcqRel, Release)],
+        Nothing("the Acquire of the slot before it covers it"),
+    ),
+    (
+        &[at("blocks", "adopt", ".compare_exchange(seen", AcqRel, Acquire)],
+        Model(Some(2), blocks::next_life_receives),
+    ),
+    (&[at("blocks", "free", "word.store", Release, Relaxed)], Model(Some(2), blocks::one_and_one)),
+    (
+        &[at("blocks", "bequeath", "word.load", Acquire, Relaxed)],
+        Model(Some(2), blocks::dropped_by_two),
+    ),
+    (
+        &[at("blocks", "bequeath", "word.compare_exchange", AcqRel, Release)],
+        Nothing("the Acquire of the same word before it covers it"),
+    ),
+    (
+        &[at("blocks", "bequeath", "word.compare_exchange", AcqRel, Acquire)],
+        Nothing("harm takes three sweepers of two lives"),
+    ),
+    (
+        &[at("blocks", "recover", "word.load", Acquire, Relaxed)],
+        Model(Some(2), blocks::id_is_used_again),
+    ),
+    (
+        &[at("blocks", "recover", "word.compare_exchange", AcqRel, Release)],
+        Nothing("the Acquire of the same word before it covers it"),
+    ),
+    (
+        &[at("blocks", "recover", "word.compare_exchange", AcqRel, Acquire)],
+        Model(Some(2), blocks::read_and_reused),
+    ),
     // Creation.
     (&[at("creation", "judge", "block.magic()", Acquire, Relaxed)], Nothing(KERNEL)),
     (
@@ -192,6 +234,11 @@ fn found_weak(file: &str) {
             Nothing(why) => println!("{name}: {:?} not found: {why}", sites[0].weak),
         }
     }
+}
+
+#[test]
+fn of_blocks() {
+    found_weak("blocks");
 }
 
 #[test]

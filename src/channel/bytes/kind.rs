@@ -79,6 +79,9 @@ pub(crate) mod sealed {
         /// Leaves it for another reader. Whether one may be waiting.
         fn give_back(ring: &Self::Ring, taken: Self::Taken) -> bool;
 
+        /// Whether another sender's commit could succeed.
+        fn may_commit(ring: &Self::Ring, at: &Self::Producer) -> bool;
+        /// Whether another sender could go on, reserving or committing.
         fn may_send(ring: &Self::Ring, at: &Self::Producer) -> bool;
         fn may_take(ring: &Self::Ring, at: &Self::Consumer) -> bool;
         fn in_hand(ring: &Self::Ring) -> bool;
@@ -161,6 +164,10 @@ impl sealed::ByteKind for Spsc {
     }
 
     fn give_back(_: &Packets<'static>, _: Record) -> bool {
+        false
+    }
+
+    fn may_commit(_: &Packets<'static>, _: &Producer) -> bool {
         false
     }
 
@@ -297,8 +304,12 @@ impl sealed::ByteKind for Mpmc {
         true
     }
 
-    fn may_send(ring: &Parcels<'static>, at: &Writer) -> bool {
+    fn may_commit(ring: &Parcels<'static>, at: &Writer) -> bool {
         mpmc::room(ring, at.cursor.get())
+    }
+
+    fn may_send(ring: &Parcels<'static>, at: &Writer) -> bool {
+        Self::may_commit(ring, at) || blocks::any_free(ring)
     }
 
     fn may_take(ring: &Parcels<'static>, at: &Cell<Cursor>) -> bool {

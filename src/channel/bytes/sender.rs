@@ -54,9 +54,13 @@ impl<K: ByteKind> ByteSender<K> {
             room.copy_from_slice(message);
         }
         self.commit_once(&claim, message.len()).inspect_err(|_| {
-            // Silently: whoever lacks this room would be refused a place just
-            // the same, and ringing would keep this very sender awake.
             K::abort(&self.ring, &claim);
+            // Whoever found no block because of this one is refused a place
+            // just the same, as long as there is none; ringing then would
+            // only keep this very sender awake.
+            if K::may_commit(&self.ring, &self.at) {
+                self.end.notify(Side::Sender);
+            }
         })
     }
 
