@@ -154,6 +154,44 @@ fn bytes_of_every_length_arrive_as_they_were() {
     }
 }
 
+fn batches<K: ByteKind>(channel: &ByteChannel<'_, K>) {
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let all: Vec<Vec<u8>> = (0..500_usize).map(|n| vec![n as u8; n * 7 % 33]).collect();
+    let borrowed: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+    std::thread::scope(|scope| {
+        let receiving = scope.spawn(move || {
+            let mut got = Vec::new();
+            let mut most = 1;
+            while let Ok(count) = rx.recv_batch(&mut got, most) {
+                assert!((1..=most).contains(&count));
+                most = most % 5 + 1;
+            }
+            got
+        });
+        // All at once, which is more than fits, and a few at a time.
+        tx.send_batch(&borrowed).unwrap();
+        borrowed.chunks(3).for_each(|some| tx.send_batch(some).unwrap());
+        let long = [0; 34];
+        assert!(matches!(
+            tx.send_batch(&[b"fits", &long]),
+            Err((0, SendBytesError::TooLong { length: 34, longest: 33 }))
+        ));
+        drop(tx);
+        let got = receiving.join().unwrap();
+        assert_eq!((&got[..500], &got[500..]), (&all[..], &all[..]));
+    });
+}
+
+#[test]
+fn batches_of_bytes_arrive_whole_and_in_order() {
+    let (_name, segment) = segment();
+    for capacity in [1, 2, 7] {
+        let (spsc, mpmc) = (format!("s{capacity}"), format!("m{capacity}"));
+        batches(&segment.bytes(&spsc).spsc().capacity(capacity, 33));
+        batches(&segment.bytes(&mpmc).capacity(capacity, 33));
+    }
+}
+
 #[test]
 fn an_mpmc_grant_of_bytes_holds_up_nobody() {
     let (_name, segment) = segment();

@@ -77,7 +77,7 @@ pub struct Record {
     pub(crate) bytes: u64,
     pub(crate) length: u64,
     /// Units to release when it has been read, padding included.
-    units: u64,
+    pub(crate) units: u64,
 }
 
 /// Makes room for a message of up to `length` bytes, at most the longest;
@@ -87,11 +87,22 @@ pub(crate) fn reserve(
     producer: &Producer,
     length: u64,
 ) -> Result<Option<Reserved>, Torn> {
+    reserve_behind(ring, producer, 0, length)
+}
+
+/// The same, behind `ahead` units that are reserved and not yet published.
+pub(crate) fn reserve_behind(
+    ring: &impl Units,
+    producer: &Producer,
+    ahead: u64,
+    length: u64,
+) -> Result<Option<Reserved>, Torn> {
     let needed = units(length);
-    let index = producer.index();
+    let index = wrapped(ring, producer.index() + ahead);
     let to_end = ring.capacity() - index;
     let padding = if needed > to_end { to_end } else { 0 };
-    if producer.room(ring, padding + needed)? < padding + needed {
+    let wanted = ahead + padding + needed;
+    if producer.room(ring, wanted)? < wanted {
         return Ok(None);
     }
     if padding > 0 {
@@ -100,25 +111,47 @@ pub(crate) fn reserve(
     Ok(Some(Reserved { header: if padding > 0 { 0 } else { index }, padding, length }))
 }
 
-/// Publishes the message; `length` is what was reserved, or less.
-pub(crate) fn commit(ring: &impl Units, producer: &Producer, reserved: Reserved, length: u64) {
+/// The index that many units on; less than a lap.
+fn wrapped(ring: &impl Units, index: u64) -> u64 {
+    if index >= ring.capacity() { index - ring.capacity() } else { index }
+}
+
+/// Says how long the message is, `length` or what was reserved if that is
+/// less; how many units are to be published for it.
+pub(crate) fn seal(ring: &impl Units, reserved: Reserved, length: u64) -> u64 {
     let length = length.min(reserved.length);
     ring.unit(reserved.header).store(MESSAGE | length, Ordering::Relaxed);
-    producer.publish(ring, reserved.padding + units(length));
+    reserved.padding + units(length)
+}
+
+/// Publishes the message; `length` is what was reserved, or less.
+pub(crate) fn commit(ring: &impl Units, producer: &Producer, reserved: Reserved, length: u64) {
+    producer.publish(ring, seal(ring, reserved, length));
 }
 
 /// The next message, if there is one.
 pub(crate) fn next(ring: &impl Units, consumer: &Consumer) -> Result<Option<Record>, Broken> {
-    if consumer.filled(ring, 1)? == 0 {
+    next_behind(ring, consumer, 0)
+}
+
+/// The same, behind `ahead` units that are read and not yet released.
+pub(crate) fn next_behind(
+    ring: &impl Units,
+    consumer: &Consumer,
+    ahead: u64,
+) -> Result<Option<Record>, Broken> {
+    if consumer.filled(ring, ahead + 1)? <= ahead {
         return Ok(None);
     }
     let capacity = ring.capacity();
-    let mut index = consumer.index();
+    let mut index = wrapped(ring, consumer.index() + ahead);
     let mut padding = 0;
     let mut header = ring.unit(index).load(Ordering::Relaxed);
     if header & !LENGTH == PADDING {
         padding = capacity - index;
-        if header & LENGTH != padding || consumer.filled(ring, padding + 1)? <= padding {
+        if header & LENGTH != padding
+            || consumer.filled(ring, ahead + padding + 1)? <= ahead + padding
+        {
             return Err(Broken::Header(header));
         }
         index = 0;
@@ -130,7 +163,7 @@ pub(crate) fn next(ring: &impl Units, consumer: &Consumer) -> Result<Option<Reco
     if header & !LENGTH != MESSAGE
         || length > ring.longest()
         || units > capacity - index
-        || consumer.filled(ring, padding + units)? < padding + units
+        || consumer.filled(ring, ahead + padding + units)? < ahead + padding + units
     {
         return Err(Broken::Header(header));
     }

@@ -60,6 +60,25 @@ pub(crate) mod sealed {
             length: usize,
         ) -> Result<(), Stuck>;
 
+        /// Sends the first of `messages`, as many as fit, by one publication;
+        /// says how many. `None` where each is published by itself.
+        fn push_together(
+            _ring: &Self::Ring,
+            _at: &Self::Producer,
+            _messages: &[&[u8]],
+        ) -> Option<Result<usize, Stuck>> {
+            None
+        }
+
+        /// Receives up to `most` messages to the end of `into`; says how many.
+        fn pop_many(
+            ring: &Self::Ring,
+            at: &Self::Consumer,
+            owner: u16,
+            most: usize,
+            into: &mut Vec<Vec<u8>>,
+        ) -> Result<usize, Stuck>;
+
         /// Gives the room back. Whether another sender may want it.
         fn abort(ring: &Self::Ring, claim: &Self::Claim) -> bool;
 
@@ -139,6 +158,62 @@ impl sealed::ByteKind for Spsc {
     ) -> Result<(), Stuck> {
         records::commit(ring, at, *claim, length as u64);
         Ok(())
+    }
+
+    fn push_together(
+        ring: &Packets<'static>,
+        at: &Producer,
+        messages: &[&[u8]],
+    ) -> Option<Result<usize, Stuck>> {
+        let (mut ahead, mut sent) = (0, 0);
+        for message in messages {
+            let length = message.len() as u64;
+            let reserved = match records::reserve_behind(ring, at, ahead, length) {
+                Ok(Some(reserved)) => reserved,
+                Ok(None) => break,
+                Err(torn) => return Some(Err(Stuck::Torn(torn))),
+            };
+            // SAFETY: reserved and not yet published, and the only slice.
+            let room = unsafe { ring.bytes(reserved.bytes(), length) };
+            if let Some(room) = room.get_mut(..message.len()) {
+                room.copy_from_slice(message);
+            }
+            ahead += records::seal(ring, reserved, length);
+            sent += 1;
+        }
+        if sent == 0 {
+            return Some(Err(Stuck::None));
+        }
+        at.publish(ring, ahead);
+        Some(Ok(sent))
+    }
+
+    fn pop_many(
+        ring: &Packets<'static>,
+        at: &Consumer,
+        _owner: u16,
+        most: usize,
+        into: &mut Vec<Vec<u8>>,
+    ) -> Result<usize, Stuck> {
+        let (mut ahead, mut received) = (0, 0);
+        while received < most {
+            let record = match records::next_behind(ring, at, ahead) {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(why) if received == 0 => return Err(broken(why)),
+                Err(_) => break,
+            };
+            // SAFETY: published and not yet released.
+            let message: &[u8] = unsafe { ring.bytes(record.bytes, record.length) };
+            into.push(message.to_vec());
+            ahead += record.units;
+            received += 1;
+        }
+        if received == 0 {
+            return Err(Stuck::None);
+        }
+        at.release(ring, ahead);
+        Ok(received)
     }
 
     fn abort(_: &Packets<'static>, _: &Reserved) -> bool {
@@ -258,6 +333,27 @@ impl sealed::ByteKind for Mpmc {
         ring.name(slot.index, claim.block, length.min(claim.length) as u64);
         mpmc::publish(ring, slot);
         Ok(())
+    }
+
+    fn pop_many(
+        ring: &Parcels<'static>,
+        at: &Cell<Cursor>,
+        owner: u16,
+        most: usize,
+        into: &mut Vec<Vec<u8>>,
+    ) -> Result<usize, Stuck> {
+        for received in 0..most {
+            match Self::take(ring, at, owner) {
+                Ok(taken) => {
+                    // SAFETY: taken just now, and not yet released.
+                    into.push(unsafe { Self::message(ring, &taken) }.to_vec());
+                    Self::release(ring, at, taken);
+                }
+                Err(stuck) if received == 0 => return Err(stuck),
+                Err(_) => return Ok(received),
+            }
+        }
+        Ok(most)
     }
 
     fn abort(ring: &Parcels<'static>, claim: &Writing) -> bool {

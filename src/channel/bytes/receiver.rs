@@ -36,6 +36,10 @@ impl<K: ByteKind> ByteReceiver<K> {
         K::in_hand(&self.ring)
     }
 
+    fn prospects(&self) -> Prospects<impl Fn() -> bool, impl Fn() -> bool> {
+        Prospects { available: || K::may_take(&self.ring, &self.at), in_hand: || self.in_hand() }
+    }
+
     fn take_once(&self) -> Result<K::Taken, Stuck> {
         K::take(&self.ring, &self.at, self.end.owner())
     }
@@ -49,12 +53,8 @@ impl<K: ByteKind> ByteReceiver<K> {
         match self.take_knowing(false) {
             Ok(taken) => Ok(taken),
             Err(stuck) => {
-                let prospects = Prospects {
-                    available: || K::may_take(&self.ring, &self.at),
-                    in_hand: || self.in_hand(),
-                };
                 let take = |alone| self.take_knowing(alone);
-                let taken = self.end.wait_to_receive(stuck, until, take, &prospects)?;
+                let taken = self.end.wait_to_receive(stuck, until, take, &self.prospects())?;
                 taken.ok_or(RecvTimeoutError::Timeout)
             }
         }
@@ -133,6 +133,30 @@ impl<K: ByteKind> ByteReceiver<K> {
     ) -> Result<usize, RecvTimeoutError> {
         let taken = self.take_by(Some(deadline))?;
         Ok(self.copy_out(taken, into))
+    }
+
+    /// Receives what there is, up to `most` messages, to the end of `into`;
+    /// waits if there is nothing. Says how many came. In an SPSC channel they
+    /// are released by a single store.
+    ///
+    /// # Errors
+    /// As for [`recv`](Self::recv).
+    pub fn recv_batch(&self, into: &mut Vec<Vec<u8>>, most: usize) -> Result<usize, Fault> {
+        if most == 0 {
+            return Ok(0);
+        }
+        let mut pop = |alone: bool| {
+            let mut pop = || K::pop_many(&self.ring, &self.at, self.end.owner(), most, into);
+            let received = if alone { pop() } else { self.end.guarded(pop) }?;
+            self.end.acknowledge();
+            Ok(received)
+        };
+        let stuck = match pop(false) {
+            Ok(received) => return Ok(received),
+            Err(stuck) => stuck,
+        };
+        let prospects = self.prospects();
+        self.end.wait_to_receive(stuck, None, pop, &prospects)?.ok_or(Fault::Closed)
     }
 
     /// Takes a message to be read in place, waiting as long as it takes.

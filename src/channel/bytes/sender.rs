@@ -64,6 +64,22 @@ impl<K: ByteKind> ByteSender<K> {
         })
     }
 
+    /// Sends the first of `messages`, as many as fit.
+    fn push_some(&self, messages: &[&[u8]]) -> Result<usize, Stuck> {
+        let together = || K::push_together(&self.ring, &self.at, messages).transpose();
+        if let Some(sent) = self.end.publish(together)? {
+            return Ok(sent);
+        }
+        for (sent, message) in messages.iter().enumerate() {
+            match self.push(message) {
+                Ok(()) => {}
+                Err(stuck) if sent == 0 => return Err(stuck),
+                Err(_) => return Ok(sent),
+            }
+        }
+        Ok(messages.len())
+    }
+
     fn abort(&self, claim: &K::Claim) {
         if K::abort(&self.ring, claim) {
             self.end.notify(Side::Sender);
@@ -121,6 +137,33 @@ impl<K: ByteKind> ByteSender<K> {
                 self.wait(stuck, until, || self.push(message))?.ok_or(SendBytesError::Full)
             }
         }
+    }
+
+    /// Sends all of `messages` in order, waiting for room as needed. In an
+    /// SPSC channel what fits at once is published by a single store; each
+    /// message stands alone, as in [`Sender::send_batch`].
+    ///
+    /// [`Sender::send_batch`]: crate::Sender::send_batch
+    ///
+    /// # Errors
+    /// [`SendBytesError::TooLong`] before any is sent, or why the channel
+    /// cannot be used; with it, how many were sent.
+    pub fn send_batch(&self, messages: &[&[u8]]) -> Result<(), (usize, SendBytesError)> {
+        for message in messages {
+            self.fits(message.len()).map_err(|error| (0, error))?;
+        }
+        let mut sent = 0;
+        while sent < messages.len() {
+            let rest = &messages[sent..];
+            sent += match self.push_some(rest) {
+                Ok(pushed) => pushed,
+                Err(stuck) => self
+                    .wait(stuck, None, || self.push_some(rest))
+                    .map_err(|fault| (sent, fault.into()))?
+                    .unwrap_or(0),
+            };
+        }
+        Ok(())
     }
 
     fn wait<R>(
