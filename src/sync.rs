@@ -2,7 +2,15 @@
 //!
 //! Everything in [`ring`](crate::ring) takes its atomics from here. The
 //! model checker's crate compiles the same ring files beside a `sync` of its
-//! own, which hands out loom's atomics instead.
+//! own, which hands out loom's atomics instead. With the feature
+//! `crash-points` each use of an atomic is a place to be killed at.
+
+#[cfg(feature = "crash-points")]
+mod stepped;
 
 pub(crate) use core::hint::spin_loop;
-pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
+#[cfg(not(feature = "crash-points"))]
+pub(crate) use core::sync::atomic::AtomicU64;
+pub(crate) use core::sync::atomic::Ordering;
+#[cfg(feature = "crash-points")]
+pub(crate) use stepped::AtomicU64;

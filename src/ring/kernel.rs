@@ -62,6 +62,7 @@ pub(crate) trait Kernel {
 
     /// Performs all of `ops` at once, or none. Sleeps until that is possible,
     /// the deadline passes or the set is removed; signals do not end it.
+    #[track_caller]
     fn semop(&self, ops: &[Op], until: Option<Self::Deadline>) -> Result<(), Refusal>;
 
     /// Reads every value of the set at one instant.

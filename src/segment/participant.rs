@@ -254,6 +254,9 @@ impl Participant {
         let record = event::record(self.me.incarnation);
         row.items_record.store(record, Ordering::Release);
         row.space_record.store(record, Ordering::Release);
+        // Before the first credit: the token that it leaves at a death is
+        // taken care of by a sweep, which goes by the row.
+        self.show(block, Counts::default());
         credit::arm(bells, items)
             .and_then(|()| {
                 credit::arm(bells, space).inspect_err(|_| {
@@ -272,7 +275,7 @@ impl Participant {
 
     fn show(&self, block: &Block, counts: Counts) {
         let word = super::layout::Row::pack(self.me, counts.senders, counts.receivers);
-        // Release: the credits were taken before.
+        // Release: who finds an endpoint there, finds its credits taken.
         self.mapped.row(block, self.me.id).endpoints.store(word, Ordering::Release);
     }
 

@@ -14,6 +14,7 @@ use super::mapped::Mapped;
 use super::memory::Memory;
 use crate::ring::{blocks, mpmc, records, spsc};
 use crate::sync::{AtomicU64, Ordering};
+use crate::sys::crash;
 
 /// Where a channel is and what it is: copied out of the directory and
 /// checked, so that nobody can change it any more.
@@ -297,7 +298,7 @@ impl<T> Packed<'_, T> {
     {
         // SAFETY: inside the ring and aligned (`packed`), and nobody else
         // who keeps to the protocol writes there.
-        unsafe { self.at(index, 1).write(*element) };
+        unsafe { put(self.at(index, 1), core::slice::from_ref(element)) };
     }
 
     /// Copies an element out, whatever it is: a peer may be writing it.
@@ -320,10 +321,9 @@ impl<T> Packed<'_, T> {
         if elements.len() as u64 > self.0.capacity {
             return;
         }
-        let target = self.at(index, elements.len()).as_ptr();
-        // SAFETY: the target is as long (`at`), and cannot overlap the
-        // source, which is this process's own.
-        unsafe { target.copy_from_nonoverlapping(elements.as_ptr(), elements.len()) };
+        // SAFETY: the target is as long (`at`), and nobody else who keeps to
+        // the protocol writes there.
+        unsafe { put(self.at(index, elements.len()), elements) };
     }
 
     /// Copies elements out, side by side from `index` on, to the end of
@@ -380,7 +380,7 @@ impl<T> Tagged<'_, T> {
     {
         // SAFETY: inside the slot and aligned (`tagged`), and nobody else
         // who keeps to the protocol writes there.
-        unsafe { self.element(index).write(*element) };
+        unsafe { put(self.element(index), core::slice::from_ref(element)) };
     }
 
     /// Copies an element out, whatever it is: a peer may be writing it.
@@ -392,6 +392,26 @@ impl<T> Tagged<'_, T> {
         // SAFETY: inside the slot and aligned (`tagged`); any bytes are a
         // value of `T::Bits`, which has the layout of `T`.
         checked(unsafe { copy_once(self.element(index).cast::<T::Bits>()) })
+    }
+}
+
+/// Copies elements in.
+///
+/// # Safety
+/// `target` is aligned and has room for them inside the segment, and nobody
+/// else who keeps to the protocol writes there.
+#[inline]
+unsafe fn put<T: NoUninit>(target: NonNull<T>, elements: &[T]) {
+    if crash::POINTS {
+        let source = bytemuck::cast_slice::<T, u8>(elements);
+        // SAFETY: any bytes are valid, and the rest is the caller's.
+        let room =
+            unsafe { core::slice::from_raw_parts_mut(target.cast::<u8>().as_ptr(), source.len()) };
+        crash::copy(room, source);
+    } else {
+        // SAFETY: the room is the caller's, and cannot overlap the source,
+        // which is this process's own.
+        unsafe { target.as_ptr().copy_from_nonoverlapping(elements.as_ptr(), elements.len()) };
     }
 }
 

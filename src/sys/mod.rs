@@ -75,6 +75,11 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("tombolo needs 64-bit Linux");
 
+#[cfg(feature = "crash-points")]
+pub mod crash;
+#[cfg(not(feature = "crash-points"))]
+#[path = "no_crash.rs"]
+pub(crate) mod crash;
 mod diagnose;
 mod error;
 mod fork;

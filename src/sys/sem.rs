@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::crash;
 use super::error::{Call, Error, ErrorKind, Result};
 use super::key::Key;
 use super::object::Object;
@@ -71,6 +72,7 @@ impl Options {
     /// grant the caller all that this one's would, or `Invalid` if it has
     /// fewer.
     #[doc(alias = "semget")]
+    #[track_caller]
     pub fn create(self, key: Key, count: usize) -> Result<Set> {
         let mut flags = libc::IPC_CREAT | self.mode.cast_signed();
         if self.exclusive {
@@ -78,6 +80,7 @@ impl Options {
         }
         // More than an int is more than any limit.
         let asked = i32::try_from(count).unwrap_or(i32::MAX);
+        crash::point("semget");
         match raw::semget(key.raw(), asked, flags) {
             Ok(id) => Ok(Set { id }),
             Err(e) => Err(Error::new(Call::SemCreate, Object::NewSet { key, count }, e)),
@@ -153,7 +156,9 @@ impl Set {
     /// then.
     #[doc(alias = "semop")]
     #[inline]
+    #[track_caller]
     pub fn perform(&self, ops: &[Op]) -> Result<()> {
+        crash::point("semop");
         raw::semop(self.id, ops).map_err(|e| self.op_error(Call::SemOp, ops, e))
     }
 
@@ -171,7 +176,9 @@ impl Set {
     /// have run out on another.
     #[doc(alias = "semtimedop")]
     #[inline]
+    #[track_caller]
     pub fn perform_timeout(&self, ops: &[Op], timeout: Duration) -> Result<()> {
+        crash::point("semop");
         let timeout = libc::timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
@@ -196,6 +203,7 @@ impl Set {
     /// Those of [`perform_timeout`](Set::perform_timeout), but for
     /// [`Interrupted`](ErrorKind::Interrupted).
     #[doc(alias = "semtimedop")]
+    #[track_caller]
     pub fn perform_until(&self, ops: &[Op], deadline: Option<Instant>) -> Result<()> {
         loop {
             let result = match deadline {
@@ -227,7 +235,9 @@ impl Set {
     /// its owner, its creator or privileged; [`Removed`](ErrorKind::Removed).
     #[doc(alias = "semctl")]
     #[doc(alias = "IPC_RMID")]
+    #[track_caller]
     pub fn remove(&self) -> Result<()> {
+        crash::point("semctl IPC_RMID");
         raw::sem_remove(self.id).map_err(|e| self.error(Call::SemRemove, e))
     }
 }

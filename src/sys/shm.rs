@@ -5,6 +5,7 @@ use std::fmt;
 
 use nix::errno::Errno;
 
+use super::crash;
 use super::error::{Call, Error, Result};
 use super::key::Key;
 use super::object::Object;
@@ -98,6 +99,7 @@ impl Options {
     /// grant the caller all that this one's would, or `Invalid` if it is
     /// smaller.
     #[doc(alias = "shmget")]
+    #[track_caller]
     pub fn create(self, key: Key, size: usize) -> Result<Shm> {
         let mut flags = libc::IPC_CREAT | self.mode.cast_signed();
         if self.exclusive {
@@ -109,6 +111,7 @@ impl Options {
         if self.no_reserve {
             flags |= raw::SHM_NORESERVE;
         }
+        crash::point("shmget");
         match raw::shmget(key.raw(), size, flags) {
             Ok(id) => Ok(Shm { id }),
             Err(errno) => {
@@ -188,7 +191,9 @@ impl Shm {
     /// its owner, its creator or privileged; [`Removed`](super::ErrorKind::Removed).
     #[doc(alias = "shmctl")]
     #[doc(alias = "IPC_RMID")]
+    #[track_caller]
     pub fn remove(&self) -> Result<()> {
+        crash::point("shmctl IPC_RMID");
         raw::shm_remove(self.id).map_err(|e| self.error(Call::ShmRemove, e))
     }
 
@@ -214,7 +219,9 @@ impl Shm {
     /// if an option asks for more than the kernel has,
     /// [`Unsupported`](super::ErrorKind::Unsupported).
     #[doc(alias = "shmat")]
+    #[track_caller]
     pub fn attach_with(&self, options: AttachOptions) -> Result<Attachment> {
+        crash::point("shmat");
         Attachment::new(*self, options)
     }
 }

@@ -59,6 +59,7 @@ impl Bells {
 impl Kernel for Bells {
     type Deadline = Instant;
 
+    #[track_caller]
     fn semop(&self, ops: &[Op], until: Option<Instant>) -> Result<(), Refusal> {
         let mut calls = [sys::sem::Op::zero(0); MOST_OPS];
         debug_assert!(ops.len() <= MOST_OPS);

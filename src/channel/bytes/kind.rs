@@ -11,6 +11,7 @@ use crate::ring::mpmc::{self, Cursor};
 use crate::ring::records::{self, Broken, Record, Reserved};
 use crate::ring::spsc::{Consumer, Producer};
 use crate::segment::{Cells, Packets, Parcels, RingKind};
+use crate::sys::crash;
 
 /// A kind of channel that can carry bytes.
 pub trait ByteKind: sealed::ByteKind {}
@@ -176,7 +177,7 @@ impl sealed::ByteKind for Spsc {
             // SAFETY: reserved and not yet published, and the only slice.
             let room = unsafe { ring.bytes(reserved.bytes(), length) };
             if let Some(room) = room.get_mut(..message.len()) {
-                room.copy_from_slice(message);
+                crash::copy(room, message);
             }
             ahead += records::seal(ring, reserved, length);
             sent += 1;

@@ -11,6 +11,7 @@ use crate::channel::endpoint::Endpoint;
 use crate::channel::kind::{Mpmc, Stuck};
 use crate::error::{ChannelError, Fault, SendBytesError};
 use crate::segment::Side;
+use crate::sys::crash;
 
 /// The sending end of a channel of bytes: messages of any length up to the
 /// channel's [longest](Self::max_len).
@@ -51,7 +52,7 @@ impl<K: ByteKind> ByteSender<K> {
         // slice; `self.end` keeps the segment attached.
         let room = unsafe { K::room(&self.ring, &claim) };
         if let Some(room) = room.get_mut(..message.len()) {
-            room.copy_from_slice(message);
+            crash::copy(room, message);
         }
         self.commit_once(&claim, message.len()).inspect_err(|_| {
             K::abort(&self.ring, &claim);

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::sys::mman::{MmapAdvise, madvise};
 
 use super::Shm;
+use crate::sys::crash;
 use crate::sys::error::{Call, Result};
 use crate::sys::limits::page_size;
 use crate::sys::raw;
@@ -144,6 +145,7 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
+        crash::point("shmdt");
         // A failure means that it is not mapped any more: nothing is left to do.
         // SAFETY: as in `detach`.
         let _ = unsafe { raw::shmdt(self.address) };

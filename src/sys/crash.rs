@@ -1,0 +1,190 @@
+//! Places where a process can be killed, for tests: the feature
+//! `crash-points`, which nothing else should enable.
+//!
+//! Every use of an atomic in a segment, every system call that changes
+//! something and the middle of every copy into a segment is a *point*. A
+//! point is named by its place in the source and what is about to happen
+//! there, so that no point can be forgotten: who adds a step has added a
+//! point.
+//!
+//! ```text
+//!           watch                     plot
+//!  idle ───────────▶ counting ─────────────────▶ about to end
+//!                       │ trace                   │ the nth time at the point
+//!                       ▼                         ▼
+//!                 the points passed          killed, or stopped, before it
+//! ```
+//!
+//! What is watched and plotted belongs to this process; a forked child
+//! starts with a copy.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A place, and what is about to happen there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Point {
+    file: &'static str,
+    line: u32,
+    column: u32,
+    step: &'static str,
+}
+
+impl Point {
+    #[track_caller]
+    const fn here(step: &'static str) -> Point {
+        let here = Location::caller();
+        Point { file: here.file(), line: here.line(), column: here.column(), step }
+    }
+
+    /// The file, from the library's `src` on.
+    pub fn file(&self) -> &'static str {
+        self.file.rsplit_once("src/").map_or(self.file, |(_, file)| file)
+    }
+
+    /// The line, from 1.
+    pub const fn line(&self) -> u32 {
+        self.line
+    }
+
+    /// What is about to happen: the name of an atomic operation, of a system
+    /// call, or `"copy"`, half of which has happened.
+    pub const fn step(&self) -> &'static str {
+        self.step
+    }
+}
+
+/// `ring/mpmc.rs:282:30 store`: what [`Plot::at`] compares with.
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{} {}", self.file(), self.line, self.column, self.step)
+    }
+}
+
+/// How a process is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By `SIGKILL`.
+    Killed,
+    /// By `SIGSTOP`; it goes on where it stopped when it is continued.
+    Stopped,
+}
+
+/// Where and how this process is to end.
+#[derive(Clone, Debug)]
+pub struct Plot {
+    /// The point, as [`Point`] is displayed, or empty: every step counts.
+    pub at: String,
+    /// Which time there, from 1, since it was plotted.
+    pub time: u64,
+    /// What happens then.
+    pub end: End,
+}
+
+#[derive(Default)]
+struct Watch {
+    trace: Option<Vec<Point>>,
+    plot: Option<Plot>,
+    names: HashMap<Point, String>,
+}
+
+static ACTIVE: AtomicBool = AtomicBool::new(false);
+static RECOVERY_OFF: AtomicBool = AtomicBool::new(false);
+static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
+
+fn watch_now() -> MutexGuard<'static, Option<Watch>> {
+    WATCH.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Notes every point that this process passes from now on.
+pub fn watch() {
+    watch_now().get_or_insert_default().trace = Some(Vec::new());
+    ACTIVE.store(true, Ordering::Relaxed);
+}
+
+/// The points passed since [`watch`], in their order, and the end of it.
+pub fn trace() -> Vec<Point> {
+    watch_now().as_mut().and_then(|watch| watch.trace.take()).unwrap_or_default()
+}
+
+/// Has this process end as plotted; `None` forgets an earlier plot.
+pub fn plot(plot: Option<Plot>) {
+    let active = plot.is_some();
+    let mut watch = watch_now();
+    let watch = watch.get_or_insert_default();
+    watch.plot = plot;
+    ACTIVE.store(active || watch.trace.is_some(), Ordering::Relaxed);
+}
+
+/// Has this process leave the dead as they are. The promise is broken then,
+/// and whoever checks it has to notice.
+pub fn switch_recovery_off() {
+    RECOVERY_OFF.store(true, Ordering::Relaxed);
+}
+
+/// Whether there are points in this build.
+pub(crate) const POINTS: bool = true;
+
+/// Copies `from` into `to`, which is as long; between its halves one can be
+/// killed.
+#[track_caller]
+pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
+    let half = to.len() / 2;
+    let (to, from) = (to.split_at_mut(half), from.split_at(half));
+    to.0.copy_from_slice(from.0);
+    point("copy");
+    to.1.copy_from_slice(from.1);
+}
+
+/// Whether the dead are to be left as they are.
+pub(crate) fn recovery_is_off() -> bool {
+    RECOVERY_OFF.load(Ordering::Relaxed)
+}
+
+/// Before a step.
+///
+/// Functions between the place that is to be named and here carry
+/// `#[track_caller]`.
+#[track_caller]
+#[inline]
+pub(crate) fn point(step: &'static str) {
+    if ACTIVE.load(Ordering::Relaxed) {
+        pass(Point::here(step));
+    }
+}
+
+#[cold]
+fn pass(point: Point) {
+    let mut watch = watch_now();
+    let Some(Watch { trace, plot, names }) = watch.as_mut() else {
+        return;
+    };
+    if let Some(trace) = trace {
+        trace.push(point);
+    }
+    let Some(due) = plot else {
+        return;
+    };
+    let name = names.entry(point).or_insert_with(|| point.to_string());
+    if !due.at.is_empty() && due.at != *name {
+        return;
+    }
+    due.time = due.time.saturating_sub(1);
+    if due.time == 0 {
+        let end = due.end;
+        *plot = None;
+        drop(watch);
+        let signal = match end {
+            End::Killed => Signal::SIGKILL,
+            End::Stopped => Signal::SIGSTOP,
+        };
+        // Delivered before the call returns.
+        let _ = kill(Pid::this(), signal);
+    }
+}

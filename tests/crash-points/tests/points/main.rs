@@ -1,0 +1,213 @@
+//! Processes are killed before every step that the library takes, and the
+//! promise is checked with those who survive.
+//!
+//! A play is a channel in a state and somebody who does something with it.
+//! One performance counts the steps; then each of them is the last one in a
+//! performance of its own. What is a step is not a matter of taste: every
+//! use of an atomic in a segment, every system call that changes something
+//! and the middle of every copy is one
+//! ([`crash`](tombolo::sys::crash)).
+
+#![allow(unsafe_code, missing_docs)]
+
+extern crate tombolo_crash_points as tombolo;
+
+#[path = "../../../common/mod.rs"]
+mod common;
+
+mod actor;
+mod ends;
+mod judge;
+mod ledger;
+mod play;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::{Brief, Peer};
+use ends::Ring;
+use ledger::{Doom, Ledger};
+use play::{Act, Play, Plot, perform};
+use tombolo::sys::crash::End;
+
+/// Longer than a director's whole programme takes.
+const EVENING: Duration = Duration::from_secs(1_200);
+
+/// After so many, a director gives up.
+const MOST_FAILURES: u64 = 4;
+
+/// What is done to the victims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Programme {
+    /// Nothing: their steps are counted.
+    Counting,
+    Killing,
+    Stopping,
+    /// Killed, and whoever sweeps them too.
+    Sweeping,
+}
+
+const PROGRAMMES: [Programme; 4] =
+    [Programme::Counting, Programme::Killing, Programme::Stopping, Programme::Sweeping];
+
+/// Plays that one director performs.
+fn repertoire(group: usize) -> Vec<Play> {
+    let (ring, class) = (Ring::ALL[group / 3], group % 3);
+    let belongs = |play: &Play| {
+        play.ring == ring
+            && class
+                == match play.act {
+                    Act::Attach => 2,
+                    act if act.sends() => 0,
+                    _ => 1,
+                }
+    };
+    Play::all().into_iter().filter(belongs).collect()
+}
+
+/// The steps that are worth being the last: the first times at a point, and
+/// the last.
+fn occasions(points: &[(String, u64)]) -> Vec<(String, u64)> {
+    let mut occasions = Vec::new();
+    for (at, times) in points {
+        let mut chosen = vec![1, 2.min(*times), *times];
+        chosen.dedup();
+        occasions.extend(chosen.into_iter().map(|time| (at.clone(), time)));
+    }
+    occasions
+}
+
+struct Director<'a> {
+    brief: &'a Brief,
+    ledger: Ledger,
+    performances: u64,
+    failures: u64,
+}
+
+impl Director<'_> {
+    fn perform(&mut self, play: Play, victim: Doom, sweeper: Option<Doom>) -> bool {
+        let plot = Plot { victim, sweeper };
+        self.performances += 1;
+        let done = perform(play, &plot, &self.ledger);
+        if let Err(why) = &done {
+            self.failures += 1;
+            self.brief.say(format!("FAILED {play:?}, {plot:?}: {why}"));
+        }
+        done.is_ok()
+    }
+
+    fn count(&mut self, play: Play) -> Vec<(String, u64)> {
+        if self.perform(play, Doom::Watched, None) { self.ledger.points() } else { Vec::new() }
+    }
+
+    fn direct(&mut self, programme: Programme, play: Play) {
+        let points = self.count(play);
+        if programme == Programme::Counting {
+            for (at, _) in points {
+                self.brief.say(format!("POINT {at}"));
+            }
+            return;
+        }
+        for (at, time) in occasions(&points) {
+            let doom = |end| Doom::At(at.clone(), time, end);
+            match programme {
+                Programme::Killing => drop(self.perform(play, doom(End::Killed), None)),
+                Programme::Stopping => drop(self.perform(play, doom(End::Stopped), None)),
+                _ => self.sweep(play, &doom(End::Killed)),
+            }
+            if self.failures > MOST_FAILURES {
+                return;
+            }
+        }
+    }
+
+    /// Has sweepers of one victim die at each of their own steps.
+    fn sweep(&mut self, play: Play, victim: &Doom) {
+        if !self.perform(play, victim.clone(), Some(Doom::Watched)) {
+            return;
+        }
+        for (at, time) in occasions(&self.ledger.points()) {
+            let sweeper = Doom::At(at, time, End::Killed);
+            if self.failures > MOST_FAILURES {
+                return;
+            }
+            self.perform(play, victim.clone(), Some(sweeper));
+        }
+    }
+}
+
+/// Runs a programme in a process of its own; what it says, line by line.
+fn evening(programme: Programme, group: usize) -> Vec<String> {
+    let director = Peer::start("direct", &[&(programme as usize), &group]);
+    let mut lines = Vec::new();
+    loop {
+        let line = director.said_within(EVENING).expect("the director stalls");
+        if let Some(sum) = line.strip_prefix("DONE ") {
+            println!("{programme:?} {group}: {sum}");
+            return lines;
+        }
+        lines.push(line);
+    }
+}
+
+fn no_failure(programme: Programme, group: usize) {
+    let failed = evening(programme, group);
+    assert!(failed.is_empty(), "{} failures:\n{}", failed.len(), failed.join("\n"));
+}
+
+/// A role for a child process, not a test.
+#[test]
+#[ignore = "run by other tests, as another process"]
+fn child_entry() {
+    let Some(brief) = Brief::take() else { return };
+    let programme = PROGRAMMES[brief.number::<usize>(0)];
+    let mut director =
+        Director { brief: &brief, ledger: Ledger::new(), performances: 0, failures: 0 };
+    for play in repertoire(brief.number(1)) {
+        director.direct(programme, play);
+        if director.failures > MOST_FAILURES {
+            break;
+        }
+    }
+    let Director { performances, failures, .. } = director;
+    brief.say(format!("DONE {performances} performances, {failures} failures"));
+}
+
+macro_rules! programmes {
+    ($($name:ident: $programme:ident;)*) => {
+        $(mod $name {
+            use super::{Programme, no_failure};
+            #[test] fn senders_of_spsc() { no_failure(Programme::$programme, 0); }
+            #[test] fn receivers_of_spsc() { no_failure(Programme::$programme, 1); }
+            #[test] fn newcomers_of_spsc() { no_failure(Programme::$programme, 2); }
+            #[test] fn senders_of_mpmc() { no_failure(Programme::$programme, 3); }
+            #[test] fn receivers_of_mpmc() { no_failure(Programme::$programme, 4); }
+            #[test] fn newcomers_of_mpmc() { no_failure(Programme::$programme, 5); }
+            #[test] fn senders_of_spsc_bytes() { no_failure(Programme::$programme, 6); }
+            #[test] fn receivers_of_spsc_bytes() { no_failure(Programme::$programme, 7); }
+            #[test] fn newcomers_of_spsc_bytes() { no_failure(Programme::$programme, 8); }
+            #[test] fn senders_of_mpmc_bytes() { no_failure(Programme::$programme, 9); }
+            #[test] fn receivers_of_mpmc_bytes() { no_failure(Programme::$programme, 10); }
+            #[test] fn newcomers_of_mpmc_bytes() { no_failure(Programme::$programme, 11); }
+        })*
+    };
+}
+
+programmes! {
+    killed_before_every_step: Killing;
+    stopped_before_every_step: Stopping;
+    swept_by_one_who_is_killed: Sweeping;
+}
+
+#[test]
+fn every_point_is_reached() {
+    let mut reached = BTreeMap::<String, usize>::new();
+    for group in 0..12 {
+        for line in evening(Programme::Counting, group) {
+            *reached.entry(line).or_default() += 1;
+        }
+    }
+    for (at, plays) in reached {
+        println!("{plays:5} {at}");
+    }
+}

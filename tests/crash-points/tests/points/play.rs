@@ -1,0 +1,397 @@
+//! A channel, a victim, and those who survive it.
+
+use tombolo::sys::crash::End;
+use tombolo::sys::sem::Set;
+use tombolo::sys::shm::Shm;
+use tombolo::{Options, Segment};
+
+use super::actor::{Actor, Scene};
+use super::ends::{CAPACITY, Ring, Rx, Tx, Verdict};
+use super::judge;
+use super::ledger::{Doom, Ledger, Note};
+use crate::common::Name;
+
+/// What is in the channel when the victim comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Empty,
+    One,
+    /// Two, with the end of the ring between them.
+    Wrapped,
+    Full,
+}
+
+/// What the victim does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Send,
+    Batch,
+    Commit,
+    Abort,
+    SendInTime,
+    Recv,
+    RecvBatch,
+    Acknowledge,
+    GiveBack,
+    RecvInTime,
+    /// Opens the segment and both ends, and leaves.
+    Attach,
+}
+
+impl Act {
+    pub(crate) const ALL: [Act; 11] = [
+        Act::Send,
+        Act::Batch,
+        Act::Commit,
+        Act::Abort,
+        Act::SendInTime,
+        Act::Recv,
+        Act::RecvBatch,
+        Act::Acknowledge,
+        Act::GiveBack,
+        Act::RecvInTime,
+        Act::Attach,
+    ];
+
+    pub(crate) const fn sends(self) -> bool {
+        matches!(self, Act::Send | Act::Batch | Act::Commit | Act::Abort | Act::SendInTime)
+    }
+}
+
+/// What is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Play {
+    pub(crate) ring: Ring,
+    pub(crate) state: State,
+    pub(crate) act: Act,
+    /// Whether another process waits for the same as the victim.
+    pub(crate) company: bool,
+}
+
+/// Numbers of the messages: of those that were there, of the survivors', and
+/// of the victim's.
+pub(crate) const THERE: u64 = 100;
+pub(crate) const SURVIVORS: u64 = 200;
+pub(crate) const VICTIMS: u64 = 300;
+/// How many the victim of a batch handles.
+pub(crate) const BATCH: u64 = 2;
+
+impl Play {
+    /// All that make sense.
+    pub(crate) fn all() -> Vec<Play> {
+        let mut plays = Vec::new();
+        for ring in Ring::ALL {
+            for act in Act::ALL {
+                for state in [State::Empty, State::One, State::Wrapped, State::Full] {
+                    for company in [false, true] {
+                        let play = Play { ring, state, act, company };
+                        if play.makes_sense() {
+                            plays.push(play);
+                        }
+                    }
+                }
+            }
+        }
+        plays
+    }
+
+    fn makes_sense(self) -> bool {
+        // Giving back in SPSC leaves the message to the giver alone.
+        let waits = if self.act.sends() { State::Full } else { State::Empty };
+        let in_time = matches!(self.act, Act::SendInTime | Act::RecvInTime);
+        match (self.act, self.company) {
+            (Act::Attach, company) => !company && self.state != State::One,
+            (_, true) => !self.ring.single() && self.state == waits && !in_time,
+            (_, false) => !in_time || self.state == waits,
+        }
+    }
+
+    /// How many messages there are, from [`THERE`] on.
+    pub(crate) const fn there(self) -> u64 {
+        match self.state {
+            State::Empty => 0,
+            State::One => 1,
+            State::Wrapped => 2,
+            State::Full => CAPACITY as u64,
+        }
+    }
+
+    fn options() -> Options {
+        Segment::options().size(1 << 14).participants(6).channels(2)
+    }
+
+    fn prepare(self, name: &str) -> Segment {
+        let segment = Self::options().create(name).unwrap();
+        let (mut tx, mut rx) = (self.ring.sender(&segment), self.ring.receiver(&segment));
+        if self.state == State::Wrapped {
+            for id in 0..2 {
+                assert!(tx.try_send(id) && rx.try_recv() == Some(id));
+            }
+        }
+        for id in 0..self.there() {
+            assert!(tx.try_send(THERE + id));
+        }
+        drop((tx, rx));
+        segment
+    }
+}
+
+/// How the victim ends, and how one who sweeps it.
+#[derive(Clone, Debug)]
+pub(crate) struct Plot {
+    pub(crate) victim: Doom,
+    pub(crate) sweeper: Option<Doom>,
+}
+
+/// Plays once. The points handed over are in the ledger then.
+pub(crate) fn perform(play: Play, plot: &Plot, ledger: &Ledger) -> Result<(), String> {
+    ledger.clear();
+    let name = Name::new();
+    let segment = play.prepare(&name);
+    let mut cast = Cast { play, name: &name, ledger, early: Vec::new(), late: Vec::new() };
+    cast.early()?;
+    let mut sweeper = plot.sweeper.as_ref().map(|doom| cast.sweeper(doom));
+    if let Some(sweeper) = &mut sweeper {
+        sweeper.stop_when_ready()?;
+        for actor in &mut cast.early {
+            actor.stop()?;
+        }
+    }
+    let mut victim = cast.victim(&plot.victim);
+    let scene = loop {
+        let scene = if cast.late.is_empty() { victim.scene()? } else { victim.end()? };
+        match scene {
+            Scene::Ended(_) => break scene,
+            Scene::Parked => cast.late(),
+            Scene::Stopped => {
+                // Stopped is not dead, whoever looks.
+                for _ in 0..2 {
+                    if segment.sweep().map_err(|fault| fault.to_string())? {
+                        return Err("the stopped victim was swept".to_owned());
+                    }
+                }
+                victim.resume();
+            }
+        }
+    };
+    let killed = match (scene, &plot.victim) {
+        (Scene::Ended(0), _) => false,
+        (Scene::Ended(-9), Doom::At(_, _, End::Killed)) => true,
+        (scene, _) => return Err(format!("the victim: {scene:?}")),
+    };
+    if let Some(sweeper) = &mut sweeper {
+        sweeper.sweep()?;
+        for actor in &mut cast.early {
+            actor.resume();
+        }
+    }
+    cast.finish(&segment)?;
+    judge::whole(play, &segment)?;
+    judge::judge(play, killed, ledger)?;
+    segment.remove().map_err(|fault| fault.to_string())?;
+    drop(segment);
+    if name.objects() != (0, 0) {
+        return Err(format!("left behind: {:?}", name.objects()));
+    }
+    Ok(())
+}
+
+struct Cast<'a> {
+    play: Play,
+    name: &'a str,
+    ledger: &'a Ledger,
+    early: Vec<Actor>,
+    late: Vec<Actor>,
+}
+
+impl Cast<'_> {
+    fn segment(&self) -> Segment {
+        Segment::open(self.name).unwrap()
+    }
+
+    fn sender(&self) -> Actor {
+        Actor::fork("a surviving sender", || {
+            let mut tx = self.play.ring.sender(&self.segment());
+            for id in SURVIVORS..SURVIVORS + 3 {
+                if !tx.send(id) {
+                    break;
+                }
+                self.ledger.note(Note::SurvivorSent, id);
+            }
+        })
+    }
+
+    fn receiver(&self) -> Actor {
+        Actor::fork("a surviving receiver", || {
+            let mut rx = self.play.ring.receiver(&self.segment());
+            while let Some(id) = rx.recv() {
+                self.ledger.note(Note::Received, id);
+            }
+        })
+    }
+
+    /// Those who wait before the victim comes.
+    fn early(&mut self) -> Result<(), String> {
+        let sends = self.play.act.sends();
+        match (self.play.act, self.play.state) {
+            (Act::Attach, _) => {}
+            (_, State::Empty) if sends => self.early.push(self.receiver()),
+            (_, State::Full) if !sends => self.early.push(self.sender()),
+            (_, State::Full) if self.play.company => self.early.push(self.sender()),
+            (_, State::Empty) if self.play.company => self.early.push(self.receiver()),
+            _ => {}
+        }
+        for actor in &mut self.early {
+            let scene = actor.scene()?;
+            if scene != Scene::Parked {
+                return Err(format!("a survivor does not wait: {scene:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Those who give the victim, and whoever waits like it, what they wait
+    /// for.
+    fn late(&mut self) {
+        let actor = if self.play.act.sends() { self.receiver() } else { self.sender() };
+        self.late.push(actor);
+    }
+
+    /// Everybody comes to an end by himself.
+    fn finish(&mut self, segment: &Segment) -> Result<(), String> {
+        let receives = self.play.state == State::Empty && !self.play.act.sends();
+        if self.play.act == Act::Attach {
+            let both = [self.sender(), self.receiver()];
+            self.late.extend(both);
+        } else if self.late.is_empty() && (self.play.company || receives) {
+            self.late();
+        }
+        self.early.iter_mut().chain(&mut self.late).try_for_each(Actor::exit)?;
+        let mut rx = self.play.ring.receiver(segment);
+        while let Some(id) = rx.try_recv() {
+            self.ledger.note(Note::Received, id);
+        }
+        Ok(())
+    }
+
+    fn victim(&self, doom: &Doom) -> Actor {
+        let (play, ledger) = (self.play, self.ledger);
+        Actor::fork("the victim", || {
+            if play.act == Act::Attach {
+                doom.begin();
+                attach(play.ring, self.name);
+                doom.finish(ledger);
+                return;
+            }
+            let segment = self.segment();
+            if play.act.sends() {
+                let tx = play.ring.sender(&segment);
+                doom.begin();
+                send(play.act, tx, ledger);
+            } else {
+                let rx = play.ring.receiver(&segment);
+                doom.begin();
+                receive(play.act, rx, ledger);
+            }
+            drop(segment);
+            doom.finish(ledger);
+        })
+    }
+
+    fn sweeper(&self, doom: &Doom) -> Sweeper {
+        Sweeper(Actor::fork("the sweeper", || {
+            let segment = self.segment();
+            nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP).unwrap();
+            doom.begin();
+            segment.sweep().unwrap();
+            doom.finish(self.ledger);
+            // It does no more than that, its leaving included.
+            core::mem::forget(segment);
+        }))
+    }
+}
+
+struct Sweeper(Actor);
+
+impl Sweeper {
+    fn stop_when_ready(&mut self) -> Result<(), String> {
+        match self.0.end()? {
+            Scene::Stopped => Ok(()),
+            scene => Err(format!("the sweeper: {scene:?}")),
+        }
+    }
+
+    /// Has it sweep, for as long as it lives.
+    fn sweep(&mut self) -> Result<(), String> {
+        self.0.resume();
+        match self.0.end()? {
+            Scene::Ended(0 | -9) => Ok(()),
+            scene => Err(format!("the sweeper: {scene:?}")),
+        }
+    }
+}
+
+fn attach(ring: Ring, name: &str) {
+    let segment = Play::options().open(name).unwrap();
+    let (tx, rx) = (ring.sender(&segment), ring.receiver(&segment));
+    if !ring.single() {
+        drop((tx.again(), rx.again()));
+    }
+    drop((tx, rx));
+    drop(segment);
+}
+
+fn send(act: Act, mut tx: Box<dyn Tx>, ledger: &Ledger) {
+    let ids: Vec<u64> = (VICTIMS..VICTIMS + BATCH).collect();
+    match act {
+        Act::Send => {
+            for &id in &ids {
+                if tx.send(id) {
+                    ledger.note(Note::Sent, id);
+                }
+            }
+        }
+        Act::Batch => {
+            if tx.batch(&ids) {
+                ids.iter().for_each(|&id| ledger.note(Note::Sent, id));
+            }
+        }
+        Act::Commit => {
+            if tx.grant(VICTIMS, true) {
+                ledger.note(Note::Sent, VICTIMS);
+            }
+        }
+        Act::Abort => drop(tx.grant(VICTIMS, false)),
+        _ => tx.send_in_time(VICTIMS),
+    }
+}
+
+fn receive(act: Act, mut rx: Box<dyn Rx>, ledger: &Ledger) {
+    match act {
+        Act::Recv => rx.recv().into_iter().for_each(|id| ledger.note(Note::Got, id)),
+        Act::RecvInTime => {
+            rx.recv_in_time().into_iter().for_each(|id| ledger.note(Note::Got, id));
+        }
+        Act::RecvBatch => {
+            rx.batch(BATCH as usize).into_iter().for_each(|id| ledger.note(Note::Got, id));
+        }
+        _ => {
+            let verdict =
+                if act == Act::GiveBack { Verdict::GiveBack } else { Verdict::Acknowledge };
+            let holding = |id| ledger.note(Note::Holding, id);
+            if let Some(id) = rx.take(verdict, &holding) {
+                ledger.note(Note::LetGo, id);
+            }
+        }
+    }
+}
+
+/// The semaphores of a segment, one after the other.
+pub(crate) fn values(segment: &Segment) -> Vec<u16> {
+    let words = crate::common::Words::of(Shm::from_id(segment.id()));
+    let id = i32::try_from(words.get(crate::common::word::SET)).unwrap();
+    let set = Set::from_id(id);
+    let mut values = vec![0; set.stat().unwrap().count];
+    set.values(&mut values).unwrap();
+    values
+}
