@@ -102,7 +102,9 @@ fn sys_and_sync_rest_on_nothing() {
     let lines = library();
     none(&lines, "an arrow that runs upward", |line| {
         let above: &[&str] = match line.file.split('/').next().unwrap() {
-            "sys" | "sync" | "sync.rs" | "ring" => &["segment", "wait", "channel", "control", "error"],
+            "sys" | "sync" | "sync.rs" | "ring" => {
+                &["segment", "wait", "channel", "control", "error"]
+            }
             "segment" => &["channel", "control"],
             "wait" => &["segment", "channel", "control", "error"],
             _ => &[],

@@ -1,11 +1,10 @@
 //! What is there, seen from outside: without joining, and without the right
 //! to write.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::layout::{Plan, VERSION, flags, plausible};
 use super::mapped::Mapped;
 use super::memory::Memory;
+use super::name::is_anonymous;
 use super::open::shape;
 use super::site::gone;
 use super::{ChannelInfo, describe};
@@ -56,9 +55,6 @@ pub struct Orphan {
     shm: Option<Shm>,
     set: Option<Set>,
 }
-
-/// Objects younger than this may be in the making.
-const GRACE_SECONDS: i64 = 10;
 
 /// A segment that is complete, attached for reading.
 struct Found {
@@ -169,22 +165,32 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
                     set: own.map(|_| set),
                 });
             }
-        } else if stat.attached == 0 && aged(stat.change_time) && readable(&stat) {
+        } else if stat.attached == 0 && readable(&stat) {
+            // Who builds holds the lease of the set on the same key.
+            let set = Set::open(stat.key).ok();
+            let own = set.and_then(|set| values(&set)).filter(|values| SetMap::ours(values));
+            if own.as_ref().is_some_and(|values| leased(values)) {
+                continue;
+            }
+            sets_in_use.extend(set.map(Set::id));
             orphans.push(Orphan {
                 what: format!("unfinished segment (id {}, {} bytes)", stat.id, stat.size),
                 name: None,
                 shm: Some(Shm::from_id(stat.id)),
-                set: None,
+                set: own.and(set),
             });
         }
     }
     for stat in sets {
         let set = Set::from_id(stat.id);
-        // Only what we have branded is ours for sure.
+        // Only what we have branded is ours for sure, or what has a key that
+        // nobody else would choose.
+        let known = |values: &[u16]| {
+            SetMap::generation(values).is_some() || is_anonymous(stat.key) && SetMap::ours(values)
+        };
         if !sets_in_use.contains(&stat.id)
             && SetMap::plausible(stat.count)
-            && values(&set)
-                .is_some_and(|values| SetMap::generation(&values).is_some() && !leased(&values))
+            && values(&set).is_some_and(|values| known(&values) && !leased(&values))
         {
             orphans.push(Orphan {
                 what: format!("semaphore set {} without its segment", stat.id),
@@ -199,13 +205,6 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
 
 fn leased(values: &[u16]) -> bool {
     values.get(usize::from(SetMap::LEASE)).is_some_and(|&value| value > 0)
-}
-
-/// Whether something changed last so long ago that nobody can be in the
-/// middle of making it.
-fn aged(changed: i64) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_secs()).is_ok_and(|now| now - changed >= GRACE_SECONDS)
 }
 
 /// Whether an unfinished segment is one that its creator has left unfinished:

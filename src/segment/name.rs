@@ -54,6 +54,20 @@ impl Name {
     }
 }
 
+/// The upper half of an anonymous segment's key. No name has a key with the
+/// top bit set, and who clears away knows a set that nobody has finished.
+const ANONYMOUS: u32 = 0xB0B1_0000;
+
+/// A key for an anonymous segment: the lower half is random.
+pub(crate) const fn anonymous_key(random: u64) -> Key {
+    Key::new((ANONYMOUS | random as u32 & 0xFFFF).cast_signed())
+}
+
+/// Whether a key can only be an anonymous segment's.
+pub(crate) const fn is_anonymous(key: Key) -> bool {
+    key.raw().cast_unsigned() & 0xFFFF_0000 == ANONYMOUS
+}
+
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Segment;
 use super::layout::{Header, NAME_BYTES, Plan, VERSION, flags, plausible};
 use super::mapped::Mapped;
-use super::name::{Name, PROBES};
+use super::name::{Name, PROBES, anonymous_key};
 use super::options::{Options, shape_allowed};
 use super::participant::Participant;
 use super::site::{Attached, KeySite, gone};
@@ -207,33 +207,27 @@ impl Search<'_> {
 
 /// Creates a segment that has no name.
 pub(crate) fn anonymous(options: &Options) -> Result<Segment, OpenError> {
-    let site = KeySite { name: None, key: Key::PRIVATE, options };
-    let size = options.total(&site.label())?;
-    let count = usize::from(options.plan().map.count());
-    let set = Set::options().mode(options.mode).create(Key::PRIVATE, count)?;
-    let bells = Bells::new(set, false);
-    let made = || {
-        let shm = options.segment_options().create(Key::PRIVATE, size)?;
-        // Removed from the start: attached by its id until nobody is.
-        let block = site.attach(shm);
-        let removed = shm.remove();
-        let block = block?.ok_or(OpenError::NotFound { name: site.label() })?;
-        removed?;
-        lease::acquire(&bells, Some(Instant::now() + options.timeout))
-            .map_err(|refusal| site.refused(&bells, refusal))?;
-        if creation::seal(&site, &bells, &block)? {
-            Ok(block)
-        } else {
-            Err(OpenError::Unstable { name: site.label() })
-        }
-    };
-    match made() {
-        Ok(block) => join(options, bells, block, &site.label()),
-        Err(error) => {
-            let _ = bells.set().remove();
-            Err(error)
+    let until = Some(Instant::now() + options.timeout);
+    let label = KeySite { name: None, key: Key::PRIVATE, options }.label();
+    for _ in 0..STARTS {
+        let key = anonymous_key(sys::proc::random_u64()?);
+        let site = KeySite { name: None, key, options };
+        match creation::establish(&site, true, until)? {
+            Established::Created(bells, block) => {
+                // Removed from the start: attached by its id until nobody is.
+                if let Err(error) = block.shm.remove() {
+                    let _ = bells.set().remove();
+                    return Err(error.into());
+                }
+                return join(options, bells, block, &label);
+            }
+            // Another's: there are more keys.
+            Established::Opened(bells, _) => drop(lease::release(&bells)),
+            Established::Foreign | Established::Missing => {}
+            Established::Busy(_) | Established::Unstable => {}
         }
     }
+    Err(OpenError::Unstable { name: label })
 }
 
 /// Opens a segment by its id, whether it has a name or not.

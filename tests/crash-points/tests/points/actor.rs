@@ -37,9 +37,7 @@ impl Actor {
     pub(crate) fn fork(name: &'static str, play: impl FnOnce()) -> Actor {
         // SAFETY: nobody else in this process is doing anything.
         match unsafe { fork() }.unwrap() {
-            ForkResult::Parent { child } => {
-                Actor { pid: child, name, ended: None, stopped: false }
-            }
+            ForkResult::Parent { child } => Actor { pid: child, name, ended: None, stopped: false },
             ForkResult::Child => {
                 let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(play));
                 // SAFETY: ends the child without running what the director

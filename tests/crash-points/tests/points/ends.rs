@@ -271,9 +271,10 @@ impl Ring {
         matches!(self, Ring::Spsc | Ring::SpscBytes)
     }
 
-    pub(crate) fn sender(self, segment: &Segment) -> Box<dyn Tx> {
-        let fixed = segment.channel::<Message>("c").capacity(CAPACITY);
-        let bytes = segment.bytes("c").capacity(CAPACITY, 40);
+    /// `times`: how often a message is delivered again.
+    pub(crate) fn sender(self, segment: &Segment, times: u8) -> Box<dyn Tx> {
+        let fixed = segment.channel::<Message>("c").capacity(CAPACITY).redeliver(times);
+        let bytes = segment.bytes("c").capacity(CAPACITY, 40).redeliver(times);
         match self {
             Ring::Spsc => Box::new(fixed.spsc().sender().unwrap()),
             Ring::Mpmc => Box::new(fixed.mpmc().sender().unwrap()),
@@ -282,9 +283,9 @@ impl Ring {
         }
     }
 
-    pub(crate) fn receiver(self, segment: &Segment) -> Box<dyn Rx> {
-        let fixed = segment.channel::<Message>("c").capacity(CAPACITY);
-        let bytes = segment.bytes("c").capacity(CAPACITY, 40);
+    pub(crate) fn receiver(self, segment: &Segment, times: u8) -> Box<dyn Rx> {
+        let fixed = segment.channel::<Message>("c").capacity(CAPACITY).redeliver(times);
+        let bytes = segment.bytes("c").capacity(CAPACITY, 40).redeliver(times);
         match self {
             Ring::Spsc => Box::new(fixed.spsc().receiver().unwrap()),
             Ring::Mpmc => Box::new(fixed.mpmc().receiver().unwrap()),

@@ -25,7 +25,7 @@ pub(crate) fn whole(play: Play, segment: &Segment) -> Result<(), String> {
     if values[LEASE] != 0 || alive != 1 || values[BELLS..BELLS + 4].iter().any(|&v| v > 1) {
         return fail(format!("the semaphores are {values:?}"));
     }
-    let (mut tx, mut rx) = (play.ring.sender(segment), play.ring.receiver(segment));
+    let (mut tx, mut rx) = (play.sender(segment), play.receiver(segment));
     for round in 0..2 {
         let mut sent = 0;
         while sent < 1_000 && tx.try_send(3 * sent + 1) {
@@ -57,7 +57,8 @@ pub(crate) fn judge(play: Play, killed: bool, ledger: &Ledger) -> Result<(), Str
     }
     let times = |id: u64| times.get(&id).copied().unwrap_or(0);
     let (got, holding, let_go) = (all(Note::Got), all(Note::Holding), all(Note::LetGo));
-    let told = || format!("received {received:?}, got {got:?}, held {holding:?}, let go {let_go:?}");
+    let told =
+        || format!("received {received:?}, got {got:?}, held {holding:?}, let go {let_go:?}");
     if received.iter().chain(&got).chain(&holding).any(|&id| id == TORN) {
         return Err(format!("torn: {}", told()));
     }
@@ -88,8 +89,8 @@ pub(crate) fn judge(play: Play, killed: bool, ledger: &Ledger) -> Result<(), Str
         let may_none = match play.act {
             // Between freeing and returning it is the victim's alone.
             Act::Recv | Act::RecvBatch | Act::RecvInTime => killed,
-            Act::Acknowledge => killed && holding.contains(&id),
-            _ => false,
+            Act::Acknowledge => killed && (holding.contains(&id) || play.drops),
+            _ => killed && play.drops,
         };
         match (mine, theirs) {
             (true, true) if !may_both => return Err(format!("{id} came again: {}", told())),
@@ -107,7 +108,9 @@ pub(crate) fn judge(play: Play, killed: bool, ledger: &Ledger) -> Result<(), Str
 
 /// Whether the victim can have taken a survivor's message with it.
 fn lossy(play: Play, killed: bool) -> bool {
-    killed && matches!(play.act, Act::Recv | Act::RecvBatch | Act::RecvInTime | Act::Acknowledge)
+    killed
+        && (play.drops
+            || matches!(play.act, Act::Recv | Act::RecvBatch | Act::RecvInTime | Act::Acknowledge))
 }
 
 /// Each sender's messages, in the order in which they were sent. With several

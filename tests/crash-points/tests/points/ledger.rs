@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use tombolo::sys::crash::{self, End, Plot, Point};
-use tombolo::sys::shm::Shm;
 
-use crate::common::{Owned, Words, segment};
+use crate::common::{Words, segment};
 
 /// What can be noted of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +25,8 @@ pub(crate) enum Note {
     SurvivorSent,
 }
 
-const NOTES: [Note; 6] = [
-    Note::Sent,
-    Note::Got,
-    Note::Holding,
-    Note::LetGo,
-    Note::Received,
-    Note::SurvivorSent,
-];
+const NOTES: [Note; 6] =
+    [Note::Sent, Note::Got, Note::Holding, Note::LetGo, Note::Received, Note::SurvivorSent];
 
 const COUNT: usize = 0;
 const LENGTH: usize = 1;
@@ -44,13 +37,12 @@ const SIZE: usize = 1 << 20;
 /// Shared with every forked child.
 pub(crate) struct Ledger {
     words: Words,
-    _shm: Owned<Shm>,
 }
 
 impl Ledger {
     pub(crate) fn new() -> Ledger {
-        let shm = segment(SIZE);
-        Ledger { words: Words::of(*shm), _shm: shm }
+        // Removed at once: it goes with its last process.
+        Ledger { words: Words::of(*segment(SIZE)) }
     }
 
     /// Forgets everything.
@@ -117,8 +109,6 @@ impl Ledger {
 /// matters.
 #[derive(Clone, Debug)]
 pub(crate) enum Doom {
-    /// Nothing: it lives.
-    None,
     /// Its points are noted.
     Watched,
     /// It ends at this point, this time.
@@ -128,7 +118,6 @@ pub(crate) enum Doom {
 impl Doom {
     pub(crate) fn begin(&self) {
         match self {
-            Doom::None => {}
             Doom::Watched => crash::watch(),
             Doom::At(at, time, end) => {
                 crash::plot(Some(Plot { at: at.clone(), time: *time, end: *end }));
@@ -138,7 +127,6 @@ impl Doom {
 
     pub(crate) fn finish(&self, ledger: &Ledger) {
         match self {
-            Doom::None => {}
             Doom::Watched => ledger.hand_over(&crash::trace()),
             Doom::At(..) => crash::plot(None),
         }

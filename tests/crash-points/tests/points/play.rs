@@ -19,6 +19,8 @@ pub(crate) enum State {
     /// Two, with the end of the ring between them.
     Wrapped,
     Full,
+    /// Two, of which a reader who has died had the first.
+    Orphaned,
 }
 
 /// What the victim does.
@@ -36,6 +38,11 @@ pub(crate) enum Act {
     RecvInTime,
     /// Opens the segment and both ends, and leaves.
     Attach,
+}
+
+impl State {
+    const ALL: [State; 5] =
+        [State::Empty, State::One, State::Wrapped, State::Full, State::Orphaned];
 }
 
 impl Act {
@@ -66,6 +73,8 @@ pub(crate) struct Play {
     pub(crate) act: Act,
     /// Whether another process waits for the same as the victim.
     pub(crate) company: bool,
+    /// Whether what a dead reader had is dropped.
+    pub(crate) drops: bool,
 }
 
 /// Numbers of the messages: of those that were there, of the survivors', and
@@ -82,9 +91,11 @@ impl Play {
         let mut plays = Vec::new();
         for ring in Ring::ALL {
             for act in Act::ALL {
-                for state in [State::Empty, State::One, State::Wrapped, State::Full] {
-                    for company in [false, true] {
-                        let play = Play { ring, state, act, company };
+                for state in State::ALL {
+                    for (company, drops) in
+                        [(false, false), (true, false), (false, true), (true, true)]
+                    {
+                        let play = Play { ring, state, act, company, drops };
                         if play.makes_sense() {
                             plays.push(play);
                         }
@@ -96,7 +107,13 @@ impl Play {
     }
 
     fn makes_sense(self) -> bool {
-        // Giving back in SPSC leaves the message to the giver alone.
+        let receives = !self.act.sends() && self.act != Act::Attach;
+        if self.ring.single() && (self.drops || self.state == State::Orphaned)
+            || self.drops && !(receives && matches!(self.state, State::Wrapped | State::Full))
+            || self.state == State::Orphaned && (!receives || self.drops)
+        {
+            return false;
+        }
         let waits = if self.act.sends() { State::Full } else { State::Empty };
         let in_time = matches!(self.act, Act::SendInTime | Act::RecvInTime);
         match (self.act, self.company) {
@@ -111,8 +128,19 @@ impl Play {
         match self.state {
             State::Empty => 0,
             State::One => 1,
-            State::Wrapped => 2,
+            State::Wrapped | State::Orphaned => 2,
             State::Full => CAPACITY as u64,
+        }
+    }
+
+    /// Messages that bring the ring to where the next two have its end
+    /// between them.
+    const fn prelude(self) -> &'static [u64] {
+        match self.ring {
+            // Two units before the end: padding.
+            Ring::SpscBytes => &[1, 2, 4, 3],
+            // And a hint is due at position 16.
+            _ => &[1; 14],
         }
     }
 
@@ -122,9 +150,9 @@ impl Play {
 
     fn prepare(self, name: &str) -> Segment {
         let segment = Self::options().create(name).unwrap();
-        let (mut tx, mut rx) = (self.ring.sender(&segment), self.ring.receiver(&segment));
+        let (mut tx, mut rx) = (self.sender(&segment), self.receiver(&segment));
         if self.state == State::Wrapped {
-            for id in 0..2 {
+            for &id in self.prelude() {
                 assert!(tx.try_send(id) && rx.try_recv() == Some(id));
             }
         }
@@ -132,7 +160,29 @@ impl Play {
             assert!(tx.try_send(THERE + id));
         }
         drop((tx, rx));
+        if self.state == State::Orphaned {
+            let mut reader = Actor::fork("a reader who dies", || {
+                let mut rx = self.receiver(&Self::options().open(name).unwrap());
+                rx.take(Verdict::Acknowledge, &|_| {
+                    nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
+                });
+            });
+            assert_eq!(reader.end(), Ok(Scene::Ended(-9)));
+            assert!(segment.sweep().unwrap());
+        }
         segment
+    }
+
+    const fn times(self) -> u8 {
+        if self.drops { 0 } else { 8 }
+    }
+
+    pub(crate) fn sender(self, segment: &Segment) -> Box<dyn Tx> {
+        self.ring.sender(segment, self.times())
+    }
+
+    pub(crate) fn receiver(self, segment: &Segment) -> Box<dyn Rx> {
+        self.ring.receiver(segment, self.times())
     }
 }
 
@@ -211,7 +261,7 @@ impl Cast<'_> {
 
     fn sender(&self) -> Actor {
         Actor::fork("a surviving sender", || {
-            let mut tx = self.play.ring.sender(&self.segment());
+            let mut tx = self.play.sender(&self.segment());
             for id in SURVIVORS..SURVIVORS + 3 {
                 if !tx.send(id) {
                     break;
@@ -223,7 +273,7 @@ impl Cast<'_> {
 
     fn receiver(&self) -> Actor {
         Actor::fork("a surviving receiver", || {
-            let mut rx = self.play.ring.receiver(&self.segment());
+            let mut rx = self.play.receiver(&self.segment());
             while let Some(id) = rx.recv() {
                 self.ledger.note(Note::Received, id);
             }
@@ -267,7 +317,7 @@ impl Cast<'_> {
             self.late();
         }
         self.early.iter_mut().chain(&mut self.late).try_for_each(Actor::exit)?;
-        let mut rx = self.play.ring.receiver(segment);
+        let mut rx = self.play.receiver(segment);
         while let Some(id) = rx.try_recv() {
             self.ledger.note(Note::Received, id);
         }
@@ -279,17 +329,17 @@ impl Cast<'_> {
         Actor::fork("the victim", || {
             if play.act == Act::Attach {
                 doom.begin();
-                attach(play.ring, self.name);
+                attach(play, self.name);
                 doom.finish(ledger);
                 return;
             }
             let segment = self.segment();
             if play.act.sends() {
-                let tx = play.ring.sender(&segment);
+                let tx = play.sender(&segment);
                 doom.begin();
                 send(play.act, tx, ledger);
             } else {
-                let rx = play.ring.receiver(&segment);
+                let rx = play.receiver(&segment);
                 doom.begin();
                 receive(play.act, rx, ledger);
             }
@@ -331,10 +381,10 @@ impl Sweeper {
     }
 }
 
-fn attach(ring: Ring, name: &str) {
+fn attach(play: Play, name: &str) {
     let segment = Play::options().open(name).unwrap();
-    let (tx, rx) = (ring.sender(&segment), ring.receiver(&segment));
-    if !ring.single() {
+    let (tx, rx) = (play.sender(&segment), play.receiver(&segment));
+    if !play.ring.single() {
         drop((tx.again(), rx.again()));
     }
     drop((tx, rx));

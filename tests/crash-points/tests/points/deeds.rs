@@ -1,0 +1,236 @@
+//! Making segments, joining them, removing them: what others find who come
+//! after somebody was killed over it.
+//!
+//! The director has kernel tables of its own, so that nothing can be left in
+//! them without being seen.
+
+use tombolo::sys::sem::{self, Set};
+use tombolo::sys::shm::{self, Shm};
+use tombolo::{ChannelError, Fault, Options, RecvError, Segment};
+
+use super::actor::{Actor, Scene};
+use super::ledger::{Doom, Ledger};
+use crate::common::{SIGNATURE, Words, key_of, tables, word};
+
+/// What somebody does who may be killed over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    Create,
+    OpenOrCreate,
+    MakeChannels,
+    Anonymous,
+    /// Removes a segment in use.
+    Remove,
+    RemoveNamed,
+    /// Is the last to leave a transient segment.
+    LeaveLast,
+    ClearOrphans,
+    Inspect,
+    /// Clears away what somebody left unfinished.
+    ClearDebris,
+    /// Opens a segment whose name has another's object on its first key.
+    Displaced,
+    /// Joins a channel whose bells are as full as a semaphore can be.
+    FullBells,
+    /// Sweeps two at once who died over messages and roles.
+    Sweep,
+}
+
+impl Deed {
+    pub(crate) const ALL: [Deed; 13] = [
+        Deed::Create,
+        Deed::OpenOrCreate,
+        Deed::MakeChannels,
+        Deed::Anonymous,
+        Deed::Remove,
+        Deed::RemoveNamed,
+        Deed::LeaveLast,
+        Deed::ClearOrphans,
+        Deed::Inspect,
+        Deed::ClearDebris,
+        Deed::Displaced,
+        Deed::FullBells,
+        Deed::Sweep,
+    ];
+}
+
+const NAME: &str = "deeds";
+/// The semaphores of the first channel: after those of four participants.
+const FIRST_BELL: u16 = 12;
+
+fn options() -> Options {
+    Segment::options().size(1 << 14).participants(4).channels(5)
+}
+
+/// Two of the kinds, so that there is something to find on the way.
+fn use_channels(segment: &Segment) {
+    let words = segment.channel::<u64>("words").capacity(3);
+    let (tx, rx) = (words.sender().unwrap(), words.receiver().unwrap());
+    tx.send(7).unwrap();
+    assert_eq!(rx.recv().unwrap(), 7);
+    let bytes = segment.bytes("bytes").capacity(3, 32).spsc();
+    let (tx, rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+    assert!(matches!(bytes.sender(), Err(ChannelError::RoleTaken { .. })));
+    tx.send(b"seven").unwrap();
+    assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 5);
+}
+
+/// Does it, once; every death is followed by that of the next, if there is.
+pub(crate) fn perform(deed: Deed, dooms: &[&Doom], ledger: &Ledger) -> Result<(), String> {
+    ledger.clear();
+    let mut waiting = before(deed)?;
+    for doom in dooms {
+        let mut victim = Actor::fork("the victim", || act(deed, doom, ledger));
+        match victim.end()? {
+            Scene::Ended(0 | -9) => {}
+            Scene::Stopped => {
+                victim.resume();
+                victim.exit()?;
+            }
+            scene => return Err(format!("the victim: {scene:?}")),
+        }
+    }
+    // Whatever is there: whoever comes next gets on with it.
+    let next = Actor::fork("the next", || {
+        let segment = options().open_or_create(NAME).unwrap();
+        use_channels(&segment);
+    });
+    { next }.exit()?;
+    let _ = Segment::remove_named(NAME);
+    if deed == Deed::Displaced {
+        Shm::open(key_of(NAME, 0)).and_then(|other| other.remove()).unwrap();
+    }
+    if let Some(waiting) = &mut waiting {
+        waiting.exit()?;
+    }
+    for orphan in Segment::orphans().map_err(|error| error.to_string())? {
+        orphan.remove().map_err(|error| format!("{orphan:?}: {error}"))?;
+    }
+    if tables() == (0, 0) {
+        return Ok(());
+    }
+    let left = format!("{:?} {:?}", shm::all().unwrap(), sem::all().unwrap());
+    clear();
+    Err(format!("left behind: {left}"))
+}
+
+/// Empties the tables, which are this process's own.
+fn clear() {
+    shm::all().unwrap().iter().for_each(|stat| drop(Shm::from_id(stat.id).remove()));
+    sem::all().unwrap().iter().for_each(|stat| drop(Set::from_id(stat.id).remove()));
+}
+
+/// Prepares what the deed is done to; somebody who waits, where there is one.
+fn before(deed: Deed) -> Result<Option<Actor>, String> {
+    match deed {
+        Deed::Remove | Deed::RemoveNamed => {
+            let mut waiting = Actor::fork("who waits", || {
+                let segment = options().create(NAME).unwrap();
+                let rx = segment.channel::<u64>("numbers").capacity(3).receiver().unwrap();
+                assert!(matches!(rx.recv(), Err(RecvError::Fault(Fault::Closed))));
+            });
+            waiting.scene()?;
+            Ok(Some(waiting))
+        }
+        Deed::ClearOrphans | Deed::Inspect | Deed::Sweep => {
+            let mut dead = Actor::fork("one who dies", || {
+                let segment = options().create(NAME).unwrap();
+                use_channels(&segment);
+                let numbers = segment.channel::<u64>("numbers").capacity(3);
+                let (tx, mut rx) = (numbers.sender().unwrap(), numbers.receiver().unwrap());
+                tx.send(1).unwrap();
+                let _holding = rx.take().unwrap();
+                let single = segment.channel::<u64>("single").capacity(3).spsc();
+                let _roles = (single.sender().unwrap(), single.receiver().unwrap());
+                nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
+            });
+            dead.end()?;
+            Ok(None)
+        }
+        Deed::ClearDebris => {
+            let _unfinished = Shm::options().create(key_of(NAME, 0), 8_192 + SIGNATURE).unwrap();
+            Ok(None)
+        }
+        Deed::Displaced => {
+            // Goes with the one who attaches it, if that is the last.
+            let _other = Shm::options().create(key_of(NAME, 0), 4_096).unwrap();
+            Ok(None)
+        }
+        Deed::FullBells => {
+            let segment = options().create(NAME).unwrap();
+            use_channels(&segment);
+            let words = Words::behind(&segment);
+            let set = Set::from_id(i32::try_from(words.get(word::SET)).unwrap());
+            for bell in FIRST_BELL..FIRST_BELL + 2 {
+                let there = set.value(bell).unwrap();
+                set.perform(&[sem::Op::add(bell, 32_767 - there)]).unwrap();
+            }
+            Ok(None)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
+    match deed {
+        Deed::Create => {
+            doom.begin();
+            // The second one finds the first one's.
+            drop(options().create(NAME));
+        }
+        Deed::OpenOrCreate | Deed::Displaced => {
+            doom.begin();
+            drop(options().open_or_create(NAME).unwrap());
+        }
+        Deed::MakeChannels => {
+            let segment = options().open_or_create(NAME).unwrap();
+            doom.begin();
+            use_channels(&segment);
+        }
+        Deed::Anonymous => {
+            doom.begin();
+            let segment = options().anonymous().unwrap();
+            let same = options().open_id(segment.id()).unwrap();
+            drop((segment, same));
+        }
+        Deed::Remove => {
+            // The first one may have removed it.
+            let Ok(segment) = options().open(NAME) else { return doom.finish(ledger) };
+            doom.begin();
+            segment.remove().unwrap();
+        }
+        Deed::RemoveNamed => {
+            doom.begin();
+            let _ = Segment::remove_named(NAME);
+        }
+        Deed::LeaveLast => {
+            let segment = options().transient(true).open_or_create(NAME).unwrap();
+            doom.begin();
+            drop(segment);
+        }
+        Deed::ClearOrphans | Deed::ClearDebris => {
+            doom.begin();
+            for orphan in Segment::orphans().unwrap() {
+                let _ = orphan.remove();
+            }
+        }
+        Deed::Inspect => {
+            let Ok(segment) = options().open(NAME) else { return doom.finish(ledger) };
+            doom.begin();
+            let _ = (Segment::list().unwrap(), segment.participants(), segment.channels());
+        }
+        Deed::FullBells => {
+            let segment = options().open(NAME).unwrap();
+            let words = segment.channel::<u64>("words").capacity(3);
+            doom.begin();
+            drop((words.sender().unwrap(), words.receiver().unwrap()));
+        }
+        Deed::Sweep => {
+            doom.begin();
+            let segment = options().open(NAME).unwrap();
+            let single = segment.channel::<u64>("single").capacity(3).spsc();
+            drop((single.sender().unwrap(), single.receiver().unwrap()));
+        }
+    }
+    doom.finish(ledger);
+}

@@ -1,0 +1,96 @@
+//! The places in the source that can be points.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What begins a step.
+const STEPS: [&str; 10] = [
+    ".load(",
+    ".store(",
+    ".fetch_add(",
+    ".fetch_or(",
+    ".fetch_max(",
+    ".fetch_update(",
+    ".compare_exchange(",
+    ".semop(",
+    "crash::copy(",
+    "crash::point(",
+];
+
+fn files(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, into);
+        } else {
+            into.push(path);
+        }
+    }
+}
+
+/// A place: `ring/mpmc.rs:282:30`.
+pub(crate) fn place(point: &str) -> &str {
+    point.split(' ').next().unwrap()
+}
+
+/// Every place in the source where a step begins, and its line.
+pub(crate) fn all() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src");
+    let mut paths = Vec::new();
+    for floor in ["ring", "segment", "channel", "wait"] {
+        files(&root.join(floor), &mut paths);
+    }
+    let mut places = Vec::new();
+    for path in paths {
+        let file = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for (number, line) in (1..).zip(code.lines()) {
+            let code = line.split("//").next().unwrap();
+            for step in STEPS {
+                for (at, _) in code.match_indices(step) {
+                    // The caller of a method is where its name begins.
+                    let column = at + 1 + usize::from(step.starts_with('.'));
+                    places.push((format!("{file}:{number}:{column}"), line.trim().to_owned()));
+                }
+            }
+        }
+    }
+    assert!(places.len() > 80, "the source was not found");
+    places
+}
+
+/// Texts, whose words are the steps.
+const NOT_STEPS: [&str; 4] = [".name.store(", ".name.load()", ".schema.store(", ".schema.load()"];
+
+/// Steps that no process gets to unless another has written nonsense, or for
+/// another reason that is given.
+const EXCUSED: [(&str, &str); 1] = [(
+    "&& block.memory.header().magic.load(Ordering::Acquire) == MAGIC",
+    "two creators of one name, over a key that becomes free between them",
+)];
+
+/// Steps that are taken or not as processes happen to follow each other.
+const SOMETIMES: [&str; 1] =
+    ["(0..blocks.count()).any(|index| !held(blocks.block(index).load(Ordering::Relaxed)))"];
+
+/// The places that were not reached and should have been, and the excuses
+/// that are none.
+pub(crate) fn missed(reached: &BTreeSet<String>) -> Vec<String> {
+    let mut missed = Vec::new();
+    let mut used = BTreeSet::new();
+    for (place, line) in all() {
+        let free = NOT_STEPS.iter().chain(&SOMETIMES).any(|code| line.contains(code));
+        if free || reached.contains(&place) {
+            continue;
+        }
+        match EXCUSED.iter().find(|(code, _)| line.contains(code)) {
+            Some((code, _)) => drop(used.insert(*code)),
+            None => missed.push(format!("src/{place}: {line}")),
+        }
+    }
+    let idle = EXCUSED.iter().filter(|(code, _)| !used.contains(code));
+    missed.extend(idle.map(|(code, why)| format!("no excuse is needed: {code} ({why})")));
+    missed
+}
