@@ -1,0 +1,313 @@
+//! Who died, when, holding what, and what was done with it: what a segment
+//! tells of it, with real processes that are killed.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use tombolo::sys::proc;
+use tombolo::{Death, Segment};
+
+use common::{Brief, Name, Peer, wait_until};
+
+fn segment() -> (Name, Segment) {
+    let name = Name::new();
+    let segment = Segment::options().size(1 << 20).participants(16).create(&name).unwrap();
+    segment.channel::<u64>("idle").capacity(2).sender().unwrap();
+    segment.channel::<u64>("jobs").capacity(8).sender().unwrap();
+    segment.channel::<u64>("once").capacity(8).redeliver(0).sender().unwrap();
+    segment.channel::<u64>("pair").capacity(8).spsc().sender().unwrap();
+    segment.bytes("texts").capacity(8, 100).sender().unwrap();
+    (name, segment)
+}
+
+/// A process that holds something, which it has taken up by now.
+fn holder(name: &Name, what: &str) -> Peer {
+    let peer = Peer::start("holder", &[name, &what]);
+    peer.expect("holding");
+    peer
+}
+
+fn pid(peer: &Peer) -> u32 {
+    peer.pid().unsigned_abs()
+}
+
+/// Kills it, and waits until somebody has noticed.
+#[track_caller]
+fn bury(segment: &Segment, peer: Peer) {
+    let total = segment.deaths().total;
+    peer.kill();
+    peer.finish();
+    wait_until(|| segment.sweep().unwrap() || segment.deaths().total > total);
+}
+
+/// Unsent, redelivered, dropped, and buffers.
+fn counts(death: &Death) -> [u64; 4] {
+    [death.unsent, death.redelivered, death.dropped, death.buffers]
+}
+
+#[test]
+fn each_death_says_who_it_was_what_it_held_and_what_was_done() {
+    let (name, segment) = segment();
+    let cases = [
+        ("nothing", [0, 0, 0, 0], (0, 0), None),
+        ("claim", [1, 0, 0, 0], (1, 0), Some("jobs")),
+        ("delivery", [0, 1, 0, 0], (0, 1), Some("jobs")),
+        ("last delivery", [0, 0, 1, 0], (0, 1), Some("once")),
+        ("text grant", [0, 0, 0, 1], (1, 0), Some("texts")),
+        ("text delivery", [0, 1, 0, 0], (0, 1), Some("texts")),
+        // A successor finds it where it is.
+        ("spsc delivery", [0, 0, 0, 0], (0, 1), None),
+        ("much", [2, 2, 1, 1], (4, 4), Some("jobs")),
+    ];
+    for (n, (what, held, ends, channel)) in (1..).zip(cases) {
+        for channel in ["jobs", "once"] {
+            let channel = segment.channel::<u64>(channel);
+            while let Ok(_old) = channel.receiver().unwrap().try_recv() {}
+            channel.sender().unwrap().send_batch(&[1, 2, 3]).unwrap();
+        }
+        let _ = segment.channel::<u64>("pair").spsc().sender().unwrap().try_send(1);
+        segment.bytes("texts").sender().unwrap().send(b"text").unwrap();
+        let peer = holder(&name, what);
+        let (before, pid) = (proc::monotonic(), pid(&peer));
+        bury(&segment, peer);
+        let deaths = segment.deaths();
+        assert_eq!((deaths.total, deaths.recent.len()), (n, n as usize), "{what}");
+        let death = deaths.recent.last().unwrap();
+        assert_eq!((death.pid, death.uid), (pid, proc::uid()), "{what}");
+        assert!((before..=proc::monotonic()).contains(&death.found_ns), "{what}");
+        assert!(death.ago.as_nanos() <= u128::from(proc::monotonic() - before));
+        assert_eq!(counts(death), held, "{what}: {death}");
+        assert_eq!((death.senders, death.receivers), ends, "{what}");
+        assert_eq!(death.channel.as_deref(), channel, "{what}");
+        assert!(death.to_string().starts_with(&format!("process {pid} died ")), "{death}");
+        // What was said is what the channels have counted.
+        let said = |what: fn(&Death) -> u64| deaths.recent.iter().map(what).sum::<u64>();
+        let done = |what: fn(&tombolo::ChannelInfo) -> u64| {
+            segment.channels().iter().map(what).sum::<u64>()
+        };
+        assert_eq!(said(|death| death.unsent), done(|channel| channel.unsent));
+        assert_eq!(said(|death| death.redelivered), done(|channel| channel.redelivered));
+        assert_eq!(said(|death| death.dropped), done(|channel| channel.dropped));
+        if what == "text delivery" {
+            let mut into = Vec::new();
+            segment.bytes("texts").receiver().unwrap().recv(&mut into).unwrap();
+            assert_eq!(into, b"text");
+        }
+    }
+}
+
+#[test]
+fn deaths_are_told_in_their_order_with_those_who_left_between_unmentioned() {
+    let (name, segment) = segment();
+    let mut pids = Vec::new();
+    for n in 0..10 {
+        let mut peer = holder(&name, "nothing");
+        if n % 3 == 2 {
+            peer.tell("leave");
+            assert_eq!(peer.join(), 0);
+        } else {
+            pids.push(pid(&peer));
+            bury(&segment, peer);
+        }
+        drop(Segment::open(&name).unwrap());
+    }
+    let deaths = segment.deaths();
+    assert_eq!(deaths.recent.iter().map(|death| death.pid).collect::<Vec<_>>(), pids);
+    assert!(deaths.recent.is_sorted_by_key(|death| death.found_ns));
+    assert_eq!(deaths.total, pids.len() as u64);
+    // Whoever looks from outside is told the same.
+    let listed = Segment::list().unwrap().into_iter().find(|info| info.name == *name).unwrap();
+    assert_eq!(listed.deaths.total, deaths.total);
+    assert_eq!(listed.deaths.recent.iter().map(|death| death.pid).collect::<Vec<_>>(), pids);
+}
+
+/// All of one's waiters wake at once, and each of them sweeps.
+#[test]
+fn a_death_that_many_find_at_once_counts_once() {
+    let (name, segment) = segment();
+    let waiters: Vec<Peer> =
+        (0..6).map(|n| Peer::start("waiter", &[&name, &(n % 2 == 0)])).collect();
+    for waiter in &waiters {
+        waiter.wait_until_parked();
+    }
+    let mut pids = Vec::new();
+    for round in 1..=20 {
+        let peer = holder(&name, "claim");
+        pids.push(pid(&peer));
+        let sweeping = thread::spawn({
+            let segment = segment.clone();
+            move || wait_until(|| segment.sweep().unwrap() || segment.deaths().total >= round)
+        });
+        peer.kill();
+        peer.finish();
+        wait_until(|| segment.participants().len() == 1 + waiters.len());
+        sweeping.join().unwrap();
+        assert_eq!(segment.deaths().total, round);
+    }
+    let deaths = segment.deaths();
+    let told: Vec<u32> = deaths.recent.iter().map(|death| death.pid).collect();
+    assert_eq!(told, pids);
+    assert!(deaths.recent.iter().all(|death| counts(death) == [1, 0, 0, 0]), "{deaths:?}");
+    assert!(waiters.iter().all(Peer::silent));
+}
+
+#[test]
+fn a_thousand_deaths_are_counted_and_the_last_remembered() {
+    const DEATHS: usize = 1_000;
+    const AT_ONCE: usize = 8;
+    let (name, segment) = segment();
+    let mut crowds = BTreeMap::new();
+    for crowd in 0..DEATHS / AT_ONCE {
+        let peers: Vec<Peer> = (0..AT_ONCE).map(|_| Peer::start("mayfly", &[&name])).collect();
+        crowds.extend(peers.iter().map(|peer| (pid(peer), crowd)));
+        peers.into_iter().for_each(|peer| assert_eq!(peer.join(), -9));
+    }
+    segment.sweep().unwrap();
+    let deaths = segment.deaths();
+    assert_eq!((deaths.total, segment.participants().len()), (DEATHS as u64, 1));
+    // Each came, and died: half of the records, but for who came together.
+    assert!((50..=78).contains(&deaths.recent.len()), "{}", deaths.recent.len());
+    let told: Vec<usize> = deaths.recent.iter().map(|death| crowds[&death.pid]).collect();
+    assert!(told.is_sorted() && told.last() == Some(&(DEATHS / AT_ONCE - 1)), "{told:?}");
+    let mut pids: Vec<u32> = deaths.recent.iter().map(|death| death.pid).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    assert_eq!(pids.len(), told.len());
+}
+
+/// Sweepers are killed while they sweep, and swept, again and again: nobody
+/// is counted twice, and nobody forgotten.
+#[test]
+fn sweepers_that_are_killed_over_it_are_recorded_like_everybody() {
+    let (name, segment) = segment();
+    let mut killed = Vec::new();
+    for round in 0..30 {
+        let victims: Vec<Peer> = (0..2).map(|_| holder(&name, "claim")).collect();
+        let mut sweeper = Peer::start("sweeper", &[&name]);
+        sweeper.expect("ready");
+        sweeper.tell("sweep");
+        for victim in victims {
+            killed.push((pid(&victim), 1));
+            victim.kill();
+            victim.finish();
+        }
+        for _ in 0..round * 800 {
+            std::hint::spin_loop();
+        }
+        killed.push((pid(&sweeper), 0));
+        sweeper.kill();
+        sweeper.finish();
+        wait_until(|| {
+            segment.sweep().unwrap();
+            segment.participants().len() == 1
+        });
+        let deaths = segment.deaths();
+        assert_eq!(deaths.total, killed.len() as u64, "round {round}");
+        let told = deaths.recent.iter().map(|death| (death.pid, death.unsent));
+        let told: BTreeMap<u32, u64> = told.collect();
+        for (pid, unsent) in &killed[killed.len() - 3..] {
+            assert_eq!(told.get(pid), Some(unsent), "round {round}: {deaths:?}");
+        }
+    }
+}
+
+#[test]
+fn who_has_just_left_has_not_died() {
+    let (name, segment) = segment();
+    for _ in 0..50 {
+        drop(Segment::open(&name).unwrap());
+    }
+    let deaths = segment.deaths();
+    assert_eq!((deaths.total, deaths.recent.len()), (0, 0));
+}
+
+fn hold(brief: &Brief) {
+    let segment = Segment::open(brief.text(0)).unwrap();
+    let jobs = segment.channel::<u64>("jobs");
+    let once = segment.channel::<u64>("once");
+    let pair = segment.channel::<u64>("pair").spsc();
+    let texts = segment.bytes("texts");
+    let hold = || {
+        brief.say("holding");
+        brief.hear();
+    };
+    match brief.text(1) {
+        "claim" => {
+            let mut tx = jobs.sender().unwrap();
+            let _grant = tx.reserve().unwrap();
+            hold();
+        }
+        "delivery" => {
+            let mut rx = jobs.receiver().unwrap();
+            let _delivery = rx.take().unwrap();
+            hold();
+        }
+        "last delivery" => {
+            let mut rx = once.receiver().unwrap();
+            let _delivery = rx.take().unwrap();
+            hold();
+        }
+        "text grant" => {
+            let mut tx = texts.sender().unwrap();
+            let _grant = tx.reserve(5).unwrap();
+            hold();
+        }
+        "text delivery" => {
+            let mut rx = texts.receiver().unwrap();
+            let _delivery = rx.take().unwrap();
+            hold();
+        }
+        "spsc delivery" => {
+            let mut rx = pair.receiver().unwrap();
+            let _delivery = rx.take().unwrap();
+            hold();
+        }
+        "much" => {
+            let (mut one, mut two) = (jobs.sender().unwrap(), jobs.sender().unwrap());
+            let (mut three, mut four) = (jobs.receiver().unwrap(), jobs.receiver().unwrap());
+            let (mut last, mut text) = (once.receiver().unwrap(), texts.sender().unwrap());
+            let _pair = (pair.sender().unwrap(), pair.receiver().unwrap());
+            let _grants = (one.reserve().unwrap(), two.reserve().unwrap());
+            let _deliveries = (three.take().unwrap(), four.take().unwrap());
+            let (_last, _text) = (last.take().unwrap(), text.reserve(1).unwrap());
+            hold();
+        }
+        _ => hold(),
+    }
+}
+
+#[test]
+#[ignore = "what the child processes run"]
+fn child_entry() {
+    let Some(brief) = Brief::take() else { return };
+    match &*brief.role {
+        "holder" => hold(&brief),
+        "waiter" => {
+            let segment = Segment::open(brief.text(0)).unwrap();
+            let jobs = segment.channel::<u64>("jobs");
+            if brief.text(1) == "true" {
+                let _sender = jobs.sender().unwrap();
+                let _ = jobs.receiver().unwrap().recv();
+            } else {
+                let _receiver = jobs.receiver().unwrap();
+                let _ = jobs.receiver().unwrap().recv();
+            }
+            brief.say("woken");
+        }
+        "sweeper" => {
+            let segment = Segment::open(brief.text(0)).unwrap();
+            brief.say("ready");
+            brief.hear();
+            loop {
+                segment.sweep().unwrap();
+            }
+        }
+        "mayfly" => {
+            std::mem::forget(Segment::open(brief.text(0)).unwrap());
+            nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
+        }
+        role => panic!("{role}"),
+    }
+}
