@@ -9,7 +9,7 @@ use std::thread;
 use tombolo::sys::proc;
 use tombolo::{Death, Segment};
 
-use common::{Brief, Name, Peer, wait_until};
+use common::{Brief, Name, Peer, Words, wait_until};
 
 fn segment() -> (Name, Segment) {
     let name = Name::new();
@@ -221,6 +221,125 @@ fn who_has_just_left_has_not_died() {
     }
     let deaths = segment.deaths();
     assert_eq!((deaths.total, deaths.recent.len()), (0, 0));
+}
+
+/// The journal, as the format has it.
+struct Journal(Words);
+
+const RECORDS: u64 = 128;
+const WRITING: u64 = 1;
+const DONE: u64 = 2;
+const VOID: u64 = 3;
+const STUCK: u64 = 4;
+const LEASEHOLDER: u64 = 8_192;
+
+impl Journal {
+    fn of(segment: &Segment) -> Journal {
+        Journal(Words::behind(segment))
+    }
+
+    /// Where the record of a position is.
+    fn place(&self, position: u64) -> usize {
+        let participants = self.0.get(7) as usize;
+        let infos = (64 + participants).next_multiple_of(16);
+        let journal = (infos + 8 * participants).next_multiple_of(16);
+        journal + 16 * (position % RECORDS) as usize
+    }
+
+    /// Phase, owner and position of a record.
+    fn record(&self, position: u64) -> (u64, u64, u64) {
+        let word = self.0.get(self.place(position));
+        (word >> 14 & 7, word & 0x3FFF, word >> 17)
+    }
+
+    fn next(&self) -> u64 {
+        (0..RECORDS).map(|n| self.record(n)).filter(|record| record.0 != 0).count() as u64
+    }
+
+    fn put(&self, position: u64, phase: u64, owner: u64) {
+        self.0.put(self.place(position), position << 17 | phase << 14 | owner);
+    }
+}
+
+#[test]
+fn a_record_that_was_begun_under_the_lease_is_closed_under_the_next() {
+    let (name, segment) = segment();
+    let journal = Journal::of(&segment);
+    let at = journal.next();
+    journal.put(at, WRITING, LEASEHOLDER);
+    // Nobody knows whose it is until they hold the lease.
+    segment.sweep().unwrap();
+    assert_eq!(journal.record(at), (WRITING, LEASEHOLDER, at));
+    drop(Segment::open(&name).unwrap());
+    assert_eq!(journal.record(at), (VOID, 0, at));
+    assert_eq!(journal.record(at + 1), (DONE, 0, at + 1));
+    bury(&segment, holder(&name, "nothing"));
+    assert_eq!((segment.deaths().total, segment.deaths().recent.len()), (1, 1));
+}
+
+#[test]
+fn a_record_that_a_dead_participant_was_writing_is_void_and_its_death_told() {
+    let (name, segment) = segment();
+    let journal = Journal::of(&segment);
+    let peer = holder(&name, "claim");
+    let at = journal.next();
+    // Slot 1, as the first to come after this process.
+    journal.put(at, WRITING, 1);
+    let pid = pid(&peer);
+    assert_eq!(segment.deaths().recent.len(), 0);
+    bury(&segment, peer);
+    assert_eq!(journal.record(at), (VOID, 0, at));
+    let deaths = segment.deaths();
+    assert_eq!((deaths.total, deaths.recent.len()), (1, 1));
+    assert_eq!((deaths.recent[0].pid, counts(&deaths.recent[0])), (pid, [1, 0, 0, 0]));
+}
+
+/// As if this process were stopped in the middle of a record.
+#[test]
+fn the_journal_goes_on_round_a_record_whose_writer_is_slow() {
+    let (name, segment) = segment();
+    let journal = Journal::of(&segment);
+    let at = journal.next();
+    let place = journal.place(at);
+    journal.put(at, WRITING, 0);
+    let fields = || (1..16).map(|n| journal.0.get(place + n)).collect::<Vec<_>>();
+    let before = fields();
+    for _ in 0..RECORDS * 2 {
+        drop(Segment::open(&name).unwrap());
+    }
+    let (phase, owner, position) = journal.record(at);
+    assert_eq!((phase, owner, position % RECORDS), (STUCK, 0, at % RECORDS));
+    assert!(position > at + 2 * RECORDS, "{position}");
+    assert_eq!(fields(), before, "somebody has written into it");
+    let peer = holder(&name, "claim");
+    let pid = pid(&peer);
+    bury(&segment, peer);
+    let deaths = segment.deaths();
+    assert_eq!((deaths.total, deaths.recent.len()), (1, 1));
+    assert_eq!(deaths.recent[0].pid, pid);
+}
+
+#[test]
+fn a_journal_of_garbage_keeps_nobody_from_anything() {
+    let (name, segment) = segment();
+    let journal = Journal::of(&segment);
+    let patterns = [u64::MAX, u64::MAX >> 1, 0x5555_5555_5555_5555, 1 << 63, 7 << 14 | 1, 8 << 14];
+    for (total, pattern) in (1..).zip(patterns) {
+        for at in 0..RECORDS {
+            let place = journal.place(at);
+            (place..place + 16)
+                .for_each(|word| journal.0.put(word, pattern.rotate_left(at as u32)));
+        }
+        assert!(segment.deaths().recent.len() <= 256);
+        let peer = holder(&name, "claim");
+        bury(&segment, peer);
+        let deaths = segment.deaths();
+        assert!(deaths.total <= total && deaths.recent.len() <= 256, "{deaths:?}");
+        assert_eq!(segment.participants().len(), 1);
+        // And what it held has been put right.
+        let unsent: u64 = segment.channels().iter().map(|channel| channel.unsent).sum();
+        assert_eq!(unsent, total);
+    }
 }
 
 fn hold(brief: &Brief) {
