@@ -12,10 +12,19 @@ use tombolo::{Death, Segment};
 use common::{Brief, Name, Peer, Words, wait_until};
 
 fn segment() -> (Name, Segment) {
+    segment_of(8)
+}
+
+/// One in which a sweep takes long: others come to it meanwhile.
+fn large_segment() -> (Name, Segment) {
+    segment_of(100_000)
+}
+
+fn segment_of(jobs: usize) -> (Name, Segment) {
     let name = Name::new();
-    let segment = Segment::options().size(1 << 20).participants(16).create(&name).unwrap();
+    let segment = Segment::options().size(1 << 22).participants(16).create(&name).unwrap();
     segment.channel::<u64>("idle").capacity(2).sender().unwrap();
-    segment.channel::<u64>("jobs").capacity(8).sender().unwrap();
+    segment.channel::<u64>("jobs").capacity(jobs).sender().unwrap();
     segment.channel::<u64>("once").capacity(8).redeliver(0).sender().unwrap();
     segment.channel::<u64>("pair").capacity(8).spsc().sender().unwrap();
     segment.bytes("texts").capacity(8, 100).sender().unwrap();
@@ -126,7 +135,7 @@ fn deaths_are_told_in_their_order_with_those_who_left_between_unmentioned() {
 /// All of one's waiters wake at once, and each of them sweeps.
 #[test]
 fn a_death_that_many_find_at_once_counts_once() {
-    let (name, segment) = segment();
+    let (name, segment) = large_segment();
     let waiters: Vec<Peer> =
         (0..6).map(|n| Peer::start("waiter", &[&name, &(n % 2 == 0)])).collect();
     for waiter in &waiters {
@@ -181,7 +190,7 @@ fn a_thousand_deaths_are_counted_and_the_last_remembered() {
 /// is counted twice, and nobody forgotten.
 #[test]
 fn sweepers_that_are_killed_over_it_are_recorded_like_everybody() {
-    let (name, segment) = segment();
+    let (name, segment) = large_segment();
     let mut killed = Vec::new();
     for round in 0..30 {
         let victims: Vec<Peer> = (0..2).map(|_| holder(&name, "claim")).collect();
@@ -238,11 +247,18 @@ impl Journal {
         Journal(Words::behind(segment))
     }
 
+    fn infos(&self) -> usize {
+        (64 + self.0.get(7) as usize).next_multiple_of(16)
+    }
+
+    /// Where a participant's end is recorded.
+    fn end(&self, participant: usize) -> usize {
+        self.infos() + 8 * participant + 4
+    }
+
     /// Where the record of a position is.
     fn place(&self, position: u64) -> usize {
-        let participants = self.0.get(7) as usize;
-        let infos = (64 + participants).next_multiple_of(16);
-        let journal = (infos + 8 * participants).next_multiple_of(16);
+        let journal = (self.infos() + 8 * self.0.get(7) as usize).next_multiple_of(16);
         journal + 16 * (position % RECORDS) as usize
     }
 
@@ -292,6 +308,36 @@ fn a_record_that_a_dead_participant_was_writing_is_void_and_its_death_told() {
     let deaths = segment.deaths();
     assert_eq!((deaths.total, deaths.recent.len()), (1, 1));
     assert_eq!((deaths.recent[0].pid, counts(&deaths.recent[0])), (pid, [1, 0, 0, 0]));
+}
+
+/// As if whoever found the death had died between deciding which record it is
+/// and publishing that, with the lease or as a participant.
+#[test]
+fn a_death_whose_recorder_died_over_it_is_told_by_the_next() {
+    for recorder in [LEASEHOLDER, 9] {
+        let (name, segment) = segment();
+        let journal = Journal::of(&segment);
+        let peer = holder(&name, "claim");
+        let at = journal.next();
+        let place = journal.place(at);
+        // Slot 1, died; its pid; one tombstone.
+        for (field, value) in [(1, 1 << 16 | 3), (4, 4_711), (10, 1)] {
+            journal.0.put(place + field, value);
+        }
+        journal.put(at, WRITING, recorder);
+        journal.0.put(journal.end(1), 1 << 33 | 1 << 32 | at);
+        assert_eq!((segment.deaths().total, segment.deaths().recent.len()), (1, 0));
+        peer.kill();
+        peer.finish();
+        wait_until(|| segment.sweep().unwrap());
+        assert_eq!(journal.record(at), (DONE, 0, at));
+        let deaths = segment.deaths();
+        assert_eq!((deaths.total, deaths.recent.len()), (1, 1));
+        assert_eq!((deaths.recent[0].pid, deaths.recent[0].unsent), (4_711, 1));
+        // The slot's next life has an end of its own.
+        bury(&segment, holder(&name, "nothing"));
+        assert_eq!((segment.deaths().total, segment.deaths().recent.len()), (2, 2));
+    }
 }
 
 /// As if this process were stopped in the middle of a record.
