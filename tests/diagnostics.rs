@@ -80,11 +80,14 @@ fn each_death_says_who_it_was_what_it_held_and_what_was_done() {
         segment.bytes("texts").sender().unwrap().send(b"text").unwrap();
         let peer = holder(&name, what);
         let (before, pid) = (proc::monotonic(), pid(&peer));
+        let started = proc::start_time(pid).unwrap();
         bury(&segment, peer);
         let deaths = segment.deaths();
         assert_eq!((deaths.total, deaths.recent.len()), (n, n as usize), "{what}");
         let death = deaths.recent.last().unwrap();
         assert_eq!((death.pid, death.uid), (pid, proc::uid()), "{what}");
+        assert_eq!(death.start_time, started, "{what}");
+        assert_eq!(Some(death.pid_namespace), proc::pid_namespace(), "{what}");
         assert!((before..=proc::monotonic()).contains(&death.found_ns), "{what}");
         assert!(death.ago.as_nanos() <= u128::from(proc::monotonic() - before));
         assert_eq!(counts(death), held, "{what}: {death}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::directory;
 use super::journal::{Entry, Event};
 use super::mapped::Mapped;
-use crate::sys::proc;
+use crate::sys;
 
 /// The deaths in a segment, as [`Segment::deaths`](super::Segment::deaths)
 /// gives them.
@@ -38,10 +38,15 @@ pub struct Death {
     pub life: u64,
     /// Its process, as it was numbered in its own pid namespace.
     pub pid: u32,
+    /// When the process was started, as [`sys::proc::start_time`] told it, and
+    /// its [pid namespace](sys::proc::pid_namespace): with the pid they name a
+    /// process for good. 0 where it could not be found out.
+    pub start_time: u64,
+    /// See [`start_time`](Self::start_time).
+    pub pid_namespace: u64,
     /// Its user.
     pub uid: u32,
-    /// When the death was found, as
-    /// [`sys::proc::monotonic`](crate::sys::proc::monotonic) told the time.
+    /// When the death was found, as [`sys::proc::monotonic`] told the time.
     pub found_ns: u64,
     /// How long ago that was.
     pub ago: Duration,
@@ -77,6 +82,8 @@ impl Death {
             slot: entry.member.id,
             life: entry.member.incarnation,
             pid: number(entry.pid),
+            start_time: entry.start_time,
+            pid_namespace: entry.pid_namespace,
             uid: number(entry.uid),
             found_ns: entry.time,
             ago: Duration::from_nanos(now.saturating_sub(entry.time)),
@@ -118,7 +125,7 @@ impl fmt::Display for Death {
 
 pub(super) fn deaths(mapped: &Mapped) -> Deaths {
     let entries = mapped.journal();
-    let now = proc::monotonic();
+    let now = sys::proc::monotonic();
     let died = entries.into_iter().filter(|entry| entry.event == Event::Died);
     let recent: Vec<_> = died.map(|entry| Death::of(mapped, entry, now)).collect();
     Deaths { total: mapped.deaths(), recent }
