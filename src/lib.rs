@@ -124,6 +124,8 @@
 //!
 //! Memory does not outlive the machine: a reboot empties it.
 //!
+//! [`Segment::deaths`] tells who died, holding what, and what was done with it.
+//!
 //! # Errors
 //!
 //! Each kind of operation has its own error, and a message that was not sent
@@ -168,7 +170,9 @@ pub use error::{
     BadName, ChannelError, Fault, OpenError, RecvError, RecvTimeoutError, SendBatchError,
     SendBytesError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
-pub use segment::{ChannelInfo, Options, Orphan, ParticipantInfo, Segment, SegmentInfo};
+pub use segment::{
+    ChannelInfo, Death, Deaths, Options, Orphan, ParticipantInfo, Segment, SegmentInfo,
+};
 
 /// The examples of the README are tested with those of the documentation.
 #[cfg(doctest)]

@@ -263,6 +263,7 @@ fn check(generation: u64) -> u64 {
 /// Where the parts of a segment are.
 struct Parts {
     infos: usize,
+    journal: usize,
     directory: usize,
     heap: usize,
     participants: usize,
@@ -272,11 +273,12 @@ struct Parts {
 impl Parts {
     fn new(participants: usize, channels: usize) -> Parts {
         let infos = up(512 + 8 * participants, 128);
-        let directory = up(infos + 64 * participants, 128);
+        let journal = up(infos + 64 * participants, 128);
+        let directory = journal + 128 * 128;
         let heap = up(directory + 512 * channels, 4096);
         let used = 8 + participants + 2 * channels;
         let semaphores = used + (29 - used % 16) % 16;
-        Parts { infos, directory, heap, participants, semaphores }
+        Parts { infos, journal, directory, heap, participants, semaphores }
     }
 
     fn size(&self, bytes: usize) -> usize {
@@ -336,7 +338,7 @@ impl Block {
 #[test]
 fn every_field_has_its_place_and_none_overlap() {
     let document = Document::read();
-    assert_eq!(document.sizes.len(), 6, "{:?}", document.sizes);
+    assert_eq!(document.sizes.len(), 7, "{:?}", document.sizes);
     for (of, &size) in &document.sizes {
         let mut ranges: Vec<_> =
             document.bytes.iter().filter(|((in_, _), _)| in_ == of).flat_map(|(_, r)| r).collect();
@@ -349,7 +351,7 @@ fn every_field_has_its_place_and_none_overlap() {
         assert_eq!(end, size, "{of}");
     }
     let words: BTreeSet<&String> = document.bits.keys().map(|(of, _)| of).collect();
-    assert_eq!(words.len(), 9, "{words:?}");
+    assert_eq!(words.len(), 12, "{words:?}");
     for of in words {
         let mut bits: Vec<_> =
             document.bits.iter().filter(|((in_, _), _)| in_ == of).map(|(_, bits)| bits).collect();
@@ -394,8 +396,8 @@ fn the_numbers_to_test_against_are_right() {
             format!("digits {a}, {b}, {c}, {d}; check {}", check(generation)),
         ),
         (
-            "P = 64, C = 16: infos, directory, heap",
-            list(&[parts.infos, parts.directory, parts.heap]),
+            "P = 64, C = 16: infos, journal, directory, heap",
+            list(&[parts.infos, parts.journal, parts.directory, parts.heap]),
         ),
         ("… semaphores", list(&[parts.semaphores])),
         ("… size with 64 MiB", list(&[parts.size(64 << 20)])),
@@ -427,6 +429,14 @@ fn the_numbers_to_test_against_are_right() {
         (
             "parcel word (version 2, held, owner 5)",
             pack("Parcel word", &[("version", 2), ("held", 1), ("owner", 5)]),
+        ),
+        (
+            "record word (position 300, WRITING, owner 5)",
+            pack("Record word", &[("position", 300), ("phase", 1), ("owner", 5)]),
+        ),
+        (
+            "end word (3 deaths, ended, position 300)",
+            pack("End word", &[("deaths", 3), ("ended", 1), ("which", 300)]),
         ),
     ];
     let right: BTreeMap<String, String> =
@@ -532,7 +542,6 @@ impl Stage {
             ("participants", PARTICIPANTS as u64),
             ("channels", CHANNELS as u64),
             ("gate", 0),
-            ("deaths", 0),
         ];
         document.fields(memory, "Header", 0, &values);
         document.text(memory, "Header", 0, "name", &self.name);
@@ -616,6 +625,7 @@ impl Stage {
         }
         // Which is 0 for root.
         document.check("Info", "uid");
+        document.check("Record", "uid");
         assert_eq!(memory.word(512 + 8 * 3), 0);
     }
 
@@ -913,9 +923,16 @@ impl Stage {
         self.slot_is(WIDE, 2, 6, 0, READING, 3);
         self.slot_is(WIDE, 0, 7, 0, WRITING, 3);
         assert!(!parked(child.pid()));
+        let pid = child.pid().unsigned_abs();
+        let start = proc::start_time(pid).unwrap();
+        let before = proc::monotonic();
         child.kill();
         child.finish();
         assert!(self.segment.sweep().unwrap());
+        let last = self.parts.journal + 128 * 6;
+        let time = self.document.get(&self.memory, "Record", last, "time");
+        assert!((before..=proc::monotonic()).contains(&time), "{before}, {time}");
+        self.document.check("Record", "time");
         self.slot_is(WIDE, 1, 6, 1, ORPHAN, 0);
         self.slot_is(WIDE, 0, 8, 0, FREE, 0);
         let values = [("tombstones", 1), ("orphaned", 2), ("dropped", 0)];
@@ -923,8 +940,66 @@ impl Stage {
         self.controls(PARCELS, &[("tombstones", 0), ("orphaned", 0), ("dropped", 1)]);
         let word = self.memory.word(512 + 8 * 3);
         self.document.word("Participant word", word, &[("phase", 0), ("incarnation", 1)]);
-        self.document.fields(&self.memory, "Header", 0, &[("deaths", 1)]);
+        self.journal(u64::from(pid), start);
         assert_eq!((wide_rx.recv().unwrap(), wide_rx.recv().unwrap()), ([1, 2], [3, 4]));
+    }
+
+    /// Three joined, one of them twice; participant 3 has joined and died.
+    fn journal(&mut self, pid: u64, start: u64) {
+        const JOINED: u64 = 1;
+        const LEFT: u64 = 2;
+        const DIED: u64 = 3;
+        const DONE: u64 = 2;
+        let (own, own_start) = (u64::from(proc::pid()), proc::start_time(proc::pid()).unwrap());
+        let records = [
+            (JOINED, 0, 0),
+            (JOINED, 1, 0),
+            (LEFT, 1, 0),
+            (JOINED, 1, 1),
+            (JOINED, 2, 0),
+            (JOINED, 3, 0),
+            (DIED, 3, 0),
+        ];
+        let (document, memory) = (&mut self.document, &self.memory);
+        for (position, (kind, participant, incarnation)) in (0..).zip(records) {
+            let base = self.parts.journal + 128 * position as usize;
+            let word = document.get(memory, "Record", base, "word");
+            let values = [("position", position), ("phase", DONE), ("owner", 0)];
+            document.word("Record word", word, &values);
+            let event = document.get(memory, "Record", base, "event");
+            // Nothing was held in the first three channels.
+            let channel = if kind == DIED { 4 } else { 0 };
+            let values = [("kind", kind), ("participant", participant), ("channel", channel)];
+            document.word("Event word", event, &values);
+            let (pid, start) = if participant == 3 { (pid, start) } else { (own, own_start) };
+            let died = u64::from(kind == DIED);
+            let values = [
+                ("incarnation", incarnation),
+                ("pid", pid),
+                ("start time", start),
+                ("pid namespace", proc::pid_namespace().unwrap()),
+                ("uid", u64::from(proc::uid())),
+                ("senders", 2 * died),
+                ("receivers", 3 * died),
+                ("tombstones", died),
+                ("orphaned", 2 * died),
+                ("dropped", died),
+                ("parcels", died),
+            ];
+            document.fields(memory, "Record", base, &values);
+            document.reserved(memory, "Record", base);
+        }
+        assert_eq!(memory.word(self.parts.journal + 128 * records.len()), 0);
+        document.check("Record", "word");
+        document.check("Record", "event");
+        // The owner while it is written is nobody's business here.
+        document.check("Record word", "owner");
+        for (i, which, ended, deaths) in [(0, 0, 0, 0), (1, 1, 0, 0), (3, 6, 1, 1)] {
+            let end = document.get(memory, "Info", self.parts.infos + 64 * i, "end");
+            let values = [("which", which), ("ended", ended), ("deaths", deaths)];
+            document.word("End word", end, &values);
+        }
+        document.check("Info", "end");
     }
 
     fn remove(mut self) -> Document {
@@ -1068,6 +1143,8 @@ fn child_entry() {
         (wide.receiver().unwrap(), segment.bytes("parcels").receiver().unwrap());
     let _held = (one.take().unwrap(), two.take().unwrap(), bytes.take().unwrap());
     let _grant = tx.reserve().unwrap();
+    let mut writing = segment.bytes("parcels").sender().unwrap();
+    let _room = writing.reserve(9).unwrap();
     brief.say("holding");
     brief.hear();
 }

@@ -159,7 +159,10 @@ fn exchange(name: &str, seed: u64, rounds: u32) {
                 match random.below(24) {
                     0 => drop(timed("sweep", || segment.sweep())),
                     1 => drop(timed("channels", || segment.channels())),
-                    2 => drop(timed("participants", || segment.participants())),
+                    2 => {
+                        drop(timed("participants", || segment.participants()));
+                        drop(timed("deaths", || segment.deaths()));
+                    }
                     3 => drop(timed("sender", || many.sender())),
                     4 => drop(timed("receiver", || one.receiver())),
                     5 => match timed("open", || small().timeout(A_CALL / 2).open(name)) {
@@ -211,9 +214,13 @@ fn garbage(name: &str, seed: u64, rounds: u32, role: &str) {
             words.put(index, value);
         }
         let (from, to) = match role {
-            // The tables and the directory; now and then the blocks too.
-            "list garbage" if random.below(4) > 0 => (64, 600),
-            "list garbage" => (64, words.len()),
+            // The tables, the journal, the directory; or the blocks too.
+            "list garbage" => match random.below(8) {
+                0..3 => (64, 112),
+                3 => (112, 2_160),
+                4..6 => (2_160, 2_416),
+                _ => (64, words.len()),
+            },
             _ => (0, 64),
         };
         // A little of it, or all.
@@ -249,6 +256,7 @@ fn garbage(name: &str, seed: u64, rounds: u32, role: &str) {
                 let listed = timed("channels", || segment.channels());
                 assert!(listed.len() <= 4_096);
                 let _ = timed("participants", || segment.participants());
+                assert!(timed("deaths", || segment.deaths()).recent.len() <= 256);
                 let many = segment.channel::<u64>("many");
                 match (timed("sender", || many.sender()), many.receiver()) {
                     (Ok(tx), Ok(rx)) => (0..30).for_each(|_| use_ends(&tx, &rx, &mut random)),

@@ -299,7 +299,8 @@ impl Market {
         let words = Words::behind(&self.segment);
         let (participants, channels) = (words.get(7) as usize, words.get(8) as usize);
         let infos = (512 + 8 * participants).next_multiple_of(128);
-        let directory = (infos + 64 * participants).next_multiple_of(128);
+        let journal = (infos + 64 * participants).next_multiple_of(128);
+        let directory = journal + 128 * 128;
         assert!(channels > 0 && words.get(directory / 8) == 1);
         words.get((words.get(directory / 8 + 6) as usize + offset) / 8)
     }
@@ -753,9 +754,19 @@ fn a_rust_process_killed_over_a_claim_or_a_message_is_put_right_by_python(kind: 
     rust.tell("take");
     rust.expect(&market.nth(2));
     python.park("recv c");
+    let pid = rust.pid().unsigned_abs();
     rust.kill();
     python.expect(&market.nth(2));
     assert_eq!(market.control(ORPHANED), 1);
+    // What Python has recorded, and nobody else after it.
+    market.segment.sweep().unwrap();
+    let deaths = market.segment.deaths();
+    assert_eq!((deaths.total, deaths.recent.len()), (2, 2));
+    let [writer, reader] = &deaths.recent[..] else { panic!("{deaths:?}") };
+    let (slots, buffers) = if kind == "mpmc" { (1, 0) } else { (0, 1) };
+    assert_eq!((writer.unsent, writer.buffers, writer.senders), (slots, buffers, 1));
+    assert_eq!((reader.pid, reader.redelivered, reader.receivers), (pid, 1, 1));
+    assert_eq!((reader.unsent, reader.buffers, reader.channel.as_deref()), (0, 0, Some("c")));
     python.leave();
     market.holds_its_capacity();
 }

@@ -263,7 +263,7 @@ class Memory:
 MAGIC = int.from_bytes(b"tombolo\0", "little")
 SYMMETRIC, TRANSIENT = 1, 2
 H_MAGIC, H_VERSION, H_SIZE, H_GENERATION, H_SET, H_FLAGS = 8, 16, 24, 32, 40, 48
-H_PARTICIPANTS, H_CHANNELS, H_NAME, H_GATE, H_DEATHS = 56, 64, 128, 256, 384
+H_PARTICIPANTS, H_CHANNELS, H_NAME, H_GATE = 56, 64, 128, 256
 FREE, LIVE, DEAD = 0, 1, 2
 
 SPSC, MPMC, SPSC_BYTES, MPMC_BYTES = 1, 2, 3, 4
@@ -434,7 +434,8 @@ class Segment:
         if size != memory.size or not 1 <= P <= 8192 or not 1 <= C <= 4096:
             raise Corrupt("the header")
         self.infos = up(512 + 8 * P, 128)
-        self.directory = up(self.infos + 64 * P, 128)
+        self.journal = up(self.infos + 64 * P, 128)
+        self.directory = self.journal + 128 * RECORDS
         self.heap = up(self.directory + 512 * C, 4096)
         used = 8 + P + 2 * C
         if self.heap > size or self.set.count != used + (29 - used % 16) % 16:
@@ -444,6 +445,7 @@ class Segment:
             call(libc.syscall(SYS_MEMBARRIER, REGISTER_GLOBAL_EXPEDITED, 0, 0))
         self.me = None
         self.counts = {}
+        self.close_records(LEASEHOLDER, lambda: True)
         self.look(LEASE)
         for i in range(P):
             word = memory.load(512 + 8 * i)
@@ -459,7 +461,13 @@ class Segment:
             memory.store(info + 8, start)
             memory.store(info + 16, os.stat("/proc/self/ns/pid").st_ino)
             memory.store(info + 24, os.geteuid())
+            deaths = memory.load(info + 32) >> 33
+            memory.store(info + 32, deaths << 33 | self.incarnation % 2**32)
             memory.store(512 + 8 * i, word | LIVE)
+            position = self.claim_record(i)
+            if position is not None:
+                self.fill_record(position, self.fields(JOINED, i, self.incarnation))
+                self.close_record(position, i, DONE)
             return
         raise Failed("no slot is free")
 
@@ -483,6 +491,7 @@ class Segment:
                     self.close()
                     libc.shmctl(self.memory.shm, IPC_RMID, None)
                     return
+            self.record_end(EVENT_LEFT, self.me, self.incarnation, self.me, lambda: [0] * 7)
             self.memory.swap(word, live, (self.incarnation + 1) % 2**62 << 2 | FREE)
             self.set.op((8 + self.me, -1, SEM_UNDO | IPC_NOWAIT))
         except (Closed, OSError):
@@ -672,15 +681,17 @@ class Segment:
                     continue
             elif word & 3 != DEAD or self.word(i) != word:
                 continue
-            self.sweep(i, dead, values)
+            self.sweep(i, dead, values, LEASEHOLDER if witness == LEASE else witness - 8)
             self.memory.swap(512 + 8 * i, dead, ((dead >> 2) + 1) % 2**62 << 2 | FREE)
             swept = True
         return swept
 
-    def sweep(self, i, dead, values):
+    def sweep(self, i, dead, values, owner):
         """12.2."""
         memory = self.memory
         still_dead = lambda: self.word(i) == dead
+        self.close_records(i, still_dead)
+        self.record_end(DIED, i, dead >> 2, owner, lambda: self.holdings(i, dead))
         for block in self.blocks():
             if memory.load(self.row(block, i)) >> 32 != self.life(dead):
                 continue
@@ -694,7 +705,6 @@ class Segment:
                 if value and self.set.tried((event.number, -value, IPC_NOWAIT), (event.number, 1, 0)):
                     continue
                 self.post(event.number)
-        memory.add(H_DEATHS, 1)
 
     def settle(self, block, event):
         while True:
@@ -708,42 +718,74 @@ class Segment:
             if self.memory.swap(event.waiting, seen, ((seen >> 32) + 1 << 32 | living) & U64):
                 return
 
+    def fate(self, block, w, i):
+        """What becomes of a slot of i's: its new word, and which counter counts it."""
+        lap, attempts, phase, owner = parts(w)
+        free = slot_word(lap + 1, 0, S_FREE, 0)
+        if owner == i and phase == WRITING:
+            return free, 416
+        if owner == i and phase == READING:
+            if attempts < block.attempts:
+                return slot_word(lap, attempts + 1, ORPHAN, 0), 424
+            return free, 432
+        return None
+
+    def unnamed(self, block, i):
+        """Where the words are, and what they say, of the parcels that i holds and no slot names."""
+        if block.kind != MPMC_BYTES:
+            return
+        named = set()
+        for n in range(block.slots):
+            if parts(self.memory.load(block.slot(n)))[2] in (FULL, READING, ORPHAN):
+                named.add(self.memory.load(block.slot(n) + 8) & 0xFFFFFFFF)
+        for k in range(block.capacity):
+            word = self.memory.load(block.words + 8 * k)
+            if word & HELD and word & 0x1FFF == i and k not in named:
+                yield block.words + 8 * k, word
+
+    def holdings(self, i, dead):
+        """The fields of a death, and the channel (13.2, step 2)."""
+        total = {"senders": 0, "receivers": 0, 416: 0, 424: 0, 432: 0, "parcels": 0}
+        channel = 0
+        for block in self.blocks():
+            row = self.memory.load(self.row(block, i))
+            if row >> 32 != self.life(dead):
+                continue
+            total["senders"] += row >> 16 & 0xFFFF
+            total["receivers"] += row & 0xFFFF
+            if block.kind in SINGLE:
+                continue
+            fates = [self.fate(block, self.memory.load(block.slot(n)), i) for n in range(block.slots)]
+            fates = [fate[1] for fate in fates if fate]
+            parcels = len(list(self.unnamed(block, i)))
+            for what in fates:
+                total[what] += 1
+            total["parcels"] += parcels
+            if fates or parcels:
+                channel = channel or block.index + 1
+        return [*total.values(), channel]
+
     def recover(self, block, i, still_dead):
         memory = self.memory
         done = {416: 0, 424: 0, 432: 0}
         for n in reversed(range(block.slots)):
             at = block.slot(n)
             w = memory.load(at)
-            lap, attempts, phase, owner = parts(w)
-            if owner != i or phase not in (WRITING, READING):
+            fate = self.fate(block, w, i)
+            if not fate:
                 continue
             if not still_dead():
                 return False
-            free = slot_word(lap + 1, 0, S_FREE, 0)
-            if phase == WRITING:
-                to, what = free, 416
-            elif attempts < block.attempts:
-                to, what = slot_word(lap, attempts + 1, ORPHAN, 0), 424
-            else:
-                to, what = free, 432
-                if block.kind == MPMC_BYTES:
-                    self.bequeath(block, at, w, i, still_dead)
+            to, what = fate
+            if what == 432 and block.kind == MPMC_BYTES:
+                self.bequeath(block, at, w, i, still_dead)
             if memory.swap(at, w, to):
                 done[what] += 1
         memory.add(block.orphans, 1)
-        if block.kind == MPMC_BYTES:
-            named = set()
-            for n in range(block.slots):
-                if parts(memory.load(block.slot(n)))[2] in (FULL, READING, ORPHAN):
-                    named.add(memory.load(block.slot(n) + 8) & 0xFFFFFFFF)
-            for k in range(block.capacity):
-                at = block.words + 8 * k
-                word = memory.load(at)
-                if not word & HELD or word & 0x1FFF != i or k in named:
-                    continue
-                if not still_dead():
-                    break
-                memory.swap(at, word, word >> 14 << 14)
+        for at, word in self.unnamed(block, i):
+            if not still_dead():
+                break
+            memory.swap(at, word, word >> 14 << 14)
         for what, n in done.items():
             memory.add(block.at + what, n)
         return True
@@ -757,8 +799,102 @@ class Segment:
         if word & HELD and word & 0x1FFF != i and self.memory.load(slot) == w and still_dead():
             self.memory.swap(at, word, held(word, i))
 
+    # 13. The journal
 
-# 4.5 Slots
+    def record(self, position):
+        return self.journal + 128 * (position % RECORDS)
+
+    def claim_record(self, owner):
+        words = [self.memory.load(self.record(n)) for n in range(RECORDS)]
+        position = max(w >> 17 if w else -1 for w in words) + 1
+        stuck = 0
+        for _ in range(1024):
+            if stuck == RECORDS:
+                break
+            at = self.record(position)
+            w = self.memory.load(at)
+            if w and w >> 17 >= position:
+                position = (w >> 17) + 1
+                continue
+            held = w >> 14 & 7 in (R_WRITING, STUCK)
+            to = record_word(position, STUCK, w & 0x3FFF) if held else record_word(position, R_WRITING, owner)
+            if self.memory.swap(at, w, to):
+                if not held:
+                    return position
+                stuck += 1
+        return None
+
+    def fields(self, kind, i, incarnation, held=(0,) * 7):
+        info = self.infos + 64 * i
+        who = [self.memory.load(info + 8 * n) for n in range(4)]
+        *held, channel = held
+        event = channel << 32 | i << 16 | kind
+        return [event, incarnation, time.monotonic_ns(), *who, *held]
+
+    def fill_record(self, position, fields):
+        for n, field in enumerate(fields):
+            self.memory.store(self.record(position) + 8 + 8 * n, field)
+
+    def close_record(self, position, owner, phase):
+        w, to = record_word(position, R_WRITING, owner), record_word(position, phase, 0)
+        while not self.memory.swap(self.record(position), w, to):
+            w = self.memory.load(self.record(position))
+            if w >> 14 & 7 != STUCK or w & 0x3FFF != owner:
+                return
+            to = record_word(w >> 17, VOID, 0)
+
+    def record_end(self, kind, i, incarnation, owner, held):
+        """13.2."""
+        at = self.infos + 64 * i + 32
+        end = self.memory.load(at)
+        if end & (2**33 - 1) == incarnation % 2**32:
+            fields = self.fields(kind, i, incarnation, held())
+            position = self.claim_record(owner)
+            if position is None:
+                return
+            self.fill_record(position, fields)
+            deaths = (end >> 33) + (kind == DIED)
+            if self.memory.swap(at, end, (deaths << 33 | 1 << 32 | position % 2**32) & U64):
+                self.close_record(position, owner, DONE)
+                return
+            self.close_record(position, owner, VOID)
+            end = self.memory.load(at)
+        if end >> 32 & 1:
+            w = self.memory.load(self.record(end % 2**32))
+            if w >> 14 & 7 == R_WRITING and (w >> 17) % 2**32 == end % 2**32:
+                self.memory.swap(self.record(end % 2**32), w, record_word(w >> 17, DONE, 0))
+
+    def close_records(self, owner, still_dead):
+        """13.3."""
+        for n in range(RECORDS):
+            at = self.record(n)
+            while True:
+                w = self.memory.load(at)
+                phase, position = w >> 14 & 7, w >> 17
+                if phase not in (R_WRITING, STUCK) or w & 0x3FFF != owner:
+                    break
+                i = self.memory.load(at + 8) >> 16 & 0xFFFF
+                end = self.memory.load(self.infos + 64 * i + 32) if i < self.participants else 0
+                whole = phase == R_WRITING and end % 2**33 == 1 << 32 | position % 2**32
+                if not still_dead():
+                    return
+                if self.memory.swap(at, w, record_word(position, DONE if whole else VOID, 0)):
+                    break
+
+
+# 4.3 Journal
+
+RECORDS = 128
+LEASEHOLDER = 8192
+R_WRITING, DONE, VOID, STUCK = 1, 2, 3, 4
+JOINED, EVENT_LEFT, DIED = 1, 2, 3
+
+
+def record_word(position, phase, owner):
+    return position << 17 | phase << 14 | owner
+
+
+# 4.6 Slots
 
 S_FREE, WRITING, FULL, READING, ORPHAN = range(5)
 HELD = 1 << 13

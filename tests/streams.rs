@@ -621,7 +621,8 @@ fn ls_shows_what_is_there() {
     let found = all.iter().find(|found| found["name"] == *place.name).unwrap();
     let mut keys: Vec<&String> = found.as_object().unwrap().keys().collect();
     keys.sort();
-    assert_eq!(keys, ["attached", "channels", "id", "key", "mode", "name", "owner", "size"]);
+    let fields = ["attached", "channels", "deaths", "id", "key", "mode", "name", "owner"];
+    assert_eq!(keys, [&fields[..], &["recent_deaths", "size"]].concat());
     assert_eq!(found["id"], segment.id());
     assert_eq!(found["size"], segment.size());
     assert_eq!(found["mode"], "0640");
@@ -629,14 +630,33 @@ fn ls_shows_what_is_there() {
     assert!(found["key"].as_i64().unwrap() > 0);
     let channel = serde_json::json!([{
         "name": "numbers", "kind": "MPMC", "element": "u64", "capacity": 8, "depth": 3,
-        "senders": 1, "receivers": 0,
+        "senders": 1, "receivers": 0, "unsent": 0, "redelivered": 0, "dropped": 0,
     }]);
     assert_eq!(found["channels"], channel);
+    assert_eq!((&found["deaths"], &found["recent_deaths"]), (&0.into(), &serde_json::json!([])));
 
     let table = String::from_utf8(run(&["ls"]).stdout).unwrap();
     let row = table.lines().position(|row| row.starts_with(&place.name)).unwrap();
     let channel: Vec<&str> = table.lines().nth(row + 1).unwrap().split_whitespace().collect();
     assert_eq!(channel, ["numbers", "MPMC", "u64", "8", "3", "1", "0"]);
+}
+
+#[test]
+fn ls_tells_who_has_died() {
+    let place = Place::new();
+    let input = place.write("in", b"in vain");
+    let sender = place.send(&input, &[]);
+    place.wait_for(1, 0);
+    let pid = sender.0.id();
+    sender.kill();
+    // Whoever comes sweeps.
+    let _segment = Segment::open(&place.name).unwrap();
+    let output = run(&["ls", "--json"]);
+    let listed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = listed.as_array().unwrap().iter().find(|found| found["name"] == *place.name);
+    let found = found.unwrap();
+    assert_eq!((&found["deaths"], &found["recent_deaths"][0]["pid"]), (&1.into(), &pid.into()));
+    assert_eq!(found["recent_deaths"][0]["senders"], 1);
 }
 
 #[test]

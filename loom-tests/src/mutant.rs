@@ -102,11 +102,13 @@ pub(crate) fn lines(source: &'static str) -> Lines {
 }
 
 /// The rings' sources that have orderings.
-pub(crate) const SOURCES: [(&str, &str); 8] = [
+pub(crate) const SOURCES: [(&str, &str); 10] = [
     ("blocks", include_str!("../../src/ring/blocks.rs")),
     ("creation", include_str!("../../src/ring/creation.rs")),
     ("event", include_str!("../../src/ring/event.rs")),
+    ("journal", include_str!("../../src/ring/journal.rs")),
     ("mpmc", include_str!("../../src/ring/mpmc.rs")),
+    ("obituary", include_str!("../../src/ring/obituary.rs")),
     ("records", include_str!("../../src/ring/records.rs")),
     ("role", include_str!("../../src/ring/role.rs")),
     ("spsc", include_str!("../../src/ring/spsc.rs")),

@@ -257,7 +257,7 @@ impl World {
             .sum()
     }
 
-    /// `Mapped::sweep`.
+    /// `Mapped::sweep`, but for the journal, which has models of its own.
     fn sweep(&self, process: &Process, dead: Member, values: &[u16]) -> Result<(), Refusal> {
         let row = &self.rows[usize::from(dead.id)];
         if row.endpoints.load(Ordering::Acquire) >> 32 == dead.incarnation + 1 {

@@ -121,6 +121,21 @@ pub(crate) fn bequeath(
     }
 }
 
+/// Whether a dead owner held it and no slot names it.
+fn left_behind(word: u64, dead: u16, named: impl FnOnce() -> bool) -> bool {
+    held(word) && word & OWNER == u64::from(dead) && !named()
+}
+
+/// How many blocks [`recover`] is going to free, if nobody has begun it and
+/// no message is dropped.
+pub(crate) fn unnamed(blocks: &impl Blocks, dead: u16, named: impl Fn(u64) -> bool) -> u64 {
+    let left = |&index: &u64| {
+        // Acquire: as in the ring's `held`.
+        left_behind(blocks.block(index).load(Ordering::Acquire), dead, || named(index))
+    };
+    (0..blocks.count()).filter(left).count() as u64
+}
+
 /// Frees what a dead owner held and no slot names. `still_dead` is asked
 /// between reading a word and changing it, as in the ring's own recovery.
 pub(crate) fn recover(
@@ -134,7 +149,7 @@ pub(crate) fn recover(
         let word = blocks.block(index);
         // Edge A.
         let seen = word.load(Ordering::Acquire);
-        if !held(seen) || seen & OWNER != u64::from(dead) || named(index) {
+        if !left_behind(seen, dead, || named(index)) {
             continue;
         }
         if !still_dead() {

@@ -464,7 +464,7 @@ fn adopt(words: &impl Words, version: u64, owner: u16) -> Option<Taken> {
     None
 }
 
-/// What a sweep did in one ring.
+/// What a sweep does in one ring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Recovered {
     /// Messages that were being written: gone, and never visible.
@@ -473,6 +473,56 @@ pub(crate) struct Recovered {
     pub(crate) orphans: u64,
     /// Messages that were being read and are not delivered again.
     pub(crate) dropped: u64,
+}
+
+/// What a sweep is to do with a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Tombstone,
+    Orphan,
+    Dropped,
+}
+
+impl Recovered {
+    fn count(&mut self, fate: Fate) {
+        *match fate {
+            Fate::Tombstone => &mut self.tombstones,
+            Fate::Orphan => &mut self.orphans,
+            Fate::Dropped => &mut self.dropped,
+        } += 1;
+    }
+}
+
+/// What becomes of a slot that a dead owner holds, and the word for it;
+/// `None` if it is not the owner's.
+fn fate(seen: State, owner: u16, attempts: u8) -> Option<(Fate, State)> {
+    if seen.owner() != owner {
+        return None;
+    }
+    let freed = State::new(seen.lap().wrapping_add(1), 0, Phase::Free, 0);
+    match seen.phase() {
+        Some(Phase::Writing) => Some((Fate::Tombstone, freed)),
+        Some(Phase::Reading) if seen.attempts() < attempts.min(MAX_ATTEMPTS) => {
+            let orphan = State::new(seen.lap(), seen.attempts() + 1, Phase::Orphan, 0);
+            Some((Fate::Orphan, orphan))
+        }
+        Some(Phase::Reading) => Some((Fate::Dropped, freed)),
+        _ => None,
+    }
+}
+
+/// What [`recover`] is going to do, if nobody has begun it.
+pub(crate) fn held(words: &impl Words, owner: u16, attempts: u8) -> Recovered {
+    let mut held = Recovered::default();
+    for index in 0..words.capacity() {
+        // Acquire: who finds that a sweep has been here also finds that the
+        // death was recorded before.
+        let seen = State(words.slot(index).load(Ordering::Acquire));
+        if let Some((fate, _)) = fate(seen, owner, attempts) {
+            held.count(fate);
+        }
+    }
+    held
 }
 
 /// Puts right every slot that a dead owner held.
@@ -494,26 +544,17 @@ pub(crate) fn recover(
         let slot = words.slot(index);
         // Edge C.
         let seen = State(slot.load(Ordering::Acquire));
-        if seen.owner() != owner {
+        let Some((fate, right)) = fate(seen, owner, attempts) else {
             continue;
-        }
-        let freed = State::new(seen.lap().wrapping_add(1), 0, Phase::Free, 0);
-        let (right, count) = match seen.phase() {
-            Some(Phase::Writing) => (freed, &mut done.tombstones),
-            Some(Phase::Reading) if seen.attempts() < attempts.min(MAX_ATTEMPTS) => {
-                (State::new(seen.lap(), seen.attempts() + 1, Phase::Orphan, 0), &mut done.orphans)
-            }
-            Some(Phase::Reading) => (freed, &mut done.dropped),
-            _ => continue,
         };
         if !still_dead() {
             return None;
         }
-        if seen.phase() == Some(Phase::Reading) && right == freed {
+        if fate == Fate::Dropped {
             let_go(index, seen);
         }
         if slot.compare_exchange(seen.0, right.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            *count += 1;
+            done.count(fate);
         }
     }
     // Unconditionally: another sweep of the same death may have made the

@@ -1,6 +1,7 @@
 //! What is there, seen from outside: without joining, and without the right
 //! to write.
 
+use super::deaths::{Deaths, deaths};
 use super::layout::{Plan, VERSION, flags, plausible};
 use super::mapped::Mapped;
 use super::memory::Memory;
@@ -39,6 +40,8 @@ pub struct SegmentInfo {
     pub attached: u64,
     /// How many participants have joined and are not known to be dead.
     pub participants: usize,
+    /// Who has died in it.
+    pub deaths: Deaths,
     /// Its channels.
     pub channels: Vec<ChannelInfo>,
 }
@@ -119,6 +122,7 @@ pub(crate) fn list() -> Result<Vec<SegmentInfo>, OpenError> {
             // Less this look's own.
             attached: mapped.shm.stat_any().map_or(stat.attached, |now| now.attached - 1),
             participants: mapped.living().count(),
+            deaths: deaths(&mapped),
             channels: describe(&mapped),
         })
         .collect())

@@ -6,9 +6,10 @@
 //! x86-64 prefetches as a pair and large Arm cores use as one.
 //!
 //! ```text
-//!      0  Header        who this is, its name, the gate, counters
+//!      0  Header        who this is, its name, the gate
 //!    512  words         one word for each participant
 //!         infos         who each participant says it is
+//!         journal       who came, went and died, one Record after the other
 //!         directory     an Entry for each channel
 //!         heap          a block for each channel:
 //!                         Control, a Row for each participant, the slots
@@ -73,9 +74,7 @@ pub(crate) struct Header {
     pub(crate) reserved_a: [AtomicU64; 7],
     pub(crate) name: Text<{ NAME_BYTES / 8 }>,
     pub(crate) gate: AtomicU64,
-    pub(crate) reserved_b: [AtomicU64; 15],
-    pub(crate) deaths: AtomicU64,
-    pub(crate) reserved_c: [AtomicU64; 15],
+    pub(crate) reserved_b: [AtomicU64; 31],
 }
 
 /// What a participant says of itself: for people, never for decisions.
@@ -85,7 +84,23 @@ pub(crate) struct Info {
     pub(crate) start_time: AtomicU64,
     pub(crate) pid_namespace: AtomicU64,
     pub(crate) uid: AtomicU64,
-    pub(crate) reserved: [AtomicU64; 4],
+    /// How its life ended: which record says so, and how many have died here.
+    pub(crate) end: AtomicU64,
+    pub(crate) reserved: [AtomicU64; 3],
+}
+
+/// How many records the journal has: a power of two.
+pub(crate) const RECORDS: usize = 128;
+/// How many fields a record has.
+pub(crate) const RECORD_FIELDS: usize = 13;
+
+/// A record of the journal.
+#[repr(C, align(128))]
+pub(crate) struct Record {
+    pub(crate) word: AtomicU64,
+    /// In the order of the format: see `journal`.
+    pub(crate) fields: [AtomicU64; RECORD_FIELDS],
+    pub(crate) reserved: [AtomicU64; 2],
 }
 
 /// A channel in the directory.
@@ -158,6 +173,7 @@ pub(crate) struct Row {
 const _: () = {
     assert!(size_of::<Header>() == 4 * LINE);
     assert!(size_of::<Info>() == 64);
+    assert!(size_of::<Record>() == LINE && RECORDS.is_power_of_two());
     assert!(size_of::<Entry>() == 4 * LINE);
     assert!(size_of::<Control>() == 4 * LINE);
     assert!(size_of::<Row>() == 32);
@@ -175,6 +191,7 @@ pub(crate) struct Plan {
     pub(crate) map: SetMap,
     pub(crate) words: usize,
     pub(crate) infos: usize,
+    pub(crate) journal: usize,
     pub(crate) directory: usize,
     pub(crate) heap: usize,
 }
@@ -184,10 +201,11 @@ impl Plan {
         // Both numbers have 16 bits, so none of this can overflow.
         let words = size_of::<Header>();
         let infos = (words + 8 * map.participants as usize).next_multiple_of(LINE);
-        let directory =
+        let journal =
             (infos + size_of::<Info>() * map.participants as usize).next_multiple_of(LINE);
+        let directory = journal + size_of::<Record>() * RECORDS;
         let end = directory + size_of::<Entry>() * map.channels as usize;
-        Self { map, words, infos, directory, heap: end.next_multiple_of(PAGE) }
+        Self { map, words, infos, journal, directory, heap: end.next_multiple_of(PAGE) }
     }
 
     /// The whole segment's size with room for `heap` bytes of channels.
@@ -361,11 +379,13 @@ mod tests {
             ("Header.channels", span_of!(Header, channels), 64..72),
             ("Header.name", span_of!(Header, name), 128..256),
             ("Header.gate", span_of!(Header, gate), 256..264),
-            ("Header.deaths", span_of!(Header, deaths), 384..392),
             ("Info.pid", span_of!(Info, pid), 0..8),
             ("Info.start_time", span_of!(Info, start_time), 8..16),
             ("Info.pid_namespace", span_of!(Info, pid_namespace), 16..24),
             ("Info.uid", span_of!(Info, uid), 24..32),
+            ("Info.end", span_of!(Info, end), 32..40),
+            ("Record.word", span_of!(Record, word), 0..8),
+            ("Record.fields", span_of!(Record, fields), 8..112),
             ("Entry.state", span_of!(Entry, state), 0..8),
             ("Entry.kind", span_of!(Entry, kind), 8..16),
             ("Entry.element_size", span_of!(Entry, element_size), 16..24),
@@ -407,7 +427,8 @@ mod tests {
             let (participants, channels) = (usize::from(participants), usize::from(channels));
             assert_eq!(plan.words, 512);
             assert!(plan.infos >= plan.words + 8 * participants && plan.infos.is_multiple_of(LINE));
-            assert!(plan.directory >= plan.infos + 64 * participants);
+            assert!(plan.journal >= plan.infos + 64 * participants);
+            assert_eq!((plan.journal % LINE, plan.directory), (0, plan.journal + 128 * 128));
             assert!(plan.heap >= plan.directory + 512 * channels && plan.heap.is_multiple_of(PAGE));
             let size = plan.size(1).unwrap();
             assert!(plausible(size) && size > plan.heap);

@@ -29,7 +29,7 @@ pub(crate) struct Mapped {
 }
 
 /// Stands in for a word that a broken plan would put outside: none is.
-fn inside<T>(found: Option<&T>) -> &T {
+pub(super) fn inside<T>(found: Option<&T>) -> &T {
     found.unwrap_or_else(|| unreachable!("the plan was checked against the size when joining"))
 }
 
@@ -64,7 +64,10 @@ impl Mapped {
         if crash::recovery_is_off() {
             return Ok(false);
         }
-        let bury = |dead: Member, values: &[u16]| self.sweep(dead, values);
+        if witness == SetMap::LEASE {
+            self.close_leaseholders_records();
+        }
+        let bury = |dead: Member, values: &[u16]| self.sweep(dead, values, witness);
         table::look(&self.bells, self, self.generation, witness, scratch, bury)
             .map_err(|blind| self.fault(blind))
     }
@@ -181,7 +184,9 @@ impl Mapped {
 
     /// Puts right whatever a dead participant held, and rings for everybody
     /// whom its death concerns.
-    fn sweep(&self, dead: Member, values: &[u16]) -> Result<(), Refusal> {
+    fn sweep(&self, dead: Member, values: &[u16], witness: u16) -> Result<(), Refusal> {
+        self.close_records(dead);
+        self.record_death(dead, witness);
         for block in self.blocks() {
             if !self.row(&block, dead.id).belongs_to(dead) {
                 continue;
@@ -202,7 +207,6 @@ impl Mapped {
                 event::drain_and_ring(&self.bells, sem, value)?;
             }
         }
-        self.memory.header().deaths.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -223,7 +227,7 @@ impl Row {
         if word >> 32 == life(member) { ((word >> 16) as u16, word as u16) } else { (0, 0) }
     }
 
-    fn belongs_to(&self, member: Member) -> bool {
+    pub(super) fn belongs_to(&self, member: Member) -> bool {
         self.endpoints.load(Ordering::Acquire) >> 32 == life(member)
     }
 }

@@ -8,7 +8,7 @@
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use super::layout::{Control, Entry, Header, Info, LINE, Row, Text};
+use super::layout::{Control, Entry, Header, Info, LINE, Record, Row, Text};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::shm::Attachment;
 
@@ -30,6 +30,8 @@ unsafe trait Shared {}
 unsafe impl Shared for Header {}
 // SAFETY: by inspection of `layout`.
 unsafe impl Shared for Info {}
+// SAFETY: by inspection of `layout`.
+unsafe impl Shared for Record {}
 // SAFETY: by inspection of `layout`.
 unsafe impl Shared for Entry {}
 // SAFETY: by inspection of `layout`.

@@ -12,7 +12,7 @@ use crate::ring::event::{Event, Memo};
 use crate::ring::kernel::{Kernel, Refusal};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Member, Scratch};
-use crate::ring::{credit, event, lease, role};
+use crate::ring::{credit, event, lease, obituary, role};
 use crate::sync::Ordering;
 use crate::sys;
 use crate::sys::proc::ForkGuard;
@@ -89,6 +89,7 @@ impl Participant {
             let namespace = sys::proc::pid_namespace().unwrap_or(0);
             info.pid_namespace.store(namespace, Ordering::Relaxed);
             info.uid.store(u64::from(sys::proc::uid()), Ordering::Relaxed);
+            obituary::begin(&info.end, member);
         };
         let joined = table::join(&mapped.bells, &mapped, introduce)
             .map_err(|refusal| unusable(mapped.refused(refusal)))?;
@@ -98,6 +99,7 @@ impl Participant {
                 participants: mapped.plan.map.participants,
             });
         };
+        mapped.record_joined(me);
         let counts = vec![Counts::default(); usize::from(mapped.plan.map.channels)];
         Ok(Arc::new(Self {
             mapped,
@@ -336,9 +338,11 @@ impl Participant {
                 let _ = self.mapped.remove();
                 return;
             }
+            self.mapped.record_left(self.me);
             let _ = table::leave(bells, &self.mapped, self.me);
             let _ = lease::release(bells);
         } else {
+            self.mapped.record_left(self.me);
             let _ = table::leave(bells, &self.mapped, self.me);
         }
     }

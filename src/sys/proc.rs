@@ -8,9 +8,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, geteuid};
 
 use super::error::{Call, Error, Result};
@@ -117,6 +119,17 @@ pub fn random_u64() -> Result<u64> {
             }
         }
     }
+}
+
+/// The time, in nanoseconds since some moment at the machine's start: the
+/// same for all processes, unless they are in different time namespaces, and
+/// never set.
+///
+/// See [clock_gettime(2)](https://man7.org/linux/man-pages/man2/clock_gettime.2.html).
+#[doc(alias = "CLOCK_MONOTONIC")]
+pub fn monotonic() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The id of this process, in its PID namespace.

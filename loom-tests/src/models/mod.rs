@@ -1,7 +1,9 @@
 mod blocks;
 mod creation;
 mod event;
+mod journal;
 mod mpmc;
+mod obituary;
 mod orderings;
 mod records;
 mod spsc;

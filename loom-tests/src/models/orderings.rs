@@ -4,7 +4,7 @@
 
 use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
 
-use super::{blocks, creation, event, mpmc, spsc, table};
+use super::{blocks, creation, event, journal, mpmc, obituary, spsc, table};
 use crate::death::{End::Killed, Fate};
 use crate::explore::{Bound, completely, fails, fails_for_some_end};
 use crate::mutant::{self, Mutant, Site};
@@ -30,6 +30,7 @@ const fn at(
 const KERNEL: &str = "calls of the kernel in between order it; loom's are a mutex";
 const ORDER: &str = "loom keeps the changes of one word in the order of execution";
 const MODELS: &str = "the models of roles mark the dead themselves";
+const DEATH: &str = "what the dead did comes before the word that says DEAD";
 const ACQUIRES_NOTHING: &str = "what it reads is in the word itself";
 const RELEASES_NOTHING: &str = "nothing that was done before is looked for";
 const ANSWER: &str = "an answer to go by; the access after it acquires";
@@ -77,6 +78,7 @@ const ROWS: &[(&[Site], By)] = &[
         &[at("blocks", "recover", "word.compare_exchange", AcqRel, Acquire)],
         Model(Some(2), blocks::read_and_reused),
     ),
+    (&[at("blocks", "unnamed", "blocks.block(index).load", Acquire, Relaxed)], Nothing(ORDER)),
     // Creation.
     (&[at("creation", "judge", "block.magic()", Acquire, Relaxed)], Nothing(KERNEL)),
     (
@@ -109,6 +111,58 @@ const ROWS: &[(&[Site], By)] = &[
     (
         &[at("event", "settle", "waiting.compare_exchange", AcqRel, Release)],
         Nothing(ACQUIRES_NOTHING),
+    ),
+    // The journal.
+    (&[at("journal", "claim", "word.compare_exchange", AcqRel, Release)], Nothing(ORDER)),
+    (
+        &[at("journal", "claim", "word.compare_exchange", AcqRel, Acquire)],
+        Model(Some(2), journal::id_is_used_again),
+    ),
+    (
+        &[at("journal", "fill", ".store(field", Release, Relaxed)],
+        Model(Some(2), journal::one_writes_one_reads),
+    ),
+    (
+        &[at("journal", "close", "word.compare_exchange", Release, Relaxed)],
+        Model(Some(2), journal::one_writes_one_reads),
+    ),
+    (
+        &[at("journal", "finish", "word.compare_exchange", Release, Relaxed)],
+        Deaths(Some(2), obituary::sweeper_is_swept_last),
+    ),
+    (
+        &[at("journal", "recover", "word.load", Acquire, Relaxed)],
+        Model(Some(2), journal::id_is_used_again),
+    ),
+    (
+        &[at("journal", "recover", ".compare_exchange(seen.0", Release, Relaxed)],
+        Deaths(Some(2), obituary::sweeper_is_swept_first),
+    ),
+    (
+        &[at("journal", "read", "word.load(Ordering::Acquire", Acquire, Relaxed)],
+        Model(Some(2), journal::one_writes_one_reads),
+    ),
+    (
+        &[at("journal", "read", "records.field(index, n).load", Acquire, Relaxed)],
+        Model(Some(2), journal::one_writes_one_reads),
+    ),
+    // The ends of lives.
+    (&[at("obituary", "names", "end.load", Acquire, Relaxed)], Nothing(DEATH)),
+    (
+        &[at("obituary", "record", "end.load", Acquire, Relaxed)],
+        Model(Some(2), obituary::two_sweep),
+    ),
+    (
+        &[at("obituary", "record", "end.compare_exchange", AcqRel, Acquire)],
+        Model(Some(2), obituary::two_sweep),
+    ),
+    (
+        &[at("obituary", "record", "end.compare_exchange", AcqRel, Release)],
+        Nothing("nobody but who has lost acts on it"),
+    ),
+    (
+        &[at("obituary", "record", "end.compare_exchange", Acquire, Relaxed)],
+        Model(Some(2), obituary::two_sweep),
     ),
     // The ring of many.
     (&[at("mpmc", "publish", "words.slot", Release, Relaxed)], Model(Some(2), mpmc::one_and_one)),
@@ -161,6 +215,7 @@ const ROWS: &[(&[Site], By)] = &[
         &[at("mpmc", "recover", "words.orphans", Release, Relaxed)],
         Model(Some(2), mpmc::orphan_appears),
     ),
+    (&[at("mpmc", "held", "words.slot(index).load", Acquire, Relaxed)], Nothing(ORDER)),
     (&[at("mpmc", "in_hand", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
     (&[at("mpmc", "available", "words.orphans", Acquire, Relaxed)], Nothing(ANSWER)),
     (&[at("mpmc", "available", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
@@ -249,6 +304,12 @@ fn of_creation() {
 #[test]
 fn of_events() {
     found_weak("event");
+}
+
+#[test]
+fn of_the_journal_and_the_ends_of_lives() {
+    found_weak("journal");
+    found_weak("obituary");
 }
 
 #[test]

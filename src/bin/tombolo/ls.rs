@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use nix::unistd::{Uid, User};
 use serde::Serialize;
-use tombolo::{ChannelInfo, Segment, SegmentInfo};
+use tombolo::{ChannelInfo, Death, Segment, SegmentInfo};
 
 use crate::failure::Failure;
 
@@ -13,7 +13,8 @@ use crate::failure::Failure;
 #[command(after_help = "Example:
   tombolo ls --json | jq '.[] | select(.attached == 0) | .name'
 
-An anonymous segment has key 0. Depth is how many messages a channel holds.")]
+An anonymous segment has key 0. Depth is how many messages a channel holds.
+Deaths are how many participants have ended without leaving; --json says who.")]
 pub(crate) struct Args {
     /// Print one JSON array
     #[arg(long)]
@@ -30,7 +31,24 @@ struct Row {
     owner: String,
     mode: String,
     attached: u64,
+    /// Ever; and those that the segment remembers, the newest last.
+    deaths: u64,
+    recent_deaths: Vec<DeathRow>,
     channels: Vec<ChannelRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct DeathRow {
+    pid: u32,
+    uid: u32,
+    ago_ms: u128,
+    senders: u64,
+    receivers: u64,
+    unsent: u64,
+    redelivered: u64,
+    dropped: u64,
+    buffers: u64,
+    channel: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -42,6 +60,27 @@ struct ChannelRow {
     depth: u64,
     senders: u64,
     receivers: u64,
+    /// Of all who have ever died.
+    unsent: u64,
+    redelivered: u64,
+    dropped: u64,
+}
+
+impl DeathRow {
+    fn of(death: Death) -> Self {
+        Self {
+            pid: death.pid,
+            uid: death.uid,
+            ago_ms: death.ago.as_millis(),
+            senders: death.senders,
+            receivers: death.receivers,
+            unsent: death.unsent,
+            redelivered: death.redelivered,
+            dropped: death.dropped,
+            buffers: death.buffers,
+            channel: death.channel,
+        }
+    }
 }
 
 impl Row {
@@ -54,11 +93,13 @@ impl Row {
             owner: owner(info.uid),
             mode: format!("{:04o}", info.mode & 0o777),
             attached: info.attached,
+            deaths: info.deaths.total,
+            recent_deaths: info.deaths.recent.into_iter().map(DeathRow::of).collect(),
             channels: info.channels.into_iter().map(ChannelRow::of).collect(),
         }
     }
 
-    fn cells(&self) -> [String; 7] {
+    fn cells(&self) -> [String; 8] {
         let name = if self.name.is_empty() { "(anonymous)" } else { &self.name };
         [
             plain(name),
@@ -68,6 +109,7 @@ impl Row {
             plain(&self.owner),
             self.mode.clone(),
             self.attached.to_string(),
+            self.deaths.to_string(),
         ]
     }
 }
@@ -82,6 +124,9 @@ impl ChannelRow {
             depth: info.depth,
             senders: info.senders,
             receivers: info.receivers,
+            unsent: info.unsent,
+            redelivered: info.redelivered,
+            dropped: info.dropped,
         }
     }
 
@@ -136,11 +181,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn table(rows: &[Row]) -> String {
-    let names = |names: [&str; 7]| names.map(str::to_owned);
-    let mut segments = vec![names(["SEGMENT", "KEY", "ID", "SIZE", "OWNER", "MODE", "ATTACHED"])];
+    let segment = ["SEGMENT", "KEY", "ID", "SIZE", "OWNER", "MODE", "ATTACHED", "DEATHS"];
+    let channel = ["  CHANNEL", "KIND", "ELEMENT", "CAPACITY", "DEPTH", "SENDERS", "RECEIVERS"];
+    let mut segments = vec![segment.map(str::to_owned)];
     segments.extend(rows.iter().map(Row::cells));
-    let mut channels =
-        vec![names(["  CHANNEL", "KIND", "ELEMENT", "CAPACITY", "DEPTH", "SENDERS", "RECEIVERS"])];
+    let mut channels = vec![channel.map(str::to_owned)];
     channels.extend(rows.iter().flat_map(|row| row.channels.iter().map(ChannelRow::cells)));
     let mut segments = aligned(&segments).into_iter();
     let mut channels = aligned(&channels).into_iter();
@@ -155,12 +200,12 @@ fn table(rows: &[Row]) -> String {
 }
 
 /// The rows, each column as wide as its widest cell.
-fn aligned(rows: &[[String; 7]]) -> Vec<String> {
-    let widths = std::array::from_fn::<usize, 7, _>(|column| {
+fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
+    let widths = std::array::from_fn::<usize, COLUMNS, _>(|column| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     });
-    let line = |row: &[String; 7]| {
+    let line = |row: &[String; COLUMNS]| {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };

@@ -1,0 +1,132 @@
+//! Who died, when, holding what, and what was done with it: for people.
+
+use core::fmt;
+use std::time::Duration;
+
+use super::directory;
+use super::journal::{Entry, Event};
+use super::mapped::Mapped;
+use crate::sys;
+
+/// The deaths in a segment, as [`Segment::deaths`](super::Segment::deaths)
+/// gives them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deaths {
+    /// How many participants have died since the segment was created. Each
+    /// counts once, whoever died over its recovery.
+    pub total: u64,
+    /// Those that the segment remembers, the newest last.
+    ///
+    /// It keeps the last 128 comings, goings and deaths together. A death is
+    /// missing among them if whoever recorded it was stopped over it while
+    /// 128 others were recorded.
+    pub recent: Vec<Death>,
+}
+
+/// A participant that died, and what was done with what it held.
+///
+/// It was recorded before anything was changed, so the counts are exact: what
+/// they say will be done has been done, or is being done by somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Death {
+    /// Its slot in the table, and which of the slot's lives it was, from 0:
+    /// the two together are used once.
+    pub slot: u16,
+    /// See [`slot`](Self::slot).
+    pub life: u64,
+    /// Its process, as it was numbered in its own pid namespace.
+    pub pid: u32,
+    /// When the process was started, as [`sys::proc::start_time`] told it, and
+    /// its [pid namespace](sys::proc::pid_namespace): with the pid they name a
+    /// process for good. 0 where it could not be found out.
+    pub start_time: u64,
+    /// See [`start_time`](Self::start_time).
+    pub pid_namespace: u64,
+    /// Its user.
+    pub uid: u32,
+    /// When the death was found, as [`sys::proc::monotonic`] told the time.
+    pub found_ns: u64,
+    /// How long ago that was.
+    pub ago: Duration,
+    /// How many senders it had, of all channels.
+    pub senders: u64,
+    /// How many receivers it had, of all channels.
+    pub receivers: u64,
+    /// Messages that it was writing, in their place in an MPMC channel: the
+    /// place was given up, and nobody sees them.
+    pub unsent: u64,
+    /// Messages that it had taken and not acknowledged, and that are
+    /// delivered to another receiver.
+    pub redelivered: u64,
+    /// Messages that it had taken and not acknowledged, and that are not
+    /// delivered again: their [attempts](crate::Channel::redeliver) were used
+    /// up.
+    pub dropped: u64,
+    /// Room for messages of bytes that it held in MPMC channels without their
+    /// being queued: messages that it was writing, or had just read. It was
+    /// freed.
+    pub buffers: u64,
+    /// The channel in which it held any of this; the first, if there were
+    /// several.
+    pub channel: Option<String>,
+}
+
+impl Death {
+    fn of(mapped: &Mapped, entry: Entry, now: u64) -> Self {
+        let number = |word: u64| u32::try_from(word).unwrap_or(0);
+        let name = |index| Some(directory::read(mapped, index)?.ok()?.name);
+        let held = entry.held;
+        Self {
+            slot: entry.member.id,
+            life: entry.member.incarnation,
+            pid: number(entry.pid),
+            start_time: entry.start_time,
+            pid_namespace: entry.pid_namespace,
+            uid: number(entry.uid),
+            found_ns: entry.time,
+            ago: Duration::from_nanos(now.saturating_sub(entry.time)),
+            senders: held.senders,
+            receivers: held.receivers,
+            unsent: held.slots.tombstones,
+            redelivered: held.slots.orphans,
+            dropped: held.slots.dropped,
+            buffers: held.parcels,
+            channel: held.channel.and_then(name),
+        }
+    }
+}
+
+impl fmt::Display for Death {
+    /// `process 4711 died 2.5s ago, in channel jobs: 1 to be redelivered`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} died {:.1?} ago", self.pid, self.ago)?;
+        let held = [
+            (self.unsent, "unsent"),
+            (self.redelivered, "to be redelivered"),
+            (self.dropped, "dropped"),
+            (self.buffers, "freed"),
+        ];
+        if held.iter().all(|(count, _)| *count == 0) {
+            return f.write_str(", holding nothing");
+        }
+        if let Some(channel) = &self.channel {
+            write!(f, ", in channel {channel}")?;
+        }
+        let mut between = ": ";
+        for (count, what) in held.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, "{between}{count} {what}")?;
+            between = ", ";
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn deaths(mapped: &Mapped) -> Deaths {
+    let entries = mapped.journal();
+    let now = sys::proc::monotonic();
+    let died = entries.into_iter().filter(|entry| entry.event == Event::Died);
+    let recent: Vec<_> = died.map(|entry| Death::of(mapped, entry, now)).collect();
+    Deaths { total: mapped.deaths(), recent }
+}
