@@ -18,8 +18,8 @@ use tombolo::sys::{proc, sem::Set, shm::Shm};
 use tombolo::{Fault, Segment};
 
 use common::{
-    Brief, CAPACITY, Name, Peer, RINGS, Words, key_of, own_tables, receiver, room,
-    segment as shm, sender, single, tables, wait_until,
+    Brief, CAPACITY, Name, Peer, RINGS, Words, key_of, own_tables, receiver, room, segment as shm,
+    sender, single, tables, wait_until,
 };
 
 /// In all; the rings share them.

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use tombolo::sys::shm::Shm;
 use tombolo::{ChannelError, Fault, Segment};
 
-use common::{
-    Brief, Name, Peer, RINGS, receiver, sender, single, thread_parked, tid, wait_until,
-};
+use common::{Brief, Name, Peer, RINGS, receiver, sender, single, thread_parked, tid, wait_until};
 
 /// Far more than it may take, so that only a stall fails on a busy machine.
 const SOON: Duration = Duration::from_secs(2);

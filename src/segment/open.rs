@@ -52,12 +52,10 @@ pub(crate) fn named(options: &Options, name: &str, wish: Wish) -> Result<Segment
                     joined => return joined,
                 }
             }
-            Pass::Created(bells, block) => {
-                match join_first(options, bells, block, name.as_str()) {
-                    Err(OpenError::Unstable { .. }) => {}
-                    joined => return joined,
-                }
-            }
+            Pass::Created(bells, block) => match join_first(options, bells, block, name.as_str()) {
+                Err(OpenError::Unstable { .. }) => {}
+                joined => return joined,
+            },
             Pass::Missing => return Err(OpenError::NotFound { name: name.to_string() }),
             Pass::Again => {}
         }
