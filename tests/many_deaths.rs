@@ -194,7 +194,7 @@ fn work(brief: &Brief, words: &Words, sends: bool) {
         let mut tx = sender(&segment, ring, "c");
         loop {
             turn += 1;
-            match if turn % 2 == 0 { tx.send(turn) } else { tx.grant(turn, &mut || ()) } {
+            match if turn.is_multiple_of(2) { tx.send(turn) } else { tx.grant(turn, &mut || ()) } {
                 Ok(()) | Err(Fault::Disconnected { .. }) => {}
                 Err(fault) => panic!("{fault}"),
             }
