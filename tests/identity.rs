@@ -256,8 +256,10 @@ fn large(brief: &Brief, segment: &Segment) {
         // SAFETY: this memory is this process's, and of this size.
         unsafe { libc::madvise(memory.cast(), bytes, libc::MADV_NOHUGEPAGE) };
         for page in (0..bytes).step_by(4096) {
-            // SAFETY: within it; no one else knows of it.
-            unsafe { memory.add(page).write_volatile(1) };
+            // SAFETY: within what was allocated.
+            let byte = unsafe { memory.add(page) };
+            // SAFETY: nobody else knows of it.
+            unsafe { byte.write_volatile(1) };
         }
     });
 }
