@@ -452,8 +452,8 @@ fn used(words: &impl Words) -> u64 {
     let (mut least, mut most) = (0, words.capacity());
     while least < most {
         let middle = least + (most - least) / 2;
-        // Acquire: as for the looks that follow.
-        if words.slot(middle).load(Ordering::Acquire) == 0 {
+        // Relaxed: the looks that follow acquire.
+        if words.slot(middle).load(Ordering::Relaxed) == 0 {
             most = middle;
         } else {
             least = middle + 1;

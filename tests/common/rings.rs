@@ -344,25 +344,25 @@ impl Holder {
         let channel = self.channel();
         if !single(self.ring) && self.held == "delivery" {
             let mut rx = receiver(segment, self.ring, &channel);
-            let got = while_waiting(move || rx.delivery(&mut || ()), || kill(&self.peer));
+            let got = while_waiting(segment, move || rx.delivery(&mut || ()), || kill(&self.peer));
             assert_eq!(got.unwrap(), (TAKEN, 1), "{channel}");
         } else if !single(self.ring) && self.held == "grant" {
             let rx = receiver(segment, self.ring, &channel);
             let tx = sender(segment, self.ring, &channel);
             while tx.try_send(5).unwrap() {}
             // In the way of what was sent, or of what is to be.
-            let got = while_waiting(move || tx.send(6), || kill(&self.peer));
+            let got = while_waiting(segment, move || tx.send(6), || kill(&self.peer));
             got.unwrap();
             (1..CAPACITY).for_each(|_| assert_eq!(rx.recv().unwrap(), 5, "{channel}"));
             assert_eq!(rx.recv().unwrap(), 6, "{channel}");
         } else if self.held == "grant" || self.held == "sender" {
             let rx = receiver(segment, self.ring, &channel);
-            let told = while_waiting(move || rx.recv(), || kill(&self.peer));
+            let told = while_waiting(segment, move || rx.recv(), || kill(&self.peer));
             assert!(matches!(told, Err(Fault::Disconnected { .. })), "{channel}: {told:?}");
         } else {
             let tx = sender(segment, self.ring, &channel);
             while tx.try_send(TAKEN).unwrap() {}
-            let told = while_waiting(move || tx.send(6), || kill(&self.peer));
+            let told = while_waiting(segment, move || tx.send(6), || kill(&self.peer));
             assert!(matches!(told, Err(Fault::Disconnected { .. })), "{channel}: {told:?}");
             let rx = receiver(segment, self.ring, &channel);
             assert_eq!(rx.try_recv().unwrap(), Some(TAKEN), "{channel}");
@@ -401,7 +401,11 @@ impl Holder {
 }
 
 /// What a call comes to that sleeps when `then` is done.
-fn while_waiting<R: Send>(call: impl FnOnce() -> R + Send, then: impl FnOnce()) -> R {
+fn while_waiting<R: Send>(
+    segment: &Segment,
+    call: impl FnOnce() -> R + Send,
+    then: impl FnOnce(),
+) -> R {
     std::thread::scope(|scope| {
         let (tell, told) = std::sync::mpsc::channel();
         let waiter = scope.spawn(move || {
@@ -415,8 +419,9 @@ fn while_waiting<R: Send>(call: impl FnOnce() -> R + Send, then: impl FnOnce()) 
         let deadline = std::time::Instant::now() + PATIENCE;
         while !waiter.is_finished() {
             if std::time::Instant::now() > deadline {
-                eprintln!("nobody has woken it");
-                std::process::abort();
+                // Which wakes it, so that the test can end.
+                segment.remove().unwrap();
+                panic!("nobody has woken it");
             }
             std::thread::park_timeout(Duration::from_micros(200));
         }
