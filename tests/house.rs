@@ -144,3 +144,23 @@ fn the_library_never_panics_on_purpose() {
         assert!(there, "no longer to be excused: {file} {code}");
     }
 }
+
+#[test]
+fn nothing_is_decided_by_a_clock() {
+    let lines = library();
+    // For people: how old an orphan is.
+    let for_people = |line: &Line| line.file == "segment/inspect.rs";
+    none(&lines, "the wall clock", |line| {
+        let named = ["SystemTime", "UNIX_EPOCH", "CLOCK_REALTIME", "gettimeofday", "libc::time("];
+        !for_people(line) && named.iter().any(|name| line.code.contains(name))
+    });
+    // A caller's deadline, how long to wait for the lease, how long to spin.
+    none(&lines, "a clock that is not a deadline", |line| {
+        let deadline = ["timeout", "deadline"].iter().any(|word| line.code.contains(word));
+        line.code.contains("Instant::now") && !deadline && line.file != "wait/spin.rs"
+    });
+    none(&lines, "something that runs by itself", |line| {
+        let own = ["thread::spawn", "thread::Builder", "sleep(", "park_timeout", "timer"];
+        own.iter().any(|name| line.code.contains(name))
+    });
+}

@@ -126,7 +126,15 @@ pub(crate) fn establish<S: Site>(
             Ok(()) => {}
             Err(Refusal::Removed) => continue,
             Err(Refusal::TimedOut) => return Ok(Established::Busy(set)),
-            Err(refusal) => return Err(site.refused(&set, refusal)),
+            Err(refusal) => {
+                let error = site.refused(&set, refusal);
+                // Made just now, most likely by us. Who takes its lease
+                // meanwhile starts over, as when it is removed by anybody.
+                if create && untouched(site, &set) {
+                    let _ = site.remove_set(&set);
+                }
+                return Err(error);
+            }
         }
         // Nothing is left behind by a failure, the lease included.
         let finish = |error| {
@@ -170,6 +178,12 @@ fn retire<S: Site>(site: &S, set: &S::Set) -> Result<(), S::Error> {
             Ok(())
         }
     }
+}
+
+/// Whether nothing has ever been done to the set, not even its lease taken.
+fn untouched<S: Site>(site: &S, set: &S::Set) -> bool {
+    let mut values = vec![0; site.set_count(set)];
+    set.values(&mut values).is_ok() && values.iter().all(|&value| value == 0)
 }
 
 /// The generation of a branded set, `None` for a set that nobody finished.

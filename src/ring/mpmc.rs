@@ -443,10 +443,29 @@ fn raise(hint: &AtomicU64, to: u64) {
     }
 }
 
+/// How many slots, from the first on, may ever have been claimed.
+///
+/// Positions are claimed in order, so behind a slot that says zero, which is
+/// FREE of the first lap, none has been: by nobody whose death or whose
+/// orphan the caller has heard of. To look at them would give memory to each.
+fn used(words: &impl Words) -> u64 {
+    let (mut least, mut most) = (0, words.capacity());
+    while least < most {
+        let middle = least + (most - least) / 2;
+        // Relaxed: the looks that follow acquire.
+        if words.slot(middle).load(Ordering::Relaxed) == 0 {
+            most = middle;
+        } else {
+            least = middle + 1;
+        }
+    }
+    least
+}
+
 /// Takes an orphan, or notes that up to `version` none is left.
 #[cold]
 fn adopt(words: &impl Words, version: u64, owner: u16) -> Option<Taken> {
-    for index in 0..words.capacity() {
+    for index in 0..used(words) {
         let slot = words.slot(index);
         let seen = State(slot.load(Ordering::Acquire));
         if seen.phase() != Some(Phase::Orphan) {
@@ -540,7 +559,7 @@ pub(crate) fn recover(
     let_go: impl Fn(u64, State),
 ) -> Option<Recovered> {
     let mut done = Recovered::default();
-    for index in (0..words.capacity()).rev() {
+    for index in (0..used(words)).rev() {
         let slot = words.slot(index);
         // Edge C.
         let seen = State(slot.load(Ordering::Acquire));
@@ -565,7 +584,7 @@ pub(crate) fn recover(
 
 /// Whether a reader has a message that may come back.
 pub(crate) fn in_hand(words: &impl Words) -> bool {
-    (0..words.capacity()).any(|index| {
+    (0..used(words)).any(|index| {
         let state = State(words.slot(index).load(Ordering::Acquire));
         matches!(state.phase(), Some(Phase::Reading | Phase::Orphan))
     })

@@ -45,13 +45,17 @@ pub(crate) fn named(options: &Options, name: &str, wish: Wish) -> Result<Segment
                 let _ = lease::release(&bells);
                 return Err(OpenError::Exists { name: name.to_string(), id: block.shm.id() });
             }
-            Pass::Found(bells, block) | Pass::Created(bells, block) => {
+            Pass::Found(bells, block) => {
                 match join(options, bells, block, name.as_str()) {
                     // Removed since: start over.
                     Err(OpenError::Unstable { .. }) => {}
                     joined => return joined,
                 }
             }
+            Pass::Created(bells, block) => match join_first(options, bells, block, name.as_str()) {
+                Err(OpenError::Unstable { .. }) => {}
+                joined => return joined,
+            },
             Pass::Missing => return Err(OpenError::NotFound { name: name.to_string() }),
             Pass::Again => {}
         }
@@ -219,7 +223,7 @@ pub(crate) fn anonymous(options: &Options) -> Result<Segment, OpenError> {
                     let _ = bells.set().remove();
                     return Err(error.into());
                 }
-                return join(options, bells, block, &label);
+                return join_first(options, bells, block, &label);
             }
             // Another's: there are more keys.
             Established::Opened(bells, _) => drop(lease::release(&bells)),
@@ -338,6 +342,25 @@ fn mapped(
     Err((bells, block, damaged(what)))
 }
 
+/// Joins a segment that was made just now. Nobody else can have joined it,
+/// since its lease is held: if this fails, it is removed.
+fn join_first(
+    options: &Options,
+    bells: Bells,
+    block: Attached,
+    name: &str,
+) -> Result<Segment, OpenError> {
+    let (set, shm) = (*bells.set(), block.shm);
+    let joined = join_leased(options, bells, block, name);
+    if joined.is_err() {
+        let _ = set.remove();
+        let _ = shm.remove();
+    } else {
+        let _ = lease::release(&Bells::new(set, false));
+    }
+    joined
+}
+
 /// Joins a segment whose lease is held, and gives the lease back.
 fn join(
     options: &Options,
@@ -346,13 +369,21 @@ fn join(
     name: &str,
 ) -> Result<Segment, OpenError> {
     let set = *bells.set();
-    let joined = mapped(bells, block, name).map_err(|(_, _, error)| error).and_then(|mapped| {
-        // Before anything of ours can be relied upon by a heavy fence.
-        if mapped.flags & flags::SYMMETRIC == 0 && !sys::proc::register_global_barrier() {
-            return Err(OpenError::NoBarrier { name: name.to_owned() });
-        }
-        Participant::join(mapped, options.timeout)
-    });
+    let joined = join_leased(options, bells, block, name);
     let _ = lease::release(&Bells::new(set, false));
-    joined.map(Segment::new)
+    joined
+}
+
+fn join_leased(
+    options: &Options,
+    bells: Bells,
+    block: Attached,
+    name: &str,
+) -> Result<Segment, OpenError> {
+    let mapped = mapped(bells, block, name).map_err(|(_, _, error)| error)?;
+    // Before anything of ours can be relied upon by a heavy fence.
+    if mapped.flags & flags::SYMMETRIC == 0 && !sys::proc::register_global_barrier() {
+        return Err(OpenError::NoBarrier { name: name.to_owned() });
+    }
+    Participant::join(mapped, options.timeout).map(Segment::new)
 }

@@ -7,6 +7,7 @@
 
 mod names;
 mod peer;
+mod rings;
 
 use std::fs;
 use std::ops::Deref;
@@ -23,6 +24,10 @@ pub(crate) use names::{
     MAGIC, Name, PROBES, SIGNATURE, Words, clear, key_of, own_tables, tables, word,
 };
 pub(crate) use peer::{Brief, Peer};
+pub(crate) use rings::{
+    CAPACITY, HELD, Holder, RINGS, Rx, SENT, TAKEN, Tx, channel_of, hold, receiver, room, sender,
+    single,
+};
 
 /// Longer than anything waited for takes, on any machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

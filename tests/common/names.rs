@@ -52,6 +52,11 @@ impl Name {
         Name(format!("test/{test}{end}"))
     }
 
+    /// The name of another process's; that one clears it.
+    pub(crate) fn of(name: &str) -> std::mem::ManuallyDrop<Name> {
+        std::mem::ManuallyDrop::new(Name(name.to_owned()))
+    }
+
     pub(crate) fn key(&self, probe: u8) -> Key {
         key_of(&self.0, probe)
     }

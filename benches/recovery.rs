@@ -1,0 +1,163 @@
+//! What a death costs: from the SIGKILL of a receiver that holds a message
+//! until another, which slept over it, has that message.
+//!
+//! `cargo bench --bench recovery` prints medians for MPMC channels of
+//! different sizes. Whoever looks first sweeps, so it is the first of those
+//! who wait, or poll, or attach that is delayed; the others go on meanwhile,
+//! unless they wait for what the dead one held. *Mapped* is a channel all of
+//! which the survivor has used before, *used* one that only the dead has, and
+//! *fresh* one of which nobody has used more than a slot. *Next* is what the
+//! first look for another message costs after that.
+
+#![allow(unsafe_code)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytemuck::{AnyBitPattern, NoUninit};
+use tombolo::{Channel, Message, Segment};
+
+const ROUNDS: usize = 5;
+const STATES: [&str; 3] = ["mapped", "used", "fresh"];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    match &arguments[..] {
+        [_, word, id, size, state] if word == "victim" => {
+            let segment = Segment::open_id(id.parse().expect("an id")).expect("the segment");
+            match &**size {
+                "8" => victim(&segment.channel::<[u64; 1]>("c"), state),
+                "512" => victim(&segment.channel::<[u64; 64]>("c"), state),
+                _ => victim(&segment.channel::<[u64; 512]>("c"), state),
+            }
+        }
+        _ => report(),
+    }
+}
+
+fn report() {
+    println!("from SIGKILL to the message in another's hands; medians of {ROUNDS}");
+    println!("{:>9} {:>6} {:>8} {:>12} {:>12}", "slots", "bytes", "state", "recovered", "next");
+    for slots in [1, 1_000, 10_000, 100_000, 1_000_000] {
+        for size in [8, 512, 4_096] {
+            let bytes = slots as u64 * (size as u64 + 64) + (1 << 20);
+            if bytes > available() / 3 {
+                println!("{slots:>9} {size:>6} left out: it needs {} MiB", bytes >> 20);
+                continue;
+            }
+            for state in STATES {
+                let mut times: Vec<(Duration, Duration)> = (0..ROUNDS)
+                    .map(|_| match size {
+                        8 => run::<[u64; 1]>(slots, bytes, state),
+                        512 => run::<[u64; 64]>(slots, bytes, state),
+                        _ => run::<[u64; 512]>(slots, bytes, state),
+                    })
+                    .collect();
+                times.sort();
+                let recovered = times[ROUNDS / 2].0;
+                times.sort_by_key(|time| time.1);
+                let next = times[ROUNDS / 2].1;
+                println!("{slots:>9} {size:>6} {state:>8} {recovered:>12.1?} {next:>12.1?}");
+            }
+        }
+    }
+}
+
+fn available() -> u64 {
+    let memory = std::fs::read_to_string("/proc/meminfo").expect("/proc");
+    let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kilobytes.expect("a number of kB") << 10
+}
+
+fn run<T>(slots: usize, bytes: u64, state: &str) -> (Duration, Duration)
+where
+    T: Message + NoUninit + AnyBitPattern,
+{
+    let options = Segment::options().size(bytes as usize).participants(4).channels(1);
+    let segment = options.no_reserve(true).anonymous().expect("a segment");
+    let channel = segment.channel::<T>("c").capacity(slots);
+    let (tx, mut rx) = (channel.sender().expect("an end"), channel.receiver().expect("an end"));
+    if state == "mapped" {
+        fill_and_empty(&channel);
+    }
+    let mut victim = Victim::start(&segment, size_of::<T>(), state);
+    victim.says("ready");
+    victim.hears("go");
+    tx.send(T::zeroed()).expect("room");
+    victim.says("held");
+    let (tell, told) = mpsc::channel();
+    let waiter = thread::spawn(move || {
+        tell.send(nix::unistd::gettid().as_raw()).expect("a parent");
+        let delivery = rx.take().expect("a message");
+        let got = Instant::now();
+        assert_eq!(delivery.attempts(), 1);
+        drop(delivery);
+        let before = Instant::now();
+        assert!(rx.try_recv().is_err());
+        (got, before.elapsed())
+    });
+    let file = format!("/proc/self/task/{}/syscall", told.recv().expect("a thread"));
+    while !std::fs::read_to_string(&file)
+        .is_ok_and(|call| call.starts_with(&format!("{} ", libc::SYS_semtimedop)))
+    {
+        thread::yield_now();
+    }
+    let began = Instant::now();
+    victim.0.kill().expect("a process");
+    let (got, next) = waiter.join().expect("no panic");
+    (got - began, next)
+}
+
+fn fill_and_empty<T: Message + NoUninit + AnyBitPattern>(channel: &Channel<'_, T>) {
+    let (tx, rx) = (channel.sender().expect("an end"), channel.receiver().expect("an end"));
+    while tx.try_send(T::zeroed()).is_ok() {}
+    while rx.try_recv().is_ok() {}
+}
+
+/// Takes a message and does not let it go.
+fn victim<T: Message + NoUninit + AnyBitPattern>(channel: &Channel<'_, T>, state: &str) {
+    if state == "used" {
+        fill_and_empty(channel);
+    }
+    let mut rx = channel.receiver().expect("an end");
+    println!("ready");
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).expect("a parent");
+    let _held = rx.take().expect("a message");
+    println!("held");
+    std::io::stdin().read_line(&mut line).expect("a parent");
+}
+
+struct Victim(Child);
+
+impl Victim {
+    fn start(segment: &Segment, size: usize, state: &str) -> Victim {
+        let mut command = Command::new(std::env::current_exe().expect("a path"));
+        command.args(["victim", &segment.id().to_string(), &size.to_string(), state]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        Victim(command.spawn().expect("a process"))
+    }
+
+    fn hears(&mut self, what: &str) {
+        let stdin = self.0.stdin.as_mut().expect("a pipe");
+        writeln!(stdin, "{what}").expect("a reader");
+    }
+
+    fn says(&mut self, what: &str) {
+        let mut line = String::new();
+        let stdout = self.0.stdout.as_mut().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        assert_eq!(line.trim_end(), what);
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

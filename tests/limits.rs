@@ -1,0 +1,325 @@
+//! A limit is reached in the middle of something: a typed error, all or
+//! nothing, and nothing left behind.
+
+mod common;
+
+use std::fs;
+use std::process::Command;
+use std::thread;
+
+use nix::sys::resource::{Resource, setrlimit};
+use tombolo::sys::{ErrorKind, sem::Op};
+use tombolo::{ChannelError, Fault, OpenError, Options, Segment};
+
+use common::{Brief, CAPACITY, Name, Peer, RINGS, own_tables, room, tables};
+
+fn small() -> Options {
+    Segment::options().size(100_000).participants(4).channels(8)
+}
+
+/// Runs `body` in kernel tables of its own, where limits can be lowered;
+/// skipped, loudly, where that is not permitted.
+fn with_own_tables(body: impl FnOnce() + Send) {
+    let test = thread::current().name().unwrap_or("?").to_owned();
+    thread::scope(|scope| {
+        let run = move || {
+            if own_tables() {
+                body();
+            }
+        };
+        let ran = thread::Builder::new().name(test).spawn_scoped(scope, run).unwrap().join();
+        if let Err(panic) = ran {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+fn set_limit(file: &str, value: &str) {
+    fs::write(format!("/proc/sys/kernel/{file}"), value).unwrap();
+}
+
+#[track_caller]
+fn refused(what: &str, result: Result<Segment, OpenError>, kinds: &[ErrorKind]) {
+    match result {
+        Err(OpenError::System(error)) => {
+            assert!(kinds.contains(&error.kind()), "{what}: {error}");
+        }
+        other => panic!("{what}: {other:?}"),
+    }
+}
+
+/// Every way to make a segment fails so, and leaves nothing.
+#[track_caller]
+fn nothing_can_be_made(what: &str, options: &Options, name: &Name, kinds: &[ErrorKind]) {
+    let (before, ways) = (tables(), ["create", "open_or_create", "anonymous"]);
+    let made = [options.create(name), options.open_or_create(name), options.anonymous()];
+    for (way, made) in ways.into_iter().zip(made) {
+        refused(&format!("{what}, {way}"), made, kinds);
+    }
+    assert_eq!(tables(), before, "{what}: something was left");
+}
+
+#[test]
+fn the_machines_tables_are_full() {
+    with_own_tables(|| {
+        let name = Name::new();
+        let full = [ErrorKind::NoSpace];
+        set_limit("shmmni", "0");
+        nothing_can_be_made("SHMMNI", &small(), &name, &full);
+        set_limit("shmmni", "9");
+        set_limit("shmall", "3");
+        nothing_can_be_made("SHMALL", &small(), &name, &full);
+        set_limit("shmall", "1000000");
+        set_limit("shmmax", "4096");
+        nothing_can_be_made("SHMMAX", &small(), &name, &[ErrorKind::Invalid]);
+        set_limit("shmmax", "1000000000");
+        for (what, limits, kind) in [
+            ("SEMMNI", "32000 1024000000 500 0", ErrorKind::NoSpace),
+            ("SEMMNS", "32000 20 500 100", ErrorKind::NoSpace),
+            ("SEMMSL", "20 1024000000 500 100", ErrorKind::Invalid),
+        ] {
+            set_limit("sem", limits);
+            nothing_can_be_made(what, &small(), &name, &[kind]);
+        }
+        set_limit("sem", "32000 1024000000 500 100");
+        drop(small().transient(true).create(&name).unwrap());
+        assert_eq!(tables(), (0, 0));
+    });
+}
+
+#[test]
+fn too_few_operations_in_one_call_are_named_wherever_they_are_met() {
+    with_own_tables(|| {
+        let name = Name::new();
+        // The longest call of ours has six.
+        for most in 1..6 {
+            set_limit("sem", &format!("32000 1024000000 {most} 100"));
+            let what = format!("SEMOPM {most}");
+            nothing_can_be_made(&what, &small(), &name, &[ErrorKind::TooBig]);
+        }
+        set_limit("sem", "32000 1024000000 6 100");
+        let segment = small().create(&name).unwrap();
+        let tx = segment.channel::<u64>("c").capacity(1).sender().unwrap();
+        let before = Values::of(&name);
+        set_limit("sem", "32000 1024000000 1 100");
+        refused("open", small().open(&name), &[ErrorKind::TooBig]);
+        refused("open_id", Segment::open_id(segment.id()), &[ErrorKind::TooBig]);
+        let channel = segment.channel::<u64>("d").capacity(1);
+        unopened("channel", channel.sender().map(drop), ErrorKind::TooBig);
+        unopened("endpoint", channel.receiver().map(drop), ErrorKind::TooBig);
+        set_limit("sem", "32000 1024000000 6 100");
+        assert_eq!(Values::of(&name), before);
+        assert_eq!((segment.participants().len(), segment.channels().len()), (1, 1));
+        works(&segment);
+        tx.try_send(1).unwrap();
+    });
+}
+
+/// The values of a segment's semaphores.
+#[derive(Debug, PartialEq)]
+struct Values(Vec<u16>);
+
+impl Values {
+    fn of(name: &Name) -> Values {
+        let set = name.set(0).unwrap();
+        let mut values = vec![0; set.stat().unwrap().count];
+        set.values(&mut values).unwrap();
+        Values(values)
+    }
+}
+
+#[track_caller]
+fn unopened(what: &str, result: Result<(), ChannelError>, kind: ErrorKind) {
+    match result {
+        Err(ChannelError::Fault(Fault::System(error))) => {
+            assert_eq!(error.kind(), kind, "{what}: {error}");
+        }
+        other => panic!("{what}: {other:?}"),
+    }
+}
+
+fn works(segment: &Segment) {
+    for ring in RINGS {
+        assert!(room(segment, ring, &format!("{ring}/room")) >= CAPACITY);
+    }
+}
+
+/// How far a process can be from what it owes to one semaphore.
+const UNDO: u16 = 32_767;
+
+#[test]
+fn an_undo_out_of_range_is_an_error_and_changes_nothing() {
+    let name = Name::new();
+    let segment = small().create(&name).unwrap();
+    // Made beforehand, with room for what is tried below.
+    works(&segment);
+    let first = segment.channel::<u64>("c").capacity(1).sender().unwrap();
+    let set = name.set(0).unwrap();
+    let (lease, items, space) = (0, 8 + 4 + 2 * 4, 8 + 4 + 2 * 4 + 1);
+    drop(first);
+    for sem in [items, space, lease] {
+        // As if this process had attached so often: each arming adds one to
+        // what the kernel would give back.
+        let arm = [Op::add(sem, 1), Op::take(sem, 1).undo()];
+        let hold = [Op::add(sem, 1).undo(), Op::take(sem, 1)];
+        let mut armed = 0;
+        while set.perform(if sem == lease { &hold } else { &arm }).is_ok() {
+            armed += 1;
+            assert!(armed <= 2 * u32::from(UNDO));
+        }
+        let before = Values::of(&name);
+        let channel = segment.channel::<u64>("c").capacity(1);
+        unopened("sender", channel.sender().map(drop), ErrorKind::OutOfRange);
+        unopened("receiver", channel.receiver().map(drop), ErrorKind::OutOfRange);
+        assert_eq!(Values::of(&name), before, "of semaphore {sem}");
+        let listed = segment.channels().into_iter().find(|found| found.name == "c").unwrap();
+        assert_eq!((listed.senders, listed.receivers), (0, 0));
+        if sem == lease {
+            refused("open", small().open(&name), &[ErrorKind::OutOfRange]);
+            assert_eq!(segment.participants().len(), 1);
+        }
+        let disarm = [Op::add(sem, 1).undo(), Op::take(sem, 1)];
+        let let_go = [Op::add(sem, 1), Op::take(sem, 1).undo()];
+        for _ in 0..armed {
+            set.perform(if sem == lease { &let_go } else { &disarm }).unwrap();
+        }
+    }
+    works(&segment);
+    works(&small().open(&name).unwrap());
+}
+
+#[test]
+fn a_bell_at_its_highest_value_is_no_obstacle() {
+    let name = Name::new();
+    let segment = small().create(&name).unwrap();
+    let channel = segment.channel::<u64>("c").capacity(1);
+    drop(channel.sender().unwrap());
+    let set = name.set(0).unwrap();
+    for sem in [12, 13] {
+        let value = set.value(sem).unwrap();
+        set.perform(&[Op::add(sem, UNDO - value)]).unwrap();
+    }
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    tx.send(1).unwrap();
+    assert_eq!(rx.recv().unwrap(), 1);
+    // A death at the top: the kernel cannot add any more, and need not.
+    let mut peer = Peer::start("receive", &[&name]);
+    peer.expect("open");
+    peer.tell("go");
+    peer.wait_until_parked();
+    peer.finish();
+    assert!(segment.sweep().unwrap());
+    assert_eq!((set.value(12).unwrap(), set.value(13).unwrap()), (1, 1));
+    tx.send(2).unwrap();
+    assert_eq!(rx.recv().unwrap(), 2);
+}
+
+#[test]
+fn attaching_more_often_than_an_undo_can_count_is_no_matter() {
+    let name = Name::new();
+    let segment = small().create(&name).unwrap();
+    let channel = segment.channel::<u64>("c").capacity(1);
+    for _ in 0..=UNDO {
+        drop(channel.sender().unwrap());
+    }
+    for _ in 0..=UNDO {
+        drop(small().open(&name).unwrap());
+    }
+    works(&segment);
+    assert_eq!(segment.participants().len(), 1);
+}
+
+#[test]
+fn no_more_endpoints_than_can_be_counted() {
+    let segment = small().anonymous().unwrap();
+    let tx = segment.channel::<u64>("c").capacity(1).sender().unwrap();
+    let all: Vec<_> = (1..u16::MAX).map(|_| tx.try_clone().unwrap()).collect();
+    for error in [tx.try_clone(), segment.channel("c").sender()].map(Result::unwrap_err) {
+        assert!(matches!(error, ChannelError::TooMany { limit: u16::MAX, .. }), "{error:?}");
+    }
+    assert_eq!(segment.channels()[0].senders, u64::from(u16::MAX));
+    drop(all);
+    assert_eq!(segment.channels()[0].senders, 1);
+    tx.try_clone().unwrap().try_send(1).unwrap();
+}
+
+#[test]
+fn too_little_address_space_is_named_and_leaves_nothing() {
+    with_own_tables(|| {
+        let name = Name::new();
+        let there = small().size(512 << 20).no_reserve(true).create(&name).unwrap();
+        let before = Values::of(&name);
+        let peer = Peer::start("too small", &[&name]);
+        peer.expect("refused");
+        assert_eq!(peer.join(), 0);
+        assert_eq!(Values::of(&name), before);
+        assert_eq!(there.participants().len(), 1);
+        drop(there);
+        Segment::remove_named(&name).unwrap();
+        assert_eq!(tables(), (0, 0));
+    });
+}
+
+fn too_small(name: &Name) {
+    setrlimit(Resource::RLIMIT_AS, 500 << 20, 500 << 20).unwrap();
+    let large = small().size(512 << 20).no_reserve(true);
+    let none = [ErrorKind::NoMemory];
+    refused("open", large.open(name), &none);
+    refused("open_or_create", large.open_or_create(name), &none);
+    let other = Name::new();
+    nothing_can_be_made("RLIMIT_AS", &large, &other, &none);
+    // And with as much as there is, it works.
+    works(&small().transient(true).create(&other).unwrap());
+}
+
+#[test]
+fn a_process_that_may_not_call_membarrier_leaves_nothing() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        return eprintln!("SKIPPED: a sandbox without membarrier: strace is not installed");
+    }
+    with_own_tables(|| {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "--trace=membarrier"]);
+        strace.arg("--inject=membarrier:error=EPERM");
+        let peer = Peer::start_under(strace, "no barrier", &[]);
+        peer.expect("refused");
+        assert_eq!(peer.join(), 0);
+        assert_eq!(tables(), (0, 0));
+    });
+}
+
+fn no_barrier() {
+    let name = Name::new();
+    for made in [small().create(&name), small().open_or_create(&name), small().anonymous()] {
+        assert!(matches!(made, Err(OpenError::NoBarrier { .. })), "{made:?}");
+        assert_eq!(tables(), (0, 0), "something was left");
+    }
+    // One that is there stays, and is whole.
+    let there = small().symmetric_fences(true).create(&name).unwrap();
+    works(&there);
+    Segment::remove_named(&name).unwrap();
+}
+
+#[test]
+#[ignore = "what the child processes run"]
+fn child_entry() {
+    let Some(brief) = Brief::take() else { return };
+    match &*brief.role {
+        "receive" => {
+            let segment = Segment::open(brief.text(0)).unwrap();
+            let rx = segment.channel::<u64>("c").receiver().unwrap();
+            brief.say("open");
+            brief.hear();
+            let _ = rx.recv();
+        }
+        "too small" => {
+            too_small(&Name::of(brief.text(0)));
+            brief.say("refused");
+        }
+        "no barrier" => {
+            no_barrier();
+            brief.say("refused");
+        }
+        role => panic!("{role}"),
+    }
+}
