@@ -225,7 +225,10 @@ impl Judge {
             }
             Note::Asking { most, whole } => consumer.asking = Some((at, most, whole)),
             Note::Done => consumer.asking = None,
-            Note::Torn => self.findings.torn += 1,
+            Note::Torn => {
+                self.findings.torn += 1;
+                self.findings.show(|| format!("consumer {seat} received a torn message"));
+            }
             Note::Got(id) => {
                 if let Some((_, left, _)) = &mut consumer.asking {
                     *left = left.saturating_sub(1);
@@ -532,3 +535,6 @@ impl Life {
         Some(Claim::Gone { from, to: to.unwrap_or(u64::MAX), deaths_left })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,14 +14,12 @@ pub(crate) fn run(post: &Post<'_>) -> Result<(), Failure> {
     while post.phase() == Phase::Storm {
         match chance.u8(..8) {
             0..3 => using(post, &open(&name)?, &mut chance)?,
-            3 => match opened(Segment::open(&name))? {
-                Some(segment) => using(post, &segment, &mut chance)?,
-                None => {}
-            },
-            4 => match create(&name)? {
-                Some(segment) => using(post, &segment, &mut chance)?,
-                None => {}
-            },
+            opens @ 3..5 => {
+                let opened = if opens == 3 { there_already(&name)? } else { create(&name)? };
+                if let Some(segment) = opened {
+                    using(post, &segment, &mut chance)?;
+                }
+            }
             5 => drop(opened(Segment::remove_named(&name))?),
             _ => removed_in_use(&open(&name)?)?,
         }
@@ -38,6 +36,11 @@ pub(crate) fn open(name: &str) -> Result<Segment, Failure> {
 
 const fn options() -> tombolo::Options {
     Segment::options().size(1 << 16).participants(8).channels(2)
+}
+
+fn there_already(name: &str) -> Result<Option<Segment>, Failure> {
+    let _alone = creating();
+    opened(Segment::open(name))
 }
 
 fn create(name: &str) -> Result<Option<Segment>, Failure> {

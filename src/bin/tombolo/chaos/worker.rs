@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use tombolo::sys::proc;
 use tombolo::{ChannelError, Fault, Mpmc, Segment, Spsc};
 
 use super::ledger::{Book, Ledger, Note, Phase};
@@ -48,6 +49,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn live(orders: &Orders) -> Result<(), Failure> {
+    // While there is one thread: with two it takes some milliseconds, in which
+    // so short a life may end. Whether it can be had, opening will say.
+    let _ = proc::register_global_barrier();
     watch(orders)?;
     let ledger = Ledger::open(orders.setting.ledger)
         .map_err(|error| Failure::unusable("cannot attach the ledger", error))?;
