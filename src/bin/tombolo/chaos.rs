@@ -8,6 +8,7 @@
 //! the [`aftermath`], uses everything there is, and puts it away.
 
 mod aftermath;
+mod clerk;
 mod consumer;
 mod explain;
 mod judge;

@@ -29,11 +29,15 @@
 //! producer's life. A receiver that is not told the attempts may have got a
 //! message that another took and did not live to note: that takes a window too.
 
-use std::collections::{BTreeMap, HashMap};
+mod life;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
 
 use super::ledger::{Id, Note};
-use super::marks::Marks;
 use super::windows::{Claim, Window, match_up};
+use life::Life;
 
 /// Whose note it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,48 +78,6 @@ impl Findings {
     }
 }
 
-/// One time that a message was in a consumer's hands.
-#[derive(Debug)]
-struct Take {
-    seat: u16,
-    at: u64,
-    /// `None` if it was not said.
-    attempts: Option<u8>,
-    releasing: bool,
-    /// Until when the consumer lived with it; for ever, if it acknowledged.
-    until: Option<u64>,
-    /// It has been counted as a duplicate.
-    illicit: bool,
-}
-
-/// A message that was taken and is not settled.
-#[derive(Debug, Default)]
-struct Open {
-    takes: Vec<Take>,
-    finished: bool,
-    /// It need not come again.
-    excused: bool,
-    /// When somebody had certainly taken it again.
-    retaken_by: Option<u64>,
-}
-
-/// One life of a producer.
-#[derive(Debug, Default)]
-struct Life {
-    begun: u64,
-    returned: u64,
-    /// Until which number sending had begun, at which times.
-    begins: Vec<(u64, u64)>,
-    settled: Marks,
-    open: HashMap<u64, Open>,
-    /// The number behind the last one received.
-    reached: u64,
-    /// What has not been received though a later one has, and since when.
-    passed_over: BTreeMap<u64, u64>,
-    /// When a message of a later life was first received.
-    succeeded: Option<u64>,
-}
-
 /// A consumer's life that is going on.
 #[derive(Debug, Default)]
 struct Consumer {
@@ -144,9 +106,6 @@ struct Orphan {
     what: Left,
     swept_at: Option<u64>,
 }
-
-/// Notes come closer together than this: one is enough.
-const COARSE_NS: u64 = 1_000_000;
 
 #[derive(Debug)]
 pub(crate) struct Judge {
@@ -197,18 +156,9 @@ impl Judge {
         if lives.len() <= life {
             lives.resize_with(life + 1, Life::default);
         }
-        let Some(life) = lives.get_mut(life) else {
-            return;
-        };
-        match note {
-            Note::Sending { upto } => {
-                life.begun = life.begun.max(upto);
-                let last = life.begins.last().map(|&(_, at)| at);
-                if last.is_none_or(|last| at - last >= COARSE_NS) {
-                    life.begins.push((upto, at));
-                }
-            }
-            Note::Sent { upto } => life.returned = life.returned.max(upto),
+        match (lives.get_mut(life), note) {
+            (Some(life), Note::Sending { upto }) => life.begin(upto, at),
+            (Some(life), Note::Sent { upto }) => life.returned = life.returned.max(upto),
             _ => {}
         }
     }
@@ -242,7 +192,8 @@ impl Judge {
                 self.take(seat, asked_at, at, id, self.attempts.map(|_| attempts));
             }
             Note::Releasing(id) => {
-                if let Some(take) = self.current(seat, id) {
+                let life = self.life(id);
+                if let Some(take) = life.and_then(|life| life.current(seat, id.number)) {
                     take.releasing = true;
                 }
             }
@@ -258,12 +209,6 @@ impl Judge {
         self.producers.get_mut(usize::from(id.producer))?.get_mut(id.life as usize)
     }
 
-    /// The take of this consumer that is not over.
-    fn current(&mut self, seat: u16, id: Id) -> Option<&mut Take> {
-        let open = self.life(id)?.open.get_mut(&id.number)?;
-        open.takes.iter_mut().rev().find(|take| take.seat == seat && take.until.is_none())
-    }
-
     fn take(&mut self, seat: u16, asked_at: u64, at: u64, id: Id, attempts: Option<u8>) {
         let most = self.attempts;
         let Some(life) = self.life(id).filter(|life| id.number < life.begun) else {
@@ -276,19 +221,8 @@ impl Judge {
             self.findings.show(|| format!("{id} came again to consumer {seat} when all was done"));
             return;
         }
-        let open = life.open.entry(id.number).or_default();
-        let before = open.takes.len();
-        let first = before == 0;
-        let too_often = match (most, attempts) {
-            (Some(most), Some(attempts)) => attempts > most || usize::from(attempts) < before,
-            (Some(most), None) => before > usize::from(most),
-            (None, _) => false,
-        };
-        let robbed = open.takes.iter().any(|take| take.until.is_some_and(|until| until > at));
-        let illicit = too_often || robbed;
-        open.takes.push(Take { seat, at, attempts, releasing: false, until: None, illicit });
-        if illicit {
-            let history = format!("{:?}", open.takes);
+        let (first, history) = life.take(id.number, seat, at, attempts, most);
+        if let Some(history) = history {
             self.findings.duplicated += 1;
             self.findings.show(|| format!("{id} came again: {history}"));
         }
@@ -296,6 +230,8 @@ impl Judge {
             self.findings.messages += 1;
             if attempts.is_none_or(|attempts| attempts == 0) {
                 self.check_order(seat, at, id, attempts);
+            }
+            if attempts == Some(0) || most.is_none() {
                 self.forget_orphans(asked_at, at);
             }
             self.pass(at, id);
@@ -333,9 +269,8 @@ impl Judge {
         for orphan in gone {
             match orphan.what {
                 Left::Message(id) => {
-                    let open = self.life(id).and_then(|life| life.open.get_mut(&id.number));
-                    if let Some(open) = open {
-                        open.retaken_by = Some(at);
+                    if let Some(life) = self.life(id) {
+                        life.retaken(id.number, at);
                     }
                 }
                 Left::In(window) => {
@@ -355,12 +290,7 @@ impl Judge {
         let life = lives.len().min(id.life as usize);
         let (earlier, rest) = lives.split_at_mut(life);
         if let Some(life) = rest.first_mut() {
-            if id.number >= life.reached {
-                life.passed_over.extend((life.reached..id.number).map(|number| (number, at)));
-                life.reached = id.number + 1;
-            } else {
-                life.passed_over.remove(&id.number);
-            }
+            life.pass(id.number, at);
         }
         for life in earlier.iter_mut().rev().take_while(|life| life.succeeded.is_none()) {
             life.succeeded = Some(at);
@@ -369,46 +299,19 @@ impl Judge {
 
     /// This consumer has acknowledged the message.
     fn finish(&mut self, seat: u16, id: Id) {
-        if self.resolve(seat, id, u64::MAX) {
-            if let Some(open) = self.life(id).and_then(|life| life.open.get_mut(&id.number)) {
-                open.finished = true;
-            }
-            self.settle(id);
+        self.resolve(seat, id, u64::MAX);
+        if let Some(life) = self.life(id) {
+            life.finish(id.number);
         }
     }
 
     /// This consumer has lived with the message until then: whoever took it
-    /// in between should not have got it. Whether it had it at all.
-    fn resolve(&mut self, seat: u16, id: Id, until: u64) -> bool {
-        let Some(take) = self.current(seat, id) else {
-            return false;
-        };
-        take.until = Some(until);
-        let taken = take.at;
-        let open = self.life(id).and_then(|life| life.open.get_mut(&id.number));
-        let mut robbers = Vec::new();
-        for take in open.into_iter().flat_map(|open| &mut open.takes) {
-            if !take.illicit && take.at > taken && take.at < until {
-                take.illicit = true;
-                robbers.push(format!("{take:?}"));
-            }
-        }
-        for robber in robbers {
+    /// in between should not have got it.
+    fn resolve(&mut self, seat: u16, id: Id, until: u64) {
+        let robbers = self.life(id).map(|life| life.resolve(id.number, seat, until));
+        for robber in robbers.unwrap_or_default() {
             self.findings.duplicated += 1;
             self.findings.show(|| format!("{id} was taken from consumer {seat} alive: {robber}"));
-        }
-        true
-    }
-
-    /// Forgets a message of which all is known.
-    fn settle(&mut self, id: Id) {
-        if let Some(life) = self.life(id)
-            && let Some(open) = life.open.get(&id.number)
-            && open.finished
-            && open.takes.iter().all(|take| take.until.is_some())
-        {
-            life.open.remove(&id.number);
-            life.settled.insert(id.number);
         }
     }
 
@@ -450,20 +353,16 @@ impl Judge {
     /// A consumer was killed with this message in its hands.
     fn orphan(&mut self, seat: u16, id: Id, signal_at: u64) {
         let most = self.attempts;
-        let Some(take) = self.current(seat, id) else {
-            return;
-        };
-        // It may have been acknowledged; or that was the last attempt.
-        let excused = take.releasing || most.is_some_and(|most| take.attempts >= Some(most));
+        if let Some(life) = self.life(id) {
+            life.leave(id.number, seat, most);
+        }
         self.findings.held_by_dead += 1;
         self.resolve(seat, id, signal_at);
-        if let Some(open) = self.life(id).and_then(|life| life.open.get_mut(&id.number)) {
-            open.excused |= excused;
-            open.retaken_by = None;
+        if let Some(life) = self.life(id) {
+            life.settle(id.number);
         }
         self.orphans.retain(|orphan| !matches!(orphan.what, Left::Message(old) if old == id));
         self.orphans.push(Orphan { seat, what: Left::Message(id), swept_at: None });
-        self.settle(id);
     }
 
     /// The verdict, when all have ended.
@@ -471,12 +370,8 @@ impl Judge {
         let mut claims = Vec::new();
         for (producer, lives) in (0..).zip(&self.producers) {
             for (life, of) in (0..).zip(lives) {
-                let missing = of.settled.missing(of.returned.max(of.reached));
-                let claim = |number| {
-                    let id = Id { producer, life, number };
-                    of.missing(number, self.attempts).map(|claim| (id, claim))
-                };
-                claims.extend(missing.filter_map(claim));
+                let of_message = |(number, claim)| (Id { producer, life, number }, claim);
+                claims.extend(of.missing(self.attempts).map(of_message));
             }
         }
         claims.append(&mut self.late);
@@ -489,11 +384,7 @@ impl Judge {
                 (Claim::Late { .. }, true) => {}
                 (Claim::Gone { .. }, false) => {
                     findings.lost += 1;
-                    let open = self
-                        .producers
-                        .get(usize::from(id.producer))
-                        .and_then(|lives| lives.get(id.life as usize)?.open.get(&id.number));
-                    findings.show(|| format!("{id} was lost: {claim:?}, {open:?}"));
+                    findings.show(|| format!("{id} was lost: {claim:?}"));
                 }
                 (Claim::Late { .. }, false) => {
                     findings.reordered += 1;
@@ -504,37 +395,3 @@ impl Judge {
         self.findings
     }
 }
-
-impl Life {
-    /// A time before this message was sent.
-    fn begun_at(&self, number: u64) -> u64 {
-        let later = self.begins.partition_point(|&(upto, _)| upto <= number);
-        // Those in between two entries had begun after the first of them.
-        let entry = if self.begins.get(later).is_some_and(|&(upto, _)| upto == number + 1) {
-            later
-        } else {
-            later.saturating_sub(1)
-        };
-        self.begins.get(entry).map_or(0, |&(_, at)| at)
-    }
-
-    /// What has to be explained of a message that was sent and not finished.
-    fn missing(&self, number: u64, most: Option<u8>) -> Option<Claim> {
-        let (from, to, deaths_left) = match self.open.get(&number) {
-            None => {
-                let to = self.passed_over.get(&number).copied().or(self.succeeded);
-                (self.begun_at(number), to, most.map(|most| most + 1))
-            }
-            Some(open) if open.finished || open.excused => return None,
-            Some(open) => {
-                let last = open.takes.last()?;
-                let left = most.zip(last.attempts).map(|(most, before)| most - before.min(most));
-                (last.at, open.retaken_by, left)
-            }
-        };
-        Some(Claim::Gone { from, to: to.unwrap_or(u64::MAX), deaths_left })
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 
+use super::clerk::Clerk;
 use super::judge::{End, Findings, Judge};
 use super::ledger::{Ledger, Note, Phase};
 use super::orders::{Orders, Role, Setting};
@@ -35,21 +36,6 @@ enum Blow {
     Stop(usize, Duration),
 }
 
-/// Something that the judge is to hear, in the order of the times.
-#[derive(Debug)]
-struct Entry {
-    at: u64,
-    seat: usize,
-    life: u32,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    Note(Note),
-    End(End),
-}
-
 /// The storm.
 #[derive(Debug)]
 pub(crate) struct Storm {
@@ -58,9 +44,7 @@ pub(crate) struct Storm {
     ledger: Ledger,
     seats: Vec<Seat>,
     chance: fastrand::Rng,
-    judge: Judge,
-    /// Not yet heard by the judge.
-    pending: Vec<Entry>,
+    clerk: Clerk,
     stall: Stall,
     pub(crate) kills: u64,
     next_kill: Instant,
@@ -94,8 +78,7 @@ impl Storm {
             ledger,
             seats,
             chance: fastrand::Rng::with_seed(setting.seed),
-            judge,
-            pending: Vec::new(),
+            clerk: Clerk::new(judge),
             stall: Stall::new(now),
             kills: 0,
             next_kill: now,
@@ -113,7 +96,7 @@ impl Storm {
     }
 
     pub(crate) const fn messages(&self) -> u64 {
-        self.judge.messages()
+        self.clerk.messages()
     }
 
     pub(crate) const fn longest_stall(&self) -> Duration {
@@ -192,8 +175,8 @@ impl Storm {
             self.seats[victim].reap();
             self.hear(victim, life);
             let at = now();
-            let what = What::End(End::Killed { signal_at, reaped_at: at });
-            self.pending.push(Entry { at, seat: victim, life, what });
+            let end = End::Killed { signal_at, reaped_at: at };
+            self.clerk.end(self.seats[victim].judged(), life, at, end);
             self.kills += 1;
             self.start(victim)?;
         }
@@ -232,11 +215,8 @@ impl Storm {
         self.wait_until("all have left", |storm| {
             storm.seats.iter().all(|seat| seat.pid().is_none())
         })?;
-        self.tick(Duration::ZERO)?;
-        // Their last notes are older than the next tick.
-        self.tick(Duration::ZERO)?;
-        let Self { judge, .. } = self;
-        Ok(judge.conclude())
+        let Self { clerk, .. } = self;
+        Ok(clerk.conclude())
     }
 
     fn wait_until(&mut self, what: &str, done: impl Fn(&Self) -> bool) -> Result<(), Failure> {
@@ -263,7 +243,7 @@ impl Storm {
             sum + self.hear(seat, life)
         });
         self.attend()?;
-        self.judge_until(horizon);
+        self.clerk.tell_until(horizon);
         let able = self.able();
         self.stall.tick(Instant::now(), heard > 0, able);
         if self.stall.now() > PATIENCE {
@@ -281,10 +261,11 @@ impl Storm {
 
     /// Enters what a seat has noted; how many of its notes were of messages.
     fn hear(&mut self, seat: usize, life: u32) -> usize {
-        let Self { ledger, seats, pending, .. } = self;
+        let Self { ledger, seats, clerk, .. } = self;
         let Some(place) = seats.get_mut(seat) else {
             return 0;
         };
+        let judged = place.judged();
         let mut moved = 0;
         ledger.read(seat, |at, note| {
             match note {
@@ -294,7 +275,7 @@ impl Storm {
                 Note::Sent { .. } | Note::Got(_) | Note::Took(..) | Note::Released(_) => moved += 1,
                 _ => {}
             }
-            pending.push(Entry { at, seat, life, what: What::Note(note) });
+            clerk.note(judged, life, at, note);
         });
         moved
     }
@@ -314,30 +295,11 @@ impl Storm {
             if !allowed {
                 return Err(Failure::Broken(format!("{} has ended too early", seat.name())));
             }
-            let life = seat.orders.life;
+            let (judged, life) = (seat.judged(), seat.orders.life);
             self.hear(index, life);
-            self.pending.push(Entry {
-                at: now(),
-                seat: index,
-                life,
-                what: What::End(End::ByItself),
-            });
+            self.clerk.end(judged, life, now(), End::ByItself);
         }
         Ok(())
-    }
-
-    /// Tells the judge what happened until then, in order. A later note may
-    /// have a cause that has not been read yet, but no earlier one has.
-    fn judge_until(&mut self, horizon: u64) {
-        self.pending.sort_by_key(|entry| entry.at);
-        let due = self.pending.partition_point(|entry| entry.at <= horizon);
-        for Entry { at, seat, life, what } in self.pending.drain(..due) {
-            let seat = self.seats[seat].judged();
-            match what {
-                What::Note(note) => self.judge.hear(seat, life, at, note),
-                What::End(end) => self.judge.end(seat, life, end),
-            }
-        }
     }
 
     /// Whether messages should go through: both sides have somebody, and

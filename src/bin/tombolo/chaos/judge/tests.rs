@@ -1,6 +1,7 @@
 //! Ledgers made on purpose: what is right passes, and whatever is wrong is
 //! found, each by its own count.
 
+use super::life::COARSE_NS;
 use super::*;
 
 /// A ledger in the making: producer 0 in its life 0, and two consumers. Every
@@ -216,7 +217,8 @@ fn what_was_to_come_again_cannot_have_been_swallowed_after_there_was_none() {
     case.take(0, 0, 0);
     case.kill(0);
     // Orphans come first: by now somebody has it, and nobody has died.
-    case.get(1, [1]);
+    case.take(1, 1, 0);
+    case.acknowledge(1, 1);
     case.consumer(0, &[ask(1)]);
     case.kill(0);
     case.get(1, [2]);
