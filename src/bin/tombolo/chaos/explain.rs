@@ -116,19 +116,22 @@ fn words(text: &mut String, setting: &Setting, segment: &SegmentInfo) {
     text.push('\n');
     if !setting.spsc {
         let slots = (control + 512 + 32 * participants).next_multiple_of(128);
-        let _ = write!(text, "  slots:");
-        for slot in 0..setting.capacity as u64 {
+        let slot = |slot: u64| {
             let word = get(slots + 16 * slot);
             let phase = ["free", "writing", "full", "reading", "orphan"];
             let phase = phase.get((word >> 13 & 7) as usize).unwrap_or(&"?");
-            let _ = write!(text, " {phase}");
-            if matches!(*phase, "writing" | "reading") {
-                let _ = write!(text, " by {}", word & 0x1FFF);
+            let lap = word >> 20;
+            match *phase {
+                "writing" | "reading" => format!("{phase} by {} (lap {lap})", word & 0x1FFF),
+                _ => format!("{phase} (lap {lap})"),
             }
-            let _ = write!(text, " (lap {}),", word >> 20);
-        }
-        text.pop();
-        text.push('\n');
+        };
+        let all = (0..setting.capacity as u64).map(slot).collect::<Vec<_>>();
+        let alike = all.chunk_by(|a, b| a == b).map(|some| match some {
+            [one] => one.clone(),
+            _ => format!("{} times {}", some.len(), some[0]),
+        });
+        let _ = writeln!(text, "  slots: {}", alike.collect::<Vec<_>>().join(", "));
         let blocks = (slots + 16 * setting.capacity as u64).next_multiple_of(128);
         let held = (0..setting.capacity as u64).filter_map(|block| {
             let word = get(blocks + 8 * block);
