@@ -175,7 +175,7 @@ fn storm(
     let mut summary = Summary {
         seconds: start.elapsed().as_secs_f64(),
         messages: 0,
-        kills: storm.kills,
+        kills: 0,
         recovered: 0,
         held_by_dead: 0,
         lost_beyond_held: 0,
@@ -186,7 +186,8 @@ fn storm(
         leaked_objects: 0,
         seed: setting.seed,
     };
-    let findings = storm.calm()?;
+    let (findings, kills) = storm.calm()?;
+    summary.kills = kills;
     let after = if setting.spsc {
         Aftermath::of::<Spsc>(setting)?
     } else {

@@ -40,8 +40,9 @@ pub(crate) fn run<K: Kind>(post: &Post<'_>) -> Result<(), Failure> {
             producer.work(&mut sender)?;
             if post.phase() != Phase::Storm {
                 post.note(Note::Idle);
+                // Not at once: some are to be killed instead of leaving.
                 while post.phase() != Phase::Drain {
-                    thread::sleep(Duration::from_millis(1));
+                    thread::sleep(Duration::from_millis(20));
                 }
                 return Ok(());
             }

@@ -122,7 +122,12 @@ impl Storm {
         while start.elapsed() < span {
             let struck = self.due(rate);
             match struck {
-                Some(Blow::Kill(victims)) => self.kill(&victims)?,
+                Some(Blow::Kill(victims)) => {
+                    self.kill(&victims);
+                    for victim in victims {
+                        self.start(victim)?;
+                    }
+                }
                 Some(Blow::Stop(seat, span)) => self.stop(seat, span),
                 None => {}
             }
@@ -164,8 +169,8 @@ impl Storm {
         None
     }
 
-    /// Kills them all at once, and fills their places again.
-    fn kill(&mut self, victims: &[usize]) -> Result<(), Failure> {
+    /// Kills them all at once.
+    fn kill(&mut self, victims: &[usize]) {
         let signal_at = now();
         for &victim in victims {
             self.seats[victim].signal(Signal::SIGKILL);
@@ -178,9 +183,7 @@ impl Storm {
             let end = End::Killed { signal_at, reaped_at: at };
             self.clerk.end(self.seats[victim].judged(), life, at, end);
             self.kills += 1;
-            self.start(victim)?;
         }
-        Ok(())
     }
 
     fn stop(&mut self, seat: usize, span: Duration) {
@@ -198,8 +201,8 @@ impl Storm {
         }
     }
 
-    /// Lets the workers finish, and hears the verdict.
-    pub(crate) fn calm(mut self) -> Result<Findings, Failure> {
+    /// Lets the workers finish, and hears the verdict, and how many were killed.
+    pub(crate) fn calm(mut self) -> Result<(Findings, u64), Failure> {
         self.resume(Instant::now() + Duration::from_secs(3_600));
         self.ledger.set_phase(Phase::Finish);
         // Producers stay until the consumers have met them.
@@ -212,11 +215,18 @@ impl Storm {
             storm.seats.iter().all(done)
         })?;
         self.ledger.set_phase(Phase::Drain);
+        // Some do not leave, and nobody comes after them whose joining would
+        // wake anybody: the consumers learn it from the kernel alone.
+        let spares = self.chance.bool();
+        let sends = |seat: &usize| self.seats[*seat].orders.role == Role::Producer;
+        let mut last: Vec<usize> = (0..self.seats.len()).filter(sends).collect();
+        last.retain(|_| !spares || self.chance.bool());
+        self.kill(&last);
         self.wait_until("all have left", |storm| {
             storm.seats.iter().all(|seat| seat.pid().is_none())
         })?;
-        let Self { clerk, .. } = self;
-        Ok(clerk.conclude())
+        let Self { clerk, kills, .. } = self;
+        Ok((clerk.conclude(), kills))
     }
 
     fn wait_until(&mut self, what: &str, done: impl Fn(&Self) -> bool) -> Result<(), Failure> {
