@@ -13,11 +13,12 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 
 use super::clerk::Clerk;
+use super::explain;
 use super::judge::{End, Findings, Judge};
 use super::ledger::{Ledger, Note, Phase};
 use super::orders::{Orders, Role, Setting};
 use super::seat::Seat;
-use super::{explain, stall::Stall};
+use super::stall::{Outlook, Stall};
 use crate::failure::Failure;
 use crate::signals::Signals;
 use crate::terms::now;
@@ -254,8 +255,7 @@ impl Storm {
         });
         self.attend()?;
         self.clerk.tell_until(horizon);
-        let able = self.able();
-        self.stall.tick(Instant::now(), heard > 0, able);
+        self.stall.tick(Instant::now(), heard > 0, self.outlook());
         if self.stall.now() > PATIENCE {
             return Err(self.stuck("in the storm"));
         }
@@ -312,12 +312,16 @@ impl Storm {
         Ok(())
     }
 
-    /// Whether messages should go through: both sides have somebody, and
-    /// nobody is stopped who could hold anything.
-    fn able(&self) -> bool {
+    /// Whether messages should go through.
+    fn outlook(&self) -> Outlook {
         let up = |role| self.seats.iter().any(|seat| seat.orders.role == role && seat.up);
-        let stopped = self.seats.iter().any(|seat| seat.stopped.is_some());
-        up(Role::Producer) && up(Role::Consumer) && !stopped
+        if !up(Role::Producer) || !up(Role::Consumer) {
+            Outlook::Nobody
+        } else if self.seats.iter().any(|seat| seat.stopped.is_some()) {
+            Outlook::Held
+        } else {
+            Outlook::Due
+        }
     }
 
     fn stuck(&self, when: &str) -> Failure {
