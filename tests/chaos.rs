@@ -157,6 +157,26 @@ fn workers_of_a_killed_storm_end_by_themselves_and_leave_nothing() {
 }
 
 #[test]
+fn stopped_workers_of_a_killed_storm_end_as_well() {
+    let tables = Tables::new();
+    let mut storm = blowing(&["--kill-rate", "0.01"]);
+    // From when they watch the conductor.
+    let watches = |&pid: &i32| {
+        fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() == 2)
+    };
+    wait_until(|| storm.workers().len() == 6 && storm.workers().iter().all(watches));
+    storm.signal(Signal::SIGSTOP);
+    let workers = storm.workers();
+    for &worker in &workers {
+        kill(Pid::from_raw(worker), Signal::SIGSTOP).unwrap();
+    }
+    storm.signal(Signal::SIGKILL);
+    storm.wait();
+    wait_until(|| !workers.iter().any(|&pid| lives(pid)));
+    wait_until(|| !tables.own || common::tables() == (0, 0));
+}
+
+#[test]
 fn a_worker_that_ends_unbidden_ends_the_storm_and_is_named() {
     let tables = Tables::new();
     let mut storm = blowing(&["--kill-rate", "0.01"]);

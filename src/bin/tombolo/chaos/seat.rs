@@ -19,6 +19,9 @@ use crate::terms::fate;
 pub(crate) struct Seat {
     pub(crate) orders: Orders,
     child: Option<Child>,
+    /// It has noted something: from then on it would go on if the conductor
+    /// died while it is stopped.
+    pub(crate) begun: bool,
     /// It has its end of the channel.
     pub(crate) up: bool,
     /// A producer sends nothing more.
@@ -29,7 +32,7 @@ pub(crate) struct Seat {
 
 impl Seat {
     pub(crate) const fn new(orders: Orders) -> Self {
-        Self { orders, child: None, up: false, idle: false, stopped: None }
+        Self { orders, child: None, begun: false, up: false, idle: false, stopped: None }
     }
 
     /// How the judge knows it.
@@ -61,7 +64,7 @@ impl Seat {
             // What the terminal says to the conductor is not said to them.
             .process_group(0)
             .spawn()?;
-        (self.up, self.idle, self.stopped) = (false, false, None);
+        (self.begun, self.up, self.idle, self.stopped) = (false, false, false, None);
         self.child = Some(child);
         Ok(())
     }

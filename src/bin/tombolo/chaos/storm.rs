@@ -188,8 +188,11 @@ impl Storm {
     }
 
     fn stop(&mut self, seat: usize, span: Duration) {
-        self.seats[seat].signal(Signal::SIGSTOP);
-        self.seats[seat].stopped = Some(Instant::now() + span);
+        let seat = &mut self.seats[seat];
+        if seat.begun {
+            seat.signal(Signal::SIGSTOP);
+            seat.stopped = Some(Instant::now() + span);
+        }
     }
 
     /// Lets those go on whose time has come.
@@ -278,6 +281,7 @@ impl Storm {
         let judged = place.judged();
         let mut moved = 0;
         ledger.read(seat, |at, note| {
+            place.begun = true;
             match note {
                 Note::Up => place.up = true,
                 Note::Down => place.up = false,

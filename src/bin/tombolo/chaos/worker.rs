@@ -13,6 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
 use tombolo::sys::proc;
 use tombolo::{ChannelError, Fault, Mpmc, Segment, Spsc};
 
@@ -65,8 +67,11 @@ fn live(orders: &Orders) -> Result<(), Failure> {
     }
 }
 
-/// Notices the conductor's death.
+/// Notices the conductor's death, stopped or not.
 fn watch(orders: &Orders) -> Result<(), Failure> {
+    // Who would let it go on otherwise?
+    prctl::set_pdeathsig(Signal::SIGCONT)
+        .map_err(|error| Failure::unusable("cannot ask to be told of the end", error))?;
     let names = [orders.setting.name.clone(), orders.setting.side()];
     let watch = move || {
         let mut told = io::stdin().lock();
