@@ -1,60 +1,21 @@
 //! The command as a shell sees it: exit statuses, messages, JSON, and what it
 //! leaves behind, however it ends.
 
+#[path = "common/command.rs"]
+mod command;
 mod common;
 
 use std::fs;
-use std::io::Read;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use common::{own_tables, tables, wait_until};
+use command::{Running, Tables, assert_refused, lives, run, text};
+use common::wait_until;
 use tombolo::sys::shm;
 
-/// The kernel's tables as far as they are this test's own.
-struct Tables {
-    own: bool,
-}
-
-impl Tables {
-    fn new() -> Self {
-        Self { own: own_tables() }
-    }
-
-    #[track_caller]
-    fn assert_empty(&self) {
-        if self.own {
-            assert_eq!(tables(), (0, 0), "segments and sets are left");
-        }
-    }
-}
-
-fn tombolo(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tombolo"));
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// Runs the command to its end.
-fn run(args: &[&str]) -> Output {
-    Running::start(args).end()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// A command under way, killed with the test.
-struct Running(Child);
-
 impl Running {
-    fn start(args: &[&str]) -> Self {
-        Self(tombolo(args).spawn().unwrap())
-    }
-
     /// Starts a demo that would go on for long, and waits until every worker
     /// has joined.
     fn demo(args: &[&str]) -> Self {
@@ -66,54 +27,11 @@ impl Running {
         demo
     }
 
-    fn pid(&self) -> i32 {
-        i32::try_from(self.0.id()).unwrap()
-    }
-
-    /// Its child processes.
-    fn workers(&self) -> Vec<i32> {
-        let pid = self.pid();
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        children.unwrap_or_default().split_whitespace().map(|pid| pid.parse().unwrap()).collect()
-    }
-
     /// The first of its workers with this role.
     fn worker(&self, role: &str) -> i32 {
         let role = format!("\"role\":\"{role}\"");
         let command = |pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         self.workers().into_iter().find(|&pid| command(pid).contains(&role)).unwrap()
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.pid()), signal).unwrap();
-    }
-
-    fn wait(&mut self) -> ExitStatus {
-        let mut status = None;
-        wait_until(|| {
-            status = self.0.try_wait().unwrap();
-            status.is_some()
-        });
-        status.unwrap()
-    }
-
-    fn end(mut self) -> Output {
-        let status = self.wait();
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        if let Some(pipe) = &mut self.0.stdout {
-            pipe.read_to_end(&mut stdout).unwrap();
-        }
-        if let Some(pipe) = &mut self.0.stderr {
-            pipe.read_to_end(&mut stderr).unwrap();
-        }
-        Output { status, stdout, stderr }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -121,11 +39,6 @@ impl Drop for Running {
 /// which watches the demo.
 fn watches(pid: i32) -> bool {
     fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() == 2)
-}
-
-fn lives(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 /// Runs a demo with `--json` that must succeed, and returns the object.
@@ -139,16 +52,6 @@ fn verified(args: &[&str]) -> Value {
         assert_eq!(result[fault], 0, "{args:?}: {fault}");
     }
     result
-}
-
-#[track_caller]
-fn assert_refused(args: &[&str], why: &str) {
-    let output = run(args);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
-    assert_eq!(text(&output.stdout), "", "{args:?}");
-    assert_eq!(said.lines().count(), 1, "{args:?}: {said}");
-    assert!(said.starts_with("tombolo: ") && said.contains(why), "{args:?}: {said}");
 }
 
 #[test]

@@ -20,13 +20,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::value_parser;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use tombolo::Segment;
 
 use crate::failure::Failure;
 use crate::signals::Signals;
+use crate::terms::{self, millis, now};
 use crew::Crew;
-use orders::{Limit, Orders, Report, Role, now};
+use orders::{Limit, Orders, Report, Role};
 use summary::{Summary, Tally};
 
 /// More processes of a kind than any machine has use for.
@@ -50,7 +51,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "C", value_parser = value_parser!(u16).range(1..=MOST_WORKERS))]
     consumers: Option<u16>,
     /// How long to send [default: 5]
-    #[arg(long, value_name = "S", conflicts_with = "messages", value_parser = seconds)]
+    #[arg(long, value_name = "S", conflicts_with = "messages", value_parser = terms::seconds)]
     seconds: Option<Duration>,
     /// How many messages to send, all producers together
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
@@ -70,23 +71,9 @@ pub(crate) struct Args {
     quiet: bool,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse().map(Duration::try_from_secs_f64) {
-        Ok(Ok(span)) if !span.is_zero() => Ok(span),
-        _ => Err("not a positive number of seconds".to_owned()),
-    }
-}
-
 /// Runs the demo.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let default = if args.spsc { 1 } else { 2 };
-    let producers = args.producers.unwrap_or(default);
-    let consumers = args.consumers.unwrap_or(default);
-    if args.spsc && (producers, consumers) != (1, 1) {
-        return Err(Failure::Unusable(format!(
-            "--spsc means one producer and one consumer, not {producers} and {consumers}"
-        )));
-    }
+    let (producers, consumers) = terms::crew(args.spsc, args.producers, args.consumers)?;
     let program = std::env::current_exe()
         .map_err(|error| Failure::unusable("cannot find this program's own file", error))?;
     let input = args.input.as_deref().unwrap_or(&program);
@@ -118,7 +105,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 
     let summary = Summary::of(&tally, orders.size)?;
     let printed = if args.json { summary.json() } else { summary.table(&orders, input) };
-    summary::print(&printed)?;
+    terms::print(&printed)?;
     match summary.verdict() {
         None => Ok(()),
         Some(verdict) => Err(Failure::Broken(verdict)),
@@ -187,17 +174,11 @@ fn carry(crew: &mut Crew, orders: &Orders, quiet: bool) -> Result<Tally, Failure
 }
 
 fn progress(limit: &Limit, quiet: bool) -> ProgressBar {
-    let (target, length) = match *limit {
-        // Hidden by itself where standard error is not a terminal.
-        _ if quiet => (ProgressDrawTarget::hidden(), 0),
-        Limit::Messages(messages) => (ProgressDrawTarget::stderr(), messages),
-        Limit::Time(span) => (ProgressDrawTarget::stderr(), millis(span)),
+    let length = match *limit {
+        Limit::Messages(messages) => messages,
+        Limit::Time(span) => millis(span),
     };
-    let bar = ProgressBar::with_draw_target(Some(length), target);
-    match ProgressStyle::with_template("{wide_bar} {msg}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
+    terms::progress(length, quiet)
 }
 
 fn show(progress: &ProgressBar, limit: &Limit, tally: &Tally) {
@@ -210,8 +191,4 @@ fn show(progress: &ProgressBar, limit: &Limit, tally: &Tally) {
         Limit::Time(span) => millis(span).min(millis(progress.elapsed())),
     });
     progress.set_message(format!("{} messages", indicatif::HumanCount(messages)));
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,7 @@
 //! The `tombolo` command: the library's first customer, through its public
 //! interface only. One file a subcommand.
 
+mod chaos;
 mod demo;
 mod failure;
 mod ls;
@@ -9,6 +10,7 @@ mod rm;
 mod send;
 mod signals;
 mod stream;
+mod terms;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -29,6 +31,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Chaos(chaos::Args),
     Send(send::Args),
     Recv(recv::Args),
     Ls(ls::Args),
@@ -36,16 +39,21 @@ enum Command {
     /// One process of a demo, started by it.
     #[command(hide = true)]
     DemoWorker(demo::worker::Args),
+    /// One life of a storm's worker, started by it.
+    #[command(hide = true)]
+    ChaosWorker(chaos::worker::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::try_parse() {
         Ok(Cli { command: Command::Demo(args) }) => demo::run(&args),
+        Ok(Cli { command: Command::Chaos(args) }) => chaos::run(&args),
         Ok(Cli { command: Command::Send(args) }) => send::run(&args),
         Ok(Cli { command: Command::Recv(args) }) => recv::run(&args),
         Ok(Cli { command: Command::Ls(args) }) => ls::run(&args),
         Ok(Cli { command: Command::Rm(args) }) => rm::run(&args),
         Ok(Cli { command: Command::DemoWorker(args) }) => demo::worker::run(&args),
+        Ok(Cli { command: Command::ChaosWorker(args) }) => chaos::worker::run(&args),
         Err(error) => misused(&error),
     };
     match done {

@@ -3,9 +3,9 @@
 use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::orders::{Orders, Report, Role};
 use crate::failure::Failure;
 use crate::signals::Signals;
+use crate::terms::fate;
 
 /// A worker as the demo sees it.
 #[derive(Debug)]
@@ -213,13 +214,5 @@ impl Worker {
             }
         }
         Ok(())
-    }
-}
-
-fn fate(status: ExitStatus) -> String {
-    match (status.signal(), status.code()) {
-        (Some(signal), _) => format!("was killed by signal {signal}"),
-        (None, Some(code)) => format!("ended with status {code} before its work was done"),
-        (None, None) => "ended before its work was done".to_owned(),
     }
 }

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -95,10 +94,4 @@ pub(crate) struct Findings {
 pub(crate) fn histogram() -> Result<Histogram<u64>, Failure> {
     Histogram::new_with_bounds(1, 3_600_000_000_000, 3)
         .map_err(|error| Failure::broken("cannot keep latencies", error))
-}
-
-/// Nanoseconds on the clock that all processes have in common.
-pub(crate) fn now() -> u64 {
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,5 @@
 //! The demo's result: added up from the reports, and printed.
 
-use std::io::{self, Write};
 use std::path::Path;
 
 use indicatif::HumanCount;
@@ -172,12 +171,4 @@ fn span(nanoseconds: u64) -> String {
         ns if ns < 1e9 => format!("{:.2} ms", ns / 1e6),
         ns => format!("{:.2} s", ns / 1e9),
     }
-}
-
-/// Prints a result, to whoever may have gone by now.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{text}")
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::broken("cannot write the result", error))
 }

@@ -14,9 +14,10 @@ use hdrhistogram::Histogram;
 use tombolo::{Channel, Fault, Kind, OpenError, Receiver, RecvError, Segment, Sender};
 
 use super::ledger::{Chunk, Marks};
-use super::orders::{Findings, Limit, Orders, Report, Role, histogram, now};
+use super::orders::{Findings, Limit, Orders, Report, Role, histogram};
 use super::piece::{self, Input, Piece};
 use crate::failure::Failure;
+use crate::terms::now;
 
 /// One message in so many says when it was sent: asking for the time costs as
 /// much as sending does.

@@ -1,0 +1,200 @@
+//! `tombolo chaos`: the storm. Processes on one segment are killed, stopped
+//! and started again, several times a second, and then every message is
+//! accounted for.
+//!
+//! This process is the conductor, and no participant. The workers note what
+//! they are about to do and what they have done in a [`ledger`] outside the
+//! segment; from that alone the [`judge`] concludes. A last participant, in
+//! the [`aftermath`], uses everything there is, and puts it away.
+
+mod aftermath;
+mod clerk;
+mod consumer;
+mod explain;
+mod judge;
+mod ledger;
+mod marks;
+mod message;
+mod orders;
+mod producer;
+mod seat;
+mod side;
+mod stall;
+mod storm;
+mod summary;
+mod windows;
+pub(crate) mod worker;
+
+use std::time::{Duration, Instant};
+
+use clap::{ValueEnum, value_parser};
+use tombolo::sys::proc;
+use tombolo::{Mpmc, Spsc};
+
+use crate::failure::Failure;
+use crate::signals::Signals;
+use crate::stream::remark;
+use crate::terms::{self, millis};
+use aftermath::Aftermath;
+use judge::Judge;
+use ledger::Ledger;
+use orders::Setting;
+use storm::Storm;
+use summary::Summary;
+
+/// More processes of a kind than any machine has use for.
+const MOST_WORKERS: i64 = 64;
+/// Bytes that a message can carry.
+const MOST_BYTES: i64 = 1 << 16;
+/// How often a message is delivered again.
+const ATTEMPTS: u8 = 8;
+/// How many messages the channel holds: one of these, as the seed says.
+const CAPACITIES: [usize; 4] = [2, 7, 32, 256];
+
+/// Processes that send and receive are killed and stopped all the time; then
+/// every message is accounted for.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tombolo chaos --seconds 60 --producers 3 --consumers 3 --kill-rate 200
+  tombolo chaos --spsc --size 4096 --json
+
+A message has 24 bytes of its own beside those of --size. The seed also decides
+for how many messages there is room. An SPSC channel delivers again whatever
+the policy is.
+
+Exits with 0 only if nothing was lost beyond what the dead held, duplicated
+beyond the policy, torn, reordered or leaked.")]
+pub(crate) struct Args {
+    /// How long the storm blows
+    #[arg(long, value_name = "S", default_value = "10", value_parser = terms::seconds)]
+    seconds: Duration,
+    /// How many processes send [default: 2, with --spsc 1]
+    #[arg(long, value_name = "P", value_parser = value_parser!(u16).range(1..=MOST_WORKERS))]
+    producers: Option<u16>,
+    /// How many processes receive [default: 2, with --spsc 1]
+    #[arg(long, value_name = "C", value_parser = value_parser!(u16).range(1..=MOST_WORKERS))]
+    consumers: Option<u16>,
+    /// One producer and one consumer, and the faster kind of channel
+    #[arg(long)]
+    spsc: bool,
+    /// How many kills a second, of all processes together
+    #[arg(long, value_name = "HZ", default_value_t = 50.0, value_parser = rate)]
+    kill_rate: f64,
+    /// What becomes of a message whose receiver was killed
+    #[arg(long, value_enum, default_value_t = Policy::Redeliver)]
+    policy: Policy,
+    /// How many bytes a message carries, up to 65536
+    #[arg(long, value_name = "BYTES", default_value_t = 64)]
+    #[arg(value_parser = value_parser!(u32).range(1..=MOST_BYTES))]
+    size: u32,
+    /// Where chance begins [default: anywhere]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Show no progress
+    #[arg(long)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Policy {
+    /// It is delivered again, up to 8 times
+    Redeliver,
+    /// It is dropped
+    Drop,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.01..=10_000.0).contains(&rate) => Ok(rate),
+        _ => Err("not a number from 0.01 to 10000".to_owned()),
+    }
+}
+
+/// Runs the storm.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let (producers, consumers) = terms::crew(args.spsc, args.producers, args.consumers)?;
+    let unusable = |error| Failure::unusable("cannot make the ledger", error);
+    let ledger = Ledger::create(Storm::books(producers, consumers)).map_err(unusable)?;
+    let random = || proc::random_u64().map_err(unusable);
+    // Short enough to be typed again.
+    let seed = args.seed.map_or_else(|| random().map(|random| random >> 40), Ok)?;
+    let setting = Setting {
+        name: format!("chaos.{}.{:08x}", proc::pid(), random()? >> 32),
+        ledger: ledger.id(),
+        producers,
+        consumers,
+        spsc: args.spsc,
+        size: args.size as usize,
+        capacity: CAPACITIES[fastrand::Rng::with_seed(seed).usize(..CAPACITIES.len())],
+        attempts: if args.policy == Policy::Drop { 0 } else { ATTEMPTS },
+        seed,
+    };
+    let signals =
+        Signals::hold().map_err(|error| Failure::broken("cannot hold signals back", error))?;
+    // All workers have ended when it returns, whatever came of it.
+    let stormed = storm(args, &setting, ledger, signals);
+    let (summary, evidence) = stormed.inspect_err(|_| {
+        // What went wrong is told; what is left matters less.
+        let _ = aftermath::clear(&setting);
+    })?;
+    evidence.iter().for_each(|finding| remark(finding));
+    terms::print(&if args.json { summary.json() } else { summary.table(&setting) })?;
+    match summary.verdict() {
+        None => Ok(()),
+        Some(verdict) => Err(Failure::Broken(verdict)),
+    }
+}
+
+/// The storm itself, and what it comes to.
+fn storm(
+    args: &Args,
+    setting: &Setting,
+    ledger: Ledger,
+    signals: Signals,
+) -> Result<(Summary, Vec<String>), Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::unusable("cannot find this program's own file", error))?;
+    // In an SPSC ring a message is its receiver's until it has been released.
+    let attempts = (!setting.spsc).then_some(setting.attempts);
+    let judge = Judge::new(attempts, setting.producers, setting.consumers);
+    let start = Instant::now();
+    let mut storm = Storm::muster(program, setting, ledger, judge, signals)?;
+    let progress = terms::progress(millis(args.seconds), args.quiet);
+    let blown = storm.blow(args.seconds, args.kill_rate, |storm| {
+        if !progress.is_hidden() {
+            progress.set_position(millis(start.elapsed().min(args.seconds)));
+            let messages = indicatif::HumanCount(storm.messages());
+            progress.set_message(format!("{} kills, {messages} messages", storm.kills));
+        }
+    });
+    progress.finish_and_clear();
+    blown?;
+    let mut summary = Summary {
+        seconds: start.elapsed().as_secs_f64(),
+        messages: 0,
+        kills: 0,
+        recovered: 0,
+        held_by_dead: 0,
+        lost_beyond_held: 0,
+        duplicated_beyond_policy: 0,
+        torn: 0,
+        reordered: 0,
+        longest_stall_ms: millis(storm.longest_stall()),
+        leaked_objects: 0,
+        seed: setting.seed,
+    };
+    let (findings, kills) = storm.calm()?;
+    summary.kills = kills;
+    let after = if setting.spsc {
+        Aftermath::of::<Spsc>(setting)?
+    } else {
+        Aftermath::of::<Mpmc>(setting)?
+    };
+    summary.enter(&findings, &after);
+    let mut evidence = findings.evidence;
+    evidence.extend(after.leaks.into_iter().map(|leak| format!("leaked: {leak}")));
+    Ok((summary, evidence))
+}

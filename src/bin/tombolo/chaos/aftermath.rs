@@ -1,0 +1,157 @@
+//! What is left when all have ended: a last participant looks round, uses all
+//! there is, and puts everything away.
+
+use std::iter;
+
+use tombolo::sys::{Key, sem::Set, shm::Shm};
+use tombolo::{OpenError, Segment, SendBytesError, TryRecvError};
+
+use super::orders::{Kind, Setting};
+use super::side;
+use crate::failure::Failure;
+
+/// What the last participant found.
+#[derive(Debug, Default)]
+pub(crate) struct Aftermath {
+    /// Deaths that were swept.
+    pub(crate) recovered: u64,
+    /// Objects, places and slots that nobody can use any more.
+    pub(crate) leaks: Vec<String>,
+    pub(crate) leaked: u64,
+}
+
+impl Aftermath {
+    fn leak(&mut self, count: usize, what: &str) {
+        if count > 0 {
+            self.leaked += count as u64;
+            self.leaks.push(format!("{count} {what}"));
+        }
+    }
+
+    /// Looks round, and removes everything.
+    pub(crate) fn of<K: Kind>(setting: &Setting) -> Result<Self, Failure> {
+        let mut found = Self::default();
+        found.use_all::<K>(setting)?;
+        let side = side::open(&setting.side())?;
+        drop(side);
+        clear(setting)?;
+        for name in names(setting) {
+            let (segments, sets) = objects(&name);
+            found.leak(segments, "shared-memory segments");
+            found.leak(sets, "semaphore sets");
+        }
+        Ok(found)
+    }
+
+    fn use_all<K: Kind>(&mut self, setting: &Setting) -> Result<(), Failure> {
+        let wrong = |error| Failure::broken("cannot open the segment after the storm", error);
+        let segment = setting.open().map_err(wrong)?;
+        let swept = segment.sweep();
+        swept.map_err(|error| Failure::broken("cannot sweep after the storm", error))?;
+
+        self.fill::<K>(setting, &segment)?;
+        // Everybody's places.
+        let others = iter::repeat_with(|| setting.open())
+            .take(usize::from(setting.participants()) - 1)
+            .collect::<Vec<_>>();
+        let full =
+            |other: &&Result<Segment, OpenError>| matches!(other, Err(OpenError::TableFull { .. }));
+        self.leak(others.iter().filter(full).count(), "participants' places");
+        let failed = others.into_iter().filter_map(Result::err);
+        if let Some(error) =
+            failed.into_iter().find(|error| !matches!(error, OpenError::TableFull { .. }))
+        {
+            return Err(wrong(error));
+        }
+        self.recovered = segment.deaths().total;
+        Ok(())
+    }
+
+    /// Takes what is left, and fills the channel and empties it again.
+    fn fill<K: Kind>(&mut self, setting: &Setting, segment: &Segment) -> Result<(), Failure> {
+        let unusable = |error| Failure::broken("cannot open the channel after the storm", error);
+        let channel = setting.channel::<K>(segment);
+        let receiver = channel.receiver().map_err(unusable)?;
+        let mut message = Vec::new();
+        let mut drain = || {
+            let mut taken = 0;
+            loop {
+                match receiver.try_recv(&mut message) {
+                    Ok(_) => taken += 1,
+                    Err(TryRecvError::Empty) => return Ok(taken),
+                    Err(error) => {
+                        return Err(Failure::broken("cannot receive after the storm", error));
+                    }
+                }
+            }
+        };
+        // Nothing, unless the judge misses it.
+        drain()?;
+        let sender = channel.sender().map_err(unusable)?;
+        let payload = vec![0; setting.length()];
+        let mut filled = 0;
+        loop {
+            match sender.try_send(&payload) {
+                Ok(()) => filled += 1,
+                Err(SendBytesError::Full) => break,
+                Err(error) => return Err(Failure::broken("cannot send after the storm", error)),
+            }
+        }
+        let drained = drain()?;
+        self.leak(setting.capacity.saturating_sub(filled as usize), "slots of the channel");
+        if drained != filled {
+            return Err(Failure::Broken(format!(
+                "after the storm {filled} messages fit the channel, and {drained} came out"
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn names(setting: &Setting) -> [String; 2] {
+    [setting.name.clone(), setting.side()]
+}
+
+/// Removes whatever the storm has in the kernel's tables. Everybody must have
+/// ended.
+pub(crate) fn clear(setting: &Setting) -> Result<(), Failure> {
+    for name in names(setting) {
+        match Segment::remove_named(&name) {
+            Ok(()) | Err(OpenError::NotFound { .. }) => {}
+            Err(error) => return Err(Failure::broken("cannot remove the segment", error)),
+        }
+    }
+    Ok(())
+}
+
+/// Segments and sets on any key of a name.
+fn objects(name: &str) -> (usize, usize) {
+    let keys = (0..8).map(|probe| key(name, probe)).collect::<Vec<_>>();
+    let segments = keys.iter().filter(|&&key| Shm::open(key).is_ok()).count();
+    (segments, keys.iter().filter(|&&key| Set::open(key).is_ok()).count())
+}
+
+/// The key of a name's nth probe, as docs/format.md says: FNV-1a, folded.
+fn key(name: &str, probe: u8) -> Key {
+    let bytes = b"tombolo:".iter().chain(name.as_bytes()).chain(iter::once(&probe));
+    let hash = bytes.fold(0xCBF2_9CE4_8422_2325_u64, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    });
+    Key::new((((hash >> 32 ^ hash) & 0x7FFF_FFFF) as i32).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_s_objects_are_found_by_its_keys() {
+        let name = format!("chaos-test.{}", std::process::id());
+        assert_eq!(objects(&name), (0, 0));
+        let segment = Segment::create(&name).unwrap();
+        let found = objects(&name);
+        segment.remove().unwrap();
+        assert_eq!(found, (1, 1));
+        assert_eq!(objects(&name), (0, 0));
+    }
+}

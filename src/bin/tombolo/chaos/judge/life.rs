@@ -1,0 +1,193 @@
+//! What became of the messages of one producer's life.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::chaos::marks::Marks;
+use crate::chaos::windows::Claim;
+
+/// Times of sending closer together than this are one.
+pub(crate) const COARSE_NS: u64 = 1_000_000;
+
+/// One time that a message was in a consumer's hands.
+#[derive(Debug)]
+pub(crate) struct Take {
+    seat: u16,
+    at: u64,
+    /// `None` if it was not said.
+    attempts: Option<u8>,
+    pub(crate) releasing: bool,
+    /// Until when the consumer lived with it; for ever, if it acknowledged.
+    until: Option<u64>,
+    /// It has been counted as a duplicate.
+    illicit: bool,
+}
+
+/// A message that was taken and is not settled.
+#[derive(Debug, Default)]
+struct Open {
+    takes: Vec<Take>,
+    finished: bool,
+    /// It need not come again.
+    excused: bool,
+    /// When somebody had certainly taken it again.
+    retaken_by: Option<u64>,
+}
+
+/// One life of a producer.
+#[derive(Debug, Default)]
+pub(crate) struct Life {
+    /// Before which numbers sending has begun, and has returned.
+    pub(crate) begun: u64,
+    pub(crate) returned: u64,
+    /// Until which number sending had begun, at which times.
+    begins: Vec<(u64, u64)>,
+    pub(crate) settled: Marks,
+    open: HashMap<u64, Open>,
+    /// The number behind the last one received.
+    reached: u64,
+    /// What has not been received though a later one has, and since when.
+    passed_over: BTreeMap<u64, u64>,
+    /// When a message of a later life was first received.
+    pub(crate) succeeded: Option<u64>,
+}
+
+impl Life {
+    /// Sending of the messages before `upto` begins.
+    pub(crate) fn begin(&mut self, upto: u64, at: u64) {
+        self.begun = self.begun.max(upto);
+        let last = self.begins.last().map(|&(_, at)| at);
+        if last.is_none_or(|last| at - last >= COARSE_NS) {
+            self.begins.push((upto, at));
+        }
+    }
+
+    /// A time before this message was sent.
+    pub(crate) fn begun_at(&self, number: u64) -> u64 {
+        let later = self.begins.partition_point(|&(upto, _)| upto <= number);
+        // Those in between two entries had begun after the first of them.
+        let entry = if self.begins.get(later).is_some_and(|&(upto, _)| upto == number + 1) {
+            later
+        } else {
+            later.saturating_sub(1)
+        };
+        self.begins.get(entry).map_or(0, |&(_, at)| at)
+    }
+
+    /// A consumer takes a message. Whether it is the first to, and if it should
+    /// not have got it, who had it before.
+    pub(crate) fn take(
+        &mut self,
+        number: u64,
+        seat: u16,
+        at: u64,
+        attempts: Option<u8>,
+        most: Option<u8>,
+    ) -> (bool, Option<String>) {
+        let open = self.open.entry(number).or_default();
+        let before = open.takes.len();
+        let too_often = match (most, attempts) {
+            (Some(most), Some(attempts)) => attempts > most || usize::from(attempts) < before,
+            (Some(most), None) => before > usize::from(most),
+            (None, _) => false,
+        };
+        let robbed = open.takes.iter().any(|take| take.until.is_some_and(|until| until > at));
+        let illicit = too_often || robbed;
+        open.takes.push(Take { seat, at, attempts, releasing: false, until: None, illicit });
+        (before == 0, illicit.then(|| format!("{:?}", open.takes)))
+    }
+
+    /// The take of this consumer that is not over.
+    pub(crate) fn current(&mut self, seat: u16, number: u64) -> Option<&mut Take> {
+        let takes = &mut self.open.get_mut(&number)?.takes;
+        takes.iter_mut().rev().find(|take| take.seat == seat && take.until.is_none())
+    }
+
+    /// A consumer has lived with the message until then. Who took it in
+    /// between, and was not found out before.
+    pub(crate) fn resolve(&mut self, number: u64, seat: u16, until: u64) -> Vec<String> {
+        let Some(take) = self.current(seat, number) else {
+            return Vec::new();
+        };
+        take.until = Some(until);
+        let taken = take.at;
+        let mut robbers = Vec::new();
+        for take in self.open.get_mut(&number).into_iter().flat_map(|open| &mut open.takes) {
+            if !take.illicit && take.at > taken && take.at < until {
+                take.illicit = true;
+                robbers.push(format!("{take:?}"));
+            }
+        }
+        robbers
+    }
+
+    /// A consumer was killed with the message in its hands.
+    pub(crate) fn leave(&mut self, number: u64, seat: u16, most: Option<u8>) {
+        let excused = self.current(seat, number).is_some_and(|take| {
+            // It may have been acknowledged; or that was the last attempt.
+            take.releasing || most.is_some_and(|most| take.attempts >= Some(most))
+        });
+        if let Some(open) = self.open.get_mut(&number) {
+            open.excused |= excused;
+            open.retaken_by = None;
+        }
+    }
+
+    /// By then somebody has certainly taken the message again.
+    pub(crate) fn retaken(&mut self, number: u64, by: u64) {
+        if let Some(open) = self.open.get_mut(&number) {
+            open.retaken_by = Some(by);
+        }
+    }
+
+    /// The message was acknowledged.
+    pub(crate) fn finish(&mut self, number: u64) {
+        if let Some(open) = self.open.get_mut(&number) {
+            open.finished = true;
+        }
+        self.settle(number);
+    }
+
+    /// Forgets a message of which all is known.
+    pub(crate) fn settle(&mut self, number: u64) {
+        if let Some(open) = self.open.get(&number)
+            && open.finished
+            && open.takes.iter().all(|take| take.until.is_some())
+        {
+            self.open.remove(&number);
+            self.settled.insert(number);
+        }
+    }
+
+    /// A message is received for the first time: what that shows of those
+    /// before it.
+    pub(crate) fn pass(&mut self, number: u64, at: u64) {
+        if number >= self.reached {
+            self.passed_over.extend((self.reached..number).map(|number| (number, at)));
+            self.reached = number + 1;
+        } else {
+            self.passed_over.remove(&number);
+        }
+    }
+
+    /// What has to be explained: messages that were sent and not finished.
+    pub(crate) fn missing(&self, most: Option<u8>) -> impl Iterator<Item = (u64, Claim)> + '_ {
+        let missing = self.settled.missing(self.returned.max(self.reached));
+        missing.filter_map(move |number| Some((number, self.claim(number, most)?)))
+    }
+
+    fn claim(&self, number: u64, most: Option<u8>) -> Option<Claim> {
+        let (from, to, deaths_left) = match self.open.get(&number) {
+            None => {
+                let to = self.passed_over.get(&number).copied().or(self.succeeded);
+                (self.begun_at(number), to, most.map(|most| most + 1))
+            }
+            Some(open) if open.finished || open.excused => return None,
+            Some(open) => {
+                let last = open.takes.last()?;
+                let left = most.zip(last.attempts).map(|(most, before)| most - before.min(most));
+                (last.at, open.retaken_by, left)
+            }
+        };
+        Some(Claim::Gone { from, to: to.unwrap_or(u64::MAX), deaths_left })
+    }
+}

@@ -1,0 +1,300 @@
+//! What the workers note, outside the segment: a book for each seat, in a
+//! shared-memory object of its own that nobody finds by a key and that goes
+//! with its last process.
+//!
+//! A book is a ring of notes that one worker at a time writes and the
+//! conductor reads. A note is written before the index that makes it visible,
+//! so a writer that is killed at any instruction leaves whole notes, and its
+//! successor goes on behind the last one. A full book makes its writer wait
+//! until the conductor has read.
+//!
+//! The library's channels are not used for it: they are what is judged.
+
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tombolo::sys::shm::{AttachOptions, Attachment, Shm};
+use tombolo::sys::{self, Key};
+
+use crate::terms::now;
+
+/// Notes that a book holds.
+const NOTES: u64 = 1 << 15;
+/// Words of a note.
+const WORDS: u64 = 3;
+/// Words before a book's notes: what is written and what is read, a line each.
+const HEAD: u64 = 32;
+const READ: u64 = 16;
+const BOOK: u64 = HEAD + NOTES * WORDS;
+/// Words before the first book.
+const COVER: u64 = 16;
+
+/// Which message: of which producer, in which of its lives, and its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Id {
+    pub(crate) producer: u16,
+    pub(crate) life: u32,
+    pub(crate) number: u64,
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { producer, life, number } = self;
+        write!(f, "message {number} of life {life} of producer {producer}")
+    }
+}
+
+/// How far the storm is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Storm,
+    /// Nothing new is sent.
+    Finish,
+    /// Producers leave; consumers take what is left, and leave.
+    Drain,
+}
+
+/// What a worker notes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// It has its end of the channel; or it is about to give it up.
+    Up,
+    Down,
+    /// A producer is about to send the messages before `upto`, and has.
+    Sending {
+        upto: u64,
+    },
+    Sent {
+        upto: u64,
+    },
+    /// It sends nothing more.
+    Idle,
+    /// A consumer asks for up to `most` messages. `whole`: they are taken and
+    /// acknowledged by one call.
+    Asking {
+        most: u64,
+        whole: bool,
+    },
+    /// It has received one by such a call.
+    Got(Id),
+    /// It has one in its hands, over which so many receivers have died.
+    Took(Id, u8),
+    /// It is about to acknowledge it, and has.
+    Releasing(Id),
+    Released(Id),
+    /// It has received what nobody sent.
+    Torn,
+    /// What it asked for has come to its end.
+    Done,
+}
+
+impl Note {
+    fn words(self) -> [u64; 2] {
+        let plain = |kind: u64| [kind, 0];
+        let of = |kind: u64, id: Id, attempts: u8| {
+            let Id { producer, life, number } = id;
+            [
+                kind | u64::from(attempts) << 8 | u64::from(producer) << 16 | u64::from(life) << 32,
+                number,
+            ]
+        };
+        match self {
+            Self::Up => plain(1),
+            Self::Down => plain(2),
+            Self::Sending { upto } => [3, upto],
+            Self::Sent { upto } => [4, upto],
+            Self::Idle => plain(5),
+            Self::Asking { most, whole } => [6 | u64::from(whole) << 8, most],
+            Self::Got(id) => of(7, id, 0),
+            Self::Took(id, attempts) => of(8, id, attempts),
+            Self::Releasing(id) => of(9, id, 0),
+            Self::Released(id) => of(10, id, 0),
+            Self::Torn => plain(11),
+            Self::Done => plain(12),
+        }
+    }
+
+    fn read([head, number]: [u64; 2]) -> Option<Self> {
+        let id = Id { producer: (head >> 16) as u16, life: (head >> 32) as u32, number };
+        let small = (head >> 8) as u8;
+        Some(match head as u8 {
+            1 => Self::Up,
+            2 => Self::Down,
+            3 => Self::Sending { upto: number },
+            4 => Self::Sent { upto: number },
+            5 => Self::Idle,
+            6 => Self::Asking { most: number, whole: small != 0 },
+            7 => Self::Got(id),
+            8 => Self::Took(id, small),
+            9 => Self::Releasing(id),
+            10 => Self::Released(id),
+            11 => Self::Torn,
+            12 => Self::Done,
+            _ => return None,
+        })
+    }
+}
+
+/// Shared memory as words.
+#[derive(Debug)]
+pub(crate) struct Words(Attachment);
+
+impl Words {
+    /// Another program's object, for reading.
+    pub(crate) fn of(shm: Shm) -> Result<Self, sys::Error> {
+        let options = AttachOptions { read_only: true, ..AttachOptions::default() };
+        Ok(Self(shm.attach_with(options)?))
+    }
+
+    /// The word at `index`, counted in words. To one that is not there, the
+    /// first.
+    fn at(&self, index: u64) -> &AtomicU64 {
+        let there = index < self.0.len() as u64 / 8;
+        let index = if there { index as usize } else { 0 };
+        // SAFETY: below the attachment's length, just made sure.
+        let word = unsafe { self.0.as_non_null().cast::<AtomicU64>().add(index) };
+        // SAFETY: aligned, as the attachment is to a page; mapped as long as
+        // `self` lives; in this process reached by atomics only.
+        unsafe { word.as_ref() }
+    }
+
+    pub(crate) fn get(&self, index: u64) -> u64 {
+        self.at(index).load(Ordering::Acquire)
+    }
+}
+
+/// All books.
+#[derive(Debug)]
+pub(crate) struct Ledger(Words);
+
+impl Ledger {
+    /// Makes one of so many books.
+    pub(crate) fn create(books: usize) -> Result<Self, sys::Error> {
+        let shm =
+            Shm::options().create(Key::PRIVATE, 8 * (COVER + BOOK * books as u64) as usize)?;
+        let memory = shm.attach();
+        // From here on it goes with its last process, and can still be
+        // attached by its id.
+        let removed = shm.remove();
+        let ledger = Self(Words(memory?));
+        removed.map(|()| ledger)
+    }
+
+    pub(crate) fn open(id: i32) -> Result<Self, sys::Error> {
+        Ok(Self(Words(Shm::from_id(id).attach()?)))
+    }
+
+    pub(crate) const fn id(&self) -> i32 {
+        self.0.0.shm().id()
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.0.get(0) {
+            0 => Phase::Storm,
+            1 => Phase::Finish,
+            _ => Phase::Drain,
+        }
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.0.at(0).store(phase as u64, Ordering::Release);
+    }
+
+    /// What has been written in a book since it was last read: when, and what.
+    pub(crate) fn read(&self, book: usize, mut each: impl FnMut(u64, Note)) {
+        let start = COVER + BOOK * book as u64;
+        let (written, read) = (self.0.get(start), self.0.get(start + READ));
+        for index in read..written {
+            let at = start + HEAD + index % NOTES * WORDS;
+            let [time, head, number] = [0, 1, 2].map(|word| self.0.get(at + word));
+            if let Some(note) = Note::read([head, number]) {
+                each(time, note);
+            }
+        }
+        self.0.at(start + READ).store(written, Ordering::Release);
+    }
+
+    /// A book to write in. Its last writer must have ended.
+    pub(crate) const fn book(&self, book: usize) -> Book<'_> {
+        Book { words: &self.0, start: COVER + BOOK * book as u64 }
+    }
+}
+
+/// A worker's book.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Book<'a> {
+    words: &'a Words,
+    start: u64,
+}
+
+impl Book<'_> {
+    pub(crate) fn write(&self, note: Note) {
+        let index = self.words.get(self.start);
+        while index - self.words.get(self.start + READ) >= NOTES {
+            thread::sleep(Duration::from_micros(100));
+        }
+        let at = self.start + HEAD + index % NOTES * WORDS;
+        let [head, number] = note.words();
+        for (word, value) in (at..).zip([now(), head, number]) {
+            self.words.at(word).store(value, Ordering::Relaxed);
+        }
+        // Release: whoever sees the index sees the note.
+        self.words.at(self.start).store(index + 1, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_noted_is_read_in_order_by_whoever_comes_later() {
+        let ledger = Ledger::create(2).unwrap();
+        let id = Id { producer: 3, life: 0xFFFF_0001, number: u64::MAX };
+        let notes = [
+            Note::Up,
+            Note::Down,
+            Note::Sending { upto: 1 << 40 },
+            Note::Sent { upto: 7 },
+            Note::Idle,
+            Note::Asking { most: 9, whole: true },
+            Note::Asking { most: 1, whole: false },
+            Note::Got(id),
+            Note::Took(id, 15),
+            Note::Releasing(id),
+            Note::Released(id),
+            Note::Torn,
+            Note::Done,
+        ];
+        let heard = |book| {
+            let mut heard = Vec::new();
+            ledger.read(book, |_, note| heard.push(note));
+            heard
+        };
+        // More than a book holds, by one writer after another.
+        for _ in 0..NOTES {
+            notes.iter().for_each(|&note| ledger.book(1).write(note));
+            assert_eq!(heard(1), notes);
+        }
+        assert_eq!(heard(0), []);
+    }
+
+    #[test]
+    fn a_note_without_its_index_was_never_written() {
+        let ledger = Ledger::create(1).unwrap();
+        ledger.book(0).write(Note::Up);
+        // What a writer leaves that is killed before its last store.
+        let at = COVER + HEAD + WORDS;
+        for word in at..at + WORDS {
+            ledger.0.at(word).store(u64::MAX, Ordering::Relaxed);
+        }
+        ledger.book(0).write(Note::Idle);
+        let mut heard = Vec::new();
+        ledger.read(0, |_, note| heard.push(note));
+        assert_eq!(heard, [Note::Up, Note::Idle]);
+    }
+}

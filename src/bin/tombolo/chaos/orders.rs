@@ -1,0 +1,119 @@
+//! What the conductor tells a worker: all of it when it starts one, as its
+//! argument. What comes later is the ledger's phase.
+
+use serde::{Deserialize, Serialize};
+use tombolo::{ByteChannel, ByteKind, Mpmc, OpenError, Segment, Spsc};
+
+use super::message;
+
+/// What a worker is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Role {
+    Producer,
+    Consumer,
+    /// Creates, opens, uses and removes another segment over and over.
+    Side,
+}
+
+impl Role {
+    /// For people.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+            Self::Side => "creator",
+        }
+    }
+}
+
+/// What all workers have in common.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Setting {
+    /// The segment's name.
+    pub(crate) name: String,
+    /// The ledger's id.
+    pub(crate) ledger: i32,
+    pub(crate) producers: u16,
+    pub(crate) consumers: u16,
+    pub(crate) spsc: bool,
+    /// Bytes of a message beside its head.
+    pub(crate) size: usize,
+    /// Messages in the channel.
+    pub(crate) capacity: usize,
+    /// How often a message is delivered again.
+    pub(crate) attempts: u8,
+    pub(crate) seed: u64,
+}
+
+/// What one life of a worker has to do. Whatever is to befall it from within
+/// belongs here too.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Orders {
+    pub(crate) role: Role,
+    /// Which one of its role it is.
+    pub(crate) index: u16,
+    /// Its book in the ledger.
+    pub(crate) seat: usize,
+    /// How many have had this place before it.
+    pub(crate) life: u32,
+    pub(crate) setting: Setting,
+}
+
+impl Orders {
+    /// This life's own random numbers.
+    pub(crate) fn chance(&self) -> fastrand::Rng {
+        let life = (self.seat as u64) << 32 | u64::from(self.life);
+        fastrand::Rng::with_seed(self.setting.seed ^ life.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+}
+
+impl Setting {
+    /// Bytes of a message.
+    pub(crate) const fn length(&self) -> usize {
+        message::HEAD + self.size
+    }
+
+    /// How many can take part at a time: not one more than there are workers,
+    /// and the one that looks round at the end.
+    pub(crate) const fn participants(&self) -> u16 {
+        self.producers + self.consumers + 1
+    }
+
+    pub(crate) fn open(&self) -> Result<Segment, OpenError> {
+        // A slot and its block are little more than the message.
+        let room = (self.capacity + 1) * (self.length() + 512) + (1 << 20);
+        Segment::options()
+            .size(room)
+            .participants(self.participants())
+            .channels(1)
+            .open_or_create(&self.name)
+    }
+
+    /// The channel, as it is created by whoever comes first.
+    pub(crate) fn channel<'a, K: Kind>(&self, segment: &'a Segment) -> ByteChannel<'a, K> {
+        let channel = segment.bytes("storm").capacity(self.capacity, self.length());
+        K::of(channel.redeliver(self.attempts))
+    }
+
+    /// The name of the segment that the side workers fight over.
+    pub(crate) fn side(&self) -> String {
+        format!("{}.side", self.name)
+    }
+}
+
+/// The storm's channel as one of a kind.
+pub(crate) trait Kind: ByteKind {
+    fn of(channel: ByteChannel<'_>) -> ByteChannel<'_, Self>;
+}
+
+impl Kind for Spsc {
+    fn of(channel: ByteChannel<'_>) -> ByteChannel<'_, Self> {
+        channel.spsc()
+    }
+}
+
+impl Kind for Mpmc {
+    fn of(channel: ByteChannel<'_>) -> ByteChannel<'_, Self> {
+        channel.mpmc()
+    }
+}

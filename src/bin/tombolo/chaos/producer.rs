@@ -1,0 +1,172 @@
+//! A producer: sends numbered messages in every way there is, and notes
+//! before and after.
+
+use std::thread;
+use std::time::Duration;
+
+use tombolo::{ByteSender, SendBytesError};
+
+use super::ledger::{Id, Note, Phase};
+use super::message;
+use super::orders::Kind;
+use super::worker::{Post, forgive, opened, wrong};
+use crate::failure::Failure;
+
+/// Messages of the longest batch.
+const BATCH: u64 = 8;
+
+/// What became of sending.
+enum Sent {
+    /// So many messages.
+    All(u64),
+    /// So many, and then no receiver was left.
+    Alone(u64),
+}
+
+pub(crate) fn run<K: Kind>(post: &Post<'_>) -> Result<(), Failure> {
+    let length = post.orders.setting.length();
+    let mut producer = Producer {
+        post,
+        chance: post.orders.chance(),
+        number: 0,
+        messages: vec![vec![0; length]; BATCH as usize],
+    };
+    loop {
+        let segment = post.open()?;
+        // In one membership, some with several ends after each other.
+        for _ in 0..=producer.chance.u8(..3) {
+            let mut sender = opened(post.orders.setting.channel::<K>(&segment).sender())?;
+            post.note(Note::Up);
+            producer.work(&mut sender)?;
+            if post.phase() != Phase::Storm {
+                post.note(Note::Idle);
+                // Not at once: some are to be killed instead of leaving.
+                while post.phase() != Phase::Drain {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                return Ok(());
+            }
+            post.note(Note::Down);
+        }
+    }
+}
+
+struct Producer<'a> {
+    post: &'a Post<'a>,
+    chance: fastrand::Rng,
+    /// The next one's.
+    number: u64,
+    messages: Vec<Vec<u8>>,
+}
+
+impl Producer<'_> {
+    /// Sends until it is to be idle, or leaves for a change, or is alone.
+    fn work<K: Kind>(&mut self, sender: &mut ByteSender<K>) -> Result<(), Failure> {
+        while self.post.phase() == Phase::Storm {
+            let sent = match self.chance.u8(..16) {
+                0..6 => self.send(sender, None)?,
+                6..8 => self.send(sender, Some(Duration::from_millis(1)))?,
+                8..11 => self.batch(sender)?,
+                11..14 => self.in_place(sender)?,
+                14 => self.aborted(sender)?,
+                _ if self.chance.u16(..) < 16 => return Ok(()),
+                _ => Sent::All(0),
+            };
+            match sent {
+                Sent::All(0) => {}
+                Sent::All(sent) => self.sent(sent),
+                Sent::Alone(sent) => {
+                    self.sent(sent);
+                    return Ok(());
+                }
+            }
+            self.post.dawdle(&mut self.chance);
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, sent: u64) {
+        self.number += sent;
+        self.post.note(Note::Sent { upto: self.number });
+    }
+
+    /// The `nth` from the next on.
+    const fn id(&self, nth: u64) -> Id {
+        let orders = self.post.orders;
+        Id { producer: orders.index, life: orders.life, number: self.number + nth }
+    }
+
+    /// Writes the next messages and notes that they are about to be sent.
+    fn write(&mut self, count: u64) {
+        for nth in 0..count {
+            let id = self.id(nth);
+            if let Some(into) = self.messages.get_mut(nth as usize) {
+                message::write(id, into);
+            }
+        }
+        self.post.note(Note::Sending { upto: self.number + count });
+    }
+
+    fn send<K: Kind>(
+        &mut self,
+        sender: &ByteSender<K>,
+        timeout: Option<Duration>,
+    ) -> Result<Sent, Failure> {
+        self.write(1);
+        let message = &self.messages[0];
+        let done = match timeout {
+            None => sender.send(message),
+            Some(timeout) => sender.send_timeout(message, timeout),
+        };
+        outcome(done, 1, 0)
+    }
+
+    fn batch<K: Kind>(&mut self, sender: &ByteSender<K>) -> Result<Sent, Failure> {
+        let count = self.chance.u64(2..=BATCH);
+        self.write(count);
+        let batch: Vec<&[u8]> =
+            self.messages.iter().take(count as usize).map(Vec::as_slice).collect();
+        match sender.send_batch(&batch) {
+            Ok(()) => Ok(Sent::All(count)),
+            Err((sent, error)) => outcome(Err(error), count, sent as u64),
+        }
+    }
+
+    fn in_place<K: Kind>(&mut self, sender: &mut ByteSender<K>) -> Result<Sent, Failure> {
+        let id = self.id(0);
+        let mut grant = match sender.reserve(self.post.orders.setting.length()) {
+            Ok(grant) => grant,
+            Err(error) => return outcome(Err(error), 1, 0),
+        };
+        self.post.dawdle(&mut self.chance);
+        message::write(id, &mut grant);
+        self.post.note(Note::Sending { upto: self.number + 1 });
+        let length = grant.len();
+        outcome(grant.commit(length), 1, 0)
+    }
+
+    /// Reserves and thinks better of it: nobody may ever see that.
+    fn aborted<K: Kind>(&mut self, sender: &mut ByteSender<K>) -> Result<Sent, Failure> {
+        match sender.reserve(self.post.orders.setting.length()) {
+            Ok(mut grant) => {
+                message::spoil(&mut grant);
+                grant.abort();
+                Ok(Sent::All(0))
+            }
+            Err(error) => outcome(Err(error), 0, 0),
+        }
+    }
+}
+
+fn outcome(done: Result<(), SendBytesError>, all: u64, sent: u64) -> Result<Sent, Failure> {
+    match done {
+        Ok(()) => Ok(Sent::All(all)),
+        // In time, there was no room.
+        Err(SendBytesError::Full) => Ok(Sent::All(0)),
+        Err(SendBytesError::Fault(fault)) => {
+            forgive("send", fault)?;
+            Ok(Sent::Alone(sent))
+        }
+        Err(error) => Err(wrong("send", error)),
+    }
+}

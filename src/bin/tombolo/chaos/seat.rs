@@ -1,0 +1,124 @@
+//! A worker's place: one process after another.
+
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::judge;
+use super::orders::{Orders, Role};
+use crate::failure::Failure;
+use crate::terms::fate;
+
+/// A place and who has it now.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) orders: Orders,
+    child: Option<Child>,
+    /// It has noted something: from then on it would go on if the conductor
+    /// died while it is stopped.
+    pub(crate) begun: bool,
+    /// It has its end of the channel.
+    pub(crate) up: bool,
+    /// A producer sends nothing more.
+    pub(crate) idle: bool,
+    /// Stopped until then.
+    pub(crate) stopped: Option<Instant>,
+}
+
+impl Seat {
+    pub(crate) const fn new(orders: Orders) -> Self {
+        Self { orders, child: None, begun: false, up: false, idle: false, stopped: None }
+    }
+
+    /// How the judge knows it.
+    pub(crate) const fn judged(&self) -> judge::Seat {
+        match self.orders.role {
+            Role::Producer => judge::Seat::Producer(self.orders.index),
+            Role::Consumer => judge::Seat::Consumer(self.orders.index),
+            Role::Side => judge::Seat::Side,
+        }
+    }
+
+    /// Its worker, if there is one.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.child.as_ref().and_then(|child| i32::try_from(child.id()).ok())
+    }
+
+    pub(crate) fn name(&self) -> String {
+        let Orders { role, index, .. } = self.orders;
+        format!("{} {index}", role.name())
+    }
+
+    pub(crate) fn start(&mut self, program: &Path) -> io::Result<()> {
+        let child = Command::new(program)
+            .arg("chaos-worker")
+            .arg(serde_json::to_string(&self.orders)?)
+            // Its end is the conductor's.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // What the terminal says to the conductor is not said to them.
+            .process_group(0)
+            .spawn()?;
+        (self.begun, self.up, self.idle, self.stopped) = (false, false, false, None);
+        self.child = Some(child);
+        Ok(())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.pid() {
+            // Not yet reaped, so it is still this process or nobody.
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+    }
+
+    /// Waits for the end of a worker that was killed.
+    pub(crate) fn reap(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Open until it has gone: it must not take this for the
+            // conductor's death.
+            let told = child.stdin.take();
+            let _ = child.wait();
+            drop(told);
+        }
+        self.orders.life += 1;
+        self.up = false;
+        self.stopped = None;
+    }
+
+    /// Whether the worker has ended, which none does before it is told to.
+    pub(crate) fn ended(&mut self) -> Result<bool, Failure> {
+        let Some(child) = &mut self.child else {
+            return Ok(true);
+        };
+        let status = match child.try_wait() {
+            Ok(None) => return Ok(false),
+            Ok(Some(status)) => status,
+            Err(error) => return Err(Failure::broken(self.name(), error)),
+        };
+        let mut said = String::new();
+        if let Some(stdout) = &mut child.stdout {
+            let _ = stdout.read_to_string(&mut said);
+        }
+        let pid = child.id();
+        self.child = None;
+        if status.success() {
+            return Ok(true);
+        }
+        let said = if said.is_empty() { fate(status) } else { said.trim_end().to_owned() };
+        Err(Failure::broken(format!("{} (pid {pid})", self.name()), said))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+        if self.child.is_some() {
+            self.reap();
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A side worker: creates, opens, uses and removes a segment that others
+//! create, open, use and remove as well.
+
+use tombolo::{ChannelError, Fault, OpenError, Segment, SendBytesError, TryRecvError};
+
+use super::ledger::{Note, Phase};
+use super::worker::{Post, creating, wrong};
+use crate::failure::Failure;
+
+pub(crate) fn run(post: &Post<'_>) -> Result<(), Failure> {
+    let mut chance = post.orders.chance();
+    let name = post.orders.setting.side();
+    post.note(Note::Up);
+    while post.phase() == Phase::Storm {
+        match chance.u8(..8) {
+            0..3 => using(post, &open(&name)?, &mut chance)?,
+            opens @ 3..5 => {
+                let opened = if opens == 3 { there_already(&name)? } else { create(&name)? };
+                if let Some(segment) = opened {
+                    using(post, &segment, &mut chance)?;
+                }
+            }
+            5 => drop(opened(Segment::remove_named(&name))?),
+            _ => removed_in_use(&open(&name)?)?,
+        }
+        post.dawdle(&mut chance);
+    }
+    Ok(())
+}
+
+/// Opens the segment, or makes it: that must always succeed.
+pub(crate) fn open(name: &str) -> Result<Segment, Failure> {
+    let _alone = creating();
+    options().open_or_create(name).map_err(|error| wrong("open the side segment", error))
+}
+
+const fn options() -> tombolo::Options {
+    Segment::options().size(1 << 16).participants(8).channels(2)
+}
+
+fn there_already(name: &str) -> Result<Option<Segment>, Failure> {
+    let _alone = creating();
+    opened(Segment::open(name))
+}
+
+fn create(name: &str) -> Result<Option<Segment>, Failure> {
+    let _alone = creating();
+    opened(options().create(name))
+}
+
+/// What may be there or not.
+fn opened<T>(done: Result<T, OpenError>) -> Result<Option<T>, Failure> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(OpenError::NotFound { .. } | OpenError::Exists { .. }) => Ok(None),
+        Err(error) => Err(wrong("open, create or remove the side segment", error)),
+    }
+}
+
+/// Whether the segment is still there: it may be removed at any time.
+fn there<T>(done: Result<T, Fault>) -> Result<Option<T>, Failure> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(Fault::Closed | Fault::Disconnected { .. }) => Ok(None),
+        Err(fault) => Err(wrong("use the side segment", fault)),
+    }
+}
+
+/// Sends and receives a little in it.
+fn using(post: &Post<'_>, segment: &Segment, chance: &mut fastrand::Rng) -> Result<(), Failure> {
+    let channel = segment.bytes("side").capacity(4, 64);
+    let ends = channel.sender().and_then(|sender| Ok((sender, channel.receiver()?)));
+    let ends = match ends {
+        Err(ChannelError::Fault(fault)) => there(Err(fault))?,
+        ends => Some(ends.map_err(|error| wrong("open the side channel", error))?),
+    };
+    let Some((sender, receiver)) = ends else {
+        return Ok(());
+    };
+    let mut message = Vec::new();
+    for _ in 0..chance.u8(..8) {
+        let sent = match sender.try_send(b"to whom it may concern") {
+            Err(SendBytesError::Fault(fault)) => there(Err(fault))?,
+            Ok(()) | Err(SendBytesError::Full) => Some(()),
+            Err(error) => return Err(wrong("send in the side segment", error)),
+        };
+        let received = match receiver.try_recv(&mut message) {
+            Err(TryRecvError::Failed(tombolo::RecvError::Fault(fault))) => there(Err(fault))?,
+            Ok(_) if message != b"to whom it may concern" => {
+                return Err(Failure::Broken("a message in the side segment is torn".to_owned()));
+            }
+            Ok(_) | Err(TryRecvError::Empty | TryRecvError::Pending) => Some(()),
+            Err(error) => return Err(wrong("receive in the side segment", error)),
+        };
+        if sent.is_none() || received.is_none() {
+            break;
+        }
+        post.dawdle(chance);
+    }
+    Ok(())
+}
+
+/// Removes the segment under whoever has it open, this process among them.
+fn removed_in_use(segment: &Segment) -> Result<(), Failure> {
+    there(segment.remove())?;
+    match segment.bytes("side").capacity(4, 64).sender() {
+        Err(ChannelError::Fault(Fault::Closed)) => Ok(()),
+        Ok(_) => Err(Failure::Broken("a removed segment can still be used".to_owned())),
+        Err(error) => Err(wrong("find that the side segment is closed", error)),
+    }
+}

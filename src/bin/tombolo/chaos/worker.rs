@@ -1,0 +1,144 @@
+//! One life of a worker: from its start until it is killed, or told by the
+//! ledger's phase to leave.
+//!
+//! It can be killed anywhere, so all that it has to say is in the ledger.
+//! Only what must not happen it says before it ends by itself, on standard
+//! output. When its standard input ends, the conductor has died, and the
+//! segments are put away here.
+
+use std::fmt::Display;
+use std::io::{self, Read, Write};
+use std::process;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use tombolo::sys::proc;
+use tombolo::{ChannelError, Fault, Mpmc, Segment, Spsc};
+
+use super::ledger::{Book, Ledger, Note, Phase};
+use super::orders::{Orders, Role};
+use super::{consumer, producer, side};
+use crate::failure::Failure;
+
+/// What the conductor starts its workers with.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    orders: String,
+}
+
+/// Held by whoever is creating a segment: when the conductor has died, nobody
+/// begins to any more.
+static CREATING: Mutex<()> = Mutex::new(());
+
+/// To be held while a segment is opened.
+pub(crate) fn creating() -> MutexGuard<'static, ()> {
+    CREATING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs the worker. The conductor is told what goes wrong, and tells the user.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let orders: Orders = serde_json::from_str(&args.orders)
+        .map_err(|error| Failure::unusable("not the orders of a storm", error))?;
+    let done = live(&orders);
+    if let Err(failure) = &done {
+        // Nobody listens if the conductor has died.
+        let _ = writeln!(io::stdout(), "{}", failure.message().unwrap_or_default());
+    }
+    done.map_err(|failure| Failure::Told(failure.status()))
+}
+
+fn live(orders: &Orders) -> Result<(), Failure> {
+    // While there is one thread: with two it takes some milliseconds, in which
+    // so short a life may end. Whether it can be had, opening will say.
+    let _ = proc::register_global_barrier();
+    watch(orders)?;
+    let ledger = Ledger::open(orders.setting.ledger)
+        .map_err(|error| Failure::unusable("cannot attach the ledger", error))?;
+    let post = Post { orders, ledger: &ledger, book: ledger.book(orders.seat) };
+    match (orders.role, orders.setting.spsc) {
+        (Role::Producer, false) => producer::run::<Mpmc>(&post),
+        (Role::Producer, true) => producer::run::<Spsc>(&post),
+        (Role::Consumer, false) => consumer::run::<Mpmc>(&post),
+        (Role::Consumer, true) => consumer::run::<Spsc>(&post),
+        (Role::Side, _) => side::run(&post),
+    }
+}
+
+/// Notices the conductor's death, stopped or not.
+fn watch(orders: &Orders) -> Result<(), Failure> {
+    // Who would let it go on otherwise?
+    prctl::set_pdeathsig(Signal::SIGCONT)
+        .map_err(|error| Failure::unusable("cannot ask to be told of the end", error))?;
+    let names = [orders.setting.name.clone(), orders.setting.side()];
+    let watch = move || {
+        let mut told = io::stdin().lock();
+        while told.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
+        let _nobody_else = creating();
+        for name in names {
+            // Another may have done it.
+            let _ = Segment::remove_named(&name);
+        }
+        process::exit(1);
+    };
+    match thread::Builder::new().spawn(watch) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::unusable("cannot start a thread", error)),
+    }
+}
+
+/// A worker's place in the storm.
+#[derive(Debug)]
+pub(crate) struct Post<'a> {
+    pub(crate) orders: &'a Orders,
+    ledger: &'a Ledger,
+    book: Book<'a>,
+}
+
+impl Post<'_> {
+    pub(crate) fn note(&self, note: Note) {
+        self.book.write(note);
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.ledger.phase()
+    }
+
+    /// A short while, most often none. Every other life hurries.
+    pub(crate) fn dawdle(&self, chance: &mut fastrand::Rng) {
+        if self.orders.life.is_multiple_of(2) && chance.u8(..16) > 0 {
+            return;
+        }
+        match chance.u8(..) {
+            0 => thread::sleep(Duration::from_micros(chance.u64(..5_000))),
+            1..8 => thread::sleep(Duration::from_micros(chance.u64(..200))),
+            8..16 => thread::yield_now(),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn open(&self) -> Result<Segment, Failure> {
+        let _alone = creating();
+        self.orders.setting.open().map_err(|error| wrong("open the segment", error))
+    }
+}
+
+/// What a living worker must never meet.
+pub(crate) fn wrong(what: &str, error: impl Display) -> Failure {
+    Failure::broken(format!("cannot {what}"), error)
+}
+
+/// What a channel that was just opened says.
+pub(crate) fn opened<T>(end: Result<T, ChannelError>) -> Result<T, Failure> {
+    end.map_err(|error| wrong("open the channel", error))
+}
+
+/// Nothing, if it is only that the others have all gone for the moment.
+pub(crate) fn forgive(what: &str, fault: Fault) -> Result<(), Failure> {
+    match fault {
+        Fault::Disconnected { .. } => Ok(()),
+        fault => Err(wrong(what, fault)),
+    }
+}
