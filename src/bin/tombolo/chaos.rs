@@ -16,6 +16,7 @@ mod ledger;
 mod marks;
 mod message;
 mod orders;
+mod points;
 mod producer;
 mod seat;
 mod side;
@@ -90,6 +91,8 @@ pub(crate) struct Args {
     /// Where chance begins [default: anywhere]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    #[command(flatten)]
+    points: points::Args,
     /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
@@ -130,6 +133,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         size: args.size as usize,
         capacity: CAPACITIES[fastrand::Rng::with_seed(seed).usize(..CAPACITIES.len())],
         attempts: if args.policy == Policy::Drop { 0 } else { ATTEMPTS },
+        recovery: args.points.recovery(),
         seed,
     };
     let signals =

@@ -42,6 +42,8 @@ pub(crate) struct Setting {
     pub(crate) capacity: usize,
     /// How often a message is delivered again.
     pub(crate) attempts: u8,
+    /// Whether the dead are swept.
+    pub(crate) recovery: bool,
     pub(crate) seed: u64,
 }
 
@@ -56,6 +58,8 @@ pub(crate) struct Orders {
     pub(crate) seat: usize,
     /// How many have had this place before it.
     pub(crate) life: u32,
+    /// Before which step of the library's it is killed; 0: before none.
+    pub(crate) steps: u64,
     pub(crate) setting: Setting,
 }
 

@@ -1,7 +1,7 @@
 //! A worker's place: one process after another.
 
 use std::io::{self, Read};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use super::judge;
 use super::orders::{Orders, Role};
 use crate::failure::Failure;
-use crate::terms::fate;
+use crate::terms::{fate, now};
 
 /// A place and who has it now.
 #[derive(Debug)]
@@ -28,11 +28,24 @@ pub(crate) struct Seat {
     pub(crate) idle: bool,
     /// Stopped until then.
     pub(crate) stopped: Option<Instant>,
+    /// When it was certainly alive for the last time.
+    pub(crate) alive_at: u64,
+}
+
+/// What has become of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Living,
+    /// By itself.
+    Ended,
+    /// As its orders said.
+    Killed,
 }
 
 impl Seat {
     pub(crate) const fn new(orders: Orders) -> Self {
-        Self { orders, child: None, begun: false, up: false, idle: false, stopped: None }
+        let (begun, up, idle) = (false, false, false);
+        Self { orders, child: None, begun, up, idle, stopped: None, alive_at: 0 }
     }
 
     /// How the judge knows it.
@@ -65,6 +78,7 @@ impl Seat {
             .process_group(0)
             .spawn()?;
         (self.begun, self.up, self.idle, self.stopped) = (false, false, false, None);
+        self.alive_at = now();
         self.child = Some(child);
         Ok(())
     }
@@ -85,18 +99,27 @@ impl Seat {
             let _ = child.wait();
             drop(told);
         }
+    }
+
+    /// After a death: the next worker here is another one.
+    pub(crate) const fn next_life(&mut self) {
         self.orders.life += 1;
         self.up = false;
         self.stopped = None;
     }
 
-    /// Whether the worker has ended, which none does before it is told to.
-    pub(crate) fn ended(&mut self) -> Result<bool, Failure> {
+    /// What has become of the worker, which should not end before it is told
+    /// to.
+    pub(crate) fn state(&mut self) -> Result<State, Failure> {
         let Some(child) = &mut self.child else {
-            return Ok(true);
+            return Ok(State::Ended);
         };
+        let asked_at = now();
         let status = match child.try_wait() {
-            Ok(None) => return Ok(false),
+            Ok(None) => {
+                self.alive_at = asked_at;
+                return Ok(State::Living);
+            }
             Ok(Some(status)) => status,
             Err(error) => return Err(Failure::broken(self.name(), error)),
         };
@@ -107,7 +130,10 @@ impl Seat {
         let pid = child.id();
         self.child = None;
         if status.success() {
-            return Ok(true);
+            return Ok(State::Ended);
+        }
+        if self.orders.steps > 0 && status.signal() == Some(Signal::SIGKILL as i32) {
+            return Ok(State::Killed);
         }
         let said = if said.is_empty() { fate(status) } else { said.trim_end().to_owned() };
         Err(Failure::broken(format!("{} (pid {pid})", self.name()), said))

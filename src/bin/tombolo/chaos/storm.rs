@@ -17,7 +17,8 @@ use super::explain;
 use super::judge::{End, Findings, Judge};
 use super::ledger::{Ledger, Note, Phase};
 use super::orders::{Orders, Role, Setting};
-use super::seat::Seat;
+use super::points;
+use super::seat::{Seat, State};
 use super::stall::{Outlook, Stall};
 use crate::failure::Failure;
 use crate::signals::Signals;
@@ -69,7 +70,7 @@ impl Storm {
         ] {
             for index in 0..count {
                 let (seat, setting) = (seats.len(), setting.clone());
-                seats.push(Seat::new(Orders { role, index, seat, life: 0, setting }));
+                seats.push(Seat::new(Orders { role, index, seat, life: 0, steps: 0, setting }));
             }
         }
         let now = Instant::now();
@@ -105,6 +106,8 @@ impl Storm {
     }
 
     fn start(&mut self, seat: usize) -> Result<(), Failure> {
+        let stormy = self.ledger.phase() == Phase::Storm;
+        self.seats[seat].orders.steps = if stormy { points::draw(&mut self.chance) } else { 0 };
         match self.seats[seat].start(&self.program) {
             Ok(()) => Ok(()),
             Err(error) => Err(Failure::unusable("cannot start a worker", error)),
@@ -177,14 +180,24 @@ impl Storm {
             self.seats[victim].signal(Signal::SIGKILL);
         }
         for &victim in victims {
-            let life = self.seats[victim].orders.life;
-            self.seats[victim].reap();
-            self.hear(victim, life);
-            let at = now();
-            let end = End::Killed { signal_at, reaped_at: at };
-            self.clerk.end(self.seats[victim].judged(), life, at, end);
-            self.kills += 1;
+            let seat = &mut self.seats[victim];
+            // It may have ended from within before that.
+            let alive_at = if seat.orders.steps > 0 { seat.alive_at } else { signal_at };
+            seat.reap();
+            self.bury(victim, alive_at);
         }
+    }
+
+    /// Enters the end of one who was killed, and of whose process nothing is
+    /// left.
+    fn bury(&mut self, victim: usize, alive_at: u64) {
+        let seat = &mut self.seats[victim];
+        let (judged, life) = (seat.judged(), seat.orders.life);
+        seat.next_life();
+        self.hear(victim, life);
+        let at = now();
+        self.clerk.end(judged, life, at, End::Killed { signal_at: alive_at, reaped_at: at });
+        self.kills += 1;
     }
 
     fn stop(&mut self, seat: usize, span: Duration) {
@@ -299,8 +312,22 @@ impl Storm {
         let phase = self.ledger.phase();
         for index in 0..self.seats.len() {
             let seat = &mut self.seats[index];
-            if seat.pid().is_none() || !seat.ended()? {
-                continue;
+            match seat.pid().map_or(Ok(State::Living), |_| seat.state())? {
+                State::Living => continue,
+                State::Ended => {}
+                State::Killed => {
+                    let (alive_at, role) = (seat.alive_at, seat.orders.role);
+                    self.bury(index, alive_at);
+                    let goes_on = match role {
+                        Role::Producer => phase != Phase::Drain,
+                        Role::Consumer => true,
+                        Role::Side => phase == Phase::Storm,
+                    };
+                    if goes_on {
+                        self.start(index)?;
+                    }
+                    continue;
+                }
             }
             let allowed = match seat.orders.role {
                 Role::Side => phase != Phase::Storm,

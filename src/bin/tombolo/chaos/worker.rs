@@ -20,7 +20,7 @@ use tombolo::{ChannelError, Fault, Mpmc, Segment, Spsc};
 
 use super::ledger::{Book, Ledger, Note, Phase};
 use super::orders::{Orders, Role};
-use super::{consumer, producer, side};
+use super::{consumer, points, producer, side};
 use crate::failure::Failure;
 
 /// What the conductor starts its workers with.
@@ -58,6 +58,7 @@ fn live(orders: &Orders) -> Result<(), Failure> {
     let ledger = Ledger::open(orders.setting.ledger)
         .map_err(|error| Failure::unusable("cannot attach the ledger", error))?;
     let post = Post { orders, ledger: &ledger, book: ledger.book(orders.seat) };
+    points::arrange(orders);
     match (orders.role, orders.setting.spsc) {
         (Role::Producer, false) => producer::run::<Mpmc>(&post),
         (Role::Producer, true) => producer::run::<Spsc>(&post),
@@ -103,7 +104,11 @@ impl Post<'_> {
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        self.ledger.phase()
+        let phase = self.ledger.phase();
+        if phase != Phase::Storm {
+            points::spare();
+        }
+        phase
     }
 
     /// A short while, most often none. Every other life hurries.
