@@ -162,3 +162,16 @@ fn nothing_is_decided_by_a_clock() {
         own.iter().any(|name| line.code.contains(name))
     });
 }
+
+#[test]
+fn the_tests_that_documents_name_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/crash-semantics.md")).unwrap();
+    let mut named = 0;
+    for (file, test) in text.split('`').filter_map(|code| code.split_once(".rs::")) {
+        let code = fs::read_to_string(root.join(format!("tests/{file}.rs"))).unwrap();
+        assert!(code.contains(&format!("fn {test}(")), "{file}.rs has no test {test}");
+        named += 1;
+    }
+    assert!(named > 10, "only {named} tests are named");
+}
