@@ -1,5 +1,6 @@
 //! A worker's place: one process after another.
 
+use std::fs;
 use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -117,7 +118,11 @@ impl Seat {
         let asked_at = now();
         let status = match child.try_wait() {
             Ok(None) => {
-                self.alive_at = asked_at;
+                // One that ends from within may be dead to the others some
+                // time before it can be waited for.
+                if self.orders.steps > 0 && !is_ending(child.id()) {
+                    self.alive_at = asked_at;
+                }
                 return Ok(State::Living);
             }
             Ok(Some(status)) => status,
@@ -138,6 +143,16 @@ impl Seat {
         let said = if said.is_empty() { fate(status) } else { said.trim_end().to_owned() };
         Err(Failure::broken(format!("{} (pid {pid})", self.name()), said))
     }
+}
+
+/// Whether a process has begun to end, after which the kernel takes back what
+/// it had raised. Yes, where that cannot be seen.
+fn is_ending(pid: u32) -> bool {
+    const EXITING: u64 = 4;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The flags are field 9; the name in field 2 may hold anything.
+    let flags = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(9 - 3));
+    flags.and_then(|flags| flags.parse::<u64>().ok()).is_none_or(|flags| flags & EXITING != 0)
 }
 
 impl Drop for Seat {
