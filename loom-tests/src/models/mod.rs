@@ -1,5 +1,6 @@
 mod blocks;
 mod creation;
+mod document;
 mod event;
 mod journal;
 mod mpmc;
