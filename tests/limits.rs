@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use tombolo::sys::{ErrorKind, sem::Op};
 use tombolo::{ChannelError, Fault, OpenError, Options, Segment};
 
-use common::{Brief, CAPACITY, Name, Peer, RINGS, own_tables, room, tables};
+use common::{Brief, CAPACITY, Name, Peer, RINGS, own_tables, room, tables, wait_until};
 
 fn small() -> Options {
     Segment::options().size(100_000).participants(4).channels(8)
@@ -300,6 +300,56 @@ fn no_barrier() {
     Segment::remove_named(&name).unwrap();
 }
 
+const MANY: usize = 20_000;
+const LONG: usize = 500;
+
+/// Bytes of memory that a segment takes.
+fn taken(segment: &Segment) -> u64 {
+    let list = fs::read_to_string("/proc/sysvipc/shm").unwrap();
+    let rows = list.lines().skip(1).map(|row| row.split_ascii_whitespace().collect::<Vec<_>>());
+    let mut own = rows.filter(|row| row[1] == segment.id().to_string());
+    own.next().unwrap()[14].parse().unwrap()
+}
+
+#[test]
+fn a_death_takes_no_memory_in_a_channel_that_is_hardly_used() {
+    let name = Name::new();
+    let segment = Segment::options().size(64 << 20).no_reserve(true).create(&name).unwrap();
+    let page = [0_u8; LONG];
+    let typed = segment.channel::<[u8; LONG]>("c").capacity(MANY).sender().unwrap();
+    let bytes = segment.bytes("b").capacity(MANY, LONG).sender().unwrap();
+    for channel in ["c", "b"] {
+        typed.send(page).unwrap();
+        bytes.send(&page).unwrap();
+        let peer = Peer::start("take", &[&name, &channel]);
+        peer.expect("taken");
+        let before = taken(&segment);
+        peer.finish();
+        wait_until(|| segment.sweep().unwrap());
+        assert_eq!(segment.deaths().recent.last().unwrap().redelivered, 1);
+        // What says which of the blocks are free, and a page here and there.
+        let few = 8 * MANY as u64 + 64 * 4096;
+        let grown = taken(&segment) - before;
+        assert!(grown <= few, "{grown} bytes, {channel}");
+    }
+    segment.remove().unwrap();
+}
+
+/// Takes a message, and is killed with it in its hands.
+fn take(brief: &Brief) {
+    let segment = Segment::open(brief.text(0)).unwrap();
+    let mut typed = segment.channel::<[u8; LONG]>("c").receiver().unwrap();
+    let mut bytes = segment.bytes("b").receiver().unwrap();
+    let held = if brief.text(1) == "c" {
+        (Some(typed.take().unwrap()), None)
+    } else {
+        (None, Some(bytes.take().unwrap()))
+    };
+    brief.say("taken");
+    brief.hear();
+    drop(held);
+}
+
 #[test]
 #[ignore = "what the child processes run"]
 fn child_entry() {
@@ -312,6 +362,7 @@ fn child_entry() {
             brief.hear();
             let _ = rx.recv();
         }
+        "take" => take(&brief),
         "too small" => {
             too_small(&Name::of(brief.text(0)));
             brief.say("refused");
