@@ -316,9 +316,9 @@ fn a_death_takes_no_memory_in_a_channel_that_is_hardly_used() {
     let name = Name::new();
     let segment = Segment::options().size(64 << 20).no_reserve(true).create(&name).unwrap();
     let page = [0_u8; LONG];
-    let typed = segment.channel::<[u8; LONG]>("c").capacity(MANY).sender().unwrap();
-    let bytes = segment.bytes("b").capacity(MANY, LONG).sender().unwrap();
     for channel in ["c", "b"] {
+        let typed = segment.channel::<[u8; LONG]>("c").capacity(MANY).sender().unwrap();
+        let bytes = segment.bytes("b").capacity(MANY, LONG).sender().unwrap();
         typed.send(page).unwrap();
         bytes.send(&page).unwrap();
         let peer = Peer::start("take", &[&name, &channel]);
