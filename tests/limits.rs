@@ -288,6 +288,36 @@ fn a_process_that_may_not_call_membarrier_leaves_nothing() {
     });
 }
 
+#[test]
+fn a_process_that_is_refused_the_lease_leaves_nothing_and_takes_nothing() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        return eprintln!("SKIPPED: no memory for the lease's undo: strace is not installed");
+    }
+    with_own_tables(|| {
+        let there = Name::new();
+        let segment = small().create(&there).unwrap();
+        let mut strace = Command::new("strace");
+        // The lease is waited for with a deadline; nothing else is here.
+        strace.args(["-f", "-qq", "-o", "/dev/null", "--trace=semtimedop"]);
+        strace.arg("--inject=semtimedop:error=ENOMEM");
+        let peer = Peer::start_under(strace, "no lease", &[&there]);
+        peer.expect("refused");
+        assert_eq!(peer.join(), 0);
+        assert_eq!(tables(), (1, 1));
+        works(&segment);
+        segment.remove().unwrap();
+    });
+}
+
+fn no_lease(there: &str) {
+    let name = Name::new();
+    let kinds = [ErrorKind::NoMemory];
+    nothing_can_be_made("no memory for the lease", &small(), &name, &kinds);
+    for opened in [small().create(there), small().open_or_create(there), small().open(there)] {
+        refused("the lease of what is there", opened, &kinds);
+    }
+}
+
 fn no_barrier() {
     let name = Name::new();
     for made in [small().create(&name), small().open_or_create(&name), small().anonymous()] {
@@ -365,6 +395,10 @@ fn child_entry() {
         "take" => take(&brief),
         "too small" => {
             too_small(&Name::of(brief.text(0)));
+            brief.say("refused");
+        }
+        "no lease" => {
+            no_lease(brief.text(0));
             brief.say("refused");
         }
         "no barrier" => {
