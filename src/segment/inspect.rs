@@ -77,7 +77,7 @@ struct Found {
 
 /// What a segment turns out to be.
 enum Inspected {
-    Complete(Found),
+    Complete(Box<Found>),
     /// Complete, or nobody can tell, but not to be used by this caller: of
     /// another version, damaged, or not to be read. The set that it names, if
     /// that can be said.
@@ -121,13 +121,13 @@ fn inspect(stat: shm::Stat) -> Result<Inspected, OpenError> {
     let flags = header.flags.load(Ordering::Relaxed);
     let bells = Bells::new(Set::from_id(set), false);
     let mapped = Mapped { shm, bells, plan, generation, flags, name, memory };
-    Ok(Inspected::Complete(Found { stat, mapped }))
+    Ok(Inspected::Complete(Box::new(Found { stat, mapped })))
 }
 
 /// A segment that is complete, if it is.
 fn find(stat: shm::Stat) -> Option<Found> {
     match inspect(stat) {
-        Ok(Inspected::Complete(found)) => Some(found),
+        Ok(Inspected::Complete(found)) => Some(*found),
         _ => None,
     }
 }
@@ -207,7 +207,8 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
                 spared.keys.push(stat.key);
                 spared.ids.extend(set);
             }
-            Inspected::Complete(Found { stat, mapped }) => {
+            Inspected::Complete(found) => {
+                let Found { stat, mapped } = *found;
                 let set = *mapped.bells.set();
                 spared.ids.push(set.id());
                 let own = values(&set)
