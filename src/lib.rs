@@ -138,7 +138,7 @@
 //! Handles belong to the process that made them. In a forked child each call
 //! returns [`Fault::Forked`], and dropping them does nothing; the child opens
 //! the segment anew. A process that `exec`s while it has a segment open
-//! counts as living until it ends.
+//! counts as living until it ends; [`ParticipantInfo::attached`] shows it.
 //!
 //! # Trust
 //!

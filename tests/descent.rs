@@ -73,6 +73,11 @@ fn a_forked_child_may_open_the_segment_for_itself() {
     assert_eq!(segment.participants().len(), 1);
 }
 
+/// Who has the segment in memory, this process first.
+fn attached(segment: &Segment) -> Vec<Option<bool>> {
+    segment.participants().iter().map(|participant| participant.attached).collect()
+}
+
 #[test]
 fn what_a_process_held_is_its_own_after_exec_and_recovered_when_it_ends() {
     for ring in RINGS {
@@ -82,6 +87,7 @@ fn what_a_process_held_is_its_own_after_exec_and_recovered_when_it_ends() {
                 Holder::of(Peer::start("exec", &[&name, &ring, &held]), &segment, ring, held);
             let shm = Shm::from_id(segment.id());
             assert_eq!(shm.stat().unwrap().attached, 2);
+            assert_eq!(attached(&segment), [Some(true), Some(true)]);
             holder.peer.tell("exec");
             wait_until(|| shm.stat().unwrap().attached == 1);
             // It runs another program, and is alive: that could be a debugger
@@ -89,7 +95,7 @@ fn what_a_process_held_is_its_own_after_exec_and_recovered_when_it_ends() {
             for _ in 0..3 {
                 holder.is_unharmed(&segment);
             }
-            assert_eq!(segment.participants().len(), 2);
+            assert_eq!(attached(&segment), [Some(true), Some(false)]);
             holder.dies(&segment, Peer::kill);
             assert_eq!(segment.participants().len(), 1);
         }

@@ -15,8 +15,8 @@ use std::thread;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::unistd::Pid;
-use tombolo::Segment;
 use tombolo::sys::{proc, sem::Set, shm::Shm};
+use tombolo::{ParticipantInfo, Segment};
 
 use common::{
     Brief, CAPACITY, Holder, Name, Peer, RINGS, TAKEN, channel_of, hold, key_of, receiver, room,
@@ -66,6 +66,9 @@ fn equal_pids_in_two_namespaces_are_two_processes() {
         let outside = Holder::start(&name, &segment, ring, "recv");
         let pids: Vec<u32> = segment.participants().iter().map(|found| found.pid).collect();
         assert_eq!(pids.iter().filter(|pid| **pid == 1).count(), 3, "{pids:?}");
+        // Whose pids mean nothing here, nothing is said of.
+        let attached = |found: &ParticipantInfo| found.attached == (found.pid != 1).then_some(true);
+        assert!(segment.participants().iter().all(attached), "{:?}", segment.participants());
         victim.dies(&segment, Peer::kill);
         for holder in [&same, &looker, &outside] {
             holder.is_unharmed(&segment);
@@ -155,6 +158,8 @@ fn a_process_whose_first_thread_has_ended_is_alive() {
         let holder = Holder::of(peer, &segment, ring, "delivery");
         let stat = format!("/proc/{}/stat", holder.peer.pid());
         wait_until(|| fs::read_to_string(&stat).unwrap().contains(") Z "));
+        let other = segment.participants().into_iter().find(|found| !found.own).unwrap();
+        assert_eq!(other.attached, None, "its first thread has no memory any more");
         holder.is_unharmed(&segment);
         holder.dies(&segment, Peer::kill);
     }

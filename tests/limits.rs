@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use tombolo::sys::{ErrorKind, sem::Op};
 use tombolo::{ChannelError, Fault, OpenError, Options, Segment};
 
-use common::{Brief, CAPACITY, Name, Peer, RINGS, own_tables, room, tables};
+use common::{Brief, CAPACITY, Name, Peer, RINGS, own_tables, room, tables, wait_until};
 
 fn small() -> Options {
     Segment::options().size(100_000).participants(4).channels(8)
@@ -288,6 +288,36 @@ fn a_process_that_may_not_call_membarrier_leaves_nothing() {
     });
 }
 
+#[test]
+fn a_process_that_is_refused_the_lease_leaves_nothing_and_takes_nothing() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        return eprintln!("SKIPPED: no memory for the lease's undo: strace is not installed");
+    }
+    with_own_tables(|| {
+        let there = Name::new();
+        let segment = small().create(&there).unwrap();
+        let mut strace = Command::new("strace");
+        // The lease is waited for with a deadline; nothing else is here.
+        strace.args(["-f", "-qq", "-o", "/dev/null", "--trace=semtimedop"]);
+        strace.arg("--inject=semtimedop:error=ENOMEM");
+        let peer = Peer::start_under(strace, "no lease", &[&there]);
+        peer.expect("refused");
+        assert_eq!(peer.join(), 0);
+        assert_eq!(tables(), (1, 1));
+        works(&segment);
+        segment.remove().unwrap();
+    });
+}
+
+fn no_lease(there: &str) {
+    let name = Name::new();
+    let kinds = [ErrorKind::NoMemory];
+    nothing_can_be_made("no memory for the lease", &small(), &name, &kinds);
+    for opened in [small().create(there), small().open_or_create(there), small().open(there)] {
+        refused("the lease of what is there", opened, &kinds);
+    }
+}
+
 fn no_barrier() {
     let name = Name::new();
     for made in [small().create(&name), small().open_or_create(&name), small().anonymous()] {
@@ -298,6 +328,56 @@ fn no_barrier() {
     let there = small().symmetric_fences(true).create(&name).unwrap();
     works(&there);
     Segment::remove_named(&name).unwrap();
+}
+
+const MANY: usize = 20_000;
+const LONG: usize = 500;
+
+/// Bytes of memory that a segment takes.
+fn taken(segment: &Segment) -> u64 {
+    let list = fs::read_to_string("/proc/sysvipc/shm").unwrap();
+    let rows = list.lines().skip(1).map(|row| row.split_ascii_whitespace().collect::<Vec<_>>());
+    let mut own = rows.filter(|row| row[1] == segment.id().to_string());
+    own.next().unwrap()[14].parse().unwrap()
+}
+
+#[test]
+fn a_death_takes_no_memory_in_a_channel_that_is_hardly_used() {
+    let name = Name::new();
+    let segment = Segment::options().size(64 << 20).no_reserve(true).create(&name).unwrap();
+    let page = [0_u8; LONG];
+    for channel in ["c", "b"] {
+        let typed = segment.channel::<[u8; LONG]>("c").capacity(MANY).sender().unwrap();
+        let bytes = segment.bytes("b").capacity(MANY, LONG).sender().unwrap();
+        typed.send(page).unwrap();
+        bytes.send(&page).unwrap();
+        let peer = Peer::start("take", &[&name, &channel]);
+        peer.expect("taken");
+        let before = taken(&segment);
+        peer.finish();
+        wait_until(|| segment.sweep().unwrap());
+        assert_eq!(segment.deaths().recent.last().unwrap().redelivered, 1);
+        // What says which of the blocks are free, and a page here and there.
+        let few = 8 * MANY as u64 + 64 * 4096;
+        let grown = taken(&segment) - before;
+        assert!(grown <= few, "{grown} bytes, {channel}");
+    }
+    segment.remove().unwrap();
+}
+
+/// Takes a message, and is killed with it in its hands.
+fn take(brief: &Brief) {
+    let segment = Segment::open(brief.text(0)).unwrap();
+    let mut typed = segment.channel::<[u8; LONG]>("c").receiver().unwrap();
+    let mut bytes = segment.bytes("b").receiver().unwrap();
+    let held = if brief.text(1) == "c" {
+        (Some(typed.take().unwrap()), None)
+    } else {
+        (None, Some(bytes.take().unwrap()))
+    };
+    brief.say("taken");
+    brief.hear();
+    drop(held);
 }
 
 #[test]
@@ -312,8 +392,13 @@ fn child_entry() {
             brief.hear();
             let _ = rx.recv();
         }
+        "take" => take(&brief),
         "too small" => {
             too_small(&Name::of(brief.text(0)));
+            brief.say("refused");
+        }
+        "no lease" => {
+            no_lease(brief.text(0));
             brief.say("refused");
         }
         "no barrier" => {

@@ -50,33 +50,45 @@ fn all_end(what: &str, [blocked, mut holding]: [Peer; 2], began: Instant) {
     assert_eq!(holding.join(), 0);
 }
 
-fn removed(what: &str, remove: impl FnOnce(&Name, &Segment)) {
+fn removed(what: &str, by_tombolo: bool, remove: impl FnOnce(&Name, &Segment)) {
     let (name, segment) = market();
     let audience = audience(&name);
+    // With a message and with room: no call of theirs asks the kernel.
+    let ready = RINGS.map(|ring| {
+        let ends = (sender(&segment, ring, ring), receiver(&segment, ring, ring));
+        ends.0.send(1).unwrap();
+        ends
+    });
     let began = Instant::now();
     remove(&name, &segment);
+    if by_tombolo {
+        for ((tx, rx), ring) in ready.iter().zip(RINGS) {
+            closed(&format!("try_recv on {ring}"), rx.try_recv().map(drop));
+            closed(&format!("try_send on {ring}"), tx.try_send(1).map(drop));
+        }
+    }
     all_end(what, audience, began);
     assert!(matches!(segment.sweep(), Err(Fault::Closed)));
     let new = Segment::create(&name).unwrap();
     assert_ne!(new.id(), segment.id());
     assert_eq!(new.channels(), [], "the two have nothing in common");
-    drop((segment, new));
+    drop((segment, new, ready));
     assert_eq!(name.objects(), (1, 1));
 }
 
 #[test]
 fn a_participant_that_removes_the_segment_ends_every_call() {
-    removed("removed by a participant", |_, segment| segment.remove().unwrap());
+    removed("removed by a participant", true, |_, segment| segment.remove().unwrap());
 }
 
 #[test]
 fn a_stranger_that_removes_the_name_ends_every_call() {
-    removed("removed by name", |name, _| Segment::remove_named(name).unwrap());
+    removed("removed by name", true, |name, _| Segment::remove_named(name).unwrap());
 }
 
 #[test]
 fn both_objects_removed_behind_the_back_end_every_call() {
-    removed("ipcrm -m and -s", |name, segment| {
+    removed("ipcrm -m and -s", false, |name, segment| {
         let set = name.set(0).unwrap();
         Shm::from_id(segment.id()).remove().unwrap();
         set.remove().unwrap();

@@ -687,6 +687,25 @@ fn the_process_describes_itself() {
 }
 
 #[test]
+fn what_a_process_has_attached_is_seen_as_long_as_it_has_memory() {
+    let [shm, other] = [0, 1].map(|_| segment(4096));
+    let has = |pid: i32| proc::has_attached(pid as u32, shm.id());
+    let own = proc::pid() as i32;
+    assert_eq!(has(own), Some(false));
+    let attached = [&shm, &other].map(|shm| shm.attach().unwrap());
+    shm.0.remove().unwrap();
+    assert_eq!(has(own), Some(true), "by its id, whatever became of its key");
+    let child = Child::fork(|| sleep_forever());
+    assert_eq!(has(child.pid()), Some(true));
+    child.kill();
+    wait_until(|| has(child.pid()).is_none());
+    drop(child);
+    drop(attached);
+    assert_eq!(has(own), Some(false));
+    assert_eq!(has(0), None);
+}
+
+#[test]
 fn everyday_errors_are_short_and_plain() {
     let set = set(2);
     let error = set.perform(&[Op::take(1, 1).no_wait()]).unwrap_err();

@@ -19,13 +19,16 @@
 //! header. The nonce is swapped in first, so that of two builders in the same
 //! memory (the set can be removed behind the first one's back) one gives up.
 
-use super::kernel::{Kernel, Refusal};
+use super::kernel::{Kernel, Op, Refusal};
 use super::lease;
 use super::set::SetMap;
 use crate::sync::{AtomicU64, Ordering};
 
 /// The last word that a builder stores: "tombolo" and a zero byte.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"tombolo\0");
+
+/// The bits of a generation.
+const GENERATION: u64 = (1 << SetMap::GENERATION_BITS) - 1;
 
 /// How often creation starts over because somebody removes what it works on.
 const STARTS: u32 = 256;
@@ -128,10 +131,8 @@ pub(crate) fn establish<S: Site>(
             Err(Refusal::TimedOut) => return Ok(Established::Busy(set)),
             Err(refusal) => {
                 let error = site.refused(&set, refusal);
-                // Made just now, most likely by us. Who takes its lease
-                // meanwhile starts over, as when it is removed by anybody.
-                if create && untouched(site, &set) {
-                    let _ = site.remove_set(&set);
+                if create {
+                    let _ = forsake(site, &set);
                 }
                 return Err(error);
             }
@@ -177,6 +178,25 @@ fn retire<S: Site>(site: &S, set: &S::Set) -> Result<(), S::Error> {
             let _ = lease::release(set);
             Ok(())
         }
+    }
+}
+
+/// Removes a set whose lease is refused, made just now and most likely by us,
+/// unless somebody has begun to use it.
+///
+/// It is branded first, in one call with the look at its lease: so whoever
+/// takes the lease from then on finds a set without its segment, which is
+/// debris, and nobody can have built with it when it goes.
+fn forsake<S: Site>(site: &S, set: &S::Set) -> Result<(), S::Error> {
+    let unused = [Op::zero(SetMap::LEASE).no_wait(), Op::zero(SetMap::BUILT).no_wait()];
+    let mut ops = unused.to_vec();
+    ops.extend(SetMap::brand(site.random()? & GENERATION));
+    match set.semop(&ops, None) {
+        Ok(()) => site.remove_set(set),
+        Err(Refusal::WouldBlock | Refusal::Removed) => Ok(()),
+        // Where so many operations are too many, nobody gets to an end.
+        Err(_) if untouched(site, set) => site.remove_set(set),
+        Err(_) => Ok(()),
     }
 }
 
@@ -241,7 +261,7 @@ fn build<S: Site>(site: &S, set: &S::Set, block: S::Block) -> Result<Verdict<S::
 /// building in it, or the set is gone.
 pub(crate) fn seal<S: Site>(site: &S, set: &S::Set, block: &S::Block) -> Result<bool, S::Error> {
     let nonce = site.random()? | 1;
-    let generation = site.random()? & ((1 << SetMap::GENERATION_BITS) - 1);
+    let generation = site.random()? & GENERATION;
     // Acquire: nothing of what is filled in may come before it.
     let first = block.nonce().compare_exchange(0, nonce, Ordering::AcqRel, Ordering::Relaxed);
     if first.is_err() {

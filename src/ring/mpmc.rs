@@ -448,7 +448,7 @@ fn raise(hint: &AtomicU64, to: u64) {
 /// Positions are claimed in order, so behind a slot that says zero, which is
 /// FREE of the first lap, none has been: by nobody whose death or whose
 /// orphan the caller has heard of. To look at them would give memory to each.
-fn used(words: &impl Words) -> u64 {
+pub(crate) fn used(words: &impl Words) -> u64 {
     let (mut least, mut most) = (0, words.capacity());
     while least < most {
         let middle = least + (most - least) / 2;
@@ -533,7 +533,7 @@ fn fate(seen: State, owner: u16, attempts: u8) -> Option<(Fate, State)> {
 /// What [`recover`] is going to do, if nobody has begun it.
 pub(crate) fn held(words: &impl Words, owner: u16, attempts: u8) -> Recovered {
     let mut held = Recovered::default();
-    for index in 0..words.capacity() {
+    for index in 0..used(words) {
         // Acquire: who finds that a sweep has been here also finds that the
         // death was recorded before.
         let seen = State(words.slot(index).load(Ordering::Acquire));

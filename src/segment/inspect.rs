@@ -16,6 +16,7 @@ use crate::ring::set::SetMap;
 use crate::sync::Ordering;
 use crate::sys::sem::{self, Set};
 use crate::sys::shm::{self, AttachOptions, Shm};
+use crate::sys::{ErrorKind, Key};
 use crate::wait::Bells;
 
 /// A segment, as [`Segment::list`](super::Segment::list) finds it.
@@ -56,7 +57,16 @@ pub struct Orphan {
     /// The name, of a segment that has one.
     pub name: Option<String>,
     shm: Option<Shm>,
-    set: Option<Set>,
+    set: Option<Claimed>,
+}
+
+/// A set that is to be removed, as it was when it was found.
+#[derive(Clone, Copy, Debug)]
+struct Claimed {
+    set: Set,
+    generation: Option<u64>,
+    /// Of a complete segment's set.
+    map: Option<SetMap>,
 }
 
 /// A segment that is complete, attached for reading.
@@ -65,35 +75,61 @@ struct Found {
     mapped: Mapped,
 }
 
-/// Attaches a segment for reading, if it is one of ours and complete.
-fn find(stat: shm::Stat) -> Option<Found> {
+/// What a segment turns out to be.
+enum Inspected {
+    Complete(Box<Found>),
+    /// Complete, or nobody can tell, but not to be used by this caller: of
+    /// another version, damaged, or not to be read. The set that it names, if
+    /// that can be said.
+    Sealed(Option<i32>),
+    /// Without the magic.
+    Unfinished,
+    Gone,
+}
+
+/// Attaches a segment for reading.
+fn inspect(stat: shm::Stat) -> Result<Inspected, OpenError> {
     let options = AttachOptions { read_only: true, ..AttachOptions::default() };
     let shm = Shm::from_id(stat.id);
-    let memory = Memory::for_reading(shm.attach_with(options).ok()?)?;
+    let memory = match shm.attach_with(options) {
+        Ok(attachment) => Memory::for_reading(attachment),
+        Err(error) if error.kind() == ErrorKind::Removed => return Ok(Inspected::Gone),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => None,
+        // Who cannot look must not conclude anything.
+        Err(error) => return Err(error.into()),
+    };
+    let Some(memory) = memory else {
+        return Ok(Inspected::Sealed(None));
+    };
     let header = memory.header();
-    if header.magic.load(Ordering::Acquire) != MAGIC
-        || header.version.load(Ordering::Relaxed) != VERSION
-        || header.size.load(Ordering::Relaxed) != memory.len() as u64
-    {
-        return None;
+    if header.magic.load(Ordering::Acquire) != MAGIC {
+        return Ok(Inspected::Unfinished);
     }
-    let plan = Plan::new(shape(header)?);
-    let set = i32::try_from(header.set.load(Ordering::Relaxed)).ok()?;
+    let set = i32::try_from(header.set.load(Ordering::Relaxed)).ok();
+    let sealed = Ok(Inspected::Sealed(set));
+    let (Some(set), Some(map), Some(name)) = (set, shape(header), header.name.load()) else {
+        return sealed;
+    };
+    let plan = Plan::new(map);
+    if header.version.load(Ordering::Relaxed) != VERSION
+        || header.size.load(Ordering::Relaxed) != memory.len() as u64
+        || plan.heap > memory.len()
+    {
+        return sealed;
+    }
     let generation = header.generation.load(Ordering::Relaxed);
     let flags = header.flags.load(Ordering::Relaxed);
-    let name = header.name.load()?;
-    (plan.heap <= memory.len()).then(|| Found {
-        stat,
-        mapped: Mapped {
-            shm,
-            bells: Bells::new(Set::from_id(set), false),
-            plan,
-            generation,
-            flags,
-            name,
-            memory,
-        },
-    })
+    let bells = Bells::new(Set::from_id(set), false);
+    let mapped = Mapped { shm, bells, plan, generation, flags, name, memory };
+    Ok(Inspected::Complete(Box::new(Found { stat, mapped })))
+}
+
+/// A segment that is complete, if it is.
+fn find(stat: shm::Stat) -> Option<Found> {
+    match inspect(stat) {
+        Ok(Inspected::Complete(found)) => Some(*found),
+        _ => None,
+    }
 }
 
 fn ours() -> Result<Vec<shm::Stat>, OpenError> {
@@ -135,91 +171,132 @@ fn values(set: &Set) -> Option<Vec<u16>> {
     Some(values)
 }
 
-/// Whether a process holds anything of a segment's set up: the lease, or a
-/// participant's liveness.
-fn held(map: SetMap, values: &[u16]) -> bool {
+fn leased(values: &[u16]) -> bool {
+    values.get(usize::from(SetMap::LEASE)).is_some_and(|&value| value > 0)
+}
+
+/// Whether a process holds a participant's liveness up.
+fn peopled(map: SetMap, values: &[u16]) -> bool {
     let up = |sem: u16| values.get(usize::from(sem)).is_some_and(|&value| value > 0);
-    leased(values) || (0..map.participants).any(|id| up(map.liveness(id)))
+    (0..map.participants).any(|id| up(map.liveness(id)))
 }
 
 /// Everything of ours that no living process holds.
+///
+/// Of a set, the values are read before the segment that is, or is not yet,
+/// there. A set that is branded has its segment by then, and never gets
+/// another; one that is not is no orphan to [`Orphan::remove`] any more once
+/// somebody has built with it.
 pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
     let mut orphans = Vec::new();
-    // Before the segments: a set that is branded has its segment already.
-    let sets = sem::all()?;
-    let mut sets_in_use = Vec::new();
+    let sets = sem::all()?.into_iter().filter(|stat| SetMap::plausible(stat.count));
+    let sets: Vec<_> = sets
+        .filter_map(|stat| {
+            let set = Set::from_id(stat.id);
+            values(&set).map(|values| (stat, Claimed::new(set, &values, None), values))
+        })
+        .collect();
+    let mut spared = Spared::default();
     for stat in ours()? {
-        if let Some(Found { stat, mapped }) = find(stat) {
-            let set = *mapped.bells.set();
-            sets_in_use.push(set.id());
-            let own =
-                values(&set).filter(|values| SetMap::generation(values) == Some(mapped.generation));
-            let held = own.as_ref().is_some_and(|values| held(mapped.plan.map, values));
-            if stat.attached == 0 && !held {
-                let name = (!mapped.name.is_empty()).then(|| mapped.name.clone());
+        let on_key = Set::open(stat.key).ok();
+        let before = on_key.map(|set| (set, values(&set)));
+        let shm = Some(Shm::from_id(stat.id));
+        match inspect(stat)? {
+            Inspected::Gone => {}
+            Inspected::Sealed(set) => {
+                spared.keys.push(stat.key);
+                spared.ids.extend(set);
+            }
+            Inspected::Complete(found) => {
+                let Found { stat, mapped } = *found;
+                let set = *mapped.bells.set();
+                spared.ids.push(set.id());
+                let own = values(&set)
+                    .filter(|values| SetMap::generation(values) == Some(mapped.generation));
+                let map = mapped.plan.map;
+                let held = |values: &Vec<u16>| leased(values) || peopled(map, values);
+                if stat.attached == 0 && !own.as_ref().is_some_and(held) {
+                    let name = (!mapped.name.is_empty()).then(|| mapped.name.clone());
+                    orphans.push(Orphan {
+                        what: format!(
+                            "segment {} (id {}, {} bytes)",
+                            name.as_deref().unwrap_or("(anonymous)"),
+                            stat.id,
+                            stat.size
+                        ),
+                        name,
+                        shm,
+                        set: own.map(|values| Claimed::new(set, &values, Some(map))),
+                    });
+                }
+            }
+            // Without a key, it was never one of ours.
+            Inspected::Unfinished if stat.attached > 0 || stat.key == Key::PRIVATE => {}
+            Inspected::Unfinished => {
+                let own = match before {
+                    None => None,
+                    Some((set, Some(values))) if SetMap::ours(&values) => {
+                        // Who builds holds the lease of the set on the key.
+                        if leased(&values) {
+                            continue;
+                        }
+                        spared.ids.push(set.id());
+                        Some(Claimed::new(set, &values, None))
+                    }
+                    Some((_, Some(_))) => None,
+                    Some((_, None)) => continue,
+                };
                 orphans.push(Orphan {
-                    what: format!(
-                        "segment {} (id {}, {} bytes)",
-                        name.as_deref().unwrap_or("(anonymous)"),
-                        stat.id,
-                        stat.size
-                    ),
-                    name,
-                    shm: Some(Shm::from_id(stat.id)),
-                    set: own.map(|_| set),
+                    what: format!("unfinished segment (id {}, {} bytes)", stat.id, stat.size),
+                    name: None,
+                    shm,
+                    set: own,
                 });
             }
-        } else if stat.attached == 0 && readable(&stat) {
-            // Who builds holds the lease of the set on the same key.
-            let set = Set::open(stat.key).ok();
-            let own = set.and_then(|set| values(&set)).filter(|values| SetMap::ours(values));
-            if own.as_ref().is_some_and(|values| leased(values)) {
-                continue;
-            }
-            sets_in_use.extend(set.map(Set::id));
-            orphans.push(Orphan {
-                what: format!("unfinished segment (id {}, {} bytes)", stat.id, stat.size),
-                name: None,
-                shm: Some(Shm::from_id(stat.id)),
-                set: own.and(set),
-            });
         }
     }
-    for stat in sets {
-        let set = Set::from_id(stat.id);
+    for (stat, claimed, values) in sets {
         // Only what we have branded is ours for sure, or what has a key that
         // nobody else would choose.
-        let known = |values: &[u16]| {
-            SetMap::generation(values).is_some() || is_anonymous(stat.key) && SetMap::ours(values)
-        };
-        if !sets_in_use.contains(&stat.id)
-            && SetMap::plausible(stat.count)
-            && values(&set).is_some_and(|values| known(&values) && !leased(&values))
-        {
+        let ours = claimed.generation.is_some() || is_anonymous(stat.key) && SetMap::ours(&values);
+        if ours && !leased(&values) && !spared.contains(&stat) {
             orphans.push(Orphan {
                 what: format!("semaphore set {} without its segment", stat.id),
                 name: None,
                 shm: None,
-                set: Some(set),
+                set: Some(claimed),
             });
         }
     }
     Ok(orphans)
 }
 
-fn leased(values: &[u16]) -> bool {
-    values.get(usize::from(SetMap::LEASE)).is_some_and(|&value| value > 0)
+/// The sets that belong to a segment that is there.
+#[derive(Default)]
+struct Spared {
+    ids: Vec<i32>,
+    keys: Vec<Key>,
 }
 
-/// Whether an unfinished segment is one that its creator has left unfinished:
-/// what cannot be read is somebody else's to judge.
-fn readable(stat: &shm::Stat) -> bool {
-    let options = AttachOptions { read_only: true, ..AttachOptions::default() };
-    Shm::from_id(stat.id)
-        .attach_with(options)
-        .ok()
-        .and_then(Memory::for_reading)
-        .is_some_and(|memory| memory.header().magic.load(Ordering::Acquire) != MAGIC)
+impl Spared {
+    fn contains(&self, stat: &sem::Stat) -> bool {
+        self.ids.contains(&stat.id) || stat.key != Key::PRIVATE && self.keys.contains(&stat.key)
+    }
+}
+
+impl Claimed {
+    fn new(set: Set, values: &[u16], map: Option<SetMap>) -> Self {
+        Self { set, generation: SetMap::generation(values), map }
+    }
+
+    /// Whether nobody has built with it or joined since it was found. The
+    /// caller holds its lease, so nobody does now.
+    fn is_as_it_was(&self) -> bool {
+        values(&self.set).is_some_and(|values| {
+            SetMap::generation(&values) == self.generation
+                && !self.map.is_some_and(|map| peopled(map, &values))
+        })
+    }
 }
 
 impl Orphan {
@@ -229,24 +306,24 @@ impl Orphan {
     /// The kernel's refusal, if the caller is neither the owner nor
     /// privileged.
     pub fn remove(&self) -> Result<bool, OpenError> {
-        if let Some(set) = self.set {
-            // Nobody can join while this process holds the lease.
-            let bells = Bells::new(set, false);
+        let attached =
+            || self.shm.is_some_and(|shm| shm.stat_any().is_ok_and(|stat| stat.attached > 0));
+        if let Some(claimed) = &self.set {
+            // Nobody can build or join while this process holds the lease,
+            // nor once the set is gone.
+            let bells = Bells::new(claimed.set, false);
             if lease::try_acquire(&bells).is_err() {
                 return Ok(false);
             }
-            if self.shm.is_some_and(|shm| shm.stat_any().is_ok_and(|stat| stat.attached > 0)) {
+            let free = claimed.is_as_it_was() && !attached();
+            let removed = if free { gone(claimed.set.remove()) } else { Ok(()) };
+            if !free || removed.is_err() {
                 let _ = lease::release(&bells);
-                return Ok(false);
+                return removed.map(|()| false);
             }
-            gone(set.remove())?;
+        } else if attached() {
+            return Ok(false);
         }
-        if let Some(shm) = self.shm {
-            match shm.stat_any() {
-                Ok(stat) if stat.attached > 0 => return Ok(false),
-                _ => gone(shm.remove())?,
-            }
-        }
-        Ok(true)
+        self.shm.map_or(Ok(()), |shm| gone(shm.remove())).map(|()| true)
     }
 }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use crate::error::{Fault, OpenError};
 use crate::sync::Ordering;
+use crate::sys;
 
 pub use deaths::{Death, Deaths};
 pub(crate) use directory::Spec;
@@ -58,6 +59,16 @@ pub struct ParticipantInfo {
     pub uid: u32,
     /// Whether it is this handle's own.
     pub own: bool,
+    /// Whether its process still has the segment in its memory. `Some(false)`
+    /// says that the process has `exec`ed, or detached the segment behind the
+    /// library's back: it takes part no more, and what it holds is given back
+    /// when it ends, so killing it gives that back.
+    ///
+    /// `None` where it cannot be seen: in another pid namespace, without the
+    /// right to look into that process, or if the process has just ended.
+    /// It is evidence for people, as old as this list; nothing is ever taken
+    /// from a participant because of it.
+    pub attached: Option<bool>,
 }
 
 /// A channel, as [`Segment::channels`] lists it.
@@ -196,7 +207,7 @@ impl Segment {
     }
 
     /// Who participates, as far as it is known without a
-    /// [sweep](Self::sweep).
+    /// [sweep](Self::sweep). Reads a few files of each process.
     pub fn participants(&self) -> Vec<ParticipantInfo> {
         let mapped = self.participant.mapped();
         let number = |word: u64| u32::try_from(word).unwrap_or(0);
@@ -209,6 +220,7 @@ impl Segment {
                     pid: number(info.pid.load(Ordering::Relaxed)),
                     uid: number(info.uid.load(Ordering::Relaxed)),
                     own: member == self.participant.me(),
+                    attached: attached(info, self.id()),
                 }
             })
             .collect()
@@ -259,6 +271,19 @@ impl Segment {
     pub fn orphans() -> Result<Vec<Orphan>, OpenError> {
         inspect::orphans()
     }
+}
+
+/// Whether the process that `info` names has the object with this id attached.
+fn attached(info: &layout::Info, id: i32) -> Option<bool> {
+    let pid = u32::try_from(info.pid.load(Ordering::Relaxed)).ok()?;
+    let start_time = info.start_time.load(Ordering::Relaxed);
+    let pid_namespace = info.pid_namespace.load(Ordering::Relaxed);
+    if sys::proc::pid_namespace() != Some(pid_namespace) {
+        return None;
+    }
+    let attached = sys::proc::has_attached(pid, id);
+    // Afterwards: the process that was looked at is still this one.
+    attached.filter(|_| sys::proc::start_time(pid) == Some(start_time))
 }
 
 fn describe(mapped: &Mapped) -> Vec<ChannelInfo> {

@@ -244,7 +244,7 @@ impl Parcels<'_> {
     /// Which blocks are named by a slot with a message in it.
     pub(crate) fn all_named(&self) -> Vec<bool> {
         let mut named = vec![false; self.0.blocks as usize];
-        for slot in 0..self.0.capacity {
+        for slot in 0..mpmc::used(self) {
             let state = mpmc::State(mpmc::Words::slot(self, slot).load(Ordering::Acquire));
             if matches!(
                 state.phase(),

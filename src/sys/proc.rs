@@ -160,6 +160,24 @@ pub fn start_time(pid: u32) -> Option<u64> {
     rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
 }
 
+/// Whether a process has a shared-memory object attached, by the object's id;
+/// `None` if it has no memory any more, or this process may not see which.
+///
+/// For people to read: by the time it is known, it may have changed.
+///
+/// See [proc_pid_maps(5)](https://man7.org/linux/man-pages/man5/proc_pid_maps.5.html).
+pub fn has_attached(pid: u32, id: i32) -> Option<bool> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+    let id = id.to_string();
+    let of_it = |line: &str| {
+        // addresses perms offset device inode name; the inode is the id.
+        let mut fields = line.split_ascii_whitespace().skip(4);
+        fields.next() == Some(&id) && fields.next().is_some_and(|name| name.starts_with("/SYSV"))
+    };
+    // One that ends has no memory before the kernel has undone what it held.
+    (!maps.is_empty()).then(|| maps.lines().any(of_it))
+}
+
 /// The inode number of this process's PID namespace: ids of processes mean
 /// something between those that have it in common.
 ///

@@ -5,6 +5,7 @@
 // Each test binary uses some of it.
 #![allow(dead_code, unused_imports)]
 
+mod holder;
 mod names;
 mod peer;
 mod rings;
@@ -20,14 +21,12 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use tombolo::sys::{Key, proc, sem::Set, shm::Shm};
 
+pub(crate) use holder::{HELD, Holder, SENT, TAKEN, channel_of, hold};
 pub(crate) use names::{
     MAGIC, Name, PROBES, SIGNATURE, Words, clear, key_of, own_tables, tables, word,
 };
 pub(crate) use peer::{Brief, Peer};
-pub(crate) use rings::{
-    CAPACITY, HELD, Holder, RINGS, Rx, SENT, TAKEN, Tx, channel_of, hold, receiver, room, sender,
-    single,
-};
+pub(crate) use rings::{CAPACITY, RINGS, Rx, Tx, receiver, room, sender, single};
 
 /// Longer than anything waited for takes, on any machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

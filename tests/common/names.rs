@@ -23,6 +23,7 @@ pub(crate) mod word {
     pub(crate) const NONCE: usize = 0;
     pub(crate) const MAGIC: usize = 1;
     pub(crate) const VERSION: usize = 2;
+    pub(crate) const SIZE: usize = 3;
     pub(crate) const SET: usize = 5;
     pub(crate) const PARTICIPANTS: usize = 7;
     pub(crate) const CHANNELS: usize = 8;

@@ -58,12 +58,12 @@ const NAME: &str = "deeds";
 /// The semaphores of the first channel: after those of four participants.
 const FIRST_BELL: u16 = 12;
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Segment::options().size(1 << 14).participants(4).channels(5)
 }
 
 /// Two of the kinds, so that there is something to find on the way.
-fn use_channels(segment: &Segment) {
+pub(super) fn use_channels(segment: &Segment) {
     let words = segment.channel::<u64>("words").capacity(3);
     let (tx, rx) = (words.sender().unwrap(), words.receiver().unwrap());
     tx.send(7).unwrap();
@@ -115,7 +115,7 @@ pub(crate) fn perform(deed: Deed, dooms: &[&Doom], ledger: &Ledger) -> Result<()
 }
 
 /// Empties the tables, which are this process's own.
-fn clear() {
+pub(super) fn clear() {
     shm::all().unwrap().iter().for_each(|stat| drop(Shm::from_id(stat.id).remove()));
     sem::all().unwrap().iter().for_each(|stat| drop(Set::from_id(stat.id).remove()));
 }

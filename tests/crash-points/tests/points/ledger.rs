@@ -107,7 +107,7 @@ impl Ledger {
 
 /// What a child that is to die, or to be watched, does when it gets to what
 /// matters.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Doom {
     /// Its points are noted.
     Watched,

@@ -17,6 +17,7 @@ mod common;
 
 mod actor;
 mod deeds;
+mod duels;
 mod ends;
 mod judge;
 mod ledger;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use common::{Brief, Peer, own_tables};
 use deeds::Deed;
+use duels::Duel;
 use ends::Ring;
 use ledger::{Doom, Ledger};
 use play::{Act, Play, Plot, perform};
@@ -56,6 +58,9 @@ const PROGRAMMES: [Programme; 4] =
 
 /// How many groups of plays there are; the next is that of the deeds.
 const PLAYS: usize = 12;
+
+/// And the group of the duels.
+const DUELS: usize = PLAYS + 1;
 
 /// Plays that one director performs.
 fn repertoire(group: usize) -> Vec<Play> {
@@ -201,6 +206,39 @@ impl Director<'_> {
     }
 }
 
+impl Director<'_> {
+    fn fight(&mut self, duel: Duel, maker: &Doom, clearer: &Doom) -> bool {
+        self.performances += 1;
+        let done = duels::perform(duel, maker, clearer, &self.ledger);
+        if let Err(why) = &done {
+            self.failures += 1;
+            self.brief.say(format!("FAILED {duel:?}, {maker:?}, {clearer:?}: {why}"));
+        }
+        done.is_ok()
+    }
+
+    /// Stops both at every step of theirs.
+    fn direct_duel(&mut self, duel: Duel) {
+        let stopped = |(at, time)| Doom::At(at, time, End::Stopped);
+        // Nothing is named so: the clearer alone is watched, or the maker.
+        let nowhere = || stopped((String::from("nowhere"), 1));
+        if !self.fight(duel, &Doom::Watched, &nowhere()) {
+            return;
+        }
+        for maker in occasions(&self.ledger.points(), false).into_iter().map(stopped) {
+            if !self.fight(duel, &maker, &Doom::Watched) {
+                return;
+            }
+            for clearer in occasions(&self.ledger.points(), false).into_iter().map(stopped) {
+                self.fight(duel, &maker, &clearer);
+                if self.failures > MOST_FAILURES {
+                    return;
+                }
+            }
+        }
+    }
+}
+
 /// Runs a programme in a process of its own; what it says, line by line.
 fn evening(programme: Programme, group: usize) -> Vec<String> {
     let director = Peer::start("direct", &[&(programme as usize), &group]);
@@ -237,6 +275,9 @@ fn child_entry() {
     if group == PLAYS && own_tables() {
         Deed::ALL.iter().for_each(|&deed| director.direct_deed(programme, deed));
     }
+    if group == DUELS && own_tables() {
+        Duel::ALL.iter().for_each(|&duel| director.direct_duel(duel));
+    }
     for play in if group < PLAYS { repertoire(group) } else { Vec::new() } {
         director.direct(programme, play);
         if director.failures > MOST_FAILURES {
@@ -272,6 +313,11 @@ programmes! {
     killed_before_every_step: Killing;
     stopped_before_every_step: Stopping;
     swept_by_one_who_is_killed: Sweeping;
+}
+
+#[test]
+fn who_clears_away_leaves_what_is_being_made() {
+    no_failure(Programme::Stopping, DUELS);
 }
 
 #[test]
