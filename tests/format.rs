@@ -351,7 +351,7 @@ fn every_field_has_its_place_and_none_overlap() {
         assert_eq!(end, size, "{of}");
     }
     let words: BTreeSet<&String> = document.bits.keys().map(|(of, _)| of).collect();
-    assert_eq!(words.len(), 12, "{words:?}");
+    assert_eq!(words.len(), 13, "{words:?}");
     for of in words {
         let mut bits: Vec<_> =
             document.bits.iter().filter(|((in_, _), _)| in_ == of).map(|(_, bits)| bits).collect();
@@ -763,6 +763,9 @@ impl Stage {
             std::mem::forget(delivery);
         }
         self.controls(C, &[("head", 7), ("last hand", 8)]);
+        let word = self.control(C, "taker");
+        let values = [("participant", 1), ("hand", 15), ("life", 2)];
+        self.document.word("Taker word", word, &values);
     }
 
     fn mpmc(&mut self) {

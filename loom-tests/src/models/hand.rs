@@ -119,7 +119,11 @@ impl Ring {
         if death::mortal_with(|| {}, fate, || life(&doing)).is_some() {
             return;
         }
-        let (certainly, from, to) = match doing.get() {
+        self.die(id, doing.get());
+    }
+
+    fn die(&self, id: u16, doing: Doing) {
+        let (certainly, from, to) = match doing {
             Doing::Nothing => (0, 0, 0),
             Doing::Moving(from, to) => (0, from, to),
             Doing::Holding(from, to) => (1, from, to),
@@ -244,12 +248,8 @@ fn consumer_dies(attempts: u8, fate: Fate) {
 /// the role up or over what it takes, and is swept by two.
 fn heir_dies(attempts: u8, fate: Fate) {
     let ring = Ring::new(attempts);
-    ring.live(0, Some(Fate { step: usize::MAX, end: End::Killed }), |doing| {
-        let at = ring.reader(0).unwrap();
-        at.hold(&*ring, 1);
-        doing.set(Doing::Holding(0, 1));
-        death::die();
-    });
+    ring.reader(0).unwrap().hold(&*ring, 1);
+    ring.die(0, Doing::Holding(0, 1));
     let acknowledged = Rc::new(Cell::new(0));
     let (heir, done) = (Rc::clone(&ring), Rc::clone(&acknowledged));
     let heir = loom::thread::spawn(move || {
