@@ -66,8 +66,7 @@ fn each_death_says_who_it_was_what_it_held_and_what_was_done() {
         ("last delivery", [0, 0, 1, 0], (0, 1), Some("once")),
         ("text grant", [0, 0, 0, 1], (1, 0), Some("texts")),
         ("text delivery", [0, 1, 0, 0], (0, 1), Some("texts")),
-        // A successor finds it where it is.
-        ("spsc delivery", [0, 0, 0, 0], (0, 1), None),
+        ("spsc delivery", [0, 1, 0, 0], (0, 1), Some("pair")),
         ("much", [2, 2, 1, 1], (4, 4), Some("jobs")),
     ];
     for (n, (what, held, ends, channel)) in (1..).zip(cases) {

@@ -351,7 +351,7 @@ fn every_field_has_its_place_and_none_overlap() {
         assert_eq!(end, size, "{of}");
     }
     let words: BTreeSet<&String> = document.bits.keys().map(|(of, _)| of).collect();
-    assert_eq!(words.len(), 12, "{words:?}");
+    assert_eq!(words.len(), 13, "{words:?}");
     for of in words {
         let mut bits: Vec<_> =
             document.bits.iter().filter(|((in_, _), _)| in_ == of).map(|(_, bits)| bits).collect();
@@ -632,7 +632,8 @@ impl Stage {
     /// Two channels there are already; four more, one of each kind.
     fn directory(&mut self) {
         let segment = &self.segment;
-        drop(segment.channel::<u64>("numbers").capacity(5).spsc().sender().unwrap());
+        let numbers = segment.channel::<u64>("numbers").capacity(5).redeliver(15);
+        drop(numbers.spsc().sender().unwrap());
         let wide = segment.channel::<Wide>("wide").capacity(3).redeliver(5).lasting();
         drop(wide.sender().unwrap());
         drop(segment.bytes("packets").capacity(5, 100).spsc().sender().unwrap());
@@ -640,7 +641,7 @@ impl Stage {
         let entries = [
             ("0", Kind::Mpmc, 1, ("u64", 8, 8), 8, 0),
             ("1", Kind::Mpmc, 1, ("u64", 8, 8), 8, 0),
-            ("numbers", Kind::Spsc, 5, ("u64", 8, 8), 8, 0),
+            ("numbers", Kind::Spsc, 5, ("u64", 8, 8), 15, 0),
             ("wide", Kind::Mpmc, 3, ("u128", 32, 16), 5, 1),
             ("packets", Kind::SpscBytes, 5, ("bytes", 100, 1), 8, 0),
             ("parcels", Kind::MpmcBytes, 5, ("bytes", 100, 1), 0, 0),
@@ -701,8 +702,9 @@ impl Stage {
     fn spsc(&mut self) {
         const C: usize = 2;
         let changes = self.control(C, "changes");
-        let channel = self.segment.channel::<u64>("numbers").spsc();
-        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let segment = self.segment.clone();
+        let channel = segment.channel::<u64>("numbers").spsc();
+        let (tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
         for n in 0..7 {
             tx.send(0x1000 + n).unwrap();
             if n < 4 {
@@ -732,6 +734,17 @@ impl Stage {
         let endpoints = self.document.get(&self.memory, "Row", row, "endpoints");
         let counts = [("senders", 1), ("receivers", 1), ("life", 2)];
         self.document.word("Endpoints word", endpoints, &counts);
+        // Positions 4 to 6 in the first hand, the first given back.
+        let hands = base + self.document.field("Control", "hands").start;
+        let slice = rx.take_slice(9).unwrap();
+        assert_eq!((slice[0], self.memory.word(hands)), (0x1004, 5));
+        drop(slice);
+        assert_eq!((rx.take_slice(9).unwrap().len(), self.memory.word(hands)), (2, 7));
+        let word = self.document.get(&self.memory, "Control", *base, "taker");
+        let values = [("participant", 1), ("hand", 0), ("life", 2)];
+        self.document.word("Taker word", word, &values);
+        self.document.check("Control", "hands");
+        self.document.check("Control", "taker");
         drop(rx);
         let endpoints = self.document.get(&self.memory, "Row", row, "endpoints");
         let counts = [("senders", 1), ("receivers", 0), ("life", 2)];
@@ -741,6 +754,18 @@ impl Stage {
         self.controls(C, &[("consumer", 0), ("changes", changes + 3)]);
         drop(tx);
         self.controls(C, &[("producer", 0), ("changes", changes + 4), ("tail", 7)]);
+        // A delivery that is forgotten stays in its reader's hand.
+        channel.sender().unwrap().send(1).unwrap();
+        for attempts in 0..16 {
+            let mut rx = channel.receiver().unwrap();
+            let delivery = rx.take().unwrap();
+            assert_eq!(delivery.attempts(), attempts);
+            std::mem::forget(delivery);
+        }
+        self.controls(C, &[("head", 7), ("last hand", 8)]);
+        let word = self.control(C, "taker");
+        let values = [("participant", 1), ("hand", 15), ("life", 2)];
+        self.document.word("Taker word", word, &values);
     }
 
     fn mpmc(&mut self) {

@@ -275,9 +275,15 @@ fn killed(role: &str, ring: &str) {
         (_, "single") => {
             let tx = spsc.sender().unwrap();
             tx.send(page(1)).unwrap();
-            kill(start());
+            for deaths in 1..=3 {
+                kill(start());
+                let mut rx = spsc.receiver().unwrap();
+                let delivery = rx.take().unwrap();
+                assert_eq!((*delivery, delivery.attempts()), (page(1), deaths));
+                delivery.give_back();
+            }
             let mut rx = spsc.receiver().unwrap();
-            assert_eq!(*rx.take().unwrap(), page(1));
+            rx.take().unwrap().release();
             (0..2).for_each(|n| tx.try_send(page(n)).unwrap());
         }
         (_, "bytes") => {
@@ -295,9 +301,15 @@ fn killed(role: &str, ring: &str) {
         _ => {
             let tx = line.sender().unwrap();
             tx.send(&bytes).unwrap();
-            kill(start());
+            for deaths in 1..=3 {
+                kill(start());
+                let mut rx = line.receiver().unwrap();
+                let delivery = rx.take().unwrap();
+                assert_eq!((&*delivery, delivery.attempts()), (&bytes[..], deaths));
+                delivery.give_back();
+            }
             let mut rx = line.receiver().unwrap();
-            assert_eq!(*rx.take().unwrap(), bytes);
+            rx.take().unwrap().release();
             (0..2).for_each(|_| tx.try_send(&bytes).unwrap());
         }
     }

@@ -289,6 +289,8 @@ class Block:
         if self.kind in BYTES and self.size > 2**30:
             raise Corrupt(f"channel #{index}: messages of {self.size} bytes")
         self.element, self.slots = 0, self.capacity
+        self.taker = self.at + 448
+        self.hands = [self.at + 136 + 8 * n for n in range(15)] + [self.at + 440]
         if self.kind == SPSC:
             self.stride = up(self.size, self.alignment)
         elif self.kind == MPMC:
@@ -695,7 +697,9 @@ class Segment:
         for block in self.blocks():
             if memory.load(self.row(block, i)) >> 32 != self.life(dead):
                 continue
-            if block.kind not in SINGLE and not self.recover(block, i, still_dead):
+            if block.kind in SINGLE:
+                self.recover_hand(block, i, dead)
+            elif not self.recover(block, i, still_dead):
                 return
             memory.add(block.changes, 1)
             for event in (block.items, block.space):
@@ -754,6 +758,10 @@ class Segment:
             total["senders"] += row >> 16 & 0xFFFF
             total["receivers"] += row & 0xFFFF
             if block.kind in SINGLE:
+                _, what, messages = self.in_dead_hand(block, i, dead)
+                total[what] += messages
+                if messages:
+                    channel = channel or block.index + 1
                 continue
             fates = [self.fate(block, self.memory.load(block.slot(n)), i) for n in range(block.slots)]
             fates = [fate[1] for fate in fates if fate]
@@ -789,6 +797,29 @@ class Segment:
         for what, n in done.items():
             memory.add(block.at + what, n)
         return True
+
+    def reaches(self, block):
+        """How many slots each hand reaches (9.3)."""
+        head = self.memory.load(block.head)
+        filled = (self.memory.load(block.tail) - head) & U64
+        reaches = [(self.memory.load(at) - head) & U64 for at in block.hands]
+        return [n if n <= filled else 0 for n in reaches]
+
+    def in_dead_hand(self, block, i, dead):
+        """The taker's word, which counter counts what the dead had in hand, and how much."""
+        seen = self.memory.load(block.taker)
+        hand = seen >> 16 & 15
+        if seen != taker_word(dead >> 2, hand, i):
+            return None, 424, 0
+        reaches = self.reaches(block)
+        others = sum(n > 0 for k, n in enumerate(reaches) if k != hand)
+        messages = min(reaches[hand], 1) if block.kind == SPSC_BYTES else reaches[hand]
+        return seen, 424 if others < block.attempts else 432, messages
+
+    def recover_hand(self, block, i, dead):
+        seen, what, messages = self.in_dead_hand(block, i, dead)
+        if seen is not None and self.memory.swap(block.taker, seen, 0):
+            self.memory.add(block.at + what, messages)
 
     def bequeath(self, block, slot, w, i, still_dead):
         k = self.memory.load(slot + 8) & 0xFFFFFFFF
@@ -905,6 +936,10 @@ def slot_word(lap, attempts, phase, owner):
     return lap % 2**44 << 20 | attempts << 16 | phase << 13 | owner
 
 
+def taker_word(incarnation, hand, i):
+    return (incarnation + 1) % 2**44 << 20 | hand << 16 | i
+
+
 def parts(w):
     return w >> 20, w >> 16 & 15, w >> 13 & 7, w & 0x1FFF
 
@@ -923,6 +958,18 @@ class Elements:
     def __init__(self, segment, block, side):
         self.memory, self.block = segment.memory, block
         self.position = self.memory.load(block.tail if side is SENDER else block.head)
+
+    def take_hand(self, segment):
+        """Taking up the role (9.3)."""
+        block = self.block
+        reaches = segment.reaches(block)
+        dropped = sorted(reaches, reverse=True)[block.attempts]
+        if dropped:
+            self.position = self.position + dropped & U64
+            self.memory.store(block.head, self.position)
+            segment.notify(block.space)
+        hand = next(n for n, reach in enumerate(reaches) if reach <= dropped)
+        self.memory.store(block.taker, taker_word(segment.incarnation, hand, segment.me))
 
     def filled(self, head, tail):
         filled = (tail - head) & U64
@@ -1261,6 +1308,8 @@ class Endpoint:
         self.ring = RINGS[block.kind](segment, block, side)
         if side is RECEIVER and self.ring.occupied():
             self.met = True
+        if side is RECEIVER and block.kind in SINGLE:
+            self.ring.take_hand(segment)
         self.seen, self.alone, self.open = None, False, True
 
     def arm(self, number):
@@ -1296,12 +1345,13 @@ class Endpoint:
                     i, life = word & 0xFFFF, word >> 16
                     if i < self.segment.participants:
                         theirs = self.segment.word(i)
-                        if theirs & 3 == LIVE and ((theirs >> 2) + 1) % 2**48 == life:
+                        if theirs & 3 in (LIVE, DEAD) and ((theirs >> 2) + 1) % 2**48 == life:
                             break
                 if self.memory.swap(at, word, self.role_word()):
                     return
-            if last or not self.segment.look(8 + self.segment.me):
+            if last:
                 raise RoleTaken(f"{self.block.name} has a {self.side.name}")
+            self.segment.look(8 + self.segment.me)
 
     def show(self):
         segment = self.segment

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::kind::Stuck;
 use crate::error::{ChannelError, Fault};
 use crate::ring::event::{self, Event, Memo, Parked};
-use crate::ring::table::Blind;
+use crate::ring::table::{Blind, Member};
 use crate::segment::{Block, Cells, Participant, Side};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc::ForkGuard;
@@ -28,7 +28,7 @@ pub(crate) enum Resolved {
 }
 
 /// One end of a channel. Belongs to one thread at a time.
-pub(crate) struct Endpoint {
+pub struct Endpoint {
     /// Points into the participant's memory; declared before it, and not
     /// used after it.
     cells: Cells<'static>,
@@ -112,8 +112,12 @@ impl Endpoint {
         })
     }
 
+    pub(crate) fn me(&self) -> Member {
+        self.participant.me()
+    }
+
     pub(crate) fn owner(&self) -> u16 {
-        self.participant.me().id
+        self.me().id
     }
 
     /// Whether nothing has changed since this handle last looked: not the

@@ -280,10 +280,14 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
     fn filled_once(&self, most: usize, alone: bool) -> Result<usize, Stuck> {
         let filled = || {
             let filled = self.at.filled(&self.slots, most as u64).map_err(Stuck::Torn)?;
-            // Only what is side by side.
+            // Only what is side by side, and comes as often again.
             match self.at.span(&self.slots, filled).first {
                 0 => Err(Stuck::None),
-                first => Ok(first as usize),
+                first => {
+                    let count = self.at.alike(&self.slots, first);
+                    self.at.hold(&self.slots, count);
+                    Ok(count as usize)
+                }
             }
         };
         if alone { filled() } else { self.end.guarded(filled) }
@@ -291,7 +295,8 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
 
     /// Takes up to `most` messages side by side, at least one, to be read in
     /// place; waits as long as it takes. Dropping the delivery acknowledges
-    /// all of them.
+    /// all of them. If this process dies, all of them are delivered again, and
+    /// no others with them.
     ///
     /// # Errors
     /// Why nothing can be received.
@@ -320,7 +325,7 @@ pub struct Delivery<'a, T: Message + CheckedBitPattern + AnyBitPattern, K: Kind>
 impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Delivery<'_, T, K> {
     /// How many receivers have died over this message.
     pub fn attempts(&self) -> u8 {
-        K::attempts(&self.taken)
+        K::attempts(&self.receiver.slots, &self.receiver.at, &self.taken)
     }
 
     /// Acknowledges the message, as dropping does.
@@ -334,7 +339,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Delivery<'_, T, K>
         // SAFETY: `this` is never dropped, so it is taken out once.
         let taken = unsafe { ManuallyDrop::take(&mut this.taken) };
         let receiver = this.receiver;
-        if !receiver.end.in_child() && K::give_back(&receiver.slots, taken) {
+        if !receiver.end.in_child() && K::give_back(&receiver.slots, &receiver.at, taken) {
             receiver.end.notify(Side::Receiver);
         }
     }
@@ -378,6 +383,12 @@ pub struct DeliverySlice<'a, T: Message + CheckedBitPattern + AnyBitPattern> {
 }
 
 impl<T: Message + CheckedBitPattern + AnyBitPattern> DeliverySlice<'_, T> {
+    /// How many receivers have died over these messages: over each of them
+    /// the same number, or it would not be one slice.
+    pub fn attempts(&self) -> u8 {
+        self.receiver.at.attempts(&self.receiver.slots)
+    }
+
     /// Acknowledges the first `count` messages only, by one store; the others
     /// come again.
     pub fn release(mut self, count: usize) {
@@ -398,9 +409,16 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Deref for DeliverySlice<'_,
 
 impl<T: Message + CheckedBitPattern + AnyBitPattern> Drop for DeliverySlice<'_, T> {
     fn drop(&mut self) {
-        let end = &self.receiver.end;
-        if self.released > 0 && !end.in_child() {
-            self.receiver.at.release(&self.receiver.slots, self.released as u64);
+        let Receiver { end, slots, at, .. } = self.receiver;
+        if end.in_child() {
+            return;
+        }
+        if self.released < self.count {
+            // Before the head moves: nobody has died over the others.
+            at.hold(slots, self.released as u64);
+        }
+        if self.released > 0 {
+            at.release(slots, self.released as u64);
             end.acknowledge();
         }
     }

@@ -6,9 +6,11 @@ use core::ptr::NonNull;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
+use super::endpoint::Endpoint;
+use crate::ring::hand::{Hands, Reader};
 use crate::ring::mpmc::{self, Cursor, Refused};
-use crate::ring::spsc::{Consumer, Producer, Torn};
-use crate::segment::{Cells, Packed, RingKind, Tagged};
+use crate::ring::spsc::{Producer, Torn};
+use crate::segment::{Cells, Packed, RingKind, Side, Tagged};
 
 /// One sender and one receiver: wait-free, and the fastest.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +75,7 @@ pub(crate) mod sealed {
         /// `None` if the elements are of another size or alignment.
         fn slots<T>(cells: Cells<'static>) -> Option<Self::Slots<T>>;
         fn producer(cells: &Cells<'_>) -> Result<Self::Producer, Stuck>;
-        fn consumer(cells: &Cells<'_>) -> Result<Self::Consumer, Stuck>;
+        fn consumer(end: &Endpoint) -> Result<Self::Consumer, Stuck>;
 
         /// Pushes one message.
         fn push<T: NoUninit>(
@@ -132,10 +134,10 @@ pub(crate) mod sealed {
         ) -> Result<Self::Taken, Stuck>;
         fn taken<T>(slots: &Self::Slots<T>, taken: &Self::Taken) -> NonNull<T>;
         /// How often a reader has died over it.
-        fn attempts(taken: &Self::Taken) -> u8;
+        fn attempts<T>(slots: &Self::Slots<T>, at: &Self::Consumer, taken: &Self::Taken) -> u8;
         fn release<T>(slots: &Self::Slots<T>, at: &Self::Consumer, taken: Self::Taken);
         /// Leaves it for another reader. Whether one may be waiting.
-        fn give_back<T>(slots: &Self::Slots<T>, taken: Self::Taken) -> bool;
+        fn give_back<T>(slots: &Self::Slots<T>, at: &Self::Consumer, taken: Self::Taken) -> bool;
 
         /// Whether another sender could go on.
         fn room(cells: &Cells<'_>, at: &Self::Producer) -> bool;
@@ -150,7 +152,7 @@ impl sealed::Kind for Spsc {
     const RING: RingKind = RingKind::Spsc;
     type Slots<T> = Packed<'static, T>;
     type Producer = Producer;
-    type Consumer = Consumer;
+    type Consumer = Reader;
 
     fn slots<T>(cells: Cells<'static>) -> Option<Packed<'static, T>> {
         cells.packed()
@@ -160,8 +162,8 @@ impl sealed::Kind for Spsc {
         Producer::attach(cells).map_err(Stuck::Torn)
     }
 
-    fn consumer(cells: &Cells<'_>) -> Result<Consumer, Stuck> {
-        Consumer::attach(cells).map_err(Stuck::Torn)
+    fn consumer(end: &Endpoint) -> Result<Reader, Stuck> {
+        reader(end.cells(), end)
     }
 
     #[inline]
@@ -202,7 +204,7 @@ impl sealed::Kind for Spsc {
     #[inline]
     fn pop<T: CheckedBitPattern>(
         slots: &Self::Slots<T>,
-        at: &Consumer,
+        at: &Reader,
         _owner: u16,
     ) -> Result<Option<T>, Stuck> {
         match at.filled(slots, 1) {
@@ -217,7 +219,7 @@ impl sealed::Kind for Spsc {
 
     fn pop_many<T: CheckedBitPattern>(
         slots: &Self::Slots<T>,
-        at: &Consumer,
+        at: &Reader,
         _owner: u16,
         most: usize,
         into: &mut Vec<T>,
@@ -258,10 +260,13 @@ impl sealed::Kind for Spsc {
         false
     }
 
-    fn take<T>(slots: &Packed<'static, T>, at: &Consumer, _owner: u16) -> Result<u64, Stuck> {
+    fn take<T>(slots: &Packed<'static, T>, at: &Reader, _owner: u16) -> Result<u64, Stuck> {
         match at.filled(slots, 1).map_err(Stuck::Torn)? {
             0 => Err(Stuck::None),
-            _ => Ok(at.index()),
+            _ => {
+                at.hold(slots, 1);
+                Ok(at.index())
+            }
         }
     }
 
@@ -269,15 +274,16 @@ impl sealed::Kind for Spsc {
         slots.at(*taken, 1)
     }
 
-    fn attempts(_: &u64) -> u8 {
-        0
+    fn attempts<T>(slots: &Packed<'static, T>, at: &Reader, _: &u64) -> u8 {
+        at.attempts(slots)
     }
 
-    fn release<T>(slots: &Packed<'static, T>, at: &Consumer, _: u64) {
+    fn release<T>(slots: &Packed<'static, T>, at: &Reader, _: u64) {
         at.release(slots, 1);
     }
 
-    fn give_back<T>(_: &Packed<'static, T>, _: u64) -> bool {
+    fn give_back<T>(slots: &Packed<'static, T>, at: &Reader, _: u64) -> bool {
+        at.hold(slots, 0);
         false
     }
 
@@ -285,13 +291,23 @@ impl sealed::Kind for Spsc {
         false
     }
 
-    fn available(_: &Cells<'_>, _: &Consumer) -> bool {
+    fn available(_: &Cells<'_>, _: &Reader) -> bool {
         false
     }
 
     fn in_hand(_: &Cells<'_>) -> bool {
         false
     }
+}
+
+/// Takes up the consumer's role.
+pub(crate) fn reader(ring: &impl Hands, end: &Endpoint) -> Result<Reader, Stuck> {
+    let (reader, dropped) =
+        Reader::attach(ring, end.me(), end.block.attempts).map_err(Stuck::Torn)?;
+    if dropped {
+        end.notify(Side::Sender);
+    }
+    Ok(reader)
 }
 
 /// So many times in a row nobody is beaten by others who keep to the protocol.
@@ -343,8 +359,8 @@ impl sealed::Kind for Mpmc {
         Ok(Cell::new(Cursor::producer(cells)))
     }
 
-    fn consumer(cells: &Cells<'_>) -> Result<Cell<Cursor>, Stuck> {
-        Ok(Cell::new(Cursor::consumer(cells)))
+    fn consumer(end: &Endpoint) -> Result<Cell<Cursor>, Stuck> {
+        Ok(Cell::new(Cursor::consumer(end.cells())))
     }
 
     #[inline]
@@ -450,7 +466,7 @@ impl sealed::Kind for Mpmc {
         slots.element(taken.index)
     }
 
-    fn attempts(taken: &mpmc::Taken) -> u8 {
+    fn attempts<T>(_: &Tagged<'static, T>, _: &Cell<Cursor>, taken: &mpmc::Taken) -> u8 {
         u8::try_from(taken.attempts).unwrap_or(u8::MAX)
     }
 
@@ -458,7 +474,7 @@ impl sealed::Kind for Mpmc {
         mpmc::release(slots, taken);
     }
 
-    fn give_back<T>(slots: &Tagged<'static, T>, taken: mpmc::Taken) -> bool {
+    fn give_back<T>(slots: &Tagged<'static, T>, _: &Cell<Cursor>, taken: mpmc::Taken) -> bool {
         mpmc::give_back(slots, taken);
         true
     }

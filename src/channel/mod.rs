@@ -102,8 +102,11 @@ impl<'a, T: Message, K: Kind> Channel<'a, T, K> {
     /// had taken it was killed (8; up to 15). With 0 it is dropped instead.
     /// Decided when the channel is created.
     ///
-    /// An SPSC channel delivers again in any case: a message is its
-    /// receiver's until it has been copied out.
+    /// In an SPSC channel a message counts as taken while it is read in
+    /// place ([`take`](Receiver::take), [`take_slice`](Receiver::take_slice)).
+    /// What a killed `recv` had not copied out was nobody's yet, and comes
+    /// again in any case. What is to be dropped is dropped when a successor
+    /// comes, and occupies its place until then.
     pub const fn redeliver(mut self, times: u8) -> Self {
         self.attempts = if times < MAX_ATTEMPTS { times } else { MAX_ATTEMPTS };
         self

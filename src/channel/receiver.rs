@@ -33,7 +33,7 @@ pub struct Receiver<T, K: Kind = Mpmc> {
 impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     pub(crate) fn new(end: Endpoint) -> Result<Self, ChannelError> {
         let slots = end.typed(K::slots)?;
-        let at = K::consumer(end.cells())
+        let at = K::consumer(&end)
             .map_err(|stuck| end.corrupt(&stuck.corruption().unwrap_or_default()))?;
         Ok(Self { end, slots, at, message: PhantomData })
     }

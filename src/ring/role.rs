@@ -4,12 +4,13 @@
 //!            claim                     release
 //!  vacant ──────────▶ held(id, inc) ──────────▶ vacant
 //!                       │     ▲
-//!                       └─────┘ claim, after the holder's confirmed death
+//!                       └─────┘ claim, after the holder's death and its sweep
 //! ```
 //!
 //! The word is zero, or `(incarnation + 1) << 16 | id`: which participant in
 //! which of its lives. Taking over is one compare-and-swap of the exact word
-//! of somebody who is no longer living, so of two successors one wins.
+//! of somebody who has ended and been swept, so of two successors one wins,
+//! and none changes anything while it is still to be told what the dead held.
 
 use super::table::{Member, Table};
 use crate::sync::{AtomicU64, Ordering};
@@ -28,14 +29,15 @@ pub(crate) fn holder(word: u64) -> Option<Member> {
     })
 }
 
-/// Takes the role for `me` if it is vacant or its holder is not living.
+/// Takes the role for `me` if it is vacant or its holder is neither living nor
+/// still to be swept.
 pub(crate) fn claim(role: &AtomicU64, table: &impl Table, me: Member) -> Result<(), Member> {
     // Acquire: a predecessor's indices are seen with its release of the role.
     let mut seen = role.load(Ordering::Acquire);
     loop {
         if let Some(holder) = holder(seen)
             && holder.id < table.map().participants
-            && holder.is_live(table)
+            && (holder.is_live(table) || holder.is_dead(table))
         {
             return Err(holder);
         }

@@ -10,7 +10,8 @@
 //! `head` and `tail` are monotonic 64-bit positions and the whole truth: a
 //! successor of either side reads both and goes on. A cell beyond `tail` that
 //! was half written does not exist; a message that was read and not released
-//! is still there. Both sides are wait-free; one store publishes a batch.
+//! is still there ([`hand`](super::hand) says how often that has happened to
+//! it). Both sides are wait-free; one store publishes a batch.
 //!
 //! Edges. P: `tail` (Release, producer; Acquire, consumer) hands over the
 //! cells before it. F: `head` (Release, consumer; Acquire, producer) hands
@@ -151,6 +152,12 @@ impl Consumer {
             self.0.limit.set(filled_until(ring, self.0.position.get())?);
         }
         Ok(self.0.granted().min(want))
+    }
+
+    /// The position of the next cell to read.
+    #[inline]
+    pub(crate) fn position(&self) -> u64 {
+        self.0.position.get()
     }
 
     /// The index of the next cell to read.

@@ -7,7 +7,7 @@ use crate::ring::journal::{self, LEASEHOLDER, Read};
 use crate::ring::mpmc::{self, Recovered};
 use crate::ring::obituary::{self, How};
 use crate::ring::table::{Member, Table as _};
-use crate::ring::{blocks, set::SetMap};
+use crate::ring::{blocks, hand, set::SetMap};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc;
 
@@ -221,9 +221,12 @@ impl Mapped {
     }
 
     fn holdings_in(&self, block: &Block, dead: Member) -> (Recovered, u64) {
-        let Some(cells) = block.cells(self).filter(|_| !block.kind.is_single()) else {
+        let Some(cells) = block.cells(self) else {
             return Default::default();
         };
+        if block.kind.is_single() {
+            return (hand::held(&cells, dead, block.attempts), 0);
+        }
         let slots = mpmc::held(&cells, dead.id, block.attempts);
         let parcels = cells.parcels().map_or(0, |parcels| {
             let named = parcels.all_named();

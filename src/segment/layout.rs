@@ -138,7 +138,8 @@ pub(crate) struct Control {
     pub(crate) reserved_a: [AtomicU64; 15],
     /// SPSC: the consumer's position. MPMC: a lower bound of it.
     pub(crate) head: AtomicU64,
-    pub(crate) reserved_b: [AtomicU64; 15],
+    /// SPSC: where what consumers have in hand ends; with `last_hand`, 16.
+    pub(crate) hands: [AtomicU64; 15],
     /// The line that every operation reads and hardly any writes: grows with
     /// everything that changes who is there, or whether the gate is open.
     pub(crate) changes: AtomicU64,
@@ -156,7 +157,10 @@ pub(crate) struct Control {
     pub(crate) tombstones: AtomicU64,
     pub(crate) orphaned: AtomicU64,
     pub(crate) dropped: AtomicU64,
-    pub(crate) reserved_d: [AtomicU64; 9],
+    pub(crate) last_hand: AtomicU64,
+    /// SPSC: whose hand is which.
+    pub(crate) taker: AtomicU64,
+    pub(crate) reserved_d: [AtomicU64; 7],
 }
 
 /// What a channel knows of one participant.
@@ -399,6 +403,7 @@ mod tests {
             ("Entry.schema", span_of!(Entry, schema), 200..464),
             ("Control.tail", span_of!(Control, tail), 0..8),
             ("Control.head", span_of!(Control, head), 128..136),
+            ("Control.hands", span_of!(Control, hands), 136..256),
             ("Control.changes", span_of!(Control, changes), 256..264),
             ("Control.items_waiting", span_of!(Control, items_waiting), 264..272),
             ("Control.space_waiting", span_of!(Control, space_waiting), 272..280),
@@ -411,6 +416,8 @@ mod tests {
             ("Control.tombstones", span_of!(Control, tombstones), 416..424),
             ("Control.orphaned", span_of!(Control, orphaned), 424..432),
             ("Control.dropped", span_of!(Control, dropped), 432..440),
+            ("Control.last_hand", span_of!(Control, last_hand), 440..448),
+            ("Control.taker", span_of!(Control, taker), 448..456),
             ("Row.endpoints", span_of!(Row, endpoints), 0..8),
             ("Row.items_record", span_of!(Row, items_record), 8..16),
             ("Row.space_record", span_of!(Row, space_record), 16..24),

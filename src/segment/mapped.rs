@@ -9,7 +9,7 @@ use crate::ring::kernel::Refusal;
 use crate::ring::mpmc::{self, Recovered};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, Member, Phase, Scratch, Table};
-use crate::ring::{blocks, event};
+use crate::ring::{blocks, event, hand};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys;
 use crate::sys::crash;
@@ -160,10 +160,12 @@ impl Mapped {
     /// somebody else has finished its sweep.
     fn recover(&self, block: &Block, dead: Member) -> Option<Recovered> {
         let still_dead = || dead.is_dead(self);
-        let Some(cells) = block.cells(self).filter(|_| !block.kind.is_single()) else {
-            // Its head and tail are the whole truth, and right as they are.
+        let Some(cells) = block.cells(self) else {
             return Some(Recovered::default());
         };
+        if block.kind.is_single() {
+            return Some(hand::recover(&cells, dead, block.attempts));
+        }
         let Some(parcels) = cells.parcels() else {
             return mpmc::recover(&cells, dead.id, block.attempts, still_dead, |_, _| {});
         };

@@ -296,8 +296,9 @@ impl Participant {
             Ok(()) => return Ok(()),
             Err(holder) => holder,
         };
-        // It may have died without anybody having noticed yet.
-        if self.look()? && claim().is_ok() {
+        // It may have died without anybody having noticed or swept it yet.
+        self.look()?;
+        if claim().is_ok() {
             return Ok(());
         }
         Err(ChannelError::RoleTaken {

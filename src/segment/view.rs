@@ -12,7 +12,7 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 use super::layout::{BlockPlan, Control, RingKind, Shape};
 use super::mapped::Mapped;
 use super::memory::Memory;
-use crate::ring::{blocks, mpmc, records, spsc};
+use crate::ring::{blocks, hand, mpmc, records, spsc};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::crash;
 
@@ -487,6 +487,29 @@ impl<V: View> spsc::Indices for V {
     #[inline]
     fn tail(&self) -> &AtomicU64 {
         &self.cells().control().tail
+    }
+}
+
+impl<V: View> hand::Hands for V {
+    #[inline]
+    fn hands(&self) -> usize {
+        hand::HANDS
+    }
+
+    #[inline]
+    fn hand(&self, n: usize) -> &AtomicU64 {
+        let control = self.cells().control();
+        control.hands.get(n).unwrap_or(&control.last_hand)
+    }
+
+    #[inline]
+    fn taker(&self) -> &AtomicU64 {
+        &self.cells().control().taker
+    }
+
+    fn messages(&self, cells: u64) -> u64 {
+        // Records are taken one by one.
+        if self.cells().kind == RingKind::SpscBytes { 1 } else { cells }
     }
 }
 

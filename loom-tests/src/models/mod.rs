@@ -2,6 +2,7 @@ mod blocks;
 mod creation;
 mod document;
 mod event;
+mod hand;
 mod journal;
 mod mpmc;
 mod obituary;

@@ -251,7 +251,10 @@ const ROWS: &[(&[Site], By)] = &[
     (&[at("spsc", "len", "ring.tail", Acquire, Relaxed)], Nothing(ACQUIRES_NOTHING)),
     // The table.
     (
-        &[at("table", "is_live", "table.word", Acquire, Relaxed)],
+        &[
+            at("table", "is_live", "table.word", Acquire, Relaxed),
+            at("table", "is_dead", "table.word", Acquire, Relaxed),
+        ],
         Deaths(Some(2), spsc::consumer_dies),
     ),
     (

@@ -56,8 +56,8 @@ const fn member(id: u16) -> Member {
     Member { id, incarnation: FIRST }
 }
 
-const fn word(phase: Phase) -> u64 {
-    Entry { phase, incarnation: FIRST }.word()
+const fn word(phase: Phase, incarnation: u64) -> u64 {
+    Entry { phase, incarnation }.word()
 }
 
 impl Ring {
@@ -70,10 +70,19 @@ impl Ring {
                 .collect(),
             producer: AtomicU64::new(0),
             consumer: AtomicU64::new(0),
-            words: (0..participants).map(|_| AtomicU64::new(word(Phase::Live))).collect(),
+            words: (0..participants).map(|_| AtomicU64::new(word(Phase::Live, FIRST))).collect(),
             published: Cell::new(0),
             consumed: RefCell::default(),
         })
+    }
+
+    /// A look finds it dead, and the sweep is complete.
+    fn bury(&self, id: u16) {
+        let [live, dead] = [Phase::Live, Phase::Dead].map(|phase| word(phase, FIRST));
+        let free = word(Phase::Free, FIRST + 1);
+        for (from, to) in [(live, dead), (dead, free)] {
+            self.word(id).compare_exchange(from, to, AcqRel, Acquire).unwrap();
+        }
     }
 
     fn indices(span: Span) -> impl Iterator<Item = usize> {
@@ -172,8 +181,7 @@ pub(super) fn producer_dies(fate: Fate) {
             role::release(&dying.producer, member(0));
         };
         if death::mortal_with(|| {}, Some(fate), life).is_none() {
-            let (live, dead) = (word(Phase::Live), word(Phase::Dead));
-            dying.word(0).compare_exchange(live, dead, AcqRel, Acquire).unwrap();
+            dying.bury(0);
         }
     });
     let heir = |id: u16| {
@@ -222,8 +230,7 @@ pub(super) fn consumer_dies(fate: Fate) {
             role::release(&dying.consumer, member(0));
         };
         if death::mortal_with(|| {}, Some(fate), life).is_none() {
-            let (live, dead) = (word(Phase::Live), word(Phase::Dead));
-            dying.word(0).compare_exchange(live, dead, AcqRel, Acquire).unwrap();
+            dying.bury(0);
         }
     });
     let heir = Rc::clone(&ring);

@@ -60,8 +60,7 @@ const CAPACITIES: [usize; 4] = [2, 7, 32, 256];
   tombolo chaos --spsc --size 4096 --json
 
 A message has 24 bytes of its own beside those of --size. The seed also decides
-for how many messages there is room. An SPSC channel delivers again whatever
-the policy is.
+for how many messages there is room.
 
 Exits with 0 only if nothing was lost beyond what the dead held, duplicated
 beyond the policy, torn, reordered or leaked.")]
@@ -161,9 +160,7 @@ fn storm(
 ) -> Result<(Summary, Vec<String>), Failure> {
     let program = std::env::current_exe()
         .map_err(|error| Failure::unusable("cannot find this program's own file", error))?;
-    // In an SPSC ring a message is its receiver's until it has been released.
-    let attempts = (!setting.spsc).then_some(setting.attempts);
-    let judge = Judge::new(attempts, setting.producers, setting.consumers);
+    let judge = Judge::new(Some(setting.attempts), setting.producers, setting.consumers);
     let start = Instant::now();
     let mut storm = Storm::muster(program, setting, ledger, judge, signals)?;
     let progress = terms::progress(millis(args.seconds), args.quiet);

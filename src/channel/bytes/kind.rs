@@ -5,11 +5,13 @@
 use core::cell::Cell;
 use core::fmt::Debug;
 
-use crate::channel::kind::{Mpmc, Spsc, Stuck, settled};
+use crate::channel::endpoint::Endpoint;
+use crate::channel::kind::{Mpmc, Spsc, Stuck, reader, settled};
 use crate::ring::blocks;
+use crate::ring::hand::Reader;
 use crate::ring::mpmc::{self, Cursor};
 use crate::ring::records::{self, Broken, Record, Reserved};
-use crate::ring::spsc::{Consumer, Producer};
+use crate::ring::spsc::Producer;
 use crate::segment::{Cells, Packets, Parcels, RingKind};
 use crate::sys::crash;
 
@@ -34,7 +36,7 @@ pub(crate) mod sealed {
 
         fn ring(cells: Cells<'static>) -> Option<Self::Ring>;
         fn producer(ring: &Self::Ring) -> Result<Self::Producer, Stuck>;
-        fn consumer(ring: &Self::Ring) -> Result<Self::Consumer, Stuck>;
+        fn consumer(ring: &Self::Ring, end: &Endpoint) -> Result<Self::Consumer, Stuck>;
 
         /// Makes room for a message of up to `length` bytes.
         fn reserve(
@@ -86,6 +88,9 @@ pub(crate) mod sealed {
         /// Takes the next message.
         fn take(ring: &Self::Ring, at: &Self::Consumer, owner: u16) -> Result<Self::Taken, Stuck>;
 
+        /// Keeps it beyond the call that took it.
+        fn hold(_ring: &Self::Ring, _at: &Self::Consumer, _taken: &Self::Taken) {}
+
         /// Its bytes.
         ///
         /// # Safety
@@ -94,10 +99,10 @@ pub(crate) mod sealed {
         unsafe fn message<'b>(ring: &Self::Ring, taken: &Self::Taken) -> &'b [u8];
 
         /// How often a reader has died over it.
-        fn attempts(taken: &Self::Taken) -> u8;
+        fn attempts(ring: &Self::Ring, at: &Self::Consumer, taken: &Self::Taken) -> u8;
         fn release(ring: &Self::Ring, at: &Self::Consumer, taken: Self::Taken);
         /// Leaves it for another reader. Whether one may be waiting.
-        fn give_back(ring: &Self::Ring, taken: Self::Taken) -> bool;
+        fn give_back(ring: &Self::Ring, at: &Self::Consumer, taken: Self::Taken) -> bool;
 
         /// Whether another sender's commit could succeed.
         fn may_commit(ring: &Self::Ring, at: &Self::Producer) -> bool;
@@ -119,7 +124,7 @@ impl sealed::ByteKind for Spsc {
     const RING: RingKind = RingKind::SpscBytes;
     type Ring = Packets<'static>;
     type Producer = Producer;
-    type Consumer = Consumer;
+    type Consumer = Reader;
     type Claim = Reserved;
     type Taken = Record;
 
@@ -131,8 +136,8 @@ impl sealed::ByteKind for Spsc {
         Producer::attach(ring).map_err(Stuck::Torn)
     }
 
-    fn consumer(ring: &Packets<'static>) -> Result<Consumer, Stuck> {
-        Consumer::attach(ring).map_err(Stuck::Torn)
+    fn consumer(ring: &Packets<'static>, end: &Endpoint) -> Result<Reader, Stuck> {
+        reader(ring, end)
     }
 
     fn reserve(
@@ -191,7 +196,7 @@ impl sealed::ByteKind for Spsc {
 
     fn pop_many(
         ring: &Packets<'static>,
-        at: &Consumer,
+        at: &Reader,
         _owner: u16,
         most: usize,
         into: &mut Vec<Vec<u8>>,
@@ -221,8 +226,12 @@ impl sealed::ByteKind for Spsc {
         false
     }
 
-    fn take(ring: &Packets<'static>, at: &Consumer, _owner: u16) -> Result<Record, Stuck> {
+    fn take(ring: &Packets<'static>, at: &Reader, _owner: u16) -> Result<Record, Stuck> {
         records::next(ring, at).map_err(broken)?.ok_or(Stuck::None)
+    }
+
+    fn hold(ring: &Packets<'static>, at: &Reader, taken: &Record) {
+        at.hold(ring, taken.units);
     }
 
     unsafe fn message<'b>(ring: &Packets<'static>, taken: &Record) -> &'b [u8] {
@@ -231,15 +240,16 @@ impl sealed::ByteKind for Spsc {
         unsafe { ring.bytes(taken.bytes, taken.length) }
     }
 
-    fn attempts(_: &Record) -> u8 {
-        0
+    fn attempts(ring: &Packets<'static>, at: &Reader, _: &Record) -> u8 {
+        at.attempts(ring)
     }
 
-    fn release(ring: &Packets<'static>, at: &Consumer, taken: Record) {
+    fn release(ring: &Packets<'static>, at: &Reader, taken: Record) {
         records::release(ring, at, taken);
     }
 
-    fn give_back(_: &Packets<'static>, _: Record) -> bool {
+    fn give_back(ring: &Packets<'static>, at: &Reader, _: Record) -> bool {
+        at.hold(ring, 0);
         false
     }
 
@@ -251,7 +261,7 @@ impl sealed::ByteKind for Spsc {
         false
     }
 
-    fn may_take(_: &Packets<'static>, _: &Consumer) -> bool {
+    fn may_take(_: &Packets<'static>, _: &Reader) -> bool {
         false
     }
 
@@ -298,7 +308,7 @@ impl sealed::ByteKind for Mpmc {
         Ok(Writer { cursor: Cell::new(Cursor::producer(ring)), block: Cell::new(0) })
     }
 
-    fn consumer(ring: &Parcels<'static>) -> Result<Cell<Cursor>, Stuck> {
+    fn consumer(ring: &Parcels<'static>, _: &Endpoint) -> Result<Cell<Cursor>, Stuck> {
         Ok(Cell::new(Cursor::consumer(ring)))
     }
 
@@ -385,7 +395,7 @@ impl sealed::ByteKind for Mpmc {
         unsafe { ring.bytes(taken.block, taken.length) }
     }
 
-    fn attempts(taken: &Reading) -> u8 {
+    fn attempts(_: &Parcels<'static>, _: &Cell<Cursor>, taken: &Reading) -> u8 {
         u8::try_from(taken.slot.attempts).unwrap_or(u8::MAX)
     }
 
@@ -396,7 +406,7 @@ impl sealed::ByteKind for Mpmc {
         blocks::free(ring, taken.block);
     }
 
-    fn give_back(ring: &Parcels<'static>, taken: Reading) -> bool {
+    fn give_back(ring: &Parcels<'static>, _: &Cell<Cursor>, taken: Reading) -> bool {
         mpmc::give_back(ring, taken.slot);
         true
     }

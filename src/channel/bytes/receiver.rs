@@ -27,7 +27,7 @@ pub struct ByteReceiver<K: ByteKind = Mpmc> {
 impl<K: ByteKind> ByteReceiver<K> {
     pub(crate) fn new(end: Endpoint) -> Result<Self, ChannelError> {
         let ring = end.typed(K::ring)?;
-        let at = K::consumer(&ring)
+        let at = K::consumer(&ring, &end)
             .map_err(|stuck| end.corrupt(&stuck.corruption().unwrap_or_default()))?;
         Ok(Self { end, ring, at })
     }
@@ -255,6 +255,7 @@ pub struct ByteDelivery<'a, K: ByteKind> {
 
 impl<'a, K: ByteKind> ByteDelivery<'a, K> {
     fn new(receiver: &'a ByteReceiver<K>, taken: K::Taken) -> Self {
+        K::hold(&receiver.ring, &receiver.at, &taken);
         // SAFETY: taken by this handle, which is borrowed as long as the
         // delivery lives, so the segment stays attached; released only when
         // the delivery ends.
@@ -264,7 +265,7 @@ impl<'a, K: ByteKind> ByteDelivery<'a, K> {
 
     /// How many receivers have died over this message.
     pub fn attempts(&self) -> u8 {
-        K::attempts(&self.taken)
+        K::attempts(&self.receiver.ring, &self.receiver.at, &self.taken)
     }
 
     /// Acknowledges the message, as dropping does.
@@ -278,7 +279,7 @@ impl<'a, K: ByteKind> ByteDelivery<'a, K> {
         // SAFETY: `this` is never dropped, so it is taken out once.
         let taken = unsafe { ManuallyDrop::take(&mut this.taken) };
         let receiver = this.receiver;
-        if !receiver.end.in_child() && K::give_back(&receiver.ring, taken) {
+        if !receiver.end.in_child() && K::give_back(&receiver.ring, &receiver.at, taken) {
             receiver.end.notify(Side::Receiver);
         }
     }

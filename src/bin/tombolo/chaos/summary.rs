@@ -64,10 +64,7 @@ impl Summary {
     pub(crate) fn table(&self, setting: &Setting) -> String {
         let Setting { producers, consumers, size, capacity, .. } = *setting;
         let channel = if setting.spsc { "SPSC" } else { "MPMC" };
-        let policy = match (setting.spsc, setting.attempts) {
-            (false, 0) => "drop",
-            _ => "redeliver",
-        };
+        let policy = if setting.attempts == 0 { "drop" } else { "redeliver" };
         let count =
             |name: &str, value: u64| format!("{name:<32}{:>14}", HumanCount(value).to_string());
         let mut lines = vec![

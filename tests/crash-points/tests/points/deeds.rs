@@ -141,7 +141,9 @@ fn before(deed: Deed) -> Result<Option<Actor>, String> {
                 tx.send(1).unwrap();
                 let _holding = rx.take().unwrap();
                 let single = segment.channel::<u64>("single").capacity(3).spsc();
-                let _roles = (single.sender().unwrap(), single.receiver().unwrap());
+                let (tx, mut rx) = (single.sender().unwrap(), single.receiver().unwrap());
+                tx.send(1).unwrap();
+                let _held = rx.take().unwrap();
                 nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
             });
             dead.end()?;

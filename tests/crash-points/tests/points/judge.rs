@@ -80,8 +80,15 @@ pub(crate) fn judge(play: Play, killed: bool, ledger: &Ledger) -> Result<(), Str
         return Err(format!("what was not committed was sent: {}", told()));
     }
 
+    for id in THERE..THERE + play.gone() {
+        if received.iter().chain(&got).chain(&holding).any(|&other| other == id) {
+            return Err(format!("{id} was to be dropped: {}", told()));
+        }
+    }
+
     // What the victim has received, or was about to.
-    let there = (THERE..THERE + play.there()).chain(all(Note::SurvivorSent));
+    let there = THERE + play.gone()..THERE + play.there();
+    let there = there.chain(all(Note::SurvivorSent));
     let mut lost = 0;
     for id in there {
         let (mine, theirs) = (got.contains(&id) || let_go.contains(&id), times(id) > 0);
@@ -90,6 +97,7 @@ pub(crate) fn judge(play: Play, killed: bool, ledger: &Ledger) -> Result<(), Str
             // Between freeing and returning it is the victim's alone.
             Act::Recv | Act::RecvBatch | Act::RecvInTime => killed,
             Act::Acknowledge => killed && (holding.contains(&id) || play.drops),
+            Act::Attach => false,
             _ => killed && play.drops,
         };
         match (mine, theirs) {
@@ -109,7 +117,7 @@ pub(crate) fn judge(play: Play, killed: bool, ledger: &Ledger) -> Result<(), Str
 /// Whether the victim can have taken a survivor's message with it.
 fn lossy(play: Play, killed: bool) -> bool {
     killed
-        && (play.drops
+        && (play.drops && play.act != Act::Attach
             || matches!(play.act, Act::Recv | Act::RecvBatch | Act::RecvInTime | Act::Acknowledge))
 }
 

@@ -108,10 +108,14 @@ impl Play {
 
     fn makes_sense(self) -> bool {
         let receives = !self.act.sends() && self.act != Act::Attach;
-        if self.ring.single() && (self.drops || self.state == State::Orphaned)
-            || self.drops && !(receives && matches!(self.state, State::Wrapped | State::Full))
-            || self.state == State::Orphaned && (!receives || self.drops)
-        {
+        let sensible = match self.state {
+            // What a dead reader had is dropped by who succeeds it.
+            State::Orphaned if self.ring.single() => receives || self.act == Act::Attach,
+            State::Orphaned => receives && !self.drops,
+            State::Wrapped | State::Full => receives || !self.drops,
+            State::Empty | State::One => !self.drops,
+        };
+        if !sensible {
             return false;
         }
         let waits = if self.act.sends() { State::Full } else { State::Empty };
@@ -131,6 +135,11 @@ impl Play {
             State::Wrapped | State::Orphaned => 2,
             State::Full => CAPACITY as u64,
         }
+    }
+
+    /// How many of them are dropped before anything else happens.
+    pub(crate) fn gone(self) -> u64 {
+        u64::from(self.state == State::Orphaned && self.drops)
     }
 
     /// Messages that bring the ring to where the next two have its end
