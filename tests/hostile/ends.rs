@@ -5,7 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tombolo::{
-    ByteKind, ByteReceiver, ByteSender, Kind, Mpmc, Receiver, Segment, Sender, Spsc, TryRecvError,
+    ByteKind, ByteReceiver, ByteSender, ChannelError, Kind, Mpmc, Receiver, Segment, Sender, Spsc,
+    TryRecvError,
 };
 
 use crate::input::Input;
@@ -369,27 +370,27 @@ impl End for Receiver<char> {
 pub(crate) const RINGS: [&str; 5] = ["many", "one", "many.bytes", "one.bytes", "chars"];
 
 /// Opens the sending end of a channel, and makes it where there is none.
-pub(crate) fn sender(segment: &Segment, ring: &str) -> Option<Box<dyn End>> {
+pub(crate) fn sender(segment: &Segment, ring: &str) -> Result<Box<dyn End>, ChannelError> {
     let typed = segment.channel::<Element>(ring).capacity(CAPACITY);
     let bytes = segment.bytes(ring).capacity(CAPACITY, LONGEST).redeliver(1);
-    Some(match ring {
-        "many" => Box::new(typed.sender().ok()?),
-        "one" => Box::new(typed.spsc().sender().ok()?),
-        "many.bytes" => Box::new(bytes.sender().ok()?),
-        "one.bytes" => Box::new(bytes.spsc().sender().ok()?),
-        _ => Box::new(segment.channel::<char>(ring).capacity(3).sender().ok()?),
+    Ok(match ring {
+        "many" => Box::new(typed.sender()?),
+        "one" => Box::new(typed.spsc().sender()?),
+        "many.bytes" => Box::new(bytes.sender()?),
+        "one.bytes" => Box::new(bytes.spsc().sender()?),
+        _ => Box::new(segment.channel::<char>(ring).capacity(3).sender()?),
     })
 }
 
 /// Opens the receiving end.
-pub(crate) fn receiver(segment: &Segment, ring: &str) -> Option<Box<dyn End>> {
+pub(crate) fn receiver(segment: &Segment, ring: &str) -> Result<Box<dyn End>, ChannelError> {
     let typed = segment.channel::<Element>(ring).capacity(CAPACITY);
     let bytes = segment.bytes(ring).capacity(CAPACITY, LONGEST).redeliver(1);
-    Some(match ring {
-        "many" => Box::new(typed.receiver().ok()?),
-        "one" => Box::new(typed.spsc().receiver().ok()?),
-        "many.bytes" => Box::new(bytes.receiver().ok()?),
-        "one.bytes" => Box::new(bytes.spsc().receiver().ok()?),
-        _ => Box::new(segment.channel::<char>(ring).capacity(3).receiver().ok()?),
+    Ok(match ring {
+        "many" => Box::new(typed.receiver()?),
+        "one" => Box::new(typed.spsc().receiver()?),
+        "many.bytes" => Box::new(bytes.receiver()?),
+        "one.bytes" => Box::new(bytes.spsc().receiver()?),
+        _ => Box::new(segment.channel::<char>(ring).capacity(3).receiver()?),
     })
 }

@@ -60,6 +60,11 @@ impl Ledger {
         self.0.get(word)
     }
 
+    /// How many calls have been begun and ended.
+    fn calls(&self) -> u64 {
+        (0..2 * ROLES).map(|thread| self.get(Self::THREADS + thread)).sum()
+    }
+
     /// Waits until a word is at least this; says whether it is.
     fn wait(&self, word: usize, value: u64) -> bool {
         let until = Instant::now() + 2 * A_CALL;
@@ -139,6 +144,11 @@ pub(crate) fn attack(brief: &Brief) {
         for process in 0..2 {
             assert!(ledger.wait(Ledger::READY + process, round), "{process} is not there");
         }
+        let before = ledger.calls();
+        let until = Instant::now() + A_CALL;
+        while ledger.calls() < before + 2 * ROLES as u64 && Instant::now() < until {
+            thread::park_timeout(Duration::from_micros(50));
+        }
         made += write_over(&words, &fields, &ledger, &mut random);
         ledger.0.put(Ledger::MUTATIONS, made);
         segment.remove().unwrap();
@@ -156,14 +166,13 @@ pub(crate) fn attack(brief: &Brief) {
 
 /// Attacks one segment; says by how many mutations.
 fn write_over(words: &Words, fields: &Fields, ledger: &Ledger, random: &mut Random) -> u64 {
-    let calls = || (0..2 * ROLES).map(|n| ledger.get(Ledger::THREADS + n)).sum::<u64>();
     // Seldom or often; and one field again and again, or any.
     let (pause, stubborn) = (1 + random.below(16), random.below(4) == 0);
     let mut input: Vec<u8> = Vec::new();
     for n in 0..A_ROUND as usize {
         let until = Instant::now() + PACE;
-        let before = calls();
-        while n.is_multiple_of(pause) && calls() < before + 4 && Instant::now() < until {
+        let before = ledger.calls();
+        while n.is_multiple_of(pause) && ledger.calls() < before + 4 && Instant::now() < until {
             std::hint::spin_loop();
         }
         let fresh: Vec<u8> = (0..16).map(|_| random.next() as u8).collect();
@@ -193,6 +202,9 @@ pub(crate) fn exchange(brief: &Brief) {
         // The other one may be holding the lease.
         let segment = small().timeout(A_CALL).open(name).unwrap();
         let ends = ends(&segment, process, round % 2 == 0);
+        // Or one that looks around here has an end that the other needs.
+        ledger.0.put(Ledger::READY + process, round);
+        assert!(ledger.wait(Ledger::READY + 1 - process, round), "the other is not there");
         thread::scope(|scope| {
             for (role, mut ends) in ends.into_iter().enumerate() {
                 let mut random = Random(random.next() | 1);
@@ -204,7 +216,6 @@ pub(crate) fn exchange(brief: &Brief) {
                     _ => thread.look_around(name, segment, &mut random),
                 });
             }
-            ledger.0.put(Ledger::READY + process, round);
         });
         timed("leaving", || drop(segment));
         ledger.0.put(Ledger::DONE + process, round);
