@@ -10,6 +10,8 @@ pub(crate) const CHANNELS: usize = 6;
 const HEADER: usize = 512;
 const RECORDS: usize = 128;
 const LINE: usize = 128;
+/// How many groups of fields are not those of a channel's block.
+const OF_SEGMENT: usize = 10;
 /// Words of an entry of the directory.
 const ENTRY: usize = 64;
 
@@ -73,6 +75,7 @@ impl Fields {
             fields(directory, (0..CHANNELS).flat_map(|c| whole(ENTRY * c..ENTRY * c + 9))),
             fields(directory, (0..CHANNELS).flat_map(|c| whole(ENTRY * c + 16..ENTRY * c + 58))),
         ];
+        assert_eq!(groups.len(), OF_SEGMENT);
         for channel in 0..CHANNELS {
             let entry = directory / 8 + ENTRY * channel;
             if words.get(entry) == 1 {
@@ -81,6 +84,15 @@ impl Fields {
         }
         assert!(groups.iter().flatten().all(|field| field.index < words.len()));
         Fields(groups)
+    }
+
+    /// The nth word of those that a segment's only channel changes as it is
+    /// used, the first ones of each kind.
+    pub(crate) fn of_one_ring(&self, n: usize) -> Option<usize> {
+        let first = |group: &Vec<Field>| group.iter().take(5).map(|field| field.index).collect();
+        let block = &self.0[OF_SEGMENT..];
+        let all: Vec<Vec<usize>> = self.0[2..3].iter().chain(block).map(first).collect();
+        all.concat().get(n).copied()
     }
 
     pub(crate) fn pick(&self, group: usize, n: usize) -> Field {

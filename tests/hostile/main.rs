@@ -6,7 +6,8 @@
 //! bound ends the process: see `guard`.
 //!
 //! `replay` runs the corpus of `fuzz/`, and mutations of it, without a
-//! fuzzer; `live` writes into a segment while others use it.
+//! fuzzer; `live` writes into a segment while others use it, and
+//! `storm` into one word of it as fast as it can.
 
 #![allow(unsafe_code)]
 
@@ -20,6 +21,7 @@ mod guard;
 mod input;
 mod live;
 mod replay;
+mod storm;
 
 use common::Brief;
 
@@ -41,6 +43,7 @@ fn child_entry() {
         "replay" => replay::child(&brief),
         "attack" => live::attack(&brief),
         "exchange" => live::exchange(&brief),
+        "storm" => storm::child(&brief),
         role => panic!("{role}"),
     }
 }
