@@ -2,10 +2,10 @@
 
 #![allow(unsafe_code, dead_code)]
 
-#[path = "../../tests/common/mod.rs"]
-mod common;
 #[path = "../../tests/hostile/case.rs"]
 mod case;
+#[path = "../../tests/common/mod.rs"]
+mod common;
 #[path = "../../tests/hostile/ends.rs"]
 mod ends;
 #[path = "../../tests/hostile/fields.rs"]

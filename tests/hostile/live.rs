@@ -98,7 +98,7 @@ fn two_processes_go_on_while_a_third_writes_over_everything() {
         assert!(there || ledger.get(Ledger::STOP) != 0, "one of them has ended: seed {seed}");
         for (thread, seen) in seen.iter_mut().enumerate() {
             let calls = ledger.get(Ledger::THREADS + thread);
-            if calls != seen.0 || calls % 2 == 0 {
+            if calls != seen.0 || calls.is_multiple_of(2) {
                 *seen = (calls, Instant::now());
             }
             assert!(seen.1.elapsed() < 2 * A_CALL, "thread {thread} is in a call: seed {seed}");
