@@ -458,6 +458,92 @@ impl Run {
     }
 }
 
+/// A ring of which the other side's position is now here, now there.
+struct Restless {
+    ring: Packets,
+    others: [AtomicU64; 2],
+    reads: Cell<usize>,
+    head: bool,
+}
+
+impl Restless {
+    fn new(mine: u64, others: [u64; 2], head: bool) -> Self {
+        let ring = Packets::new(3, 24, mine);
+        let length = records::units(24);
+        ring.units.iter().step_by(length as usize).for_each(|unit| {
+            // Messages of the longest kind, one beside the other.
+            unit.store(1 << 32 | 24, Relaxed);
+        });
+        Self { ring, others: others.map(AtomicU64::new), reads: Cell::new(0), head }
+    }
+
+    fn other(&self) -> &AtomicU64 {
+        self.reads.set(self.reads.get() + 1);
+        &self.others[self.reads.get() % 2]
+    }
+}
+
+impl Indices for Restless {
+    fn capacity(&self) -> u64 {
+        self.ring.capacity()
+    }
+    fn head(&self) -> &AtomicU64 {
+        if self.head { self.other() } else { &self.ring.head }
+    }
+    fn tail(&self) -> &AtomicU64 {
+        if self.head { &self.ring.tail } else { self.other() }
+    }
+}
+
+impl Units for Restless {
+    fn unit(&self, index: u64) -> &AtomicU64 {
+        self.ring.unit(index)
+    }
+    fn longest(&self) -> u64 {
+        self.ring.longest
+    }
+}
+
+/// What a batch has been granted is not taken away from under it: found by an
+/// attack on a segment in use.
+#[test]
+fn an_index_that_goes_back_takes_no_room_away() {
+    let capacity = Packets::new(3, 24, 0).capacity();
+    for (start, first) in (0..capacity).flat_map(|start| [(start, 0), (start, 1)]) {
+        // Full and empty by turns.
+        let mut heads = [start, start.wrapping_sub(capacity)];
+        heads.rotate_left(first);
+        let ring = Restless::new(start, heads, true);
+        let Ok(producer) = Producer::attach(&ring) else { panic!("{start}") };
+        let mut ahead = 0;
+        for _ in 0..20 {
+            if let Ok(Some(room)) = records::reserve_behind(&ring, &producer, ahead, 24) {
+                let _ = ring.ring.bytes(room.bytes(), 24);
+                ahead += records::seal(&ring, room, 24);
+            }
+            assert!(ahead <= capacity, "{ahead} units of {capacity} from {start}");
+        }
+        producer.publish(&ring, ahead);
+        assert!(!producer.room(&ring, capacity + 1).is_ok_and(|room| room > capacity));
+
+        let start = start / records::units(24) * records::units(24);
+        let mut tails = [start, start + capacity];
+        tails.rotate_left(first);
+        let ring = Restless::new(start, tails, false);
+        let Ok(consumer) = Consumer::attach(&ring) else { panic!("{start}") };
+        let mut ahead = 0;
+        for _ in 0..20 {
+            if let Ok(Some(record)) = records::next_behind(&ring, &consumer, ahead) {
+                let _ = ring.ring.bytes(record.bytes, record.length);
+                ahead += record.units;
+            }
+            assert!(ahead <= capacity, "{ahead} units of {capacity} from {start}");
+        }
+        consumer.release(&ring, ahead);
+        assert!(!consumer.filled(&ring, capacity + 1).is_ok_and(|filled| filled > capacity));
+    }
+}
+
 #[test]
 fn blocks_are_the_list() {
     for seed in 1..20_000 {

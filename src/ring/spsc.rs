@@ -61,6 +61,15 @@ impl Side {
         self.limit.get().wrapping_sub(self.position.get())
     }
 
+    /// What was granted stays so, whatever the other side's index says next:
+    /// a caller may have begun to use it.
+    #[inline]
+    fn extend(&self, limit: u64) {
+        if limit.wrapping_sub(self.position.get()) > self.granted() {
+            self.limit.set(limit);
+        }
+    }
+
     #[inline]
     fn index(&self) -> u64 {
         self.position.get().wrapping_sub(self.lap.get())
@@ -105,7 +114,7 @@ impl Producer {
     #[inline]
     pub(crate) fn room(&self, ring: &impl Indices, want: u64) -> Result<u64, Torn> {
         if self.0.granted() < want {
-            self.0.limit.set(free_until(ring, self.0.position.get())?);
+            self.0.extend(free_until(ring, self.0.position.get())?);
         }
         Ok(self.0.granted().min(want))
     }
@@ -149,7 +158,7 @@ impl Consumer {
     #[inline]
     pub(crate) fn filled(&self, ring: &impl Indices, want: u64) -> Result<u64, Torn> {
         if self.0.granted() < want {
-            self.0.limit.set(filled_until(ring, self.0.position.get())?);
+            self.0.extend(filled_until(ring, self.0.position.get())?);
         }
         Ok(self.0.granted().min(want))
     }

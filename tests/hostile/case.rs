@@ -1,0 +1,197 @@
+//! One case: a segment in use, of which the input decides what is written
+//! over, and what is done then. A real segment, through the public interface.
+
+use std::time::Duration;
+
+use tombolo::{Options, Segment};
+
+use crate::common::{Name, Words};
+use crate::ends::{End, PROMPT, RINGS, Site, WAITING, receiver, sender, timed};
+use crate::fields::{CHANNELS, Fields, PARTICIPANTS};
+use crate::input::{Input, mutate};
+
+/// More steps than this show nothing new.
+const STEPS: usize = 48;
+/// After so long a call that waits is ended.
+const ENOUGH: Duration = Duration::from_millis(1);
+/// Senders, and as many receivers.
+const ENDS: usize = 2 * RINGS.len();
+
+pub(crate) fn small() -> Options {
+    let options = Segment::options().size(12_000).timeout(Duration::from_millis(5));
+    options.participants(PARTICIPANTS as u16).channels(CHANNELS as u16)
+}
+
+struct Case<'a> {
+    name: &'a str,
+    segment: Segment,
+    words: Words,
+    fields: Fields,
+    /// None where it could not be opened again.
+    ends: Vec<Option<Box<dyn End>>>,
+}
+
+/// The nth end: senders are even.
+fn open(segment: &Segment, n: usize) -> Option<Box<dyn End>> {
+    let ring = RINGS[n / 2];
+    if n.is_multiple_of(2) { sender(segment, ring).ok() } else { receiver(segment, ring).ok() }
+}
+
+impl<'a> Case<'a> {
+    fn new(name: &'a str) -> Self {
+        let segment = small().create(name).unwrap();
+        let words = Words::behind(&segment);
+        let ends = (0..ENDS).map(|n| Some(open(&segment, n).unwrap())).collect();
+        let fields = Fields::of(&words);
+        let mut case = Case { name, segment, words, fields, ends };
+        // Something of everything is in it, and the rings have wrapped.
+        for ring in 0..RINGS.len() {
+            for end in [0, 0, 0, 1, 1, 0, 0, 0, 1, 0] {
+                case.use_end(2 * ring + end, 0, &mut Input(&[11]));
+            }
+        }
+        case
+    }
+
+    /// Does something with one end.
+    fn use_end(&mut self, n: usize, what: u8, input: &mut Input<'_>) {
+        let Case { segment, words, fields, ends, .. } = self;
+        if let Some(end) = &mut ends[n] {
+            let site = Site { segment, patience: Some(ENOUGH) };
+            end.operate(what, site, input, &mut |input| mutate(words, fields, input));
+        }
+    }
+
+    /// Does something about the segment.
+    fn manage(&mut self, input: &mut Input<'_>) {
+        let Case { name, segment, ends, .. } = self;
+        match input.byte() % 12 {
+            0 => drop(timed("sweep", || segment.sweep())),
+            1 => {
+                let found = timed("channels", || segment.channels());
+                assert!(found.len() <= CHANNELS);
+            }
+            2 => {
+                let found = timed("participants", || segment.participants());
+                assert!(found.len() <= PARTICIPANTS);
+            }
+            3 => {
+                let deaths = timed("deaths", || segment.deaths());
+                assert!(deaths.recent.len() <= 256);
+                deaths.recent.iter().for_each(|death| drop(death.to_string()));
+            }
+            4 => drop(timed("list", Segment::list)),
+            5 => drop(timed("orphans", Segment::orphans)),
+            6 => {
+                if let Ok(other) = timed("open", || small().open(name)) {
+                    Self::visit(&other, input);
+                }
+            }
+            7 => {
+                if let Ok(other) = timed("open_id", || small().open_id(segment.id())) {
+                    Self::visit(&other, input);
+                }
+            }
+            8 | 9 => {
+                let n = input.below(ENDS);
+                ends[n] = None;
+                ends[n] = timed("opening an end", || open(segment, n));
+            }
+            10 => drop(timed("a new channel", || sender(segment, "new"))),
+            _ => match input.below(4) {
+                0 => drop(timed("create", || small().create(name))),
+                1 => drop(timed("open_or_create", || small().open_or_create(name))),
+                2 => drop(timed("remove_named", || Segment::remove_named(name))),
+                _ => drop(timed("Debug", || format!("{segment:?}"))),
+            },
+        }
+    }
+
+    /// What somebody else does who has come in.
+    fn visit(segment: &Segment, input: &mut Input<'_>) {
+        let n = input.below(ENDS);
+        if let Some(mut end) = timed("opening an end", || open(segment, n)) {
+            let site = Site { segment, patience: Some(ENOUGH) };
+            end.operate(input.byte() % PROMPT, site, input, &mut |_| ());
+        }
+    }
+
+    fn step(&mut self, input: &mut Input<'_>) {
+        match input.byte() % 8 {
+            0..3 => mutate(&self.words, &self.fields, input),
+            3..6 => {
+                let n = input.below(ENDS);
+                let what = input.byte() % (PROMPT + WAITING);
+                self.use_end(n, what, input);
+            }
+            6 => self.manage(input),
+            _ => {
+                // Bytes, anywhere.
+                let from = input.pair() % self.words.len();
+                for index in from..(from + input.below(9)).min(self.words.len()) {
+                    self.words.put(index, input.word());
+                }
+            }
+        }
+    }
+
+    /// Everything once that does not wait.
+    fn everything(&mut self) {
+        for what in 0..PROMPT {
+            (0..ENDS).for_each(|n| self.use_end(n, what, &mut Input(&[33, 2])));
+        }
+        (0..11).for_each(|what| self.manage(&mut Input(&[what, what])));
+    }
+
+    /// Whatever has become of it, its name can be used again.
+    fn end(self) {
+        let Case { name, segment, ends, .. } = self;
+        timed("removing", || segment.remove()).unwrap();
+        timed("dropping the ends", || drop(ends));
+        timed("leaving", || drop(segment));
+        // One more may have been made, if this one could not be found.
+        let _ = timed("removing by name", || Segment::remove_named(name));
+        let anew = timed("creating anew", || small().create(name)).unwrap();
+        let channel = anew.channel::<u64>("anew").capacity(1);
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        tx.try_send(5).unwrap();
+        assert_eq!(rx.try_recv().unwrap(), 5);
+        anew.remove().unwrap();
+    }
+}
+
+/// Fields written over and operations, in any order.
+pub(crate) fn steps(data: &[u8]) {
+    let name = Name::new();
+    let mut case = Case::new(&name);
+    let mut input = Input(data);
+    for _ in 0..STEPS {
+        if input.is_empty() {
+            break;
+        }
+        case.step(&mut input);
+    }
+    case.everything();
+    case.end();
+    assert_eq!(name.objects(), (0, 0), "something was left behind");
+}
+
+/// Pieces of any bytes laid over the segment, and then everything.
+pub(crate) fn image(data: &[u8]) {
+    let name = Name::new();
+    let mut case = Case::new(&name);
+    let mut input = Input(data);
+    while !input.is_empty() {
+        // Where a field is, so that the pieces begin with something.
+        let at = case.fields.pick(input.byte().into(), input.pair()).index;
+        let words = 1 + input.below(64);
+        for index in at..(at + words).min(case.words.len()) {
+            if !input.is_empty() {
+                case.words.put(index, input.word());
+            }
+        }
+    }
+    case.everything();
+    case.end();
+    assert_eq!(name.objects(), (0, 0), "something was left behind");
+}

@@ -1,0 +1,134 @@
+//! Where the fields of a segment are, as `docs/format.md` says: what a
+//! mutation of a field needs to know.
+
+use crate::common::Words;
+
+/// What the segments under attack are made for.
+pub(crate) const PARTICIPANTS: usize = 4;
+pub(crate) const CHANNELS: usize = 6;
+
+const HEADER: usize = 512;
+const RECORDS: usize = 128;
+const LINE: usize = 128;
+/// How many groups of fields are not those of a channel's block.
+const OF_SEGMENT: usize = 10;
+/// Words of an entry of the directory.
+const ENTRY: usize = 64;
+
+/// The bits, first and last, of the words that have parts.
+type Parts = &'static [(u32, u32)];
+
+const WHOLE: Parts = &[(0, 63)];
+const PARTICIPANT: Parts = &[(0, 1), (2, 63)];
+const END: Parts = &[(0, 31), (32, 32), (33, 63)];
+const RECORD: Parts = &[(0, 13), (14, 16), (17, 63)];
+const EVENT: Parts = &[(0, 15), (16, 31), (32, 63)];
+const WAITING: Parts = &[(0, 31), (32, 63)];
+const ROLE: Parts = &[(0, 15), (16, 63)];
+const ENDPOINTS: Parts = &[(0, 15), (16, 31), (32, 63)];
+const SLOT: Parts = &[(0, 12), (13, 15), (16, 19), (20, 63)];
+const LABEL: Parts = &[(0, 31), (32, 63)];
+const PARCEL: Parts = &[(0, 12), (13, 13), (14, 63)];
+const PACKET: Parts = &[(0, 31), (32, 63)];
+
+/// One word of a segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Field {
+    /// Which word.
+    pub(crate) index: usize,
+    pub(crate) parts: Parts,
+}
+
+/// The fields by what they belong to, so that each kind of thing is hit as
+/// often as any other, however many words it has.
+#[derive(Debug)]
+pub(crate) struct Fields(Vec<Vec<Field>>);
+
+fn up(n: usize, to: usize) -> usize {
+    n.next_multiple_of(to)
+}
+
+fn fields(at: usize, words: impl IntoIterator<Item = (usize, Parts)>) -> Vec<Field> {
+    words.into_iter().map(|(word, parts)| Field { index: at / 8 + word, parts }).collect()
+}
+
+fn whole(words: impl IntoIterator<Item = usize>) -> impl Iterator<Item = (usize, Parts)> {
+    words.into_iter().map(|word| (word, WHOLE))
+}
+
+impl Fields {
+    /// Of a segment that is as it was made.
+    pub(crate) fn of(words: &Words) -> Fields {
+        let infos = up(HEADER + 8 * PARTICIPANTS, LINE);
+        let journal = up(infos + 64 * PARTICIPANTS, LINE);
+        let directory = journal + LINE * RECORDS;
+        let mut groups = vec![
+            fields(0, whole((0..9).chain(16..32))),
+            // The gate: once it is shut, little else happens.
+            fields(0, whole([32])),
+            fields(HEADER, (0..PARTICIPANTS).map(|i| (i, PARTICIPANT))),
+            fields(infos, (0..PARTICIPANTS).flat_map(|i| whole(8 * i..8 * i + 4))),
+            fields(infos, (0..PARTICIPANTS).map(|i| (8 * i + 4, END))),
+            fields(journal, (0..RECORDS).map(|i| (16 * i, RECORD))),
+            fields(journal, (0..RECORDS).map(|i| (16 * i + 1, EVENT))),
+            fields(journal, (0..RECORDS).flat_map(|i| whole(16 * i + 2..16 * i + 14))),
+            fields(directory, (0..CHANNELS).flat_map(|c| whole(ENTRY * c..ENTRY * c + 9))),
+            fields(directory, (0..CHANNELS).flat_map(|c| whole(ENTRY * c + 16..ENTRY * c + 58))),
+        ];
+        assert_eq!(groups.len(), OF_SEGMENT);
+        for channel in 0..CHANNELS {
+            let entry = directory / 8 + ENTRY * channel;
+            if words.get(entry) == 1 {
+                block(words, entry, &mut groups);
+            }
+        }
+        assert!(groups.iter().flatten().all(|field| field.index < words.len()));
+        Fields(groups)
+    }
+
+    /// The nth word of those that a segment's only channel changes as it is
+    /// used, the first ones of each kind.
+    pub(crate) fn of_one_ring(&self, n: usize) -> Option<usize> {
+        let first = |group: &Vec<Field>| group.iter().take(5).map(|field| field.index).collect();
+        let block = &self.0[OF_SEGMENT..];
+        let all: Vec<Vec<usize>> = self.0[2..3].iter().chain(block).map(first).collect();
+        all.concat().get(n).copied()
+    }
+
+    pub(crate) fn pick(&self, group: usize, n: usize) -> Field {
+        let group = &self.0[group % self.0.len()];
+        group[n % group.len()]
+    }
+}
+
+/// The fields of the block that an entry describes.
+fn block(words: &Words, entry: usize, groups: &mut Vec<Vec<Field>>) {
+    let number = |n: usize| words.get(entry + n) as usize;
+    let (kind, size, align, capacity, at) = (number(1), number(2), number(3), number(5), number(6));
+    let rows = at + 512;
+    let slots = at + up(512 + 32 * PARTICIPANTS, LINE);
+    groups.push(fields(at, whole([0, 16])));
+    groups.push(fields(at, whole((35..37).chain(50..55))));
+    groups.push(fields(at, [(32, WHOLE), (33, WAITING), (34, WAITING), (48, ROLE), (49, ROLE)]));
+    groups.push(fields(rows, (0..PARTICIPANTS).map(|i| (4 * i, ENDPOINTS))));
+    groups
+        .push(fields(rows, (0..PARTICIPANTS).flat_map(|i| [(4 * i + 1, ROLE), (4 * i + 2, ROLE)])));
+    match kind {
+        1 => groups.push(fields(slots, whole(0..capacity * size / 8))),
+        2 => {
+            assert!(align <= 8);
+            let stride = up(8 + size, 8) / 8;
+            groups.push(fields(slots, (0..capacity).map(|n| (stride * n, SLOT))));
+        }
+        3 => {
+            let units = (capacity + 1) * (1 + size.div_ceil(8));
+            groups.push(fields(slots, (0..units).map(|n| (n, PACKET))));
+        }
+        _ => {
+            let parcels = up(slots + 16 * capacity, LINE);
+            groups.push(fields(slots, (0..capacity).map(|n| (2 * n, SLOT))));
+            groups.push(fields(slots, (0..capacity).map(|n| (2 * n + 1, LABEL))));
+            groups.push(fields(parcels, (0..capacity).map(|n| (n, PARCEL))));
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! A peer that writes anything anywhere: whoever else is in the segment gets
+//! data or an error, in time, and goes on.
+//!
+//! The victims are processes of their own, so that a crash is seen as one. In
+//! them, whatever touches memory beyond a segment or asks for memory without
+//! bound ends the process: see `guard`.
+//!
+//! `replay` runs the corpus of `fuzz/`, and mutations of it, without a
+//! fuzzer; `live` writes into a segment while others use it, and
+//! `storm` into one word of it as fast as it can.
+
+#![allow(unsafe_code)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod case;
+mod ends;
+mod fields;
+mod guard;
+mod input;
+mod live;
+mod replay;
+mod storm;
+
+use common::Brief;
+
+#[global_allocator]
+static ALLOCATOR: guard::Bounded = guard::Bounded;
+
+/// A number that the environment may set.
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| {
+        text.parse().unwrap_or_else(|_| panic!("{name} should be a number, and is {text:?}"))
+    })
+}
+
+#[test]
+#[ignore = "what the child processes run"]
+fn child_entry() {
+    let Some(brief) = Brief::take() else { return };
+    match &*brief.role {
+        "replay" => replay::child(&brief),
+        "attack" => live::attack(&brief),
+        "exchange" => live::exchange(&brief),
+        "storm" => storm::child(&brief),
+        role => panic!("{role}"),
+    }
+}
