@@ -272,7 +272,7 @@ fn what_the_dead_had_in_hand_comes_again_marked_or_not_at_all() {
         for attempts in [0, 1] {
             holds_for_every_end(
                 &format!("hand, a consumer dies, {attempts} attempts"),
-                Some(1),
+                Some(2),
                 End::Killed,
                 move |fate| consumer_dies(attempts, fate),
             );
