@@ -311,7 +311,9 @@ impl Judge {
         let robbers = self.life(id).map(|life| life.resolve(id.number, seat, until));
         for robber in robbers.unwrap_or_default() {
             self.findings.duplicated += 1;
-            self.findings.show(|| format!("{id} was taken from consumer {seat}, alive until {until}: {robber}"));
+            self.findings.show(|| {
+                format!("{id} was taken from consumer {seat}, alive until {until}: {robber}")
+            });
         }
     }
 

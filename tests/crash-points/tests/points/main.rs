@@ -184,6 +184,14 @@ impl Director<'_> {
         let points = self.ledger.points();
         if programme == Programme::Counting {
             self.report(&points);
+            // And those of who comes after one who died over it.
+            for (at, time) in occasions(&points, true) {
+                let doom = Doom::At(at, time, End::Killed);
+                if self.do_deed(deed, &[&doom, &Doom::Watched]) {
+                    let points = self.ledger.points();
+                    self.report(&points);
+                }
+            }
             return;
         }
         let end = if programme == Programme::Stopping { End::Stopped } else { End::Killed };
