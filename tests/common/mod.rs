@@ -7,6 +7,7 @@
 
 mod names;
 mod peer;
+pub(crate) mod queues;
 mod rings;
 
 use std::fs;
