@@ -148,8 +148,12 @@ impl Stage {
             _ => Incident::Nothing,
         };
         self.assemble(count);
-        let programs: Vec<Vec<Beat>> =
+        let mut programs: Vec<Vec<Beat>> =
             (0..count).map(|who| self.program(spec.ring, who, ever)).collect();
+        if incident != Incident::Nothing {
+            // So that it is met in the middle of something.
+            programs[victim].iter_mut().for_each(|beat| beat.pause *= 4);
+        }
         for (who, program) in programs.iter().enumerate() {
             self.tape.seat(who).assign(round, at, program);
         }
@@ -206,7 +210,7 @@ impl Stage {
 
     fn intervene(&mut self, incident: Incident, count: usize, kills: &mut Vec<Kill>) {
         // About as long as a program takes.
-        let moment = self.chance.u32(..4_000);
+        let moment = self.chance.u32(..2_000);
         let wait = |turns| (0..turns).for_each(|_| std::hint::spin_loop());
         match incident {
             Incident::Nothing => {}
@@ -251,8 +255,9 @@ impl Stage {
         };
         let channels = self.segment.channels();
         let depth = channels.iter().find(|channel| channel.name == queue.name)?.depth;
-        // What is in the hands of one who has ended is not counted.
-        let full = depth >= queue.capacity as u64 || deaths;
+        // What has come back, or will, is in the way and not counted.
+        let back = self.ops(programs).iter().any(|op| op.asked == Asked::GiveBack);
+        let full = depth >= queue.capacity as u64 || back || deaths;
         left.iter().copied().find(|who| match under(*who) {
             Some(Asked::Recv(_) | Asked::Take) => depth == 0,
             Some(Asked::Send(_) | Asked::Reserve | Asked::Commit(_)) => full,
