@@ -137,7 +137,12 @@ impl Run {
         let length = if varied { length_of } else { |_| LONGEST };
         let queue = Queue { ring, name: "c".to_owned(), capacity, times: 3, length };
         let (tx, rx) = (queue.sender(&segment).ok(), queue.receiver(&segment).ok());
-        Self { segment, list: List { queue, messages: VecDeque::new(), back: false, given_up: 0, next: 0 }, tx, rx }
+        Self {
+            segment,
+            list: List { queue, messages: VecDeque::new(), back: false, given_up: 0, next: 0 },
+            tx,
+            rx,
+        }
     }
 
     fn step(&mut self, call: Call) -> Result<(), TestCaseError> {
@@ -262,14 +267,14 @@ impl Run {
                     list.messages.drain(..release.min(got.len()));
                 }
             }
-            Call::GrantSlice(..)
-            | Call::RecvBatch(_)
-            | Call::TakeSlice(..)
-            | Call::Reopen(..) => {}
+            Call::GrantSlice(..) | Call::RecvBatch(_) | Call::TakeSlice(..) | Call::Reopen(..) => {}
         }
         // In an MPMC channel what is given back has been taken all the same.
-        let back = matches!(call, Call::Take(_, Verdict::GiveBack) | Call::Taken(Verdict::GiveBack));
-        list.back = !ring.single() && !list.messages.is_empty() && (back || list.back && list.messages.front() == first.as_ref());
+        let back =
+            matches!(call, Call::Take(_, Verdict::GiveBack) | Call::Taken(Verdict::GiveBack));
+        list.back = !ring.single()
+            && !list.messages.is_empty()
+            && (back || list.back && list.messages.front() == first.as_ref());
         if ring != Ring::SpscBytes {
             // And a place that was given up is one until receivers come to it.
             let given_up = matches!(

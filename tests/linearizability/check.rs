@@ -435,11 +435,8 @@ impl Step<'_> {
         let spec = self.search.history.spec;
         let queue = &self.state.queue;
         if answer == Some(&Answer::Sent(0)) {
-            let full = if has_blocks(spec) {
-                self.under.blocks == 0
-            } else {
-                queue.has_room_for(spec, 0)
-            };
+            let full =
+                if has_blocks(spec) { self.under.blocks == 0 } else { queue.has_room_for(spec, 0) };
             if full {
                 open.push(self.next(|under| under.seen = true));
             }

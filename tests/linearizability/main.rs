@@ -42,10 +42,8 @@ const HISTORIES: usize = 4_000;
 fn what_processes_do_is_what_a_queue_does() {
     let asked = std::env::var("TOMBOLO_HISTORIES").ok();
     let histories = asked.map_or(HISTORIES, |number| number.parse().unwrap());
-    let seed = std::env::var("TOMBOLO_SEED").map_or_else(
-        |_| tombolo::sys::proc::random_u64().unwrap(),
-        |seed| seed.parse().unwrap(),
-    );
+    let seed = std::env::var("TOMBOLO_SEED")
+        .map_or_else(|_| tombolo::sys::proc::random_u64().unwrap(), |seed| seed.parse().unwrap());
     println!("seed {seed}");
     let start = Instant::now();
     let mut stage = Stage::new(seed);

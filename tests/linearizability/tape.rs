@@ -215,7 +215,8 @@ impl Seat<'_> {
     }
 
     pub(crate) fn program(&self) -> Vec<Beat> {
-        let beat = |n: usize| Beat::of([PROGRAM + 2 * n, PROGRAM + 2 * n + 1].map(|at| self.get(at)));
+        let beat =
+            |n: usize| Beat::of([PROGRAM + 2 * n, PROGRAM + 2 * n + 1].map(|at| self.get(at)));
         (0..self.get(LENGTH) as usize).map(beat).collect()
     }
 

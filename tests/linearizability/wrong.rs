@@ -11,7 +11,11 @@ struct Story(History);
 
 impl Story {
     fn of(ring: Ring, capacity: usize) -> Self {
-        Self(History { spec: Spec { ring, capacity, times: 1 }, ops: Vec::new(), kills: Vec::new() })
+        Self(History {
+            spec: Spec { ring, capacity, times: 1 },
+            ops: Vec::new(),
+            kills: Vec::new(),
+        })
     }
 
     fn with(mut self, who: usize, call: u64, asked: Asked, end: Option<(u64, Answer)>) -> Self {
@@ -266,7 +270,12 @@ fn the_killed_have_done_a_part_of_their_call() {
         // Nothing is in the way after the sweep.
         swept.clone().nothing(1, [5, 6], Nothing::Pending).is_wrong();
         // Not before it has begun, and not when it has ended.
-        story.clone().cut(0, 4, Asked::Send(vec![7])).got(1, [1, 2], 7).killed(0, [5, 6]).is_wrong();
+        story
+            .clone()
+            .cut(0, 4, Asked::Send(vec![7]))
+            .got(1, [1, 2], 7)
+            .killed(0, [5, 6])
+            .is_wrong();
         swept.empty(1, [5, 6]).got(1, [7, 8], 7).is_wrong();
     });
 }
