@@ -50,7 +50,7 @@ pub(crate) fn act(brief: &Brief, queues: &[Queue]) {
     }
 }
 
-fn dawdle(pause: u32) {
+fn dawdle(pause: u16) {
     (0..pause).for_each(|_| std::hint::spin_loop());
 }
 
@@ -109,7 +109,7 @@ fn send(tx: &mut dyn Tx, beat: &Beat, diary: &mut Diary<'_>) {
             diary.call();
             let granted = tx.grant(id, patience, end, &mut || {
                 diary.answer(&Answer::Sent(1));
-                dawdle(beat.pause);
+                dawdle(beat.hold);
                 diary.call();
             });
             match granted {
@@ -145,7 +145,7 @@ fn receive(rx: &mut dyn Rx, beat: &Beat, diary: &mut Diary<'_>) {
             diary.call();
             let taken = rx.take(patience, end, &mut |id, deaths| {
                 diary.answer(&Answer::Taken(id, deaths));
-                dawdle(beat.pause);
+                dawdle(beat.hold);
                 diary.call();
             });
             match taken {

@@ -56,6 +56,14 @@ pub(crate) struct Op {
     pub(crate) asked: Asked,
 }
 
+impl Op {
+    /// Whether it has put something into its caller's hands.
+    pub(crate) fn is_held(&self) -> bool {
+        let end = self.end.as_ref().map(|(_, answer)| (&self.asked, answer));
+        matches!(end, Some((Asked::Take, Answer::Taken(..)) | (Asked::Reserve, Answer::Sent(1))))
+    }
+}
+
 /// A `SIGKILL`: when it was sent, and when the process was certainly dead.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kill {
@@ -111,6 +119,12 @@ impl History {
     /// How many calls a kill cut off.
     pub(crate) fn cut_off(&self) -> usize {
         self.ops.iter().filter(|op| op.end.is_none()).count()
+    }
+
+    /// How many of the killed had a grant or a delivery in their hands.
+    pub(crate) fn held(&self) -> usize {
+        let last = |who| self.ops.iter().rfind(|op| op.who == who);
+        self.kills.iter().filter(|kill| last(kill.who).is_some_and(Op::is_held)).count()
     }
 
     /// Pairs of calls of which neither is known to be before the other.

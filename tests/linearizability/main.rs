@@ -4,6 +4,7 @@
 //! ```text
 //!  queue    the specification
 //!  check    whether a history keeps to it
+//!  step     what a call may come to next
 //!  wrong    made-up histories that do not
 //!  history  calls, answers and kills, with their times
 //!  tape     where processes read what to do, and note what they have done
@@ -26,6 +27,7 @@ mod common;
 mod history;
 mod play;
 mod queue;
+mod step;
 mod tape;
 mod wrong;
 
@@ -36,7 +38,7 @@ use common::Brief;
 use play::{Stage, queues};
 
 /// How many histories are recorded unless it is said otherwise.
-const HISTORIES: usize = 4_000;
+const HISTORIES: usize = 2_000;
 
 #[test]
 fn what_processes_do_is_what_a_queue_does() {
@@ -47,7 +49,7 @@ fn what_processes_do_is_what_a_queue_does() {
     println!("seed {seed}");
     let start = Instant::now();
     let mut stage = Stage::new(seed);
-    let (mut calls, mut kills, mut cut, mut overlaps, mut most) = (0, 0, 0, 0, 0);
+    let (mut calls, mut kills, mut cut, mut held, mut overlaps, mut most) = (0, 0, 0, 0, 0, 0);
     for n in 0..histories {
         let history = stage.play();
         match check(&history) {
@@ -57,11 +59,12 @@ fn what_processes_do_is_what_a_queue_does() {
         calls += history.ops.len();
         kills += history.kills.len();
         cut += history.cut_off();
+        held += history.held();
         overlaps += history.overlaps();
     }
     println!(
         "{histories} histories, {calls} calls of which {overlaps} pairs overlap, {kills} kills \
-         of which {cut} in a call, {} stops, at most {most} states to a history, {:.1} s",
+         of which {cut} in a call and {held} over a grant or a delivery, {} stops, at most {most} states to a history, {:.1} s",
         stage.stops,
         start.elapsed().as_secs_f32(),
     );

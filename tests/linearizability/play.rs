@@ -100,8 +100,8 @@ impl Stage {
             (false, _) => Step::Recv { most: 1, patience },
         };
         self.messages += if sends { BATCH as u64 } else { 0 };
-        let pause = if self.chance.bool() { 0 } else { self.chance.u32(..400) };
-        Beat { pause, step }
+        let pause = if self.chance.bool() { 0 } else { self.chance.u16(..400) };
+        Beat { pause, hold: pause, step }
     }
 
     fn program(&mut self, ring: Ring, who: usize, ever: bool) -> Vec<Beat> {
@@ -152,7 +152,7 @@ impl Stage {
             (0..count).map(|who| self.program(spec.ring, who, ever)).collect();
         if incident != Incident::Nothing {
             // So that it is met in the middle of something.
-            programs[victim].iter_mut().for_each(|beat| beat.pause *= 4);
+            programs[victim].iter_mut().for_each(|beat| beat.hold = self.chance.u16(..30_000));
         }
         for (who, program) in programs.iter().enumerate() {
             self.tape.seat(who).assign(round, at, program);
@@ -169,7 +169,7 @@ impl Stage {
         });
         self.tape.go(round);
         let mut kills = Vec::new();
-        self.intervene(incident, count, &mut kills);
+        self.intervene(incident, count, &programs[victim], &mut kills);
         let gone = |kills: &[Kill], who| kills.iter().any(|kill| kill.who == who);
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -208,31 +208,45 @@ impl Stage {
         Kill { who, sent, dead: now() }
     }
 
-    fn intervene(&mut self, incident: Incident, count: usize, kills: &mut Vec<Kill>) {
-        // About as long as a program takes.
-        let moment = self.chance.u32(..2_000);
-        let wait = |turns| (0..turns).for_each(|_| std::hint::spin_loop());
-        match incident {
-            Incident::Nothing => {}
-            Incident::Kill(who) => {
-                wait(moment);
-                kills.push(self.kill(who));
-            }
-            Incident::Stop(who) | Incident::StopAndKill(who) => {
-                wait(moment);
-                self.actors[who].as_ref().unwrap().stop();
-                self.stops += 1;
-                let until = Instant::now() + 2 * A_WHILE;
-                let others = |tape: &Tape| {
-                    (0..count).filter(|n| *n != who).all(|n| tape.seat(n).is_done(self.round))
-                };
-                wait_for(|| others(&self.tape) || Instant::now() > until);
-                if incident == Incident::Stop(who) {
-                    self.actors[who].as_ref().unwrap().resume();
-                } else {
-                    kills.push(self.kill(who));
-                }
-            }
+    fn intervene(
+        &mut self,
+        incident: Incident,
+        count: usize,
+        program: &[Beat],
+        kills: &mut Vec<Kill>,
+    ) {
+        let (Incident::Kill(who) | Incident::Stop(who) | Incident::StopAndKill(who)) = incident
+        else {
+            return;
+        };
+        // In the midst of it: some time after some call has begun, or while it
+        // has something in its hands.
+        let (call, in_hand) = (self.chance.usize(..2 * STEPS), self.chance.bool());
+        let seat = self.tape.seat(who);
+        let until = Instant::now() + 4 * A_WHILE;
+        let there = || match in_hand {
+            true => seat.ops(who, program).last().is_some_and(Op::is_held),
+            false => seat.has_called(call),
+        };
+        while !there() && !seat.is_done(self.round) && Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        (0..self.chance.u32(..600)).for_each(|_| std::hint::spin_loop());
+        if let Incident::Kill(_) = incident {
+            kills.push(self.kill(who));
+            return;
+        }
+        self.actors[who].as_ref().unwrap().stop();
+        self.stops += 1;
+        let until = Instant::now() + 2 * A_WHILE;
+        wait_for(|| {
+            let done = |n: usize| self.tape.seat(n).is_done(self.round);
+            Instant::now() > until || (0..count).filter(|n| *n != who).all(done)
+        });
+        if incident == Incident::Stop(who) {
+            self.actors[who].as_ref().unwrap().resume();
+        } else {
+            kills.push(self.kill(who));
         }
     }
 

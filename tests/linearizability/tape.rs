@@ -41,10 +41,12 @@ pub(crate) enum Step {
     Take { patience: Patience, end: Verdict },
 }
 
-/// A step, and how long to dawdle before it, or in the middle.
+/// A step, and how long to dawdle before it, and in the middle of it with a
+/// grant or a delivery in hand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Beat {
-    pub(crate) pause: u32,
+    pub(crate) pause: u16,
+    pub(crate) hold: u16,
     pub(crate) step: Step,
 }
 
@@ -62,7 +64,14 @@ impl Beat {
             Step::Take { patience: wait, end } => (3, patience(wait), 1, end as u64, 0),
         };
         let count = count as u64;
-        [code | wait << 8 | count << 16 | end << 24 | u64::from(self.pause) << 32, id]
+        [
+            code | wait << 8
+                | count << 16
+                | end << 24
+                | u64::from(self.pause) << 32
+                | u64::from(self.hold) << 48,
+            id,
+        ]
     }
 
     fn of([word, id]: [u64; 2]) -> Self {
@@ -85,7 +94,7 @@ impl Beat {
                 Step::Take { patience, end }
             }
         };
-        Self { pause: (word >> 32) as u32, step }
+        Self { pause: (word >> 32) as u16, hold: (word >> 48) as u16, step }
     }
 
     /// The calls that it is at most.
@@ -261,6 +270,11 @@ impl Seat<'_> {
             self.put(base + 4 + n, *value);
         }
         self.put(base + 1, at);
+    }
+
+    /// Whether its nth call has begun.
+    pub(crate) fn has_called(&self, n: usize) -> bool {
+        self.get(RECORDS + n * RECORD) != 0
     }
 
     /// What this process has done of its program.
