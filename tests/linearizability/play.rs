@@ -282,32 +282,43 @@ impl Stage {
     /// Puts right what the dead have left, takes what is there, and sees
     /// whether the queue is whole.
     fn conclude(&mut self, queue: &Queue, who: usize, ops: &mut Vec<Op>) -> Result<(), String> {
-        let mut note = |asked: Asked, call: u64, answer: Answer| {
-            ops.push(Op { who, call, end: Some((now(), answer)), asked });
+        let mut note = |asked: Asked, call: u64, end: u64, answer: Answer| {
+            ops.push(Op { who, call, end: Some((end, answer)), asked });
         };
         let call = now();
         self.segment.sweep().map_err(|fault| fault.to_string())?;
-        note(Asked::Sweep, call, Answer::Done);
+        note(Asked::Sweep, call, now(), Answer::Done);
         let mut rx = queue.receiver(&self.segment).map_err(|error| error.to_string())?;
         let mut tx = queue.sender(&self.segment).map_err(|error| error.to_string())?;
         let whole = self.chance.u8(..4) == 0;
         let most = 2 * queue.capacity + 2;
         for pass in 0..=usize::from(whole) {
             for _ in 0..most {
-                let call = now();
-                match rx.recv(Patience::None).map_err(|fault| fault.to_string())? {
-                    Ok(id) => note(Asked::Recv(1), call, Answer::Got(vec![id])),
-                    Err(nothing) => {
-                        note(Asked::Recv(1), call, Answer::Nothing(nothing));
+                // A delivery says as well how many have died over it.
+                let mut call = now();
+                let mut taken = None;
+                let got = rx.take(Patience::None, Verdict::Release, &mut |id, deaths| {
+                    taken = Some((call, now(), Answer::Taken(id, deaths)));
+                    call = now();
+                });
+                let end = now();
+                match (got.map_err(|fault| fault.to_string())?, taken) {
+                    (Err(nothing), _) => {
+                        note(Asked::Take, call, end, Answer::Nothing(nothing));
                         break;
                     }
+                    (Ok(_), Some((from, to, answer))) => {
+                        note(Asked::Take, from, to, answer);
+                        note(Asked::Release, call, end, Answer::Done);
+                    }
+                    (Ok(_), None) => unreachable!("it was in our hands"),
                 }
             }
             for _ in 0..most * usize::from(whole && pass == 0) {
                 self.messages += 1;
                 let (id, call) = (self.messages, now());
                 let sent = tx.send(id, Patience::None).map_err(|fault| fault.to_string())?;
-                note(Asked::Send(vec![id]), call, Answer::Sent(sent.into()));
+                note(Asked::Send(vec![id]), call, now(), Answer::Sent(sent.into()));
                 if !sent {
                     break;
                 }
