@@ -6,6 +6,9 @@
 mod common;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -124,7 +127,7 @@ fn is(sent: bool, must: Option<bool>) -> bool {
 }
 
 struct Run {
-    segment: Segment,
+    segment: Arc<Segment>,
     list: List,
     tx: Option<Box<dyn Tx>>,
     rx: Option<Box<dyn Rx>>,
@@ -133,7 +136,7 @@ struct Run {
 impl Run {
     fn new(ring: Ring, capacity: usize, varied: bool) -> Self {
         let options = Segment::options().size(32_768).participants(2).channels(1);
-        let segment = options.anonymous().unwrap();
+        let segment = Arc::new(options.anonymous().unwrap());
         let length = if varied { length_of } else { |_| LONGEST };
         let queue = Queue { ring, name: "c".to_owned(), capacity, times: 3, length };
         let (tx, rx) = (queue.sender(&segment).ok(), queue.receiver(&segment).ok());
@@ -322,9 +325,18 @@ fn behaves_like_a_list(ring: Ring) {
     let config = ProptestConfig { cases: 250, failure_persistence: None, ..Default::default() };
     proptest!(config, |((capacity, varied, calls) in calls())| {
         let mut run = Run::new(ring, capacity, varied);
-        for call in calls {
-            run.step(call)?;
-        }
+        let segment = Arc::clone(&run.segment);
+        let (done, is_done) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            // A call that never returns is woken by this, and fails.
+            scope.spawn(move || {
+                if is_done.recv_timeout(common::PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                    segment.remove().unwrap();
+                }
+            });
+            let _done = done;
+            calls.into_iter().try_for_each(|call| run.step(call))
+        })?;
         run.remove()?;
     });
 }
