@@ -4,14 +4,13 @@
 
 mod common;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytemuck::{Pod, Zeroable};
-use proptest::prelude::*;
 use tombolo::{
     Channel, ChannelError, Fault, Kind, Message, Mpmc, Receiver, RecvError, RecvTimeoutError,
     Segment, SendTimeoutError, Sender, Spsc, TryRecvError, TrySendError,
@@ -84,7 +83,6 @@ both_kinds! {
     mismatches_name_both_sides
     a_parked_receiver_gets_what_is_sent
     a_parked_sender_gets_the_room
-    any_sequence_of_calls_behaves_like_a_queue
 }
 
 fn a_channel_holds_exactly_its_capacity_in_order<K: Pick>() {
@@ -773,89 +771,6 @@ fn child_entry() {
         }
         role => panic!("{role}"),
     }
-}
-
-#[derive(Clone, Debug)]
-enum Call {
-    Send,
-    Recv,
-    SendBatch(usize),
-    TrySendBatch(usize),
-    RecvBatch(usize),
-    Reopen,
-}
-
-fn calls() -> impl Strategy<Value = (usize, Vec<Call>)> {
-    let call = prop_oneof![
-        4 => Just(Call::Send),
-        4 => Just(Call::Recv),
-        1 => (0..12_usize).prop_map(Call::SendBatch),
-        1 => (0..12_usize).prop_map(Call::TrySendBatch),
-        2 => (0..12_usize).prop_map(Call::RecvBatch),
-        1 => Just(Call::Reopen),
-    ];
-    (1..9_usize, prop::collection::vec(call, 1..120))
-}
-
-fn any_sequence_of_calls_behaves_like_a_queue<K: Pick>() {
-    // Kept as it is: files of past failures would be the only trace of a run.
-    let config = ProptestConfig { cases: 150, failure_persistence: None, ..Default::default() };
-    proptest!(config, |((capacity, calls) in calls())| {
-        let segment = Segment::options().size(8_192).participants(2).channels(1).anonymous()?;
-        let (mut tx, mut rx) = ends::<u64, K>(&segment, "c", capacity);
-        let mut model = VecDeque::new();
-        let mut next = 0_u64;
-        for call in calls {
-            let free = capacity - model.len();
-            let batch = |n: usize| (next..next + n as u64).collect::<Vec<_>>();
-            match call {
-                Call::Send => match tx.try_send(next) {
-                    Ok(()) => {
-                        prop_assert!(free > 0);
-                        model.push_back(next);
-                        next += 1;
-                    }
-                    Err(TrySendError::Full(back)) => prop_assert!(free == 0 && back == next),
-                    Err(error) => prop_assert!(false, "{}", error),
-                },
-                Call::Recv => match rx.try_recv() {
-                    Ok(got) => prop_assert_eq!(Some(got), model.pop_front()),
-                    Err(TryRecvError::Empty) => prop_assert!(model.is_empty()),
-                    Err(error) => prop_assert!(false, "{}", error),
-                },
-                // As many as fit, so that it need not wait.
-                Call::SendBatch(n) => {
-                    let n = n.min(free);
-                    tx.send_batch(&batch(n)).unwrap();
-                    model.extend(batch(n));
-                    next += n as u64;
-                }
-                Call::TrySendBatch(n) => {
-                    let sent = tx.try_send_batch(&batch(n))?;
-                    prop_assert_eq!(sent, n.min(free));
-                    model.extend(batch(sent));
-                    next += sent as u64;
-                }
-                Call::RecvBatch(most) if model.is_empty() || most == 0 => {
-                    let mut got = Vec::new();
-                    prop_assert_eq!(rx.recv_batch(&mut got, 0)?, 0);
-                }
-                Call::RecvBatch(most) => {
-                    let mut got = Vec::new();
-                    prop_assert_eq!(rx.recv_batch(&mut got, most)?, most.min(model.len()));
-                    let expected: Vec<u64> = model.drain(..got.len()).collect();
-                    prop_assert_eq!(got, expected);
-                }
-                Call::Reopen => {
-                    drop((tx, rx));
-                    (tx, rx) = ends::<u64, K>(&segment, "c", capacity);
-                }
-            }
-            prop_assert_eq!(tx.len(), model.len());
-            prop_assert_eq!(rx.is_empty(), model.is_empty());
-            prop_assert_eq!(rx.is_full(), model.len() == capacity);
-        }
-    });
 }
 
 fn mismatches_name_both_sides<K: Pick>() {

@@ -9,8 +9,8 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use loom::sync::atomic::{AtomicU64, Ordering};
-use loom::thread::ThreadId;
+use crate::checker::atomic::{AtomicU64, Ordering};
+use crate::checker::thread::{self, ThreadId};
 
 use crate::kernel::Process;
 
@@ -37,7 +37,7 @@ struct Fuse {
 }
 
 thread_local! {
-    // Loom runs all threads of a model on the test's own thread.
+    // The checker runs all threads of a model on the test's own thread.
     static FUSES: RefCell<Vec<Fuse>> = const { RefCell::new(Vec::new()) };
     /// Counts the steps of everybody, where everybody's order is asked for.
     static CLOCK: RefCell<Option<Rc<AtomicU64>>> = const { RefCell::new(None) };
@@ -56,7 +56,7 @@ pub(crate) fn reset(complete: bool) {
 /// Notes what a thread does, if somebody wants to read it when it fails.
 pub(crate) fn note(what: impl FnOnce() -> String) {
     if TRACED.with(|traced| *traced) {
-        let line = format!("{:?} {}", loom::thread::current().id(), what());
+        let line = format!("{:?} {}", thread::current().id(), what());
         TRACE.with_borrow_mut(|trace| trace.push(line));
     }
 }
@@ -80,7 +80,7 @@ pub(crate) fn step() {
         if fuses.is_empty() {
             return None;
         }
-        let me = loom::thread::current().id();
+        let me = thread::current().id();
         let at = fuses.iter().position(|fuse| fuse.thread == me)?;
         match fuses[at].left.checked_sub(1) {
             Some(left) => {
@@ -119,7 +119,7 @@ pub(crate) fn mortal_with<R>(
     fate: Option<Fate>,
     life: impl FnOnce() -> R,
 ) -> Option<R> {
-    let me = loom::thread::current().id();
+    let me = thread::current().id();
     if let Some(Fate { step, end: how }) = fate {
         FUSES.with_borrow_mut(|fuses| fuses.push(Fuse { thread: me, left: step, end: how }));
     }

@@ -7,8 +7,7 @@
 
 use std::rc::Rc;
 
-use loom::sync::atomic::{Ordering, fence};
-use loom::sync::{Condvar, Mutex};
+use crate::checker::{Condvar, Mutex, atomic::Ordering, fence};
 
 use crate::death;
 use crate::mutant::{self, Mutant};

@@ -9,6 +9,7 @@
 //!  sync      loom's atomics; every use is a step that a death can come before
 //!  death     which step of which thread is its last
 //!  mutant    a line of the rings made wrong, from outside
+//!  checker   loom, under names that another one can have as well
 //!  explore   runs a model, says how much of it was explored
 //! ```
 //!
@@ -26,6 +27,7 @@
 #[path = "../../src/ring/mod.rs"]
 mod ring;
 
+mod checker;
 mod death;
 mod explore;
 mod kernel;

@@ -3,7 +3,7 @@
 use core::panic::Location;
 use std::cell::Cell;
 
-use loom::sync::atomic::Ordering;
+use crate::checker::atomic::Ordering;
 
 /// One thing that is wrong.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct Site {
 }
 
 thread_local! {
-    // Loom runs all threads of a model on the test's own thread.
+    // The checker runs all threads of a model on the test's own thread.
     static ACTIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
     /// Whether the mutant has changed anything yet.
     static USED: Cell<bool> = const { Cell::new(false) };

@@ -2,9 +2,10 @@
 
 use core::panic::Location;
 
+use crate::checker::atomic;
 use crate::{death, mutant};
 
-pub(crate) use loom::sync::atomic::Ordering;
+pub(crate) use crate::checker::atomic::Ordering;
 
 /// Nothing. Loom's own yields, which tells it that going on is no use until
 /// somebody else has moved: it then never explores what happens if this
@@ -14,11 +15,11 @@ pub(crate) fn spin_loop() {}
 /// An atomic whose every use is a step ([`death`]) and whose orderings a
 /// [`mutant`] can weaken.
 #[derive(Debug)]
-pub(crate) struct AtomicU64(loom::sync::atomic::AtomicU64);
+pub(crate) struct AtomicU64(atomic::AtomicU64);
 
 impl AtomicU64 {
     pub(crate) fn new(value: u64) -> Self {
-        Self(loom::sync::atomic::AtomicU64::new(value))
+        Self(atomic::AtomicU64::new(value))
     }
 
     #[track_caller]
@@ -26,7 +27,7 @@ impl AtomicU64 {
         &self,
         what: &str,
         order: Ordering,
-        operation: impl FnOnce(&loom::sync::atomic::AtomicU64, Ordering) -> R,
+        operation: impl FnOnce(&atomic::AtomicU64, Ordering) -> R,
     ) -> R {
         death::step();
         let place = Location::caller();

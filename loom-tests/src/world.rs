@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use crate::checker;
 use crate::death::{self, Fate};
 use crate::kernel::{Deadline, Process, System};
 use crate::mutant;
@@ -25,7 +26,7 @@ const FIRST: u64 = 1;
 /// The words and cells of an MPMC ring.
 pub(crate) struct Ring {
     slots: Vec<AtomicU64>,
-    cells: Vec<loom::cell::Cell<u64>>,
+    cells: Vec<checker::Cell<u64>>,
     tail: AtomicU64,
     head: AtomicU64,
     orphans: AtomicU64,
@@ -42,7 +43,7 @@ impl Ring {
         let position = lap * capacity as u64;
         Self {
             slots: (0..capacity).map(|_| AtomicU64::new(lap << 20)).collect(),
-            cells: (0..capacity).map(|_| loom::cell::Cell::new(0)).collect(),
+            cells: (0..capacity).map(|_| checker::Cell::new(0)).collect(),
             tail: AtomicU64::new(position),
             head: AtomicU64::new(position),
             orphans: AtomicU64::new(0),
@@ -66,7 +67,7 @@ impl Ring {
         Ok(message)
     }
 
-    pub(crate) fn cell(&self, index: u64) -> &loom::cell::Cell<u64> {
+    pub(crate) fn cell(&self, index: u64) -> &checker::Cell<u64> {
         &self.cells[index as usize]
     }
 }
@@ -75,7 +76,7 @@ impl Ring {
 pub(crate) fn settled<R>(mut attempt: impl FnMut() -> Result<R, Refused>) -> Result<R, Refused> {
     loop {
         match attempt() {
-            Err(Refused::Contended(_)) => loom::thread::yield_now(),
+            Err(Refused::Contended(_)) => checker::thread::yield_now(),
             Err(Refused::Corrupt(state)) => panic!("corrupt: {state:?}"),
             answer => return answer,
         }
@@ -294,8 +295,8 @@ impl Peer {
         self,
         fate: Option<Fate>,
         life: impl FnOnce(&Self) -> R + 'static,
-    ) -> loom::thread::JoinHandle<Option<R>> {
-        loom::thread::spawn(move || death::mortal(&self.process, fate, || life(&self)))
+    ) -> checker::thread::JoinHandle<Option<R>> {
+        checker::thread::spawn(move || death::mortal(&self.process, fate, || life(&self)))
     }
 
     pub(crate) fn look(&self) -> Result<bool, Blind> {
@@ -377,10 +378,16 @@ impl Peer {
         if self.alone.get() {
             return Err(Stuck::Alone);
         }
+        let early = mutant::has("told before it is published");
+        if early {
+            self.notify_other();
+        }
         let pushed = self.world.ring.push(&self.cursor, self.me.id, message);
         pushed.map_err(|_| Stuck::Nothing)?;
         self.world.published.borrow_mut().push(message);
-        self.notify_other();
+        if !early {
+            self.notify_other();
+        }
         Ok(())
     }
 
@@ -477,9 +484,11 @@ impl Peer {
         event: Event<'_>,
         record: &AtomicU64,
         until: Option<Deadline>,
-        attempt: impl FnMut() -> Option<Result<R, Told>>,
+        mut attempt: impl FnMut() -> Option<Result<R, Told>>,
         more: impl Fn() -> bool,
     ) -> Result<R, Told> {
+        let mut hasty = mutant::has("not tried again before it sleeps");
+        let attempt = || if core::mem::take(&mut hasty) { None } else { attempt() };
         let more = |done: &Result<R, Told>| !mutant::has("no baton") && (done.is_err() || more());
         let look = || if mutant::has("no look after a wake") { Ok(false) } else { self.look() };
         match event::park(&self.process, event, record, until, attempt, more, look) {

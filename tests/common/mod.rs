@@ -8,6 +8,7 @@
 mod holder;
 mod names;
 mod peer;
+pub(crate) mod queues;
 mod rings;
 
 use std::fs;

@@ -1,0 +1,3 @@
+mod channel;
+mod lives;
+mod parcels;

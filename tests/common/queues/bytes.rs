@@ -1,0 +1,139 @@
+//! The ends of channels of bytes.
+
+use tombolo::{ByteDelivery, ByteKind, ByteReceiver, ByteSender, Fault, SendBytesError};
+
+use super::{Got, Grants, LONGEST, Patience, Rx, Tx, Verdict, page, timed, tried};
+
+/// An end of a channel of bytes.
+pub(super) struct Bytes<E> {
+    pub(super) end: E,
+    pub(super) length: fn(u64) -> usize,
+}
+
+impl<E> Bytes<E> {
+    /// Its number as far as it goes, and over again.
+    fn message(&self, id: u64) -> Vec<u8> {
+        bytemuck::bytes_of(&page(id))[..(self.length)(id)].to_vec()
+    }
+
+    #[track_caller]
+    fn number(&self, message: &[u8]) -> u64 {
+        let id = message.first_chunk().map_or(0, |id| u64::from_ne_bytes(*id));
+        assert_eq!(message, self.message(id), "torn");
+        id
+    }
+}
+
+fn sent(result: Result<(), SendBytesError>) -> Result<bool, Fault> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(SendBytesError::Full) => Ok(false),
+        Err(SendBytesError::Fault(fault)) => Err(fault),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+impl<K: ByteKind> Tx for Bytes<ByteSender<K>> {
+    fn send(&mut self, id: u64, patience: Patience) -> Result<bool, Fault> {
+        let message = self.message(id);
+        sent(match patience {
+            Patience::None => self.end.try_send(&message),
+            Patience::For(time) => self.end.send_timeout(&message, time),
+            Patience::Ever => self.end.send(&message),
+        })
+    }
+
+    fn send_batch(&mut self, ids: &[u64]) -> Result<(), Fault> {
+        let messages: Vec<Vec<u8>> = ids.iter().map(|id| self.message(*id)).collect();
+        let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+        sent(self.end.send_batch(&messages).map_err(|(_, error)| error)).map(drop)
+    }
+
+    fn try_send_batch(&mut self, _ids: &[u64]) -> Option<Result<usize, Fault>> {
+        None
+    }
+
+    fn grant(
+        &mut self,
+        id: u64,
+        patience: Patience,
+        end: Grants,
+        meanwhile: &mut dyn FnMut(),
+    ) -> Result<bool, Fault> {
+        let message = self.message(id);
+        let granted = match patience {
+            Patience::None => self.end.try_reserve(LONGEST),
+            _ => self.end.reserve(LONGEST),
+        };
+        let mut grant = match granted {
+            Ok(grant) => grant,
+            Err(error) => return sent(Err(error)),
+        };
+        grant[..message.len()].copy_from_slice(&message);
+        meanwhile();
+        match end {
+            Grants::Commit => assert!(sent(grant.commit(message.len()))?),
+            Grants::Abort => grant.abort(),
+            Grants::Drop => drop(grant),
+        }
+        Ok(true)
+    }
+
+    fn len(&self) -> usize {
+        self.end.len()
+    }
+}
+
+fn finish_bytes<K: ByteKind>(delivery: ByteDelivery<'_, K>, end: Verdict) {
+    match end {
+        Verdict::Release => delivery.release(),
+        Verdict::GiveBack => delivery.give_back(),
+        Verdict::Drop => drop(delivery),
+    }
+}
+
+impl<K: ByteKind> Rx for Bytes<ByteReceiver<K>> {
+    fn recv(&mut self, patience: Patience) -> Got<u64> {
+        let mut into = Vec::new();
+        let got = match patience {
+            Patience::None => tried(self.end.try_recv(&mut into))?,
+            Patience::For(time) => timed(self.end.recv_timeout(&mut into, time))?,
+            Patience::Ever => Ok(self.end.recv(&mut into)?),
+        };
+        Ok(got.map(|length| {
+            assert_eq!(length, into.len());
+            self.number(&into)
+        }))
+    }
+
+    fn recv_batch(&mut self, most: usize) -> Result<Vec<u64>, Fault> {
+        let mut into = Vec::new();
+        let count = self.end.recv_batch(&mut into, most)?;
+        assert_eq!(count, into.len());
+        Ok(into.iter().map(|message| self.number(message)).collect())
+    }
+
+    fn take(
+        &mut self,
+        patience: Patience,
+        end: Verdict,
+        meanwhile: &mut dyn FnMut(u64, u8),
+    ) -> Got<u64> {
+        let reader = Bytes { end: (), length: self.length };
+        let taken = match patience {
+            Patience::None => tried(self.end.try_take())?,
+            Patience::For(time) => timed(self.end.take_timeout(time))?,
+            Patience::Ever => Ok(self.end.take()?),
+        };
+        Ok(taken.map(|delivery| {
+            let id = reader.number(&delivery);
+            meanwhile(id, delivery.attempts());
+            finish_bytes(delivery, end);
+            id
+        }))
+    }
+
+    fn len(&self) -> usize {
+        self.end.len()
+    }
+}
