@@ -14,8 +14,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use common::{
-    Child, NOBODY, Owned, PATIENCE, as_nobody, fresh_key, in_own_namespace, segment, set,
-    set_limit, sleep_forever, wait_until,
+    Child, Owned, PATIENCE, as_nobody, fresh_key, in_own_namespace, segment, set, set_limit,
+    sleep_forever, wait_until,
 };
 use tombolo::sys::sem::{self, Op, Set};
 use tombolo::sys::shm::{self, AttachOptions, HugePages, Shm};

@@ -6,7 +6,7 @@ use std::thread;
 use nix::sched::{CloneFlags, unshare};
 use tombolo::sys::proc;
 
-pub(crate) const NOBODY: u32 = 65534;
+const NOBODY: u32 = 65534;
 
 /// Runs `body` in a thread that has another user's rights: credentials are per
 /// thread to the kernel, and only the C library keeps them equal. `false`, with
