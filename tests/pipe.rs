@@ -162,8 +162,10 @@ fn what_was_not_handed_over_is_refused() {
     let (reader, writer) = pipe::pair().unwrap();
     let file = std::fs::File::open("/dev/null").unwrap();
     let number = |end: &dyn AsFd| end.as_fd().as_raw_fd();
-    // SAFETY, here and below: refused, so nothing is owned.
-    let of = |number| unsafe { Reader::inherited(number) }.unwrap_err();
+    let of = |number| {
+        // SAFETY: refused, so nothing is owned.
+        unsafe { Reader::inherited(number) }.unwrap_err()
+    };
     says(&of(number(&reader)), ErrorKind::Invalid, &["not inherited, or has been taken"]);
     says(&of(1), ErrorKind::Invalid, &["standard stream"]);
     says(&of(100_000), ErrorKind::NotFound, &["no descriptor of that number"]);
