@@ -11,59 +11,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use common::{Child, Owned, PATIENCE, fresh_key, segment, set, sleep_forever, wait_until};
+use common::{
+    Child, Owned, PATIENCE, as_nobody, fresh_key, in_own_namespace, segment, set, set_limit,
+    sleep_forever, wait_until,
+};
 use tombolo::sys::sem::{self, Op, Set};
 use tombolo::sys::shm::{self, AttachOptions, HugePages, Shm};
 use tombolo::sys::{ErrorKind, Key, Object, limits, proc};
-
-const NOBODY: u32 = 65534;
-
-/// Runs `body` in a thread that has another user's rights: credentials are per
-/// thread to the kernel, and only the C library keeps them equal. `false`, with
-/// a note, if this process may not do that.
-fn as_nobody(body: impl FnOnce() + Send) {
-    let become_nobody = || {
-        let was_root = proc::uid() == 0;
-        let id = libc::c_long::from(NOBODY);
-        // SAFETY: changes this thread's rights only, and it ends soon.
-        let group = unsafe { libc::syscall(libc::SYS_setresgid, id, id, id) };
-        // SAFETY: as above.
-        let user = unsafe { libc::syscall(libc::SYS_setresuid, id, id, id) };
-        was_root && group == 0 && user == 0
-    };
-    run_with("another user", become_nobody, body)
-}
-
-/// Runs `body` in a thread that has an IPC namespace of its own, empty and
-/// with limits that can be lowered. Skipped as above.
-fn in_own_namespace(body: impl FnOnce() + Send) {
-    let separate = || unshare(CloneFlags::CLONE_NEWIPC).is_ok();
-    run_with("an IPC namespace of its own", separate, body)
-}
-
-fn run_with(what: &str, prepare: impl FnOnce() -> bool + Send, body: impl FnOnce() + Send) {
-    let test = thread::current().name().unwrap_or("?").to_owned();
-    let run = || {
-        if prepare() {
-            body();
-        } else {
-            eprintln!("SKIPPED {test}: needs {what}, run it as root");
-        }
-    };
-    thread::scope(|scope| {
-        if let Err(panic) = scope.spawn(run).join() {
-            std::panic::resume_unwind(panic);
-        }
-    });
-}
-
-/// Sets a limit of this thread's IPC namespace.
-fn set_limit(name: &str, value: &str) {
-    fs::write(format!("/proc/sys/kernel/{name}"), value).unwrap();
-}
 
 /// The block of /proc/self/smaps about the mapping at `address`.
 fn smaps(address: *const u8) -> String {

@@ -5,7 +5,9 @@
 //! read by anyone, so this compares them, in the kernel's order. What it reads is
 //! the state a moment later: a use that it quotes may be below its limit again.
 
+mod file;
 mod memory;
+mod queue;
 
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
@@ -27,12 +29,17 @@ pub(super) fn diagnose(call: Call, object: &Object, errno: Errno) -> Found {
         (Errno::EPERM, Object::NewSegment { huge_pages: Some(_), .. }) => {
             (ErrorKind::PermissionDenied, Some(memory::huge_page_permission()))
         }
+        (_, Object::Fifo(path)) => file::fifo(call, path, errno),
+        (_, Object::Pipe) => file::pipe(call, errno),
         // How sandboxes refuse a call they don't know.
         (Errno::EPERM, Object::System(_)) => (ErrorKind::Unsupported, None),
         (Errno::EACCES | Errno::EPERM, _) => (ErrorKind::PermissionDenied, permission(object)),
         (Errno::ENOSYS | Errno::EOPNOTSUPP, _) => (ErrorKind::Unsupported, None),
         (Errno::EINVAL, Object::System(_)) => (ErrorKind::Unsupported, None),
         (Errno::ERANGE, _) => (ErrorKind::OutOfRange, Some(range(call, object))),
+        (_, &Object::Message { queue, kind, len }) => queue::message(errno, queue, kind, len),
+        (_, &Object::Queue { id }) => queue::queue(errno, id),
+        (_, Object::NewQueue { .. }) => queue::new_queue(errno),
         (Errno::E2BIG, _) => (ErrorKind::TooBig, operations()),
         (Errno::EFBIG, Object::Set { id } | Object::Semaphore { id, .. }) => {
             (ErrorKind::TooBig, Some(past_the_end(*id)))
@@ -236,6 +243,10 @@ fn permission(object: &Object) -> Option<Box<Detail>> {
         Object::SetKey { key } | Object::NewSet { key, .. } => {
             found_set(key).map(|(id, stat)| (id, stat.sem_perm))
         }
+        Object::Queue { id } | Object::Message { queue: id, .. } => {
+            queue::found(id).map(|stat| (id, stat.msg_perm))
+        }
+        Object::QueueKey { key } | Object::NewQueue { key } => found_queue(key),
         _ => None,
     };
     let (id, owner) = owner?;
@@ -270,4 +281,12 @@ fn found_set(key: Key) -> Option<(i32, libc::semid_ds)> {
     }
     let id = raw::semget(key.raw(), 0, 0).ok()?;
     raw::sem_stat_any(id).ok().filter(|&(found, _)| found == id)
+}
+
+fn found_queue(key: Key) -> Option<(i32, libc::ipc_perm)> {
+    if key.is_private() {
+        return None;
+    }
+    let id = raw::msgget(key.raw(), 0).ok()?;
+    queue::found(id).map(|stat| (id, stat.msg_perm))
 }

@@ -26,7 +26,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// The outcomes of everyday waiting ([`WouldBlock`](ErrorKind::WouldBlock),
 /// [`TimedOut`](ErrorKind::TimedOut), [`Interrupted`](ErrorKind::Interrupted))
-/// are made without allocating or asking the kernel anything.
+/// are made without allocating or asking the kernel anything, but for a full
+/// message queue.
 #[derive(Clone)]
 pub struct Error {
     object: Object,
@@ -42,7 +43,7 @@ const _: () = assert!(size_of::<Error>() <= 40, "an error is cheap to hand up");
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// An exclusive creation found the key taken (`EEXIST`).
+    /// An exclusive creation found the key, or the path, taken (`EEXIST`).
     Exists,
     /// Nothing has this key, or no file this path (`ENOENT`).
     NotFound,
@@ -51,8 +52,8 @@ pub enum ErrorKind {
     /// The object is gone: removed while the call slept (`EIDRM`) or earlier,
     /// if it ever was (`EINVAL` for an id that no object has).
     Removed,
-    /// An operation marked [`no_wait`](super::sem::Op::no_wait) would wait
-    /// (`EAGAIN`).
+    /// An operation marked [`no_wait`](super::sem::Op::no_wait), or another
+    /// that was not to wait, would (`EAGAIN`, `ENOMSG`).
     WouldBlock,
     /// The time given ran out (`EAGAIN` too).
     TimedOut,
@@ -62,13 +63,23 @@ pub enum ErrorKind {
     /// (`ERANGE`).
     OutOfRange,
     /// A limit on the number of objects or on their total size is reached
-    /// (`ENOSPC`).
+    /// (`ENOSPC`; for descriptors `EMFILE`, `ENFILE`).
     NoSpace,
     /// Memory is short (`ENOMEM`).
     NoMemory,
     /// Too many operations in one call (`E2BIG`), or one on a semaphore past
-    /// the end of the set (`EFBIG`).
+    /// the end of the set (`EFBIG`); a message or a record longer than its
+    /// limit, or than the buffer to receive it.
     TooBig,
+    /// Nobody has the pipe or the FIFO open for reading (`EPIPE`, `ENXIO`).
+    NoReader,
+    /// What has this path, or this descriptor, is no FIFO or pipe; symbolic
+    /// links are not followed.
+    NotFifo,
+    /// The FIFO has another owner, or lets others in, than was asked for.
+    Untrusted,
+    /// The object holds more than it would have room for (`EBUSY`).
+    Busy,
     /// An argument is out of bounds (`EINVAL`).
     Invalid,
     /// This kernel, or a sandbox around the process, does not offer the call
@@ -83,6 +94,8 @@ pub enum ErrorKind {
 pub(super) struct Detail {
     pub(super) cause: String,
     pub(super) remedy: String,
+    /// How many bytes a buffer should have had.
+    pub(super) needed: Option<usize>,
 }
 
 /// What the module was doing, and by which function.
@@ -104,9 +117,28 @@ pub(super) enum Call {
     SemSet,
     SemStat,
     SemRemove,
+    MsgCreate,
+    MsgOpen,
+    MsgSend,
+    MsgReceive,
+    MsgStat,
+    MsgSet,
+    MsgRemove,
+    PipeCreate,
+    PipeRead,
+    PipeWrite,
+    PipeCapacity,
+    PipeWaiting,
+    PipeInherit,
+    PipeBlocking,
+    FifoCreate,
+    FifoOpen,
+    FifoStat,
+    FifoRemove,
     KeyFromPath,
     List,
     ListSets,
+    ListQueues,
     ForkGuard,
     Membarrier,
     Random,
@@ -132,9 +164,28 @@ impl Call {
             Call::SemSet => ("set", "semctl"),
             Call::SemStat => ("examine", "semctl"),
             Call::SemRemove => ("remove", "semctl"),
+            Call::MsgCreate => ("create", "msgget"),
+            Call::MsgOpen => ("open", "msgget"),
+            Call::MsgSend => ("send", "msgsnd"),
+            Call::MsgReceive => ("receive from", "msgrcv"),
+            Call::MsgStat => ("examine", "msgctl"),
+            Call::MsgSet => ("limit", "msgctl"),
+            Call::MsgRemove => ("remove", "msgctl"),
+            Call::PipeCreate => ("create", "pipe2"),
+            Call::PipeRead => ("read from", "read"),
+            Call::PipeWrite => ("write to", "write"),
+            Call::PipeCapacity => ("size", "fcntl"),
+            Call::PipeWaiting => ("examine", "ioctl"),
+            Call::PipeInherit => ("inherit", "fcntl"),
+            Call::PipeBlocking => ("set up", "fcntl"),
+            Call::FifoCreate => ("create", "mkfifo"),
+            Call::FifoOpen => ("open", "open"),
+            Call::FifoStat => ("examine", "stat"),
+            Call::FifoRemove => ("remove", "unlink"),
             Call::KeyFromPath => ("derive a key from", "stat"),
             Call::List => ("list", "shmctl"),
             Call::ListSets => ("list", "semctl"),
+            Call::ListQueues => ("list", "msgctl"),
             Call::ForkGuard | Call::Scratch => ("set up", "mmap"),
             Call::Membarrier => ("use", "membarrier"),
             Call::Random => ("draw from", "getrandom"),
@@ -148,7 +199,14 @@ impl Error {
     #[cold]
     pub(super) fn new(call: Call, object: Object, errno: Errno) -> Error {
         let (kind, detail) = match errno {
-            Errno::EAGAIN => (ErrorKind::WouldBlock, None),
+            // What is in its way is worth saying, or asking.
+            Errno::EAGAIN if matches!(object, Object::Message { .. }) => {
+                diagnose(call, &object, errno)
+            }
+            Errno::EEXIST | Errno::ENOENT if matches!(object, Object::Fifo(_)) => {
+                diagnose(call, &object, errno)
+            }
+            Errno::EAGAIN | Errno::ENOMSG => (ErrorKind::WouldBlock, None),
             Errno::EINTR => (ErrorKind::Interrupted, None),
             Errno::EIDRM => (ErrorKind::Removed, None),
             Errno::EEXIST => (ErrorKind::Exists, None),
@@ -170,6 +228,15 @@ impl Error {
         self
     }
 
+    /// The same failure, with the number of bytes that would do. Only after
+    /// [`because`](Error::because).
+    pub(super) fn needing(mut self, bytes: usize) -> Error {
+        if let Some(detail) = &mut self.detail {
+            detail.needed = Some(bytes);
+        }
+        self
+    }
+
     /// The class of failure.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -180,6 +247,15 @@ impl Error {
     /// [errno(3)]: https://man7.org/linux/man-pages/man3/errno.3.html
     pub fn errno(&self) -> i32 {
         self.errno as i32
+    }
+
+    /// How many bytes the message has that did not fit into the buffer
+    /// ([`TooBig`](ErrorKind::TooBig) from
+    /// [`Queue::receive`](super::msg::Queue::receive)), if that could be found
+    /// out: it needs a kernel built with `CONFIG_CHECKPOINT_RESTORE`, as those
+    /// of distributions are.
+    pub fn needed(&self) -> Option<usize> {
+        self.detail.as_ref().and_then(|detail| detail.needed)
     }
 
     /// What the call was about.
@@ -206,6 +282,10 @@ impl Error {
             ErrorKind::NoSpace => "a limit is reached",
             ErrorKind::NoMemory => "out of memory",
             ErrorKind::TooBig => "too much at once",
+            ErrorKind::NoReader => "nobody reads it",
+            ErrorKind::NotFifo => "it is no FIFO",
+            ErrorKind::Untrusted => "it is not to be trusted",
+            ErrorKind::Busy => "it is in use",
             ErrorKind::Invalid => "the request is out of bounds",
             ErrorKind::Unsupported => "not available here",
             ErrorKind::Other => self.errno.desc(),
@@ -215,7 +295,7 @@ impl Error {
 
 impl Detail {
     pub(super) fn new(cause: impl Into<String>, remedy: impl Into<String>) -> Box<Detail> {
-        Box::new(Detail { cause: cause.into(), remedy: remedy.into() })
+        Box::new(Detail { cause: cause.into(), remedy: remedy.into(), needed: None })
     }
 }
 
@@ -233,6 +313,12 @@ impl fmt::Display for Error {
                 }
                 (ErrorKind::Exists, Object::NewSet { key, .. }) => {
                     write!(f, "; open it, or remove it: ipcrm -S {key}")
+                }
+                (ErrorKind::Exists, Object::NewQueue { key }) => {
+                    write!(f, "; open it, or remove it: ipcrm -Q {key}")
+                }
+                (ErrorKind::NotFound, Object::QueueKey { .. }) => {
+                    f.write_str("; has its creator run? ipcs -q lists what there is")
                 }
                 (ErrorKind::NotFound, Object::SegmentKey { .. }) => {
                     f.write_str("; has its creator run? ipcs -m lists what there is")

@@ -9,11 +9,10 @@ use nix::errno::Errno;
 use super::error::{Call, Error, Result};
 use super::object::Object;
 
-/// The name of a segment or a semaphore set: a 32-bit number, or
+/// The name of a segment, a semaphore set or a queue: a 32-bit number, or
 /// [`PRIVATE`](Key::PRIVATE) for an object that has no name.
 ///
-/// Segments and sets have separate name spaces, so one key can name one of
-/// each. Shown in hexadecimal, as `ipcs` does.
+/// They have separate name spaces, so one key can name one of each. Shown in hexadecimal, as `ipcs` does.
 ///
 /// ```
 /// use tombolo::sys::Key;

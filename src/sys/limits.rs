@@ -56,6 +56,24 @@ pub struct Sem {
     pub max_value: u16,
 }
 
+/// Limits on message queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Msg {
+    /// Queues (`kernel.msgmni`).
+    pub max_queues: u64,
+    /// Bytes in one queue, when it is created (`kernel.msgmnb`).
+    pub max_bytes: u64,
+    /// Bytes in one message (`kernel.msgmax`).
+    pub max_message: u64,
+    /// Queues that exist.
+    pub used_queues: u64,
+    /// Messages in all of them together.
+    pub used_messages: u64,
+    /// Bytes of those.
+    pub used_bytes: u64,
+}
+
 /// The limits on shared memory, now.
 ///
 /// See [sysvipc(7)](https://man7.org/linux/man-pages/man7/sysvipc.7.html).
@@ -104,6 +122,30 @@ pub fn sem() -> Result<Sem> {
         used_sets: unsigned(info.semusz),
         used_sems: unsigned(info.semaem),
         max_value: u16::try_from(info.semvmx).unwrap_or(32767),
+    })
+}
+
+/// The limits on message queues, now.
+///
+/// See [sysvipc(7)](https://man7.org/linux/man-pages/man7/sysvipc.7.html).
+///
+/// # Errors
+///
+/// [`Unsupported`](super::ErrorKind::Unsupported) without System V IPC.
+#[doc(alias = "msgmni")]
+#[doc(alias = "msgmnb")]
+#[doc(alias = "msgmax")]
+pub fn msg() -> Result<Msg> {
+    let error = |errno| Error::new(Call::ListQueues, Object::System("message queues"), errno);
+    // MSG_INFO is IPC_INFO with the use in place of three constants.
+    let (_, info) = raw::msg_info().map_err(error)?;
+    Ok(Msg {
+        max_queues: unsigned(info.msgmni),
+        max_bytes: unsigned(info.msgmnb),
+        max_message: unsigned(info.msgmax),
+        used_queues: unsigned(info.msgpool),
+        used_messages: unsigned(info.msgmap),
+        used_bytes: unsigned(info.msgtql),
     })
 }
 

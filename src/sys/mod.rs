@@ -1,5 +1,5 @@
-//! System V IPC as safe Rust: the one module of the library that makes
-//! system calls.
+//! System V IPC, pipes and FIFOs as safe Rust: the one module of the library
+//! that makes system calls.
 //!
 //! It is thin on purpose. Every function below is one call into the kernel
 //! (its manual page is named), takes and returns safe types, and fails with an
@@ -16,7 +16,14 @@
 //! | [`sem::Options::create`], [`Set::open`] | `semget` | [semget(2)] |
 //! | [`Set::perform`] and its timed sisters | `semop`, `semtimedop` | [semop(2)] |
 //! | [`Set::value`], [`Set::values`], [`Set::stat`], [`Set::remove`], … | `semctl` | [semctl(2)] |
-//! | [`limits`] | `shmctl`, `semctl` | [sysvipc(7)] |
+//! | [`msg::Options::create`], [`Queue::open`] | `msgget` | [msgget(2)] |
+//! | [`Queue::send`], [`Queue::receive`], [`Queue::receive_truncated`] | `msgsnd`, `msgrcv` | [msgop(2)] |
+//! | [`Queue::stat`], [`Queue::stat_any`], [`Queue::set_max_bytes`], [`Queue::remove`], [`msg::all`] | `msgctl` | [msgctl(2)] |
+//! | [`pipe::pair`], [`pipe::hand_over`] | `pipe2`, `fcntl` | [pipe(2)] |
+//! | [`pipe::Writer::write_record`], [`pipe::Reader::read_record`] | `write`, `read` | [pipe(7)] |
+//! | [`pipe::End`] | `fcntl`, `ioctl` | [fcntl(2)] |
+//! | [`fifo::create`], [`fifo::options`], [`fifo::stat`], [`fifo::remove`] | `mkfifo`, `open`, `stat`, `unlink` | [fifo(7)] |
+//! | [`limits`] | `shmctl`, `semctl`, `msgctl` | [sysvipc(7)] |
 //! | [`proc`] | `membarrier`, `madvise`, `getrandom`, … | |
 //!
 //! # A tour
@@ -59,6 +66,21 @@
 //! [semget(2)]: https://man7.org/linux/man-pages/man2/semget.2.html
 //! [semop(2)]: https://man7.org/linux/man-pages/man2/semop.2.html
 //! [semctl(2)]: https://man7.org/linux/man-pages/man2/semctl.2.html
+//! [msgget(2)]: https://man7.org/linux/man-pages/man2/msgget.2.html
+//! [msgop(2)]: https://man7.org/linux/man-pages/man2/msgop.2.html
+//! [msgctl(2)]: https://man7.org/linux/man-pages/man2/msgctl.2.html
+//! [pipe(2)]: https://man7.org/linux/man-pages/man2/pipe.2.html
+//! [pipe(7)]: https://man7.org/linux/man-pages/man7/pipe.7.html
+//! [fcntl(2)]: https://man7.org/linux/man-pages/man2/fcntl.2.html
+//! [fifo(7)]: https://man7.org/linux/man-pages/man7/fifo.7.html
+//! [`Queue::open`]: msg::Queue::open
+//! [`Queue::send`]: msg::Queue::send
+//! [`Queue::receive`]: msg::Queue::receive
+//! [`Queue::receive_truncated`]: msg::Queue::receive_truncated
+//! [`Queue::stat`]: msg::Queue::stat
+//! [`Queue::stat_any`]: msg::Queue::stat_any
+//! [`Queue::set_max_bytes`]: msg::Queue::set_max_bytes
+//! [`Queue::remove`]: msg::Queue::remove
 //! [sysvipc(7)]: https://man7.org/linux/man-pages/man7/sysvipc.7.html
 //! [`Shm::open`]: shm::Shm::open
 //! [`Shm::attach`]: shm::Shm::attach
@@ -75,6 +97,7 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("tombolo needs 64-bit Linux");
 
+mod backoff;
 #[cfg(feature = "crash-points")]
 pub mod crash;
 #[cfg(not(feature = "crash-points"))]
@@ -82,10 +105,13 @@ pub mod crash;
 pub(crate) mod crash;
 mod diagnose;
 mod error;
+pub mod fifo;
 mod fork;
 mod key;
 pub mod limits;
+pub mod msg;
 mod object;
+pub mod pipe;
 pub mod proc;
 mod raw;
 pub mod sem;

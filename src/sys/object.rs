@@ -53,6 +53,34 @@ pub enum Object {
         /// The semaphore's place in it, from 0.
         index: u16,
     },
+    /// The message queue with this id.
+    Queue {
+        /// Its id.
+        id: i32,
+    },
+    /// The message queue looked for under a key.
+    QueueKey {
+        /// The key.
+        key: Key,
+    },
+    /// The message queue that was to be created.
+    NewQueue {
+        /// Its key.
+        key: Key,
+    },
+    /// A message that was to be sent.
+    Message {
+        /// The id of the queue.
+        queue: i32,
+        /// The message's type.
+        kind: i64,
+        /// Its bytes.
+        len: usize,
+    },
+    /// The FIFO with this path.
+    Fifo(Box<Path>),
+    /// A pipe without a name.
+    Pipe,
     /// A file.
     Path(Box<Path>),
     /// No object: a service of the kernel.
@@ -77,6 +105,14 @@ impl fmt::Display for Object {
                 write!(f, "a set of {count} semaphores with key {key}")
             }
             Object::Semaphore { id, index } => write!(f, "semaphore {index} of set {id}"),
+            Object::Queue { id } => write!(f, "message queue {id}"),
+            Object::QueueKey { key } => write!(f, "the message queue with key {key}"),
+            Object::NewQueue { key } => write!(f, "a message queue with key {key}"),
+            Object::Message { queue, kind, len } => {
+                write!(f, "a message of {len} bytes and type {kind} to queue {queue}")
+            }
+            Object::Fifo(path) => write!(f, "FIFO {}", path.display()),
+            Object::Pipe => f.write_str("a pipe"),
             Object::Path(path) => path.display().fmt(f),
             Object::System(service) => f.write_str(service),
         }

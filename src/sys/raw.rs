@@ -1,5 +1,5 @@
 //! The System V calls themselves, with the kernel's own numbers and
-//! structures: what libc lacks is declared here.
+//! structures: what libc lacks is declared here. So is what nix lacks for pipes.
 //!
 //! Nothing here explains a failure, so that [`diagnose`](super::diagnose) can
 //! use it to find out about one.
@@ -8,12 +8,20 @@
 
 use std::ffi::{c_int, c_long, c_ulong, c_ushort};
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 
 use libc::{semid_ds, seminfo, shmid_ds};
 use nix::errno::Errno;
 
 use super::sem::Op;
+
+mod msg;
+
+pub(super) use msg::{
+    Message, msg_copy, msg_info, msg_remove, msg_set, msg_stat, msg_stat_any, msgget, msgrcv,
+    msgsnd,
+};
 
 const SHM_INFO: c_int = 14;
 /// Takes an index, of which the kernel uses the low bits only: an id is its
@@ -245,4 +253,13 @@ pub(super) unsafe fn sem_read_all(id: i32, out: *mut c_ushort) -> Result<(), Err
 pub(super) fn sem_remove(id: i32) -> Result<(), Errno> {
     // SAFETY: IPC_RMID ignores the argument.
     unsafe { semctl(id, 0, libc::IPC_RMID, 0) }.map(drop)
+}
+
+/// How many bytes wait in a pipe.
+pub(super) fn bytes_waiting(pipe: BorrowedFd<'_>) -> Result<usize, Errno> {
+    let mut waiting: c_int = 0;
+    // SAFETY: FIONREAD fills one int.
+    let done =
+        unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, ptr::from_mut(&mut waiting)) };
+    Errno::result(done).map(|_| usize::try_from(waiting).unwrap_or(0))
 }

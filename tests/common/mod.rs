@@ -9,6 +9,7 @@ mod holder;
 mod names;
 mod peer;
 pub(crate) mod queues;
+mod rights;
 mod rings;
 
 use std::fs;
@@ -20,13 +21,14 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
-use tombolo::sys::{Key, proc, sem::Set, shm::Shm};
+use tombolo::sys::{Key, msg::Queue, proc, sem::Set, shm::Shm};
 
 pub(crate) use holder::{HELD, Holder, SENT, TAKEN, channel_of, hold};
 pub(crate) use names::{
     MAGIC, Name, PROBES, SIGNATURE, Words, clear, key_of, own_tables, tables, word,
 };
 pub(crate) use peer::{Brief, Peer};
+pub(crate) use rights::{as_nobody, in_own_namespace, set_limit};
 pub(crate) use rings::{CAPACITY, RINGS, Rx, Tx, receiver, room, sender, single};
 
 /// Longer than anything waited for takes, on any machine.
@@ -42,23 +44,31 @@ pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// The calls in which one sleeps on a semaphore.
+const SEMOP: &[i64] = &[libc::SYS_semop, libc::SYS_semtimedop];
+
 /// Whether a thread of a process sleeps in a semaphore operation.
 pub(crate) fn parked(pid: i32) -> bool {
+    parked_in(pid, SEMOP)
+}
+
+/// Whether a thread of a process is in one of these system calls.
+pub(crate) fn parked_in(pid: i32, calls: &[i64]) -> bool {
     let threads = fs::read_dir(format!("/proc/{pid}/task"));
     threads.is_ok_and(|threads| {
-        threads.flatten().any(|thread| parked_at(&thread.path().join("syscall")))
+        threads.flatten().any(|thread| parked_at(&thread.path().join("syscall"), calls))
     })
 }
 
 /// Whether this thread of this process does.
 pub(crate) fn thread_parked(tid: i32) -> bool {
-    parked_at(format!("/proc/self/task/{tid}/syscall").as_ref())
+    parked_at(format!("/proc/self/task/{tid}/syscall").as_ref(), SEMOP)
 }
 
-fn parked_at(file: &Path) -> bool {
+fn parked_at(file: &Path, calls: &[i64]) -> bool {
     let call = fs::read_to_string(file).unwrap_or_default();
     let number = call.split(' ').next().and_then(|number| number.parse().ok());
-    matches!(number, Some(libc::SYS_semop | libc::SYS_semtimedop))
+    number.is_some_and(|number| calls.contains(&number))
 }
 
 /// This thread, as [`thread_parked`] wants it.
@@ -89,6 +99,12 @@ impl Remove for Set {
     }
 }
 
+impl Remove for Queue {
+    fn remove(&self) {
+        let _ = Queue::remove(self);
+    }
+}
+
 /// An object that goes with the test, even if it fails.
 #[derive(Debug)]
 pub(crate) struct Owned<T: Remove>(pub(crate) T);
@@ -110,6 +126,11 @@ impl<T: Remove> Drop for Owned<T> {
 /// A private set of `count` semaphores.
 pub(crate) fn set(count: usize) -> Owned<Set> {
     Owned(Set::options().create(Key::PRIVATE, count).unwrap())
+}
+
+/// A private message queue.
+pub(crate) fn queue() -> Owned<Queue> {
+    Owned(Queue::options().create(Key::PRIVATE).unwrap())
 }
 
 /// A private segment of `size` bytes.

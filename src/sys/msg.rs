@@ -1,0 +1,322 @@
+//! Message queues.
+//!
+//! A queue is a list of messages in the kernel, each with a type (a positive
+//! number) and some bytes, that outlives the processes that use it. Receivers
+//! choose by the type ([`Selector`]): an address, or an urgency.
+//!
+//! ```
+//! use tombolo::sys::Key;
+//! use tombolo::sys::msg::{Queue, Selector, Wait};
+//!
+//! let queue = Queue::options().create(Key::PRIVATE)?;
+//! queue.send(20, b"later", Wait::No)?;
+//! queue.send(10, b"at once", Wait::No)?;
+//!
+//! // The lowest type first.
+//! let mut buffer = [0; 100];
+//! let got = queue.receive(Selector::UpTo(20), &mut buffer, Wait::No)?;
+//! assert_eq!((got.kind, &buffer[..got.len]), (10, &b"at once"[..]));
+//! queue.remove()?;
+//! # Ok::<(), tombolo::sys::Error>(())
+//! ```
+//!
+//! What it does not do: a receiver that is killed once the kernel has taken
+//! the message off for it, even before it has woken, takes the message with
+//! it; so what matters is asked for again until it is answered. And a queue
+//! cannot be polled together with other things.
+
+use std::time::Instant;
+
+use nix::errno::Errno;
+
+use super::backoff;
+use super::error::{Call, Error, ErrorKind, Result};
+use super::key::Key;
+use super::object::Object;
+use super::raw;
+
+mod inspect;
+mod selector;
+
+pub use inspect::{Stat, all};
+pub use selector::Selector;
+
+/// A message queue, by its id.
+///
+/// An id is a number, not a handle: it stays behind when the queue is
+/// removed, and after some four million creations the kernel gives it to
+/// another queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Queue {
+    id: i32,
+}
+
+/// How to create a queue: see [`Queue::options`].
+#[derive(Clone, Copy, Debug)]
+#[must_use = "options do nothing until `create`"]
+pub struct Options {
+    mode: u32,
+    exclusive: bool,
+}
+
+/// For how long to wait for room, or for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wait {
+    /// Not at all: [`WouldBlock`](ErrorKind::WouldBlock) instead.
+    #[doc(alias = "IPC_NOWAIT")]
+    No,
+    /// As long as it takes, or until a signal is handled:
+    /// [`Interrupted`](ErrorKind::Interrupted), whatever `SA_RESTART` says.
+    Forever,
+    /// Until then: [`TimedOut`](ErrorKind::TimedOut). Signals do not cut it
+    /// short.
+    ///
+    /// The kernel has no such form, so this tries without waiting, at least
+    /// once, with pauses that grow from 0.1 to 10 milliseconds: up to that much
+    /// later than it could, it goes on, and whoever waits
+    /// [`Forever`](Wait::Forever) is served before it.
+    Until(Instant),
+}
+
+/// A message that was received: what is not in the caller's buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Received {
+    /// Its type.
+    #[doc(alias = "mtype")]
+    pub kind: i64,
+    /// How many bytes of the buffer it has filled.
+    pub len: usize,
+    /// Whether there were more, which are lost.
+    pub truncated: bool,
+}
+
+impl Options {
+    /// The nine permission bits of a new queue (by default 0600). Sending
+    /// needs write permission, receiving read permission.
+    pub const fn mode(mut self, mode: u32) -> Options {
+        self.mode = mode & 0o777;
+        self
+    }
+
+    /// Whether to fail if the key is taken (by default, the existing queue is
+    /// opened).
+    #[doc(alias = "IPC_EXCL")]
+    pub const fn exclusive(mut self, exclusive: bool) -> Options {
+        self.exclusive = exclusive;
+        self
+    }
+
+    /// Creates an empty queue, or opens the one under `key` if there is one
+    /// and [`exclusive`](Options::exclusive) was not asked for.
+    ///
+    /// See [msgget(2)](https://man7.org/linux/man-pages/man2/msgget.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`Exists`](ErrorKind::Exists), and when the key is free
+    /// [`NoSpace`](ErrorKind::NoSpace) (`kernel.msgmni`) and
+    /// [`NoMemory`](ErrorKind::NoMemory). Opening instead,
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if its mode does not
+    /// grant the caller all that this one's would.
+    #[doc(alias = "msgget")]
+    pub fn create(self, key: Key) -> Result<Queue> {
+        let mut flags = libc::IPC_CREAT | self.mode.cast_signed();
+        if self.exclusive {
+            flags |= libc::IPC_EXCL;
+        }
+        raw::msgget(key.raw(), flags)
+            .map(Queue::from_id)
+            .map_err(|e| Error::new(Call::MsgCreate, Object::NewQueue { key }, e))
+    }
+}
+
+impl Queue {
+    /// Starts to describe a queue to create: mode 0600, not exclusive.
+    pub const fn options() -> Options {
+        Options { mode: 0o600, exclusive: false }
+    }
+
+    /// Finds the queue under `key`. This needs no permission on it.
+    ///
+    /// See [msgget(2)](https://man7.org/linux/man-pages/man2/msgget.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound), always so for [`Key::PRIVATE`].
+    #[doc(alias = "msgget")]
+    pub fn open(key: Key) -> Result<Queue> {
+        // The kernel would take the private key for a wish to create.
+        let found = if key.is_private() { Err(Errno::ENOENT) } else { raw::msgget(key.raw(), 0) };
+        found
+            .map(Queue::from_id)
+            .map_err(|e| Error::new(Call::MsgOpen, Object::QueueKey { key }, e))
+    }
+
+    /// The queue with this id, if there is one: nothing is looked up.
+    pub const fn from_id(id: i32) -> Queue {
+        Queue { id }
+    }
+
+    /// The id.
+    pub const fn id(self) -> i32 {
+        self.id
+    }
+
+    fn error(self, call: Call, errno: Errno) -> Error {
+        Error::new(call, Object::Queue { id: self.id }, errno)
+    }
+
+    /// Puts a message of a type (`kind`, at least 1) at the end of the queue,
+    /// whole or not at all.
+    ///
+    /// A queue is full when its bytes would exceed
+    /// [`max_bytes`](Stat::max_bytes), or its messages that number. A short
+    /// message overtakes the senders that wait with a long one.
+    ///
+    /// See [msgsnd(2)](https://man7.org/linux/man-pages/man2/msgsnd.2.html).
+    ///
+    /// # Errors
+    ///
+    /// As [`Wait`] says if the queue is full; [`TooBig`](ErrorKind::TooBig) for
+    /// a message above `kernel.msgmax`, or above what this queue can ever hold
+    /// (checked when it has no room, so that nobody waits for what cannot
+    /// come); [`Invalid`](ErrorKind::Invalid) for a type below 1;
+    /// [`Removed`](ErrorKind::Removed), also while it slept;
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied);
+    /// [`NoMemory`](ErrorKind::NoMemory).
+    #[doc(alias = "msgsnd")]
+    pub fn send(&self, kind: i64, bytes: &[u8], wait: Wait) -> Result<()> {
+        let object = Object::Message { queue: self.id, kind, len: bytes.len() };
+        let error = |errno| Error::new(Call::MsgSend, object.clone(), errno);
+        let message = raw::Message::new(kind, bytes);
+        let attempt = || raw::msgsnd(self.id, &message, libc::IPC_NOWAIT);
+        match attempt() {
+            Err(Errno::EAGAIN) => {}
+            result => return result.map_err(error),
+        }
+        let full = error(Errno::EAGAIN);
+        if full.kind() != ErrorKind::WouldBlock {
+            return Err(full);
+        }
+        match wait {
+            Wait::No => Err(full),
+            Wait::Forever => raw::msgsnd(self.id, &message, 0).map_err(error),
+            Wait::Until(deadline) => backoff::retry(deadline, Errno::EAGAIN, attempt)
+                .map_err(|errno| timed(errno == Errno::EAGAIN, error(errno))),
+        }
+    }
+
+    /// Takes the message that `selector` chooses into `buffer`.
+    ///
+    /// See [msgrcv(2)](https://man7.org/linux/man-pages/man2/msgrcv.2.html).
+    ///
+    /// # Errors
+    ///
+    /// As [`Wait`] says if there is none; [`TooBig`](ErrorKind::TooBig) if it
+    /// does not fit, and then it stays in the queue and [`Error::needed`] tells
+    /// how long it is; [`Invalid`](ErrorKind::Invalid) for a selector with a
+    /// type below 1; [`Removed`](ErrorKind::Removed), also while it slept;
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied).
+    #[doc(alias = "msgrcv")]
+    pub fn receive(&self, selector: Selector, buffer: &mut [u8], wait: Wait) -> Result<Received> {
+        let mut message = raw::Message::with_room(buffer.len());
+        let len = self.take(selector, &mut message, 0, wait).map_err(|error| {
+            if error.kind() != ErrorKind::TooBig {
+                return error;
+            }
+            self.too_long(error, selector, buffer.len())
+        })?;
+        buffer[..len].copy_from_slice(&message.bytes()[..len]);
+        Ok(Received { kind: message.kind(), len, truncated: false })
+    }
+
+    /// As [`receive`](Queue::receive), but cuts off and loses what does not
+    /// fit.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`receive`](Queue::receive), but for
+    /// [`TooBig`](ErrorKind::TooBig).
+    #[doc(alias = "MSG_NOERROR")]
+    pub fn receive_truncated(
+        &self,
+        selector: Selector,
+        buffer: &mut [u8],
+        wait: Wait,
+    ) -> Result<Received> {
+        // The kernel does not say that it has cut something off: one byte more
+        // does.
+        let mut message = raw::Message::with_room(buffer.len() + 1);
+        let got = self.take(selector, &mut message, libc::MSG_NOERROR, wait)?;
+        let len = got.min(buffer.len());
+        buffer[..len].copy_from_slice(&message.bytes()[..len]);
+        Ok(Received { kind: message.kind(), len, truncated: got > len })
+    }
+
+    fn take(
+        self,
+        selector: Selector,
+        into: &mut raw::Message,
+        flags: i32,
+        wait: Wait,
+    ) -> Result<usize> {
+        let (number, choice) = selector.raw().ok_or_else(|| {
+            let error = self.error(Call::MsgReceive, Errno::EINVAL);
+            error.with_kind(ErrorKind::Invalid).because(
+                &format!("{selector:?}: no message has such a type"),
+                "types are numbers from 1 on",
+            )
+        })?;
+        let flags = flags | choice;
+        let mut attempt = |more| raw::msgrcv(self.id, into, number, flags | more);
+        match wait {
+            Wait::No => attempt(libc::IPC_NOWAIT),
+            Wait::Forever => attempt(0),
+            Wait::Until(deadline) => {
+                backoff::retry(deadline, Errno::ENOMSG, || attempt(libc::IPC_NOWAIT))
+            }
+        }
+        .map_err(|errno| {
+            let late = errno == Errno::ENOMSG && matches!(wait, Wait::Until(_));
+            timed(late, self.error(Call::MsgReceive, errno))
+        })
+    }
+
+    /// Says how long the message is that did not fit.
+    #[cold]
+    fn too_long(self, error: Error, selector: Selector, room: usize) -> Error {
+        // Another one may have come or gone meanwhile.
+        match self.next_len(selector).filter(|&needed| needed > room) {
+            Some(needed) => error
+                .because(
+                    &format!("the message has {needed} bytes, the buffer {room}"),
+                    "receive it with a longer buffer, or truncated",
+                )
+                .needing(needed),
+            None => error.because(
+                &format!("the message is longer than the buffer ({room} bytes)"),
+                "receive it with a buffer of kernel.msgmax bytes, or truncated",
+            ),
+        }
+    }
+
+    /// Removes the queue and what is in it, now: whoever sleeps on it wakes to
+    /// [`Removed`](ErrorKind::Removed).
+    ///
+    /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) unless the caller is
+    /// its owner, its creator or privileged; [`Removed`](ErrorKind::Removed).
+    #[doc(alias = "msgctl")]
+    #[doc(alias = "IPC_RMID")]
+    pub fn remove(&self) -> Result<()> {
+        raw::msg_remove(self.id).map_err(|e| self.error(Call::MsgRemove, e))
+    }
+}
+
+fn timed(late: bool, error: Error) -> Error {
+    if late { error.with_kind(ErrorKind::TimedOut) } else { error }
+}

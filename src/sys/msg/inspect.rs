@@ -1,0 +1,185 @@
+//! Looking at a queue, and limiting it.
+
+use nix::errno::Errno;
+
+use super::{Queue, Selector};
+use crate::sys::error::{Call, Error, Result};
+use crate::sys::key::Key;
+use crate::sys::object::Object;
+use crate::sys::{proc, raw};
+
+/// How many messages are looked through for the one that did not fit.
+const LOOKED_AT: i64 = 1_000;
+
+/// The state of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[doc(alias = "msqid_ds")]
+pub struct Stat {
+    /// Its id.
+    pub id: i32,
+    /// Its key.
+    pub key: Key,
+    /// The owner.
+    pub uid: u32,
+    /// The owner's group.
+    pub gid: u32,
+    /// Who created it.
+    pub creator_uid: u32,
+    /// The group of who created it.
+    pub creator_gid: u32,
+    /// The nine permission bits.
+    pub mode: u32,
+    /// How many messages are in it.
+    pub messages: u64,
+    /// How many bytes they have together.
+    pub bytes: u64,
+    /// How many bytes they may have together, and how many they may be: in a
+    /// new queue, `kernel.msgmnb`.
+    #[doc(alias = "msg_qbytes")]
+    pub max_bytes: u64,
+    /// The process that last sent; 0 if none or invisible.
+    pub last_send_pid: i32,
+    /// The process that last received; 0 if none or invisible.
+    pub last_receive_pid: i32,
+    /// When a message was last sent, in seconds since 1970; 0 if never.
+    pub send_time: i64,
+    /// When a message was last received, in seconds since 1970; 0 if never.
+    pub receive_time: i64,
+    /// When it was created, or its owner, mode or limit last changed, in
+    /// seconds since 1970.
+    pub change_time: i64,
+}
+
+impl Queue {
+    /// The state of the queue, for those who may read it.
+    ///
+    /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`PermissionDenied`](crate::sys::ErrorKind::PermissionDenied) and
+    /// [`Removed`](crate::sys::ErrorKind::Removed).
+    #[doc(alias = "msgctl")]
+    #[doc(alias = "IPC_STAT")]
+    pub fn stat(&self) -> Result<Stat> {
+        let stat = raw::msg_stat(self.id()).map_err(|e| self.error(Call::MsgStat, e))?;
+        Ok(Stat::new(self.id(), &stat))
+    }
+
+    /// The state of the queue, whatever its permissions.
+    ///
+    /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`Removed`](crate::sys::ErrorKind::Removed).
+    #[doc(alias = "MSG_STAT_ANY")]
+    pub fn stat_any(&self) -> Result<Stat> {
+        match raw::msg_stat_any(self.id()) {
+            Ok((id, stat)) if id == self.id() => Ok(Stat::new(id, &stat)),
+            // Another queue has its place now.
+            Ok(_) => Err(self.error(Call::MsgStat, Errno::EIDRM)),
+            Err(errno) => Err(self.error(Call::MsgStat, errno)),
+        }
+    }
+
+    /// Sets [`max_bytes`](Stat::max_bytes). What is in the queue stays, even
+    /// if it is more.
+    ///
+    /// The kernel sets this together with owner and mode, which are read
+    /// before: a change of those at the same moment may be lost.
+    ///
+    /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`PermissionDenied`](crate::sys::ErrorKind::PermissionDenied) unless the
+    /// caller is its owner, its creator or privileged, may read it, and does
+    /// not ask for more than `kernel.msgmnb` (which takes `CAP_SYS_RESOURCE`);
+    /// [`Removed`](crate::sys::ErrorKind::Removed).
+    #[doc(alias = "IPC_SET")]
+    #[doc(alias = "msg_qbytes")]
+    pub fn set_max_bytes(&self, bytes: u64) -> Result<()> {
+        let error = |errno| self.error(Call::MsgSet, errno);
+        let mut stat = raw::msg_stat(self.id()).map_err(error)?;
+        stat.msg_qbytes = bytes;
+        raw::msg_set(self.id(), &mut stat).map_err(|errno| {
+            let most = raw::msg_info().map_or(u64::MAX, |(_, info)| info.msgmnb as u64);
+            let owners = [0, stat.msg_perm.uid, stat.msg_perm.cuid];
+            if errno == Errno::EPERM && bytes > most && owners.contains(&proc::uid()) {
+                error(errno).because(
+                    &format!("kernel.msgmnb allows {most} bytes, and this is {bytes}"),
+                    "ask for less, raise kernel.msgmnb, or have CAP_SYS_RESOURCE",
+                )
+            } else {
+                error(errno)
+            }
+        })
+    }
+
+    /// How long the message is that `selector` chooses now, if the kernel
+    /// shows messages and it is among the first [`LOOKED_AT`].
+    pub(super) fn next_len(self, selector: Selector) -> Option<usize> {
+        let (_, stat) = raw::msg_stat_any(self.id()).ok()?;
+        let mut message = raw::Message::with_room(usize::try_from(stat.__msg_cbytes).ok()?);
+        let mut best = None;
+        for position in 0..=LOOKED_AT {
+            match raw::msg_copy(self.id(), &mut message, position) {
+                Ok(_) if position == LOOKED_AT => return None,
+                Ok(len) if selector.prefers(message.kind(), best.map(|(kind, _)| kind)) => {
+                    best = Some((message.kind(), len));
+                }
+                Ok(_) => {}
+                Err(Errno::ENOMSG) => break,
+                Err(_) => return None,
+            }
+        }
+        best.map(|(_, len)| len)
+    }
+}
+
+impl Stat {
+    fn new(id: i32, stat: &libc::msqid_ds) -> Stat {
+        Stat {
+            id,
+            key: Key::new(stat.msg_perm.__key),
+            uid: stat.msg_perm.uid,
+            gid: stat.msg_perm.gid,
+            creator_uid: stat.msg_perm.cuid,
+            creator_gid: stat.msg_perm.cgid,
+            mode: u32::from(stat.msg_perm.mode) & 0o777,
+            messages: stat.msg_qnum,
+            bytes: stat.__msg_cbytes,
+            max_bytes: stat.msg_qbytes,
+            last_send_pid: stat.msg_lspid,
+            last_receive_pid: stat.msg_lrpid,
+            send_time: stat.msg_stime,
+            receive_time: stat.msg_rtime,
+            change_time: stat.msg_ctime,
+        }
+    }
+}
+
+/// The state of every queue in this IPC namespace, whatever their
+/// permissions. Queues that come and go meanwhile may be missed.
+///
+/// # Errors
+///
+/// [`Unsupported`](crate::sys::ErrorKind::Unsupported) without System V IPC.
+#[doc(alias = "MSG_INFO")]
+#[doc(alias = "ipcs")]
+pub fn all() -> Result<Vec<Stat>> {
+    let error = |errno| Error::new(Call::ListQueues, Object::System("message queues"), errno);
+    let (last, _) = raw::msg_info().map_err(error)?;
+    let mut found = Vec::new();
+    for index in 0..=last {
+        match raw::msg_stat_any(index) {
+            Ok((id, stat)) => found.push(Stat::new(id, &stat)),
+            // Nothing there.
+            Err(Errno::EINVAL | Errno::EIDRM) => {}
+            Err(errno) => return Err(error(errno)),
+        }
+    }
+    Ok(found)
+}
