@@ -168,7 +168,9 @@ fn nothing_is_decided_by_a_clock() {
 #[test]
 fn the_tests_that_documents_name_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(root.join("docs/crash-semantics.md")).unwrap();
+    let text = ["docs/crash-semantics.md", "docs/verification.md"]
+        .map(|document| fs::read_to_string(root.join(document)).unwrap())
+        .concat();
     let mut named = 0;
     for (file, test) in text.split('`').filter_map(|code| code.split_once(".rs::")) {
         let code = fs::read_to_string(root.join(format!("tests/{file}.rs"))).unwrap();
