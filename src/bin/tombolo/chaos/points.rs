@@ -6,6 +6,8 @@ use super::orders::Orders;
 
 /// What a storm can ask for in such a build.
 #[derive(Debug, Default, clap::Args)]
+// There are other arguments of this name.
+#[group(skip)]
 pub(crate) struct Args {
     /// Let workers leave the dead as they are: the storm must notice
     #[cfg(feature = "crash-points")]
