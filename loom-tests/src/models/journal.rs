@@ -105,7 +105,7 @@ impl Scene {
                     assert_eq!(*at, from + positions);
                     missed += positions;
                 }
-                Read::Pending | Read::End => return (got, missed),
+                Read::Pending(_) | Read::End => return (got, missed),
             }
         }
     }
