@@ -187,7 +187,7 @@ impl Events {
         match self.read()? {
             Read::Record(event) => return Ok(Some(event)),
             Read::Pending(LEASEHOLDER) => self.participant.close_leaseholders_records(until)?,
-            _ => self.participant.sleep(heard, until)?,
+            _ => self.participant.park(heard, until)?,
         }
         Ok(None)
     }

@@ -66,7 +66,7 @@ pub(crate) fn wind<K: Kernel>(kernel: &K, value: u16) -> Result<(), Refusal> {
 
 /// Sleeps while the value is `heard`. Also returns when the deadline passes,
 /// which the kernel does not tell apart.
-pub(crate) fn sleep<K: Kernel>(
+pub(crate) fn park<K: Kernel>(
     kernel: &K,
     heard: u16,
     until: Option<K::Deadline>,

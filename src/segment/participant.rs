@@ -161,8 +161,8 @@ impl Participant {
     }
 
     /// Sleeps until the next stroke after `heard`, or the deadline.
-    pub(crate) fn sleep(&self, heard: u16, until: Option<Instant>) -> Result<(), Fault> {
-        gong::sleep(&self.mapped.bells, heard, until).map_err(|r| self.mapped.refused(r))
+    pub(crate) fn park(&self, heard: u16, until: Option<Instant>) -> Result<(), Fault> {
+        gong::park(&self.mapped.bells, heard, until).map_err(|r| self.mapped.refused(r))
     }
 
     /// Waits until nobody joins any more, or the deadline, and closes what

@@ -4,9 +4,12 @@
 //! The director has kernel tables of its own, so that nothing can be left in
 //! them without being seen.
 
+use std::collections::HashSet;
+use std::time::Duration;
+
 use tombolo::sys::sem::{self, Set};
 use tombolo::sys::shm::{self, Shm};
-use tombolo::{ChannelError, Fault, Options, RecvError, Segment};
+use tombolo::{ChannelError, Event, Events, Fault, Options, RecvError, Segment};
 
 use super::actor::{Actor, Scene};
 use super::ledger::{Doom, Ledger};
@@ -34,10 +37,12 @@ pub(crate) enum Deed {
     FullBells,
     /// Sweeps two at once who died over messages and roles.
     Sweep,
+    /// Listens to what happens, itself included, when the gong is high.
+    Listen,
 }
 
 impl Deed {
-    pub(crate) const ALL: [Deed; 13] = [
+    pub(crate) const ALL: [Deed; 14] = [
         Deed::Create,
         Deed::OpenOrCreate,
         Deed::MakeChannels,
@@ -51,12 +56,16 @@ impl Deed {
         Deed::Displaced,
         Deed::FullBells,
         Deed::Sweep,
+        Deed::Listen,
     ];
 }
 
 const NAME: &str = "deeds";
 /// The semaphores of the first channel: after those of four participants.
 const FIRST_BELL: u16 = 12;
+const GONG: u16 = 7;
+/// Where its count is wound back.
+const HIGH: u16 = 8_192;
 
 fn options() -> Options {
     Segment::options().size(1 << 14).participants(4).channels(5)
@@ -167,8 +176,37 @@ fn before(deed: Deed) -> Result<Option<Actor>, String> {
             }
             Ok(None)
         }
+        Deed::Listen => {
+            let mut waiting = Actor::fork("who listens", || {
+                let segment = options().create(NAME).unwrap();
+                let words = Words::behind(&segment);
+                let set = Set::from_id(i32::try_from(words.get(word::SET)).unwrap());
+                // It is wound back when this one looks, and by the victim.
+                let events = segment.events();
+                events.try_recv().unwrap();
+                set.perform(&[sem::Op::add(GONG, HIGH)]).unwrap();
+                every_life_ends(&events);
+            });
+            waiting.scene()?;
+            Ok(Some(waiting))
+        }
         _ => Ok(None),
     }
+}
+
+/// Listens until the segment is removed: who has joined has left or died.
+fn every_life_ends(events: &Events) {
+    let mut living = HashSet::new();
+    for event in events {
+        match event.unwrap() {
+            Event::Joined(member) => assert!(living.insert((member.slot, member.life))),
+            Event::Left(member) => assert!(living.remove(&(member.slot, member.life))),
+            // Who died in joining may not have been told of.
+            Event::Died(death) => drop(living.remove(&(death.slot, death.life))),
+            event => panic!("{event:?}"),
+        }
+    }
+    assert!(living.is_empty(), "no end of {living:?}");
 }
 
 fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
@@ -224,6 +262,16 @@ fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
             let words = segment.channel::<u64>("words").capacity(3);
             doom.begin();
             drop((words.sender().unwrap(), words.receiver().unwrap()));
+        }
+        Deed::Listen => {
+            doom.begin();
+            let segment = options().open(NAME).unwrap();
+            let events = segment.events();
+            drop(options().open(NAME).unwrap());
+            for _ in 0..2 {
+                assert!(events.recv().is_ok());
+            }
+            assert_eq!(events.recv_timeout(Duration::from_millis(1)).unwrap(), None);
         }
         Deed::Sweep => {
             doom.begin();
