@@ -1,6 +1,7 @@
 mod blocks;
 mod creation;
 mod event;
+mod gong;
 mod journal;
 mod mpmc;
 mod obituary;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tombolo::sys::sem::{self, Set};
 use tombolo::sys::shm::{self, Shm};
-use tombolo::{ChannelError, Event, Events, Fault, Options, RecvError, Segment};
+use tombolo::{ChannelError, Event, Events, Fault, OpenError, Options, RecvError, Segment};
 
 use super::actor::{Actor, Scene};
 use super::ledger::{Doom, Ledger};
@@ -33,11 +33,12 @@ pub(crate) enum Deed {
     ClearDebris,
     /// Opens a segment whose name has another's object on its first key.
     Displaced,
-    /// Joins a channel whose bells are as full as a semaphore can be.
+    /// Joins a segment and a channel whose bells are as full as a semaphore
+    /// can be.
     FullBells,
     /// Sweeps two at once who died over messages and roles.
     Sweep,
-    /// Listens to what happens, itself included, when the gong is high.
+    /// Listens to what happens, itself included.
     Listen,
 }
 
@@ -64,8 +65,6 @@ const NAME: &str = "deeds";
 /// The semaphores of the first channel: after those of four participants.
 const FIRST_BELL: u16 = 12;
 const GONG: u16 = 7;
-/// Where its count is wound back.
-const HIGH: u16 = 8_192;
 
 fn options() -> Options {
     Segment::options().size(1 << 14).participants(4).channels(5)
@@ -170,7 +169,8 @@ fn before(deed: Deed) -> Result<Option<Actor>, String> {
             use_channels(&segment);
             let words = Words::behind(&segment);
             let set = Set::from_id(i32::try_from(words.get(word::SET)).unwrap());
-            for bell in FIRST_BELL..FIRST_BELL + 2 {
+            drop(segment);
+            for bell in [GONG, FIRST_BELL, FIRST_BELL + 1] {
                 let there = set.value(bell).unwrap();
                 set.perform(&[sem::Op::add(bell, 32_767 - there)]).unwrap();
             }
@@ -179,13 +179,7 @@ fn before(deed: Deed) -> Result<Option<Actor>, String> {
         Deed::Listen => {
             let mut waiting = Actor::fork("who listens", || {
                 let segment = options().create(NAME).unwrap();
-                let words = Words::behind(&segment);
-                let set = Set::from_id(i32::try_from(words.get(word::SET)).unwrap());
-                // It is wound back when this one looks, and by the victim.
-                let events = segment.events();
-                events.try_recv().unwrap();
-                set.perform(&[sem::Op::add(GONG, HIGH)]).unwrap();
-                every_life_ends(&events);
+                every_life_ends(&segment.events());
             });
             waiting.scene()?;
             Ok(Some(waiting))
@@ -258,17 +252,20 @@ fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
             let _ = (Segment::list().unwrap(), segment.participants(), segment.channels());
         }
         Deed::FullBells => {
+            doom.begin();
             let segment = options().open(NAME).unwrap();
             let words = segment.channel::<u64>("words").capacity(3);
-            doom.begin();
             drop((words.sender().unwrap(), words.receiver().unwrap()));
         }
         Deed::Listen => {
             doom.begin();
             let segment = options().open(NAME).unwrap();
             let events = segment.events();
-            drop(options().open(NAME).unwrap());
-            for _ in 0..2 {
+            // With the one who listens, all that there is room for.
+            let all = [(); 2].map(|()| options().open(NAME).unwrap());
+            assert!(matches!(options().open(NAME), Err(OpenError::TableFull { .. })));
+            drop(all);
+            for _ in 0..4 {
                 assert!(events.recv().is_ok());
             }
             assert_eq!(events.recv_timeout(Duration::from_millis(1)).unwrap(), None);
