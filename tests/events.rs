@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use serde_json::Value;
 use tombolo::sys::{proc, sem};
@@ -148,10 +148,15 @@ fn a_subscriber_that_is_killed_asleep_or_stopped_keeps_nothing_from_the_others()
     }
     // And goes on from where it was.
     peers[1].resume();
-    let victim = format!("died {}", victim.pid());
-    while peers[1].said() != victim {}
     segment.remove().unwrap();
-    peers[1].expect("closed");
+    let mut deaths = 0;
+    loop {
+        match &*peers[1].said() {
+            "closed" => break,
+            said => deaths += u32::from(said.starts_with("died ")),
+        }
+    }
+    assert_eq!(deaths, 2);
 }
 
 #[test]
@@ -365,6 +370,12 @@ fn removal_and_stopping_end_it() {
 }
 
 #[test]
+fn a_forked_child_is_refused() {
+    let (name, _segment) = market();
+    joined(&name, "fork").expect("0");
+}
+
+#[test]
 fn nobody_wakes_up_by_the_clock() {
     if Command::new("strace").arg("-V").output().is_err() {
         return eprintln!("SKIPPED: no time-out is in use: strace is not installed");
@@ -520,6 +531,26 @@ fn child_entry() {
             let events = segment.events();
             open();
             follow(&brief, &events);
+        }
+        "fork" => {
+            let events = segment.events();
+            open();
+            // SAFETY: the only other thread is the harness's, which waits for
+            // this one.
+            match unsafe { fork() }.unwrap() {
+                ForkResult::Parent { child } => match waitpid(child, None).unwrap() {
+                    WaitStatus::Exited(_, status) => brief.say(status),
+                    status => brief.say(format!("{status:?}")),
+                },
+                ForkResult::Child => {
+                    let tried = matches!(events.try_recv(), Err(Fault::Forked));
+                    let waited = matches!(events.recv(), Err(Fault::Forked));
+                    events.stop();
+                    drop((events, segment));
+                    // SAFETY: ends the child without the harness's end.
+                    unsafe { libc::_exit(i32::from(!tried || !waited)) }
+                }
+            }
         }
         "follow traced" => {
             brief.say(proc::pid());
