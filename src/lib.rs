@@ -124,7 +124,8 @@
 //!
 //! Memory does not outlive the machine: a reboot empties it.
 //!
-//! [`Segment::deaths`] tells who died, holding what, and what was done with it.
+//! [`Segment::deaths`] tells who died, holding what, and what was done with it;
+//! [`Segment::events`] tells who joins, leaves and dies, as it happens.
 //!
 //! # Errors
 //!
@@ -155,6 +156,7 @@
 //! its own.
 
 mod channel;
+mod control;
 mod error;
 mod ring;
 mod segment;
@@ -166,6 +168,7 @@ pub use channel::{
     ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReceiver, ByteSender, Channel, Delivery,
     DeliverySlice, Grant, GrantSlice, Iter, Kind, Message, Mpmc, Receiver, Sender, Spsc,
 };
+pub use control::{Event, Events, EventsIter, Member};
 pub use error::{
     BadName, ChannelError, Fault, OpenError, RecvError, RecvTimeoutError, SendBatchError,
     SendBytesError, SendError, SendTimeoutError, TryRecvError, TrySendError,

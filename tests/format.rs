@@ -599,6 +599,10 @@ impl Stage {
             expect(document.semaphore("ITEMS(c)", &known), 1);
             expect(document.semaphore("SPACE(c)", &known), 1);
         }
+        // One for each joining and leaving; nobody has died.
+        let events = self.segment.events().remembered();
+        let events = std::iter::from_fn(|| events.try_recv().unwrap()).count();
+        expect(document.semaphore("GONG", &[]), events as u64);
         let values: Vec<u64> = values.into_iter().map(u64::from).collect();
         assert_eq!(values, expected);
     }
@@ -1095,15 +1099,16 @@ fn the_set_spells_the_generation_and_counts_the_living() {
         assert_eq!(value(2 + digit), 1 + (generation >> (14 * digit) & 0x3FFF));
     }
     assert_eq!(value(6), 1 + (generation.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 50));
-    assert_eq!(value(7), 0);
+    assert_eq!(value(7), 1);
     assert_eq!((value(8), value(9)), (1, 0));
     let second = Segment::open(&name).unwrap();
+    assert_eq!(value(7), 2);
     assert_eq!((value(8), value(9)), (1, 1));
     assert_eq!(set.last_pid(9).unwrap().unsigned_abs(), proc::pid());
     drop(segment);
-    assert_eq!((value(8), value(9)), (0, 1));
+    assert_eq!((value(7), value(8), value(9)), (3, 0, 1));
     drop(second);
-    assert_eq!((value(8), value(9)), (0, 0));
+    assert_eq!((value(7), value(8), value(9)), (4, 0, 0));
     // A channel's wake semaphores: all that leave it, leave a token at most.
     let segment = Segment::open(&name).unwrap();
     for _ in 0..50 {

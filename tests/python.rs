@@ -14,8 +14,8 @@ use std::thread;
 use std::time::Instant;
 
 use tombolo::{
-    ByteDelivery, ByteReceiver, ByteSender, ChannelError, Fault, Mpmc, Receiver, Segment, Sender,
-    Spsc,
+    ByteDelivery, ByteReceiver, ByteSender, ChannelError, Event, Fault, Mpmc, Receiver, Segment,
+    Sender, Spsc,
 };
 
 use common::{Brief, Name, PATIENCE, Peer, Words, parked, thread_parked, tid, wait_until};
@@ -940,6 +940,46 @@ fn slots_of_killed_pythons_are_used_again() {
     }
     let _rx = market.rx();
     assert_eq!(market.segment.participants().len(), 1);
+}
+
+#[test]
+fn what_happens_to_either_is_told_to_both() {
+    if !python() {
+        return;
+    }
+    let market = Market::new("mpmc", 2);
+    let events = market.segment.events();
+    let next = || match events.recv_timeout(PATIENCE).unwrap().expect("an event") {
+        Event::Joined(member) => format!("joined {}", member.pid),
+        Event::Left(member) => format!("left {}", member.pid),
+        Event::Died(death) => format!("died {}", death.pid),
+        event => panic!("{event:?}"),
+    };
+    let mut listener = Python::join(&market.name);
+    assert_eq!(next(), format!("joined {}", listener.pid()));
+    listener.ask("subscribe", "subscribed");
+    listener.park("listen");
+    let mut told = |event: String| {
+        listener.expect(&event);
+        assert_eq!(next(), event);
+        listener.park("listen");
+    };
+    let leaver = market.python("sender");
+    told(format!("joined {}", leaver.pid()));
+    let pid = leaver.pid();
+    leaver.leave();
+    told(format!("left {pid}"));
+    let rust = market.rust("sender");
+    told(format!("joined {}", rust.pid()));
+    rust.kill();
+    told(format!("died {}", rust.pid()));
+    let victim = market.python("receiver");
+    told(format!("joined {}", victim.pid()));
+    let pid = victim.pid();
+    victim.kill();
+    told(format!("died {pid}"));
+    market.segment.remove().unwrap();
+    listener.expect("Closed");
 }
 
 /// The library's other process: one end, and a command a line.

@@ -189,7 +189,9 @@ class Set:
         libc.semctl(self.id, 0, IPC_RMID, None)
 
 
-LEASE, BUILT, GENERATION, CHECK = 0, 1, 2, 6
+LEASE, BUILT, GENERATION, CHECK, GONG = 0, 1, 2, 6, 7
+# From here on the gong is wound back.
+HIGH = 8192
 
 
 def spelled(values):
@@ -447,9 +449,19 @@ class Segment:
             call(libc.syscall(SYS_MEMBARRIER, REGISTER_GLOBAL_EXPEDITED, 0, 0))
         self.me = None
         self.counts = {}
-        self.close_records(LEASEHOLDER, lambda: True)
-        self.look(LEASE)
-        for i in range(P):
+        self.arm(GONG)
+        try:
+            if self.close_records(LEASEHOLDER, lambda: True):
+                self.strike()
+            self.look(LEASE)
+            self.take_slot()
+        except Exception:
+            self.set.op((GONG, 1, SEM_UNDO))
+            raise
+
+    def take_slot(self):
+        memory = self.memory
+        for i in range(self.participants):
             word = memory.load(512 + 8 * i)
             if word & 3 != FREE:
                 continue
@@ -470,6 +482,7 @@ class Segment:
             if position is not None:
                 self.fill_record(position, self.fields(JOINED, i, self.incarnation))
                 self.close_record(position, i, DONE)
+            self.strike()
             return
         raise Failed("no slot is free")
 
@@ -495,7 +508,7 @@ class Segment:
                     return
             self.record_end(EVENT_LEFT, self.me, self.incarnation, self.me, lambda: [0] * 7)
             self.memory.swap(word, live, (self.incarnation + 1) % 2**62 << 2 | FREE)
-            self.set.op((8 + self.me, -1, SEM_UNDO | IPC_NOWAIT))
+            self.set.op((8 + self.me, -1, SEM_UNDO | IPC_NOWAIT), (GONG, 1, SEM_UNDO))
         except (Closed, OSError):
             pass
         finally:
@@ -526,6 +539,18 @@ class Segment:
                 self.close()
                 raise Closed() from None
             raise
+
+    def arm(self, number):
+        """A death credit (8.2, step 3)."""
+        while True:
+            try:
+                self.system((number, 1, 0), (number, -1, SEM_UNDO))
+                return
+            except OSError as error:
+                if error.errno != errno.ERANGE:
+                    raise
+            if self.set.tried((number, -1, SEM_UNDO | IPC_NOWAIT), (number, 1, 0)):
+                return
 
     def items(self, channel):
         return 8 + self.participants + 2 * channel
@@ -686,6 +711,11 @@ class Segment:
             self.sweep(i, dead, values, LEASEHOLDER if witness == LEASE else witness - 8)
             self.memory.swap(512 + 8 * i, dead, ((dead >> 2) + 1) % 2**62 << 2 | FREE)
             swept = True
+        self.heard = values[GONG]
+        if self.heard >= HIGH:
+            self.set.tried((GONG, -(self.heard - 1), IPC_NOWAIT))
+        if swept:
+            self.strike()
         return swept
 
     def sweep(self, i, dead, values, owner):
@@ -896,7 +926,8 @@ class Segment:
                 self.memory.swap(self.record(end % 2**32), w, record_word(w >> 17, DONE, 0))
 
     def close_records(self, owner, still_dead):
-        """13.3."""
+        """13.3. Whether there were any."""
+        any_closed = False
         for n in range(RECORDS):
             at = self.record(n)
             while True:
@@ -908,9 +939,64 @@ class Segment:
                 end = self.memory.load(self.infos + 64 * i + 32) if i < self.participants else 0
                 whole = phase == R_WRITING and end % 2**33 == 1 << 32 | position % 2**32
                 if not still_dead():
-                    return
+                    return any_closed
                 if self.memory.swap(at, w, record_word(position, DONE if whole else VOID, 0)):
+                    any_closed = True
                     break
+        return any_closed
+
+    def newest(self):
+        words = [self.memory.load(self.record(n)) for n in range(RECORDS)]
+        return max((w >> 17 for w in words if w), default=-1)
+
+    def read(self):
+        """13.4. The next record's kind and pid; None if there is none yet, 0 if
+        it is being written by one that joins."""
+        while True:
+            at = self.record(self.position)
+            w = self.memory.load(at)
+            phase, position = w >> 14 & 7, w >> 17
+            if not w or position < self.position:
+                return None
+            if position > self.position:
+                before, self.position = self.position, self.newest() + 1 - RECORDS
+                return f"missed {self.position - before}"
+            if phase == R_WRITING:
+                return 0 if w & 0x3FFF == LEASEHOLDER else None
+            if phase == DONE:
+                event, pid = self.memory.load(at + 8), self.memory.load(at + 32)
+                if self.memory.load(at) != w:
+                    continue
+                self.position += 1
+                return f"{['', 'joined', 'left', 'died'][event & 0xFFFF]} {pid}"
+            self.position += 1
+
+    # 13.5 The gong
+
+    def strike(self):
+        self.set.op((GONG, 1, 0))
+
+    def listen(self):
+        while True:
+            event = self.read()
+            if not event:
+                self.look(8 + self.me)
+                heard = self.heard
+                event = self.read()
+            if event:
+                return event
+            if event == 0:
+                self.lease()
+                if self.close_records(LEASEHOLDER, lambda: True):
+                    self.strike()
+                self.release_lease()
+                continue
+            sleep = (GONG, -1, 0), (GONG, heard + 1, 0)
+            try:
+                self.system(*([(GONG, -heard, IPC_NOWAIT)] if heard else []), *sleep)
+            except OSError as error:
+                if error.errno != errno.EAGAIN:
+                    raise
 
 
 # 4.3 Journal
@@ -1293,7 +1379,7 @@ class Endpoint:
         if first:
             for event in (block.items, block.space):
                 self.memory.store(row + event.record, segment.incarnation << 16 & U64)
-                self.arm(event.number)
+                self.segment.arm(event.number)
         if block.kind in SINGLE:
             try:
                 self.take_role()
@@ -1311,17 +1397,6 @@ class Endpoint:
         if side is RECEIVER and block.kind in SINGLE:
             self.ring.take_hand(segment)
         self.seen, self.alone, self.open = None, False, True
-
-    def arm(self, number):
-        while True:
-            try:
-                self.segment.system((number, 1, 0), (number, -1, SEM_UNDO))
-                return
-            except OSError as error:
-                if error.errno != errno.ERANGE:
-                    raise
-            if self.segment.set.tried((number, -1, SEM_UNDO | IPC_NOWAIT), (number, 1, 0)):
-                return
 
     def disarm(self):
         for event in (self.block.items, self.block.space):
@@ -1485,6 +1560,11 @@ class Puppet:
                 end.close()
             segment.leave()
             return "left"
+        if command == "subscribe":
+            segment.position = segment.newest() + 1
+            return "subscribed"
+        if command == "listen":
+            return segment.listen()
         if command == "look":
             return f"swept {segment.look(8 + segment.me)}"
         end = self.ends[args[0]]

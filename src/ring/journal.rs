@@ -134,7 +134,7 @@ pub(crate) fn claim<const FIELDS: usize>(
     records: &impl Records<FIELDS>,
     owner: u16,
 ) -> Option<Draft> {
-    let mut position = newest(records).map_or(0, |newest| newest + 1);
+    let mut position = end(records);
     let mut stuck = 0;
     for _ in 0..TRIES {
         if position > LAST_POSITION || stuck == records.count() {
@@ -234,7 +234,8 @@ pub(crate) fn finish<const FIELDS: usize>(records: &impl Records<FIELDS>, positi
 }
 
 /// Closes what a dead owner was writing: published if `whole` says that all
-/// of the record with this index and position is written, else void.
+/// of the record with this index and position is written, else void. Whether
+/// there was anything to close.
 ///
 /// `still_dead` reads the participants' table (Acquire) between finding a
 /// record and changing it, as in the recovery of the rings.
@@ -243,7 +244,8 @@ pub(crate) fn recover<const FIELDS: usize>(
     owner: u16,
     whole: impl Fn(u64, u64) -> bool,
     still_dead: impl Fn() -> bool,
-) {
+) -> bool {
+    let mut any = false;
     for index in 0..records.count() {
         let word = records.word(index);
         // Again if the ring came round to it meanwhile.
@@ -257,39 +259,46 @@ pub(crate) fn recover<const FIELDS: usize>(
             let done = seen.phase() == Phase::Writing && whole(index, position);
             let closed = if done { State::new(position, Phase::Done, 0) } else { void(seen) };
             if !still_dead() {
-                return;
+                return any;
             }
             // Edge P.
             if word.compare_exchange(seen.0, closed.0, Ordering::Release, Ordering::Relaxed).is_ok()
             {
+                any = true;
                 break;
             }
         }
     }
+    any
 }
 
 /// What a reader finds at its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Read<const FIELDS: usize> {
-    Record([u64; FIELDS]),
+pub(crate) enum Read<R> {
+    Record(R),
     /// So many positions are gone, or nearly; not each had a record.
     Missed(u64),
-    /// Somebody is writing it.
-    Pending,
+    /// This owner is writing it.
+    Pending(u16),
     /// It is not there yet.
     End,
 }
 
+/// The position behind the newest.
+pub(crate) fn end<const FIELDS: usize>(records: &impl Records<FIELDS>) -> u64 {
+    newest(records).map_or(0, |newest| newest + 1)
+}
+
 /// The oldest position that may still be there.
 pub(crate) fn oldest<const FIELDS: usize>(records: &impl Records<FIELDS>) -> u64 {
-    newest(records).map_or(0, |newest| (newest + 1).saturating_sub(records.count()))
+    end(records).saturating_sub(records.count())
 }
 
 /// Reads the record at `at`, and moves on behind what is told of.
 pub(crate) fn read<const FIELDS: usize>(
     records: &impl Records<FIELDS>,
     at: &mut u64,
-) -> Read<FIELDS> {
+) -> Read<[u64; FIELDS]> {
     // Void ones are passed over: no more of them than there are records,
     // unless the writers are faster than this reader.
     for _ in 0..=records.count().saturating_mul(2) {
@@ -302,7 +311,7 @@ pub(crate) fn read<const FIELDS: usize>(
         }
         if seen.position() == Some(*at) {
             match seen.phase() {
-                Phase::Writing => return Read::Pending,
+                Phase::Writing => return Read::Pending(seen.owner()),
                 Phase::Void | Phase::Stuck => *at += 1,
                 Phase::Done => {
                     // Edge T.

@@ -5,7 +5,7 @@
 //! 1          BUILT       1 from just before the magic is stored
 //! 2..6       GENERATION  four digits, each 1 + 14 bits
 //! 6          CHECK       1 + 14 bits mixed from the generation
-//! 7          reserved    always 0
+//! 7          GONG        counts what happens to participants
 //! 8..8+P     LIVENESS    1 while participant i lives (undo)
 //! then 2 × C             items and space of each channel: 0 or 1 token
 //! then 0..15             reserved, so that the count is 13 modulo 16
@@ -20,7 +20,7 @@ const GENERATION: u16 = 2;
 const DIGITS: u16 = 4;
 const DIGIT_BITS: u32 = 14;
 const CHECK: u16 = GENERATION + DIGITS;
-const LIVENESS: u16 = CHECK + 2;
+const LIVENESS: u16 = SetMap::GONG + 1;
 const RESIDUE: u16 = 13;
 
 /// The map of one set: its shape follows from two numbers.
@@ -33,6 +33,7 @@ pub(crate) struct SetMap {
 impl SetMap {
     pub(crate) const LEASE: u16 = 0;
     pub(crate) const BUILT: u16 = 1;
+    pub(crate) const GONG: u16 = CHECK + 1;
     /// Bits of a generation.
     pub(crate) const GENERATION_BITS: u32 = DIGITS as u32 * DIGIT_BITS;
 

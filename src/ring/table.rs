@@ -25,6 +25,7 @@
 //! a participant does as incarnation i is therefore seen by whoever sees its
 //! slot at i+1.
 
+use super::gong;
 use super::kernel::{Kernel, Op, Refusal};
 use super::set::SetMap;
 use crate::sync::{AtomicU64, Ordering};
@@ -138,7 +139,8 @@ pub(crate) fn join<K: Kernel>(
     Ok(None)
 }
 
-/// Gives the slot back. The caller holds no claim, role or credit any more.
+/// Gives the slot back, and the credit on the gong with it. The caller holds
+/// no claim, role or other credit any more.
 pub(crate) fn leave<K: Kernel>(
     kernel: &K,
     table: &impl Table,
@@ -153,7 +155,7 @@ pub(crate) fn leave<K: Kernel>(
         Ordering::Relaxed,
     );
     let liveness = table.map().liveness(member.id);
-    kernel.semop(&[Op::take(liveness, 1).undo().no_wait()], None)
+    kernel.semop(&[Op::take(liveness, 1).undo().no_wait(), gong::LEAVE], None)
 }
 
 /// Room for one look, kept so that looking allocates nothing.
@@ -169,6 +171,11 @@ impl Scratch {
             before: vec![0; usize::from(map.participants)],
             values: vec![0; usize::from(map.count())],
         }
+    }
+
+    /// What a semaphore was at the last look.
+    pub(crate) fn value(&self, sem: u16) -> u16 {
+        self.values.get(usize::from(sem)).copied().unwrap_or(0)
     }
 }
 

@@ -74,7 +74,7 @@ pub struct Death {
 }
 
 impl Death {
-    fn of(mapped: &Mapped, entry: Entry, now: u64) -> Self {
+    pub(crate) fn of(mapped: &Mapped, entry: Entry, now: u64) -> Self {
         let number = |word: u64| u32::try_from(word).unwrap_or(0);
         let name = |index| Some(directory::read(mapped, index)?.ok()?.name);
         let held = entry.held;

@@ -185,15 +185,15 @@ impl Mapped {
     pub(crate) fn close_records(&self, dead: Member) {
         let journal = Journal(self);
         let whole = |index, position| journal.whole(index, position);
-        journal::recover(&journal, dead.id, whole, || dead.is_dead(self));
+        let _ = journal::recover(&journal, dead.id, whole, || dead.is_dead(self));
     }
 
     /// Closes the records of those who died with the lease. The caller holds
-    /// it, and is not writing any.
-    pub(crate) fn close_leaseholders_records(&self) {
+    /// it, and is not writing any. Whether there were any.
+    pub(crate) fn close_leaseholders_records(&self) -> bool {
         let journal = Journal(self);
         let whole = |index, position| journal.whole(index, position);
-        journal::recover(&journal, LEASEHOLDER, whole, || true);
+        journal::recover(&journal, LEASEHOLDER, whole, || true)
     }
 
     /// What a dead participant holds, as long as nobody has begun to put it
@@ -236,17 +236,37 @@ impl Mapped {
         (slots, parcels)
     }
 
+    /// Where to begin to read: with what is remembered, or with what comes.
+    pub(crate) fn journal_from(&self, remembered: bool) -> u64 {
+        let journal = Journal(self);
+        if remembered { journal::oldest(&journal) } else { journal::end(&journal) }
+    }
+
+    /// Reads on. Records that none of us writes are passed over.
+    pub(crate) fn read_journal(&self, at: &mut u64) -> Read<Entry> {
+        loop {
+            return match journal::read(&Journal(self), at) {
+                Read::Record(fields) => match Entry::read(fields) {
+                    Some(entry) => Read::Record(entry),
+                    None => continue,
+                },
+                Read::Missed(positions) => Read::Missed(positions),
+                Read::Pending(owner) => Read::Pending(owner),
+                Read::End => Read::End,
+            };
+        }
+    }
+
     /// Everything that the journal remembers, the newest last.
     pub(crate) fn journal(&self) -> Vec<Entry> {
-        let journal = Journal(self);
         let mut entries = Vec::new();
-        let mut at = journal::oldest(&journal);
+        let mut at = self.journal_from(true);
         // More only if the writers are faster than this reader.
         for _ in 0..2 * RECORDS {
-            match journal::read(&journal, &mut at) {
-                Read::Record(fields) => entries.extend(Entry::read(fields)),
+            match self.read_journal(&mut at) {
+                Read::Record(entry) => entries.push(entry),
                 Read::Missed(_) => {}
-                Read::Pending => at += 1,
+                Read::Pending(_) => at += 1,
                 Read::End => break,
             }
         }

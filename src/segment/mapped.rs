@@ -9,7 +9,7 @@ use crate::ring::kernel::Refusal;
 use crate::ring::mpmc::{self, Recovered};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, Member, Phase, Scratch, Table};
-use crate::ring::{blocks, event, hand};
+use crate::ring::{blocks, event, gong, hand};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys;
 use crate::sys::crash;
@@ -64,12 +64,17 @@ impl Mapped {
         if crash::recovery_is_off() {
             return Ok(false);
         }
-        if witness == SetMap::LEASE {
-            self.close_leaseholders_records();
-        }
+        let closed = witness == SetMap::LEASE && self.close_leaseholders_records();
         let bury = |dead: Member, values: &[u16]| self.sweep(dead, values, witness);
-        table::look(&self.bells, self, self.generation, witness, scratch, bury)
-            .map_err(|blind| self.fault(blind))
+        let swept = table::look(&self.bells, self, self.generation, witness, scratch, bury)
+            .map_err(|blind| self.fault(blind))?;
+        let refused = |refusal| self.refused(refusal);
+        gong::wind(&self.bells, scratch.value(SetMap::GONG)).map_err(refused)?;
+        if swept || closed {
+            // Readers may wait for a record that was given up for this one's.
+            gong::strike(&self.bells).map_err(refused)?;
+        }
+        Ok(swept)
     }
 
     pub(crate) fn fault(&self, blind: Blind) -> Fault {

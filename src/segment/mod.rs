@@ -4,7 +4,7 @@
 mod deaths;
 mod directory;
 mod inspect;
-mod journal;
+pub(crate) mod journal;
 mod layout;
 mod mapped;
 mod memory;

@@ -12,7 +12,7 @@ use crate::ring::event::{Event, Memo};
 use crate::ring::kernel::{Kernel, Refusal};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Member, Scratch};
-use crate::ring::{credit, event, lease, obituary, role};
+use crate::ring::{credit, event, gong, lease, obituary, role};
 use crate::sync::Ordering;
 use crate::sys;
 use crate::sys::proc::ForkGuard;
@@ -79,7 +79,34 @@ impl Participant {
             Fault::Closed => OpenError::Unstable { name: mapped.name.clone() },
             fault => OpenError::Damaged { name: mapped.name.clone(), what: fault.to_string() },
         };
-        mapped.look(SetMap::LEASE, &mut scratch).map_err(unusable)?;
+        // Before the look, which may write of the dead and be killed over it.
+        credit::arm(&mapped.bells, SetMap::GONG)
+            .map_err(|refusal| unusable(mapped.refused(refusal)))?;
+        let me = Self::take_slot(&mapped, &mut scratch).map_err(unusable).and_then(|taken| {
+            taken.ok_or_else(|| OpenError::TableFull {
+                name: mapped.name.clone(),
+                participants: mapped.plan.map.participants,
+            })
+        });
+        let me = me.inspect_err(|_| {
+            // If the set is gone, so is the credit.
+            let _ = mapped.bells.semop(&[gong::LEAVE], None);
+        })?;
+        let counts = vec![Counts::default(); usize::from(mapped.plan.map.channels)];
+        Ok(Arc::new(Self {
+            mapped,
+            me,
+            guard,
+            timeout,
+            counts: Mutex::new(counts),
+            scratch: Mutex::new(scratch),
+        }))
+    }
+
+    /// Takes a slot, if there is a free one when the dead have been swept, and
+    /// tells everybody.
+    fn take_slot(mapped: &Mapped, scratch: &mut Scratch) -> Result<Option<Member>, Fault> {
+        mapped.look(SetMap::LEASE, scratch)?;
         let introduce = |member: Member| {
             let pid = sys::proc::pid();
             let info = mapped.info(member.id);
@@ -91,24 +118,13 @@ impl Participant {
             info.uid.store(u64::from(sys::proc::uid()), Ordering::Relaxed);
             obituary::begin(&info.end, member);
         };
-        let joined = table::join(&mapped.bells, &mapped, introduce)
-            .map_err(|refusal| unusable(mapped.refused(refusal)))?;
-        let Some(me) = joined else {
-            return Err(OpenError::TableFull {
-                name: mapped.name.clone(),
-                participants: mapped.plan.map.participants,
-            });
-        };
-        mapped.record_joined(me);
-        let counts = vec![Counts::default(); usize::from(mapped.plan.map.channels)];
-        Ok(Arc::new(Self {
-            mapped,
-            me,
-            guard,
-            timeout,
-            counts: Mutex::new(counts),
-            scratch: Mutex::new(scratch),
-        }))
+        let refused = |refusal| mapped.refused(refusal);
+        let joined = table::join(&mapped.bells, mapped, introduce).map_err(refused)?;
+        if let Some(me) = joined {
+            mapped.record_joined(me);
+            gong::strike(&mapped.bells).map_err(refused)?;
+        }
+        Ok(joined)
     }
 
     pub(crate) const fn mapped(&self) -> &Mapped {
@@ -126,6 +142,41 @@ impl Participant {
     /// Looks for the dead and sweeps them; says whether there were any.
     pub(crate) fn look(&self) -> Result<bool, Fault> {
         self.mapped.look(self.mapped.plan.map.liveness(self.me.id), &mut lock(&self.scratch))
+    }
+
+    /// Looks, and says up to which stroke of the gong everything that is
+    /// known is in the journal.
+    pub(crate) fn listen(&self) -> Result<u16, Fault> {
+        let mut scratch = lock(&self.scratch);
+        self.mapped.look(self.mapped.plan.map.liveness(self.me.id), &mut scratch)?;
+        Ok(scratch.value(SetMap::GONG))
+    }
+
+    /// Wakes everybody who listens.
+    pub(crate) fn strike(&self) {
+        if self.barred().is_none() {
+            // If the set is gone, nobody sleeps on it.
+            let _ = gong::strike(&self.mapped.bells);
+        }
+    }
+
+    /// Sleeps until the next stroke after `heard`, or the deadline.
+    pub(crate) fn park(&self, heard: u16, until: Option<Instant>) -> Result<(), Fault> {
+        gong::park(&self.mapped.bells, heard, until).map_err(|r| self.mapped.refused(r))
+    }
+
+    /// Waits until nobody joins any more, or the deadline, and closes what
+    /// those were writing who died over it.
+    pub(crate) fn close_leaseholders_records(&self, until: Option<Instant>) -> Result<(), Fault> {
+        let bells = &self.mapped.bells;
+        let refused = |refusal| self.mapped.refused(refusal);
+        match lease::acquire(bells, until) {
+            Err(Refusal::TimedOut) => return Ok(()),
+            taken => taken.map_err(refused)?,
+        }
+        let closed = self.mapped.close_leaseholders_records();
+        let struck = if closed { gong::strike(bells) } else { Ok(()) };
+        lease::release(bells).and(struck).map_err(refused)
     }
 
     /// Whether the set is still the one that was joined, and this process in

@@ -31,7 +31,7 @@ pub(super) struct Scene {
     pub(super) ends: Vec<AtomicU64>,
     pub(super) ring: Ring,
     /// What has been published: the model's own knowledge.
-    said: RefCell<Vec<u64>>,
+    pub(super) said: RefCell<Vec<u64>>,
 }
 
 impl Table for Scene {
@@ -82,7 +82,7 @@ impl Scene {
         })
     }
 
-    fn append(&self, id: u16, what: u64) {
+    pub(super) fn append(&self, id: u16, what: u64) {
         let journal = Journal(self);
         if let Some(draft) = journal::claim(&journal, id) {
             journal::fill(&journal, &draft, [what; 2]);
@@ -92,7 +92,7 @@ impl Scene {
     }
 
     /// Reads on, up to what is not there yet: what it got and what it missed.
-    fn follow(&self, at: &mut u64) -> (Vec<u64>, u64) {
+    pub(super) fn follow(&self, at: &mut u64) -> (Vec<u64>, u64) {
         let (mut got, mut missed) = (Vec::new(), 0);
         loop {
             let from = *at;
@@ -105,7 +105,7 @@ impl Scene {
                     assert_eq!(*at, from + positions);
                     missed += positions;
                 }
-                Read::Pending | Read::End => return (got, missed),
+                Read::Pending(_) | Read::End => return (got, missed),
             }
         }
     }
@@ -142,6 +142,12 @@ impl Scene {
             journal::recover(&Journal(self), id, |_, _| false, still_dead);
             self.free(id);
         }
+    }
+
+    /// What a look does for one that is dead, once.
+    pub(super) fn bury(&self, id: u16) {
+        self.mark(id);
+        self.close(id);
     }
 
     /// When everybody has gone: each record is done or void.

@@ -72,7 +72,7 @@ impl Scene {
             match journal::read(&Journal(self), &mut at) {
                 Read::Record(fields) => told.push(fields),
                 Read::Missed(missed) => panic!("{missed} are missed"),
-                Read::Pending => panic!("nobody closes {at}"),
+                Read::Pending(_) => panic!("nobody closes {at}"),
                 Read::End => return told,
             }
         }
@@ -114,7 +114,7 @@ impl Scene {
         loop {
             match journal::read(&Journal(self), &mut at) {
                 Read::Record(fields) if fields[0] == id => told.push(fields),
-                Read::Pending => at += 1,
+                Read::Pending(_) => at += 1,
                 Read::End => return told,
                 _ => {}
             }

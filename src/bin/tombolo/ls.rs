@@ -152,7 +152,7 @@ fn owner(uid: u32) -> String {
 }
 
 /// A text that somebody else wrote, without what would move a cursor.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().flat_map(char::escape_debug).collect()
 }
 

@@ -3,6 +3,7 @@
 
 mod chaos;
 mod demo;
+mod events;
 mod failure;
 mod ls;
 mod recv;
@@ -34,6 +35,7 @@ enum Command {
     Chaos(chaos::Args),
     Send(send::Args),
     Recv(recv::Args),
+    Events(events::Args),
     Ls(ls::Args),
     Rm(rm::Args),
     /// One process of a demo, started by it.
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Ok(Cli { command: Command::Chaos(args) }) => chaos::run(&args),
         Ok(Cli { command: Command::Send(args) }) => send::run(&args),
         Ok(Cli { command: Command::Recv(args) }) => recv::run(&args),
+        Ok(Cli { command: Command::Events(args) }) => events::run(&args),
         Ok(Cli { command: Command::Ls(args) }) => ls::run(&args),
         Ok(Cli { command: Command::Rm(args) }) => rm::run(&args),
         Ok(Cli { command: Command::DemoWorker(args) }) => demo::worker::run(&args),

@@ -4,9 +4,12 @@
 //! The director has kernel tables of its own, so that nothing can be left in
 //! them without being seen.
 
+use std::collections::HashSet;
+use std::time::Duration;
+
 use tombolo::sys::sem::{self, Set};
 use tombolo::sys::shm::{self, Shm};
-use tombolo::{ChannelError, Fault, Options, RecvError, Segment};
+use tombolo::{ChannelError, Event, Events, Fault, OpenError, Options, RecvError, Segment};
 
 use super::actor::{Actor, Scene};
 use super::ledger::{Doom, Ledger};
@@ -30,14 +33,17 @@ pub(crate) enum Deed {
     ClearDebris,
     /// Opens a segment whose name has another's object on its first key.
     Displaced,
-    /// Joins a channel whose bells are as full as a semaphore can be.
+    /// Joins a segment and a channel whose bells are as full as a semaphore
+    /// can be.
     FullBells,
     /// Sweeps two at once who died over messages and roles.
     Sweep,
+    /// Listens to what happens, itself included.
+    Listen,
 }
 
 impl Deed {
-    pub(crate) const ALL: [Deed; 13] = [
+    pub(crate) const ALL: [Deed; 14] = [
         Deed::Create,
         Deed::OpenOrCreate,
         Deed::MakeChannels,
@@ -51,12 +57,14 @@ impl Deed {
         Deed::Displaced,
         Deed::FullBells,
         Deed::Sweep,
+        Deed::Listen,
     ];
 }
 
 const NAME: &str = "deeds";
 /// The semaphores of the first channel: after those of four participants.
 const FIRST_BELL: u16 = 12;
+const GONG: u16 = 7;
 
 pub(super) fn options() -> Options {
     Segment::options().size(1 << 14).participants(4).channels(5)
@@ -163,14 +171,38 @@ fn before(deed: Deed) -> Result<Option<Actor>, String> {
             use_channels(&segment);
             let words = Words::behind(&segment);
             let set = Set::from_id(i32::try_from(words.get(word::SET)).unwrap());
-            for bell in FIRST_BELL..FIRST_BELL + 2 {
+            drop(segment);
+            for bell in [GONG, FIRST_BELL, FIRST_BELL + 1] {
                 let there = set.value(bell).unwrap();
                 set.perform(&[sem::Op::add(bell, 32_767 - there)]).unwrap();
             }
             Ok(None)
         }
+        Deed::Listen => {
+            let mut waiting = Actor::fork("who listens", || {
+                let segment = options().create(NAME).unwrap();
+                every_life_ends(&segment.events());
+            });
+            waiting.scene()?;
+            Ok(Some(waiting))
+        }
         _ => Ok(None),
     }
+}
+
+/// Listens until the segment is removed: who has joined has left or died.
+fn every_life_ends(events: &Events) {
+    let mut living = HashSet::new();
+    for event in events {
+        match event.unwrap() {
+            Event::Joined(member) => assert!(living.insert((member.slot, member.life))),
+            Event::Left(member) => assert!(living.remove(&(member.slot, member.life))),
+            // Who died in joining may not have been told of.
+            Event::Died(death) => drop(living.remove(&(death.slot, death.life))),
+            event => panic!("{event:?}"),
+        }
+    }
+    assert!(living.is_empty(), "no end of {living:?}");
 }
 
 fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
@@ -222,10 +254,23 @@ fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
             let _ = (Segment::list().unwrap(), segment.participants(), segment.channels());
         }
         Deed::FullBells => {
+            doom.begin();
             let segment = options().open(NAME).unwrap();
             let words = segment.channel::<u64>("words").capacity(3);
-            doom.begin();
             drop((words.sender().unwrap(), words.receiver().unwrap()));
+        }
+        Deed::Listen => {
+            doom.begin();
+            let segment = options().open(NAME).unwrap();
+            let events = segment.events();
+            // With the one who listens, all that there is room for.
+            let all = [(); 2].map(|()| options().open(NAME).unwrap());
+            assert!(matches!(options().open(NAME), Err(OpenError::TableFull { .. })));
+            drop(all);
+            for _ in 0..4 {
+                assert!(events.recv().is_ok());
+            }
+            assert_eq!(events.recv_timeout(Duration::from_millis(1)).unwrap(), None);
         }
         Deed::Sweep => {
             doom.begin();

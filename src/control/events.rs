@@ -1,0 +1,288 @@
+//! Who joins, leaves and dies, as it happens.
+
+use core::cell::Cell;
+use core::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use crate::error::Fault;
+use crate::ring::journal::{LEASEHOLDER, Read};
+use crate::segment::journal::{Entry, Event as Kind};
+use crate::segment::{Death, Participant, Segment};
+use crate::sys;
+
+/// A participant that joined or left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Member {
+    /// Its slot in the table, and which of the slot's lives it is, from 0:
+    /// the two together are used once.
+    pub slot: u16,
+    /// See [`slot`](Self::slot).
+    pub life: u64,
+    /// Its process, as it is numbered in its own pid namespace.
+    pub pid: u32,
+    /// When the process was started, as [`sys::proc::start_time`] told it, and
+    /// its [pid namespace](sys::proc::pid_namespace): with the pid they name a
+    /// process for good. 0 where it could not be found out.
+    pub start_time: u64,
+    /// See [`start_time`](Self::start_time).
+    pub pid_namespace: u64,
+    /// Its user.
+    pub uid: u32,
+    /// When it joined or left, as [`sys::proc::monotonic`] told the time.
+    pub recorded_ns: u64,
+}
+
+/// What has happened to a participant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// It has joined.
+    Joined(Member),
+    /// It has left by itself: its last handle was dropped.
+    Left(Member),
+    /// It has died. What it held is being put right, or has been.
+    Died(Death),
+    /// So many events were overwritten before they were read. A few of them
+    /// may have been none: records that were begun and given up.
+    Missed(u64),
+}
+
+impl fmt::Display for Event {
+    /// `process 4711 joined, slot 3`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Joined(member) => {
+                write!(f, "process {} joined, slot {}", member.pid, member.slot)
+            }
+            Self::Left(member) => write!(f, "process {} left, slot {}", member.pid, member.slot),
+            Self::Died(death) => death.fmt(f),
+            Self::Missed(events) => write!(f, "{events} events missed"),
+        }
+    }
+}
+
+/// A subscription to the [events](Event) of a segment: see
+/// [`Segment::events`].
+///
+/// Every subscriber gets every event, in one order that is the same for all. A
+/// segment remembers the last 128; who is further behind gets
+/// [`Event::Missed`], and then what is left.
+///
+/// A handle belongs to one thread at a time. A clone goes on from where its
+/// original is, on its own. Neither leaves a trace in the segment: a
+/// subscriber that is slow, stopped or killed concerns nobody else.
+///
+/// **Crashes.** A death is told once, whoever dies over its recovery. A
+/// process that is stopped while it records something holds back what comes
+/// after it, until it goes on, is killed, or 128 other events have been
+/// recorded.
+#[derive(Clone)]
+pub struct Events {
+    participant: Arc<Participant>,
+    /// The position of the next record.
+    at: Cell<u64>,
+    /// Of this handle and its clones.
+    stopped: Arc<OnceLock<()>>,
+}
+
+impl Segment {
+    /// Who joins, leaves and dies from now on.
+    ///
+    /// ```
+    /// use tombolo::{Event, Segment};
+    ///
+    /// let segment = Segment::anonymous()?;
+    /// let events = segment.events();
+    /// drop(Segment::open_id(segment.id())?);
+    /// assert!(matches!(events.recv()?, Event::Joined(_)));
+    /// assert!(matches!(events.recv()?, Event::Left(_)));
+    /// assert_eq!(events.try_recv()?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn events(&self) -> Events {
+        let participant = Arc::clone(self.participant());
+        let at = Cell::new(participant.mapped().journal_from(false));
+        Events { participant, at, stopped: Arc::default() }
+    }
+}
+
+impl Events {
+    /// Begins with the oldest event that the segment remembers.
+    #[must_use]
+    pub fn remembered(self) -> Self {
+        self.at.set(self.participant.mapped().journal_from(true));
+        self
+    }
+
+    /// The next event, if there is one. Looks for deaths before it says that
+    /// there is none.
+    ///
+    /// # Errors
+    /// Those of [`recv`](Self::recv).
+    pub fn try_recv(&self) -> Result<Option<Event>, Fault> {
+        match self.read()? {
+            Read::Record(event) => return Ok(Some(event)),
+            Read::Pending(LEASEHOLDER) => {
+                // A deadline that has passed: only if nobody joins just now.
+                let deadline = Instant::now();
+                self.participant.close_leaseholders_records(Some(deadline))?;
+            }
+            _ => {}
+        }
+        self.participant.listen()?;
+        Ok(match self.read()? {
+            Read::Record(event) => Some(event),
+            _ => None,
+        })
+    }
+
+    /// The next event, waiting for it as long as it takes. Whoever waits is
+    /// woken by the kernel, also by a death that nobody else is left to see.
+    ///
+    /// # Errors
+    /// [`Fault::Closed`] when the segment has been removed and everything that
+    /// was recorded until then has been received, or when the subscription was
+    /// [stopped](Self::stop), also while this call waits; or what else ends a
+    /// handle's use.
+    pub fn recv(&self) -> Result<Event, Fault> {
+        // Without a deadline there is no time-out.
+        self.recv_by(None)?.ok_or(Fault::Closed)
+    }
+
+    /// The next event, waiting for it at most this long; `None` if there was
+    /// none.
+    ///
+    /// # Errors
+    /// Those of [`recv`](Self::recv).
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<Event>, Fault> {
+        // A time-out beyond what the clock can say is none.
+        self.recv_by(Instant::now().checked_add(timeout))
+    }
+
+    fn recv_by(&self, until: Option<Instant>) -> Result<Option<Event>, Fault> {
+        loop {
+            if let Read::Record(event) = self.read()? {
+                return Ok(Some(event));
+            }
+            match self.wait(until) {
+                Ok(None) => {}
+                Ok(event) => return Ok(event),
+                // What was recorded before the end comes before it.
+                Err(fault) => match self.read()? {
+                    Read::Record(event) => return Ok(Some(event)),
+                    _ => return Err(fault),
+                },
+            }
+            if until.is_some_and(|deadline| deadline <= Instant::now()) {
+                return self.try_recv();
+            }
+        }
+    }
+
+    /// Sleeps once, unless there is an event by now.
+    fn wait(&self, until: Option<Instant>) -> Result<Option<Event>, Fault> {
+        let heard = self.participant.listen()?;
+        match self.read()? {
+            Read::Record(event) => return Ok(Some(event)),
+            Read::Pending(LEASEHOLDER) => self.participant.close_leaseholders_records(until)?,
+            _ => self.participant.park(heard, until)?,
+        }
+        Ok(None)
+    }
+
+    /// Ends this subscription and its clones: whoever waits in one of them, in
+    /// another thread, is woken.
+    pub fn stop(&self) {
+        let _ = self.stopped.set(());
+        self.participant.strike();
+    }
+
+    /// Reads on. That something was missed is a record, too.
+    fn read(&self) -> Result<Read<Event>, Fault> {
+        let barred = self.participant.barred();
+        if let Some(Fault::Forked) = barred {
+            return Err(Fault::Forked);
+        }
+        if self.stopped.get().is_some() {
+            return Err(Fault::Closed);
+        }
+        let mut at = self.at.get();
+        let read = self.participant.mapped().read_journal(&mut at);
+        self.at.set(at);
+        match (read, barred) {
+            (Read::Record(entry), _) => Ok(Read::Record(self.event(entry))),
+            (Read::Missed(positions), _) => Ok(Read::Record(Event::Missed(positions))),
+            (_, Some(fault)) => Err(fault),
+            (Read::Pending(owner), None) => Ok(Read::Pending(owner)),
+            (Read::End, None) => Ok(Read::End),
+        }
+    }
+
+    fn event(&self, entry: Entry) -> Event {
+        let number = |word: u64| u32::try_from(word).unwrap_or(0);
+        let member = Member {
+            slot: entry.member.id,
+            life: entry.member.incarnation,
+            pid: number(entry.pid),
+            start_time: entry.start_time,
+            pid_namespace: entry.pid_namespace,
+            uid: number(entry.uid),
+            recorded_ns: entry.time,
+        };
+        match entry.event {
+            Kind::Joined => Event::Joined(member),
+            Kind::Left => Event::Left(member),
+            Kind::Died => {
+                let now = sys::proc::monotonic();
+                Event::Died(Death::of(self.participant.mapped(), entry, now))
+            }
+        }
+    }
+
+    /// The events as they come, until the segment is removed.
+    pub const fn iter(&self) -> EventsIter<'_> {
+        EventsIter { events: self, ended: false }
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events")
+            .field("segment", &self.participant.mapped().name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The events of a segment: see [`Events::iter`].
+#[derive(Debug)]
+pub struct EventsIter<'a> {
+    events: &'a Events,
+    ended: bool,
+}
+
+impl Iterator for EventsIter<'_> {
+    type Item = Result<Event, Fault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let received = self.events.recv();
+        self.ended = received.is_err();
+        match received {
+            Err(Fault::Closed) => None,
+            received => Some(received),
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Events {
+    type Item = Result<Event, Fault>;
+    type IntoIter = EventsIter<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
