@@ -193,6 +193,7 @@ fn what_a_successor_drops_makes_room_for_a_sender_that_waits() {
         // It takes nothing itself.
         let peer = Peer::start("attach", &[&name, &ring]);
         peer.expect("attached");
+        wait_until(|| sending.is_finished());
         sending.join().unwrap();
         assert!(!parked(peer.pid()));
         peer.kill();
