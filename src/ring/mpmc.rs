@@ -448,8 +448,12 @@ fn raise(hint: &AtomicU64, to: u64) {
 /// Positions are claimed in order, so behind a slot that says zero, which is
 /// FREE of the first lap, none has been: by nobody whose death or whose
 /// orphan the caller has heard of. To look at them would give memory to each.
+/// Once all have been, zero says nothing: laps begin again.
 pub(crate) fn used(words: &impl Words) -> u64 {
-    let (mut least, mut most) = (0, words.capacity());
+    let capacity = words.capacity();
+    // Relaxed: a lower bound, and long past the first lap when laps begin again.
+    let lapped = words.tail().load(Ordering::Relaxed) >= capacity;
+    let (mut least, mut most) = (if lapped { capacity } else { 0 }, capacity);
     while least < most {
         let middle = least + (most - least) / 2;
         // Relaxed: the looks that follow acquire.
