@@ -69,6 +69,8 @@ impl Seat {
     }
 
     pub(crate) fn start(&mut self, program: &Path) -> io::Result<()> {
+        // After it, a whole life may pass before this process runs again.
+        let before = now();
         let child = Command::new(program)
             .arg("chaos-worker")
             .arg(serde_json::to_string(&self.orders)?)
@@ -79,7 +81,7 @@ impl Seat {
             .process_group(0)
             .spawn()?;
         (self.begun, self.up, self.idle, self.stopped) = (false, false, false, None);
-        self.alive_at = now();
+        self.alive_at = before;
         self.child = Some(child);
         Ok(())
     }
