@@ -39,8 +39,9 @@
 //! Some time after, until a sweep has returned at the latest, each place that
 //! it was writing is given up, and each message that it was reading comes
 //! back, once more often delivered, or is dropped if that was the last time.
-//! In an SPSC queue what was not released is just there. Nothing else is ever
-//! lost, and nothing comes twice.
+//! In an SPSC queue what was not released is just there; none of these drops
+//! (`tests/in_hand.rs` has those that do). Nothing else is ever lost, and
+//! nothing comes twice.
 
 use crate::common::queues::Ring;
 use crate::history::Spec;
