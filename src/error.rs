@@ -255,6 +255,15 @@ pub enum Fault {
     /// The segment, or its semaphore set, has been removed.
     #[error("the segment has been removed")]
     Closed,
+    /// The segment is being [drained](crate::Commander::drain), or has been: it
+    /// takes no new messages.
+    #[error(
+        "the segment is drained: it takes no new messages; `tombolo ctl NAME resume` opens it again"
+    )]
+    Drained,
+    /// The segment has been [shut down](crate::Commander::shutdown).
+    #[error("the segment has been shut down; `tombolo ctl NAME resume` opens it again")]
+    Shutdown,
     /// The handle belongs to the process that this one was forked from.
     #[error("this handle belongs to the parent process; open the segment again after fork")]
     Forked,
@@ -271,6 +280,62 @@ pub enum Fault {
     /// The kernel refused.
     #[error(transparent)]
     System(#[from] sys::Error),
+}
+
+/// Why a command could not be given.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// Another program has a message queue on the segment's key.
+    #[error(
+        "segment {segment} can have no commands: another program has a message queue on its key \
+         (ipcs -q shows it); use another name"
+    )]
+    Foreign {
+        /// The segment's name.
+        segment: String,
+    },
+    /// Somebody has held the segment's lease for too long.
+    #[error(
+        "segment {segment} is busy: process {pid} has been creating, joining or leaving it for \
+         {waited:?}; continue or end that process"
+    )]
+    Busy {
+        /// The segment's name.
+        segment: String,
+        /// Who holds the lease; 0 if not visible from here.
+        pid: i32,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// Somebody has removed the segment's message queue.
+    #[error(
+        "the message queue of segment {segment} has been removed; another commander makes a new \
+         one"
+    )]
+    QueueRemoved {
+        /// The segment's name.
+        segment: String,
+    },
+    /// What the segment is in the way of the command.
+    #[error("segment {segment} is {state}; `tombolo ctl {segment} resume` opens it again")]
+    State {
+        /// The segment's name.
+        segment: String,
+        /// What it is.
+        state: crate::State,
+    },
+    /// The command for the application is too long.
+    #[error("the command has {length} bytes, and at most {longest} are possible")]
+    TooLong {
+        /// Its length.
+        length: usize,
+        /// The longest.
+        longest: usize,
+    },
+    /// The segment can no longer be used, or the kernel has refused.
+    #[error(transparent)]
+    Fault(#[from] Fault),
 }
 
 macro_rules! hide_message {
@@ -301,12 +366,17 @@ impl<T> fmt::Display for SendError<T> {
     }
 }
 
+const PAUSED: &str = "the segment is paused; `tombolo ctl NAME resume` lets senders go on";
+
 /// A message that [`try_send`](crate::Sender::try_send) did not send, and why.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum TrySendError<T> {
     /// The channel is full. A slot counts as occupied from when a sender
     /// claims it until its receiver has finished reading.
     Full(T),
+    /// The segment is [paused](crate::Commander::pause).
+    Paused(T),
     /// The channel can no longer be used.
     Failed(SendError<T>),
 }
@@ -315,7 +385,9 @@ impl<T> TrySendError<T> {
     /// The message.
     pub fn into_message(self) -> T {
         match self {
-            Self::Full(message) | Self::Failed(SendError { message, .. }) => message,
+            Self::Full(message)
+            | Self::Paused(message)
+            | Self::Failed(SendError { message, .. }) => message,
         }
     }
 }
@@ -324,6 +396,7 @@ impl<T> fmt::Display for TrySendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(_) => f.write_str("the channel is full"),
+            Self::Paused(_) => f.write_str(PAUSED),
             Self::Failed(error) => error.fmt(f),
         }
     }
@@ -332,7 +405,7 @@ impl<T> fmt::Display for TrySendError<T> {
 /// A message that was not sent in time, and why.
 #[derive(Clone)]
 pub enum SendTimeoutError<T> {
-    /// The channel stayed full.
+    /// The channel stayed full, or the segment paused.
     Timeout(T),
     /// The channel can no longer be used.
     Failed(SendError<T>),
@@ -350,7 +423,9 @@ impl<T> SendTimeoutError<T> {
 impl<T> fmt::Display for SendTimeoutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Timeout(_) => f.write_str("the channel stayed full until the time-out"),
+            Self::Timeout(_) => {
+                f.write_str("the channel stayed full, or paused, until the time-out")
+            }
             Self::Failed(error) => error.fmt(f),
         }
     }
@@ -363,6 +438,10 @@ pub enum SendBytesError {
     /// The channel is full, or stayed so until the time-out.
     #[error("the channel is full")]
     Full,
+    /// The segment is [paused](crate::Commander::pause), and this call does not
+    /// wait.
+    #[error("{}", PAUSED)]
+    Paused,
     /// The message is longer than the channel's longest.
     #[error("the message has {length} bytes, and this channel's longest has {longest}")]
     TooLong {

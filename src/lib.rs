@@ -168,13 +168,14 @@ pub use channel::{
     ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReceiver, ByteSender, Channel, Delivery,
     DeliverySlice, Grant, GrantSlice, Iter, Kind, Message, Mpmc, Receiver, Sender, Spsc,
 };
-pub use control::{Event, Events, EventsIter, Member};
+pub use control::{Answer, Commander, Drain, Event, Events, EventsIter, Inbox, Member, Outcome};
 pub use error::{
-    BadName, ChannelError, Fault, OpenError, RecvError, RecvTimeoutError, SendBatchError,
-    SendBytesError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+    BadName, ChannelError, CommandError, Fault, OpenError, RecvError, RecvTimeoutError,
+    SendBatchError, SendBytesError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
 pub use segment::{
-    ChannelInfo, Death, Deaths, Options, Orphan, ParticipantInfo, Segment, SegmentInfo,
+    ChannelInfo, Death, Deaths, Options, Orphan, ParticipantInfo, Segment, SegmentInfo, State,
+    Stats, UserCommand,
 };
 
 /// The examples of the README are tested with those of the documentation.

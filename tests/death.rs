@@ -847,6 +847,7 @@ fn puppet<K: Kind>(brief: &Brief, channel: &tombolo::Channel<'_, u64, K>) {
                         "sender" => tx().try_send(2).err().and_then(|error| match error {
                             TrySendError::Full(_) => None,
                             TrySendError::Failed(error) => Some(error.to_string()),
+                            other => panic!("{other}"),
                         }),
                         _ => rx().try_recv().err().and_then(|error| match error {
                             TryRecvError::Failed(error) => Some(error.to_string()),

@@ -17,6 +17,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use tombolo::sys::msg::Queue;
 use tombolo::sys::sem::{Op, Set};
 use tombolo::sys::shm::{AttachOptions, Attachment, Shm};
 use tombolo::sys::{Key, proc};
@@ -351,7 +352,7 @@ fn every_field_has_its_place_and_none_overlap() {
         assert_eq!(end, size, "{of}");
     }
     let words: BTreeSet<&String> = document.bits.keys().map(|(of, _)| of).collect();
-    assert_eq!(words.len(), 13, "{words:?}");
+    assert_eq!(words.len(), 14, "{words:?}");
     for of in words {
         let mut bits: Vec<_> =
             document.bits.iter().filter(|((in_, _), _)| in_ == of).map(|(_, bits)| bits).collect();
@@ -1032,8 +1033,37 @@ impl Stage {
     }
 
     fn remove(mut self) -> Document {
+        let commander = self.segment.commander().unwrap();
+        let queue = Queue::open(key(&self.name, 0)).unwrap();
+        let id = u64::try_from(queue.id()).unwrap();
+        self.document.fields(&self.memory, "Header", 0, &[("queue", id + 1)]);
+        let stat = queue.stat().unwrap();
+        assert_eq!(stat.mode, 0o610);
+        // Nobody answers; everybody is called, and called again.
+        let soon = std::time::Duration::from_millis(1);
+        let state = |document: &mut Document, memory: &Memory, is: &[&str]| {
+            let gate = document.get(memory, "Header", 0, "gate");
+            let bits = ["closed", "paused", "draining", "drained", "shutdown", "reserved"];
+            let expected = bits.map(|bit| (bit, u64::from(is.contains(&bit))));
+            document.word("Gate word", gate, &expected);
+        };
+        let calls = |document: &Document| document.get(&self.memory, "Header", 0, "calls");
+        let before = calls(&self.document);
+        commander.pause(soon).unwrap();
+        state(&mut self.document, &self.memory, &["paused"]);
+        assert!(calls(&self.document) > before);
+        self.document.check("Header", "calls");
+        commander.drain(soon).unwrap();
+        state(&mut self.document, &self.memory, &["draining", "drained"]);
+        commander.shutdown(soon).unwrap();
+        state(&mut self.document, &self.memory, &["shutdown"]);
+        commander.resume(soon).unwrap();
+        self.document.fields(&self.memory, "Header", 0, &[("gate", 0)]);
         self.segment.remove().unwrap();
         self.document.fields(&self.memory, "Header", 0, &[("gate", 1)]);
+        state(&mut self.document, &self.memory, &["closed"]);
+        self.document.check("Gate word", "reserved");
+        assert!(queue.stat().is_err());
         self.document
     }
 }

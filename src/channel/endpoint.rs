@@ -9,8 +9,9 @@ use std::time::Instant;
 use super::kind::Stuck;
 use crate::error::{ChannelError, Fault};
 use crate::ring::event::{self, Event, Memo, Parked};
+use crate::ring::gate;
 use crate::ring::table::{Blind, Member};
-use crate::segment::{Block, Cells, Participant, Side};
+use crate::segment::{Block, Busy, Cells, Participant, Side, State};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc::ForkGuard;
 use crate::wait::Spin;
@@ -25,6 +26,8 @@ pub(crate) enum Resolved {
     Retry,
     Wait,
     WaitPending,
+    /// The segment is paused.
+    WaitPaused,
 }
 
 /// One end of a channel. Belongs to one thread at a time.
@@ -45,6 +48,10 @@ pub struct Endpoint {
     joined: u64,
     /// `changes` when the other side was found to have gone.
     alone: Cell<Option<u64>>,
+    /// Whether the segment was paused when this handle last looked.
+    paused: Cell<bool>,
+    /// Not 0 while this handle sends.
+    busy: Arc<Busy>,
     fruitless: Cell<u32>,
     spin: Spin,
     memo: Cell<Memo>,
@@ -84,6 +91,8 @@ impl Endpoint {
             met: peopled || (side == Side::Receiver && cells.len() > 0),
             joined,
             alone: Cell::new(None),
+            paused: Cell::new(false),
+            busy: if side == Side::Sender { participant.enter_busy() } else { Arc::default() },
             fruitless: Cell::new(0),
             spin: Spin::new(),
             memo: Cell::new(Memo::default()),
@@ -135,6 +144,19 @@ impl Endpoint {
         self.cells.control().changes.load(Ordering::Acquire) == self.changes.get()
     }
 
+    /// Begins to send, if nothing has changed; ends with [`leave`](Self::leave).
+    #[inline]
+    pub(crate) fn enter(&self) -> bool {
+        let bells = &self.participant.mapped().bells;
+        !self.guard.in_child()
+            && gate::enter(bells, &self.busy, &self.cells.control().changes, self.changes.get())
+    }
+
+    #[inline]
+    pub(crate) fn leave(&self) {
+        gate::leave(&self.busy);
+    }
+
     /// Whether this is a forked child of the process that made the handle.
     pub(crate) fn in_child(&self) -> bool {
         self.guard.in_child()
@@ -154,15 +176,26 @@ impl Endpoint {
         if self.alone.get() == Some(changes) {
             return Ok(());
         }
+        self.participant.serve();
+        let state = self.participant.mapped().state();
+        match (self.side, state) {
+            (_, State::Shutdown) => return Err(Fault::Shutdown),
+            (Side::Sender, State::Draining | State::Drained) => return Err(Fault::Drained),
+            _ => {}
+        }
         let other = self.side.other();
         // Acquire: whoever it counts is in a row by now.
         let joined = self.participant.joined(&self.block, other).load(Ordering::Acquire);
-        let alone = !self.block.lasting
+        let left = !self.block.lasting
             && (self.met || joined != self.joined)
             && !self.participant.peopled(&self.block, other);
+        let alone = left || self.side == Side::Receiver && state == State::Drained;
+        let paused = self.side == Side::Sender && state == State::Paused;
         self.alone.set(alone.then_some(changes));
+        self.paused.set(paused);
         // Another count than any that will be read for long.
-        self.changes.set(if alone { changes.wrapping_sub(1) } else { changes });
+        let unlike = changes.wrapping_sub(1);
+        self.changes.set(if alone || paused { unlike } else { changes });
         Ok(())
     }
 
@@ -229,6 +262,7 @@ impl Endpoint {
                 self.find_out()?;
                 match (self.side, self.alone()) {
                     (Side::Sender, true) => self.resolve(Stuck::Alone),
+                    _ if self.paused.get() => Ok(Resolved::WaitPaused),
                     _ => Ok(Resolved::Retry),
                 }
             }
@@ -263,6 +297,7 @@ impl Endpoint {
         };
         // What ends this handle's waiting ends that of the others too.
         let more = |done: &Result<R, Fault>| done.is_err() || more();
+        self.participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);
         match event::park(&mapped.bells, event, record, until, attempt, more, look) {
             Parked::Ready(done) => Some(done),
             Parked::TimedOut => None,
@@ -286,6 +321,7 @@ impl Endpoint {
 impl Drop for Endpoint {
     fn drop(&mut self) {
         self.participant.withdraw(&self.block, self.side);
+        self.participant.leave_busy(&self.busy);
     }
 }
 

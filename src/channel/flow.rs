@@ -26,13 +26,24 @@ impl Endpoint {
         if self.quiet() { attempt() } else { Err(Stuck::Changed) }
     }
 
+    /// Does a sender's `attempt`, if nothing has changed. If it succeeds, this
+    /// handle is sending until it [leaves](Self::leave).
+    #[inline]
+    pub(crate) fn begin<R>(&self, attempt: impl FnOnce() -> Result<R, Stuck>) -> Result<R, Stuck> {
+        if !self.enter() {
+            return Err(Stuck::Changed);
+        }
+        attempt().inspect_err(|_| self.leave())
+    }
+
     /// Publishes by `attempt`, if nothing has changed, and tells a receiver.
     #[inline]
     pub(crate) fn publish<R>(
         &self,
         attempt: impl FnOnce() -> Result<R, Stuck>,
     ) -> Result<R, Stuck> {
-        let done = self.guarded(attempt)?;
+        let done = self.begin(attempt)?;
+        self.leave();
         self.notify(Side::Receiver);
         Ok(done)
     }
@@ -62,20 +73,23 @@ impl Endpoint {
         }
     }
 
-    /// Repeats a sender's `attempt` until it gives something, or finds the
-    /// channel full (`None`).
+    /// Repeats a sender's `attempt` until it gives something, or finds that it
+    /// has to wait (`Err`).
     fn insist<R>(
         &self,
         mut stuck: Stuck,
         mut attempt: impl FnMut() -> Result<R, Stuck>,
-    ) -> Result<Option<R>, Fault> {
-        while self.resolve(stuck)? == Resolved::Retry {
+    ) -> Result<Result<R, Resolved>, Fault> {
+        loop {
+            match self.resolve(stuck)? {
+                Resolved::Retry => {}
+                wait => return Ok(Err(wait)),
+            }
             match attempt() {
-                Ok(done) => return Ok(Some(done)),
+                Ok(done) => return Ok(Ok(done)),
                 Err(why) => stuck = why,
             }
         }
-        Ok(None)
     }
 
     /// Goes on after a sender's first attempt, without waiting.
@@ -84,15 +98,13 @@ impl Endpoint {
         &self,
         mut stuck: Stuck,
         mut attempt: impl FnMut() -> Result<R, Stuck>,
-    ) -> Result<Option<R>, Fault> {
+    ) -> Result<Result<R, Resolved>, Fault> {
         loop {
-            if let Some(done) = self.insist(stuck, &mut attempt)? {
-                return Ok(Some(done));
+            match self.insist(stuck, &mut attempt)? {
+                Err(wait) if !self.in_vain()? => return Ok(Err(wait)),
+                Err(_) => stuck = Stuck::Changed,
+                done => return Ok(done),
             }
-            if !self.in_vain()? {
-                return Ok(None);
-            }
-            stuck = Stuck::Changed;
         }
     }
 
@@ -105,12 +117,15 @@ impl Endpoint {
         mut attempt: impl FnMut() -> Result<R, Stuck>,
         room: impl Fn() -> bool,
     ) -> Result<Option<R>, Fault> {
-        if let Some(done) = self.insist(stuck, &mut attempt)? {
+        if let Ok(done) = self.insist(stuck, &mut attempt)? {
             return Ok(Some(done));
         }
         let attempt = || match attempt() {
             Ok(done) => Some(Ok(done)),
-            Err(stuck) => self.insist(stuck, &mut attempt).transpose(),
+            Err(stuck) => match self.insist(stuck, &mut attempt) {
+                Ok(done) => done.ok().map(Ok),
+                Err(fault) => Some(Err(fault)),
+            },
         };
         self.wait(until, attempt, room).transpose()
     }

@@ -23,7 +23,7 @@ use crate::segment::Side;
 
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
     fn reserve_once(&self) -> Result<K::Claim, Stuck> {
-        self.end.guarded(|| K::reserve(&self.slots, &self.at, self.end.owner()))
+        self.end.begin(|| K::reserve(&self.slots, &self.at, self.end.owner()))
     }
 
     /// Claims a message's place, to be written there; waits for it as long as
@@ -59,14 +59,15 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
         Ok(Grant { sender: self, claim, done: false })
     }
 
-    /// The same, without waiting; `None` if the channel is full.
+    /// The same, without waiting; `None` if the channel is full, or the segment
+    /// paused.
     ///
     /// # Errors
     /// Why the channel cannot be used.
     pub fn try_reserve(&mut self) -> Result<Option<Grant<'_, T, K>>, Fault> {
         let claim = match self.reserve_once() {
             Ok(claim) => Some(claim),
-            Err(stuck) => self.end.try_to_send(stuck, || self.reserve_once())?,
+            Err(stuck) => self.end.try_to_send(stuck, || self.reserve_once())?.ok(),
         };
         Ok(claim.map(|claim| Grant { sender: self, claim, done: false }))
     }
@@ -74,7 +75,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
 
 impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
     fn room_once(&self, most: usize) -> Result<usize, Stuck> {
-        self.end.guarded(|| {
+        self.end.begin(|| {
             let room = self.at.room(&self.slots, most as u64).map_err(Stuck::Torn)?;
             // Only what is side by side.
             match self.at.span(&self.slots, room).first {
@@ -152,6 +153,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Drop for Grant<'_, T, K> {
             end.notify(Side::Sender);
             end.notify(Side::Receiver);
         }
+        end.leave();
     }
 }
 
@@ -200,6 +202,12 @@ impl<T: Message + NoUninit + AnyBitPattern> DerefMut for GrantSlice<'_, T> {
         let first = self.sender.slots.at(self.sender.at.index(), self.count);
         // SAFETY: as for `deref`; `&mut self` makes it the only one here.
         unsafe { core::slice::from_raw_parts_mut(first.as_ptr(), self.count) }
+    }
+}
+
+impl<T: Message + NoUninit + AnyBitPattern> Drop for GrantSlice<'_, T> {
+    fn drop(&mut self) {
+        self.sender.end.leave();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytemuck::NoUninit;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Resolved};
 use super::kind::{Kind, Mpmc, Stuck};
 use super::message::Message;
 use crate::error::{
@@ -54,15 +54,16 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     /// Sends without waiting.
     ///
     /// # Errors
-    /// [`TrySendError::Full`], or why the channel cannot be used; both with
-    /// the message.
+    /// [`TrySendError::Full`], [`TrySendError::Paused`], or why the channel
+    /// cannot be used; each with the message.
     #[inline]
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         match self.push(&message) {
             Ok(()) => Ok(()),
             Err(stuck) => match self.end.try_to_send(stuck, || self.push(&message)) {
-                Ok(Some(())) => Ok(()),
-                Ok(None) => Err(TrySendError::Full(message)),
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(Resolved::WaitPaused)) => Err(TrySendError::Paused(message)),
+                Ok(Err(_)) => Err(TrySendError::Full(message)),
                 Err(fault) => Err(TrySendError::Failed(SendError { message, fault })),
             },
         }
@@ -137,7 +138,8 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
         Ok(())
     }
 
-    /// Sends as many of `messages` as fit now, in order, and says how many.
+    /// Sends as many of `messages` as fit now, in order, and says how many:
+    /// none while the segment is paused.
     ///
     /// # Errors
     /// Why the channel cannot be used; then none was sent.

@@ -184,6 +184,7 @@ impl Events {
     /// Sleeps once, unless there is an event by now.
     fn wait(&self, until: Option<Instant>) -> Result<Option<Event>, Fault> {
         let heard = self.participant.listen()?;
+        self.participant.serve();
         match self.read()? {
             Read::Record(event) => return Ok(Some(event)),
             Read::Pending(LEASEHOLDER) => self.participant.close_leaseholders_records(until)?,

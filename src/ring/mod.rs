@@ -9,6 +9,7 @@ pub(crate) mod blocks;
 pub(crate) mod creation;
 pub(crate) mod credit;
 pub(crate) mod event;
+pub(crate) mod gate;
 pub(crate) mod gong;
 pub(crate) mod hand;
 pub(crate) mod journal;

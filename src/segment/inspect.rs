@@ -7,13 +7,16 @@ use super::mapped::Mapped;
 use super::memory::Memory;
 use super::name::is_anonymous;
 use super::open::shape;
+use super::queue::is_marked;
 use super::site::gone;
+use super::state::State;
 use super::{ChannelInfo, describe};
 use crate::error::OpenError;
 use crate::ring::creation::MAGIC;
 use crate::ring::lease;
 use crate::ring::set::SetMap;
 use crate::sync::Ordering;
+use crate::sys::msg::{self, Queue};
 use crate::sys::sem::{self, Set};
 use crate::sys::shm::{self, AttachOptions, Shm};
 use crate::sys::{ErrorKind, Key};
@@ -41,6 +44,8 @@ pub struct SegmentInfo {
     pub attached: u64,
     /// How many participants have joined and are not known to be dead.
     pub participants: usize,
+    /// Whether it is open for messages.
+    pub state: State,
     /// Who has died in it.
     pub deaths: Deaths,
     /// Its channels.
@@ -58,6 +63,7 @@ pub struct Orphan {
     pub name: Option<String>,
     shm: Option<Shm>,
     set: Option<Claimed>,
+    queue: Option<Queue>,
 }
 
 /// A set that is to be removed, as it was when it was found.
@@ -158,6 +164,7 @@ pub(crate) fn list() -> Result<Vec<SegmentInfo>, OpenError> {
             // Less this look's own.
             attached: mapped.shm.stat_any().map_or(stat.attached, |now| now.attached - 1),
             participants: mapped.living().count(),
+            state: mapped.state(),
             deaths: deaths(&mapped),
             channels: describe(&mapped),
         })
@@ -227,6 +234,7 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
                         name,
                         shm,
                         set: own.map(|values| Claimed::new(set, &values, Some(map))),
+                        queue: mapped.queue(),
                     });
                 }
             }
@@ -251,6 +259,7 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
                     name: None,
                     shm,
                     set: own,
+                    queue: None,
                 });
             }
         }
@@ -265,10 +274,33 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
                 name: None,
                 shm: None,
                 set: Some(claimed),
+                queue: None,
             });
         }
     }
+    orphans.extend(stray_queues()?);
     Ok(orphans)
+}
+
+/// Every queue of ours without the set under whose lease it was made: nobody
+/// can use it any more.
+fn stray_queues() -> Result<Vec<Orphan>, OpenError> {
+    let missing = |key: Key| match Set::open(key) {
+        Err(error) => error.kind() == ErrorKind::NotFound,
+        Ok(_) => false,
+    };
+    let mut queues = msg::all()?;
+    queues.retain(|stat| is_marked(stat) && stat.key != Key::PRIVATE && missing(stat.key));
+    Ok(queues
+        .into_iter()
+        .map(|stat| Orphan {
+            what: format!("message queue {} without its segment", stat.id),
+            name: None,
+            shm: None,
+            set: None,
+            queue: Some(Queue::from_id(stat.id)),
+        })
+        .collect())
 }
 
 /// The sets that belong to a segment that is there.
@@ -323,6 +355,9 @@ impl Orphan {
             }
         } else if attached() {
             return Ok(false);
+        }
+        if let Some(queue) = self.queue {
+            gone(queue.remove())?;
         }
         self.shm.map_or(Ok(()), |shm| gone(shm.remove())).map(|()| true)
     }

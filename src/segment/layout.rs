@@ -50,6 +50,15 @@ pub(crate) mod flags {
 pub(crate) mod gate {
     /// Removed: every call returns `Closed`.
     pub(crate) const CLOSED: u64 = 1;
+    /// Senders wait.
+    pub(crate) const PAUSED: u64 = 1 << 1;
+    /// Senders are refused.
+    pub(crate) const DRAINING: u64 = 1 << 2;
+    /// And have all been: when a channel is empty, its receivers are told that
+    /// nobody sends any more.
+    pub(crate) const DRAINED: u64 = 1 << 3;
+    /// Every call returns `Shutdown`.
+    pub(crate) const SHUTDOWN: u64 = 1 << 4;
 }
 
 /// A string within words: its length, then its bytes.
@@ -74,7 +83,11 @@ pub(crate) struct Header {
     pub(crate) reserved_a: [AtomicU64; 7],
     pub(crate) name: Text<{ NAME_BYTES / 8 }>,
     pub(crate) gate: AtomicU64,
-    pub(crate) reserved_b: [AtomicU64; 31],
+    /// Grows when there are commands to look for.
+    pub(crate) calls: AtomicU64,
+    /// 1 + the id of the message queue for commands; 0 if there is none.
+    pub(crate) queue: AtomicU64,
+    pub(crate) reserved_b: [AtomicU64; 29],
 }
 
 /// What a participant says of itself: for people, never for decisions.

@@ -113,6 +113,7 @@ impl Mapped {
     /// at one instant. Those who are busy see the gate; should the remover
     /// not live to shut it, they are told when they next call the kernel.
     pub(crate) fn remove(&self) -> Result<(), sys::Error> {
+        self.remove_queue();
         let set = self.bells.set().remove();
         if set.is_ok() {
             self.close();
@@ -141,6 +142,25 @@ impl Mapped {
             let (senders, receivers) = self.row(block, member.id).endpoints(member);
             (sum.0 + u64::from(senders), sum.1 + u64::from(receivers))
         })
+    }
+
+    /// Whether a participant has a sender or a receiver.
+    pub(crate) fn has_endpoints(&self, member: Member) -> bool {
+        self.blocks().any(|block| self.row(&block, member.id).endpoints(member) != (0, 0))
+    }
+
+    /// The channels that are not empty, and how many messages each has: those
+    /// that somebody reads just now as well.
+    pub(crate) fn undelivered(&self) -> Vec<(String, u64)> {
+        let left = |found: directory::Described| {
+            let cells = found.block.cells(self)?;
+            let left = cells.len().max(u64::from(cells.in_hand()));
+            (left > 0).then_some((found.name, left))
+        };
+        (0..self.plan.map.channels)
+            .filter_map(|index| directory::read(self, index)?.ok())
+            .filter_map(left)
+            .collect()
     }
 
     /// The blocks of every channel in the directory that makes sense.

@@ -6,13 +6,17 @@ mod directory;
 mod inspect;
 pub(crate) mod journal;
 mod layout;
+pub(crate) mod mail;
 mod mapped;
 mod memory;
 mod name;
 mod open;
 mod options;
 mod participant;
+mod queue;
+mod serve;
 mod site;
+mod state;
 mod view;
 
 use core::fmt;
@@ -30,7 +34,10 @@ pub(crate) use layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY};
 use mapped::Mapped;
 pub(crate) use name::Name;
 pub use options::Options;
-pub(crate) use participant::{Participant, Side};
+pub(crate) use participant::{Busy, Participant, Side, Unleased};
+pub(crate) use queue::received;
+pub use serve::{Stats, UserCommand};
+pub use state::State;
 pub(crate) use view::{Block, Cells, Packed, Packets, Parcels, Tagged};
 
 /// A segment that this process participates in.

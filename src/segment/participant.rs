@@ -3,17 +3,20 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crossbeam_utils::CachePadded;
+
 use super::directory::{self, Spec};
 use super::layout::flags;
 use super::mapped::Mapped;
+use super::serve::Desk;
 use super::view::Block;
 use crate::error::{ChannelError, Fault, OpenError};
 use crate::ring::event::{Event, Memo};
 use crate::ring::kernel::{Kernel, Refusal};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Member, Scratch};
-use crate::ring::{credit, event, gong, lease, obituary, role};
-use crate::sync::Ordering;
+use crate::ring::{credit, event, gate, gong, lease, obituary, role};
+use crate::sync::{AtomicU64, Ordering};
 use crate::sys;
 use crate::sys::proc::ForkGuard;
 
@@ -40,6 +43,17 @@ impl Side {
     }
 }
 
+/// Why the lease was not to be had.
+#[derive(Debug)]
+pub(crate) enum Unleased {
+    /// This process has held it all the time.
+    Busy {
+        pid: i32,
+        waited: Duration,
+    },
+    Fault(Fault),
+}
+
 /// How many endpoints this process has of one channel.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
@@ -55,17 +69,23 @@ struct Counts {
 /// ```
 #[derive(Debug)]
 pub(crate) struct Participant {
-    mapped: Mapped,
-    me: Member,
+    pub(super) mapped: Mapped,
+    pub(super) me: Member,
     guard: ForkGuard,
     /// How long to wait for the lease.
     timeout: Duration,
     /// By channel. The lock covers the counts and the credits behind them.
     counts: Mutex<Vec<Counts>>,
     scratch: Mutex<Scratch>,
+    /// Which senders of this process are sending just now.
+    busy: Mutex<Vec<Arc<Busy>>>,
+    pub(crate) desk: Desk,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Not 0 while a handle sends: see [`gate`].
+pub(crate) type Busy = CachePadded<AtomicU64>;
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -93,6 +113,9 @@ impl Participant {
             let _ = mapped.bells.semop(&[gong::LEAVE], None);
         })?;
         let counts = vec![Counts::default(); usize::from(mapped.plan.map.channels)];
+        // Before anybody can have asked this life for anything it is too early
+        // to look, and later is not too late: who asks calls again.
+        let desk = Desk::new(mapped.memory.header().calls.load(Ordering::Acquire));
         Ok(Arc::new(Self {
             mapped,
             me,
@@ -100,6 +123,8 @@ impl Participant {
             timeout,
             counts: Mutex::new(counts),
             scratch: Mutex::new(scratch),
+            busy: Mutex::default(),
+            desk,
         }))
     }
 
@@ -206,20 +231,30 @@ impl Participant {
         if let Some(fault) = self.barred() {
             return Err(fault.into());
         }
-        match lease::acquire(&self.mapped.bells, Some(Instant::now() + self.timeout)) {
+        self.leased(|mapped| directory::open_or_make(mapped, spec)).map_err(
+            |refused| match refused {
+                Unleased::Fault(fault) => fault.into(),
+                Unleased::Busy { pid, waited } => {
+                    ChannelError::Busy { segment: self.mapped.name.clone(), pid, waited }
+                }
+            },
+        )?
+    }
+
+    /// Does something that only one may do at a time.
+    pub(crate) fn leased<R>(&self, work: impl FnOnce(&Mapped) -> R) -> Result<R, Unleased> {
+        let bells = &self.mapped.bells;
+        match lease::acquire(bells, Some(Instant::now() + self.timeout)) {
             Ok(()) => {}
             Err(Refusal::TimedOut) => {
-                return Err(ChannelError::Busy {
-                    segment: self.mapped.name.clone(),
-                    pid: self.mapped.bells.set().last_pid(SetMap::LEASE).unwrap_or(0),
-                    waited: self.timeout,
-                });
+                let pid = bells.set().last_pid(SetMap::LEASE).unwrap_or(0);
+                return Err(Unleased::Busy { pid, waited: self.timeout });
             }
-            Err(refusal) => return Err(self.mapped.refused(refusal).into()),
+            Err(refusal) => return Err(Unleased::Fault(self.mapped.refused(refusal))),
         }
-        let opened = directory::open_or_make(&self.mapped, spec);
-        let _ = lease::release(&self.mapped.bells);
-        opened
+        let done = work(&self.mapped);
+        let _ = lease::release(bells);
+        Ok(done)
     }
 
     /// Makes this process an endpoint of the channel, once more.
@@ -300,6 +335,76 @@ impl Participant {
         }
     }
 
+    /// A word for a new sender.
+    pub(crate) fn enter_busy(&self) -> Arc<Busy> {
+        let busy = Arc::<Busy>::default();
+        lock(&self.busy).push(Arc::clone(&busy));
+        busy
+    }
+
+    /// The sender whose word it is has gone.
+    pub(crate) fn leave_busy(&self, gone: &Arc<Busy>) {
+        // In a forked child another thread may have had the lock.
+        if !self.guard.in_child() {
+            lock(&self.busy).retain(|busy| !Arc::ptr_eq(busy, gone));
+        }
+    }
+
+    /// Whether no sender of this process sends, nor will before it has seen
+    /// the gate as it is now.
+    pub(crate) fn idle(&self) -> bool {
+        let busy = lock(&self.busy);
+        gate::idle(&self.mapped.bells, busy.iter().map(|busy| &***busy))
+    }
+
+    /// How many endpoints this process has: senders and receivers.
+    pub(super) fn endpoints(&self) -> (u64, u64) {
+        lock(&self.counts).iter().fold((0, 0), |(senders, receivers), counts| {
+            (senders + u64::from(counts.senders), receivers + u64::from(counts.receivers))
+        })
+    }
+
+    /// Changes what everybody obeys, by `change`, and has everybody look, also
+    /// if this process is killed over it: it holds a credit on each bell
+    /// meanwhile, and its sweep is a change for each channel.
+    pub(crate) fn announce(&self, change: impl FnOnce()) -> Result<(), Fault> {
+        let counts = lock(&self.counts);
+        let mut armed = Vec::new();
+        for block in self.mapped.blocks() {
+            let own = counts.get(usize::from(block.index)).copied().unwrap_or_default();
+            if own.senders == 0 && own.receivers == 0 {
+                if let Err(fault) = self.arm(&block) {
+                    armed.iter().for_each(|block| self.disarm(block));
+                    return Err(fault);
+                }
+                armed.push(block);
+            }
+        }
+        change();
+        self.call();
+        // Leaves a token on each.
+        armed.iter().for_each(|block| self.disarm(block));
+        Ok(())
+    }
+
+    /// Has everybody who uses a channel look at the gate and for commands, and
+    /// everybody who listens.
+    pub(crate) fn call(&self) {
+        let bells = &self.mapped.bells;
+        self.mapped.memory.header().calls.fetch_add(1, Ordering::Release);
+        for block in self.mapped.blocks() {
+            let control = self.mapped.control(&block);
+            control.changes.fetch_add(1, Ordering::Release);
+            let items = (&control.items_waiting, block.items(&self.mapped));
+            let space = (&control.space_waiting, block.space(&self.mapped));
+            for (waiting, sem) in [items, space] {
+                // If the set is gone, so is everybody who could be told.
+                let _ = event::notify(bells, Event { waiting, sem }, &mut Memo::default());
+            }
+        }
+        self.strike();
+    }
+
     fn arm(&self, block: &Block) -> Result<(), Fault> {
         let (items, space) = (block.items(&self.mapped), block.space(&self.mapped));
         let bells = &self.mapped.bells;
@@ -332,7 +437,7 @@ impl Participant {
         self.mapped.row(block, self.me.id).endpoints.store(word, Ordering::Release);
     }
 
-    fn role(&self, block: &Block, side: Side) -> &crate::sync::AtomicU64 {
+    fn role(&self, block: &Block, side: Side) -> &AtomicU64 {
         let control = self.mapped.control(block);
         match side {
             Side::Sender => &control.producer,
@@ -360,7 +465,7 @@ impl Participant {
     }
 
     /// How many endpoints of one side there have ever been.
-    pub(crate) fn joined(&self, block: &Block, side: Side) -> &crate::sync::AtomicU64 {
+    pub(crate) fn joined(&self, block: &Block, side: Side) -> &AtomicU64 {
         let control = self.mapped.control(block);
         match side {
             Side::Sender => &control.senders_joined,

@@ -157,6 +157,14 @@ impl<'a> Cells<'a> {
     }
 }
 
+impl Cells<'_> {
+    /// Whether a message is in a reader's hands that does not count as being
+    /// in the channel.
+    pub(crate) fn in_hand(&self) -> bool {
+        !self.kind.is_single() && mpmc::in_hand(self)
+    }
+}
+
 /// Records of an SPSC ring.
 #[derive(Clone, Copy, Debug)]
 pub struct Packets<'a>(Cells<'a>);

@@ -5,7 +5,7 @@ use core::sync::atomic::{self, Ordering};
 use crate::sys::crash::point;
 
 /// Has the layout of the atomic that it is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct AtomicU64(atomic::AtomicU64);
 
@@ -21,6 +21,10 @@ macro_rules! steps {
 }
 
 impl AtomicU64 {
+    pub(crate) const fn new(value: u64) -> Self {
+        Self(atomic::AtomicU64::new(value))
+    }
+
     steps! {
         load(order: Ordering) -> u64;
         store(value: u64, order: Ordering) -> ();

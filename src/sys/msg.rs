@@ -30,6 +30,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use super::backoff;
+use super::crash;
 use super::error::{Call, Error, ErrorKind, Result};
 use super::key::Key;
 use super::object::Object;
@@ -125,6 +126,7 @@ impl Options {
         if self.exclusive {
             flags |= libc::IPC_EXCL;
         }
+        crash::point("msgget");
         raw::msgget(key.raw(), flags)
             .map(Queue::from_id)
             .map_err(|e| Error::new(Call::MsgCreate, Object::NewQueue { key }, e))
@@ -190,7 +192,10 @@ impl Queue {
         let object = Object::Message { queue: self.id, kind, len: bytes.len() };
         let error = |errno| Error::new(Call::MsgSend, object.clone(), errno);
         let message = raw::Message::new(kind, bytes);
-        let attempt = || raw::msgsnd(self.id, &message, libc::IPC_NOWAIT);
+        let attempt = || {
+            crash::point("msgsnd");
+            raw::msgsnd(self.id, &message, libc::IPC_NOWAIT)
+        };
         match attempt() {
             Err(Errno::EAGAIN) => {}
             result => return result.map_err(error),
@@ -269,7 +274,10 @@ impl Queue {
             )
         })?;
         let flags = flags | choice;
-        let mut attempt = |more| raw::msgrcv(self.id, into, number, flags | more);
+        let mut attempt = |more| {
+            crash::point("msgrcv");
+            raw::msgrcv(self.id, into, number, flags | more)
+        };
         match wait {
             Wait::No => attempt(libc::IPC_NOWAIT),
             Wait::Forever => attempt(0),
@@ -313,6 +321,7 @@ impl Queue {
     #[doc(alias = "msgctl")]
     #[doc(alias = "IPC_RMID")]
     pub fn remove(&self) -> Result<()> {
+        crash::point("msgctl IPC_RMID");
         raw::msg_remove(self.id).map_err(|e| self.error(Call::MsgRemove, e))
     }
 }

@@ -153,11 +153,26 @@ pub fn uid() -> u32 {
 ///
 /// See [proc_pid_stat(5)](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html).
 pub fn start_time(pid: u32) -> Option<u64> {
+    stat_field(pid, 22)?.parse().ok()
+}
+
+/// Whether a process is stopped, by a signal or a debugger, if there is such a
+/// process and it can be seen.
+///
+/// For people to read, as [`start_time`].
+///
+/// See [proc_pid_stat(5)](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html).
+pub fn is_stopped(pid: u32) -> Option<bool> {
+    Some(matches!(stat_field(pid, 3)?.as_str(), "T" | "t"))
+}
+
+/// A field of `/proc/PID/stat`, from 3 on.
+fn stat_field(pid: u32, number: usize) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the command in parentheses, with anything in it.
     let (_, rest) = stat.rsplit_once(')')?;
     // The first of the rest is field 3.
-    rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+    rest.split_ascii_whitespace().nth(number - 3).map(str::to_owned)
 }
 
 /// Whether a process has a shared-memory object attached, by the object's id;

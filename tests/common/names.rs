@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use nix::sched::{CloneFlags, unshare};
 use tombolo::Segment;
 use tombolo::sys::{
-    Key, proc,
+    Key,
+    msg::Queue,
+    proc,
     sem::{self, Set},
     shm::{self, Attachment, Shm},
 };
@@ -110,6 +112,9 @@ pub(crate) fn clear(name: &str) {
         }
         if let Ok(set) = Set::open(key) {
             let _ = set.remove();
+        }
+        if let Ok(queue) = Queue::open(key) {
+            let _ = queue.remove();
         }
     }
 }

@@ -95,6 +95,7 @@ where
             Ok(()) => Ok(true),
             Err(TrySendError::Full(_)) => Ok(false),
             Err(TrySendError::Failed(error)) => Err(error.fault),
+            Err(other) => panic!("{other}"),
         }
     }
 

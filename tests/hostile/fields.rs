@@ -65,7 +65,7 @@ impl Fields {
         let mut groups = vec![
             fields(0, whole((0..9).chain(16..32))),
             // The gate: once it is shut, little else happens.
-            fields(0, whole([32])),
+            fields(0, whole(32..35)),
             fields(HEADER, (0..PARTICIPANTS).map(|i| (i, PARTICIPANT))),
             fields(infos, (0..PARTICIPANTS).flat_map(|i| whole(8 * i..8 * i + 4))),
             fields(infos, (0..PARTICIPANTS).map(|i| (8 * i + 4, END))),

@@ -31,6 +31,8 @@ struct Row {
     owner: String,
     mode: String,
     attached: u64,
+    /// `open`, or what a command has made it.
+    state: &'static str,
     /// Ever; and those that the segment remembers, the newest last.
     deaths: u64,
     recent_deaths: Vec<DeathRow>,
@@ -93,13 +95,14 @@ impl Row {
             owner: owner(info.uid),
             mode: format!("{:04o}", info.mode & 0o777),
             attached: info.attached,
+            state: info.state.name(),
             deaths: info.deaths.total,
             recent_deaths: info.deaths.recent.into_iter().map(DeathRow::of).collect(),
             channels: info.channels.into_iter().map(ChannelRow::of).collect(),
         }
     }
 
-    fn cells(&self) -> [String; 8] {
+    fn cells(&self) -> [String; 9] {
         let name = if self.name.is_empty() { "(anonymous)" } else { &self.name };
         [
             plain(name),
@@ -110,6 +113,7 @@ impl Row {
             self.mode.clone(),
             self.attached.to_string(),
             self.deaths.to_string(),
+            self.state.to_owned(),
         ]
     }
 }
@@ -181,7 +185,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn table(rows: &[Row]) -> String {
-    let segment = ["SEGMENT", "KEY", "ID", "SIZE", "OWNER", "MODE", "ATTACHED", "DEATHS"];
+    let segment = ["SEGMENT", "KEY", "ID", "SIZE", "OWNER", "MODE", "ATTACHED", "DEATHS", "STATE"];
     let channel = ["  CHANNEL", "KIND", "ELEMENT", "CAPACITY", "DEPTH", "SENDERS", "RECEIVERS"];
     let mut segments = vec![segment.map(str::to_owned)];
     segments.extend(rows.iter().map(Row::cells));

@@ -2,6 +2,7 @@
 //! interface only. One file a subcommand.
 
 mod chaos;
+mod ctl;
 mod demo;
 mod events;
 mod failure;
@@ -35,6 +36,7 @@ enum Command {
     Chaos(chaos::Args),
     Send(send::Args),
     Recv(recv::Args),
+    Ctl(ctl::Args),
     Events(events::Args),
     Ls(ls::Args),
     Rm(rm::Args),
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Ok(Cli { command: Command::Chaos(args) }) => chaos::run(&args),
         Ok(Cli { command: Command::Send(args) }) => send::run(&args),
         Ok(Cli { command: Command::Recv(args) }) => recv::run(&args),
+        Ok(Cli { command: Command::Ctl(args) }) => ctl::run(&args),
         Ok(Cli { command: Command::Events(args) }) => events::run(&args),
         Ok(Cli { command: Command::Ls(args) }) => ls::run(&args),
         Ok(Cli { command: Command::Rm(args) }) => rm::run(&args),

@@ -219,8 +219,8 @@ impl Receiving {
                     if !matches!(fault, Fault::Disconnected { .. }) {
                         return Err(self.failed(&fault));
                     }
-                    if !crowd.has_senders() {
-                        if crowd.failed() {
+                    if !crowd.has_senders() || crowd.drained() {
+                        if !crowd.drained() && crowd.failed() {
                             return Err(self.failed(&fault));
                         }
                         crowd.done();

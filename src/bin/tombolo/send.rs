@@ -223,7 +223,7 @@ impl Sending {
         loop {
             match out.data.try_reserve(WORD + CHUNK) {
                 Ok(_) => return Ok(()),
-                Err(SendBytesError::Full) => {}
+                Err(SendBytesError::Full | SendBytesError::Paused) => {}
                 Err(SendBytesError::Fault(fault)) => return Err(self.failed(&fault)),
                 Err(error) => return Err(Failure::Broken(error.to_string())),
             }
@@ -237,7 +237,12 @@ impl Sending {
         self.room(&mut out, session)?;
         let mut end = END.to_le_bytes().to_vec();
         end.extend(self.sent.to_le_bytes());
-        out.data.try_send(&end).map_err(|error| Failure::Broken(error.to_string()))?;
+        while let Err(error) = out.data.send_timeout(&end, TURN) {
+            match error.fault() {
+                None => self.interrupt.check()?,
+                Some(fault) => return Err(self.failed(&fault)),
+            }
+        }
         let StreamOut { data, acks, segment } = out;
         drop(data);
         let _segment = segment;
@@ -292,7 +297,7 @@ impl Sending {
                     self.sent += line.len() as u64;
                     return Ok(());
                 }
-                Err(SendBytesError::Full) => self.interrupt.check()?,
+                Err(SendBytesError::Full | SendBytesError::Paused) => self.interrupt.check()?,
                 Err(SendBytesError::Fault(fault)) => self.left(crowd, lines, &fault)?,
                 Err(error) => return Err(Failure::Broken(error.to_string())),
             }
@@ -303,11 +308,28 @@ impl Sending {
     /// All receivers have left. If none has failed, what is in the channel
     /// waits for others, and so does this sender.
     fn left(&self, crowd: &Crowd, lines: &mut ByteSender, fault: &Fault) -> Result<(), Failure> {
+        if matches!(fault, Fault::Drained) {
+            return self.drained(crowd, lines);
+        }
         if !matches!(fault, Fault::Disconnected { .. }) || crowd.failed() {
             return Err(self.failed(fault));
         }
         *lines = lines.try_clone().map_err(|error| Failure::Broken(error.to_string()))?;
         Ok(())
+    }
+
+    /// Somebody has commanded that nothing more be sent: ends well when what
+    /// was has been taken.
+    fn drained(&self, crowd: &Crowd, lines: &ByteSender) -> Result<(), Failure> {
+        let events = crowd.segment.events();
+        while !lines.is_empty() && crowd.has_receivers() {
+            self.interrupt.check()?;
+            events.recv_timeout(TURN).map_err(|fault| self.failed(&fault))?;
+        }
+        crowd.done();
+        let sent = self.sent;
+        remark(&format!("the segment has been drained: {sent} bytes were sent, and no more"));
+        Err(Failure::Told(0))
     }
 }
 

@@ -43,7 +43,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tombolo::{
     ByteChannel, ByteReceiver, ByteSender, ChannelError, ChannelInfo, Fault, OpenError, Receiver,
-    RecvError, RecvTimeoutError, Segment, SendBytesError, SendTimeoutError, Sender, Spsc,
+    RecvError, RecvTimeoutError, Segment, SendBytesError, SendTimeoutError, Sender, Spsc, State,
     TryRecvError,
 };
 
@@ -274,6 +274,16 @@ impl Crowd {
     /// Whether there is a sender now.
     pub(crate) fn has_senders(&self) -> bool {
         count(&self.segment, STREAM, |channel| channel.senders) > 0
+    }
+
+    /// Whether there is a receiver now.
+    pub(crate) fn has_receivers(&self) -> bool {
+        count(&self.segment, STREAM, |channel| channel.receivers) > 0
+    }
+
+    /// Whether somebody has commanded that nothing more be sent.
+    pub(crate) fn drained(&self) -> bool {
+        self.segment.state() == State::Drained
     }
 }
 

@@ -7,7 +7,7 @@ use core::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 use super::kind::ByteKind;
-use crate::channel::endpoint::Endpoint;
+use crate::channel::endpoint::{Endpoint, Resolved};
 use crate::channel::kind::{Mpmc, Stuck};
 use crate::error::{ChannelError, Fault, SendBytesError};
 use crate::segment::Side;
@@ -22,6 +22,14 @@ pub struct ByteSender<K: ByteKind = Mpmc> {
     /// Points into memory that `end` keeps attached.
     ring: K::Ring,
     at: K::Producer,
+}
+
+/// Why a call that does not wait has not sent.
+const fn not_now(why: Resolved) -> SendBytesError {
+    match why {
+        Resolved::WaitPaused => SendBytesError::Paused,
+        _ => SendBytesError::Full,
+    }
 }
 
 impl<K: ByteKind> ByteSender<K> {
@@ -94,15 +102,13 @@ impl<K: ByteKind> ByteSender<K> {
     /// Sends without waiting.
     ///
     /// # Errors
-    /// [`SendBytesError::Full`], [`SendBytesError::TooLong`], or why the
-    /// channel cannot be used.
+    /// [`SendBytesError::Full`], [`SendBytesError::Paused`],
+    /// [`SendBytesError::TooLong`], or why the channel cannot be used.
     pub fn try_send(&self, message: &[u8]) -> Result<(), SendBytesError> {
         self.fits(message.len())?;
         match self.push(message) {
             Ok(()) => Ok(()),
-            Err(stuck) => {
-                self.end.try_to_send(stuck, || self.push(message))?.ok_or(SendBytesError::Full)
-            }
+            Err(stuck) => self.end.try_to_send(stuck, || self.push(message))?.map_err(not_now),
         }
     }
 
@@ -204,10 +210,9 @@ impl<K: ByteKind> ByteSender<K> {
         self.fits(length)?;
         let claim = match self.reserve_once(length) {
             Ok(claim) => claim,
-            Err(stuck) => self
-                .end
-                .try_to_send(stuck, || self.reserve_once(length))?
-                .ok_or(SendBytesError::Full)?,
+            Err(stuck) => {
+                self.end.try_to_send(stuck, || self.reserve_once(length))?.map_err(not_now)?
+            }
         };
         Ok(ByteGrant::new(self, claim))
     }

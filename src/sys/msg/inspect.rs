@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::{Queue, Selector};
+use super::{Queue, Received, Selector};
 use crate::sys::error::{Call, Error, Result};
 use crate::sys::key::Key;
 use crate::sys::object::Object;
@@ -116,6 +116,36 @@ impl Queue {
                 error(errno)
             }
         })
+    }
+
+    /// Copies the message at `position`, counted from 0 and whatever its type,
+    /// into `buffer`, and leaves it in the queue; cuts off what does not fit.
+    /// `None` past the last.
+    ///
+    /// By the time it is known, it may be elsewhere or gone.
+    ///
+    /// See [msgrcv(2)](https://man7.org/linux/man-pages/man2/msgrcv.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::sys::ErrorKind::Unsupported) from a kernel without
+    /// checkpoints (`CONFIG_CHECKPOINT_RESTORE`);
+    /// [`PermissionDenied`](crate::sys::ErrorKind::PermissionDenied);
+    /// [`Removed`](crate::sys::ErrorKind::Removed).
+    #[doc(alias = "MSG_COPY")]
+    pub fn peek(&self, position: u32, buffer: &mut [u8]) -> Result<Option<Received>> {
+        // It does not cut copies off: room for the longest that there can be.
+        let held = self.stat_any()?.bytes;
+        let mut message = raw::Message::with_room(usize::try_from(held).unwrap_or(0));
+        match raw::msg_copy(self.id(), &mut message, position.into()) {
+            Ok(got) => {
+                let len = got.min(buffer.len());
+                buffer[..len].copy_from_slice(&message.bytes()[..len]);
+                Ok(Some(Received { kind: message.kind(), len, truncated: got > len }))
+            }
+            Err(Errno::ENOMSG) => Ok(None),
+            Err(errno) => Err(self.error(Call::MsgReceive, errno)),
+        }
     }
 
     /// How long the message is that `selector` chooses now, if the kernel

@@ -16,6 +16,7 @@ where
                 Ok(()) => return Ok(true),
                 Err(TrySendError::Full(back)) => back,
                 Err(TrySendError::Failed(error)) => return Err(error.fault),
+                Err(other) => panic!("{other}"),
             },
             Patience::For(time) => match self.send_timeout(page(id), time) {
                 Ok(()) => return Ok(true),

@@ -7,9 +7,13 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use tombolo::sys::msg::{self, Queue};
 use tombolo::sys::sem::{self, Set};
 use tombolo::sys::shm::{self, Shm};
-use tombolo::{ChannelError, Event, Events, Fault, OpenError, Options, RecvError, Segment};
+use tombolo::{
+    ChannelError, CommandError, Commander, Event, Events, Fault, OpenError, Options, RecvError,
+    Segment,
+};
 
 use super::actor::{Actor, Scene};
 use super::ledger::{Doom, Ledger};
@@ -40,10 +44,14 @@ pub(crate) enum Deed {
     Sweep,
     /// Listens to what happens, itself included.
     Listen,
+    /// Commands one who waits.
+    Command,
+    /// Is commanded, waiting and sending.
+    Obey,
 }
 
 impl Deed {
-    pub(crate) const ALL: [Deed; 14] = [
+    pub(crate) const ALL: [Deed; 16] = [
         Deed::Create,
         Deed::OpenOrCreate,
         Deed::MakeChannels,
@@ -58,10 +66,19 @@ impl Deed {
         Deed::FullBells,
         Deed::Sweep,
         Deed::Listen,
+        Deed::Command,
+        Deed::Obey,
     ];
+
+    /// Whether it leaves the segment in another state, perhaps.
+    pub(crate) const fn commands(self) -> bool {
+        matches!(self, Deed::Command | Deed::Obey)
+    }
 }
 
 const NAME: &str = "deeds";
+/// What one who does not answer is waited for.
+const SHORT: Duration = Duration::from_millis(20);
 /// The semaphores of the first channel: after those of four participants.
 const FIRST_BELL: u16 = 12;
 const GONG: u16 = 7;
@@ -101,6 +118,9 @@ pub(crate) fn perform(deed: Deed, dooms: &[&Doom], ledger: &Ledger) -> Result<()
     // Whatever is there: whoever comes next gets on with it.
     let next = Actor::fork("the next", || {
         let segment = options().open_or_create(NAME).unwrap();
+        if deed.commands() {
+            segment.commander().unwrap().resume(SHORT).unwrap();
+        }
         use_channels(&segment);
     });
     { next }.exit()?;
@@ -114,10 +134,10 @@ pub(crate) fn perform(deed: Deed, dooms: &[&Doom], ledger: &Ledger) -> Result<()
     for orphan in Segment::orphans().map_err(|error| error.to_string())? {
         orphan.remove().map_err(|error| format!("{orphan:?}: {error}"))?;
     }
-    if tables() == (0, 0) {
+    if tables() == (0, 0) && msg::all().is_ok_and(|queues| queues.is_empty()) {
         return Ok(());
     }
-    let left = format!("{:?} {:?}", shm::all().unwrap(), sem::all().unwrap());
+    let left = format!("{:?} {:?} {:?}", shm::all(), sem::all(), msg::all());
     clear();
     Err(format!("left behind: {left}"))
 }
@@ -126,6 +146,7 @@ pub(crate) fn perform(deed: Deed, dooms: &[&Doom], ledger: &Ledger) -> Result<()
 pub(super) fn clear() {
     shm::all().unwrap().iter().for_each(|stat| drop(Shm::from_id(stat.id).remove()));
     sem::all().unwrap().iter().for_each(|stat| drop(Set::from_id(stat.id).remove()));
+    msg::all().unwrap().iter().for_each(|stat| drop(Queue::from_id(stat.id).remove()));
 }
 
 /// Prepares what the deed is done to; somebody who waits, where there is one.
@@ -186,8 +207,44 @@ fn before(deed: Deed) -> Result<Option<Actor>, String> {
             waiting.scene()?;
             Ok(Some(waiting))
         }
+        Deed::Command => {
+            let mut waiting = Actor::fork("who obeys", || {
+                let segment = options().create(NAME).unwrap();
+                let rx = segment.channel::<u64>("numbers").capacity(3).lasting().receiver();
+                let rx = rx.unwrap();
+                // What it is told in the end depends on when the other died.
+                while let Err(RecvError::Fault(fault)) = rx.recv() {
+                    match fault {
+                        Fault::Closed => break,
+                        Fault::Shutdown | Fault::Disconnected { .. } => {}
+                        fault => panic!("{fault}"),
+                    }
+                }
+            });
+            waiting.scene()?;
+            Ok(Some(waiting))
+        }
+        Deed::Obey => {
+            drop(options().create(NAME).unwrap());
+            Ok(Some(Actor::fork("who commands", || {
+                let segment = options().open(NAME).unwrap();
+                let commander = segment.commander().unwrap();
+                // Until the segment is removed.
+                while all_commands(&commander).is_ok() {}
+            })))
+        }
         _ => Ok(None),
     }
+}
+
+/// Gives every command that leaves the channels in use.
+fn all_commands(commander: &Commander) -> Result<(), CommandError> {
+    commander.ping(SHORT)?;
+    commander.stats(SHORT)?;
+    commander.pause(SHORT)?;
+    commander.resume(SHORT)?;
+    commander.user(b"do", SHORT)?;
+    Ok(())
 }
 
 /// Listens until the segment is removed: who has joined has left or died.
@@ -271,6 +328,26 @@ fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
                 assert!(events.recv().is_ok());
             }
             assert_eq!(events.recv_timeout(Duration::from_millis(1)).unwrap(), None);
+        }
+        Deed::Command => {
+            doom.begin();
+            let segment = options().open(NAME).unwrap();
+            let commander = segment.commander().unwrap();
+            all_commands(&commander).unwrap();
+            commander.drain(SHORT).unwrap();
+            commander.shutdown(SHORT).unwrap();
+            commander.resume(SHORT).unwrap();
+        }
+        Deed::Obey => {
+            doom.begin();
+            let segment = options().open(NAME).unwrap();
+            let inbox = segment.inbox();
+            let numbers = segment.channel::<u64>("numbers").capacity(3);
+            let (tx, rx) = (numbers.sender().unwrap(), numbers.receiver().unwrap());
+            while inbox.try_recv().unwrap().is_none() {
+                let _ = tx.try_send(1);
+                let _ = rx.recv_timeout(SHORT);
+            }
         }
         Deed::Sweep => {
             doom.begin();

@@ -81,7 +81,7 @@ fn repertoire(group: usize) -> Vec<Play> {
 /// the last. Of two who die, each at the first only, unless all is asked for:
 /// that takes several times as long.
 fn occasions(points: &[(String, u64)], two: bool) -> Vec<(String, u64)> {
-    let brief = two && env::var_os("TOMBOLO_THOROUGH").is_none();
+    let brief = two && !thorough();
     let mut occasions = Vec::new();
     for (at, times) in points {
         let mut chosen = if brief { vec![1] } else { vec![1, 2.min(*times), *times] };
@@ -89,6 +89,10 @@ fn occasions(points: &[(String, u64)], two: bool) -> Vec<(String, u64)> {
         occasions.extend(chosen.into_iter().map(|time| (at.clone(), time)));
     }
     occasions
+}
+
+fn thorough() -> bool {
+    env::var_os("TOMBOLO_THOROUGH").is_some()
 }
 
 struct Director<'a> {
@@ -178,6 +182,10 @@ impl Director<'_> {
     }
 
     fn direct_deed(&mut self, programme: Programme, deed: Deed) {
+        // Two who die over commands are two who die, and take long.
+        if programme == Programme::Sweeping && deed.commands() && !thorough() {
+            return;
+        }
         if !self.do_deed(deed, &[&Doom::Watched]) {
             return;
         }

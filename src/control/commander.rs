@@ -1,0 +1,497 @@
+//! Commands to whoever takes part in a segment.
+//!
+//! What a command changes stands in the segment, so whoever never looks at its
+//! mail obeys at its next operation. The mail, in a System V message queue, is
+//! for asking each by name and for its answer.
+
+use core::cell::Cell;
+use core::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::{CommandError, Fault};
+use crate::ring::obituary;
+use crate::ring::table::Member;
+use crate::segment::mail::{Band, MAX_PAYLOAD, Mail, Status, Verb, address};
+use crate::segment::{Participant, Segment, State, Stats, Unleased, received};
+use crate::sync::Ordering;
+use crate::sys::msg::{Queue, Selector, Wait};
+use crate::sys::{self, ErrorKind, proc};
+
+/// How long to wait for answers before everybody is called again: at first,
+/// and at most. A token on a bell wakes one, who may not be the one meant.
+const PAUSES: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(10));
+
+/// What a participant answered: see [`Commander`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The participant: its slot in the table, and which of its lives.
+    pub slot: u16,
+    /// See [`slot`](Self::slot).
+    pub life: u64,
+    /// Its process, as it is numbered in its own pid namespace.
+    pub pid: u32,
+    /// What came of the command.
+    pub outcome: Outcome,
+    /// Whether that is what was asked for. A participant that has left
+    /// obeys what it was told about sending.
+    pub ok: bool,
+}
+
+/// What came of a command to one participant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It has obeyed.
+    Done,
+    /// What it says of itself.
+    Stats(Stats),
+    /// It has left by itself.
+    Left,
+    /// It was killed.
+    Died,
+    /// It has not answered in time: it is stopped, if that can be seen, or
+    /// does not use the segment.
+    Silent {
+        /// How long was waited.
+        waited: Duration,
+        /// Whether its process is stopped.
+        stopped: bool,
+    },
+    /// The command could not be sent in time: the queue is full of messages to
+    /// participants that do not receive them.
+    QueueFull {
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// Another command has changed the state meanwhile.
+    Superseded,
+    /// Its application takes no commands: see [`Segment::inbox`].
+    NobodyTakes,
+    /// Its application has not yet taken the last ones.
+    InboxFull,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Stats(stats) => write!(
+                f,
+                "{} senders, {} receivers, {} sleeps, {} commands",
+                stats.senders, stats.receivers, stats.sleeps, stats.commands
+            ),
+            Self::Left => f.write_str("it has left"),
+            Self::Died => f.write_str("it was killed"),
+            Self::Silent { waited, stopped: true } => {
+                write!(f, "no answer in {waited:?}: its process is stopped")
+            }
+            Self::Silent { waited, stopped: false } => {
+                write!(f, "no answer in {waited:?}: it does not use the segment just now")
+            }
+            Self::QueueFull { waited } => write!(
+                f,
+                "the message queue stayed full for {waited:?}, of commands to participants \
+                 that do not answer"
+            ),
+            Self::Superseded => f.write_str("another command has changed the state meanwhile"),
+            Self::NobodyTakes => f.write_str("its application takes no commands"),
+            Self::InboxFull => f.write_str("its application has not taken the last commands yet"),
+        }
+    }
+}
+
+/// What came of a [`drain`](Commander::drain).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drain {
+    /// What the participants answered.
+    pub answers: Vec<Answer>,
+    /// The channels that are not empty, and how many messages they have.
+    pub left: Vec<(String, u64)>,
+}
+
+/// Commands the participants of a segment, other than its own: see
+/// [`Segment::commander`].
+///
+/// A participant answers when it next uses the segment, or at once if it is
+/// blocked in it (a send, a receive, [`Events::recv`], [`Inbox::recv`]). Each
+/// method takes how long to wait for the answers, and returns one for each
+/// participant that it concerns.
+///
+/// **Crashes.** A commander that is killed has changed the state of the segment
+/// or not; if it has, everybody obeys. A participant that is killed over a
+/// command is reported as that. Answers that nobody waits for any more reach
+/// nobody else.
+///
+/// [`Events::recv`]: crate::Events::recv
+/// [`Inbox::recv`]: crate::Inbox::recv
+pub struct Commander {
+    participant: Arc<Participant>,
+    queue: Queue,
+    /// Of the next request.
+    id: Cell<u64>,
+}
+
+impl Segment {
+    /// Commands to the other participants. Makes the segment's message queue,
+    /// if there is none yet.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tombolo::{Segment, State};
+    ///
+    /// let segment = Segment::anonymous()?;
+    /// let other = Segment::open_id(segment.id())?;
+    /// let receiver = other.channel::<u8>("c").capacity(4).receiver()?;
+    /// let blocked = std::thread::spawn(move || receiver.recv());
+    ///
+    /// let commander = segment.commander()?;
+    /// let answers = commander.ping(Duration::from_secs(10))?;
+    /// assert!(answers.iter().all(|answer| answer.ok));
+    /// commander.shutdown(Duration::from_secs(10))?;
+    /// assert!(blocked.join().unwrap().is_err());
+    /// assert_eq!(segment.state(), State::Shutdown);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`CommandError::Foreign`] if another program has a queue on the
+    /// segment's key, [`CommandError::Busy`], and the kernel's.
+    pub fn commander(&self) -> Result<Commander, CommandError> {
+        let participant = Arc::clone(self.participant());
+        if let Some(fault) = participant.barred() {
+            return Err(fault.into());
+        }
+        let made = participant.leased(|mapped| mapped.make_queue());
+        let queue = made.map_err(|refused| match refused {
+            Unleased::Fault(fault) => fault.into(),
+            Unleased::Busy { pid, waited } => {
+                CommandError::Busy { segment: self.name().to_owned(), pid, waited }
+            }
+        })?;
+        let queue = queue
+            .map_err(Fault::from)?
+            .ok_or_else(|| CommandError::Foreign { segment: self.name().to_owned() })?;
+        let id = Cell::new(proc::random_u64().map_err(Fault::from)?);
+        Ok(Commander { participant, queue, id })
+    }
+
+    /// Whether it is open for messages.
+    pub fn state(&self) -> State {
+        self.participant().mapped().state()
+    }
+}
+
+/// One participant that is asked.
+struct Asked {
+    member: Member,
+    pid: u32,
+    /// How many had died in its slot.
+    deaths: u64,
+    sent: bool,
+    outcome: Option<Outcome>,
+}
+
+impl Commander {
+    /// Asks everybody for an answer.
+    ///
+    /// # Errors
+    /// What ends a handle's use, or the queue's.
+    pub fn ping(&self, timeout: Duration) -> Result<Vec<Answer>, CommandError> {
+        let deadline = Instant::now() + timeout;
+        self.ask(self.audience(Verb::Ping)?, Verb::Ping, &[], timeout, deadline)
+    }
+
+    /// Asks everybody what there is to say.
+    ///
+    /// # Errors
+    /// Those of [`ping`](Self::ping).
+    pub fn stats(&self, timeout: Duration) -> Result<Vec<Answer>, CommandError> {
+        let deadline = Instant::now() + timeout;
+        self.ask(self.audience(Verb::Stats)?, Verb::Stats, &[], timeout, deadline)
+    }
+
+    /// Sends up to 1,024 bytes to every application that takes them from its
+    /// [`Inbox`](crate::Inbox).
+    ///
+    /// # Errors
+    /// [`CommandError::TooLong`], and those of [`ping`](Self::ping).
+    pub fn user(&self, payload: &[u8], timeout: Duration) -> Result<Vec<Answer>, CommandError> {
+        if payload.len() > MAX_PAYLOAD {
+            return Err(CommandError::TooLong { length: payload.len(), longest: MAX_PAYLOAD });
+        }
+        let deadline = Instant::now() + timeout;
+        self.ask(self.audience(Verb::User)?, Verb::User, payload, timeout, deadline)
+    }
+
+    /// Makes senders wait, until [`resume`](Self::resume); those that do not
+    /// wait are told why. Receivers go on. Nothing more is sent by a
+    /// participant whose answer is ok: what it was sending, grants included, is
+    /// through or given up.
+    ///
+    /// # Errors
+    /// [`CommandError::State`] if it is drained or shut down, and those of
+    /// [`ping`](Self::ping).
+    pub fn pause(&self, timeout: Duration) -> Result<Vec<Answer>, CommandError> {
+        self.change(State::Paused, Verb::Pause, timeout)
+    }
+
+    /// Opens the segment again: for senders that are paused, and after a
+    /// [`drain`](Self::drain) or a [`shutdown`](Self::shutdown) for handles
+    /// that are used on, or opened.
+    ///
+    /// # Errors
+    /// Those of [`ping`](Self::ping).
+    pub fn resume(&self, timeout: Duration) -> Result<Vec<Answer>, CommandError> {
+        self.change(State::Open, Verb::Resume, timeout)
+    }
+
+    /// Ends every call in the segment, blocked or new, with
+    /// [`Fault::Shutdown`]. Messages stay where they are.
+    ///
+    /// # Errors
+    /// Those of [`ping`](Self::ping).
+    pub fn shutdown(&self, timeout: Duration) -> Result<Vec<Answer>, CommandError> {
+        self.change(State::Shutdown, Verb::Shutdown, timeout)
+    }
+
+    /// Lets the channels run empty: senders are refused from now on
+    /// ([`Fault::Drained`]), receivers get what there is and are then told
+    /// that nobody sends any more ([`Fault::Disconnected`]).
+    ///
+    /// If a participant does not acknowledge that it has stopped sending,
+    /// receivers are not told yet; drain again.
+    ///
+    /// # Errors
+    /// [`CommandError::State`] if it is shut down, or is resumed meanwhile, and
+    /// those of [`ping`](Self::ping).
+    pub fn drain(&self, timeout: Duration) -> Result<Drain, CommandError> {
+        let deadline = Instant::now() + timeout;
+        let audience = self.audience(Verb::Drain)?;
+        self.announce(State::Draining)?;
+        let answers = self.ask(audience, Verb::Drain, &[], timeout, deadline)?;
+        if answers.iter().all(|answer| answer.ok) {
+            self.announce(State::Drained)?;
+        }
+        let mut pause = PAUSES.0;
+        loop {
+            self.look()?;
+            let left = self.participant.mapped().undelivered();
+            if left.is_empty() || Instant::now() >= deadline {
+                return Ok(Drain { answers, left });
+            }
+            if let Some(reply) = self.rest(&mut pause, deadline)? {
+                self.participant.keep_reply(reply);
+            }
+        }
+    }
+
+    fn change(
+        &self,
+        state: State,
+        verb: Verb,
+        timeout: Duration,
+    ) -> Result<Vec<Answer>, CommandError> {
+        let deadline = Instant::now() + timeout;
+        // Before, or who obeys by leaving would not be named.
+        let audience = self.audience(verb)?;
+        self.announce(state)?;
+        self.ask(audience, verb, &[], timeout, deadline)
+    }
+
+    /// Changes the state, and has everybody look.
+    fn announce(&self, state: State) -> Result<(), CommandError> {
+        self.look()?;
+        let gate = &self.participant.mapped().memory.header().gate;
+        let mut changed = Ok(0);
+        self.participant.announce(|| {
+            // Release: whoever sees it sees what came before.
+            changed = gate.fetch_update(Ordering::Release, Ordering::Relaxed, |gate| {
+                let may = State::of(gate).may_become(state);
+                may.then_some(gate & !State::ALL | state.bits())
+            });
+        })?;
+        match changed {
+            Ok(_) => Ok(()),
+            Err(gate) => Err(CommandError::State {
+                segment: self.participant.mapped().name.clone(),
+                state: State::of(gate),
+            }),
+        }
+    }
+
+    fn look(&self) -> Result<(), CommandError> {
+        match self.participant.barred() {
+            Some(fault) => Err(fault.into()),
+            None => Ok(self.participant.look().map(drop)?),
+        }
+    }
+
+    /// Those that a command concerns.
+    fn audience(&self, verb: Verb) -> Result<Vec<Asked>, CommandError> {
+        self.look()?;
+        let mapped = self.participant.mapped();
+        let concerned = |member: &Member| match verb.band() {
+            Band::Urgent => mapped.has_endpoints(*member),
+            _ => *member != self.participant.me(),
+        };
+        Ok(mapped
+            .living()
+            .filter(concerned)
+            .map(|member| {
+                let info = mapped.info(member.id);
+                Asked {
+                    member,
+                    pid: u32::try_from(info.pid.load(Ordering::Relaxed)).unwrap_or(0),
+                    deaths: obituary::deaths(info.end.load(Ordering::Relaxed)),
+                    sent: member == self.participant.me(),
+                    outcome: None,
+                }
+            })
+            .collect())
+    }
+
+    /// Asks everybody concerned, and waits until each has answered, is gone,
+    /// or the deadline.
+    fn ask(
+        &self,
+        mut asked: Vec<Asked>,
+        verb: Verb,
+        payload: &[u8],
+        timeout: Duration,
+        deadline: Instant,
+    ) -> Result<Vec<Answer>, CommandError> {
+        let mapped = self.participant.mapped();
+        let id = self.id.get();
+        self.id.set(id.wrapping_add(1));
+        let left = deadline.saturating_duration_since(Instant::now()).as_nanos();
+        let mail = Mail {
+            generation: mapped.generation,
+            id,
+            verb,
+            status: Status::Asked,
+            from: self.participant.me(),
+            deadline: proc::monotonic().saturating_add(u64::try_from(left).unwrap_or(u64::MAX)),
+            payload: payload.to_vec(),
+        };
+        let mut pause = PAUSES.0;
+        loop {
+            for one in asked.iter_mut().filter(|one| !one.sent && one.outcome.is_none()) {
+                one.sent = mapped
+                    .post(self.queue, address(one.member, verb.band()), &mail)
+                    .map_err(|error| self.refused(error))?;
+            }
+            self.participant.call();
+            self.look()?;
+            for one in asked.iter_mut().filter(|one| one.outcome.is_none()) {
+                one.outcome = self.known(one, verb);
+            }
+            if asked.iter().all(|one| one.outcome.is_some()) || Instant::now() >= deadline {
+                return Ok(asked.into_iter().map(|one| self.answer(one, verb, timeout)).collect());
+            }
+            let mut replies = self.participant.kept_replies(id);
+            let mut next = self.rest(&mut pause, deadline)?;
+            while let Some(mail) = next {
+                if mail.id == id {
+                    replies.push(mail);
+                } else {
+                    self.participant.keep_reply(mail);
+                }
+                next = self.receive(Wait::No)?;
+            }
+            for mail in replies {
+                if let Some(one) = asked.iter_mut().find(|one| one.member == mail.from) {
+                    one.outcome = Outcome::of(&mail);
+                }
+            }
+        }
+    }
+
+    /// What it means that the queue refuses.
+    fn refused(&self, error: sys::Error) -> CommandError {
+        let mapped = self.participant.mapped();
+        match error.kind() {
+            ErrorKind::Removed if mapped.closed() => Fault::Closed.into(),
+            ErrorKind::Removed => CommandError::QueueRemoved { segment: mapped.name.clone() },
+            _ => Fault::from(error).into(),
+        }
+    }
+
+    /// What is known of one without its answer.
+    fn known(&self, one: &Asked, verb: Verb) -> Option<Outcome> {
+        if one.member == self.participant.me() {
+            let stops = matches!(verb, Verb::Pause | Verb::Drain);
+            return (!stops || self.participant.idle()).then_some(Outcome::Done);
+        }
+        (!one.member.is_live(self.participant.mapped())).then(|| self.end_of(one))
+    }
+
+    /// How a life that is over ended.
+    fn end_of(&self, one: &Asked) -> Outcome {
+        let end = self.participant.mapped().info(one.member.id).end.load(Ordering::Acquire);
+        if obituary::deaths(end) == one.deaths { Outcome::Left } else { Outcome::Died }
+    }
+
+    fn answer(&self, one: Asked, verb: Verb, waited: Duration) -> Answer {
+        let outcome = match one.outcome {
+            Some(outcome) => outcome,
+            None if one.sent => {
+                Outcome::Silent { waited, stopped: self.is_stopped(one.member, one.pid) }
+            }
+            None => Outcome::QueueFull { waited },
+        };
+        let ok = match outcome {
+            Outcome::Done | Outcome::Stats(_) => true,
+            Outcome::Left => verb.band() == Band::Urgent,
+            _ => false,
+        };
+        Answer { slot: one.member.id, life: one.member.incarnation, pid: one.pid, outcome, ok }
+    }
+
+    fn is_stopped(&self, member: Member, pid: u32) -> bool {
+        let info = self.participant.mapped().info(member.id);
+        proc::pid_namespace() == Some(info.pid_namespace.load(Ordering::Relaxed))
+            && proc::is_stopped(pid) == Some(true)
+    }
+
+    /// Takes one of the replies to this participant.
+    fn receive(&self, wait: Wait) -> Result<Option<Mail>, CommandError> {
+        let own = Selector::Type(address(self.participant.me(), Band::Reply));
+        let got = received(self.queue, own, wait).map_err(|error| self.refused(error))?;
+        let generation = self.participant.mapped().generation;
+        // What is not ours is dropped.
+        Ok(got.and_then(|(_, bytes)| Mail::read(&bytes, generation)))
+    }
+
+    /// Waits for a reply, for a while that grows.
+    fn rest(&self, pause: &mut Duration, deadline: Instant) -> Result<Option<Mail>, CommandError> {
+        let until = deadline.min(Instant::now() + *pause);
+        *pause = (2 * *pause).min(PAUSES.1);
+        self.receive(Wait::Until(until))
+    }
+}
+
+impl Outcome {
+    /// `None` for a reply that cannot be one.
+    fn of(reply: &Mail) -> Option<Self> {
+        Some(match reply.status {
+            Status::Asked => return None,
+            Status::Done if reply.verb == Verb::Stats => Self::Stats(Stats::read(&reply.payload)?),
+            Status::Done => Self::Done,
+            Status::Superseded => Self::Superseded,
+            Status::NobodyTakes => Self::NobodyTakes,
+            Status::InboxFull => Self::InboxFull,
+        })
+    }
+}
+
+impl fmt::Debug for Commander {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Commander")
+            .field("segment", &self.participant.mapped().name)
+            .field("queue", &self.queue.id())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,60 @@
+//! Stopping every sender, and knowing that it has stopped.
+//!
+//! A word of the segment says that nothing more may be sent, and `changes`
+//! grows with it. A sender looks at `changes` before each message, and so
+//! finds out; what it does not show is whether it looked just before. So each
+//! sending handle has a word of its own, in its process's memory:
+//!
+//! ```text
+//!  sender                             who wants to know, in the same process
+//!  busy = 1 ─▶ light fence ─▶ changes   changes grew ─▶ heavy fence ─▶ busy?
+//!     ▲                        │ as before                          0: it sends
+//!     │                        ▼                                    nothing any
+//!     └── busy = 0 ◀──────── publish                                more
+//! ```
+//!
+//! Either the sender sees that `changes` has grown, or who asks sees that it
+//! is busy (edge P: the light fence in [`enter`] with the heavy one in
+//! [`idle`]). A sender that is killed takes its word with it.
+
+use super::kernel::Kernel;
+use crate::sync::{AtomicU64, Ordering};
+
+/// Begins to send, unless `changes` is no longer what it was when this handle
+/// last looked. To be followed by [`leave`] if it returns true.
+#[inline]
+pub(crate) fn enter<K: Kernel>(
+    kernel: &K,
+    busy: &AtomicU64,
+    changes: &AtomicU64,
+    seen: u64,
+) -> bool {
+    busy.store(1, Ordering::Relaxed);
+    // Edge P.
+    kernel.light_fence();
+    // Acquire: whoever changed something did so before this count.
+    let unchanged = changes.load(Ordering::Acquire) == seen;
+    if !unchanged {
+        leave(busy);
+    }
+    unchanged
+}
+
+/// Has sent, or has given it up.
+#[inline]
+pub(crate) fn leave(busy: &AtomicU64) {
+    // Edge Q: Release, so that who finds it idle (Acquire) finds its message.
+    busy.store(0, Ordering::Release);
+}
+
+/// Whether none of these handles sends, nor will before it has seen what the
+/// caller has seen of `changes`.
+pub(crate) fn idle<'a, K: Kernel>(
+    kernel: &K,
+    mut handles: impl Iterator<Item = &'a AtomicU64>,
+) -> bool {
+    // Edge P.
+    kernel.heavy_fence();
+    // Edge Q.
+    handles.all(|busy| busy.load(Ordering::Acquire) == 0)
+}

@@ -1,0 +1,136 @@
+//! The message queue of a segment: found, made, used, removed.
+//!
+//! It is on the segment's key, and has a mark that no other program's queue
+//! would have: of the three permissions to execute, which mean nothing to a
+//! queue, its group's alone. So what a killed process leaves is known as ours,
+//! at the instant that it comes to be.
+
+use super::mail::{MAX_MAIL, Mail, is_to};
+use super::mapped::Mapped;
+use crate::sync::Ordering;
+use crate::sys::msg::{self, Queue, Received, Selector, Wait};
+use crate::sys::{self, ErrorKind, Key, proc};
+
+/// The mark, and the bits that it is of.
+const MARK: u32 = 0o010;
+const MARKED: u32 = 0o111;
+/// How many messages are looked at to make room: more than a queue of the
+/// usual size can have.
+const MOST_TIDIED: u32 = 20_000;
+
+/// Whether a queue is one of ours, whatever has become of its segment.
+pub(super) const fn is_marked(stat: &msg::Stat) -> bool {
+    stat.mode & MARKED == MARK
+}
+
+/// Receives a message, whatever is in it; one that is too long to be ours is
+/// cut off. `None` if there is none in time.
+pub(crate) fn received(
+    queue: Queue,
+    selector: Selector,
+    wait: Wait,
+) -> sys::Result<Option<(i64, Vec<u8>)>> {
+    let mut buffer = [0; MAX_MAIL + 1];
+    match queue.receive_truncated(selector, &mut buffer, wait) {
+        Ok(Received { kind, len, .. }) => Ok(buffer.get(..len).map(|got| (kind, got.to_vec()))),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Mapped {
+    /// The key of the segment and of its set.
+    fn key(&self) -> sys::Result<Key> {
+        Ok(self.bells.set().stat_any()?.key)
+    }
+
+    /// The queue that the header names, if it is one of ours on this key.
+    pub(crate) fn queue(&self) -> Option<Queue> {
+        let word = self.memory.header().queue.load(Ordering::Acquire);
+        let queue = Queue::from_id(i32::try_from(word.checked_sub(1)?).ok()?);
+        let stat = queue.stat_any().ok()?;
+        (is_marked(&stat) && Some(stat.key) == self.key().ok()).then_some(queue)
+    }
+
+    /// Makes the queue, unless there is one; `None` if another program has the
+    /// key. The caller holds the lease.
+    pub(crate) fn make_queue(&self) -> sys::Result<Option<Queue>> {
+        if let Some(queue) = self.queue() {
+            return Ok(Some(queue));
+        }
+        let set = self.bells.set().stat_any()?;
+        let mode = set.mode & 0o666 | MARK;
+        let queue = match Queue::options().mode(mode).exclusive(true).create(set.key) {
+            // Made by one that was killed before it could say so.
+            Err(error) if error.kind() == ErrorKind::Exists => match Queue::open(set.key) {
+                Ok(queue) if is_marked(&queue.stat_any()?) => queue,
+                Ok(_) => return Ok(None),
+                Err(error) => return Err(error),
+            },
+            made => made?,
+        };
+        let word = u64::from(queue.id().unsigned_abs()) + 1;
+        // Release: nothing that is asked for comes before it.
+        self.memory.header().queue.store(word, Ordering::Release);
+        Ok(Some(queue))
+    }
+
+    /// Removes the queue, if there is one.
+    pub(super) fn remove_queue(&self) {
+        if let Some(queue) = self.queue() {
+            // If it cannot be, it stays for `Segment::orphans`.
+            let _ = queue.remove();
+        }
+    }
+
+    /// Posts a message without waiting; `false` if the queue is full of
+    /// messages that somebody may still want.
+    pub(crate) fn post(&self, queue: Queue, to: i64, mail: &Mail) -> sys::Result<bool> {
+        let bytes = mail.bytes();
+        let post = || match queue.send(to, &bytes, Wait::No) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        };
+        if post()? {
+            return Ok(true);
+        }
+        self.tidy(queue)?;
+        post()
+    }
+
+    /// Goes through the queue once and takes out what is of no use: junk, what
+    /// nobody waits for any more, and what is addressed to the dead.
+    fn tidy(&self, queue: Queue) -> sys::Result<()> {
+        let mut buffer = [0; MAX_MAIL + 1];
+        let mut position = 0;
+        for _ in 0..MOST_TIDIED {
+            let seen = match queue.peek(position, &mut buffer) {
+                Ok(Some(seen)) => seen,
+                Ok(None) => return Ok(()),
+                // Where nobody may look without taking, it stays full.
+                Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            if buffer.get(..seen.len).is_some_and(|bytes| self.is_of_use(seen.kind, bytes)) {
+                position += 1;
+            } else if let Some((kind, bytes)) =
+                received(queue, Selector::Type(seen.kind), Wait::No)?
+                && self.is_of_use(kind, &bytes)
+            {
+                // The oldest of that type is another. If there is no room for
+                // it any more, it is lost, and who asked told so by time.
+                let _ = queue.send(kind, &bytes, Wait::No);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_of_use(&self, kind: i64, bytes: &[u8]) -> bool {
+        let in_time = |mail: Mail| mail.deadline > proc::monotonic();
+        Mail::read(bytes, self.generation).is_some_and(in_time)
+            && self.living().any(|member| is_to(kind, member))
+    }
+}

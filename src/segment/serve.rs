@@ -1,0 +1,231 @@
+//! What a participant does about commands: whichever of its handles finds out
+//! that something has changed, blocked or busy, serves them for all.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use super::mail::{Band, Mail, Status, Verb, address};
+use super::participant::{Participant, lock};
+use super::queue::received;
+use super::state::State;
+use crate::ring::table::Member;
+use crate::sync::{AtomicU64, Ordering};
+use crate::sys::msg::{Selector, Wait};
+use crate::sys::proc;
+
+/// How many requests of a band are served at a time.
+const MOST_SERVED: usize = 256;
+/// How many messages of a kind are kept: whoever writes more is no friend.
+const MOST_KEPT: usize = 1_024;
+/// How many commands wait for the application.
+const INBOX: usize = 64;
+
+/// A command for the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UserCommand {
+    /// What was sent.
+    pub payload: Vec<u8>,
+    /// Who has sent it: its slot among the participants.
+    pub from: u16,
+}
+
+/// A participant's own part of the commands.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    /// The header's `calls` when this process last looked.
+    seen: AtomicU64,
+    tray: Mutex<Tray>,
+    /// Replies that one commander of this process has received for another.
+    replies: Mutex<Vec<Mail>>,
+    /// How often one of its handles has gone to sleep.
+    pub(crate) sleeps: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Tray {
+    /// Acknowledged when the senders have stopped.
+    deferred: Vec<Mail>,
+    /// Replies that there was no room for.
+    unsent: Vec<(Member, Mail)>,
+    inbox: VecDeque<UserCommand>,
+    takers: usize,
+    served: u64,
+}
+
+/// What a participant says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// How many senders it has, in all channels.
+    pub senders: u64,
+    /// How many receivers.
+    pub receivers: u64,
+    /// How often one of its handles has gone to sleep.
+    pub sleeps: u64,
+    /// How many commands it has served, this one included.
+    pub commands: u64,
+}
+
+impl Stats {
+    fn bytes(self) -> Vec<u8> {
+        [self.senders, self.receivers, self.sleeps, self.commands]
+            .into_iter()
+            .flat_map(u64::to_le_bytes)
+            .collect()
+    }
+
+    /// `None` for what are no statistics.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let (words, []) = bytes.as_chunks::<8>() else {
+            return None;
+        };
+        let [senders, receivers, sleeps, commands] = *words else {
+            return None;
+        };
+        let [senders, receivers, sleeps, commands] =
+            [senders, receivers, sleeps, commands].map(u64::from_le_bytes);
+        Some(Self { senders, receivers, sleeps, commands })
+    }
+}
+
+impl Desk {
+    pub(super) fn new(calls: u64) -> Self {
+        Self {
+            seen: AtomicU64::new(calls),
+            tray: Mutex::default(),
+            replies: Mutex::default(),
+            sleeps: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Participant {
+    /// Serves what has been asked of this process, if it has been called.
+    pub(crate) fn serve(&self) {
+        // Acquire: what was asked for before the call is in the queue.
+        let calls = self.mapped.memory.header().calls.load(Ordering::Acquire);
+        if self.desk.seen.load(Ordering::Relaxed) == calls {
+            return;
+        }
+        let mut tray = lock(&self.desk.tray);
+        self.desk.seen.store(calls, Ordering::Relaxed);
+        let Some(queue) = self.mapped.queue() else {
+            return;
+        };
+        let mut requests = core::mem::take(&mut tray.deferred);
+        for band in Band::REQUESTS {
+            let own = Selector::Type(address(self.me, band));
+            for _ in 0..MOST_SERVED {
+                // What cannot be received is asked for again, or given up.
+                let Ok(Some((_, bytes))) = received(queue, own, Wait::No) else {
+                    break;
+                };
+                requests.extend(Mail::read(&bytes, self.mapped.generation));
+            }
+        }
+        for request in requests {
+            if !self.is_awaited(&request, request.from) {
+                continue;
+            }
+            let Some((status, payload)) = self.answer(&mut tray, &request) else {
+                if tray.deferred.len() < MOST_KEPT {
+                    tray.deferred.push(request);
+                }
+                continue;
+            };
+            let to = request.from;
+            if tray.unsent.len() >= MOST_KEPT {
+                continue;
+            }
+            tray.unsent.push((to, Mail { status, payload, from: self.me, ..request }));
+        }
+        // Whoever waits for one of them calls again.
+        tray.unsent.retain(|(to, reply)| {
+            self.is_awaited(reply, *to)
+                && matches!(self.mapped.post(queue, address(*to, Band::Reply), reply), Ok(false))
+        });
+    }
+
+    /// Whether somebody still waits for what came of this.
+    fn is_awaited(&self, mail: &Mail, by: Member) -> bool {
+        mail.deadline > proc::monotonic() && by.is_live(&self.mapped)
+    }
+
+    /// What to reply; `None` for not yet.
+    fn answer(&self, tray: &mut Tray, request: &Mail) -> Option<(Status, Vec<u8>)> {
+        if request.status != Status::Asked {
+            return Some((Status::Superseded, Vec::new()));
+        }
+        let state = self.mapped.state();
+        let obeyed = match request.verb {
+            Verb::Pause => state == State::Paused,
+            Verb::Drain => matches!(state, State::Draining | State::Drained),
+            Verb::Resume => state == State::Open,
+            Verb::Shutdown => state == State::Shutdown,
+            Verb::Ping | Verb::Stats | Verb::User => true,
+        };
+        let stops = matches!(request.verb, Verb::Pause | Verb::Drain | Verb::Shutdown);
+        if obeyed && stops && !self.idle() {
+            return None;
+        }
+        tray.served += 1;
+        Some(match request.verb {
+            _ if !obeyed => (Status::Superseded, Vec::new()),
+            Verb::Stats => {
+                let (senders, receivers) = self.endpoints();
+                let sleeps = self.desk.sleeps.load(Ordering::Relaxed);
+                let stats = Stats { senders, receivers, sleeps, commands: tray.served };
+                (Status::Done, stats.bytes())
+            }
+            Verb::User if tray.takers == 0 => (Status::NobodyTakes, Vec::new()),
+            Verb::User if tray.inbox.len() >= INBOX => (Status::InboxFull, Vec::new()),
+            Verb::User => {
+                let payload = request.payload.clone();
+                tray.inbox.push_back(UserCommand { payload, from: request.from.id });
+                // Whoever takes them may sleep, in another thread.
+                self.strike();
+                (Status::Done, Vec::new())
+            }
+            _ => (Status::Done, Vec::new()),
+        })
+    }
+
+    /// Keeps a reply for whoever of this process has asked for it.
+    pub(crate) fn keep_reply(&self, reply: Mail) {
+        let mut replies = lock(&self.desk.replies);
+        if replies.len() < MOST_KEPT {
+            replies.push(reply);
+        }
+    }
+
+    /// The replies to one request that others have received; drops those that
+    /// nobody waits for any more.
+    pub(crate) fn kept_replies(&self, id: u64) -> Vec<Mail> {
+        let mut replies = lock(&self.desk.replies);
+        let now = proc::monotonic();
+        replies.retain(|reply| reply.deadline > now);
+        replies.extract_if(.., |reply| reply.id == id).collect()
+    }
+
+    /// From now on, commands for the application are kept.
+    pub(crate) fn begin_to_take(&self) {
+        lock(&self.desk.tray).takers += 1;
+    }
+
+    /// Nobody takes them any more, unless somebody else does.
+    pub(crate) fn end_taking(&self) {
+        if self.guard().in_child() {
+            return;
+        }
+        let mut tray = lock(&self.desk.tray);
+        tray.takers = tray.takers.saturating_sub(1);
+        if tray.takers == 0 {
+            tray.inbox.clear();
+        }
+    }
+
+    pub(crate) fn take_command(&self) -> Option<UserCommand> {
+        lock(&self.desk.tray).inbox.pop_front()
+    }
+}
