@@ -127,6 +127,16 @@
 //! [`Segment::deaths`] tells who died, holding what, and what was done with it;
 //! [`Segment::events`] tells who joins, leaves and dies, as it happens.
 //!
+//! # Commands
+//!
+//! [`Segment::commander`] asks every other participant for a sign of life or for
+//! what it does, makes senders wait ([`pause`](Commander::pause)), lets the channels
+//! run empty ([`drain`](Commander::drain)) or ends every call
+//! ([`shutdown`](Commander::shutdown)). Who is blocked is woken for it; who is busy
+//! answers at its next operation; who never looks obeys all the same, because what
+//! is commanded stands in the segment. [`Segment::inbox`] takes what is meant for
+//! the application.
+//!
 //! # Errors
 //!
 //! Each kind of operation has its own error, and a message that was not sent

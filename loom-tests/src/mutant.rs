@@ -102,10 +102,11 @@ pub(crate) fn lines(source: &'static str) -> Lines {
 }
 
 /// The rings' sources that have orderings.
-pub(crate) const SOURCES: [(&str, &str); 10] = [
+pub(crate) const SOURCES: [(&str, &str); 11] = [
     ("blocks", include_str!("../../src/ring/blocks.rs")),
     ("creation", include_str!("../../src/ring/creation.rs")),
     ("event", include_str!("../../src/ring/event.rs")),
+    ("gate", include_str!("../../src/ring/gate.rs")),
     ("journal", include_str!("../../src/ring/journal.rs")),
     ("mpmc", include_str!("../../src/ring/mpmc.rs")),
     ("obituary", include_str!("../../src/ring/obituary.rs")),

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Either the sender sees that `changes` has grown, or who asks sees that it
-//! is busy (edge P: the light fence in [`enter`] with the heavy one in
+//! is busy (edge G: the light fence in [`enter`] with the heavy one in
 //! [`idle`]). A sender that is killed takes its word with it.
 
 use super::kernel::Kernel;
@@ -30,10 +30,10 @@ pub(crate) fn enter<K: Kernel>(
     seen: u64,
 ) -> bool {
     busy.store(1, Ordering::Relaxed);
-    // Edge P.
+    // Edge G.
     kernel.light_fence();
-    // Acquire: whoever changed something did so before this count.
-    let unchanged = changes.load(Ordering::Acquire) == seen;
+    // Relaxed: what came before this count was acquired when it was last seen.
+    let unchanged = changes.load(Ordering::Relaxed) == seen;
     if !unchanged {
         leave(busy);
     }
@@ -43,7 +43,7 @@ pub(crate) fn enter<K: Kernel>(
 /// Has sent, or has given it up.
 #[inline]
 pub(crate) fn leave(busy: &AtomicU64) {
-    // Edge Q: Release, so that who finds it idle (Acquire) finds its message.
+    // Edge I: Release, so that who finds it idle (Acquire) finds its message.
     busy.store(0, Ordering::Release);
 }
 
@@ -53,8 +53,8 @@ pub(crate) fn idle<'a, K: Kernel>(
     kernel: &K,
     mut handles: impl Iterator<Item = &'a AtomicU64>,
 ) -> bool {
-    // Edge P.
+    // Edge G.
     kernel.heavy_fence();
-    // Edge Q.
+    // Edge I.
     handles.all(|busy| busy.load(Ordering::Acquire) == 0)
 }

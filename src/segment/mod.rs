@@ -3,6 +3,7 @@
 
 mod deaths;
 mod directory;
+mod enlist;
 mod inspect;
 pub(crate) mod journal;
 mod layout;
@@ -28,13 +29,14 @@ use crate::sys;
 
 pub use deaths::{Death, Deaths};
 pub(crate) use directory::Spec;
+pub(crate) use enlist::Busy;
 pub use inspect::{Orphan, SegmentInfo};
 pub(crate) use layout::RingKind;
 pub(crate) use layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY};
 use mapped::Mapped;
 pub(crate) use name::Name;
 pub use options::Options;
-pub(crate) use participant::{Busy, Participant, Side, Unleased};
+pub(crate) use participant::{Participant, Side, Unleased};
 pub(crate) use queue::received;
 pub use serve::{Stats, UserCommand};
 pub use state::State;

@@ -1,22 +1,20 @@
-//! This process in a segment: its slot, its credits, its endpoints.
+//! This process in a segment: joining, looking, leaving.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_utils::CachePadded;
-
 use super::directory::{self, Spec};
+use super::enlist::{Busy, Counts};
 use super::layout::flags;
 use super::mapped::Mapped;
 use super::serve::Desk;
 use super::view::Block;
 use crate::error::{ChannelError, Fault, OpenError};
-use crate::ring::event::{Event, Memo};
 use crate::ring::kernel::{Kernel, Refusal};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Member, Scratch};
-use crate::ring::{credit, event, gate, gong, lease, obituary, role};
-use crate::sync::{AtomicU64, Ordering};
+use crate::ring::{credit, gong, lease, obituary};
+use crate::sync::Ordering;
 use crate::sys;
 use crate::sys::proc::ForkGuard;
 
@@ -54,13 +52,6 @@ pub(crate) enum Unleased {
     Fault(Fault),
 }
 
-/// How many endpoints this process has of one channel.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    senders: u16,
-    receivers: u16,
-}
-
 /// One process's membership of one segment.
 ///
 /// ```text
@@ -71,19 +62,16 @@ struct Counts {
 pub(crate) struct Participant {
     pub(super) mapped: Mapped,
     pub(super) me: Member,
-    guard: ForkGuard,
+    pub(super) guard: ForkGuard,
     /// How long to wait for the lease.
     timeout: Duration,
     /// By channel. The lock covers the counts and the credits behind them.
-    counts: Mutex<Vec<Counts>>,
+    pub(super) counts: Mutex<Vec<Counts>>,
     scratch: Mutex<Scratch>,
     /// Which senders of this process are sending just now.
-    busy: Mutex<Vec<Arc<Busy>>>,
+    pub(super) busy: Mutex<Vec<Arc<Busy>>>,
     pub(crate) desk: Desk,
 }
-
-/// Not 0 while a handle sends: see [`gate`].
-pub(crate) type Busy = CachePadded<AtomicU64>;
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -207,7 +195,7 @@ impl Participant {
     /// Whether the set is still the one that was joined, and this process in
     /// it: it may have been removed, or this process may have left its IPC
     /// namespace, where the same id is somebody else's.
-    fn is_known(&self) -> bool {
+    pub(super) fn is_known(&self) -> bool {
         let map = self.mapped.plan.map;
         let mut values = vec![0; usize::from(map.count())];
         self.mapped.bells.values(&mut values).is_ok()
@@ -255,231 +243,6 @@ impl Participant {
         let done = work(&self.mapped);
         let _ = lease::release(bells);
         Ok(done)
-    }
-
-    /// Makes this process an endpoint of the channel, once more.
-    pub(crate) fn enlist(&self, block: &Block, side: Side, name: &str) -> Result<(), ChannelError> {
-        if let Some(fault) = self.barred() {
-            return Err(fault.into());
-        }
-        let mut all = lock(&self.counts);
-        let Some(counts) = all.get_mut(usize::from(block.index)) else {
-            return Err(Fault::Closed.into());
-        };
-        let (mine, most) = match side {
-            Side::Sender => (counts.senders, u16::MAX),
-            Side::Receiver => (counts.receivers, u16::MAX),
-        };
-        if mine == most {
-            let (channel, role) = (name.to_owned(), side.name());
-            return Err(ChannelError::TooMany { channel, role, limit: most });
-        }
-        let first = counts.senders == 0 && counts.receivers == 0;
-        if first {
-            self.arm(block)?;
-        }
-        if block.kind.is_single()
-            && let Err(error) = self.claim_role(block, side, name)
-        {
-            if first {
-                self.disarm(block);
-            }
-            return Err(error);
-        }
-        match side {
-            Side::Sender => counts.senders += 1,
-            Side::Receiver => counts.receivers += 1,
-        }
-        let control = self.mapped.control(block);
-        self.show(block, *counts);
-        // After the row: who counts this one also finds it there.
-        self.joined(block, side).fetch_add(1, Ordering::Release);
-        control.changes.fetch_add(1, Ordering::Release);
-        Ok(())
-    }
-
-    /// Undoes one [`enlist`](Self::enlist). Does nothing in a forked child,
-    /// nor where the kernel has undone it already.
-    pub(crate) fn withdraw(&self, block: &Block, side: Side) {
-        if self.guard.in_child() || !self.is_known() {
-            return;
-        }
-        let mut all = lock(&self.counts);
-        let Some(counts) = all.get_mut(usize::from(block.index)) else {
-            return;
-        };
-        let (mine, other) = match side {
-            Side::Sender => (&mut counts.senders, block.items(&self.mapped)),
-            Side::Receiver => (&mut counts.receivers, block.space(&self.mapped)),
-        };
-        *mine = mine.saturating_sub(1);
-        let last = *mine == 0;
-        let counts = *counts;
-        let control = self.mapped.control(block);
-        self.show(block, counts);
-        if block.kind.is_single() {
-            role::release(self.role(block, side), self.me);
-        }
-        control.changes.fetch_add(1, Ordering::Release);
-        if last {
-            let waiting = match side {
-                Side::Sender => &control.items_waiting,
-                Side::Receiver => &control.space_waiting,
-            };
-            let event = Event { waiting, sem: other };
-            // If the set is gone, so is everybody who could be told.
-            let _ = event::notify(&self.mapped.bells, event, &mut Memo::default());
-        }
-        if counts.senders == 0 && counts.receivers == 0 {
-            self.disarm(block);
-        }
-    }
-
-    /// A word for a new sender.
-    pub(crate) fn enter_busy(&self) -> Arc<Busy> {
-        let busy = Arc::<Busy>::default();
-        lock(&self.busy).push(Arc::clone(&busy));
-        busy
-    }
-
-    /// The sender whose word it is has gone.
-    pub(crate) fn leave_busy(&self, gone: &Arc<Busy>) {
-        // In a forked child another thread may have had the lock.
-        if !self.guard.in_child() {
-            lock(&self.busy).retain(|busy| !Arc::ptr_eq(busy, gone));
-        }
-    }
-
-    /// Whether no sender of this process sends, nor will before it has seen
-    /// the gate as it is now.
-    pub(crate) fn idle(&self) -> bool {
-        let busy = lock(&self.busy);
-        gate::idle(&self.mapped.bells, busy.iter().map(|busy| &***busy))
-    }
-
-    /// How many endpoints this process has: senders and receivers.
-    pub(super) fn endpoints(&self) -> (u64, u64) {
-        lock(&self.counts).iter().fold((0, 0), |(senders, receivers), counts| {
-            (senders + u64::from(counts.senders), receivers + u64::from(counts.receivers))
-        })
-    }
-
-    /// Changes what everybody obeys, by `change`, and has everybody look, also
-    /// if this process is killed over it: it holds a credit on each bell
-    /// meanwhile, and its sweep is a change for each channel.
-    pub(crate) fn announce(&self, change: impl FnOnce()) -> Result<(), Fault> {
-        let counts = lock(&self.counts);
-        let mut armed = Vec::new();
-        for block in self.mapped.blocks() {
-            let own = counts.get(usize::from(block.index)).copied().unwrap_or_default();
-            if own.senders == 0 && own.receivers == 0 {
-                if let Err(fault) = self.arm(&block) {
-                    armed.iter().for_each(|block| self.disarm(block));
-                    return Err(fault);
-                }
-                armed.push(block);
-            }
-        }
-        change();
-        self.call();
-        // Leaves a token on each.
-        armed.iter().for_each(|block| self.disarm(block));
-        Ok(())
-    }
-
-    /// Has everybody who uses a channel look at the gate and for commands, and
-    /// everybody who listens.
-    pub(crate) fn call(&self) {
-        let bells = &self.mapped.bells;
-        self.mapped.memory.header().calls.fetch_add(1, Ordering::Release);
-        for block in self.mapped.blocks() {
-            let control = self.mapped.control(&block);
-            control.changes.fetch_add(1, Ordering::Release);
-            let items = (&control.items_waiting, block.items(&self.mapped));
-            let space = (&control.space_waiting, block.space(&self.mapped));
-            for (waiting, sem) in [items, space] {
-                // If the set is gone, so is everybody who could be told.
-                let _ = event::notify(bells, Event { waiting, sem }, &mut Memo::default());
-            }
-        }
-        self.strike();
-    }
-
-    fn arm(&self, block: &Block) -> Result<(), Fault> {
-        let (items, space) = (block.items(&self.mapped), block.space(&self.mapped));
-        let bells = &self.mapped.bells;
-        let row = self.mapped.row(block, self.me.id);
-        let record = event::record(self.me.incarnation);
-        row.items_record.store(record, Ordering::Release);
-        row.space_record.store(record, Ordering::Release);
-        // Before the first credit: the token that it leaves at a death is
-        // taken care of by a sweep, which goes by the row.
-        self.show(block, Counts::default());
-        credit::arm(bells, items)
-            .and_then(|()| {
-                credit::arm(bells, space).inspect_err(|_| {
-                    let _ = credit::disarm(bells, items);
-                })
-            })
-            .map_err(|refusal| self.mapped.refused(refusal))
-    }
-
-    fn disarm(&self, block: &Block) {
-        for sem in [block.items(&self.mapped), block.space(&self.mapped)] {
-            // If the set is gone, so is the credit.
-            let _ = credit::disarm(&self.mapped.bells, sem);
-        }
-    }
-
-    fn show(&self, block: &Block, counts: Counts) {
-        let word = super::layout::Row::pack(self.me, counts.senders, counts.receivers);
-        // Release: who finds an endpoint there, finds its credits taken.
-        self.mapped.row(block, self.me.id).endpoints.store(word, Ordering::Release);
-    }
-
-    fn role(&self, block: &Block, side: Side) -> &AtomicU64 {
-        let control = self.mapped.control(block);
-        match side {
-            Side::Sender => &control.producer,
-            Side::Receiver => &control.consumer,
-        }
-    }
-
-    fn claim_role(&self, block: &Block, side: Side, name: &str) -> Result<(), ChannelError> {
-        let word = self.role(block, side);
-        let claim = || role::claim(word, &self.mapped, self.me);
-        let holder = match claim() {
-            Ok(()) => return Ok(()),
-            Err(holder) => holder,
-        };
-        // It may have died without anybody having noticed or swept it yet.
-        self.look()?;
-        if claim().is_ok() {
-            return Ok(());
-        }
-        Err(ChannelError::RoleTaken {
-            channel: name.to_owned(),
-            role: side.name(),
-            pid: self.mapped.info(holder.id).pid.load(Ordering::Relaxed),
-        })
-    }
-
-    /// How many endpoints of one side there have ever been.
-    pub(crate) fn joined(&self, block: &Block, side: Side) -> &AtomicU64 {
-        let control = self.mapped.control(block);
-        match side {
-            Side::Sender => &control.senders_joined,
-            Side::Receiver => &control.receivers_joined,
-        }
-    }
-
-    /// Whether a living participant has an endpoint of this side.
-    pub(crate) fn peopled(&self, block: &Block, side: Side) -> bool {
-        let (senders, receivers) = self.mapped.endpoints(block);
-        match side {
-            Side::Sender => senders > 0,
-            Side::Receiver => receivers > 0,
-        }
     }
 
     /// Leaves; the last one out of a transient segment removes it.

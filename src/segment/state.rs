@@ -1,9 +1,12 @@
-//! Whether a segment is open for messages.
+//! Whether a segment is open for messages, and changing it for everybody.
 
 use core::fmt;
 
 use super::layout::gate;
 use super::mapped::Mapped;
+use super::participant::Participant;
+use crate::error::Fault;
+use crate::ring::event::{self, Event, Memo};
 use crate::sync::Ordering;
 
 /// Whether a segment is open for messages, as the last
@@ -87,5 +90,35 @@ impl fmt::Display for State {
 impl Mapped {
     pub(crate) fn state(&self) -> State {
         State::of(self.memory.header().gate.load(Ordering::Acquire))
+    }
+}
+
+impl Participant {
+    /// Changes what everybody obeys, by `change`, and has everybody look, also
+    /// if this process is killed over it: it holds a credit on each bell
+    /// meanwhile, and its sweep is a change for each channel.
+    pub(crate) fn announce(&self, change: impl FnOnce()) -> Result<(), Fault> {
+        self.with_all_credits(|| {
+            change();
+            self.call();
+        })
+    }
+
+    /// Has everybody who uses a channel look at the gate and for commands, and
+    /// everybody who listens.
+    pub(crate) fn call(&self) {
+        let bells = &self.mapped.bells;
+        self.mapped.memory.header().calls.fetch_add(1, Ordering::Release);
+        for block in self.mapped.blocks() {
+            let control = self.mapped.control(&block);
+            control.changes.fetch_add(1, Ordering::Release);
+            let items = (&control.items_waiting, block.items(&self.mapped));
+            let space = (&control.space_waiting, block.space(&self.mapped));
+            for (waiting, sem) in [items, space] {
+                // If the set is gone, so is everybody who could be told.
+                let _ = event::notify(bells, Event { waiting, sem }, &mut Memo::default());
+            }
+        }
+        self.strike();
     }
 }

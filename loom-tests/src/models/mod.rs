@@ -2,6 +2,7 @@ mod blocks;
 mod creation;
 mod document;
 mod event;
+mod gate;
 mod gong;
 mod hand;
 mod journal;

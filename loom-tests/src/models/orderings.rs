@@ -4,7 +4,7 @@
 
 use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
 
-use super::{blocks, creation, event, journal, mpmc, obituary, spsc, table};
+use super::{blocks, creation, event, gate, journal, mpmc, obituary, spsc, table};
 use crate::death::{End::Killed, Fate};
 use crate::explore::{Bound, completely, fails, fails_for_some_end};
 use crate::mutant::{self, Mutant, Site};
@@ -112,6 +112,9 @@ const ROWS: &[(&[Site], By)] = &[
         &[at("event", "settle", "waiting.compare_exchange", AcqRel, Release)],
         Nothing(ACQUIRES_NOTHING),
     ),
+    // The gate.
+    (&[at("gate", "leave", "busy.store", Release, Relaxed)], Model(None, gate::one_is_paused)),
+    (&[at("gate", "idle", "busy.load", Acquire, Relaxed)], Model(None, gate::one_is_paused)),
     // The journal.
     (&[at("journal", "claim", "word.compare_exchange", AcqRel, Release)], Nothing(ORDER)),
     (
@@ -305,8 +308,9 @@ fn of_creation() {
 }
 
 #[test]
-fn of_events() {
+fn of_events_and_the_gate() {
     found_weak("event");
+    found_weak("gate");
 }
 
 #[test]

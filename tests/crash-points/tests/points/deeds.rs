@@ -227,9 +227,9 @@ fn before(deed: Deed) -> Result<Option<Actor>, String> {
         Deed::Obey => {
             drop(options().create(NAME).unwrap());
             Ok(Some(Actor::fork("who commands", || {
-                let segment = options().open(NAME).unwrap();
-                let commander = segment.commander().unwrap();
-                // Until the segment is removed.
+                // Until the segment is removed, perhaps before it has come.
+                let Ok(segment) = options().open(NAME) else { return };
+                let Ok(commander) = segment.commander() else { return };
                 while all_commands(&commander).is_ok() {}
             })))
         }
@@ -333,6 +333,8 @@ fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
             doom.begin();
             let segment = options().open(NAME).unwrap();
             let commander = segment.commander().unwrap();
+            // The first one may have left it shut.
+            commander.resume(SHORT).unwrap();
             all_commands(&commander).unwrap();
             commander.drain(SHORT).unwrap();
             commander.shutdown(SHORT).unwrap();
