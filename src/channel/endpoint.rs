@@ -45,6 +45,8 @@ pub struct Endpoint {
     joined: u64,
     /// `changes` when the other side was found to have gone.
     alone: Cell<Option<u64>>,
+    /// Whether what has changed was found out just now.
+    pub(crate) informed: Cell<bool>,
     fruitless: Cell<u32>,
     spin: Spin,
     memo: Cell<Memo>,
@@ -84,6 +86,7 @@ impl Endpoint {
             met: peopled || (side == Side::Receiver && cells.len() > 0),
             joined,
             alone: Cell::new(None),
+            informed: Cell::new(false),
             fruitless: Cell::new(0),
             spin: Spin::new(),
             memo: Cell::new(Memo::default()),

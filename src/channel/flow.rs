@@ -23,7 +23,17 @@ impl Endpoint {
         &self,
         attempt: impl FnOnce() -> Result<R, Stuck>,
     ) -> Result<R, Stuck> {
-        if self.quiet() { attempt() } else { Err(Stuck::Changed) }
+        if self.quiet() || self.informed.get() { attempt() } else { Err(Stuck::Changed) }
+    }
+
+    /// Does `attempt` right after it was found out what has changed, whether
+    /// or not something has since: as if it had changed a moment later. Or one
+    /// who changes things without end would never let anybody get to it.
+    fn informed<R>(&self, attempt: impl FnOnce() -> R) -> R {
+        self.informed.set(true);
+        let result = attempt();
+        self.informed.set(false);
+        result
     }
 
     /// Publishes by `attempt`, if nothing has changed, and tells a receiver.
@@ -70,7 +80,7 @@ impl Endpoint {
         mut attempt: impl FnMut() -> Result<R, Stuck>,
     ) -> Result<Option<R>, Fault> {
         while self.resolve(stuck)? == Resolved::Retry {
-            match attempt() {
+            match self.informed(&mut attempt) {
                 Ok(done) => return Ok(Some(done)),
                 Err(why) => stuck = why,
             }
@@ -134,7 +144,7 @@ impl Endpoint {
                 return Ok(Err(resolved));
             }
             let alone = self.alone();
-            match attempt(alone) {
+            match self.informed(|| attempt(alone)) {
                 Ok(got) => return Ok(Ok(got)),
                 Err(Stuck::None) if alone => stuck = Stuck::Alone,
                 Err(why) => stuck = why,
