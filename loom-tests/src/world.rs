@@ -159,6 +159,7 @@ pub(crate) struct Peer {
     scratch: RefCell<Scratch>,
     changes: Cell<u64>,
     alone: Cell<bool>,
+    informed: Cell<bool>,
     memo: Cell<Memo>,
     cursor: Cell<Cursor>,
     /// For a mutant: the word at which it last rang.
@@ -229,6 +230,7 @@ impl World {
                     scratch: RefCell::new(Scratch::new(map)),
                     changes: Cell::new(1),
                     alone: Cell::new(false),
+                    informed: Cell::new(false),
                     memo: Cell::default(),
                     cursor: Cell::new(cursor),
                     rung: Cell::new(None),
@@ -372,7 +374,7 @@ impl Peer {
 
     /// `Sender::push`.
     fn push(&self, message: u64) -> Result<(), Stuck> {
-        if !self.quiet() {
+        if !self.quiet() && !self.informed.get() {
             return Err(Stuck::Changed);
         }
         if self.alone.get() {
@@ -404,7 +406,7 @@ impl Peer {
 
     /// `Receiver::get`.
     fn get(&self) -> Result<u64, Stuck> {
-        if !self.quiet() {
+        if !self.quiet() && !self.informed.get() {
             return Err(Stuck::Changed);
         }
         let alone = self.alone.get();
@@ -439,7 +441,10 @@ impl Peer {
                 Stuck::Alone => return Some(Err(Told::Disconnected)),
                 Stuck::Changed => self.find_out(),
             }
-            match attempt() {
+            self.informed.set(true);
+            let result = attempt();
+            self.informed.set(false);
+            match result {
                 Ok(done) => return Some(Ok(done)),
                 Err(why) => stuck = why,
             }
