@@ -14,9 +14,10 @@ use crate::mutant;
 use crate::ring::credit;
 use crate::ring::event::{self, Event, Memo, Parked};
 use crate::ring::kernel::{Kernel, Op, Refusal};
-use crate::ring::mpmc::{self, Cursor, Refused, Words};
+use crate::ring::mpmc::{self, Cursor, Refused};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, Entry, Member, Phase, Scratch, Table};
+use crate::slots::{HasSlots, Slots};
 use crate::sync::{AtomicU64, Ordering};
 
 pub(crate) const GENERATION: u64 = 7;
@@ -25,12 +26,8 @@ const FIRST: u64 = 1;
 
 /// The words and cells of an MPMC ring.
 pub(crate) struct Ring {
-    slots: Vec<AtomicU64>,
+    slots: Slots,
     cells: Vec<checker::Cell<u64>>,
-    tail: AtomicU64,
-    head: AtomicU64,
-    orphans: AtomicU64,
-    scanned: AtomicU64,
 }
 
 impl Ring {
@@ -40,15 +37,8 @@ impl Ring {
 
     /// An empty ring that has been round `lap` times.
     pub(crate) fn from_lap(capacity: usize, lap: u64) -> Self {
-        let position = lap * capacity as u64;
-        Self {
-            slots: (0..capacity).map(|_| AtomicU64::new(lap << 20)).collect(),
-            cells: (0..capacity).map(|_| checker::Cell::new(0)).collect(),
-            tail: AtomicU64::new(position),
-            head: AtomicU64::new(position),
-            orphans: AtomicU64::new(0),
-            scanned: AtomicU64::new(0),
-        }
+        let cells = (0..capacity).map(|_| checker::Cell::new(0)).collect();
+        Self { slots: Slots::from_lap(capacity, lap), cells }
     }
 
     /// As `push` in `src/channel/kind.rs`, of one message.
@@ -83,29 +73,9 @@ pub(crate) fn settled<R>(mut attempt: impl FnMut() -> Result<R, Refused>) -> Res
     }
 }
 
-impl Words for Ring {
-    fn capacity(&self) -> u64 {
-        self.slots.len() as u64
-    }
-
-    fn slot(&self, index: u64) -> &AtomicU64 {
-        &self.slots[index as usize]
-    }
-
-    fn tail(&self) -> &AtomicU64 {
-        &self.tail
-    }
-
-    fn head(&self) -> &AtomicU64 {
-        &self.head
-    }
-
-    fn orphans(&self) -> &AtomicU64 {
-        &self.orphans
-    }
-
-    fn scanned(&self) -> &AtomicU64 {
-        &self.scanned
+impl HasSlots for Ring {
+    fn slots(&self) -> &Slots {
+        &self.slots
     }
 }
 
