@@ -95,11 +95,6 @@ impl Fields {
         all.concat().get(n).copied()
     }
 
-    /// The word of a segment's only channel that counts who comes and goes.
-    pub(crate) fn changes(&self) -> usize {
-        self.0[OF_SEGMENT + 2][0].index
-    }
-
     pub(crate) fn pick(&self, group: usize, n: usize) -> Field {
         let group = &self.0[group % self.0.len()];
         group[n % group.len()]

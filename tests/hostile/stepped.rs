@@ -1,4 +1,4 @@
-//! What `storm` can only make likely: who is there changes at every single
+//! What `storm` can only make likely: a word changes at every single
 //! instruction of a call that does not wait.
 
 use nix::errno::Errno;
@@ -47,39 +47,54 @@ const AT: usize = 0;
 const END: u64 = u64::MAX;
 
 #[test]
-fn peers_that_come_and_go_at_every_instruction_hold_no_call_up() {
+fn no_word_that_changes_at_every_instruction_holds_a_call_up() {
+    let (mut words, mut longest) = (0, 0);
+    for ring in RINGS {
+        for n in 0.. {
+            let Some(found) = longest_call(ring, n) else { return };
+            let Some(instructions) = found else { break };
+            longest = instructions.max(longest);
+            words += 1;
+        }
+    }
+    eprintln!("{words} words; {longest} instructions for the longest call");
+}
+
+/// How many instructions the longest of the child's calls takes while the nth
+/// of the words that matter to a ring changes. `None` within if there is no
+/// such word; `None`, with a note, if there are no single steps.
+fn longest_call(ring: &str, n: usize) -> Option<Option<u64>> {
+    let name = Name::new();
     let shared = segment(8);
     let ledger = Words::of(Shm::from_id(shared.id()));
-    let mut longest = 0;
-    for ring in RINGS {
-        let name = Name::new();
-        let mut child = Peer::start("stepped", &[&name, &shared.id(), &ring]);
-        let thread = child.said().parse().unwrap();
-        let words = name.words();
-        let changes = Fields::of(&words).changes();
-        let stepped = match Stepped::attach(thread) {
-            Ok(stepped) => stepped,
-            Err(error) => return eprintln!("SKIPPED: single steps are refused: {error}"),
-        };
-        ledger.put(AT, 0);
-        child.tell("go");
-        let (mut at, mut steps) = (0, 0);
-        while at != END {
-            stepped.step();
-            if at % 2 == 1 {
-                words.add(changes, 1);
-                steps += 1;
-                assert!(steps < MOST, "{ring}: call {} does not end", at / 2);
-            }
-            if ledger.get(AT) != at {
-                longest = steps.max(longest);
-                (at, steps) = (ledger.get(AT), 0);
-            }
+    let mut child = Peer::start("stepped", &[&name, &shared.id(), &ring]);
+    let thread = child.said().parse().unwrap();
+    let words = name.words();
+    let Some(index) = Fields::of(&words).of_one_ring(n) else { return Some(None) };
+    let stepped = match Stepped::attach(thread) {
+        Ok(stepped) => stepped,
+        Err(error) => {
+            eprintln!("SKIPPED: single steps are refused: {error}");
+            return None;
         }
-        drop(stepped);
-        assert_eq!(child.join(), 0);
+    };
+    child.tell("go");
+    let (mut at, mut steps, mut longest) = (0, 0, 0);
+    while at != END {
+        stepped.step();
+        if at % 2 == 1 {
+            words.add(index, 1);
+            steps += 1;
+            assert!(steps < MOST, "{ring}, word {index}: call {} does not end", at / 2);
+        }
+        if ledger.get(AT) != at {
+            longest = steps.max(longest);
+            (at, steps) = (ledger.get(AT), 0);
+        }
     }
-    eprintln!("{longest} instructions for the longest call");
+    drop(stepped);
+    assert_eq!(child.join(), 0);
+    Some(Some(longest))
 }
 
 pub(crate) fn child(brief: &Brief) {
