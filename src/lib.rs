@@ -157,7 +157,10 @@
 //! safe code here undefined: whatever is read is copied once, and bounds and
 //! [bit patterns](bytemuck::CheckedBitPattern) are checked on the copy. But
 //! messages can be false, and a channel can be stuck or
-//! [corrupt](Fault::Corrupt). The permissions of the segment say who is
+//! [corrupt](Fault::Corrupt). Calls that do not wait return all the same. One
+//! that waits may sleep over a word that says that nobody does, until its
+//! time-out or until the segment is [removed](Segment::remove), which ends it
+//! whatever is in the segment. The permissions of the segment say who is
 //! trusted: its owner, unless [`Options::mode`] says more.
 //!
 //! # Below

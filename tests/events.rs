@@ -10,12 +10,10 @@ mod command;
 mod common;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -25,7 +23,9 @@ use tombolo::sys::{proc, sem};
 use tombolo::{Event, Events, Fault, Segment};
 
 use command::{Running, assert_refused, run, text};
-use common::{Brief, Name, PATIENCE, Peer, Words, key_of, parked, thread_parked, tid, wait_until};
+use common::{
+    Brief, Name, PATIENCE, Peer, Trace, Words, key_of, parked, thread_parked, tid, wait_until,
+};
 
 /// The gong, and where its count is wound back.
 const GONG: u16 = 7;
@@ -377,35 +377,18 @@ fn a_forked_child_is_refused() {
 
 #[test]
 fn nobody_wakes_up_by_the_clock() {
-    if Command::new("strace").arg("-V").output().is_err() {
-        return eprintln!("SKIPPED: no time-out is in use: strace is not installed");
-    }
     let (name, segment) = market();
-    let file = std::env::temp_dir().join(format!("tombolo-events-{}", proc::pid()));
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-o"]).arg(&file);
-    let sleeper = Peer::start_under(strace, "follow traced", &[&name]);
-    let sleeper_pid: i32 = sleeper.said().parse().unwrap();
+    let Some((sleeper, trace)) = Trace::start("follow traced", &[&name]) else { return };
+    let said = sleeper.said();
+    let sleeper_pid = said.parse().unwrap();
     wait_until(|| parked(sleeper_pid));
     // Not a call into the kernel, whatever it be, as long as nothing happens.
-    let read = || fs::read_to_string(&file).unwrap();
-    let mut before = read();
-    let mut since = Instant::now();
-    wait_until(|| {
-        let now = read();
-        if now != before {
-            (before, since) = (now, Instant::now());
-        }
-        since.elapsed() > Duration::from_secs(2)
-    });
+    trace.wait_until_still();
     assert!(parked(sleeper_pid));
     segment.remove().unwrap();
     sleeper.expect("closed");
     assert_eq!(sleeper.join(), 0);
-    let trace = read();
-    fs::remove_file(&file).unwrap();
-    let from = trace.find(&format!("@{sleeper_pid}")).expect("what the sleeper says");
-    let trace = &trace[from..trace.rfind("@closed").unwrap()];
+    let trace = trace.between(&said, "closed");
     let sleeps = trace.lines().filter(|line| line.contains("{sem_num=7, sem_op=-1,"));
     assert_eq!(sleeps.count(), 1, "{trace}");
     assert!(!trace.contains("tv_sec") && !trace.contains("poll("), "by the clock: {trace}");

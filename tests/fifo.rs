@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use common::{Brief, Peer, as_nobody, parked_in, wait_until};
+use common::{Brief, Peer, as_nobody, parked_in, says, wait_until};
 use tombolo::sys::pipe::PIPE_BUF;
 use tombolo::sys::{Error, ErrorKind, Object, fifo, proc};
 
@@ -40,15 +40,6 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-#[track_caller]
-fn says(error: &Error, kind: ErrorKind, words: &[&str]) {
-    let text = error.to_string();
-    assert_eq!(error.kind(), kind, "{text}");
-    for word in words {
-        assert!(text.contains(word), "no {word:?} in: {text}");
     }
 }
 

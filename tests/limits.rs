@@ -5,37 +5,17 @@ mod common;
 
 use std::fs;
 use std::process::Command;
-use std::thread;
 
 use nix::sys::resource::{Resource, setrlimit};
 use tombolo::sys::{ErrorKind, sem::Op};
 use tombolo::{ChannelError, Fault, OpenError, Options, Segment};
 
-use common::{Brief, CAPACITY, Name, Peer, RINGS, own_tables, room, tables, wait_until};
+use common::{
+    Brief, CAPACITY, Name, Peer, RINGS, in_own_namespace, room, set_limit, tables, wait_until,
+};
 
 fn small() -> Options {
     Segment::options().size(100_000).participants(4).channels(8)
-}
-
-/// Runs `body` in kernel tables of its own, where limits can be lowered;
-/// skipped, loudly, where that is not permitted.
-fn with_own_tables(body: impl FnOnce() + Send) {
-    let test = thread::current().name().unwrap_or("?").to_owned();
-    thread::scope(|scope| {
-        let run = move || {
-            if own_tables() {
-                body();
-            }
-        };
-        let ran = thread::Builder::new().name(test).spawn_scoped(scope, run).unwrap().join();
-        if let Err(panic) = ran {
-            std::panic::resume_unwind(panic);
-        }
-    });
-}
-
-fn set_limit(file: &str, value: &str) {
-    fs::write(format!("/proc/sys/kernel/{file}"), value).unwrap();
 }
 
 #[track_caller]
@@ -61,7 +41,7 @@ fn nothing_can_be_made(what: &str, options: &Options, name: &Name, kinds: &[Erro
 
 #[test]
 fn the_machines_tables_are_full() {
-    with_own_tables(|| {
+    in_own_namespace(|| {
         let name = Name::new();
         let full = [ErrorKind::NoSpace];
         set_limit("shmmni", "0");
@@ -89,7 +69,7 @@ fn the_machines_tables_are_full() {
 
 #[test]
 fn too_few_operations_in_one_call_are_named_wherever_they_are_met() {
-    with_own_tables(|| {
+    in_own_namespace(|| {
         let name = Name::new();
         // The longest call of ours has six.
         for most in 1..6 {
@@ -245,7 +225,7 @@ fn no_more_endpoints_than_can_be_counted() {
 
 #[test]
 fn too_little_address_space_is_named_and_leaves_nothing() {
-    with_own_tables(|| {
+    in_own_namespace(|| {
         let name = Name::new();
         let there = small().size(512 << 20).no_reserve(true).create(&name).unwrap();
         let before = Values::of(&name);
@@ -277,7 +257,7 @@ fn a_process_that_may_not_call_membarrier_leaves_nothing() {
     if Command::new("strace").arg("-V").output().is_err() {
         return eprintln!("SKIPPED: a sandbox without membarrier: strace is not installed");
     }
-    with_own_tables(|| {
+    in_own_namespace(|| {
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-o", "/dev/null", "--trace=membarrier"]);
         strace.arg("--inject=membarrier:error=EPERM");
@@ -293,7 +273,7 @@ fn a_process_that_is_refused_the_lease_leaves_nothing_and_takes_nothing() {
     if Command::new("strace").arg("-V").output().is_err() {
         return eprintln!("SKIPPED: no memory for the lease's undo: strace is not installed");
     }
-    with_own_tables(|| {
+    in_own_namespace(|| {
         let there = Name::new();
         let segment = small().create(&there).unwrap();
         let mut strace = Command::new("strace");

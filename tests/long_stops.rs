@@ -45,6 +45,7 @@ impl Company {
             self.holders.iter().for_each(|holder| holder.is_unharmed(&self.segment));
             assert_eq!(self.segment.participants().len(), 1 + self.holders.len());
             looks += 1;
+            // Only how often it looks: nothing is expected to happen.
             thread::sleep(time / 50);
         }
         assert!(self.holders.iter().all(|holder| holder.peer.silent()));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use common::{
-    Brief, Owned, PATIENCE, Peer, as_nobody, fresh_key, in_own_namespace, parked_in, queue,
+    Brief, Owned, PATIENCE, Peer, as_nobody, fresh_key, in_own_namespace, parked_in, queue, says,
     set_limit, tid, wait_until,
 };
 use tombolo::sys::msg::{self, Queue, Received, Selector, Wait};
@@ -41,15 +41,6 @@ fn drain(queue: &Queue, selector: Selector) -> String {
 
 fn fill(queue: &Queue) {
     while queue.send(1, &[0; 1000], Wait::No).is_ok() {}
-}
-
-#[track_caller]
-fn says(error: &Error, kind: ErrorKind, words: &[&str]) {
-    let text = error.to_string();
-    assert_eq!(error.kind(), kind, "{text}");
-    for word in words {
-        assert!(text.contains(word), "no {word:?} in: {text}");
-    }
 }
 
 #[test]

@@ -11,18 +11,9 @@ use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-use common::{Brief, Child, Peer, as_nobody, parked_in, wait_until};
+use common::{Brief, Child, Peer, as_nobody, parked_in, says, wait_until};
 use tombolo::sys::pipe::{self, PIPE_BUF, Reader, Writer, hand_over};
-use tombolo::sys::{Error, ErrorKind, Object};
-
-#[track_caller]
-fn says(error: &Error, kind: ErrorKind, words: &[&str]) {
-    let text = error.to_string();
-    assert_eq!(error.kind(), kind, "{text}");
-    for word in words {
-        assert!(text.contains(word), "no {word:?} in: {text}");
-    }
-}
+use tombolo::sys::{ErrorKind, Object};
 
 #[test]
 fn bytes_wait_in_order_and_are_counted() {

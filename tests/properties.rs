@@ -322,7 +322,9 @@ fn nothing(patience: Patience) -> Nothing {
 
 fn behaves_like_a_list(ring: Ring) {
     // Files of past failures would be the only trace of a run.
-    let config = ProptestConfig { cases: 250, failure_persistence: None, ..Default::default() };
+    let asked = std::env::var("TOMBOLO_SEQUENCES").ok();
+    let cases = asked.map_or(250, |number| number.parse().unwrap());
+    let config = ProptestConfig { cases, failure_persistence: None, ..Default::default() };
     proptest!(config, |((capacity, varied, calls) in calls())| {
         let mut run = Run::new(ring, capacity, varied);
         let segment = Arc::clone(&run.segment);

@@ -9,12 +9,17 @@ use std::time::{Duration, Instant};
 use tombolo::sys::shm::Shm;
 use tombolo::{ChannelError, Fault, Segment};
 
-use common::{Brief, Name, Peer, RINGS, receiver, sender, single, thread_parked, tid, wait_until};
+use common::{
+    Brief, Name, Peer, RINGS, Words, receiver, sender, single, thread_parked, tid, wait_until,
+};
 
 /// Far more than it may take, so that only a stall fails on a busy machine.
 const SOON: Duration = Duration::from_secs(2);
 /// What is promised, and printed beside what it took.
 const PROMISED: Duration = Duration::from_millis(100);
+
+/// Words of the header.
+const HEADER: usize = 512 / 8;
 
 const SENDS: [&str; 4] = ["send", "send_timeout", "send_batch", "grant"];
 const RECEIVES: [&str; 4] = ["recv", "recv_timeout", "recv_batch", "delivery"];
@@ -29,7 +34,11 @@ fn market() -> (Name, Segment) {
 /// A process that is blocked in every call there is, and one that holds a
 /// grant and a delivery of every kind.
 fn audience(name: &Name) -> [Peer; 2] {
-    let blocked = Peer::start("blocked", &[name]);
+    audience_of(name, "blocked")
+}
+
+fn audience_of(name: &Name, role: &str) -> [Peer; 2] {
+    let blocked = Peer::start(role, &[name]);
     let holding = Peer::start("holding", &[name]);
     blocked.expect("all are parked");
     holding.expect("holds");
@@ -138,18 +147,43 @@ fn the_segment_marked_alone_serves_until_the_name_is_opened_anew() {
     assert_eq!(new.participants().len(), 1);
 }
 
+/// Who sleeps over words that were written over may never be woken by them.
+#[test]
+fn a_segment_that_was_written_over_lets_everybody_go_when_it_is_removed() {
+    for scribble in [0, u64::MAX] {
+        let (name, segment) = market();
+        let [blocked, mut holding] = audience_of(&name, "blocked over damage");
+        let words = Words::behind(&segment);
+        // All but the header, which says what to remove.
+        (HEADER..words.len()).for_each(|index| words.put(index, scribble));
+        assert!(blocked.silent());
+        segment.remove().unwrap();
+        blocked.expect("all are told");
+        holding.tell("go on");
+        assert_eq!((blocked.join(), holding.join()), (0, 0));
+        assert!(matches!(segment.sweep(), Err(Fault::Closed)));
+    }
+}
+
 /// Runs a call in a thread, and says which it is if it does not end as it has
 /// to.
 fn closed(name: &str, result: Result<(), Fault>) {
     assert!(matches!(result, Err(Fault::Closed)), "{name}: {result:?}");
 }
 
-fn call(segment: &Segment, ring: &'static str, call: &'static str) -> Result<(), Fault> {
+/// A call that waits; `ready` is told when nothing comes before it any more.
+fn call(
+    segment: &Segment,
+    ring: &'static str,
+    call: &'static str,
+    ready: impl FnOnce(),
+) -> Result<(), Fault> {
     let channel = format!("{ring}/{call}");
     let long = Duration::from_secs(1_000);
     if SENDS.contains(&call) {
         let mut tx = sender(segment, ring, &channel);
         while tx.try_send(1)? {}
+        ready();
         match call {
             "send" => tx.send(2),
             "send_timeout" => tx.send_timeout(2, long).map(drop),
@@ -158,6 +192,7 @@ fn call(segment: &Segment, ring: &'static str, call: &'static str) -> Result<(),
         }
     } else {
         let mut rx = receiver(segment, ring, &channel);
+        ready();
         match call {
             "recv" => rx.recv().map(drop),
             "recv_timeout" => rx.recv_timeout(long).map(drop),
@@ -167,7 +202,7 @@ fn call(segment: &Segment, ring: &'static str, call: &'static str) -> Result<(),
     }
 }
 
-fn blocked(brief: &Brief, segment: &Segment) {
+fn blocked(brief: &Brief, segment: &Segment, damaged: bool) {
     // Idle until then: told by their next call.
     let idle = RINGS.map(|ring| {
         let channel = format!("{ring}/idle");
@@ -181,8 +216,11 @@ fn blocked(brief: &Brief, segment: &Segment) {
             .map(|(ring, name)| {
                 let tell = tell.clone();
                 let run = move || {
-                    tell.send(tid()).unwrap();
-                    closed(&format!("{name} on {ring}"), call(segment, ring, name));
+                    let result = call(segment, ring, name, || tell.send(tid()).unwrap());
+                    // Or it ends with what it finds in words written over.
+                    if !damaged {
+                        closed(&format!("{name} on {ring}"), result);
+                    }
                 };
                 scope.spawn(run)
             })
@@ -195,6 +233,9 @@ fn blocked(brief: &Brief, segment: &Segment) {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         brief.say("all are told");
     });
+    if damaged {
+        return;
+    }
     // By now the set is gone, and an empty or a full ring asks the kernel.
     let long = Duration::from_secs(1_000);
     for (mut tx, mut rx, ring) in idle {
@@ -237,7 +278,8 @@ fn child_entry() {
     let Some(brief) = Brief::take() else { return };
     let segment = Segment::open(brief.text(0)).unwrap();
     match &*brief.role {
-        "blocked" => blocked(&brief, &segment),
+        "blocked" => blocked(&brief, &segment, false),
+        "blocked over damage" => blocked(&brief, &segment, true),
         "holding" => {
             holding(&brief, &segment, &RINGS);
             brief.say("let go");

@@ -4,7 +4,6 @@
 mod common;
 
 use std::fs;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,8 @@ use tombolo::sys::proc;
 use tombolo::{Fault, Segment};
 
 use common::{
-    Brief, HELD, Holder, Name, Peer, RINGS, TAKEN, channel_of, hold, receiver, sender, wait_until,
+    Brief, HELD, Holder, Name, Peer, RINGS, TAKEN, Trace, channel_of, hold, receiver, sender,
+    wait_until,
 };
 
 fn market() -> (Name, Segment) {
@@ -108,39 +108,21 @@ fn sleepers(pid: &str) -> usize {
 
 #[test]
 fn nobody_wakes_up_by_the_clock() {
-    if Command::new("strace").arg("-V").output().is_err() {
-        return eprintln!("SKIPPED: no time-out is in use: strace is not installed");
-    }
     let (name, _segment) = market();
-    let file = std::env::temp_dir().join(format!("tombolo-trace-{}", proc::pid()));
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-o"]).arg(&file);
     let partner = Peer::start("partner", &[&name]);
     partner.expect("open");
-    let mut sleeper = Peer::start_under(strace, "asleep", &[&name]);
+    let Some((mut sleeper, trace)) = Trace::start("asleep", &[&name]) else { return };
     let pid = sleeper.said();
     sleeper.tell("go");
     let all = RINGS.len() * (SENDS.len() + RECEIVES.len());
     wait_until(|| sleepers(&pid) == all);
     // Not a call into the kernel, whatever it be, as long as nothing happens.
-    let read = || fs::read_to_string(&file).unwrap();
-    let mut before = read();
-    let mut since = Instant::now();
-    wait_until(|| {
-        let now = read();
-        if now != before {
-            (before, since) = (now, Instant::now());
-        }
-        since.elapsed() > Duration::from_secs(2)
-    });
+    trace.wait_until_still();
     assert_eq!(sleepers(&pid), all);
     partner.finish();
     sleeper.expect("all are told");
     assert_eq!(sleeper.join(), 0);
-    let trace = read();
-    fs::remove_file(&file).unwrap();
-    let from = trace.find(&format!("@{pid}")).expect("what the sleeper says");
-    let trace = &trace[from..trace.rfind("@all are told").unwrap()];
+    let trace = trace.between(&pid, "all are told");
     let mut sleeps = 0;
     for line in trace.lines() {
         let clocked = [

@@ -5,6 +5,7 @@
 //!  models/   what is asked: one file for each file of the rings
 //!  world     a segment with one channel, and who is attached to it; does what
 //!            src/segment and src/channel do around the rings
+//!  slots     the words of a ring
 //!  kernel    one semaphore set, with undo, first-come grants and deadlines
 //!  sync      loom's atomics; every use is a step that a death can come before
 //!  death     which step of which thread is its last
@@ -32,6 +33,7 @@ mod death;
 mod explore;
 mod kernel;
 mod mutant;
+mod slots;
 mod sync;
 mod world;
 

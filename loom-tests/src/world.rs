@@ -14,9 +14,10 @@ use crate::mutant;
 use crate::ring::credit;
 use crate::ring::event::{self, Event, Memo, Parked};
 use crate::ring::kernel::{Kernel, Op, Refusal};
-use crate::ring::mpmc::{self, Cursor, Refused, Words};
+use crate::ring::mpmc::{self, Cursor, Refused};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, Entry, Member, Phase, Scratch, Table};
+use crate::slots::{HasSlots, Slots};
 use crate::sync::{AtomicU64, Ordering};
 
 pub(crate) const GENERATION: u64 = 7;
@@ -25,12 +26,8 @@ const FIRST: u64 = 1;
 
 /// The words and cells of an MPMC ring.
 pub(crate) struct Ring {
-    slots: Vec<AtomicU64>,
+    slots: Slots,
     cells: Vec<checker::Cell<u64>>,
-    tail: AtomicU64,
-    head: AtomicU64,
-    orphans: AtomicU64,
-    scanned: AtomicU64,
 }
 
 impl Ring {
@@ -40,15 +37,8 @@ impl Ring {
 
     /// An empty ring that has been round `lap` times.
     pub(crate) fn from_lap(capacity: usize, lap: u64) -> Self {
-        let position = lap * capacity as u64;
-        Self {
-            slots: (0..capacity).map(|_| AtomicU64::new(lap << 20)).collect(),
-            cells: (0..capacity).map(|_| checker::Cell::new(0)).collect(),
-            tail: AtomicU64::new(position),
-            head: AtomicU64::new(position),
-            orphans: AtomicU64::new(0),
-            scanned: AtomicU64::new(0),
-        }
+        let cells = (0..capacity).map(|_| checker::Cell::new(0)).collect();
+        Self { slots: Slots::from_lap(capacity, lap), cells }
     }
 
     /// As `push` in `src/channel/kind.rs`, of one message.
@@ -83,29 +73,9 @@ pub(crate) fn settled<R>(mut attempt: impl FnMut() -> Result<R, Refused>) -> Res
     }
 }
 
-impl Words for Ring {
-    fn capacity(&self) -> u64 {
-        self.slots.len() as u64
-    }
-
-    fn slot(&self, index: u64) -> &AtomicU64 {
-        &self.slots[index as usize]
-    }
-
-    fn tail(&self) -> &AtomicU64 {
-        &self.tail
-    }
-
-    fn head(&self) -> &AtomicU64 {
-        &self.head
-    }
-
-    fn orphans(&self) -> &AtomicU64 {
-        &self.orphans
-    }
-
-    fn scanned(&self) -> &AtomicU64 {
-        &self.scanned
+impl HasSlots for Ring {
+    fn slots(&self) -> &Slots {
+        &self.slots
     }
 }
 
@@ -159,6 +129,7 @@ pub(crate) struct Peer {
     scratch: RefCell<Scratch>,
     changes: Cell<u64>,
     alone: Cell<bool>,
+    informed: Cell<bool>,
     memo: Cell<Memo>,
     cursor: Cell<Cursor>,
     /// For a mutant: the word at which it last rang.
@@ -229,6 +200,7 @@ impl World {
                     scratch: RefCell::new(Scratch::new(map)),
                     changes: Cell::new(1),
                     alone: Cell::new(false),
+                    informed: Cell::new(false),
                     memo: Cell::default(),
                     cursor: Cell::new(cursor),
                     rung: Cell::new(None),
@@ -372,7 +344,7 @@ impl Peer {
 
     /// `Sender::push`.
     fn push(&self, message: u64) -> Result<(), Stuck> {
-        if !self.quiet() {
+        if !self.quiet() && !self.informed.get() {
             return Err(Stuck::Changed);
         }
         if self.alone.get() {
@@ -404,7 +376,7 @@ impl Peer {
 
     /// `Receiver::get`.
     fn get(&self) -> Result<u64, Stuck> {
-        if !self.quiet() {
+        if !self.quiet() && !self.informed.get() {
             return Err(Stuck::Changed);
         }
         let alone = self.alone.get();
@@ -439,7 +411,10 @@ impl Peer {
                 Stuck::Alone => return Some(Err(Told::Disconnected)),
                 Stuck::Changed => self.find_out(),
             }
-            match attempt() {
+            self.informed.set(true);
+            let result = attempt();
+            self.informed.set(false);
+            match result {
                 Ok(done) => return Some(Ok(done)),
                 Err(why) => stuck = why,
             }

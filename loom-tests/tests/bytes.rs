@@ -14,10 +14,14 @@ mod sync {
     pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
 }
 
+#[path = "../src/slots.rs"]
+mod slots;
+
 use ring::blocks::{self, Blocks};
 use ring::mpmc::{self, Cursor, Phase, State, Taken, Words};
 use ring::records::{self, Broken, Units};
 use ring::spsc::{Consumer, Indices, Producer};
+use slots::{HasSlots, Slots};
 use sync::{AtomicU64, Ordering::Relaxed};
 
 /// xorshift: the same sequences everywhere.
@@ -254,33 +258,14 @@ fn hostile_records_are_broken() {
 
 /// A ring of slots that name blocks.
 struct Parcels {
-    slots: Vec<AtomicU64>,
-    tail: AtomicU64,
-    head: AtomicU64,
-    orphans: AtomicU64,
-    scanned: AtomicU64,
+    slots: Slots,
     labels: Vec<Cell<u64>>,
     blocks: Vec<AtomicU64>,
 }
 
-impl Words for Parcels {
-    fn capacity(&self) -> u64 {
-        self.slots.len() as u64
-    }
-    fn slot(&self, index: u64) -> &AtomicU64 {
-        &self.slots[index as usize]
-    }
-    fn tail(&self) -> &AtomicU64 {
-        &self.tail
-    }
-    fn head(&self) -> &AtomicU64 {
-        &self.head
-    }
-    fn orphans(&self) -> &AtomicU64 {
-        &self.orphans
-    }
-    fn scanned(&self) -> &AtomicU64 {
-        &self.scanned
+impl HasSlots for Parcels {
+    fn slots(&self) -> &Slots {
+        &self.slots
     }
 }
 
@@ -324,11 +309,7 @@ impl Run {
         let mut random = Random::new(seed);
         let capacity = 1 + random.below(5);
         let ring = Parcels {
-            slots: words(capacity, 0),
-            tail: AtomicU64::new(0),
-            head: AtomicU64::new(0),
-            orphans: AtomicU64::new(0),
-            scanned: AtomicU64::new(0),
+            slots: Slots::from_lap(capacity as usize, 0),
             labels: (0..capacity).map(|_| Cell::new(0)).collect(),
             // Any version, up to the last one.
             blocks: words(capacity, if random.below(2) == 0 { 0 } else { u64::MAX << 14 }),
@@ -424,7 +405,7 @@ impl Run {
         let mut freed = 0;
         for _ in 0..2 {
             let let_go = |slot: u64, state: State| {
-                let still_read = || ring.slots[slot as usize].load(Relaxed) == state.0;
+                let still_read = || ring.slot(slot).load(Relaxed) == state.0;
                 blocks::bequeath(ring, named(slot), dead, still_read);
             };
             mpmc::recover(ring, dead, self.attempts, || true, let_go).unwrap();

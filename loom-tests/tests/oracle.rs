@@ -13,42 +13,16 @@ mod sync {
     pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
 }
 
-use ring::mpmc::{self, Claim, Cursor, Refused, Taken, Words};
-use sync::AtomicU64;
+#[path = "../src/slots.rs"]
+mod slots;
+
+use ring::mpmc::{self, Claim, Cursor, Refused, Taken};
+use slots::Slots;
 
 const LAPS: u64 = 1 << 44;
 const ATTEMPTS: u8 = 3;
 const STEPS: usize = 200;
 const FIRST_CONSUMER: u16 = 10;
-
-struct Ring {
-    slots: Vec<AtomicU64>,
-    tail: AtomicU64,
-    head: AtomicU64,
-    orphans: AtomicU64,
-    scanned: AtomicU64,
-}
-
-impl Words for Ring {
-    fn capacity(&self) -> u64 {
-        self.slots.len() as u64
-    }
-    fn slot(&self, index: u64) -> &AtomicU64 {
-        &self.slots[index as usize]
-    }
-    fn tail(&self) -> &AtomicU64 {
-        &self.tail
-    }
-    fn head(&self) -> &AtomicU64 {
-        &self.head
-    }
-    fn orphans(&self) -> &AtomicU64 {
-        &self.orphans
-    }
-    fn scanned(&self) -> &AtomicU64 {
-        &self.scanned
-    }
-}
 
 /// xorshift: the same sequences everywhere.
 struct Random(u64);
@@ -84,7 +58,7 @@ struct Consumer {
 
 struct Run {
     random: Random,
-    ring: Ring,
+    ring: Slots,
     capacity: usize,
     positions: Vec<Is>,
     producers: Vec<Producer>,
@@ -99,14 +73,7 @@ impl Run {
         }
         let capacity = [1, 2, 3, 4, 5, 7, 16, 17, 20][random.below(9)];
         let lap = [0, 0, 3, LAPS - 1, LAPS - 2][random.below(5)];
-        let start = lap * capacity as u64;
-        let ring = Ring {
-            slots: (0..capacity).map(|_| AtomicU64::new(lap << 20)).collect(),
-            tail: AtomicU64::new(start),
-            head: AtomicU64::new(start),
-            orphans: AtomicU64::new(0),
-            scanned: AtomicU64::new(0),
-        };
+        let ring = Slots::from_lap(capacity, lap);
         let producers = (0..=random.below(3))
             .map(|_| Producer { cursor: Cell::new(Cursor::producer(&ring)), held: Vec::new() })
             .collect();

@@ -32,6 +32,8 @@ mod explore;
 mod kernel;
 #[path = "../../loom-tests/src/mutant.rs"]
 mod mutant;
+#[path = "../../loom-tests/src/slots.rs"]
+mod slots;
 #[path = "../../loom-tests/src/sync.rs"]
 mod sync;
 #[path = "../../loom-tests/src/world.rs"]

@@ -48,10 +48,14 @@ pub struct Endpoint {
     joined: u64,
     /// `changes` when the other side was found to have gone.
     alone: Cell<Option<u64>>,
-    /// Whether the segment was paused when this handle last looked.
+    /// Whether the segment was paused when this handle last looked, and what
+    /// the gate was.
     paused: Cell<bool>,
+    gate: Cell<u64>,
     /// Not 0 while this handle sends.
     busy: Arc<Busy>,
+    /// Whether what has changed was found out just now.
+    pub(crate) informed: Cell<bool>,
     fruitless: Cell<u32>,
     spin: Spin,
     memo: Cell<Memo>,
@@ -92,7 +96,9 @@ impl Endpoint {
             joined,
             alone: Cell::new(None),
             paused: Cell::new(false),
+            gate: Cell::new(0),
             busy: if side == Side::Sender { participant.enter_busy() } else { Arc::default() },
+            informed: Cell::new(false),
             fruitless: Cell::new(0),
             spin: Spin::new(),
             memo: Cell::new(Memo::default()),
@@ -147,9 +153,21 @@ impl Endpoint {
     /// Begins to send, if nothing has changed; ends with [`leave`](Self::leave).
     #[inline]
     pub(crate) fn enter(&self) -> bool {
+        if self.guard.in_child() {
+            return false;
+        }
         let bells = &self.participant.mapped().bells;
-        !self.guard.in_child()
-            && gate::enter(bells, &self.busy, &self.cells.control().changes, self.changes.get())
+        let changes = &self.cells.control().changes;
+        gate::enter(bells, &self.busy, changes, self.changes.get()) || self.enter_informed()
+    }
+
+    /// Where it was just found out what has changed: whatever else has changed
+    /// since, the gate must not have.
+    #[cold]
+    fn enter_informed(&self) -> bool {
+        let mapped = self.participant.mapped();
+        let gate = &mapped.memory.header().gate;
+        self.informed.get() && gate::enter(&mapped.bells, &self.busy, gate, self.gate.get())
     }
 
     #[inline]
@@ -177,7 +195,9 @@ impl Endpoint {
             return Ok(());
         }
         self.participant.serve();
-        let state = self.participant.mapped().state();
+        let gate = self.participant.mapped().gate();
+        self.gate.set(gate);
+        let state = State::of(gate);
         match (self.side, state) {
             (_, State::Shutdown) => return Err(Fault::Shutdown),
             (Side::Sender, State::Draining | State::Drained) => return Err(Fault::Drained),

@@ -23,7 +23,17 @@ impl Endpoint {
         &self,
         attempt: impl FnOnce() -> Result<R, Stuck>,
     ) -> Result<R, Stuck> {
-        if self.quiet() { attempt() } else { Err(Stuck::Changed) }
+        if self.quiet() || self.informed.get() { attempt() } else { Err(Stuck::Changed) }
+    }
+
+    /// Does `attempt` right after it was found out what has changed, whether
+    /// or not something has since: as if it had changed a moment later. Or one
+    /// who changes things without end would never let anybody get to it.
+    fn informed<R>(&self, attempt: impl FnOnce() -> R) -> R {
+        self.informed.set(true);
+        let result = attempt();
+        self.informed.set(false);
+        result
     }
 
     /// Does a sender's `attempt`, if nothing has changed. If it succeeds, this
@@ -85,7 +95,7 @@ impl Endpoint {
                 Resolved::Retry => {}
                 wait => return Ok(Err(wait)),
             }
-            match attempt() {
+            match self.informed(&mut attempt) {
                 Ok(done) => return Ok(Ok(done)),
                 Err(why) => stuck = why,
             }
@@ -149,7 +159,7 @@ impl Endpoint {
                 return Ok(Err(resolved));
             }
             let alone = self.alone();
-            match attempt(alone) {
+            match self.informed(|| attempt(alone)) {
                 Ok(got) => return Ok(Ok(got)),
                 Err(Stuck::None) if alone => stuck = Stuck::Alone,
                 Err(why) => stuck = why,

@@ -20,8 +20,9 @@
 use super::kernel::Kernel;
 use crate::sync::{AtomicU64, Ordering};
 
-/// Begins to send, unless `changes` is no longer what it was when this handle
-/// last looked. To be followed by [`leave`] if it returns true.
+/// Begins to send, unless `changes` (or the word itself that it grows with) is
+/// no longer what it was when this handle last looked. To be followed by
+/// [`leave`] if it returns true.
 #[inline]
 pub(crate) fn enter<K: Kernel>(
     kernel: &K,

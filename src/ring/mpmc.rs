@@ -434,11 +434,12 @@ fn plausible(words: &impl Words, cursor: Cursor) -> bool {
     state.laps_after(cursor.lap) >= -1
 }
 
-/// Raises a hint. Never retried: a lower bound may stay low.
+/// Raises a lower bound. Never retried: it may stay low, and who changes it
+/// without end would hold this up.
 fn raise(hint: &AtomicU64, to: u64) {
     let seen = hint.load(Ordering::Relaxed);
     if to.wrapping_sub(seen).cast_signed() > 0 {
-        // Relaxed: positions are confirmed by the slots, never trusted.
+        // Relaxed: what it says is confirmed by the slots, never trusted.
         let _ = hint.compare_exchange(seen, to, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
@@ -482,8 +483,8 @@ fn adopt(words: &impl Words, version: u64, owner: u16) -> Option<Taken> {
         }
     }
     // Only ever upwards: clearing a flag here would hide an orphan that
-    // appeared behind the scan.
-    words.scanned().fetch_max(version, Ordering::Relaxed);
+    // appeared behind the scan. If it is not raised, there is another scan.
+    raise(words.scanned(), version);
     None
 }
 

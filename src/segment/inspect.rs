@@ -26,7 +26,9 @@ use crate::wait::Bells;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentInfo {
-    /// Its name; empty for an anonymous one.
+    /// Its name; empty for an anonymous one. What the segment says, as are all
+    /// texts here: whoever may write to it may have written what moves a
+    /// terminal's cursor.
     pub name: String,
     /// Its key; 0 for an anonymous one.
     pub key: i32,
@@ -57,7 +59,8 @@ pub struct SegmentInfo {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Orphan {
-    /// What it is, for people.
+    /// What it is, for people. Contains the name, as the segment says it: see
+    /// [`SegmentInfo::name`].
     pub what: String,
     /// The name, of a segment that has one.
     pub name: Option<String>,

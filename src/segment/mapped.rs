@@ -98,7 +98,7 @@ impl Mapped {
     }
 
     pub(crate) fn closed(&self) -> bool {
-        self.memory.header().gate.load(Ordering::Acquire) & gate::CLOSED != 0
+        self.gate() & gate::CLOSED != 0
     }
 
     /// Makes every handle's next operation return `Closed`.

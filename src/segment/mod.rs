@@ -84,7 +84,7 @@ pub struct ParticipantInfo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChannelInfo {
-    /// Its name.
+    /// Its name, as the segment says it: see [`SegmentInfo::name`].
     pub name: String,
     /// `SPSC` or `MPMC`, and `bytes` for messages of any length.
     pub kind: &'static str,

@@ -88,8 +88,12 @@ impl fmt::Display for State {
 }
 
 impl Mapped {
+    pub(crate) fn gate(&self) -> u64 {
+        self.memory.header().gate.load(Ordering::Acquire)
+    }
+
     pub(crate) fn state(&self) -> State {
-        State::of(self.memory.header().gate.load(Ordering::Acquire))
+        State::of(self.gate())
     }
 }
 

@@ -116,6 +116,7 @@ pub mod proc;
 mod raw;
 pub mod sem;
 pub mod shm;
+mod table;
 
 pub use error::{Error, ErrorKind, Result};
 pub use key::Key;

@@ -11,6 +11,7 @@ mod peer;
 pub(crate) mod queues;
 mod rights;
 mod rings;
+mod trace;
 
 use std::fs;
 use std::ops::Deref;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
-use tombolo::sys::{Key, msg::Queue, proc, sem::Set, shm::Shm};
+use tombolo::sys::{Error, ErrorKind, Key, msg::Queue, proc, sem::Set, shm::Shm};
 
 pub(crate) use holder::{HELD, Holder, SENT, TAKEN, channel_of, hold};
 pub(crate) use names::{
@@ -30,6 +31,7 @@ pub(crate) use names::{
 pub(crate) use peer::{Brief, Peer};
 pub(crate) use rights::{as_nobody, in_own_namespace, set_limit};
 pub(crate) use rings::{CAPACITY, RINGS, Rx, Tx, receiver, room, sender, single};
+pub(crate) use trace::Trace;
 
 /// Longer than anything waited for takes, on any machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,6 +43,16 @@ pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(Instant::now() < deadline, "it never came about");
         thread::park_timeout(Duration::from_micros(200));
+    }
+}
+
+/// Asserts that an error is of a kind, and says all of this.
+#[track_caller]
+pub(crate) fn says(error: &Error, kind: ErrorKind, words: &[&str]) {
+    let text = error.to_string();
+    assert_eq!(error.kind(), kind, "{text}");
+    for word in words {
+        assert!(text.contains(word), "no {word:?} in: {text}");
     }
 }
 

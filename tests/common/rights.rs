@@ -33,6 +33,8 @@ pub(crate) fn in_own_namespace(body: impl FnOnce() + Send) {
 
 fn run_with(what: &str, prepare: impl FnOnce() -> bool + Send, body: impl FnOnce() + Send) {
     let test = thread::current().name().unwrap_or("?").to_owned();
+    // So that what it makes bears the test's name.
+    let builder = thread::Builder::new().name(test.clone());
     let run = || {
         if prepare() {
             body();
@@ -41,7 +43,7 @@ fn run_with(what: &str, prepare: impl FnOnce() -> bool + Send, body: impl FnOnce
         }
     };
     thread::scope(|scope| {
-        if let Err(panic) = scope.spawn(run).join() {
+        if let Err(panic) = builder.spawn_scoped(scope, run).unwrap().join() {
             std::panic::resume_unwind(panic);
         }
     });

@@ -21,6 +21,7 @@ mod guard;
 mod input;
 mod live;
 mod replay;
+mod stepped;
 mod storm;
 
 use common::Brief;
@@ -44,6 +45,7 @@ fn child_entry() {
         "attack" => live::attack(&brief),
         "exchange" => live::exchange(&brief),
         "storm" => storm::child(&brief),
+        "stepped" => stepped::child(&brief),
         role => panic!("{role}"),
     }
 }

@@ -136,6 +136,7 @@ pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
         match turns {
             0..200 => std::hint::spin_loop(),
             200..260 => std::thread::yield_now(),
+            // Only how often it asks; the condition decides.
             _ => std::thread::sleep(Duration::from_micros(20)),
         }
     }

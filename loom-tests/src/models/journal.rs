@@ -167,6 +167,30 @@ pub(super) fn spawn(
     loom::thread::spawn(move || what(&scene))
 }
 
+/// One who knows that a record is written publishes it, and so late that the
+/// ring has come round to it: what is being written there now stays unseen.
+fn publisher_is_late() {
+    let scene = Scene::new(1, 1);
+    let journal = Journal(&scene);
+    let first = journal::claim(&journal, 0).unwrap();
+    journal::fill(&journal, &first, [1; 2]);
+    let position = first.position();
+    let late = spawn(&scene, move |scene| journal::finish(&Journal(scene), position as u32));
+    journal::publish(&journal, first);
+    let second = journal::claim(&journal, 0).unwrap();
+    assert_eq!(scene.follow(&mut second.position()), (vec![], 0));
+    late.join().unwrap();
+    assert_eq!(scene.follow(&mut second.position()), (vec![], 0));
+    journal::fill(&journal, &second, [2; 2]);
+    journal::publish(&journal, second);
+    assert_eq!(scene.follow(&mut 0), (vec![2], 1));
+}
+
+#[test]
+fn who_publishes_late_publishes_no_other_record() {
+    holds("journal, a publisher is late", None, publisher_is_late);
+}
+
 /// One writes, the ring coming round and round; another one reads.
 pub(super) fn one_writes_one_reads() {
     let scene = Scene::new(1, 1);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tombolo::{Answer, CommandError, Commander, Outcome, Segment};
 
 use crate::failure::Failure;
-use crate::ls::plain;
+use crate::plain::plain;
 use crate::stream::remark;
 use crate::terms::{print, seconds};
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tombolo::{Death, Event, Events, Fault, Member, Segment};
 
 use crate::failure::Failure;
-use crate::ls::plain;
+use crate::plain::{json, plain};
 use crate::signals::Signals;
 use crate::terms::print;
 
@@ -106,8 +106,8 @@ impl DeathRow {
 }
 
 /// The line that an event makes; none for one that this build does not know.
-fn line(event: Event, json: bool) -> Option<Result<String, serde_json::Error>> {
-    if !json {
+fn line(event: Event, as_json: bool) -> Option<Result<String, serde_json::Error>> {
+    if !as_json {
         return Some(Ok(plain(&event.to_string())));
     }
     let row = match event {
@@ -117,7 +117,7 @@ fn line(event: Event, json: bool) -> Option<Result<String, serde_json::Error>> {
         Event::Missed(events) => Row::Missed { events },
         _ => return None,
     };
-    Some(serde_json::to_string(&row))
+    Some(json(&row))
 }
 
 /// Runs it.

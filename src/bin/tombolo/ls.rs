@@ -7,6 +7,7 @@ use serde::Serialize;
 use tombolo::{ChannelInfo, Death, Segment, SegmentInfo};
 
 use crate::failure::Failure;
+use crate::plain::{json, plain};
 
 /// Lists segments and their channels.
 #[derive(Debug, clap::Args)]
@@ -155,11 +156,6 @@ fn owner(uid: u32) -> String {
     }
 }
 
-/// A text that somebody else wrote, without what would move a cursor.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars().flat_map(char::escape_debug).collect()
-}
-
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let segments =
@@ -169,8 +165,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut rows: Vec<Row> = segments.into_iter().filter(there).map(Row::of).collect();
     rows.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
     let printed = if args.json {
-        serde_json::to_string(&rows)
-            .map_err(|error| Failure::broken("cannot write the list", error))?
+        json(&rows).map_err(|error| Failure::broken("cannot write the list", error))?
     } else if rows.is_empty() {
         // Whether or not anybody hears it.
         let _ = writeln!(io::stderr(), "tombolo: there are no segments");

@@ -7,6 +7,7 @@ mod demo;
 mod events;
 mod failure;
 mod ls;
+mod plain;
 mod recv;
 mod rm;
 mod send;
@@ -67,7 +68,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             if let Some(message) = failure.message() {
                 // If nobody listens there is nothing more to do about it.
-                let _ = writeln!(std::io::stderr(), "tombolo: {message}");
+                let _ = writeln!(std::io::stderr(), "tombolo: {}", plain::plain(message));
             }
             ExitCode::from(failure.status())
         }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use tombolo::Segment;
 
 use crate::failure::Failure;
+use crate::plain::plain;
 use crate::stream::remark;
 
 /// Removes segments by name, or what no living process holds.
@@ -38,7 +39,7 @@ fn named(names: &[String]) -> bool {
     let mut failed = false;
     for name in names {
         if let Err(error) = Segment::remove_named(name) {
-            remark(&format!("cannot remove {name}: {error}"));
+            remark(&plain(&format!("cannot remove {name}: {error}")));
             failed = true;
         }
     }
@@ -55,7 +56,7 @@ fn orphans(dry_run: bool) -> Result<bool, Failure> {
     let mut failed = false;
     let mut out = io::stdout().lock();
     for orphan in found {
-        let what = &orphan.what;
+        let what = plain(&orphan.what);
         let said = if dry_run {
             writeln!(out, "would remove {what}")
         } else {
@@ -66,7 +67,7 @@ fn orphans(dry_run: bool) -> Result<bool, Failure> {
                     Ok(())
                 }
                 Err(error) => {
-                    remark(&format!("cannot remove {what}: {error}"));
+                    remark(&plain(&format!("cannot remove {what}: {error}")));
                     failed = true;
                     Ok(())
                 }

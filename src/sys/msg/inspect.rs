@@ -6,7 +6,7 @@ use super::{Queue, Received, Selector};
 use crate::sys::error::{Call, Error, Result};
 use crate::sys::key::Key;
 use crate::sys::object::Object;
-use crate::sys::{proc, raw};
+use crate::sys::{proc, raw, table};
 
 /// How many messages are looked through for the one that did not fit.
 const LOOKED_AT: i64 = 1_000;
@@ -202,14 +202,5 @@ impl Stat {
 pub fn all() -> Result<Vec<Stat>> {
     let error = |errno| Error::new(Call::ListQueues, Object::System("message queues"), errno);
     let (last, _) = raw::msg_info().map_err(error)?;
-    let mut found = Vec::new();
-    for index in 0..=last {
-        match raw::msg_stat_any(index) {
-            Ok((id, stat)) => found.push(Stat::new(id, &stat)),
-            // Nothing there.
-            Err(Errno::EINVAL | Errno::EIDRM) => {}
-            Err(errno) => return Err(error(errno)),
-        }
-    }
-    Ok(found)
+    table::walk(last, raw::msg_stat_any, Stat::new).map_err(error)
 }

@@ -8,6 +8,7 @@ use crate::sys::error::{Call, Error, Result};
 use crate::sys::key::Key;
 use crate::sys::object::Object;
 use crate::sys::raw::{self, Read};
+use crate::sys::table;
 
 /// The state of a set, but for the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,14 +209,5 @@ impl Stat {
 pub fn all() -> Result<Vec<Stat>> {
     let error = |errno| Error::new(Call::ListSets, Object::System("semaphore sets"), errno);
     let (last, _) = raw::sem_info().map_err(error)?;
-    let mut found = Vec::new();
-    for index in 0..=last {
-        match raw::sem_stat_any(index) {
-            Ok((id, stat)) => found.push(Stat::new(id, &stat)),
-            // Nothing there.
-            Err(Errno::EINVAL | Errno::EIDRM) => {}
-            Err(errno) => return Err(error(errno)),
-        }
-    }
-    Ok(found)
+    table::walk(last, raw::sem_stat_any, Stat::new).map_err(error)
 }

@@ -6,7 +6,7 @@ use super::Shm;
 use crate::sys::error::{Call, Error, Result};
 use crate::sys::key::Key;
 use crate::sys::object::Object;
-use crate::sys::raw;
+use crate::sys::{raw, table};
 
 /// The state of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,14 +118,5 @@ impl Stat {
 pub fn all() -> Result<Vec<Stat>> {
     let error = |errno| Error::new(Call::List, Object::System("segments"), errno);
     let (last, _) = raw::shm_info().map_err(error)?;
-    let mut found = Vec::new();
-    for index in 0..=last {
-        match raw::shm_stat_any(index) {
-            Ok((id, stat)) => found.push(Stat::new(id, &stat)),
-            // Nothing there.
-            Err(Errno::EINVAL | Errno::EIDRM) => {}
-            Err(errno) => return Err(error(errno)),
-        }
-    }
-    Ok(found)
+    table::walk(last, raw::shm_stat_any, Stat::new).map_err(error)
 }
