@@ -63,6 +63,11 @@ impl AtomicU64 {
         failure: Ordering,
     ) -> Result<u64, u64> {
         let failure = mutant::weakened(Location::caller(), failure);
+        // A swap that hands nothing over raises a bound: of how far somebody
+        // has looked, for one.
+        let bound = success == Ordering::Relaxed;
+        let more = bound && mutant::has("a scan vouches for more than it saw");
+        let new = new + u64::from(more);
         self.step("compare_exchange", success, |word, success| {
             word.compare_exchange(current, new, success, failure)
         })
@@ -76,13 +81,6 @@ impl AtomicU64 {
     #[track_caller]
     pub(crate) fn fetch_or(&self, value: u64, order: Ordering) -> u64 {
         self.step("fetch_or", order, |word, order| word.fetch_or(value, order))
-    }
-
-    #[track_caller]
-    pub(crate) fn fetch_max(&self, value: u64, order: Ordering) -> u64 {
-        // The rings note by it how far they have looked.
-        let value = value + u64::from(mutant::has("a scan vouches for more than it saw"));
-        self.step("fetch_max", order, |word, order| word.fetch_max(value, order))
     }
 
     /// Two steps, as on the machine.
