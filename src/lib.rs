@@ -166,7 +166,7 @@ mod wait;
 
 pub use channel::{
     ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReceiver, ByteSender, Channel, Delivery,
-    DeliverySlice, Grant, GrantSlice, Iter, Kind, Message, Mpmc, Receiver, Sender, Spsc,
+    DeliverySlice, Grant, GrantSlice, Iter, Kind, Message, Mpmc, Readiness, Receiver, Sender, Spsc,
 };
 pub use control::{Event, Events, EventsIter, Member};
 pub use error::{

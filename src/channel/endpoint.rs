@@ -2,11 +2,12 @@
 
 #![allow(unsafe_code)]
 
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::kind::Stuck;
+use super::ready::{Ask, Readiness, Want};
 use crate::error::{ChannelError, Fault};
 use crate::ring::event::{self, Event, Memo, Parked};
 use crate::ring::table::{Blind, Member};
@@ -50,6 +51,42 @@ pub struct Endpoint {
     memo: Cell<Memo>,
     /// The first look's failure, kept to be told: see [`look`](Self::look).
     fault: RefCell<Option<Fault>>,
+    /// Made when it is asked for. Dropped first.
+    pub(super) readiness: OnceCell<Readiness>,
+}
+
+/// Where one waits on a side of a channel.
+pub(super) fn event<'a>(
+    participant: &Participant,
+    cells: &'a Cells<'_>,
+    block: &Block,
+    side: Side,
+) -> Event<'a> {
+    let (control, mapped) = (cells.control(), participant.mapped());
+    match side {
+        Side::Sender => Event { waiting: &control.space_waiting, sem: block.space(mapped) },
+        Side::Receiver => Event { waiting: &control.items_waiting, sem: block.items(mapped) },
+    }
+}
+
+/// How many threads of this process wait there.
+pub(super) fn record<'a>(
+    participant: &'a Participant,
+    block: &'a Block,
+    side: Side,
+) -> &'a AtomicU64 {
+    let row = participant.mapped().row(block, participant.me().id);
+    match side {
+        Side::Sender => &row.space_record,
+        Side::Receiver => &row.items_record,
+    }
+}
+
+/// Counts who comes, goes and dies, and what the gate does.
+#[inline]
+pub(super) fn changes(cells: &Cells<'_>) -> u64 {
+    // Acquire: whoever changed something did so before this count.
+    cells.control().changes.load(Ordering::Acquire)
 }
 
 impl Endpoint {
@@ -88,6 +125,7 @@ impl Endpoint {
             spin: Spin::new(),
             memo: Cell::new(Memo::default()),
             fault: RefCell::new(None),
+            readiness: OnceCell::new(),
         })
     }
 
@@ -131,8 +169,7 @@ impl Endpoint {
     /// The same, but for the process.
     #[inline]
     pub(crate) fn unchanged(&self) -> bool {
-        // Acquire: whoever changed something did so before this count.
-        self.cells.control().changes.load(Ordering::Acquire) == self.changes.get()
+        changes(&self.cells) == self.changes.get()
     }
 
     /// Whether this is a forked child of the process that made the handle.
@@ -147,7 +184,7 @@ impl Endpoint {
 
     /// Finds out what has changed.
     fn find_out(&self) -> Result<(), Fault> {
-        let changes = self.cells.control().changes.load(Ordering::Acquire);
+        let changes = changes(&self.cells);
         if let Some(fault) = self.participant.barred() {
             return Err(fault);
         }
@@ -167,16 +204,7 @@ impl Endpoint {
     }
 
     fn event(&self, side: Side) -> Event<'_> {
-        let control = self.cells.control();
-        let mapped = self.participant.mapped();
-        match side {
-            Side::Sender => {
-                Event { waiting: &control.space_waiting, sem: self.block.space(mapped) }
-            }
-            Side::Receiver => {
-                Event { waiting: &control.items_waiting, sem: self.block.items(mapped) }
-            }
-        }
+        event(&self.participant, &self.cells, &self.block, side)
     }
 
     /// Tells one that waits on `side` that there is something for it.
@@ -249,12 +277,8 @@ impl Endpoint {
             return Some(done);
         }
         let mapped = self.participant.mapped();
-        let row = mapped.row(&self.block, self.owner());
         let event = self.event(self.side);
-        let record: &AtomicU64 = match self.side {
-            Side::Sender => &row.space_record,
-            Side::Receiver => &row.items_record,
-        };
+        let record = record(&self.participant, &self.block, self.side);
         let look = || {
             self.participant.look().map_err(|fault| {
                 *self.fault.borrow_mut() = Some(fault);
@@ -273,6 +297,29 @@ impl Endpoint {
         }
     }
 
+    pub(super) const fn participant(&self) -> &Arc<Participant> {
+        &self.participant
+    }
+
+    /// The pollable descriptor.
+    pub(crate) fn readiness(&self) -> Result<&Readiness, Fault> {
+        if let Some(fault) = self.participant.barred() {
+            return Err(fault);
+        }
+        if let Some(made) = self.readiness.get() {
+            return Ok(made);
+        }
+        let made = Readiness::new(&self.participant, self.cells, self.block, self.side);
+        let made = made.map_err(Fault::System)?;
+        Ok(self.readiness.get_or_init(|| made))
+    }
+
+    /// What to wait for if a try was refused for want of this.
+    pub(super) fn ask(&self, want: Want) -> Ask {
+        let alone = self.alone.get();
+        Ask { want, changes: alone.unwrap_or(self.changes.get()), alone: alone.is_some() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         usize::try_from(self.cells.len()).unwrap_or(usize::MAX)
     }
@@ -285,6 +332,8 @@ impl Endpoint {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
+        // While its thread has the credits of this channel.
+        drop(self.readiness.take());
         self.participant.withdraw(&self.block, self.side);
     }
 }

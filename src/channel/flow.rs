@@ -5,15 +5,18 @@ use std::time::Instant;
 
 use super::endpoint::{Endpoint, Resolved};
 use super::kind::Stuck;
+use super::ready::Want;
 use crate::error::Fault;
 use crate::segment::Side;
 
 /// What a receiver's flow asks of its ring.
-pub(crate) struct Prospects<A, H> {
+pub(crate) struct Prospects<A, H, W> {
     /// Whether another receiver could go on.
     pub(crate) available: A,
     /// Whether a message is in a reader's hands and may come back.
     pub(crate) in_hand: H,
+    /// What has just refused a try.
+    pub(crate) want: W,
 }
 
 impl Endpoint {
@@ -84,12 +87,14 @@ impl Endpoint {
         &self,
         mut stuck: Stuck,
         mut attempt: impl FnMut() -> Result<R, Stuck>,
+        want: impl Fn() -> Want,
     ) -> Result<Option<R>, Fault> {
         loop {
             if let Some(done) = self.insist(stuck, &mut attempt)? {
                 return Ok(Some(done));
             }
             if !self.in_vain()? {
+                self.await_readiness(want)?;
                 return Ok(None);
             }
             stuck = Stuck::Changed;
@@ -149,11 +154,14 @@ impl Endpoint {
         &self,
         mut stuck: Stuck,
         mut attempt: impl FnMut(bool) -> Result<R, Stuck>,
-        in_hand: impl Fn() -> bool,
+        prospects: &Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want>,
     ) -> Result<Result<R, Resolved>, Fault> {
         loop {
-            match self.insist_on(stuck, &mut attempt, &in_hand)? {
-                Err(nothing) if !self.in_vain()? => return Ok(Err(nothing)),
+            match self.insist_on(stuck, &mut attempt, &prospects.in_hand)? {
+                Err(nothing) if !self.in_vain()? => {
+                    self.await_readiness(&prospects.want)?;
+                    return Ok(Err(nothing));
+                }
                 Err(_) => stuck = Stuck::Changed,
                 got => return Ok(got),
             }
@@ -167,7 +175,7 @@ impl Endpoint {
         stuck: Stuck,
         until: Option<Instant>,
         mut attempt: impl FnMut(bool) -> Result<R, Stuck>,
-        prospects: &Prospects<impl Fn() -> bool, impl Fn() -> bool>,
+        prospects: &Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want>,
     ) -> Result<Option<R>, Fault> {
         if let Ok(got) = self.insist_on(stuck, &mut attempt, &prospects.in_hand)? {
             return Ok(Some(got));

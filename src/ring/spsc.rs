@@ -119,6 +119,11 @@ impl Producer {
         Ok(self.0.granted().min(want))
     }
 
+    /// How many cells are occupied, as far as this side knows.
+    pub(crate) fn occupied(&self, ring: &impl Indices) -> u64 {
+        ring.capacity().wrapping_sub(self.0.granted())
+    }
+
     /// The index of the next cell to write.
     #[inline]
     pub(crate) fn index(&self) -> u64 {

@@ -116,6 +116,7 @@ pub mod proc;
 mod raw;
 pub mod sem;
 pub mod shm;
+pub(crate) mod thread;
 
 pub use error::{Error, ErrorKind, Result};
 pub use key::Key;
