@@ -112,6 +112,10 @@ struct Shared {
 struct State {
     /// What the thread waits for. If nothing, the byte is in the pipe.
     ask: Option<Ask>,
+    /// How often the handle has asked.
+    asked: u64,
+    /// The set is gone, or strange: the byte stays.
+    gone: bool,
     stop: bool,
     ended: bool,
 }
@@ -155,7 +159,8 @@ impl Shared {
 
 /// What ends a thread's sleep.
 enum Woken {
-    Progress,
+    /// What was asked for at this count is there.
+    Progress(u64),
     Stopped,
 }
 
@@ -169,12 +174,22 @@ impl Watcher {
     fn run(&self) {
         while self.is_armed() {
             match self.park() {
-                Parked::Ready(Woken::Progress) => self.shared.ring(&mut self.shared.state()),
+                Parked::Ready(Woken::Progress(asked)) => {
+                    let mut state = self.shared.state();
+                    // The handle may have been and had it meanwhile.
+                    if state.asked == asked {
+                        self.shared.ring(&mut state);
+                    }
+                }
                 Parked::Ready(Woken::Stopped) => return,
                 // Without a deadline there is no time-out.
                 Parked::TimedOut => {}
                 // Why, the handle finds out by itself.
-                Parked::Gone(_) => return self.shared.ring(&mut self.shared.state()),
+                Parked::Gone(_) => {
+                    let mut state = self.shared.state();
+                    state.gone = true;
+                    return self.shared.ring(&mut state);
+                }
             }
         }
     }
@@ -190,12 +205,12 @@ impl Watcher {
         let At { participant, block, side, .. } = &self.at;
         let attempt = || {
             let state = self.shared.state();
-            let (ask, stop) = (state.ask, state.stop);
+            let (ask, asked, stop) = (state.ask, state.asked, state.stop);
             drop(state);
             if stop {
                 return Some(Woken::Stopped);
             }
-            ask.is_some_and(|ask| self.at.is_there(ask)).then_some(Woken::Progress)
+            ask.is_some_and(|ask| self.at.is_there(ask)).then_some(Woken::Progress(asked))
         };
         let look = || participant.look().map_err(|_| Blind::Estranged);
         let record = endpoint::record(participant, block, *side);
@@ -233,13 +248,14 @@ impl Readiness {
         Ok(Self { shared, at, thread })
     }
 
-    /// Takes the byte out, and has the thread wait; `false` if it has ended,
-    /// because nobody can wait there any more.
+    /// Takes the byte out, and has the thread wait; `false` if nobody can wait
+    /// there any more.
     pub(super) fn arm(&self, ask: Ask) -> bool {
         let mut state = self.shared.state();
-        if state.ended {
+        if state.gone {
             return false;
         }
+        state.asked += 1;
         if state.ask.replace(ask).is_none() {
             // If it is not there, the application has read it.
             let _ = self.shared.reader.read_record(&mut [0]);

@@ -29,7 +29,7 @@ pub(crate) use names::{
 };
 pub(crate) use peer::{Brief, Peer};
 pub(crate) use rights::{as_nobody, in_own_namespace, set_limit};
-pub(crate) use rings::{CAPACITY, RINGS, Rx, Tx, receiver, room, sender, single};
+pub(crate) use rings::{CAPACITY, Ends, RINGS, Rx, Tx, receiver, room, sender, single};
 
 /// Longer than anything waited for takes, on any machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
