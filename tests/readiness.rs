@@ -243,11 +243,9 @@ fn two_loops(segment: &Segment) {
             let mut fds = ready.map(|ready| PollFd::new(ready.as_fd(), PollFlags::POLLIN));
             assert!(poll(&mut fds, PollTimeout::try_from(PATIENCE).unwrap()).unwrap() > 0);
             let readable = fds.map(|fd| fd.any().unwrap());
-            for n in 0..2 {
-                if readable[n] {
-                    rounds += 1;
-                    tries(&mut received, n);
-                }
+            for (n, _) in readable.into_iter().enumerate().filter(|(_, readable)| *readable) {
+                rounds += 1;
+                tries(&mut received, n);
             }
         }
     }
