@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use std::process::exit;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -447,6 +448,23 @@ fn forks(segment: &Segment) {
     }
 }
 
+/// Its thread stays behind, where nobody can reach it from here.
+#[test]
+fn who_leaves_the_ipc_namespace_can_drop_it() {
+    alone("goes away", &market().0);
+}
+
+fn goes_away(segment: &Segment) {
+    let rx = receiver(segment, "mpmc", "c");
+    rx.readiness().unwrap();
+    assert_eq!(rx.try_recv().unwrap(), None);
+    wait_until(|| watchers().iter().any(|&tid| thread_parked(tid)));
+    if unshare(CloneFlags::CLONE_NEWIPC).is_err() {
+        eprintln!("SKIPPED: leaving the IPC namespace, run it as root");
+    }
+    drop(rx);
+}
+
 #[test]
 fn what_is_not_to_be_had_is_named() {
     alone("refusals", &market().0);
@@ -490,6 +508,7 @@ fn child_entry() {
         "drops" => drops(&segment),
         "signals" => signals(&segment),
         "forks" => forks(&segment),
+        "goes away" => goes_away(&segment),
         "refusals" => refusals(&segment),
         "gets all" => {
             let rx = receiver(&segment, brief.text(1), "c");

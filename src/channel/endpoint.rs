@@ -107,7 +107,8 @@ impl Endpoint {
             return Err(ChannelError::Damaged { channel: name.to_string(), what });
         };
         // SAFETY: `participant` keeps the memory attached as long as this
-        // endpoint lives, and the cells never leave it but by reference.
+        // endpoint lives, and the cells never leave it but by reference, or
+        // together with a participant of their own.
         let cells = unsafe { cells.unbound() };
         Ok(Self {
             cells,
