@@ -90,30 +90,8 @@
 //! A handle gives a descriptor for `poll`, `epoll` and what is built on them,
 //! beside sockets and timers: [`Receiver::readiness`]. It is readable until a
 //! call that does not wait has found nothing; messages cost no system call
-//! while there are more. It costs a thread that sleeps.
-//!
-//! ```
-//! use std::os::fd::AsFd;
-//! use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-//! use tombolo::{Segment, TryRecvError};
-//!
-//! let segment = Segment::anonymous()?;
-//! let (jobs, prices) = (segment.channel::<u64>("jobs"), segment.channel::<f64>("prices"));
-//! let (jobs, prices) = (jobs.capacity(8), prices.capacity(8));
-//! let receivers = (jobs.receiver()?, prices.receiver()?);
-//! let (job, price) = (receivers.0.readiness()?, receivers.1.readiness()?);
-//! prices.sender()?.send(101.5)?;
-//! loop {
-//!     match receivers.1.try_recv() {
-//!         Ok(price) => break assert_eq!(price, 101.5),
-//!         Err(TryRecvError::Empty | TryRecvError::Pending) => {}
-//!         Err(error) => return Err(error.into()),
-//!     }
-//!     let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
-//!     poll(&mut [readable(job.as_fd()), readable(price.as_fd())], PollTimeout::NONE)?;
-//! }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! while there are more. It costs a thread that sleeps. `examples/event_loop.rs`
+//! and `examples/tokio.rs` show it at work.
 //!
 //! # Disconnection
 //!

@@ -147,7 +147,7 @@ pub(crate) mod sealed {
         /// Whether a message is in a reader's hands and may come back.
         fn in_hand(cells: &Cells<'_>) -> bool;
         /// What has just refused a push, or a reservation.
-        fn wanted_by_producer(cells: &Cells<'_>, at: &Self::Producer) -> Want;
+        fn wanted_by_producer(at: &Self::Producer) -> Want;
         /// What has just refused a pop, or a take.
         fn wanted_by_consumer(at: &Self::Consumer) -> Want;
     }
@@ -304,8 +304,8 @@ impl sealed::Kind for Spsc {
         false
     }
 
-    fn wanted_by_producer(cells: &Cells<'_>, at: &Producer) -> Want {
-        Want::Fewer(at.occupied(cells))
+    fn wanted_by_producer(at: &Producer) -> Want {
+        Want::Room(at.limit())
     }
 
     fn wanted_by_consumer(_: &Reader) -> Want {
@@ -504,7 +504,7 @@ impl sealed::Kind for Mpmc {
         mpmc::in_hand(cells)
     }
 
-    fn wanted_by_producer(_: &Cells<'_>, at: &Cell<Cursor>) -> Want {
+    fn wanted_by_producer(at: &Cell<Cursor>) -> Want {
         Want::Place(at.get())
     }
 

@@ -54,8 +54,8 @@ const ROUND: Duration = Duration::from_millis(1);
 pub enum Want {
     /// SPSC: that there is anything.
     Anything,
-    /// SPSC: that fewer cells are occupied than these.
-    Fewer(u64),
+    /// SPSC: room beyond this position.
+    Room(u64),
     /// MPMC: a message, at this position or behind it.
     Message(Cursor),
     /// MPMC: a free place at this position or behind it.
@@ -68,7 +68,7 @@ impl Want {
     fn is_there(self, cells: &Cells<'_>) -> bool {
         match self {
             Self::Anything => spsc::len(cells) > 0,
-            Self::Fewer(occupied) => spsc::len(cells) < occupied,
+            Self::Room(limit) => spsc::freed(cells, limit),
             Self::Message(cursor) => mpmc::available(cells, cursor),
             Self::Place(cursor) => mpmc::room(cells, cursor),
             Self::Block => cells.parcels().is_some_and(|parcels| blocks::any_free(&parcels)),

@@ -54,7 +54,7 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
 
     /// What has just refused a try.
     pub(crate) fn want(&self) -> Want {
-        K::wanted_by_producer(self.end.cells(), &self.at)
+        K::wanted_by_producer(&self.at)
     }
 
     /// Sends without waiting.

@@ -9,6 +9,7 @@ mod holder;
 mod names;
 mod peer;
 pub(crate) mod queues;
+pub(crate) mod readiness;
 mod rights;
 mod rings;
 

@@ -112,7 +112,7 @@ pub(crate) mod sealed {
         fn may_take(ring: &Self::Ring, at: &Self::Consumer) -> bool;
         fn in_hand(ring: &Self::Ring) -> bool;
         /// What has just refused a push, or a reservation.
-        fn wanted_by_producer(ring: &Self::Ring, at: &Self::Producer) -> Want;
+        fn wanted_by_producer(at: &Self::Producer) -> Want;
         /// What has just refused a take.
         fn wanted_by_consumer(at: &Self::Consumer) -> Want;
     }
@@ -274,8 +274,8 @@ impl sealed::ByteKind for Spsc {
         false
     }
 
-    fn wanted_by_producer(ring: &Packets<'static>, at: &Producer) -> Want {
-        Want::Fewer(at.occupied(ring))
+    fn wanted_by_producer(at: &Producer) -> Want {
+        Want::Room(at.limit())
     }
 
     fn wanted_by_consumer(_: &Reader) -> Want {
@@ -444,7 +444,7 @@ impl sealed::ByteKind for Mpmc {
         mpmc::in_hand(ring)
     }
 
-    fn wanted_by_producer(_: &Parcels<'static>, at: &Writer) -> Want {
+    fn wanted_by_producer(at: &Writer) -> Want {
         if at.has_a_block.get() { Want::Place(at.cursor.get()) } else { Want::Block }
     }
 

@@ -94,7 +94,7 @@ impl<K: ByteKind> ByteSender<K> {
 
     /// What has just refused a try.
     fn want(&self) -> Want {
-        K::wanted_by_producer(&self.ring, &self.at)
+        K::wanted_by_producer(&self.at)
     }
 
     /// Sends without waiting.
