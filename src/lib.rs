@@ -85,6 +85,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Event loops
+//!
+//! A handle gives a descriptor for `poll`, `epoll` and what is built on them,
+//! beside sockets and timers: [`Receiver::readiness`]. It is readable until a
+//! call that does not wait has found nothing; messages cost no system call
+//! while there are more. It costs a thread that sleeps. `examples/event_loop.rs`
+//! and `examples/tokio.rs` show it at work.
+//!
 //! # Disconnection
 //!
 //! When the last sender has gone, dropped or killed, receivers get what is
@@ -179,7 +187,7 @@ mod wait;
 
 pub use channel::{
     ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReceiver, ByteSender, Channel, Delivery,
-    DeliverySlice, Grant, GrantSlice, Iter, Kind, Message, Mpmc, Receiver, Sender, Spsc,
+    DeliverySlice, Grant, GrantSlice, Iter, Kind, Message, Mpmc, Readiness, Receiver, Sender, Spsc,
 };
 pub use control::{Answer, Commander, Drain, Event, Events, EventsIter, Inbox, Member, Outcome};
 pub use error::{

@@ -473,6 +473,40 @@ impl Peer {
         }
     }
 
+    /// One round of `Watcher::run` in `src/channel/ready.rs`: waits until a
+    /// receive could come to something, or another answer; `false` if it is to
+    /// stop.
+    pub(crate) fn watch(&self, stop: &AtomicU64) -> bool {
+        let record = &self.world.rows[usize::from(self.me.id)].items_record;
+        let asked = self.changes.get();
+        let mut hasty = mutant::has("not looked before it sleeps");
+        let attempt = || {
+            if core::mem::take(&mut hasty) {
+                return None;
+            }
+            if stop.load(Ordering::Acquire) != 0 {
+                return Some(false);
+            }
+            let changed = self.world.changes.load(Ordering::Acquire) != asked;
+            (changed || mpmc::available(&self.world.ring, self.cursor.get())).then_some(true)
+        };
+        let more = |_: &bool| !mutant::has("the watcher keeps its token");
+        let look = || self.look();
+        match event::park(&self.process, self.items(), record, None, attempt, more, look) {
+            Parked::Ready(progress) => progress,
+            other => panic!("there is no deadline, and the set is still there: {other:?}"),
+        }
+    }
+
+    /// One round of `Readiness::drop`, from another process than the watcher's:
+    /// enough where nobody else takes a token.
+    pub(crate) fn end(&self, stop: &AtomicU64) {
+        stop.store(1, Ordering::Release);
+        if !mutant::has("nobody is roused") {
+            event::rouse(&self.process, self.items(), || false).unwrap();
+        }
+    }
+
     /// `Participant::withdraw`, of the only endpoint.
     pub(crate) fn withdraw(&self) {
         let row = &self.world.rows[usize::from(self.me.id)];

@@ -2,11 +2,12 @@
 
 #![allow(unsafe_code)]
 
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::kind::Stuck;
+use super::ready::{Ask, Readiness, Want};
 use crate::error::{ChannelError, Fault};
 use crate::ring::event::{self, Event, Memo, Parked};
 use crate::ring::gate;
@@ -41,6 +42,8 @@ pub struct Endpoint {
     pub(crate) name: Arc<str>,
     pub(crate) side: Side,
     /// `changes` when this handle last looked.
+    looked: Cell<u64>,
+    /// The same, while there is nothing in the way of an operation.
     changes: Cell<u64>,
     /// Whether there was somebody on the other side when this one came: a
     /// message counts for its sender. And how many had ever been.
@@ -61,6 +64,42 @@ pub struct Endpoint {
     memo: Cell<Memo>,
     /// The first look's failure, kept to be told: see [`look`](Self::look).
     fault: RefCell<Option<Fault>>,
+    /// Made when it is asked for. Dropped first.
+    pub(super) readiness: OnceCell<Readiness>,
+}
+
+/// Where one waits on a side of a channel.
+pub(super) fn event<'a>(
+    participant: &Participant,
+    cells: &'a Cells<'_>,
+    block: &Block,
+    side: Side,
+) -> Event<'a> {
+    let (control, mapped) = (cells.control(), participant.mapped());
+    match side {
+        Side::Sender => Event { waiting: &control.space_waiting, sem: block.space(mapped) },
+        Side::Receiver => Event { waiting: &control.items_waiting, sem: block.items(mapped) },
+    }
+}
+
+/// How many threads of this process wait there.
+pub(super) fn record<'a>(
+    participant: &'a Participant,
+    block: &'a Block,
+    side: Side,
+) -> &'a AtomicU64 {
+    let row = participant.mapped().row(block, participant.me().id);
+    match side {
+        Side::Sender => &row.space_record,
+        Side::Receiver => &row.items_record,
+    }
+}
+
+/// Counts who comes, goes and dies, and what the gate does.
+#[inline]
+pub(super) fn changes(cells: &Cells<'_>) -> u64 {
+    // Acquire: whoever changed something did so before this count.
+    cells.control().changes.load(Ordering::Acquire)
 }
 
 impl Endpoint {
@@ -81,8 +120,10 @@ impl Endpoint {
             return Err(ChannelError::Damaged { channel: name.to_string(), what });
         };
         // SAFETY: `participant` keeps the memory attached as long as this
-        // endpoint lives, and the cells never leave it but by reference.
+        // endpoint lives, and the cells never leave it but by reference, or
+        // together with a participant of their own.
         let cells = unsafe { cells.unbound() };
+        let before = changes(&cells).wrapping_sub(1);
         Ok(Self {
             cells,
             participant: Arc::clone(participant),
@@ -91,7 +132,8 @@ impl Endpoint {
             name,
             side,
             // Never the current one, so that the first use finds out.
-            changes: Cell::new(cells.control().changes.load(Ordering::Relaxed).wrapping_sub(1)),
+            changes: Cell::new(before),
+            looked: Cell::new(before),
             met: peopled || (side == Side::Receiver && cells.len() > 0),
             joined,
             alone: Cell::new(None),
@@ -103,6 +145,7 @@ impl Endpoint {
             spin: Spin::new(),
             memo: Cell::new(Memo::default()),
             fault: RefCell::new(None),
+            readiness: OnceCell::new(),
         })
     }
 
@@ -146,8 +189,7 @@ impl Endpoint {
     /// The same, but for the process.
     #[inline]
     pub(crate) fn unchanged(&self) -> bool {
-        // Acquire: whoever changed something did so before this count.
-        self.cells.control().changes.load(Ordering::Acquire) == self.changes.get()
+        changes(&self.cells) == self.changes.get()
     }
 
     /// Begins to send, if nothing has changed; ends with [`leave`](Self::leave).
@@ -187,10 +229,11 @@ impl Endpoint {
 
     /// Finds out what has changed.
     fn find_out(&self) -> Result<(), Fault> {
-        let changes = self.cells.control().changes.load(Ordering::Acquire);
+        let changes = changes(&self.cells);
         if let Some(fault) = self.participant.barred() {
             return Err(fault);
         }
+        self.looked.set(changes);
         if self.alone.get() == Some(changes) {
             return Ok(());
         }
@@ -220,16 +263,7 @@ impl Endpoint {
     }
 
     fn event(&self, side: Side) -> Event<'_> {
-        let control = self.cells.control();
-        let mapped = self.participant.mapped();
-        match side {
-            Side::Sender => {
-                Event { waiting: &control.space_waiting, sem: self.block.space(mapped) }
-            }
-            Side::Receiver => {
-                Event { waiting: &control.items_waiting, sem: self.block.items(mapped) }
-            }
-        }
+        event(&self.participant, &self.cells, &self.block, side)
     }
 
     /// Tells one that waits on `side` that there is something for it.
@@ -303,12 +337,8 @@ impl Endpoint {
             return Some(done);
         }
         let mapped = self.participant.mapped();
-        let row = mapped.row(&self.block, self.owner());
         let event = self.event(self.side);
-        let record: &AtomicU64 = match self.side {
-            Side::Sender => &row.space_record,
-            Side::Receiver => &row.items_record,
-        };
+        let record = record(&self.participant, &self.block, self.side);
         let look = || {
             self.participant.look().map_err(|fault| {
                 *self.fault.borrow_mut() = Some(fault);
@@ -328,6 +358,28 @@ impl Endpoint {
         }
     }
 
+    pub(super) const fn participant(&self) -> &Arc<Participant> {
+        &self.participant
+    }
+
+    /// The pollable descriptor.
+    pub(crate) fn readiness(&self) -> Result<&Readiness, Fault> {
+        if let Some(fault) = self.participant.barred() {
+            return Err(fault);
+        }
+        if let Some(made) = self.readiness.get() {
+            return Ok(made);
+        }
+        let made = Readiness::new(&self.participant, self.cells, self.block, self.side);
+        let made = made.map_err(Fault::System)?;
+        Ok(self.readiness.get_or_init(|| made))
+    }
+
+    /// What to wait for if a try was refused for want of this.
+    pub(super) fn ask(&self, want: Want) -> Ask {
+        Ask { want, changes: self.looked.get(), alone: self.alone() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         usize::try_from(self.cells.len()).unwrap_or(usize::MAX)
     }
@@ -340,6 +392,8 @@ impl Endpoint {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
+        // While its thread has the credits of this channel.
+        drop(self.readiness.take());
         self.participant.withdraw(&self.block, self.side);
         self.participant.leave_busy(&self.busy);
     }

@@ -5,15 +5,18 @@ use std::time::Instant;
 
 use super::endpoint::{Endpoint, Resolved};
 use super::kind::Stuck;
+use super::ready::Want;
 use crate::error::Fault;
 use crate::segment::Side;
 
 /// What a receiver's flow asks of its ring.
-pub(crate) struct Prospects<A, H> {
+pub(crate) struct Prospects<A, H, W> {
     /// Whether another receiver could go on.
     pub(crate) available: A,
     /// Whether a message is in a reader's hands and may come back.
     pub(crate) in_hand: H,
+    /// What has just refused a try.
+    pub(crate) want: W,
 }
 
 impl Endpoint {
@@ -108,10 +111,15 @@ impl Endpoint {
         &self,
         mut stuck: Stuck,
         mut attempt: impl FnMut() -> Result<R, Stuck>,
+        want: impl Fn() -> Want,
     ) -> Result<Result<R, Resolved>, Fault> {
         loop {
             match self.insist(stuck, &mut attempt)? {
-                Err(wait) if !self.in_vain()? => return Ok(Err(wait)),
+                Err(wait) if !self.in_vain()? => {
+                    let paused = wait == Resolved::WaitPaused;
+                    self.await_readiness(|| if paused { Want::Change } else { want() })?;
+                    return Ok(Err(wait));
+                }
                 Err(_) => stuck = Stuck::Changed,
                 done => return Ok(done),
             }
@@ -174,11 +182,14 @@ impl Endpoint {
         &self,
         mut stuck: Stuck,
         mut attempt: impl FnMut(bool) -> Result<R, Stuck>,
-        in_hand: impl Fn() -> bool,
+        prospects: &Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want>,
     ) -> Result<Result<R, Resolved>, Fault> {
         loop {
-            match self.insist_on(stuck, &mut attempt, &in_hand)? {
-                Err(nothing) if !self.in_vain()? => return Ok(Err(nothing)),
+            match self.insist_on(stuck, &mut attempt, &prospects.in_hand)? {
+                Err(nothing) if !self.in_vain()? => {
+                    self.await_readiness(&prospects.want)?;
+                    return Ok(Err(nothing));
+                }
                 Err(_) => stuck = Stuck::Changed,
                 got => return Ok(got),
             }
@@ -192,7 +203,7 @@ impl Endpoint {
         stuck: Stuck,
         until: Option<Instant>,
         mut attempt: impl FnMut(bool) -> Result<R, Stuck>,
-        prospects: &Prospects<impl Fn() -> bool, impl Fn() -> bool>,
+        prospects: &Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want>,
     ) -> Result<Option<R>, Fault> {
         if let Ok(got) = self.insist_on(stuck, &mut attempt, &prospects.in_hand)? {
             return Ok(Some(got));

@@ -67,7 +67,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
     pub fn try_reserve(&mut self) -> Result<Option<Grant<'_, T, K>>, Fault> {
         let claim = match self.reserve_once() {
             Ok(claim) => Some(claim),
-            Err(stuck) => self.end.try_to_send(stuck, || self.reserve_once())?.ok(),
+            Err(stuck) => self.end.try_to_send(stuck, || self.reserve_once(), || self.want())?.ok(),
         };
         Ok(claim.map(|claim| Grant { sender: self, claim, done: false }))
     }
@@ -273,7 +273,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<T, K> {
             Ok(taken) => taken,
             Err(stuck) => {
                 let take = |alone| self.take_once(alone);
-                match self.end.try_to_receive(stuck, take, || self.in_hand())? {
+                match self.end.try_to_receive(stuck, take, &self.prospects())? {
                     Ok(taken) => taken,
                     Err(Resolved::WaitPending) => return Err(TryRecvError::Pending),
                     Err(_) => return Err(TryRecvError::Empty),

@@ -7,6 +7,7 @@ use core::ptr::NonNull;
 use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::endpoint::Endpoint;
+use super::ready::Want;
 use crate::ring::hand::{Hands, Reader};
 use crate::ring::mpmc::{self, Cursor, Refused};
 use crate::ring::spsc::{Producer, Torn};
@@ -145,6 +146,10 @@ pub(crate) mod sealed {
         fn available(cells: &Cells<'_>, at: &Self::Consumer) -> bool;
         /// Whether a message is in a reader's hands and may come back.
         fn in_hand(cells: &Cells<'_>) -> bool;
+        /// What has just refused a push, or a reservation.
+        fn wanted_by_producer(at: &Self::Producer) -> Want;
+        /// What has just refused a pop, or a take.
+        fn wanted_by_consumer(at: &Self::Consumer) -> Want;
     }
 }
 
@@ -297,6 +302,14 @@ impl sealed::Kind for Spsc {
 
     fn in_hand(_: &Cells<'_>) -> bool {
         false
+    }
+
+    fn wanted_by_producer(at: &Producer) -> Want {
+        Want::Room(at.limit())
+    }
+
+    fn wanted_by_consumer(_: &Reader) -> Want {
+        Want::Anything
     }
 }
 
@@ -489,5 +502,13 @@ impl sealed::Kind for Mpmc {
 
     fn in_hand(cells: &Cells<'_>) -> bool {
         mpmc::in_hand(cells)
+    }
+
+    fn wanted_by_producer(at: &Cell<Cursor>) -> Want {
+        Want::Place(at.get())
+    }
+
+    fn wanted_by_consumer(at: &Cell<Cursor>) -> Want {
+        Want::Message(at.get())
     }
 }

@@ -6,6 +6,7 @@ mod flow;
 mod grant;
 mod kind;
 mod message;
+mod ready;
 mod receiver;
 mod sender;
 
@@ -23,6 +24,7 @@ pub use grant::{Delivery, DeliverySlice, Grant, GrantSlice};
 use kind::sealed;
 pub use kind::{Kind, Mpmc, Spsc};
 pub use message::Message;
+pub use ready::Readiness;
 pub use receiver::{Iter, Receiver};
 pub use sender::Sender;
 

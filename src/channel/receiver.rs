@@ -10,6 +10,7 @@ use super::endpoint::{Endpoint, Resolved};
 use super::flow::Prospects;
 use super::kind::{Kind, Mpmc, Stuck};
 use super::message::Message;
+use super::ready::{Readiness, Want};
 use crate::error::{ChannelError, Fault, RecvError, RecvTimeoutError, TryRecvError};
 
 /// The receiving end of a channel of `T`.
@@ -58,7 +59,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
             Ok(message) => message,
             Err(stuck) => {
                 let pop = |alone| self.consume(alone, || self.pop());
-                match self.end.try_to_receive(stuck, pop, || self.in_hand())? {
+                match self.end.try_to_receive(stuck, pop, &self.prospects())? {
                     Ok(message) => message,
                     Err(Resolved::WaitPending) => return Err(TryRecvError::Pending),
                     Err(_) => return Err(TryRecvError::Empty),
@@ -162,15 +163,59 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
         Ok(got)
     }
 
-    pub(crate) fn prospects(&self) -> Prospects<impl Fn() -> bool, impl Fn() -> bool> {
+    pub(crate) fn prospects(
+        &self,
+    ) -> Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want> {
         Prospects {
             available: || K::available(self.end.cells(), &self.at),
-            in_hand: || self.in_hand(),
+            in_hand: || K::in_hand(self.end.cells()),
+            want: || K::wanted_by_consumer(&self.at),
         }
     }
 
-    pub(crate) fn in_hand(&self) -> bool {
-        K::in_hand(self.end.cells())
+    /// A descriptor for event loops, which is readable as long as a receive
+    /// could make progress. It is made at the first call.
+    ///
+    /// **When it is readable.** From when there is something to receive, or an
+    /// error to be told, until a call of this handle that does not wait
+    /// answers [`Empty`](TryRecvError::Empty) or
+    /// [`Pending`](TryRecvError::Pending); also at first, and after as many
+    /// messages as one likes while there are more. So receive until there is
+    /// nothing, and only then wait for the descriptor, level- or
+    /// edge-triggered. It may be readable although nothing is there: another
+    /// receiver was faster, or somebody joined. It is never unreadable
+    /// although something is there, whoever dies over what.
+    ///
+    /// **What it costs.** A thread of this process, which sleeps for this
+    /// handle as a blocked call would, and the handle's every answer that
+    /// there is nothing wakes it. A receive that gets a message makes no
+    /// system call for it, nor do senders while this side is busy.
+    ///
+    /// ```
+    /// use std::os::fd::AsFd;
+    /// use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    /// use tombolo::{Segment, TryRecvError};
+    ///
+    /// let segment = Segment::anonymous()?;
+    /// let channel = segment.channel::<u64>("jobs").capacity(8);
+    /// let (sender, receiver) = (channel.sender()?, channel.receiver()?);
+    /// let readiness = receiver.readiness()?;
+    /// assert!(matches!(receiver.try_recv(), Err(TryRecvError::Empty)));
+    ///
+    /// sender.send_batch(&[1, 2])?;
+    /// let mut fds = [PollFd::new(readiness.as_fd(), PollFlags::POLLIN)];
+    /// assert_eq!(poll(&mut fds, PollTimeout::NONE)?, 1);
+    /// assert_eq!([receiver.try_recv()?, receiver.try_recv()?], [1, 2]);
+    /// assert!(matches!(receiver.try_recv(), Err(TryRecvError::Empty)));
+    /// assert_eq!(poll(&mut fds, PollTimeout::ZERO)?, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Fault::System`] if there is no descriptor or no thread to be had, or
+    /// why nothing can be received.
+    pub fn readiness(&self) -> Result<&Readiness, Fault> {
+        self.end.readiness()
     }
 
     /// The messages as they come, until the last sender has gone.

@@ -9,6 +9,7 @@ use bytemuck::NoUninit;
 use super::endpoint::{Endpoint, Resolved};
 use super::kind::{Kind, Mpmc, Stuck};
 use super::message::Message;
+use super::ready::{Readiness, Want};
 use crate::error::{
     ChannelError, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError,
 };
@@ -51,6 +52,11 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
         K::room(self.end.cells(), &self.at)
     }
 
+    /// What has just refused a try.
+    pub(crate) fn want(&self) -> Want {
+        K::wanted_by_producer(&self.at)
+    }
+
     /// Sends without waiting.
     ///
     /// # Errors
@@ -60,7 +66,8 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         match self.push(&message) {
             Ok(()) => Ok(()),
-            Err(stuck) => match self.end.try_to_send(stuck, || self.push(&message)) {
+            Err(stuck) => match self.end.try_to_send(stuck, || self.push(&message), || self.want())
+            {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(Resolved::WaitPaused)) => Err(TrySendError::Paused(message)),
                 Ok(Err(_)) => Err(TrySendError::Full(message)),
@@ -150,10 +157,24 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
         match self.push_many(messages) {
             Ok(sent) => Ok(sent),
             Err(stuck) => {
-                let sent = self.end.try_to_send(stuck, || self.push_many(messages))?;
-                Ok(sent.unwrap_or(0))
+                let push = || self.push_many(messages);
+                Ok(self.end.try_to_send(stuck, push, || self.want())?.unwrap_or(0))
             }
         }
+    }
+
+    /// A descriptor for event loops, which is readable as long as a send could
+    /// make progress: [`Receiver::readiness`] the other way round. It is
+    /// readable, as pipes are, and not writable, when there is room, or an
+    /// error to be told; until a call that does not wait answers that the
+    /// channel is full.
+    ///
+    /// [`Receiver::readiness`]: crate::Receiver::readiness
+    ///
+    /// # Errors
+    /// As there.
+    pub fn readiness(&self) -> Result<&Readiness, Fault> {
+        self.end.readiness()
     }
 
     fn wait<R>(

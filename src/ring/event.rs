@@ -142,6 +142,23 @@ pub(crate) fn post<K: Kernel>(kernel: &K, sem: u16) -> Result<bool, Refusal> {
     }
 }
 
+/// Wakes everybody who sleeps, so that one among them finds out that it is to
+/// stop; at most one token stays. `enough` ends it early.
+pub(crate) fn rouse<K: Kernel>(
+    kernel: &K,
+    event: Event<'_>,
+    enough: impl Fn() -> bool,
+) -> Result<(), Refusal> {
+    let count = waited_for(kernel, event.waiting).map_or(0, |word| word & COUNT);
+    for _ in 0..count {
+        // One that stays is for who is about to sleep: nobody does.
+        if enough() || !post(kernel, event.sem)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Sleeps until `attempt` gives something, the deadline passes or the set is
 /// gone.
 ///

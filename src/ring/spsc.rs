@@ -119,6 +119,11 @@ impl Producer {
         Ok(self.0.granted().min(want))
     }
 
+    /// Up to where it knows that it may write.
+    pub(crate) fn limit(&self) -> u64 {
+        self.0.limit.get()
+    }
+
     /// The index of the next cell to write.
     #[inline]
     pub(crate) fn index(&self) -> u64 {
@@ -188,6 +193,12 @@ impl Consumer {
         // Edge F.
         ring.head().store(head, Ordering::Release);
     }
+}
+
+/// Whether a producer that knew it might write up to `limit` could find more
+/// room, or anything else.
+pub(crate) fn freed(ring: &impl Indices, limit: u64) -> bool {
+    free_until(ring, limit) != Ok(limit)
 }
 
 /// Up to where a producer at `tail` may write.

@@ -195,7 +195,7 @@ impl Participant {
     /// Whether the set is still the one that was joined, and this process in
     /// it: it may have been removed, or this process may have left its IPC
     /// namespace, where the same id is somebody else's.
-    pub(super) fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         let map = self.mapped.plan.map;
         let mut values = vec![0; usize::from(map.count())];
         self.mapped.bells.values(&mut values).is_ok()

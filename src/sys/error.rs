@@ -63,7 +63,7 @@ pub enum ErrorKind {
     /// (`ERANGE`).
     OutOfRange,
     /// A limit on the number of objects or on their total size is reached
-    /// (`ENOSPC`; for descriptors `EMFILE`, `ENFILE`).
+    /// (`ENOSPC`; for descriptors `EMFILE`, `ENFILE`; for threads `EAGAIN`).
     NoSpace,
     /// Memory is short (`ENOMEM`).
     NoMemory,
@@ -143,6 +143,7 @@ pub(super) enum Call {
     Membarrier,
     Random,
     Scratch,
+    ThreadStart,
 }
 
 impl Call {
@@ -189,6 +190,7 @@ impl Call {
             Call::ForkGuard | Call::Scratch => ("set up", "mmap"),
             Call::Membarrier => ("use", "membarrier"),
             Call::Random => ("draw from", "getrandom"),
+            Call::ThreadStart => ("start", "pthread_create"),
         }
     }
 }

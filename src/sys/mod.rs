@@ -117,6 +117,7 @@ mod raw;
 pub mod sem;
 pub mod shm;
 mod table;
+pub(crate) mod thread;
 
 pub use error::{Error, ErrorKind, Result};
 pub use key::Key;

@@ -9,6 +9,7 @@ mod holder;
 mod names;
 mod peer;
 pub(crate) mod queues;
+pub(crate) mod readiness;
 mod rights;
 mod rings;
 mod trace;
@@ -30,7 +31,7 @@ pub(crate) use names::{
 };
 pub(crate) use peer::{Brief, Peer};
 pub(crate) use rights::{as_nobody, in_own_namespace, set_limit};
-pub(crate) use rings::{CAPACITY, RINGS, Rx, Tx, receiver, room, sender, single};
+pub(crate) use rings::{CAPACITY, Ends, RINGS, Rx, Tx, receiver, room, sender, single};
 pub(crate) use trace::Trace;
 
 /// Longer than anything waited for takes, on any machine.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tombolo::{
-    ByteKind, ByteReceiver, ByteSender, Fault, Kind, Receiver, RecvError, RecvTimeoutError,
-    Segment, SendBytesError, Sender, TryRecvError, TrySendError,
+    ByteChannel, ByteKind, ByteReceiver, ByteSender, Channel, Fault, Kind, Readiness, Receiver,
+    RecvError, RecvTimeoutError, Segment, SendBytesError, Sender, TryRecvError, TrySendError,
 };
 
 /// MPMC and SPSC of plain data, MPMC and SPSC of bytes.
@@ -24,6 +24,7 @@ pub(crate) trait Tx: Send {
     fn send_batch(&self, numbers: &[u64]) -> Result<(), Fault>;
     /// Writes in place, does something, and commits.
     fn grant(&mut self, n: u64, meanwhile: &mut dyn FnMut()) -> Result<(), Fault>;
+    fn readiness(&self) -> Result<&Readiness, Fault>;
 }
 
 /// A receiver of such numbers: torn ones are a panic.
@@ -36,6 +37,7 @@ pub(crate) trait Rx: Send {
     /// Takes in place, does something, reads and releases. The number, and
     /// how many readers have died over it.
     fn delivery(&mut self, meanwhile: &mut dyn FnMut()) -> Result<(u64, u8), Fault>;
+    fn readiness(&self) -> Result<&Readiness, Fault>;
 }
 
 #[track_caller]
@@ -120,6 +122,10 @@ where
         grant.commit();
         Ok(())
     }
+
+    fn readiness(&self) -> Result<&Readiness, Fault> {
+        Sender::readiness(self)
+    }
 }
 
 impl<K: Kind> Rx for Receiver<Page, K>
@@ -146,6 +152,10 @@ where
         let delivery = self.take()?;
         meanwhile();
         Ok((whole(&delivery), delivery.attempts()))
+    }
+
+    fn readiness(&self) -> Result<&Readiness, Fault> {
+        Receiver::readiness(self)
     }
 }
 
@@ -181,6 +191,10 @@ where
         grant.copy_from_slice(bytemuck::bytes_of(&[n; LONGEST / 8]));
         sent(grant.commit(LONGEST)).map(drop)
     }
+
+    fn readiness(&self) -> Result<&Readiness, Fault> {
+        ByteSender::readiness(self)
+    }
 }
 
 impl<K: ByteKind> Rx for ByteReceiver<K>
@@ -211,31 +225,61 @@ where
         meanwhile();
         Ok((whole_bytes(&delivery), delivery.attempts()))
     }
+
+    fn readiness(&self) -> Result<&Readiness, Fault> {
+        ByteReceiver::readiness(self)
+    }
 }
 
 /// The sending end of a ring, in a channel of this name.
 pub(crate) fn sender(segment: &Segment, ring: &str, channel: &str) -> Box<dyn Tx> {
-    let typed = segment.channel::<Page>(channel).capacity(CAPACITY);
-    let bytes = segment.bytes(channel).capacity(CAPACITY, LONGEST);
-    match ring {
-        "mpmc" => Box::new(typed.sender().unwrap()),
-        "spsc" => Box::new(typed.spsc().sender().unwrap()),
-        "bytes-mpmc" => Box::new(bytes.sender().unwrap()),
-        "bytes-spsc" => Box::new(bytes.spsc().sender().unwrap()),
-        ring => panic!("{ring}"),
-    }
+    Ends { segment, ring, channel, capacity: CAPACITY, lasting: false }.sender()
 }
 
 /// The receiving end.
 pub(crate) fn receiver(segment: &Segment, ring: &str, channel: &str) -> Box<dyn Rx> {
-    let typed = segment.channel::<Page>(channel).capacity(CAPACITY);
-    let bytes = segment.bytes(channel).capacity(CAPACITY, LONGEST);
-    match ring {
-        "mpmc" => Box::new(typed.receiver().unwrap()),
-        "spsc" => Box::new(typed.spsc().receiver().unwrap()),
-        "bytes-mpmc" => Box::new(bytes.receiver().unwrap()),
-        "bytes-spsc" => Box::new(bytes.spsc().receiver().unwrap()),
-        ring => panic!("{ring}"),
+    Ends { segment, ring, channel, capacity: CAPACITY, lasting: false }.receiver()
+}
+
+/// A channel of one of the rings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends<'a> {
+    pub(crate) segment: &'a Segment,
+    pub(crate) ring: &'a str,
+    pub(crate) channel: &'a str,
+    pub(crate) capacity: usize,
+    pub(crate) lasting: bool,
+}
+
+impl<'a> Ends<'a> {
+    fn typed(&self) -> Channel<'a, Page> {
+        let typed = self.segment.channel::<Page>(self.channel).capacity(self.capacity);
+        if self.lasting { typed.lasting() } else { typed }
+    }
+
+    fn bytes(&self) -> ByteChannel<'a> {
+        let bytes = self.segment.bytes(self.channel).capacity(self.capacity, LONGEST);
+        if self.lasting { bytes.lasting() } else { bytes }
+    }
+
+    pub(crate) fn sender(&self) -> Box<dyn Tx> {
+        match self.ring {
+            "mpmc" => Box::new(self.typed().sender().unwrap()),
+            "spsc" => Box::new(self.typed().spsc().sender().unwrap()),
+            "bytes-mpmc" => Box::new(self.bytes().sender().unwrap()),
+            "bytes-spsc" => Box::new(self.bytes().spsc().sender().unwrap()),
+            ring => panic!("{ring}"),
+        }
+    }
+
+    pub(crate) fn receiver(&self) -> Box<dyn Rx> {
+        match self.ring {
+            "mpmc" => Box::new(self.typed().receiver().unwrap()),
+            "spsc" => Box::new(self.typed().spsc().receiver().unwrap()),
+            "bytes-mpmc" => Box::new(self.bytes().receiver().unwrap()),
+            "bytes-spsc" => Box::new(self.bytes().spsc().receiver().unwrap()),
+            ring => panic!("{ring}"),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use core::fmt::Debug;
 
 use crate::channel::endpoint::Endpoint;
 use crate::channel::kind::{Mpmc, Spsc, Stuck, reader, settled};
+use crate::channel::ready::Want;
 use crate::ring::blocks;
 use crate::ring::hand::Reader;
 use crate::ring::mpmc::{self, Cursor};
@@ -110,6 +111,10 @@ pub(crate) mod sealed {
         fn may_send(ring: &Self::Ring, at: &Self::Producer) -> bool;
         fn may_take(ring: &Self::Ring, at: &Self::Consumer) -> bool;
         fn in_hand(ring: &Self::Ring) -> bool;
+        /// What has just refused a push, or a reservation.
+        fn wanted_by_producer(at: &Self::Producer) -> Want;
+        /// What has just refused a take.
+        fn wanted_by_consumer(at: &Self::Consumer) -> Want;
     }
 }
 
@@ -268,6 +273,14 @@ impl sealed::ByteKind for Spsc {
     fn in_hand(_: &Packets<'static>) -> bool {
         false
     }
+
+    fn wanted_by_producer(at: &Producer) -> Want {
+        Want::Room(at.limit())
+    }
+
+    fn wanted_by_consumer(_: &Reader) -> Want {
+        Want::Anything
+    }
 }
 
 /// A sender's place in the order, and in the blocks.
@@ -275,6 +288,8 @@ impl sealed::ByteKind for Spsc {
 pub struct Writer {
     cursor: Cell<Cursor>,
     block: Cell<u64>,
+    /// Whether its last reservation found a block.
+    has_a_block: Cell<bool>,
 }
 
 /// A block that is being written.
@@ -305,7 +320,8 @@ impl sealed::ByteKind for Mpmc {
     }
 
     fn producer(ring: &Parcels<'static>) -> Result<Writer, Stuck> {
-        Ok(Writer { cursor: Cell::new(Cursor::producer(ring)), block: Cell::new(0) })
+        let cursor = Cell::new(Cursor::producer(ring));
+        Ok(Writer { cursor, block: Cell::new(0), has_a_block: Cell::new(false) })
     }
 
     fn consumer(ring: &Parcels<'static>, _: &Endpoint) -> Result<Cell<Cursor>, Stuck> {
@@ -321,6 +337,7 @@ impl sealed::ByteKind for Mpmc {
         let mut hint = at.block.get();
         let block = blocks::allocate(ring, &mut hint, owner);
         at.block.set(hint);
+        at.has_a_block.set(block.is_some());
         block.map(|block| Writing { block, length }).ok_or(Stuck::None)
     }
 
@@ -425,5 +442,13 @@ impl sealed::ByteKind for Mpmc {
 
     fn in_hand(ring: &Parcels<'static>) -> bool {
         mpmc::in_hand(ring)
+    }
+
+    fn wanted_by_producer(at: &Writer) -> Want {
+        if at.has_a_block.get() { Want::Place(at.cursor.get()) } else { Want::Block }
+    }
+
+    fn wanted_by_consumer(at: &Cell<Cursor>) -> Want {
+        Want::Message(at.get())
     }
 }

@@ -11,6 +11,7 @@ use super::kind::ByteKind;
 use crate::channel::endpoint::{Endpoint, Resolved};
 use crate::channel::flow::Prospects;
 use crate::channel::kind::{Mpmc, Stuck};
+use crate::channel::ready::{Readiness, Want};
 use crate::error::{ChannelError, Fault, RecvTimeoutError, TryRecvError};
 use crate::segment::Side;
 
@@ -32,12 +33,12 @@ impl<K: ByteKind> ByteReceiver<K> {
         Ok(Self { end, ring, at })
     }
 
-    fn in_hand(&self) -> bool {
-        K::in_hand(&self.ring)
-    }
-
-    fn prospects(&self) -> Prospects<impl Fn() -> bool, impl Fn() -> bool> {
-        Prospects { available: || K::may_take(&self.ring, &self.at), in_hand: || self.in_hand() }
+    fn prospects(&self) -> Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want> {
+        Prospects {
+            available: || K::may_take(&self.ring, &self.at),
+            in_hand: || K::in_hand(&self.ring),
+            want: || K::wanted_by_consumer(&self.at),
+        }
     }
 
     fn take_once(&self) -> Result<K::Taken, Stuck> {
@@ -65,7 +66,7 @@ impl<K: ByteKind> ByteReceiver<K> {
             Ok(taken) => Ok(taken),
             Err(stuck) => {
                 let take = |alone| self.take_knowing(alone);
-                match self.end.try_to_receive(stuck, take, || self.in_hand())? {
+                match self.end.try_to_receive(stuck, take, &self.prospects())? {
                     Ok(taken) => Ok(taken),
                     Err(Resolved::WaitPending) => Err(TryRecvError::Pending),
                     Err(_) => Err(TryRecvError::Empty),
@@ -192,6 +193,16 @@ impl<K: ByteKind> ByteReceiver<K> {
     ) -> Result<ByteDelivery<'_, K>, RecvTimeoutError> {
         let taken = self.take_by(Instant::now().checked_add(timeout))?;
         Ok(ByteDelivery::new(self, taken))
+    }
+
+    /// A descriptor for event loops, as [`Receiver::readiness`] gives it.
+    ///
+    /// [`Receiver::readiness`]: crate::Receiver::readiness
+    ///
+    /// # Errors
+    /// As there.
+    pub fn readiness(&self) -> Result<&Readiness, Fault> {
+        self.end.readiness()
     }
 
     /// The most bytes of a message.

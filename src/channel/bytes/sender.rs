@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::kind::ByteKind;
 use crate::channel::endpoint::{Endpoint, Resolved};
 use crate::channel::kind::{Mpmc, Stuck};
+use crate::channel::ready::{Readiness, Want};
 use crate::error::{ChannelError, Fault, SendBytesError};
 use crate::segment::Side;
 use crate::sys::crash;
@@ -99,6 +100,11 @@ impl<K: ByteKind> ByteSender<K> {
         K::may_send(&self.ring, &self.at)
     }
 
+    /// What has just refused a try.
+    fn want(&self) -> Want {
+        K::wanted_by_producer(&self.at)
+    }
+
     /// Sends without waiting.
     ///
     /// # Errors
@@ -108,7 +114,9 @@ impl<K: ByteKind> ByteSender<K> {
         self.fits(message.len())?;
         match self.push(message) {
             Ok(()) => Ok(()),
-            Err(stuck) => self.end.try_to_send(stuck, || self.push(message))?.map_err(not_now),
+            Err(stuck) => {
+                self.end.try_to_send(stuck, || self.push(message), || self.want())?.map_err(not_now)
+            }
         }
     }
 
@@ -210,11 +218,25 @@ impl<K: ByteKind> ByteSender<K> {
         self.fits(length)?;
         let claim = match self.reserve_once(length) {
             Ok(claim) => claim,
-            Err(stuck) => {
-                self.end.try_to_send(stuck, || self.reserve_once(length))?.map_err(not_now)?
-            }
+            Err(stuck) => self
+                .end
+                .try_to_send(stuck, || self.reserve_once(length), || self.want())?
+                .map_err(not_now)?,
         };
         Ok(ByteGrant::new(self, claim))
+    }
+
+    /// A descriptor for event loops, as [`Sender::readiness`] gives it.
+    ///
+    /// It also becomes readable when there is room for less than the message
+    /// that was refused.
+    ///
+    /// [`Sender::readiness`]: crate::Sender::readiness
+    ///
+    /// # Errors
+    /// As there.
+    pub fn readiness(&self) -> Result<&Readiness, Fault> {
+        self.end.readiness()
     }
 
     /// The most bytes of a message.

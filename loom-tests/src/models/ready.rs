@@ -1,0 +1,94 @@
+//! The thread behind a descriptor: told of what it waits for, keeping nothing
+//! from others, and gone when it is to be.
+
+use std::rc::Rc;
+
+use crate::death::{End, Fate};
+use crate::explore::{fails, holds, holds_for_every_end};
+use crate::mutant::Mutant;
+use crate::sync::AtomicU64;
+use crate::world::Side::{Receiver, Sender};
+use crate::world::{Peer, World};
+
+const LOST: &str = "deadlock";
+
+fn world<const N: usize>(capacity: usize, sides: [crate::world::Side; N]) -> [Peer; N] {
+    let (_, peers) = World::new(capacity, &sides);
+    peers.try_into().unwrap_or_else(|_| unreachable!("one peer for each side"))
+}
+
+fn word() -> Rc<AtomicU64> {
+    Rc::new(AtomicU64::new(0))
+}
+
+/// Something comes between the try that found nothing and the sleep, or later.
+fn progress() {
+    let [main, sender] = world(1, [Receiver, Sender]);
+    let sender = sender.spawn(None, |sender| sender.send(1).unwrap());
+    assert!(main.watch(&word()));
+    assert_eq!(main.receive(None), Ok(1));
+    sender.join().unwrap();
+}
+
+#[test]
+fn no_readiness_is_lost() {
+    holds("ready, progress", Some(3), progress);
+    let hasty = Mutant::Model("not looked before it sleeps");
+    for mutant in [hasty, Mutant::NoLightFence, Mutant::NoHeavyFence] {
+        fails("ready, progress", mutant, LOST, Some(3), progress);
+    }
+}
+
+/// The sender dies somewhere, published or not, rung or not.
+fn sender_dies(fate: Fate) {
+    let [main, sender] = world(1, [Receiver, Sender]);
+    let sender = sender.spawn(Some(fate), |sender| {
+        sender.send(1).unwrap();
+        sender.withdraw();
+    });
+    assert!(main.watch(&word()));
+    sender.join().unwrap();
+}
+
+#[test]
+fn a_death_between_publishing_and_ringing_is_told() {
+    holds_for_every_end("ready, a sender dies", Some(3), End::Killed, sender_dies);
+}
+
+/// One message, and its token may go to a watcher that never tries.
+fn company() {
+    let [main, watcher, sender] = world(1, [Receiver, Receiver, Sender]);
+    let stop = word();
+    let told = Rc::clone(&stop);
+    let watcher = watcher.spawn(None, move |watcher| watcher.watch(&told));
+    let sender = sender.spawn(None, |sender| sender.send(1).unwrap());
+    assert_eq!(main.receive(None), Ok(1));
+    sender.join().unwrap();
+    main.end(&stop);
+    watcher.join().unwrap();
+}
+
+#[test]
+fn a_watcher_keeps_no_wake_from_others() {
+    holds("ready, company", Some(2), company);
+    let mutant = Mutant::Model("the watcher keeps its token");
+    fails("ready, company", mutant, LOST, Some(2), company);
+}
+
+/// It is to end, asleep or not yet.
+fn ends() {
+    let [main, watcher] = world(1, [Sender, Receiver]);
+    let stop = word();
+    let told = Rc::clone(&stop);
+    let watcher = watcher.spawn(None, move |watcher| assert!(!watcher.watch(&told)));
+    main.end(&stop);
+    watcher.join().unwrap();
+}
+
+#[test]
+fn a_watcher_is_gone_when_it_is_to_be() {
+    holds("ready, ends", Some(3), ends);
+    for mutant in [Mutant::Model("nobody is roused"), Mutant::NoHeavyFence, Mutant::NoLightFence] {
+        fails("ready, ends", mutant, LOST, Some(3), ends);
+    }
+}

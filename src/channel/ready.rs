@@ -1,0 +1,335 @@
+//! A descriptor that tells an event loop when a handle can go on.
+//!
+//! A handle that is asked for one gets a thread, which sleeps as any blocked
+//! call does ([`event::park`]) and then writes one byte into a pipe:
+//!
+//! ```text
+//!  the handle                                          its thread
+//!
+//!  a try finds nothing: takes the byte,  ── armed ──▶  announces itself, looks,
+//!  says what refused it                                sleeps, looks
+//!                                                          │ there, or changed
+//!  event loop: readable ◀───────────────── byte ───────────┤
+//!  tries until nothing is found                            ▼ passes the token on
+//!                                                       waits to be armed
+//! ```
+//!
+//! **No readiness is lost.** What the thread looks for is the very thing that
+//! refused the try, as the try saw it; so what has come since is found before
+//! the first sleep. Of what comes later it is told like everybody who waits.
+//!
+//! **It keeps nothing from others.** It consumes nothing, so the token it has
+//! taken is for somebody else too: it passes it on, whenever the event loop
+//! will come round. Then it no longer waits, and does not take it again: a
+//! token goes once through all who wait, and round no more.
+//!
+//! **Ending it.** A thread that sleeps on the channel's semaphore can be woken
+//! by a token only, which others may take. Each who sleeps is given one; the
+//! thread passes on what it took. Only one that was about to sleep can miss it,
+//! and for that it is done again.
+
+use core::fmt;
+use core::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::endpoint::{self, Endpoint};
+use crate::error::Fault;
+use crate::ring::event::{self, Event, Parked};
+use crate::ring::mpmc::{self, Cursor};
+use crate::ring::table::Blind;
+use crate::ring::{blocks, spsc};
+use crate::segment::{Block, Cells, Participant, Side};
+use crate::sys;
+use crate::sys::pipe;
+
+/// How long a thread that is to end has for getting to sleep, or for being
+/// woken, before everybody is woken again.
+const ROUND: Duration = Duration::from_millis(1);
+
+/// What refused a handle's try.
+#[derive(Clone, Copy, Debug)]
+pub enum Want {
+    /// SPSC: that there is anything.
+    Anything,
+    /// SPSC: room beyond this position.
+    Room(u64),
+    /// MPMC: a message, at this position or behind it.
+    Message(Cursor),
+    /// MPMC: a free place at this position or behind it.
+    Place(Cursor),
+    /// MPMC bytes: a free block.
+    Block,
+    /// Nothing but that something changes: the segment is paused.
+    Change,
+}
+
+impl Want {
+    fn is_there(self, cells: &Cells<'_>) -> bool {
+        match self {
+            Self::Change => false,
+            Self::Anything => spsc::len(cells) > 0,
+            Self::Room(limit) => spsc::freed(cells, limit),
+            Self::Message(cursor) => mpmc::available(cells, cursor),
+            Self::Place(cursor) => mpmc::room(cells, cursor),
+            Self::Block => cells.parcels().is_some_and(|parcels| blocks::any_free(&parcels)),
+        }
+    }
+}
+
+/// What a thread is to wait for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    pub(super) want: Want,
+    /// `changes` when the handle last looked.
+    pub(super) changes: u64,
+    /// A receiver found no sender left, and a message in the hands of a
+    /// reader: it also waits for that one to have let go of it.
+    pub(super) alone: bool,
+}
+
+/// A pollable descriptor of a sender or a receiver: see
+/// [`Receiver::readiness`](crate::Receiver::readiness).
+///
+/// It is the reading end of a pipe, for `poll`, `epoll` and what is built on
+/// them; what it carries is not to be read. It belongs to the handle, and is
+/// closed with it; who needs one that can be kept apart duplicates it
+/// ([`BorrowedFd::try_clone_to_owned`]).
+pub struct Readiness {
+    shared: Arc<Shared>,
+    at: At,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the handle and its thread share.
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    reader: pipe::Reader,
+    writer: pipe::Writer,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What the thread waits for. If nothing, the byte is in the pipe.
+    ask: Option<Ask>,
+    /// How often the handle has asked.
+    asked: u64,
+    /// The set is gone, or strange: the byte stays.
+    gone: bool,
+    stop: bool,
+    ended: bool,
+}
+
+/// One side of a channel, in this process.
+#[derive(Clone)]
+struct At {
+    /// Points into the participant's memory; declared before it, and not
+    /// used after it.
+    cells: Cells<'static>,
+    participant: Arc<Participant>,
+    block: Block,
+    side: Side,
+}
+
+impl At {
+    fn event(&self) -> Event<'_> {
+        endpoint::event(&self.participant, &self.cells, &self.block, self.side)
+    }
+
+    /// Whether a try could come to something, or to another answer.
+    fn is_there(&self, ask: Ask) -> bool {
+        endpoint::changes(&self.cells) != ask.changes
+            || ask.want.is_there(&self.cells)
+            || ask.alone && (self.block.kind.is_single() || !mpmc::in_hand(&self.cells))
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the descriptor readable, which it is not.
+    fn ring(&self, state: &mut State) {
+        // Never full: there is one byte at most.
+        let _ = self.writer.write_record(&[1]);
+        state.ask = None;
+    }
+}
+
+/// What ends a thread's sleep.
+enum Woken {
+    /// What was asked for at this count is there.
+    Progress(u64),
+    Stopped,
+}
+
+/// The thread.
+struct Watcher {
+    shared: Arc<Shared>,
+    at: At,
+}
+
+impl Watcher {
+    fn run(&self) {
+        while self.is_armed() {
+            match self.park() {
+                Parked::Ready(Woken::Progress(asked)) => {
+                    let mut state = self.shared.state();
+                    // The handle may have been and had it meanwhile.
+                    if state.asked == asked {
+                        self.shared.ring(&mut state);
+                    }
+                }
+                Parked::Ready(Woken::Stopped) => return,
+                // Without a deadline there is no time-out.
+                Parked::TimedOut => {}
+                // Why, the handle finds out by itself.
+                Parked::Gone(_) => {
+                    let mut state = self.shared.state();
+                    state.gone = true;
+                    return self.shared.ring(&mut state);
+                }
+            }
+        }
+    }
+
+    /// Waits until there is something to wait for; `false` for the end.
+    fn is_armed(&self) -> bool {
+        let idle = |state: &mut State| state.ask.is_none() && !state.stop;
+        let state = self.shared.changed.wait_while(self.shared.state(), idle);
+        !state.unwrap_or_else(PoisonError::into_inner).stop
+    }
+
+    fn park(&self) -> Parked<Woken> {
+        let At { participant, block, side, .. } = &self.at;
+        let attempt = || {
+            let state = self.shared.state();
+            let (ask, asked, stop) = (state.ask, state.asked, state.stop);
+            drop(state);
+            if stop {
+                return Some(Woken::Stopped);
+            }
+            ask.is_some_and(|ask| self.at.is_there(ask)).then_some(Woken::Progress(asked))
+        };
+        let look = || participant.look().map_err(|_| Blind::Estranged);
+        let record = endpoint::record(participant, block, *side);
+        let bells = &participant.mapped().bells;
+        // Nothing was consumed: what the token was for is there for others.
+        event::park(bells, self.at.event(), record, None, attempt, |_| true, look)
+    }
+}
+
+impl Readiness {
+    /// The descriptor of a handle, readable: only a try finds out whether
+    /// there is nothing.
+    pub(super) fn new(
+        participant: &Arc<Participant>,
+        cells: Cells<'static>,
+        block: Block,
+        side: Side,
+    ) -> sys::Result<Self> {
+        let (reader, writer) = pipe::pair()?;
+        reader.set_blocking(false)?;
+        let state = Mutex::default();
+        let shared = Arc::new(Shared { state, changed: Condvar::new(), reader, writer });
+        shared.ring(&mut shared.state());
+        let at = At { cells, participant: Arc::clone(participant), block, side };
+        let watcher = Watcher { shared: Arc::clone(&shared), at: at.clone() };
+        let body = move || {
+            watcher.run();
+            let shared = Arc::clone(&watcher.shared);
+            // What it keeps of the segment goes before anybody is told.
+            drop(watcher);
+            shared.state().ended = true;
+            shared.changed.notify_all();
+        };
+        let thread = Some(sys::thread::start("tombolo-ready", body)?);
+        Ok(Self { shared, at, thread })
+    }
+
+    /// Takes the byte out, and has the thread wait; `false` if nobody can wait
+    /// there any more.
+    pub(super) fn arm(&self, ask: Ask) -> bool {
+        let mut state = self.shared.state();
+        if state.gone {
+            return false;
+        }
+        state.asked += 1;
+        if state.ask.replace(ask).is_none() {
+            // If it is not there, the application has read it.
+            let _ = self.shared.reader.read_record(&mut [0]);
+            self.shared.changed.notify_all();
+        }
+        true
+    }
+}
+
+impl Drop for Readiness {
+    fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        let At { participant, .. } = &self.at;
+        if participant.guard().in_child() {
+            // There is no such thread here, and whoever held the lock is not
+            // here either.
+            return mem::forget(thread);
+        }
+        let mut state = self.shared.state();
+        state.stop = true;
+        self.shared.changed.notify_all();
+        if !participant.is_known() {
+            // Either the set is gone and the thread with it, or it is out of
+            // reach, in another IPC namespace.
+            return;
+        }
+        while !state.ended && !thread.is_finished() {
+            if state.ask.is_some() {
+                drop(state);
+                let enough = || self.shared.state().ended;
+                // If it is refused, the thread has been, too.
+                let _ = event::rouse(&participant.mapped().bells, self.at.event(), enough);
+                state = self.shared.state();
+            }
+            if !state.ended {
+                let waited = self.shared.changed.wait_timeout(state, ROUND);
+                (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        drop(state);
+        // It ended without a panic, or is not worth one.
+        let _ = thread.join();
+    }
+}
+
+impl Endpoint {
+    /// Has the thread behind the descriptor wait for what refused a try, if
+    /// there is one.
+    pub(super) fn await_readiness(&self, want: impl FnOnce() -> Want) -> Result<(), Fault> {
+        let Some(readiness) = self.readiness.get() else { return Ok(()) };
+        if readiness.arm(self.ask(want())) {
+            return Ok(());
+        }
+        self.participant().look().map(drop)
+    }
+}
+
+impl AsFd for Readiness {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.reader.as_fd()
+    }
+}
+
+impl AsRawFd for Readiness {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readiness").field("fd", &self.as_raw_fd()).finish_non_exhaustive()
+    }
+}
