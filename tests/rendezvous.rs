@@ -273,9 +273,12 @@ fn a_new_server_sweeps_what_the_dead_have_left_and_nothing_else() {
     drop(living);
 }
 
+/// Puts something where the directory would be.
+type Plant<'a> = &'a dyn Fn(&Path);
+
 #[test]
 fn a_directory_that_others_could_use_is_refused() {
-    let planted: [(&dyn Fn(&Path), &str); 4] = [
+    let planted: [(Plant, &str); 4] = [
         (&|path| symlink("/", path).unwrap(), "untrusted: a symbolic link"),
         (&|path| fs::write(path, "").unwrap(), "untrusted: no directory"),
         (&|path| fs::DirBuilder::new().mode(0o755).create(path).unwrap(), "untrusted: chmod 700"),
