@@ -40,6 +40,7 @@ mod claim;
 mod connect;
 mod error;
 mod listener;
+mod pending;
 
 use std::env;
 use std::path::PathBuf;

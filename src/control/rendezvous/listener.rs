@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::claim::{Claim, Claimed, ours, sweep};
 use super::error::ListenError;
+use super::pending::Pending;
 use super::{MARK, checked, directory, reply_name};
 use crate::control::record::{Purpose, Record, Sieve};
-use crate::control::{Event, Events};
 use crate::segment::{Options, Segment};
 use crate::sys::directory::Directory;
-use crate::sys::pipe::{End, PIPE_BUF, Reader, Writer};
+use crate::sys::pipe::{End, PIPE_BUF, Reader};
 use crate::sys::poll::{Interest, State, wait};
 use crate::sys::{self, ErrorKind};
 
@@ -82,15 +82,6 @@ pub struct Listener {
     pending: Vec<Pending>,
     accepted: VecDeque<Segment>,
     options: Options,
-}
-
-/// A client that has been told of its segment.
-struct Pending {
-    segment: Segment,
-    /// Since before the client knew.
-    events: Events,
-    /// Its reader is the client, until that has joined.
-    line: Writer,
 }
 
 impl Listener {
@@ -164,7 +155,7 @@ impl Listener {
     ///
     /// The client has joined it. It may have died or left since: who wants to
     /// know, asks [`Segment::events`] for what is
-    /// [remembered](Events::remembered). One that has gone by now without
+    /// [remembered](crate::Events::remembered). One that has gone by now without
     /// leaving a message in any channel is passed over.
     ///
     /// # Errors
@@ -288,9 +279,10 @@ impl Listener {
                 answer(Record::new(Purpose::Refusal, 0, 0));
                 ListenError::Segment(error)
             })?;
+            let offer = Record::segment(Purpose::Offer, segment.id(), segment.generation());
             // Before the client knows of it.
             let events = segment.events();
-            answer(Record::segment(Purpose::Offer, segment.id(), segment.generation()));
+            answer(offer);
             self.pending.push(Pending { segment, events, line });
         }
         Ok(())
@@ -308,26 +300,6 @@ impl Listener {
             }
             !lost
         });
-    }
-}
-
-impl Pending {
-    /// Whether the client has joined, and is there or has left messages.
-    fn is_of_use(&self) -> bool {
-        let others = || self.segment.participants().iter().any(|member| !member.own);
-        self.has_been_joined()
-            && (others() || self.segment.channels().iter().any(|channel| channel.depth > 0))
-    }
-
-    fn has_been_joined(&self) -> bool {
-        // Each looks for the dead first.
-        while let Ok(Some(event)) = self.events.try_recv() {
-            if matches!(event, Event::Joined(_) | Event::Missed(_)) {
-                let _ = self.segment.sweep();
-                return true;
-            }
-        }
-        false
     }
 }
 
