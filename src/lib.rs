@@ -35,6 +35,11 @@
 //! and its memory goes with the last process attached. [`Options`] has the
 //! sizes and the permissions.
 //!
+//! Processes that need no name in common: a [`Listener`] meets each client
+//! that [connects](connect()) on an anonymous segment, by way of a FIFO; and
+//! [`Segment::spawn`] starts a child with one, which the child gets from
+//! [`Segment::inherited`].
+//!
 //! # Channels, of two kinds
 //!
 //! [`Mpmc`], the default, has any number of senders and receivers; each
@@ -189,7 +194,10 @@ pub use channel::{
     ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReceiver, ByteSender, Channel, Delivery,
     DeliverySlice, Grant, GrantSlice, Iter, Kind, Message, Mpmc, Readiness, Receiver, Sender, Spsc,
 };
-pub use control::{Answer, Commander, Drain, Event, Events, EventsIter, Inbox, Member, Outcome};
+pub use control::{
+    Answer, Commander, ConnectError, Drain, Event, Events, EventsIter, Heir, Inbox, InheritError,
+    ListenError, Listener, Member, Outcome, SpawnError, connect, connect_timeout,
+};
 pub use error::{
     BadName, ChannelError, CommandError, Fault, OpenError, RecvError, RecvTimeoutError,
     SendBatchError, SendBytesError, SendError, SendTimeoutError, TryRecvError, TrySendError,

@@ -17,8 +17,8 @@ use tombolo::{
 };
 
 use common::{
-    Brief, Child, MAGIC, Name, Owned, PATIENCE, PROBES, Peer, SIGNATURE, Words, key_of, own_tables,
-    sleep_forever, tables, wait_until, word,
+    Brief, Child, MAGIC, Name, Owned, PATIENCE, PROBES, Peer, SIGNATURE, Words, in_own_namespace,
+    key_of, own_tables, sleep_forever, tables, wait_until, word,
 };
 
 const NOBODY: u32 = 65534;
@@ -791,6 +791,19 @@ fn a_limit_is_named_and_nothing_is_left() {
         assert_eq!(tables(), (0, 0));
     };
     thread::spawn(limited).join().unwrap();
+}
+
+#[test]
+fn however_many_anonymous_segments_there_are_none_takes_anothers_place() {
+    in_own_namespace(|| {
+        let small = Segment::options().size(4_096).participants(2).channels(1);
+        // By chance, some thirty of them draw a key that is in use.
+        let all: Vec<_> = (0..2_000).map(|_| small.anonymous().unwrap()).collect();
+        let lost = all.iter().filter(|segment| segment.sweep().is_err()).count();
+        assert_eq!(lost, 0, "of {}", all.len());
+        drop(all);
+        assert_eq!(tables(), (0, 0));
+    });
 }
 
 #[test]

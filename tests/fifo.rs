@@ -7,46 +7,23 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use common::{Brief, Peer, as_nobody, parked_in, says, wait_until};
+use common::{Brief, Folder, Peer, as_nobody, parked_in, says, wait_until};
 use tombolo::sys::pipe::PIPE_BUF;
 use tombolo::sys::{Error, ErrorKind, Object, fifo, proc};
 
 const OPEN: &[i64] = &[libc::SYS_openat];
 
-/// A directory that goes with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Folder {
-        let name = format!("tombolo-fifo-{:016x}", proc::random_u64().unwrap());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        Folder(path)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// A FIFO in it.
-    fn fifo(&self) -> PathBuf {
-        let path = self.path("fifo");
-        fifo::create(&path, 0o600).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A FIFO in a folder.
+fn fifo_in(folder: &Folder) -> PathBuf {
+    let path = folder.path("fifo");
+    fifo::create(&path, 0o600).unwrap();
+    path
 }
 
 #[test]
 fn a_new_fifo_is_its_makers_and_as_described() {
     let folder = Folder::new();
-    let path = folder.fifo();
+    let path = fifo_in(&folder);
     let stat = fifo::stat(&path).unwrap();
     assert_eq!((stat.uid, stat.mode), (proc::uid(), 0o600));
     fifo::remove(&path).unwrap();
@@ -59,7 +36,7 @@ fn a_new_fifo_is_its_makers_and_as_described() {
 #[test]
 fn without_a_reader_there_is_none_to_write_to() {
     let folder = Folder::new();
-    let path = folder.fifo();
+    let path = fifo_in(&folder);
     let none = |error: &Error| says(error, ErrorKind::NoReader, &["nobody has it open"]);
     none(&fifo::options().writer(&path).unwrap_err());
     let reader = fifo::options().reader(&path).unwrap();
@@ -86,7 +63,7 @@ fn without_a_reader_there_is_none_to_write_to() {
 #[test]
 fn a_fifo_of_a_killed_server_is_told_from_a_served_one() {
     let folder = Folder::new();
-    let path = folder.fifo();
+    let path = fifo_in(&folder);
     let server = Peer::start("serve", &[&path.display()]);
     server.expect("open");
     drop(fifo::options().writer(&path).unwrap());
@@ -100,7 +77,7 @@ fn a_fifo_of_a_killed_server_is_told_from_a_served_one() {
 #[test]
 fn the_end_comes_with_the_last_writer_however_it_ends() {
     let folder = Folder::new();
-    let path = folder.fifo();
+    let path = fifo_in(&folder);
     let reader = fifo::options().reader(&path).unwrap();
     let mut record = [0; 8];
     // Nobody has come yet.
@@ -127,7 +104,7 @@ fn the_end_comes_with_the_last_writer_however_it_ends() {
 #[test]
 fn an_open_that_waits_ends_with_the_other_side() {
     let folder = Folder::new();
-    let path = folder.fifo();
+    let path = fifo_in(&folder);
     let server = Peer::start("wait for a writer", &[&path.display()]);
     wait_until(|| parked_in(server.pid(), OPEN));
     assert!(server.silent());
@@ -144,7 +121,7 @@ fn records_of_several_writers_are_never_mixed() {
     const WRITERS: usize = 4;
     const RECORDS: usize = 500;
     let folder = Folder::new();
-    let path = folder.fifo();
+    let path = fifo_in(&folder);
     let reader = fifo::options().reader(&path).unwrap();
     let mut peers: Vec<Peer> = (1..=WRITERS)
         .map(|number| Peer::start("write many", &[&path.display(), &number, &RECORDS]))
@@ -175,7 +152,7 @@ fn records_of_several_writers_are_never_mixed() {
 #[test]
 fn what_is_no_fifo_is_refused_and_left_alone() {
     let folder = Folder::new();
-    let real = folder.fifo();
+    let real = fifo_in(&folder);
     let (file, link, socket) = (folder.path("file"), folder.path("link"), folder.path("socket"));
     fs::write(&file, "precious").unwrap();
     symlink(&real, &link).unwrap();
@@ -184,7 +161,7 @@ fn what_is_no_fifo_is_refused_and_left_alone() {
         (&file, "a file"),
         (&link, "a symbolic link, which is not followed"),
         (&socket, "a socket"),
-        (&folder.0, "a directory"),
+        (folder.whole(), "a directory"),
         (Path::new("/dev/null"), "a device"),
     ];
     for (path, what) in others {
@@ -226,7 +203,7 @@ fn a_missing_fifo_and_a_missing_directory_are_told_apart() {
 #[test]
 fn an_owner_and_a_mode_can_be_asked_for() {
     let folder = Folder::new();
-    let path = folder.fifo();
+    let path = fifo_in(&folder);
     let me = proc::uid();
     let ours = fifo::options().owner(me).deny(0o077);
     let _reader = ours.reader(&path).unwrap();
@@ -241,7 +218,7 @@ fn an_owner_and_a_mode_can_be_asked_for() {
 #[test]
 fn a_missing_permission_names_owner_and_mode() {
     let folder = Folder::new();
-    let path = folder.fifo();
+    let path = fifo_in(&folder);
     as_nobody(|| {
         for error in
             [fifo::options().reader(&path).unwrap_err(), fifo::options().writer(&path).unwrap_err()]

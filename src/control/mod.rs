@@ -4,8 +4,13 @@ mod answer;
 mod commander;
 mod events;
 mod inbox;
+mod inherit;
+mod record;
+mod rendezvous;
 
 pub use answer::{Answer, Drain, Outcome};
 pub use commander::Commander;
 pub use events::{Event, Events, EventsIter, Member};
 pub use inbox::Inbox;
+pub use inherit::{Heir, InheritError, SpawnError};
+pub use rendezvous::{ConnectError, ListenError, Listener, connect, connect_timeout};

@@ -197,6 +197,11 @@ impl Segment {
         self.participant.mapped().shm.id()
     }
 
+    /// Told from every other that has had or will have this id.
+    pub(crate) fn generation(&self) -> u64 {
+        self.participant.mapped().generation
+    }
+
     /// Its size in bytes.
     pub fn size(&self) -> usize {
         self.participant.mapped().memory.len()

@@ -84,10 +84,22 @@ impl Site for KeySite<'_> {
     type Error = OpenError;
 
     fn set(&self, create: bool) -> Result<Found<Bells>, OpenError> {
+        let make = || {
+            let options = Set::options().mode(self.options.mode).exclusive(true);
+            options.create(self.key, usize::from(self.map().count()))
+        };
+        if create && self.name.is_none() {
+            // A set on a random key is another's, whether it has a segment on
+            // that key, as none has for long, or not.
+            return match make() {
+                Ok(set) => Ok(Found::Ours(Bells::new(set, false))),
+                Err(error) if error.kind() == ErrorKind::Exists => Ok(Found::Foreign),
+                Err(error) => Err(error.into()),
+            };
+        }
         let found = match Set::open(self.key) {
             Err(error) if error.kind() == ErrorKind::NotFound && create => {
-                let options = Set::options().mode(self.options.mode).exclusive(true);
-                match options.create(self.key, usize::from(self.map().count())) {
+                match make() {
                     // Somebody else was faster.
                     Err(error) if error.kind() == ErrorKind::Exists => Set::open(self.key),
                     made => made,

@@ -76,7 +76,8 @@ pub enum ErrorKind {
     /// What has this path, or this descriptor, is no FIFO or pipe; symbolic
     /// links are not followed.
     NotFifo,
-    /// The FIFO has another owner, or lets others in, than was asked for.
+    /// The FIFO, or the directory that such are to be in, has another owner,
+    /// or lets others in, than was asked for.
     Untrusted,
     /// The object holds more than it would have room for (`EBUSY`).
     Busy,
@@ -135,6 +136,11 @@ pub(super) enum Call {
     FifoOpen,
     FifoStat,
     FifoRemove,
+    Poll,
+    Lock,
+    DirectoryCreate,
+    DirectoryOpen,
+    DirectoryList,
     KeyFromPath,
     List,
     ListSets,
@@ -183,6 +189,11 @@ impl Call {
             Call::FifoOpen => ("open", "open"),
             Call::FifoStat => ("examine", "stat"),
             Call::FifoRemove => ("remove", "unlink"),
+            Call::Poll => ("wait for", "poll"),
+            Call::Lock => ("lock", "flock"),
+            Call::DirectoryCreate => ("create", "mkdir"),
+            Call::DirectoryOpen => ("use", "open"),
+            Call::DirectoryList => ("list", "getdents"),
             Call::KeyFromPath => ("derive a key from", "stat"),
             Call::List => ("list", "shmctl"),
             Call::ListSets => ("list", "semctl"),

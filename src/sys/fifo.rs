@@ -42,6 +42,8 @@ use super::error::{Call, Error, ErrorKind, Result};
 use super::object::Object;
 use super::pipe::{End, Reader, Writer};
 
+mod lock;
+
 /// Whose a FIFO is, and who may open it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

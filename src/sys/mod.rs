@@ -98,12 +98,14 @@
 compile_error!("tombolo needs 64-bit Linux");
 
 mod backoff;
+pub(crate) mod child;
 #[cfg(feature = "crash-points")]
 pub mod crash;
 #[cfg(not(feature = "crash-points"))]
 #[path = "no_crash.rs"]
 pub(crate) mod crash;
 mod diagnose;
+pub(crate) mod directory;
 mod error;
 pub mod fifo;
 mod fork;
@@ -112,6 +114,7 @@ pub mod limits;
 pub mod msg;
 mod object;
 pub mod pipe;
+pub(crate) mod poll;
 pub mod proc;
 mod raw;
 pub mod sem;

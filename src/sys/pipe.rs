@@ -45,6 +45,7 @@ use super::raw;
 
 mod inherit;
 
+pub(super) use inherit::above_standard;
 pub use inherit::hand_over;
 
 /// How many bytes of one write are never mixed with another's: 4096.
@@ -92,7 +93,11 @@ impl End {
         End { file, object }
     }
 
-    fn error(&self, call: Call, errno: Errno) -> Error {
+    pub(super) const fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(super) fn error(&self, call: Call, errno: Errno) -> Error {
         Error::new(call, self.object.clone(), errno)
     }
 

@@ -5,6 +5,7 @@
 // Each test binary uses some of it.
 #![allow(dead_code, unused_imports)]
 
+mod folder;
 mod holder;
 mod names;
 mod peer;
@@ -25,6 +26,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use tombolo::sys::{Error, ErrorKind, Key, msg::Queue, proc, sem::Set, shm::Shm};
 
+pub(crate) use folder::Folder;
 pub(crate) use holder::{HELD, Holder, SENT, TAKEN, channel_of, hold};
 pub(crate) use names::{
     MAGIC, Name, PROBES, SIGNATURE, Words, clear, key_of, own_tables, tables, word,

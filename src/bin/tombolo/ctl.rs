@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::Serialize;
-use tombolo::{Answer, CommandError, Commander, Outcome, Segment};
+use tombolo::{Answer, CommandError, Commander, Outcome};
 
 use crate::failure::Failure;
-use crate::plain::plain;
+use crate::plain::{json, plain};
 use crate::stream::remark;
+use crate::target::Target;
 use crate::terms::{print, seconds};
 
 /// Commands every process that takes part in a segment.
@@ -29,8 +30,9 @@ does not in time, or has been killed. What pause, drain and shutdown say stands
 in the segment: who does not answer obeys with its next call, and so do those
 who come later, until resume.")]
 pub(crate) struct Args {
-    /// The segment
-    name: String,
+    /// The segment: its name, or @ID
+    #[arg(value_name = "NAME")]
+    segment: Target,
     /// What to do
     verb: Verb,
     /// What to tell the applications
@@ -103,8 +105,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if args.text.is_some() && args.verb != Verb::User {
         return Err(Failure::Unusable("only `user` takes a TEXT".to_owned()));
     }
-    let segment = Segment::open(&args.name)
-        .map_err(|error| Failure::unusable("cannot open the segment", error))?;
+    let segment =
+        args.segment.open().map_err(|error| Failure::unusable("cannot open the segment", error))?;
     let commander = segment
         .commander()
         .map_err(|error| Failure::unusable("cannot command the segment", error))?;
@@ -147,7 +149,7 @@ fn show(answers: &[Answer], args: &Args) -> Result<(), Failure> {
     let verb = args.verb.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
     if args.json {
         for answer in answers {
-            let row = serde_json::to_string(&Row::of(answer, &verb))
+            let row = json(&Row::of(answer, &verb))
                 .map_err(|error| Failure::broken("cannot write an answer", error))?;
             print(&row)?;
         }

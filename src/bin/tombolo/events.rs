@@ -9,11 +9,12 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use serde::Serialize;
-use tombolo::{Death, Event, Events, Fault, Member, Segment};
+use tombolo::{Death, Event, Events, Fault, Member};
 
 use crate::failure::Failure;
 use crate::plain::{json, plain};
 use crate::signals::Signals;
+use crate::target::Target;
 use crate::terms::print;
 
 /// Shows who joins, leaves and dies, as it happens.
@@ -24,8 +25,8 @@ use crate::terms::print;
 Ends when the segment is removed. Who watches is a participant, too. With
 --remembered, what the segment remembers comes first: its last 128 events.")]
 pub(crate) struct Args {
-    /// The segment
-    name: String,
+    /// The segment, or @ID
+    segment: Target,
     /// Begin with what the segment remembers
     #[arg(long)]
     remembered: bool,
@@ -124,8 +125,8 @@ fn line(event: Event, as_json: bool) -> Option<Result<String, serde_json::Error>
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let held = |error| Failure::broken("cannot handle signals", error);
     let signals = Signals::hold().map_err(held)?;
-    let segment = Segment::open(&args.name)
-        .map_err(|error| Failure::unusable("cannot open the segment", error))?;
+    let segment =
+        args.segment.open().map_err(|error| Failure::unusable("cannot open the segment", error))?;
     let mut events = segment.events();
     if args.remembered {
         events = events.remembered();

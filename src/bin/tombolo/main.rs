@@ -10,9 +10,11 @@ mod ls;
 mod plain;
 mod recv;
 mod rm;
+mod run;
 mod send;
 mod signals;
 mod stream;
+mod target;
 mod terms;
 
 use std::io::Write;
@@ -41,6 +43,7 @@ enum Command {
     Events(events::Args),
     Ls(ls::Args),
     Rm(rm::Args),
+    Run(run::Args),
     /// One process of a demo, started by it.
     #[command(hide = true)]
     DemoWorker(demo::worker::Args),
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Ok(Cli { command: Command::Events(args) }) => events::run(&args),
         Ok(Cli { command: Command::Ls(args) }) => ls::run(&args),
         Ok(Cli { command: Command::Rm(args) }) => rm::run(&args),
+        Ok(Cli { command: Command::Run(args) }) => run::run(&args),
         Ok(Cli { command: Command::DemoWorker(args) }) => demo::worker::run(&args),
         Ok(Cli { command: Command::ChaosWorker(args) }) => chaos::worker::run(&args),
         Err(error) => misused(&error),

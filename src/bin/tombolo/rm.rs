@@ -7,6 +7,7 @@ use tombolo::Segment;
 use crate::failure::Failure;
 use crate::plain::plain;
 use crate::stream::remark;
+use crate::target::Target;
 
 /// Removes segments by name, or what no living process holds.
 #[derive(Debug, clap::Args)]
@@ -17,9 +18,9 @@ use crate::stream::remark;
 Whoever still uses a segment that is removed by its name is told so. Orphans
 are what killed processes have left, and segments that nobody has open.")]
 pub(crate) struct Args {
-    /// The segments to remove
+    /// The segments to remove, or @ID
     #[arg(required_unless_present = "orphans", conflicts_with = "orphans", value_name = "NAME")]
-    names: Vec<String>,
+    names: Vec<Target>,
     /// Remove everything of Tombolo's that no living process holds
     #[arg(long)]
     orphans: bool,
@@ -35,10 +36,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Removes segments by name; whether one could not be.
-fn named(names: &[String]) -> bool {
+fn named(names: &[Target]) -> bool {
     let mut failed = false;
     for name in names {
-        if let Err(error) = Segment::remove_named(name) {
+        if let Err(error) = name.remove() {
             remark(&plain(&format!("cannot remove {name}: {error}")));
             failed = true;
         }

@@ -34,14 +34,7 @@ const FIRST: i32 = 3;
 /// [`NoSpace`](ErrorKind::NoSpace) if this process has too many descriptors.
 #[doc(alias = "FD_CLOEXEC")]
 pub fn hand_over(end: impl Into<OwnedFd>, command: &mut Command) -> Result<i32> {
-    let mut end: OwnedFd = end.into();
-    if end.as_raw_fd() < FIRST {
-        // The child puts its own standard streams there.
-        let error = |errno| Error::new(Call::PipeInherit, Object::Pipe, errno);
-        let number = fcntl(&end, FcntlArg::F_DUPFD_CLOEXEC(FIRST)).map_err(error)?;
-        // SAFETY: the kernel has just made this descriptor, for this owner.
-        end = unsafe { OwnedFd::from_raw_fd(number) };
-    }
+    let end = above_standard(end.into())?;
     let number = end.as_raw_fd();
     let keep_open = move || {
         fcntl(&end, FcntlArg::F_SETFD(FdFlag::empty()))?;
@@ -51,6 +44,17 @@ pub fn hand_over(end: impl Into<OwnedFd>, command: &mut Command) -> Result<i32> 
     // allocates nor takes a lock, and touches no memory of other threads.
     unsafe { command.pre_exec(keep_open) };
     Ok(number)
+}
+
+/// The same end, where the child does not put its own standard streams.
+pub(in crate::sys) fn above_standard(end: OwnedFd) -> Result<OwnedFd> {
+    if end.as_raw_fd() >= FIRST {
+        return Ok(end);
+    }
+    let error = |errno| Error::new(Call::PipeInherit, Object::Pipe, errno);
+    let number = fcntl(&end, FcntlArg::F_DUPFD_CLOEXEC(FIRST)).map_err(error)?;
+    // SAFETY: the kernel has just made this descriptor, for this owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 impl Reader {

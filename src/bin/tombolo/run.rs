@@ -1,0 +1,111 @@
+//! `tombolo run`: a command with a segment handed over to it.
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tombolo::Segment;
+
+use crate::failure::Failure;
+use crate::signals::Signals;
+use crate::target::Target;
+
+/// The variable that tells everybody below which segment it is.
+const SEGMENT: &str = "TOMBOLO_SEGMENT";
+
+/// What is passed on to the command, which decides what to do about it.
+const PASSED_ON: [Signal; 6] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
+
+/// Runs a command with a segment handed over to it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tombolo run -- my-worker --verbose
+  tombolo run market -- sh -c 'feed & analyse'
+  tombolo run -- sh -c 'tombolo events $TOMBOLO_SEGMENT & my-worker'
+
+A program gets the segment from Segment::inherited(), if it is the command
+itself. All others below find what it is called in $TOMBOLO_SEGMENT: its name,
+or @ID for one that has none, which `tombolo events` and `tombolo rm` take, too.
+
+Without NAME it is an anonymous one, which is removed when the command ends; one
+with a name is opened, or created, and stays. Signals are passed on. The exit
+status is the command's; 128+n if signal n has ended it.")]
+pub(crate) struct Args {
+    /// The segment's name [default: one without a name, for this command only]
+    name: Option<String>,
+    /// What to run, and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// Runs it.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let Some((program, arguments)) = args.command.split_first() else {
+        return Err(Failure::Unusable("there is no command to run".to_owned()));
+    };
+    let held = |error| Failure::broken("cannot handle signals", error);
+    let signals =
+        Signals::hold_these(PASSED_ON.into_iter().chain([Signal::SIGCHLD])).map_err(held)?;
+    let segment = match &args.name {
+        Some(name) => Segment::open_or_create(name),
+        None => Segment::anonymous(),
+    };
+    let segment = segment.map_err(|error| Failure::unusable("cannot have the segment", error))?;
+
+    let mut command = Command::new(program);
+    command.args(arguments).env(SEGMENT, Target::of(&segment, args.name.as_deref()).to_string());
+    signals.release_in(&mut command);
+    let ended = match segment.spawn(&mut command) {
+        Ok(heir) => attend(&mut heir.into_child(), &signals),
+        Err(error) => Err(Failure::Unusable(error.to_string())),
+    };
+    if args.name.is_none() {
+        // Whoever is left below is told so.
+        let _ = segment.remove();
+    }
+    match exit_status(ended?) {
+        0 => Ok(()),
+        status => Err(Failure::Told(status)),
+    }
+}
+
+/// Waits for the child's end, and passes signals on to it meanwhile.
+fn attend(child: &mut Child, signals: &Signals) -> Result<ExitStatus, Failure> {
+    let broken = |error: &dyn std::fmt::Display| Failure::broken("cannot wait for it", error);
+    let pid = Pid::from_raw(child.id().cast_signed());
+    loop {
+        if let Some(status) = child.try_wait().map_err(|error| broken(&error))? {
+            return Ok(status);
+        }
+        let mut files = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut files, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(broken(&error)),
+        }
+        while let Some((signal, by_terminal)) = signals.taken() {
+            // What a terminal sends, it sends to the child as well.
+            if signal != Signal::SIGCHLD && !by_terminal {
+                // Not reaped yet, so it is still this process.
+                let _ = kill(pid, signal);
+            }
+        }
+    }
+}
+
+/// As a shell would say it.
+fn exit_status(ended: ExitStatus) -> u8 {
+    let status = ended.code().or_else(|| ended.signal().map(|signal| 128 + signal));
+    status.and_then(|status| u8::try_from(status).ok()).unwrap_or(1)
+}

@@ -1,0 +1,61 @@
+//! What a segment is called on the command line: its name, or `@ID`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use tombolo::{OpenError, Segment};
+
+/// A segment that is there. No name begins with `@`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Name(String),
+    Id(i32),
+}
+
+impl Target {
+    /// What a segment is called that has this name, or none.
+    pub(crate) fn of(segment: &Segment, name: Option<&str>) -> Self {
+        name.map_or_else(|| Self::Id(segment.id()), |name| Self::Name(name.to_owned()))
+    }
+
+    pub(crate) fn open(&self) -> Result<Segment, OpenError> {
+        match self {
+            Self::Name(name) => Segment::open(name),
+            Self::Id(id) => Segment::open_id(*id),
+        }
+    }
+
+    pub(crate) fn remove(&self) -> Result<(), OpenError> {
+        match self {
+            Self::Name(name) => Segment::remove_named(name),
+            Self::Id(id) => match Segment::open_id(*id)?.remove() {
+                Err(tombolo::Fault::System(error)) => Err(error.into()),
+                // Somebody else was faster.
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix('@') {
+            None => Ok(Self::Name(text.to_owned())),
+            Some(id) => match id.parse() {
+                Ok(id) if id >= 0 => Ok(Self::Id(id)),
+                _ => Err("after @ comes the id of a shared-memory object, as in @4711".to_owned()),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Id(id) => write!(f, "@{id}"),
+        }
+    }
+}

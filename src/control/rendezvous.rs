@@ -1,0 +1,88 @@
+//! Servers and clients that meet at a FIFO, on a segment of their own.
+//!
+//! ```text
+//!  server                      NAME  NAME@token                     client
+//!    own NAME, read it ─────────▶┊
+//!                                ┊◀──────────────── open NAME for writing
+//!                                        ┊◀───── own NAME@token, read it
+//!    ◀──────────────────────── request, token ─────────────────────────
+//!    make a segment
+//!    ───────────────────────── offer, id, generation ─────────────────▶
+//!                                                       join the segment
+//!    ◀──────────────────────── end of the reading ──── let go of the FIFOs
+//!    joined, or dead: look
+//! ```
+//!
+//! **Who makes the segment**: the server. Nobody but its participants removes
+//! the semaphore set of an anonymous segment. If a client made it and was
+//! killed before the server knew of it, the set would stay; as it is, the
+//! server is a participant of every segment that a client may have heard of,
+//! and leaves it as the last one.
+//!
+//! **How each learns that the other is dead**: from the kernel, as the end of
+//! a FIFO. Whoever sleeps here sleeps in one `poll`.
+//!
+//! - The client has NAME open for writing as long as it connects. If the server
+//!   dies, nobody reads NAME: `POLLERR`.
+//! - The server has NAME@token open for writing until the client has let go of
+//!   it: `POLLERR`. Then the segment's journal says whether it has joined.
+//! - A client that dies before it has asked had NAME open. When the last one
+//!   that had is gone, `POLLHUP` tells the server, which then sweeps. It opens
+//!   NAME anew after that, for the hang-up would stay.
+//!
+//! Nobody has to have a descriptor open in two places for that, so no end is
+//! missed; but a process that is forked from one of them, and goes on without
+//! `exec`, holds what it inherited open.
+//!
+//! **Whose a FIFO is** is in [`claim`].
+
+mod claim;
+mod connect;
+mod error;
+mod listener;
+mod pending;
+
+use std::env;
+use std::path::PathBuf;
+
+use crate::error::BadName;
+use crate::segment::Name;
+use crate::sys;
+
+pub use connect::{connect, connect_timeout};
+pub use error::{ConnectError, ListenError};
+pub use listener::Listener;
+
+/// The longest name: a FIFO's has 255 bytes at most, and a client's has a
+/// token behind it.
+const NAME_BYTES: usize = 200;
+
+/// What stands before a client's token; no name contains it.
+const MARK: char = '@';
+
+/// A name that is one file.
+fn checked(name: &str) -> Result<Name, BadName> {
+    let checked = Name::new(name, NAME_BYTES)?;
+    let bad = |reason: &str| Err(BadName { name: name.to_owned(), reason: reason.to_owned() });
+    if name.contains('/') {
+        return bad("it is the name of a file, which has no /");
+    }
+    if name.starts_with('.') {
+        return bad("it is the name of a file that is not hidden: it begins with a .");
+    }
+    Ok(checked)
+}
+
+/// The FIFO of one client.
+fn reply_name(name: &str, token: u64) -> String {
+    format!("{name}{MARK}{token:016x}")
+}
+
+/// Where the FIFOs are.
+fn directory() -> PathBuf {
+    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    match runtime.filter(|path| path.is_absolute()) {
+        Some(path) => path.join("tombolo"),
+        None => env::temp_dir().join(format!("tombolo-{}", sys::proc::uid())),
+    }
+}

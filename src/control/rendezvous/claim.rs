@@ -1,0 +1,95 @@
+//! A FIFO of one owner.
+//!
+//! ```text
+//!  none ── mkfifo, open, lock ──▶ owned ── unlink, unlock ──▶ none
+//!              ▲                    │ the owner is killed
+//!              └─ open, lock ─── ownerless
+//! ```
+//!
+//! Who has the lock on the FIFO that is at the path owns it, and nobody else
+//! ever unlinks it. So what an owner sees at the path before it unlinks is
+//! still there when it does; and of two who claim a path, one gets the lock.
+
+use std::path::{Path, PathBuf};
+
+use crate::sys::directory::Directory;
+use crate::sys::pipe::Reader;
+use crate::sys::proc::ForkGuard;
+use crate::sys::{self, ErrorKind, fifo};
+
+/// Owned by this process; the name goes with it.
+#[derive(Debug)]
+pub(super) struct Claim {
+    path: PathBuf,
+    pub(super) end: Reader,
+    pub(super) guard: ForkGuard,
+}
+
+/// What claiming a path comes to.
+pub(super) enum Claimed {
+    Mine(Claim),
+    /// It is owned, by this process if it can be seen.
+    Taken(Option<u32>),
+    /// Somebody else was at it at the same time.
+    Again,
+}
+
+/// How FIFOs are opened: not waiting, and none that others could use.
+pub(super) fn ours() -> fifo::Options {
+    fifo::options().owner(sys::proc::uid()).deny(0o077)
+}
+
+impl Claim {
+    pub(super) fn stake(path: &Path) -> sys::Result<Claimed> {
+        let guard = ForkGuard::new()?;
+        match fifo::create(path, 0o600) {
+            Err(error) if error.kind() != ErrorKind::Exists => return Err(error),
+            _ => {}
+        }
+        let end = match ours().reader(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Claimed::Again),
+            opened => opened?,
+        };
+        let locked = end.try_lock()?;
+        if !end.is_at(path) {
+            return Ok(Claimed::Again);
+        }
+        if !locked {
+            return Ok(Claimed::Taken(end.lock_holder()));
+        }
+        Ok(Claimed::Mine(Self { path: path.to_owned(), end, guard }))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn is_at_path(&self) -> bool {
+        self.end.is_at(&self.path)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.guard.in_child() && self.is_at_path() {
+            // What cannot be removed is swept by the next who may.
+            let _ = fifo::remove(&self.path);
+        }
+    }
+}
+
+/// Removes the FIFOs in a directory that nobody owns, of those names.
+pub(super) fn sweep(directory: &Directory, of: impl Fn(&str) -> bool) -> sys::Result<()> {
+    for name in directory.names()?.into_iter().filter(|name| of(name)) {
+        let path = directory.at(&name);
+        // What is none of ours is left alone.
+        let Ok(end) = ours().reader(&path) else {
+            continue;
+        };
+        if end.try_lock()? {
+            // Its name goes as that of any other that this process owned.
+            drop(Claim { path, end, guard: ForkGuard::new()? });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! A child that is started with a pipe each way, and finds its ends.
+//!
+//! What the child needs to know is in one variable of its environment: who
+//! started it, and for each end the number of its descriptor and the pipe's
+//! inode. Environments are inherited by everybody below; so a process takes
+//! what the variable names only if it is the one that is meant.
+//!
+//! # Why a child may take its ends without further ado
+//!
+//! To own a descriptor by its number, nothing else in the process may own it.
+//! That is so here:
+//!
+//! - *It is the parent's doing.* The variable names this process's own parent,
+//!   which has put it there together with the descriptors, before this program
+//!   started. In a grandchild, or an orphan, it names somebody else.
+//! - *It is that very pipe.* The descriptor is a pipe of the inode that the
+//!   variable says, in the direction that it says. What this program has
+//!   opened itself under the same number, since somebody closed ours, is not.
+//! - *It came through `exec`.* It lacks the mark `FD_CLOEXEC`, which all that
+//!   Rust opens has, and which the taker sets: before anybody has it, and for
+//!   the programs that come after this one.
+//! - *Once.* A flag of the process goes up with the first who takes it.
+//!
+//! Somebody else here who owns the same number can only have claimed it, by
+//! `unsafe` of their own, as theirs without having opened it.
+
+#![allow(unsafe_code)]
+
+use std::env;
+use std::fmt::Write as _;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+pub(crate) use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::stat::fstat;
+use nix::unistd::getppid;
+
+use super::error::{Call, Error, Result};
+use super::object::Object;
+use super::pipe::{self, Reader, Writer};
+use super::proc;
+
+/// The variable: `parent:number:inode:number:inode`, the end to read from
+/// first.
+pub(crate) const VARIABLE: &str = "TOMBOLO_INHERIT";
+
+/// Starts the command with an end of a pipe each way. This process keeps
+/// neither; nor does the command, should it be started again.
+pub(crate) fn spawn(command: &mut Command, input: Reader, output: Writer) -> io::Result<Child> {
+    let ends = [OwnedFd::from(input), OwnedFd::from(output)]
+        .map(|end| pipe::above_standard(end).map_err(io::Error::other));
+    let [input, output] = ends;
+    let ends = [input?, output?];
+    let mut variable = proc::pid().to_string();
+    for end in &ends {
+        let _ = write!(variable, ":{}:{}", end.as_raw_fd(), fstat(end)?.st_ino);
+    }
+    command.env(VARIABLE, variable);
+
+    let numbers = [&ends[0], &ends[1]].map(|end| end.as_raw_fd());
+    let spent = Arc::new(AtomicBool::new(false));
+    let meant = Arc::clone(&spent);
+    let keep_open = move || {
+        if meant.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        for number in numbers {
+            // SAFETY: open, in a child that was forked while the parent held
+            // it: the flag is not up.
+            let end = unsafe { BorrowedFd::borrow_raw(number) };
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        }
+        Ok(())
+    };
+    // SAFETY: in the forked child this makes two system calls: it neither
+    // allocates nor takes a lock, and touches no memory of other threads.
+    unsafe { command.pre_exec(keep_open) };
+    let started = command.spawn();
+    spent.store(true, Ordering::Relaxed);
+    command.env_remove(VARIABLE);
+    started
+}
+
+/// Why there are no ends to take.
+#[derive(Debug)]
+pub(crate) enum NoEnds {
+    /// The variable is not set.
+    Unset,
+    /// The variable says nothing that a parent of ours would.
+    Senseless(String),
+    /// They are for children of this process, and the other one is this
+    /// process's parent.
+    Others(u32, u32),
+    /// This process has taken them already.
+    Taken,
+    /// What is there is not what was handed over.
+    Unfit(Error),
+}
+
+/// The ends that this process's parent has handed over, once.
+pub(crate) fn ends() -> Result<(Reader, Writer), NoEnds> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+
+    let variable = env::var_os(VARIABLE).ok_or(NoEnds::Unset)?;
+    let variable = variable.to_string_lossy();
+    let words: Option<Vec<u64>> = variable.split(':').map(|word| word.parse().ok()).collect();
+    let Some(&[parent, input, input_inode, output, output_inode]) = words.as_deref() else {
+        return Err(NoEnds::Senseless(variable.into_owned()));
+    };
+    let ours = u32::try_from(getppid().as_raw()).unwrap_or(0);
+    let parent = u32::try_from(parent).unwrap_or(0);
+    if parent != ours || ours == 0 {
+        return Err(NoEnds::Others(parent, ours));
+    }
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Err(NoEnds::Taken);
+    }
+    let input = check(input, input_inode).map_err(NoEnds::Unfit)?;
+    let output = check(output, output_inode).map_err(NoEnds::Unfit)?;
+    // SAFETY: nothing else owns it, as this module's text argues.
+    let reader = unsafe { Reader::inherited(input) }.map_err(NoEnds::Unfit)?;
+    // SAFETY: as above.
+    let writer = unsafe { Writer::inherited(output) }.map_err(NoEnds::Unfit)?;
+    Ok((reader, writer))
+}
+
+/// Whether the descriptor is that pipe.
+fn check(number: u64, inode: u64) -> Result<i32> {
+    let error = |errno| Error::new(Call::PipeInherit, Object::Pipe, errno);
+    let number = i32::try_from(number).map_err(|_| error(Errno::EBADF))?;
+    // SAFETY: not -1. Nothing is done but asking what it is.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    let found = fstat(borrowed.as_fd()).map_err(error)?;
+    if found.st_ino == inode {
+        return Ok(number);
+    }
+    Err(error(Errno::EINVAL).because(
+        &format!("descriptor {number} is not the pipe that was handed over"),
+        "has a program in between closed it?",
+    ))
+}
