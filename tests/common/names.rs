@@ -29,6 +29,7 @@ pub(crate) mod word {
     pub(crate) const SET: usize = 5;
     pub(crate) const PARTICIPANTS: usize = 7;
     pub(crate) const CHANNELS: usize = 8;
+    pub(crate) const CALLS: usize = 33;
 }
 
 /// The key of a name's nth probe, as the format says: FNV-1a.

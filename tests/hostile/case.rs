@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use tombolo::sys::msg::{Queue, Wait};
 use tombolo::{Options, Segment};
 
-use crate::common::{Name, Words};
+use crate::common::{Name, Words, clear, key_of, word};
 use crate::ends::{End, PROMPT, RINGS, Site, WAITING, receiver, sender, timed};
 use crate::fields::{CHANNELS, Fields, PARTICIPANTS};
 use crate::input::{Input, mutate};
@@ -65,7 +66,9 @@ impl<'a> Case<'a> {
     /// Does something about the segment.
     fn manage(&mut self, input: &mut Input<'_>) {
         let Case { name, segment, ends, .. } = self;
-        match input.byte() % 12 {
+        match input.byte() % 14 {
+            12 => self.command(input),
+            13 => self.post(input),
             0 => drop(timed("sweep", || segment.sweep())),
             1 => {
                 let found = timed("channels", || segment.channels());
@@ -107,6 +110,48 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// Commands whoever is there.
+    fn command(&self, input: &mut Input<'_>) {
+        let Ok(commander) = timed("commander", || self.segment.commander()) else { return };
+        let payload = [input.byte(); 40];
+        timed("commanding", || match input.byte() % 8 {
+            0 => drop(commander.ping(ENOUGH)),
+            1 => drop(commander.stats(ENOUGH)),
+            2 => drop(commander.pause(ENOUGH)),
+            3 => drop(commander.drain(ENOUGH)),
+            4 => drop(commander.shutdown(ENOUGH)),
+            5 => drop(commander.user(&payload, ENOUGH)),
+            _ => drop(commander.resume(ENOUGH)),
+        });
+    }
+
+    /// Writes something like a command, or a reply to one, and has everybody
+    /// look for it.
+    fn post(&mut self, input: &mut Input<'_>) {
+        if timed("commander", || self.segment.commander()).is_err() {
+            return;
+        }
+        let Ok(queue) = Queue::open(key_of(self.name, 0)) else { return };
+        let late = u64::MAX >> input.byte() % 2;
+        let (verb, status) = (u64::from(input.byte() % 9), u64::from(input.byte() % 6));
+        let from = u64::from(input.byte()) % (PARTICIPANTS as u64 + 1);
+        let magic = u64::from_le_bytes(*b"TMBLMAIL");
+        let words = [magic, self.words.get(4), 7, verb | status << 16, from, 0, late];
+        let mut bytes: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
+        bytes.extend(std::iter::repeat_n(input.byte(), input.pair() % 1_200));
+        // One in four is more broken than that.
+        if input.byte().is_multiple_of(4) {
+            let at = input.below(bytes.len());
+            bytes[at] = input.byte();
+            bytes.truncate(input.pair() % (bytes.len() + 1));
+        }
+        let kind = 1 + i64::from(input.byte() % 40);
+        let _ = queue.send(kind, &bytes, Wait::No);
+        self.words.add(word::CALLS, 1);
+        let inbox = self.segment.inbox();
+        let _ = timed("taking a command", || inbox.try_recv());
+    }
+
     /// What somebody else does who has come in.
     fn visit(segment: &Segment, input: &mut Input<'_>) {
         let n = input.below(ENDS);
@@ -140,7 +185,7 @@ impl<'a> Case<'a> {
         for what in 0..PROMPT {
             (0..ENDS).for_each(|n| self.use_end(n, what, &mut Input(&[33, 2])));
         }
-        (0..11).for_each(|what| self.manage(&mut Input(&[what, what])));
+        (0..11).chain(12..14).for_each(|what| self.manage(&mut Input(&[what, what])));
     }
 
     /// Whatever has become of it, its name can be used again.
@@ -174,6 +219,8 @@ pub(crate) fn steps(data: &[u8]) {
     case.everything();
     case.end();
     assert_eq!(name.objects(), (0, 0), "something was left behind");
+    // It may have been named wrongly, and stays for `Segment::orphans` then.
+    clear(&name);
 }
 
 /// Pieces of any bytes laid over the segment, and then everything.
@@ -194,4 +241,6 @@ pub(crate) fn image(data: &[u8]) {
     case.everything();
     case.end();
     assert_eq!(name.objects(), (0, 0), "something was left behind");
+    // It may have been named wrongly, and stays for `Segment::orphans` then.
+    clear(&name);
 }
