@@ -161,7 +161,7 @@ fn clients_wait_for_room_and_junk_is_skipped() {
     server.stop();
     let (mut stuffing, mut junk) = (writer(&folder), 0);
     // The beginning of a request, over and over.
-    while let Ok(written) = stuffing.write(b"tmb-ask\n\x01\0\0\0\0\0\0\0\x07") {
+    while let Ok(written) = stuffing.write(b"tmb-ask\n\x01\0\0\0\0\0\0\0\x07\0") {
         junk += written;
     }
     let clients: Vec<Peer> = (0..20).map(|_| start(&folder, "greet")).collect();
@@ -169,6 +169,7 @@ fn clients_wait_for_room_and_junk_is_skipped() {
         wait_until(|| parked_in(client.pid(), POLL));
         assert!(client.silent());
     }
+    assert_ne!(junk % 40, 0, "a reader of 40 bytes would be in step again");
     server.resume();
     for (number, client) in (1..).zip(clients) {
         client.expect("greeted");
@@ -404,6 +405,18 @@ fn a_removed_fifo_is_noticed() {
     drop(on_its_way);
     let said = server.said();
     assert!(said.contains("removed behind its back"), "{said}");
+}
+
+#[test]
+fn a_server_takes_nobodys_fifo_away_but_its_own() {
+    let Some(folder) = place() else { return };
+    let first = start(&folder, "bind");
+    first.expect("listening");
+    fs::remove_file(folder.path("tombolo/market")).unwrap();
+    let second = server(&folder);
+    assert_eq!(first.join(), 0);
+    start(&folder, "greet").expect("greeted");
+    assert!(second.said().starts_with("accepted"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::env;
 use std::process::{Child, Command};
 
 use command::{Running, Tables, assert_refused, lives, run, text};
-use common::Name;
+use common::{Name, PATIENCE};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tombolo::{Event, Segment};
@@ -175,7 +175,14 @@ fn child_entry() {
         "stay" => {
             let segment = by_variable();
             let events = segment.events();
-            while events.recv().is_ok() {}
+            loop {
+                match events.recv_timeout(PATIENCE) {
+                    Ok(Some(_)) => {}
+                    // Nobody has told it.
+                    Ok(None) => return,
+                    Err(_) => break,
+                }
+            }
             println!("stayed until the end");
         }
         role => panic!("{role}"),

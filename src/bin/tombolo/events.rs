@@ -26,6 +26,7 @@ Ends when the segment is removed. Who watches is a participant, too. With
 --remembered, what the segment remembers comes first: its last 128 events.")]
 pub(crate) struct Args {
     /// The segment, or @ID
+    #[arg(value_name = "NAME")]
     segment: Target,
     /// Begin with what the segment remembers
     #[arg(long)]
