@@ -1,6 +1,8 @@
 //! The `tombolo` command: the library's first customer, through its public
 //! interface only. One file a subcommand.
 
+#[allow(dead_code)]
+mod bench;
 mod chaos;
 mod demo;
 mod events;
@@ -12,6 +14,7 @@ mod send;
 mod signals;
 mod stream;
 mod terms;
+mod words;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -33,6 +36,7 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Chaos(chaos::Args),
+    Bench(bench::Args),
     Send(send::Args),
     Recv(recv::Args),
     Events(events::Args),
@@ -44,12 +48,16 @@ enum Command {
     /// One life of a storm's worker, started by it.
     #[command(hide = true)]
     ChaosWorker(chaos::worker::Args),
+    /// One process of a measurement, started by it.
+    #[command(hide = true)]
+    BenchWorker(bench::worker::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::try_parse() {
         Ok(Cli { command: Command::Demo(args) }) => demo::run(&args),
         Ok(Cli { command: Command::Chaos(args) }) => chaos::run(&args),
+        Ok(Cli { command: Command::Bench(args) }) => bench::run(&args),
         Ok(Cli { command: Command::Send(args) }) => send::run(&args),
         Ok(Cli { command: Command::Recv(args) }) => recv::run(&args),
         Ok(Cli { command: Command::Events(args) }) => events::run(&args),
@@ -57,6 +65,7 @@ fn main() -> ExitCode {
         Ok(Cli { command: Command::Rm(args) }) => rm::run(&args),
         Ok(Cli { command: Command::DemoWorker(args) }) => demo::worker::run(&args),
         Ok(Cli { command: Command::ChaosWorker(args) }) => chaos::worker::run(&args),
+        Ok(Cli { command: Command::BenchWorker(args) }) => bench::worker::run(&args),
         Err(error) => misused(&error),
     };
     match done {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use tombolo::Segment;
 
 use crate::failure::Failure;
-use crate::stream::remark;
+use crate::terms::remark;
 
 /// Removes segments by name, or what no living process holds.
 #[derive(Debug, clap::Args)]
