@@ -118,24 +118,67 @@ fn check(group: &str, lines: &[Value]) {
 }
 
 #[test]
-fn every_line_of_throughput_has_the_promised_fields_and_a_ratio_that_fits() {
+fn every_line_has_the_promised_fields_and_a_ratio_that_fits() {
     let tables = Tables::new();
-    let lines = measured(&["throughput"]);
-    check("throughput", &lines);
-    let cases: HashSet<String> = lines.iter().map(|line| string(line, "case")).collect();
-    for size in ["8 B, ", "64 B, ", "1024 B, ", "65536 B, "] {
-        for how in ["one at a time", "64 at once"] {
-            assert!(cases.iter().any(|case| case.starts_with(size) && case.ends_with(how)));
-        }
+    for group in ["limits", "latency", "throughput", "contention", "recovery", "attach"] {
+        check(group, &measured(&[group]));
+        tables.assert_empty();
+        assert!(!tables.own || queues() == 0, "{group}");
     }
-    tables.assert_empty();
+}
+
+/// Whether each of these is a subject of the group, with this metric.
+#[track_caller]
+fn compares(group: &str, metric: &str, subjects: &[&str]) {
+    let lines = measured(&[group]);
+    for subject in subjects {
+        let found =
+            lines.iter().any(|line| line["subject"] == *subject && line["metric"] == metric);
+        assert!(found, "{group}: {subject}, {metric}");
+    }
+}
+
+#[test]
+fn every_way_that_linux_has_is_a_peer() {
+    let carry = [
+        "raw ring",
+        "tombolo SPSC",
+        "tombolo SPSC, batches",
+        "tombolo SPSC, in place",
+        "tombolo MPMC",
+        "pipe",
+        "pipe of 1 MiB",
+        "FIFO",
+        "Unix stream socket",
+        "Unix packet socket",
+        "System V message queue",
+        "POSIX message queue",
+        "TCP, loopback",
+    ];
+    compares("throughput", "bytes_per_second", &carry);
+    let wake = ["semop", "futex", "eventfd", "tombolo SPSC, blocking", "tombolo MPMC, blocking"];
+    for metric in ["p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns"] {
+        compares("latency", metric, &wake);
+    }
+}
+
+#[test]
+fn groups_are_those_that_are_named_and_all_without_a_name() {
+    let groups = |args: &[&str]| {
+        let lines = measured(args);
+        lines.iter().map(|line| string(line, "group")).collect::<HashSet<_>>()
+    };
+    let set = |names: &[&str]| names.iter().map(ToString::to_string).collect::<HashSet<_>>();
+    assert_eq!(groups(&["attach", "recovery"]), set(&["attach", "recovery"]));
+    let all = ["limits", "latency", "throughput", "contention", "recovery", "attach"];
+    assert_eq!(groups(&[]), set(&all));
 }
 
 #[test]
 fn a_report_needs_nothing_else() {
     let folder = Folder::new();
     let path = folder.0.to_str().unwrap();
-    let lines = measured(&["throughput", "--report", path]);
+    let lines = measured(&["throughput", "latency", "recovery", "--report", path]);
     let page = fs::read_to_string(folder.0.join("index.html")).unwrap();
     assert!(!page.contains("://") && !page.contains("src=") && !page.contains("href="));
     assert!(page.contains("<svg") && page.contains("kernel") && page.ends_with("</html>\n"));
@@ -179,16 +222,18 @@ fn people_get_a_table_from_the_best_to_the_worst() {
 #[test]
 fn a_signal_ends_it_with_128_and_its_number_and_leaves_nothing() {
     let tables = Tables::new();
-    for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
-        let bench = Running::start(&["bench", "--quick"]);
-        wait_until(|| bench.workers().len() >= 2);
-        let workers = bench.workers();
-        bench.signal(signal);
-        let output = bench.end();
-        assert_eq!(output.status.code(), Some(status), "{}", text(&output.stderr));
-        assert!(!workers.iter().any(|&pid| lives(pid)));
-        tables.assert_empty();
-        assert!(!tables.own || queues() == 0);
+    for group in ["limits", "latency", "throughput", "contention", "recovery", "attach"] {
+        for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+            let bench = Running::start(&["bench", "--span", "1000", group]);
+            wait_until(|| !bench.workers().is_empty());
+            let workers = bench.workers();
+            bench.signal(signal);
+            let output = bench.end();
+            assert_eq!(output.status.code(), Some(status), "{}", text(&output.stderr));
+            assert!(!workers.iter().any(|&pid| lives(pid)));
+            // Who was to be killed next in a recovery ends by itself.
+            wait_until(|| !tables.own || (common::tables(), queues()) == ((0, 0), 0));
+        }
     }
 }
 

@@ -53,7 +53,18 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Which {
+    /// What the machine itself can do
+    Limits,
+    /// How long an exchange takes
+    Latency,
+    /// Messages and bytes a second
     Throughput,
+    /// Several processes at each end
+    Contention,
+    /// How long a death holds the living up
+    Recovery,
+    /// Making a segment, and joining one
+    Attach,
 }
 
 /// Measures.

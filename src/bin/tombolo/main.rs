@@ -1,7 +1,6 @@
 //! The `tombolo` command: the library's first customer, through its public
 //! interface only. One file a subcommand.
 
-#[allow(dead_code)]
 mod bench;
 mod chaos;
 mod demo;

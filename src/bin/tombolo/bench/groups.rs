@@ -1,11 +1,16 @@
 //! What is put side by side, to answer which question.
 
+mod attach;
+mod contention;
+mod latency;
+mod limits;
+mod recovery;
 mod throughput;
 
 use std::fs;
 
 use super::Which;
-use super::harness::{Group, Setting, Shape};
+use super::harness::{Case, Group, Plot, Setting, Shape};
 
 /// How much is measured, and where.
 pub(crate) struct Scale {
@@ -26,6 +31,11 @@ impl Scale {
     /// Two workers, on processors of their own.
     pub(crate) fn pair(&self, shape: Shape) -> Setting {
         self.crew(shape, 1, 1)
+    }
+
+    /// A worker by itself.
+    fn alone(&self) -> Setting {
+        self.crew(Shape::Work, 1, 0)
     }
 
     /// So many workers, spread over the processors: those who send and those
@@ -50,7 +60,22 @@ impl Scale {
 
 pub(super) fn of(group: Which, scale: &Scale) -> Group {
     match group {
+        Which::Limits => limits::group(scale),
+        Which::Latency => latency::group(scale),
         Which::Throughput => throughput::group(scale),
+        Which::Contention => contention::group(scale),
+        Which::Recovery => recovery::group(scale),
+        Which::Attach => attach::group(scale),
+    }
+}
+
+/// A case of which each subject is a bar.
+fn bars(name: &str, setting: &Setting, subjects: &[&str]) -> Case {
+    Case {
+        name: name.to_owned(),
+        plot: Plot::Bars,
+        setting: setting.clone(),
+        subjects: subjects.iter().map(ToString::to_string).collect(),
     }
 }
 

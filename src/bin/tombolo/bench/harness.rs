@@ -25,8 +25,11 @@ pub(crate) mod records;
 pub(crate) mod report;
 pub(crate) mod subject;
 pub(crate) mod table;
+pub(crate) mod times;
 pub(crate) mod worker;
 
 pub(crate) use conductor::{Case, Group, Plot};
-pub(crate) use orders::{Object, Setting, Shape, Shared};
+pub(crate) use orders::{Figure, Object, Report, Setting, Shape, Shared};
 pub(crate) use subject::{Mechanism, Message, Rx, Subject, Tx};
+pub(crate) use times::Times;
+pub(crate) use worker::Task;

@@ -16,12 +16,17 @@ const ONE_AT_A_TIME: &[&str] = &[
     "tombolo SPSC",
     "tombolo SPSC, blocking",
     "tombolo SPSC, in place",
+    "tombolo SPSC bytes, in place",
     "tombolo MPMC",
     "tombolo MPMC, blocking",
     "tombolo MPMC, in place",
 ];
 
-const KERNEL: &[&str] = &["pipe", "pipe of 1 MiB"];
+const STREAMS: &[&str] = &["pipe", "pipe of 1 MiB", "FIFO", "Unix stream socket", "TCP, loopback"];
+
+const PACKETS: &[&str] = &["Unix packet socket"];
+
+const QUEUES: &[&str] = &["System V message queue", "POSIX message queue"];
 
 const BATCHED: &[&str] = &[
     "raw ring",
@@ -30,8 +35,6 @@ const BATCHED: &[&str] = &[
     "tombolo MPMC, batches",
 ];
 
-const KERNEL_BATCHED: &[&str] = &["pipe", "pipe of 1 MiB"];
-
 pub(super) fn group(scale: &Scale) -> Group {
     let mut cases = Vec::new();
     let sizes: &[usize] =
@@ -39,8 +42,11 @@ pub(super) fn group(scale: &Scale) -> Group {
     for &size in sizes {
         let bytes = Setting { words: size / 8, slots: BYTES / size, ..scale.pair(Shape::Carry) };
         let batches = Setting { batch: BATCH, ..bytes.clone() };
-        cases.push(case(size, "4 MiB", &bytes, &[ONE_AT_A_TIME, KERNEL]));
-        cases.push(case(size, "4 MiB", &batches, &[BATCHED, KERNEL_BATCHED]));
+        // The system's limit for messages is below the largest.
+        let queues = if size <= 4_096 { QUEUES } else { &[] };
+        let all = [ONE_AT_A_TIME, STREAMS, PACKETS, queues];
+        cases.push(case(size, "4 MiB", &bytes, &all));
+        cases.push(case(size, "4 MiB", &batches, &[BATCHED, STREAMS]));
         // As many slots of the largest would not be like the others at all.
         if size <= 4_096 {
             let slots = format!("{SLOTS} slots");
@@ -51,7 +57,7 @@ pub(super) fn group(scale: &Scale) -> Group {
     Group { name: "throughput", cases }
 }
 
-fn case(size: usize, ring: &str, setting: &Setting, subjects: &[&[&str]]) -> Case {
+pub(super) fn case(size: usize, ring: &str, setting: &Setting, subjects: &[&[&str]]) -> Case {
     let how = if setting.batch == 1 { "one at a time" } else { "64 at once" };
     Case {
         name: format!("{size} B, {ring}, {how}"),

@@ -1,9 +1,8 @@
 //! Messages there and back: how long an exchange takes.
 
-use hdrhistogram::Histogram;
-
 use super::orders::Report;
 use super::subject::{Mechanism, Rx, Tx};
+use super::times::Times;
 use super::worker::Task;
 use crate::failure::Failure;
 use crate::terms::now;
@@ -11,20 +10,15 @@ use crate::terms::now;
 /// Exchanges of the first part.
 const FIRST: u64 = 64;
 
+/// How much of the time the timetable of busy exchanges leaves: enough to catch
+/// up after a pause, so that what counts is the pause and not a backlog.
+const PACE: f64 = 10.0;
+/// Nanoseconds from one exchange to the next, at least: the clock takes some.
+const LEAST: f64 = 500.0;
+
 /// On the board: when the message came, and when the answer went.
 const CAME: u64 = 0;
 const WENT: u64 = 1;
-
-/// Times of up to ten seconds, in nanoseconds to three digits.
-fn histogram() -> Result<Histogram<u64>, Failure> {
-    Histogram::new_with_bounds(1, 10_000_000_000, 3)
-        .map_err(|error| Failure::broken("cannot keep times", error))
-}
-
-fn listed(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
-    let listed = histogram.iter_recorded();
-    listed.map(|step| (step.value_iterated_to(), step.count_since_last_iteration())).collect()
-}
 
 /// The ends of the worker that asks, or of the one that answers.
 fn ends<M: Mechanism>(mechanism: &M, task: &Task<'_>) -> Result<(M::Tx<1>, M::Rx<1>), Failure> {
@@ -54,7 +48,7 @@ fn expect<R: Rx<1>>(rx: &mut R, number: u64) -> Result<(), Failure> {
     Err(Failure::Broken(format!("message {number} came as {came:?}")))
 }
 
-/// Exchanges by a timetable of twice their usual time. One that is late, for
+/// Exchanges by a timetable, at ten times their usual time. One that is late, for
 /// those before it took too long, is timed from when it was due: so a pause
 /// counts for every exchange that it held up.
 pub(crate) fn busy<M: Mechanism>(mechanism: &M, task: &Task<'_>) -> Result<Report, Failure> {
@@ -68,7 +62,7 @@ pub(crate) fn busy<M: Mechanism>(mechanism: &M, task: &Task<'_>) -> Result<Repor
         });
     }
     let clock = task.clock;
-    let mut times = histogram()?;
+    let mut times = Times::new()?;
     let mut usual = 0.0;
     let mut report = task.parts(FIRST, |from, plan| {
         let numbers = from..from + plan.messages;
@@ -78,7 +72,7 @@ pub(crate) fn busy<M: Mechanism>(mechanism: &M, task: &Task<'_>) -> Result<Repor
             usual = (now() - began) as f64 / plan.messages as f64;
             return Ok(());
         }
-        let step = clock.in_ticks(2.0 * usual);
+        let step = clock.in_ticks((PACE * usual).max(LEAST));
         let mut due = clock.ticks();
         for number in numbers {
             let mut began = clock.ticks();
@@ -90,12 +84,12 @@ pub(crate) fn busy<M: Mechanism>(mechanism: &M, task: &Task<'_>) -> Result<Repor
                 }
             }
             ask(&mut tx, &mut rx, number)?;
-            times.saturating_record(clock.nanoseconds(clock.ticks() - began).max(1));
+            times.record(clock.nanoseconds(clock.ticks() - began));
             due += step;
         }
         Ok(())
     })?;
-    report.times = listed(&times);
+    report.times = times.listed();
     Ok(report)
 }
 
@@ -118,7 +112,7 @@ pub(crate) fn parked<M: Mechanism>(mechanism: &M, task: &Task<'_>) -> Result<Rep
             })
         });
     }
-    let mut times = histogram()?;
+    let mut times = Times::new()?;
     let mut report = task.parts(FIRST, |from, plan| {
         for number in from..from + plan.messages {
             other.wait()?;
@@ -128,11 +122,11 @@ pub(crate) fn parked<M: Mechanism>(mechanism: &M, task: &Task<'_>) -> Result<Rep
             let there = board.noted(CAME).saturating_sub(began);
             let back = ended.saturating_sub(board.noted(WENT));
             if plan.timed {
-                times.saturating_record((there + back).max(1));
+                times.record(there + back);
             }
         }
         Ok(())
     })?;
-    report.times = listed(&times);
+    report.times = times.listed();
     Ok(report)
 }

@@ -30,7 +30,7 @@ pub(crate) struct Setting {
     pub(crate) shape: Shape,
     /// 8-byte words of a message.
     pub(crate) words: usize,
-    /// Messages that a ring holds.
+    /// Messages that a ring holds; of a segment to attach, its bytes.
     pub(crate) slots: usize,
     /// Messages that are sent and received at once.
     pub(crate) batch: u64,
@@ -59,6 +59,12 @@ impl Setting {
 
     pub(crate) fn one_processor(&self) -> bool {
         self.cpus.iter().all(|cpu| Some(cpu) == self.cpus.first())
+    }
+
+    /// Whether each worker has a processor that no other one needs.
+    pub(crate) fn undisturbed(&self) -> bool {
+        let cpus = &self.cpus;
+        cpus.iter().enumerate().all(|(index, cpu)| !cpus[..index].contains(cpu))
     }
 
     /// The two workers that look where their processors are: the first, and
@@ -134,6 +140,12 @@ pub(crate) struct Figure {
     pub(crate) metric: String,
     pub(crate) unit: String,
     pub(crate) value: f64,
+}
+
+impl Figure {
+    pub(crate) fn new(metric: &str, unit: &str, value: f64) -> Self {
+        Self { metric: metric.to_owned(), unit: unit.to_owned(), value }
+    }
 }
 
 /// What a worker has to say.

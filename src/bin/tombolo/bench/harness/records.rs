@@ -50,10 +50,6 @@ pub(crate) fn quantile(times: &[(u64, u64)], part: f64) -> u64 {
     times.last().map_or(0, |&(time, _)| time)
 }
 
-fn figure(metric: &str, unit: &str, value: f64) -> Figure {
-    Figure { metric: metric.to_owned(), unit: unit.to_owned(), value }
-}
-
 impl Sample {
     /// Makes one of what its workers report.
     pub(crate) fn of(setting: &Setting, reports: &[Report]) -> Result<Self, Failure> {
@@ -73,14 +69,14 @@ impl Sample {
         if matches!(setting.shape, Shape::Carry | Shape::Share) {
             let messages = reports.first().map_or(0, |report| report.messages) as f64;
             let rate = messages / (span / 1e9);
-            figures.push(figure("messages_per_second", "1/s", rate));
-            figures.push(figure("bytes_per_second", "B/s", rate * 8.0 * setting.words as f64));
+            figures.push(Figure::new("messages_per_second", "1/s", rate));
+            figures.push(Figure::new("bytes_per_second", "B/s", rate * 8.0 * setting.words as f64));
         }
         if let Some(&(longest, _)) = times.last() {
             for (part, metric) in QUANTILES {
-                figures.push(figure(metric, "ns", quantile(&times, part) as f64));
+                figures.push(Figure::new(metric, "ns", quantile(&times, part) as f64));
             }
-            figures.push(figure("max_ns", "ns", longest as f64));
+            figures.push(Figure::new("max_ns", "ns", longest as f64));
         }
         let noise = |report: &Report| report.delay as f64 / span;
         Ok(Self {

@@ -72,7 +72,9 @@ pub(crate) fn table(outcome: &Outcome) -> String {
         return text + "  nothing was measured\n";
     };
     let limit = outcome.subjects.first().map_or("", String::as_str);
-    let _ = write!(text, "  {:34} {:>12} {:>23} {:>9}", "", heading(main), "range", "ratio");
+    let names = records.iter().map(|record| record.subject.chars().count() + 2);
+    let width = names.max().unwrap_or(0);
+    let _ = write!(text, "  {:width$} {:>12} {:>23} {:>7}", "", heading(main), "range", "ratio");
     for metric in &metrics[1..] {
         let _ = write!(text, " {:>12}", heading(metric));
     }
@@ -84,7 +86,7 @@ pub(crate) fn table(outcome: &Outcome) -> String {
         let median = amount(record.median, &record.unit);
         let name = format!("{}{mark}", record.subject);
         let ratio = short(record.ratio_to_limit);
-        let _ = write!(text, "  {name:34} {median:>12} {range:>23} {ratio:>9}");
+        let _ = write!(text, "  {name:width$} {median:>12} {range:>23} {ratio:>7}");
         for metric in &metrics[1..] {
             let other = records
                 .iter()

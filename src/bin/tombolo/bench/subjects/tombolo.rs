@@ -1,6 +1,7 @@
 //! Tombolo's typed channels: by value, one at a time or many at once, waiting
 //! or trying; and in place.
 
+mod bytes;
 mod typed;
 
 use std::fmt::Display;
@@ -9,6 +10,7 @@ use tombolo::{Kind, Mpmc, Segment, Spsc};
 
 use crate::bench::harness::{Object, Setting, Shared, Subject};
 use crate::failure::Failure;
+use bytes::Bytes;
 use typed::{Batches, Blocking, InPlace, Slices, Spinning, Typed};
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {
@@ -18,6 +20,7 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
         Box::new(Typed::<Spsc, Batches>::new("tombolo SPSC, batches")),
         Box::new(Typed::<Spsc, InPlace>::new("tombolo SPSC, in place")),
         Box::new(Typed::<Spsc, Slices>::new("tombolo SPSC, slices in place")),
+        Box::new(Bytes),
         Box::new(Typed::<Mpmc, Spinning>::new("tombolo MPMC")),
         Box::new(Typed::<Mpmc, Blocking>::new("tombolo MPMC, blocking")),
         Box::new(Typed::<Mpmc, Batches>::new("tombolo MPMC, batches")),
