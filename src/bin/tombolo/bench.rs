@@ -70,15 +70,14 @@ pub(crate) enum Which {
 /// Measures.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     args.report.as_deref().map_or(Ok(()), harness::report::make)?;
-    let scale = groups::Scale::new(args.quick, args.span);
+    let scale = groups::Scale::new(args.quick, args.rounds, args.span);
     let groups: Vec<Group> = Which::value_variants()
         .iter()
         .filter(|group| args.groups.is_empty() || args.groups.contains(group))
         .map(|&group| groups::of(group, &scale))
         .collect();
     let subjects = subjects::all();
-    let rounds = args.rounds.map_or(scale.rounds, usize::from);
-    let conductor = Conductor::new(&subjects, &groups, rounds, args.quiet)?;
+    let conductor = Conductor::new(&subjects, &groups, scale.care, args.quiet)?;
     let mut outcomes: Vec<Outcome> = Vec::new();
     for group in &groups {
         for case in &group.cases {

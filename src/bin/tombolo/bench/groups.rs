@@ -8,14 +8,16 @@ mod recovery;
 mod throughput;
 
 use std::fs;
+use std::time::Duration;
 
 use super::Which;
+use super::harness::conductor::Care;
 use super::harness::{Case, Group, Plot, Setting, Shape};
 
 /// How much is measured, and where.
 pub(crate) struct Scale {
     pub(crate) quick: bool,
-    pub(crate) rounds: usize,
+    pub(crate) care: Care,
     /// Nanoseconds of a sample.
     pub(crate) span: u64,
     /// The processors to use, the two that are most like strangers first.
@@ -23,9 +25,12 @@ pub(crate) struct Scale {
 }
 
 impl Scale {
-    pub(crate) fn new(quick: bool, span: Option<u16>) -> Self {
+    pub(crate) fn new(quick: bool, wanted: Option<u16>, span: Option<u16>) -> Self {
         let span = span.map_or(if quick { 20 } else { 60 }, u64::from) * 1_000_000;
-        Self { quick, rounds: if quick { 3 } else { 5 }, span, cpus: cpus() }
+        let (rounds, seconds) = if quick { (3, 60) } else { (5, 1_200) };
+        let rounds = wanted.map_or(rounds, usize::from);
+        let care = Care { rounds, patience: Duration::from_secs(seconds) };
+        Self { quick, care, span, cpus: cpus() }
     }
 
     /// Two workers, on processors of their own.

@@ -8,6 +8,7 @@ mod raw;
 mod raw_mpmc;
 mod recovery;
 mod stream;
+mod threads;
 mod tombolo;
 mod wake;
 
@@ -24,6 +25,7 @@ pub(crate) fn all() -> Vec<Box<dyn Subject>> {
         stream::all(),
         queues::all(),
         wake::all(),
+        threads::all(),
         recovery::all(),
         attach::all(),
     ];

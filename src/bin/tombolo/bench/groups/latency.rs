@@ -52,7 +52,8 @@ pub(super) fn group(scale: &Scale) -> Group {
         Case {
             name: name.to_owned(),
             plot: Plot::Distribution,
-            setting: Setting { cpus, ..pair },
+            // A tail takes many exchanges to be seen.
+            setting: Setting { cpus, span: 3 * pair.span, ..pair },
             subjects: subjects.iter().map(ToString::to_string).collect(),
         }
     };

@@ -26,6 +26,8 @@ const STREAMS: &[&str] = &["pipe", "pipe of 1 MiB", "FIFO", "Unix stream socket"
 
 const PACKETS: &[&str] = &["Unix packet socket"];
 
+const THREADS: &[&str] = &["sync_channel of std, between threads"];
+
 const QUEUES: &[&str] = &["System V message queue", "POSIX message queue"];
 
 const BATCHED: &[&str] = &[
@@ -50,7 +52,12 @@ pub(super) fn group(scale: &Scale) -> Group {
         // As many slots of the largest would not be like the others at all.
         if size <= 4_096 {
             let slots = format!("{SLOTS} slots");
-            cases.push(case(size, &slots, &Setting { slots: SLOTS, ..bytes }, &[ONE_AT_A_TIME]));
+            cases.push(case(
+                size,
+                &slots,
+                &Setting { slots: SLOTS, ..bytes },
+                &[ONE_AT_A_TIME, THREADS],
+            ));
             cases.push(case(size, &slots, &Setting { slots: SLOTS, ..batches }, &[BATCHED]));
         }
     }

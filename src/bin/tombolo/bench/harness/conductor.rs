@@ -1,6 +1,7 @@
 //! Rounds of samples: all subjects of a case in turns, in one placement.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
@@ -49,11 +50,21 @@ pub(crate) struct Group {
     pub(crate) cases: Vec<Case>,
 }
 
+/// How thorough to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Care {
+    pub(crate) rounds: usize,
+    /// How long disturbed samples are taken again; after twice as long, one
+    /// round has to do.
+    pub(crate) patience: Duration,
+}
+
 /// The one that has it measured.
 pub(crate) struct Conductor<'a> {
     program: PathBuf,
     subjects: &'a [Box<dyn Subject>],
-    rounds: usize,
+    care: Care,
+    began: Instant,
     clock: Clock,
     signals: Signals,
     bar: ProgressBar,
@@ -63,7 +74,7 @@ impl<'a> Conductor<'a> {
     pub(crate) fn new(
         subjects: &'a [Box<dyn Subject>],
         groups: &[Group],
-        rounds: usize,
+        care: Care,
         quiet: bool,
     ) -> Result<Self, Failure> {
         let program = std::env::current_exe()
@@ -71,9 +82,10 @@ impl<'a> Conductor<'a> {
         let signals =
             Signals::hold().map_err(|error| Failure::broken("cannot hold signals back", error))?;
         let cases = groups.iter().flat_map(|group| &group.cases);
-        let samples: usize = cases.map(|case| case.subjects.len() * rounds).sum();
+        let samples: usize = cases.map(|case| case.subjects.len() * care.rounds).sum();
         let bar = terms::progress(samples as u64, quiet);
-        Ok(Self { program, subjects, rounds, clock: Clock::compared(), signals, bar })
+        let began = Instant::now();
+        Ok(Self { program, subjects, care, began, clock: Clock::compared(), signals, bar })
     }
 
     /// Measures a case. A subject that fails is told of and left out.
@@ -88,7 +100,12 @@ impl<'a> Conductor<'a> {
         };
         let mut works = vec![true; case.subjects.len()];
         let mut rounds: Vec<(Option<f64>, Vec<Option<Sample>>)> = Vec::new();
-        for round in 0..self.rounds {
+        let mut planned = 0;
+        for round in 0..self.care.rounds {
+            if round > 0 && self.began.elapsed() > 2 * self.care.patience {
+                break;
+            }
+            planned += 1;
             self.bar.set_message(format!("{}: {}", group.name, case.name));
             for _ in 0..TRIES {
                 let mut place = None;
@@ -101,11 +118,16 @@ impl<'a> Conductor<'a> {
             self.bar.inc(case.subjects.len() as u64);
         }
         outcome.rounds = of_one_placement(rounds);
-        if outcome.rounds.len() < self.rounds {
-            let kept = outcome.rounds.len();
-            let of = self.rounds;
-            self.say(&format!("{}: {kept} of {of} rounds were in one placement", case.name));
+        let (kept, wanted) = (outcome.rounds.len(), self.care.rounds);
+        if kept < planned {
+            self.say(&format!("{}: {kept} of {planned} rounds were in one placement", case.name));
         }
+        if planned < wanted {
+            let why = "the machine is too busy for more";
+            self.say(&format!("{}: {planned} of {wanted} rounds: {why}", case.name));
+        }
+        // The bar counts what is not done as well.
+        self.bar.inc(((wanted - planned) * case.subjects.len()) as u64);
         Ok(outcome)
     }
 
@@ -130,7 +152,9 @@ impl<'a> Conductor<'a> {
             for attempt in 1..=TRIES {
                 match self.sample(name, &case.setting) {
                     Ok(sample) if stayed(&sample, place) => {
-                        let calm = !case.setting.undisturbed() || sample.noise < DISTURBED;
+                        let calm = sample.noise < DISTURBED
+                            || !case.setting.undisturbed()
+                            || self.began.elapsed() > self.care.patience;
                         if calmest.as_ref().is_none_or(|other| sample.noise < other.noise) {
                             calmest = Some(sample);
                         }

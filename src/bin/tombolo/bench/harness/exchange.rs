@@ -16,6 +16,12 @@ const PACE: f64 = 10.0;
 /// Nanoseconds from one exchange to the next, at least: the clock takes some.
 const LEAST: f64 = 500.0;
 
+/// From one busy exchange to the next, where one usually takes so long; both in
+/// nanoseconds.
+pub(crate) fn paced(usual: f64) -> f64 {
+    (PACE * usual).max(LEAST)
+}
+
 /// On the board: when the message came, and when the answer went.
 const CAME: u64 = 0;
 const WENT: u64 = 1;
@@ -72,7 +78,7 @@ pub(crate) fn busy<M: Mechanism>(mechanism: &M, task: &Task<'_>) -> Result<Repor
             usual = (now() - began) as f64 / plan.messages as f64;
             return Ok(());
         }
-        let step = clock.in_ticks((PACE * usual).max(LEAST));
+        let step = clock.in_ticks(paced(usual));
         let mut due = clock.ticks();
         for number in numbers {
             let mut began = clock.ticks();

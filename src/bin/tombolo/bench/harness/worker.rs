@@ -14,7 +14,8 @@ use nix::unistd::Pid;
 
 use super::board::{Board, Plan};
 use super::clock::Clock;
-use super::orders::{Object, Orders, Report, Setting, Shared};
+use super::exchange;
+use super::orders::{Object, Orders, Report, Setting, Shape, Shared};
 use super::subject::Subject;
 use crate::failure::Failure;
 use crate::terms::{self, now};
@@ -157,7 +158,7 @@ impl Task<'_> {
                 break Report { messages: plan.messages, began, ended, delay, ..Report::default() };
             }
             if leads {
-                self.board.plan(next(plan.messages, now() - began, self.setting.span));
+                self.board.plan(next(plan.messages, now() - began, self.setting));
             }
         };
         self.board.meet(workers);
@@ -179,10 +180,11 @@ impl Task<'_> {
 }
 
 /// What comes after so many messages in so many nanoseconds.
-fn next(messages: u64, took: u64, span: u64) -> Plan {
-    if took < span / 8 {
+fn next(messages: u64, took: u64, setting: &Setting) -> Plan {
+    if took < setting.span / 8 {
         return Plan { messages: 4 * messages, timed: false };
     }
-    let timed = (messages as f64 * span as f64 / took as f64) as u64;
-    Plan { messages: timed.max(16), timed: true }
+    let usual = took as f64 / messages as f64;
+    let each = if setting.shape == Shape::Busy { exchange::paced(usual) } else { usual };
+    Plan { messages: ((setting.span as f64 / each) as u64).max(16), timed: true }
 }

@@ -12,6 +12,8 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 const WIDTH: u32 = 1_000;
 const LEGEND: i32 = 270;
+/// What the names before the bars take.
+const NAMES: i32 = 390;
 const LINE: i32 = 19;
 const FONT: &str = "sans-serif";
 
@@ -35,15 +37,17 @@ pub(super) struct Axis {
 
 /// Cool colours for ours, warm ones for the others, black for the limit.
 fn colours(series: &[Series]) -> Vec<RGBColor> {
-    const OURS: [RGBColor; 6] = [
+    const OURS: [RGBColor; 8] = [
         RGBColor(0, 90, 200),
         RGBColor(0, 160, 140),
         RGBColor(120, 60, 200),
         RGBColor(60, 170, 230),
         RGBColor(30, 120, 60),
         RGBColor(150, 130, 230),
+        RGBColor(10, 50, 110),
+        RGBColor(120, 200, 90),
     ];
-    const OTHERS: [RGBColor; 8] = [
+    const OTHERS: [RGBColor; 12] = [
         RGBColor(220, 60, 40),
         RGBColor(240, 140, 20),
         RGBColor(190, 20, 110),
@@ -52,6 +56,10 @@ fn colours(series: &[Series]) -> Vec<RGBColor> {
         RGBColor(130, 130, 20),
         RGBColor(110, 30, 30),
         RGBColor(150, 150, 150),
+        RGBColor(250, 190, 80),
+        RGBColor(120, 80, 80),
+        RGBColor(240, 100, 200),
+        RGBColor(200, 170, 140),
     ];
     let (mut ours, mut others) = (OURS.iter().cycle(), OTHERS.iter().cycle());
     let colour = |series: &Series| {
@@ -94,9 +102,9 @@ fn draw(title: &str, what: &str, axis: &Axis, series: &mut [Series], marked: boo
     if !left.is_finite() {
         return Err("there is nothing in it".to_owned());
     }
-    // The best above, as in the picture.
-    let last = |one: &Series| one.points.last().map_or(0.0, |point| point.1);
-    series.sort_by(|one, other| last(other).total_cmp(&last(one)));
+    // From above to below, as in the picture on its left.
+    let begins = |one: &Series| one.points.first().map_or(0.0, |point| point.1);
+    series.sort_by(|one, other| begins(other).total_cmp(&begins(one)));
     let height = 500.max(90 + LINE * series.len() as i32) as u32;
     let mut svg = String::new();
     {
@@ -113,7 +121,7 @@ fn draw(title: &str, what: &str, axis: &Axis, series: &mut [Series], marked: boo
             .configure_mesh()
             .disable_x_mesh()
             .x_labels(0)
-            .y_label_formatter(&|value| brief(*value))
+            .y_label_formatter(&|value| if marked { brief(*value) } else { amount(*value, "ns") })
             .light_line_style(WHITE.mix(0.0))
             .bold_line_style(BLACK.mix(0.1))
             .label_style((FONT, 13))
@@ -165,7 +173,7 @@ pub(super) fn bars(title: &str, what: &str, unit: &str, series: &[Series]) -> Dr
     {
         let root = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
         let area = framed(&root, title, what)?;
-        let (from, to) = (f64::from(LEGEND), f64::from(WIDTH) - 130.0);
+        let (from, to) = (f64::from(NAMES), f64::from(WIDTH) - 130.0);
         // Over logarithms, and the least is a bar too.
         let scale = |value: f64| {
             let part = (value / (least / 2.0)).ln() / (most / (least / 2.0)).ln();
@@ -180,7 +188,7 @@ pub(super) fn bars(title: &str, what: &str, unit: &str, series: &[Series]) -> Dr
                 (_, true) => RGBColor(0, 90, 200),
                 _ => RGBColor(230, 130, 60),
             };
-            let bar = [(LEGEND, y), (scale(value), y + 16)];
+            let bar = [(NAMES, y), (scale(value), y + 16)];
             area.draw(&Rectangle::new(bar, colour.filled())).map_err(told)?;
             let whisker = vec![(scale(least), y + 8), (scale(most), y + 8)];
             area.draw(&PathElement::new(whisker, BLACK.stroke_width(1))).map_err(told)?;

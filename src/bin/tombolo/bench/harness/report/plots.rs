@@ -101,14 +101,14 @@ fn distribution(outcome: &Outcome) -> chart::Drawn {
             series.push(one);
         }
     }
-    let parts = ["all", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %"];
+    let parts = ["the least", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %"];
     let most = series.iter().filter_map(|one| one.points.last()).map(|point| point.0);
     let most = most.fold(2.0, f64::max);
     let ticks = parts.iter().enumerate().map(|(nines, part)| (nines as f64, (*part).to_owned()));
     let ticks = ticks.filter(|(nines, _)| *nines <= most.ceil()).collect();
     chart::curves(
         &format!("{}: {}", outcome.group, outcome.case),
-        "nanoseconds that this part of the exchanges did not exceed",
+        "what this part of the exchanges did not exceed",
         &Axis { ticks },
         &mut series,
     )
