@@ -45,9 +45,12 @@ pub(super) fn group(scale: &Scale) -> Group {
     ];
     for size in [8, 64, 1_024, 65_536] {
         let setting = Setting { words: size / 8, slots: (4 << 20) / size, ..pair.clone() };
-        cases.push(ring(size, "4 MiB", &setting, &[&["raw ring", "the empty loop"]]));
+        // A longer message that is read where it has just been written waits
+        // for that, as none does that comes from elsewhere.
+        let empty: &[&str] = if size == 8 { &["the empty loop"] } else { &[] };
+        cases.push(ring(size, "4 MiB", &setting, &[&["raw ring"], empty]));
         let batches = Setting { batch: BATCH, ..setting };
-        cases.push(ring(size, "4 MiB", &batches, &[&["raw ring", "the empty loop"]]));
+        cases.push(ring(size, "4 MiB", &batches, &[&["raw ring"], empty]));
     }
     Group { name: "limits", cases }
 }
