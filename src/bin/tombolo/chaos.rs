@@ -34,8 +34,7 @@ use tombolo::{Mpmc, Spsc};
 
 use crate::failure::Failure;
 use crate::signals::Signals;
-use crate::stream::remark;
-use crate::terms::{self, millis};
+use crate::terms::{self, millis, remark};
 use aftermath::Aftermath;
 use judge::Judge;
 use ledger::Ledger;

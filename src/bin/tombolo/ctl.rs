@@ -8,9 +8,8 @@ use tombolo::{Answer, CommandError, Commander, Outcome};
 
 use crate::failure::Failure;
 use crate::plain::{json, plain};
-use crate::stream::remark;
 use crate::target::Target;
-use crate::terms::{print, seconds};
+use crate::terms::{print, remark, seconds};
 
 /// Commands every process that takes part in a segment.
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,7 @@
 //! The `tombolo` command: the library's first customer, through its public
 //! interface only. One file a subcommand.
 
+mod bench;
 mod chaos;
 mod ctl;
 mod demo;
@@ -16,6 +17,7 @@ mod signals;
 mod stream;
 mod target;
 mod terms;
+mod words;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -37,6 +39,7 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Chaos(chaos::Args),
+    Bench(bench::Args),
     Send(send::Args),
     Recv(recv::Args),
     Ctl(ctl::Args),
@@ -50,12 +53,16 @@ enum Command {
     /// One life of a storm's worker, started by it.
     #[command(hide = true)]
     ChaosWorker(chaos::worker::Args),
+    /// One process of a measurement, started by it.
+    #[command(hide = true)]
+    BenchWorker(bench::worker::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::try_parse() {
         Ok(Cli { command: Command::Demo(args) }) => demo::run(&args),
         Ok(Cli { command: Command::Chaos(args) }) => chaos::run(&args),
+        Ok(Cli { command: Command::Bench(args) }) => bench::run(&args),
         Ok(Cli { command: Command::Send(args) }) => send::run(&args),
         Ok(Cli { command: Command::Recv(args) }) => recv::run(&args),
         Ok(Cli { command: Command::Ctl(args) }) => ctl::run(&args),
@@ -65,6 +72,7 @@ fn main() -> ExitCode {
         Ok(Cli { command: Command::Run(args) }) => run::run(&args),
         Ok(Cli { command: Command::DemoWorker(args) }) => demo::worker::run(&args),
         Ok(Cli { command: Command::ChaosWorker(args) }) => chaos::worker::run(&args),
+        Ok(Cli { command: Command::BenchWorker(args) }) => bench::worker::run(&args),
         Err(error) => misused(&error),
     };
     match done {

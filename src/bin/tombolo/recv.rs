@@ -8,8 +8,9 @@ use tombolo::{ByteDelivery, ByteReceiver, Fault, Mpmc};
 use crate::failure::Failure;
 use crate::stream::{
     Ack, BEGIN, CHUNK, Crowd, END, Ended, FINISHED, Interrupt, Mode, StreamIn, TURN, WORD, hung_up,
-    output, progress, remark, write_all,
+    output, progress, write_all,
 };
+use crate::terms::remark;
 
 /// How many lines are held until they are written out together.
 const BATCH: usize = 32;

@@ -6,8 +6,8 @@ use tombolo::Segment;
 
 use crate::failure::Failure;
 use crate::plain::plain;
-use crate::stream::remark;
 use crate::target::Target;
+use crate::terms::remark;
 
 /// Removes segments by name, or what no living process holds.
 #[derive(Debug, clap::Args)]

@@ -14,8 +14,9 @@ use tombolo::{ByteSender, Fault, Receiver, SendBytesError, TryRecvError};
 use crate::failure::Failure;
 use crate::stream::{
     Ack, BEGIN, CHUNK, Crowd, END, Ended, FINISHED, Interrupt, LONGEST, Mode, StreamOut, TOGETHER,
-    TURN, WORD, progress, ready, remark, turn,
+    TURN, WORD, progress, ready, turn,
 };
+use crate::terms::remark;
 
 /// Receivers that have so many messages before them have plenty to do.
 const PLENTY: usize = 32;

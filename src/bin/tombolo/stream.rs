@@ -374,11 +374,6 @@ pub(crate) fn write_all(
     Ok(())
 }
 
-/// Says something that is no result, to whoever may have gone.
-pub(crate) fn remark(what: &str) {
-    let _ = writeln!(io::stderr(), "tombolo: {what}");
-}
-
 fn unwritable(error: &io::Error) -> Failure {
     Failure::broken("cannot write to standard output", error)
 }

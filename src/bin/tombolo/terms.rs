@@ -1,5 +1,5 @@
-//! What `demo` and `chaos` have in common towards the user: how many workers
-//! for how long, the bar, the result.
+//! What the subcommands have in common towards the user: how many workers for
+//! how long, the bar, the result, remarks.
 
 use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -73,4 +73,9 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     writeln!(out, "{text}")
         .and_then(|()| out.flush())
         .map_err(|error| Failure::broken("cannot write the result", error))
+}
+
+/// Says something that is no result, to whoever may have gone.
+pub(crate) fn remark(what: &str) {
+    let _ = writeln!(io::stderr(), "tombolo: {what}");
 }

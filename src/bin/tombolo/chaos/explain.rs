@@ -8,8 +8,8 @@ use tombolo::sys::sem::Set;
 use tombolo::sys::shm::Shm;
 use tombolo::{Segment, SegmentInfo};
 
-use super::ledger::Words;
 use super::orders::Setting;
+use crate::words::Words;
 
 /// Everything there is to say about it.
 pub(crate) fn waiting(setting: &Setting, workers: &[(String, i32)]) -> String {

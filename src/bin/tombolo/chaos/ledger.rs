@@ -10,17 +10,15 @@
 //!
 //! The library's channels are not used for it: they are what is judged.
 
-#![allow(unsafe_code)]
-
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use tombolo::sys::shm::{AttachOptions, Attachment, Shm};
-use tombolo::sys::{self, Key};
+use tombolo::sys;
 
 use crate::terms::now;
+use crate::words::Words;
 
 /// Notes that a book holds.
 const NOTES: u64 = 1 << 15;
@@ -139,34 +137,6 @@ impl Note {
     }
 }
 
-/// Shared memory as words.
-#[derive(Debug)]
-pub(crate) struct Words(Attachment);
-
-impl Words {
-    /// Another program's object, for reading.
-    pub(crate) fn of(shm: Shm) -> Result<Self, sys::Error> {
-        let options = AttachOptions { read_only: true, ..AttachOptions::default() };
-        Ok(Self(shm.attach_with(options)?))
-    }
-
-    /// The word at `index`, counted in words. To one that is not there, the
-    /// first.
-    fn at(&self, index: u64) -> &AtomicU64 {
-        let there = index < self.0.len() as u64 / 8;
-        let index = if there { index as usize } else { 0 };
-        // SAFETY: below the attachment's length, just made sure.
-        let word = unsafe { self.0.as_non_null().cast::<AtomicU64>().add(index) };
-        // SAFETY: aligned, as the attachment is to a page; mapped as long as
-        // `self` lives; in this process reached by atomics only.
-        unsafe { word.as_ref() }
-    }
-
-    pub(crate) fn get(&self, index: u64) -> u64 {
-        self.at(index).load(Ordering::Acquire)
-    }
-}
-
 /// All books.
 #[derive(Debug)]
 pub(crate) struct Ledger(Words);
@@ -174,22 +144,15 @@ pub(crate) struct Ledger(Words);
 impl Ledger {
     /// Makes one of so many books.
     pub(crate) fn create(books: usize) -> Result<Self, sys::Error> {
-        let shm =
-            Shm::options().create(Key::PRIVATE, 8 * (COVER + BOOK * books as u64) as usize)?;
-        let memory = shm.attach();
-        // From here on it goes with its last process, and can still be
-        // attached by its id.
-        let removed = shm.remove();
-        let ledger = Self(Words(memory?));
-        removed.map(|()| ledger)
+        Ok(Self(Words::create(COVER + BOOK * books as u64)?))
     }
 
     pub(crate) fn open(id: i32) -> Result<Self, sys::Error> {
-        Ok(Self(Words(Shm::from_id(id).attach()?)))
+        Ok(Self(Words::open(id)?))
     }
 
     pub(crate) const fn id(&self) -> i32 {
-        self.0.0.shm().id()
+        self.0.id()
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -1,0 +1,79 @@
+//! Messages and bytes a second from one process to another: one at a time,
+//! batched and in place; in rings of equal slots and in rings of equal bytes.
+
+use super::Scale;
+use crate::bench::harness::carry::BATCH;
+use crate::bench::harness::{Case, Group, Plot, Setting, Shape};
+
+/// Slots of the rings of equal slots.
+const SLOTS: usize = 1_024;
+/// Bytes of the rings of equal bytes: beyond the caches that a core has for
+/// itself, within the one that cores share.
+const BYTES: usize = 4 << 20;
+
+const ONE_AT_A_TIME: &[&str] = &[
+    "raw ring",
+    "tombolo SPSC",
+    "tombolo SPSC, blocking",
+    "tombolo SPSC, in place",
+    "tombolo SPSC bytes, in place",
+    "tombolo MPMC",
+    "tombolo MPMC, blocking",
+    "tombolo MPMC, in place",
+];
+
+const STREAMS: &[&str] = &["pipe", "pipe of 1 MiB", "FIFO", "Unix stream socket", "TCP, loopback"];
+
+const PACKETS: &[&str] = &["Unix packet socket"];
+
+const THREADS: &[&str] = &["sync_channel of std, between threads"];
+
+const QUEUES: &[&str] = &["System V message queue", "POSIX message queue"];
+
+const BATCHED: &[&str] = &[
+    "raw ring",
+    "tombolo SPSC, batches",
+    "tombolo SPSC, slices in place",
+    "tombolo MPMC, batches",
+];
+
+pub(super) fn group(scale: &Scale) -> Group {
+    let mut cases = Vec::new();
+    let sizes: &[usize] =
+        if scale.quick { &[8, 64, 1_024, 65_536] } else { &[8, 64, 256, 1_024, 4_096, 65_536] };
+    for &size in sizes {
+        let bytes = Setting { words: size / 8, slots: BYTES / size, ..scale.pair(Shape::Carry) };
+        let batches = Setting { batch: BATCH, ..bytes.clone() };
+        // The system's limit for messages is below the largest.
+        let queues = if size <= 4_096 { QUEUES } else { &[] };
+        let all = [ONE_AT_A_TIME, STREAMS, PACKETS, queues];
+        cases.push(case(size, "4 MiB", &bytes, &all));
+        cases.push(case(size, "4 MiB", &batches, &[BATCHED, STREAMS]));
+        // As many slots of the largest would not be like the others at all.
+        if size <= 4_096 {
+            let slots = format!("{SLOTS} slots");
+            cases.push(case(
+                size,
+                &slots,
+                &Setting { slots: SLOTS, ..bytes },
+                &[ONE_AT_A_TIME, THREADS],
+            ));
+            cases.push(case(size, &slots, &Setting { slots: SLOTS, ..batches }, &[BATCHED]));
+        }
+    }
+    Group { name: "throughput", cases }
+}
+
+pub(super) fn case(size: usize, ring: &str, setting: &Setting, subjects: &[&[&str]]) -> Case {
+    let how = if setting.batch == 1 { "one at a time" } else { "64 at once" };
+    Case {
+        name: format!("{size} B, {ring}, {how}"),
+        plot: Plot::Line {
+            along: format!("{ring}, {how}"),
+            at: (size as f64).log10(),
+            label: if size < 1_024 { format!("{size} B") } else { format!("{} KiB", size >> 10) },
+        },
+        setting: setting.clone(),
+        subjects: subjects.concat().iter().map(ToString::to_string).collect(),
+    }
+}

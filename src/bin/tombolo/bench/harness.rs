@@ -1,0 +1,35 @@
+//! The harness: it knows how to measure, and not what.
+//!
+//! A [`Subject`] is something to be measured: a mechanism that carries
+//! messages, given by its two ends ([`Mechanism`]), or a piece of work. A
+//! [`Case`] puts subjects side by side, the first of which is the limit of the
+//! others. [`conductor`] takes samples of all of them in rounds and keeps only
+//! what was measured in one placement; each sample is taken by processes of its
+//! own ([`crew`], [`worker`]) that run the same loops for all ([`carry`],
+//! [`exchange`]). [`records`] makes figures of the samples, [`table`] and
+//! [`report`] something to read.
+//!
+//! Whoever brings subjects of their own includes this folder as it is, calls
+//! [`conductor::run`] with cases and [`worker::run`] in the processes that it
+//! starts.
+
+pub(crate) mod board;
+pub(crate) mod carry;
+pub(crate) mod clock;
+pub(crate) mod conductor;
+pub(crate) mod crew;
+pub(crate) mod exchange;
+pub(crate) mod machine;
+pub(crate) mod orders;
+pub(crate) mod records;
+pub(crate) mod report;
+pub(crate) mod subject;
+pub(crate) mod table;
+pub(crate) mod times;
+pub(crate) mod worker;
+
+pub(crate) use conductor::{Case, Group, Plot};
+pub(crate) use orders::{Figure, Object, Report, Setting, Shape, Shared};
+pub(crate) use subject::{Mechanism, Message, Rx, Subject, Tx};
+pub(crate) use times::Times;
+pub(crate) use worker::Task;

@@ -1,0 +1,131 @@
+//! Messages in one direction: the same loops for every mechanism.
+
+use std::hint::black_box;
+use std::ops::Range;
+
+use super::orders::Report;
+use super::subject::{Mechanism, Message, Rx, Tx};
+use super::worker::Task;
+use crate::failure::Failure;
+
+/// The number of the message that ends a consumer's part.
+const END: u64 = u64::MAX - 1;
+
+/// Messages that are sent at once where they are batched.
+pub(crate) const BATCH: u64 = 64;
+
+/// One producer and one consumer; all messages arrive, whole and in order.
+pub(crate) fn ordered<const W: usize, M: Mechanism>(
+    mechanism: &M,
+    task: &Task<'_>,
+) -> Result<Report, Failure> {
+    if task.setting.batch == 1 {
+        carry::<W, 1, M>(mechanism, task)
+    } else {
+        carry::<W, BATCH, M>(mechanism, task)
+    }
+}
+
+fn carry<const W: usize, const B: u64, M: Mechanism>(
+    mechanism: &M,
+    task: &Task<'_>,
+) -> Result<Report, Failure> {
+    let lap = mechanism.lap(task.setting).next_multiple_of(B);
+    if task.place < task.setting.producers {
+        let mut tx = mechanism.tx::<W>(task.shared, task.setting, 0)?;
+        return task
+            .parts(lap, |from, plan| produce::<W, B, _>(&mut tx, from..from + plan.messages));
+    }
+    let mut rx = mechanism.rx::<W>(task.shared, task.setting, 0)?;
+    task.parts(lap, |from, plan| consume::<W, B, _>(&mut rx, from..from + plan.messages))
+}
+
+#[inline(never)]
+fn produce<const W: usize, const B: u64, T: Tx<W>>(
+    tx: &mut T,
+    numbers: Range<u64>,
+) -> Result<(), Failure> {
+    let mut number = numbers.start;
+    while number < numbers.end {
+        let next = if B == 1 { number + 1 } else { (number + B).min(numbers.end) };
+        tx.send(number..next)?;
+        number = next;
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn consume<const W: usize, const B: u64, R: Rx<W>>(
+    rx: &mut R,
+    numbers: Range<u64>,
+) -> Result<(), Failure> {
+    let (mut number, mut wrong) = (numbers.start, 0);
+    while number < numbers.end {
+        let most = if B == 1 { 1 } else { B.min(numbers.end - number) };
+        rx.receive(most, |message: &Message<W>| {
+            wrong |= differs(message, number);
+            number += 1;
+        })?;
+    }
+    whole(black_box(wrong))
+}
+
+/// What is in a message that should be this number and nothing else.
+#[inline(always)]
+fn differs<const W: usize>(message: &Message<W>, number: u64) -> u64 {
+    message.iter().fold(0, |wrong, word| wrong | (word ^ number))
+}
+
+fn whole(wrong: u64) -> Result<(), Failure> {
+    if wrong == 0 {
+        return Ok(());
+    }
+    Err(Failure::Broken("messages came damaged or out of order".to_owned()))
+}
+
+/// Any number of producers and consumers; each message arrives once.
+pub(crate) fn shared<M: Mechanism>(mechanism: &M, task: &Task<'_>) -> Result<Report, Failure> {
+    let producers = task.setting.producers;
+    let consumers = task.setting.consumers as u64;
+    let lap = mechanism.lap(task.setting);
+    // Of all parts: what was sent less what was received.
+    let (mut balance, mut sum) = (0_i64, 0_u64);
+    let mut report = if task.place < producers {
+        let mut tx = mechanism.tx::<1>(task.shared, task.setting, 0)?;
+        task.parts(lap, |from, plan| {
+            let share = plan.messages / producers as u64;
+            let from = from + share * task.place as u64;
+            produce::<1, 1, _>(&mut tx, from..from + share)?;
+            balance += share.cast_signed();
+            sum = (from..from + share).fold(sum, u64::wrapping_add);
+            if task.board.finish(producers) {
+                (0..consumers).try_for_each(|_| tx.send(END..END + 1))?;
+            }
+            Ok(())
+        })?
+    } else {
+        let mut rx = mechanism.rx::<1>(task.shared, task.setting, 0)?;
+        task.parts(lap, |_, _| {
+            let (count, total) = drain(&mut rx)?;
+            balance -= count.cast_signed();
+            sum = sum.wrapping_sub(total);
+            Ok(())
+        })?
+    };
+    (report.balance, report.sum) = (balance, sum);
+    Ok(report)
+}
+
+/// Receives until it is told that this is the end; says how many messages
+/// there were, and what they come to together.
+#[inline(never)]
+fn drain<R: Rx<1>>(rx: &mut R) -> Result<(u64, u64), Failure> {
+    let (mut count, mut sum, mut last) = (0_u64, 0_u64, 0);
+    while last != END {
+        count += rx.receive(1, |message| {
+            last = message[0];
+            sum = sum.wrapping_add(last);
+        })?;
+    }
+    Ok((count - 1, sum.wrapping_sub(END)))
+}

@@ -1,0 +1,165 @@
+//! The workers of one sample: started together, heard, and gone with it.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tombolo::sys::pipe::hand_over;
+
+use super::board::Board;
+use super::clock::Clock;
+use super::orders::{Orders, Report, Setting, Shared};
+use super::subject::Subject;
+use crate::failure::Failure;
+use crate::signals::Signals;
+use crate::terms::fate;
+
+/// After how long a subject that says nothing hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The word by which this program knows that it is a worker.
+const WORKER: &str = "bench-worker";
+
+/// A worker, killed when it is dropped.
+struct Worker {
+    child: Child,
+    said: Vec<u8>,
+    ended: bool,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// Has the workers of a sample do their parts, and returns what they report.
+pub(crate) fn work(
+    program: &Path,
+    subject: &dyn Subject,
+    setting: &Setting,
+    clock: Clock,
+    signals: &Signals,
+) -> Result<Vec<Report>, Failure> {
+    let board =
+        Board::create().map_err(|error| Failure::unusable("cannot make the board", error))?;
+    // Declared before the workers: they go first.
+    let shared = if subject.threads() { Shared::default() } else { subject.prepare(setting)? };
+    let orders = Orders {
+        subject: subject.name(),
+        setting: setting.clone(),
+        place: 0,
+        board: board.id(),
+        numbers: shared.numbers.clone(),
+        fds: Vec::new(),
+        objects: shared.objects.clone(),
+        clock,
+    };
+    let places = if subject.threads() { 1 } else { setting.workers() };
+    let mut workers = Vec::new();
+    for place in 0..places {
+        let started = start(program, Orders { place, ..orders.clone() }, &shared);
+        workers.push(started.map_err(|error| Failure::unusable("cannot start a worker", error))?);
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while workers.iter().any(|worker| !worker.ended) {
+        listen(&mut workers, signals, deadline)?;
+    }
+    let mut reports = Vec::new();
+    for worker in &workers {
+        for line in worker.said.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            reports.push(parse(line)?);
+        }
+    }
+    Ok(reports)
+}
+
+/// Starts a process for a part of a sample.
+pub(crate) fn command(program: &Path, orders: &Orders) -> io::Result<Command> {
+    let mut command = Command::new(program);
+    command.arg(WORKER).arg(serde_json::to_string(orders)?);
+    // A group of its own: what the terminal says to the conductor is not said
+    // to its workers, which it ends in its own way.
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+    Ok(command)
+}
+
+fn start(program: &Path, mut orders: Orders, shared: &Shared) -> io::Result<Worker> {
+    let mut given = Vec::new();
+    for fd in &shared.fds {
+        given.push(fd.try_clone()?);
+    }
+    // The number that a descriptor has here is the one that it has there.
+    orders.fds = given.iter().map(std::os::fd::AsRawFd::as_raw_fd).collect();
+    let mut command = command(program, &orders)?;
+    for fd in given {
+        hand_over(fd, &mut command).map_err(io::Error::other)?;
+    }
+    Ok(Worker { child: command.spawn()?, said: Vec::new(), ended: false })
+}
+
+/// Waits for what workers have to say, or for their end.
+fn listen(workers: &mut [Worker], signals: &Signals, deadline: Instant) -> Result<(), Failure> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(Failure::Broken(format!("no end after {} s", PATIENCE.as_secs())));
+    }
+    let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+    let mut places = Vec::new();
+    for (place, worker) in workers.iter().enumerate() {
+        if let (false, Some(stdout)) = (worker.ended, &worker.child.stdout) {
+            places.push(place);
+            fds.push(PollFd::new(stdout.as_fd(), PollFlags::POLLIN));
+        }
+    }
+    match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(error) => return Err(Failure::broken("cannot wait for the workers", error)),
+    }
+    if let Some(signal) = signals.caught() {
+        return Err(Failure::Signalled(signal));
+    }
+    let speak: Vec<bool> = fds[1..].iter().map(|fd| fd.any().unwrap_or(false)).collect();
+    drop(fds);
+    for (place, _) in places.into_iter().zip(speak).filter(|(_, speaks)| *speaks) {
+        if let Some(worker) = workers.get_mut(place) {
+            hear(worker)?;
+        }
+    }
+    Ok(())
+}
+
+fn hear(worker: &mut Worker) -> Result<(), Failure> {
+    let mut buffer = [0; 1 << 16];
+    let read = worker.child.stdout.as_mut().map_or(Ok(0), |stdout| stdout.read(&mut buffer));
+    let read = read.map_err(|error| Failure::broken("cannot hear a worker", error))?;
+    worker.said.extend_from_slice(&buffer[..read]);
+    if read > 0 {
+        // One that has failed leaves the others waiting for it.
+        let lines = worker.said.split(|&byte| byte == b'\n');
+        let complete = worker.said.last() == Some(&b'\n');
+        return lines
+            .filter(|line| complete && !line.is_empty())
+            .try_for_each(|line| parse(line).map(drop));
+    }
+    let status = worker.child.wait().map_err(|error| Failure::broken("a worker", error))?;
+    worker.ended = true;
+    if status.success() { Ok(()) } else { Err(Failure::Broken(format!("it {}", fate(status)))) }
+}
+
+fn parse(line: &[u8]) -> Result<Report, Failure> {
+    let report: Report =
+        serde_json::from_slice(line).map_err(|error| Failure::broken("a report", error))?;
+    match report.failed {
+        Some(why) => Err(Failure::Broken(why)),
+        None => Ok(report),
+    }
+}

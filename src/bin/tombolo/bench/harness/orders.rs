@@ -1,0 +1,172 @@
+//! What the conductor and its workers say to each other: orders as a worker's
+//! argument, and one report as a line of JSON on its standard output.
+
+use std::any::Any;
+use std::os::fd::OwnedFd;
+
+use serde::{Deserialize, Serialize};
+use tombolo::Segment;
+use tombolo::sys::msg::Queue;
+use tombolo::sys::sem::Set;
+
+/// What the workers of a sample do with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Shape {
+    /// One sends, one receives, in order.
+    Carry,
+    /// Several send and several receive, each message once.
+    Share,
+    /// Two exchange messages, and neither lets go of its processor.
+    Busy,
+    /// Two exchange messages, and each sleeps when its message comes.
+    Parked,
+    /// What is no carrying of messages.
+    Work,
+}
+
+/// The setting of a case, the same for all of its subjects.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Setting {
+    pub(crate) shape: Shape,
+    /// 8-byte words of a message.
+    pub(crate) words: usize,
+    /// Messages that a ring holds; of a segment to attach, its bytes.
+    pub(crate) slots: usize,
+    /// Messages that are sent and received at once.
+    pub(crate) batch: u64,
+    pub(crate) producers: usize,
+    pub(crate) consumers: usize,
+    /// The processor of each worker: producers first, then consumers.
+    pub(crate) cpus: Vec<usize>,
+    /// How long the timed part is to take, in nanoseconds.
+    pub(crate) span: u64,
+}
+
+impl Setting {
+    pub(crate) fn workers(&self) -> usize {
+        self.cpus.len()
+    }
+
+    /// How many channels there are.
+    pub(crate) fn channels(&self) -> usize {
+        if matches!(self.shape, Shape::Busy | Shape::Parked) { 2 } else { 1 }
+    }
+
+    /// Whether calls into the kernel shall return at once, and be repeated.
+    pub(crate) fn polled(&self) -> bool {
+        self.shape == Shape::Busy && !self.one_processor()
+    }
+
+    pub(crate) fn one_processor(&self) -> bool {
+        self.cpus.iter().all(|cpu| Some(cpu) == self.cpus.first())
+    }
+
+    /// Whether each worker has a processor that no other one needs.
+    pub(crate) fn undisturbed(&self) -> bool {
+        let cpus = &self.cpus;
+        cpus.iter().enumerate().all(|(index, cpu)| !cpus[..index].contains(cpu))
+    }
+
+    /// The two workers that look where their processors are: the first, and
+    /// the first that is elsewhere.
+    pub(crate) fn probers(&self) -> Option<(usize, usize)> {
+        let first = self.cpus.first()?;
+        let other = self.cpus.iter().position(|cpu| cpu != first)?;
+        Some((0, other))
+    }
+}
+
+/// A System V object, by its id.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Object {
+    Segment(i32),
+    Set(i32),
+    Queue(i32),
+}
+
+impl Object {
+    /// Removes it, unless somebody else has.
+    pub(crate) fn remove(self) {
+        match self {
+            Self::Segment(id) => drop(Segment::open_id(id).map(|segment| segment.remove())),
+            Self::Set(id) => drop(Set::from_id(id).remove()),
+            Self::Queue(id) => drop(Queue::from_id(id).remove()),
+        }
+    }
+}
+
+/// What the workers of a sample share. Whoever made it removes its objects.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// Whatever the subject's ends have to know.
+    pub(crate) numbers: Vec<i64>,
+    /// Descriptors that the workers inherit.
+    pub(crate) fds: Vec<OwnedFd>,
+    /// What would stay in the kernel's tables.
+    pub(crate) objects: Vec<Object>,
+    /// What has to live as long as the sample, and what threads share.
+    pub(crate) held: Vec<Box<dyn Any + Send + Sync>>,
+    /// Whether this is a worker's, who only uses it.
+    pub(crate) borrowed: bool,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if !self.borrowed {
+            self.objects.iter().for_each(|object| object.remove());
+        }
+    }
+}
+
+/// What a worker has to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Orders {
+    pub(crate) subject: String,
+    pub(crate) setting: Setting,
+    /// Which of the workers it is; of threads, the first.
+    pub(crate) place: usize,
+    /// The object in which the workers meet.
+    pub(crate) board: i32,
+    /// What the conductor made for it. Threads make it themselves.
+    pub(crate) numbers: Vec<i64>,
+    pub(crate) fds: Vec<i32>,
+    pub(crate) objects: Vec<Object>,
+    pub(crate) clock: super::clock::Clock,
+}
+
+/// A figure of a sample.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Figure {
+    pub(crate) metric: String,
+    pub(crate) unit: String,
+    pub(crate) value: f64,
+}
+
+impl Figure {
+    pub(crate) fn new(metric: &str, unit: &str, value: f64) -> Self {
+        Self { metric: metric.to_owned(), unit: unit.to_owned(), value }
+    }
+}
+
+/// What a worker has to say.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// Why there is nothing else to say.
+    pub(crate) failed: Option<String>,
+    /// Messages of the timed part, and when it began and ended.
+    pub(crate) messages: u64,
+    pub(crate) began: u64,
+    pub(crate) ended: u64,
+    /// Of all messages, timed or not: how many were sent less those received,
+    /// and the same of their numbers' sum.
+    pub(crate) balance: i64,
+    pub(crate) sum: u64,
+    /// Nanoseconds of the timed part that it was ready to run, and was not.
+    pub(crate) delay: u64,
+    /// Round trips of a cache line before and after, in nanoseconds.
+    pub(crate) probes: Option<(f64, f64)>,
+    /// Times, and how often each was measured.
+    pub(crate) times: Vec<(u64, u64)>,
+    /// Figures of its own.
+    pub(crate) figures: Vec<Figure>,
+}

@@ -1,0 +1,190 @@
+//! From samples to figures.
+
+use serde::Serialize;
+
+use super::conductor::Plot;
+use super::orders::{Figure, Report, Setting, Shape};
+use crate::failure::Failure;
+
+/// What one sample came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    pub(crate) figures: Vec<Figure>,
+    /// Times, and how often each was measured.
+    pub(crate) times: Vec<(u64, u64)>,
+    /// Round trips of a cache line before and after, in nanoseconds.
+    pub(crate) probes: Option<(f64, f64)>,
+    /// The part of its time that a worker was ready to run, and was not; of
+    /// the worker that it was worst for.
+    pub(crate) noise: f64,
+}
+
+/// A figure of a subject over all rounds: a line of the output.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Record {
+    pub(crate) group: &'static str,
+    pub(crate) case: String,
+    pub(crate) subject: String,
+    pub(crate) metric: String,
+    pub(crate) unit: String,
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+    pub(crate) ratio_to_limit: f64,
+    pub(crate) rounds: usize,
+}
+
+const QUANTILES: [(f64, &str); 4] =
+    [(0.5, "p50_ns"), (0.9, "p90_ns"), (0.99, "p99_ns"), (0.999, "p999_ns")];
+
+/// The time that so great a part does not exceed. The times are in order.
+pub(crate) fn quantile(times: &[(u64, u64)], part: f64) -> u64 {
+    let all: u64 = times.iter().map(|&(_, count)| count).sum();
+    let mut left = ((all as f64 * part).ceil() as u64).max(1);
+    for &(time, count) in times {
+        if left <= count {
+            return time;
+        }
+        left -= count;
+    }
+    times.last().map_or(0, |&(time, _)| time)
+}
+
+impl Sample {
+    /// Makes one of what its workers report.
+    pub(crate) fn of(setting: &Setting, reports: &[Report]) -> Result<Self, Failure> {
+        let (balance, sum) = reports.iter().fold((0_i64, 0_u64), |(balance, sum), report| {
+            (balance + report.balance, sum.wrapping_add(report.sum))
+        });
+        if (balance, sum) != (0, 0) {
+            let what = "messages were lost, or came twice, or damaged";
+            return Err(Failure::Broken(format!("{what}: {balance} more were sent than came")));
+        }
+        let began = reports.iter().map(|report| report.began).min().unwrap_or(0);
+        let ended = reports.iter().map(|report| report.ended).max().unwrap_or(0);
+        let span = (ended - began).max(1) as f64;
+        let mut figures: Vec<Figure> =
+            reports.iter().flat_map(|report| report.figures.clone()).collect();
+        let times = reports.iter().flat_map(|report| report.times.clone()).collect::<Vec<_>>();
+        if matches!(setting.shape, Shape::Carry | Shape::Share) {
+            let messages = reports.first().map_or(0, |report| report.messages) as f64;
+            let rate = messages / (span / 1e9);
+            figures.push(Figure::new("messages_per_second", "1/s", rate));
+            figures.push(Figure::new("bytes_per_second", "B/s", rate * 8.0 * setting.words as f64));
+        }
+        if let Some(&(longest, _)) = times.last() {
+            for (part, metric) in QUANTILES {
+                figures.push(Figure::new(metric, "ns", quantile(&times, part) as f64));
+            }
+            figures.push(Figure::new("max_ns", "ns", longest as f64));
+        }
+        let noise = |report: &Report| report.delay as f64 / span;
+        Ok(Self {
+            figures,
+            times,
+            probes: reports.iter().find_map(|report| report.probes),
+            noise: reports.iter().map(noise).fold(0.0, f64::max),
+        })
+    }
+}
+
+/// The middle one, or between the two in the middle. Of nothing, 0.
+pub(crate) fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match (values.len() % 2, values.get(middle)) {
+        (_, None) => 0.0,
+        (1, Some(&value)) => value,
+        (_, Some(&upper)) => f64::midpoint(values[middle - 1], upper),
+    }
+}
+
+/// A case's subjects, and the samples of each round.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) group: &'static str,
+    pub(crate) case: String,
+    pub(crate) plot: Plot,
+    pub(crate) subjects: Vec<String>,
+    /// For each round, a sample of each subject that works.
+    pub(crate) rounds: Vec<Vec<Option<Sample>>>,
+    /// Samples that were taken again because the placement had changed.
+    pub(crate) again: usize,
+}
+
+impl Outcome {
+    /// The samples of a subject.
+    pub(crate) fn samples(&self, subject: usize) -> impl Iterator<Item = &Sample> {
+        self.rounds.iter().filter_map(move |round| round.get(subject)?.as_ref())
+    }
+
+    /// A figure of each subject in each round, where there is one.
+    fn values(&self, subject: usize, metric: &str) -> Vec<Option<f64>> {
+        let value = |sample: &Sample| {
+            sample.figures.iter().find(|figure| figure.metric == metric).map(|found| found.value)
+        };
+        self.rounds.iter().map(|round| round.get(subject)?.as_ref().and_then(value)).collect()
+    }
+
+    /// The figures of all subjects, each as a ratio to the first subject's of
+    /// the same round.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        for (index, subject) in self.subjects.iter().enumerate() {
+            let Some(sample) = self.samples(index).next() else {
+                continue;
+            };
+            for Figure { metric, unit, .. } in &sample.figures {
+                let (values, limits) = (self.values(index, metric), self.values(0, metric));
+                let ratio = |(value, limit): (&Option<f64>, &Option<f64>)| {
+                    let (value, limit) = (*value.as_ref()?, *limit.as_ref()?);
+                    (limit > 0.0).then(|| value / limit)
+                };
+                let mut ratios: Vec<f64> = values.iter().zip(&limits).filter_map(ratio).collect();
+                let mut values: Vec<f64> = values.into_iter().flatten().collect();
+                records.push(Record {
+                    group: self.group,
+                    case: self.case.clone(),
+                    subject: subject.clone(),
+                    metric: metric.clone(),
+                    unit: unit.clone(),
+                    min: values.iter().copied().fold(f64::INFINITY, f64::min),
+                    max: values.iter().copied().fold(0.0, f64::max),
+                    rounds: values.len(),
+                    median: median(&mut values),
+                    ratio_to_limit: median(&mut ratios),
+                });
+            }
+        }
+        records
+    }
+
+    /// What there is to know about how it was measured, as figures too.
+    pub(crate) fn method(&self) -> Vec<Record> {
+        let samples = || self.rounds.iter().flatten().flatten();
+        let record = |metric: &str, unit: &str, mut values: Vec<f64>| {
+            (!values.is_empty()).then(|| Record {
+                group: self.group,
+                case: self.case.clone(),
+                subject: "(the measuring)".to_owned(),
+                metric: metric.to_owned(),
+                unit: unit.to_owned(),
+                min: values.iter().copied().fold(f64::INFINITY, f64::min),
+                max: values.iter().copied().fold(0.0, f64::max),
+                rounds: self.rounds.len(),
+                median: median(&mut values),
+                ratio_to_limit: 1.0,
+            })
+        };
+        let probes = samples().filter_map(|sample| sample.probes);
+        let lines = probes.flat_map(|(before, after)| [before, after]).collect();
+        [
+            record("line_round_trip_ns", "ns", lines),
+            record("run_queue_delay", "part", samples().map(|sample| sample.noise).collect()),
+            record("samples_taken_again", "1", vec![self.again as f64]),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}

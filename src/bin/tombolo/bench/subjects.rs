@@ -1,0 +1,33 @@
+//! What is measured: each mechanism, used as its own manual says.
+
+mod attach;
+mod bare;
+mod calls;
+mod queues;
+mod raw;
+mod raw_mpmc;
+mod recovery;
+mod stream;
+mod threads;
+mod tombolo;
+mod wake;
+
+use super::harness::Subject;
+
+/// All of them.
+pub(crate) fn all() -> Vec<Box<dyn Subject>> {
+    let all = [
+        bare::all(),
+        calls::all(),
+        raw::all(),
+        raw_mpmc::all(),
+        tombolo::all(),
+        stream::all(),
+        queues::all(),
+        wake::all(),
+        threads::all(),
+        recovery::all(),
+        attach::all(),
+    ];
+    all.into_iter().flatten().collect()
+}

@@ -1,0 +1,73 @@
+//! Channels of bytes, in place: messages of any length, here all of one.
+
+use std::ops::Range;
+
+use tombolo::{ByteReceiver, ByteSender, Spsc};
+
+use super::{NAMES, cannot, open, prepare};
+use crate::bench::harness::{Mechanism, Message, Rx, Setting, Shared, Tx};
+use crate::failure::Failure;
+
+pub(super) struct Bytes;
+
+impl Mechanism for Bytes {
+    type Tx<const W: usize> = ByteSender<Spsc>;
+    type Rx<const W: usize> = ByteReceiver<Spsc>;
+
+    fn name(&self) -> String {
+        "tombolo SPSC bytes, in place".to_owned()
+    }
+
+    fn lap(&self, setting: &Setting) -> u64 {
+        setting.slots as u64
+    }
+
+    fn prepare(&self, setting: &Setting) -> Result<Shared, Failure> {
+        prepare(setting, |segment, name| {
+            let channel = segment.bytes(name).spsc();
+            let channel = channel.capacity(setting.slots, setting.words * 8).lasting();
+            channel.sender().map(drop).map_err(cannot("make the channel"))
+        })
+    }
+
+    fn tx<const W: usize>(
+        &self,
+        shared: &Shared,
+        _: &Setting,
+        channel: usize,
+    ) -> Result<ByteSender<Spsc>, Failure> {
+        open(shared)?.bytes(NAMES[channel]).spsc().sender().map_err(cannot("open a sender"))
+    }
+
+    fn rx<const W: usize>(
+        &self,
+        shared: &Shared,
+        _: &Setting,
+        channel: usize,
+    ) -> Result<ByteReceiver<Spsc>, Failure> {
+        open(shared)?.bytes(NAMES[channel]).spsc().receiver().map_err(cannot("open a receiver"))
+    }
+}
+
+impl<const W: usize> Tx<W> for ByteSender<Spsc> {
+    #[inline(always)]
+    fn send(&mut self, numbers: Range<u64>) -> Result<(), Failure> {
+        for number in numbers {
+            let mut room = self.reserve(W * 8).map_err(cannot("reserve"))?;
+            let message: &mut Message<W> =
+                bytemuck::try_from_bytes_mut(&mut room).map_err(cannot("write words"))?;
+            message.fill(number);
+            room.commit(W * 8).map_err(cannot("send"))?;
+        }
+        Ok(())
+    }
+}
+
+impl<const W: usize> Rx<W> for ByteReceiver<Spsc> {
+    #[inline(always)]
+    fn receive(&mut self, _: u64, mut see: impl FnMut(&Message<W>)) -> Result<u64, Failure> {
+        let message = self.take().map_err(cannot("take"))?;
+        see(bytemuck::try_from_bytes(&message).map_err(cannot("read words"))?);
+        Ok(1)
+    }
+}
