@@ -132,7 +132,7 @@ impl<'a> Case<'a> {
             return;
         }
         let Ok(queue) = Queue::open(key_of(self.name, 0)) else { return };
-        let late = u64::MAX >> input.byte() % 2;
+        let late = u64::MAX >> (input.byte() % 2);
         let (verb, status) = (u64::from(input.byte() % 9), u64::from(input.byte() % 6));
         let from = u64::from(input.byte()) % (PARTICIPANTS as u64 + 1);
         let magic = u64::from_le_bytes(*b"TMBLMAIL");

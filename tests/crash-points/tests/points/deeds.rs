@@ -336,6 +336,10 @@ fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
             // The first one may have left it shut.
             commander.resume(SHORT).unwrap();
             all_commands(&commander).unwrap();
+            // Nobody answers for it.
+            let silent = options().open(NAME).unwrap();
+            commander.ping(Duration::from_millis(1)).unwrap();
+            drop(silent);
             commander.drain(SHORT).unwrap();
             commander.shutdown(SHORT).unwrap();
             commander.resume(SHORT).unwrap();
