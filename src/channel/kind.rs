@@ -11,7 +11,7 @@ use super::ready::Want;
 use crate::ring::hand::{Hands, Reader};
 use crate::ring::mpmc::{self, Cursor, Refused};
 use crate::ring::spsc::{Producer, Torn};
-use crate::segment::{Cells, Packed, RingKind, Side, Tagged};
+use crate::segment::{Cells, Landing, Packed, RingKind, Side, Tagged};
 
 /// One sender and one receiver: wait-free, and the fastest.
 #[derive(Clone, Copy, Debug)]
@@ -94,12 +94,13 @@ pub(crate) mod sealed {
             messages: &[T],
         ) -> Result<usize, Stuck>;
 
-        /// Pops one message; `None` within if its bytes are no `T`.
+        /// Pops one message.
         fn pop<T: CheckedBitPattern>(
             slots: &Self::Slots<T>,
             at: &Self::Consumer,
             owner: u16,
-        ) -> Result<Option<T>, Stuck>;
+            into: &mut Landing<T>,
+        ) -> Result<(), Stuck>;
 
         /// Pops up to `most` messages to the end of `into`. Says how many
         /// were taken, and whether all of them were valid.
@@ -211,15 +212,16 @@ impl sealed::Kind for Spsc {
         slots: &Self::Slots<T>,
         at: &Reader,
         _owner: u16,
-    ) -> Result<Option<T>, Stuck> {
+        into: &mut Landing<T>,
+    ) -> Result<(), Stuck> {
         match at.filled(slots, 1) {
             Ok(1..) => {}
             Ok(_) => return Err(Stuck::None),
             Err(torn) => return Err(Stuck::Torn(torn)),
         }
-        let message = slots.read(at.span(slots, 1).index);
+        slots.read(at.span(slots, 1).index, into);
         at.release(slots, 1);
-        Ok(message)
+        Ok(())
     }
 
     fn pop_many<T: CheckedBitPattern>(
@@ -410,11 +412,12 @@ impl sealed::Kind for Mpmc {
         slots: &Self::Slots<T>,
         at: &Cell<Cursor>,
         owner: u16,
-    ) -> Result<Option<T>, Stuck> {
+        into: &mut Landing<T>,
+    ) -> Result<(), Stuck> {
         let taken = Self::take(slots, at, owner)?;
-        let message = slots.read(taken.index);
+        slots.read(taken.index, into);
         mpmc::release(slots, taken);
-        Ok(message)
+        Ok(())
     }
 
     fn pop_many<T: CheckedBitPattern>(
@@ -425,9 +428,19 @@ impl sealed::Kind for Mpmc {
         into: &mut Vec<T>,
     ) -> Result<bool, Stuck> {
         for n in 0..most {
-            match Self::pop(slots, at, owner) {
-                Ok(Some(message)) => into.push(message),
-                Ok(None) => return Ok(false),
+            let mut landing = Landing::new();
+            match Self::pop(slots, at, owner, &mut landing) {
+                Ok(()) => {
+                    if !landing.hand_on(
+                        |message| {
+                            into.push(message);
+                            true
+                        },
+                        || false,
+                    ) {
+                        return Ok(false);
+                    }
+                }
                 Err(stuck) if n == 0 => return Err(stuck),
                 Err(_) => break,
             }

@@ -12,6 +12,7 @@ use super::kind::{Kind, Mpmc, Stuck};
 use super::message::Message;
 use super::ready::{Readiness, Want};
 use crate::error::{ChannelError, Fault, RecvError, RecvTimeoutError, TryRecvError};
+use crate::segment::Landing;
 
 /// The receiving end of a channel of `T`.
 ///
@@ -40,12 +41,13 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     }
 
     #[inline]
-    fn pop(&self) -> Result<Option<T>, Stuck> {
-        K::pop(&self.slots, &self.at, self.end.owner())
+    fn pop(&self, into: &mut Landing<T>) -> Result<(), Stuck> {
+        K::pop(&self.slots, &self.at, self.end.owner(), into)
     }
 
-    fn valid(message: Option<T>) -> Result<T, RecvError> {
-        message.ok_or(RecvError::Invalid { type_name: core::any::type_name::<T>() })
+    #[cold]
+    fn invalid() -> RecvError {
+        RecvError::Invalid { type_name: core::any::type_name::<T>() }
     }
 
     /// Receives without waiting.
@@ -55,18 +57,24 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     /// is claimed and not yet written; or why nothing can be received.
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        let message = match self.end.consume(|| self.pop()) {
-            Ok(message) => message,
-            Err(stuck) => {
-                let pop = |alone| self.consume(alone, || self.pop());
-                match self.end.try_to_receive(stuck, pop, &self.prospects())? {
-                    Ok(message) => message,
-                    Err(Resolved::WaitPending) => return Err(TryRecvError::Pending),
-                    Err(_) => return Err(TryRecvError::Empty),
-                }
-            }
-        };
-        Ok(Self::valid(message)?)
+        let mut landing = Landing::new();
+        match self.end.consume(|| self.pop(&mut landing)) {
+            Ok(()) => landing.hand_on(Ok, || Err(Self::invalid().into())),
+            Err(stuck) => self.try_on(stuck),
+        }
+    }
+
+    /// Apart from the above, so that it is small where it is used.
+    #[cold]
+    #[inline(never)]
+    fn try_on(&self, stuck: Stuck) -> Result<T, TryRecvError> {
+        let mut landing = Landing::new();
+        let pop = |alone| self.consume(alone, || self.pop(&mut landing));
+        match self.end.try_to_receive(stuck, pop, &self.prospects())? {
+            Ok(()) => landing.hand_on(Ok, || Err(Self::invalid().into())),
+            Err(Resolved::WaitPending) => Err(TryRecvError::Pending),
+            Err(_) => Err(TryRecvError::Empty),
+        }
     }
 
     /// Receives, waiting for a message as long as it takes.
@@ -77,15 +85,24 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     /// has gone, also while this call waits.
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        match self.end.consume(|| self.pop()) {
-            Ok(message) => Self::valid(message),
-            Err(stuck) => match self.wait(stuck, None, || self.pop()) {
-                Ok(message) => Self::valid(message),
+        let mut landing = Landing::new();
+        match self.end.consume(|| self.pop(&mut landing)) {
+            Ok(()) => landing.hand_on(Ok, || Err(Self::invalid())),
+            Err(stuck) => match self.wait_on(stuck, None) {
+                Ok(message) => Ok(message),
                 Err(RecvTimeoutError::Failed(error)) => Err(error),
                 // Without a deadline there is no time-out.
                 Err(RecvTimeoutError::Timeout) => Err(Fault::Closed.into()),
             },
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait_on(&self, stuck: Stuck, until: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        let mut landing = Landing::new();
+        self.wait(stuck, until, || self.pop(&mut landing))?;
+        landing.hand_on(Ok, || Err(Self::invalid().into()))
     }
 
     /// Receives, waiting for a message at most this long.
@@ -107,11 +124,11 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
 
     #[inline]
     fn recv_by(&self, until: Option<Instant>) -> Result<T, RecvTimeoutError> {
-        let message = match self.end.consume(|| self.pop()) {
-            Ok(message) => message,
-            Err(stuck) => self.wait(stuck, until, || self.pop())?,
-        };
-        Ok(Self::valid(message)?)
+        let mut landing = Landing::new();
+        match self.end.consume(|| self.pop(&mut landing)) {
+            Ok(()) => landing.hand_on(Ok, || Err(Self::invalid().into())),
+            Err(stuck) => self.wait_on(stuck, until),
+        }
     }
 
     /// Receives what there is, up to `most` messages, to the end of `into`;
@@ -135,11 +152,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
                 Err(RecvTimeoutError::Timeout) => return Err(Fault::Closed.into()),
             },
         };
-        if valid {
-            Ok(into.len() - before)
-        } else {
-            Err(RecvError::Invalid { type_name: core::any::type_name::<T>() })
-        }
+        if valid { Ok(into.len() - before) } else { Err(Self::invalid()) }
     }
 
     fn wait<R>(

@@ -66,13 +66,19 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         match self.push(&message) {
             Ok(()) => Ok(()),
-            Err(stuck) => match self.end.try_to_send(stuck, || self.push(&message), || self.want())
-            {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(Resolved::WaitPaused)) => Err(TrySendError::Paused(message)),
-                Ok(Err(_)) => Err(TrySendError::Full(message)),
-                Err(fault) => Err(TrySendError::Failed(SendError { message, fault })),
-            },
+            Err(stuck) => self.try_on(stuck, message),
+        }
+    }
+
+    /// Apart from the above, so that it is small where it is used.
+    #[cold]
+    #[inline(never)]
+    fn try_on(&self, stuck: Stuck, message: T) -> Result<(), TrySendError<T>> {
+        match self.end.try_to_send(stuck, || self.push(&message), || self.want()) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Resolved::WaitPaused)) => Err(TrySendError::Paused(message)),
+            Ok(Err(_)) => Err(TrySendError::Full(message)),
+            Err(fault) => Err(TrySendError::Failed(SendError { message, fault })),
         }
     }
 
@@ -87,10 +93,16 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         match self.push(&message) {
             Ok(()) => Ok(()),
-            Err(stuck) => match self.wait(stuck, None, || self.push(&message)) {
-                Ok(_) => Ok(()),
-                Err(fault) => Err(SendError { message, fault }),
-            },
+            Err(stuck) => self.wait_on(stuck, message),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait_on(&self, stuck: Stuck, message: T) -> Result<(), SendError<T>> {
+        match self.wait(stuck, None, || self.push(&message)) {
+            Ok(_) => Ok(()),
+            Err(fault) => Err(SendError { message, fault }),
         }
     }
 

@@ -4,11 +4,11 @@
 #![allow(unsafe_code)]
 
 use core::marker::PhantomData;
-use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
+use super::landing::{self, Landing};
 use super::layout::{BlockPlan, Control, RingKind, Shape};
 use super::mapped::Mapped;
 use super::memory::Memory;
@@ -311,13 +311,12 @@ impl<T> Packed<'_, T> {
 
     /// Copies an element out, whatever it is: a peer may be writing it.
     #[inline]
-    pub(crate) fn read(&self, index: u64) -> Option<T>
+    pub(crate) fn read(&self, index: u64, into: &mut Landing<T>)
     where
         T: CheckedBitPattern,
     {
-        // SAFETY: inside the ring and aligned (`packed`); any bytes are a
-        // value of `T::Bits`, which has the layout of `T`.
-        checked(unsafe { copy_once(self.at(index, 1).cast::<T::Bits>()) })
+        // SAFETY: inside the ring and aligned (`packed`).
+        unsafe { into.land(self.at(index, 1)) };
     }
 
     /// Copies elements in, side by side from `index` on.
@@ -341,14 +340,8 @@ impl<T> Packed<'_, T> {
     where
         T: CheckedBitPattern,
     {
-        into.reserve(count as usize);
-        for n in 0..count {
-            match self.read(index + n) {
-                Some(element) => into.push(element),
-                None => return n,
-            }
-        }
-        count
+        // SAFETY: so many are inside the ring and aligned (`packed`, `at`).
+        unsafe { landing::append(self.at(index, count as usize), count as usize, into) as u64 }
     }
 }
 
@@ -393,13 +386,12 @@ impl<T> Tagged<'_, T> {
 
     /// Copies an element out, whatever it is: a peer may be writing it.
     #[inline]
-    pub(crate) fn read(&self, index: u64) -> Option<T>
+    pub(crate) fn read(&self, index: u64, into: &mut Landing<T>)
     where
         T: CheckedBitPattern,
     {
-        // SAFETY: inside the slot and aligned (`tagged`); any bytes are a
-        // value of `T::Bits`, which has the layout of `T`.
-        checked(unsafe { copy_once(self.element(index).cast::<T::Bits>()) })
+        // SAFETY: inside the slot and aligned (`tagged`).
+        unsafe { into.land(self.element(index)) };
     }
 }
 
@@ -553,33 +545,4 @@ impl<V: Slotted> mpmc::Words for V {
     fn scanned(&self) -> &AtomicU64 {
         &self.cells().control().scanned
     }
-}
-
-/// A copy that is made once: what is checked is what is used.
-///
-/// # Safety
-/// `source` is readable and aligned; any bytes are a `B`.
-#[inline]
-unsafe fn copy_once<B: Copy>(source: NonNull<B>) -> B {
-    if size_of::<B>() <= 16 {
-        // SAFETY: by the caller.
-        return unsafe { source.read_volatile() };
-    }
-    let mut copy = MaybeUninit::<B>::uninit();
-    // SAFETY: by the caller; the copy is this thread's own.
-    unsafe { copy.as_mut_ptr().copy_from_nonoverlapping(source.as_ptr(), 1) };
-    // Keeps the compiler from reading the source again in the copy's place.
-    core::hint::black_box(&mut copy);
-    // SAFETY: all of it has just been written.
-    unsafe { copy.assume_init() }
-}
-
-#[inline]
-fn checked<T: CheckedBitPattern>(bits: T::Bits) -> Option<T> {
-    if !T::is_valid_bit_pattern(&bits) {
-        return None;
-    }
-    // SAFETY: `T::Bits` has the layout of `T`, and these bits are a valid
-    // `T`, just checked: that is what `CheckedBitPattern` promises.
-    Some(unsafe { core::mem::transmute_copy::<T::Bits, T>(&bits) })
 }
