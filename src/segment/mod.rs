@@ -32,7 +32,7 @@ pub(crate) use directory::Spec;
 pub(crate) use enlist::Busy;
 pub use inspect::{Orphan, SegmentInfo};
 pub(crate) use layout::RingKind;
-pub(crate) use layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY};
+pub(crate) use layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY, gate};
 use mapped::Mapped;
 pub(crate) use name::Name;
 pub use options::Options;
