@@ -429,7 +429,7 @@ fn a_removed_queue_is_an_error_and_the_next_commander_makes_another() {
 }
 
 #[test]
-fn another_programs_queue_is_left_alone_and_debris_is_taken_over() {
+fn another_programs_queue_is_left_alone_and_debris_is_replaced() {
     let (name, segment) = market();
     let key = name.key(0);
     let foreign = Owned(Queue::options().mode(0o600).exclusive(true).create(key).unwrap());
@@ -442,16 +442,17 @@ fn another_programs_queue_is_left_alone_and_debris_is_taken_over() {
     drop(foreign);
 
     // One that was killed before it could say which queue it has made.
-    let debris = Queue::options().mode(0o610).exclusive(true).create(key).unwrap();
+    let debris = Queue::options().mode(0o601).exclusive(true).create(key).unwrap();
     debris.send(1, b"old", Wait::No).unwrap();
     let segment = Segment::create(&name).unwrap();
     let peer = joined("receive", &name, &[&"mpmc", &"c"]);
     let commander = segment.commander().unwrap();
-    assert_eq!(queue_of(&segment), debris);
+    assert_ne!(queue_of(&segment), debris);
+    assert!(debris.stat().is_err());
     all_ok(&commander.ping(PATIENCE).unwrap());
     drop(peer);
     segment.remove().unwrap();
-    assert!(debris.stat().is_err());
+    assert!(Queue::open(key).is_err());
 }
 
 #[test]
@@ -474,7 +475,7 @@ fn the_queue_goes_with_the_segment_and_orphans_are_found() {
         assert_eq!(queues(), 0, "as an orphan's");
 
         // Left by one that was killed between the set and the queue.
-        let left = Queue::options().mode(0o610).create(Key::new(4711)).unwrap();
+        let left = Queue::options().mode(0o601).create(Key::new(4711)).unwrap();
         let foreign = Queue::options().mode(0o600).create(Key::new(4712)).unwrap();
         let orphans = Segment::orphans().unwrap();
         assert_eq!(orphans.len(), 1, "{orphans:?}");

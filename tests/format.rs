@@ -1038,12 +1038,13 @@ impl Stage {
         let id = u64::try_from(queue.id()).unwrap();
         self.document.fields(&self.memory, "Header", 0, &[("queue", id + 1)]);
         let stat = queue.stat().unwrap();
-        assert_eq!(stat.mode, 0o610);
+        assert_eq!(stat.mode, 0o601);
         // Nobody answers; everybody is called, and called again.
         let soon = std::time::Duration::from_millis(1);
         let state = |document: &mut Document, memory: &Memory, is: &[&str]| {
             let gate = document.get(memory, "Header", 0, "gate");
-            let bits = ["closed", "paused", "draining", "drained", "shutdown", "reserved"];
+            let bits =
+                ["closed", "paused", "draining", "drained", "shutdown", "reserved", "opened"];
             let expected = bits.map(|bit| (bit, u64::from(is.contains(&bit))));
             document.word("Gate word", gate, &expected);
         };
@@ -1058,11 +1059,11 @@ impl Stage {
         commander.shutdown(soon).unwrap();
         state(&mut self.document, &self.memory, &["shutdown"]);
         commander.resume(soon).unwrap();
-        self.document.fields(&self.memory, "Header", 0, &[("gate", 0)]);
+        state(&mut self.document, &self.memory, &["opened"]);
         self.segment.remove().unwrap();
-        self.document.fields(&self.memory, "Header", 0, &[("gate", 1)]);
-        state(&mut self.document, &self.memory, &["closed"]);
+        state(&mut self.document, &self.memory, &["closed", "opened"]);
         self.document.check("Gate word", "reserved");
+        self.document.check("Header", "gate");
         assert!(queue.stat().is_err());
         self.document
     }

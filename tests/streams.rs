@@ -622,11 +622,11 @@ fn ls_shows_what_is_there() {
     let mut keys: Vec<&String> = found.as_object().unwrap().keys().collect();
     keys.sort();
     let fields = ["attached", "channels", "deaths", "id", "key", "mode", "name", "owner"];
-    assert_eq!(keys, [&fields[..], &["recent_deaths", "size"]].concat());
+    assert_eq!(keys, [&fields[..], &["recent_deaths", "size", "state"]].concat());
     assert_eq!(found["id"], segment.id());
     assert_eq!(found["size"], segment.size());
     assert_eq!(found["mode"], "0640");
-    assert_eq!(found["attached"], 1);
+    assert_eq!((&found["attached"], &found["state"]), (&1.into(), &"open".into()));
     assert!(found["key"].as_i64().unwrap() > 0);
     let channel = serde_json::json!([{
         "name": "numbers", "kind": "MPMC", "element": "u64", "capacity": 8, "depth": 3,

@@ -14,7 +14,7 @@ use crate::error::{CommandError, Fault};
 use crate::ring::obituary;
 use crate::ring::table::Member;
 use crate::segment::mail::{Band, MAX_PAYLOAD, Mail, Status, Verb, address};
-use crate::segment::{Participant, Segment, State, Unleased, received};
+use crate::segment::{Participant, Segment, State, Unleased, gate, received};
 use crate::sync::Ordering;
 use crate::sys::msg::{Queue, Selector, Wait};
 use crate::sys::{self, ErrorKind, proc};
@@ -76,13 +76,8 @@ impl Segment {
             return Err(fault.into());
         }
         let made = participant.leased(|mapped| mapped.make_queue());
-        let queue = made.map_err(|refused| match refused {
-            Unleased::Fault(fault) => fault.into(),
-            Unleased::Busy { pid, waited } => {
-                CommandError::Busy { segment: self.name().to_owned(), pid, waited }
-            }
-        })?;
-        let queue = queue
+        let queue = made
+            .map_err(|refused| unleased(refused, self.name()))?
             .map_err(Fault::from)?
             .ok_or_else(|| CommandError::Foreign { segment: self.name().to_owned() })?;
         let id = Cell::new(proc::random_u64().map_err(Fault::from)?);
@@ -93,6 +88,26 @@ impl Segment {
     pub fn state(&self) -> State {
         self.participant().mapped().state()
     }
+}
+
+fn unleased(refused: Unleased, segment: &str) -> CommandError {
+    match refused {
+        Unleased::Fault(fault) => fault.into(),
+        Unleased::Busy { pid, waited } => {
+            CommandError::Busy { segment: segment.to_owned(), pid, waited }
+        }
+    }
+}
+
+/// Until when; a time-out beyond what the clock can say is none.
+type Deadline = Option<Instant>;
+
+fn deadline(timeout: Duration) -> Deadline {
+    Instant::now().checked_add(timeout)
+}
+
+fn is_past(deadline: Deadline) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
 /// One participant that is asked.
@@ -111,7 +126,7 @@ impl Commander {
     /// # Errors
     /// What ends a handle's use, or the queue's.
     pub fn ping(&self, timeout: Duration) -> Result<Vec<Answer>, CommandError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline(timeout);
         self.ask(self.audience(Verb::Ping)?, Verb::Ping, &[], timeout, deadline)
     }
 
@@ -120,7 +135,7 @@ impl Commander {
     /// # Errors
     /// Those of [`ping`](Self::ping).
     pub fn stats(&self, timeout: Duration) -> Result<Vec<Answer>, CommandError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline(timeout);
         self.ask(self.audience(Verb::Stats)?, Verb::Stats, &[], timeout, deadline)
     }
 
@@ -133,7 +148,7 @@ impl Commander {
         if payload.len() > MAX_PAYLOAD {
             return Err(CommandError::TooLong { length: payload.len(), longest: MAX_PAYLOAD });
         }
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline(timeout);
         self.ask(self.audience(Verb::User)?, Verb::User, payload, timeout, deadline)
     }
 
@@ -179,18 +194,17 @@ impl Commander {
     /// [`CommandError::State`] if it is shut down, or is resumed meanwhile, and
     /// those of [`ping`](Self::ping).
     pub fn drain(&self, timeout: Duration) -> Result<Drain, CommandError> {
-        let deadline = Instant::now() + timeout;
-        let audience = self.audience(Verb::Drain)?;
-        self.announce(State::Draining)?;
+        let deadline = deadline(timeout);
+        let (audience, since) = self.audience_to(State::Draining, Verb::Drain)?;
         let answers = self.ask(audience, Verb::Drain, &[], timeout, deadline)?;
         if answers.iter().all(|answer| answer.ok) {
-            self.announce(State::Drained)?;
+            self.announce(State::Drained, Some(since))?;
         }
         let mut pause = PAUSES.0;
         loop {
             self.look()?;
             let left = self.participant.mapped().undelivered();
-            if left.is_empty() || Instant::now() >= deadline {
+            if left.is_empty() || is_past(deadline) {
                 return Ok(Drain { answers, left });
             }
             if let Some(reply) = self.rest(&mut pause, deadline)? {
@@ -205,32 +219,51 @@ impl Commander {
         verb: Verb,
         timeout: Duration,
     ) -> Result<Vec<Answer>, CommandError> {
-        let deadline = Instant::now() + timeout;
-        // Before, or who obeys by leaving would not be named.
-        let audience = self.audience(verb)?;
-        self.announce(state)?;
+        let deadline = deadline(timeout);
+        let (audience, _) = self.audience_to(state, verb)?;
         self.ask(audience, verb, &[], timeout, deadline)
     }
 
-    /// Changes the state, and has everybody look.
-    fn announce(&self, state: State) -> Result<(), CommandError> {
-        self.look()?;
-        let gate = &self.participant.mapped().memory.header().gate;
-        let mut changed = Ok(0);
-        self.participant.announce(|| {
-            // Release: whoever sees it sees what came before.
-            changed = gate.fetch_update(Ordering::Release, Ordering::Relaxed, |gate| {
-                let may = State::of(gate).may_become(state);
-                may.then_some(gate & !State::ALL | state.bits())
-            });
-        })?;
-        match changed {
-            Ok(_) => Ok(()),
-            Err(gate) => Err(CommandError::State {
-                segment: self.participant.mapped().name.clone(),
-                state: State::of(gate),
-            }),
+    /// Changes the state. Says whom that concerns, and how often the segment
+    /// has been opened.
+    fn audience_to(&self, state: State, verb: Verb) -> Result<(Vec<Asked>, u64), CommandError> {
+        // Before, or who obeys by leaving would not be named.
+        let mut audience = self.audience(verb)?;
+        let opened = self.announce(state, None)?;
+        // And after: who has come meanwhile may have seen the last state.
+        for one in self.audience(verb)? {
+            if audience.iter().all(|other| other.member != one.member) {
+                audience.push(one);
+            }
         }
+        Ok((audience, opened))
+    }
+
+    /// Changes the state, unless it has been opened `since`, and has everybody
+    /// look. Says how often it has been opened.
+    fn announce(&self, state: State, since: Option<u64>) -> Result<u64, CommandError> {
+        self.look()?;
+        let mapped = self.participant.mapped();
+        let opened = |gate: u64| gate / gate::REOPENED;
+        let mut changed = Ok(0);
+        let announced = self.participant.announce(|| {
+            // Release: whoever sees it sees what came before.
+            changed = mapped.memory.header().gate.fetch_update(
+                Ordering::Release,
+                Ordering::Relaxed,
+                |gate| {
+                    let may = State::of(gate).may_become(state)
+                        && since.is_none_or(|since| since == opened(gate));
+                    let more = if state == State::Open { gate::REOPENED } else { 0 };
+                    may.then_some((gate & !State::ALL | state.bits()).wrapping_add(more))
+                },
+            );
+        });
+        announced.map_err(|refused| unleased(refused, &mapped.name))?;
+        changed.map(opened).map_err(|gate| CommandError::State {
+            segment: mapped.name.clone(),
+            state: State::of(gate),
+        })
     }
 
     fn look(&self) -> Result<(), CommandError> {
@@ -256,11 +289,13 @@ impl Commander {
                 Asked {
                     member,
                     pid: u32::try_from(info.pid.load(Ordering::Relaxed)).unwrap_or(0),
-                    deaths: obituary::deaths(info.end.load(Ordering::Relaxed)),
+                    deaths: obituary::deaths(info.end.load(Ordering::Acquire)),
                     sent: member == self.participant.me(),
                     outcome: None,
                 }
             })
+            // Or its own death may be among those.
+            .filter(|one| one.member.is_live(mapped))
             .collect())
     }
 
@@ -272,12 +307,14 @@ impl Commander {
         verb: Verb,
         payload: &[u8],
         timeout: Duration,
-        deadline: Instant,
+        deadline: Deadline,
     ) -> Result<Vec<Answer>, CommandError> {
         let mapped = self.participant.mapped();
         let id = self.id.get();
         self.id.set(id.wrapping_add(1));
-        let left = deadline.saturating_duration_since(Instant::now()).as_nanos();
+        let left = deadline.map_or(u128::MAX, |deadline| {
+            deadline.saturating_duration_since(Instant::now()).as_nanos()
+        });
         let mail = Mail {
             generation: mapped.generation,
             id,
@@ -288,36 +325,49 @@ impl Commander {
             payload: payload.to_vec(),
         };
         let mut pause = PAUSES.0;
+        let mut reply = None;
         loop {
+            let mut tidied = false;
             for one in asked.iter_mut().filter(|one| !one.sent && one.outcome.is_none()) {
                 one.sent = mapped
-                    .post(self.queue, address(one.member, verb.band()), &mail)
+                    .post(self.queue, address(one.member, verb.band()), &mail, &mut tidied)
                     .map_err(|error| self.refused(error))?;
             }
             self.participant.call();
             self.look()?;
-            for one in asked.iter_mut().filter(|one| one.outcome.is_none()) {
-                one.outcome = self.known(one, verb);
-            }
-            if asked.iter().all(|one| one.outcome.is_some()) || Instant::now() >= deadline {
-                return Ok(asked.into_iter().map(|one| self.answer(one, verb, timeout)).collect());
-            }
-            let mut replies = self.participant.kept_replies(id);
-            let mut next = self.rest(&mut pause, deadline)?;
-            while let Some(mail) = next {
-                if mail.id == id {
-                    replies.push(mail);
-                } else {
-                    self.participant.keep_reply(mail);
-                }
-                next = self.receive(Wait::No)?;
-            }
-            for mail in replies {
+            let known: Vec<_> = asked.iter().map(|one| self.known(one, verb)).collect();
+            // After that: who has answered and gone has answered.
+            for mail in self.replies(id, reply)? {
                 if let Some(one) = asked.iter_mut().find(|one| one.member == mail.from) {
                     one.outcome = Outcome::of(&mail);
                 }
             }
+            for (one, known) in asked.iter_mut().zip(known) {
+                one.outcome = one.outcome.take().or(known);
+            }
+            if asked.iter().all(|one| one.outcome.is_some()) || is_past(deadline) {
+                return Ok(asked.into_iter().map(|one| self.answer(one, verb, timeout)).collect());
+            }
+            reply = self.rest(&mut pause, deadline)?;
         }
+    }
+
+    /// What there is of replies to one request, `first` before the others.
+    fn replies(&self, id: u64, first: Option<Mail>) -> Result<Vec<Mail>, CommandError> {
+        let mut replies = self.participant.kept_replies(id);
+        let mut next = match first {
+            None => self.receive(Wait::No)?,
+            first => first,
+        };
+        while let Some(mail) = next {
+            if mail.id == id {
+                replies.push(mail);
+            } else {
+                self.participant.keep_reply(mail);
+            }
+            next = self.receive(Wait::No)?;
+        }
+        Ok(replies)
     }
 
     /// What it means that the queue refuses.
@@ -332,17 +382,25 @@ impl Commander {
 
     /// What is known of one without its answer.
     fn known(&self, one: &Asked, verb: Verb) -> Option<Outcome> {
+        let mapped = self.participant.mapped();
         if one.member == self.participant.me() {
+            if !mapped.obeys(verb) {
+                return Some(Outcome::Superseded);
+            }
             let stops = matches!(verb, Verb::Pause | Verb::Drain);
             return (!stops || self.participant.idle()).then_some(Outcome::Done);
         }
-        (!one.member.is_live(self.participant.mapped())).then(|| self.end_of(one))
+        (!one.member.is_live(mapped)).then(|| self.end_of(one))
     }
 
     /// How a life that is over ended.
     fn end_of(&self, one: &Asked) -> Outcome {
-        let end = self.participant.mapped().info(one.member.id).end.load(Ordering::Acquire);
-        if obituary::deaths(end) == one.deaths { Outcome::Left } else { Outcome::Died }
+        let mapped = self.participant.mapped();
+        // Somebody else is burying it, and perhaps has not yet recorded it.
+        let dead = one.member.is_dead(mapped);
+        let end = mapped.info(one.member.id).end.load(Ordering::Acquire);
+        let deaths = obituary::deaths(end);
+        if dead || deaths != one.deaths { Outcome::Died } else { Outcome::Left }
     }
 
     fn answer(&self, one: Asked, verb: Verb, waited: Duration) -> Answer {
@@ -377,8 +435,9 @@ impl Commander {
     }
 
     /// Waits for a reply, for a while that grows.
-    fn rest(&self, pause: &mut Duration, deadline: Instant) -> Result<Option<Mail>, CommandError> {
-        let until = deadline.min(Instant::now() + *pause);
+    fn rest(&self, pause: &mut Duration, deadline: Deadline) -> Result<Option<Mail>, CommandError> {
+        let next_deadline = Instant::now() + *pause;
+        let until = deadline.map_or(next_deadline, |deadline| deadline.min(next_deadline));
         *pause = (2 * *pause).min(PAUSES.1);
         self.receive(Wait::Until(until))
     }

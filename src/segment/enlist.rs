@@ -117,8 +117,12 @@ impl Participant {
     }
 
     /// Whether no sender of this process sends, nor will before it has seen
-    /// the gate as it is now.
+    /// the gate as the caller has.
     pub(crate) fn idle(&self) -> bool {
+        // Whoever has changed the gate may not have come to say so.
+        for block in self.mapped.blocks() {
+            self.mapped.control(&block).changes.fetch_add(1, Ordering::Release);
+        }
         let busy = lock(&self.busy);
         gate::idle(&self.mapped.bells, busy.iter().map(|busy| &***busy))
     }

@@ -7,7 +7,7 @@ use super::mapped::Mapped;
 use super::memory::Memory;
 use super::name::is_anonymous;
 use super::open::shape;
-use super::queue::is_marked;
+use super::queue::{is_marked, marked_on};
 use super::site::gone;
 use super::state::State;
 use super::{ChannelInfo, describe};
@@ -66,6 +66,7 @@ pub struct Orphan {
     pub name: Option<String>,
     shm: Option<Shm>,
     set: Option<Claimed>,
+    /// One without a set.
     queue: Option<Queue>,
 }
 
@@ -237,7 +238,7 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
                         name,
                         shm,
                         set: own.map(|values| Claimed::new(set, &values, Some(map))),
-                        queue: mapped.queue(),
+                        queue: None,
                     });
                 }
             }
@@ -288,12 +289,8 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
 /// Every queue of ours without the set under whose lease it was made: nobody
 /// can use it any more.
 fn stray_queues() -> Result<Vec<Orphan>, OpenError> {
-    let missing = |key: Key| match Set::open(key) {
-        Err(error) => error.kind() == ErrorKind::NotFound,
-        Ok(_) => false,
-    };
     let mut queues = msg::all()?;
-    queues.retain(|stat| is_marked(stat) && stat.key != Key::PRIVATE && missing(stat.key));
+    queues.retain(is_stray);
     Ok(queues
         .into_iter()
         .map(|stat| Orphan {
@@ -304,6 +301,12 @@ fn stray_queues() -> Result<Vec<Orphan>, OpenError> {
             queue: Some(Queue::from_id(stat.id)),
         })
         .collect())
+}
+
+fn is_stray(queue: &msg::Stat) -> bool {
+    let without_set =
+        || Set::open(queue.key).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    is_marked(queue) && queue.key != Key::PRIVATE && without_set()
 }
 
 /// The sets that belong to a segment that is there.
@@ -351,15 +354,24 @@ impl Orphan {
                 return Ok(false);
             }
             let free = claimed.is_as_it_was() && !attached();
+            // Nobody can make one now; and only with the set is it of use.
+            let queue = claimed.set.stat_any().and_then(|stat| marked_on(stat.key));
             let removed = if free { gone(claimed.set.remove()) } else { Ok(()) };
             if !free || removed.is_err() {
                 let _ = lease::release(&bells);
                 return removed.map(|()| false);
             }
+            if let Ok(Some(queue)) = queue {
+                gone(queue.remove())?;
+            }
         } else if attached() {
             return Ok(false);
         }
         if let Some(queue) = self.queue {
+            // One that a segment has by now was made for it.
+            if queue.stat_any().is_ok_and(|stat| !is_stray(&stat)) {
+                return Ok(false);
+            }
             gone(queue.remove())?;
         }
         self.shm.map_or(Ok(()), |shm| gone(shm.remove())).map(|()| true)

@@ -59,6 +59,9 @@ pub(crate) mod gate {
     pub(crate) const DRAINED: u64 = 1 << 3;
     /// Every call returns `Shutdown`.
     pub(crate) const SHUTDOWN: u64 = 1 << 4;
+    /// One in the count of how often it has been opened again, which fills the
+    /// rest of the word: what was said of senders before is not true after.
+    pub(crate) const REOPENED: u64 = 1 << 32;
 }
 
 /// A string within words: its length, then its bytes.

@@ -109,12 +109,11 @@ impl Mapped {
         }
     }
 
-    /// Removes both objects, the set first: that wakes everybody who sleeps
+    /// Removes the objects, the set first: that wakes everybody who sleeps
     /// at one instant. Those who are busy see the gate; should the remover
     /// not live to shut it, they are told when they next call the kernel.
     pub(crate) fn remove(&self) -> Result<(), sys::Error> {
-        self.remove_queue();
-        let set = self.bells.set().remove();
+        let set = self.remove_set();
         if set.is_ok() {
             self.close();
         }

@@ -2,8 +2,13 @@
 //!
 //! It is on the segment's key, and has a mark that no other program's queue
 //! would have: of the three permissions to execute, which mean nothing to a
-//! queue, its group's alone. So what a killed process leaves is known as ours,
-//! at the instant that it comes to be.
+//! queue, that of others alone, and its owner may read and write. So what a
+//! killed process leaves is known as ours, at the instant that it comes to be.
+//! (Its group's is what a mode of 666 has that is meant to be octal.)
+//!
+//! A queue is used with the set under whose lease it was made, and with no
+//! other: whoever finds one that is no longer used removes that one and no
+//! later one, since ids are not soon used again.
 
 use super::mail::{MAX_MAIL, Mail, is_to};
 use super::mapped::Mapped;
@@ -12,8 +17,8 @@ use crate::sys::msg::{self, Queue, Received, Selector, Wait};
 use crate::sys::{self, ErrorKind, Key, proc};
 
 /// The mark, and the bits that it is of.
-const MARK: u32 = 0o010;
-const MARKED: u32 = 0o111;
+const MARK: u32 = 0o601;
+const MARKED: u32 = 0o711;
 /// How many messages are looked at to make room: more than a queue of the
 /// usual size can have.
 const MOST_TIDIED: u32 = 20_000;
@@ -21,6 +26,15 @@ const MOST_TIDIED: u32 = 20_000;
 /// Whether a queue is one of ours, whatever has become of its segment.
 pub(super) const fn is_marked(stat: &msg::Stat) -> bool {
     stat.mode & MARKED == MARK
+}
+
+/// The queue on a key, if it is one of ours.
+pub(super) fn marked_on(key: Key) -> sys::Result<Option<Queue>> {
+    match Queue::open(key).and_then(|queue| Ok((queue, queue.stat_any()?))) {
+        Ok((queue, stat)) => Ok(is_marked(&stat).then_some(queue)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Removed) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Receives a message, whatever is in it; one that is too long to be ours is
@@ -48,10 +62,14 @@ impl Mapped {
 
     /// The queue that the header names, if it is one of ours on this key.
     pub(crate) fn queue(&self) -> Option<Queue> {
+        self.queue_on(self.key().ok()?)
+    }
+
+    fn queue_on(&self, key: Key) -> Option<Queue> {
         let word = self.memory.header().queue.load(Ordering::Acquire);
         let queue = Queue::from_id(i32::try_from(word.checked_sub(1)?).ok()?);
         let stat = queue.stat_any().ok()?;
-        (is_marked(&stat) && Some(stat.key) == self.key().ok()).then_some(queue)
+        (is_marked(&stat) && stat.key == key).then_some(queue)
     }
 
     /// Makes the queue, unless there is one; `None` if another program has the
@@ -62,32 +80,52 @@ impl Mapped {
         }
         let set = self.bells.set().stat_any()?;
         let mode = set.mode & 0o666 | MARK;
-        let queue = match Queue::options().mode(mode).exclusive(true).create(set.key) {
-            // Made by one that was killed before it could say so.
-            Err(error) if error.kind() == ErrorKind::Exists => match Queue::open(set.key) {
-                Ok(queue) if is_marked(&queue.stat_any()?) => queue,
-                Ok(_) => return Ok(None),
-                Err(error) => return Err(error),
+        let make = || Queue::options().mode(mode).exclusive(true).create(set.key);
+        let queue = match make() {
+            Err(error) if error.kind() == ErrorKind::Exists => match marked_on(set.key)? {
+                None => return Ok(None),
+                // Made by one that was killed before it could say so, or with
+                // another set: somebody may be about to remove it as that.
+                Some(debris) => match debris.remove() {
+                    Err(error) if error.kind() == ErrorKind::PermissionDenied => debris,
+                    _ => make()?,
+                },
             },
             made => made?,
         };
         let word = u64::from(queue.id().unsigned_abs()) + 1;
         // Release: nothing that is asked for comes before it.
         self.memory.header().queue.store(word, Ordering::Release);
+        // Whoever removes the segment removes its queue after the set: one of
+        // us two finds that the other has been here.
+        if let Err(removed) = self.bells.set().stat_any() {
+            let _ = queue.remove();
+            return Err(removed);
+        }
         Ok(Some(queue))
     }
 
-    /// Removes the queue, if there is one.
-    pub(super) fn remove_queue(&self) {
-        if let Some(queue) = self.queue() {
+    /// Removes the set, and then the queue, if there is one.
+    pub(super) fn remove_set(&self) -> sys::Result<()> {
+        let key = self.key()?;
+        self.bells.set().remove()?;
+        if let Some(queue) = self.queue_on(key) {
             // If it cannot be, it stays for `Segment::orphans`.
             let _ = queue.remove();
         }
+        Ok(())
     }
 
     /// Posts a message without waiting; `false` if the queue is full of
-    /// messages that somebody may still want.
-    pub(crate) fn post(&self, queue: Queue, to: i64, mail: &Mail) -> sys::Result<bool> {
+    /// messages that somebody may still want. It is tidied if that is so,
+    /// unless it was just now.
+    pub(crate) fn post(
+        &self,
+        queue: Queue,
+        to: i64,
+        mail: &Mail,
+        tidied: &mut bool,
+    ) -> sys::Result<bool> {
         let bytes = mail.bytes();
         let post = || match queue.send(to, &bytes, Wait::No) {
             Ok(()) => Ok(true),
@@ -96,6 +134,9 @@ impl Mapped {
         };
         if post()? {
             return Ok(true);
+        }
+        if core::mem::replace(tidied, true) {
+            return Ok(false);
         }
         self.tidy(queue)?;
         post()
@@ -112,6 +153,11 @@ impl Mapped {
                 Ok(None) => return Ok(()),
                 // Where nobody may look without taking, it stays full.
                 Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(()),
+                // One that has come since the room for it was made.
+                Err(error) if error.kind() == ErrorKind::TooBig => {
+                    position += 1;
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             if buffer.get(..seen.len).is_some_and(|bytes| self.is_of_use(seen.kind, bytes)) {

@@ -7,7 +7,6 @@ use std::sync::Mutex;
 use super::mail::{Band, Mail, Status, Verb, address};
 use super::participant::{Participant, lock};
 use super::queue::received;
-use super::state::State;
 use crate::ring::table::Member;
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::msg::{Selector, Wait};
@@ -140,10 +139,14 @@ impl Participant {
             }
             tray.unsent.push((to, Mail { status, payload, from: self.me, ..request }));
         }
+        let mut tidied = false;
         // Whoever waits for one of them calls again.
         tray.unsent.retain(|(to, reply)| {
             self.is_awaited(reply, *to)
-                && matches!(self.mapped.post(queue, address(*to, Band::Reply), reply), Ok(false))
+                && self
+                    .mapped
+                    .post(queue, address(*to, Band::Reply), reply, &mut tidied)
+                    .is_ok_and(|posted| !posted)
         });
     }
 
@@ -157,14 +160,7 @@ impl Participant {
         if request.status != Status::Asked {
             return Some((Status::Superseded, Vec::new()));
         }
-        let state = self.mapped.state();
-        let obeyed = match request.verb {
-            Verb::Pause => state == State::Paused,
-            Verb::Drain => matches!(state, State::Draining | State::Drained),
-            Verb::Resume => state == State::Open,
-            Verb::Shutdown => state == State::Shutdown,
-            Verb::Ping | Verb::Stats | Verb::User => true,
-        };
+        let obeyed = self.mapped.obeys(request.verb);
         let stops = matches!(request.verb, Verb::Pause | Verb::Drain | Verb::Shutdown);
         if obeyed && stops && !self.idle() {
             return None;

@@ -3,10 +3,11 @@
 use core::fmt;
 
 use super::layout::gate;
+use super::mail::Verb;
 use super::mapped::Mapped;
-use super::participant::Participant;
-use crate::error::Fault;
+use super::participant::{Participant, Unleased};
 use crate::ring::event::{self, Event, Memo};
+use crate::ring::kernel::Kernel;
 use crate::sync::Ordering;
 
 /// Whether a segment is open for messages, as the last
@@ -95,17 +96,39 @@ impl Mapped {
     pub(crate) fn state(&self) -> State {
         State::of(self.gate())
     }
+
+    /// Whether the state is what was asked for.
+    pub(crate) fn obeys(&self, verb: Verb) -> bool {
+        let state = self.state();
+        match verb {
+            Verb::Pause => state == State::Paused,
+            Verb::Drain => matches!(state, State::Draining | State::Drained),
+            Verb::Resume => state == State::Open,
+            Verb::Shutdown => state == State::Shutdown,
+            Verb::Ping | Verb::Stats | Verb::User => true,
+        }
+    }
 }
 
 impl Participant {
     /// Changes what everybody obeys, by `change`, and has everybody look, also
     /// if this process is killed over it: it holds a credit on each bell
-    /// meanwhile, and its sweep is a change for each channel.
-    pub(crate) fn announce(&self, change: impl FnOnce()) -> Result<(), Fault> {
-        self.with_all_credits(|| {
-            change();
-            self.call();
-        })
+    /// meanwhile, and its sweep is a change for each channel. It holds the
+    /// lease, too, so that there is no channel without.
+    ///
+    /// Whoever has not become an endpoint by the end of this has the state to
+    /// find out that it leaves.
+    pub(crate) fn announce(&self, change: impl FnOnce()) -> Result<(), Unleased> {
+        self.leased(|_| {
+            self.with_all_credits(|| {
+                change();
+                self.call();
+            })
+        })?
+        .map_err(Unleased::Fault)?;
+        // With the light fence of each message: see `gate`.
+        self.mapped.bells.heavy_fence();
+        Ok(())
     }
 
     /// Has everybody who uses a channel look at the gate and for commands, and
