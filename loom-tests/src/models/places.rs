@@ -201,6 +201,7 @@ fn other_ends(fate: Fate) {
     });
     let reading = reader.spawn(None, Peer::free);
     main.wait();
+    main.free();
     reading.join().unwrap();
     other.join().unwrap();
     main.listen();
