@@ -110,15 +110,6 @@ impl Play {
     }
 
     fn makes_sense(self) -> bool {
-        if self.state == State::Held {
-            // Whoever aborts has somebody to tell.
-            let alone = !self.company && self.act != Act::Abort;
-            let together = self.company && self.act != Act::SendInTime;
-            return self.ring == Ring::MpmcBytes
-                && self.act.sends()
-                && (alone || together)
-                && !self.drops;
-        }
         let receives = !self.act.sends() && self.act != Act::Attach;
         let sensible = match self.state {
             // What a dead reader had is dropped by who succeeds it.
@@ -126,16 +117,21 @@ impl Play {
             State::Orphaned => receives && !self.drops,
             State::Wrapped | State::Full => receives || !self.drops,
             State::Empty | State::One => !self.drops,
+            State::Held => self.ring == Ring::MpmcBytes && self.act.sends() && !self.drops,
         };
         if !sensible {
             return false;
         }
-        let waits = if self.act.sends() { State::Full } else { State::Empty };
+        let waits = match self.state {
+            State::Empty => !self.act.sends(),
+            State::Full | State::Held => self.act.sends(),
+            _ => false,
+        };
         let in_time = matches!(self.act, Act::SendInTime | Act::RecvInTime);
         match (self.act, self.company) {
             (Act::Attach, company) => !company && self.state != State::One,
-            (_, true) => !self.ring.single() && self.state == waits && !in_time,
-            (_, false) => !in_time || self.state == waits,
+            (_, true) => !self.ring.single() && waits && !in_time,
+            (_, false) => !in_time || waits,
         }
     }
 
@@ -370,8 +366,10 @@ impl Cast<'_> {
     /// Those who give the victim, and whoever waits like it, what they wait
     /// for.
     fn late(&mut self) {
-        if let Some(reader) = &mut self.slow {
+        if let Some(mut reader) = self.slow.take() {
             reader.resume();
+            // That is all: there is room for everything then.
+            return self.late.push(reader);
         }
         let actor = if self.play.act.sends() { self.receiver() } else { self.sender() };
         self.late.push(actor);
@@ -386,8 +384,7 @@ impl Cast<'_> {
         } else if self.late.is_empty() && (self.play.company || receives || self.slow.is_some()) {
             self.late();
         }
-        let actors = self.early.iter_mut().chain(&mut self.late).chain(&mut self.slow);
-        { actors }.try_for_each(Actor::exit)?;
+        self.early.iter_mut().chain(&mut self.late).try_for_each(Actor::exit)?;
         let mut rx = self.play.receiver(segment);
         while let Some(id) = rx.try_recv() {
             self.ledger.note(Note::Received, id);
