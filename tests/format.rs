@@ -938,7 +938,7 @@ impl Stage {
         let rx = bytes.receiver().unwrap();
         (0..tx.capacity()).for_each(|_| tx.send(b"old").unwrap());
         let held = slow.take().unwrap();
-        (1..tx.capacity()).for_each(|_| drop(rx.recv(&mut Vec::new()).unwrap()));
+        (1..tx.capacity()).for_each(|_| assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 3));
         let thread = parked(Box::new(move || tx.reserve(3).unwrap().commit(3).unwrap()));
         document(self, 5, "places waiting", "places record", 1);
         held.release();
