@@ -755,7 +755,6 @@ impl Stage {
         let counts = [("senders", 1), ("receivers", 0), ("life", 2)];
         self.document.word("Endpoints word", endpoints, &counts);
         self.document.check("Row", "endpoints");
-        self.document.reserved(&self.memory, "Row", row);
         self.controls(C, &[("consumer", 0), ("changes", changes + 3)]);
         drop(tx);
         self.controls(C, &[("producer", 0), ("changes", changes + 4), ("tail", 7)]);
@@ -933,6 +932,19 @@ impl Stage {
         thread.join().unwrap();
         document(self, 1, "space waiting", "space record", 0);
         assert_eq!(rx.recv().unwrap(), 7);
+        // A commit, the oldest message being in a reader's hands.
+        let bytes = segment.bytes("parcels");
+        let (mut tx, mut slow) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+        let rx = bytes.receiver().unwrap();
+        (0..tx.capacity()).for_each(|_| tx.send(b"old").unwrap());
+        let held = slow.take().unwrap();
+        (1..tx.capacity()).for_each(|_| assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 3));
+        let thread = parked(Box::new(move || tx.reserve(3).unwrap().commit(3).unwrap()));
+        document(self, 5, "places waiting", "places record", 1);
+        held.release();
+        thread.join().unwrap();
+        document(self, 5, "places waiting", "places record", 0);
+        rx.recv(&mut Vec::new()).unwrap();
     }
 
     /// A process that is killed over claims and messages of two channels.

@@ -3,12 +3,14 @@
 
 mod common;
 
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use common::{Brief, Name, Peer, wait_until};
+use common::{Brief, Name, Peer, thread_parked, tid, wait_until};
 use tombolo::{
-    ByteChannel, ByteKind, Channel, Fault, Kind, RecvTimeoutError, Segment, SendBytesError,
-    TryRecvError,
+    ByteChannel, ByteKind, ByteReceiver, Channel, Fault, Kind, Mpmc, RecvTimeoutError, Segment,
+    SendBytesError, TryRecvError,
 };
 
 type Page = [u64; 64];
@@ -213,6 +215,142 @@ fn an_mpmc_grant_of_bytes_holds_up_nobody() {
 
 /// A child holds something of a channel and is killed over it; what it held
 /// is there for the others, as promised.
+/// Calls in a thread of its own, and waits until it sleeps.
+fn parked<R: Send + 'static>(call: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
+    let (tell, told) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        tell.send(tid()).unwrap();
+        call()
+    });
+    let tid = told.recv().unwrap();
+    wait_until(|| thread_parked(tid));
+    thread
+}
+
+/// Two messages, of which the first is in a reader's hands, and one block.
+fn one_in_hand(segment: &Segment) -> (ByteChannel<'_, Mpmc>, ByteReceiver<Mpmc>) {
+    let bytes = segment.bytes("places").capacity(2, 8);
+    let (tx, rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+    tx.send(b"0").unwrap();
+    tx.send(b"1").unwrap();
+    (bytes, rx)
+}
+
+#[test]
+fn a_commit_whose_place_is_free_is_not_held_up_by_who_waits_for_a_block() {
+    let (_name, segment) = segment();
+    let (bytes, mut slow) = one_in_hand(&segment);
+    let quick = bytes.receiver().unwrap();
+    let held = slow.take().unwrap();
+    quick.recv(&mut Vec::new()).unwrap();
+    // One block for the commit, and none for the other, who sleeps first.
+    let mut tx = bytes.sender().unwrap();
+    let (reserved, is_reserved) = mpsc::channel();
+    let (go, gone) = mpsc::channel();
+    let commit = thread::spawn(move || {
+        let mut grant = tx.reserve(1).unwrap();
+        grant.copy_from_slice(b"c");
+        reserved.send(tid()).unwrap();
+        gone.recv().unwrap();
+        grant.commit(1).unwrap();
+    });
+    let committer = is_reserved.recv().unwrap();
+    let (tx, mut third) = (bytes.sender().unwrap(), bytes.sender().unwrap());
+    let reserve = parked(move || tx.send(b"b").unwrap());
+    go.send(()).unwrap();
+    wait_until(|| thread_parked(committer));
+    held.release();
+    // Whoever of the two is woken, and whoever gets the block.
+    let snatched = third.try_reserve(1);
+    wait_until(|| commit.is_finished());
+    drop(snatched);
+    let mut got = Vec::new();
+    quick.recv(&mut got).unwrap();
+    quick.recv(&mut got).unwrap();
+    commit.join().unwrap();
+    reserve.join().unwrap();
+}
+
+#[test]
+fn a_block_that_is_free_is_not_kept_from_who_waits_by_one_without_a_place() {
+    let (_name, segment) = segment();
+    let (bytes, mut slow) = one_in_hand(&segment);
+    let quick = bytes.receiver().unwrap();
+    let held = slow.take().unwrap();
+    quick.recv(&mut Vec::new()).unwrap();
+    // There is a block, and no place for a message.
+    let tx = bytes.sender().unwrap();
+    let send = parked(move || tx.send(b"s").unwrap());
+    // Now there is no block either.
+    let mut writer = bytes.sender().unwrap();
+    let grant = writer.try_reserve(1).unwrap();
+    let mut tx = bytes.sender().unwrap();
+    let reserve = parked(move || drop(tx.reserve(1).unwrap()));
+    drop(grant);
+    wait_until(|| reserve.is_finished());
+    assert!(!send.is_finished());
+    held.release();
+    send.join().unwrap();
+    reserve.join().unwrap();
+}
+
+#[test]
+fn a_commit_ends_when_its_last_receiver_goes_and_when_the_segment_is_removed() {
+    for leaves in [true, false] {
+        let (_name, segment) = segment();
+        let (bytes, mut slow) = one_in_hand(&segment);
+        drop(bytes.sender().unwrap());
+        let held = slow.take().unwrap();
+        bytes.receiver().unwrap().recv(&mut Vec::new()).unwrap();
+        let mut tx = bytes.sender().unwrap();
+        let commit = parked(move || tx.reserve(1).unwrap().commit(1));
+        if leaves {
+            core::mem::forget(held);
+            drop(slow);
+        } else {
+            segment.remove().unwrap();
+        }
+        let ended = commit.join().unwrap();
+        match ended {
+            Err(SendBytesError::Fault(Fault::Disconnected { .. })) => assert!(leaves),
+            Err(SendBytesError::Fault(Fault::Closed)) => assert!(!leaves),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_send_gives_up_in_time_where_it_has_a_block_and_no_place() {
+    let (_name, segment) = segment();
+    let (bytes, mut slow) = one_in_hand(&segment);
+    let held = slow.take().unwrap();
+    bytes.receiver().unwrap().recv(&mut Vec::new()).unwrap();
+    let tx = bytes.sender().unwrap();
+    let late = tx.send_timeout(b"late", Duration::from_millis(5));
+    assert!(matches!(late, Err(SendBytesError::Full)), "{late:?}");
+    held.release();
+    tx.send_timeout(b"in time", Duration::from_secs(60)).unwrap();
+}
+
+#[test]
+fn a_commit_gets_the_place_of_a_reader_who_is_killed() {
+    let (name, segment) = segment();
+    let bytes = segment.bytes("bytes").capacity(2, 512).redeliver(0);
+    segment.channel::<Page>("typed").capacity(2).sender().unwrap();
+    let (mut tx, rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+    tx.send(b"0").unwrap();
+    tx.send(b"1").unwrap();
+    let reader = Peer::start("take", &[&name, &"bytes"]);
+    reader.expect("open");
+    reader.expect("held");
+    rx.recv(&mut Vec::new()).unwrap();
+    let commit = parked(move || tx.reserve(1).unwrap().commit(1).unwrap());
+    reader.kill();
+    commit.join().unwrap();
+    reader.finish();
+    assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 1);
+}
+
 fn killed(role: &str, ring: &str) {
     let (name, segment) = segment();
     let mpmc = segment.channel::<Page>("typed").capacity(2);

@@ -330,6 +330,7 @@ impl Market {
 
 const ITEMS_WAITING: usize = 264;
 const SPACE_WAITING: usize = 272;
+const PLACES_WAITING: usize = 296;
 const TOMBSTONES: usize = 416;
 const ORPHANED: usize = 424;
 const DROPPED: usize = 432;
@@ -940,6 +941,59 @@ fn slots_of_killed_pythons_are_used_again() {
     }
     let _rx = market.rx();
     assert_eq!(market.segment.participants().len(), 1);
+}
+
+/// Two messages, of which the first is in the hands of whoever `takes` it, and
+/// the other one has been had.
+fn all_but_the_first(market: &Market, takes: impl FnOnce()) {
+    let (tx, rx) = (market.tx(), market.rx());
+    (1..3).for_each(|n| assert!(tx.try_send(n)));
+    takes();
+    assert_eq!(rx.recv().unwrap(), market.nth(2));
+}
+
+#[test]
+fn a_commit_of_the_librarys_gets_the_place_that_a_python_frees() {
+    if !python() {
+        return;
+    }
+    let market = Market::new("mpmc-bytes", 2);
+    let mut python = market.python("receiver");
+    all_but_the_first(&market, || python.ask("take c", &market.nth(1)));
+    let tx = market.tx();
+    let waiting = parked_thread(move || tx.send(3));
+    assert_eq!(market.control(PLACES_WAITING) as u32, 1);
+    python.ask("release c", "released");
+    waiting.join().unwrap().unwrap();
+    assert_eq!(market.control(PLACES_WAITING) as u32, 0);
+    python.ask("recv c", &market.nth(3));
+}
+
+#[test]
+fn a_python_gets_the_place_that_the_library_frees() {
+    if !python() {
+        return;
+    }
+    let market = Market::new("mpmc-bytes", 2);
+    let mut python = market.python("sender");
+    let mut rx = market.segment.bytes("c").receiver().unwrap();
+    let mut held = None;
+    all_but_the_first(&market, || held = Some(rx.take().unwrap()));
+    python.park("send c 3");
+    assert_eq!(market.control(PLACES_WAITING) as u32, 1);
+    drop(held);
+    python.expect("sent");
+    assert_eq!(market.control(PLACES_WAITING) as u32, 0);
+    assert_eq!(market.rx().recv().unwrap(), market.nth(3));
+    // And one that is killed waiting is counted no more.
+    let mut held = None;
+    all_but_the_first(&market, || held = Some(rx.take().unwrap()));
+    python.park("send c 4");
+    python.kill();
+    market.sweep();
+    assert_eq!(market.control(PLACES_WAITING) as u32, 0);
+    drop(held);
+    market.holds_its_capacity();
 }
 
 #[test]

@@ -317,6 +317,7 @@ class Block:
         self.orphans, self.scanned = self.at + 280, self.at + 288
         self.items = Event(self.at + 264, segment.items(index), 8)
         self.space = Event(self.at + 272, segment.items(index) + 1, 16)
+        self.places = Event(self.at + 296, GONG, 24)
 
     def slot(self, n):
         return self.first + self.stride * n
@@ -628,18 +629,23 @@ class Segment:
             except OSError:
                 pass
 
-    def wait(self, block, event, attempt, more, until):
-        """11.2: what `attempt` gives, or None at the deadline."""
-        memory = self.memory
-        record = self.row(block, self.me) + event.record
+    def lower(self, event, record):
+        """11.2, steps 7 and 8."""
 
         def recount(old):
             count = max(0, (old & 0xFFFFFFFF) - 1)
             return (old >> 32) + 1 << 32 | count
 
+        self.memory.change(event.waiting, recount)
+        self.memory.change(record, lambda old: old - 1 if old & 0xFFFF else None)
+
+    def wait(self, block, event, attempt, more, until):
+        """11.2: what `attempt` gives, or None at the deadline."""
+        memory = self.memory
+        record = self.row(block, self.me) + event.record
+
         def lower():
-            memory.change(event.waiting, recount)
-            memory.change(record, lambda old: old - 1 if old & 0xFFFF else None)
+            self.lower(event, record)
 
         while True:
             memory.add(record, 1)
@@ -682,6 +688,34 @@ class Segment:
                 if isinstance(failure, BlockingIOError):
                     return None
                 raise self.explained(failure)
+
+    def notify_places(self, block):
+        """11.3."""
+        self.light_fence()
+        if self.memory.load(block.places.waiting) & 0xFFFFFFFF:
+            try:
+                if not self.set.tried((GONG, -HIGH, IPC_NOWAIT), (GONG, 2, 0)):
+                    self.strike()
+            except OSError:
+                pass
+
+    def wait_for_place(self, block, attempt, until):
+        """11.3: what `attempt` gives, or None at the deadline."""
+        memory, event = self.memory, block.places
+        record = self.row(block, self.me) + event.record
+        while until is None or time.monotonic() < until:
+            memory.add(record, 1)
+            memory.add(event.waiting, 2**32 + 1)
+            try:
+                self.heavy_fence()
+                self.look(8 + self.me)
+                done = attempt()
+                if done is not None:
+                    return done
+                self.sleep_over_gong(self.heard, until)
+            finally:
+                self.lower(event, record)
+        return None
 
     def explained(self, failure):
         if isinstance(failure, OSError) and failure.errno in (errno.EIDRM, errno.EINVAL):
@@ -732,7 +766,7 @@ class Segment:
             elif not self.recover(block, i, still_dead):
                 return
             memory.add(block.changes, 1)
-            for event in (block.items, block.space):
+            for event in (block.items, block.space, block.places):
                 self.settle(block, event)
             for event in (block.items, block.space):
                 value = values[event.number]
@@ -991,12 +1025,15 @@ class Segment:
                     self.strike()
                 self.release_lease()
                 continue
-            sleep = (GONG, -1, 0), (GONG, heard + 1, 0)
-            try:
-                self.system(*([(GONG, -heard, IPC_NOWAIT)] if heard else []), *sleep)
-            except OSError as error:
-                if error.errno != errno.EAGAIN:
-                    raise
+            self.sleep_over_gong(heard)
+
+    def sleep_over_gong(self, heard, until=None):
+        sleep = (GONG, -1, 0), (GONG, heard + 1, 0)
+        try:
+            self.system(*([(GONG, -heard, IPC_NOWAIT)] if heard else []), *sleep, until=until)
+        except OSError as error:
+            if error.errno != errno.EAGAIN:
+                raise
 
 
 # 4.3 Journal
@@ -1325,15 +1362,11 @@ class Parcels(Slots):
         at = self.block.words + 8 * k
         self.memory.store(at, self.memory.load(at) >> 14 << 14)
 
-    def send(self, data):
-        k = self.allocate()
-        if k is None:
-            return NOTHING
+    def queue(self, k, data):
         self.memory.write(self.block.parcels + self.block.apart * k, data)
         claimed = self.claim()
         if claimed is NOTHING:
-            self.free_parcel(k)
-            return NOTHING
+            return None
         self.name(claimed, k, len(data))
         self.publish(claimed)
         return True
@@ -1377,8 +1410,9 @@ class Endpoint:
         first = not any(counts.values())
         row = segment.row(block, segment.me)
         if first:
-            for event in (block.items, block.space):
+            for event in (block.items, block.space, block.places):
                 self.memory.store(row + event.record, segment.incarnation << 16 & U64)
+            for event in (block.items, block.space):
                 self.segment.arm(event.number)
         if block.kind in SINGLE:
             try:
@@ -1451,6 +1485,8 @@ class Endpoint:
         if not counts[self.side.name]:
             event = self.block.items if self.side is SENDER else self.block.space
             self.segment.notify(event)
+            if self.side is RECEIVER:
+                self.segment.notify_places(self.block)
         if not any(counts.values()):
             self.disarm()
 
@@ -1473,16 +1509,36 @@ class Endpoint:
         if len(data) > block.size or block.kind not in BYTES and len(data) != block.size:
             raise ValueError(f"{len(data)} bytes for a channel of {block.size}")
 
-        def attempt():
+        def checked(act):
             self.check()
             if self.alone:
                 raise Disconnected(self.side.other.name)
-            if self.ring.send(data) is NOTHING:
-                return None
-            self.segment.notify(block.items)
-            return True
+            return act()
 
-        return bool(self.until(attempt, block.space, timeout))
+        def sent(done):
+            if done:
+                self.segment.notify(block.items)
+            return bool(done)
+
+        if block.kind != MPMC_BYTES:
+            push = lambda: None if self.ring.send(data) is NOTHING else True
+            return sent(self.until(lambda: checked(push), block.space, timeout))
+        # 10.4: keeps the parcel while it waits.
+        k = self.until(lambda: checked(self.ring.allocate), block.space, timeout)
+        done = None
+        try:
+            if k is not None:
+                queue = lambda: checked(lambda: self.ring.queue(k, data))
+                done = queue()
+                if not done and timeout != 0:
+                    until = None if timeout is None else time.monotonic() + timeout
+                    done = self.segment.wait_for_place(block, queue, until)
+        finally:
+            if k is not None and not done:
+                self.ring.free_parcel(k)
+                self.segment.notify(block.space)
+                self.segment.notify_places(block)
+        return sent(done)
 
     def try_take(self):
         """A message, to be released; None if there is none."""
@@ -1498,6 +1554,8 @@ class Endpoint:
         self.ring.release(taken)
         # Acknowledge (10.2).
         self.segment.notify(self.block.space)
+        if self.block.kind == MPMC_BYTES:
+            self.segment.notify_places(self.block)
         if self.memory.load(self.block.changes) != self.seen or self.alone:
             self.segment.notify(self.block.items)
 

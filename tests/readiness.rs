@@ -4,6 +4,7 @@
 mod common;
 
 use std::os::fd::AsFd;
+use std::sync::mpsc;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -11,7 +12,8 @@ use tombolo::{Fault, Segment, TryRecvError};
 
 use common::readiness::{alone, gets_ready, is_ready, stays_unready, switches, watchers};
 use common::{
-    Brief, Name, PATIENCE, Peer, RINGS, Remove, receiver, sender, single, thread_parked, wait_until,
+    Brief, Name, PATIENCE, Peer, RINGS, Remove, receiver, sender, single, thread_parked, tid,
+    wait_until,
 };
 
 fn market() -> (Name, Segment) {
@@ -148,6 +150,40 @@ fn is_refused(segment: &Segment) {
     held.release();
     gets_ready(readiness);
     assert!(matches!(rx.try_recv(), Err(TryRecvError::Failed(_))));
+}
+
+#[test]
+fn a_descriptor_that_waits_for_a_place_takes_no_wake_from_who_waits_for_a_block() {
+    alone("is placeless", &market().0);
+}
+
+fn is_placeless(segment: &Segment) {
+    let bytes = segment.bytes("bytes").capacity(2, 8);
+    let (tx, mut rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+    (0..2).for_each(|_| tx.send(b"x").unwrap());
+    let held = rx.take().unwrap();
+    bytes.receiver().unwrap().recv(&mut Vec::new()).unwrap();
+    // A block, and no place. Whoever comes later is a change.
+    let (mut writer, mut waiting) = (bytes.sender().unwrap(), bytes.sender().unwrap());
+    let readiness = tx.readiness().unwrap();
+    assert!(tx.try_send(b"y").is_err());
+    stays_unready(readiness);
+    // Now no block either.
+    let grant = writer.try_reserve(1).unwrap();
+    let (tell, told) = mpsc::channel();
+    let waiter = std::thread::spawn(move || {
+        tell.send(tid()).unwrap();
+        waiting.reserve(1).unwrap().commit(1).unwrap();
+    });
+    let waiter_tid = told.recv().unwrap();
+    wait_until(|| thread_parked(waiter_tid));
+    drop(grant);
+    // It has the block, and waits for the place as well.
+    wait_until(|| writer.try_reserve(1).is_err());
+    stays_unready(readiness);
+    held.release();
+    gets_ready(readiness);
+    waiter.join().unwrap();
 }
 
 #[test]
@@ -299,6 +335,7 @@ fn child_entry() {
         "receives" => receives(&segment),
         "sends" => sends(&segment),
         "is refused" => is_refused(&segment),
+        "is placeless" => is_placeless(&segment),
         "two loops" => two_loops(&segment),
         "a hundred" => a_hundred(&segment),
         "gets all" => {

@@ -10,8 +10,8 @@ use super::kind::Stuck;
 use super::ready::{Ask, Readiness, Want};
 use crate::error::{ChannelError, Fault};
 use crate::ring::event::{self, Event, Memo, Parked};
-use crate::ring::gate;
 use crate::ring::table::{Blind, Member};
+use crate::ring::{gate, places};
 use crate::segment::{Block, Busy, Cells, Participant, Side, State};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc::ForkGuard;
@@ -27,6 +27,8 @@ pub(crate) enum Resolved {
     Retry,
     Wait,
     WaitPending,
+    /// On the gong.
+    WaitForPlace,
     /// The segment is paused.
     WaitPaused,
 }
@@ -93,6 +95,16 @@ pub(super) fn record<'a>(
         Side::Sender => &row.space_record,
         Side::Receiver => &row.items_record,
     }
+}
+
+/// The same two words for who waits for a place.
+pub(super) fn places<'a>(
+    participant: &'a Participant,
+    cells: &'a Cells<'_>,
+    block: &'a Block,
+) -> (&'a AtomicU64, &'a AtomicU64) {
+    let row = participant.mapped().row(block, participant.me().id);
+    (&cells.control().places_waiting, &row.places_record)
 }
 
 /// Counts who comes, goes and dies, and what the gate does.
@@ -312,6 +324,7 @@ impl Endpoint {
         match stuck {
             Stuck::None => Ok(Resolved::Wait),
             Stuck::Pending => Ok(Resolved::WaitPending),
+            Stuck::NoPlace => Ok(Resolved::WaitForPlace),
             Stuck::Changed => {
                 self.find_out()?;
                 match (self.side, self.alone()) {
@@ -339,23 +352,58 @@ impl Endpoint {
         let mapped = self.participant.mapped();
         let event = self.event(self.side);
         let record = record(&self.participant, &self.block, self.side);
-        let look = || {
-            self.participant.look().map_err(|fault| {
-                *self.fault.borrow_mut() = Some(fault);
-                Blind::Estranged
-            })
-        };
+        let look = || self.keeping_fault(self.participant.look());
         // What ends this handle's waiting ends that of the others too.
         let more = |done: &Result<R, Fault>| done.is_err() || more();
         self.participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);
         match event::park(&mapped.bells, event, record, until, attempt, more, look) {
             Parked::Ready(done) => Some(done),
             Parked::TimedOut => None,
-            Parked::Gone(blind) => {
-                let told = self.fault.borrow_mut().take();
-                Some(Err(told.unwrap_or_else(|| mapped.fault(blind))))
-            }
+            Parked::Gone(blind) => Some(Err(self.kept_fault(blind))),
         }
+    }
+
+    /// The same for who waits for a place: sleeps over the gong.
+    pub(crate) fn wait_for_place<R>(
+        &self,
+        until: Option<Instant>,
+        mut attempt: impl FnMut() -> Option<Result<R, Fault>>,
+    ) -> Option<Result<R, Fault>> {
+        if let Some(done) = self.spin.until(&mut attempt) {
+            return Some(done);
+        }
+        let bells = &self.participant.mapped().bells;
+        let (waiting, record) = places(&self.participant, &self.cells, &self.block);
+        let late = || until.is_some_and(|until| Instant::now() >= until);
+        let attempt = || attempt().map(Some).or_else(|| late().then_some(None));
+        let listen = || self.keeping_fault(self.participant.listen());
+        self.participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);
+        match places::park(bells, waiting, record, until, attempt, listen) {
+            Parked::Ready(done) => done,
+            Parked::TimedOut => None,
+            Parked::Gone(blind) => Some(Err(self.kept_fault(blind))),
+        }
+    }
+
+    /// Tells all who wait for a place, or for a block without taking it, that
+    /// one has become free.
+    #[inline]
+    pub(crate) fn notify_places(&self) {
+        // As in `ring`.
+        let waiting = &self.cells.control().places_waiting;
+        let _ = places::freed(&self.participant.mapped().bells, waiting);
+    }
+
+    fn keeping_fault<T>(&self, seen: Result<T, Fault>) -> Result<T, Blind> {
+        seen.map_err(|fault| {
+            *self.fault.borrow_mut() = Some(fault);
+            Blind::Estranged
+        })
+    }
+
+    fn kept_fault(&self, blind: Blind) -> Fault {
+        let told = self.fault.borrow_mut().take();
+        told.unwrap_or_else(|| self.participant.mapped().fault(blind))
     }
 
     pub(super) const fn participant(&self) -> &Arc<Participant> {

@@ -126,7 +126,8 @@ impl Endpoint {
         }
     }
 
-    /// Goes on after a sender's first attempt, until the deadline (`None`).
+    /// Goes on after a sender's first attempt, until the deadline (`None`):
+    /// sleeps over what is wanting, which may come to be another.
     #[cold]
     pub(crate) fn wait_to_send<R>(
         &self,
@@ -135,17 +136,29 @@ impl Endpoint {
         mut attempt: impl FnMut() -> Result<R, Stuck>,
         room: impl Fn() -> bool,
     ) -> Result<Option<R>, Fault> {
-        if let Ok(done) = self.insist(stuck, &mut attempt)? {
-            return Ok(Some(done));
-        }
-        let attempt = || match attempt() {
-            Ok(done) => Some(Ok(done)),
-            Err(stuck) => match self.insist(stuck, &mut attempt) {
-                Ok(done) => done.ok().map(Ok),
-                Err(fault) => Some(Err(fault)),
-            },
+        let mut waits = match self.insist(stuck, &mut attempt)? {
+            Ok(done) => return Ok(Some(done)),
+            Err(waits) => waits,
         };
-        self.wait(until, attempt, room).transpose()
+        loop {
+            let for_place = waits == Resolved::WaitForPlace;
+            let here = || match attempt()
+                .map_or_else(|stuck| self.insist(stuck, &mut attempt), |done| Ok(Ok(done)))
+            {
+                Ok(Err(waits)) if (waits == Resolved::WaitForPlace) == for_place => None,
+                done => Some(done),
+            };
+            let done = if for_place {
+                self.wait_for_place(until, here)
+            } else {
+                self.wait(until, here, &room)
+            };
+            match done.transpose()? {
+                None => return Ok(None),
+                Some(Ok(done)) => return Ok(Some(done)),
+                Some(Err(elsewhere)) => waits = elsewhere,
+            }
+        }
     }
 
     /// Repeats a receiver's attempt until it gives something, or finds the

@@ -36,6 +36,8 @@ pub enum Stuck {
     None,
     /// Another's unfinished operation is in the way.
     Pending,
+    /// There is a block, and no place to queue it.
+    NoPlace,
     /// Something has changed since this handle last looked.
     Changed,
     /// The other side has gone, and to a receiver: nothing is left.
@@ -52,7 +54,7 @@ impl Stuck {
     /// What cannot be, in words; `None` if it is nothing of the kind.
     pub(crate) fn corruption(self) -> Option<String> {
         match self {
-            Self::None | Self::Pending | Self::Changed | Self::Alone => None,
+            Self::None | Self::Pending | Self::NoPlace | Self::Changed | Self::Alone => None,
             Self::Torn(torn) => {
                 Some(format!("its head is at {} and its tail at {}", torn.head, torn.tail))
             }

@@ -21,7 +21,9 @@
 //! **It keeps nothing from others.** It consumes nothing, so the token it has
 //! taken is for somebody else too: it passes it on, whenever the event loop
 //! will come round. Then it no longer waits, and does not take it again: a
-//! token goes once through all who wait, and round no more.
+//! token goes once through all who wait, and round no more. A sender of MPMC
+//! bytes, who may want a block now and a place the next time, has its thread
+//! wait over the gong ([`places`]), where there is no token to be kept.
 //!
 //! **Ending it.** A thread that sleeps on the channel's semaphore can be woken
 //! by a token only, which others may take. Each who sleeps is given one; the
@@ -40,8 +42,8 @@ use crate::error::Fault;
 use crate::ring::event::{self, Event, Parked};
 use crate::ring::mpmc::{self, Cursor};
 use crate::ring::table::Blind;
-use crate::ring::{blocks, spsc};
-use crate::segment::{Block, Cells, Participant, Side};
+use crate::ring::{blocks, places, spsc};
+use crate::segment::{Block, Cells, Participant, RingKind, Side};
 use crate::sys;
 use crate::sys::pipe;
 
@@ -139,6 +141,22 @@ impl At {
         endpoint::event(&self.participant, &self.cells, &self.block, self.side)
     }
 
+    /// Whether its thread waits over the gong.
+    fn is_for_all(&self) -> bool {
+        self.side == Side::Sender && self.block.kind == RingKind::MpmcBytes
+    }
+
+    /// Wakes its thread, with others; unless it is about to sleep, perhaps.
+    fn rouse(&self, enough: impl Fn() -> bool) {
+        let bells = &self.participant.mapped().bells;
+        // If it is refused, the thread has been, too.
+        let _ = if self.is_for_all() {
+            places::freed(bells, &self.cells.control().places_waiting)
+        } else {
+            event::rouse(bells, self.event(), enough)
+        };
+    }
+
     /// Whether a try could come to something, or to another answer.
     fn is_there(&self, ask: Ask) -> bool {
         endpoint::changes(&self.cells) != ask.changes
@@ -216,8 +234,13 @@ impl Watcher {
             ask.is_some_and(|ask| self.at.is_there(ask)).then_some(Woken::Progress(asked))
         };
         let look = || participant.look().map_err(|_| Blind::Estranged);
-        let record = endpoint::record(participant, block, *side);
         let bells = &participant.mapped().bells;
+        if self.at.is_for_all() {
+            let (waiting, record) = endpoint::places(participant, &self.at.cells, block);
+            let listen = || participant.listen().map_err(|_| Blind::Estranged);
+            return places::park(bells, waiting, record, None, attempt, listen);
+        }
+        let record = endpoint::record(participant, block, *side);
         // Nothing was consumed: what the token was for is there for others.
         event::park(bells, self.at.event(), record, None, attempt, |_| true, look)
     }
@@ -288,9 +311,7 @@ impl Drop for Readiness {
         while !state.ended && !thread.is_finished() {
             if state.ask.is_some() {
                 drop(state);
-                let enough = || self.shared.state().ended;
-                // If it is refused, the thread has been, too.
-                let _ = event::rouse(&participant.mapped().bells, self.at.event(), enough);
+                self.at.rouse(|| self.shared.state().ended);
                 state = self.shared.state();
             }
             if !state.ended {

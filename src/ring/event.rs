@@ -212,14 +212,14 @@ pub(crate) fn park<K: Kernel, R>(
 
 /// The record first, so that a waiter who dies in between is counted at most
 /// by a record that dies with it.
-fn raise(waiting: &AtomicU64, record: &AtomicU64) {
+pub(crate) fn raise(waiting: &AtomicU64, record: &AtomicU64) {
     record.fetch_add(1, Ordering::Release);
     // Edge S: Release, so that a sweep that reads this count (Acquire) also
     // reads the record behind it.
     waiting.fetch_add(VERSION + 1, Ordering::Release);
 }
 
-fn lower(waiting: &AtomicU64, record: &AtomicU64) {
+pub(crate) fn lower(waiting: &AtomicU64, record: &AtomicU64) {
     let _ = waiting.fetch_update(Ordering::Release, Ordering::Relaxed, |word| {
         Some(counting(word, (word & COUNT).saturating_sub(1)))
     });

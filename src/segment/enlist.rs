@@ -9,7 +9,7 @@ use super::participant::{Participant, Side, lock};
 use super::view::Block;
 use crate::error::{ChannelError, Fault};
 use crate::ring::event::{self, Event, Memo};
-use crate::ring::{credit, gate, role};
+use crate::ring::{credit, gate, places, role};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Not 0 while a handle sends: see [`gate`].
@@ -95,6 +95,9 @@ impl Participant {
             let event = Event { waiting, sem: other };
             // If the set is gone, so is everybody who could be told.
             let _ = event::notify(&self.mapped.bells, event, &mut Memo::default());
+            if side == Side::Receiver {
+                let _ = places::freed(&self.mapped.bells, &control.places_waiting);
+            }
         }
         if counts.senders == 0 && counts.receivers == 0 {
             self.disarm(block);
@@ -163,6 +166,7 @@ impl Participant {
         let record = event::record(self.me.incarnation);
         row.items_record.store(record, Ordering::Release);
         row.space_record.store(record, Ordering::Release);
+        row.places_record.store(record, Ordering::Release);
         // Before the first credit: the token that it leaves at a death is
         // taken care of by a sweep, which goes by the row.
         self.show(block, Counts::default());

@@ -163,7 +163,8 @@ pub(crate) struct Control {
     pub(crate) space_waiting: AtomicU64,
     pub(crate) orphans: AtomicU64,
     pub(crate) scanned: AtomicU64,
-    pub(crate) reserved_c: [AtomicU64; 11],
+    pub(crate) places_waiting: AtomicU64,
+    pub(crate) reserved_c: [AtomicU64; 10],
     /// SPSC: who is the producer, and who the consumer.
     pub(crate) producer: AtomicU64,
     pub(crate) consumer: AtomicU64,
@@ -184,10 +185,11 @@ pub(crate) struct Control {
 pub(crate) struct Row {
     /// `incarnation + 1:32 | senders:16 | receivers:16`.
     pub(crate) endpoints: AtomicU64,
-    /// `incarnation:48 | waiting threads:16`, for each direction.
+    /// `incarnation:48 | waiting threads:16`, for each direction, and for who
+    /// waits for a place.
     pub(crate) items_record: AtomicU64,
     pub(crate) space_record: AtomicU64,
-    pub(crate) reserved: AtomicU64,
+    pub(crate) places_record: AtomicU64,
 }
 
 const _: () = {
@@ -425,6 +427,7 @@ mod tests {
             ("Control.space_waiting", span_of!(Control, space_waiting), 272..280),
             ("Control.orphans", span_of!(Control, orphans), 280..288),
             ("Control.scanned", span_of!(Control, scanned), 288..296),
+            ("Control.places_waiting", span_of!(Control, places_waiting), 296..304),
             ("Control.producer", span_of!(Control, producer), 384..392),
             ("Control.consumer", span_of!(Control, consumer), 392..400),
             ("Control.senders_joined", span_of!(Control, senders_joined), 400..408),
@@ -437,6 +440,7 @@ mod tests {
             ("Row.endpoints", span_of!(Row, endpoints), 0..8),
             ("Row.items_record", span_of!(Row, items_record), 8..16),
             ("Row.space_record", span_of!(Row, space_record), 16..24),
+            ("Row.places_record", span_of!(Row, places_record), 24..32),
         ];
         for (field, is, documented) in ranges {
             assert_eq!(is, documented, "{field}");

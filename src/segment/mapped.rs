@@ -228,6 +228,7 @@ impl Mapped {
             control.changes.fetch_add(1, Ordering::Release);
             event::settle(&control.items_waiting, || self.recorded(&block, |r| &r.items_record));
             event::settle(&control.space_waiting, || self.recorded(&block, |r| &r.space_record));
+            event::settle(&control.places_waiting, || self.recorded(&block, |r| &r.places_record));
             for sem in [block.items(self), block.space(self)] {
                 let value = values.get(usize::from(sem)).copied().unwrap_or(0);
                 event::drain_and_ring(&self.bells, sem, value)?;

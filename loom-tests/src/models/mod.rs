@@ -9,6 +9,7 @@ mod journal;
 mod mpmc;
 mod obituary;
 mod orderings;
+mod places;
 mod ready;
 mod records;
 mod spsc;

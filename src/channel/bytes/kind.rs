@@ -105,10 +105,14 @@ pub(crate) mod sealed {
         /// Leaves it for another reader. Whether one may be waiting.
         fn give_back(ring: &Self::Ring, at: &Self::Consumer, taken: Self::Taken) -> bool;
 
-        /// Whether another sender's commit could succeed.
-        fn may_commit(ring: &Self::Ring, at: &Self::Producer) -> bool;
-        /// Whether another sender could go on, reserving or committing.
-        fn may_send(ring: &Self::Ring, at: &Self::Producer) -> bool;
+        /// Whether senders may find room for a message and no place for it.
+        const PLACES: bool = false;
+        /// Whether another sender that waits for room could go on.
+        fn may_reserve(ring: &Self::Ring, at: &Self::Producer) -> bool;
+        /// What a sender lacks that holds nothing.
+        fn lacks(_ring: &Self::Ring, _at: &Self::Producer) -> Option<Stuck> {
+            None
+        }
         fn may_take(ring: &Self::Ring, at: &Self::Consumer) -> bool;
         fn in_hand(ring: &Self::Ring) -> bool;
         /// What has just refused a push, or a reservation.
@@ -258,11 +262,7 @@ impl sealed::ByteKind for Spsc {
         false
     }
 
-    fn may_commit(_: &Packets<'static>, _: &Producer) -> bool {
-        false
-    }
-
-    fn may_send(_: &Packets<'static>, _: &Producer) -> bool {
+    fn may_reserve(_: &Packets<'static>, _: &Producer) -> bool {
         false
     }
 
@@ -309,6 +309,7 @@ pub struct Reading {
 
 impl sealed::ByteKind for Mpmc {
     const RING: RingKind = RingKind::MpmcBytes;
+    const PLACES: bool = true;
     type Ring = Parcels<'static>;
     type Producer = Writer;
     type Consumer = Cell<Cursor>;
@@ -356,7 +357,14 @@ impl sealed::ByteKind for Mpmc {
     ) -> Result<(), Stuck> {
         let slot = match mpmc::claim(ring, &at.cursor, owner) {
             Ok(slot) => slot,
-            Err(refused) => settled(refused, || mpmc::claim(ring, &at.cursor, owner))?,
+            Err(refused) => {
+                settled(refused, || mpmc::claim(ring, &at.cursor, owner)).map_err(|stuck| {
+                    match stuck {
+                        Stuck::None | Stuck::Pending => Stuck::NoPlace,
+                        stuck => stuck,
+                    }
+                })?
+            }
         };
         ring.name(slot.index, claim.block, length.min(claim.length) as u64);
         mpmc::publish(ring, slot);
@@ -428,12 +436,18 @@ impl sealed::ByteKind for Mpmc {
         true
     }
 
-    fn may_commit(ring: &Parcels<'static>, at: &Writer) -> bool {
-        mpmc::room(ring, at.cursor.get())
+    fn may_reserve(ring: &Parcels<'static>, _: &Writer) -> bool {
+        blocks::any_free(ring)
     }
 
-    fn may_send(ring: &Parcels<'static>, at: &Writer) -> bool {
-        Self::may_commit(ring, at) || blocks::any_free(ring)
+    fn lacks(ring: &Parcels<'static>, at: &Writer) -> Option<Stuck> {
+        if !blocks::any_free(ring) {
+            Some(Stuck::None)
+        } else if !mpmc::room(ring, at.cursor.get()) {
+            Some(Stuck::NoPlace)
+        } else {
+            None
+        }
     }
 
     fn may_take(ring: &Parcels<'static>, at: &Cell<Cursor>) -> bool {

@@ -86,7 +86,14 @@ impl<K: ByteKind> ByteReceiver<K> {
 
     fn release(&self, taken: K::Taken) {
         K::release(&self.ring, &self.at, taken);
+        self.acknowledge();
+    }
+
+    fn acknowledge(&self) {
         self.end.acknowledge();
+        if K::PLACES {
+            self.end.notify_places();
+        }
     }
 
     /// Receives a message into `into`, replacing what was there; waits for it
@@ -149,7 +156,7 @@ impl<K: ByteKind> ByteReceiver<K> {
         let mut pop = |alone: bool| {
             let mut pop = || K::pop_many(&self.ring, &self.at, self.end.owner(), most, into);
             let received = if alone { pop() } else { self.end.guarded(pop) }?;
-            self.end.acknowledge();
+            self.acknowledge();
             Ok(received)
         };
         let stuck = match pop(false) {

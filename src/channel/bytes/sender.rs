@@ -64,14 +64,16 @@ impl<K: ByteKind> ByteSender<K> {
             crash::copy(room, message);
         }
         self.commit_once(&claim, message.len()).inspect_err(|_| {
-            K::abort(&self.ring, &claim);
-            // Whoever found no block because of this one is refused a place
-            // just the same, as long as there is none; ringing then would
-            // only keep this very sender awake.
-            if K::may_commit(&self.ring, &self.at) {
-                self.end.notify(Side::Sender);
-            }
+            // Somebody may have found no block because of this one.
+            self.abort(&claim);
         })
+    }
+
+    /// The same for who waits: takes nothing that it would have to give back,
+    /// which would wake others who do the same.
+    fn when_it_can<R>(&self, push: impl FnOnce() -> Result<R, Stuck>) -> Result<R, Stuck> {
+        self.end.guarded(|| K::lacks(&self.ring, &self.at).map_or(Ok(()), Err))?;
+        push()
     }
 
     /// Sends the first of `messages`, as many as fit.
@@ -93,11 +95,10 @@ impl<K: ByteKind> ByteSender<K> {
     fn abort(&self, claim: &K::Claim) {
         if K::abort(&self.ring, claim) {
             self.end.notify(Side::Sender);
+            if K::PLACES {
+                self.end.notify_places();
+            }
         }
-    }
-
-    fn may_send(&self) -> bool {
-        K::may_send(&self.ring, &self.at)
     }
 
     /// What has just refused a try.
@@ -148,9 +149,9 @@ impl<K: ByteKind> ByteSender<K> {
         self.fits(message.len())?;
         match self.push(message) {
             Ok(()) => Ok(()),
-            Err(stuck) => {
-                self.wait(stuck, until, || self.push(message))?.ok_or(SendBytesError::Full)
-            }
+            Err(stuck) => self
+                .wait(stuck, until, || self.when_it_can(|| self.push(message)))?
+                .ok_or(SendBytesError::Full),
         }
     }
 
@@ -173,7 +174,7 @@ impl<K: ByteKind> ByteSender<K> {
             sent += match self.push_some(rest) {
                 Ok(pushed) => pushed,
                 Err(stuck) => self
-                    .wait(stuck, None, || self.push_some(rest))
+                    .wait(stuck, None, || self.when_it_can(|| self.push_some(rest)))
                     .map_err(|fault| (sent, fault.into()))?
                     .unwrap_or(0),
             };
@@ -187,7 +188,7 @@ impl<K: ByteKind> ByteSender<K> {
         until: Option<Instant>,
         attempt: impl FnMut() -> Result<R, Stuck>,
     ) -> Result<Option<R>, Fault> {
-        self.end.wait_to_send(stuck, until, attempt, || self.may_send())
+        self.end.wait_to_send(stuck, until, attempt, || K::may_reserve(&self.ring, &self.at))
     }
 
     /// Makes room for a message of up to `length` bytes, to be written in

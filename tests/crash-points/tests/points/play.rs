@@ -21,6 +21,9 @@ pub(crate) enum State {
     Full,
     /// Two, of which a reader who has died had the first.
     Orphaned,
+    /// As many as fit, of which one reader holds the first and others have had
+    /// the rest: blocks, and no place.
+    Held,
 }
 
 /// What the victim does.
@@ -41,8 +44,8 @@ pub(crate) enum Act {
 }
 
 impl State {
-    const ALL: [State; 5] =
-        [State::Empty, State::One, State::Wrapped, State::Full, State::Orphaned];
+    const ALL: [State; 6] =
+        [State::Empty, State::One, State::Wrapped, State::Full, State::Orphaned, State::Held];
 }
 
 impl Act {
@@ -114,16 +117,21 @@ impl Play {
             State::Orphaned => receives && !self.drops,
             State::Wrapped | State::Full => receives || !self.drops,
             State::Empty | State::One => !self.drops,
+            State::Held => self.ring == Ring::MpmcBytes && self.act.sends() && !self.drops,
         };
         if !sensible {
             return false;
         }
-        let waits = if self.act.sends() { State::Full } else { State::Empty };
+        let waits = match self.state {
+            State::Empty => !self.act.sends(),
+            State::Full | State::Held => self.act.sends(),
+            _ => false,
+        };
         let in_time = matches!(self.act, Act::SendInTime | Act::RecvInTime);
         match (self.act, self.company) {
             (Act::Attach, company) => !company && self.state != State::One,
-            (_, true) => !self.ring.single() && self.state == waits && !in_time,
-            (_, false) => !in_time || self.state == waits,
+            (_, true) => !self.ring.single() && waits && !in_time,
+            (_, false) => !in_time || waits,
         }
     }
 
@@ -134,6 +142,8 @@ impl Play {
             State::One => 1,
             State::Wrapped | State::Orphaned => 2,
             State::Full => CAPACITY as u64,
+            // What others have had is nobody's concern any more.
+            State::Held => 1,
         }
     }
 
@@ -207,7 +217,8 @@ pub(crate) fn perform(play: Play, plot: &Plot, ledger: &Ledger) -> Result<(), St
     ledger.clear();
     let name = Name::new();
     let segment = play.prepare(&name);
-    let mut cast = Cast { play, name: &name, ledger, early: Vec::new(), late: Vec::new() };
+    let mut cast =
+        Cast { play, name: &name, ledger, early: Vec::new(), late: Vec::new(), slow: None };
     cast.early()?;
     let mut sweeper = plot.sweeper.as_ref().map(|doom| cast.sweeper(doom));
     if let Some(sweeper) = &mut sweeper {
@@ -261,6 +272,8 @@ struct Cast<'a> {
     ledger: &'a Ledger,
     early: Vec<Actor>,
     late: Vec<Actor>,
+    /// Stopped over a message, until the late ones come.
+    slow: Option<Actor>,
 }
 
 impl Cast<'_> {
@@ -292,6 +305,9 @@ impl Cast<'_> {
     /// Those who wait before the victim comes.
     fn early(&mut self) -> Result<(), String> {
         let sends = self.play.act.sends();
+        if self.play.state == State::Held {
+            return self.held();
+        }
         match (self.play.act, self.play.state) {
             (Act::Attach, _) => {}
             (_, State::Empty) if sends => self.early.push(self.receiver()),
@@ -309,9 +325,52 @@ impl Cast<'_> {
         Ok(())
     }
 
+    /// A reader who is stopped with the oldest message in its hands, and who
+    /// waits for its place, if anybody does.
+    fn held(&mut self) -> Result<(), String> {
+        let mut reader = Actor::fork("a slow reader", || {
+            let mut rx = self.play.receiver(&self.segment());
+            let holding = |_| nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP).unwrap();
+            let id = rx.take(Verdict::Acknowledge, &holding);
+            id.into_iter().for_each(|id| self.ledger.note(Note::Received, id));
+        });
+        let stopped = reader.end()?;
+        if stopped != Scene::Stopped {
+            return Err(format!("the slow reader: {stopped:?}"));
+        }
+        self.slow = Some(reader);
+        let segment = self.segment();
+        let (mut tx, mut rx) = (self.play.sender(&segment), self.play.receiver(&segment));
+        for _ in 1..CAPACITY {
+            if !tx.try_send(1) || rx.try_recv() != Some(1) {
+                return Err("no room for what the slow reader does not hold".to_owned());
+            }
+        }
+        drop((tx, rx));
+        if self.play.company {
+            let mut committer = Actor::fork("a surviving committer", || {
+                let mut tx = self.play.sender(&self.segment());
+                if tx.grant(SURVIVORS, true) {
+                    self.ledger.note(Note::SurvivorSent, SURVIVORS);
+                }
+            });
+            let scene = committer.scene()?;
+            self.early.push(committer);
+            if scene != Scene::Parked {
+                return Err(format!("a survivor does not wait: {scene:?}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Those who give the victim, and whoever waits like it, what they wait
     /// for.
     fn late(&mut self) {
+        if let Some(mut reader) = self.slow.take() {
+            reader.resume();
+            // That is all: there is room for everything then.
+            return self.late.push(reader);
+        }
         let actor = if self.play.act.sends() { self.receiver() } else { self.sender() };
         self.late.push(actor);
     }
@@ -322,7 +381,7 @@ impl Cast<'_> {
         if self.play.act == Act::Attach {
             let both = [self.sender(), self.receiver()];
             self.late.extend(both);
-        } else if self.late.is_empty() && (self.play.company || receives) {
+        } else if self.late.is_empty() && (self.play.company || receives || self.slow.is_some()) {
             self.late();
         }
         self.early.iter_mut().chain(&mut self.late).try_for_each(Actor::exit)?;

@@ -1,0 +1,229 @@
+//! A place in the order: who waits for one over the gong is woken by whoever
+//! frees it, or by its death.
+//!
+//! A lost wake shows as loom's *deadlock*: the main thread waits.
+
+use std::rc::Rc;
+
+use crate::death::{self, End, Fate};
+use crate::explore::{completely, fails, fails_for_some_end, holds, holds_for_every_end};
+use crate::kernel::{Process, System};
+use crate::mutant::{self, Mutant};
+use crate::ring::event::{self, Parked};
+use crate::ring::kernel::{Kernel, Op};
+use crate::ring::set::SetMap;
+use crate::ring::{credit, gong, places};
+use crate::sync::{AtomicU64, Ordering};
+
+const LOST: &str = "deadlock";
+const LIFE: u64 = 1;
+/// Who holds the place in the beginning.
+const READER: u16 = 0;
+/// From here on the count is wound back.
+const HIGH: u16 = 1 << 13;
+
+struct Channel {
+    system: Rc<System>,
+    map: SetMap,
+    /// 0, or whose it is, from 1.
+    place: AtomicU64,
+    waiting: AtomicU64,
+    records: Vec<AtomicU64>,
+    /// Whom a sweep has found dead.
+    dead: Vec<AtomicU64>,
+}
+
+struct Peer {
+    channel: Rc<Channel>,
+    process: Process,
+    id: u16,
+}
+
+fn channel<const N: usize>() -> [Peer; N] {
+    let map = SetMap { participants: N as u16, channels: 1 };
+    let system = Rc::new(System::new(map.count(), N));
+    let words = |word: u64| (0..N).map(|_| AtomicU64::new(word)).collect();
+    let channel = Rc::new(Channel {
+        system: Rc::clone(&system),
+        map,
+        place: AtomicU64::new(u64::from(READER) + 1),
+        waiting: AtomicU64::new(0),
+        records: words(event::record(LIFE)),
+        dead: words(0),
+    });
+    let peers: [Peer; N] = core::array::from_fn(|id| Peer {
+        channel: Rc::clone(&channel),
+        process: Process { system: Rc::clone(&system), id },
+        id: id as u16,
+    });
+    for peer in &peers {
+        if !mutant::has("no credit") {
+            credit::arm(&peer.process, SetMap::GONG).unwrap();
+        }
+        peer.process.semop(&[Op::add(map.liveness(peer.id), 1).undo()], None).unwrap();
+    }
+    peers
+}
+
+impl Peer {
+    /// A receiver's release.
+    fn free(&self) {
+        self.channel.place.store(0, Ordering::Release);
+        if !mutant::has("not struck") {
+            places::freed(&self.process, &self.channel.waiting).unwrap();
+        }
+    }
+
+    fn claim(&self) -> bool {
+        let mine = u64::from(self.id) + 1;
+        let (order, failed) = (Ordering::AcqRel, Ordering::Relaxed);
+        self.channel.place.compare_exchange(0, mine, order, failed).is_ok()
+    }
+
+    /// `Mapped::look`, and what of a sweep concerns the place.
+    fn listen(&self) -> u16 {
+        let Channel { map, place, waiting, records, dead, .. } = &*self.channel;
+        let mut values = vec![0; usize::from(map.count())];
+        self.process.values(&mut values).unwrap();
+        let heard = values[usize::from(SetMap::GONG)];
+        let mut swept = false;
+        for id in 0..map.participants {
+            let buried = &dead[usize::from(id)];
+            if values[usize::from(map.liveness(id))] == 0 && buried.load(Ordering::Acquire) == 0 {
+                let (order, failed) = (Ordering::AcqRel, Ordering::Relaxed);
+                let _ = place.compare_exchange(u64::from(id) + 1, 0, order, failed);
+                buried.store(1, Ordering::Release);
+                let alive = |id: &usize| dead[*id].load(Ordering::Acquire) == 0;
+                let record = |id: usize| records[id].load(Ordering::Acquire);
+                let recorded = |id| event::recorded(record(id), LIFE);
+                event::settle(waiting, || (0..dead.len()).filter(alive).map(recorded).sum());
+                swept = true;
+            }
+        }
+        gong::wind(&self.process, heard).unwrap();
+        if swept {
+            gong::strike(&self.process).unwrap();
+        }
+        heard
+    }
+
+    /// `ByteGrant::commit`.
+    fn wait(&self) {
+        let unseen = AtomicU64::new(0);
+        let waiting = if mutant::has("not announced") { &unseen } else { &self.channel.waiting };
+        let record = &self.channel.records[usize::from(self.id)];
+        let attempt = || self.claim().then_some(());
+        let waited =
+            places::park(&self.process, waiting, record, None, attempt, || Ok(self.listen()));
+        assert_eq!(waited, Parked::Ready(()));
+    }
+
+    fn count(&self) -> u64 {
+        self.channel.waiting.load(Ordering::Acquire) & u64::from(u32::MAX)
+    }
+
+    fn spawn(
+        self,
+        fate: Option<Fate>,
+        life: impl FnOnce(&Self) + 'static,
+    ) -> loom::thread::JoinHandle<()> {
+        loom::thread::spawn(move || {
+            let _ = death::mortal(&self.process, fate, || life(&self));
+        })
+    }
+}
+
+/// One frees the place, one waits for it.
+fn one_waits() {
+    let [reader, main] = channel();
+    let reading = reader.spawn(None, Peer::free);
+    main.wait();
+    reading.join().unwrap();
+    assert_eq!(main.count(), 0);
+}
+
+#[test]
+fn who_waits_for_a_place_is_woken() {
+    holds("places, one waits", Some(3), one_waits);
+    completely(|| holds("places, one waits", Some(2), one_waits));
+    let own = ["not struck", "not announced"].map(Mutant::Model);
+    for mutant in own.into_iter().chain([Mutant::NoLightFence, Mutant::NoHeavyFence]) {
+        fails("places, one waits", mutant, LOST, Some(3), one_waits);
+    }
+}
+
+/// Two wait, and the first to have it frees it for the other.
+fn two_wait() {
+    let [reader, main, other] = channel();
+    let reading = reader.spawn(None, Peer::free);
+    let commit = |peer: &Peer| {
+        peer.wait();
+        peer.free();
+    };
+    let other = other.spawn(None, commit);
+    commit(&main);
+    reading.join().unwrap();
+    other.join().unwrap();
+    assert_eq!(main.count(), 0);
+}
+
+#[test]
+fn all_who_wait_are_woken() {
+    holds("places, two wait", Some(1), two_wait);
+    fails("places, two wait", Mutant::Model("not struck"), LOST, Some(1), two_wait);
+}
+
+/// Who holds the place dies somewhere, perhaps between freeing and striking.
+fn reader_dies(fate: Fate) {
+    let [reader, main] = channel();
+    let reading = reader.spawn(Some(fate), Peer::free);
+    main.wait();
+    reading.join().unwrap();
+}
+
+#[test]
+fn a_death_frees_the_place_and_strikes() {
+    completely(|| {
+        let name = "places, the reader dies";
+        holds_for_every_end(name, Some(2), End::Killed, reader_dies);
+        for mutant in [Mutant::Model("no credit"), Mutant::NoUndo] {
+            fails_for_some_end(name, mutant, LOST, Some(2), End::Killed, reader_dies);
+        }
+    });
+}
+
+/// Another one waits, and dies somewhere, perhaps with the place.
+fn other_ends(fate: Fate) {
+    let [reader, main, other] = channel();
+    let other = other.spawn(Some(fate), |other| {
+        other.wait();
+        other.free();
+    });
+    let reading = reader.spawn(None, Peer::free);
+    main.wait();
+    main.free();
+    reading.join().unwrap();
+    other.join().unwrap();
+    main.listen();
+    assert_eq!(main.count(), 0, "somebody who is dead is waited for");
+}
+
+#[test]
+fn who_dies_waiting_keeps_nothing_from_another() {
+    holds_for_every_end("places, another waits", Some(1), End::Killed, other_ends);
+}
+
+/// The count of the gong is high, and wound back by whoever gets to it.
+fn count_is_wound_back() {
+    let [reader, main] = channel();
+    main.channel.system.preset(SetMap::GONG, HIGH);
+    let reading = reader.spawn(None, Peer::free);
+    main.wait();
+    reading.join().unwrap();
+}
+
+#[test]
+fn nobody_sleeps_through_the_winding() {
+    holds("places, the count is wound back", Some(3), count_is_wound_back);
+    completely(|| holds("places, the count is wound back", Some(2), count_is_wound_back));
+}
