@@ -174,8 +174,9 @@ impl Commander {
         self.change(State::Open, Verb::Resume, timeout)
     }
 
-    /// Ends every call in the segment, blocked or new, with
-    /// [`Fault::Shutdown`]. Messages stay where they are.
+    /// Ends every send and receive in the segment, blocked or new, with
+    /// [`Fault::Shutdown`]. Messages stay where they are; events and commands go
+    /// on.
     ///
     /// # Errors
     /// Those of [`ping`](Self::ping).

@@ -190,9 +190,11 @@ impl Participant {
     /// Keeps a reply for whoever of this process has asked for it.
     pub(crate) fn keep_reply(&self, reply: Mail) {
         let mut replies = lock(&self.desk.replies);
-        if replies.len() < MOST_KEPT {
-            replies.push(reply);
+        if replies.len() >= MOST_KEPT {
+            // Or forged ones would be in the way for good.
+            replies.remove(0);
         }
+        replies.push(reply);
     }
 
     /// The replies to one request that others have received; drops those that
