@@ -374,7 +374,7 @@ impl Endpoint {
         }
         let bells = &self.participant.mapped().bells;
         let (waiting, record) = places(&self.participant, &self.cells, &self.block);
-        let late = || until.is_some_and(|until| Instant::now() >= until);
+        let late = || until.is_some_and(|deadline| Instant::now() >= deadline);
         let attempt = || attempt().map(Some).or_else(|| late().then_some(None));
         let listen = || self.keeping_fault(self.participant.listen());
         self.participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);
