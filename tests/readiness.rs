@@ -173,13 +173,15 @@ fn is_placeless(segment: &Segment) {
     let (tell, told) = mpsc::channel();
     let waiter = std::thread::spawn(move || {
         tell.send(tid()).unwrap();
-        waiting.reserve(1).unwrap().commit(1).unwrap();
+        let grant = waiting.reserve(1).unwrap();
+        tell.send(tid()).unwrap();
+        grant.commit(1).unwrap();
     });
     let waiter_tid = told.recv().unwrap();
     wait_until(|| thread_parked(waiter_tid));
     drop(grant);
     // It has the block, and waits for the place as well.
-    wait_until(|| writer.try_reserve(1).is_err());
+    told.recv_timeout(PATIENCE).unwrap();
     stays_unready(readiness);
     held.release();
     gets_ready(readiness);
