@@ -78,7 +78,7 @@ const EXCUSED: [(&str, &str); 2] = [
 const SOMETIMES: [&str; 3] = [
     "(0..blocks.count()).any(|index| !held(blocks.block(index).load(Ordering::Relaxed)))",
     // Who is asked ends before it answers: tests/ctl.rs.
-    "let end = self.participant.mapped().info(one.member.id).end.load(Ordering::Acquire);",
+    "let end = mapped.info(one.member.id).end.load(Ordering::Acquire);",
     // Of two who sweep at once, one finds the other about to publish.
     "let _ = word.compare_exchange(seen.0, done.0, Ordering::Release, Ordering::Relaxed);",
 ];
