@@ -71,10 +71,18 @@ impl Outcome {
         let least = short(standard.least);
         let [median, min, max] = [held.median, held.min, held.max].map(short);
         let reaches = format!("{limit} reaches {median} ({min} to {max}) of {other}");
-        Some(if held.median >= standard.least {
-            format!("{reaches}, at least {least}: what is measured against it holds")
-        } else {
-            format!("{reaches}, less than {least}: what is measured against it here is void")
+        let each = held.min >= standard.least;
+        Some(match (held.median >= standard.least, each) {
+            (true, true) => {
+                format!("{reaches}, at least {least}: what is measured against it holds")
+            }
+            (true, false) => format!(
+                "{reaches}, at least {least} though not in each round: what is measured against it \
+                 may hold"
+            ),
+            (false, _) => {
+                format!("{reaches}, less than {least}: what is measured against it here is void")
+            }
         })
     }
 }
