@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use crate::bench::harness::carry::BATCH;
 use crate::bench::harness::case::Standard;
 use crate::bench::harness::{Case, Group, Plot, Scale, Setting, Shape};
-use crate::subjects::{ARRAY_QUEUE, ARRAY_QUEUE_YIELDING, RTRB, RTRB_CHUNKS};
+use crate::subjects::*;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Which {
@@ -29,6 +29,11 @@ const ONE_AT_A_TIME: &[&str] = &[
     "tombolo MPMC",
     RTRB,
     ARRAY_QUEUE,
+    SHAQ,
+    SHAQ_MPMC,
+    RINGFIRE,
+    ICEORYX2,
+    IPC_CHANNEL,
 ];
 
 const BATCHED: &[&str] = &[
@@ -37,6 +42,9 @@ const BATCHED: &[&str] = &[
     "tombolo SPSC, slices in place",
     "tombolo MPMC, batches",
     RTRB_CHUNKS,
+    SHAQ_BATCHES,
+    SHAQ_MPMC_BATCHES,
+    RINGFIRE_BATCHES,
 ];
 
 const BUSY: &[&str] = &[
@@ -48,9 +56,23 @@ const BUSY: &[&str] = &[
     "tombolo MPMC",
     RTRB,
     ARRAY_QUEUE,
+    SHAQ,
+    SHAQ_MPMC,
+    RINGFIRE,
+    ICEORYX2,
+    IPC_CHANNEL,
 ];
 
-const SLEEPING: &[&str] = &["semop", "tombolo SPSC, blocking", "tombolo MPMC, blocking"];
+const SLEEPING: &[&str] = &[
+    "semop",
+    "tombolo SPSC, blocking",
+    "tombolo MPMC, blocking",
+    SHAQ_WAITING,
+    SHAQ_MPMC_WAITING,
+    RINGFIRE_WAITING,
+    ICEORYX2_EVENTS,
+    IPC_CHANNEL,
+];
 
 const SHARED: &[&str] = &[
     "two counters",
@@ -59,6 +81,8 @@ const SHARED: &[&str] = &[
     "tombolo MPMC, blocking",
     ARRAY_QUEUE,
     ARRAY_QUEUE_YIELDING,
+    SHAQ_MPMC,
+    SHAQ_MPMC_WAITING,
 ];
 
 pub(crate) fn of(group: Which, scale: &Scale) -> Group {

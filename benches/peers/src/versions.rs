@@ -17,6 +17,10 @@ pub(crate) fn all() -> Vec<Version> {
         ("std", version!("std")),
         ("rtrb", version!("rtrb")),
         ("crossbeam-queue", version!("crossbeam_queue")),
+        ("shaq", version!("shaq")),
+        ("ringfire", version!("ringfire")),
+        ("iceoryx2", version!("iceoryx2")),
+        ("ipc-channel", version!("ipc_channel")),
     ];
     known.map(|(name, version)| (name, version.to_owned())).into()
 }
