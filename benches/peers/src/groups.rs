@@ -34,6 +34,10 @@ const ONE_AT_A_TIME: &[&str] = &[
     RINGFIRE,
     ICEORYX2,
     IPC_CHANNEL,
+    CROSSBEAM,
+    KANAL,
+    FLUME,
+    STD,
 ];
 
 const BATCHED: &[&str] = &[
@@ -61,6 +65,10 @@ const BUSY: &[&str] = &[
     RINGFIRE,
     ICEORYX2,
     IPC_CHANNEL,
+    CROSSBEAM_TRYING,
+    KANAL_TRYING,
+    FLUME_TRYING,
+    STD_TRYING,
 ];
 
 const SLEEPING: &[&str] = &[
@@ -72,6 +80,10 @@ const SLEEPING: &[&str] = &[
     RINGFIRE_WAITING,
     ICEORYX2_EVENTS,
     IPC_CHANNEL,
+    CROSSBEAM,
+    KANAL,
+    FLUME,
+    STD,
 ];
 
 const SHARED: &[&str] = &[
@@ -83,6 +95,12 @@ const SHARED: &[&str] = &[
     ARRAY_QUEUE_YIELDING,
     SHAQ_MPMC,
     SHAQ_MPMC_WAITING,
+    CROSSBEAM,
+    CROSSBEAM_TRYING,
+    KANAL,
+    KANAL_TRYING,
+    FLUME,
+    FLUME_TRYING,
 ];
 
 pub(crate) fn of(group: Which, scale: &Scale) -> Group {
@@ -102,11 +120,17 @@ fn latency(scale: &Scale) -> Group {
         Case::new(name, Plot::Distribution, &setting, subjects)
     };
     let mut cases = Vec::new();
+    let sleeping = [SLEEPING, BOOST].concat();
     if scale.cpus.len() > 1 {
-        cases.push(case("both busy, two processors", Shape::Busy, true, BUSY));
-        cases.push(case("both parked, two processors", Shape::Parked, true, SLEEPING));
+        cases.push(case(
+            "both busy, two processors",
+            Shape::Busy,
+            true,
+            &[BUSY, BOOST_TRYING].concat(),
+        ));
+        cases.push(case("both parked, two processors", Shape::Parked, true, &sleeping));
     }
-    cases.push(case("both parked, one processor", Shape::Parked, false, SLEEPING));
+    cases.push(case("both parked, one processor", Shape::Parked, false, &sleeping));
     Group { name: "latency", cases }
 }
 
@@ -115,9 +139,10 @@ fn throughput(scale: &Scale) -> Group {
     for size in [8, 64] {
         let single = Setting { words: size / 8, ..scale.pair(Shape::Carry) };
         let batched = Setting { batch: BATCH, ..single.clone() };
-        for (setting, subjects, standard) in
-            [(single, ONE_AT_A_TIME, RTRB), (batched, BATCHED, RTRB_CHUNKS)]
-        {
+        for (setting, subjects, standard) in [
+            (single, &[ONE_AT_A_TIME, BOOST].concat(), RTRB),
+            (batched, &BATCHED.to_vec(), RTRB_CHUNKS),
+        ] {
             let slots = format!("{} slots", setting.slots);
             let standard = Some(Standard { subject: standard.to_owned(), least: LEAST });
             cases.push(Case { standard, ..Case::carry(size, &slots, &setting, subjects) });
@@ -127,9 +152,10 @@ fn throughput(scale: &Scale) -> Group {
 }
 
 fn contention(scale: &Scale) -> Group {
+    let subjects = [SHARED, BOOST, BOOST_TRYING].concat();
     let crowds = [1, 2, 4, 8].into_iter().enumerate();
     let case = |(nth, each): (usize, usize)| {
-        Case::crowd(nth, ", 8 B", &scale.crew(Shape::Share, each, each), SHARED)
+        Case::crowd(nth, ", 8 B", &scale.crew(Shape::Share, each, each), &subjects)
     };
     Group { name: "contention", cases: crowds.map(case).collect() }
 }

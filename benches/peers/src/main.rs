@@ -81,8 +81,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Failure> {
-    for missing in subjects::missing() {
-        terms::remark(&missing);
+    if let Some(missing) = subjects::missing() {
+        terms::remark(missing);
     }
     let wanted = |group: &&Which| args.groups.is_empty() || args.groups.contains(group);
     let groups = |scale: &Scale| {

@@ -17,10 +17,15 @@ pub(crate) fn all() -> Vec<Version> {
         ("std", version!("std")),
         ("rtrb", version!("rtrb")),
         ("crossbeam-queue", version!("crossbeam_queue")),
+        ("crossbeam-channel", version!("crossbeam_channel")),
+        ("kanal", version!("kanal")),
+        ("flume", version!("flume")),
         ("shaq", version!("shaq")),
         ("ringfire", version!("ringfire")),
         ("iceoryx2", version!("iceoryx2")),
         ("ipc-channel", version!("ipc_channel")),
     ];
-    known.map(|(name, version)| (name, version.to_owned())).into()
+    let boost = option_env!("VERSION_boost").unwrap_or("not found");
+    let known = known.map(|(name, version)| (name, version.to_owned()));
+    known.into_iter().chain([("boost", boost.to_owned())]).collect()
 }
