@@ -37,9 +37,10 @@ pub(crate) fn records(outcomes: &[Outcome]) -> Vec<Record> {
 
 /// A mark for what all rounds agree on.
 fn mark(beside: &Beside) -> char {
-    match (beside.least > 1.0, beside.most < 1.0) {
-        (true, _) => '+',
-        (_, true) => '-',
+    match (beside.rounds, beside.least > 1.0, beside.most < 1.0) {
+        (0 | 1, ..) => '?',
+        (_, true, _) => '+',
+        (_, _, true) => '-',
         _ => '~',
     }
 }
@@ -51,7 +52,7 @@ const CELL: usize = 8;
 pub(crate) fn table(outcomes: &[Outcome]) -> String {
     let mut text = String::from(
         "How often as good Tombolo is as the others (median of the ratios within rounds;\n\
-         + better in every round, - worse in every round, ~ neither)\n",
+         + better in every round, - worse in every round, ~ neither, ? one round only)\n",
     );
     for outcome in outcomes {
         let _ = writeln!(text, "\n{}: {}", outcome.group, outcome.case);
