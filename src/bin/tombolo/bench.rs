@@ -8,14 +8,10 @@ mod groups;
 pub(crate) mod harness;
 mod subjects;
 
-use std::path::PathBuf;
-
-use clap::{ValueEnum, value_parser};
+use clap::ValueEnum;
 
 use crate::failure::Failure;
-use harness::Group;
-use harness::conductor::Conductor;
-use harness::records::Outcome;
+use harness::{Scale, driver};
 
 /// Measures Tombolo beside the other ways between processes.
 #[derive(Debug, clap::Args)]
@@ -31,24 +27,8 @@ pub(crate) struct Args {
     /// What to measure [default: everything]
     #[arg(value_name = "GROUP")]
     groups: Vec<Which>,
-    /// Fewer cases, rounds and messages: less than three minutes
-    #[arg(long)]
-    quick: bool,
-    /// Print a JSON object a line
-    #[arg(long)]
-    json: bool,
-    /// Write a page with plots, the plots as SVG and the samples as CSV
-    #[arg(long, value_name = "DIR")]
-    report: Option<PathBuf>,
-    /// Show no progress
-    #[arg(long)]
-    quiet: bool,
-    /// How many rounds
-    #[arg(long, hide = true, value_parser = value_parser!(u16).range(1..=1_000))]
-    rounds: Option<u16>,
-    /// How many milliseconds a sample is to take
-    #[arg(long, hide = true, value_parser = value_parser!(u16).range(1..=10_000))]
-    span: Option<u16>,
+    #[command(flatten)]
+    options: driver::Options,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -69,41 +49,16 @@ pub(crate) enum Which {
 
 /// Measures.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    args.report.as_deref().map_or(Ok(()), harness::report::make)?;
-    let scale = groups::Scale::new(args.quick, args.rounds, args.span);
-    let groups: Vec<Group> = Which::value_variants()
-        .iter()
-        .filter(|group| args.groups.is_empty() || args.groups.contains(group))
-        .map(|&group| groups::of(group, &scale))
-        .collect();
-    let subjects = subjects::all();
-    let conductor = Conductor::new(&subjects, &groups, scale.care, args.quiet)?;
-    let mut outcomes: Vec<Outcome> = Vec::new();
-    for group in &groups {
-        for case in &group.cases {
-            let outcome = conductor.measure(group, case)?;
-            conductor.print(&if args.json {
-                json(&outcome)?
-            } else {
-                harness::table::table(&outcome)
-            })?;
-            outcomes.push(outcome);
-        }
-    }
-    conductor.end();
-    let machine = harness::machine::description(&scale.cpus);
-    match &args.report {
-        Some(folder) => harness::report::write(folder, &machine, &outcomes),
-        None => Ok(()),
-    }
-}
-
-/// The lines of a case.
-fn json(outcome: &Outcome) -> Result<String, Failure> {
-    let records = outcome.records().into_iter().chain(outcome.method());
-    let lines: Result<Vec<String>, _> =
-        records.map(|record| serde_json::to_string(&record)).collect();
-    Ok(lines.map_err(|error| Failure::broken("cannot print the result", error))?.join("\n"))
+    let wanted = |group: &&Which| args.groups.is_empty() || args.groups.contains(group);
+    let groups = |scale: &Scale| {
+        Which::value_variants()
+            .iter()
+            .filter(wanted)
+            .map(|&group| groups::of(group, scale))
+            .collect()
+    };
+    let version = ("version", env!("CARGO_PKG_VERSION").to_owned());
+    driver::run(&args.options, &subjects::all(), groups, vec![version]).map(drop)
 }
 
 /// A worker of a sample.

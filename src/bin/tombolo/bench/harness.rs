@@ -10,26 +10,31 @@
 //! [`report`] something to read.
 //!
 //! Whoever brings subjects of their own includes this folder as it is, calls
-//! [`conductor::run`] with cases and [`worker::run`] in the processes that it
-//! starts.
+//! [`driver::run`] with groups of cases, and [`worker::run`] in the processes
+//! that it starts.
 
+pub(crate) mod beside;
 pub(crate) mod board;
 pub(crate) mod carry;
+pub(crate) mod case;
 pub(crate) mod clock;
 pub(crate) mod conductor;
 pub(crate) mod crew;
+pub(crate) mod driver;
 pub(crate) mod exchange;
 pub(crate) mod machine;
 pub(crate) mod orders;
 pub(crate) mod records;
 pub(crate) mod report;
+pub(crate) mod scale;
 pub(crate) mod subject;
 pub(crate) mod table;
 pub(crate) mod times;
 pub(crate) mod worker;
 
-pub(crate) use conductor::{Case, Group, Plot};
+pub(crate) use case::{Case, Group, Plot};
 pub(crate) use orders::{Figure, Object, Report, Setting, Shape, Shared};
+pub(crate) use scale::Scale;
 pub(crate) use subject::{Mechanism, Message, Rx, Subject, Tx};
 pub(crate) use times::Times;
 pub(crate) use worker::Task;

@@ -1,7 +1,6 @@
 //! Several processes at each end of one channel, 8 bytes a message.
 
-use super::Scale;
-use crate::bench::harness::{Case, Group, Plot, Shape};
+use crate::bench::harness::{Case, Group, Scale, Shape};
 
 const SUBJECTS: &[&str] = &[
     "two counters",
@@ -16,18 +15,9 @@ const SUBJECTS: &[&str] = &[
 
 pub(super) fn group(scale: &Scale) -> Group {
     let shapes = [(1, 1), (2, 2), (4, 4), (8, 8), (1, 4), (4, 1)];
-    let case = |(at, (producers, consumers)): (usize, (usize, usize))| {
-        let label = format!("{producers}×{consumers}");
-        Case {
-            name: format!("{label} processes"),
-            plot: Plot::Line {
-                along: "producers × consumers".to_owned(),
-                at: at as f64 / 2.0,
-                label,
-            },
-            setting: scale.crew(Shape::Share, producers, consumers),
-            subjects: SUBJECTS.iter().map(ToString::to_string).collect(),
-        }
+    let case = |(nth, (producers, consumers)): (usize, (usize, usize))| {
+        let setting = scale.crew(Shape::Share, producers, consumers);
+        Case::crowd(nth, " processes", &setting, SUBJECTS)
     };
     Group { name: "contention", cases: shapes.into_iter().enumerate().map(case).collect() }
 }

@@ -1,8 +1,7 @@
 //! How long an exchange of 8 bytes takes: of processes that stay awake, and of
 //! processes that sleep when their message comes.
 
-use super::Scale;
-use crate::bench::harness::{Case, Group, Plot, Setting, Shape};
+use crate::bench::harness::{Case, Group, Plot, Scale, Setting, Shape};
 
 /// Ways that do not let go of the processor; calls into the kernel return at
 /// once and are repeated.
@@ -49,13 +48,9 @@ pub(super) fn group(scale: &Scale) -> Group {
     let case = |(name, shape, apart, subjects): (&str, Shape, bool, &[&str])| {
         let pair = scale.pair(shape);
         let cpus = if apart { pair.cpus.clone() } else { vec![pair.cpus[0]; 2] };
-        Case {
-            name: name.to_owned(),
-            plot: Plot::Distribution,
-            // A tail takes many exchanges to be seen.
-            setting: Setting { cpus, span: 3 * pair.span, ..pair },
-            subjects: subjects.iter().map(ToString::to_string).collect(),
-        }
+        // A tail takes many exchanges to be seen.
+        let setting = Setting { cpus, span: 3 * pair.span, ..pair };
+        Case::new(name, Plot::Distribution, &setting, subjects)
     };
     // One processor of a kind is all that some machines have.
     let some = cases.into_iter().filter(|(_, _, apart, _)| !apart || scale.cpus.len() > 1);

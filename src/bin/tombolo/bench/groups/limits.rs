@@ -1,6 +1,5 @@
 //! What the machine can do: between two processors, in one, and in the kernel.
 
-use super::throughput::case as ring;
 use super::{Scale, bars};
 use crate::bench::harness::carry::BATCH;
 use crate::bench::harness::{Case, Group, Plot, Setting, Shape};
@@ -31,14 +30,12 @@ pub(super) fn group(scale: &Scale) -> Group {
     let pair = scale.pair(Shape::Carry);
     let alone = scale.alone();
     let mut cases = vec![
-        Case {
-            name: "round trip between processors, 8 B".to_owned(),
-            plot: Plot::Distribution,
-            setting: scale.pair(Shape::Busy),
-            subjects: ["one cache line", "two cache lines", "raw ring", "the empty loop"]
-                .map(str::to_owned)
-                .into(),
-        },
+        Case::new(
+            "round trip between processors, 8 B",
+            Plot::Distribution,
+            &scale.pair(Shape::Busy),
+            &["one cache line", "two cache lines", "raw ring", "the empty loop"],
+        ),
         bars("counting on a shared line each", &pair, &["two counters"]),
         bars("copying memory", &alone, &["copy 64 KiB", "copy 8 MiB"]),
         bars("calls", &alone, CALLS),
@@ -47,10 +44,11 @@ pub(super) fn group(scale: &Scale) -> Group {
         let setting = Setting { words: size / 8, slots: (4 << 20) / size, ..pair.clone() };
         // A longer message that is read where it has just been written waits
         // for that, as none does that comes from elsewhere.
-        let empty: &[&str] = if size == 8 { &["the empty loop"] } else { &[] };
-        cases.push(ring(size, "4 MiB", &setting, &[&["raw ring"], empty]));
+        let subjects: &[&str] =
+            if size == 8 { &["raw ring", "the empty loop"] } else { &["raw ring"] };
+        cases.push(Case::carry(size, "4 MiB", &setting, subjects));
         let batches = Setting { batch: BATCH, ..setting };
-        cases.push(ring(size, "4 MiB", &batches, &[&["raw ring"], empty]));
+        cases.push(Case::carry(size, "4 MiB", &batches, subjects));
     }
     Group { name: "limits", cases }
 }

@@ -1,9 +1,8 @@
 //! Messages and bytes a second from one process to another: one at a time,
 //! batched and in place; in rings of equal slots and in rings of equal bytes.
 
-use super::Scale;
 use crate::bench::harness::carry::BATCH;
-use crate::bench::harness::{Case, Group, Plot, Setting, Shape};
+use crate::bench::harness::{Case, Group, Scale, Setting, Shape};
 
 /// Slots of the rings of equal slots.
 const SLOTS: usize = 1_024;
@@ -46,34 +45,20 @@ pub(super) fn group(scale: &Scale) -> Group {
         let batches = Setting { batch: BATCH, ..bytes.clone() };
         // The system's limit for messages is below the largest.
         let queues = if size <= 4_096 { QUEUES } else { &[] };
-        let all = [ONE_AT_A_TIME, STREAMS, PACKETS, queues];
-        cases.push(case(size, "4 MiB", &bytes, &all));
-        cases.push(case(size, "4 MiB", &batches, &[BATCHED, STREAMS]));
+        let all = [ONE_AT_A_TIME, STREAMS, PACKETS, queues].concat();
+        cases.push(Case::carry(size, "4 MiB", &bytes, &all));
+        cases.push(Case::carry(size, "4 MiB", &batches, &[BATCHED, STREAMS].concat()));
         // As many slots of the largest would not be like the others at all.
         if size <= 4_096 {
             let slots = format!("{SLOTS} slots");
-            cases.push(case(
+            cases.push(Case::carry(
                 size,
                 &slots,
                 &Setting { slots: SLOTS, ..bytes },
-                &[ONE_AT_A_TIME, THREADS],
+                &[ONE_AT_A_TIME, THREADS].concat(),
             ));
-            cases.push(case(size, &slots, &Setting { slots: SLOTS, ..batches }, &[BATCHED]));
+            cases.push(Case::carry(size, &slots, &Setting { slots: SLOTS, ..batches }, BATCHED));
         }
     }
     Group { name: "throughput", cases }
-}
-
-pub(super) fn case(size: usize, ring: &str, setting: &Setting, subjects: &[&[&str]]) -> Case {
-    let how = if setting.batch == 1 { "one at a time" } else { "64 at once" };
-    Case {
-        name: format!("{size} B, {ring}, {how}"),
-        plot: Plot::Line {
-            along: format!("{ring}, {how}"),
-            at: (size as f64).log10(),
-            label: if size < 1_024 { format!("{size} B") } else { format!("{} KiB", size >> 10) },
-        },
-        setting: setting.clone(),
-        subjects: subjects.concat().iter().map(ToString::to_string).collect(),
-    }
 }

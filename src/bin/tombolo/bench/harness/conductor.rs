@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
+use super::case::{Case, Group};
 use super::clock::Clock;
 use super::crew;
 use super::orders::Setting;
@@ -23,32 +24,6 @@ const MOVED: f64 = 1.6;
 const DISTURBED: f64 = 0.05;
 /// How often a sample, and a round, is tried before it is given up.
 const TRIES: usize = 3;
-
-/// How a case is drawn.
-#[derive(Clone, Debug)]
-pub(crate) enum Plot {
-    /// As a point of each subject's line, together with the other cases along
-    /// this row.
-    Line { along: String, at: f64, label: String },
-    /// As curves of how long which part took.
-    Distribution,
-    /// As a bar for each subject.
-    Bars,
-}
-
-/// Subjects side by side, the first of which is the limit of the others.
-pub(crate) struct Case {
-    pub(crate) name: String,
-    pub(crate) plot: Plot,
-    pub(crate) setting: Setting,
-    pub(crate) subjects: Vec<String>,
-}
-
-/// Cases that answer one question.
-pub(crate) struct Group {
-    pub(crate) name: &'static str,
-    pub(crate) cases: Vec<Case>,
-}
 
 /// How thorough to be.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +70,7 @@ impl<'a> Conductor<'a> {
             case: case.name.clone(),
             plot: case.plot.clone(),
             subjects: case.subjects.clone(),
+            standard: case.standard.clone(),
             rounds: Vec::new(),
             again: 0,
         };

@@ -25,7 +25,6 @@ pub(crate) fn description(cpus: &[usize]) -> Vec<(&'static str, String)> {
         ("processors", format!("{} may be used; pairs on {}", cpus.len(), listed.join(" and "))),
         ("caches", caches(cpus.first().copied().unwrap_or(0))),
         ("kernel", release.map_or_else(|_| unknown(), |release| release.trim().to_owned())),
-        ("version", env!("CARGO_PKG_VERSION").to_owned()),
     ]
 }
 

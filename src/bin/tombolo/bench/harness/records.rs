@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::conductor::Plot;
+use super::case::{Plot, Standard};
 use super::orders::{Figure, Report, Setting, Shape};
 use crate::failure::Failure;
 
@@ -106,6 +106,7 @@ pub(crate) struct Outcome {
     pub(crate) case: String,
     pub(crate) plot: Plot,
     pub(crate) subjects: Vec<String>,
+    pub(crate) standard: Option<Standard>,
     /// For each round, a sample of each subject that works.
     pub(crate) rounds: Vec<Vec<Option<Sample>>>,
     /// Samples that were taken again because the placement had changed.
@@ -119,7 +120,7 @@ impl Outcome {
     }
 
     /// A figure of each subject in each round, where there is one.
-    fn values(&self, subject: usize, metric: &str) -> Vec<Option<f64>> {
+    pub(super) fn values(&self, subject: usize, metric: &str) -> Vec<Option<f64>> {
         let value = |sample: &Sample| {
             sample.figures.iter().find(|figure| figure.metric == metric).map(|found| found.value)
         };

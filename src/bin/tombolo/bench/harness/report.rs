@@ -193,5 +193,8 @@ fn table(page: &mut String, outcome: &Outcome) {
             amount(record.max, &record.unit)
         );
     }
+    if let Some(verdict) = outcome.verdict() {
+        let _ = write!(page, ". {}", escaped(&verdict));
+    }
     page.push_str("</p>\n");
 }

@@ -32,7 +32,7 @@ pub(crate) fn amount(value: f64, unit: &str) -> String {
 }
 
 /// Three digits that matter.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         100.0.. => format!("{value:.0}"),
         10.0.. => format!("{value:.1}"),
@@ -114,6 +114,9 @@ pub(crate) fn table(outcome: &Outcome) -> String {
         outcome.rounds.len(),
         method.join("; ")
     );
+    if let Some(verdict) = outcome.verdict() {
+        let _ = writeln!(text, "  {verdict}");
+    }
     text
 }
 

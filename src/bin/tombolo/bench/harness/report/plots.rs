@@ -1,6 +1,6 @@
 //! Which plots there are, and what is in them.
 
-use super::super::conductor::Plot as Kind;
+use super::super::case::Plot as Kind;
 use super::super::records::{Outcome, Record};
 use super::super::table::{heading, metrics};
 use super::chart::{self, Axis, Series};

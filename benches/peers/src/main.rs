@@ -1,0 +1,98 @@
+//! Other libraries beside Tombolo, measured by the harness of `tombolo bench`:
+//! between threads of one process, and between processes.
+
+// The harness and Tombolo's own subjects, as `tombolo bench` has them. It needs
+// some of what is not used here.
+#[allow(dead_code, unused_imports)]
+#[path = "../../../src/bin/tombolo/bench"]
+mod bench {
+    pub(crate) mod harness;
+    pub(crate) mod subjects {
+        pub(crate) mod bare;
+        pub(crate) mod raw;
+        pub(crate) mod raw_mpmc;
+        pub(crate) mod stream;
+        pub(crate) mod threads;
+        pub(crate) mod tombolo;
+        pub(crate) mod wake;
+
+        /// Tombolo, and what it is measured against.
+        pub(crate) fn all() -> Vec<Box<dyn super::harness::Subject>> {
+            let all = [bare::all(), raw::all(), raw_mpmc::all(), tombolo::all(), wake::all()];
+            all.into_iter().flatten().collect()
+        }
+    }
+}
+#[allow(dead_code)]
+#[path = "../../../src/bin/tombolo/failure.rs"]
+mod failure;
+#[allow(dead_code)]
+#[path = "../../../src/bin/tombolo/signals.rs"]
+mod signals;
+#[allow(dead_code)]
+#[path = "../../../src/bin/tombolo/terms.rs"]
+mod terms;
+#[allow(dead_code)]
+#[path = "../../../src/bin/tombolo/words.rs"]
+mod words;
+
+mod groups;
+mod standing;
+mod subjects;
+mod versions;
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+use bench::harness::{Scale, driver, worker};
+use failure::Failure;
+use groups::Which;
+
+/// Measures Tombolo beside other libraries' channels, between threads and
+/// between processes.
+#[derive(Debug, Parser)]
+#[command(
+    name = "peers",
+    after_help = "Each case names its limit; the last table says how often \
+as good as each peer Tombolo is. Leave the machine alone meanwhile."
+)]
+struct Args {
+    /// What to measure [default: everything]
+    #[arg(value_name = "GROUP")]
+    groups: Vec<Which>,
+    #[command(flatten)]
+    options: driver::Options,
+}
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let done = match (args.next().as_deref(), args.next()) {
+        (Some("bench-worker"), Some(orders)) => worker::run(&orders, &subjects::all()),
+        _ => run(&Args::parse()),
+    };
+    let Err(failure) = done else {
+        return ExitCode::SUCCESS;
+    };
+    if let Some(message) = failure.message() {
+        terms::remark(message);
+    }
+    ExitCode::from(failure.status())
+}
+
+fn run(args: &Args) -> Result<(), Failure> {
+    if let Some(missing) = subjects::missing() {
+        terms::remark(missing);
+    }
+    let wanted = |group: &&Which| args.groups.is_empty() || args.groups.contains(group);
+    let groups = |scale: &Scale| {
+        let all = Which::value_variants().iter().filter(wanted);
+        all.map(|&group| groups::of(group, scale)).collect()
+    };
+    let outcomes = driver::run(&args.options, &subjects::all(), groups, versions::all())?;
+    terms::print(&if args.options.json {
+        driver::json(standing::records(&outcomes))?
+    } else {
+        standing::table(&outcomes)
+    })
+}

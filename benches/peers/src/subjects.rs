@@ -1,0 +1,62 @@
+//! The peers, each used as its own documentation says.
+
+mod array_queue;
+mod between_threads;
+#[cfg(boost)]
+mod boost;
+mod channels;
+mod files;
+mod iceoryx2;
+mod ipc_channel;
+mod ringfire;
+mod rtrb;
+mod shaq;
+
+use crate::bench::harness::Subject;
+
+pub(crate) use array_queue::{ARRAY_QUEUE, ARRAY_QUEUE_YIELDING};
+pub(crate) use channels::{
+    CROSSBEAM, CROSSBEAM_TRYING, FLUME, FLUME_TRYING, KANAL, KANAL_TRYING, STD, STD_TRYING,
+};
+pub(crate) use iceoryx2::{ICEORYX2, ICEORYX2_EVENTS};
+pub(crate) use ipc_channel::IPC_CHANNEL;
+pub(crate) use ringfire::{RINGFIRE, RINGFIRE_BATCHES, RINGFIRE_WAITING};
+pub(crate) use rtrb::{RTRB, RTRB_CHUNKS};
+pub(crate) use shaq::{
+    SHAQ, SHAQ_BATCHES, SHAQ_MPMC, SHAQ_MPMC_BATCHES, SHAQ_MPMC_WAITING, SHAQ_WAITING,
+};
+
+/// Boost's, where it was found.
+#[cfg(boost)]
+pub(crate) const BOOST: &[&str] = &[boost::BOOST];
+#[cfg(boost)]
+pub(crate) const BOOST_TRYING: &[&str] = &[boost::BOOST_TRYING];
+#[cfg(not(boost))]
+pub(crate) const BOOST: &[&str] = &[];
+#[cfg(not(boost))]
+pub(crate) const BOOST_TRYING: &[&str] = &[];
+
+/// Everything that can be measured here.
+pub(crate) fn all() -> Vec<Box<dyn Subject>> {
+    let all = [
+        crate::bench::subjects::all(),
+        rtrb::all(),
+        array_queue::all(),
+        shaq::all(),
+        ringfire::all(),
+        iceoryx2::all(),
+        ipc_channel::all(),
+        channels::all(),
+        #[cfg(boost)]
+        boost::all(),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// What cannot, and why.
+pub(crate) fn missing() -> Option<&'static str> {
+    (!cfg!(boost)).then_some(
+        "skipped: boost::interprocess::message_queue: c++ or Boost's headers (libboost-dev) were \
+         not found when this was built",
+    )
+}

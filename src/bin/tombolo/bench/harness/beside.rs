@@ -1,0 +1,88 @@
+//! One subject beside another of the same case, round by round.
+
+use super::records::{Outcome, Record, median};
+use super::table::{more_is_better, short};
+
+/// How often as good one subject is as another: ratios within rounds, by the
+/// first thing that was measured; more than 1 where it is better.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beside {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+    pub(crate) rounds: usize,
+}
+
+impl Outcome {
+    /// Compares two of its subjects, as far as they were measured together.
+    pub(crate) fn beside(&self, one: &str, other: &str) -> Option<Beside> {
+        let at = |name: &str| self.subjects.iter().position(|subject| subject == name);
+        let (one, other) = (at(one)?, at(other)?);
+        let metric = &self.samples(one).next()?.figures.first()?.metric;
+        let ratio = |(one, other): (Option<f64>, Option<f64>)| {
+            let (better, worse) =
+                if more_is_better(metric) { (one?, other?) } else { (other?, one?) };
+            (worse > 0.0).then(|| better / worse)
+        };
+        let rounds = self.values(one, metric).into_iter().zip(self.values(other, metric));
+        let mut ratios: Vec<f64> = rounds.filter_map(ratio).collect();
+        let median = (!ratios.is_empty()).then(|| median(&mut ratios))?;
+        Some(Beside {
+            median,
+            least: *ratios.first()?,
+            most: *ratios.last()?,
+            rounds: ratios.len(),
+        })
+    }
+
+    /// A comparison as a line of the output.
+    pub(crate) fn compared(&self, subject: &str, metric: &str, beside: &Beside) -> Record {
+        Record {
+            group: self.group,
+            case: self.case.clone(),
+            subject: subject.to_owned(),
+            metric: metric.to_owned(),
+            unit: "1".to_owned(),
+            median: beside.median,
+            min: beside.least,
+            max: beside.most,
+            ratio_to_limit: 1.0,
+            rounds: beside.rounds,
+        }
+    }
+
+    /// What the limit reaches of what it is held against.
+    pub(crate) fn held(&self) -> Option<Record> {
+        let standard = self.standard.as_ref()?;
+        let reaches = self.beside(self.subjects.first()?, &standard.subject)?;
+        Some(self.compared(&standard.subject, "limit_to_this", &reaches))
+    }
+
+    /// Whether the limit is one, in words.
+    pub(crate) fn verdict(&self) -> Option<String> {
+        let standard = self.standard.as_ref()?;
+        let (limit, other) = (self.subjects.first()?, &standard.subject);
+        let Some(held) = self.held() else {
+            return Some(format!(
+                "void: {limit} and {other} were not measured together, so nothing says that \
+                 {limit} is a limit"
+            ));
+        };
+        let least = short(standard.least);
+        let [median, min, max] = [held.median, held.min, held.max].map(short);
+        let reaches = format!("{limit} reaches {median} ({min} to {max}) of {other}");
+        let each = held.min >= standard.least;
+        Some(match (held.median >= standard.least, each) {
+            (true, true) => {
+                format!("{reaches}, at least {least}: what is measured against it holds")
+            }
+            (true, false) => format!(
+                "{reaches}, at least {least} though not in each round: what is measured against it \
+                 may hold"
+            ),
+            (false, _) => {
+                format!("{reaches}, less than {least}: what is measured against it here is void")
+            }
+        })
+    }
+}

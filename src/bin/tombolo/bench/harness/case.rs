@@ -1,0 +1,71 @@
+//! What is put side by side.
+
+use super::orders::Setting;
+
+/// How a case is drawn.
+#[derive(Clone, Debug)]
+pub(crate) enum Plot {
+    /// As a point of each subject's line, together with the other cases along
+    /// this row.
+    Line { along: String, at: f64, label: String },
+    /// As curves of how long which part took.
+    Distribution,
+    /// As a bar for each subject.
+    Bars,
+}
+
+/// Subjects side by side, the first of which is the limit of the others.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) plot: Plot,
+    pub(crate) setting: Setting,
+    pub(crate) subjects: Vec<String>,
+    pub(crate) standard: Option<Standard>,
+}
+
+/// What the limit itself is held against.
+#[derive(Clone, Debug)]
+pub(crate) struct Standard {
+    /// Another subject of the case.
+    pub(crate) subject: String,
+    /// The part of it that the limit has to reach: if it is slower, it is no
+    /// limit, and what is measured against it is void.
+    pub(crate) least: f64,
+}
+
+impl Case {
+    pub(crate) fn new(name: &str, plot: Plot, setting: &Setting, subjects: &[&str]) -> Self {
+        Self {
+            name: name.to_owned(),
+            plot,
+            setting: setting.clone(),
+            subjects: subjects.iter().map(ToString::to_string).collect(),
+            standard: None,
+        }
+    }
+
+    /// Messages of so many bytes in one direction, in such a ring.
+    pub(crate) fn carry(size: usize, ring: &str, setting: &Setting, subjects: &[&str]) -> Self {
+        let how = if setting.batch == 1 { "one at a time" } else { "64 at once" };
+        let plot = Plot::Line {
+            along: format!("{ring}, {how}"),
+            at: (size as f64).log10(),
+            label: if size < 1_024 { format!("{size} B") } else { format!("{} KiB", size >> 10) },
+        };
+        Self::new(&format!("{size} B, {ring}, {how}"), plot, setting, subjects)
+    }
+
+    /// Several at each end, the nth case of its kind.
+    pub(crate) fn crowd(nth: usize, name: &str, setting: &Setting, subjects: &[&str]) -> Self {
+        let label = format!("{}×{}", setting.producers, setting.consumers);
+        let along = "producers × consumers".to_owned();
+        let plot = Plot::Line { along, at: nth as f64 / 2.0, label: label.clone() };
+        Self::new(&format!("{label}{name}"), plot, setting, subjects)
+    }
+}
+
+/// Cases that answer one question.
+pub(crate) struct Group {
+    pub(crate) name: &'static str,
+    pub(crate) cases: Vec<Case>,
+}
