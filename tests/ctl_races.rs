@@ -187,10 +187,13 @@ fn an_old_pause_is_not_acknowledged_by_whoever_has_seen_only_a_later_gate() {
             // who comes and goes there changes it and rings, as that does.
             words.add(CALLS, 1);
             drop(other.channel::<u64>("called").capacity(4).lasting().sender().unwrap());
+            // So as not to take the processor from the one that is to reply.
             thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(u64::from_le_bytes(buffer[24..32].try_into().unwrap()), 3 | 1 << 16);
         let then = sent.load(Ordering::Relaxed);
+        // Nothing comes of it that could be waited for: a sender that went on
+        // would send millions meanwhile.
         thread::sleep(SHORT);
         let now = sent.load(Ordering::Relaxed);
         stop.store(true, Ordering::Relaxed);

@@ -1,7 +1,6 @@
 //! The peers, each used as its own documentation says.
 
 mod array_queue;
-mod between_threads;
 #[cfg(boost)]
 mod boost;
 mod channels;

@@ -9,8 +9,8 @@ use std::thread::yield_now;
 
 use crossbeam_queue::ArrayQueue;
 
-use super::between_threads::{Pair, Threads};
 use crate::bench::harness::{Message, Rx, Subject, Tx};
+use crate::bench::subjects::threads::{Pair, Threads};
 use crate::failure::Failure;
 use crate::versions::version;
 

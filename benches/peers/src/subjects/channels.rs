@@ -8,8 +8,8 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::mpsc;
 
-use super::between_threads::{Pair, Threads};
 use crate::bench::harness::{Message, Rx, Subject, Tx};
+use crate::bench::subjects::threads::{Pair, Threads};
 use crate::failure::Failure;
 use crate::versions::version;
 

@@ -1,47 +1,74 @@
-//! A channel between threads of one process, for comparison: what others have
-//! to cross, it has not.
+//! Channels between threads of one process, for comparison: what others have
+//! to cross, they have not. One of the threads makes the channel, all take
+//! their ends.
 
 use std::any::Any;
+use std::marker::PhantomData;
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 
 use crate::bench::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {
-    vec![Box::new(SyncChannel)]
+    vec![Box::new(Threads::<SyncChannel>::new())]
 }
 
-/// `std::sync::mpsc::sync_channel`.
-struct SyncChannel;
+/// A channel as its library makes it.
+pub(crate) trait Pair: 'static {
+    const NAME: &str;
+    type Tx<const W: usize>: Tx<W> + Send;
+    type Rx<const W: usize>: Rx<W> + Send;
 
-/// The end that nobody has come for yet.
-type Waiting = Mutex<Option<Box<dyn Any + Send>>>;
+    fn pair<const W: usize>(slots: usize) -> (Self::Tx<W>, Self::Rx<W>);
 
-/// An end of a channel, which whoever comes first makes.
-fn end<E: Send + 'static, O: Send + 'static>(
-    shared: &Shared,
-    channel: usize,
-    make: impl FnOnce() -> (E, O),
-) -> Result<E, Failure> {
-    let broken = || Failure::Broken("the channel's ends were lost".to_owned());
-    let waiting = shared.held.get(channel).and_then(|held| held.downcast_ref::<Waiting>());
-    let mut waiting = waiting.ok_or_else(broken)?.lock().map_err(|_| broken())?;
-    if let Some(end) = waiting.take() {
-        return end.downcast::<E>().map(|end| *end).map_err(|_| broken());
+    /// What is left for the next thread that comes for such an end: nothing,
+    /// or a clone.
+    fn next_tx<const W: usize>(_: &Self::Tx<W>) -> Option<Self::Tx<W>> {
+        None
     }
-    let (end, other) = make();
-    *waiting = Some(Box::new(other));
-    Ok(end)
+
+    fn next_rx<const W: usize>(_: &Self::Rx<W>) -> Option<Self::Rx<W>> {
+        None
+    }
 }
 
-impl Mechanism for SyncChannel {
-    type Tx<const W: usize> = SyncSender<Message<W>>;
-    type Rx<const W: usize> = Receiver<Message<W>>;
+/// Such a channel as something to measure.
+pub(crate) struct Threads<P>(PhantomData<fn() -> P>);
+
+impl<P> Threads<P> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// The ends that nobody has taken yet; nothing before the first one comes.
+type Ends = Mutex<Option<Box<dyn Any + Send>>>;
+type Pairs<P, const W: usize> = (Option<<P as Pair>::Tx<W>>, Option<<P as Pair>::Rx<W>>);
+
+fn take<P: Pair, E, const W: usize>(
+    shared: &Shared,
+    setting: &Setting,
+    channel: usize,
+    end: impl FnOnce(&mut Pairs<P, W>) -> Option<E>,
+) -> Result<E, Failure> {
+    let lost = || Failure::Broken("the channel has no such end left".to_owned());
+    let ends = shared.held.get(channel).and_then(|held| held.downcast_ref::<Ends>());
+    let mut ends = ends.ok_or_else(lost)?.lock().unwrap_or_else(PoisonError::into_inner);
+    let ends = ends.get_or_insert_with(|| {
+        let (tx, rx) = P::pair::<W>(setting.slots);
+        Box::new((Some(tx), Some(rx)))
+    });
+    ends.downcast_mut::<Pairs<P, W>>().and_then(end).ok_or_else(lost)
+}
+
+impl<P: Pair> Mechanism for Threads<P> {
+    type Tx<const W: usize> = P::Tx<W>;
+    type Rx<const W: usize> = P::Rx<W>;
 
     fn name(&self) -> String {
-        "sync_channel of std, between threads".to_owned()
+        P::NAME.to_owned()
     }
 
     fn threads(&self) -> bool {
@@ -55,7 +82,7 @@ impl Mechanism for SyncChannel {
     fn prepare(&self, setting: &Setting) -> Result<Shared, Failure> {
         let mut shared = Shared::default();
         for _ in 0..setting.channels() {
-            shared.held.push(Box::new(Waiting::default()));
+            shared.held.push(Box::new(Ends::default()));
         }
         Ok(shared)
     }
@@ -65,8 +92,12 @@ impl Mechanism for SyncChannel {
         shared: &Shared,
         setting: &Setting,
         channel: usize,
-    ) -> Result<SyncSender<Message<W>>, Failure> {
-        end(shared, channel, || sync_channel::<Message<W>>(setting.slots))
+    ) -> Result<P::Tx<W>, Failure> {
+        take::<P, _, W>(shared, setting, channel, |(tx, _)| {
+            let taken = tx.take()?;
+            *tx = P::next_tx(&taken);
+            Some(taken)
+        })
     }
 
     fn rx<const W: usize>(
@@ -74,11 +105,25 @@ impl Mechanism for SyncChannel {
         shared: &Shared,
         setting: &Setting,
         channel: usize,
-    ) -> Result<Receiver<Message<W>>, Failure> {
-        end(shared, channel, || {
-            let (sender, receiver) = sync_channel::<Message<W>>(setting.slots);
-            (receiver, sender)
+    ) -> Result<P::Rx<W>, Failure> {
+        take::<P, _, W>(shared, setting, channel, |(_, rx)| {
+            let taken = rx.take()?;
+            *rx = P::next_rx(&taken);
+            Some(taken)
         })
+    }
+}
+
+/// `std::sync::mpsc::sync_channel`.
+struct SyncChannel;
+
+impl Pair for SyncChannel {
+    const NAME: &str = "sync_channel of std, between threads";
+    type Tx<const W: usize> = SyncSender<Message<W>>;
+    type Rx<const W: usize> = Receiver<Message<W>>;
+
+    fn pair<const W: usize>(slots: usize) -> (Self::Tx<W>, Self::Rx<W>) {
+        sync_channel(slots)
     }
 }
 
