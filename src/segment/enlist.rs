@@ -123,9 +123,7 @@ impl Participant {
     /// the gate as the caller has.
     pub(crate) fn idle(&self) -> bool {
         // Whoever has changed the gate may not have come to say so.
-        for block in self.mapped.blocks() {
-            self.mapped.control(&block).changes.fetch_add(1, Ordering::Release);
-        }
+        self.mapped.change_all();
         let busy = lock(&self.busy);
         gate::idle(&self.mapped.bells, busy.iter().map(|busy| &***busy))
     }

@@ -104,6 +104,11 @@ impl Mapped {
     /// Makes every handle's next operation return `Closed`.
     pub(crate) fn close(&self) {
         self.memory.header().gate.fetch_or(gate::CLOSED, Ordering::Release);
+        self.change_all();
+    }
+
+    /// Has every handle find out what has changed before its next operation.
+    pub(crate) fn change_all(&self) {
         for block in self.blocks() {
             self.control(&block).changes.fetch_add(1, Ordering::Release);
         }
