@@ -11,7 +11,7 @@ use crate::checker::{Condvar, Mutex, atomic::Ordering, fence};
 
 use crate::death;
 use crate::mutant::{self, Mutant};
-use crate::ring::kernel::{Kernel, Op, Refusal};
+use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 
 /// What a semaphore holds at most.
 const MOST: i32 = 32_767;
@@ -198,6 +198,14 @@ impl Process {
     }
 }
 
+impl LightFence for Process {
+    fn light_fence(&self) {
+        if !mutant::is(|mutant| matches!(mutant, Mutant::NoLightFence)) {
+            fence(Ordering::SeqCst);
+        }
+    }
+}
+
 impl Kernel for Process {
     type Deadline = Deadline;
 
@@ -249,12 +257,6 @@ impl Kernel for Process {
         }
         death::note(|| format!("sees {:?}", &state.values[8..]));
         Ok(())
-    }
-
-    fn light_fence(&self) {
-        if !mutant::is(|mutant| matches!(mutant, Mutant::NoLightFence)) {
-            fence(Ordering::SeqCst);
-        }
     }
 
     fn heavy_fence(&self) {

@@ -13,7 +13,7 @@ use crate::kernel::{Deadline, Process, System};
 use crate::mutant;
 use crate::ring::credit;
 use crate::ring::event::{self, Event, Memo, Parked};
-use crate::ring::kernel::{Kernel, Op, Refusal};
+use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::mpmc::{self, Cursor, Refused};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, Entry, Member, Phase, Scratch, Table};

@@ -10,12 +10,13 @@ use super::kind::Stuck;
 use super::ready::{Ask, Readiness, Want};
 use crate::error::{ChannelError, Fault};
 use crate::ring::event::{self, Event, Memo, Parked};
+use crate::ring::kernel::LightFence;
 use crate::ring::table::{Blind, Member};
 use crate::ring::{gate, places};
 use crate::segment::{Block, Busy, Cells, Participant, Side, State};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc::ForkGuard;
-use crate::wait::Spin;
+use crate::wait::{Asymmetric, Spin};
 
 /// After how many fruitless tries in a row a polling handle looks for the
 /// dead: a sleeping one is told, a polling one has to ask.
@@ -45,8 +46,11 @@ pub struct Endpoint {
     pub(crate) side: Side,
     /// `changes` when this handle last looked.
     looked: Cell<u64>,
-    /// The same, while there is nothing in the way of an operation.
+    /// The same, while there is nothing in the way of an operation; sealed by
+    /// the guard.
     changes: Cell<u64>,
+    /// The same, where the segment's light fence costs nothing.
+    swift: Cell<u64>,
     /// Whether there was somebody on the other side when this one came: a
     /// message counts for its sender. And how many had ever been.
     met: bool,
@@ -144,7 +148,8 @@ impl Endpoint {
             name,
             side,
             // Never the current one, so that the first use finds out.
-            changes: Cell::new(before),
+            changes: Cell::new(participant.guard().sealed(before)),
+            swift: Cell::new(participant.guard().sealed(before)),
             looked: Cell::new(before),
             met: peopled || (side == Side::Receiver && cells.len() > 0),
             joined,
@@ -195,33 +200,38 @@ impl Endpoint {
     /// the other side has gone.
     #[inline]
     pub(crate) fn quiet(&self) -> bool {
-        self.unchanged() && !self.guard.in_child()
+        changes(&self.cells) == self.guard.unsealed(self.changes.get())
     }
 
-    /// The same, but for the process.
-    #[inline]
-    pub(crate) fn unchanged(&self) -> bool {
-        changes(&self.cells) == self.changes.get()
+    /// The same, and the light fence costs nothing.
+    #[inline(always)]
+    pub(crate) fn quiet_and_swift(&self) -> bool {
+        changes(&self.cells) == self.guard.unsealed(self.swift.get())
     }
 
     /// Begins to send, if nothing has changed; ends with [`leave`](Self::leave).
-    #[inline]
     pub(crate) fn enter(&self) -> bool {
-        if self.guard.in_child() {
-            return false;
-        }
-        let bells = &self.participant.mapped().bells;
+        let seen = self.guard.unsealed(self.changes.get());
         let changes = &self.cells.control().changes;
-        gate::enter(bells, &self.busy, changes, self.changes.get()) || self.enter_informed()
+        gate::enter(&self.participant.mapped().bells, &self.busy, changes, seen)
+            || self.enter_informed()
+    }
+
+    /// The same, if the light fence costs nothing.
+    #[inline(always)]
+    pub(crate) fn enter_swiftly(&self) -> bool {
+        let seen = self.guard.unsealed(self.swift.get());
+        gate::enter(&Asymmetric, &self.busy, &self.cells.control().changes, seen)
     }
 
     /// Where it was just found out what has changed: whatever else has changed
     /// since, the gate must not have.
-    #[cold]
     fn enter_informed(&self) -> bool {
         let mapped = self.participant.mapped();
         let gate = &mapped.memory.header().gate;
-        self.informed.get() && gate::enter(&mapped.bells, &self.busy, gate, self.gate.get())
+        self.informed.get()
+            && !self.guard.in_child()
+            && gate::enter(&mapped.bells, &self.busy, gate, self.gate.get())
     }
 
     #[inline]
@@ -230,6 +240,7 @@ impl Endpoint {
     }
 
     /// Whether this is a forked child of the process that made the handle.
+    #[inline]
     pub(crate) fn in_child(&self) -> bool {
         self.guard.in_child()
     }
@@ -270,7 +281,10 @@ impl Endpoint {
         self.paused.set(paused);
         // Another count than any that will be read for long.
         let unlike = changes.wrapping_sub(1);
-        self.changes.set(if alone || paused { unlike } else { changes });
+        let sealed = |free| self.guard.sealed(if free { changes } else { unlike });
+        let free = !alone && !paused;
+        self.changes.set(sealed(free));
+        self.swift.set(sealed(free && self.participant.mapped().bells.asymmetric()));
         Ok(())
     }
 
@@ -281,12 +295,24 @@ impl Endpoint {
     /// Tells one that waits on `side` that there is something for it.
     #[inline]
     pub(crate) fn notify(&self, side: Side) {
+        self.notify_over(&self.participant.mapped().bells, side);
+    }
+
+    /// The same after [`enter_swiftly`](Self::enter_swiftly), or
+    /// [`quiet_and_swift`](Self::quiet_and_swift).
+    #[inline(always)]
+    pub(crate) fn notify_swiftly(&self, side: Side) {
+        self.notify_over(&Asymmetric, side);
+    }
+
+    #[inline(always)]
+    fn notify_over(&self, fence: &impl LightFence, side: Side) {
         let control = self.cells.control();
         let waiting = match side {
             Side::Sender => &control.space_waiting,
             Side::Receiver => &control.items_waiting,
         };
-        if let Some(word) = event::waited_for(&self.participant.mapped().bells, waiting) {
+        if let Some(word) = event::waited_for(fence, waiting) {
             self.ring(side, word);
         }
     }
@@ -306,6 +332,9 @@ impl Endpoint {
     /// Counts a try that came to nothing; now and then, looks for the dead.
     /// Whether it is worth trying again at once.
     pub(crate) fn in_vain(&self) -> Result<bool, Fault> {
+        // One that asks again at once takes the line away from who is about to
+        // write it.
+        core::hint::spin_loop();
         let fruitless = self.fruitless.get() + 1;
         self.fruitless.set(fruitless % TRIES_PER_LOOK);
         if fruitless < TRIES_PER_LOOK {
@@ -325,7 +354,7 @@ impl Endpoint {
             Stuck::None => Ok(Resolved::Wait),
             Stuck::Pending => Ok(Resolved::WaitPending),
             Stuck::NoPlace => Ok(Resolved::WaitForPlace),
-            Stuck::Changed => {
+            Stuck::Changed | Stuck::Unsure => {
                 self.find_out()?;
                 match (self.side, self.alone()) {
                     (Side::Sender, true) => self.resolve(Stuck::Alone),

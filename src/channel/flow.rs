@@ -79,9 +79,19 @@ impl Endpoint {
     pub(crate) fn acknowledge(&self) {
         self.notify(Side::Sender);
         // The last sender may have gone since this handle looked; the fence
-        // in between makes one of us see the other. Never unchanged while no
+        // in between makes one of us see the other. Never quiet while no
         // sender is left.
-        if !self.unchanged() {
+        if !self.quiet() {
+            self.notify(Side::Receiver);
+        }
+    }
+
+    /// The same after [`quiet_and_swift`](Self::quiet_and_swift).
+    #[inline(always)]
+    pub(crate) fn acknowledge_swiftly(&self) {
+        self.notify_swiftly(Side::Sender);
+        // As above.
+        if !self.quiet_and_swift() {
             self.notify(Side::Receiver);
         }
     }

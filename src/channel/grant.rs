@@ -22,6 +22,19 @@ use crate::error::{Fault, RecvError, RecvTimeoutError, TryRecvError};
 use crate::segment::Side;
 
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
+    /// Claims, if that takes nothing but to do it.
+    #[inline(always)]
+    fn reserve_next(&self) -> Option<K::Claim> {
+        if !self.end.enter_swiftly() {
+            return None;
+        }
+        let claim = K::reserve_next(&self.slots, &self.at, self.end.owner());
+        if claim.is_none() {
+            self.end.leave();
+        }
+        claim
+    }
+
     fn reserve_once(&self) -> Result<K::Claim, Stuck> {
         self.end.begin(|| K::reserve(&self.slots, &self.at, self.end.owner()))
     }
@@ -48,15 +61,25 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
     ///
     /// # Errors
     /// Why the channel cannot be used.
+    #[inline]
     pub fn reserve(&mut self) -> Result<Grant<'_, T, K>, Fault> {
-        let claim = match self.reserve_once() {
-            Ok(claim) => claim,
+        let claim = match self.reserve_next() {
+            Some(claim) => claim,
+            None => self.reserve_on()?,
+        };
+        Ok(Grant { sender: self, claim, done: false })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn reserve_on(&self) -> Result<K::Claim, Fault> {
+        match self.reserve_once() {
+            Ok(claim) => Ok(claim),
             Err(stuck) => self
                 .end
                 .wait_to_send(stuck, None, || self.reserve_once(), || self.room())?
-                .ok_or(Fault::Closed)?,
-        };
-        Ok(Grant { sender: self, claim, done: false })
+                .ok_or(Fault::Closed),
+        }
     }
 
     /// The same, without waiting; `None` if the channel is full, or the segment
@@ -74,6 +97,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
 }
 
 impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
+    #[inline]
     fn room_once(&self, most: usize) -> Result<usize, Stuck> {
         self.end.begin(|| {
             let room = self.at.room(&self.slots, most as u64).map_err(Stuck::Torn)?;
@@ -90,16 +114,20 @@ impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
     ///
     /// # Errors
     /// Why the channel cannot be used.
+    #[inline]
     pub fn reserve_slice(&mut self, most: usize) -> Result<GrantSlice<'_, T>, Fault> {
         let most = most.max(1);
         let count = match self.room_once(most) {
             Ok(count) => count,
-            Err(stuck) => self
-                .end
-                .wait_to_send(stuck, None, || self.room_once(most), || false)?
-                .ok_or(Fault::Closed)?,
+            Err(stuck) => self.room_on(stuck, most)?,
         };
         Ok(GrantSlice { sender: self, count })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn room_on(&self, stuck: Stuck, most: usize) -> Result<usize, Fault> {
+        self.end.wait_to_send(stuck, None, || self.room_once(most), || false)?.ok_or(Fault::Closed)
     }
 }
 
@@ -114,6 +142,7 @@ pub struct Grant<'a, T: Message + NoUninit + AnyBitPattern, K: Kind> {
 
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
     /// Sends the message.
+    #[inline]
     pub fn commit(mut self) {
         let end = &self.sender.end;
         if !end.in_child() {
@@ -130,6 +159,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Deref for Grant<'_, T, K> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         // SAFETY: claimed by this grant, so nobody writes it who keeps to the
         // protocol, and any bytes are a `T`.
@@ -138,6 +168,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Deref for Grant<'_, T, K> {
 }
 
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> DerefMut for Grant<'_, T, K> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as for `deref`; `&mut self` makes it the only one here.
         unsafe { K::claimed(&self.sender.slots, &self.claim).as_mut() }
@@ -145,6 +176,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> DerefMut for Grant<'_, T, K
 }
 
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Drop for Grant<'_, T, K> {
+    #[inline]
     fn drop(&mut self) {
         let end = &self.sender.end;
         if !self.done && !end.in_child() && K::abort(&self.sender.slots, self.claim) {
@@ -173,6 +205,7 @@ pub struct GrantSlice<'a, T: Message + NoUninit + AnyBitPattern> {
 
 impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
     /// Sends the first `count` messages, by one store.
+    #[inline]
     pub fn commit(self, count: usize) {
         let count = count.min(self.count);
         let end = &self.sender.end;
@@ -189,6 +222,7 @@ impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
 impl<T: Message + NoUninit + AnyBitPattern> Deref for GrantSlice<'_, T> {
     type Target = [T];
 
+    #[inline]
     fn deref(&self) -> &[T] {
         let first = self.sender.slots.at(self.sender.at.index(), self.count);
         // SAFETY: so many free places lie side by side, which nobody writes
@@ -198,6 +232,7 @@ impl<T: Message + NoUninit + AnyBitPattern> Deref for GrantSlice<'_, T> {
 }
 
 impl<T: Message + NoUninit + AnyBitPattern> DerefMut for GrantSlice<'_, T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
         let first = self.sender.slots.at(self.sender.at.index(), self.count);
         // SAFETY: as for `deref`; `&mut self` makes it the only one here.
@@ -206,6 +241,7 @@ impl<T: Message + NoUninit + AnyBitPattern> DerefMut for GrantSlice<'_, T> {
 }
 
 impl<T: Message + NoUninit + AnyBitPattern> Drop for GrantSlice<'_, T> {
+    #[inline]
     fn drop(&mut self) {
         self.sender.end.leave();
     }
@@ -218,6 +254,15 @@ impl<T: Message + NoUninit + AnyBitPattern> fmt::Debug for GrantSlice<'_, T> {
 }
 
 impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<T, K> {
+    /// Takes, if that takes nothing but to do it.
+    #[inline(always)]
+    fn take_next(&self) -> Option<K::Taken> {
+        if !self.end.quiet_and_swift() {
+            return None;
+        }
+        K::take_next(&self.slots, &self.at, self.end.owner())
+    }
+
     fn take_once(&self, alone: bool) -> Result<K::Taken, Stuck> {
         let take = || K::take(&self.slots, &self.at, self.end.owner());
         if alone { take() } else { self.end.guarded(take) }
@@ -243,13 +288,23 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<T, K> {
     ///
     /// # Errors
     /// Why nothing can be received.
+    #[inline]
     pub fn take(&mut self) -> Result<Delivery<'_, T, K>, Fault> {
-        match self.take_by(None) {
-            Ok(taken) => Ok(Delivery { receiver: self, taken: ManuallyDrop::new(taken) }),
-            Err(RecvTimeoutError::Failed(RecvError::Fault(fault))) => Err(fault),
+        let taken = match self.take_next() {
+            Some(taken) => taken,
+            None => self.take_on()?,
+        };
+        Ok(Delivery { receiver: self, taken: ManuallyDrop::new(taken) })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_on(&self) -> Result<K::Taken, Fault> {
+        self.take_by(None).map_err(|error| match error {
+            RecvTimeoutError::Failed(RecvError::Fault(fault)) => fault,
             // Without a deadline there is no time-out, and nothing is invalid.
-            Err(_) => Err(Fault::Closed),
-        }
+            _ => Fault::Closed,
+        })
     }
 
     /// The same, waiting at most this long.
@@ -285,6 +340,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<T, K> {
 }
 
 impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
+    #[inline]
     fn filled_once(&self, most: usize, alone: bool) -> Result<usize, Stuck> {
         let filled = || {
             let filled = self.at.filled(&self.slots, most as u64).map_err(Stuck::Torn)?;
@@ -308,18 +364,21 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
     ///
     /// # Errors
     /// Why nothing can be received.
+    #[inline]
     pub fn take_slice(&mut self, most: usize) -> Result<DeliverySlice<'_, T>, Fault> {
         let most = most.max(1);
         let count = match self.filled_once(most, false) {
             Ok(count) => count,
-            Err(stuck) => {
-                let filled = |alone| self.filled_once(most, alone);
-                self.end
-                    .wait_to_receive(stuck, None, filled, &self.prospects())?
-                    .ok_or(Fault::Closed)?
-            }
+            Err(stuck) => self.filled_on(stuck, most)?,
         };
         Ok(DeliverySlice { receiver: self, count, released: count })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn filled_on(&self, stuck: Stuck, most: usize) -> Result<usize, Fault> {
+        let filled = |alone| self.filled_once(most, alone);
+        self.end.wait_to_receive(stuck, None, filled, &self.prospects())?.ok_or(Fault::Closed)
     }
 }
 
@@ -337,6 +396,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Delivery<'_, T, K>
     }
 
     /// Acknowledges the message, as dropping does.
+    #[inline]
     pub fn release(self) {}
 
     /// Leaves the message for another receiver, or for this one's next take.
@@ -356,6 +416,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Delivery<'_, T, K>
 impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Deref for Delivery<'_, T, K> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         // SAFETY: taken by this delivery, so nobody writes it who keeps to
         // the protocol, and any bytes are a `T`.
@@ -364,6 +425,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Deref for Delivery
 }
 
 impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Drop for Delivery<'_, T, K> {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: dropped once, and not used after.
         let taken = unsafe { ManuallyDrop::take(&mut self.taken) };
@@ -407,6 +469,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> DeliverySlice<'_, T> {
 impl<T: Message + CheckedBitPattern + AnyBitPattern> Deref for DeliverySlice<'_, T> {
     type Target = [T];
 
+    #[inline]
     fn deref(&self) -> &[T] {
         let first = self.receiver.slots.at(self.receiver.at.index(), self.count);
         // SAFETY: so many messages lie side by side, which nobody writes who
@@ -416,6 +479,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Deref for DeliverySlice<'_,
 }
 
 impl<T: Message + CheckedBitPattern + AnyBitPattern> Drop for DeliverySlice<'_, T> {
+    #[inline]
     fn drop(&mut self) {
         let Receiver { end, slots, at, .. } = self.receiver;
         if end.in_child() {

@@ -10,8 +10,10 @@ use super::endpoint::Endpoint;
 use super::ready::Want;
 use crate::ring::hand::{Hands, Reader};
 use crate::ring::mpmc::{self, Cursor, Refused};
-use crate::ring::spsc::{Producer, Torn};
+use crate::ring::pace::Pace;
+use crate::ring::spsc::{Indices, Producer, Torn};
 use crate::segment::{Cells, Landing, Packed, RingKind, Side, Tagged};
+use crate::wait;
 
 /// One sender and one receiver: wait-free, and the fastest.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +38,8 @@ pub enum Stuck {
     None,
     /// Another's unfinished operation is in the way.
     Pending,
+    /// It takes more than the shortest way to tell.
+    Unsure,
     /// There is a block, and no place to queue it.
     NoPlace,
     /// Something has changed since this handle last looked.
@@ -54,7 +58,12 @@ impl Stuck {
     /// What cannot be, in words; `None` if it is nothing of the kind.
     pub(crate) fn corruption(self) -> Option<String> {
         match self {
-            Self::None | Self::Pending | Self::NoPlace | Self::Changed | Self::Alone => None,
+            Self::None
+            | Self::Pending
+            | Self::Unsure
+            | Self::NoPlace
+            | Self::Changed
+            | Self::Alone => None,
             Self::Torn(torn) => {
                 Some(format!("its head is at {} and its tail at {}", torn.head, torn.tail))
             }
@@ -79,6 +88,24 @@ pub(crate) mod sealed {
         fn slots<T>(cells: Cells<'static>) -> Option<Self::Slots<T>>;
         fn producer(cells: &Cells<'_>) -> Result<Self::Producer, Stuck>;
         fn consumer(end: &Endpoint) -> Result<Self::Consumer, Stuck>;
+
+        /// Pushes one message, if that takes nothing but to do it; may be
+        /// unsure.
+        fn push_next<T: NoUninit>(
+            slots: &Self::Slots<T>,
+            at: &Self::Producer,
+            owner: u16,
+            message: &T,
+        ) -> Result<(), Stuck>;
+
+        /// Pops one message, if that takes nothing but to do it; may be
+        /// unsure.
+        fn pop_next<T: CheckedBitPattern>(
+            slots: &Self::Slots<T>,
+            at: &Self::Consumer,
+            owner: u16,
+            into: &mut Landing<T>,
+        ) -> Result<(), Stuck>;
 
         /// Pushes one message.
         fn push<T: NoUninit>(
@@ -118,6 +145,19 @@ pub(crate) mod sealed {
         type Claim: Copy + Debug;
         /// A message in this reader's hands.
         type Taken: Debug;
+
+        /// Claims the next cell, if that takes nothing but to do it.
+        fn reserve_next<T>(
+            slots: &Self::Slots<T>,
+            at: &Self::Producer,
+            owner: u16,
+        ) -> Option<Self::Claim>;
+        /// Takes the next message, if that takes nothing but to do it.
+        fn take_next<T>(
+            slots: &Self::Slots<T>,
+            at: &Self::Consumer,
+            owner: u16,
+        ) -> Option<Self::Taken>;
 
         /// Claims the next cell.
         fn reserve<T>(
@@ -167,28 +207,60 @@ impl sealed::Kind for Spsc {
     }
 
     fn producer(cells: &Cells<'_>) -> Result<Producer, Stuck> {
-        Producer::attach(cells).map_err(Stuck::Torn)
+        let mut producer = Producer::attach(cells).map_err(Stuck::Torn)?;
+        producer.paced(pace(cells));
+        Ok(producer)
     }
 
     fn consumer(end: &Endpoint) -> Result<Reader, Stuck> {
-        reader(end.cells(), end)
+        let mut reader = reader(end.cells(), end)?;
+        reader.paced(pace(end.cells()));
+        Ok(reader)
     }
 
-    #[inline]
-    fn push<T: NoUninit>(
+    #[inline(always)]
+    fn push_next<T: NoUninit>(
         slots: &Self::Slots<T>,
         at: &Producer,
         _owner: u16,
         message: &T,
     ) -> Result<(), Stuck> {
         match at.room(slots, 1) {
-            Ok(1..) => {}
-            Ok(_) => return Err(Stuck::None),
-            Err(torn) => return Err(Stuck::Torn(torn)),
+            Ok(1..) => {
+                slots.write(at.index(), message);
+                at.publish(slots, 1);
+                Ok(())
+            }
+            Ok(_) => Err(Stuck::None),
+            Err(torn) => Err(Stuck::Torn(torn)),
         }
-        slots.write(at.span(slots, 1).index, message);
-        at.publish(slots, 1);
-        Ok(())
+    }
+
+    #[inline(always)]
+    fn pop_next<T: CheckedBitPattern>(
+        slots: &Self::Slots<T>,
+        at: &Reader,
+        _owner: u16,
+        into: &mut Landing<T>,
+    ) -> Result<(), Stuck> {
+        match at.filled(slots, 1) {
+            Ok(1..) => {
+                slots.read(at.index(), into);
+                at.release(slots, 1);
+                Ok(())
+            }
+            Ok(_) => Err(Stuck::None),
+            Err(torn) => Err(Stuck::Torn(torn)),
+        }
+    }
+
+    fn push<T: NoUninit>(
+        slots: &Self::Slots<T>,
+        at: &Producer,
+        owner: u16,
+        message: &T,
+    ) -> Result<(), Stuck> {
+        Self::push_next(slots, at, owner, message)
     }
 
     fn push_many<T: NoUninit>(
@@ -209,21 +281,13 @@ impl sealed::Kind for Spsc {
         Ok(room as usize)
     }
 
-    #[inline]
     fn pop<T: CheckedBitPattern>(
         slots: &Self::Slots<T>,
         at: &Reader,
-        _owner: u16,
+        owner: u16,
         into: &mut Landing<T>,
     ) -> Result<(), Stuck> {
-        match at.filled(slots, 1) {
-            Ok(1..) => {}
-            Ok(_) => return Err(Stuck::None),
-            Err(torn) => return Err(Stuck::Torn(torn)),
-        }
-        slots.read(at.span(slots, 1).index, into);
-        at.release(slots, 1);
-        Ok(())
+        Self::pop_next(slots, at, owner, into)
     }
 
     fn pop_many<T: CheckedBitPattern>(
@@ -249,6 +313,19 @@ impl sealed::Kind for Spsc {
 
     type Claim = u64;
     type Taken = u64;
+
+    #[inline(always)]
+    fn reserve_next<T>(slots: &Packed<'static, T>, at: &Producer, _owner: u16) -> Option<u64> {
+        matches!(at.room(slots, 1), Ok(1..)).then(|| at.index())
+    }
+
+    #[inline(always)]
+    fn take_next<T>(slots: &Packed<'static, T>, at: &Reader, _owner: u16) -> Option<u64> {
+        matches!(at.filled(slots, 1), Ok(1..)).then(|| {
+            at.hold(slots, 1);
+            at.index()
+        })
+    }
 
     fn reserve<T>(slots: &Packed<'static, T>, at: &Producer, _owner: u16) -> Result<u64, Stuck> {
         match at.room(slots, 1).map_err(Stuck::Torn)? {
@@ -317,6 +394,11 @@ impl sealed::Kind for Spsc {
     }
 }
 
+/// How this process keeps back on such a ring.
+fn pace(ring: &impl Indices) -> Pace {
+    Pace::new(wait::longest_keeping_back(), ring.capacity())
+}
+
 /// Takes up the consumer's role.
 pub(crate) fn reader(ring: &impl Hands, end: &Endpoint) -> Result<Reader, Stuck> {
     let (reader, dropped) =
@@ -362,28 +444,89 @@ pub(crate) fn settled<R>(
     Err(Stuck::Disorder)
 }
 
+/// A handle's place in an MPMC ring, and its pace.
+#[derive(Debug)]
+pub struct Place {
+    cursor: Cell<Cursor>,
+    pace: Pace,
+    /// The position at which there was last nothing to be had.
+    ended: Cell<u64>,
+}
+
+impl Place {
+    fn at(cursor: Cursor, pace: Pace) -> Self {
+        Self { ended: Cell::new(cursor.position()), cursor: Cell::new(cursor), pace }
+    }
+
+    /// Goes on after a refusal: has it settled, and where there is nothing to
+    /// be had just now, keeps back and tries once more.
+    #[cold]
+    #[inline(never)]
+    fn go_on<R>(
+        &self,
+        refused: Refused,
+        mut attempt: impl FnMut() -> Result<R, Refused>,
+    ) -> Result<R, Stuck> {
+        let stuck = match settled(refused, &mut attempt) {
+            Err(stuck @ (Stuck::None | Stuck::Pending)) => stuck,
+            done => return done,
+        };
+        let position = self.cursor.get().position();
+        self.pace.found(position.wrapping_sub(self.ended.replace(position)));
+        if !self.pace.keep_back() {
+            return Err(stuck);
+        }
+        attempt().or_else(|refused| settled(refused, attempt))
+    }
+}
+
 impl sealed::Kind for Mpmc {
     const RING: RingKind = RingKind::Mpmc;
     type Slots<T> = Tagged<'static, T>;
-    type Producer = Cell<Cursor>;
-    type Consumer = Cell<Cursor>;
+    type Producer = Place;
+    type Consumer = Place;
 
     fn slots<T>(cells: Cells<'static>) -> Option<Tagged<'static, T>> {
         cells.tagged()
     }
 
-    fn producer(cells: &Cells<'_>) -> Result<Cell<Cursor>, Stuck> {
-        Ok(Cell::new(Cursor::producer(cells)))
+    fn producer(cells: &Cells<'_>) -> Result<Place, Stuck> {
+        Ok(Place::at(Cursor::producer(cells), pace(cells)))
     }
 
-    fn consumer(end: &Endpoint) -> Result<Cell<Cursor>, Stuck> {
-        Ok(Cell::new(Cursor::consumer(end.cells())))
+    fn consumer(end: &Endpoint) -> Result<Place, Stuck> {
+        Ok(Place::at(Cursor::consumer(end.cells()), pace(end.cells())))
     }
 
-    #[inline]
+    #[inline(always)]
+    fn push_next<T: NoUninit>(
+        slots: &Self::Slots<T>,
+        at: &Place,
+        owner: u16,
+        message: &T,
+    ) -> Result<(), Stuck> {
+        let claim = Self::reserve_next(slots, at, owner).ok_or(Stuck::Unsure)?;
+        slots.write(claim.index, message);
+        mpmc::publish(slots, claim);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn pop_next<T: CheckedBitPattern>(
+        slots: &Self::Slots<T>,
+        at: &Place,
+        owner: u16,
+        into: &mut Landing<T>,
+    ) -> Result<(), Stuck> {
+        let taken = Self::take_next(slots, at, owner).ok_or(Stuck::Unsure)?;
+        slots.read(taken.index, into);
+        mpmc::release(slots, taken);
+        Ok(())
+    }
+
     fn push<T: NoUninit>(
         slots: &Self::Slots<T>,
-        at: &Cell<Cursor>,
+        at: &Place,
         owner: u16,
         message: &T,
     ) -> Result<(), Stuck> {
@@ -395,11 +538,14 @@ impl sealed::Kind for Mpmc {
 
     fn push_many<T: NoUninit>(
         slots: &Self::Slots<T>,
-        at: &Cell<Cursor>,
+        at: &Place,
         owner: u16,
         messages: &[T],
     ) -> Result<usize, Stuck> {
         for (pushed, message) in messages.iter().enumerate() {
+            if Self::push_next(slots, at, owner, message).is_ok() {
+                continue;
+            }
             match Self::push(slots, at, owner, message) {
                 Ok(()) => {}
                 Err(stuck) if pushed == 0 => return Err(stuck),
@@ -409,10 +555,9 @@ impl sealed::Kind for Mpmc {
         Ok(messages.len())
     }
 
-    #[inline]
     fn pop<T: CheckedBitPattern>(
         slots: &Self::Slots<T>,
-        at: &Cell<Cursor>,
+        at: &Place,
         owner: u16,
         into: &mut Landing<T>,
     ) -> Result<(), Stuck> {
@@ -424,28 +569,22 @@ impl sealed::Kind for Mpmc {
 
     fn pop_many<T: CheckedBitPattern>(
         slots: &Self::Slots<T>,
-        at: &Cell<Cursor>,
+        at: &Place,
         owner: u16,
         most: usize,
         into: &mut Vec<T>,
     ) -> Result<bool, Stuck> {
         for n in 0..most {
             let mut landing = Landing::new();
-            match Self::pop(slots, at, owner, &mut landing) {
-                Ok(()) => {
-                    if !landing.hand_on(
-                        |message| {
-                            into.push(message);
-                            true
-                        },
-                        || false,
-                    ) {
-                        return Ok(false);
-                    }
+            if Self::pop_next(slots, at, owner, &mut landing).is_err() {
+                match Self::pop(slots, at, owner, &mut landing) {
+                    Ok(()) => {}
+                    Err(stuck) if n == 0 => return Err(stuck),
+                    Err(_) => break,
                 }
-                Err(stuck) if n == 0 => return Err(stuck),
-                Err(_) => break,
             }
+            let Some(message) = landing.hand_on(Some, || None) else { return Ok(false) };
+            into.push(message);
         }
         Ok(true)
     }
@@ -453,15 +592,24 @@ impl sealed::Kind for Mpmc {
     type Claim = mpmc::Claim;
     type Taken = mpmc::Taken;
 
-    #[inline]
+    #[inline(always)]
+    fn reserve_next<T>(slots: &Tagged<'static, T>, at: &Place, owner: u16) -> Option<mpmc::Claim> {
+        mpmc::claim_next(slots, &at.cursor, owner)
+    }
+
+    #[inline(always)]
+    fn take_next<T>(slots: &Tagged<'static, T>, at: &Place, owner: u16) -> Option<mpmc::Taken> {
+        mpmc::take_next(slots, &at.cursor, owner)
+    }
+
     fn reserve<T>(
         slots: &Tagged<'static, T>,
-        at: &Cell<Cursor>,
+        at: &Place,
         owner: u16,
     ) -> Result<mpmc::Claim, Stuck> {
-        match mpmc::claim(slots, at, owner) {
+        match mpmc::claim(slots, &at.cursor, owner) {
             Ok(claim) => Ok(claim),
-            Err(refused) => settled(refused, || mpmc::claim(slots, at, owner)),
+            Err(refused) => at.go_on(refused, || mpmc::claim(slots, &at.cursor, owner)),
         }
     }
 
@@ -469,7 +617,7 @@ impl sealed::Kind for Mpmc {
         slots.element(claim.index)
     }
 
-    fn commit<T>(slots: &Tagged<'static, T>, _: &Cell<Cursor>, claim: mpmc::Claim) {
+    fn commit<T>(slots: &Tagged<'static, T>, _: &Place, claim: mpmc::Claim) {
         mpmc::publish(slots, claim);
     }
 
@@ -478,15 +626,10 @@ impl sealed::Kind for Mpmc {
         true
     }
 
-    #[inline]
-    fn take<T>(
-        slots: &Tagged<'static, T>,
-        at: &Cell<Cursor>,
-        owner: u16,
-    ) -> Result<mpmc::Taken, Stuck> {
-        match mpmc::take(slots, at, owner) {
+    fn take<T>(slots: &Tagged<'static, T>, at: &Place, owner: u16) -> Result<mpmc::Taken, Stuck> {
+        match mpmc::take(slots, &at.cursor, owner) {
             Ok(taken) => Ok(taken),
-            Err(refused) => settled(refused, || mpmc::take(slots, at, owner)),
+            Err(refused) => at.go_on(refused, || mpmc::take(slots, &at.cursor, owner)),
         }
     }
 
@@ -494,36 +637,36 @@ impl sealed::Kind for Mpmc {
         slots.element(taken.index)
     }
 
-    fn attempts<T>(_: &Tagged<'static, T>, _: &Cell<Cursor>, taken: &mpmc::Taken) -> u8 {
+    fn attempts<T>(_: &Tagged<'static, T>, _: &Place, taken: &mpmc::Taken) -> u8 {
         u8::try_from(taken.attempts).unwrap_or(u8::MAX)
     }
 
-    fn release<T>(slots: &Tagged<'static, T>, _: &Cell<Cursor>, taken: mpmc::Taken) {
+    fn release<T>(slots: &Tagged<'static, T>, _: &Place, taken: mpmc::Taken) {
         mpmc::release(slots, taken);
     }
 
-    fn give_back<T>(slots: &Tagged<'static, T>, _: &Cell<Cursor>, taken: mpmc::Taken) -> bool {
+    fn give_back<T>(slots: &Tagged<'static, T>, _: &Place, taken: mpmc::Taken) -> bool {
         mpmc::give_back(slots, taken);
         true
     }
 
-    fn room(cells: &Cells<'_>, at: &Cell<Cursor>) -> bool {
-        mpmc::room(cells, at.get())
+    fn room(cells: &Cells<'_>, at: &Place) -> bool {
+        mpmc::room(cells, at.cursor.get())
     }
 
-    fn available(cells: &Cells<'_>, at: &Cell<Cursor>) -> bool {
-        mpmc::available(cells, at.get())
+    fn available(cells: &Cells<'_>, at: &Place) -> bool {
+        mpmc::available(cells, at.cursor.get())
     }
 
     fn in_hand(cells: &Cells<'_>) -> bool {
         mpmc::in_hand(cells)
     }
 
-    fn wanted_by_producer(at: &Cell<Cursor>) -> Want {
-        Want::Place(at.get())
+    fn wanted_by_producer(at: &Place) -> Want {
+        Want::Place(at.cursor.get())
     }
 
-    fn wanted_by_consumer(at: &Cell<Cursor>) -> Want {
-        Want::Message(at.get())
+    fn wanted_by_consumer(at: &Place) -> Want {
+        Want::Message(at.cursor.get())
     }
 }

@@ -40,7 +40,27 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
         Ok(Self { end, slots, at, message: PhantomData })
     }
 
-    #[inline]
+    /// Receives, if that takes nothing but to do it: what most receives are,
+    /// and so a part of its caller.
+    #[inline(always)]
+    fn receive_next(&self, into: &mut Landing<T>) -> Result<(), Stuck> {
+        if !self.end.quiet_and_swift() {
+            return Err(Stuck::Unsure);
+        }
+        K::pop_next(&self.slots, &self.at, self.end.owner(), into)?;
+        self.end.acknowledge_swiftly();
+        Ok(())
+    }
+
+    /// What is in the way after the above.
+    fn refused(&self, stuck: Stuck, into: &mut Landing<T>) -> Result<(), Stuck> {
+        if matches!(stuck, Stuck::Unsure) {
+            self.end.consume(|| self.pop(into))
+        } else {
+            Err(stuck)
+        }
+    }
+
     fn pop(&self, into: &mut Landing<T>) -> Result<(), Stuck> {
         K::pop(&self.slots, &self.at, self.end.owner(), into)
     }
@@ -58,19 +78,24 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         let mut landing = Landing::new();
-        match self.end.consume(|| self.pop(&mut landing)) {
+        match self.receive_next(&mut landing) {
             Ok(()) => landing.hand_on(Ok, || Err(Self::invalid().into())),
             Err(stuck) => self.try_on(stuck),
         }
     }
 
-    /// Apart from the above, so that it is small where it is used.
     #[cold]
     #[inline(never)]
     fn try_on(&self, stuck: Stuck) -> Result<T, TryRecvError> {
         let mut landing = Landing::new();
-        let pop = |alone| self.consume(alone, || self.pop(&mut landing));
-        match self.end.try_to_receive(stuck, pop, &self.prospects())? {
+        let got = match self.refused(stuck, &mut landing) {
+            Ok(()) => Ok(()),
+            Err(stuck) => {
+                let pop = |alone| self.consume(alone, || self.pop(&mut landing));
+                self.end.try_to_receive(stuck, pop, &self.prospects())?
+            }
+        };
+        match got {
             Ok(()) => landing.hand_on(Ok, || Err(Self::invalid().into())),
             Err(Resolved::WaitPending) => Err(TryRecvError::Pending),
             Err(_) => Err(TryRecvError::Empty),
@@ -86,23 +111,20 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
         let mut landing = Landing::new();
-        match self.end.consume(|| self.pop(&mut landing)) {
+        match self.receive_next(&mut landing) {
             Ok(()) => landing.hand_on(Ok, || Err(Self::invalid())),
-            Err(stuck) => match self.wait_on(stuck, None) {
-                Ok(message) => Ok(message),
-                Err(RecvTimeoutError::Failed(error)) => Err(error),
-                // Without a deadline there is no time-out.
-                Err(RecvTimeoutError::Timeout) => Err(Fault::Closed.into()),
-            },
+            Err(stuck) => self.recv_on(stuck),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn wait_on(&self, stuck: Stuck, until: Option<Instant>) -> Result<T, RecvTimeoutError> {
-        let mut landing = Landing::new();
-        self.wait(stuck, until, || self.pop(&mut landing))?;
-        landing.hand_on(Ok, || Err(Self::invalid().into()))
+    fn recv_on(&self, stuck: Stuck) -> Result<T, RecvError> {
+        self.recv_on_by(stuck, None).map_err(|error| match error {
+            RecvTimeoutError::Failed(error) => error,
+            // Without a deadline there is no time-out.
+            RecvTimeoutError::Timeout => Fault::Closed.into(),
+        })
     }
 
     /// Receives, waiting for a message at most this long.
@@ -122,13 +144,20 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
         self.recv_by(Some(deadline))
     }
 
-    #[inline]
     fn recv_by(&self, until: Option<Instant>) -> Result<T, RecvTimeoutError> {
         let mut landing = Landing::new();
-        match self.end.consume(|| self.pop(&mut landing)) {
+        match self.receive_next(&mut landing) {
             Ok(()) => landing.hand_on(Ok, || Err(Self::invalid().into())),
-            Err(stuck) => self.wait_on(stuck, until),
+            Err(stuck) => self.recv_on_by(stuck, until),
         }
+    }
+
+    fn recv_on_by(&self, stuck: Stuck, until: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        let mut landing = Landing::new();
+        if let Err(stuck) = self.refused(stuck, &mut landing) {
+            self.wait(stuck, until, || self.pop(&mut landing))?;
+        }
+        landing.hand_on(Ok, || Err(Self::invalid().into()))
     }
 
     /// Receives what there is, up to `most` messages, to the end of `into`;

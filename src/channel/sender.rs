@@ -13,6 +13,7 @@ use super::ready::{Readiness, Want};
 use crate::error::{
     ChannelError, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError,
 };
+use crate::segment::Side;
 
 /// The sending end of a channel of `T`.
 ///
@@ -39,7 +40,25 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
         Ok(Self { end, slots, at, message: PhantomData })
     }
 
-    #[inline]
+    /// Sends, if that takes nothing but to do it: what most sends are, and so
+    /// a part of its caller.
+    #[inline(always)]
+    fn send_next(&self, message: &T) -> Result<(), Stuck> {
+        if !self.end.enter_swiftly() {
+            return Err(Stuck::Unsure);
+        }
+        let sent = K::push_next(&self.slots, &self.at, self.end.owner(), message);
+        self.end.leave();
+        sent?;
+        self.end.notify_swiftly(Side::Receiver);
+        Ok(())
+    }
+
+    /// What is in the way after the above.
+    fn refused(&self, stuck: Stuck, message: &T) -> Result<(), Stuck> {
+        if matches!(stuck, Stuck::Unsure) { self.push(message) } else { Err(stuck) }
+    }
+
     fn push(&self, message: &T) -> Result<(), Stuck> {
         self.end.publish(|| K::push(&self.slots, &self.at, self.end.owner(), message))
     }
@@ -64,16 +83,16 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     /// cannot be used; each with the message.
     #[inline]
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        match self.push(&message) {
+        match self.send_next(&message) {
             Ok(()) => Ok(()),
             Err(stuck) => self.try_on(stuck, message),
         }
     }
 
-    /// Apart from the above, so that it is small where it is used.
     #[cold]
     #[inline(never)]
     fn try_on(&self, stuck: Stuck, message: T) -> Result<(), TrySendError<T>> {
+        let Err(stuck) = self.refused(stuck, &message) else { return Ok(()) };
         match self.end.try_to_send(stuck, || self.push(&message), || self.want()) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(Resolved::WaitPaused)) => Err(TrySendError::Paused(message)),
@@ -91,7 +110,7 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     /// waits; while there is room, sends may still succeed.
     #[inline]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
-        match self.push(&message) {
+        match self.send_next(&message) {
             Ok(()) => Ok(()),
             Err(stuck) => self.wait_on(stuck, message),
         }
@@ -100,6 +119,7 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     #[cold]
     #[inline(never)]
     fn wait_on(&self, stuck: Stuck, message: T) -> Result<(), SendError<T>> {
+        let Err(stuck) = self.refused(stuck, &message) else { return Ok(()) };
         match self.wait(stuck, None, || self.push(&message)) {
             Ok(_) => Ok(()),
             Err(fault) => Err(SendError { message, fault }),

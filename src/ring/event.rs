@@ -38,7 +38,7 @@
 //! saw and how many of its posts succeeded while that word stood; with as
 //! many tokens as there were waiters it owes nothing until the word changes.
 
-use super::kernel::{Kernel, Op, Refusal};
+use super::kernel::{Kernel, LightFence, Op, Refusal};
 use super::table::Blind;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -90,9 +90,9 @@ pub(crate) const fn recorded(record: u64, incarnation: u64) -> u64 {
 /// Whether somebody waits, and so is to be woken: by [`ring`], with the word
 /// returned. Call it after publishing.
 #[inline]
-pub(crate) fn waited_for<K: Kernel>(kernel: &K, waiting: &AtomicU64) -> Option<u64> {
+pub(crate) fn waited_for<F: LightFence>(fence: &F, waiting: &AtomicU64) -> Option<u64> {
     // Edge W.
-    kernel.light_fence();
+    fence.light_fence();
     let word = waiting.load(Ordering::Relaxed);
     (word & COUNT != 0).then_some(word)
 }

@@ -17,22 +17,22 @@
 //! is busy (edge G: the light fence in [`enter`] with the heavy one in
 //! [`idle`]). A sender that is killed takes its word with it.
 
-use super::kernel::Kernel;
+use super::kernel::{Kernel, LightFence};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Begins to send, unless `changes` (or the word itself that it grows with) is
 /// no longer what it was when this handle last looked. To be followed by
 /// [`leave`] if it returns true.
 #[inline]
-pub(crate) fn enter<K: Kernel>(
-    kernel: &K,
+pub(crate) fn enter<F: LightFence>(
+    fence: &F,
     busy: &AtomicU64,
     changes: &AtomicU64,
     seen: u64,
 ) -> bool {
     busy.store(1, Ordering::Relaxed);
     // Edge G.
-    kernel.light_fence();
+    fence.light_fence();
     // Relaxed: what came before this count was acquired when it was last seen.
     let unchanged = changes.load(Ordering::Relaxed) == seen;
     if !unchanged {

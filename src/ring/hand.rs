@@ -31,6 +31,7 @@
 use core::ops::Deref;
 
 use super::mpmc::{MAX_ATTEMPTS, Recovered};
+use super::pace::Pace;
 use super::spsc::{Consumer, Indices, Torn};
 use super::table::Member;
 use crate::sync::{AtomicU64, Ordering};
@@ -108,6 +109,11 @@ impl Reader {
         let hand = reaches.iter().position(|&reach| reach <= dropped).unwrap_or(0);
         ring.taker().store(taker(me, hand), Ordering::Relaxed);
         Ok((Self { at, hand, again: head.wrapping_add(sorted[0]) }, dropped > 0))
+    }
+
+    /// Looks at the producer's index at this pace.
+    pub(crate) fn paced(&mut self, pace: Pace) {
+        self.at.paced(pace);
     }
 
     /// From now on, exactly the next `cells` are in hand.

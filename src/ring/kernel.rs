@@ -55,8 +55,16 @@ pub(crate) enum Refusal {
     Failed(i32),
 }
 
+/// The half of an asymmetric fence that is on every hot path.
+pub(crate) trait LightFence {
+    /// A full fence: a store before it and a load after it are not reordered
+    /// as far as any thread between its [`heavy_fence`](Kernel::heavy_fence)
+    /// can tell.
+    fn light_fence(&self);
+}
+
 /// The kernel as the algorithms see it.
-pub(crate) trait Kernel {
+pub(crate) trait Kernel: LightFence {
     /// A point in time after which sleeping ends.
     type Deadline: Copy;
 
@@ -68,12 +76,7 @@ pub(crate) trait Kernel {
     /// Reads every value of the set at one instant.
     fn values(&self, into: &mut [u16]) -> Result<(), Refusal>;
 
-    /// The frequent half of an asymmetric full fence: a store before it and a
-    /// load after it are not reordered as far as any thread between its
-    /// [`heavy_fence`](Self::heavy_fence) can tell.
-    fn light_fence(&self);
-
     /// The rare half, which pairs with every participant's
-    /// [`light_fence`](Self::light_fence) and with other heavy ones.
+    /// [`light_fence`](LightFence::light_fence) and with other heavy ones.
     fn heavy_fence(&self);
 }

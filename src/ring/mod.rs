@@ -17,6 +17,7 @@ pub(crate) mod kernel;
 pub(crate) mod lease;
 pub(crate) mod mpmc;
 pub(crate) mod obituary;
+pub(crate) mod pace;
 pub(crate) mod places;
 pub(crate) mod records;
 pub(crate) mod role;

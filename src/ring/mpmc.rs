@@ -155,6 +155,10 @@ impl Cursor {
         Self { position, lap: position / capacity, index: position % capacity }
     }
 
+    pub(crate) const fn position(self) -> u64 {
+        self.position
+    }
+
     /// Where a producer that has seen nothing starts.
     pub(crate) fn producer(words: &impl Words) -> Self {
         Self::at(words.tail().load(Ordering::Relaxed), words.capacity())
@@ -225,25 +229,25 @@ enum Step {
     Refuse(Refused),
 }
 
+/// Claims the very next slot for `owner`, if it is free. What [`claim`] does
+/// most of the time, and small enough to be part of its caller.
+#[inline(always)]
+pub(crate) fn claim_next(words: &impl Words, cursor: &Cell<Cursor>, owner: u16) -> Option<Claim> {
+    let at = cursor.get();
+    let free = State::new(at.lap, 0, Phase::Free, 0);
+    let writing = State::new(at.lap, 0, Phase::Writing, owner);
+    swap(words.slot(at.index), free, writing).then(|| {
+        pass(words, words.tail(), cursor, at);
+        Claim { index: at.index, lap: at.lap }
+    })
+}
+
 /// Claims the next free slot for `owner`.
-#[inline]
 pub(crate) fn claim(
     words: &impl Words,
     cursor: &Cell<Cursor>,
     owner: u16,
 ) -> Result<Claim, Refused> {
-    let at = cursor.get();
-    let free = State::new(at.lap, 0, Phase::Free, 0);
-    let writing = State::new(at.lap, 0, Phase::Writing, owner);
-    if swap(words.slot(at.index), free, writing) {
-        pass(words, words.tail(), cursor, at);
-        return Ok(Claim { index: at.index, lap: at.lap });
-    }
-    claim_further(words, cursor, owner)
-}
-
-#[cold]
-fn claim_further(words: &impl Words, cursor: &Cell<Cursor>, owner: u16) -> Result<Claim, Refused> {
     let capacity = words.capacity();
     let (at, _) = advance(words, words.tail(), cursor, |state, cursor| {
         let Some(phase) = state.phase() else {
@@ -277,32 +281,41 @@ pub(crate) fn abort(words: &impl Words, claim: Claim) {
     free(words, claim.index, claim.lap);
 }
 
-/// Takes the next message for `owner`; orphans come first.
+/// Takes the very next message for `owner`, if it is there and no orphan comes
+/// before it. What [`take`] does most of the time.
+#[inline(always)]
+pub(crate) fn take_next(words: &impl Words, cursor: &Cell<Cursor>, owner: u16) -> Option<Taken> {
+    if may_have_orphans(words).is_some() {
+        return None;
+    }
+    let at = cursor.get();
+    let full = State::new(at.lap, 0, Phase::Full, 0);
+    let reading = State::new(at.lap, 0, Phase::Reading, owner);
+    swap(words.slot(at.index), full, reading).then(|| {
+        pass(words, words.head(), cursor, at);
+        Taken { index: at.index, lap: at.lap, attempts: 0 }
+    })
+}
+
+/// The version of `orphans` that nobody has scanned.
 #[inline]
+fn may_have_orphans(words: &impl Words) -> Option<u64> {
+    // Acquire: the version is raised after the orphan can be seen.
+    let orphans = words.orphans().load(Ordering::Acquire);
+    (orphans != words.scanned().load(Ordering::Relaxed)).then_some(orphans)
+}
+
+/// Takes the next message for `owner`; orphans come first.
 pub(crate) fn take(
     words: &impl Words,
     cursor: &Cell<Cursor>,
     owner: u16,
 ) -> Result<Taken, Refused> {
-    // Acquire: the version is raised after the orphan can be seen.
-    let orphans = words.orphans().load(Ordering::Acquire);
-    if orphans != words.scanned().load(Ordering::Relaxed)
-        && let Some(taken) = adopt(words, orphans, owner)
+    if let Some(version) = may_have_orphans(words)
+        && let Some(taken) = adopt(words, version, owner)
     {
         return Ok(taken);
     }
-    let at = cursor.get();
-    let full = State::new(at.lap, 0, Phase::Full, 0);
-    let reading = State::new(at.lap, 0, Phase::Reading, owner);
-    if swap(words.slot(at.index), full, reading) {
-        pass(words, words.head(), cursor, at);
-        return Ok(Taken { index: at.index, lap: at.lap, attempts: 0 });
-    }
-    take_further(words, cursor, owner)
-}
-
-#[cold]
-fn take_further(words: &impl Words, cursor: &Cell<Cursor>, owner: u16) -> Result<Taken, Refused> {
     let capacity = words.capacity();
     let (at, state) = advance(words, words.head(), cursor, |state, cursor| {
         let Some(phase) = state.phase() else {

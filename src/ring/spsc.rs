@@ -19,6 +19,7 @@
 
 use core::cell::Cell;
 
+use super::pace::Pace;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Where the indices are.
@@ -27,6 +28,11 @@ pub(crate) trait Indices {
     fn capacity(&self) -> u64;
     fn head(&self) -> &AtomicU64;
     fn tail(&self) -> &AtomicU64;
+    /// That the cell at this index is about to be read, if it has been filled.
+    #[inline]
+    fn expect(&self, index: u64) {
+        let _ = index;
+    }
 }
 
 /// The indices cannot be: more than `capacity` apart.
@@ -45,6 +51,7 @@ struct Side {
     lap: Cell<u64>,
     /// Cells from `position` up to here are known to be ours.
     limit: Cell<u64>,
+    pace: Pace,
 }
 
 impl Side {
@@ -53,6 +60,7 @@ impl Side {
             position: Cell::new(position),
             lap: Cell::new(position.wrapping_sub(position % capacity)),
             limit: Cell::new(limit),
+            pace: Pace::none(),
         }
     }
 
@@ -61,11 +69,31 @@ impl Side {
         self.limit.get().wrapping_sub(self.position.get())
     }
 
+    /// Up to `want` cells; has `look` see how far it may move only when it must.
+    #[inline]
+    fn grant(&self, want: u64, look: impl FnOnce(u64) -> Result<u64, Torn>) -> Result<u64, Torn> {
+        if self.granted() < want {
+            self.further(look)?;
+        }
+        Ok(self.granted().min(want))
+    }
+
+    /// Apart from the above, so that it is small where it is used.
+    #[cold]
+    #[inline(never)]
+    fn further(&self, look: impl FnOnce(u64) -> Result<u64, Torn>) -> Result<(), Torn> {
+        self.pace.keep_back();
+        self.extend(look(self.position.get())?);
+        Ok(())
+    }
+
     /// What was granted stays so, whatever the other side's index says next:
     /// a caller may have begun to use it.
     #[inline]
     fn extend(&self, limit: u64) {
-        if limit.wrapping_sub(self.position.get()) > self.granted() {
+        let more = limit.wrapping_sub(self.position.get()).saturating_sub(self.granted());
+        self.pace.found(more);
+        if more > 0 {
             self.limit.set(limit);
         }
     }
@@ -113,10 +141,12 @@ impl Producer {
     /// index only when it must.
     #[inline]
     pub(crate) fn room(&self, ring: &impl Indices, want: u64) -> Result<u64, Torn> {
-        if self.0.granted() < want {
-            self.0.extend(free_until(ring, self.0.position.get())?);
-        }
-        Ok(self.0.granted().min(want))
+        self.0.grant(want, |tail| free_until(ring, tail))
+    }
+
+    /// Looks at the other side's index at this pace.
+    pub(crate) fn paced(&mut self, pace: Pace) {
+        self.0.pace = pace;
     }
 
     /// Up to where it knows that it may write.
@@ -162,10 +192,16 @@ impl Consumer {
     /// index only when it must.
     #[inline]
     pub(crate) fn filled(&self, ring: &impl Indices, want: u64) -> Result<u64, Torn> {
-        if self.0.granted() < want {
-            self.0.extend(filled_until(ring, self.0.position.get())?);
-        }
-        Ok(self.0.granted().min(want))
+        self.0.grant(want, |head| {
+            // What the answer makes worth reading then comes together with it.
+            ring.expect(self.0.index());
+            filled_until(ring, head)
+        })
+    }
+
+    /// Looks at the other side's index at this pace.
+    pub(crate) fn paced(&mut self, pace: Pace) {
+        self.0.pace = pace;
     }
 
     /// The position of the next cell to read.

@@ -77,6 +77,21 @@ impl ForkGuard {
         self.word.load(Ordering::Relaxed) != self.epoch
     }
 
+    /// Hides a number for [`unsealed`](Self::unsealed) to find.
+    #[inline]
+    pub(crate) const fn sealed(&self, number: u64) -> u64 {
+        number.wrapping_add(self.epoch as u64)
+    }
+
+    /// The number that was sealed; in a forked child some other, that is
+    /// billions away. For a number that is about to be compared, this asks
+    /// whether it is a child without a comparison of its own.
+    #[inline]
+    pub(crate) fn unsealed(&self, sealed: u64) -> u64 {
+        // Relaxed: as above.
+        sealed.wrapping_sub(self.word.load(Ordering::Relaxed) as u64)
+    }
+
     /// Different in every process of a family.
     pub(super) fn epoch(&self) -> usize {
         self.epoch

@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use core::sync::atomic::{Ordering, compiler_fence, fence};
 
-use crate::ring::kernel::{Kernel, Op, Refusal};
+use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::sys;
 use crate::sys::ErrorKind;
 use crate::sys::sem::Set;
 
-pub(crate) use spin::Spin;
+pub(crate) use spin::{Spin, longest_keeping_back};
 
 /// Calls of more operations than this are never made.
 const MOST_OPS: usize = 8;
@@ -32,6 +32,11 @@ pub(crate) struct Bells {
 impl Bells {
     pub(crate) const fn new(set: Set, asymmetric: bool) -> Self {
         Self { set, asymmetric, failure: Mutex::new(None) }
+    }
+
+    /// Whether the light fence is [`Asymmetric`].
+    pub(crate) const fn asymmetric(&self) -> bool {
+        self.asymmetric
     }
 
     pub(crate) const fn set(&self) -> &Set {
@@ -84,15 +89,6 @@ impl Kernel for Bells {
         self.set.values(into).map_err(|error| self.refuse(error))
     }
 
-    #[inline]
-    fn light_fence(&self) {
-        if self.asymmetric {
-            compiler_fence(Ordering::SeqCst);
-        } else {
-            fence(Ordering::SeqCst);
-        }
-    }
-
     fn heavy_fence(&self) {
         if self.asymmetric {
             // Registered when joining, so it fails at most for want of
@@ -104,5 +100,27 @@ impl Kernel for Bells {
             }
         }
         fence(Ordering::SeqCst);
+    }
+}
+
+impl LightFence for Bells {
+    #[inline]
+    fn light_fence(&self) {
+        if self.asymmetric {
+            Asymmetric.light_fence();
+        } else {
+            fence(Ordering::SeqCst);
+        }
+    }
+}
+
+/// The light fence where every participant has registered for the heavy one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asymmetric;
+
+impl LightFence for Asymmetric {
+    #[inline]
+    fn light_fence(&self) {
+        compiler_fence(Ordering::SeqCst);
     }
 }

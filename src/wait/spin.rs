@@ -5,11 +5,6 @@
 //! trying keeps failing, because the other side is slow or needs this very
 //! processor, less is tried, and in the end nothing but a probe now and then;
 //! where it succeeds, all of it again.
-//!
-//! A handle that keeps finding what it waits for at the very first look is
-//! right on the heels of the other side, and every look takes the line away
-//! on which the other is working. It keeps back a little before it looks, and
-//! then finds several messages at once; where that finds nothing, it does not.
 
 use core::cell::Cell;
 use core::hint::spin_loop;
@@ -24,8 +19,8 @@ const MOST: Duration = Duration::from_micros(50);
 const LEAST: u32 = 16;
 /// Without patience, one wait in so many is a probe of [`LEAST`] its length.
 const PROBE: u32 = 16;
-/// What keeping back may take.
-const MOST_LINGER: Duration = Duration::from_nanos(400);
+/// What keeping back from the other side may take.
+const LONGEST: Duration = Duration::from_nanos(800);
 /// Tries after which the pauses between them grow.
 const STEP: u32 = 64;
 
@@ -34,7 +29,7 @@ const STEP: u32 = 64;
 #[derive(Clone, Copy, Debug)]
 struct Pauses {
     most: u32,
-    linger: u32,
+    longest: u32,
 }
 
 fn pauses() -> Pauses {
@@ -52,8 +47,13 @@ fn pauses() -> Pauses {
             let pauses = time.as_nanos() * u128::from(SAMPLE) / shortest.as_nanos();
             u32::try_from(pauses).unwrap_or(u32::MAX).clamp(1, 1 << 16)
         };
-        Pauses { most: fitting(MOST), linger: fitting(MOST_LINGER) }
+        Pauses { most: fitting(MOST), longest: fitting(LONGEST) }
     })
+}
+
+/// The most pauses of a handle that keeps back from the other side.
+pub(crate) fn longest_keeping_back() -> u32 {
+    pauses().longest
 }
 
 /// A handle's patience.
@@ -64,8 +64,6 @@ pub(crate) struct Spin {
     patience: Cell<u32>,
     /// How many waits have gone without.
     without: Cell<u32>,
-    /// How many to make before looking.
-    linger: Cell<u32>,
 }
 
 impl Spin {
@@ -74,7 +72,7 @@ impl Spin {
         // A process that is bound to one processor may have its peers on
         // others: probes will tell.
         let patience = if cpus() > 1 { pauses.most } else { 0 };
-        Self { pauses, patience: Cell::new(patience), without: Cell::new(0), linger: Cell::new(0) }
+        Self { pauses, patience: Cell::new(patience), without: Cell::new(0) }
     }
 
     /// Tries until something comes of it or patience ends.
@@ -88,16 +86,9 @@ impl Spin {
             }
             patience = self.pauses.most / LEAST;
         }
-        let linger = self.linger.get();
-        (0..linger).for_each(|_| spin_loop());
-        if let Some(done) = attempt() {
-            self.linger.set((2 * linger + 1).min(self.pauses.linger));
-            return Some(done);
-        }
-        self.linger.set(linger / 2);
-        let (mut made, mut tries) = (linger, 0);
+        let (mut made, mut tries) = (0, 0);
         while made < patience {
-            let pauses = (1 + tries / STEP).min(self.pauses.linger);
+            let pauses = (1 + tries / STEP).min(self.pauses.longest);
             (0..pauses).for_each(|_| spin_loop());
             made += pauses;
             tries += 1;

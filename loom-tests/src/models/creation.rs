@@ -12,7 +12,7 @@ use crate::explore::{completely, fails_for_some_end, holds, holds_for_every_end}
 use crate::kernel::{Deadline, Process, System};
 use crate::mutant::{self, Mutant};
 use crate::ring::creation::{Block, Established, Found, MAGIC, Site, establish};
-use crate::ring::kernel::{Kernel, Op, Refusal};
+use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::lease;
 use crate::ring::set::SetMap;
 use crate::sync::{AtomicU64, Ordering};
@@ -68,6 +68,10 @@ struct Opener {
 
 type Finding<B> = Result<Found<B>, Infallible>;
 
+impl LightFence for SetOf {
+    fn light_fence(&self) {}
+}
+
 impl Kernel for SetOf {
     type Deadline = Deadline;
 
@@ -86,8 +90,6 @@ impl Kernel for SetOf {
     fn values(&self, into: &mut [u16]) -> Result<(), Refusal> {
         self.process.values(into)
     }
-
-    fn light_fence(&self) {}
 
     fn heavy_fence(&self) {}
 }

@@ -11,7 +11,7 @@ use crate::explore::{completely, fails, fails_for_some_end, holds, holds_for_eve
 use crate::kernel::Deadline;
 use crate::mutant::Mutant;
 use crate::ring::event::{self, Event};
-use crate::ring::kernel::{Kernel, Op, Refusal};
+use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::sync::{AtomicU64, Ordering};
 use crate::world::Side::{Receiver, Sender};
 use crate::world::{Peer, Side, Told, World};
@@ -312,6 +312,10 @@ fn a_receivers_death_wakes_the_waiting_sender() {
 /// A kernel in which everybody sleeps for good.
 struct Sleep;
 
+impl LightFence for Sleep {
+    fn light_fence(&self) {}
+}
+
 impl Kernel for Sleep {
     type Deadline = Deadline;
 
@@ -322,8 +326,6 @@ impl Kernel for Sleep {
     fn values(&self, _: &mut [u16]) -> Result<(), Refusal> {
         Err(Refusal::Removed)
     }
-
-    fn light_fence(&self) {}
 
     fn heavy_fence(&self) {}
 }
