@@ -222,7 +222,7 @@ fn a_report_needs_nothing_else() {
         assert!(!drawing.contains("://") && !drawing.contains("NaN"), "{drawing}");
     }
     let columns = samples.lines().next().unwrap().split(',').count();
-    assert_eq!(columns, 10);
+    assert_eq!(columns, 12);
     assert!(samples.lines().count() > lines.len());
 }
 

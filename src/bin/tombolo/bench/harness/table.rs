@@ -18,12 +18,13 @@ pub(crate) fn amount(value: f64, unit: &str) -> String {
         "ns" => (value, "ns"),
         "1/s" | "B/s" => {
             let (value, scale) = match value {
-                1e9.. => (value / 1e9, "G"),
-                1e6.. => (value / 1e6, "M"),
-                1e3.. => (value / 1e3, "k"),
-                _ => (value, ""),
+                1e9.. => (value / 1e9, " G"),
+                1e6.. => (value / 1e6, " M"),
+                1e3.. => (value / 1e3, " k"),
+                _ => (value, " "),
             };
-            return format!("{} {scale}{unit}", short(value)).replace("1/s", "msg/s");
+            let unit = if unit == "B/s" { "B/s" } else { " msg/s" };
+            return format!("{}{}", short(value), format!("{scale}{unit}").replace("  ", " "));
         }
         "part" => (value * 100.0, "%"),
         _ => (value, ""),
@@ -116,6 +117,9 @@ pub(crate) fn table(outcome: &Outcome) -> String {
     );
     if let Some(verdict) = outcome.verdict() {
         let _ = writeln!(text, "  {verdict}");
+    }
+    for (subject, why) in &outcome.failed {
+        let _ = writeln!(text, "  {subject} was left out: {why}");
     }
     text
 }
