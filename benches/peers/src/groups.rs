@@ -38,6 +38,9 @@ const ONE_AT_A_TIME: &[&str] = &[
     KANAL,
     FLUME,
     STD,
+    "pipe",
+    "Unix stream socket",
+    "System V message queue",
 ];
 
 const BATCHED: &[&str] = &[
@@ -69,6 +72,9 @@ const BUSY: &[&str] = &[
     KANAL_TRYING,
     FLUME_TRYING,
     STD_TRYING,
+    "pipe",
+    "Unix stream socket",
+    "System V message queue",
 ];
 
 const SLEEPING: &[&str] = &[
@@ -84,6 +90,9 @@ const SLEEPING: &[&str] = &[
     KANAL,
     FLUME,
     STD,
+    "pipe",
+    "Unix stream socket",
+    "System V message queue",
 ];
 
 const SHARED: &[&str] = &[
@@ -101,6 +110,9 @@ const SHARED: &[&str] = &[
     KANAL_TRYING,
     FLUME,
     FLUME_TRYING,
+    "pipe",
+    "Unix packet socket",
+    "System V message queue",
 ];
 
 pub(crate) fn of(group: Which, scale: &Scale) -> Group {
