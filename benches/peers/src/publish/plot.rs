@@ -14,7 +14,7 @@ const WIDTH: usize = 860;
 const ROW: usize = 26;
 /// Where the rows begin, and from where to where the axis goes.
 const TOP: usize = 112;
-const AXIS: (f64, f64) = (230.0, 740.0);
+const AXIS: (f64, f64) = (230.0, 715.0);
 
 /// A row: whose, in which colour, and of messages of 8 B and of 64 B.
 struct Row {
