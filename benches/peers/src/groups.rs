@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::bench::harness::carry::BATCH;
+use crate::bench::harness::carry::batch;
 use crate::bench::harness::case::Standard;
 use crate::bench::harness::{Case, Group, Plot, Scale, Setting, Shape};
 use crate::subjects::*;
@@ -150,7 +150,7 @@ fn throughput(scale: &Scale) -> Group {
     let mut cases = Vec::new();
     for size in [8, 64] {
         let single = Setting { words: size / 8, ..scale.pair(Shape::Carry) };
-        let batched = Setting { batch: BATCH, ..single.clone() };
+        let batched = Setting { batch: batch(single.slots), ..single.clone() };
         for (setting, subjects, standard) in [
             (single, &[ONE_AT_A_TIME, BOOST].concat(), RTRB),
             (batched, &BATCHED.to_vec(), RTRB_CHUNKS),

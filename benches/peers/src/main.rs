@@ -104,6 +104,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     if !args.publish.is_empty() {
         return publish::publish(&publish::project(), &args.publish);
     }
+    subjects::sweep();
     if let Some(missing) = subjects::missing() {
         terms::remark(missing);
     }
