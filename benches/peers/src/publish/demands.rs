@@ -42,6 +42,7 @@ const SEMOP: &[&str] = &["semop"];
 const QUEUES: &[&str] = &["crossbeam-queue ", "crossbeam-channel ", "kanal ", "flume "];
 const BOOST: &[&str] = &["Boost "];
 const ICEORYX2: &[&str] = &["iceoryx2 "];
+const UNDO: &[&str] = &["semop, undone by the kernel"];
 const CHUNKS: &[&str] = &["rtrb "];
 
 const EIGHT: (&str, &str) = ("throughput", "8 B, 1024 slots, one at a time");
@@ -95,7 +96,12 @@ const DEMANDS: &[Demand] = &[
     most("SPSC round trip, both parked, one processor", PARKED_1, SPSC_WAITING, 1.1, "≤ 1.1 × semop", SEMOP),
     most("MPMC round trip, both parked, one processor", PARKED_1, MPMC_WAITING, 1.1, "≤ 1.1 × semop", SEMOP),
     most("blocking SPSC round trip, both busy", BUSY, SPSC_WAITING, 1.5, "≤ 1.5 × the spinning one", SPSC),
-    most("recovery, from SIGKILL to the message behind", RECOVERY, &["tombolo MPMC, the message behind a dead sender's slot"], 2.0, "≤ 2 × the kernel's undo and wake-up", &["semop, undone by the kernel"]),
+    least("blocking SPSC, one at a time, 8 B", EIGHT, SPSC_WAITING, 0.67, "≥ 0.67 × the spinning one", SPSC),
+    least("blocking MPMC 1×1, 8 B", CROWD_1, MPMC_WAITING, 0.67, "≥ 0.67 × the spinning one", MPMC),
+    most("recovery of MPMC, a sender's slot", RECOVERY, &["tombolo MPMC, the message behind a dead sender's slot"], 2.0, "≤ 2 × the kernel's undo and wake-up", UNDO),
+    most("recovery of MPMC, a receiver's message", RECOVERY, &["tombolo MPMC, the message of a dead receiver"], 2.0, "≤ 2 × the kernel's undo and wake-up", UNDO),
+    most("recovery of SPSC, a successor of the receiver", RECOVERY, &["tombolo SPSC, the first message of a dead receiver's successor"], 2.0, "≤ 2 × the kernel's undo and wake-up", UNDO),
+    most("recovery of SPSC, a successor of the sender", RECOVERY, &["tombolo SPSC, the first message of a dead sender's successor"], 2.0, "≤ 2 × the kernel's undo and wake-up", UNDO),
     Demand { what: "open a segment of 1 GiB", to_reach: "≤ 1 ms", at: ATTACH, ours: &["tombolo, open"], reach: Reach::Within(1e6) },
 ];
 

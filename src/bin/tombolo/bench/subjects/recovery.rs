@@ -69,6 +69,20 @@ pub(super) fn until(
     Ok(())
 }
 
+/// A segment, with the channel that `make` makes.
+pub(super) fn prepared(
+    make: impl FnOnce(&Segment) -> Result<(), Failure>,
+) -> Result<Shared, Failure> {
+    let mut shared = Shared::default();
+    let segment = Segment::options().prefault(true).size(1 << 20).anonymous();
+    let segment = segment.map_err(broken)?;
+    shared.objects.push(Object::Segment(segment.id()));
+    shared.numbers.push(i64::from(segment.id()));
+    make(&segment)?;
+    shared.held.push(Box::new(segment));
+    Ok(shared)
+}
+
 /// What a nurse does while it waits.
 pub(super) fn nap() {
     thread::sleep(Duration::from_micros(50));
@@ -96,15 +110,10 @@ impl Subject for Held {
         if matches!(self, Self::Undo) {
             return Mechanism::prepare(&wake::Semop, setting);
         }
-        let mut shared = Shared::default();
-        let segment = Segment::options().prefault(true).size(1 << 20).anonymous();
-        let segment = segment.map_err(broken)?;
-        shared.objects.push(Object::Segment(segment.id()));
-        shared.numbers.push(i64::from(segment.id()));
-        let channel = segment.channel::<u64>("c").capacity(setting.slots).lasting();
-        channel.sender().map_err(broken)?;
-        shared.held.push(Box::new(segment));
-        Ok(shared)
+        prepared(|segment| {
+            let channel = segment.channel::<u64>("c").capacity(setting.slots).lasting();
+            channel.sender().map(drop).map_err(broken)
+        })
     }
 
     fn work(&self, task: &Task<'_>) -> Result<Report, Failure> {

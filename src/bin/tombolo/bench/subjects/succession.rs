@@ -8,12 +8,12 @@
 use std::hint::spin_loop;
 use std::time::{Duration, Instant};
 
-use tombolo::{ChannelError, Segment};
+use tombolo::ChannelError;
 
 use super::recovery::{
-    HELD, LEAST, NOTICED, OVER, Victim, WHEN, broken, linger, nap, segment, until,
+    HELD, LEAST, NOTICED, OVER, Victim, WHEN, broken, linger, nap, prepared, segment, until,
 };
-use crate::bench::harness::{Object, Report, Setting, Shared, Subject, Task, Times};
+use crate::bench::harness::{Report, Setting, Shared, Subject, Task, Times};
 use crate::failure::Failure;
 use crate::terms::now;
 
@@ -47,15 +47,10 @@ impl Subject for Role {
     }
 
     fn prepare(&self, setting: &Setting) -> Result<Shared, Failure> {
-        let mut shared = Shared::default();
-        let segment = Segment::options().prefault(true).size(1 << 20).anonymous();
-        let segment = segment.map_err(broken)?;
-        shared.objects.push(Object::Segment(segment.id()));
-        shared.numbers.push(i64::from(segment.id()));
-        let channel = segment.channel::<u64>("c").spsc().capacity(setting.slots).lasting();
-        channel.sender().map_err(broken)?;
-        shared.held.push(Box::new(segment));
-        Ok(shared)
+        prepared(|segment| {
+            let channel = segment.channel::<u64>("c").spsc().capacity(setting.slots).lasting();
+            channel.sender().map(drop).map_err(broken)
+        })
     }
 
     fn work(&self, task: &Task<'_>) -> Result<Report, Failure> {
