@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::bench::harness::records::Outcome;
-use crate::bench::harness::report::{MACHINE, SAMPLES};
+use crate::bench::harness::report::{FAILURES, MACHINE, SAMPLES};
 use crate::failure::Failure;
 
 const README: &str = "README.md";
@@ -36,7 +36,9 @@ impl Run {
             fs::read_to_string(&path).map_err(cannot)
         };
         let machine = samples::read_machine(&read(MACHINE)?);
-        Ok(Self { machine, outcomes: samples::read(&read(SAMPLES)?)? })
+        let mut outcomes = samples::read(&read(SAMPLES)?)?;
+        samples::read_failures(&read(FAILURES)?, &mut outcomes);
+        Ok(Self { machine, outcomes })
     }
 
     /// Date, machine and version, in a line.

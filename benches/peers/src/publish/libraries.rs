@@ -126,7 +126,12 @@ impl Question {
 
     fn beside(&self, runs: &[Run], other: &str) -> String {
         let beside = compared(runs, (self.group, self.case), self.ours, &[other]);
-        beside.map_or("–".to_owned(), |beside| match mark(&beside) {
+        let failed = || {
+            let failed = cases(runs, self.group, self.case).flat_map(|outcome| &outcome.failed);
+            failed.into_iter().any(|(subject, _)| is(subject, other))
+        };
+        let missing = || if failed() { "failed" } else { "–" }.to_owned();
+        beside.map_or_else(missing, |beside| match mark(&beside) {
             mark @ ('~' | '?') => format!("{} {mark}", short(beside.median)),
             _ => short(beside.median),
         })
@@ -158,7 +163,6 @@ pub(super) fn table(runs: &[Run]) -> String {
     }
     table
         + "\nHow many times as good Tombolo is: 2 is twice the rate, or half the time; below 1 the \
-           other is better. `~`: not in every round, so neither is. `–`: not measured, or it \
-           failed. *The limit* is the same done by hand, without any promise; *(threads)* are \
+           other is better. `~`: not in every round, so neither is. `–`: not measured. *The limit* is the same done by hand, without any promise; *(threads)* are \
            queues within one process."
 }

@@ -96,6 +96,18 @@ fn grow<T>(list: &mut Vec<T>, index: usize, with: impl FnMut() -> T) {
     list.resize_with(list.len().max(index + 1), with);
 }
 
+/// Adds what failed to cases in which something else did not.
+pub(super) fn read_failures(text: &str, outcomes: &mut [Outcome]) {
+    for line in text.lines().skip(1) {
+        if let Ok([group, case, subject, why]) = <[String; 4]>::try_from(fields(line))
+            && let Some(outcome) =
+                outcomes.iter_mut().find(|known| known.group == group && known.case == case)
+        {
+            outcome.failed.push((subject, why));
+        }
+    }
+}
+
 /// A machine as it was written.
 pub(super) fn read_machine(text: &str) -> Vec<(String, String)> {
     let pair = |line: &str| {
@@ -108,7 +120,7 @@ pub(super) fn read_machine(text: &str) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::harness::report::samples::{machine, text};
+    use crate::bench::harness::report::samples::{failures, machine, text};
 
     fn sample(value: f64) -> Sample {
         let place = Place { trip: 60.5, streamed: 9.25 };
@@ -135,6 +147,11 @@ mod tests {
         assert_eq!(read[0].subjects, all[0].subjects);
         let first = read[0].samples(1).map(|sample| sample.figures[0].value);
         assert_eq!(first.collect::<Vec<_>>(), [7.0]);
+        let mut read = read;
+        all[1].failed.push(("late, \"one\"".into(), "no end, at all".into()));
+        read_failures(&failures(&all), &mut read);
+        assert_eq!(read[1].failed, all[1].failed);
+        assert!(read[0].failed.is_empty());
         let said = [("processor", "one, \"two\"".to_owned())];
         let pair = ("processor".to_owned(), said[0].1.clone());
         assert_eq!(read_machine(&machine(&said)), [pair]);

@@ -37,6 +37,9 @@ fn case(text: &mut String, outcome: &Outcome) {
         let cells: String = ways.iter().map(|way| cell(outcome.beside(way, other))).collect();
         let _ = writeln!(text, "| {other} |{cells}");
     }
+    for (subject, why) in &outcome.failed {
+        let _ = writeln!(text, "\n{subject} was left out: {why}.");
+    }
 }
 
 fn cell(beside: Option<Beside>) -> String {

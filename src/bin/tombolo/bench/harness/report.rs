@@ -15,6 +15,7 @@ use crate::failure::Failure;
 
 /// The files to calculate with.
 pub(crate) const SAMPLES: &str = "samples.csv";
+pub(crate) const FAILURES: &str = "failures.csv";
 pub(crate) const MACHINE: &str = "machine.csv";
 
 /// How to read a group, in a sentence or two.
@@ -72,6 +73,7 @@ pub(crate) fn write(
         write(&format!("{}.svg", plot.name), &plot.svg)?;
     }
     write(SAMPLES, &samples::text(outcomes))?;
+    write(FAILURES, &samples::failures(outcomes))?;
     write(MACHINE, &samples::machine(machine))?;
     write("index.html", &page(machine, outcomes, &plots))
 }

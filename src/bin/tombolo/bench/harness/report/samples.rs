@@ -1,4 +1,5 @@
-//! Every figure of every sample, and the machine, as files to calculate with.
+//! Every figure of every sample, what failed, and the machine, as files to
+//! calculate with.
 
 use std::fmt::Write;
 
@@ -8,8 +9,9 @@ use super::super::records::Outcome;
 const COLUMNS: &str = "group,case,subject,round,metric,unit,value,line_before_ns,line_after_ns,\
                        stream_before_ns,stream_after_ns,run_queue_delay";
 
+/// In one line.
 fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('"', "\"\""))
+    format!("\"{}\"", text.replace('"', "\"\"").replace('\n', " "))
 }
 
 pub(crate) fn text(outcomes: &[Outcome]) -> String {
@@ -41,6 +43,18 @@ pub(crate) fn text(outcomes: &[Outcome]) -> String {
                     );
                 }
             }
+        }
+    }
+    text
+}
+
+/// What was left out, and why, a subject a line.
+pub(crate) fn failures(outcomes: &[Outcome]) -> String {
+    let mut text = String::from("group,case,subject,why\n");
+    for outcome in outcomes {
+        for (subject, why) in &outcome.failed {
+            let [case, subject, why] = [&outcome.case, subject, why].map(|text| quoted(text));
+            let _ = writeln!(text, "{},{case},{subject},{why}", outcome.group);
         }
     }
     text
