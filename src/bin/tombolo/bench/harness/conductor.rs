@@ -11,18 +11,13 @@ use super::case::{Case, Group};
 use super::clock::Clock;
 use super::crew;
 use super::orders::Setting;
+use super::placement::{of_one_placement, stayed};
 use super::records::{Outcome, Sample};
 use super::subject::Subject;
 use crate::failure::Failure;
 use crate::signals::Signals;
 use crate::terms::{self, remark};
 
-/// How far two round trips of a cache line are from each other when the
-/// processors have moved. Those of neighbours and of strangers differ by more.
-const MOVED: f64 = 1.6;
-/// The same of a line of a stream, which tells apart what has the same round
-/// trip, and of which an interruption takes more.
-const SLOWED: f64 = 2.2;
 /// The part of its time that a worker may have had to wait for its processor.
 /// If it was more, others were at work there, and the sample is taken again;
 /// of several, the calmest counts.
@@ -258,33 +253,4 @@ impl<'a> Conductor<'a> {
     pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
     }
-}
-
-fn near(one: Place, other: Place) -> bool {
-    let within = |one: f64, other: f64, most: f64| one < other * most && other < one * most;
-    within(one.trip, other.trip, MOVED) && within(one.streamed, other.streamed, SLOWED)
-}
-
-/// Whether the processors were all the time where this round's are.
-fn stayed(sample: &Sample, place: &mut Option<Place>) -> bool {
-    let Some((before, after)) = sample.probes else {
-        return true;
-    };
-    near(before, after) && near(before, *place.get_or_insert(before))
-}
-
-/// The rounds of the placement that most were in.
-fn of_one_placement(
-    mut rounds: Vec<(Option<Place>, Vec<Option<Sample>>)>,
-) -> Vec<Vec<Option<Sample>>> {
-    let alike = |one: &Option<Place>, other: &Option<Place>| match (one, other) {
-        (Some(one), Some(other)) => near(*one, *other),
-        _ => true,
-    };
-    let companions =
-        |place: Option<Place>| rounds.iter().filter(|(other, _)| alike(&place, other)).count();
-    let places = rounds.iter().map(|(place, _)| *place);
-    let most = places.max_by_key(|place| companions(*place)).flatten();
-    rounds.retain(|(place, _)| alike(place, &most));
-    rounds.into_iter().map(|(_, samples)| samples).collect()
 }
