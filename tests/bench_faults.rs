@@ -288,6 +288,9 @@ fn main() -> ExitCode {
             Err(failure) => ExitCode::from(failure.status()),
         };
     }
+    if std::env::args().any(|arg| arg == "--list") {
+        return ExitCode::SUCCESS;
+    }
     let options = driver::Options {
         quick: true,
         json: false,
