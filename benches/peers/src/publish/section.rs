@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::{Run, demands};
 use crate::bench::harness::beside::Beside;
 use crate::bench::harness::records::Outcome;
-use crate::bench::harness::table::short;
+use crate::bench::harness::table::{amount, heading, short};
 use crate::standing::{mark, others, ways};
 
 pub(super) fn of(runs: &[Run], provenance: &[String]) -> String {
@@ -37,6 +37,18 @@ fn case(text: &mut String, outcome: &Outcome) {
         let cells: String = ways.iter().map(|way| cell(outcome.beside(way, other))).collect();
         let _ = writeln!(text, "| {other} |{cells}");
     }
+    // How often samples were taken again is not among them.
+    let method: Vec<String> = outcome
+        .method()
+        .iter()
+        .filter(|record| record.metric != "samples_taken_again")
+        .map(|record| {
+            let [median, most] =
+                [record.median, record.max].map(|value| amount(value, &record.unit));
+            format!("{} {median}, at most {most}", heading(&record.metric))
+        })
+        .collect();
+    let _ = writeln!(text, "\nRounds: {}; {}.", outcome.rounds.len(), method.join("; "));
     for (subject, why) in &outcome.failed {
         let _ = writeln!(text, "\n{subject} was left out: {why}.");
     }
