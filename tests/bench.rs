@@ -191,6 +191,11 @@ fn every_way_that_linux_has_is_a_peer() {
     ];
     compares("throughput", "bytes_per_second", &carry);
     let wake = ["semop", "futex", "eventfd", "tombolo SPSC, blocking", "tombolo MPMC, blocking"];
+    let roles = [
+        "tombolo SPSC, the first message of a dead receiver's successor",
+        "tombolo SPSC, the first message of a dead sender's successor",
+    ];
+    compares("recovery", "p50_ns", &roles);
     for metric in ["p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns"] {
         compares("latency", metric, &wake);
     }
@@ -222,7 +227,7 @@ fn a_report_needs_nothing_else() {
         assert!(!drawing.contains("://") && !drawing.contains("NaN"), "{drawing}");
     }
     let columns = samples.lines().next().unwrap().split(',').count();
-    assert_eq!(columns, 10);
+    assert_eq!(columns, 12);
     assert!(samples.lines().count() > lines.len());
 }
 

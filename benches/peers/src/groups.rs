@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::bench::harness::carry::BATCH;
+use crate::bench::harness::carry::batch;
 use crate::bench::harness::case::Standard;
 use crate::bench::harness::{Case, Group, Plot, Scale, Setting, Shape};
 use crate::subjects::*;
@@ -38,6 +38,9 @@ const ONE_AT_A_TIME: &[&str] = &[
     KANAL,
     FLUME,
     STD,
+    "pipe",
+    "Unix stream socket",
+    "System V message queue",
 ];
 
 const BATCHED: &[&str] = &[
@@ -69,6 +72,9 @@ const BUSY: &[&str] = &[
     KANAL_TRYING,
     FLUME_TRYING,
     STD_TRYING,
+    "pipe",
+    "Unix stream socket",
+    "System V message queue",
 ];
 
 const SLEEPING: &[&str] = &[
@@ -84,6 +90,9 @@ const SLEEPING: &[&str] = &[
     KANAL,
     FLUME,
     STD,
+    "pipe",
+    "Unix stream socket",
+    "System V message queue",
 ];
 
 const SHARED: &[&str] = &[
@@ -101,6 +110,9 @@ const SHARED: &[&str] = &[
     KANAL_TRYING,
     FLUME,
     FLUME_TRYING,
+    "pipe",
+    "Unix packet socket",
+    "System V message queue",
 ];
 
 pub(crate) fn of(group: Which, scale: &Scale) -> Group {
@@ -138,7 +150,7 @@ fn throughput(scale: &Scale) -> Group {
     let mut cases = Vec::new();
     for size in [8, 64] {
         let single = Setting { words: size / 8, ..scale.pair(Shape::Carry) };
-        let batched = Setting { batch: BATCH, ..single.clone() };
+        let batched = Setting { batch: batch(single.slots), ..single.clone() };
         for (setting, subjects, standard) in [
             (single, &[ONE_AT_A_TIME, BOOST].concat(), RTRB),
             (batched, &BATCHED.to_vec(), RTRB_CHUNKS),

@@ -9,6 +9,7 @@ mod bench {
     pub(crate) mod harness;
     pub(crate) mod subjects {
         pub(crate) mod bare;
+        pub(crate) mod queues;
         pub(crate) mod raw;
         pub(crate) mod raw_mpmc;
         pub(crate) mod stream;
@@ -18,7 +19,15 @@ mod bench {
 
         /// Tombolo, and what it is measured against.
         pub(crate) fn all() -> Vec<Box<dyn super::harness::Subject>> {
-            let all = [bare::all(), raw::all(), raw_mpmc::all(), tombolo::all(), wake::all()];
+            let all = [
+                bare::all(),
+                raw::all(),
+                raw_mpmc::all(),
+                tombolo::all(),
+                wake::all(),
+                stream::all(),
+                queues::all(),
+            ];
             all.into_iter().flatten().collect()
         }
     }
@@ -37,10 +46,12 @@ mod terms;
 mod words;
 
 mod groups;
+mod publish;
 mod standing;
 mod subjects;
 mod versions;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -63,6 +74,15 @@ struct Args {
     groups: Vec<Which>,
     #[command(flatten)]
     options: driver::Options,
+    /// Measure nothing: write the figures of earlier reports, of this program and
+    /// of `tombolo bench`, into the README and docs/benchmarks.md
+    #[arg(
+        long,
+        value_name = "REPORT",
+        num_args = 1..,
+        conflicts_with_all = ["groups", "quick", "json", "report"],
+    )]
+    publish: Vec<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -81,6 +101,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Failure> {
+    if !args.publish.is_empty() {
+        return publish::publish(&publish::project(), &args.publish);
+    }
+    subjects::sweep();
     if let Some(missing) = subjects::missing() {
         terms::remark(missing);
     }

@@ -11,11 +11,11 @@ fn ours(subject: &str) -> bool {
     subject.starts_with("tombolo ")
 }
 
-fn ways(outcome: &Outcome) -> Vec<&str> {
+pub(crate) fn ways(outcome: &Outcome) -> Vec<&str> {
     outcome.subjects.iter().map(String::as_str).filter(|subject| ours(subject)).collect()
 }
 
-fn others(outcome: &Outcome) -> Vec<&str> {
+pub(crate) fn others(outcome: &Outcome) -> Vec<&str> {
     outcome.subjects.iter().map(String::as_str).filter(|subject| !ours(subject)).collect()
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn records(outcomes: &[Outcome]) -> Vec<Record> {
 }
 
 /// A mark for what all rounds agree on.
-fn mark(beside: &Beside) -> char {
+pub(crate) fn mark(beside: &Beside) -> char {
     match (beside.rounds, beside.least > 1.0, beside.most < 1.0) {
         (0 | 1, ..) => '?',
         (_, true, _) => '+',

@@ -17,6 +17,7 @@ pub(crate) use array_queue::{ARRAY_QUEUE, ARRAY_QUEUE_YIELDING};
 pub(crate) use channels::{
     CROSSBEAM, CROSSBEAM_TRYING, FLUME, FLUME_TRYING, KANAL, KANAL_TRYING, STD, STD_TRYING,
 };
+pub(crate) use files::sweep;
 pub(crate) use iceoryx2::{ICEORYX2, ICEORYX2_EVENTS};
 pub(crate) use ipc_channel::IPC_CHANNEL;
 pub(crate) use ringfire::{RINGFIRE, RINGFIRE_BATCHES, RINGFIRE_WAITING};

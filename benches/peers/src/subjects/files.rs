@@ -1,7 +1,7 @@
 //! Names and files in shared memory that go with their sample.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,16 +18,33 @@ impl Drop for Leftovers {
     fn drop(&mut self) {
         for entry in fs::read_dir(FOLDER).into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().starts_with(&self.0) {
-                let path = entry.path();
-                let _ =
-                    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+                remove(&entry.path());
             }
         }
     }
 }
 
+fn remove(path: &Path) {
+    let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+}
+
+/// Before the number of the process that the sample is of.
+const PREFIX: &str = "tombolo-peers-";
+
 fn name(process: i64, sample: i64) -> String {
-    format!("tombolo-peers-{process}-{sample}-")
+    format!("{PREFIX}{process}-{sample}-")
+}
+
+/// Removes what runs have left that were killed: their processes are no more.
+pub(crate) fn sweep() {
+    for entry in fs::read_dir(FOLDER).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        let process = process.and_then(|number| number.parse::<u32>().ok());
+        if process.is_some_and(|number| !Path::new(&format!("/proc/{number}")).exists()) {
+            remove(&entry.path());
+        }
+    }
 }
 
 /// Gives a sample a name of its own. Whatever begins with it in `/dev/shm` is
@@ -81,5 +98,26 @@ pub(super) fn until<T, E: std::fmt::Debug>(
             }
             Err(_) => thread::sleep(Duration::from_micros(100)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_run_left_is_removed_and_nothing_else() {
+        let mut dead = std::process::Command::new("true").spawn().unwrap();
+        dead.wait().unwrap();
+        let left = |process: u32| Path::new(FOLDER).join(name(i64::from(process), 7) + "test");
+        let (file, mine) = (left(dead.id()), left(std::process::id()));
+        let folder = file.with_extension("folder");
+        fs::write(&file, "").unwrap();
+        fs::create_dir_all(folder.join("inside")).unwrap();
+        fs::write(&mine, "").unwrap();
+        sweep();
+        let there = [&file, &folder, &mine].map(|path| path.exists());
+        remove(&mine);
+        assert_eq!(there, [false, false, true]);
     }
 }

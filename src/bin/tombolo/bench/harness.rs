@@ -24,6 +24,7 @@ pub(crate) mod driver;
 pub(crate) mod exchange;
 pub(crate) mod machine;
 pub(crate) mod orders;
+pub(crate) mod placement;
 pub(crate) mod records;
 pub(crate) mod report;
 pub(crate) mod scale;

@@ -8,6 +8,7 @@ mod raw;
 mod raw_mpmc;
 mod recovery;
 mod stream;
+mod succession;
 mod threads;
 mod tombolo;
 mod wake;
@@ -27,6 +28,7 @@ pub(crate) fn all() -> Vec<Box<dyn Subject>> {
         wake::all(),
         threads::all(),
         recovery::all(),
+        succession::all(),
         attach::all(),
     ];
     all.into_iter().flatten().collect()

@@ -1,7 +1,7 @@
 //! What the machine can do: between two processors, in one, and in the kernel.
 
 use super::{Scale, bars};
-use crate::bench::harness::carry::BATCH;
+use crate::bench::harness::carry::batch;
 use crate::bench::harness::{Case, Group, Plot, Setting, Shape};
 
 const CALLS: &[&str] = &[
@@ -47,7 +47,7 @@ pub(super) fn group(scale: &Scale) -> Group {
         let subjects: &[&str] =
             if size == 8 { &["raw ring", "the empty loop"] } else { &["raw ring"] };
         cases.push(Case::carry(size, "4 MiB", &setting, subjects));
-        let batches = Setting { batch: BATCH, ..setting };
+        let batches = Setting { batch: batch(setting.slots), ..setting };
         cases.push(Case::carry(size, "4 MiB", &batches, subjects));
     }
     Group { name: "limits", cases }

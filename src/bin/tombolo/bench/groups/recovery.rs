@@ -7,6 +7,8 @@ const SUBJECTS: &[&str] = &[
     "semop, undone by the kernel",
     "tombolo MPMC, the message behind a dead sender's slot",
     "tombolo MPMC, the message of a dead receiver",
+    "tombolo SPSC, the first message of a dead receiver's successor",
+    "tombolo SPSC, the first message of a dead sender's successor",
 ];
 
 pub(super) fn group(scale: &Scale) -> Group {

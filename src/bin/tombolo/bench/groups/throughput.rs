@@ -1,7 +1,7 @@
 //! Messages and bytes a second from one process to another: one at a time,
 //! batched and in place; in rings of equal slots and in rings of equal bytes.
 
-use crate::bench::harness::carry::BATCH;
+use crate::bench::harness::carry::batch;
 use crate::bench::harness::{Case, Group, Scale, Setting, Shape};
 
 /// Slots of the rings of equal slots.
@@ -42,22 +42,20 @@ pub(super) fn group(scale: &Scale) -> Group {
         if scale.quick { &[8, 64, 1_024, 65_536] } else { &[8, 64, 256, 1_024, 4_096, 65_536] };
     for &size in sizes {
         let bytes = Setting { words: size / 8, slots: BYTES / size, ..scale.pair(Shape::Carry) };
-        let batches = Setting { batch: BATCH, ..bytes.clone() };
+        let batches = Setting { batch: batch(bytes.slots), ..bytes.clone() };
         // The system's limit for messages is below the largest.
         let queues = if size <= 4_096 { QUEUES } else { &[] };
         let all = [ONE_AT_A_TIME, STREAMS, PACKETS, queues].concat();
         cases.push(Case::carry(size, "4 MiB", &bytes, &all));
         cases.push(Case::carry(size, "4 MiB", &batches, &[BATCHED, STREAMS].concat()));
-        // As many slots of the largest would not be like the others at all.
-        if size <= 4_096 {
-            let slots = format!("{SLOTS} slots");
-            cases.push(Case::carry(
-                size,
-                &slots,
-                &Setting { slots: SLOTS, ..bytes },
-                &[ONE_AT_A_TIME, THREADS].concat(),
-            ));
-            cases.push(Case::carry(size, &slots, &Setting { slots: SLOTS, ..batches }, BATCHED));
+        // As many slots of the largest take long to be touched.
+        if size <= 4_096 || !scale.quick {
+            let ring = format!("{SLOTS} slots");
+            let slots = Setting { slots: SLOTS, ..bytes };
+            let batches = Setting { batch: batch(SLOTS), ..slots.clone() };
+            let all = [ONE_AT_A_TIME, THREADS].concat();
+            cases.push(Case::carry(size, &ring, &slots, &all));
+            cases.push(Case::carry(size, &ring, &batches, BATCHED));
         }
     }
     Group { name: "throughput", cases }

@@ -38,7 +38,7 @@ impl Outcome {
     /// A comparison as a line of the output.
     pub(crate) fn compared(&self, subject: &str, metric: &str, beside: &Beside) -> Record {
         Record {
-            group: self.group,
+            group: self.group.clone(),
             case: self.case.clone(),
             subject: subject.to_owned(),
             metric: metric.to_owned(),

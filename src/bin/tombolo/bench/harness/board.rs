@@ -2,12 +2,13 @@
 //! object of its own.
 
 use std::fs::File;
-use std::hint::spin_loop;
+use std::hint::{black_box, spin_loop};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::thread;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tombolo::sys;
 
 use crate::failure::Failure;
@@ -25,11 +26,27 @@ const FINISHED: u64 = 4 * LINE;
 const NOTES: u64 = 5 * LINE;
 const THREADS: u64 = 6 * LINE;
 const MOST_WORKERS: u64 = 64;
+/// Where a probing stream has come to, and its lines.
+const STREAMED: u64 = THREADS + MOST_WORKERS;
+const STREAM: u64 = STREAMED + LINE;
 
-/// Round trips of which the quickest series counts: an interrupted one says
-/// nothing about where the processors are.
+/// Of both probes the quickest series counts: an interrupted one says nothing
+/// about where the processors are.
 const SERIES: u64 = 24;
+/// Round trips of a series.
 const TRIPS: u64 = 50;
+/// Lines of a series, and the words of each.
+const LINES: u64 = 256;
+const WORDS: u64 = 8;
+
+/// Where two processors are to each other, as far as they can tell.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// The round trip of a cache line, in nanoseconds.
+    pub(crate) trip: f64,
+    /// A line of a stream of them in one direction, in nanoseconds.
+    pub(crate) streamed: f64,
+}
 
 /// What is to be done next.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +61,7 @@ pub(crate) struct Board(Words);
 
 impl Board {
     pub(crate) fn create() -> Result<Self, sys::Error> {
-        Ok(Self(Words::create(THREADS + MOST_WORKERS)?))
+        Ok(Self(Words::create(STREAM + LINES * WORDS)?))
     }
 
     pub(crate) fn open(id: i32) -> Result<Self, sys::Error> {
@@ -101,9 +118,19 @@ impl Board {
         self.0.get(NOTES + index % LINE)
     }
 
-    /// Sends a cache line to the other prober and back; says how many
-    /// nanoseconds that takes.
-    pub(crate) fn probe(&self) -> f64 {
+    /// Looks where the other prober is.
+    pub(crate) fn probe(&self) -> Place {
+        Place { trip: self.send_to_and_fro(), streamed: self.stream() }
+    }
+
+    /// The other prober's part.
+    pub(crate) fn answer(&self) {
+        self.send_back();
+        self.swallow();
+    }
+
+    /// Sends a cache line to the other prober and back.
+    fn send_to_and_fro(&self) -> f64 {
         let line = self.0.at(PROBE);
         let mut quickest = u64::MAX;
         for series in 0..SERIES {
@@ -121,14 +148,49 @@ impl Board {
         quickest as f64 / TRIPS as f64
     }
 
-    /// The other prober's part.
-    pub(crate) fn answer(&self) {
+    fn send_back(&self) {
         let line = self.0.at(PROBE);
         for turn in 0..SERIES * TRIPS {
             while line.load(Acquire) != 2 * turn + 1 {
                 spin_loop();
             }
             line.store(2 * turn + 2, Release);
+        }
+    }
+
+    /// Sends line after line to the other prober, whose answer to the last ends
+    /// a series.
+    fn stream(&self) -> f64 {
+        let mut quickest = u64::MAX;
+        for series in 1..=SERIES {
+            let began = now();
+            for line in (STREAM..STREAM + LINES * WORDS).step_by(WORDS as usize) {
+                (1..WORDS).for_each(|word| self.0.at(line + word).store(series, Relaxed));
+                self.0.at(line).store(series, Release);
+            }
+            while self.0.get(STREAMED) != series {
+                spin_loop();
+            }
+            quickest = quickest.min(now() - began);
+        }
+        // All is as at first, for the next time.
+        (0..LINES).for_each(|line| self.0.at(STREAM + line * WORDS).store(0, Relaxed));
+        self.0.at(STREAMED).store(0, Release);
+        quickest as f64 / LINES as f64
+    }
+
+    fn swallow(&self) {
+        for series in 1..=SERIES {
+            let mut sum = 0_u64;
+            for line in (STREAM..STREAM + LINES * WORDS).step_by(WORDS as usize) {
+                while self.0.get(line) != series {
+                    spin_loop();
+                }
+                let words = (1..WORDS).map(|word| self.0.at(line + word).load(Relaxed));
+                sum = words.fold(sum, u64::wrapping_add);
+            }
+            black_box(sum);
+            self.0.at(STREAMED).store(series, Release);
         }
     }
 

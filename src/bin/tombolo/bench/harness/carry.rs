@@ -11,8 +11,14 @@ use crate::failure::Failure;
 /// The number of the message that ends a consumer's part.
 const END: u64 = u64::MAX - 1;
 
-/// Messages that are sent at once where they are batched.
+/// Messages that are sent at once where they are batched, at most.
 pub(crate) const BATCH: u64 = 64;
+
+/// Messages that are sent at once through a ring of so many slots: no more than
+/// a quarter of it, or one side would wait for the other batch by batch.
+pub(crate) fn batch(slots: usize) -> u64 {
+    BATCH.min((slots as u64 / 4).max(1))
+}
 
 /// One producer and one consumer; all messages arrive, whole and in order.
 pub(crate) fn ordered<const W: usize, M: Mechanism>(
@@ -20,34 +26,39 @@ pub(crate) fn ordered<const W: usize, M: Mechanism>(
     task: &Task<'_>,
 ) -> Result<Report, Failure> {
     if task.setting.batch == 1 {
-        carry::<W, 1, M>(mechanism, task)
+        carry::<W, false, M>(mechanism, task)
     } else {
-        carry::<W, BATCH, M>(mechanism, task)
+        carry::<W, true, M>(mechanism, task)
     }
 }
 
-fn carry<const W: usize, const B: u64, M: Mechanism>(
+fn carry<const W: usize, const BATCHED: bool, M: Mechanism>(
     mechanism: &M,
     task: &Task<'_>,
 ) -> Result<Report, Failure> {
-    let lap = mechanism.lap(task.setting).next_multiple_of(B);
+    let batch = task.setting.batch;
+    let lap = mechanism.lap(task.setting).next_multiple_of(batch);
     if task.place < task.setting.producers {
         let mut tx = mechanism.tx::<W>(task.shared, task.setting, 0)?;
-        return task
-            .parts(lap, |from, plan| produce::<W, B, _>(&mut tx, from..from + plan.messages));
+        return task.parts(lap, |from, plan| {
+            produce::<W, BATCHED, _>(&mut tx, from..from + plan.messages, batch)
+        });
     }
     let mut rx = mechanism.rx::<W>(task.shared, task.setting, 0)?;
-    task.parts(lap, |from, plan| consume::<W, B, _>(&mut rx, from..from + plan.messages))
+    task.parts(lap, |from, plan| {
+        consume::<W, BATCHED, _>(&mut rx, from..from + plan.messages, batch)
+    })
 }
 
 #[inline(never)]
-fn produce<const W: usize, const B: u64, T: Tx<W>>(
+fn produce<const W: usize, const BATCHED: bool, T: Tx<W>>(
     tx: &mut T,
     numbers: Range<u64>,
+    batch: u64,
 ) -> Result<(), Failure> {
     let mut number = numbers.start;
     while number < numbers.end {
-        let next = if B == 1 { number + 1 } else { (number + B).min(numbers.end) };
+        let next = if BATCHED { (number + batch).min(numbers.end) } else { number + 1 };
         tx.send(number..next)?;
         number = next;
     }
@@ -55,13 +66,14 @@ fn produce<const W: usize, const B: u64, T: Tx<W>>(
 }
 
 #[inline(never)]
-fn consume<const W: usize, const B: u64, R: Rx<W>>(
+fn consume<const W: usize, const BATCHED: bool, R: Rx<W>>(
     rx: &mut R,
     numbers: Range<u64>,
+    batch: u64,
 ) -> Result<(), Failure> {
     let (mut number, mut wrong) = (numbers.start, 0);
     while number < numbers.end {
-        let most = if B == 1 { 1 } else { B.min(numbers.end - number) };
+        let most = if BATCHED { batch.min(numbers.end - number) } else { 1 };
         rx.receive(most, |message: &Message<W>| {
             wrong |= differs(message, number);
             number += 1;
@@ -95,7 +107,7 @@ pub(crate) fn shared<M: Mechanism>(mechanism: &M, task: &Task<'_>) -> Result<Rep
         task.parts(lap, |from, plan| {
             let share = plan.messages / producers as u64;
             let from = from + share * task.place as u64;
-            produce::<1, 1, _>(&mut tx, from..from + share)?;
+            produce::<1, false, _>(&mut tx, from..from + share, 1)?;
             balance += share.cast_signed();
             sum = (from..from + share).fold(sum, u64::wrapping_add);
             if task.board.finish(producers) {

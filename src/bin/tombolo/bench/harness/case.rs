@@ -46,9 +46,12 @@ impl Case {
 
     /// Messages of so many bytes in one direction, in such a ring.
     pub(crate) fn carry(size: usize, ring: &str, setting: &Setting, subjects: &[&str]) -> Self {
-        let how = if setting.batch == 1 { "one at a time" } else { "64 at once" };
+        let (how, row) = match setting.batch {
+            1 => ("one at a time".to_owned(), "one at a time"),
+            batch => (format!("{batch} at once"), "batches"),
+        };
         let plot = Plot::Line {
-            along: format!("{ring}, {how}"),
+            along: format!("{ring}, {row}"),
             at: (size as f64).log10(),
             label: if size < 1_024 { format!("{size} B") } else { format!("{} KiB", size >> 10) },
         };

@@ -1,23 +1,23 @@
 //! Rounds of samples: all subjects of a case in turns, in one placement.
 
+use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
+use super::board::Place;
 use super::case::{Case, Group};
 use super::clock::Clock;
 use super::crew;
 use super::orders::Setting;
+use super::placement::{of_one_placement, stayed};
 use super::records::{Outcome, Sample};
 use super::subject::Subject;
 use crate::failure::Failure;
 use crate::signals::Signals;
 use crate::terms::{self, remark};
 
-/// How far two round trips of a cache line are from each other when the
-/// processors have moved. Those of neighbours and of strangers differ by more.
-const MOVED: f64 = 1.6;
 /// The part of its time that a worker may have had to wait for its processor.
 /// If it was more, others were at work there, and the sample is taken again;
 /// of several, the calmest counts.
@@ -32,6 +32,26 @@ pub(crate) struct Care {
     /// How long disturbed samples are taken again; after twice as long, one
     /// round has to do.
     pub(crate) patience: Duration,
+    /// After how long a subject that says nothing hangs, beside ten times what
+    /// its sample is to take.
+    pub(crate) silence: Duration,
+}
+
+/// A subject that hung, where.
+struct Hung {
+    group: &'static str,
+    subject: String,
+    setting: Setting,
+}
+
+impl Hung {
+    /// Whether a case of its group is the same with more workers or messages
+    /// that are longer.
+    fn in_less_than(&self, setting: &Setting) -> bool {
+        let at = &self.setting;
+        let (was, is) = ((at.workers(), at.words), (setting.workers(), setting.words));
+        at.shape == setting.shape && was != is && was.0 <= is.0 && was.1 <= is.1
+    }
 }
 
 /// The one that has it measured.
@@ -40,6 +60,9 @@ pub(crate) struct Conductor<'a> {
     subjects: &'a [Box<dyn Subject>],
     care: Care,
     began: Instant,
+    /// How long it waited in vain, which says nothing of the machine.
+    vain: Cell<Duration>,
+    hung: RefCell<Vec<Hung>>,
     clock: Clock,
     signals: Signals,
     bar: ProgressBar,
@@ -60,32 +83,42 @@ impl<'a> Conductor<'a> {
         let samples: usize = cases.map(|case| case.subjects.len() * care.rounds).sum();
         let bar = terms::progress(samples as u64, quiet);
         let began = Instant::now();
-        Ok(Self { program, subjects, care, began, clock: Clock::compared(), signals, bar })
+        Ok(Self {
+            program,
+            subjects,
+            care,
+            began,
+            vain: Cell::new(Duration::ZERO),
+            hung: RefCell::new(Vec::new()),
+            clock: Clock::compared(),
+            signals,
+            bar,
+        })
     }
 
     /// Measures a case. A subject that fails is told of and left out.
     pub(crate) fn measure(&self, group: &Group, case: &Case) -> Result<Outcome, Failure> {
         let mut outcome = Outcome {
-            group: group.name,
+            group: group.name.to_owned(),
             case: case.name.clone(),
             plot: case.plot.clone(),
             subjects: case.subjects.clone(),
             standard: case.standard.clone(),
             rounds: Vec::new(),
             again: 0,
+            failed: self.hopeless(group, case),
         };
-        let mut works = vec![true; case.subjects.len()];
-        let mut rounds: Vec<(Option<f64>, Vec<Option<Sample>>)> = Vec::new();
+        let mut rounds: Vec<(Option<Place>, Vec<Option<Sample>>)> = Vec::new();
         let mut planned = 0;
         for round in 0..self.care.rounds {
-            if round > 0 && self.began.elapsed() > 2 * self.care.patience {
+            if round > 0 && self.elapsed() > 2 * self.care.patience {
                 break;
             }
             planned += 1;
             self.bar.set_message(format!("{}: {}", group.name, case.name));
             for _ in 0..TRIES {
                 let mut place = None;
-                let taken = self.round(case, round, &mut works, &mut place, &mut outcome.again)?;
+                let taken = self.round(group, case, round, &mut place, &mut outcome)?;
                 if let Some(samples) = taken {
                     rounds.push((place, samples));
                     break;
@@ -111,26 +144,29 @@ impl<'a> Conductor<'a> {
     /// stay where they are. Each round begins with another subject.
     fn round(
         &self,
+        group: &Group,
         case: &Case,
         round: usize,
-        works: &mut [bool],
-        place: &mut Option<f64>,
-        again: &mut usize,
+        place: &mut Option<Place>,
+        outcome: &mut Outcome,
     ) -> Result<Option<Vec<Option<Sample>>>, Failure> {
         let count = case.subjects.len();
         let mut samples: Vec<Option<Sample>> = vec![None; count];
-        for index in (0..count).map(|index| (index + round) % count) {
-            if !works[index] {
+        // Workers that share a processor make the noise themselves, and what
+        // they probe is the scheduler.
+        let apart = case.setting.undisturbed();
+        'subjects: for index in (0..count).map(|index| (index + round) % count) {
+            let name = &case.subjects[index];
+            if outcome.failed.iter().any(|(failed, _)| failed == name) {
                 continue;
             }
-            let name = &case.subjects[index];
             let mut calmest: Option<Sample> = None;
             for attempt in 1..=TRIES {
-                match self.sample(name, &case.setting) {
-                    Ok(sample) if stayed(&sample, place) => {
+                match self.sample(group, name, &case.setting) {
+                    Ok(sample) if !apart || stayed(&sample, place) => {
                         let calm = sample.noise < DISTURBED
-                            || !case.setting.undisturbed()
-                            || self.began.elapsed() > self.care.patience;
+                            || !apart
+                            || self.elapsed() > self.care.patience;
                         if calmest.as_ref().is_none_or(|other| sample.noise < other.noise) {
                             calmest = Some(sample);
                         }
@@ -143,13 +179,14 @@ impl<'a> Conductor<'a> {
                     Err(failure) => {
                         let why = failure.message().unwrap_or_default();
                         self.say(&format!("{}, {name}: left out: {why}", case.name));
-                        works[index] = false;
-                        break;
+                        outcome.failed.push((name.clone(), why.to_owned()));
+                        samples[index] = None;
+                        continue 'subjects;
                     }
                 }
-                *again += usize::from(attempt < TRIES);
+                outcome.again += usize::from(attempt < TRIES);
             }
-            if calmest.is_none() && works[index] {
+            if calmest.is_none() {
                 return Ok(None);
             }
             samples[index] = calmest;
@@ -157,12 +194,51 @@ impl<'a> Conductor<'a> {
         Ok(Some(samples))
     }
 
-    fn sample(&self, name: &str, setting: &Setting) -> Result<Sample, Failure> {
+    /// A sample. The time of one that fails does not count.
+    fn sample(&self, group: &Group, name: &str, setting: &Setting) -> Result<Sample, Failure> {
         let subject = self.subjects.iter().find(|subject| subject.name() == name);
         let subject = subject.ok_or_else(|| Failure::unusable(name, "no such subject"))?;
-        let reports =
-            crew::work(&self.program, subject.as_ref(), setting, self.clock, &self.signals)?;
-        Sample::of(setting, &reports)
+        let silence = self.care.silence + 10 * Duration::from_nanos(setting.span);
+        let started = Instant::now();
+        let reports = crew::work(
+            &self.program,
+            subject.as_ref(),
+            setting,
+            self.clock,
+            &self.signals,
+            silence,
+        );
+        let sample = reports.and_then(|reports| Sample::of(setting, &reports));
+        if sample.is_err() {
+            let took = started.elapsed();
+            self.vain.set(self.vain.get() + took);
+            if took >= silence {
+                let subject = name.to_owned();
+                let hung = Hung { group: group.name, subject, setting: setting.clone() };
+                self.hung.borrow_mut().push(hung);
+            }
+        }
+        sample
+    }
+
+    /// The subjects of a case that hung in a smaller one, and that this is why.
+    fn hopeless(&self, group: &Group, case: &Case) -> Vec<(String, String)> {
+        let hung = self.hung.borrow();
+        let hung = hung.iter().filter(|hung| hung.group == group.name);
+        let hung = hung.filter(|hung| hung.in_less_than(&case.setting));
+        let mut hopeless: Vec<(String, String)> = Vec::new();
+        for Hung { subject, .. } in hung.filter(|hung| case.subjects.contains(&hung.subject)) {
+            if !hopeless.iter().any(|(known, _)| known == subject) {
+                let why = "it did not end in a smaller case of the group".to_owned();
+                self.say(&format!("{}, {subject}: left out: {why}", case.name));
+                hopeless.push((subject.clone(), why));
+            }
+        }
+        hopeless
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.began.elapsed().saturating_sub(self.vain.get())
     }
 
     fn say(&self, what: &str) {
@@ -177,32 +253,4 @@ impl<'a> Conductor<'a> {
     pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
     }
-}
-
-fn near(one: f64, other: f64) -> bool {
-    one < other * MOVED && other < one * MOVED
-}
-
-/// Whether the processors were all the time where this round's are.
-fn stayed(sample: &Sample, place: &mut Option<f64>) -> bool {
-    let Some((before, after)) = sample.probes else {
-        return true;
-    };
-    near(before, after) && near(before, *place.get_or_insert(before))
-}
-
-/// The rounds of the placement that most were in.
-fn of_one_placement(
-    mut rounds: Vec<(Option<f64>, Vec<Option<Sample>>)>,
-) -> Vec<Vec<Option<Sample>>> {
-    let alike = |one: &Option<f64>, other: &Option<f64>| match (one, other) {
-        (Some(one), Some(other)) => near(*one, *other),
-        _ => true,
-    };
-    let companions =
-        |place: Option<f64>| rounds.iter().filter(|(other, _)| alike(&place, other)).count();
-    let places = rounds.iter().map(|(place, _)| *place);
-    let most = places.max_by_key(|place| companions(*place)).flatten();
-    rounds.retain(|(place, _)| alike(place, &most));
-    rounds.into_iter().map(|(_, samples)| samples).collect()
 }

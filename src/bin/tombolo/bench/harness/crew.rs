@@ -19,9 +19,6 @@ use crate::failure::Failure;
 use crate::signals::Signals;
 use crate::terms::fate;
 
-/// After how long a subject that says nothing hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// The word by which this program knows that it is a worker.
 const WORKER: &str = "bench-worker";
 
@@ -41,13 +38,15 @@ impl Drop for Worker {
     }
 }
 
-/// Has the workers of a sample do their parts, and returns what they report.
+/// Has the workers of a sample do their parts, and returns what they report. If
+/// they have not ended after so long, they hang.
 pub(crate) fn work(
     program: &Path,
     subject: &dyn Subject,
     setting: &Setting,
     clock: Clock,
     signals: &Signals,
+    silence: Duration,
 ) -> Result<Vec<Report>, Failure> {
     let board =
         Board::create().map_err(|error| Failure::unusable("cannot make the board", error))?;
@@ -69,8 +68,12 @@ pub(crate) fn work(
         let started = start(program, Orders { place, ..orders.clone() }, &shared);
         workers.push(started.map_err(|error| Failure::unusable("cannot start a worker", error))?);
     }
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + silence;
     while workers.iter().any(|worker| !worker.ended) {
+        if Instant::now() >= deadline {
+            let silence = silence.as_secs_f64();
+            return Err(Failure::Broken(format!("no end after {silence:.1} s")));
+        }
         listen(&mut workers, signals, deadline)?;
     }
     let mut reports = Vec::new();
@@ -109,9 +112,6 @@ fn start(program: &Path, mut orders: Orders, shared: &Shared) -> io::Result<Work
 /// Waits for what workers have to say, or for their end.
 fn listen(workers: &mut [Worker], signals: &Signals, deadline: Instant) -> Result<(), Failure> {
     let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(Failure::Broken(format!("no end after {} s", PATIENCE.as_secs())));
-    }
     let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
     let mut places = Vec::new();
     for (place, worker) in workers.iter().enumerate() {

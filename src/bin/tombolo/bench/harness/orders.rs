@@ -9,6 +9,8 @@ use tombolo::Segment;
 use tombolo::sys::msg::Queue;
 use tombolo::sys::sem::Set;
 
+use super::board::Place;
+
 /// What the workers of a sample do with each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Shape {
@@ -163,8 +165,8 @@ pub(crate) struct Report {
     pub(crate) sum: u64,
     /// Nanoseconds of the timed part that it was ready to run, and was not.
     pub(crate) delay: u64,
-    /// Round trips of a cache line before and after, in nanoseconds.
-    pub(crate) probes: Option<(f64, f64)>,
+    /// Where its processors were before and after.
+    pub(crate) probes: Option<(Place, Place)>,
     /// Times, and how often each was measured.
     pub(crate) times: Vec<(u64, u64)>,
     /// Figures of its own.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::board::Place;
 use super::case::{Plot, Standard};
 use super::orders::{Figure, Report, Setting, Shape};
 use crate::failure::Failure;
@@ -12,8 +13,8 @@ pub(crate) struct Sample {
     pub(crate) figures: Vec<Figure>,
     /// Times, and how often each was measured.
     pub(crate) times: Vec<(u64, u64)>,
-    /// Round trips of a cache line before and after, in nanoseconds.
-    pub(crate) probes: Option<(f64, f64)>,
+    /// Where its processors were before and after.
+    pub(crate) probes: Option<(Place, Place)>,
     /// The part of its time that a worker was ready to run, and was not; of
     /// the worker that it was worst for.
     pub(crate) noise: f64,
@@ -22,7 +23,7 @@ pub(crate) struct Sample {
 /// A figure of a subject over all rounds: a line of the output.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Record {
-    pub(crate) group: &'static str,
+    pub(crate) group: String,
     pub(crate) case: String,
     pub(crate) subject: String,
     pub(crate) metric: String,
@@ -102,7 +103,7 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
 /// A case's subjects, and the samples of each round.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(crate) group: &'static str,
+    pub(crate) group: String,
     pub(crate) case: String,
     pub(crate) plot: Plot,
     pub(crate) subjects: Vec<String>,
@@ -111,6 +112,8 @@ pub(crate) struct Outcome {
     pub(crate) rounds: Vec<Vec<Option<Sample>>>,
     /// Samples that were taken again because the placement had changed.
     pub(crate) again: usize,
+    /// Subjects that were left out, and why.
+    pub(crate) failed: Vec<(String, String)>,
 }
 
 impl Outcome {
@@ -144,7 +147,7 @@ impl Outcome {
                 let mut ratios: Vec<f64> = values.iter().zip(&limits).filter_map(ratio).collect();
                 let mut values: Vec<f64> = values.into_iter().flatten().collect();
                 records.push(Record {
-                    group: self.group,
+                    group: self.group.clone(),
                     case: self.case.clone(),
                     subject: subject.clone(),
                     metric: metric.clone(),
@@ -165,7 +168,7 @@ impl Outcome {
         let samples = || self.rounds.iter().flatten().flatten();
         let record = |metric: &str, unit: &str, mut values: Vec<f64>| {
             (!values.is_empty()).then(|| Record {
-                group: self.group,
+                group: self.group.clone(),
                 case: self.case.clone(),
                 subject: "(the measuring)".to_owned(),
                 metric: metric.to_owned(),
@@ -178,9 +181,11 @@ impl Outcome {
             })
         };
         let probes = samples().filter_map(|sample| sample.probes);
-        let lines = probes.flat_map(|(before, after)| [before, after]).collect();
+        let places: Vec<Place> = probes.flat_map(|(before, after)| [before, after]).collect();
+        let lines = |line: fn(&Place) -> f64| places.iter().map(line).collect();
         [
-            record("line_round_trip_ns", "ns", lines),
+            record("line_round_trip_ns", "ns", lines(|place| place.trip)),
+            record("line_of_a_stream_ns", "ns", lines(|place| place.streamed)),
             record("run_queue_delay", "part", samples().map(|sample| sample.noise).collect()),
             record("samples_taken_again", "1", vec![self.again as f64]),
         ]

@@ -3,6 +3,7 @@
 
 mod chart;
 mod plots;
+pub(crate) mod samples;
 
 use std::fmt::Write;
 use std::fs;
@@ -11,6 +12,11 @@ use std::path::Path;
 use super::records::Outcome;
 use super::table::{amount, heading, metrics, ranked};
 use crate::failure::Failure;
+
+/// The files to calculate with.
+pub(crate) const SAMPLES: &str = "samples.csv";
+pub(crate) const FAILURES: &str = "failures.csv";
+pub(crate) const MACHINE: &str = "machine.csv";
 
 /// How to read a group, in a sentence or two.
 fn explanation(group: &str) -> &'static str {
@@ -66,43 +72,10 @@ pub(crate) fn write(
     for plot in &plots {
         write(&format!("{}.svg", plot.name), &plot.svg)?;
     }
-    write("samples.csv", &samples(outcomes))?;
+    write(SAMPLES, &samples::text(outcomes))?;
+    write(FAILURES, &samples::failures(outcomes))?;
+    write(MACHINE, &samples::machine(machine))?;
     write("index.html", &page(machine, outcomes, &plots))
-}
-
-/// Every figure of every sample.
-fn samples(outcomes: &[Outcome]) -> String {
-    let mut text = String::from(
-        "group,case,subject,round,metric,unit,value,line_before_ns,line_after_ns,run_queue_delay\n",
-    );
-    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-    for outcome in outcomes {
-        for (round, samples) in outcome.rounds.iter().enumerate() {
-            for (subject, sample) in outcome.subjects.iter().zip(samples) {
-                let Some(sample) = sample else {
-                    continue;
-                };
-                let (before, after) =
-                    sample.probes.map_or((String::new(), String::new()), |(b, a)| {
-                        (b.to_string(), a.to_string())
-                    });
-                for figure in &sample.figures {
-                    let _ = writeln!(
-                        text,
-                        "{},{},{},{round},{},{},{},{before},{after},{}",
-                        outcome.group,
-                        quoted(&outcome.case),
-                        quoted(subject),
-                        figure.metric,
-                        figure.unit,
-                        figure.value,
-                        sample.noise,
-                    );
-                }
-            }
-        }
-    }
-    text
 }
 
 const STYLE: &str = "body{font:15px/1.5 sans-serif;max-width:1060px;margin:2em auto;padding:0 1em;\
@@ -132,7 +105,7 @@ fn page(machine: &[(&'static str, String)], outcomes: &[Outcome], plots: &[plots
     let mut group = "";
     for outcome in outcomes {
         if outcome.group != group {
-            group = outcome.group;
+            group = &outcome.group;
             let _ = writeln!(page, "<h2>{group}</h2>\n<p>{}</p>", explanation(group));
             for plot in plots.iter().filter(|plot| plot.group == group) {
                 // What a file has to say, a page need not.
@@ -195,6 +168,9 @@ fn table(page: &mut String, outcome: &Outcome) {
     }
     if let Some(verdict) = outcome.verdict() {
         let _ = write!(page, ". {}", escaped(&verdict));
+    }
+    for (subject, why) in &outcome.failed {
+        let _ = write!(page, ". {} was left out: {}", escaped(subject), escaped(why));
     }
     page.push_str("</p>\n");
 }

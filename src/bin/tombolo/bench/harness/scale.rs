@@ -21,9 +21,10 @@ impl Scale {
     pub(crate) fn new(options: &Options) -> Self {
         let quick = options.quick;
         let span = options.span.map_or(if quick { 20 } else { 60 }, u64::from) * 1_000_000;
-        let (rounds, seconds) = if quick { (3, 60) } else { (5, 1_200) };
+        let (rounds, seconds, silence) = if quick { (3, 60, 5) } else { (5, 1_200, 10) };
         let rounds = options.rounds.map_or(rounds, usize::from);
-        let care = Care { rounds, patience: Duration::from_secs(seconds) };
+        let [patience, silence] = [seconds, silence].map(Duration::from_secs);
+        let care = Care { rounds, patience, silence };
         Self { quick, care, span, cpus: cpus() }
     }
 

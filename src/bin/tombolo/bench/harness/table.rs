@@ -18,12 +18,13 @@ pub(crate) fn amount(value: f64, unit: &str) -> String {
         "ns" => (value, "ns"),
         "1/s" | "B/s" => {
             let (value, scale) = match value {
-                1e9.. => (value / 1e9, "G"),
-                1e6.. => (value / 1e6, "M"),
-                1e3.. => (value / 1e3, "k"),
-                _ => (value, ""),
+                1e9.. => (value / 1e9, " G"),
+                1e6.. => (value / 1e6, " M"),
+                1e3.. => (value / 1e3, " k"),
+                _ => (value, " "),
             };
-            return format!("{} {scale}{unit}", short(value)).replace("1/s", "msg/s");
+            let unit = if unit == "B/s" { "B/s" } else { " msg/s" };
+            return format!("{}{}", short(value), format!("{scale}{unit}").replace("  ", " "));
         }
         "part" => (value * 100.0, "%"),
         _ => (value, ""),
@@ -31,11 +32,12 @@ pub(crate) fn amount(value: f64, unit: &str) -> String {
     format!("{} {unit}", short(value)).trim_end().to_owned()
 }
 
-/// Three digits that matter.
+/// Three digits that matter, or two of what is small.
 pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         100.0.. => format!("{value:.0}"),
         10.0.. => format!("{value:.1}"),
+        ..0.1 if value != 0.0 => format!("{value:.4}"),
         _ => format!("{value:.2}"),
     }
 }
@@ -74,7 +76,7 @@ pub(crate) fn table(outcome: &Outcome) -> String {
     let limit = outcome.subjects.first().map_or("", String::as_str);
     let names = records.iter().map(|record| record.subject.chars().count() + 2);
     let width = names.max().unwrap_or(0);
-    let _ = write!(text, "  {:width$} {:>12} {:>23} {:>7}", "", heading(main), "range", "ratio");
+    let _ = write!(text, "  {:width$} {:>12} {:>27} {:>7}", "", heading(main), "range", "ratio");
     for metric in &metrics[1..] {
         let _ = write!(text, " {:>12}", heading(metric));
     }
@@ -86,7 +88,7 @@ pub(crate) fn table(outcome: &Outcome) -> String {
         let median = amount(record.median, &record.unit);
         let name = format!("{}{mark}", record.subject);
         let ratio = short(record.ratio_to_limit);
-        let _ = write!(text, "  {name:width$} {median:>12} {range:>23} {ratio:>7}");
+        let _ = write!(text, "  {name:width$} {median:>12} {range:>27} {ratio:>7}");
         for metric in &metrics[1..] {
             let other = records
                 .iter()
@@ -116,6 +118,9 @@ pub(crate) fn table(outcome: &Outcome) -> String {
     );
     if let Some(verdict) = outcome.verdict() {
         let _ = writeln!(text, "  {verdict}");
+    }
+    for (subject, why) in &outcome.failed {
+        let _ = writeln!(text, "  {subject} was left out: {why}");
     }
     text
 }

@@ -12,7 +12,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
-use super::board::{Board, Plan};
+use super::board::{Board, Place, Plan};
 use super::clock::Clock;
 use super::exchange;
 use super::orders::{Object, Orders, Report, Setting, Shape, Shared};
@@ -167,7 +167,7 @@ impl Task<'_> {
     }
 
     /// Where the processors are. All workers call it; the first one learns it.
-    fn probe(&self) -> Option<f64> {
+    fn probe(&self) -> Option<Place> {
         let (first, other) = self.setting.probers()?;
         if self.place == first {
             return Some(self.board.probe());

@@ -24,14 +24,14 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
 }
 
 /// How many deaths at least.
-const LEAST: u64 = 8;
+pub(super) const LEAST: u64 = 8;
 
 /// On the board: how many victims hold it, and how many deaths the survivor
 /// has noticed, and when it noticed the last; whether that was all.
-const HELD: u64 = 0;
-const NOTICED: u64 = 1;
-const WHEN: u64 = 2;
-const OVER: u64 = 3;
+pub(super) const HELD: u64 = 0;
+pub(super) const NOTICED: u64 = 1;
+pub(super) const WHEN: u64 = 2;
+pub(super) const OVER: u64 = 3;
 
 /// What a victim has when it is killed.
 enum Held {
@@ -43,17 +43,22 @@ enum Held {
     Delivery,
 }
 
-fn broken<E: std::fmt::Display>(error: E) -> Failure {
+pub(super) fn broken<E: std::fmt::Display>(error: E) -> Failure {
     Failure::broken("cannot recover", error)
 }
 
-fn segment(shared: &Shared) -> Result<Segment, Failure> {
+pub(super) fn segment(shared: &Shared) -> Result<Segment, Failure> {
     let id = shared.numbers.first().and_then(|&id| i32::try_from(id).ok());
     Segment::open_id(id.unwrap_or(-1)).map_err(broken)
 }
 
 /// Waits for another process to note a number on the board.
-fn until(task: &Task<'_>, note: u64, number: u64, idle: impl Fn()) -> Result<(), Failure> {
+pub(super) fn until(
+    task: &Task<'_>,
+    note: u64,
+    number: u64,
+    idle: impl Fn(),
+) -> Result<(), Failure> {
     let deadline = Instant::now() + Duration::from_secs(10);
     while task.board.noted(note) < number {
         if Instant::now() > deadline {
@@ -62,6 +67,33 @@ fn until(task: &Task<'_>, note: u64, number: u64, idle: impl Fn()) -> Result<(),
         idle();
     }
     Ok(())
+}
+
+/// A segment, with the channel that `make` makes.
+pub(super) fn prepared(
+    make: impl FnOnce(&Segment) -> Result<(), Failure>,
+) -> Result<Shared, Failure> {
+    let mut shared = Shared::default();
+    let segment = Segment::options().prefault(true).size(1 << 20).anonymous();
+    let segment = segment.map_err(broken)?;
+    shared.objects.push(Object::Segment(segment.id()));
+    shared.numbers.push(i64::from(segment.id()));
+    make(&segment)?;
+    shared.held.push(Box::new(segment));
+    Ok(shared)
+}
+
+/// What a nurse does while it waits.
+pub(super) fn nap() {
+    thread::sleep(Duration::from_micros(50));
+}
+
+/// A victim's end, once it has what it is to have: it waits for it.
+pub(super) fn linger(task: &Task<'_>) -> ! {
+    task.board.note(HELD, task.board.noted(HELD) + 1);
+    loop {
+        thread::park();
+    }
 }
 
 impl Subject for Held {
@@ -78,15 +110,10 @@ impl Subject for Held {
         if matches!(self, Self::Undo) {
             return Mechanism::prepare(&wake::Semop, setting);
         }
-        let mut shared = Shared::default();
-        let segment = Segment::options().prefault(true).size(1 << 20).anonymous();
-        let segment = segment.map_err(broken)?;
-        shared.objects.push(Object::Segment(segment.id()));
-        shared.numbers.push(i64::from(segment.id()));
-        let channel = segment.channel::<u64>("c").capacity(setting.slots).lasting();
-        channel.sender().map_err(broken)?;
-        shared.held.push(Box::new(segment));
-        Ok(shared)
+        prepared(|segment| {
+            let channel = segment.channel::<u64>("c").capacity(setting.slots).lasting();
+            channel.sender().map(drop).map_err(broken)
+        })
     }
 
     fn work(&self, task: &Task<'_>) -> Result<Report, Failure> {
@@ -150,7 +177,6 @@ impl Held {
         let survivor = task.board.sleeper(0)?;
         let mut times = Times::new()?;
         let stop = Instant::now() + Duration::from_nanos(task.setting.span);
-        let nap = || thread::sleep(Duration::from_micros(50));
         let mut death = 0;
         while times.count() < LEAST || Instant::now() < stop {
             death += 1;
@@ -179,41 +205,35 @@ impl Held {
 
     /// A victim's part: it never comes to its end.
     fn hold(&self, task: &Task<'_>) -> Result<Report, Failure> {
-        let held = || {
-            task.board.note(HELD, task.board.noted(HELD) + 1);
-            loop {
-                thread::park();
-            }
-        };
         match self {
             Self::Undo => {
                 let set = set(task.shared);
                 // Together they change nothing, until the second is undone.
                 let arm = set.perform(&[Op::add(0, 1), Op::take(0, 1).undo()]);
                 arm.map_err(broken)?;
-                held()
+                linger(task)
             }
             Self::Grant => {
                 let segment = segment(task.shared)?;
                 let mut sender = segment.channel::<u64>("c").sender().map_err(broken)?;
                 let _grant = sender.reserve().map_err(broken)?;
-                held()
+                linger(task)
             }
             Self::Delivery => {
                 let segment = segment(task.shared)?;
                 let mut receiver = segment.channel::<u64>("c").receiver().map_err(broken)?;
                 let _delivery = receiver.take().map_err(broken)?;
-                held()
+                linger(task)
             }
         }
     }
 }
 
 /// A process to be killed.
-struct Victim(Child);
+pub(super) struct Victim(Child);
 
 impl Victim {
-    fn start(task: &Task<'_>) -> Result<Self, Failure> {
+    pub(super) fn start(task: &Task<'_>) -> Result<Self, Failure> {
         let mut orders = task.orders.clone();
         orders.place = 2;
         let beside = orders.setting.cpus.get(1).copied();
@@ -223,7 +243,7 @@ impl Victim {
         Ok(Self(child.map_err(broken)?))
     }
 
-    fn kill(&mut self) -> Result<(), Failure> {
+    pub(super) fn kill(&mut self) -> Result<(), Failure> {
         self.0.kill().and_then(|()| self.0.wait()).map(drop).map_err(broken)
     }
 }

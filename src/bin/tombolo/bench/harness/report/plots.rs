@@ -8,7 +8,7 @@ use crate::failure::Failure;
 
 /// A plot as a picture.
 pub(super) struct Plot {
-    pub(super) group: &'static str,
+    pub(super) group: String,
     /// Of its file.
     pub(super) name: String,
     pub(super) svg: String,
@@ -19,7 +19,7 @@ pub(super) fn all(outcomes: &[Outcome]) -> Result<Vec<Plot>, Failure> {
     let mut plots: Vec<Plot> = Vec::new();
     let mut lines_done: Vec<(&str, &str)> = Vec::new();
     for outcome in outcomes {
-        let group = outcome.group;
+        let group = outcome.group.as_str();
         let (title, svg) = match &outcome.plot {
             Kind::Line { along, .. } => {
                 if lines_done.contains(&(group, along)) {
@@ -32,7 +32,7 @@ pub(super) fn all(outcomes: &[Outcome]) -> Result<Vec<Plot>, Failure> {
             Kind::Bars => (outcome.case.clone(), bars(outcome)),
         };
         let svg = svg.map_err(|error| Failure::Broken(format!("cannot draw {title}: {error}")))?;
-        plots.push(Plot { group, name: file(group, &title), svg });
+        plots.push(Plot { group: group.to_owned(), name: file(group, &title), svg });
     }
     Ok(plots)
 }

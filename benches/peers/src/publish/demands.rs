@@ -1,0 +1,215 @@
+//! What was to be reached, beside what was.
+
+use std::fmt::Write;
+
+use super::libraries::{SHARED_MEMORY, best, compared};
+use super::{Run, cases};
+use crate::bench::harness::beside::Beside;
+use crate::bench::harness::table::{amount, short};
+
+/// In which way it is to be reached.
+enum Reach {
+    /// At least so much of the best of these.
+    Least(f64, &'static [&'static str]),
+    /// At most so many times the time of the best of these.
+    Most(f64, &'static [&'static str]),
+    /// At least so much of what the same subject has in this other case.
+    OfCase(f64, &'static str),
+    /// At most so many nanoseconds.
+    Within(f64),
+}
+
+/// The best of these of ours, in a case, has to reach something.
+struct Demand {
+    what: &'static str,
+    to_reach: &'static str,
+    at: (&'static str, &'static str),
+    ours: &'static [&'static str],
+    reach: Reach,
+}
+
+const SPSC: &[&str] = &["tombolo SPSC"];
+const BATCHES: &[&str] = &["tombolo SPSC, batches"];
+const IN_PLACE: &[&str] = &["tombolo SPSC, in place"];
+const MPMC: &[&str] = &["tombolo MPMC"];
+const EITHER_MPMC: &[&str] = &["tombolo MPMC", "tombolo MPMC, blocking"];
+const SPSC_WAITING: &[&str] = &["tombolo SPSC, blocking"];
+const MPMC_WAITING: &[&str] = &["tombolo MPMC, blocking"];
+const RAW: &[&str] = &["raw ring"];
+const LARGE_PIPE: &[&str] = &["pipe of 1 MiB"];
+const LINE: &[&str] = &["one cache line"];
+const SEMOP: &[&str] = &["semop"];
+const QUEUES: &[&str] = &["crossbeam-queue ", "crossbeam-channel ", "kanal ", "flume "];
+const BOOST: &[&str] = &["Boost "];
+const ICEORYX2: &[&str] = &["iceoryx2 "];
+const UNDO: &[&str] = &["semop, undone by the kernel"];
+const CHUNKS: &[&str] = &["rtrb "];
+
+const EIGHT: (&str, &str) = ("throughput", "8 B, 1024 slots, one at a time");
+const SIXTY_FOUR: (&str, &str) = ("throughput", "64 B, 1024 slots, one at a time");
+const EIGHTS: (&str, &str) = ("throughput", "8 B, 1024 slots, 64 at once");
+const SIXTY_FOURS: (&str, &str) = ("throughput", "64 B, 1024 slots, 64 at once");
+const KIB: (&str, &str) = ("throughput", "1024 B, 4 MiB, one at a time");
+const KIBS_4: (&str, &str) = ("throughput", "4096 B, 4 MiB, one at a time");
+const KIBS_64: (&str, &str) = ("throughput", "65536 B, 4 MiB, one at a time");
+const BUSY: (&str, &str) = ("latency", "both busy, two processors");
+const PARKED_2: (&str, &str) = ("latency", "both parked, two processors");
+const PARKED_1: (&str, &str) = ("latency", "both parked, one processor");
+const CROWD_1: (&str, &str) = ("contention", "1×1, 8 B");
+const CROWD_2: (&str, &str) = ("contention", "2×2, 8 B");
+const CROWD_4: (&str, &str) = ("contention", "4×4, 8 B");
+const CROWD_8: (&str, &str) = ("contention", "8×8, 8 B");
+const RECOVERY: (&str, &str) = ("recovery", "from SIGKILL to the first message, 64 slots");
+const ATTACH: (&str, &str) = ("attach", "open, 1 GiB");
+
+#[rustfmt::skip]
+const DEMANDS: &[Demand] = &[
+    least("SPSC, one at a time, 8 B", EIGHT, SPSC, 0.95, "≥ 0.95 × the raw ring", RAW),
+    least("SPSC, one at a time, 64 B", SIXTY_FOUR, SPSC, 0.95, "≥ 0.95 × the raw ring", RAW),
+    least("SPSC, one at a time, 8 B", EIGHT, SPSC, 1.0, "≥ the best shared-memory library", SHARED_MEMORY),
+    least("SPSC, one at a time, 64 B", SIXTY_FOUR, SPSC, 1.0, "≥ the best shared-memory library", SHARED_MEMORY),
+    least("SPSC, one at a time, 8 B", EIGHT, SPSC, 20.0, "≥ 20 × iceoryx2", ICEORYX2),
+    least("SPSC, one at a time, 64 B", SIXTY_FOUR, SPSC, 20.0, "≥ 20 × iceoryx2", ICEORYX2),
+    least("SPSC, batches of 64, 8 B", EIGHTS, BATCHES, 0.9, "≥ 0.9 × the raw ring", RAW),
+    least("SPSC, batches of 64, 64 B", SIXTY_FOURS, BATCHES, 0.9, "≥ 0.9 × the raw ring", RAW),
+    least("SPSC, batches of 64, 8 B", EIGHTS, BATCHES, 1.0, "≥ rtrb chunks", CHUNKS),
+    least("SPSC, batches of 64, 64 B", SIXTY_FOURS, BATCHES, 1.0, "≥ rtrb chunks", CHUNKS),
+    least("SPSC, in place, 1 KiB", KIB, IN_PLACE, 0.9, "≥ 0.9 × the raw ring", RAW),
+    least("SPSC, in place, 4 KiB", KIBS_4, IN_PLACE, 0.9, "≥ 0.9 × the raw ring", RAW),
+    least("SPSC, in place, 64 KiB", KIBS_64, IN_PLACE, 0.9, "≥ 0.9 × the raw ring", RAW),
+    least("SPSC, in place, 1 KiB", KIB, IN_PLACE, 10.0, "≥ 10 × an enlarged pipe", LARGE_PIPE),
+    least("SPSC, in place, 4 KiB", KIBS_4, IN_PLACE, 4.0, "≥ 4 × an enlarged pipe", LARGE_PIPE),
+    least("SPSC, in place, 64 KiB", KIBS_64, IN_PLACE, 4.0, "≥ 4 × an enlarged pipe", LARGE_PIPE),
+    most("SPSC round trip, both busy", BUSY, SPSC, 1.1, "≤ 1.1 × the exchange of a line", LINE),
+    least("MPMC 1×1, 8 B", CROWD_1, EITHER_MPMC, 1.0, "≥ the fastest queue between threads", QUEUES),
+    least("MPMC 2×2, 8 B", CROWD_2, EITHER_MPMC, 1.0, "≥ the fastest queue between threads", QUEUES),
+    least("MPMC 4×4, 8 B", CROWD_4, EITHER_MPMC, 1.0, "≥ the fastest queue between threads", QUEUES),
+    least("MPMC 8×8, 8 B", CROWD_8, EITHER_MPMC, 1.0, "≥ the fastest queue between threads", QUEUES),
+    least("MPMC 1×1, 8 B", CROWD_1, EITHER_MPMC, 8.0, "≥ 8 × Boost", BOOST),
+    least("MPMC 2×2, 8 B", CROWD_2, EITHER_MPMC, 8.0, "≥ 8 × Boost", BOOST),
+    least("MPMC 4×4, 8 B", CROWD_4, EITHER_MPMC, 8.0, "≥ 8 × Boost", BOOST),
+    least("MPMC 8×8, 8 B", CROWD_8, EITHER_MPMC, 8.0, "≥ 8 × Boost", BOOST),
+    Demand { what: "MPMC 8×8, 8 B", to_reach: "≥ 0.7 × 2×2", at: CROWD_8, ours: EITHER_MPMC, reach: Reach::OfCase(0.7, CROWD_2.1) },
+    most("MPMC round trip, both busy", BUSY, MPMC, 1.5, "≤ 1.5 × the exchange of a line", LINE),
+    most("SPSC round trip, both parked, two processors", PARKED_2, SPSC_WAITING, 1.1, "≤ 1.1 × semop", SEMOP),
+    most("MPMC round trip, both parked, two processors", PARKED_2, MPMC_WAITING, 1.1, "≤ 1.1 × semop", SEMOP),
+    most("SPSC round trip, both parked, one processor", PARKED_1, SPSC_WAITING, 1.1, "≤ 1.1 × semop", SEMOP),
+    most("MPMC round trip, both parked, one processor", PARKED_1, MPMC_WAITING, 1.1, "≤ 1.1 × semop", SEMOP),
+    most("blocking SPSC round trip, both busy", BUSY, SPSC_WAITING, 1.5, "≤ 1.5 × the spinning one", SPSC),
+    least("blocking SPSC, one at a time, 8 B", EIGHT, SPSC_WAITING, 0.67, "≥ 0.67 × the spinning one", SPSC),
+    least("blocking MPMC 1×1, 8 B", CROWD_1, MPMC_WAITING, 0.67, "≥ 0.67 × the spinning one", MPMC),
+    most("recovery of MPMC, a sender's slot", RECOVERY, &["tombolo MPMC, the message behind a dead sender's slot"], 2.0, "≤ 2 × the kernel's undo and wake-up", UNDO),
+    most("recovery of MPMC, a receiver's message", RECOVERY, &["tombolo MPMC, the message of a dead receiver"], 2.0, "≤ 2 × the kernel's undo and wake-up", UNDO),
+    most("recovery of SPSC, a successor of the receiver", RECOVERY, &["tombolo SPSC, the first message of a dead receiver's successor"], 2.0, "≤ 2 × the kernel's undo and wake-up", UNDO),
+    most("recovery of SPSC, a successor of the sender", RECOVERY, &["tombolo SPSC, the first message of a dead sender's successor"], 2.0, "≤ 2 × the kernel's undo and wake-up", UNDO),
+    Demand { what: "open a segment of 1 GiB", to_reach: "≤ 1 ms", at: ATTACH, ours: &["tombolo, open"], reach: Reach::Within(1e6) },
+];
+
+type Case = (&'static str, &'static str);
+type Names = &'static [&'static str];
+
+const fn least(
+    what: &'static str,
+    at: Case,
+    ours: Names,
+    least: f64,
+    to_reach: &'static str,
+    others: Names,
+) -> Demand {
+    Demand { what, to_reach, at, ours, reach: Reach::Least(least, others) }
+}
+
+const fn most(
+    what: &'static str,
+    at: Case,
+    ours: Names,
+    most: f64,
+    to_reach: &'static str,
+    others: Names,
+) -> Demand {
+    Demand { what, to_reach, at, ours, reach: Reach::Most(most, others) }
+}
+
+/// What was found, as it is told; and how good it is, beside what it has to be.
+struct Found {
+    text: String,
+    least: f64,
+    median: f64,
+    most: f64,
+    rounds: usize,
+    needed: f64,
+}
+
+impl Found {
+    fn beside(found: &Beside, needed: f64, text: String) -> Self {
+        let &Beside { median, least, most, rounds } = found;
+        Self { text, least, median, most, rounds, needed }
+    }
+
+    fn verdict(&self) -> &'static str {
+        match (self.rounds, self.least >= self.needed, self.most >= self.needed) {
+            (1, true, _) => "in the only round",
+            (_, true, _) => "yes",
+            (_, _, false) => "no",
+            _ if self.median >= self.needed => "in the median; the rounds disagree",
+            _ => "not in the median; the rounds disagree",
+        }
+    }
+}
+
+impl Demand {
+    fn found(&self, runs: &[Run]) -> Option<Found> {
+        let (group, case) = self.at;
+        match self.reach {
+            Reach::Least(least, others) => {
+                let found = compared(runs, self.at, self.ours, others)?;
+                let [median, from, to] = [found.median, found.least, found.most].map(short);
+                Some(Found::beside(&found, least, format!("{median} ({from} to {to})")))
+            }
+            Reach::Most(most, others) => {
+                let found = compared(runs, self.at, self.ours, others)?;
+                let times = [found.median, found.most, found.least].map(|ratio| short(1.0 / ratio));
+                let [median, from, to] = times;
+                Some(Found::beside(&found, 1.0 / most, format!("{median} ({from} to {to})")))
+            }
+            Reach::OfCase(needed, other) => {
+                let in_both = |run: &Run| {
+                    let run = std::slice::from_ref(run);
+                    let of = |case| cases(run, group, case).find_map(|one| best(one, self.ours));
+                    Some((of(case)?, of(other)?))
+                };
+                let (one, other) = runs.iter().find_map(in_both)?;
+                let [median, least, most] =
+                    [one.median / other.median, one.min / other.max, one.max / other.min];
+                let text = format!("{} ({} to {})", short(median), short(least), short(most));
+                let rounds = one.rounds.min(other.rounds);
+                Some(Found { text, least, median, most, rounds, needed })
+            }
+            Reach::Within(most) => {
+                let one = cases(runs, group, case).find_map(|one| best(one, self.ours))?;
+                let [median, from, to] =
+                    [one.median, one.min, one.max].map(|value| amount(value, &one.unit));
+                Some(Found {
+                    text: format!("{median} ({from} to {to})"),
+                    least: 1.0 / one.max,
+                    median: 1.0 / one.median,
+                    most: 1.0 / one.min,
+                    rounds: one.rounds,
+                    needed: 1.0 / most,
+                })
+            }
+        }
+    }
+}
+
+/// All of them as a table.
+pub(super) fn table(runs: &[Run]) -> String {
+    let mut table = String::from("| case | to reach | measured | holds? |\n|---|---|---|---|\n");
+    for demand in DEMANDS {
+        let found = demand.found(runs);
+        let (text, holds) =
+            found.as_ref().map_or(("–", "–"), |found| (found.text.as_str(), found.verdict()));
+        let _ = writeln!(table, "| {} | {} | {text} | {holds} |", demand.what, demand.to_reach);
+    }
+    table
+}
