@@ -14,15 +14,14 @@ pub(crate) use kept::{Kept, Plan};
 pub(crate) use rounds::{Subject, Table, median};
 pub(crate) use ways::{BATCH, Group, LAP, Ring, Way, groups, raw, trying};
 
-/// What follows the program's name, if it was started by itself as a `role`;
-/// objects are kept in between.
+/// What follows the name of a `role`, if this program started itself as that.
+/// As a keeper it does not return.
 pub(crate) fn orders(role: &str) -> Option<Vec<String>> {
-    let mut arguments = std::env::args().skip(1);
-    let first = arguments.next()?;
-    let rest: Vec<String> = arguments.collect();
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let first = words.first()?;
     if first == kept::ROLE {
-        kept::keep(&rest);
+        kept::keep(&words[1..]);
         std::process::exit(0);
     }
-    (first == role).then_some(rest)
+    (first == role).then(|| words.split_off(1))
 }

@@ -36,14 +36,14 @@ impl Table {
             }
         }
         println!("\n{title} ({unit})");
-        println!("  {:46} {:>8}  {:>16}  {:>5}", "", "median", "range", "ratio");
+        println!("  {:54} {:>8}  {:>16}  {:>5}", "", "median", "range", "ratio");
         let limit = subjects[0].figures.clone();
         for subject in subjects {
             let ratios = subject.figures.iter().zip(&limit).map(|(figure, limit)| figure / limit);
             let low = subject.figures.iter().copied().fold(f64::MAX, f64::min);
             let high = subject.figures.iter().copied().fold(0.0, f64::max);
             println!(
-                "  {:46} {:>8.1}  {:>16}  {:>5.2}",
+                "  {:54} {:>8.1}  {:>16}  {:>5.2}",
                 subject.name,
                 median(subject.figures.clone()),
                 format!("{low:.1} to {high:.1}"),
