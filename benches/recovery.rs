@@ -9,32 +9,30 @@
 //! *fresh* one of which nobody has used more than a slot. *Next* is what the
 //! first look for another message costs after that.
 
-#![allow(unsafe_code)]
+mod common;
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytemuck::{AnyBitPattern, NoUninit};
+use common::{Kept, Plan, Worker, orders, ready, say};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use tombolo::{Channel, Message, Segment};
 
 const ROUNDS: usize = 5;
 const STATES: [&str; 3] = ["mapped", "used", "fresh"];
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    match &arguments[..] {
-        [_, word, id, size, state] if word == "victim" => {
-            let segment = Segment::open_id(id.parse().expect("an id")).expect("the segment");
-            match &**size {
-                "8" => victim(&segment.channel::<[u64; 1]>("c"), state),
-                "512" => victim(&segment.channel::<[u64; 64]>("c"), state),
-                _ => victim(&segment.channel::<[u64; 512]>("c"), state),
-            }
-        }
-        _ => report(),
+    let Some(words) = orders("victim") else { return report() };
+    let [id, size, state] = &words[..] else { panic!("not an order: {words:?}") };
+    set_pdeathsig(Signal::SIGKILL).expect("a parent");
+    let segment = Segment::open_id(id.parse().expect("an id")).expect("the segment");
+    match &**size {
+        "8" => victim(&segment.channel::<[u64; 1]>("c"), state),
+        "512" => victim(&segment.channel::<[u64; 64]>("c"), state),
+        _ => victim(&segment.channel::<[u64; 512]>("c"), state),
     }
 }
 
@@ -77,18 +75,21 @@ fn run<T>(slots: usize, bytes: u64, state: &str) -> (Duration, Duration)
 where
     T: Message + NoUninit + AnyBitPattern,
 {
-    let options = Segment::options().size(bytes as usize).participants(4).channels(1);
-    let segment = options.no_reserve(true).anonymous().expect("a segment");
+    let plan =
+        Plan::Segment { bytes: bytes as usize, participants: 4, channels: 1, symmetric: false };
+    let kept = Kept::new(&plan);
+    let segment = kept.join(&Segment::options());
     let channel = segment.channel::<T>("c").capacity(slots);
     let (tx, mut rx) = (channel.sender().expect("an end"), channel.receiver().expect("an end"));
     if state == "mapped" {
         fill_and_empty(&channel);
     }
-    let mut victim = Victim::start(&segment, size_of::<T>(), state);
-    victim.says("ready");
-    victim.hears("go");
+    let (id, size) = (kept.id().to_string(), size_of::<T>().to_string());
+    let mut victim = Worker::start(&["victim", &id, &size, state]);
+    victim.expect("ready");
+    victim.go();
     tx.send(T::zeroed()).expect("room");
-    victim.says("held");
+    victim.expect("held");
     let (tell, told) = mpsc::channel();
     let waiter = thread::spawn(move || {
         tell.send(nix::unistd::gettid().as_raw()).expect("a parent");
@@ -107,7 +108,7 @@ where
         thread::yield_now();
     }
     let began = Instant::now();
-    victim.0.kill().expect("a process");
+    victim.kill();
     let (got, next) = waiter.join().expect("no panic");
     (got - began, next)
 }
@@ -124,40 +125,10 @@ fn victim<T: Message + NoUninit + AnyBitPattern>(channel: &Channel<'_, T>, state
         fill_and_empty(channel);
     }
     let mut rx = channel.receiver().expect("an end");
-    println!("ready");
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line).expect("a parent");
+    ready();
     let _held = rx.take().expect("a message");
-    println!("held");
-    std::io::stdin().read_line(&mut line).expect("a parent");
-}
-
-struct Victim(Child);
-
-impl Victim {
-    fn start(segment: &Segment, size: usize, state: &str) -> Victim {
-        let mut command = Command::new(std::env::current_exe().expect("a path"));
-        command.args(["victim", &segment.id().to_string(), &size.to_string(), state]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        Victim(command.spawn().expect("a process"))
-    }
-
-    fn hears(&mut self, what: &str) {
-        let stdin = self.0.stdin.as_mut().expect("a pipe");
-        writeln!(stdin, "{what}").expect("a reader");
-    }
-
-    fn says(&mut self, what: &str) {
-        let mut line = String::new();
-        let stdout = self.0.stdout.as_mut().expect("a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        assert_eq!(line.trim_end(), what);
-    }
-}
-
-impl Drop for Victim {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+    say("held");
+    loop {
+        thread::park();
     }
 }

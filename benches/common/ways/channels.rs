@@ -1,0 +1,151 @@
+//! Tombolo's channels, each in every way it offers.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tombolo::{
+    ByteChannel, ByteKind, Channel, Kind, Message, Mpmc, Receiver, Segment, Sender, Spsc,
+};
+
+use super::{BATCH, LAP, Way, each, in_parts, sum, together};
+
+/// A kind of channel.
+pub(crate) trait Ring: Kind + ByteKind {
+    const NAME: &'static str;
+    const BYTES: &'static str;
+    fn typed<T: Message>(channel: Channel<'_, T>) -> Channel<'_, T, Self>;
+    fn bytes(channel: ByteChannel<'_>) -> ByteChannel<'_, Self>;
+}
+
+impl Ring for Spsc {
+    const NAME: &'static str = "tombolo SPSC";
+    const BYTES: &'static str = "tombolo SPSC bytes";
+    fn typed<T: Message>(channel: Channel<'_, T>) -> Channel<'_, T, Self> {
+        channel.spsc()
+    }
+    fn bytes(channel: ByteChannel<'_>) -> ByteChannel<'_, Self> {
+        channel.spsc()
+    }
+}
+
+impl Ring for Mpmc {
+    const NAME: &'static str = "tombolo MPMC";
+    const BYTES: &'static str = "tombolo MPMC bytes";
+    fn typed<T: Message>(channel: Channel<'_, T>) -> Channel<'_, T, Self> {
+        channel.mpmc()
+    }
+    fn bytes(channel: ByteChannel<'_>) -> ByteChannel<'_, Self> {
+        channel.mpmc()
+    }
+}
+
+/// A name that no other channel of this program has.
+fn name() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("way-{}", COUNT.fetch_add(1, Relaxed))
+}
+
+type Ends<K, const W: usize> = (Sender<[u64; W], K>, Receiver<[u64; W], K>);
+
+fn ends<K: Ring, const W: usize>(segment: &Segment) -> Ends<K, W> {
+    let name = name();
+    let channel = K::typed(segment.channel(&name)).capacity(LAP as usize);
+    (channel.sender().expect("an end"), channel.receiver().expect("an end"))
+}
+
+pub(crate) fn trying<K: Ring, const W: usize>(segment: &Segment) -> Way {
+    let (tx, rx) = ends::<K, W>(segment);
+    let push = move |numbers| {
+        for n in numbers {
+            tx.try_send([n; W]).expect("room");
+        }
+    };
+    let pop = move |count| each(count, || sum(&rx.try_recv().expect("a message")));
+    Way::new::<W>(K::NAME, ["try_send", "try_recv"], push, pop)
+}
+
+pub(crate) fn blocking<K: Ring, const W: usize>(segment: &Segment) -> Way {
+    let (tx, rx) = ends::<K, W>(segment);
+    let push = move |numbers| {
+        for n in numbers {
+            tx.send([n; W]).expect("room");
+        }
+    };
+    let pop = move |count| each(count, || sum(&rx.recv().expect("a message")));
+    Way::new::<W>(K::NAME, ["send", "recv"], push, pop)
+}
+
+pub(crate) fn in_place<K: Ring, const W: usize>(segment: &Segment) -> Way {
+    let (mut tx, mut rx) = ends::<K, W>(segment);
+    let push = move |numbers| {
+        for n in numbers {
+            let mut grant = tx.reserve().expect("room");
+            *grant = [n; W];
+            grant.commit();
+        }
+    };
+    let pop = move |count| each(count, || sum(&rx.take().expect("a message")));
+    Way::new::<W>(K::NAME, ["reserve, commit", "take, drop"], push, pop)
+}
+
+pub(crate) fn batches<K: Ring, const W: usize>(segment: &Segment) -> Way {
+    let (tx, rx) = ends::<K, W>(segment);
+    let mut sent = Vec::with_capacity(BATCH);
+    let push = move |numbers| {
+        in_parts(numbers, |part| {
+            sent.clear();
+            sent.extend(part.map(|n| [n; W]));
+            tx.send_batch(&sent).expect("room");
+            sent.len()
+        });
+    };
+    let mut got = Vec::with_capacity(BATCH);
+    let pop = move |count| {
+        together(count, |most| {
+            got.clear();
+            let count = rx.recv_batch(&mut got, most).expect("messages");
+            (count, got.iter().map(sum).fold(0, u64::wrapping_add))
+        })
+    };
+    Way::new::<W>(K::NAME, ["send_batch of 64", "recv_batch of 64"], push, pop)
+}
+
+pub(crate) fn slices<const W: usize>(segment: &Segment) -> Way {
+    let (mut tx, mut rx) = ends::<Spsc, W>(segment);
+    let push = move |numbers| {
+        in_parts(numbers, |part| {
+            let mut grant = tx.reserve_slice((part.end - part.start) as usize).expect("room");
+            let count = grant.len();
+            grant.iter_mut().zip(part).for_each(|(slot, n)| *slot = [n; W]);
+            grant.commit(count);
+            count
+        });
+    };
+    let pop = move |count| {
+        together(count, |most| {
+            let slice = rx.take_slice(most).expect("messages");
+            (slice.len(), slice.iter().map(sum).fold(0, u64::wrapping_add))
+        })
+    };
+    Way::new::<W>(Spsc::NAME, ["reserve_slice of 64", "take_slice of 64"], push, pop)
+}
+
+pub(crate) fn bytes<K: Ring, const W: usize>(segment: &Segment) -> Way {
+    let name = name();
+    let channel = K::bytes(segment.bytes(&name)).capacity(LAP as usize, 8 * W);
+    let (mut tx, mut rx) = (channel.sender().expect("an end"), channel.receiver().expect("an end"));
+    let push = move |numbers| {
+        for n in numbers {
+            let mut room = tx.reserve(8 * W).expect("room");
+            room.copy_from_slice(bytemuck::bytes_of(&[n; W]));
+            room.commit(8 * W).expect("sent");
+        }
+    };
+    let pop = move |count| {
+        each(count, || {
+            let message = rx.take().expect("a message");
+            sum(&bytemuck::pod_read_unaligned::<[u64; W]>(&message))
+        })
+    };
+    Way::new::<W>(K::BYTES, ["reserve, commit", "take, drop"], push, pop)
+}
