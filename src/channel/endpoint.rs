@@ -329,12 +329,23 @@ impl Endpoint {
         }
     }
 
+    /// Whether a try that was refused like this needs no more than to be
+    /// counted, and its caller told.
+    #[inline]
+    pub(crate) fn shrug(&self, stuck: Stuck) -> bool {
+        let fruitless = self.fruitless.get() + 1;
+        let shrug = matches!(stuck, Stuck::None)
+            && fruitless < TRIES_PER_LOOK
+            && self.readiness.get().is_none();
+        if shrug {
+            self.fruitless.set(fruitless);
+        }
+        shrug
+    }
+
     /// Counts a try that came to nothing; now and then, looks for the dead.
     /// Whether it is worth trying again at once.
     pub(crate) fn in_vain(&self) -> Result<bool, Fault> {
-        // One that asks again at once takes the line away from who is about to
-        // write it.
-        core::hint::spin_loop();
         let fruitless = self.fruitless.get() + 1;
         self.fruitless.set(fruitless % TRIES_PER_LOOK);
         if fruitless < TRIES_PER_LOOK {

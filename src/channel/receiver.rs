@@ -90,6 +90,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
         let mut landing = Landing::new();
         let got = match self.refused(stuck, &mut landing) {
             Ok(()) => Ok(()),
+            Err(stuck) if self.end.shrug(stuck) => return Err(TryRecvError::Empty),
             Err(stuck) => {
                 let pop = |alone| self.consume(alone, || self.pop(&mut landing));
                 self.end.try_to_receive(stuck, pop, &self.prospects())?

@@ -93,6 +93,9 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     #[inline(never)]
     fn try_on(&self, stuck: Stuck, message: T) -> Result<(), TrySendError<T>> {
         let Err(stuck) = self.refused(stuck, &message) else { return Ok(()) };
+        if self.end.shrug(stuck) {
+            return Err(TrySendError::Full(message));
+        }
         match self.end.try_to_send(stuck, || self.push(&message), || self.want()) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(Resolved::WaitPaused)) => Err(TrySendError::Paused(message)),

@@ -28,11 +28,6 @@ pub(crate) trait Indices {
     fn capacity(&self) -> u64;
     fn head(&self) -> &AtomicU64;
     fn tail(&self) -> &AtomicU64;
-    /// That the cell at this index is about to be read, if it has been filled.
-    #[inline]
-    fn expect(&self, index: u64) {
-        let _ = index;
-    }
 }
 
 /// The indices cannot be: more than `capacity` apart.
@@ -192,11 +187,7 @@ impl Consumer {
     /// index only when it must.
     #[inline]
     pub(crate) fn filled(&self, ring: &impl Indices, want: u64) -> Result<u64, Torn> {
-        self.0.grant(want, |head| {
-            // What the answer makes worth reading then comes together with it.
-            ring.expect(self.0.index());
-            filled_until(ring, head)
-        })
+        self.0.grant(want, |head| filled_until(ring, head))
     }
 
     /// Looks at the other side's index at this pace.

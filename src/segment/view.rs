@@ -418,12 +418,6 @@ unsafe fn put<T: NoUninit>(target: NonNull<T>, elements: &[T]) {
 /// A view of cells, typed or not.
 trait View {
     fn cells(&self) -> &Cells<'_>;
-
-    /// Has the line of an element fetched.
-    #[inline]
-    fn fetch(&self, index: u64) {
-        let _ = index;
-    }
 }
 
 impl View for Cells<'_> {
@@ -451,19 +445,6 @@ impl<T> View for Packed<'_, T> {
     #[inline]
     fn cells(&self) -> &Cells<'_> {
         &self.0
-    }
-
-    #[inline]
-    fn fetch(&self, index: u64) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let element = self.at(index, 1).as_ptr();
-            // SAFETY: a hint, which has no effect but in the cache.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(element.cast_const().cast()) };
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = index;
     }
 }
 
@@ -506,11 +487,6 @@ impl<V: View> spsc::Indices for V {
     #[inline]
     fn tail(&self) -> &AtomicU64 {
         &self.cells().control().tail
-    }
-
-    #[inline]
-    fn expect(&self, index: u64) {
-        self.fetch(index);
     }
 }
 
