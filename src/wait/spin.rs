@@ -21,8 +21,14 @@ const LEAST: u32 = 16;
 const PROBE: u32 = 16;
 /// What keeping back from the other side may take.
 const LONGEST: Duration = Duration::from_nanos(800);
-/// Tries after which the pauses between them grow.
-const STEP: u32 = 64;
+/// So many pauses are made with nothing else between two tries. After that the
+/// other side may be waiting for this processor: each pause gives way to it.
+const NEAR: u32 = 64;
+/// What giving way takes where nobody wants the processor.
+const YIELDING: Duration = Duration::from_nanos(400);
+/// Giving way for longer than this means that somebody else has work to do: a
+/// sleeper would get the processor back sooner.
+const LONG: Duration = Duration::from_millis(1);
 
 /// How many pauses of the processor make up these times: from 3 to 50 ns
 /// each, depending on its make.
@@ -30,6 +36,7 @@ const STEP: u32 = 64;
 struct Pauses {
     most: u32,
     longest: u32,
+    yielding: u32,
 }
 
 fn pauses() -> Pauses {
@@ -47,8 +54,15 @@ fn pauses() -> Pauses {
             let pauses = time.as_nanos() * u128::from(SAMPLE) / shortest.as_nanos();
             u32::try_from(pauses).unwrap_or(u32::MAX).clamp(1, 1 << 16)
         };
-        Pauses { most: fitting(MOST), longest: fitting(LONGEST) }
+        Pauses { most: fitting(MOST), longest: fitting(LONGEST), yielding: fitting(YIELDING) }
     })
+}
+
+/// Lets others have the processor, if they want it. Whether it was worth it.
+fn give_way() -> bool {
+    let began = Instant::now();
+    std::thread::yield_now();
+    began.elapsed() < LONG
 }
 
 /// The most pauses of a handle that keeps back from the other side.
@@ -86,12 +100,16 @@ impl Spin {
             }
             patience = self.pauses.most / LEAST;
         }
-        let (mut made, mut tries) = (0, 0);
+        let mut made = 0;
         while made < patience {
-            let pauses = (1 + tries / STEP).min(self.pauses.longest);
-            (0..pauses).for_each(|_| spin_loop());
-            made += pauses;
-            tries += 1;
+            if made < NEAR {
+                spin_loop();
+                made += 1;
+            } else if give_way() {
+                made += self.pauses.yielding;
+            } else {
+                made = patience;
+            }
             if let Some(done) = attempt() {
                 self.patience.set(self.pauses.most);
                 return Some(done);
