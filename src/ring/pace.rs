@@ -43,6 +43,11 @@ impl Pace {
         Self { now: Cell::new(0), most, enough: capacity / 4 }
     }
 
+    #[inline]
+    pub(crate) fn keeps_back(&self) -> bool {
+        self.now.get() > 0
+    }
+
     /// To be called before a look that may be too early. Whether it took time.
     #[inline]
     pub(crate) fn keep_back(&self) -> bool {
