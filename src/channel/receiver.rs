@@ -70,7 +70,8 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
         RecvError::Invalid { type_name: core::any::type_name::<T>() }
     }
 
-    /// Receives without waiting.
+    /// Receives without waiting. On the heels of a sender that goes on sending
+    /// it keeps back before it looks, up to 0.8 µs, and then finds more at once.
     ///
     /// # Errors
     /// [`TryRecvError::Empty`]; [`TryRecvError::Pending`] if the next message

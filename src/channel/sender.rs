@@ -76,7 +76,9 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
         K::wanted_by_producer(&self.at)
     }
 
-    /// Sends without waiting.
+    /// Sends without waiting. On the heels of a receiver that goes on receiving
+    /// it keeps back before it looks, up to 0.8 µs, and then finds more room at
+    /// once.
     ///
     /// # Errors
     /// [`TrySendError::Full`], [`TrySendError::Paused`], or why the channel
