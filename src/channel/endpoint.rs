@@ -386,7 +386,7 @@ impl Endpoint {
         mut attempt: impl FnMut() -> Option<Result<R, Fault>>,
         more: impl Fn() -> bool,
     ) -> Option<Result<R, Fault>> {
-        if let Some(done) = self.spin.until(&mut attempt) {
+        if let Some(done) = self.spin.until(until, &mut attempt) {
             return Some(done);
         }
         let mapped = self.participant.mapped();
@@ -409,7 +409,7 @@ impl Endpoint {
         until: Option<Instant>,
         mut attempt: impl FnMut() -> Option<Result<R, Fault>>,
     ) -> Option<Result<R, Fault>> {
-        if let Some(done) = self.spin.until(&mut attempt) {
+        if let Some(done) = self.spin.until(until, &mut attempt) {
             return Some(done);
         }
         let bells = &self.participant.mapped().bells;

@@ -607,9 +607,6 @@ impl sealed::Kind for Mpmc {
         at: &Place,
         owner: u16,
     ) -> Result<mpmc::Claim, Stuck> {
-        if let Some(claim) = Self::reserve_next(slots, at, owner) {
-            return Ok(claim);
-        }
         match mpmc::claim(slots, &at.cursor, owner) {
             Ok(claim) => Ok(claim),
             Err(refused) => at.go_on(refused, || mpmc::claim(slots, &at.cursor, owner)),
@@ -630,9 +627,6 @@ impl sealed::Kind for Mpmc {
     }
 
     fn take<T>(slots: &Tagged<'static, T>, at: &Place, owner: u16) -> Result<mpmc::Taken, Stuck> {
-        if let Some(taken) = Self::take_next(slots, at, owner) {
-            return Ok(taken);
-        }
         match mpmc::take(slots, &at.cursor, owner) {
             Ok(taken) => Ok(taken),
             Err(refused) => at.go_on(refused, || mpmc::take(slots, &at.cursor, owner)),

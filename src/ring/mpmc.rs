@@ -248,6 +248,13 @@ pub(crate) fn claim(
     cursor: &Cell<Cursor>,
     owner: u16,
 ) -> Result<Claim, Refused> {
+    match claim_next(words, cursor, owner) {
+        Some(claim) => Ok(claim),
+        None => claim_further(words, cursor, owner),
+    }
+}
+
+fn claim_further(words: &impl Words, cursor: &Cell<Cursor>, owner: u16) -> Result<Claim, Refused> {
     let capacity = words.capacity();
     let (at, _) = advance(words, words.tail(), cursor, |state, cursor| {
         let Some(phase) = state.phase() else {
@@ -311,11 +318,16 @@ pub(crate) fn take(
     cursor: &Cell<Cursor>,
     owner: u16,
 ) -> Result<Taken, Refused> {
-    if let Some(version) = may_have_orphans(words)
-        && let Some(taken) = adopt(words, version, owner)
-    {
+    if let Some(taken) = take_next(words, cursor, owner) {
         return Ok(taken);
     }
+    match may_have_orphans(words).and_then(|version| adopt(words, version, owner)) {
+        Some(taken) => Ok(taken),
+        None => take_further(words, cursor, owner),
+    }
+}
+
+fn take_further(words: &impl Words, cursor: &Cell<Cursor>, owner: u16) -> Result<Taken, Refused> {
     let capacity = words.capacity();
     let (at, state) = advance(words, words.head(), cursor, |state, cursor| {
         let Some(phase) = state.phase() else {

@@ -26,8 +26,8 @@ const LONGEST: Duration = Duration::from_nanos(800);
 const NEAR: u32 = 64;
 /// What giving way takes where nobody wants the processor.
 const YIELDING: Duration = Duration::from_nanos(400);
-/// Giving way for longer than this means that somebody else has work to do: a
-/// sleeper would get the processor back sooner.
+/// Giving way takes longer where others have work to do. After so long, a sleeper
+/// would get the processor back sooner.
 const LONG: Duration = Duration::from_millis(1);
 
 /// How many pauses of the processor make up these times: from 3 to 50 ns
@@ -58,11 +58,16 @@ fn pauses() -> Pauses {
     })
 }
 
-/// Lets others have the processor, if they want it. Whether it was worth it.
-fn give_way() -> bool {
-    let began = Instant::now();
+/// When giving way comes to an end that begins now.
+fn latest(deadline: Option<Instant>) -> Instant {
+    let long = Instant::now() + LONG;
+    deadline.map_or(long, |deadline| deadline.min(long))
+}
+
+/// Lets others have the processor, if they want it. Whether there is time left.
+fn give_way(latest: &Instant) -> bool {
     std::thread::yield_now();
-    began.elapsed() < LONG
+    Instant::now() < *latest
 }
 
 /// The most pauses of a handle that keeps back from the other side.
@@ -89,9 +94,14 @@ impl Spin {
         Self { pauses, patience: Cell::new(patience), without: Cell::new(0) }
     }
 
-    /// Tries until something comes of it or patience ends.
+    /// Tries until something comes of it, patience ends or the deadline has
+    /// passed.
     #[inline]
-    pub(crate) fn until<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> Option<R> {
+    pub(crate) fn until<R>(
+        &self,
+        deadline: Option<Instant>,
+        mut attempt: impl FnMut() -> Option<R>,
+    ) -> Option<R> {
         let mut patience = self.patience.get();
         if patience == 0 {
             self.without.set((self.without.get() + 1) % PROBE);
@@ -100,12 +110,12 @@ impl Spin {
             }
             patience = self.pauses.most / LEAST;
         }
-        let mut made = 0;
+        let (mut made, mut last) = (0, None);
         while made < patience {
             if made < NEAR {
                 spin_loop();
                 made += 1;
-            } else if give_way() {
+            } else if give_way(last.get_or_insert_with(|| latest(deadline))) {
                 made += self.pauses.yielding;
             } else {
                 made = patience;

@@ -170,7 +170,7 @@ const ROWS: &[(&[Site], By)] = &[
     // The ring of many.
     (&[at("mpmc", "publish", "words.slot", Release, Relaxed)], Model(Some(2), mpmc::one_and_one)),
     (
-        &[at("mpmc", "take", "words.orphans", Acquire, Relaxed)],
+        &[at("mpmc", "may_have_orphans", "words.orphans", Acquire, Relaxed)],
         Model(Some(2), mpmc::orphan_appears),
     ),
     (
