@@ -3,8 +3,8 @@
 use core::panic::Location;
 
 use crate::checker::{self, atomic};
-use crate::mutant::{self, Mutant};
 use crate::death;
+use crate::mutant::{self, Mutant};
 
 pub(crate) use crate::checker::atomic::Ordering;
 
