@@ -54,15 +54,15 @@ pub(crate) fn park<K: Kernel, R>(
         // Edge W.
         kernel.heavy_fence();
         let slept = listen().and_then(|heard| {
-            let sleep = |until| gong::park(kernel, heard, until).map_err(Blind::Refused);
+            let wait = |until| gong::park(kernel, heard, until).map_err(Blind::Refused);
             let mut ready = attempt();
             if let (None, Some(soon)) = (&ready, kernel.soon(until)) {
-                sleep(Some(soon))?;
+                wait(Some(soon))?;
                 ready = attempt();
             }
             if ready.is_none() {
                 // At once, if it was the gong that ended the other one.
-                sleep(until)?;
+                wait(until)?;
             }
             Ok(ready)
         });
