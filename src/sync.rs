@@ -11,6 +11,6 @@ mod stepped;
 pub(crate) use core::hint::spin_loop;
 #[cfg(not(feature = "crash-points"))]
 pub(crate) use core::sync::atomic::AtomicU64;
-pub(crate) use core::sync::atomic::Ordering;
+pub(crate) use core::sync::atomic::{Ordering, fence};
 #[cfg(feature = "crash-points")]
 pub(crate) use stepped::AtomicU64;

@@ -572,6 +572,11 @@ class Segment:
             call(libc.syscall(SYS_MEMBARRIER, GLOBAL_EXPEDITED, 0, 0))
         thunks.fence()
 
+    def soon(self, until):
+        """11.2, step 5: when to look for the second time, or else `until`."""
+        soon = time.monotonic() + 0.01
+        return until if self.symmetric or until is not None and until <= soon else soon
+
     # 8. Channels
 
     def blocks(self):
@@ -651,22 +656,28 @@ class Segment:
             memory.add(record, 1)
             memory.add(event.waiting, 2**32 + 1)
             self.heavy_fence()
-            try:
-                done = attempt()
-            except Failed:
-                lower()
-                raise
-            if done is not None:
-                lower()
-                return done
-            failure = None
-            token = False
-            try:
-                self.set.op((event.number, -1, 0), until=until)
-                token = True
-                self.look(8 + self.me)
-            except (OSError, Failed) as error:
-                failure = error
+            soon = None
+            while True:
+                try:
+                    done = attempt()
+                except Failed:
+                    lower()
+                    raise
+                if done is not None:
+                    lower()
+                    return done
+                failure = None
+                token = False
+                first = soon is None
+                soon = self.soon(until) if first else until
+                try:
+                    self.set.op((event.number, -1, 0), until=soon)
+                    token = True
+                    self.look(8 + self.me)
+                except (OSError, Failed) as error:
+                    failure = error
+                if not (first and soon != until and isinstance(failure, BlockingIOError)):
+                    break
             lower()
             if token and failure is not None:
                 try:
@@ -710,6 +721,10 @@ class Segment:
                 self.heavy_fence()
                 self.look(8 + self.me)
                 done = attempt()
+                soon = self.soon(until)
+                if done is None and soon != until:
+                    self.sleep_over_gong(self.heard, soon)
+                    done = attempt()
                 if done is not None:
                     return done
                 self.sleep_over_gong(self.heard, until)

@@ -12,8 +12,8 @@ use tombolo::{Fault, Segment, TryRecvError};
 
 use common::readiness::{alone, gets_ready, is_ready, stays_unready, switches, watchers};
 use common::{
-    Brief, Name, PATIENCE, Peer, RINGS, Remove, receiver, sender, single, thread_parked, tid,
-    wait_until,
+    Brief, Name, PATIENCE, Peer, RINGS, Remove, receiver, sender, single, thread_parked,
+    thread_parked_for_good, tid, wait_until,
 };
 
 fn market() -> (Name, Segment) {
@@ -269,7 +269,7 @@ fn a_hundred(segment: &Segment) {
             receiver
         })
         .collect();
-    wait_until(|| watchers().iter().filter(|&&tid| thread_parked(tid)).count() == 100);
+    wait_until(|| watchers().iter().filter(|&&tid| thread_parked_for_good(tid)).count() == 100);
     let tx = segment.channel::<u64>("37").sender().unwrap();
     let before: Vec<_> = watchers().into_iter().map(|tid| (tid, switches(tid))).collect();
     for n in 0..2_000 {

@@ -632,6 +632,16 @@ fn the_global_barrier_works_or_is_unsupported() {
 }
 
 #[test]
+fn the_process_barrier_registers_by_itself() {
+    // Also with threads, and in a forked child.
+    for _ in 0..2 {
+        proc::process_barrier().unwrap();
+        thread::spawn(|| proc::process_barrier().unwrap()).join().unwrap();
+    }
+    assert_eq!(Child::fork(|| i32::from(proc::process_barrier().is_err())).join(), 0);
+}
+
+#[test]
 fn the_process_describes_itself() {
     assert_eq!(proc::pid(), std::process::id());
     assert!(proc::cpus() >= 1);

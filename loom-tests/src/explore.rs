@@ -110,6 +110,22 @@ pub(crate) fn fails(
     breaks(name, mutant, how, || run(bound, model));
 }
 
+/// Explores `model` with a mutant, which must not break it.
+pub(crate) fn holds_despite(
+    name: &str,
+    mutant: Mutant,
+    bound: Bound,
+    model: impl Fn() + Send + Sync + 'static,
+) {
+    mutant::set(Some(mutant));
+    EXPLORED.set(0);
+    let start = Instant::now();
+    run(bound, model);
+    assert!(mutant::used(), "{name}: {mutant:?} changes nothing");
+    mutant::set(None);
+    report(name, bound, start.elapsed(), &format!(", despite {mutant:?}"));
+}
+
 /// The same for an end before some step.
 pub(crate) fn fails_for_some_end(
     name: &str,

@@ -5,6 +5,7 @@
 //! whoever makes them possible, before it runs again; what a process changed
 //! with undo is taken back at one instant when it ends, clamped to the range.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::checker::{Condvar, Mutex, atomic::Ordering, fence};
@@ -20,11 +21,16 @@ const MOST: i32 = 32_767;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Deadline(pub(crate) u8);
 
+/// When everybody has seen what everybody has stored: see [`System::settle`].
+const SOON: Deadline = Deadline(u8::MAX - 1);
+
 /// The set.
 pub(crate) struct System {
     state: Mutex<State>,
     /// One for each process.
     bells: Vec<Condvar>,
+    /// Whether it will be soon, some time.
+    passes: Cell<bool>,
 }
 
 struct State {
@@ -126,6 +132,7 @@ impl System {
                 removed: false,
             }),
             bells: (0..processes).map(|_| Condvar::new()).collect(),
+            passes: Cell::new(false),
         }
     }
 
@@ -140,8 +147,23 @@ impl System {
 
     /// Time goes on: who slept until now sleeps no more.
     pub(crate) fn tick(&self) {
+        self.until(|now| Deadline(now.0 + 1));
+    }
+
+    /// In this model [`settle`](Self::settle) will be called.
+    pub(crate) fn will_settle(&self) {
+        self.passes.set(true);
+    }
+
+    /// So much time goes on that what the calling thread has stored is seen:
+    /// it is soon, now and for all sleeps to come.
+    pub(crate) fn settle(&self) {
+        self.until(|_| SOON);
+    }
+
+    fn until(&self, then: impl FnOnce(Deadline) -> Deadline) {
         let mut state = self.state.lock().unwrap();
-        state.time.0 += 1;
+        state.time = then(state.time);
         let now = state.time;
         for sleeper in &mut state.queue {
             if sleeper.outcome.is_none() && sleeper.until.is_some_and(|until| until <= now) {
@@ -200,7 +222,7 @@ impl Process {
 
 impl LightFence for Process {
     fn light_fence(&self) {
-        if !mutant::is(|mutant| matches!(mutant, Mutant::NoLightFence)) {
+        if !mutant::is(|mutant| matches!(mutant, Mutant::NoLightFence | Mutant::NoSkipFence)) {
             fence(Ordering::SeqCst);
         }
     }
@@ -260,8 +282,20 @@ impl Kernel for Process {
     }
 
     fn heavy_fence(&self) {
-        if !mutant::is(|mutant| matches!(mutant, Mutant::NoHeavyFence)) {
+        if !mutant::is(|mutant| matches!(mutant, Mutant::NoHeavyFence | Mutant::NoSecondLook)) {
             fence(Ordering::SeqCst);
         }
+    }
+
+    fn soon(&self, until: Option<Deadline>) -> Option<Deadline> {
+        let passes = self.system.passes.get();
+        if !passes || mutant::is(|mutant| matches!(mutant, Mutant::NoSecondLook)) {
+            return None;
+        }
+        until.is_none_or(|until| SOON < until).then_some(SOON)
+    }
+
+    fn own_fence(&self) {
+        self.heavy_fence();
     }
 }

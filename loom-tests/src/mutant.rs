@@ -12,6 +12,10 @@ pub(crate) enum Mutant {
     Weak(&'static [Site]),
     NoLightFence,
     NoHeavyFence,
+    /// No heavy fence, and it is never soon.
+    NoSecondLook,
+    /// No light fence, and none either where a notifier leaves its ringing.
+    NoSkipFence,
     /// The kernel forgets what it should take back.
     NoUndo,
     /// What a model asks for by [`has`].

@@ -2,10 +2,18 @@
 
 use core::panic::Location;
 
-use crate::checker::atomic;
-use crate::{death, mutant};
+use crate::checker::{self, atomic};
+use crate::death;
+use crate::mutant::{self, Mutant};
 
 pub(crate) use crate::checker::atomic::Ordering;
+
+/// As the rings' own fences, which are few.
+pub(crate) fn fence(order: Ordering) {
+    if !mutant::is(|mutant| matches!(mutant, Mutant::NoSkipFence)) {
+        checker::fence(order);
+    }
+}
 
 /// Nothing. Loom's own yields, which tells it that going on is no use until
 /// somebody else has moved: it then never explores what happens if this

@@ -11,7 +11,7 @@ mod ring;
 
 mod sync {
     pub(crate) use core::hint::spin_loop;
-    pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
+    pub(crate) use core::sync::atomic::{AtomicU64, Ordering, fence};
 }
 
 #[path = "../src/slots.rs"]

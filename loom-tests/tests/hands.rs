@@ -9,7 +9,7 @@ mod ring;
 
 mod sync {
     pub(crate) use core::hint::spin_loop;
-    pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
+    pub(crate) use core::sync::atomic::{AtomicU64, Ordering, fence};
 }
 
 use ring::hand::{self, HANDS, Hands, Reader};

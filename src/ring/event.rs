@@ -8,7 +8,10 @@
 //!            ┌───────────────── nothing there ──────────────────┐
 //!            ▼                                                  │
 //! try ─▶ raise record, waiting ─▶ heavy fence ─▶ try ─▶ sleep {W −1}
-//!                                                 │        │ token
+//!                                                 │ ▲      │    │ token
+//!                                                 │ └ soon ┘    │
+//!                                                 │  (once)     │
+//!                                                 │        ┌────┘
 //!                                                 │        ▼
 //!                                                 │   look for deaths
 //!                                                 ▼        ▼
@@ -23,6 +26,15 @@
 //! **No wake is lost.** A notifier publishes, fences, and reads `waiting`; a
 //! waiter raises `waiting`, fences, and tries. One of the two sees the other
 //! (edge W: the light fence in [`notify`] with the heavy one in [`park`]).
+//!
+//! **The second look.** The heavy fence may leave out a thread that is just
+//! running ([`Kernel::heavy_fence`]): then the waiter has not seen what that
+//! one published, and that one not the count. So the first sleep of a round is
+//! a short one, and is followed by one more try. By then every store is seen
+//! that was made when the count was raised, and whoever loads the count later
+//! sees it; so the next sleep may be a long one. What depends on others' having
+//! seen the count, a notifier asks anew behind a fence of its own: see [`ring`].
+//!
 //! A token stays until somebody takes it, so a wake that comes before the
 //! sleep is not missed either. One token stands for any number of changes:
 //! who takes it and leaves more behind passes one on, and who leaves without
@@ -37,10 +49,13 @@
 //! behind it. Instead each sending handle remembers the exact word that it
 //! saw and how many of its posts succeeded while that word stood; with as
 //! many tokens as there were waiters it owes nothing until the word changes.
+//! That the word still stands it asks behind a real fence: whoever has raised
+//! the count since then and takes one of those tokens will see what it leaves
+//! behind.
 
 use super::kernel::{Kernel, LightFence, Op, Refusal};
 use super::table::Blind;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, fence};
 
 const VERSION: u64 = 1 << 32;
 const COUNT: u64 = VERSION - 1;
@@ -107,7 +122,7 @@ pub(crate) fn notify<K: Kernel>(
 }
 
 /// Wakes one of those that `word` counts, unless `memo` says that as many
-/// have been.
+/// have been and the word still stands.
 #[cold]
 pub(crate) fn ring<K: Kernel>(
     kernel: &K,
@@ -115,13 +130,23 @@ pub(crate) fn ring<K: Kernel>(
     word: u64,
     memo: &mut Memo,
 ) -> Result<(), Refusal> {
+    let mut word = word;
+    loop {
+        if memo.word != word {
+            *memo = Memo { word, posts: 0 };
+        }
+        if memo.posts < word & COUNT {
+            break;
+        }
+        // Edge W, also where the heavy fence has left this thread out.
+        fence(Ordering::SeqCst);
+        let now = event.waiting.load(Ordering::Relaxed);
+        if now == word {
+            return Ok(());
+        }
+        word = now;
+    }
     let count = word & COUNT;
-    if memo.word != word {
-        *memo = Memo { word, posts: 0 };
-    }
-    if memo.posts >= count {
-        return Ok(());
-    }
     match post(kernel, event.sem) {
         Ok(true) => memo.posts += 1,
         // The token that is there is for the only one who waits. With more
@@ -179,11 +204,19 @@ pub(crate) fn park<K: Kernel, R>(
         raise(event.waiting, record);
         // Edge W.
         kernel.heavy_fence();
-        if let Some(ready) = attempt() {
-            lower(event.waiting, record);
-            return Parked::Ready(ready);
-        }
-        let slept = kernel.semop(&[Op::take(event.sem, 1)], until);
+        let mut looked = false;
+        let slept = loop {
+            if let Some(ready) = attempt() {
+                lower(event.waiting, record);
+                return Parked::Ready(ready);
+            }
+            let soon = if looked { None } else { kernel.soon(until) };
+            let slept = kernel.semop(&[Op::take(event.sem, 1)], soon.or(until));
+            if soon.is_none() || slept != Err(Refusal::TimedOut) {
+                break slept;
+            }
+            looked = true;
+        };
         let seen = match slept {
             Ok(()) => look(),
             Err(_) => Ok(false),

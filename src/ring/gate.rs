@@ -7,15 +7,15 @@
 //!
 //! ```text
 //!  sender                             who wants to know, in the same process
-//!  busy = 1 ─▶ light fence ─▶ changes   changes grew ─▶ heavy fence ─▶ busy?
+//!  busy = 1 ─▶ light fence ─▶ changes   changes grew ─▶ own fence ─▶ busy?
 //!     ▲                        │ as before                          0: it sends
 //!     │                        ▼                                    nothing any
 //!     └── busy = 0 ◀──────── publish                                more
 //! ```
 //!
 //! Either the sender sees that `changes` has grown, or who asks sees that it
-//! is busy (edge G: the light fence in [`enter`] with the heavy one in
-//! [`idle`]). A sender that is killed takes its word with it.
+//! is busy (edge G: the light fence in [`enter`] with that of the whole process
+//! in [`idle`], which, unlike a heavy one, leaves no thread out). A sender that is killed takes its word with it.
 
 use super::kernel::{Kernel, LightFence};
 use crate::sync::{AtomicU64, Ordering};
@@ -55,7 +55,7 @@ pub(crate) fn idle<'a, K: Kernel>(
     mut handles: impl Iterator<Item = &'a AtomicU64>,
 ) -> bool {
     // Edge G.
-    kernel.heavy_fence();
+    kernel.own_fence();
     // Edge I.
     handles.all(|busy| busy.load(Ordering::Acquire) == 0)
 }

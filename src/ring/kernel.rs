@@ -78,5 +78,17 @@ pub(crate) trait Kernel: LightFence {
 
     /// The rare half, which pairs with every participant's
     /// [`light_fence`](LightFence::light_fence) and with other heavy ones.
+    ///
+    /// Linux may leave out a thread that is just running: who sleeps on the
+    /// strength of this looks once more, when it is [`soon`](Self::soon).
     fn heavy_fence(&self);
+
+    /// When every store that a running thread had made by now is sure to be
+    /// seen, if that is before `until`. `None` if there is no need to wait for
+    /// it, because no thread is left out, or because `until` is sooner.
+    fn soon(&self, until: Option<Self::Deadline>) -> Option<Self::Deadline>;
+
+    /// As [`heavy_fence`](Self::heavy_fence), but for the threads of this
+    /// process only, and leaves none of them out.
+    fn own_fence(&self);
 }

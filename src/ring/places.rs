@@ -17,7 +17,8 @@
 //! **No wake is lost.** Either the try after the heavy fence finds what was
 //! freed, or who frees it sees the count (edge W) and strikes. A stroke
 //! before v was read comes after the freeing, which the try then finds; one
-//! after that makes the value another than v.
+//! after that makes the value another than v. The first sleep is a short one,
+//! and another try follows: the second look of [`event`].
 //!
 //! **Deaths.** Who dies between freeing and striking is struck for by the
 //! kernel, and what the dead held is freed by the looks that follow. The
@@ -52,21 +53,24 @@ pub(crate) fn park<K: Kernel, R>(
         event::raise(waiting, record);
         // Edge W.
         kernel.heavy_fence();
-        let heard = listen();
-        let ready = match heard {
-            Ok(_) => attempt(),
-            Err(_) => None,
-        };
-        let slept = match (&ready, heard) {
-            (Some(_), _) => Ok(()),
-            (None, Ok(heard)) => gong::park(kernel, heard, until).map_err(Blind::Refused),
-            (None, Err(blind)) => Err(blind),
-        };
+        let slept = listen().and_then(|heard| {
+            let wait = |until| gong::park(kernel, heard, until).map_err(Blind::Refused);
+            let mut ready = attempt();
+            if let (None, Some(soon)) = (&ready, kernel.soon(until)) {
+                wait(Some(soon))?;
+                ready = attempt();
+            }
+            if ready.is_none() {
+                // At once, if it was the gong that ended the other one.
+                wait(until)?;
+            }
+            Ok(ready)
+        });
         event::lower(waiting, record);
-        match (ready, slept) {
-            (Some(ready), _) => return Parked::Ready(ready),
-            (None, Err(blind)) => return Parked::Gone(blind),
-            (None, Ok(())) => {}
+        match slept {
+            Ok(Some(ready)) => return Parked::Ready(ready),
+            Ok(None) => {}
+            Err(blind) => return Parked::Gone(blind),
         }
     }
 }

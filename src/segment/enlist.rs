@@ -10,7 +10,7 @@ use super::view::Block;
 use crate::error::{ChannelError, Fault};
 use crate::ring::event::{self, Event, Memo};
 use crate::ring::{credit, gate, places, role};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, fence};
 
 /// Not 0 while a handle sends: see [`gate`].
 pub(crate) type Busy = CachePadded<AtomicU64>;
@@ -61,6 +61,9 @@ impl Participant {
         // After the row: who counts this one also finds it there.
         self.joined(block, side).fetch_add(1, Ordering::Release);
         control.changes.fetch_add(1, Ordering::Release);
+        // With that of an announcement: either it finds the row, or the handle
+        // finds the state before its first message.
+        fence(Ordering::SeqCst);
         Ok(())
     }
 

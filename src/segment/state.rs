@@ -126,7 +126,8 @@ impl Participant {
             })
         })?
         .map_err(Unleased::Fault)?;
-        // With the light fence of each message: see `gate`.
+        // With the fence of whoever becomes an endpoint: see `enlist`. What is
+        // being sent is asked of the sender's own process: see `gate`.
         self.mapped.bells.heavy_fence();
         Ok(())
     }

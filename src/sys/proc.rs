@@ -23,6 +23,8 @@ pub use super::fork::ForkGuard;
 // From <linux/membarrier.h>.
 const MEMBARRIER_CMD_GLOBAL_EXPEDITED: c_int = 1 << 1;
 const MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED: c_int = 1 << 2;
+const MEMBARRIER_CMD_PRIVATE_EXPEDITED: c_int = 1 << 3;
+const MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED: c_int = 1 << 4;
 
 /// How many CPUs this process may run on, found out once.
 ///
@@ -84,6 +86,12 @@ pub fn register_global_barrier() -> bool {
 /// Paired with it, the other side of a store-then-load handshake needs no
 /// fence of its own, only a compiler fence.
 ///
+/// Linux leaves a processor out on which a thread of the same process has
+/// ended, until another process has run there: what was stored just before is
+/// then seen a moment later, not at once. Who relies on this for something
+/// that cannot wait looks once more when some time has passed.
+/// [`process_barrier`] leaves none out.
+///
 /// See [membarrier(2)](https://man7.org/linux/man-pages/man2/membarrier.2.html).
 ///
 /// # Errors
@@ -94,6 +102,31 @@ pub fn register_global_barrier() -> bool {
 pub fn global_barrier() -> Result<()> {
     membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED)
         .map_err(|e| Error::new(Call::Membarrier, Object::System("the global barrier"), e))
+}
+
+/// A full memory barrier in every running thread of this process.
+///
+/// Registers the process for it at the first call, which takes some
+/// milliseconds if it has several threads.
+///
+/// See [membarrier(2)](https://man7.org/linux/man-pages/man2/membarrier.2.html).
+///
+/// # Errors
+///
+/// [`Unsupported`](super::ErrorKind::Unsupported) before Linux 4.14 and in some
+/// sandboxes.
+#[doc(alias = "membarrier")]
+pub fn process_barrier() -> Result<()> {
+    let barrier = || membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+    let done = match barrier() {
+        // Not registered, which belongs to the memory of the process and so
+        // is asked of the kernel.
+        Err(Errno::EPERM) => {
+            membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED).and_then(|()| barrier())
+        }
+        done => done,
+    };
+    done.map_err(|e| Error::new(Call::Membarrier, Object::System("the process's barrier"), e))
 }
 
 /// A number nobody can guess.

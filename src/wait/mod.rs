@@ -4,7 +4,8 @@
 mod spin;
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use core::sync::atomic::{Ordering, compiler_fence, fence};
 
@@ -17,6 +18,11 @@ pub(crate) use spin::{Spin, longest_keeping_back};
 
 /// Calls of more operations than this are never made.
 const MOST_OPS: usize = 8;
+
+/// Thousands of times what a store takes to be seen: to get out of the
+/// processor that made it, as an interrupt, a change of thread and the stop of
+/// a virtual processor make it do as well.
+const SEEN: Duration = Duration::from_millis(10);
 
 /// The semaphore set of a segment, and how its participants fence.
 #[derive(Debug)]
@@ -98,6 +104,23 @@ impl Kernel for Bells {
             {
                 core::hint::spin_loop();
             }
+        }
+        fence(Ordering::SeqCst);
+    }
+
+    fn soon(&self, until: Option<Instant>) -> Option<Instant> {
+        if !self.asymmetric {
+            return None;
+        }
+        let soon = Instant::now() + SEEN;
+        until.is_none_or(|until| soon < until).then_some(soon)
+    }
+
+    fn own_fence(&self) {
+        if self.asymmetric && sys::proc::process_barrier().is_err() {
+            // A sandbox that knows one kind of barrier from the other, or no
+            // memory.
+            thread::sleep(SEEN);
         }
         fence(Ordering::SeqCst);
     }

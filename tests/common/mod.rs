@@ -80,6 +80,13 @@ pub(crate) fn thread_parked(tid: i32) -> bool {
     parked_at(format!("/proc/self/task/{tid}/syscall").as_ref(), SEMOP)
 }
 
+/// Whether this thread of this process does, without a deadline: its second
+/// look is behind it.
+pub(crate) fn thread_parked_for_good(tid: i32) -> bool {
+    let call = fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).unwrap_or_default();
+    thread_parked(tid) && call.split(' ').nth(4) == Some("0x0")
+}
+
 fn parked_at(file: &Path, calls: &[i64]) -> bool {
     let call = fs::read_to_string(file).unwrap_or_default();
     let number = call.split(' ').next().and_then(|number| number.parse().ok());

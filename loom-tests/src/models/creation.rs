@@ -92,6 +92,12 @@ impl Kernel for SetOf {
     }
 
     fn heavy_fence(&self) {}
+
+    fn soon(&self, _: Option<Deadline>) -> Option<Deadline> {
+        None
+    }
+
+    fn own_fence(&self) {}
 }
 
 impl Block for BlockOf {

@@ -7,10 +7,12 @@ use std::panic::resume_unwind;
 use std::rc::Rc;
 
 use crate::death::{self, End, Fate};
-use crate::explore::{completely, fails, fails_for_some_end, holds, holds_for_every_end};
-use crate::kernel::Deadline;
+use crate::explore::{
+    completely, fails, fails_for_some_end, holds, holds_despite, holds_for_every_end,
+};
+use crate::kernel::{Deadline, Process, System};
 use crate::mutant::Mutant;
-use crate::ring::event::{self, Event};
+use crate::ring::event::{self, Event, Memo, Parked};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::sync::{AtomicU64, Ordering};
 use crate::world::Side::{Receiver, Sender};
@@ -39,6 +41,68 @@ fn one_waiter_is_woken() {
     for mutant in [Mutant::NoLightFence, Mutant::NoHeavyFence] {
         fails("event, one waiter", mutant, LOST, Some(3), one_waiter);
     }
+}
+
+/// The same, and time goes on afterwards.
+fn one_waiter_in_time() {
+    let (world, [receiver, sender]) = world(1, [Receiver, Sender]);
+    world.system.will_settle();
+    let system = Rc::clone(&world.system);
+    let sender = sender.spawn(None, move |sender| {
+        sender.send(1).unwrap();
+        system.settle();
+    });
+    assert_eq!(receiver.receive(None), Ok(1));
+    sender.join().unwrap();
+    world.at_rest();
+}
+
+#[test]
+fn who_looks_twice_is_woken_whom_the_fence_leaves_out() {
+    let name = "event, one waiter in time";
+    holds(name, Some(3), one_waiter_in_time);
+    for mutant in [Mutant::NoLightFence, Mutant::NoHeavyFence] {
+        holds_despite(name, mutant, Some(3), one_waiter_in_time);
+    }
+    fails(name, Mutant::NoSecondLook, LOST, Some(3), one_waiter_in_time);
+}
+
+/// A waiter sleeps for long. The token that a notifier has left for it is taken
+/// by a newcomer, who has got something else; meanwhile the notifier publishes
+/// more, and has rung for that word already.
+fn a_newcomer_takes_the_token() {
+    let system = Rc::new(System::new(1, 2));
+    let process = |id| Process { system: Rc::clone(&system), id };
+    // What is waiting, the newcomer's record, what is published.
+    let words = Rc::new([1, 0, 0].map(AtomicU64::new));
+    let (theirs, notifier, mut memo) = (Rc::clone(&words), process(0), Memo::default());
+    event::notify(&notifier, Event { waiting: &words[0], sem: 0 }, &mut memo).unwrap();
+    let notifier = loom::thread::spawn(move || {
+        let [waiting, _, published] = &*theirs;
+        published.store(1, Ordering::Release);
+        event::notify(&notifier, Event { waiting, sem: 0 }, &mut memo).unwrap();
+    });
+    let [waiting, record, published] = &*words;
+    let mut got = [None, Some(())].into_iter();
+    let attempt = || got.next().unwrap();
+    let more = |()| published.load(Ordering::Acquire) != 0;
+    let event = Event { waiting, sem: 0 };
+    let parked = event::park(&process(1), event, record, None, attempt, |&r| more(r), || Ok(false));
+    assert_eq!(parked, Parked::Ready(()));
+    notifier.join().unwrap();
+    assert_eq!(system.value(0), 1, "{STRANDED}");
+}
+
+const STRANDED: &str = "nobody has passed the token on";
+
+#[test]
+fn a_token_that_a_newcomer_takes_is_passed_on() {
+    let (name, model) = ("event, a newcomer", a_newcomer_takes_the_token);
+    completely(|| {
+        holds(name, Some(2), model);
+        holds_despite(name, Mutant::NoLightFence, Some(2), model);
+        fails(name, Mutant::NoSkipFence, STRANDED, Some(2), model);
+    });
 }
 
 /// Two messages from one sender, two waiters: each gets one.
@@ -328,6 +392,12 @@ impl Kernel for Sleep {
     }
 
     fn heavy_fence(&self) {}
+
+    fn soon(&self, _: Option<Deadline>) -> Option<Deadline> {
+        None
+    }
+
+    fn own_fence(&self) {}
 }
 
 /// One waits, then again, and sleeps; two sweeps set the count right.

@@ -6,7 +6,9 @@
 use std::rc::Rc;
 
 use crate::death::{self, End, Fate};
-use crate::explore::{completely, fails, fails_for_some_end, holds, holds_for_every_end};
+use crate::explore::{
+    completely, fails, fails_for_some_end, holds, holds_despite, holds_for_every_end,
+};
 use crate::kernel::{Process, System};
 use crate::mutant::{self, Mutant};
 use crate::ring::event::{self, Parked};
@@ -150,6 +152,29 @@ fn who_waits_for_a_place_is_woken() {
     for mutant in own.into_iter().chain([Mutant::NoLightFence, Mutant::NoHeavyFence]) {
         fails("places, one waits", mutant, LOST, Some(3), one_waits);
     }
+}
+
+/// The same, and time goes on afterwards.
+fn one_waits_in_time() {
+    let [reader, main] = channel();
+    main.channel.system.will_settle();
+    let reading = reader.spawn(None, |reader| {
+        reader.free();
+        reader.channel.system.settle();
+    });
+    main.wait();
+    reading.join().unwrap();
+    assert_eq!(main.count(), 0);
+}
+
+#[test]
+fn who_looks_twice_is_woken_whom_the_fence_leaves_out() {
+    let name = "places, one waits in time";
+    holds(name, Some(2), one_waits_in_time);
+    for mutant in [Mutant::NoLightFence, Mutant::NoHeavyFence] {
+        holds_despite(name, mutant, Some(2), one_waits_in_time);
+    }
+    fails(name, Mutant::NoSecondLook, LOST, Some(2), one_waits_in_time);
 }
 
 /// Two wait, and the first to have it frees it for the other.

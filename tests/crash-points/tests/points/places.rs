@@ -75,8 +75,10 @@ const EXCUSED: [(&str, &str); 2] = [
 ];
 
 /// Steps that are taken or not as processes happen to follow each other.
-const SOMETIMES: [&str; 3] = [
+const SOMETIMES: [&str; 4] = [
     "(0..blocks.count()).any(|index| !held(blocks.block(index).load(Ordering::Relaxed)))",
+    // Something is sent between a token and whom it wakes.
+    "let now = event.waiting.load(Ordering::Relaxed);",
     // Who is asked ends before it answers: tests/ctl.rs.
     "let end = mapped.info(one.member.id).end.load(Ordering::Acquire);",
     // Of two who sweep at once, one finds the other about to publish.
