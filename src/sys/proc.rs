@@ -20,6 +20,9 @@ use super::object::Object;
 
 pub use super::fork::ForkGuard;
 
+/// From <sched.h>: said beside the policy.
+const SCHED_RESET_ON_FORK: c_int = 0x4000_0000;
+
 // From <linux/membarrier.h>.
 const MEMBARRIER_CMD_GLOBAL_EXPEDITED: c_int = 1 << 1;
 const MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED: c_int = 1 << 2;
@@ -78,6 +81,21 @@ pub fn register_global_barrier() -> bool {
         REGISTERED.store(epoch, Ordering::Relaxed);
     }
     registered
+}
+
+/// Whether the calling thread is scheduled by the ordinary policy, or below it:
+/// not one of real time.
+///
+/// See [sched_getscheduler(2)](https://man7.org/linux/man-pages/man2/sched_getscheduler.2.html).
+#[doc(alias = "sched_getscheduler")]
+pub fn scheduled_fairly() -> bool {
+    // SAFETY: it takes a number only and touches no memory.
+    let policy = unsafe { libc::sched_getscheduler(0) };
+    // Where it is forbidden to ask, the policy has hardly been changed.
+    !matches!(
+        policy & !SCHED_RESET_ON_FORK,
+        libc::SCHED_FIFO | libc::SCHED_RR | libc::SCHED_DEADLINE
+    ) || policy < 0
 }
 
 /// A full memory barrier in every running thread of every process that has

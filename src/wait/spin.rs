@@ -5,13 +5,18 @@
 //! trying keeps failing, because the other side is slow or needs this very
 //! processor, less is tried, and in the end nothing but a probe now and then;
 //! where it succeeds, all of it again.
+//!
+//! Where there are more threads than processors the other side may be waiting
+//! for this one, so after a while a try gives way. If whoever gets the processor
+//! keeps it for long, it is somebody who has other things to do: a sleeper would
+//! be woken earlier. Then nothing gives way for some time, each time longer.
 
 use core::cell::Cell;
 use core::hint::spin_loop;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::sys::proc::cpus;
+use crate::sys::proc::{cpus, scheduled_fairly};
 
 /// What trying may take: about a sleep and a wake-up.
 const MOST: Duration = Duration::from_micros(50);
@@ -26,9 +31,13 @@ const LONGEST: Duration = Duration::from_nanos(800);
 const NEAR: u32 = 64;
 /// What giving way takes where nobody wants the processor.
 const YIELDING: Duration = Duration::from_nanos(400);
-/// Giving way takes longer where others have work to do. After so long, a sleeper
-/// would get the processor back sooner.
-const LONG: Duration = Duration::from_millis(1);
+/// One that takes so long did not let the other side work, but somebody else.
+const LONG: Duration = Duration::from_micros(300);
+/// Nobody gives way with less time left than others may be given at once.
+const SLICE: Duration = Duration::from_millis(10);
+/// After giving way for long, this many waits do without, and up to this many.
+const WITHOUT: u32 = 16;
+const MOST_WITHOUT: u32 = 1 << 12;
 
 /// How many pauses of the processor make up these times: from 3 to 50 ns
 /// each, depending on its make.
@@ -54,20 +63,13 @@ fn pauses() -> Pauses {
             let pauses = time.as_nanos() * u128::from(SAMPLE) / shortest.as_nanos();
             u32::try_from(pauses).unwrap_or(u32::MAX).clamp(1, 1 << 16)
         };
-        Pauses { most: fitting(MOST), longest: fitting(LONGEST), yielding: fitting(YIELDING) }
+        Pauses {
+            most: fitting(MOST),
+            // As much as a coarse clock may make of it.
+            longest: fitting(LONGEST).min(512),
+            yielding: fitting(YIELDING),
+        }
     })
-}
-
-/// When giving way comes to an end that begins now.
-fn latest(deadline: Option<Instant>) -> Instant {
-    let long = Instant::now() + LONG;
-    deadline.map_or(long, |deadline| deadline.min(long))
-}
-
-/// Lets others have the processor, if they want it. Whether there is time left.
-fn give_way(latest: &Instant) -> bool {
-    std::thread::yield_now();
-    Instant::now() < *latest
 }
 
 /// The most pauses of a handle that keeps back from the other side.
@@ -83,6 +85,51 @@ pub(crate) struct Spin {
     patience: Cell<u32>,
     /// How many waits have gone without.
     without: Cell<u32>,
+    way: Way,
+}
+
+/// Whether to give way.
+#[derive(Debug)]
+struct Way {
+    /// How many waits are still to do without, and how many were to, last time.
+    closed: Cell<u32>,
+    length: Cell<u32>,
+}
+
+impl Way {
+    fn new() -> Self {
+        // Under another policy, giving way may be for as long as others like.
+        let closed = if scheduled_fairly() { 0 } else { u32::MAX };
+        Self { closed: Cell::new(closed), length: Cell::new(0) }
+    }
+
+    /// Whether this wait may give way.
+    fn is_open(&self, deadline: Option<Instant>) -> bool {
+        let closed = self.closed.get();
+        if closed != 0 {
+            self.closed.set(if closed == u32::MAX { closed } else { closed - 1 });
+            return false;
+        }
+        deadline.is_none_or(|deadline| deadline > Instant::now() + SLICE)
+    }
+
+    /// Lets others have the processor, if they want it. Whether it was short.
+    fn give(&self) -> bool {
+        let began = Instant::now();
+        std::thread::yield_now();
+        let short = began.elapsed() < LONG;
+        if !short {
+            let length = (2 * self.length.get()).clamp(WITHOUT, MOST_WITHOUT);
+            self.length.set(length);
+            self.closed.set(length);
+        }
+        short
+    }
+
+    /// It was worth it.
+    fn praise(&self) {
+        self.length.set(self.length.get() / 2);
+    }
 }
 
 impl Spin {
@@ -91,11 +138,12 @@ impl Spin {
         // A process that is bound to one processor may have its peers on
         // others: probes will tell.
         let patience = if cpus() > 1 { pauses.most } else { 0 };
-        Self { pauses, patience: Cell::new(patience), without: Cell::new(0) }
+        let way = Way::new();
+        Self { pauses, patience: Cell::new(patience), without: Cell::new(0), way }
     }
 
-    /// Tries until something comes of it, patience ends or the deadline has
-    /// passed.
+    /// Tries until something comes of it or patience ends; that it gives way
+    /// does not take it beyond the deadline.
     #[inline]
     pub(crate) fn until<R>(
         &self,
@@ -110,18 +158,25 @@ impl Spin {
             }
             patience = self.pauses.most / LEAST;
         }
-        let (mut made, mut last) = (0, None);
+        let (mut made, mut way) = (0, None);
         while made < patience {
-            if made < NEAR {
-                spin_loop();
-                made += 1;
-            } else if give_way(last.get_or_insert_with(|| latest(deadline))) {
+            let near = made < NEAR;
+            if !near && *way.get_or_insert_with(|| self.way.is_open(deadline)) {
+                if !self.way.give() {
+                    // What comes now has been paid for by more than a sleep.
+                    return attempt();
+                }
                 made += self.pauses.yielding;
             } else {
-                made = patience;
+                let pauses = if near { 1 } else { (made / NEAR).min(self.pauses.longest) };
+                (0..pauses).for_each(|_| spin_loop());
+                made += pauses;
             }
             if let Some(done) = attempt() {
                 self.patience.set(self.pauses.most);
+                if way == Some(true) {
+                    self.way.praise();
+                }
                 return Some(done);
             }
         }
