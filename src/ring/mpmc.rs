@@ -292,9 +292,12 @@ pub(crate) fn abort(words: &impl Words, claim: Claim) {
 /// before it. What [`take`] does most of the time.
 #[inline(always)]
 pub(crate) fn take_next(words: &impl Words, cursor: &Cell<Cursor>, owner: u16) -> Option<Taken> {
-    if may_have_orphans(words).is_some() {
-        return None;
-    }
+    if may_have_orphans(words).is_some() { None } else { take_here(words, cursor, owner) }
+}
+
+/// Takes the message at the cursor, if there is one.
+#[inline(always)]
+fn take_here(words: &impl Words, cursor: &Cell<Cursor>, owner: u16) -> Option<Taken> {
     let at = cursor.get();
     let full = State::new(at.lap, 0, Phase::Full, 0);
     let reading = State::new(at.lap, 0, Phase::Reading, owner);
@@ -318,10 +321,11 @@ pub(crate) fn take(
     cursor: &Cell<Cursor>,
     owner: u16,
 ) -> Result<Taken, Refused> {
-    if let Some(taken) = take_next(words, cursor, owner) {
-        return Ok(taken);
-    }
-    match may_have_orphans(words).and_then(|version| adopt(words, version, owner)) {
+    let taken = match may_have_orphans(words) {
+        None => take_here(words, cursor, owner),
+        Some(version) => adopt(words, version, owner),
+    };
+    match taken {
         Some(taken) => Ok(taken),
         None => take_further(words, cursor, owner),
     }

@@ -39,6 +39,9 @@ pub(super) fn ours() -> fifo::Options {
     fifo::options().owner(sys::proc::uid()).deny(0o077)
 }
 
+/// How often the holder is looked for.
+const LOOKS: u32 = 8;
+
 impl Claim {
     pub(super) fn stake(path: &Path) -> sys::Result<Claimed> {
         let guard = ForkGuard::new()?;
@@ -55,7 +58,10 @@ impl Claim {
             return Ok(Claimed::Again);
         }
         if !locked {
-            return Ok(Claimed::Taken(end.lock_holder()));
+            // Where the kernel's list changes while it is read, the holder may be
+            // missing in it.
+            let holder = (0..LOOKS).find_map(|_| end.lock_holder());
+            return Ok(Claimed::Taken(holder));
         }
         Ok(Claimed::Mine(Self { path: path.to_owned(), end, guard }))
     }
