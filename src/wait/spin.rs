@@ -28,7 +28,7 @@ const PROBE: u32 = 16;
 const LONGEST: Duration = Duration::from_nanos(800);
 /// So many pauses are made with nothing else between two tries. After that the
 /// other side may be waiting for this processor: each pause gives way to it.
-const NEAR: u32 = 64;
+const NEAR: u32 = 256;
 /// What giving way takes where nobody wants the processor.
 const YIELDING: Duration = Duration::from_nanos(400);
 /// One that takes so long did not let the other side work, but somebody else.

@@ -118,7 +118,12 @@ impl<const W: usize> Ring<W> {
         assert!(2 * LINE + setting.slots * size_of::<Message<W>>() <= memory.len());
         // SAFETY: the memory is longer than that, as just asserted.
         let slots = unsafe { memory.as_non_null().byte_add(2 * LINE).cast() };
-        let pauses = if setting.shape == Shape::Carry { PAUSES } else { 1 };
+        let pauses = match setting.shape {
+            Shape::Carry if setting.batch == 1 => PAUSES,
+            // More comes in as long a time.
+            Shape::Carry => PAUSES / 4,
+            _ => 1,
+        };
         Ok(Self { memory, slots, count: setting.slots as u64, pauses })
     }
 
