@@ -29,16 +29,6 @@ const fn mark(number: u64) -> u64 {
     number + 1
 }
 
-fn prepare(setting: &Setting) -> Result<Shared, Failure> {
-    let mut shared = Shared::default();
-    for _ in 0..setting.channels() {
-        let memory = raw::memory(4096)?;
-        shared.numbers.push(i64::from(memory.shm().id()));
-        shared.held.push(Box::new(memory));
-    }
-    Ok(shared)
-}
-
 struct End<const AT: usize> {
     memory: Attachment,
     number: u64,
@@ -78,7 +68,7 @@ macro_rules! exchange {
             }
 
             fn prepare(&self, setting: &Setting) -> Result<Shared, Failure> {
-                prepare(setting)
+                raw::each(setting, 4096)
             }
 
             fn tx<const W: usize>(
@@ -115,7 +105,7 @@ impl Subject for Counters {
     }
 
     fn prepare(&self, setting: &Setting) -> Result<Shared, Failure> {
-        prepare(setting)
+        raw::each(setting, 4096)
     }
 
     fn work(&self, task: &Task<'_>) -> Result<Report, Failure> {

@@ -46,13 +46,7 @@ impl Mechanism for Raw {
     }
 
     fn prepare(&self, setting: &Setting) -> Result<Shared, Failure> {
-        let mut shared = Shared::default();
-        for _ in 0..setting.channels() {
-            let memory = memory(2 * LINE + setting.slots * setting.words * 8)?;
-            shared.numbers.push(i64::from(memory.shm().id()));
-            shared.held.push(Box::new(memory));
-        }
-        Ok(shared)
+        each(setting, 2 * LINE + setting.slots * setting.words * 8)
     }
 
     fn tx<const W: usize>(
@@ -76,6 +70,21 @@ impl Mechanism for Raw {
 
 const PREFAULT: AttachOptions =
     AttachOptions { read_only: false, prefault: true, keep_out_of_core_dumps: false };
+
+/// So much memory for each channel.
+pub(super) fn each(setting: &Setting, bytes: usize) -> Result<Shared, Failure> {
+    let mut shared = Shared::default();
+    for _ in 0..setting.channels() {
+        share(&mut shared, memory(bytes)?);
+    }
+    Ok(shared)
+}
+
+/// Memory for the next channel.
+pub(super) fn share(shared: &mut Shared, memory: Attachment) {
+    shared.numbers.push(i64::from(memory.shm().id()));
+    shared.held.push(Box::new(memory));
+}
 
 /// Memory that goes with the last process that has it.
 pub(super) fn memory(bytes: usize) -> Result<Attachment, Failure> {

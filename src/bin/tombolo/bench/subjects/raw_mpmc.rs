@@ -40,8 +40,7 @@ impl Mechanism for RawMpmc {
         for slot in 0..setting.slots {
             raw::word(&memory, 2 * LINE + slot * SLOT).store(slot as u64, Relaxed);
         }
-        shared.numbers.push(i64::from(memory.shm().id()));
-        shared.held.push(Box::new(memory));
+        raw::share(&mut shared, memory);
         Ok(shared)
     }
 

@@ -106,13 +106,7 @@ impl Mechanism for Futex {
     }
 
     fn prepare(&self, setting: &Setting) -> Result<Shared, Failure> {
-        let mut shared = Shared::default();
-        for _ in 0..setting.channels() {
-            let memory = raw::memory(4096)?;
-            shared.numbers.push(i64::from(memory.shm().id()));
-            shared.held.push(Box::new(memory));
-        }
-        Ok(shared)
+        raw::each(setting, 4096)
     }
 
     fn tx<const W: usize>(
