@@ -473,9 +473,10 @@ impl Place {
         };
         let position = self.cursor.get().position();
         self.pace.found(position.wrapping_sub(self.ended.replace(position)));
-        if !self.pace.keep_back() {
+        if !self.pace.keeps_back() {
             return Err(stuck);
         }
+        self.pace.keep_back();
         attempt().or_else(|refused| settled(refused, attempt))
     }
 }

@@ -15,7 +15,8 @@
 //!
 //! Either the sender sees that `changes` has grown, or who asks sees that it
 //! is busy (edge G: the light fence in [`enter`] with that of the whole process
-//! in [`idle`], which, unlike a heavy one, leaves no thread out). A sender that is killed takes its word with it.
+//! in [`idle`], which, unlike a heavy one, leaves no thread out). A sender that is
+//! killed takes its word with it.
 
 use super::kernel::{Kernel, LightFence};
 use crate::sync::{AtomicU64, Ordering};

@@ -43,19 +43,18 @@ impl Pace {
         Self { now: Cell::new(0), most, enough: capacity / 4 }
     }
 
+    /// Whether that takes any time now.
     #[inline]
     pub(crate) fn keeps_back(&self) -> bool {
         self.now.get() > 0
     }
 
-    /// To be called before a look that may be too early. Whether it took time.
+    /// To be called before a look that may be too early.
     #[inline]
-    pub(crate) fn keep_back(&self) -> bool {
-        let now = self.now.get();
-        for _ in 0..now {
+    pub(crate) fn keep_back(&self) {
+        for _ in 0..self.now.get() {
             spin_loop();
         }
-        now > 0
     }
 
     /// How much more there was after keeping back.
