@@ -53,6 +53,8 @@ fn nobody_looks_a_third_time() {
     let pid = peer.pid();
     wait_until(|| long_sleeps(pid).len() == sleepers);
     let before = long_sleeps(pid);
+    // That nothing happens has no end to be waited for: a hundred times the
+    // time of the second look, in which a heartbeat would show.
     thread::sleep(Duration::from_secs(1));
     assert_eq!(long_sleeps(pid), before, "threads that sleep, and how often each has");
     peer.tell("send");
