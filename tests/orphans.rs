@@ -21,6 +21,18 @@ fn orphans(marks: &[String]) -> Vec<Orphan> {
     Segment::orphans().unwrap().into_iter().filter(ours).collect()
 }
 
+/// The one orphan that there is. Whoever else looks at the segment right now
+/// is attached to it for as long.
+fn only(marks: &[String]) -> Orphan {
+    let mut found = Vec::new();
+    wait_until(|| {
+        found = orphans(marks);
+        !found.is_empty()
+    });
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}
+
 /// How the orphans of a segment's objects are described.
 fn marks(segment: i32, set: i32) -> [String; 2] {
     [format!("(id {segment},"), format!("semaphore set {set} ")]
@@ -58,19 +70,18 @@ fn an_orphan_that_somebody_has_joined_is_left_alone() {
         let segment = small(&name);
         let (id, set) = (segment.id(), set_of(&name));
         drop(segment);
-        let found = orphans(&marks(id, set.id()));
-        assert_eq!(found.len(), 1);
+        let orphan = only(&marks(id, set.id()));
         let peer = Peer::start(role, &[&name]);
         peer.expect("joined");
         if role == "exec" {
             // Nothing is attached any more; the process is there.
             wait_until(|| Shm::from_id(id).stat().unwrap().attached == 0);
         }
-        assert!(!found[0].remove().unwrap(), "{role}");
+        assert!(!orphan.remove().unwrap(), "{role}");
         assert_eq!(set.value(0).unwrap(), 0, "the lease has been given back");
         assert!(orphans(&marks(id, set.id())).is_empty());
         peer.finish();
-        assert!(found[0].remove().unwrap());
+        wait_until(|| orphan.remove().unwrap());
         assert_eq!(name.objects(), (0, 0));
     }
 }
@@ -85,11 +96,11 @@ fn who_may_not_remove_an_orphan_does_not_keep_its_lease() {
     let segment = options.create(&name).unwrap();
     let (id, set) = (segment.id(), set_of(&name));
     drop(segment);
-    let found = orphans(&marks(id, set.id()));
+    let orphan = only(&marks(id, set.id()));
     let peer = Peer::start_under(nobody(), "may not", &[&name]);
     peer.expect("refused");
     assert_eq!(set.value(0).unwrap(), 0, "the lease is free");
-    assert!(found[0].remove().unwrap());
+    wait_until(|| orphan.remove().unwrap());
 }
 
 /// Runs what follows as another user.
@@ -105,9 +116,11 @@ fn child_entry() {
     let Some(brief) = Brief::take() else { return };
     if brief.role == "may not" {
         let name = brief.text(0);
-        let found = Segment::orphans().unwrap();
-        let orphan = found.iter().find(|orphan| orphan.name.as_deref() == Some(name)).unwrap();
-        orphan.remove().unwrap_err();
+        wait_until(|| {
+            let mut found = Segment::orphans().unwrap().into_iter();
+            let orphan = found.find(|orphan| orphan.name.as_deref() == Some(name));
+            orphan.is_some_and(|orphan| orphan.remove().is_err())
+        });
         brief.say("refused");
         // Still there, with what it has not given back.
         brief.hear();

@@ -282,6 +282,9 @@ impl Segment {
     /// no living process holds: what is left where everybody was killed, and
     /// segments that wait, with or without messages, for somebody to come.
     ///
+    /// Looking takes being attached: what another process looks at in the same
+    /// microseconds is left out, and found by the next call.
+    ///
     /// # Errors
     /// The kernel's refusal to list its objects.
     pub fn orphans() -> Result<Vec<Orphan>, OpenError> {
