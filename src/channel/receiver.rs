@@ -81,8 +81,15 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
         let mut landing = Landing::new();
         match self.receive_next(&mut landing) {
             Ok(()) => landing.hand_on(Ok, || Err(Self::invalid().into())),
-            Err(stuck) => self.try_on(stuck),
+            Err(stuck) => self.missed(stuck),
         }
+    }
+
+    /// Mostly, nothing was there.
+    #[cold]
+    #[inline(never)]
+    fn missed(&self, stuck: Stuck) -> Result<T, TryRecvError> {
+        if self.end.shrug(stuck) { Err(TryRecvError::Empty) } else { self.try_on(stuck) }
     }
 
     #[cold]
