@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use common::{own_tables, tables, wait_until};
+use common::{heed_signals, own_tables, tables, wait_until};
 use tombolo::{ChannelInfo, Segment};
 
 const LONGEST: usize = 1 << 20;
@@ -24,6 +24,7 @@ const LONGEST: usize = 1 << 20;
 fn tombolo(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tombolo"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    heed_signals(&mut command);
     command
 }
 

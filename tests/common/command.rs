@@ -1,16 +1,13 @@
 //! The command under test: run, heard, and killed with the test.
 
-#![allow(unsafe_code)]
-
 use std::fs;
 use std::io::Read;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
-use nix::sys::signal::{SigHandler, Signal, kill, signal};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::{own_tables, tables, wait_until};
+use crate::common::{heed_signals, own_tables, tables, wait_until};
 
 /// The kernel's tables as far as they are this test's own.
 #[derive(Debug)]
@@ -34,12 +31,7 @@ impl Tables {
 pub(crate) fn tombolo(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tombolo"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // Under nohup(1) it would inherit that hang-ups are ignored.
-    // SAFETY: in the forked child this makes one system call, and installs no
-    // handler.
-    let heed = || unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) };
-    // SAFETY: as above.
-    unsafe { command.pre_exec(move || Ok(heed().map(drop)?)) };
+    heed_signals(&mut command);
     command
 }
 

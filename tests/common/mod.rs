@@ -17,11 +17,13 @@ mod trace;
 
 use std::fs;
 use std::ops::Deref;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use tombolo::sys::{Error, ErrorKind, Key, msg::Queue, proc, sem::Set, shm::Shm};
@@ -47,6 +49,20 @@ pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "it never came about");
         thread::park_timeout(Duration::from_micros(200));
     }
+}
+
+/// Has a command heed the signals that the test may have been started without:
+/// by nohup(1), or in the background by a script.
+pub(crate) fn heed_signals(command: &mut Command) {
+    let heed = || {
+        for ignored in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+            // SAFETY: installs no handler.
+            unsafe { signal(ignored, SigHandler::SigDfl) }?;
+        }
+        Ok(())
+    };
+    // SAFETY: in the forked child this makes system calls only.
+    unsafe { command.pre_exec(heed) };
 }
 
 /// Asserts that an error is of a kind, and says all of this.
