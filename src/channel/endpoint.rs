@@ -378,6 +378,12 @@ impl Endpoint {
         }
     }
 
+    /// Repeats `attempt` for as long as this handle has the patience.
+    fn spin<R>(&self, until: Option<Instant>, attempt: impl FnMut() -> Option<R>) -> Option<R> {
+        let much = (self.cells.capacity() / 4).max(2);
+        self.spin.until(until, || self.cells.moved(), much, attempt)
+    }
+
     /// Repeats `attempt` until it gives something or the deadline passes
     /// (`None`): spins for a while, then sleeps.
     pub(crate) fn wait<R>(
@@ -386,7 +392,7 @@ impl Endpoint {
         mut attempt: impl FnMut() -> Option<Result<R, Fault>>,
         more: impl Fn() -> bool,
     ) -> Option<Result<R, Fault>> {
-        if let Some(done) = self.spin.until(until, &mut attempt) {
+        if let Some(done) = self.spin(until, &mut attempt) {
             return Some(done);
         }
         let mapped = self.participant.mapped();
@@ -409,7 +415,7 @@ impl Endpoint {
         until: Option<Instant>,
         mut attempt: impl FnMut() -> Option<Result<R, Fault>>,
     ) -> Option<Result<R, Fault>> {
-        if let Some(done) = self.spin.until(until, &mut attempt) {
+        if let Some(done) = self.spin(until, &mut attempt) {
             return Some(done);
         }
         let bells = &self.participant.mapped().bells;

@@ -155,6 +155,18 @@ impl<'a> Cells<'a> {
             RingKind::Mpmc | RingKind::MpmcBytes => mpmc::len(self),
         }
     }
+
+    /// Cells that have been filled, and cells that have been freed, since the
+    /// beginning, together; roughly.
+    pub(crate) fn moved(&self) -> u64 {
+        let control = self.control();
+        let tail = control.tail.load(Ordering::Relaxed);
+        tail.wrapping_add(control.head.load(Ordering::Relaxed))
+    }
+
+    pub(crate) const fn capacity(&self) -> u64 {
+        self.capacity
+    }
 }
 
 impl Cells<'_> {

@@ -7,9 +7,11 @@
 //! where it succeeds, all of it again.
 //!
 //! Where there are more threads than processors the other side may be waiting
-//! for this one, so after a while a try gives way. If whoever gets the processor
-//! keeps it for long, it is somebody who has other things to do: a sleeper would
-//! be woken earlier. Then nothing gives way for some time, each time longer.
+//! for this one, so after a while a try gives way: sooner if that is what the last
+//! wait ended by, and a few times even without patience, as it costs less than a
+//! sleep. If whoever gets the processor keeps it for long and nothing has moved in
+//! the channel meanwhile, it is somebody who has other things to do: a sleeper
+//! would be woken earlier. Then nothing gives way for some time, each time longer.
 
 use core::cell::Cell;
 use core::hint::spin_loop;
@@ -29,6 +31,10 @@ const LONGEST: Duration = Duration::from_nanos(800);
 /// So many pauses are made with nothing else between two tries. After that the
 /// other side may be waiting for this processor: each pause gives way to it.
 const NEAR: u32 = 256;
+/// The same where the last wait has ended by giving way.
+const NEARER: u32 = 16;
+/// How often one without patience gives way before it sleeps.
+const GIVEN: u32 = 3;
 /// What giving way takes where nobody wants the processor.
 const YIELDING: Duration = Duration::from_nanos(400);
 /// One that takes so long did not let the other side work, but somebody else.
@@ -85,6 +91,8 @@ pub(crate) struct Spin {
     patience: Cell<u32>,
     /// How many waits have gone without.
     without: Cell<u32>,
+    /// After how many pauses to give way.
+    near: Cell<u32>,
     way: Way,
 }
 
@@ -113,17 +121,18 @@ impl Way {
         deadline.is_none_or(|deadline| deadline > Instant::now() + SLICE)
     }
 
-    /// Lets others have the processor, if they want it. Whether it was short.
-    fn give(&self) -> bool {
-        let began = Instant::now();
+    /// Lets others have the processor, if they want it. Whether that was right:
+    /// it was short, or the channel has moved by `much` meanwhile.
+    fn give(&self, moved: impl Fn() -> u64, much: u64) -> bool {
+        let (before, began) = (moved(), Instant::now());
         std::thread::yield_now();
-        let short = began.elapsed() < LONG;
-        if !short {
+        let right = began.elapsed() < LONG || moved().wrapping_sub(before) >= much;
+        if !right {
             let length = (2 * self.length.get()).clamp(WITHOUT, MOST_WITHOUT);
             self.length.set(length);
             self.closed.set(length);
         }
-        short
+        right
     }
 
     /// It was worth it.
@@ -139,49 +148,64 @@ impl Spin {
         // others: probes will tell.
         let patience = if cpus() > 1 { pauses.most } else { 0 };
         let way = Way::new();
-        Self { pauses, patience: Cell::new(patience), without: Cell::new(0), way }
+        let near = Cell::new(NEAR);
+        Self { pauses, patience: Cell::new(patience), without: Cell::new(0), near, way }
     }
 
     /// Tries until something comes of it or patience ends; that it gives way
-    /// does not take it beyond the deadline.
+    /// does not take it beyond the deadline. `moved` counts what goes through
+    /// the channel, of which `much` is a good part of what it holds.
     #[inline]
     pub(crate) fn until<R>(
         &self,
         deadline: Option<Instant>,
+        moved: impl Fn() -> u64,
+        much: u64,
         mut attempt: impl FnMut() -> Option<R>,
     ) -> Option<R> {
-        let mut patience = self.patience.get();
-        if patience == 0 {
-            self.without.set((self.without.get() + 1) % PROBE);
-            if self.without.get() != 0 {
-                return None;
-            }
-            patience = self.pauses.most / LEAST;
-        }
+        let (near, patience) = self.share();
         let (mut made, mut way) = (0, None);
         while made < patience {
-            let near = made < NEAR;
-            if !near && *way.get_or_insert_with(|| self.way.is_open(deadline)) {
-                if !self.way.give() {
+            if made >= near && *way.get_or_insert_with(|| self.way.is_open(deadline)) {
+                if !self.way.give(&moved, much) {
                     // What comes now has been paid for by more than a sleep.
                     return attempt();
                 }
                 made += self.pauses.yielding;
+            } else if near == 0 {
+                return None;
             } else {
-                let pauses = if near { 1 } else { (made / NEAR).min(self.pauses.longest) };
+                let pauses = (made / NEAR).clamp(1, self.pauses.longest);
                 (0..pauses).for_each(|_| spin_loop());
                 made += pauses;
             }
             if let Some(done) = attempt() {
                 self.patience.set(self.pauses.most);
-                if way == Some(true) {
+                let gave = way == Some(true);
+                self.near.set(if gave { NEARER } else { NEAR });
+                if gave {
                     self.way.praise();
                 }
                 return Some(done);
             }
         }
-        let less = patience / 2;
+        let less = self.patience.get() / 2;
         self.patience.set(if less < self.pauses.most / LEAST { 0 } else { less });
         None
+    }
+
+    /// After how many pauses this wait is to give way, and when to end, in
+    /// pauses as well.
+    fn share(&self) -> (u32, u32) {
+        let patience = self.patience.get();
+        if patience > 0 {
+            return (self.near.get(), patience);
+        }
+        self.without.set((self.without.get() + 1) % PROBE);
+        if self.without.get() == 0 {
+            (NEAR, self.pauses.most / LEAST)
+        } else {
+            (0, GIVEN * self.pauses.yielding)
+        }
     }
 }
