@@ -16,6 +16,7 @@ use crate::ring::event::{self, Event, Memo, Parked};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::mpmc::{self, Cursor, Refused};
 use crate::ring::set::SetMap;
+use crate::ring::standing::Standing;
 use crate::ring::table::{self, Blind, Entry, Member, Phase, Scratch, Table};
 use crate::slots::{HasSlots, Slots};
 use crate::sync::{AtomicU64, Ordering};
@@ -131,6 +132,7 @@ pub(crate) struct Peer {
     alone: Cell<bool>,
     informed: Cell<bool>,
     memo: Cell<Memo>,
+    pub(crate) standing: Standing<Deadline>,
     cursor: Cell<Cursor>,
     /// For a mutant: the word at which it last rang.
     rung: Cell<Option<u64>>,
@@ -202,6 +204,7 @@ impl World {
                     alone: Cell::new(false),
                     informed: Cell::new(false),
                     memo: Cell::default(),
+                    standing: Standing::new(0),
                     cursor: Cell::new(cursor),
                     rung: Cell::new(None),
                 }
@@ -212,6 +215,7 @@ impl World {
             let liveness = map.liveness(peer.me.id);
             peer.process.semop(&[Op::add(liveness, 1).undo()], None).unwrap();
             if !mutant::has("no credit") {
+                credit::arm(&peer.process, SetMap::GONG).unwrap();
                 credit::arm(&peer.process, map.items(0)).unwrap();
                 credit::arm(&peer.process, map.space(0)).unwrap();
             }
@@ -276,6 +280,14 @@ impl Peer {
         let bury = |dead: Member, values: &[u16]| self.world.sweep(&self.process, dead, values);
         let mut scratch = self.scratch.borrow_mut();
         table::look(&self.process, &*self.world, GENERATION, witness, &mut scratch, bury)
+    }
+
+    /// `Participant::listen`.
+    fn listen(&self) -> Result<u16, Blind> {
+        if mutant::has("no look after a wake") {
+            return Ok(self.process.system.value(SetMap::GONG));
+        }
+        self.look().map(|_| self.scratch.borrow().value(SetMap::GONG))
     }
 
     /// `Endpoint::quiet`.
@@ -428,6 +440,26 @@ impl Peer {
         self.by(self.space(), record, None, || self.push(message), more)
     }
 
+    /// These have waited before and are still counted. `self` has woken all of
+    /// them since, and owes none a token.
+    pub(crate) fn has_woken<const N: usize>(&self, waiters: [&Self; N]) {
+        self.world.system.returns();
+        for waiter in waiters {
+            let record = &self.world.rows[usize::from(waiter.me.id)].items_record;
+            waiter.standing.announce(&waiter.process, &self.world.items_waiting, record);
+        }
+        for waiter in waiters {
+            self.notify_other();
+            waiter.process.semop(&[Op::take(self.items().sem, 1)], None).unwrap();
+        }
+    }
+
+    /// `Endpoint::let_go`.
+    pub(crate) fn let_go(&self) {
+        let record = &self.world.rows[usize::from(self.me.id)].items_record;
+        self.standing.let_go(self.items(), record);
+    }
+
     /// `Receiver::recv_by`.
     pub(crate) fn receive(&self, until: Option<Deadline>) -> Result<u64, Told> {
         let record = &self.world.rows[usize::from(self.me.id)].items_record;
@@ -465,8 +497,9 @@ impl Peer {
         let mut hasty = mutant::has("not tried again before it sleeps");
         let attempt = || if core::mem::take(&mut hasty) { None } else { attempt() };
         let more = |done: &Result<R, Told>| !mutant::has("no baton") && (done.is_err() || more());
-        let look = || if mutant::has("no look after a wake") { Ok(false) } else { self.look() };
-        match event::park(&self.process, event, record, until, attempt, more, look) {
+        let standing = &self.standing;
+        let listen = || self.listen();
+        match event::park(&self.process, event, record, standing, until, attempt, more, listen) {
             Parked::Ready(done) => done,
             Parked::TimedOut => Err(Told::TimedOut),
             Parked::Gone(blind) => panic!("the set is still there: {blind:?}"),
@@ -491,8 +524,12 @@ impl Peer {
             (changed || mpmc::available(&self.world.ring, self.cursor.get())).then_some(true)
         };
         let more = |_: &bool| !mutant::has("the watcher keeps its token");
-        let look = || self.look();
-        match event::park(&self.process, self.items(), record, None, attempt, more, look) {
+        let (items, standing) = (self.items(), &self.standing);
+        let listen = || self.listen();
+        let parked =
+            event::park(&self.process, items, record, standing, None, attempt, more, listen);
+        standing.let_go(items, record);
+        match parked {
             Parked::Ready(progress) => progress,
             other => panic!("there is no deadline, and the set is still there: {other:?}"),
         }

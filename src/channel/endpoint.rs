@@ -11,6 +11,7 @@ use super::ready::{Ask, Readiness, Want};
 use crate::error::{ChannelError, Fault};
 use crate::ring::event::{self, Event, Memo, Parked};
 use crate::ring::kernel::LightFence;
+use crate::ring::standing::Standing;
 use crate::ring::table::{Blind, Member};
 use crate::ring::{gate, places};
 use crate::segment::{Block, Busy, Cells, Participant, Side, State};
@@ -67,6 +68,7 @@ pub struct Endpoint {
     pub(crate) informed: Cell<bool>,
     fruitless: Cell<u32>,
     spin: Spin,
+    standing: Standing<Instant>,
     memo: Cell<Memo>,
     /// The first look's failure, kept to be told: see [`look`](Self::look).
     fault: RefCell<Option<Fault>>,
@@ -126,7 +128,7 @@ impl Endpoint {
         side: Side,
     ) -> Result<Self, ChannelError> {
         // The dead are nobody's peers.
-        participant.look()?;
+        let heard = participant.listen()?;
         let joined = participant.joined(&block, side.other()).load(Ordering::Acquire);
         let peopled = participant.peopled(&block, side.other());
         participant.enlist(&block, side, &name)?;
@@ -160,6 +162,7 @@ impl Endpoint {
             informed: Cell::new(false),
             fruitless: Cell::new(0),
             spin: Spin::new(),
+            standing: Standing::new(heard),
             memo: Cell::new(Memo::default()),
             fault: RefCell::new(None),
             readiness: OnceCell::new(),
@@ -329,10 +332,21 @@ impl Endpoint {
         }
     }
 
+    /// This handle does not sleep for some time: it is not to be counted as if
+    /// it did.
+    #[inline]
+    fn let_go(&self) {
+        if self.standing.is_counted() {
+            let record = record(&self.participant, &self.block, self.side);
+            self.standing.let_go(self.event(self.side), record);
+        }
+    }
+
     /// Whether a try that was refused like this needs no more than to be
     /// counted, and its caller told.
     #[inline]
     pub(crate) fn shrug(&self, stuck: Stuck) -> bool {
+        self.let_go();
         let fruitless = self.fruitless.get() + 1;
         let shrug = matches!(stuck, Stuck::None)
             && fruitless < TRIES_PER_LOOK
@@ -393,16 +407,18 @@ impl Endpoint {
         more: impl Fn() -> bool,
     ) -> Option<Result<R, Fault>> {
         if let Some(done) = self.spin(until, &mut attempt) {
+            self.let_go();
             return Some(done);
         }
         let mapped = self.participant.mapped();
         let event = self.event(self.side);
         let record = record(&self.participant, &self.block, self.side);
-        let look = || self.keeping_fault(self.participant.look());
+        let standing = &self.standing;
+        let listen = || self.keeping_fault(self.participant.listen());
         // What ends this handle's waiting ends that of the others too.
         let more = |done: &Result<R, Fault>| done.is_err() || more();
         self.participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);
-        match event::park(&mapped.bells, event, record, until, attempt, more, look) {
+        match event::park(&mapped.bells, event, record, standing, until, attempt, more, listen) {
             Parked::Ready(done) => Some(done),
             Parked::TimedOut => None,
             Parked::Gone(blind) => Some(Err(self.kept_fault(blind))),
@@ -488,6 +504,9 @@ impl Drop for Endpoint {
     fn drop(&mut self) {
         // While its thread has the credits of this channel.
         drop(self.readiness.take());
+        if !self.in_child() {
+            self.let_go();
+        }
         self.participant.withdraw(&self.block, self.side);
         self.participant.leave_busy(&self.busy);
     }

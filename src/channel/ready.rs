@@ -35,12 +35,13 @@ use core::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::endpoint::{self, Endpoint};
 use crate::error::Fault;
 use crate::ring::event::{self, Event, Parked};
 use crate::ring::mpmc::{self, Cursor};
+use crate::ring::standing::Standing;
 use crate::ring::table::Blind;
 use crate::ring::{blocks, places, spsc};
 use crate::segment::{Block, Cells, Participant, RingKind, Side};
@@ -189,6 +190,7 @@ enum Woken {
 struct Watcher {
     shared: Arc<Shared>,
     at: At,
+    standing: Standing<Instant>,
 }
 
 impl Watcher {
@@ -233,16 +235,19 @@ impl Watcher {
             }
             ask.is_some_and(|ask| self.at.is_there(ask)).then_some(Woken::Progress(asked))
         };
-        let look = || participant.look().map_err(|_| Blind::Estranged);
+        let listen = || participant.listen().map_err(|_| Blind::Estranged);
         let bells = &participant.mapped().bells;
         if self.at.is_for_all() {
             let (waiting, record) = endpoint::places(participant, &self.at.cells, block);
-            let listen = || participant.listen().map_err(|_| Blind::Estranged);
             return places::park(bells, waiting, record, None, attempt, listen);
         }
         let record = endpoint::record(participant, block, *side);
+        let (event, standing) = (self.at.event(), &self.standing);
         // Nothing was consumed: what the token was for is there for others.
-        event::park(bells, self.at.event(), record, None, attempt, |_| true, look)
+        let parked = event::park(bells, event, record, standing, None, attempt, |_| true, listen);
+        // It comes back when the handle has been asked, and has found nothing.
+        standing.let_go(event, record);
+        parked
     }
 }
 
@@ -261,7 +266,8 @@ impl Readiness {
         let shared = Arc::new(Shared { state, changed: Condvar::new(), reader, writer });
         shared.ring(&mut shared.state());
         let at = At { cells, participant: Arc::clone(participant), block, side };
-        let watcher = Watcher { shared: Arc::clone(&shared), at: at.clone() };
+        let watcher =
+            Watcher { shared: Arc::clone(&shared), at: at.clone(), standing: Standing::new(0) };
         let body = move || {
             watcher.run();
             let shared = Arc::clone(&watcher.shared);

@@ -5,23 +5,20 @@
 //! semaphore that holds at most one token.
 //!
 //! ```text
-//!            ┌───────────────── nothing there ──────────────────┐
-//!            ▼                                                  │
-//! try ─▶ raise record, waiting ─▶ heavy fence ─▶ try ─▶ sleep {W −1}
-//!                                                 │ ▲      │    │ token
-//!                                                 │ └ soon ┘    │
-//!                                                 │  (once)     │
-//!                                                 │        ┌────┘
-//!                                                 │        ▼
-//!                                                 │   look for deaths
-//!                                                 ▼        ▼
-//!                                              lower waiting, record
-//!                                                 │        ▼
-//!                                                 │       try ── nothing ─▶ (again)
-//!                                                 ▼        ▼
-//!                                                done     done; if there is more,
-//!                                                         pass the token on
+//!        ┌──────────────────────── nothing there ─────────────────────────────┐
+//!        ▼                                                                    │
+//! try ─▶ announce: count, fence ─▶ try ─▶ sleep {W −1} while the gong is      │
+//!                                   │ ▲      │      │  what was heard         │
+//!                                   │ └ soon ┘      │         │               │
+//!                                   │  (once)       ▼ token   ▼ it is not     │
+//!                                   │              try ── no ─▶ look ─▶ try ──┘
+//!                                   ▼               ▼                    ▼
+//!                                  done            done; if there is more,
+//!                                                  pass the token on
 //! ```
+//!
+//! What is kept from one wait to the next, and what the announcement is of one
+//! who comes back at once, is in [`standing`](super::standing).
 //!
 //! **No wake is lost.** A notifier publishes, fences, and reads `waiting`; a
 //! waiter raises `waiting`, fences, and tries. One of the two sees the other
@@ -41,8 +38,11 @@
 //! having taken anything passes it on as well.
 //!
 //! **Death is the one change that the ring does not show.** It comes as a
-//! token of the kernel's ([`credit`](super::credit)), which may have merged
-//! with an ordinary one; so every token, used or not, is followed by a look.
+//! stroke of the [`gong`](super::gong), and as a token of the kernel's
+//! ([`credit`](super::credit)), which may have merged with an ordinary one. A
+//! token that was given while the gong was what this waiter had heard at its
+//! last look has come before any death; each other one is followed by a look,
+//! and so is one that was of no use.
 //!
 //! **Notifiers never disarm.** Were the count cleared by the notifier, a
 //! waiter stopped before it can announce itself again would strand all
@@ -54,6 +54,7 @@
 //! behind.
 
 use super::kernel::{Kernel, LightFence, Op, Refusal};
+use super::standing::Standing;
 use super::table::Blind;
 use crate::sync::{AtomicU64, Ordering, fence};
 
@@ -188,59 +189,100 @@ pub(crate) fn rouse<K: Kernel>(
 /// gone.
 ///
 /// `attempt` tries for good: an answer of *contended* is tried again within.
-/// `record` is the caller's own; `more` says whether what is left concerns
-/// another waiter; `look` sweeps the dead. The caller's process holds a
-/// credit on the semaphore.
+/// `record` and `standing` are the caller's own, who may be [counted] when this
+/// ends; `more` says whether what is left concerns another waiter; `listen`
+/// sweeps the dead and says what the gong was before. The caller's process
+/// holds a credit on the semaphore and on the gong.
+///
+/// [counted]: Standing::is_counted
+#[expect(clippy::too_many_arguments, reason = "each is another's")]
 pub(crate) fn park<K: Kernel, R>(
     kernel: &K,
     event: Event<'_>,
     record: &AtomicU64,
+    standing: &Standing<K::Deadline>,
     until: Option<K::Deadline>,
     mut attempt: impl FnMut() -> Option<R>,
     mut more: impl FnMut(&R) -> bool,
-    mut look: impl FnMut() -> Result<bool, Blind>,
+    mut listen: impl FnMut() -> Result<u16, Blind>,
 ) -> Parked<R> {
+    let stays = standing.comes_at_once(kernel);
+    let let_go = || standing.let_go(event, record);
     loop {
-        raise(event.waiting, record);
-        // Edge W.
-        kernel.heavy_fence();
-        let mut looked = false;
+        standing.announce(kernel, event.waiting, record);
         let slept = loop {
+            // First the time, then the try: it may be as good as a second look.
+            let second = standing.second_look(kernel, until);
             if let Some(ready) = attempt() {
-                lower(event.waiting, record);
+                let_go();
                 return Parked::Ready(ready);
             }
-            let soon = if looked { None } else { kernel.soon(until) };
-            let slept = kernel.semop(&[Op::take(event.sem, 1)], soon.or(until));
-            if soon.is_none() || slept != Err(Refusal::TimedOut) {
+            let slept = standing.sleep(kernel, event.sem, second.or(until));
+            if second.is_none() || slept != Err(Refusal::TimedOut) {
                 break slept;
             }
-            looked = true;
-        };
-        let seen = match slept {
-            Ok(()) => look(),
-            Err(_) => Ok(false),
+            standing.seen();
         };
         // No fence before the next attempt: one that fails goes through the
         // one above before sleeping again, or has taken no token.
-        lower(event.waiting, record);
-        if let Err(blind) = seen {
-            // Others may still see; the token is theirs.
-            let _ = post(kernel, event.sem);
-            return Parked::Gone(blind);
+        if !stays {
+            let_go();
         }
-        if let Some(ready) = attempt() {
-            if slept.is_ok() && more(&ready) {
-                let _ = notify(kernel, event, &mut Memo::default());
+        let mut ready = None;
+        let look = match slept {
+            // A token that was for nothing may have been for a death.
+            Ok(()) => {
+                standing.took_plainly() || {
+                    ready = attempt();
+                    ready.is_none()
+                }
             }
+            Err(refusal) => refusal == Refusal::WouldBlock,
+        };
+        if look {
+            match listen() {
+                Ok(heard) => standing.listened(heard),
+                Err(blind) => {
+                    // Others may still see; the token is theirs.
+                    let _ = post(kernel, event.sem);
+                    let_go();
+                    return Parked::Gone(blind);
+                }
+            }
+        }
+        if let Some(ready) = ready.or_else(&mut attempt) {
+            if slept.is_ok() && more(&ready) {
+                pass_on(kernel, event, standing.is_counted());
+            }
+            standing.woken(kernel);
             return Parked::Ready(ready);
         }
         match slept {
-            Ok(()) => {}
-            Err(Refusal::TimedOut) => return Parked::TimedOut,
-            Err(refusal) => return Parked::Gone(Blind::Refused(refusal)),
+            Ok(()) | Err(Refusal::WouldBlock) => continue,
+            Err(Refusal::TimedOut) => {
+                let_go();
+                return Parked::TimedOut;
+            }
+            Err(refusal) => {
+                let_go();
+                return Parked::Gone(Blind::Refused(refusal));
+            }
         }
     }
+}
+
+/// Wakes another waiter than the caller, who may be counted.
+fn pass_on<K: Kernel>(kernel: &K, event: Event<'_>, counted: bool) {
+    let word = waited_for(kernel, event.waiting);
+    if let Some(word) = word.filter(|word| word & COUNT > u64::from(counted)) {
+        let _ = ring(kernel, event, word, &mut Memo::default());
+    }
+}
+
+/// Another word with the same count.
+pub(super) fn renew(waiting: &AtomicU64) {
+    // What `raise` has released stays released; for edge V there are fences.
+    waiting.fetch_add(VERSION, Ordering::Relaxed);
 }
 
 /// The record first, so that a waiter who dies in between is counted at most

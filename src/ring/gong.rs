@@ -74,6 +74,29 @@ pub(crate) fn wind<K: Kernel>(kernel: &K, value: u16) -> Result<(), Refusal> {
     }
 }
 
+/// Sleeps for a token of another semaphore, while the value is `heard`:
+/// `WouldBlock` as soon as it is not, and then no token is taken.
+pub(crate) fn take<K: Kernel>(
+    kernel: &K,
+    sem: u16,
+    heard: u16,
+    until: Option<K::Deadline>,
+) -> Result<(), Refusal> {
+    let Ok(heard) = i16::try_from(heard) else {
+        // As high as it gets, and wound back by now.
+        return Err(Refusal::WouldBlock);
+    };
+    let ops = [
+        Op::take(SetMap::GONG, heard).no_wait(),
+        Op::zero(SetMap::GONG).no_wait(),
+        Op::take(sem, 1),
+        Op::add(SetMap::GONG, heard),
+    ];
+    // Taking nothing would wait for zero.
+    let ops = if heard == 0 { &ops[1..3] } else { &ops };
+    kernel.semop(ops, until)
+}
+
 /// Sleeps while the value is `heard`. Also returns when the deadline passes,
 /// which the kernel does not tell apart.
 pub(crate) fn park<K: Kernel>(

@@ -66,7 +66,7 @@ pub(crate) trait LightFence {
 /// The kernel as the algorithms see it.
 pub(crate) trait Kernel: LightFence {
     /// A point in time after which sleeping ends.
-    type Deadline: Copy;
+    type Deadline: Copy + Ord;
 
     /// Performs all of `ops` at once, or none. Sleeps until that is possible,
     /// the deadline passes or the set is removed; signals do not end it.
@@ -87,6 +87,13 @@ pub(crate) trait Kernel: LightFence {
     /// seen, if that is before `until`. `None` if there is no need to wait for
     /// it, because no thread is left out, or because `until` is sooner.
     fn soon(&self, until: Option<Self::Deadline>) -> Option<Self::Deadline>;
+
+    /// The time.
+    fn now(&self) -> Self::Deadline;
+
+    /// Until when somebody comes at once who comes back now. `None` if there is
+    /// no use in expecting anybody, because the heavy fence costs nothing.
+    fn at_once(&self) -> Option<Self::Deadline>;
 
     /// As [`heavy_fence`](Self::heavy_fence), but for the threads of this
     /// process only, and leaves none of them out.

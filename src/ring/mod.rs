@@ -23,4 +23,5 @@ pub(crate) mod records;
 pub(crate) mod role;
 pub(crate) mod set;
 pub(crate) mod spsc;
+pub(crate) mod standing;
 pub(crate) mod table;

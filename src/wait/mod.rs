@@ -24,6 +24,11 @@ const MOST_OPS: usize = 8;
 /// a virtual processor make it do as well.
 const SEEN: Duration = Duration::from_millis(10);
 
+/// Who waits again within this time after a wake is likely to do so the next
+/// time. It costs others less than the fence that it saves, if it is not away for
+/// many times as long as that takes.
+const AT_ONCE: Duration = Duration::from_micros(200);
+
 /// The semaphore set of a segment, and how its participants fence.
 #[derive(Debug)]
 pub(crate) struct Bells {
@@ -114,6 +119,14 @@ impl Kernel for Bells {
         }
         let soon = Instant::now() + SEEN;
         until.is_none_or(|until| soon < until).then_some(soon)
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn at_once(&self) -> Option<Instant> {
+        self.asymmetric.then(|| Instant::now() + AT_ONCE)
     }
 
     fn own_fence(&self) {

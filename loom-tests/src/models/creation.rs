@@ -97,6 +97,14 @@ impl Kernel for SetOf {
         None
     }
 
+    fn now(&self) -> Deadline {
+        self.process.now()
+    }
+
+    fn at_once(&self) -> Option<Deadline> {
+        None
+    }
+
     fn own_fence(&self) {}
 }
 

@@ -14,11 +14,15 @@ use crate::kernel::{Deadline, Process, System};
 use crate::mutant::Mutant;
 use crate::ring::event::{self, Event, Memo, Parked};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
+use crate::ring::set::SetMap;
+use crate::ring::standing::Standing;
 use crate::sync::{AtomicU64, Ordering};
 use crate::world::Side::{Receiver, Sender};
 use crate::world::{Peer, Side, Told, World};
 
 const LOST: &str = "deadlock";
+/// A semaphore that is none of the others.
+const SEM: u16 = SetMap::GONG + 1;
 
 fn world<const N: usize>(capacity: usize, sides: [Side; N]) -> (Rc<World>, [Peer; N]) {
     let (world, peers) = World::new(capacity, &sides);
@@ -71,26 +75,27 @@ fn who_looks_twice_is_woken_whom_the_fence_leaves_out() {
 /// by a newcomer, who has got something else; meanwhile the notifier publishes
 /// more, and has rung for that word already.
 fn a_newcomer_takes_the_token() {
-    let system = Rc::new(System::new(1, 2));
+    let system = Rc::new(System::new(SEM + 1, 2));
     let process = |id| Process { system: Rc::clone(&system), id };
     // What is waiting, the newcomer's record, what is published.
     let words = Rc::new([1, 0, 0].map(AtomicU64::new));
     let (theirs, notifier, mut memo) = (Rc::clone(&words), process(0), Memo::default());
-    event::notify(&notifier, Event { waiting: &words[0], sem: 0 }, &mut memo).unwrap();
+    event::notify(&notifier, Event { waiting: &words[0], sem: SEM }, &mut memo).unwrap();
     let notifier = loom::thread::spawn(move || {
         let [waiting, _, published] = &*theirs;
         published.store(1, Ordering::Release);
-        event::notify(&notifier, Event { waiting, sem: 0 }, &mut memo).unwrap();
+        event::notify(&notifier, Event { waiting, sem: SEM }, &mut memo).unwrap();
     });
     let [waiting, record, published] = &*words;
     let mut got = [None, Some(())].into_iter();
     let attempt = || got.next().unwrap();
     let more = |()| published.load(Ordering::Acquire) != 0;
-    let event = Event { waiting, sem: 0 };
-    let parked = event::park(&process(1), event, record, None, attempt, |&r| more(r), || Ok(false));
+    let (event, standing) = (Event { waiting, sem: SEM }, Standing::new(0));
+    let (newcomer, more) = (process(1), |&ready: &()| more(ready));
+    let parked = event::park(&newcomer, event, record, &standing, None, attempt, more, || Ok(0));
     assert_eq!(parked, Parked::Ready(()));
     notifier.join().unwrap();
-    assert_eq!(system.value(0), 1, "{STRANDED}");
+    assert_eq!(system.value(SEM), 1, "{STRANDED}");
 }
 
 const STRANDED: &str = "nobody has passed the token on";
@@ -103,6 +108,75 @@ fn a_token_that_a_newcomer_takes_is_passed_on() {
         holds_despite(name, Mutant::NoLightFence, Some(2), model);
         fails(name, Mutant::NoSkipFence, STRANDED, Some(2), model);
     });
+}
+
+/// One who is still counted waits again, for one who has rung for the word.
+pub(super) fn one_who_stays() {
+    let (world, [receiver, sender]) = world(1, [Receiver, Sender]);
+    sender.has_woken([&receiver]);
+    let sender = sender.spawn(None, |sender| sender.send(1).unwrap());
+    assert_eq!(receiver.receive(None), Ok(1));
+    receiver.let_go();
+    sender.join().unwrap();
+    world.at_rest();
+}
+
+/// Two of those, and a message for each.
+fn two_who_stay() {
+    let (world, [main, other, sender]) = world(2, [Receiver, Receiver, Sender]);
+    sender.has_woken([&main, &other]);
+    let sender = sender.spawn(None, |sender| {
+        sender.send(1).unwrap();
+        sender.send(2).unwrap();
+    });
+    let other = other.spawn(None, |other| {
+        other.receive(None).unwrap();
+        other.let_go();
+    });
+    main.receive(None).unwrap();
+    main.let_go();
+    sender.join().unwrap();
+    other.join().unwrap();
+    world.at_rest();
+}
+
+#[test]
+fn who_stays_is_woken_without_a_heavy_fence() {
+    let (name, two) = ("event, one who stays", "event, two who stay");
+    holds(name, None, one_who_stays);
+    holds_despite(name, Mutant::NoHeavyFence, Some(3), one_who_stays);
+    holds_despite(name, Mutant::NoLightFence, Some(3), one_who_stays);
+    completely(|| holds(name, Some(3), one_who_stays));
+    for mutant in [Mutant::NoSkipFence, Mutant::Model("no fence after the next version")] {
+        fails(name, mutant, LOST, Some(3), one_who_stays);
+    }
+    holds(two, Some(2), two_who_stay);
+}
+
+/// A sender dies somewhere; the receiver waits again and again, and stays.
+fn dies_before_one_who_stays(fate: Fate) {
+    let (world, [main, sender]) = world(2, [Receiver, Sender]);
+    sender.has_woken([&main]);
+    let sender = sender.spawn(Some(fate), |sender| {
+        sender.send(1).unwrap();
+        sender.send(2).unwrap();
+        sender.withdraw();
+    });
+    main.drain();
+    main.let_go();
+    sender.join().unwrap();
+    world.at_rest();
+    assert_eq!(*world.consumed.borrow(), *world.published.borrow());
+}
+
+#[test]
+fn a_death_wakes_who_stays() {
+    let name = "event, a sender dies before one who stays";
+    holds_for_every_end(name, Some(2), End::Killed, dies_before_one_who_stays);
+    for mutant in ["no look after a wake", "no credit", "the gong is not compared"] {
+        let (mutant, how) = (Mutant::Model(mutant), Some(2));
+        fails_for_some_end(name, mutant, LOST, how, End::Killed, dies_before_one_who_stays);
+    }
 }
 
 /// Two messages from one sender, two waiters: each gets one.
@@ -397,6 +471,14 @@ impl Kernel for Sleep {
         None
     }
 
+    fn now(&self) -> Deadline {
+        Deadline(0)
+    }
+
+    fn at_once(&self) -> Option<Deadline> {
+        None
+    }
+
     fn own_fence(&self) {}
 }
 
@@ -408,9 +490,10 @@ pub(super) fn sweeps_count() {
         let [waiting, record] = &*waiter;
         let event = Event { waiting, sem: 0 };
         let life = || {
+            let standing = Standing::new(0);
             for ready in [Some(()), None] {
-                let look = || Ok(false);
-                event::park(&Sleep, event, record, None, || ready, |()| false, look);
+                let (attempt, listen) = (|| ready, || Ok(0));
+                event::park(&Sleep, event, record, &standing, None, attempt, |()| false, listen);
             }
         };
         death::mortal_with(|| {}, None, life);

@@ -1,0 +1,164 @@
+//! What a waiter keeps from one wait to the next, so that the next costs less.
+//!
+//! Announcing a waiter takes a heavy fence, and a second look after a while;
+//! finding out whether somebody has died takes a call. One who waits again and
+//! again stays announced, and takes a token only as long as nobody has died.
+//!
+//! ```text
+//!              ┌──────────── raise, heavy fence ───────────┐
+//!              │                                           ▼
+//!   ──▶  not counted                                   counted ◀── next version,
+//!              ▲                                        │    │     fence
+//!              ├── found without sleeping, timed out, ──┘    ▼     │
+//!              │   let go                                  sleep ──┤ woken, and came
+//!              └── woken, and came late ───────────────────────────┘ at once last time
+//! ```
+//!
+//! **No wake is lost** for one who stays counted. Every notifier sees a count
+//! that is not 0: the raise has been seen by all, or the sleep is a short one
+//! ([`event`], the second look). So a notifier rings, or finds in its memo that
+//! it has rung for this very word; then it fences and reads the word again, and
+//! the waiter has made it another, fenced, and tried: one sees the other (edge
+//! V).
+//!
+//! **Who stays away** is counted for nothing, and each send asks behind a fence
+//! whether it is owed a token. So one stays only if it came back at once the
+//! last time, and no longer than until it finds something without sleeping.
+//!
+//! **No death is slept through.** All deaths up to the stroke of the [`gong`]
+//! that was heard have been looked for; the kernel gives a token only while the
+//! gong is what was heard, and compares at that instant. Where it strikes for
+//! other reasons again and again, tokens are taken plainly for some time, and
+//! each is followed by a look.
+
+use core::cell::Cell;
+
+use super::event::{self, Event};
+use super::gong;
+use super::kernel::{Kernel, Op, Refusal};
+use crate::sync::{AtomicU64, Ordering, fence};
+
+/// After the gong has ended a sleep, so many are plain.
+const PLAIN: u32 = 64;
+
+/// One waiter's, for one event.
+#[derive(Debug)]
+pub(crate) struct Standing<D: Copy> {
+    /// Whether the event counts it.
+    counted: Cell<bool>,
+    /// When everybody is sure to have seen that, if not yet.
+    unseen: Cell<Option<D>>,
+    /// Until when its next wait comes at once.
+    soon: Cell<Option<D>>,
+    /// What the gong was when the dead were last looked for.
+    heard: Cell<u16>,
+    /// How many sleeps are still to be plain.
+    plain: Cell<u32>,
+}
+
+impl<D: Copy + Ord> Standing<D> {
+    /// Of one who has looked for the dead when the gong was this; 0, which it
+    /// never is once somebody has joined, if nobody has.
+    pub(crate) const fn new(heard: u16) -> Self {
+        Self {
+            counted: Cell::new(false),
+            unseen: Cell::new(None),
+            soon: Cell::new(None),
+            heard: Cell::new(heard),
+            plain: Cell::new(0),
+        }
+    }
+
+    /// Whether this is a wait right after the last one.
+    pub(super) fn comes_at_once<K: Kernel<Deadline = D>>(&self, kernel: &K) -> bool {
+        self.soon.take().is_some_and(|soon| kernel.now() < soon)
+    }
+
+    /// The last wait has ended, by a wake.
+    pub(super) fn woken<K: Kernel<Deadline = D>>(&self, kernel: &K) {
+        self.soon.set(kernel.at_once());
+    }
+
+    /// Has everybody who publishes from here on see a new word with this waiter
+    /// in its count; what others have published by now, a try will find.
+    pub(crate) fn announce<K: Kernel<Deadline = D>>(
+        &self,
+        kernel: &K,
+        waiting: &AtomicU64,
+        record: &AtomicU64,
+    ) {
+        if self.counted.get() {
+            event::renew(waiting);
+            // Edge V.
+            fence(Ordering::SeqCst);
+        } else {
+            event::raise(waiting, record);
+            // Edge W.
+            kernel.heavy_fence();
+            self.unseen.set(kernel.soon(None));
+            self.counted.set(true);
+        }
+    }
+
+    /// Sleeps for a token. Refused with `WouldBlock` if it is time to look for
+    /// the dead; with `TimedOut` also if it is time for a second look.
+    pub(super) fn sleep<K: Kernel<Deadline = D>>(
+        &self,
+        kernel: &K,
+        sem: u16,
+        until: Option<D>,
+    ) -> Result<(), Refusal> {
+        if self.plain.get() > 0 {
+            return kernel.semop(&[Op::take(sem, 1)], until);
+        }
+        let slept = gong::take(kernel, sem, self.heard.get(), until);
+        if slept == Err(Refusal::WouldBlock) {
+            self.plain.set(PLAIN);
+        }
+        slept
+    }
+
+    /// When a sleep before `until` has to end for a second look.
+    pub(super) fn second_look<K: Kernel<Deadline = D>>(
+        &self,
+        kernel: &K,
+        until: Option<D>,
+    ) -> Option<D> {
+        let unseen = self.unseen.get()?;
+        if kernel.now() >= unseen {
+            self.seen();
+            return None;
+        }
+        until.is_none_or(|until| unseen < until).then_some(unseen)
+    }
+
+    /// Everybody has seen it by now.
+    pub(super) fn seen(&self) {
+        self.unseen.set(None);
+    }
+
+    /// Whether a token that was just taken may have come for a death as well.
+    pub(super) fn took_plainly(&self) -> bool {
+        let plain = self.plain.get();
+        self.plain.set(plain.saturating_sub(1));
+        plain > 0
+    }
+
+    /// The dead have been looked for, and the gong was this before.
+    pub(super) fn listened(&self, heard: u16) {
+        self.heard.set(heard);
+    }
+
+    /// Whether the event counts this waiter.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted.get()
+    }
+
+    /// Is not counted any more. To be called before the record is used for
+    /// anything else.
+    pub(crate) fn let_go(&self, event: Event<'_>, record: &AtomicU64) {
+        if self.counted.replace(false) {
+            event::lower(event.waiting, record);
+        }
+    }
+}
