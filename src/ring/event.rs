@@ -217,7 +217,7 @@ pub(crate) fn park<K: Kernel, R>(
                 let_go();
                 return Parked::Ready(ready);
             }
-            let slept = standing.sleep(kernel, event.sem, second.or(until));
+            let slept = standing.take(kernel, event.sem, second.or(until));
             if second.is_none() || slept != Err(Refusal::TimedOut) {
                 break slept;
             }

@@ -100,9 +100,9 @@ impl<D: Copy + Ord> Standing<D> {
         }
     }
 
-    /// Sleeps for a token. Refused with `WouldBlock` if it is time to look for
+    /// Takes a token, and sleeps until there is one. Refused with `WouldBlock` if it is time to look for
     /// the dead; with `TimedOut` also if it is time for a second look.
-    pub(super) fn sleep<K: Kernel<Deadline = D>>(
+    pub(super) fn take<K: Kernel<Deadline = D>>(
         &self,
         kernel: &K,
         sem: u16,
