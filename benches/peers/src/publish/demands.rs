@@ -30,6 +30,7 @@ struct Demand {
 
 const SPSC: &[&str] = &["tombolo SPSC"];
 const BATCHES: &[&str] = &["tombolo SPSC, batches"];
+const SLICES: &[&str] = &["tombolo SPSC, slices in place"];
 const IN_PLACE: &[&str] = &["tombolo SPSC, in place"];
 const MPMC: &[&str] = &["tombolo MPMC"];
 const EITHER_MPMC: &[&str] = &["tombolo MPMC", "tombolo MPMC, blocking"];
@@ -74,6 +75,8 @@ const DEMANDS: &[Demand] = &[
     least("SPSC, batches of 64, 64 B", SIXTY_FOURS, BATCHES, 0.9, "≥ 0.9 × the raw ring", RAW),
     least("SPSC, batches of 64, 8 B", EIGHTS, BATCHES, 1.0, "≥ rtrb chunks", CHUNKS),
     least("SPSC, batches of 64, 64 B", SIXTY_FOURS, BATCHES, 1.0, "≥ rtrb chunks", CHUNKS),
+    least("SPSC, batches of 64 in place, 8 B", EIGHTS, SLICES, 1.0, "≥ rtrb chunks", CHUNKS),
+    least("SPSC, batches of 64 in place, 64 B", SIXTY_FOURS, SLICES, 1.0, "≥ rtrb chunks", CHUNKS),
     least("SPSC, in place, 1 KiB", KIB, IN_PLACE, 0.9, "≥ 0.9 × the raw ring", RAW),
     least("SPSC, in place, 4 KiB", KIBS_4, IN_PLACE, 0.9, "≥ 0.9 × the raw ring", RAW),
     least("SPSC, in place, 64 KiB", KIBS_64, IN_PLACE, 0.9, "≥ 0.9 × the raw ring", RAW),
