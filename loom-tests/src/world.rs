@@ -204,7 +204,7 @@ impl World {
                     alone: Cell::new(false),
                     informed: Cell::new(false),
                     memo: Cell::default(),
-                    standing: Standing::new(0),
+                    standing: Standing::new(Some(0)),
                     cursor: Cell::new(cursor),
                     rung: Cell::new(None),
                 }
@@ -282,12 +282,12 @@ impl Peer {
         table::look(&self.process, &*self.world, GENERATION, witness, &mut scratch, bury)
     }
 
-    /// `Participant::listen`.
-    fn listen(&self) -> Result<u16, Blind> {
+    /// `Participant::overhear`.
+    fn listen(&self) -> Result<Option<u16>, Blind> {
         if mutant::has("no look after a wake") {
-            return Ok(self.process.system.value(SetMap::GONG));
+            return Ok(Some(self.process.system.value(SetMap::GONG)));
         }
-        self.look().map(|_| self.scratch.borrow().value(SetMap::GONG))
+        self.look().map(|_| Some(self.scratch.borrow().value(SetMap::GONG)))
     }
 
     /// `Endpoint::quiet`.
@@ -447,6 +447,7 @@ impl Peer {
         for waiter in waiters {
             let record = &self.world.rows[usize::from(waiter.me.id)].items_record;
             waiter.standing.announce(&waiter.process, &self.world.items_waiting, record);
+            waiter.standing.woken(&waiter.process);
         }
         for waiter in waiters {
             self.notify_other();

@@ -128,7 +128,7 @@ impl Endpoint {
         side: Side,
     ) -> Result<Self, ChannelError> {
         // The dead are nobody's peers.
-        let heard = participant.listen()?;
+        let heard = participant.overhear()?;
         let joined = participant.joined(&block, side.other()).load(Ordering::Acquire);
         let peopled = participant.peopled(&block, side.other());
         participant.enlist(&block, side, &name)?;
@@ -414,7 +414,7 @@ impl Endpoint {
         let event = self.event(self.side);
         let record = record(&self.participant, &self.block, self.side);
         let standing = &self.standing;
-        let listen = || self.keeping_fault(self.participant.listen());
+        let listen = || self.keeping_fault(self.participant.overhear());
         // What ends this handle's waiting ends that of the others too.
         let more = |done: &Result<R, Fault>| done.is_err() || more();
         self.participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);

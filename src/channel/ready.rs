@@ -235,16 +235,17 @@ impl Watcher {
             }
             ask.is_some_and(|ask| self.at.is_there(ask)).then_some(Woken::Progress(asked))
         };
-        let listen = || participant.listen().map_err(|_| Blind::Estranged);
         let bells = &participant.mapped().bells;
         if self.at.is_for_all() {
             let (waiting, record) = endpoint::places(participant, &self.at.cells, block);
+            let listen = || participant.listen().map_err(|_| Blind::Estranged);
             return places::park(bells, waiting, record, None, attempt, listen);
         }
         let record = endpoint::record(participant, block, *side);
         let (event, standing) = (self.at.event(), &self.standing);
+        let look = || participant.look().map(|_| None).map_err(|_| Blind::Estranged);
         // Nothing was consumed: what the token was for is there for others.
-        let parked = event::park(bells, event, record, standing, None, attempt, |_| true, listen);
+        let parked = event::park(bells, event, record, standing, None, attempt, |_| true, look);
         // It comes back when the handle has been asked, and has found nothing.
         standing.let_go(event, record);
         parked
@@ -267,7 +268,7 @@ impl Readiness {
         shared.ring(&mut shared.state());
         let at = At { cells, participant: Arc::clone(participant), block, side };
         let watcher =
-            Watcher { shared: Arc::clone(&shared), at: at.clone(), standing: Standing::new(0) };
+            Watcher { shared: Arc::clone(&shared), at: at.clone(), standing: Standing::new(None) };
         let body = move || {
             watcher.run();
             let shared = Arc::clone(&watcher.shared);

@@ -53,6 +53,7 @@
 //! the count since then and takes one of those tokens will see what it leaves
 //! behind.
 
+use super::gong;
 use super::kernel::{Kernel, LightFence, Op, Refusal};
 use super::standing::Standing;
 use super::table::Blind;
@@ -191,8 +192,8 @@ pub(crate) fn rouse<K: Kernel>(
 /// `attempt` tries for good: an answer of *contended* is tried again within.
 /// `record` and `standing` are the caller's own, who may be [counted] when this
 /// ends; `more` says whether what is left concerns another waiter; `listen`
-/// sweeps the dead and says what the gong was before. The caller's process
-/// holds a credit on the semaphore and on the gong.
+/// sweeps the dead and says what the gong was before, if that may be compared.
+/// The caller's process holds a credit on the semaphore and on the gong.
 ///
 /// [counted]: Standing::is_counted
 #[expect(clippy::too_many_arguments, reason = "each is another's")]
@@ -204,12 +205,13 @@ pub(crate) fn park<K: Kernel, R>(
     until: Option<K::Deadline>,
     mut attempt: impl FnMut() -> Option<R>,
     mut more: impl FnMut(&R) -> bool,
-    mut listen: impl FnMut() -> Result<u16, Blind>,
+    mut listen: impl FnMut() -> Result<Option<u16>, Blind>,
 ) -> Parked<R> {
     let stays = standing.comes_at_once(kernel);
     let let_go = || standing.let_go(event, record);
     loop {
         standing.announce(kernel, event.waiting, record);
+        let mut heard;
         let slept = loop {
             // First the time, then the try: it may be as good as a second look.
             let second = standing.second_look(kernel, until);
@@ -217,7 +219,12 @@ pub(crate) fn park<K: Kernel, R>(
                 let_go();
                 return Parked::Ready(ready);
             }
-            let slept = standing.take(kernel, event.sem, second.or(until));
+            let until = second.or(until);
+            heard = standing.compares(stays);
+            let slept = match heard {
+                Some(heard) => gong::take(kernel, event.sem, heard, until),
+                None => kernel.semop(&[Op::take(event.sem, 1)], until),
+            };
             if second.is_none() || slept != Err(Refusal::TimedOut) {
                 break slept;
             }
@@ -230,14 +237,17 @@ pub(crate) fn park<K: Kernel, R>(
         }
         let mut ready = None;
         let look = match slept {
-            // A token that was for nothing may have been for a death.
-            Ok(()) => {
-                standing.took_plainly() || {
-                    ready = attempt();
-                    ready.is_none()
-                }
+            Ok(()) if heard.is_some() => {
+                ready = attempt();
+                // A token that is for nothing may be for a death.
+                ready.is_none()
             }
-            Err(refusal) => refusal == Refusal::WouldBlock,
+            Ok(()) => true,
+            Err(Refusal::WouldBlock) => {
+                standing.refused();
+                true
+            }
+            Err(_) => false,
         };
         if look {
             match listen() {

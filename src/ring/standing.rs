@@ -27,15 +27,15 @@
 //!
 //! **No death is slept through.** All deaths up to the stroke of the [`gong`]
 //! that was heard have been looked for; the kernel gives a token only while the
-//! gong is what was heard, and compares at that instant. Where it strikes for
-//! other reasons again and again, tokens are taken plainly for some time, and
-//! each is followed by a look.
+//! gong is what was heard, and compares at that instant. Else a token is taken
+//! plainly, and followed by a look: for some time where the gong strikes for
+//! other reasons, by those who do not stay, and where many live, because one who
+//! compares has the kernel ask all who sleep over the set at each operation.
 
 use core::cell::Cell;
 
 use super::event::{self, Event};
-use super::gong;
-use super::kernel::{Kernel, Op, Refusal};
+use super::kernel::Kernel;
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// After the gong has ended a sleep, so many are plain.
@@ -50,16 +50,16 @@ pub(crate) struct Standing<D: Copy> {
     unseen: Cell<Option<D>>,
     /// Until when its next wait comes at once.
     soon: Cell<Option<D>>,
-    /// What the gong was when the dead were last looked for.
-    heard: Cell<u16>,
+    /// What the gong was when the dead were last looked for; `None` if it had
+    /// better be left alone.
+    heard: Cell<Option<u16>>,
     /// How many sleeps are still to be plain.
     plain: Cell<u32>,
 }
 
 impl<D: Copy + Ord> Standing<D> {
-    /// Of one who has looked for the dead when the gong was this; 0, which it
-    /// never is once somebody has joined, if nobody has.
-    pub(crate) const fn new(heard: u16) -> Self {
+    /// Of one who has looked for the dead when the gong was this.
+    pub(crate) const fn new(heard: Option<u16>) -> Self {
         Self {
             counted: Cell::new(false),
             unseen: Cell::new(None),
@@ -75,7 +75,7 @@ impl<D: Copy + Ord> Standing<D> {
     }
 
     /// The last wait has ended, by a wake.
-    pub(super) fn woken<K: Kernel<Deadline = D>>(&self, kernel: &K) {
+    pub(crate) fn woken<K: Kernel<Deadline = D>>(&self, kernel: &K) {
         self.soon.set(kernel.at_once());
     }
 
@@ -100,22 +100,12 @@ impl<D: Copy + Ord> Standing<D> {
         }
     }
 
-    /// Takes a token, and sleeps until there is one. Refused with `WouldBlock` if it is time to look for
-    /// the dead; with `TimedOut` also if it is time for a second look.
-    pub(super) fn take<K: Kernel<Deadline = D>>(
-        &self,
-        kernel: &K,
-        sem: u16,
-        until: Option<D>,
-    ) -> Result<(), Refusal> {
-        if self.plain.get() > 0 {
-            return kernel.semop(&[Op::take(sem, 1)], until);
-        }
-        let slept = gong::take(kernel, sem, self.heard.get(), until);
-        if slept == Err(Refusal::WouldBlock) {
-            self.plain.set(PLAIN);
-        }
-        slept
+    /// What the gong has to be for the next token, if this waiter `stays`.
+    /// `None` for a token that is taken whatever it is.
+    pub(super) fn compares(&self, stays: bool) -> Option<u16> {
+        let plain = self.plain.get();
+        self.plain.set(plain.saturating_sub(1));
+        self.heard.get().filter(|_| stays && plain == 0)
     }
 
     /// When a sleep before `until` has to end for a second look.
@@ -137,15 +127,13 @@ impl<D: Copy + Ord> Standing<D> {
         self.unseen.set(None);
     }
 
-    /// Whether a token that was just taken may have come for a death as well.
-    pub(super) fn took_plainly(&self) -> bool {
-        let plain = self.plain.get();
-        self.plain.set(plain.saturating_sub(1));
-        plain > 0
+    /// The gong was something else.
+    pub(super) fn refused(&self) {
+        self.plain.set(PLAIN);
     }
 
     /// The dead have been looked for, and the gong was this before.
-    pub(super) fn listened(&self, heard: u16) {
+    pub(super) fn listened(&self, heard: Option<u16>) {
         self.heard.set(heard);
     }
 

@@ -177,6 +177,11 @@ impl Scratch {
     pub(crate) fn value(&self, sem: u16) -> u16 {
         self.values.get(usize::from(sem)).copied().unwrap_or(0)
     }
+
+    /// How many lived at the last look.
+    pub(crate) fn living(&self, map: SetMap) -> usize {
+        (0..map.participants).filter(|&id| self.value(map.liveness(id)) > 0).count()
+    }
 }
 
 /// What a look refuses to conclude anything from.

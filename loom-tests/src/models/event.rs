@@ -90,9 +90,9 @@ fn a_newcomer_takes_the_token() {
     let mut got = [None, Some(())].into_iter();
     let attempt = || got.next().unwrap();
     let more = |()| published.load(Ordering::Acquire) != 0;
-    let (event, standing) = (Event { waiting, sem: SEM }, Standing::new(0));
+    let (event, standing) = (Event { waiting, sem: SEM }, Standing::new(Some(0)));
     let (newcomer, more) = (process(1), |&ready: &()| more(ready));
-    let parked = event::park(&newcomer, event, record, &standing, None, attempt, more, || Ok(0));
+    let parked = event::park(&newcomer, event, record, &standing, None, attempt, more, || Ok(None));
     assert_eq!(parked, Parked::Ready(()));
     notifier.join().unwrap();
     assert_eq!(system.value(SEM), 1, "{STRANDED}");
@@ -490,9 +490,9 @@ pub(super) fn sweeps_count() {
         let [waiting, record] = &*waiter;
         let event = Event { waiting, sem: 0 };
         let life = || {
-            let standing = Standing::new(0);
+            let standing = Standing::new(Some(0));
             for ready in [Some(()), None] {
-                let (attempt, listen) = (|| ready, || Ok(0));
+                let (attempt, listen) = (|| ready, || Ok(None));
                 event::park(&Sleep, event, record, &standing, None, attempt, |()| false, listen);
             }
         };
