@@ -61,7 +61,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
     ///
     /// # Errors
     /// Why the channel cannot be used.
-    #[inline]
+    #[inline(always)]
     pub fn reserve(&mut self) -> Result<Grant<'_, T, K>, Fault> {
         let claim = match self.reserve_next() {
             Some(claim) => claim,
@@ -114,7 +114,7 @@ impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
     ///
     /// # Errors
     /// Why the channel cannot be used.
-    #[inline]
+    #[inline(always)]
     pub fn reserve_slice(&mut self, most: usize) -> Result<GrantSlice<'_, T>, Fault> {
         let most = most.max(1);
         let count = match self.room_once(most) {
@@ -142,7 +142,7 @@ pub struct Grant<'a, T: Message + NoUninit + AnyBitPattern, K: Kind> {
 
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
     /// Sends the message.
-    #[inline]
+    #[inline(always)]
     pub fn commit(mut self) {
         let end = &self.sender.end;
         if !end.in_child() {
@@ -288,7 +288,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<T, K> {
     ///
     /// # Errors
     /// Why nothing can be received.
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self) -> Result<Delivery<'_, T, K>, Fault> {
         let taken = match self.take_next() {
             Some(taken) => taken,
@@ -364,7 +364,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
     ///
     /// # Errors
     /// Why nothing can be received.
-    #[inline]
+    #[inline(always)]
     pub fn take_slice(&mut self, most: usize) -> Result<DeliverySlice<'_, T>, Fault> {
         let most = most.max(1);
         let count = match self.filled_once(most, false) {

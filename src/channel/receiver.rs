@@ -76,7 +76,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     /// # Errors
     /// [`TryRecvError::Empty`]; [`TryRecvError::Pending`] if the next message
     /// is claimed and not yet written; or why nothing can be received.
-    #[inline]
+    #[inline(always)]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         let mut landing = Landing::new();
         match self.receive_next(&mut landing) {
@@ -117,7 +117,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     /// [`RecvError::Invalid`], or why nothing can be received. In particular
     /// [`Fault::Disconnected`] when the channel is empty and the last sender
     /// has gone, also while this call waits.
-    #[inline]
+    #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
         let mut landing = Landing::new();
         match self.receive_next(&mut landing) {

@@ -83,7 +83,7 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     /// # Errors
     /// [`TrySendError::Full`], [`TrySendError::Paused`], or why the channel
     /// cannot be used; each with the message.
-    #[inline]
+    #[inline(always)]
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         match self.send_next(&message) {
             Ok(()) => Ok(()),
@@ -113,7 +113,7 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     /// [`Fault::Disconnected`] when the last receiver has gone, also while
     /// this call waits. That a receiver was killed is noticed by whoever
     /// waits; while there is room, sends may still succeed.
-    #[inline]
+    #[inline(always)]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         match self.send_next(&message) {
             Ok(()) => Ok(()),

@@ -12,6 +12,7 @@ use core::sync::atomic::{Ordering, compiler_fence, fence};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::sys;
 use crate::sys::ErrorKind;
+use crate::sys::crash;
 use crate::sys::sem::Set;
 
 pub(crate) use spin::{Spin, longest_keeping_back};
@@ -27,7 +28,12 @@ const SEEN: Duration = Duration::from_millis(10);
 /// Who waits again within this time after a wake is likely to do so the next
 /// time. It costs others less than the fence that it saves, if it is not away for
 /// many times as long as that takes.
-const AT_ONCE: Duration = Duration::from_micros(200);
+const AT_ONCE: Duration = if crash::POINTS {
+    // Where each step is watched, nobody is as quick.
+    Duration::from_secs(10)
+} else {
+    Duration::from_micros(200)
+};
 
 /// The semaphore set of a segment, and how its participants fence.
 #[derive(Debug)]
