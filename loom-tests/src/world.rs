@@ -287,7 +287,7 @@ impl Peer {
         if mutant::has("no look after a wake") {
             return Ok(Some(self.process.system.value(SetMap::GONG)));
         }
-        self.look().map(|_| Some(self.scratch.borrow().value(SetMap::GONG)))
+        self.look().map(|_| Some(self.scratch.borrow().heard()))
     }
 
     /// `Endpoint::quiet`.

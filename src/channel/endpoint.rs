@@ -69,6 +69,8 @@ pub struct Endpoint {
     fruitless: Cell<u32>,
     spin: Spin,
     standing: Standing<Instant>,
+    /// Whether it is about to sleep, sleeps, or has just been woken.
+    parking: Cell<bool>,
     memo: Cell<Memo>,
     /// The first look's failure, kept to be told: see [`look`](Self::look).
     fault: RefCell<Option<Fault>>,
@@ -163,6 +165,7 @@ impl Endpoint {
             fruitless: Cell::new(0),
             spin: Spin::new(),
             standing: Standing::new(heard),
+            parking: Cell::new(false),
             memo: Cell::new(Memo::default()),
             fault: RefCell::new(None),
             readiness: OnceCell::new(),
@@ -284,10 +287,9 @@ impl Endpoint {
         self.paused.set(paused);
         // Another count than any that will be read for long.
         let unlike = changes.wrapping_sub(1);
-        let sealed = |free| self.guard.sealed(if free { changes } else { unlike });
         let free = !alone && !paused;
-        self.changes.set(sealed(free));
-        self.swift.set(sealed(free && self.participant.mapped().bells.asymmetric()));
+        self.changes.set(self.guard.sealed(if free { changes } else { unlike }));
+        self.set_swift();
         Ok(())
     }
 
@@ -332,14 +334,23 @@ impl Endpoint {
         }
     }
 
-    /// This handle does not sleep for some time: it is not to be counted as if
-    /// it did.
+    /// This handle has got something, or nothing, without sleeping: it is not
+    /// to be counted as if it slept. While it is, nothing goes the swift way.
     #[inline]
-    fn let_go(&self) {
-        if self.standing.is_counted() {
+    pub(crate) fn let_go(&self) {
+        if self.standing.is_counted() && !self.parking.get() && !self.in_child() {
             let record = record(&self.participant, &self.block, self.side);
             self.standing.let_go(self.event(self.side), record);
+            self.set_swift();
         }
+    }
+
+    fn set_swift(&self) {
+        let swift = self.participant.mapped().bells.asymmetric() && !self.standing.is_counted();
+        let changes = self.guard.unsealed(self.changes.get());
+        // Another count than any that will be read for long.
+        let seen = if swift { changes } else { changes.wrapping_sub(1) };
+        self.swift.set(self.guard.sealed(seen));
     }
 
     /// Whether a try that was refused like this needs no more than to be
@@ -407,7 +418,6 @@ impl Endpoint {
         more: impl Fn() -> bool,
     ) -> Option<Result<R, Fault>> {
         if let Some(done) = self.spin(until, &mut attempt) {
-            self.let_go();
             return Some(done);
         }
         let mapped = self.participant.mapped();
@@ -418,7 +428,12 @@ impl Endpoint {
         // What ends this handle's waiting ends that of the others too.
         let more = |done: &Result<R, Fault>| done.is_err() || more();
         self.participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);
-        match event::park(&mapped.bells, event, record, standing, until, attempt, more, listen) {
+        self.parking.set(true);
+        let parked =
+            event::park(&mapped.bells, event, record, standing, until, attempt, more, listen);
+        self.parking.set(false);
+        self.set_swift();
+        match parked {
             Parked::Ready(done) => Some(done),
             Parked::TimedOut => None,
             Parked::Gone(blind) => Some(Err(self.kept_fault(blind))),
@@ -431,6 +446,7 @@ impl Endpoint {
         until: Option<Instant>,
         mut attempt: impl FnMut() -> Option<Result<R, Fault>>,
     ) -> Option<Result<R, Fault>> {
+        self.let_go();
         if let Some(done) = self.spin(until, &mut attempt) {
             return Some(done);
         }
@@ -504,9 +520,7 @@ impl Drop for Endpoint {
     fn drop(&mut self) {
         // While its thread has the credits of this channel.
         drop(self.readiness.take());
-        if !self.in_child() {
-            self.let_go();
-        }
+        self.let_go();
         self.participant.withdraw(&self.block, self.side);
         self.participant.leave_busy(&self.busy);
     }

@@ -26,7 +26,10 @@ impl Endpoint {
         &self,
         attempt: impl FnOnce() -> Result<R, Stuck>,
     ) -> Result<R, Stuck> {
-        if self.quiet() || self.informed.get() { attempt() } else { Err(Stuck::Changed) }
+        if !self.quiet() && !self.informed.get() {
+            return Err(Stuck::Changed);
+        }
+        attempt().inspect(|_| self.let_go())
     }
 
     /// Does `attempt` right after it was found out what has changed, whether
@@ -46,7 +49,9 @@ impl Endpoint {
         if !self.enter() {
             return Err(Stuck::Changed);
         }
-        attempt().inspect_err(|_| self.leave())
+        let done = attempt().inspect_err(|_| self.leave())?;
+        self.let_go();
+        Ok(done)
     }
 
     /// Publishes by `attempt`, if nothing has changed, and tells a receiver.

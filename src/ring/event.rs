@@ -231,8 +231,9 @@ pub(crate) fn park<K: Kernel, R>(
             standing.seen();
         };
         // No fence before the next attempt: one that fails goes through the
-        // one above before sleeping again, or has taken no token.
-        if !stays {
+        // one above before sleeping again, or has taken no token. Two who
+        // stayed and were away would have each send ask the kernel in vain.
+        if !stays || event.waiting.load(Ordering::Relaxed) & COUNT > 1 {
             let_go();
         }
         let mut ready = None;

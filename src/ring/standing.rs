@@ -23,7 +23,8 @@
 //!
 //! **Who stays away** is counted for nothing, and each send asks behind a fence
 //! whether it is owed a token. So one stays only if it came back at once the
-//! last time, and no longer than until it finds something without sleeping.
+//! last time, only if it is the only one who waits, and no longer than until it
+//! finds something, or nothing, without sleeping.
 //!
 //! **No death is slept through.** All deaths up to the stroke of the [`gong`]
 //! that was heard have been looked for; the kernel gives a token only while the

@@ -163,6 +163,7 @@ pub(crate) fn leave<K: Kernel>(
 pub(crate) struct Scratch {
     before: Vec<u64>,
     values: Vec<u16>,
+    heard: u16,
 }
 
 impl Scratch {
@@ -170,12 +171,18 @@ impl Scratch {
         Self {
             before: vec![0; usize::from(map.participants)],
             values: vec![0; usize::from(map.count())],
+            heard: 0,
         }
     }
 
     /// What a semaphore was at the last look.
     pub(crate) fn value(&self, sem: u16) -> u16 {
         self.values.get(usize::from(sem)).copied().unwrap_or(0)
+    }
+
+    /// Up to which stroke of the gong the last look has found all deaths.
+    pub(crate) const fn heard(&self) -> u16 {
+        self.heard
     }
 
     /// How many lived at the last look.
@@ -216,6 +223,12 @@ pub(crate) fn look<K: Kernel>(
     if SetMap::generation(&scratch.values) != Some(generation) || value(witness) != Some(1) {
         return Err(Blind::Estranged);
     }
+    // Who has joined and died since its slot was read is not found, and has
+    // struck the gong: what was heard then is what the gong is not.
+    let same = |(id, before): (u16, &u64)| table.word(id).load(Ordering::Acquire) == *before;
+    let missed = !(0..).zip(&scratch.before).all(same);
+    scratch.heard = scratch.value(SetMap::GONG).wrapping_sub(missed.into());
+    let value = |sem: u16| scratch.values.get(usize::from(sem)).copied();
     let mut swept = false;
     for (id, &before) in (0..).zip(&scratch.before) {
         let Some(entry) = Entry::read(before) else {

@@ -165,7 +165,7 @@ impl Participant {
     pub(crate) fn listen(&self) -> Result<u16, Fault> {
         let mut scratch = lock(&self.scratch);
         self.mapped.look(self.mapped.plan.map.liveness(self.me.id), &mut scratch)?;
-        Ok(scratch.value(SetMap::GONG))
+        Ok(scratch.heard())
     }
 
     /// The same, if so few live that a sleeper who compares it costs the others
@@ -174,7 +174,7 @@ impl Participant {
         let mut scratch = lock(&self.scratch);
         self.mapped.look(self.mapped.plan.map.liveness(self.me.id), &mut scratch)?;
         let few = scratch.living(self.mapped.plan.map) <= FEW;
-        Ok(few.then(|| scratch.value(SetMap::GONG)))
+        Ok(few.then(|| scratch.heard()))
     }
 
     /// Wakes everybody who listens.

@@ -112,27 +112,28 @@ impl Way {
     }
 
     /// Whether this wait may give way.
-    fn is_open(&self, deadline: Option<Instant>) -> bool {
+    fn is_open(&self) -> bool {
         let closed = self.closed.get();
         if closed != 0 {
             self.closed.set(if closed == u32::MAX { closed } else { closed - 1 });
             return false;
         }
-        deadline.is_none_or(|deadline| deadline > Instant::now() + SLICE)
+        true
     }
 
-    /// Lets others have the processor, if they want it. Whether that was right:
-    /// it was short, or the channel has moved by `much` meanwhile.
+    /// Lets others have the processor, if they want it; whether it went on soon.
+    /// If it did not, that was right if the channel has moved by `much`
+    /// meanwhile.
     fn give(&self, moved: impl Fn() -> u64, much: u64) -> bool {
         let (before, began) = (moved(), Instant::now());
         std::thread::yield_now();
-        let right = began.elapsed() < LONG || moved().wrapping_sub(before) >= much;
-        if !right {
+        let soon = began.elapsed() < LONG;
+        if !soon && moved().wrapping_sub(before) < much {
             let length = (2 * self.length.get()).clamp(WITHOUT, MOST_WITHOUT);
             self.length.set(length);
             self.closed.set(length);
         }
-        right
+        soon
     }
 
     /// It was worth it.
@@ -166,7 +167,11 @@ impl Spin {
         let (near, patience) = self.share();
         let (mut made, mut way) = (0, None);
         while made < patience {
-            if made >= near && *way.get_or_insert_with(|| self.way.is_open(deadline)) {
+            if made >= near && *way.get_or_insert_with(|| self.way.is_open()) {
+                if deadline.is_some_and(|deadline| deadline < Instant::now() + SLICE) {
+                    way = Some(false);
+                    continue;
+                }
                 if !self.way.give(&moved, much) {
                     // What comes now has been paid for by more than a sleep.
                     return attempt();

@@ -95,13 +95,26 @@ impl Citizen {
     }
 
     fn look(&self, witness: u16) -> Result<bool, Blind> {
+        self.look_with(&mut Scratch::new(self.town.map), witness)
+    }
+
+    fn look_with(&self, scratch: &mut Scratch, witness: u16) -> Result<bool, Blind> {
         let bury = |dead: Member, _: &[u16]| {
             assert!(self.town.died.borrow().contains(&dead), "{dead:?} is buried alive");
             self.town.swept[usize::from(dead.id)].store(dead.incarnation, Ordering::Relaxed);
             Ok(())
         };
+        table::look(&self.process, &*self.town, GENERATION, witness, scratch, bury)
+    }
+
+    /// Looks, and says up to which stroke of the gong all deaths are known.
+    fn listen_as(&self, id: u16) -> u16 {
         let mut scratch = Scratch::new(self.town.map);
-        table::look(&self.process, &*self.town, GENERATION, witness, &mut scratch, bury)
+        self.look_with(&mut scratch, self.town.map.liveness(id)).unwrap();
+        if mutant::has("slots are read once") {
+            return scratch.value(SetMap::GONG);
+        }
+        scratch.heard()
     }
 
     fn look_as(&self, id: u16) -> bool {
@@ -167,6 +180,28 @@ fn a_joiner_hides_no_death() {
         holds(name, Some(2), death_beside_a_joiner);
         let probe = Mutant::Model("a joiner tries the living");
         fails(name, probe, "not found", Some(2), death_beside_a_joiner);
+    });
+}
+
+/// One joins and dies while another one looks, and strikes the gong by that.
+fn joins_and_dies_beside_a_look() {
+    let [main, joining] = town(2, 1);
+    credit::arm(&joining.process, SetMap::GONG).unwrap();
+    let joining = loom::thread::spawn(move || joining.die(joining.join().unwrap()));
+    let heard = main.listen_as(0);
+    joining.join().unwrap();
+    if main.town.system.value(SetMap::GONG) == heard {
+        assert_ne!(main.entry(1).phase, Phase::Live, "a death was heard and not found");
+    }
+}
+
+#[test]
+fn no_death_is_heard_and_not_found() {
+    let name = "table, joins and dies beside a look";
+    completely(|| {
+        holds(name, Some(3), joins_and_dies_beside_a_look);
+        let once = Mutant::Model("slots are read once");
+        fails(name, once, "not found", Some(3), joins_and_dies_beside_a_look);
     });
 }
 

@@ -5,7 +5,7 @@
 //! them without being seen.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tombolo::sys::msg::{self, Queue};
 use tombolo::sys::sem::{self, Set};
@@ -17,7 +17,7 @@ use tombolo::{
 
 use super::actor::{Actor, Scene};
 use super::ledger::{Doom, Ledger};
-use crate::common::{SIGNATURE, Words, key_of, tables, word};
+use crate::common::{SIGNATURE, Words, key_of, parked, tables, word};
 
 /// What somebody does who may be killed over it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +48,12 @@ pub(crate) enum Deed {
     Command,
     /// Is commanded, waiting and sending.
     Obey,
+    /// Waits again and again for one who answers only who sleeps.
+    Converse,
 }
 
 impl Deed {
-    pub(crate) const ALL: [Deed; 16] = [
+    pub(crate) const ALL: [Deed; 17] = [
         Deed::Create,
         Deed::OpenOrCreate,
         Deed::MakeChannels,
@@ -68,6 +70,7 @@ impl Deed {
         Deed::Listen,
         Deed::Command,
         Deed::Obey,
+        Deed::Converse,
     ];
 
     /// Whether it leaves the segment in another state, perhaps.
@@ -233,6 +236,22 @@ fn before(deed: Deed) -> Result<Option<Actor>, String> {
                 while all_commands(&commander).is_ok() {}
             })))
         }
+        Deed::Converse => {
+            let mut waiting = Actor::fork("who answers", || {
+                let segment = options().create(NAME).unwrap();
+                let channel = |name| segment.channel::<u64>(name).capacity(8).lasting();
+                let (questions, answers) = (channel("there").receiver(), channel("back").sender());
+                let (questions, answers) = (questions.unwrap(), answers.unwrap());
+                while let Ok(asking) = questions.recv() {
+                    let patience = Instant::now() + SHORT;
+                    while !parked(asking.try_into().unwrap()) && Instant::now() < patience {}
+                    // Refused once the segment has been removed.
+                    let _ = answers.send(asking);
+                }
+            });
+            waiting.scene()?;
+            Ok(Some(waiting))
+        }
         _ => Ok(None),
     }
 }
@@ -353,6 +372,18 @@ fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
             while inbox.try_recv().unwrap().is_none() {
                 let _ = tx.try_send(1);
                 let _ = rx.recv_timeout(SHORT);
+            }
+        }
+        Deed::Converse => {
+            doom.begin();
+            let segment = options().open(NAME).unwrap();
+            let channel = |name| segment.channel::<u64>(name).capacity(8).lasting();
+            let (tx, rx) =
+                (channel("there").sender().unwrap(), channel("back").receiver().unwrap());
+            for _ in 0..4 {
+                tx.send(std::process::id().into()).unwrap();
+                // Perhaps to one who has died.
+                rx.recv().unwrap();
             }
         }
         Deed::Sweep => {
