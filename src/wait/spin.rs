@@ -39,7 +39,8 @@ const GIVEN: u32 = 3;
 const YIELDING: Duration = Duration::from_nanos(400);
 /// One that takes so long did not let the other side work, but somebody else.
 const LONG: Duration = Duration::from_micros(300);
-/// Nobody gives way with less time left than others may be given at once.
+/// Nobody gives way with less time left than others may be given at once, nor
+/// for longer than this in one wait.
 const SLICE: Duration = Duration::from_millis(10);
 /// After giving way for long, this many waits do without, and up to this many.
 const WITHOUT: u32 = 16;
@@ -96,6 +97,14 @@ pub(crate) struct Spin {
     way: Way,
 }
 
+/// What giving way has come to.
+enum Gave {
+    Soon,
+    /// For long, to those who work on the channel.
+    Rightly,
+    Wrongly,
+}
+
 /// Whether to give way.
 #[derive(Debug)]
 struct Way {
@@ -121,19 +130,21 @@ impl Way {
         true
     }
 
-    /// Lets others have the processor, if they want it; whether it went on soon.
-    /// If it did not, that was right if the channel has moved by `much`
-    /// meanwhile.
-    fn give(&self, moved: impl Fn() -> u64, much: u64) -> bool {
+    /// Lets others have the processor, if they want it. If they keep it for
+    /// long, that was right if the channel has moved by `much` meanwhile.
+    fn give(&self, moved: impl Fn() -> u64, much: u64) -> Gave {
         let (before, began) = (moved(), Instant::now());
         std::thread::yield_now();
-        let soon = began.elapsed() < LONG;
-        if !soon && moved().wrapping_sub(before) < much {
-            let length = (2 * self.length.get()).clamp(WITHOUT, MOST_WITHOUT);
-            self.length.set(length);
-            self.closed.set(length);
+        if began.elapsed() < LONG {
+            return Gave::Soon;
         }
-        soon
+        if moved().wrapping_sub(before) >= much {
+            return Gave::Rightly;
+        }
+        let length = (2 * self.length.get()).clamp(WITHOUT, MOST_WITHOUT);
+        self.length.set(length);
+        self.closed.set(length);
+        Gave::Wrongly
     }
 
     /// It was worth it.
@@ -165,16 +176,20 @@ impl Spin {
         mut attempt: impl FnMut() -> Option<R>,
     ) -> Option<R> {
         let (near, patience) = self.share();
-        let (mut made, mut way) = (0, None);
+        let (mut made, mut way, mut since) = (0, None, None);
         while made < patience {
             if made >= near && *way.get_or_insert_with(|| self.way.is_open()) {
-                if deadline.is_some_and(|deadline| deadline < Instant::now() + SLICE) {
+                let now = Instant::now();
+                if deadline.is_some_and(|deadline| deadline < now + SLICE) {
                     way = Some(false);
                     continue;
                 }
-                if !self.way.give(&moved, much) {
+                let began = *since.get_or_insert(now);
+                match self.way.give(&moved, much) {
+                    Gave::Soon => {}
+                    Gave::Rightly if began.elapsed() < SLICE => {}
                     // What comes now has been paid for by more than a sleep.
-                    return attempt();
+                    Gave::Rightly | Gave::Wrongly => return attempt(),
                 }
                 made += self.pauses.yielding;
             } else if near == 0 {
