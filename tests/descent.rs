@@ -6,16 +6,18 @@ mod common;
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, exit};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use tombolo::sys::{sem::Set, shm::Shm};
-use tombolo::{ChannelError, Fault, Segment};
+use tombolo::{ChannelError, Fault, Segment, TryRecvError};
 
 use common::{
     Brief, CAPACITY, Holder, Name, PATIENCE, Peer, RINGS, Rx, SENT, TAKEN, Tx, channel_of, hold,
-    key_of, receiver, room, sender, sleep_forever, wait_until,
+    key_of, receiver, room, sender, sleep_forever, thread_parked, tid, wait_until,
 };
 
 fn market() -> (Name, Segment) {
@@ -36,6 +38,45 @@ fn a_forked_child_is_refused_by_every_handle_and_harms_nobody() {
     assert_eq!(parent.join(), 0);
     assert!(!segment.sweep().unwrap(), "the parent was no longer there, to the kernel");
     assert_eq!(segment.participants().len(), 1);
+}
+
+/// The parent has waited again and again, and is still counted.
+#[test]
+fn a_forked_child_counts_nobody_out() {
+    const WAITS: u64 = 20;
+    let segment = Segment::anonymous().unwrap();
+    let channel = segment.channel::<u64>("jobs").capacity(8);
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let (me, next) = (tid(), &AtomicU64::new(0));
+    let receive = |number| {
+        next.store(number, Ordering::SeqCst);
+        let began = Instant::now();
+        assert_eq!(rx.recv_timeout(PATIENCE).unwrap(), number);
+        assert!(began.elapsed() < PATIENCE, "found at the deadline: nobody has rung");
+    };
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for number in 0..=WAITS {
+                wait_until(|| next.load(Ordering::SeqCst) == number && thread_parked(me));
+                tx.send(number).unwrap();
+            }
+        });
+        (0..WAITS).for_each(receive);
+        // SAFETY: the child allocates nothing.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Child => {
+                let forked = matches!(rx.try_recv(), Err(TryRecvError::Failed(_)));
+                // SAFETY: ends this process and does nothing before.
+                unsafe { libc::_exit(i32::from(!forked)) }
+            }
+            ForkResult::Parent { child } => {
+                assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
+            }
+        }
+        // Until everybody has seen the count, a sleep ends by itself.
+        thread::sleep(Duration::from_millis(20));
+        receive(WAITS);
+    });
 }
 
 #[test]
