@@ -749,6 +749,7 @@ class Segment:
             raise self.explained(error) from None
         if spelled(values) != self.generation or values[witness] != 1:
             raise Failed("this is not the set that was joined")
+        missed = [self.word(i) for i in range(self.participants)] != before
         swept = False
         for i, word in enumerate(before):
             dead = word & ~3 | DEAD
@@ -760,9 +761,9 @@ class Segment:
             self.sweep(i, dead, values, LEASEHOLDER if witness == LEASE else witness - 8)
             self.memory.swap(512 + 8 * i, dead, ((dead >> 2) + 1) % 2**62 << 2 | FREE)
             swept = True
-        self.heard = values[GONG]
-        if self.heard >= HIGH:
-            self.set.tried((GONG, -(self.heard - 1), IPC_NOWAIT))
+        self.heard = values[GONG] - missed
+        if values[GONG] >= HIGH:
+            self.set.tried((GONG, -(values[GONG] - 1), IPC_NOWAIT))
         if swept:
             self.strike()
         return swept
