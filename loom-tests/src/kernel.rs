@@ -304,12 +304,9 @@ impl Kernel for Process {
         }
     }
 
-    fn soon(&self, until: Option<Deadline>) -> Option<Deadline> {
+    fn soon(&self) -> Option<Deadline> {
         let passes = self.system.passes.get();
-        if !passes || mutant::is(|mutant| matches!(mutant, Mutant::NoSecondLook)) {
-            return None;
-        }
-        until.is_none_or(|until| SOON < until).then_some(SOON)
+        (passes && !mutant::is(|mutant| matches!(mutant, Mutant::NoSecondLook))).then_some(SOON)
     }
 
     fn now(&self) -> Deadline {

@@ -122,6 +122,11 @@ pub(super) fn changes(cells: &Cells<'_>) -> u64 {
     cells.control().changes.load(Ordering::Acquire)
 }
 
+/// Another count than any that will be read for long.
+const fn unlike(changes: u64) -> u64 {
+    changes.wrapping_sub(1)
+}
+
 impl Endpoint {
     pub(crate) fn new(
         participant: &Arc<Participant>,
@@ -143,7 +148,7 @@ impl Endpoint {
         // endpoint lives, and the cells never leave it but by reference, or
         // together with a participant of their own.
         let cells = unsafe { cells.unbound() };
-        let before = changes(&cells).wrapping_sub(1);
+        let before = unlike(changes(&cells));
         Ok(Self {
             cells,
             participant: Arc::clone(participant),
@@ -285,10 +290,8 @@ impl Endpoint {
         let paused = self.side == Side::Sender && state == State::Paused;
         self.alone.set(alone.then_some(changes));
         self.paused.set(paused);
-        // Another count than any that will be read for long.
-        let unlike = changes.wrapping_sub(1);
         let free = !alone && !paused;
-        self.changes.set(self.guard.sealed(if free { changes } else { unlike }));
+        self.changes.set(self.guard.sealed(if free { changes } else { unlike(changes) }));
         self.set_swift();
         Ok(())
     }
@@ -348,9 +351,7 @@ impl Endpoint {
     fn set_swift(&self) {
         let swift = self.participant.mapped().bells.asymmetric() && !self.standing.is_counted();
         let changes = self.guard.unsealed(self.changes.get());
-        // Another count than any that will be read for long.
-        let seen = if swift { changes } else { changes.wrapping_sub(1) };
-        self.swift.set(self.guard.sealed(seen));
+        self.swift.set(self.guard.sealed(if swift { changes } else { unlike(changes) }));
     }
 
     /// Whether a try that was refused like this needs no more than to be

@@ -268,17 +268,13 @@ pub(crate) fn park<K: Kernel, R>(
             standing.woken(kernel);
             return Parked::Ready(ready);
         }
-        match slept {
+        let end = match slept {
             Ok(()) | Err(Refusal::WouldBlock) => continue,
-            Err(Refusal::TimedOut) => {
-                let_go();
-                return Parked::TimedOut;
-            }
-            Err(refusal) => {
-                let_go();
-                return Parked::Gone(Blind::Refused(refusal));
-            }
-        }
+            Err(Refusal::TimedOut) => Parked::TimedOut,
+            Err(refusal) => Parked::Gone(Blind::Refused(refusal)),
+        };
+        let_go();
+        return end;
     }
 }
 

@@ -55,6 +55,11 @@ pub(crate) enum Refusal {
     Failed(i32),
 }
 
+/// `soon`, if that is before `until`.
+pub(crate) fn sooner<D: Copy + Ord>(soon: Option<D>, until: Option<D>) -> Option<D> {
+    soon.filter(|soon| until.is_none_or(|until| *soon < until))
+}
+
 /// The half of an asymmetric fence that is on every hot path.
 pub(crate) trait LightFence {
     /// A full fence: a store before it and a load after it are not reordered
@@ -84,9 +89,9 @@ pub(crate) trait Kernel: LightFence {
     fn heavy_fence(&self);
 
     /// When every store that a running thread had made by now is sure to be
-    /// seen, if that is before `until`. `None` if there is no need to wait for
-    /// it, because no thread is left out, or because `until` is sooner.
-    fn soon(&self, until: Option<Self::Deadline>) -> Option<Self::Deadline>;
+    /// seen. `None` if there is no need to wait for it, because no thread is
+    /// left out.
+    fn soon(&self) -> Option<Self::Deadline>;
 
     /// The time.
     fn now(&self) -> Self::Deadline;

@@ -26,7 +26,7 @@
 
 use super::event::{self, Parked};
 use super::gong;
-use super::kernel::{Kernel, Refusal};
+use super::kernel::{Kernel, Refusal, sooner};
 use super::table::Blind;
 use crate::sync::AtomicU64;
 
@@ -56,7 +56,7 @@ pub(crate) fn park<K: Kernel, R>(
         let slept = listen().and_then(|heard| {
             let wait = |until| gong::park(kernel, heard, until).map_err(Blind::Refused);
             let mut ready = attempt();
-            if let (None, Some(soon)) = (&ready, kernel.soon(until)) {
+            if let (None, Some(soon)) = (&ready, sooner(kernel.soon(), until)) {
                 wait(Some(soon))?;
                 ready = attempt();
             }

@@ -36,7 +36,7 @@
 use core::cell::Cell;
 
 use super::event::{self, Event};
-use super::kernel::Kernel;
+use super::kernel::{Kernel, sooner};
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// After the gong has ended a sleep, so many are plain.
@@ -50,7 +50,7 @@ pub(crate) struct Standing<D: Copy> {
     /// When everybody is sure to have seen that, if not yet.
     unseen: Cell<Option<D>>,
     /// Until when its next wait comes at once.
-    soon: Cell<Option<D>>,
+    at_once: Cell<Option<D>>,
     /// What the gong was when the dead were last looked for; `None` if it had
     /// better be left alone.
     heard: Cell<Option<u16>>,
@@ -64,7 +64,7 @@ impl<D: Copy + Ord> Standing<D> {
         Self {
             counted: Cell::new(false),
             unseen: Cell::new(None),
-            soon: Cell::new(None),
+            at_once: Cell::new(None),
             heard: Cell::new(heard),
             plain: Cell::new(0),
         }
@@ -72,12 +72,12 @@ impl<D: Copy + Ord> Standing<D> {
 
     /// Whether this is a wait right after the last one.
     pub(super) fn comes_at_once<K: Kernel<Deadline = D>>(&self, kernel: &K) -> bool {
-        self.soon.take().is_some_and(|soon| kernel.now() < soon)
+        self.at_once.take().is_some_and(|until| kernel.now() < until)
     }
 
     /// The last wait has ended, by a wake.
     pub(crate) fn woken<K: Kernel<Deadline = D>>(&self, kernel: &K) {
-        self.soon.set(kernel.at_once());
+        self.at_once.set(kernel.at_once());
     }
 
     /// Has everybody who publishes from here on see a new word with this waiter
@@ -96,7 +96,7 @@ impl<D: Copy + Ord> Standing<D> {
             event::raise(waiting, record);
             // Edge W.
             kernel.heavy_fence();
-            self.unseen.set(kernel.soon(None));
+            self.unseen.set(kernel.soon());
             self.counted.set(true);
         }
     }
@@ -120,7 +120,7 @@ impl<D: Copy + Ord> Standing<D> {
             self.seen();
             return None;
         }
-        until.is_none_or(|until| unseen < until).then_some(unseen)
+        sooner(Some(unseen), until)
     }
 
     /// Everybody has seen it by now.

@@ -123,11 +123,10 @@ impl Way {
     /// Whether this wait may give way.
     fn is_open(&self) -> bool {
         let closed = self.closed.get();
-        if closed != 0 {
-            self.closed.set(if closed == u32::MAX { closed } else { closed - 1 });
-            return false;
+        if closed != u32::MAX {
+            self.closed.set(closed.saturating_sub(1));
         }
-        true
+        closed == 0
     }
 
     /// Lets others have the processor, if they want it. If they keep it for

@@ -93,7 +93,7 @@ impl Kernel for SetOf {
 
     fn heavy_fence(&self) {}
 
-    fn soon(&self, _: Option<Deadline>) -> Option<Deadline> {
+    fn soon(&self) -> Option<Deadline> {
         None
     }
 

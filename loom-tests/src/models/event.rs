@@ -155,18 +155,7 @@ fn who_stays_is_woken_without_a_heavy_fence() {
 
 /// A sender dies somewhere; the receiver waits again and again, and stays.
 fn dies_before_one_who_stays(fate: Fate) {
-    let (world, [main, sender]) = world(2, [Receiver, Sender]);
-    sender.has_woken([&main]);
-    let sender = sender.spawn(Some(fate), |sender| {
-        sender.send(1).unwrap();
-        sender.send(2).unwrap();
-        sender.withdraw();
-    });
-    main.drain();
-    main.let_go();
-    sender.join().unwrap();
-    world.at_rest();
-    assert_eq!(*world.consumed.borrow(), *world.published.borrow());
+    sender_of_one_dies(true, fate);
 }
 
 #[test]
@@ -270,13 +259,21 @@ fn everybody_is_told_of_the_last_senders_leaving() {
 /// A sender dies somewhere: what it published is received, and the receiver
 /// is told that it has gone.
 pub(super) fn sender_dies(fate: Fate) {
+    sender_of_one_dies(false, fate);
+}
+
+fn sender_of_one_dies(stays: bool, fate: Fate) {
     let (world, [main, sender]) = world(2, [Receiver, Sender]);
+    if stays {
+        sender.has_woken([&main]);
+    }
     let sender = sender.spawn(Some(fate), |sender| {
         sender.send(1).unwrap();
         sender.send(2).unwrap();
         sender.withdraw();
     });
     main.drain();
+    main.let_go();
     sender.join().unwrap();
     world.at_rest();
     assert_eq!(*world.consumed.borrow(), *world.published.borrow());
@@ -467,7 +464,7 @@ impl Kernel for Sleep {
 
     fn heavy_fence(&self) {}
 
-    fn soon(&self, _: Option<Deadline>) -> Option<Deadline> {
+    fn soon(&self) -> Option<Deadline> {
         None
     }
 
