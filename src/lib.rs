@@ -191,8 +191,9 @@ pub mod sys;
 mod wait;
 
 pub use channel::{
-    ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReceiver, ByteSender, Channel, Delivery,
-    DeliverySlice, Grant, GrantSlice, Iter, Kind, Message, Mpmc, Readiness, Receiver, Sender, Spsc,
+    ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReader, ByteReceiver, ByteSender,
+    ByteWriter, Channel, Delivery, DeliverySlice, Grant, GrantSlice, Iter, Kind, Message, Mpmc,
+    Readiness, Receiver, Sender, Spsc,
 };
 pub use control::{
     Answer, Commander, ConnectError, Drain, Event, Events, EventsIter, Heir, Inbox, InheritError,
@@ -204,7 +205,7 @@ pub use error::{
 };
 pub use segment::{
     ChannelInfo, Death, Deaths, Options, Orphan, ParticipantInfo, Segment, SegmentInfo, State,
-    Stats, UserCommand,
+    Stats, TrustedPeers, UserCommand,
 };
 
 /// The examples of the README are tested with those of the documentation.

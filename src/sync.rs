@@ -14,3 +14,9 @@ pub(crate) use core::sync::atomic::AtomicU64;
 pub(crate) use core::sync::atomic::{Ordering, fence};
 #[cfg(feature = "crash-points")]
 pub(crate) use stepped::AtomicU64;
+
+/// For copies of elements, which are no points in each access: each copy has
+/// one in its middle.
+pub(crate) mod unstepped {
+    pub(crate) use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+}

@@ -1,7 +1,5 @@
 //! What a sender and a receiver have in common: being one end of a channel.
 
-#![allow(unsafe_code)]
-
 use core::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,9 +35,9 @@ pub(crate) enum Resolved {
 
 /// One end of a channel. Belongs to one thread at a time.
 pub struct Endpoint {
-    /// Points into the participant's memory; declared before it, and not
-    /// used after it.
-    cells: Cells<'static>,
+    /// Declared before the participant, so that the memory is detached when
+    /// that goes.
+    cells: Cells,
     participant: Arc<Participant>,
     guard: ForkGuard,
     pub(crate) block: Block,
@@ -81,7 +79,7 @@ pub struct Endpoint {
 /// Where one waits on a side of a channel.
 pub(super) fn event<'a>(
     participant: &Participant,
-    cells: &'a Cells<'_>,
+    cells: &'a Cells,
     block: &Block,
     side: Side,
 ) -> Event<'a> {
@@ -108,7 +106,7 @@ pub(super) fn record<'a>(
 /// The same two words for who waits for a place.
 pub(super) fn places<'a>(
     participant: &'a Participant,
-    cells: &'a Cells<'_>,
+    cells: &'a Cells,
     block: &'a Block,
 ) -> (&'a AtomicU64, &'a AtomicU64) {
     let row = participant.mapped().row(block, participant.me().id);
@@ -117,7 +115,7 @@ pub(super) fn places<'a>(
 
 /// Counts who comes, goes and dies, and what the gate does.
 #[inline]
-pub(super) fn changes(cells: &Cells<'_>) -> u64 {
+pub(super) fn changes(cells: &Cells) -> u64 {
     // Acquire: whoever changed something did so before this count.
     cells.control().changes.load(Ordering::Acquire)
 }
@@ -144,11 +142,8 @@ impl Endpoint {
             let what = "its block is outside the segment".to_owned();
             return Err(ChannelError::Damaged { channel: name.to_string(), what });
         };
-        // SAFETY: `participant` keeps the memory attached as long as this
-        // endpoint lives, and the cells never leave it but by reference, or
-        // together with a participant of their own.
-        let cells = unsafe { cells.unbound() };
         let before = unlike(changes(&cells));
+        let found = side == Side::Receiver && cells.len() > 0;
         Ok(Self {
             cells,
             participant: Arc::clone(participant),
@@ -160,7 +155,7 @@ impl Endpoint {
             changes: Cell::new(participant.guard().sealed(before)),
             swift: Cell::new(participant.guard().sealed(before)),
             looked: Cell::new(before),
-            met: peopled || (side == Side::Receiver && cells.len() > 0),
+            met: peopled || found,
             joined,
             alone: Cell::new(None),
             paused: Cell::new(false),
@@ -182,17 +177,16 @@ impl Endpoint {
         Self::new(&self.participant, self.block, Arc::clone(&self.name), self.side)
     }
 
-    pub(crate) const fn cells(&self) -> &Cells<'static> {
+    pub(crate) const fn cells(&self) -> &Cells {
         &self.cells
     }
 
-    /// A view of the cells for the handle around this endpoint, which drops
-    /// it together with the endpoint.
+    /// A view of the cells for the handle around this endpoint.
     pub(crate) fn typed<S>(
         &self,
-        view: impl FnOnce(Cells<'static>) -> Option<S>,
+        view: impl FnOnce(&Cells) -> Option<S>,
     ) -> Result<S, ChannelError> {
-        view(self.cells).ok_or_else(|| ChannelError::Damaged {
+        view(&self.cells).ok_or_else(|| ChannelError::Damaged {
             channel: self.name.to_string(),
             what: "its elements are not as large as its type says".to_owned(),
         })
@@ -497,7 +491,7 @@ impl Endpoint {
         if let Some(made) = self.readiness.get() {
             return Ok(made);
         }
-        let made = Readiness::new(&self.participant, self.cells, self.block, self.side);
+        let made = Readiness::new(&self.participant, self.cells.clone(), self.block, self.side);
         let made = made.map_err(Fault::System)?;
         Ok(self.readiness.get_or_init(|| made))
     }

@@ -1,14 +1,14 @@
 //! Writing and reading typed messages in place.
 //!
-//! A `&mut T` or `&T` into shared memory assumes of the peer that it keeps to
-//! the protocol: it does not write what it has not claimed. The types are
-//! such that whatever it does write is a value of them.
+//! A guard copies in and out of the message's place, which stays defined
+//! whatever a peer writes there. A reference assumes that peers do not write
+//! what they have not claimed, and so takes a [`TrustedPeers`]. The types are
+//! such that whatever is there is a value of them.
 
 #![allow(unsafe_code)]
 
 use core::fmt;
 use core::mem::ManuallyDrop;
-use core::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 use bytemuck::{AnyBitPattern, CheckedBitPattern, NoUninit};
@@ -19,7 +19,7 @@ use super::message::Message;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use crate::error::{Fault, RecvError, RecvTimeoutError, TryRecvError};
-use crate::segment::Side;
+use crate::segment::{Elements, Side, TrustedPeers};
 
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
     /// Claims, if that takes nothing but to do it.
@@ -53,9 +53,9 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
     /// let channel = segment.channel::<[u8; 4096]>("pages").capacity(4);
     /// let (mut sender, mut receiver) = (channel.sender()?, channel.receiver()?);
     /// let mut page = sender.reserve()?;
-    /// page[0] = 7;
+    /// page.write(&[7; 4096]);
     /// page.commit();
-    /// assert_eq!(receiver.take()?[0], 7);
+    /// assert_eq!(receiver.take()?.read()[0], 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -133,6 +133,10 @@ impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
 
 /// A place to write a message in. Dropped, it is aborted: nobody sees
 /// anything. It contains what was there before.
+///
+/// The place is in memory that peers can write to. [`write`](Self::write)
+/// copies into it, whatever they do; to write it by reference, declare that
+/// they are [trusted](crate::Segment::trust_peers).
 #[must_use = "a grant that is dropped is aborted"]
 pub struct Grant<'a, T: Message + NoUninit + AnyBitPattern, K: Kind> {
     sender: &'a Sender<T, K>,
@@ -154,24 +158,50 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
 
     /// Gives the place up, as dropping does.
     pub fn abort(self) {}
-}
-
-impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Deref for Grant<'_, T, K> {
-    type Target = T;
 
     #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: claimed by this grant, so nobody writes it who keeps to the
-        // protocol, and any bytes are a `T`.
-        unsafe { K::claimed(&self.sender.slots, &self.claim).as_ref() }
+    fn place(&self) -> Elements<'_, T> {
+        K::claimed(&self.sender.slots, &self.claim)
     }
-}
 
-impl<T: Message + NoUninit + AnyBitPattern, K: Kind> DerefMut for Grant<'_, T, K> {
+    /// Copies the message in. It is sent when the grant is
+    /// [committed](Self::commit).
     #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as for `deref`; `&mut self` makes it the only one here.
-        unsafe { K::claimed(&self.sender.slots, &self.claim).as_mut() }
+    pub fn write(&mut self, message: &T) {
+        self.place().write(0, core::slice::from_ref(message));
+    }
+
+    /// Where the message is written. What may be done through the pointer is
+    /// for the caller to argue: a peer may be writing there.
+    #[inline]
+    pub fn as_mut_ptr(&mut self) -> *mut T {
+        self.place().as_ptr()
+    }
+
+    /// The message's place by reference: what was there before, or has been
+    /// written by now.
+    ///
+    /// # Panics
+    /// If `trust` is of another [`Segment`](crate::Segment).
+    #[inline]
+    #[track_caller]
+    pub fn as_ref(&self, trust: TrustedPeers) -> &T {
+        self.sender.end.participant().check(trust);
+        // SAFETY: claimed by this grant, so nobody writes it: the peers are
+        // trusted, and `self` is borrowed.
+        unsafe { self.place().as_ref() }
+    }
+
+    /// The same, to write it.
+    ///
+    /// # Panics
+    /// As for [`as_ref`](Self::as_ref).
+    #[inline]
+    #[track_caller]
+    pub fn as_mut(&mut self, trust: TrustedPeers) -> &mut T {
+        self.sender.end.participant().check(trust);
+        // SAFETY: as for `as_ref`; `&mut self` makes it the only one here.
+        unsafe { self.place().as_mut() }
     }
 }
 
@@ -196,7 +226,8 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> fmt::Debug for Grant<'_, T,
 }
 
 /// Places of an SPSC channel to write messages in, side by side. Dropped,
-/// they are aborted. They contain what was there before.
+/// they are aborted. They contain what was there before. They are written by
+/// copies, or by reference, as the one of a [`Grant`].
 #[must_use = "a grant that is dropped is aborted"]
 pub struct GrantSlice<'a, T: Message + NoUninit + AnyBitPattern> {
     sender: &'a Sender<T, Spsc>,
@@ -217,26 +248,55 @@ impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
 
     /// Gives the places up, as dropping does.
     pub fn abort(self) {}
-}
-
-impl<T: Message + NoUninit + AnyBitPattern> Deref for GrantSlice<'_, T> {
-    type Target = [T];
 
     #[inline]
-    fn deref(&self) -> &[T] {
-        let first = self.sender.slots.at(self.sender.at.index(), self.count);
-        // SAFETY: so many free places lie side by side, which nobody writes
-        // who keeps to the protocol, and any bytes are a `T`.
-        unsafe { core::slice::from_raw_parts(first.as_ptr(), self.count) }
+    fn places(&self) -> Elements<'_, T> {
+        self.sender.slots.at(self.sender.at.index(), self.count)
     }
-}
 
-impl<T: Message + NoUninit + AnyBitPattern> DerefMut for GrantSlice<'_, T> {
+    /// How many places there are.
+    #[expect(clippy::len_without_is_empty, reason = "there is one at least")]
     #[inline]
-    fn deref_mut(&mut self) -> &mut [T] {
-        let first = self.sender.slots.at(self.sender.at.index(), self.count);
-        // SAFETY: as for `deref`; `&mut self` makes it the only one here.
-        unsafe { core::slice::from_raw_parts_mut(first.as_ptr(), self.count) }
+    pub fn len(&self) -> usize {
+        self.places().len()
+    }
+
+    /// Copies messages in, from place `index` on, as many as there are places
+    /// for; says how many.
+    #[inline]
+    pub fn write_at(&mut self, index: usize, messages: &[T]) -> usize {
+        self.places().write(index, messages)
+    }
+
+    /// Where the first message is written: as [`Grant::as_mut_ptr`].
+    #[inline]
+    pub fn as_mut_ptr(&mut self) -> *mut T {
+        self.places().as_ptr()
+    }
+
+    /// The places by reference: as [`Grant::as_ref`].
+    ///
+    /// # Panics
+    /// If `trust` is of another [`Segment`](crate::Segment).
+    #[inline]
+    #[track_caller]
+    pub fn as_slice(&self, trust: TrustedPeers) -> &[T] {
+        self.sender.end.participant().check(trust);
+        // SAFETY: so many free places lie side by side, which nobody writes:
+        // the peers are trusted, and `self` is borrowed.
+        unsafe { self.places().as_slice() }
+    }
+
+    /// The same, to write them.
+    ///
+    /// # Panics
+    /// As for [`as_slice`](Self::as_slice).
+    #[inline]
+    #[track_caller]
+    pub fn as_mut_slice(&mut self, trust: TrustedPeers) -> &mut [T] {
+        self.sender.end.participant().check(trust);
+        // SAFETY: as for `as_slice`; `&mut self` makes it the only one here.
+        unsafe { self.places().as_mut_slice() }
     }
 }
 
@@ -384,6 +444,10 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
 
 /// A message that is read in place, and is this receiver's until it is
 /// [released](Self::release) or dropped.
+///
+/// It is in memory that peers can write to. [`read`](Self::read) gives a copy,
+/// which nobody can change; to read it by reference, declare that they are
+/// [trusted](crate::Segment::trust_peers).
 pub struct Delivery<'a, T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> {
     receiver: &'a Receiver<T, K>,
     taken: ManuallyDrop<K::Taken>,
@@ -411,16 +475,36 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Delivery<'_, T, K>
             receiver.end.notify(Side::Receiver);
         }
     }
-}
-
-impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Deref for Delivery<'_, T, K> {
-    type Target = T;
 
     #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: taken by this delivery, so nobody writes it who keeps to
-        // the protocol, and any bytes are a `T`.
-        unsafe { K::taken(&self.receiver.slots, &self.taken).as_ref() }
+    fn place(&self) -> Elements<'_, T> {
+        K::taken(&self.receiver.slots, &self.taken)
+    }
+
+    /// Copies the message out.
+    #[inline]
+    pub fn read(&self) -> T {
+        self.place().read()
+    }
+
+    /// Where the message is. What may be done through the pointer is for the
+    /// caller to argue: a peer may be writing there.
+    #[inline]
+    pub fn as_ptr(&self) -> *const T {
+        self.place().as_ptr()
+    }
+
+    /// The message by reference.
+    ///
+    /// # Panics
+    /// If `trust` is of another [`Segment`](crate::Segment).
+    #[inline]
+    #[track_caller]
+    pub fn as_ref(&self, trust: TrustedPeers) -> &T {
+        self.receiver.end.participant().check(trust);
+        // SAFETY: taken by this delivery, so nobody writes it: the peers are
+        // trusted, and `self` is borrowed.
+        unsafe { self.place().as_ref() }
     }
 }
 
@@ -444,7 +528,8 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> fmt::Debug for Del
     }
 }
 
-/// Messages of an SPSC channel that are read in place, side by side.
+/// Messages of an SPSC channel that are read in place, side by side: by
+/// copies, or by reference, as the one of a [`Delivery`].
 pub struct DeliverySlice<'a, T: Message + CheckedBitPattern + AnyBitPattern> {
     receiver: &'a Receiver<T, Spsc>,
     count: usize,
@@ -464,17 +549,60 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> DeliverySlice<'_, T> {
     pub fn release(mut self, count: usize) {
         self.released = count.min(self.count);
     }
-}
-
-impl<T: Message + CheckedBitPattern + AnyBitPattern> Deref for DeliverySlice<'_, T> {
-    type Target = [T];
 
     #[inline]
-    fn deref(&self) -> &[T] {
-        let first = self.receiver.slots.at(self.receiver.at.index(), self.count);
-        // SAFETY: so many messages lie side by side, which nobody writes who
-        // keeps to the protocol, and any bytes are a `T`.
-        unsafe { core::slice::from_raw_parts(first.as_ptr(), self.count) }
+    fn places(&self) -> Elements<'_, T> {
+        self.receiver.slots.at(self.receiver.at.index(), self.count)
+    }
+
+    /// How many messages there are.
+    #[expect(clippy::len_without_is_empty, reason = "there is one at least")]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.places().len()
+    }
+
+    /// Copies the message at `index` out, if there is one.
+    #[inline]
+    pub fn read(&self, index: usize) -> Option<T> {
+        Some(self.places().get(index)?.read())
+    }
+
+    /// Copies of the messages, one after the other.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = T> + '_ {
+        let places = self.places();
+        places.each().map(|place| place.read())
+    }
+
+    /// Copies all messages to the end of `into`.
+    pub fn append_to(&self, into: &mut Vec<T>) {
+        self.places().append_to(into);
+    }
+
+    /// Copies of all messages.
+    pub fn to_vec(&self) -> Vec<T> {
+        let mut into = Vec::new();
+        self.append_to(&mut into);
+        into
+    }
+
+    /// Where the first message is: as [`Delivery::as_ptr`].
+    #[inline]
+    pub fn as_ptr(&self) -> *const T {
+        self.places().as_ptr()
+    }
+
+    /// The messages by reference.
+    ///
+    /// # Panics
+    /// If `trust` is of another [`Segment`](crate::Segment).
+    #[inline]
+    #[track_caller]
+    pub fn as_slice(&self, trust: TrustedPeers) -> &[T] {
+        self.receiver.end.participant().check(trust);
+        // SAFETY: so many messages lie side by side, which nobody writes: the
+        // peers are trusted, and `self` is borrowed.
+        unsafe { self.places().as_slice() }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use core::cell::Cell;
 use core::fmt::Debug;
-use core::ptr::NonNull;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
@@ -12,7 +11,7 @@ use crate::ring::hand::{Hands, Reader};
 use crate::ring::mpmc::{self, Cursor, Refused};
 use crate::ring::pace::Pace;
 use crate::ring::spsc::{Indices, Producer, Torn};
-use crate::segment::{Cells, Landing, Packed, RingKind, Side, Tagged};
+use crate::segment::{Cells, Elements, Landing, Packed, RingKind, Side, Tagged};
 use crate::wait;
 
 /// One sender and one receiver: wait-free, and the fastest.
@@ -85,8 +84,8 @@ pub(crate) mod sealed {
         type Consumer: Debug + Send;
 
         /// `None` if the elements are of another size or alignment.
-        fn slots<T>(cells: Cells<'static>) -> Option<Self::Slots<T>>;
-        fn producer(cells: &Cells<'_>) -> Result<Self::Producer, Stuck>;
+        fn slots<T>(cells: &Cells) -> Option<Self::Slots<T>>;
+        fn producer(cells: &Cells) -> Result<Self::Producer, Stuck>;
         fn consumer(end: &Endpoint) -> Result<Self::Consumer, Stuck>;
 
         /// Pushes one message, if that takes nothing but to do it; may be
@@ -165,7 +164,7 @@ pub(crate) mod sealed {
             at: &Self::Producer,
             owner: u16,
         ) -> Result<Self::Claim, Stuck>;
-        fn claimed<T>(slots: &Self::Slots<T>, claim: &Self::Claim) -> NonNull<T>;
+        fn claimed<'a, T>(slots: &'a Self::Slots<T>, claim: &Self::Claim) -> Elements<'a, T>;
         fn commit<T>(slots: &Self::Slots<T>, at: &Self::Producer, claim: Self::Claim);
         /// Gives the cell back. Whether somebody may be waiting for that.
         fn abort<T>(slots: &Self::Slots<T>, claim: Self::Claim) -> bool;
@@ -176,7 +175,7 @@ pub(crate) mod sealed {
             at: &Self::Consumer,
             owner: u16,
         ) -> Result<Self::Taken, Stuck>;
-        fn taken<T>(slots: &Self::Slots<T>, taken: &Self::Taken) -> NonNull<T>;
+        fn taken<'a, T>(slots: &'a Self::Slots<T>, taken: &Self::Taken) -> Elements<'a, T>;
         /// How often a reader has died over it.
         fn attempts<T>(slots: &Self::Slots<T>, at: &Self::Consumer, taken: &Self::Taken) -> u8;
         fn release<T>(slots: &Self::Slots<T>, at: &Self::Consumer, taken: Self::Taken);
@@ -184,11 +183,11 @@ pub(crate) mod sealed {
         fn give_back<T>(slots: &Self::Slots<T>, at: &Self::Consumer, taken: Self::Taken) -> bool;
 
         /// Whether another sender could go on.
-        fn room(cells: &Cells<'_>, at: &Self::Producer) -> bool;
+        fn room(cells: &Cells, at: &Self::Producer) -> bool;
         /// Whether another receiver could go on.
-        fn available(cells: &Cells<'_>, at: &Self::Consumer) -> bool;
+        fn available(cells: &Cells, at: &Self::Consumer) -> bool;
         /// Whether a message is in a reader's hands and may come back.
-        fn in_hand(cells: &Cells<'_>) -> bool;
+        fn in_hand(cells: &Cells) -> bool;
         /// What has just refused a push, or a reservation.
         fn wanted_by_producer(at: &Self::Producer) -> Want;
         /// What has just refused a pop, or a take.
@@ -198,15 +197,15 @@ pub(crate) mod sealed {
 
 impl sealed::Kind for Spsc {
     const RING: RingKind = RingKind::Spsc;
-    type Slots<T> = Packed<'static, T>;
+    type Slots<T> = Packed<T>;
     type Producer = Producer;
     type Consumer = Reader;
 
-    fn slots<T>(cells: Cells<'static>) -> Option<Packed<'static, T>> {
+    fn slots<T>(cells: &Cells) -> Option<Packed<T>> {
         cells.packed()
     }
 
-    fn producer(cells: &Cells<'_>) -> Result<Producer, Stuck> {
+    fn producer(cells: &Cells) -> Result<Producer, Stuck> {
         let mut producer = Producer::attach(cells).map_err(Stuck::Torn)?;
         producer.paced(pace(cells));
         Ok(producer)
@@ -315,38 +314,38 @@ impl sealed::Kind for Spsc {
     type Taken = u64;
 
     #[inline(always)]
-    fn reserve_next<T>(slots: &Packed<'static, T>, at: &Producer, _owner: u16) -> Option<u64> {
+    fn reserve_next<T>(slots: &Packed<T>, at: &Producer, _owner: u16) -> Option<u64> {
         matches!(at.room(slots, 1), Ok(1..)).then(|| at.index())
     }
 
     #[inline(always)]
-    fn take_next<T>(slots: &Packed<'static, T>, at: &Reader, _owner: u16) -> Option<u64> {
+    fn take_next<T>(slots: &Packed<T>, at: &Reader, _owner: u16) -> Option<u64> {
         matches!(at.filled(slots, 1), Ok(1..)).then(|| {
             at.hold(slots, 1);
             at.index()
         })
     }
 
-    fn reserve<T>(slots: &Packed<'static, T>, at: &Producer, _owner: u16) -> Result<u64, Stuck> {
+    fn reserve<T>(slots: &Packed<T>, at: &Producer, _owner: u16) -> Result<u64, Stuck> {
         match at.room(slots, 1).map_err(Stuck::Torn)? {
             0 => Err(Stuck::None),
             _ => Ok(at.index()),
         }
     }
 
-    fn claimed<T>(slots: &Packed<'static, T>, claim: &u64) -> NonNull<T> {
+    fn claimed<'a, T>(slots: &'a Packed<T>, claim: &u64) -> Elements<'a, T> {
         slots.at(*claim, 1)
     }
 
-    fn commit<T>(slots: &Packed<'static, T>, at: &Producer, _claim: u64) {
+    fn commit<T>(slots: &Packed<T>, at: &Producer, _claim: u64) {
         at.publish(slots, 1);
     }
 
-    fn abort<T>(_: &Packed<'static, T>, _: u64) -> bool {
+    fn abort<T>(_: &Packed<T>, _: u64) -> bool {
         false
     }
 
-    fn take<T>(slots: &Packed<'static, T>, at: &Reader, _owner: u16) -> Result<u64, Stuck> {
+    fn take<T>(slots: &Packed<T>, at: &Reader, _owner: u16) -> Result<u64, Stuck> {
         match at.filled(slots, 1).map_err(Stuck::Torn)? {
             0 => Err(Stuck::None),
             _ => {
@@ -356,32 +355,32 @@ impl sealed::Kind for Spsc {
         }
     }
 
-    fn taken<T>(slots: &Packed<'static, T>, taken: &u64) -> NonNull<T> {
+    fn taken<'a, T>(slots: &'a Packed<T>, taken: &u64) -> Elements<'a, T> {
         slots.at(*taken, 1)
     }
 
-    fn attempts<T>(slots: &Packed<'static, T>, at: &Reader, _: &u64) -> u8 {
+    fn attempts<T>(slots: &Packed<T>, at: &Reader, _: &u64) -> u8 {
         at.attempts(slots)
     }
 
-    fn release<T>(slots: &Packed<'static, T>, at: &Reader, _: u64) {
+    fn release<T>(slots: &Packed<T>, at: &Reader, _: u64) {
         at.release(slots, 1);
     }
 
-    fn give_back<T>(slots: &Packed<'static, T>, at: &Reader, _: u64) -> bool {
+    fn give_back<T>(slots: &Packed<T>, at: &Reader, _: u64) -> bool {
         at.hold(slots, 0);
         false
     }
 
-    fn room(_: &Cells<'_>, _: &Producer) -> bool {
+    fn room(_: &Cells, _: &Producer) -> bool {
         false
     }
 
-    fn available(_: &Cells<'_>, _: &Reader) -> bool {
+    fn available(_: &Cells, _: &Reader) -> bool {
         false
     }
 
-    fn in_hand(_: &Cells<'_>) -> bool {
+    fn in_hand(_: &Cells) -> bool {
         false
     }
 
@@ -483,15 +482,15 @@ impl Place {
 
 impl sealed::Kind for Mpmc {
     const RING: RingKind = RingKind::Mpmc;
-    type Slots<T> = Tagged<'static, T>;
+    type Slots<T> = Tagged<T>;
     type Producer = Place;
     type Consumer = Place;
 
-    fn slots<T>(cells: Cells<'static>) -> Option<Tagged<'static, T>> {
+    fn slots<T>(cells: &Cells) -> Option<Tagged<T>> {
         cells.tagged()
     }
 
-    fn producer(cells: &Cells<'_>) -> Result<Place, Stuck> {
+    fn producer(cells: &Cells) -> Result<Place, Stuck> {
         Ok(Place::at(Cursor::producer(cells), pace(cells)))
     }
 
@@ -594,72 +593,68 @@ impl sealed::Kind for Mpmc {
     type Taken = mpmc::Taken;
 
     #[inline(always)]
-    fn reserve_next<T>(slots: &Tagged<'static, T>, at: &Place, owner: u16) -> Option<mpmc::Claim> {
+    fn reserve_next<T>(slots: &Tagged<T>, at: &Place, owner: u16) -> Option<mpmc::Claim> {
         mpmc::claim_next(slots, &at.cursor, owner)
     }
 
     #[inline(always)]
-    fn take_next<T>(slots: &Tagged<'static, T>, at: &Place, owner: u16) -> Option<mpmc::Taken> {
+    fn take_next<T>(slots: &Tagged<T>, at: &Place, owner: u16) -> Option<mpmc::Taken> {
         mpmc::take_next(slots, &at.cursor, owner)
     }
 
-    fn reserve<T>(
-        slots: &Tagged<'static, T>,
-        at: &Place,
-        owner: u16,
-    ) -> Result<mpmc::Claim, Stuck> {
+    fn reserve<T>(slots: &Tagged<T>, at: &Place, owner: u16) -> Result<mpmc::Claim, Stuck> {
         match mpmc::claim(slots, &at.cursor, owner) {
             Ok(claim) => Ok(claim),
             Err(refused) => at.go_on(refused, || mpmc::claim(slots, &at.cursor, owner)),
         }
     }
 
-    fn claimed<T>(slots: &Tagged<'static, T>, claim: &mpmc::Claim) -> NonNull<T> {
+    fn claimed<'a, T>(slots: &'a Tagged<T>, claim: &mpmc::Claim) -> Elements<'a, T> {
         slots.element(claim.index)
     }
 
-    fn commit<T>(slots: &Tagged<'static, T>, _: &Place, claim: mpmc::Claim) {
+    fn commit<T>(slots: &Tagged<T>, _: &Place, claim: mpmc::Claim) {
         mpmc::publish(slots, claim);
     }
 
-    fn abort<T>(slots: &Tagged<'static, T>, claim: mpmc::Claim) -> bool {
+    fn abort<T>(slots: &Tagged<T>, claim: mpmc::Claim) -> bool {
         mpmc::abort(slots, claim);
         true
     }
 
-    fn take<T>(slots: &Tagged<'static, T>, at: &Place, owner: u16) -> Result<mpmc::Taken, Stuck> {
+    fn take<T>(slots: &Tagged<T>, at: &Place, owner: u16) -> Result<mpmc::Taken, Stuck> {
         match mpmc::take(slots, &at.cursor, owner) {
             Ok(taken) => Ok(taken),
             Err(refused) => at.go_on(refused, || mpmc::take(slots, &at.cursor, owner)),
         }
     }
 
-    fn taken<T>(slots: &Tagged<'static, T>, taken: &mpmc::Taken) -> NonNull<T> {
+    fn taken<'a, T>(slots: &'a Tagged<T>, taken: &mpmc::Taken) -> Elements<'a, T> {
         slots.element(taken.index)
     }
 
-    fn attempts<T>(_: &Tagged<'static, T>, _: &Place, taken: &mpmc::Taken) -> u8 {
+    fn attempts<T>(_: &Tagged<T>, _: &Place, taken: &mpmc::Taken) -> u8 {
         u8::try_from(taken.attempts).unwrap_or(u8::MAX)
     }
 
-    fn release<T>(slots: &Tagged<'static, T>, _: &Place, taken: mpmc::Taken) {
+    fn release<T>(slots: &Tagged<T>, _: &Place, taken: mpmc::Taken) {
         mpmc::release(slots, taken);
     }
 
-    fn give_back<T>(slots: &Tagged<'static, T>, _: &Place, taken: mpmc::Taken) -> bool {
+    fn give_back<T>(slots: &Tagged<T>, _: &Place, taken: mpmc::Taken) -> bool {
         mpmc::give_back(slots, taken);
         true
     }
 
-    fn room(cells: &Cells<'_>, at: &Place) -> bool {
+    fn room(cells: &Cells, at: &Place) -> bool {
         mpmc::room(cells, at.cursor.get())
     }
 
-    fn available(cells: &Cells<'_>, at: &Place) -> bool {
+    fn available(cells: &Cells, at: &Place) -> bool {
         mpmc::available(cells, at.cursor.get())
     }
 
-    fn in_hand(cells: &Cells<'_>) -> bool {
+    fn in_hand(cells: &Cells) -> bool {
         mpmc::in_hand(cells)
     }
 

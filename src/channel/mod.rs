@@ -18,7 +18,10 @@ use crate::error::ChannelError;
 use crate::ring::mpmc::MAX_ATTEMPTS;
 use crate::segment::{CHANNEL_NAME_BYTES, MAX_CAPACITY, Name, Segment, Side, Spec};
 
-pub use bytes::{ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReceiver, ByteSender};
+pub use bytes::{
+    ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReader, ByteReceiver, ByteSender,
+    ByteWriter,
+};
 use endpoint::Endpoint;
 pub use grant::{Delivery, DeliverySlice, Grant, GrantSlice};
 use kind::sealed;

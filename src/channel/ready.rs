@@ -70,7 +70,7 @@ pub enum Want {
 }
 
 impl Want {
-    fn is_there(self, cells: &Cells<'_>) -> bool {
+    fn is_there(self, cells: &Cells) -> bool {
         match self {
             Self::Change => false,
             Self::Anything => spsc::len(cells) > 0,
@@ -129,9 +129,8 @@ struct State {
 /// One side of a channel, in this process.
 #[derive(Clone)]
 struct At {
-    /// Points into the participant's memory; declared before it, and not
-    /// used after it.
-    cells: Cells<'static>,
+    /// As in [`Endpoint`].
+    cells: Cells,
     participant: Arc<Participant>,
     block: Block,
     side: Side,
@@ -257,7 +256,7 @@ impl Readiness {
     /// there is nothing.
     pub(super) fn new(
         participant: &Arc<Participant>,
-        cells: Cells<'static>,
+        cells: Cells,
         block: Block,
         side: Side,
     ) -> sys::Result<Self> {

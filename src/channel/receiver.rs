@@ -25,9 +25,9 @@ use crate::segment::Landing;
 /// [so](super::Channel::redeliver)); one that has been copied out is gone
 /// with its process. Whoever waits is woken by the kernel.
 pub struct Receiver<T, K: Kind = Mpmc> {
-    pub(crate) end: Endpoint,
-    /// Points into memory that `end` keeps attached.
+    /// Before `end`, so that the memory is detached when that goes.
     pub(crate) slots: K::Slots<T>,
+    pub(crate) end: Endpoint,
     pub(crate) at: K::Consumer,
     message: PhantomData<fn() -> T>,
 }

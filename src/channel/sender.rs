@@ -25,9 +25,9 @@ use crate::segment::Side;
 /// that this very call was sending; one whose `send` has returned will be
 /// delivered. Whoever waits is woken by the kernel.
 pub struct Sender<T, K: Kind = Mpmc> {
-    pub(crate) end: Endpoint,
-    /// Points into memory that `end` keeps attached.
+    /// Before `end`, so that the memory is detached when that goes.
     pub(crate) slots: K::Slots<T>,
+    pub(crate) end: Endpoint,
     pub(crate) at: K::Producer,
     message: PhantomData<fn(T)>,
 }

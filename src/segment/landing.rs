@@ -5,9 +5,11 @@
 
 use core::fmt;
 use core::mem::MaybeUninit;
-use core::ptr::NonNull;
 
 use bytemuck::CheckedBitPattern;
+
+use super::copy;
+use super::region::Elements;
 
 /// Where one element lands.
 ///
@@ -32,27 +34,14 @@ impl<T: CheckedBitPattern> Landing<T> {
         Self { element: MaybeUninit::uninit(), valid: false }
     }
 
-    /// Copies an element to here.
-    ///
-    /// # Safety
-    /// `source` is readable and aligned for a `T`.
+    /// Copies the first of these elements to here.
     #[inline]
-    pub(super) unsafe fn land(&mut self, source: NonNull<T>) {
+    pub(super) fn land(&mut self, source: Elements<'_, T>) {
         let bits = self.element.as_mut_ptr().cast::<T::Bits>();
-        if size_of::<T>() <= 16 {
-            // SAFETY: `source` by the caller; any bytes are a `T::Bits`, which
-            // has the layout of `T`.
-            let copy = unsafe { source.cast::<T::Bits>().read_volatile() };
-            // SAFETY: there is room for one.
-            unsafe { bits.write(copy) };
-        } else {
-            // SAFETY: as above; the room is this thread's own.
-            unsafe { bits.copy_from_nonoverlapping(source.cast().as_ptr(), 1) };
-            // Keeps the compiler from reading the source again in the copy's
-            // place.
-            core::hint::black_box(&mut *self);
-        }
-        // SAFETY: just written.
+        // SAFETY: it is there (`Elements::new`); the room is this thread's own,
+        // and `T::Bits` has the layout of `T`.
+        unsafe { copy::load(source.first().cast(), bits, 1) };
+        // SAFETY: just written, and any bytes are a `T::Bits`.
         self.valid = T::is_valid_bit_pattern(unsafe { &*bits });
     }
 
@@ -70,25 +59,17 @@ impl<T: CheckedBitPattern> Landing<T> {
     }
 }
 
-/// Copies `count` elements to the end of `into`, up to the first that is no
-/// `T`; says how many were.
-///
-/// # Safety
-/// `source` is readable and aligned for so many.
+/// Copies these elements to the end of `into`, up to the first that is no `T`;
+/// says how many were.
 #[inline]
-pub(super) unsafe fn append<T: CheckedBitPattern>(
-    source: NonNull<T>,
-    count: usize,
-    into: &mut Vec<T>,
-) -> usize {
+pub(super) fn append<T: CheckedBitPattern>(source: Elements<'_, T>, into: &mut Vec<T>) -> usize {
+    let count = source.len();
     into.reserve(count);
     let room = into.spare_capacity_mut().as_mut_ptr().cast::<T::Bits>();
-    // SAFETY: `source` by the caller, the room was reserved just now; any bytes
-    // are a `T::Bits`, which has the layout of `T`.
-    unsafe { room.copy_from_nonoverlapping(source.cast().as_ptr(), count) };
-    // As above.
-    core::hint::black_box(&mut *into);
-    // SAFETY: so many have just been written.
+    // SAFETY: so many are there (`Elements::new`), the room was reserved just
+    // now, and `T::Bits` has the layout of `T`.
+    unsafe { copy::load(source.first().cast(), room, count) };
+    // SAFETY: so many have just been written, and any bytes are a `T::Bits`.
     let copied = unsafe { core::slice::from_raw_parts(room, count) };
     let valid = copied.iter().take_while(|bits| T::is_valid_bit_pattern(bits)).count();
     let len = into.len() + valid;

@@ -15,6 +15,9 @@
 //!                         Control, a Row for each participant, the slots
 //! ```
 
+#![allow(unsafe_code)]
+
+use super::memory::Shared;
 use crate::ring::records::{UNIT, units};
 use crate::ring::set::SetMap;
 use crate::sync::AtomicU64;
@@ -64,45 +67,74 @@ pub(crate) mod gate {
     pub(crate) const REOPENED: u64 = 1 << 32;
 }
 
-/// A string within words: its length, then its bytes.
-#[repr(C)]
-pub(crate) struct Text<const WORDS: usize> {
-    pub(crate) len: AtomicU64,
-    pub(crate) bytes: [AtomicU64; WORDS],
+/// A struct that may be shared: with the layout of C, and each of its fields
+/// [`Shared`] itself, or it does not compile.
+macro_rules! shared {
+    (
+        $(#[$about:meta])*
+        pub(crate) struct $name:ident $([const $count:ident: usize])? {
+            $($(#[$says:meta])* pub(crate) $field:ident: $kind:ty,)*
+        }
+    ) => {
+        $(#[$about])*
+        #[repr(C)]
+        pub(crate) struct $name $(<const $count: usize>)? {
+            $($(#[$says])* pub(crate) $field: $kind,)*
+        }
+
+        // SAFETY: it is made of its fields, which are shared themselves, and
+        // of padding, which nobody looks at.
+        unsafe impl $(<const $count: usize>)? Shared for $name $(<$count>)?
+        where
+            $($kind: Shared,)*
+        {
+        }
+    };
 }
 
-/// The first 512 bytes.
-#[repr(C, align(128))]
-pub(crate) struct Header {
-    pub(crate) nonce: AtomicU64,
-    pub(crate) magic: AtomicU64,
-    pub(crate) version: AtomicU64,
-    pub(crate) size: AtomicU64,
-    pub(crate) generation: AtomicU64,
-    pub(crate) set: AtomicU64,
-    pub(crate) flags: AtomicU64,
-    pub(crate) participants: AtomicU64,
-    pub(crate) channels: AtomicU64,
-    pub(crate) reserved_a: [AtomicU64; 7],
-    pub(crate) name: Text<{ NAME_BYTES / 8 }>,
-    pub(crate) gate: AtomicU64,
-    /// Grows when there are commands to look for.
-    pub(crate) calls: AtomicU64,
-    /// 1 + the id of the message queue for commands; 0 if there is none.
-    pub(crate) queue: AtomicU64,
-    pub(crate) reserved_b: [AtomicU64; 29],
+shared! {
+    /// A string within words: its length, then its bytes.
+    pub(crate) struct Text [const WORDS: usize] {
+        pub(crate) len: AtomicU64,
+        pub(crate) bytes: [AtomicU64; WORDS],
+    }
 }
 
-/// What a participant says of itself: for people, never for decisions.
-#[repr(C)]
-pub(crate) struct Info {
-    pub(crate) pid: AtomicU64,
-    pub(crate) start_time: AtomicU64,
-    pub(crate) pid_namespace: AtomicU64,
-    pub(crate) uid: AtomicU64,
-    /// How its life ended: which record says so, and how many have died here.
-    pub(crate) end: AtomicU64,
-    pub(crate) reserved: [AtomicU64; 3],
+shared! {
+    /// The first 512 bytes.
+    #[repr(align(128))]
+    pub(crate) struct Header {
+        pub(crate) nonce: AtomicU64,
+        pub(crate) magic: AtomicU64,
+        pub(crate) version: AtomicU64,
+        pub(crate) size: AtomicU64,
+        pub(crate) generation: AtomicU64,
+        pub(crate) set: AtomicU64,
+        pub(crate) flags: AtomicU64,
+        pub(crate) participants: AtomicU64,
+        pub(crate) channels: AtomicU64,
+        pub(crate) reserved_a: [AtomicU64; 7],
+        pub(crate) name: Text<{ NAME_BYTES / 8 }>,
+        pub(crate) gate: AtomicU64,
+        /// Grows when there are commands to look for.
+        pub(crate) calls: AtomicU64,
+        /// 1 + the id of the message queue for commands; 0 if there is none.
+        pub(crate) queue: AtomicU64,
+        pub(crate) reserved_b: [AtomicU64; 29],
+    }
+}
+
+shared! {
+    /// What a participant says of itself: for people, never for decisions.
+    pub(crate) struct Info {
+        pub(crate) pid: AtomicU64,
+        pub(crate) start_time: AtomicU64,
+        pub(crate) pid_namespace: AtomicU64,
+        pub(crate) uid: AtomicU64,
+        /// How its life ended: which record says so, and how many have died here.
+        pub(crate) end: AtomicU64,
+        pub(crate) reserved: [AtomicU64; 3],
+    }
 }
 
 /// How many records the journal has: a power of two.
@@ -110,34 +142,38 @@ pub(crate) const RECORDS: usize = 128;
 /// How many fields a record has.
 pub(crate) const RECORD_FIELDS: usize = 13;
 
-/// A record of the journal.
-#[repr(C, align(128))]
-pub(crate) struct Record {
-    pub(crate) word: AtomicU64,
-    /// In the order of the format: see `journal`.
-    pub(crate) fields: [AtomicU64; RECORD_FIELDS],
-    pub(crate) reserved: [AtomicU64; 2],
+shared! {
+    /// A record of the journal.
+    #[repr(align(128))]
+    pub(crate) struct Record {
+        pub(crate) word: AtomicU64,
+        /// In the order of the format: see `journal`.
+        pub(crate) fields: [AtomicU64; RECORD_FIELDS],
+        pub(crate) reserved: [AtomicU64; 2],
+    }
 }
 
-/// A channel in the directory.
-#[repr(C, align(128))]
-pub(crate) struct Entry {
-    /// 0, or [`READY`] from when everything else stands.
-    pub(crate) state: AtomicU64,
-    pub(crate) kind: AtomicU64,
-    pub(crate) element_size: AtomicU64,
-    pub(crate) element_align: AtomicU64,
-    pub(crate) fingerprint: AtomicU64,
-    pub(crate) capacity: AtomicU64,
-    /// Where the channel's block begins, from the start of the segment.
-    pub(crate) offset: AtomicU64,
-    /// How often a message may be taken again after its reader died.
-    pub(crate) attempts: AtomicU64,
-    pub(crate) flags: AtomicU64,
-    pub(crate) reserved_a: [AtomicU64; 7],
-    pub(crate) name: Text<{ CHANNEL_NAME_BYTES / 8 }>,
-    pub(crate) schema: Text<{ SCHEMA_BYTES / 8 }>,
-    pub(crate) reserved_b: [AtomicU64; 6],
+shared! {
+    /// A channel in the directory.
+    #[repr(align(128))]
+    pub(crate) struct Entry {
+        /// 0, or [`READY`] from when everything else stands.
+        pub(crate) state: AtomicU64,
+        pub(crate) kind: AtomicU64,
+        pub(crate) element_size: AtomicU64,
+        pub(crate) element_align: AtomicU64,
+        pub(crate) fingerprint: AtomicU64,
+        pub(crate) capacity: AtomicU64,
+        /// Where the channel's block begins, from the start of the segment.
+        pub(crate) offset: AtomicU64,
+        /// How often a message may be taken again after its reader died.
+        pub(crate) attempts: AtomicU64,
+        pub(crate) flags: AtomicU64,
+        pub(crate) reserved_a: [AtomicU64; 7],
+        pub(crate) name: Text<{ CHANNEL_NAME_BYTES / 8 }>,
+        pub(crate) schema: Text<{ SCHEMA_BYTES / 8 }>,
+        pub(crate) reserved_b: [AtomicU64; 6],
+    }
 }
 
 /// [`Entry::state`] of a channel that can be opened.
@@ -146,50 +182,53 @@ pub(crate) const READY: u64 = 1;
 /// ever told `Disconnected`.
 pub(crate) const LASTING: u64 = 1;
 
-/// What a channel's block begins with.
-#[repr(C, align(128))]
-pub(crate) struct Control {
-    /// SPSC: the producer's position. MPMC: a lower bound of it.
-    pub(crate) tail: AtomicU64,
-    pub(crate) reserved_a: [AtomicU64; 15],
-    /// SPSC: the consumer's position. MPMC: a lower bound of it.
-    pub(crate) head: AtomicU64,
-    /// SPSC: where what consumers have in hand ends; with `last_hand`, 16.
-    pub(crate) hands: [AtomicU64; 15],
-    /// The line that every operation reads and hardly any writes: grows with
-    /// everything that changes who is there, or whether the gate is open.
-    pub(crate) changes: AtomicU64,
-    pub(crate) items_waiting: AtomicU64,
-    pub(crate) space_waiting: AtomicU64,
-    pub(crate) orphans: AtomicU64,
-    pub(crate) scanned: AtomicU64,
-    pub(crate) places_waiting: AtomicU64,
-    pub(crate) reserved_c: [AtomicU64; 10],
-    /// SPSC: who is the producer, and who the consumer.
-    pub(crate) producer: AtomicU64,
-    pub(crate) consumer: AtomicU64,
-    /// How many endpoints there have ever been.
-    pub(crate) senders_joined: AtomicU64,
-    pub(crate) receivers_joined: AtomicU64,
-    pub(crate) tombstones: AtomicU64,
-    pub(crate) orphaned: AtomicU64,
-    pub(crate) dropped: AtomicU64,
-    pub(crate) last_hand: AtomicU64,
-    /// SPSC: whose hand is which.
-    pub(crate) taker: AtomicU64,
-    pub(crate) reserved_d: [AtomicU64; 7],
+shared! {
+    /// What a channel's block begins with.
+    #[repr(align(128))]
+    pub(crate) struct Control {
+        /// SPSC: the producer's position. MPMC: a lower bound of it.
+        pub(crate) tail: AtomicU64,
+        pub(crate) reserved_a: [AtomicU64; 15],
+        /// SPSC: the consumer's position. MPMC: a lower bound of it.
+        pub(crate) head: AtomicU64,
+        /// SPSC: where what consumers have in hand ends; with `last_hand`, 16.
+        pub(crate) hands: [AtomicU64; 15],
+        /// The line that every operation reads and hardly any writes: grows with
+        /// everything that changes who is there, or whether the gate is open.
+        pub(crate) changes: AtomicU64,
+        pub(crate) items_waiting: AtomicU64,
+        pub(crate) space_waiting: AtomicU64,
+        pub(crate) orphans: AtomicU64,
+        pub(crate) scanned: AtomicU64,
+        pub(crate) places_waiting: AtomicU64,
+        pub(crate) reserved_c: [AtomicU64; 10],
+        /// SPSC: who is the producer, and who the consumer.
+        pub(crate) producer: AtomicU64,
+        pub(crate) consumer: AtomicU64,
+        /// How many endpoints there have ever been.
+        pub(crate) senders_joined: AtomicU64,
+        pub(crate) receivers_joined: AtomicU64,
+        pub(crate) tombstones: AtomicU64,
+        pub(crate) orphaned: AtomicU64,
+        pub(crate) dropped: AtomicU64,
+        pub(crate) last_hand: AtomicU64,
+        /// SPSC: whose hand is which.
+        pub(crate) taker: AtomicU64,
+        pub(crate) reserved_d: [AtomicU64; 7],
+    }
 }
 
-/// What a channel knows of one participant.
-#[repr(C)]
-pub(crate) struct Row {
-    /// `incarnation + 1:32 | senders:16 | receivers:16`.
-    pub(crate) endpoints: AtomicU64,
-    /// `incarnation:48 | waiting threads:16`, for each direction, and for who
-    /// waits for a place.
-    pub(crate) items_record: AtomicU64,
-    pub(crate) space_record: AtomicU64,
-    pub(crate) places_record: AtomicU64,
+shared! {
+    /// What a channel knows of one participant.
+    pub(crate) struct Row {
+        /// `incarnation + 1:32 | senders:16 | receivers:16`.
+        pub(crate) endpoints: AtomicU64,
+        /// `incarnation:48 | waiting threads:16`, for each direction, and for who
+        /// waits for a place.
+        pub(crate) items_record: AtomicU64,
+        pub(crate) space_record: AtomicU64,
+        pub(crate) places_record: AtomicU64,
+    }
 }
 
 const _: () = {

@@ -1,5 +1,7 @@
 //! A segment in use: its memory, its set, and the sweep of the dead.
 
+use std::sync::Arc;
+
 use super::directory;
 use super::layout::{Control, Info, Plan, Row, gate};
 use super::memory::Memory;
@@ -20,7 +22,7 @@ use crate::wait::Bells;
 #[derive(Debug)]
 pub(crate) struct Mapped {
     pub(crate) shm: Shm,
-    pub(crate) memory: Memory,
+    pub(crate) memory: Arc<Memory>,
     pub(crate) bells: Bells,
     pub(crate) plan: Plan,
     pub(crate) generation: u64,

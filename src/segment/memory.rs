@@ -1,15 +1,17 @@
 //! The one place where the bytes of a segment become references.
 //!
 //! A peer may write anything anywhere at any time, so nothing here is ever a
-//! reference to plain data: words are atomics, and elements are copied.
+//! reference to plain data: words are atomics ([`Shared`]), and elements are
+//! copied (`copy`, `region`).
 
 #![allow(unsafe_code)]
 
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use super::layout::{Control, Entry, Header, Info, LINE, Record, Row, Text};
+use super::layout::{Header, LINE, Text};
 use crate::sync::{AtomicU64, Ordering};
+use crate::sys::proc::ForkGuard;
 use crate::sys::shm::Attachment;
 
 /// A segment attached to this process.
@@ -17,29 +19,24 @@ use crate::sys::shm::Attachment;
 pub(crate) struct Memory {
     attachment: ManuallyDrop<Attachment>,
     len: usize,
-    kept: bool,
+    /// Of the process that joined. In a forked child everything stays
+    /// attached, and goes with the child.
+    guard: Option<ForkGuard>,
 }
 
-/// Types that any bytes are valid for, however they change: made of
-/// [`AtomicU64`] alone.
+/// Types that may be referred to in a segment: any bytes are valid, zeros
+/// too, and stay so however others change them.
+///
+/// It is implemented for atomics, for arrays of such types, and by the macro
+/// of [`layout`](super::layout) for structs all of whose fields are such types.
 ///
 /// # Safety
-/// The type is `repr(C)` and has no field but `AtomicU64` and arrays of it.
-unsafe trait Shared {}
-// SAFETY: by inspection of `layout`.
-unsafe impl Shared for Header {}
-// SAFETY: by inspection of `layout`.
-unsafe impl Shared for Info {}
-// SAFETY: by inspection of `layout`.
-unsafe impl Shared for Record {}
-// SAFETY: by inspection of `layout`.
-unsafe impl Shared for Entry {}
-// SAFETY: by inspection of `layout`.
-unsafe impl Shared for Control {}
-// SAFETY: by inspection of `layout`.
-unsafe impl Shared for Row {}
+/// The type consists of atomics only.
+pub(crate) unsafe trait Shared {}
 // SAFETY: it is one.
 unsafe impl Shared for AtomicU64 {}
+// SAFETY: side by side, they are atomics still.
+unsafe impl<T: Shared, const COUNT: usize> Shared for [T; COUNT] {}
 
 impl Memory {
     /// `None` for a segment that is too small to have a header.
@@ -53,7 +50,7 @@ impl Memory {
         (len >= size_of::<Header>()).then(|| Self {
             attachment: ManuallyDrop::new(attachment),
             len,
-            kept: false,
+            guard: None,
         })
     }
 
@@ -67,7 +64,6 @@ impl Memory {
     }
 
     /// What is at `offset`, if all of it is inside and aligned.
-    #[allow(private_bounds)]
     pub(crate) fn at<T: Shared>(&self, offset: usize) -> Option<&T> {
         let end = offset.checked_add(size_of::<T>())?;
         if end > self.len || !offset.is_multiple_of(align_of::<T>()) {
@@ -96,16 +92,15 @@ impl Memory {
         Some(unsafe { self.base().add(offset) })
     }
 
-    /// Leaves everything attached: for a forked child, whose mapping ends
-    /// with it.
-    pub(crate) fn keep(&mut self) {
-        self.kept = true;
+    /// Notes in which process it is detached.
+    pub(super) const fn guard(&mut self, guard: ForkGuard) {
+        self.guard = Some(guard);
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if !self.kept {
+        if !self.guard.is_some_and(|guard| guard.in_child()) {
             // SAFETY: the only drop of it, and nothing refers to the memory
             // any more: every reference borrows `self`.
             unsafe { ManuallyDrop::drop(&mut self.attachment) };

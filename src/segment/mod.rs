@@ -1,6 +1,7 @@
 //! One name, one segment: a shared-memory object and a semaphore set that
 //! belong together, with everything inside found by offset.
 
+mod copy;
 mod deaths;
 mod directory;
 mod enlist;
@@ -16,9 +17,11 @@ mod open;
 mod options;
 mod participant;
 mod queue;
+mod region;
 mod serve;
 mod site;
 mod state;
+mod trust;
 mod view;
 
 use core::fmt;
@@ -40,8 +43,10 @@ pub(crate) use name::Name;
 pub use options::Options;
 pub(crate) use participant::{Participant, Side, Unleased};
 pub(crate) use queue::received;
+pub(crate) use region::{Bytes, Elements};
 pub use serve::{Stats, UserCommand};
 pub use state::State;
+pub use trust::TrustedPeers;
 pub(crate) use view::{Block, Cells, Packed, Packets, Parcels, Tagged};
 
 /// A segment that this process participates in.

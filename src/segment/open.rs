@@ -1,5 +1,6 @@
 //! From a name or an id to a participant.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Segment;
@@ -331,7 +332,7 @@ fn mapped(
         let asymmetric = flags & flags::SYMMETRIC == 0;
         return Ok(Mapped {
             shm: block.shm,
-            memory: block.memory,
+            memory: Arc::new(block.memory),
             bells: Bells::new(*bells.set(), asymmetric),
             plan,
             generation,

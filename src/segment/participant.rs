@@ -65,6 +65,8 @@ pub(crate) enum Unleased {
 pub(crate) struct Participant {
     pub(super) mapped: Mapped,
     pub(super) me: Member,
+    /// Told from every other that this process has or had.
+    pub(super) membership: usize,
     pub(super) guard: ForkGuard,
     /// How long to wait for the lease.
     timeout: Duration,
@@ -82,8 +84,12 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Participant {
     /// Joins. The caller holds the lease, and gives it back.
-    pub(crate) fn join(mapped: Mapped, timeout: Duration) -> Result<Arc<Self>, OpenError> {
+    pub(crate) fn join(mut mapped: Mapped, timeout: Duration) -> Result<Arc<Self>, OpenError> {
         let guard = ForkGuard::new()?;
+        // Nobody else has it yet.
+        if let Some(memory) = Arc::get_mut(&mut mapped.memory) {
+            memory.guard(guard);
+        }
         let mut scratch = Scratch::new(mapped.plan.map);
         let unusable = |fault| match fault {
             Fault::System(error) => OpenError::System(error),
@@ -110,6 +116,7 @@ impl Participant {
         Ok(Arc::new(Self {
             mapped,
             me,
+            membership: sys::proc::unlike_any(),
             guard,
             timeout,
             counts: Mutex::new(counts),
@@ -282,9 +289,7 @@ impl Participant {
 
 impl Drop for Participant {
     fn drop(&mut self) {
-        if self.guard.in_child() {
-            self.mapped.memory.keep();
-        } else {
+        if !self.guard.in_child() {
             self.leave();
         }
     }

@@ -1,10 +1,14 @@
-//! A channel's block: its words as the rings want them, its elements as
-//! bytes that are copied in and out.
+//! A channel's block: its words as the rings want them, its elements and
+//! messages as [stretches](super::region) that are copied in and out.
+//!
+//! Every index, length and count is brought inside where it is used: most
+//! come from the segment, and a peer may write anything there.
 
 #![allow(unsafe_code)]
 
 use core::marker::PhantomData;
 use core::ptr::NonNull;
+use std::sync::Arc;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
@@ -12,9 +16,9 @@ use super::landing::{self, Landing};
 use super::layout::{BlockPlan, Control, RingKind, Shape};
 use super::mapped::Mapped;
 use super::memory::Memory;
+use super::region::{Bytes, Elements};
 use crate::ring::{blocks, hand, mpmc, records, spsc};
 use crate::sync::{AtomicU64, Ordering};
-use crate::sys::crash;
 
 /// Where a channel is and what it is: copied out of the directory and
 /// checked, so that nobody can change it any more.
@@ -39,15 +43,15 @@ impl Block {
         mapped.plan.map.space(self.index)
     }
 
-    /// The cells, for as long as the segment is borrowed.
-    pub(crate) fn cells<'a>(&self, mapped: &'a Mapped) -> Option<Cells<'a>> {
+    /// The cells.
+    pub(crate) fn cells(&self, mapped: &Mapped) -> Option<Cells> {
         Cells::new(&mapped.memory, self)
     }
 }
 
-/// The words and elements of one block.
-#[derive(Clone, Copy, Debug)]
-pub struct Cells<'a> {
+/// The words and elements of one block. Keeps the memory attached.
+#[derive(Clone, Debug)]
+pub struct Cells {
     control: NonNull<Control>,
     slots: NonNull<u8>,
     /// From 1 up, and `capacity * stride` bytes are inside the segment.
@@ -63,16 +67,19 @@ pub struct Cells<'a> {
     apart: usize,
     /// The most bytes of a message.
     longest: usize,
-    memory: PhantomData<&'a Memory>,
+    #[expect(dead_code, reason = "keeps the memory attached")]
+    memory: Arc<Memory>,
 }
 
-// SAFETY: the pointers are into shared memory that is reached through atomics
-// and copies only; a thread makes no difference to them.
-unsafe impl Send for Cells<'_> {}
+// SAFETY: the pointers are into memory that stays attached as long as the
+// cells are there. Nothing here refers to more of it than a word, which is an
+// atomic, and the copies are made of atomic accesses too; a thread makes no
+// difference to either.
+unsafe impl Send for Cells {}
 
-impl<'a> Cells<'a> {
+impl Cells {
     /// `None` if the block is not inside the segment.
-    pub(crate) fn new(memory: &'a Memory, block: &Block) -> Option<Self> {
+    pub(crate) fn new(memory: &Arc<Memory>, block: &Block) -> Option<Self> {
         let plan = block.plan;
         let control = NonNull::from(memory.at::<Control>(block.offset)?);
         let range = |offset: usize, each: usize, count: usize| {
@@ -91,24 +98,14 @@ impl<'a> Cells<'a> {
             blocks: blocks as u64,
             apart: plan.apart,
             longest: block.longest,
-            memory: PhantomData,
+            memory: Arc::clone(memory),
         })
-    }
-
-    /// The same, for as long as the caller keeps the memory attached.
-    ///
-    /// # Safety
-    /// The result is not used after the memory is detached.
-    pub(crate) const unsafe fn unbound(self) -> Cells<'static> {
-        // SAFETY: the two types differ in a lifetime only, and the caller
-        // sees to that.
-        unsafe { core::mem::transmute::<Cells<'a>, Cells<'static>>(self) }
     }
 
     #[inline]
     pub(crate) fn control(&self) -> &Control {
-        // SAFETY: `new` got it from a reference into the memory, which is
-        // still attached.
+        // SAFETY: `new` got it from a reference into the memory, which
+        // `self.memory` keeps attached.
         unsafe { self.control.as_ref() }
     }
 
@@ -123,27 +120,27 @@ impl<'a> Cells<'a> {
     }
 
     /// The elements as `T`s, if they are that large and apart.
-    pub(crate) fn packed<T>(self) -> Option<Packed<'a, T>> {
+    pub(crate) fn packed<T>(&self) -> Option<Packed<T>> {
         let shape = const { Shape::new(RingKind::Spsc, size_of::<T>(), align_of::<T>()) };
         (shape == Some(Shape { cell: self.cell, stride: self.stride }))
-            .then_some(Packed(self, PhantomData))
+            .then(|| Packed(self.clone(), PhantomData))
     }
 
     /// The slots as words with `T`s, if they are that large and apart.
-    pub(crate) fn tagged<T>(self) -> Option<Tagged<'a, T>> {
+    pub(crate) fn tagged<T>(&self) -> Option<Tagged<T>> {
         let shape = const { Shape::new(RingKind::Mpmc, size_of::<T>(), align_of::<T>()) };
         (shape == Some(Shape { cell: self.cell, stride: self.stride }))
-            .then_some(Tagged(self, PhantomData))
+            .then(|| Tagged(self.clone(), PhantomData))
     }
 
     /// The ring as records, if it is of those.
-    pub(crate) fn packets(self) -> Option<Packets<'a>> {
-        (self.kind == RingKind::SpscBytes).then_some(Packets(self))
+    pub(crate) fn packets(&self) -> Option<Packets> {
+        (self.kind == RingKind::SpscBytes).then(|| Packets(self.clone()))
     }
 
     /// The ring as slots that name blocks, if it is of those.
-    pub(crate) fn parcels(self) -> Option<Parcels<'a>> {
-        (self.kind == RingKind::MpmcBytes).then_some(Parcels(self))
+    pub(crate) fn parcels(&self) -> Option<Parcels> {
+        (self.kind == RingKind::MpmcBytes).then(|| Parcels(self.clone()))
     }
 
     /// How many messages there are, now or a moment ago. For records, which
@@ -167,9 +164,7 @@ impl<'a> Cells<'a> {
     pub(crate) const fn capacity(&self) -> u64 {
         self.capacity
     }
-}
 
-impl Cells<'_> {
     /// Whether a message is in a reader's hands that does not count as being
     /// in the channel.
     pub(crate) fn in_hand(&self) -> bool {
@@ -178,22 +173,18 @@ impl Cells<'_> {
 }
 
 /// Records of an SPSC ring.
-#[derive(Clone, Copy, Debug)]
-pub struct Packets<'a>(Cells<'a>);
+#[derive(Debug)]
+pub struct Packets(Cells);
 
-impl Packets<'_> {
+impl Packets {
     /// The bytes of a record from unit `start` on.
-    ///
-    /// # Safety
-    /// Nobody else who keeps to the protocol writes them while the slice
-    /// lives, and it does not outlive the attachment.
-    pub(crate) unsafe fn bytes<'b>(&self, start: u64, length: u64) -> &'b mut [u8] {
+    pub(crate) fn bytes(&self, start: u64, length: u64) -> Bytes<'_> {
         let (start, length) = within(start, length, self.0.capacity);
         // SAFETY: `within` keeps the range inside the ring.
         let first = unsafe { self.0.slots.add(start * records::UNIT) };
-        // SAFETY: inside the segment, and any bytes are valid; the rest is
-        // the caller's.
-        unsafe { core::slice::from_raw_parts_mut(first.as_ptr(), length) }
+        // SAFETY: inside the ring, which is whole units, and aligned to one;
+        // the memory is attached as long as the cells are there.
+        unsafe { Bytes::new(first, length) }
     }
 }
 
@@ -204,7 +195,7 @@ fn within(start: u64, length: u64, capacity: u64) -> (usize, usize) {
     (start as usize, length.min(room) as usize)
 }
 
-impl records::Units for Packets<'_> {
+impl records::Units for Packets {
     #[inline]
     fn unit(&self, index: u64) -> &AtomicU64 {
         let (index, _) = within(index, 0, self.0.capacity - 1);
@@ -221,10 +212,10 @@ impl records::Units for Packets<'_> {
 }
 
 /// Slots of an MPMC ring that name blocks.
-#[derive(Clone, Copy, Debug)]
-pub struct Parcels<'a>(Cells<'a>);
+#[derive(Debug)]
+pub struct Parcels(Cells);
 
-impl Parcels<'_> {
+impl Parcels {
     /// The word in a slot that says which block, and how long.
     fn label(&self, slot: u64) -> &AtomicU64 {
         // SAFETY: a slot of this kind is two words, and inside (`start`).
@@ -247,18 +238,14 @@ impl Parcels<'_> {
     }
 
     /// The bytes of a block.
-    ///
-    /// # Safety
-    /// Nobody else who keeps to the protocol writes them while the slice
-    /// lives, and it does not outlive the attachment.
-    pub(crate) unsafe fn bytes<'b>(&self, block: u64, length: u64) -> &'b mut [u8] {
+    pub(crate) fn bytes(&self, block: u64, length: u64) -> Bytes<'_> {
         let block = if block < self.0.blocks { block as usize } else { 0 };
         let length = (length as usize).min(self.0.apart);
         // SAFETY: the block is below their number, just made sure.
         let first = unsafe { self.0.bytes.add(block * self.0.apart) };
-        // SAFETY: inside the segment, and any bytes are valid; the rest is
-        // the caller's.
-        unsafe { core::slice::from_raw_parts_mut(first.as_ptr(), length) }
+        // SAFETY: inside the block, which is whole lines, and at the start of
+        // one; the memory is attached as long as the cells are there.
+        unsafe { Bytes::new(first, length) }
     }
 
     /// Which blocks are named by a slot with a message in it.
@@ -279,7 +266,7 @@ impl Parcels<'_> {
     }
 }
 
-impl blocks::Blocks for Parcels<'_> {
+impl blocks::Blocks for Parcels {
     fn count(&self) -> u64 {
         self.0.blocks
     }
@@ -295,19 +282,24 @@ impl blocks::Blocks for Parcels<'_> {
 
 /// Elements side by side.
 #[derive(Debug)]
-pub struct Packed<'a, T>(Cells<'a>, PhantomData<fn(T) -> T>);
+pub struct Packed<T>(Cells, PhantomData<fn(T) -> T>);
 
-impl<T> Packed<'_, T> {
-    /// The element at `index`, with `count - 1` more behind it; the first
-    /// ones instead where that leaves the ring, which no ring does.
+impl<T> Packed<T> {
+    /// The elements from `index` on, `count` of them, at least one, or as many
+    /// as there are before the ring's end; the first ones where the index is
+    /// beyond it, which no ring does.
     #[inline]
-    pub(crate) fn at(&self, index: u64, count: usize) -> NonNull<T> {
-        debug_assert!(index + count as u64 <= self.0.capacity);
-        let fits = index < self.0.capacity && count as u64 <= self.0.capacity - index;
-        let index = if fits { index as usize } else { 0 };
+    pub(crate) fn at(&self, index: u64, count: usize) -> Elements<'_, T> {
+        let capacity = self.0.capacity;
+        debug_assert!(index + count as u64 <= capacity);
+        let index = if index < capacity { index } else { 0 };
+        let count = (count as u64).clamp(1, capacity - index) as usize;
         // SAFETY: the index is below the capacity, and `packed` checked that
         // the stride is that of `T`.
-        unsafe { self.0.slots.cast::<T>().add(index) }
+        let first = unsafe { self.0.slots.cast::<T>().add(index as usize) };
+        // SAFETY: so many are inside the ring, side by side from the start of a
+        // line on; the memory is attached as long as the cells are there.
+        unsafe { Elements::new(first, count) }
     }
 
     /// Copies an element in. Only the producer may.
@@ -316,9 +308,7 @@ impl<T> Packed<'_, T> {
     where
         T: NoUninit,
     {
-        // SAFETY: inside the ring and aligned (`packed`), and nobody else
-        // who keeps to the protocol writes there.
-        unsafe { put(self.at(index, 1), core::slice::from_ref(element)) };
+        self.write_slice(index, core::slice::from_ref(element));
     }
 
     /// Copies an element out, whatever it is: a peer may be writing it.
@@ -327,8 +317,7 @@ impl<T> Packed<'_, T> {
     where
         T: CheckedBitPattern,
     {
-        // SAFETY: inside the ring and aligned (`packed`).
-        unsafe { into.land(self.at(index, 1)) };
+        into.land(self.at(index, 1));
     }
 
     /// Copies elements in, side by side from `index` on.
@@ -337,12 +326,7 @@ impl<T> Packed<'_, T> {
     where
         T: NoUninit,
     {
-        if elements.len() as u64 > self.0.capacity {
-            return;
-        }
-        // SAFETY: the target is as long (`at`), and nobody else who keeps to
-        // the protocol writes there.
-        unsafe { put(self.at(index, elements.len()), elements) };
+        self.at(index, elements.len()).write(0, elements);
     }
 
     /// Copies elements out, side by side from `index` on, to the end of
@@ -352,16 +336,18 @@ impl<T> Packed<'_, T> {
     where
         T: CheckedBitPattern,
     {
-        // SAFETY: so many are inside the ring and aligned (`packed`, `at`).
-        unsafe { landing::append(self.at(index, count as usize), count as usize, into) as u64 }
+        if count == 0 {
+            return 0;
+        }
+        landing::append(self.at(index, count as usize), into) as u64
     }
 }
 
 /// Slots with a word before the element.
 #[derive(Debug)]
-pub struct Tagged<'a, T>(Cells<'a>, PhantomData<fn(T) -> T>);
+pub struct Tagged<T>(Cells, PhantomData<fn(T) -> T>);
 
-impl<T> Tagged<'_, T> {
+impl<T> Tagged<T> {
     const SHAPE: Shape = match Shape::new(RingKind::Mpmc, size_of::<T>(), align_of::<T>()) {
         Some(shape) => shape,
         None => panic!("a type is smaller than the address space"),
@@ -380,9 +366,12 @@ impl<T> Tagged<'_, T> {
 
     /// The element of a slot.
     #[inline]
-    pub(crate) fn element(&self, index: u64) -> NonNull<T> {
+    pub(crate) fn element(&self, index: u64) -> Elements<'_, T> {
         // SAFETY: within the slot.
-        unsafe { self.start(index).add(Self::SHAPE.cell) }.cast()
+        let first = unsafe { self.start(index).add(Self::SHAPE.cell) };
+        // SAFETY: inside the slot and aligned (`tagged`); the memory is
+        // attached as long as the cells are there.
+        unsafe { Elements::new(first.cast(), 1) }
     }
 
     /// Copies an element in. Only the slot's owner may.
@@ -391,9 +380,7 @@ impl<T> Tagged<'_, T> {
     where
         T: NoUninit,
     {
-        // SAFETY: inside the slot and aligned (`tagged`), and nobody else
-        // who keeps to the protocol writes there.
-        unsafe { put(self.element(index), core::slice::from_ref(element)) };
+        self.element(index).write(0, core::slice::from_ref(element));
     }
 
     /// Copies an element out, whatever it is: a peer may be writing it.
@@ -402,67 +389,46 @@ impl<T> Tagged<'_, T> {
     where
         T: CheckedBitPattern,
     {
-        // SAFETY: inside the slot and aligned (`tagged`).
-        unsafe { into.land(self.element(index)) };
-    }
-}
-
-/// Copies elements in.
-///
-/// # Safety
-/// `target` is aligned and has room for them inside the segment, and nobody
-/// else who keeps to the protocol writes there.
-#[inline]
-unsafe fn put<T: NoUninit>(target: NonNull<T>, elements: &[T]) {
-    if crash::POINTS {
-        let source = bytemuck::cast_slice::<T, u8>(elements);
-        // SAFETY: any bytes are valid, and the rest is the caller's.
-        let room =
-            unsafe { core::slice::from_raw_parts_mut(target.cast::<u8>().as_ptr(), source.len()) };
-        crash::copy(room, source);
-    } else {
-        // SAFETY: the room is the caller's, and cannot overlap the source,
-        // which is this process's own.
-        unsafe { target.as_ptr().copy_from_nonoverlapping(elements.as_ptr(), elements.len()) };
+        into.land(self.element(index));
     }
 }
 
 /// A view of cells, typed or not.
 trait View {
-    fn cells(&self) -> &Cells<'_>;
+    fn cells(&self) -> &Cells;
 }
 
-impl View for Cells<'_> {
+impl View for Cells {
     #[inline]
-    fn cells(&self) -> &Cells<'_> {
+    fn cells(&self) -> &Cells {
         self
     }
 }
 
-impl View for Packets<'_> {
+impl View for Packets {
     #[inline]
-    fn cells(&self) -> &Cells<'_> {
+    fn cells(&self) -> &Cells {
         &self.0
     }
 }
 
-impl View for Parcels<'_> {
+impl View for Parcels {
     #[inline]
-    fn cells(&self) -> &Cells<'_> {
+    fn cells(&self) -> &Cells {
         &self.0
     }
 }
 
-impl<T> View for Packed<'_, T> {
+impl<T> View for Packed<T> {
     #[inline]
-    fn cells(&self) -> &Cells<'_> {
+    fn cells(&self) -> &Cells {
         &self.0
     }
 }
 
-impl<T> View for Tagged<'_, T> {
+impl<T> View for Tagged<T> {
     #[inline]
-    fn cells(&self) -> &Cells<'_> {
+    fn cells(&self) -> &Cells {
         &self.0
     }
 }
@@ -475,10 +441,10 @@ trait Slotted: View {
     }
 }
 
-impl Slotted for Cells<'_> {}
-impl Slotted for Parcels<'_> {}
+impl Slotted for Cells {}
+impl Slotted for Parcels {}
 
-impl<T> Slotted for Tagged<'_, T> {
+impl<T> Slotted for Tagged<T> {
     #[inline]
     fn start_of(&self, index: u64) -> NonNull<u8> {
         self.start(index)

@@ -131,17 +131,6 @@ pub fn switch_recovery_off() {
 /// Whether there are points in this build.
 pub(crate) const POINTS: bool = true;
 
-/// Copies `from` into `to`, which is as long; between its halves one can be
-/// killed.
-#[track_caller]
-pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
-    let half = to.len() / 2;
-    let (to, from) = (to.split_at_mut(half), from.split_at(half));
-    to.0.copy_from_slice(from.0);
-    point("copy");
-    to.1.copy_from_slice(from.1);
-}
-
 /// Whether the dead are to be left as they are.
 pub(crate) fn recovery_is_off() -> bool {
     RECOVERY_OFF.load(Ordering::Relaxed)

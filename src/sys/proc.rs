@@ -51,6 +51,12 @@ pub fn cpus() -> usize {
     cpus
 }
 
+/// A number that this process gives once.
+pub(crate) fn unlike_any() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 fn membarrier(command: c_int) -> Result<(), Errno> {
     let flags: c_uint = 0;
     // SAFETY: membarrier takes numbers only and touches no memory.

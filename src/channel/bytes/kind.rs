@@ -1,7 +1,5 @@
 //! The two kinds of ring for bytes behind one interface.
 
-#![allow(unsafe_code)]
-
 use core::cell::Cell;
 use core::fmt::Debug;
 
@@ -13,8 +11,7 @@ use crate::ring::hand::Reader;
 use crate::ring::mpmc::{self, Cursor};
 use crate::ring::records::{self, Broken, Record, Reserved};
 use crate::ring::spsc::Producer;
-use crate::segment::{Cells, Packets, Parcels, RingKind};
-use crate::sys::crash;
+use crate::segment::{Bytes, Cells, Packets, Parcels, RingKind};
 
 /// A kind of channel that can carry bytes.
 pub trait ByteKind: sealed::ByteKind {}
@@ -27,7 +24,7 @@ pub(crate) mod sealed {
     /// What the handles need of a ring of bytes.
     pub trait ByteKind: Sized + 'static {
         const RING: RingKind;
-        type Ring: Copy + Debug + Send;
+        type Ring: Debug + Send;
         type Producer: Debug + Send;
         type Consumer: Debug + Send;
         /// Room for a message.
@@ -35,7 +32,7 @@ pub(crate) mod sealed {
         /// A message in this reader's hands.
         type Taken: Debug;
 
-        fn ring(cells: Cells<'static>) -> Option<Self::Ring>;
+        fn ring(cells: &Cells) -> Option<Self::Ring>;
         fn producer(ring: &Self::Ring) -> Result<Self::Producer, Stuck>;
         fn consumer(ring: &Self::Ring, end: &Endpoint) -> Result<Self::Consumer, Stuck>;
 
@@ -48,11 +45,7 @@ pub(crate) mod sealed {
         ) -> Result<Self::Claim, Stuck>;
 
         /// The reserved bytes.
-        ///
-        /// # Safety
-        /// The claim is this owner's, not yet committed or aborted, and no
-        /// other slice of it lives; the segment stays attached.
-        unsafe fn room<'b>(ring: &Self::Ring, claim: &Self::Claim) -> &'b mut [u8];
+        fn room<'b>(ring: &'b Self::Ring, claim: &Self::Claim) -> Bytes<'b>;
 
         /// Publishes the first `length` bytes. When refused, the claim is
         /// still held.
@@ -93,11 +86,7 @@ pub(crate) mod sealed {
         fn hold(_ring: &Self::Ring, _at: &Self::Consumer, _taken: &Self::Taken) {}
 
         /// Its bytes.
-        ///
-        /// # Safety
-        /// It is this owner's, and neither released nor given back; the
-        /// segment stays attached.
-        unsafe fn message<'b>(ring: &Self::Ring, taken: &Self::Taken) -> &'b [u8];
+        fn message<'b>(ring: &'b Self::Ring, taken: &Self::Taken) -> Bytes<'b>;
 
         /// How often a reader has died over it.
         fn attempts(ring: &Self::Ring, at: &Self::Consumer, taken: &Self::Taken) -> u8;
@@ -131,26 +120,26 @@ fn broken(broken: Broken) -> Stuck {
 
 impl sealed::ByteKind for Spsc {
     const RING: RingKind = RingKind::SpscBytes;
-    type Ring = Packets<'static>;
+    type Ring = Packets;
     type Producer = Producer;
     type Consumer = Reader;
     type Claim = Reserved;
     type Taken = Record;
 
-    fn ring(cells: Cells<'static>) -> Option<Packets<'static>> {
+    fn ring(cells: &Cells) -> Option<Packets> {
         cells.packets()
     }
 
-    fn producer(ring: &Packets<'static>) -> Result<Producer, Stuck> {
+    fn producer(ring: &Packets) -> Result<Producer, Stuck> {
         Producer::attach(ring).map_err(Stuck::Torn)
     }
 
-    fn consumer(ring: &Packets<'static>, end: &Endpoint) -> Result<Reader, Stuck> {
+    fn consumer(ring: &Packets, end: &Endpoint) -> Result<Reader, Stuck> {
         reader(ring, end)
     }
 
     fn reserve(
-        ring: &Packets<'static>,
+        ring: &Packets,
         at: &Producer,
         _owner: u16,
         length: usize,
@@ -158,14 +147,12 @@ impl sealed::ByteKind for Spsc {
         records::reserve(ring, at, length as u64).map_err(Stuck::Torn)?.ok_or(Stuck::None)
     }
 
-    unsafe fn room<'b>(ring: &Packets<'static>, claim: &Reserved) -> &'b mut [u8] {
-        // SAFETY: reserved units are beyond the tail, where nobody reads; the
-        // rest is the caller's.
-        unsafe { ring.bytes(claim.bytes(), claim.length()) }
+    fn room<'b>(ring: &'b Packets, claim: &Reserved) -> Bytes<'b> {
+        ring.bytes(claim.bytes(), claim.length())
     }
 
     fn commit(
-        ring: &Packets<'static>,
+        ring: &Packets,
         at: &Producer,
         _owner: u16,
         claim: &Reserved,
@@ -176,7 +163,7 @@ impl sealed::ByteKind for Spsc {
     }
 
     fn push_together(
-        ring: &Packets<'static>,
+        ring: &Packets,
         at: &Producer,
         messages: &[&[u8]],
     ) -> Option<Result<usize, Stuck>> {
@@ -188,11 +175,7 @@ impl sealed::ByteKind for Spsc {
                 Ok(None) => break,
                 Err(torn) => return Some(Err(Stuck::Torn(torn))),
             };
-            // SAFETY: reserved and not yet published, and the only slice.
-            let room = unsafe { ring.bytes(reserved.bytes(), length) };
-            if let Some(room) = room.get_mut(..message.len()) {
-                crash::copy(room, message);
-            }
+            ring.bytes(reserved.bytes(), length).write(0, message);
             ahead += records::seal(ring, reserved, length);
             sent += 1;
         }
@@ -204,7 +187,7 @@ impl sealed::ByteKind for Spsc {
     }
 
     fn pop_many(
-        ring: &Packets<'static>,
+        ring: &Packets,
         at: &Reader,
         _owner: u16,
         most: usize,
@@ -218,9 +201,7 @@ impl sealed::ByteKind for Spsc {
                 Err(why) if received == 0 => return Err(broken(why)),
                 Err(_) => break,
             };
-            // SAFETY: published and not yet released.
-            let message: &[u8] = unsafe { ring.bytes(record.bytes, record.length) };
-            into.push(message.to_vec());
+            into.push(ring.bytes(record.bytes, record.length).to_vec());
             ahead += record.units;
             received += 1;
         }
@@ -231,46 +212,44 @@ impl sealed::ByteKind for Spsc {
         Ok(received)
     }
 
-    fn abort(_: &Packets<'static>, _: &Reserved) -> bool {
+    fn abort(_: &Packets, _: &Reserved) -> bool {
         false
     }
 
-    fn take(ring: &Packets<'static>, at: &Reader, _owner: u16) -> Result<Record, Stuck> {
+    fn take(ring: &Packets, at: &Reader, _owner: u16) -> Result<Record, Stuck> {
         records::next(ring, at).map_err(broken)?.ok_or(Stuck::None)
     }
 
-    fn hold(ring: &Packets<'static>, at: &Reader, taken: &Record) {
+    fn hold(ring: &Packets, at: &Reader, taken: &Record) {
         at.hold(ring, taken.units);
     }
 
-    unsafe fn message<'b>(ring: &Packets<'static>, taken: &Record) -> &'b [u8] {
-        // SAFETY: units before the tail and not yet released, which nobody
-        // writes; the rest is the caller's.
-        unsafe { ring.bytes(taken.bytes, taken.length) }
+    fn message<'b>(ring: &'b Packets, taken: &Record) -> Bytes<'b> {
+        ring.bytes(taken.bytes, taken.length)
     }
 
-    fn attempts(ring: &Packets<'static>, at: &Reader, _: &Record) -> u8 {
+    fn attempts(ring: &Packets, at: &Reader, _: &Record) -> u8 {
         at.attempts(ring)
     }
 
-    fn release(ring: &Packets<'static>, at: &Reader, taken: Record) {
+    fn release(ring: &Packets, at: &Reader, taken: Record) {
         records::release(ring, at, taken);
     }
 
-    fn give_back(ring: &Packets<'static>, at: &Reader, _: Record) -> bool {
+    fn give_back(ring: &Packets, at: &Reader, _: Record) -> bool {
         at.hold(ring, 0);
         false
     }
 
-    fn may_reserve(_: &Packets<'static>, _: &Producer) -> bool {
+    fn may_reserve(_: &Packets, _: &Producer) -> bool {
         false
     }
 
-    fn may_take(_: &Packets<'static>, _: &Reader) -> bool {
+    fn may_take(_: &Packets, _: &Reader) -> bool {
         false
     }
 
-    fn in_hand(_: &Packets<'static>) -> bool {
+    fn in_hand(_: &Packets) -> bool {
         false
     }
 
@@ -310,31 +289,26 @@ pub struct Reading {
 impl sealed::ByteKind for Mpmc {
     const RING: RingKind = RingKind::MpmcBytes;
     const PLACES: bool = true;
-    type Ring = Parcels<'static>;
+    type Ring = Parcels;
     type Producer = Writer;
     type Consumer = Cell<Cursor>;
     type Claim = Writing;
     type Taken = Reading;
 
-    fn ring(cells: Cells<'static>) -> Option<Parcels<'static>> {
+    fn ring(cells: &Cells) -> Option<Parcels> {
         cells.parcels()
     }
 
-    fn producer(ring: &Parcels<'static>) -> Result<Writer, Stuck> {
+    fn producer(ring: &Parcels) -> Result<Writer, Stuck> {
         let cursor = Cell::new(Cursor::producer(ring));
         Ok(Writer { cursor, block: Cell::new(0), has_a_block: Cell::new(false) })
     }
 
-    fn consumer(ring: &Parcels<'static>, _: &Endpoint) -> Result<Cell<Cursor>, Stuck> {
+    fn consumer(ring: &Parcels, _: &Endpoint) -> Result<Cell<Cursor>, Stuck> {
         Ok(Cell::new(Cursor::consumer(ring)))
     }
 
-    fn reserve(
-        ring: &Parcels<'static>,
-        at: &Writer,
-        owner: u16,
-        length: usize,
-    ) -> Result<Writing, Stuck> {
+    fn reserve(ring: &Parcels, at: &Writer, owner: u16, length: usize) -> Result<Writing, Stuck> {
         let mut hint = at.block.get();
         let block = blocks::allocate(ring, &mut hint, owner);
         at.block.set(hint);
@@ -342,14 +316,12 @@ impl sealed::ByteKind for Mpmc {
         block.map(|block| Writing { block, length }).ok_or(Stuck::None)
     }
 
-    unsafe fn room<'b>(ring: &Parcels<'static>, claim: &Writing) -> &'b mut [u8] {
-        // SAFETY: the block is this owner's, and no slot names it; the rest is
-        // the caller's.
-        unsafe { ring.bytes(claim.block, claim.length as u64) }
+    fn room<'b>(ring: &'b Parcels, claim: &Writing) -> Bytes<'b> {
+        ring.bytes(claim.block, claim.length as u64)
     }
 
     fn commit(
-        ring: &Parcels<'static>,
+        ring: &Parcels,
         at: &Writer,
         owner: u16,
         claim: &Writing,
@@ -372,7 +344,7 @@ impl sealed::ByteKind for Mpmc {
     }
 
     fn pop_many(
-        ring: &Parcels<'static>,
+        ring: &Parcels,
         at: &Cell<Cursor>,
         owner: u16,
         most: usize,
@@ -381,8 +353,7 @@ impl sealed::ByteKind for Mpmc {
         for received in 0..most {
             match Self::take(ring, at, owner) {
                 Ok(taken) => {
-                    // SAFETY: taken just now, and not yet released.
-                    into.push(unsafe { Self::message(ring, &taken) }.to_vec());
+                    into.push(Self::message(ring, &taken).to_vec());
                     Self::release(ring, at, taken);
                 }
                 Err(stuck) if received == 0 => return Err(stuck),
@@ -392,12 +363,12 @@ impl sealed::ByteKind for Mpmc {
         Ok(most)
     }
 
-    fn abort(ring: &Parcels<'static>, claim: &Writing) -> bool {
+    fn abort(ring: &Parcels, claim: &Writing) -> bool {
         blocks::free(ring, claim.block);
         true
     }
 
-    fn take(ring: &Parcels<'static>, at: &Cell<Cursor>, owner: u16) -> Result<Reading, Stuck> {
+    fn take(ring: &Parcels, at: &Cell<Cursor>, owner: u16) -> Result<Reading, Stuck> {
         let slot = match mpmc::take(ring, at, owner) {
             Ok(slot) => slot,
             Err(refused) => settled(refused, || mpmc::take(ring, at, owner))?,
@@ -414,33 +385,31 @@ impl sealed::ByteKind for Mpmc {
         }
     }
 
-    unsafe fn message<'b>(ring: &Parcels<'static>, taken: &Reading) -> &'b [u8] {
-        // SAFETY: the block is this owner's until it is freed or given back;
-        // the rest is the caller's.
-        unsafe { ring.bytes(taken.block, taken.length) }
+    fn message<'b>(ring: &'b Parcels, taken: &Reading) -> Bytes<'b> {
+        ring.bytes(taken.block, taken.length)
     }
 
-    fn attempts(_: &Parcels<'static>, _: &Cell<Cursor>, taken: &Reading) -> u8 {
+    fn attempts(_: &Parcels, _: &Cell<Cursor>, taken: &Reading) -> u8 {
         u8::try_from(taken.slot.attempts).unwrap_or(u8::MAX)
     }
 
-    fn release(ring: &Parcels<'static>, _: &Cell<Cursor>, taken: Reading) {
+    fn release(ring: &Parcels, _: &Cell<Cursor>, taken: Reading) {
         // The slot first: a block that is free and still named could be
         // somebody else's message by the time it is delivered again.
         mpmc::release(ring, taken.slot);
         blocks::free(ring, taken.block);
     }
 
-    fn give_back(ring: &Parcels<'static>, _: &Cell<Cursor>, taken: Reading) -> bool {
+    fn give_back(ring: &Parcels, _: &Cell<Cursor>, taken: Reading) -> bool {
         mpmc::give_back(ring, taken.slot);
         true
     }
 
-    fn may_reserve(ring: &Parcels<'static>, _: &Writer) -> bool {
+    fn may_reserve(ring: &Parcels, _: &Writer) -> bool {
         blocks::any_free(ring)
     }
 
-    fn lacks(ring: &Parcels<'static>, at: &Writer) -> Option<Stuck> {
+    fn lacks(ring: &Parcels, at: &Writer) -> Option<Stuck> {
         if !blocks::any_free(ring) {
             Some(Stuck::None)
         } else if !mpmc::room(ring, at.cursor.get()) {
@@ -450,11 +419,11 @@ impl sealed::ByteKind for Mpmc {
         }
     }
 
-    fn may_take(ring: &Parcels<'static>, at: &Cell<Cursor>) -> bool {
+    fn may_take(ring: &Parcels, at: &Cell<Cursor>) -> bool {
         mpmc::available(ring, at.get())
     }
 
-    fn in_hand(ring: &Parcels<'static>) -> bool {
+    fn in_hand(ring: &Parcels) -> bool {
         mpmc::in_hand(ring)
     }
 

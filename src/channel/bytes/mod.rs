@@ -21,8 +21,8 @@ use crate::segment::{CHANNEL_NAME_BYTES, Name, Segment, Side, Spec};
 
 pub use kind::ByteKind;
 use kind::sealed;
-pub use receiver::{ByteDelivery, ByteReceiver};
-pub use sender::{ByteGrant, ByteSender};
+pub use receiver::{ByteDelivery, ByteReader, ByteReceiver};
+pub use sender::{ByteGrant, ByteSender, ByteWriter};
 
 /// What the directory says the elements are.
 const SCHEMA: &str = "bytes";

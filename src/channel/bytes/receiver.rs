@@ -4,7 +4,7 @@
 
 use core::fmt;
 use core::mem::ManuallyDrop;
-use core::ops::Deref;
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::kind::ByteKind;
@@ -13,15 +13,15 @@ use crate::channel::flow::Prospects;
 use crate::channel::kind::{Mpmc, Stuck};
 use crate::channel::ready::{Readiness, Want};
 use crate::error::{ChannelError, Fault, RecvTimeoutError, TryRecvError};
-use crate::segment::Side;
+use crate::segment::{Bytes, Side, TrustedPeers};
 
 /// The receiving end of a channel of bytes.
 ///
 /// Crash rules and waiting are those of [`Receiver`](crate::Receiver).
 pub struct ByteReceiver<K: ByteKind = Mpmc> {
-    end: Endpoint,
-    /// Points into memory that `end` keeps attached.
+    /// Before `end`, so that the memory is detached when that goes.
     ring: K::Ring,
+    end: Endpoint,
     at: K::Consumer,
 }
 
@@ -77,9 +77,7 @@ impl<K: ByteKind> ByteReceiver<K> {
 
     fn copy_out(&self, taken: K::Taken, into: &mut Vec<u8>) -> usize {
         into.clear();
-        // SAFETY: taken by this handle and not yet released; `self.end` keeps
-        // the segment attached.
-        into.extend_from_slice(unsafe { K::message(&self.ring, &taken) });
+        K::message(&self.ring, &taken).append_to(into);
         self.release(taken);
         into.len()
     }
@@ -262,22 +260,46 @@ impl<K: ByteKind> fmt::Debug for ByteReceiver<K> {
 /// A message that is read in place, and is this receiver's until it is
 /// [released](Self::release) or dropped.
 ///
-/// The bytes are in shared memory: that nobody writes them rests on every
-/// participant keeping to the protocol. Copy them before checking what must
-/// not change after the check.
+/// The bytes are in memory that peers can write to. What is read is a copy,
+/// which nobody can change:
+///
+/// ```
+/// use tombolo::Segment;
+///
+/// let segment = Segment::anonymous()?;
+/// let words = segment.bytes("words").capacity(4, 80);
+/// let (sender, mut receiver) = (words.sender()?, words.receiver()?);
+/// sender.send("größer".as_bytes())?;
+/// let delivery = receiver.take()?;
+/// assert_eq!(String::from_utf8(delivery.to_vec())?, "größer");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A text that a peer could change after it was checked does not compile:
+///
+/// ```compile_fail,E0308
+/// use tombolo::Segment;
+///
+/// let segment = Segment::anonymous()?;
+/// let words = segment.bytes("words").capacity(4, 80);
+/// let mut receiver = words.receiver()?;
+/// let delivery = receiver.take()?;
+/// let text: &str = std::str::from_utf8(&delivery)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// To read by reference, declare that the peers are
+/// [trusted](crate::Segment::trust_peers).
 pub struct ByteDelivery<'a, K: ByteKind> {
     receiver: &'a ByteReceiver<K>,
     taken: ManuallyDrop<K::Taken>,
-    message: &'a [u8],
+    message: Bytes<'a>,
 }
 
 impl<'a, K: ByteKind> ByteDelivery<'a, K> {
     fn new(receiver: &'a ByteReceiver<K>, taken: K::Taken) -> Self {
         K::hold(&receiver.ring, &receiver.at, &taken);
-        // SAFETY: taken by this handle, which is borrowed as long as the
-        // delivery lives, so the segment stays attached; released only when
-        // the delivery ends.
-        let message = unsafe { K::message(&receiver.ring, &taken) };
+        let message = K::message(&receiver.ring, &taken);
         Self { receiver, taken: ManuallyDrop::new(taken), message }
     }
 
@@ -301,13 +323,68 @@ impl<'a, K: ByteKind> ByteDelivery<'a, K> {
             receiver.end.notify(Side::Receiver);
         }
     }
+
+    /// How long the message is.
+    pub const fn len(&self) -> usize {
+        self.message.len()
+    }
+
+    /// Whether the message has no bytes.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies bytes out, from `offset` on, as many as there are; says how many.
+    pub fn read_at(&self, offset: usize, into: &mut [u8]) -> usize {
+        self.message.read(offset, into)
+    }
+
+    /// Reads one after the other, from the start on.
+    pub const fn reader(&self) -> ByteReader<'_> {
+        ByteReader { message: self.message, read: 0 }
+    }
+
+    /// Copies the message to the end of `into`.
+    pub fn append_to(&self, into: &mut Vec<u8>) {
+        self.message.append_to(into);
+    }
+
+    /// A copy of the message.
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.message.to_vec()
+    }
+
+    /// Where the message is. What may be done through the pointer is for the
+    /// caller to argue: a peer may be writing there.
+    pub const fn as_ptr(&self) -> *const u8 {
+        self.message.as_ptr()
+    }
+
+    /// The message by reference.
+    ///
+    /// # Panics
+    /// If `trust` is of another [`Segment`](crate::Segment).
+    #[track_caller]
+    pub fn as_slice(&self, trust: TrustedPeers) -> &[u8] {
+        self.receiver.end.participant().check(trust);
+        // SAFETY: taken by this delivery, so nobody writes it: the peers are
+        // trusted, and `self` is borrowed.
+        unsafe { self.message.as_slice() }
+    }
 }
 
-impl<K: ByteKind> Deref for ByteDelivery<'_, K> {
-    type Target = [u8];
+/// Reads the message of a [`ByteDelivery`]: see [`ByteDelivery::reader`].
+#[derive(Clone, Debug)]
+pub struct ByteReader<'a> {
+    message: Bytes<'a>,
+    read: usize,
+}
 
-    fn deref(&self) -> &[u8] {
-        self.message
+impl io::Read for ByteReader<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.message.read(self.read, into);
+        self.read += count;
+        Ok(count)
     }
 }
 

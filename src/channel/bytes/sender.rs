@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use core::fmt;
-use core::ops::{Deref, DerefMut};
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::kind::ByteKind;
@@ -11,17 +11,16 @@ use crate::channel::endpoint::{Endpoint, Resolved};
 use crate::channel::kind::{Mpmc, Stuck};
 use crate::channel::ready::{Readiness, Want};
 use crate::error::{ChannelError, Fault, SendBytesError};
-use crate::segment::Side;
-use crate::sys::crash;
+use crate::segment::{Bytes, Side, TrustedPeers};
 
 /// The sending end of a channel of bytes: messages of any length up to the
 /// channel's [longest](Self::max_len).
 ///
 /// Crash rules and waiting are those of [`Sender`](crate::Sender).
 pub struct ByteSender<K: ByteKind = Mpmc> {
-    end: Endpoint,
-    /// Points into memory that `end` keeps attached.
+    /// Before `end`, so that the memory is detached when that goes.
     ring: K::Ring,
+    end: Endpoint,
     at: K::Producer,
 }
 
@@ -57,12 +56,7 @@ impl<K: ByteKind> ByteSender<K> {
     /// Reserves, copies and commits, or does nothing at all.
     fn push(&self, message: &[u8]) -> Result<(), Stuck> {
         let claim = self.reserve_once(message.len())?;
-        // SAFETY: reserved just now, by this thread, and this is the only
-        // slice; `self.end` keeps the segment attached.
-        let room = unsafe { K::room(&self.ring, &claim) };
-        if let Some(room) = room.get_mut(..message.len()) {
-            crash::copy(room, message);
-        }
+        K::room(&self.ring, &claim).write(0, message);
         self.commit_once(&claim, message.len()).inspect_err(|_| {
             // Somebody may have found no block because of this one.
             self.abort(&claim);
@@ -282,23 +276,37 @@ impl<K: ByteKind> fmt::Debug for ByteSender<K> {
 /// Room for a message, to be written in place and then
 /// [committed](Self::commit). Dropped, it is aborted: nobody sees anything.
 ///
-/// The bytes are whatever was there before. They are in shared memory: that
-/// nobody else writes them rests on every participant keeping to the
-/// protocol.
+/// The bytes are whatever was there before. They are in memory that peers can
+/// write to. [`write_at`](Self::write_at) and [`writer`](Self::writer) copy
+/// into it, whatever they do; to write by reference, declare that they are
+/// [trusted](crate::Segment::trust_peers).
+///
+/// ```
+/// use std::io::Write;
+/// use tombolo::Segment;
+///
+/// let segment = Segment::anonymous()?;
+/// let lines = segment.bytes("lines").capacity(4, 80);
+/// let (mut sender, mut receiver) = (lines.sender()?, lines.receiver()?);
+/// let mut grant = sender.reserve(80)?;
+/// let mut line = grant.writer();
+/// write!(line, "{} of {}", 1, 3)?;
+/// let written = line.written();
+/// grant.commit(written)?;
+/// assert_eq!(receiver.take()?.to_vec(), b"1 of 3");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a grant that is dropped is aborted"]
 pub struct ByteGrant<'a, K: ByteKind> {
     sender: &'a ByteSender<K>,
     claim: K::Claim,
-    room: &'a mut [u8],
+    room: Bytes<'a>,
     done: bool,
 }
 
 impl<'a, K: ByteKind> ByteGrant<'a, K> {
     fn new(sender: &'a ByteSender<K>, claim: K::Claim) -> Self {
-        // SAFETY: reserved just now by this handle, which is borrowed as long
-        // as the grant lives, so this is the only slice and the segment stays
-        // attached.
-        let room = unsafe { K::room(&sender.ring, &claim) };
+        let room = K::room(&sender.ring, &claim);
         Self { sender, claim, room, done: false }
     }
 
@@ -324,19 +332,83 @@ impl<'a, K: ByteKind> ByteGrant<'a, K> {
 
     /// Gives the room back unused, as dropping does.
     pub fn abort(self) {}
-}
 
-impl<K: ByteKind> Deref for ByteGrant<'_, K> {
-    type Target = [u8];
+    /// How many bytes there is room for.
+    pub const fn len(&self) -> usize {
+        self.room.len()
+    }
 
-    fn deref(&self) -> &[u8] {
-        self.room
+    /// Whether there is room for none: for an empty message.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies bytes in, from `offset` on, as many as there is room for; says
+    /// how many.
+    pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> usize {
+        self.room.write(offset, bytes)
+    }
+
+    /// Writes one after the other, from the start on.
+    pub const fn writer(&mut self) -> ByteWriter<'_> {
+        ByteWriter { room: self.room, written: 0 }
+    }
+
+    /// Where the message is written. What may be done through the pointer is
+    /// for the caller to argue: a peer may be writing there.
+    pub const fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.room.as_ptr()
+    }
+
+    /// The bytes by reference: what was there before, or has been written by
+    /// now.
+    ///
+    /// # Panics
+    /// If `trust` is of another [`Segment`](crate::Segment).
+    #[track_caller]
+    pub fn as_slice(&self, trust: TrustedPeers) -> &[u8] {
+        self.sender.end.participant().check(trust);
+        // SAFETY: reserved by this grant, so nobody writes it: the peers are
+        // trusted, and `self` is borrowed.
+        unsafe { self.room.as_slice() }
+    }
+
+    /// The same, to write them.
+    ///
+    /// # Panics
+    /// As for [`as_slice`](Self::as_slice).
+    #[track_caller]
+    pub fn as_mut_slice(&mut self, trust: TrustedPeers) -> &mut [u8] {
+        self.sender.end.participant().check(trust);
+        // SAFETY: as for `as_slice`; `&mut self` makes it the only one here.
+        unsafe { self.room.as_mut_slice() }
     }
 }
 
-impl<K: ByteKind> DerefMut for ByteGrant<'_, K> {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        self.room
+/// Writes into the room of a [`ByteGrant`]: see [`ByteGrant::writer`].
+#[derive(Debug)]
+pub struct ByteWriter<'a> {
+    room: Bytes<'a>,
+    written: usize,
+}
+
+impl ByteWriter<'_> {
+    /// How many bytes have been written: what to commit.
+    pub const fn written(&self) -> usize {
+        self.written
+    }
+}
+
+impl io::Write for ByteWriter<'_> {
+    /// Writes what there is room for; nothing if it is full.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.room.write(self.written, bytes);
+        self.written += count;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,0 +1,78 @@
+//! The promise that nobody writes what another holds.
+
+#![allow(unsafe_code)]
+
+use super::{Participant, Segment};
+
+/// The promise that the peers of one segment keep to the protocol: made by
+/// [`Segment::trust_peers`], and what it takes to get references into shared
+/// memory from a grant or a delivery.
+///
+/// It is a value to be copied and handed around. It counts for every sender
+/// and receiver of the [`Segment`] that it came from, and of its clones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrustedPeers {
+    /// Of the membership in which it was given.
+    membership: usize,
+}
+
+impl Segment {
+    /// Promises that the peers of this segment keep to the protocol. With the
+    /// token a message can be read and written where it is, by reference;
+    /// without it, by copies, which stay defined whatever a peer writes.
+    ///
+    /// ```
+    /// use tombolo::Segment;
+    ///
+    /// let segment = Segment::anonymous()?;
+    /// let pages = segment.channel::<[u8; 4096]>("pages").capacity(4);
+    /// let (mut sender, mut receiver) = (pages.sender()?, pages.receiver()?);
+    /// // SAFETY: nobody else can write to an anonymous segment of this
+    /// // process's user, whose programs all use this library.
+    /// let trust = unsafe { segment.trust_peers() };
+    ///
+    /// let mut page = sender.reserve()?;
+    /// page.as_mut(trust)[4095] = 7;
+    /// page.commit();
+    /// assert_eq!(receiver.take()?.as_ref(trust)[4095], 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Safety
+    /// As long as any reference lives that was got by the token, nobody writes
+    /// to the message that it refers to, and nobody reads one that is being
+    /// written; but the holder of that grant or delivery, through it. This
+    /// includes every process that has the right to write to the segment
+    /// ([`Options::mode`](super::Options::mode) says which those are), forked
+    /// children, and code of this process that attaches the segment by other
+    /// means. A process that uses this library keeps to that if all who may
+    /// write to the segment do. One that writes into the segment otherwise
+    /// has to do so as `docs/format.md` says.
+    ///
+    /// Nothing is promised of what is in the messages: any bytes are a value
+    /// of a type that can be read in place, and lengths are checked.
+    pub unsafe fn trust_peers(&self) -> TrustedPeers {
+        TrustedPeers { membership: self.participant().membership }
+    }
+}
+
+impl Participant {
+    /// Makes sure that the promise is one about this segment.
+    ///
+    /// # Panics
+    /// If it was made of another segment: two have been mixed up in the
+    /// caller's program.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn check(&self, trust: TrustedPeers) {
+        if trust.membership != self.membership {
+            mixed_up();
+        }
+    }
+}
+
+#[cold]
+#[track_caller]
+fn mixed_up() -> ! {
+    panic!("the peers of another segment are trusted, not those of this one")
+}
