@@ -742,7 +742,7 @@ impl Stage {
         // Positions 4 to 6 in the first hand, the first given back.
         let hands = base + self.document.field("Control", "hands").start;
         let slice = rx.take_slice(9).unwrap();
-        assert_eq!((slice[0], self.memory.word(hands)), (0x1004, 5));
+        assert_eq!((slice.read(0).unwrap(), self.memory.word(hands)), (0x1004, 5));
         drop(slice);
         assert_eq!((rx.take_slice(9).unwrap().len(), self.memory.word(hands)), (2, 7));
         let word = self.document.get(&self.memory, "Control", *base, "taker");
@@ -788,7 +788,7 @@ impl Stage {
         self.slot_is(C, 0, 6, 0, FREE, 0);
         let mut grant = tx.reserve().unwrap();
         self.slot_is(C, 0, 6, 0, WRITING, 1);
-        *grant = message(18);
+        grant.write(&message(18));
         grant.commit();
         self.slot_is(C, 0, 6, 0, FULL, 0);
         let (base, block) = &self.blocks[C];

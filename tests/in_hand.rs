@@ -7,7 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use common::{Brief, Name, Peer, parked, thread_parked, tid, wait_until};
-use tombolo::{ByteChannel, Channel, ChannelInfo, Segment, Spsc, TryRecvError};
+use tombolo::{
+    ByteChannel, ByteDelivery, Channel, ChannelInfo, Delivery, Segment, Spsc, TryRecvError,
+};
 
 const RINGS: [&str; 2] = ["words", "bytes"];
 const CAPACITY: usize = 6;
@@ -66,11 +68,13 @@ fn take(segment: &Segment, ring: &str, then: Then, holding: impl Fn(u64, u8)) ->
     match ring {
         "words" => {
             let mut rx = words(segment).receiver().unwrap();
-            taken!(rx.try_take(), |message: &u64| *message)
+            taken!(rx.try_take(), |delivery: &Delivery<'_, u64, Spsc>| delivery.read())
         }
         _ => {
             let mut rx = bytes(segment).receiver().unwrap();
-            let read = |message: &[u8]| u64::from_le_bytes(message.try_into().unwrap());
+            let read = |delivery: &ByteDelivery<'_, Spsc>| {
+                u64::from_le_bytes(delivery.to_vec().try_into().unwrap())
+            };
             taken!(rx.try_take(), read)
         }
     }
@@ -154,7 +158,7 @@ fn a_slice_comes_again_as_far_as_it_was_taken() {
     assert_eq!(told(&segment, ring), [(4, 0), (4, 0)]);
     let mut rx = words(&segment).receiver().unwrap();
     let slice = rx.take_slice(6).unwrap();
-    assert_eq!((&slice[..], slice.attempts()), (&[0, 1, 2, 3][..], 1));
+    assert_eq!((slice.to_vec(), slice.attempts()), (vec![0, 1, 2, 3], 1));
     // The others are given back.
     slice.release(1);
     drop(rx);
@@ -165,10 +169,10 @@ fn a_slice_comes_again_as_far_as_it_was_taken() {
     assert_eq!(told(&segment, ring), [(0, 0), (4, 1)]);
     let mut rx = words(&segment).receiver().unwrap();
     let slice = rx.take_slice(6).unwrap();
-    assert_eq!((&slice[..], slice.attempts()), (&[3][..], 1));
+    assert_eq!((slice.to_vec(), slice.attempts()), (vec![3], 1));
     drop(slice);
     let slice = rx.take_slice(6).unwrap();
-    assert_eq!((&slice[..], slice.attempts()), (&[4, 5][..], 0));
+    assert_eq!((slice.to_vec(), slice.attempts()), (vec![4, 5], 0));
 }
 
 #[test]
@@ -228,14 +232,14 @@ fn child_entry() {
         ("give back", "words") => {
             let mut rx = words(&segment).receiver().unwrap();
             let delivery = rx.take().unwrap();
-            let message = *delivery;
+            let message = delivery.read();
             delivery.give_back();
             hold(message.to_string());
         }
         ("give back", _) => {
             let mut rx = bytes(&segment).receiver().unwrap();
             let delivery = rx.take().unwrap();
-            let message = delivery[0];
+            let message = delivery.to_vec()[0];
             delivery.give_back();
             hold(message.to_string());
         }
@@ -250,18 +254,18 @@ fn child_entry() {
         }
         ("take and release", "words") => {
             let mut rx = words(&segment).receiver().unwrap();
-            let message = *rx.take().unwrap();
+            let message = rx.take().unwrap().read();
             hold(message.to_string());
         }
         ("take and release", _) => {
             let mut rx = bytes(&segment).receiver().unwrap();
-            let message = rx.take().unwrap()[0];
+            let message = rx.take().unwrap().to_vec()[0];
             hold(message.to_string());
         }
         ("slice part", _) => {
             let mut rx = words(&segment).receiver().unwrap();
             let slice = rx.take_slice(6).unwrap();
-            let said = format!("{} {}", spans(&slice), slice.attempts());
+            let said = format!("{} {}", spans(&slice.to_vec()), slice.attempts());
             slice.release(1);
             hold(said);
         }
@@ -269,7 +273,7 @@ fn child_entry() {
             let most = role.strip_prefix("slice ").unwrap().parse().unwrap();
             let mut rx = words(&segment).receiver().unwrap();
             let slice = rx.take_slice(most).unwrap();
-            hold(format!("{} {}", spans(&slice), slice.attempts()));
+            hold(format!("{} {}", spans(&slice.to_vec()), slice.attempts()));
         }
     }
 }

@@ -30,7 +30,7 @@ fn typed<K: Kind>(channel: &Channel<'_, Page, K>) {
     // Dropped or aborted, nobody sees anything, and the place is there again.
     for n in 0..10 {
         let mut grant = tx.reserve().unwrap();
-        *grant = page(n);
+        grant.write(&page(n));
         if n % 2 == 0 {
             grant.abort()
         } else {
@@ -40,10 +40,10 @@ fn typed<K: Kind>(channel: &Channel<'_, Page, K>) {
     }
     for n in 0..10 {
         let mut grant = tx.reserve().unwrap();
-        *grant = page(n);
+        grant.write(&page(n));
         grant.commit();
         let delivery = rx.take().unwrap();
-        assert_eq!((*delivery, delivery.attempts()), (page(n), 0));
+        assert_eq!((delivery.read(), delivery.attempts()), (page(n), 0));
         if n % 2 == 0 { delivery.release() } else { drop(delivery) }
     }
     // A message in hand counts; one given back comes again.
@@ -54,7 +54,7 @@ fn typed<K: Kind>(channel: &Channel<'_, Page, K>) {
     rx.take().unwrap().give_back();
     assert!(tx.try_reserve().unwrap().is_none());
     for n in 0..tx.capacity() as u64 {
-        assert_eq!(*rx.take().unwrap(), page(n));
+        assert_eq!(rx.take().unwrap().read(), page(n));
     }
     assert!(matches!(rx.take_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout)));
     drop(tx);
@@ -79,11 +79,18 @@ fn slices_lie_side_by_side_and_are_published_and_released_in_part() {
     let (mut sent, mut received) = (0_u64, 0_u64);
     for round in 0..1_000 {
         let mut room = tx.reserve_slice(1 + round % 7).unwrap();
-        assert!(!room.is_empty() && room.len() <= 1 + round % 7);
-        for place in room.iter_mut() {
-            *place = sent;
-            sent += 1;
+        assert!((1..=1 + round % 7).contains(&room.len()));
+        let numbers: Vec<u64> = (sent..sent + room.len() as u64).collect();
+        // One by one, or all at once, and then there is room for no more.
+        if round % 2 == 0 {
+            for (index, number) in numbers.iter().enumerate() {
+                assert_eq!(room.write_at(index, &[*number]), 1);
+            }
+        } else {
+            assert_eq!(room.write_at(0, &[&numbers[..], &[7]].concat()), numbers.len());
         }
+        assert_eq!(room.write_at(room.len(), &[7]), 0);
+        sent += room.len() as u64;
         // The last one is taken back, unless it is the only one.
         let keep = room.len().saturating_sub(1).max(1);
         sent -= (room.len() - keep) as u64;
@@ -91,7 +98,10 @@ fn slices_lie_side_by_side_and_are_published_and_released_in_part() {
         while received < sent {
             let slice = rx.take_slice(1 + round % 5).unwrap();
             let keep = slice.len().div_ceil(2);
-            for &message in &slice[..keep] {
+            assert_eq!(slice.read(slice.len()), None);
+            assert_eq!(slice.read(0), Some(received));
+            assert_eq!(slice.to_vec(), slice.iter().collect::<Vec<_>>());
+            for message in slice.iter().take(keep) {
                 assert_eq!(message, received);
                 received += 1;
             }
@@ -112,10 +122,10 @@ fn bytes<K: ByteKind>(channel: &ByteChannel<'_, K>, longest: usize) {
         assert_eq!(rx.recv(&mut into).unwrap(), length);
         assert_eq!(into, message);
         let mut grant = tx.reserve(length).unwrap();
-        grant.copy_from_slice(&message);
+        assert_eq!(grant.write_at(0, &message), length);
         // All of it, or less.
         grant.commit(length / 2).unwrap();
-        assert_eq!(*rx.take().unwrap(), message[..length / 2]);
+        assert_eq!(rx.take().unwrap().to_vec(), message[..length / 2]);
         drop(tx.reserve(length).unwrap());
         assert!(matches!(rx.try_recv(&mut into), Err(TryRecvError::Empty)));
     }
@@ -249,7 +259,7 @@ fn a_commit_whose_place_is_free_is_not_held_up_by_who_waits_for_a_block() {
     let (go, gone) = mpsc::channel();
     let commit = thread::spawn(move || {
         let mut grant = tx.reserve(1).unwrap();
-        grant.copy_from_slice(b"c");
+        grant.write_at(0, b"c");
         reserved.send(tid()).unwrap();
         gone.recv().unwrap();
         grant.commit(1).unwrap();
@@ -404,7 +414,7 @@ fn killed(role: &str, ring: &str) {
             for deaths in 1..=3 {
                 kill(start());
                 let delivery = rx.take().unwrap();
-                assert_eq!((*delivery, delivery.attempts()), (page(1), deaths));
+                assert_eq!((delivery.read(), delivery.attempts()), (page(1), deaths));
                 delivery.give_back();
             }
             rx.take().unwrap().release();
@@ -417,7 +427,7 @@ fn killed(role: &str, ring: &str) {
                 kill(start());
                 let mut rx = spsc.receiver().unwrap();
                 let delivery = rx.take().unwrap();
-                assert_eq!((*delivery, delivery.attempts()), (page(1), deaths));
+                assert_eq!((delivery.read(), delivery.attempts()), (page(1), deaths));
                 delivery.give_back();
             }
             let mut rx = spsc.receiver().unwrap();
@@ -430,7 +440,7 @@ fn killed(role: &str, ring: &str) {
             for deaths in 1..=3 {
                 kill(start());
                 let delivery = rx.take().unwrap();
-                assert_eq!((&*delivery, delivery.attempts()), (&bytes[..], deaths));
+                assert_eq!((delivery.to_vec(), delivery.attempts()), (bytes.to_vec(), deaths));
                 delivery.give_back();
             }
             rx.take().unwrap().release();
@@ -443,7 +453,7 @@ fn killed(role: &str, ring: &str) {
                 kill(start());
                 let mut rx = line.receiver().unwrap();
                 let delivery = rx.take().unwrap();
-                assert_eq!((&*delivery, delivery.attempts()), (&bytes[..], deaths));
+                assert_eq!((delivery.to_vec(), delivery.attempts()), (bytes.to_vec(), deaths));
                 delivery.give_back();
             }
             let mut rx = line.receiver().unwrap();
@@ -505,25 +515,25 @@ fn child_entry() {
         ("grant", "typed") => {
             let mut tx = mpmc.sender().unwrap();
             let mut grant = tx.reserve().unwrap();
-            *grant = page(9);
+            grant.write(&page(9));
             hold();
         }
         ("grant", "single") => {
             let mut tx = spsc.sender().unwrap();
             let mut grant = tx.reserve().unwrap();
-            *grant = page(9);
+            grant.write(&page(9));
             hold();
         }
         ("grant", "bytes") => {
             let mut tx = lines.sender().unwrap();
             let mut grant = tx.reserve(512).unwrap();
-            grant.fill(9);
+            grant.write_at(0, &[9; 512]);
             hold();
         }
         ("grant", _) => {
             let mut tx = line.sender().unwrap();
             let mut grant = tx.reserve(512).unwrap();
-            grant.fill(9);
+            grant.write_at(0, &[9; 512]);
             hold();
         }
         (_, "typed") => {

@@ -1074,7 +1074,7 @@ fn child_entry() {
             match brief.hear().as_str() {
                 "take" => {
                     let delivery = rx.take().unwrap();
-                    brief.say(number(*delivery));
+                    brief.say(number(delivery.read()));
                     if brief.hear() == "give back" {
                         delivery.give_back();
                         brief.hear();
@@ -1090,7 +1090,7 @@ fn child_entry() {
             match brief.hear().as_str() {
                 "take" => {
                     let delivery: ByteDelivery<'_, Mpmc> = rx.take().unwrap();
-                    brief.say(bytes(&delivery));
+                    brief.say(bytes(&delivery.to_vec()));
                     if brief.hear() == "give back" {
                         delivery.give_back();
                         brief.hear();

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use tombolo::{Mpmc, Segment, Spsc};
 
-use channels::{batches, blocking, bytes, in_place, slices};
+use channels::{batches, blocking, bytes, in_place, in_place_copied, slices};
 use peers::{array, array_queue, rtrb, rtrb_chunks};
 
 pub(crate) use channels::{Ring, trying};
@@ -104,6 +104,7 @@ fn of_size<const W: usize>(segment: &Segment) -> [Group; 3] {
                 trying::<Spsc, W>(segment),
                 blocking::<Spsc, W>(segment),
                 in_place::<Spsc, W>(segment),
+                in_place_copied::<Spsc, W>(segment),
                 bytes::<Spsc, W>(segment),
                 array::<W>(),
             ],
@@ -119,6 +120,7 @@ fn of_size<const W: usize>(segment: &Segment) -> [Group; 3] {
                 trying::<Mpmc, W>(segment),
                 blocking::<Mpmc, W>(segment),
                 in_place::<Mpmc, W>(segment),
+                in_place_copied::<Mpmc, W>(segment),
                 batches::<Mpmc, W>(segment),
                 bytes::<Mpmc, W>(segment),
             ],

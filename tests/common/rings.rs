@@ -116,9 +116,11 @@ where
 
     fn grant(&mut self, n: u64, meanwhile: &mut dyn FnMut()) -> Result<(), Fault> {
         let mut grant = self.reserve()?;
-        grant[0] = n;
+        let mut half = [0; _];
+        half[0] = n;
+        grant.write(&half);
         meanwhile();
-        *grant = [n; _];
+        grant.write(&[n; _]);
         grant.commit();
         Ok(())
     }
@@ -151,7 +153,7 @@ where
     fn delivery(&mut self, meanwhile: &mut dyn FnMut()) -> Result<(u64, u8), Fault> {
         let delivery = self.take()?;
         meanwhile();
-        Ok((whole(&delivery), delivery.attempts()))
+        Ok((whole(&delivery.read()), delivery.attempts()))
     }
 
     fn readiness(&self) -> Result<&Readiness, Fault> {
@@ -186,9 +188,9 @@ where
             Ok(grant) => grant,
             Err(error) => return sent(Err(error)).map(drop),
         };
-        grant[0] = 1;
+        grant.write_at(0, &[1]);
         meanwhile();
-        grant.copy_from_slice(bytemuck::bytes_of(&[n; LONGEST / 8]));
+        grant.write_at(0, bytemuck::bytes_of(&[n; LONGEST / 8]));
         sent(grant.commit(LONGEST)).map(drop)
     }
 
@@ -223,7 +225,7 @@ where
     fn delivery(&mut self, meanwhile: &mut dyn FnMut()) -> Result<(u64, u8), Fault> {
         let delivery = self.take()?;
         meanwhile();
-        Ok((whole_bytes(&delivery), delivery.attempts()))
+        Ok((whole_bytes(&delivery.to_vec()), delivery.attempts()))
     }
 
     fn readiness(&self) -> Result<&Readiness, Fault> {

@@ -1,12 +1,13 @@
 //! The ends of every kind of ring, and everything that can be done with them.
 
+use std::io::{Read, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tombolo::{
-    ByteKind, ByteReceiver, ByteSender, ChannelError, Kind, Mpmc, Receiver, Segment, Sender, Spsc,
-    TryRecvError,
+    ByteDelivery, ByteKind, ByteReceiver, ByteSender, ChannelError, Kind, Mpmc, Receiver, Segment,
+    Sender, Spsc, TryRecvError,
 };
 
 use crate::input::Input;
@@ -130,7 +131,9 @@ impl Ring for Spsc {
         if let Ok(mut grant) = site.ended("reserve_slice", || tx.reserve_slice(most)) {
             assert!(grant.len() <= CAPACITY);
             meanwhile(input);
-            grant.fill(ELEMENT);
+            let (at, count) = (input.below(MANY), input.below(MANY));
+            let room = grant.len().saturating_sub(at);
+            assert_eq!(grant.write_at(at, &[ELEMENT; MANY][..count]), count.min(room));
             grant.commit(input.below(MANY));
         }
     }
@@ -145,8 +148,9 @@ impl Ring for Spsc {
         let Ok(delivery) = site.ended("take_slice", || rx.take_slice(most)) else { return 0 };
         assert!(delivery.len() <= CAPACITY);
         meanwhile(input);
-        std::hint::black_box(delivery.iter().flatten().max());
-        let count = delivery.len();
+        std::hint::black_box((delivery.iter().flatten().max(), delivery.to_vec()));
+        let (count, at) = (delivery.len(), input.below(MANY));
+        assert_eq!(delivery.read(at).is_some(), at < count);
         delivery.release(input.below(MANY));
         count
     }
@@ -174,7 +178,7 @@ where
             3 | 4 => {
                 if let Ok(Some(mut grant)) = timed("try_reserve", || self.try_reserve()) {
                     meanwhile(input);
-                    grant[4] = grant[0].wrapping_add(1);
+                    grant.write(&ELEMENT);
                     if what == 3 { grant.commit() } else { grant.abort() }
                 }
             }
@@ -214,7 +218,7 @@ where
             2 | 3 => {
                 let Ok(delivery) = timed("try_take", || self.try_take()) else { return 0 };
                 meanwhile(input);
-                std::hint::black_box((delivery[4], delivery.attempts()));
+                std::hint::black_box((delivery.read(), delivery.attempts()));
                 if what == 2 {
                     delivery.release()
                 } else {
@@ -260,7 +264,9 @@ where
                 if let Ok(mut grant) = timed("try_reserve", || self.try_reserve(length)) {
                     assert_eq!(grant.len(), length);
                     meanwhile(input);
-                    grant.fill(3);
+                    let (at, bytes) = (input.below(LONGEST + 9), input.below(LONGEST + 9));
+                    let room = length.saturating_sub(at);
+                    assert_eq!(grant.write_at(at, &[3; LONGEST + 9][..bytes]), bytes.min(room));
                     grant.abort();
                 }
             }
@@ -279,13 +285,30 @@ where
             _ => {
                 if let Ok(mut grant) = timed("try_reserve", || self.try_reserve(length)) {
                     meanwhile(input);
-                    grant.fill(3);
+                    let _ = grant.writer().write_all(message);
                     let shorter = input.below(LONGEST + 9);
                     drop(site.ended("commit", || grant.commit(shorter)));
                 }
             }
         }
         0
+    }
+}
+
+/// Reads a message in every way that takes no trust. A text that was checked
+/// stays one, whatever a peer does.
+fn looked_at<K: ByteKind>(delivery: &ByteDelivery<'_, K>, input: &mut Input<'_>) -> usize {
+    let (at, count) = (input.below(LONGEST + 9), input.below(LONGEST + 9));
+    let mut part = [0; LONGEST + 9];
+    let there = delivery.len().saturating_sub(at);
+    assert_eq!(delivery.read_at(at, &mut part[..count]), count.min(there));
+    let (mut all, mut copy) = (Vec::new(), b"before".to_vec());
+    assert_eq!(delivery.reader().read_to_end(&mut all).unwrap(), delivery.len());
+    delivery.append_to(&mut copy);
+    assert_eq!(copy.len(), 6 + delivery.len());
+    match String::from_utf8(delivery.to_vec()) {
+        Ok(text) => text.chars().count(),
+        Err(bytes) => bytes.into_bytes().len(),
     }
 }
 
@@ -314,7 +337,7 @@ where
                 let Ok(delivery) = timed("try_take", || self.try_take()) else { return 0 };
                 assert!(delivery.len() <= LONGEST);
                 meanwhile(input);
-                std::hint::black_box((delivery.iter().max(), delivery.attempts()));
+                std::hint::black_box((looked_at(&delivery, input), delivery.attempts()));
                 if what == 2 {
                     delivery.release()
                 } else {

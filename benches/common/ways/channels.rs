@@ -1,10 +1,13 @@
 //! Tombolo's channels, each in every way it offers.
 
+#![allow(unsafe_code)]
+
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tombolo::{
     ByteChannel, ByteKind, Channel, Kind, Message, Mpmc, Receiver, Segment, Sender, Spsc,
+    TrustedPeers,
 };
 
 use super::{BATCH, LAP, Way, each, in_parts, sum, together};
@@ -45,6 +48,13 @@ fn name() -> String {
     format!("way-{}", COUNT.fetch_add(1, Relaxed))
 }
 
+/// What is measured in place is measured by reference, and by copies.
+fn trust(segment: &Segment) -> TrustedPeers {
+    // SAFETY: an anonymous segment, whose other participants are processes of
+    // this benchmark.
+    unsafe { segment.trust_peers() }
+}
+
 type Ends<K, const W: usize> = (Sender<[u64; W], K>, Receiver<[u64; W], K>);
 
 fn ends<K: Ring, const W: usize>(segment: &Segment) -> Ends<K, W> {
@@ -77,15 +87,29 @@ pub(crate) fn blocking<K: Ring, const W: usize>(segment: &Segment) -> Way {
 
 pub(crate) fn in_place<K: Ring, const W: usize>(segment: &Segment) -> Way {
     let (mut tx, mut rx) = ends::<K, W>(segment);
+    let trust = trust(segment);
     let push = move |numbers| {
         for n in numbers {
             let mut grant = tx.reserve().expect("room");
-            *grant = [n; W];
+            *grant.as_mut(trust) = [n; W];
             grant.commit();
         }
     };
-    let pop = move |count| each(count, || sum(&rx.take().expect("a message")));
+    let pop = move |count| each(count, || sum(rx.take().expect("a message").as_ref(trust)));
     Way::new::<W>(K::NAME, ["reserve, commit", "take, drop"], push, pop)
+}
+
+pub(crate) fn in_place_copied<K: Ring, const W: usize>(segment: &Segment) -> Way {
+    let (mut tx, mut rx) = ends::<K, W>(segment);
+    let push = move |numbers| {
+        for n in numbers {
+            let mut grant = tx.reserve().expect("room");
+            grant.write(&[n; W]);
+            grant.commit();
+        }
+    };
+    let pop = move |count| each(count, || sum(&rx.take().expect("a message").read()));
+    Way::new::<W>(K::NAME, ["reserve, write, commit", "take, read, drop"], push, pop)
 }
 
 pub(crate) fn batches<K: Ring, const W: usize>(segment: &Segment) -> Way {
@@ -112,11 +136,12 @@ pub(crate) fn batches<K: Ring, const W: usize>(segment: &Segment) -> Way {
 
 pub(crate) fn slices<const W: usize>(segment: &Segment) -> Way {
     let (mut tx, mut rx) = ends::<Spsc, W>(segment);
+    let trust = trust(segment);
     let push = move |numbers| {
         in_parts(numbers, |part| {
             let mut grant = tx.reserve_slice((part.end - part.start) as usize).expect("room");
             let count = grant.len();
-            grant.iter_mut().zip(part).for_each(|(slot, n)| *slot = [n; W]);
+            grant.as_mut_slice(trust).iter_mut().zip(part).for_each(|(slot, n)| *slot = [n; W]);
             grant.commit(count);
             count
         });
@@ -124,7 +149,7 @@ pub(crate) fn slices<const W: usize>(segment: &Segment) -> Way {
     let pop = move |count| {
         together(count, |most| {
             let slice = rx.take_slice(most).expect("messages");
-            (slice.len(), slice.iter().map(sum).fold(0, u64::wrapping_add))
+            (slice.len(), slice.as_slice(trust).iter().map(sum).fold(0, u64::wrapping_add))
         })
     };
     Way::new::<W>(Spsc::NAME, ["reserve_slice of 64", "take_slice of 64"], push, pop)
@@ -137,14 +162,15 @@ pub(crate) fn bytes<K: Ring, const W: usize>(segment: &Segment) -> Way {
     let push = move |numbers| {
         for n in numbers {
             let mut room = tx.reserve(8 * W).expect("room");
-            room.copy_from_slice(bytemuck::bytes_of(&[n; W]));
+            room.write_at(0, bytemuck::bytes_of(&[n; W]));
             room.commit(8 * W).expect("sent");
         }
     };
     let pop = move |count| {
         each(count, || {
-            let message = rx.take().expect("a message");
-            sum(&bytemuck::pod_read_unaligned::<[u64; W]>(&message))
+            let mut words = [0; W];
+            rx.take().expect("a message").read_at(0, bytemuck::bytes_of_mut(&mut words));
+            sum(&words)
         })
     };
     Way::new::<W>(K::BYTES, ["reserve, commit", "take, drop"], push, pop)

@@ -102,6 +102,7 @@ impl Receiving {
         'next: loop {
             let mut into = StreamIn::join(name, self.interrupt)?;
             let mut session = None;
+            let mut copy = Vec::new();
             loop {
                 let message = match into.data.take_timeout(TURN) {
                     Ok(message) => message,
@@ -115,7 +116,9 @@ impl Receiving {
                         Some(fault) => return Err(self.failed(&fault)),
                     },
                 };
-                let (word, bytes) = parse(&message).ok_or_else(not_ours)?;
+                copy.clear();
+                message.append_to(&mut copy);
+                let (word, bytes) = parse(&copy).ok_or_else(not_ours)?;
                 match (word, session) {
                     (BEGIN, _) if self.received == 0 => {
                         let begun = number(bytes).ok_or_else(not_ours)?;
@@ -301,14 +304,14 @@ struct Held<'a> {
 
 impl<'a> Held<'a> {
     fn add(&mut self, line: ByteDelivery<'a, Mpmc>) {
-        let Some(&last) = line.last() else {
+        if line.is_empty() {
             return;
-        };
+        }
         if self.owed {
             self.bytes.push(b'\n');
         }
-        self.bytes.extend_from_slice(&line);
-        self.owed = last != b'\n';
+        line.append_to(&mut self.bytes);
+        self.owed = self.bytes.last() != Some(&b'\n');
         self.lines.push((line, self.bytes.len()));
     }
 }

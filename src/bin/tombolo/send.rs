@@ -149,6 +149,7 @@ impl Sending {
 
     fn stream(&mut self, name: &str) -> Result<(), Failure> {
         let (mut out, session) = self.begin(name)?;
+        let mut chunk = vec![0; CHUNK];
         loop {
             self.interrupt.check()?;
             if !self.input.ready() {
@@ -158,12 +159,12 @@ impl Sending {
             self.room(&mut out, session)?;
             let fault = |error: SendBytesError| Failure::Broken(error.to_string());
             let mut grant = out.data.try_reserve(WORD + CHUNK).map_err(fault)?;
-            let (word, bytes) = grant.split_at_mut(WORD);
-            let read = self.input.read(bytes, self.interrupt)?;
+            let read = self.input.read(&mut chunk, self.interrupt)?;
             if read == 0 {
                 break;
             }
-            word.copy_from_slice(&self.sent.to_le_bytes());
+            grant.write_at(0, &self.sent.to_le_bytes());
+            grant.write_at(WORD, &chunk[..read]);
             match grant.commit(WORD + read) {
                 Ok(()) => {}
                 Err(SendBytesError::Fault(fault)) => return Err(self.failed(&fault)),

@@ -69,7 +69,7 @@ impl<K: ByteKind> Tx for Bytes<ByteSender<K>> {
             Ok(grant) => grant,
             Err(error) => return sent(Err(error)),
         };
-        grant[..message.len()].copy_from_slice(&message);
+        assert_eq!(grant.write_at(0, &message), message.len());
         meanwhile();
         match end {
             Grants::Commit => assert!(sent(grant.commit(message.len()))?),
@@ -126,7 +126,7 @@ impl<K: ByteKind> Rx for Bytes<ByteReceiver<K>> {
             Patience::Ever => Ok(self.end.take()?),
         };
         Ok(taken.map(|delivery| {
-            let id = reader.number(&delivery);
+            let id = reader.number(&delivery.to_vec());
             meanwhile(id, delivery.attempts());
             finish_bytes(delivery, end);
             id

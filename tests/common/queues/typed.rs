@@ -53,7 +53,7 @@ where
             _ => Some(self.reserve()?),
         };
         let Some(mut grant) = granted else { return Ok(false) };
-        *grant = page(id);
+        grant.write(&page(id));
         meanwhile();
         match end {
             Grants::Commit => grant.commit(),
@@ -89,8 +89,9 @@ impl Slices for Receiver<Page, Mpmc> {}
 impl Slices for Sender<Page, Spsc> {
     fn granted(&mut self, ids: &[u64], commit: usize) -> Option<Result<usize, Fault>> {
         let granted = self.reserve_slice(ids.len()).map(|mut grant| {
-            grant.iter_mut().zip(ids).for_each(|(cell, id)| *cell = page(*id));
             let room = grant.len();
+            let pages: Vec<Page> = ids.iter().copied().map(page).collect();
+            assert_eq!(grant.write_at(0, &pages), room.min(ids.len()));
             grant.commit(commit);
             room
         });
@@ -101,7 +102,7 @@ impl Slices for Sender<Page, Spsc> {
 impl Slices for Receiver<Page, Spsc> {
     fn taken(&mut self, most: usize, release: usize) -> Option<Result<Vec<u64>, Fault>> {
         let taken = self.take_slice(most).map(|slice| {
-            let ids = slice.iter().map(number).collect();
+            let ids = slice.iter().map(|page| number(&page)).collect();
             slice.release(release);
             ids
         });
@@ -149,7 +150,7 @@ where
             Patience::Ever => Ok(Receiver::take(self)?),
         };
         Ok(taken.map(|delivery| {
-            let id = number(&delivery);
+            let id = number(&delivery.read());
             meanwhile(id, delivery.attempts());
             finish(delivery, end);
             id

@@ -175,7 +175,7 @@ impl Consumer<'_> {
         &self,
         delivery: ByteDelivery<'a, K>,
     ) -> Option<(Id, ByteDelivery<'a, K>)> {
-        match message::read(&delivery) {
+        match message::read(&delivery.to_vec()) {
             Some(id) => {
                 self.post.note(Note::Took(id, delivery.attempts()));
                 Some((id, delivery))

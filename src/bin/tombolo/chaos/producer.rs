@@ -139,9 +139,11 @@ impl Producer<'_> {
             Err(error) => return outcome(Err(error), 1, 0),
         };
         self.post.dawdle(&mut self.chance);
-        message::write(id, &mut grant);
-        self.post.note(Note::Sending { upto: self.number + 1 });
         let length = grant.len();
+        let mut message = vec![0; length];
+        message::write(id, &mut message);
+        grant.write_at(0, &message);
+        self.post.note(Note::Sending { upto: self.number + 1 });
         outcome(grant.commit(length), 1, 0)
     }
 
@@ -149,7 +151,9 @@ impl Producer<'_> {
     fn aborted<K: Kind>(&mut self, sender: &mut ByteSender<K>) -> Result<Sent, Failure> {
         match sender.reserve(self.post.orders.setting.length()) {
             Ok(mut grant) => {
-                message::spoil(&mut grant);
+                let mut message = vec![0; grant.len()];
+                message::spoil(&mut message);
+                grant.write_at(0, &message);
                 grant.abort();
                 Ok(Sent::All(0))
             }

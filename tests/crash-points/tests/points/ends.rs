@@ -90,7 +90,7 @@ where
 
     fn grant(&mut self, id: u64, commit: bool) -> bool {
         let Ok(mut grant) = self.reserve() else { return false };
-        *grant = message(id);
+        grant.write(&message(id));
         if commit {
             grant.commit();
         } else {
@@ -132,7 +132,7 @@ where
 
     fn take(&mut self, verdict: Verdict, holding: &dyn Fn(u64)) -> Option<u64> {
         let delivery = Receiver::take(self).ok()?;
-        let id = number(*delivery);
+        let id = number(delivery.read());
         holding(id);
         match verdict {
             Verdict::Acknowledge => delivery.release(),
@@ -171,7 +171,7 @@ where
     fn grant(&mut self, id: u64, commit: bool) -> bool {
         let message = bytes(id);
         let Ok(mut grant) = self.reserve(40) else { return false };
-        grant[..message.len()].copy_from_slice(&message);
+        grant.write_at(0, &message);
         if commit { grant.commit(message.len()).is_ok() } else { true }
     }
 
@@ -210,7 +210,7 @@ where
 
     fn take(&mut self, verdict: Verdict, holding: &dyn Fn(u64)) -> Option<u64> {
         let delivery = ByteReceiver::take(self).ok()?;
-        let id = number_of(&delivery);
+        let id = number_of(&delivery.to_vec());
         holding(id);
         match verdict {
             Verdict::Acknowledge => delivery.release(),

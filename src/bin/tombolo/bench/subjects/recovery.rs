@@ -158,7 +158,7 @@ impl Held {
         receiver: Option<&mut Receiver<u64, Mpmc>>,
     ) -> Result<Option<u64>, Failure> {
         match receiver {
-            Some(receiver) => Ok(Some(*receiver.take().map_err(broken)?)),
+            Some(receiver) => Ok(Some(receiver.take().map_err(broken)?.read())),
             None => set(task.shared).perform(&[Op::take(0, 1)]).map(|()| None).map_err(broken),
         }
     }

@@ -1,12 +1,14 @@
 //! Tombolo's typed channels: by value, one at a time or many at once, waiting
 //! or trying; and in place.
 
+#![allow(unsafe_code)]
+
 mod bytes;
 mod typed;
 
 use std::fmt::Display;
 
-use tombolo::{Kind, Mpmc, Segment, Spsc};
+use tombolo::{Kind, Mpmc, Segment, Spsc, TrustedPeers};
 
 use crate::bench::harness::{Object, Setting, Shared, Subject};
 use crate::failure::Failure;
@@ -56,6 +58,13 @@ fn open(shared: &Shared) -> Result<Segment, Failure> {
     let id = shared.numbers.first().copied().unwrap_or(-1);
     let options = Segment::options().prefault(true);
     options.open_id(i32::try_from(id).unwrap_or(-1)).map_err(cannot("open the segment"))
+}
+
+/// What is measured in place is measured by reference.
+fn trust(segment: &Segment) -> TrustedPeers {
+    // SAFETY: an anonymous segment of this command's, whose other participants
+    // are its own processes.
+    unsafe { segment.trust_peers() }
 }
 
 fn cannot<E: Display>(what: &'static str) -> impl Fn(E) -> Failure {

@@ -2,17 +2,23 @@
 
 use std::ops::Range;
 
-use tombolo::{ByteReceiver, ByteSender, Spsc};
+use tombolo::{ByteReceiver, ByteSender, Spsc, TrustedPeers};
 
-use super::{NAMES, cannot, open, prepare};
+use super::{NAMES, cannot, open, prepare, trust};
 use crate::bench::harness::{Mechanism, Message, Rx, Setting, Shared, Tx};
 use crate::failure::Failure;
 
 pub(super) struct Bytes;
 
+/// An end of a channel, used by reference.
+pub(super) struct End<E> {
+    end: E,
+    trust: TrustedPeers,
+}
+
 impl Mechanism for Bytes {
-    type Tx<const W: usize> = ByteSender<Spsc>;
-    type Rx<const W: usize> = ByteReceiver<Spsc>;
+    type Tx<const W: usize> = End<ByteSender<Spsc>>;
+    type Rx<const W: usize> = End<ByteReceiver<Spsc>>;
 
     fn name(&self) -> String {
         "tombolo SPSC bytes, in place".to_owned()
@@ -35,8 +41,10 @@ impl Mechanism for Bytes {
         shared: &Shared,
         _: &Setting,
         channel: usize,
-    ) -> Result<ByteSender<Spsc>, Failure> {
-        open(shared)?.bytes(NAMES[channel]).spsc().sender().map_err(cannot("open a sender"))
+    ) -> Result<End<ByteSender<Spsc>>, Failure> {
+        let segment = open(shared)?;
+        let end = segment.bytes(NAMES[channel]).spsc().sender();
+        Ok(End { end: end.map_err(cannot("open a sender"))?, trust: trust(&segment) })
     }
 
     fn rx<const W: usize>(
@@ -44,18 +52,21 @@ impl Mechanism for Bytes {
         shared: &Shared,
         _: &Setting,
         channel: usize,
-    ) -> Result<ByteReceiver<Spsc>, Failure> {
-        open(shared)?.bytes(NAMES[channel]).spsc().receiver().map_err(cannot("open a receiver"))
+    ) -> Result<End<ByteReceiver<Spsc>>, Failure> {
+        let segment = open(shared)?;
+        let end = segment.bytes(NAMES[channel]).spsc().receiver();
+        Ok(End { end: end.map_err(cannot("open a receiver"))?, trust: trust(&segment) })
     }
 }
 
-impl<const W: usize> Tx<W> for ByteSender<Spsc> {
+impl<const W: usize> Tx<W> for End<ByteSender<Spsc>> {
     #[inline(always)]
     fn send(&mut self, numbers: Range<u64>) -> Result<(), Failure> {
         for number in numbers {
-            let mut room = self.reserve(W * 8).map_err(cannot("reserve"))?;
+            let mut room = self.end.reserve(W * 8).map_err(cannot("reserve"))?;
             let message: &mut Message<W> =
-                bytemuck::try_from_bytes_mut(&mut room).map_err(cannot("write words"))?;
+                bytemuck::try_from_bytes_mut(room.as_mut_slice(self.trust))
+                    .map_err(cannot("write words"))?;
             message.fill(number);
             room.commit(W * 8).map_err(cannot("send"))?;
         }
@@ -63,11 +74,11 @@ impl<const W: usize> Tx<W> for ByteSender<Spsc> {
     }
 }
 
-impl<const W: usize> Rx<W> for ByteReceiver<Spsc> {
+impl<const W: usize> Rx<W> for End<ByteReceiver<Spsc>> {
     #[inline(always)]
     fn receive(&mut self, _: u64, mut see: impl FnMut(&Message<W>)) -> Result<u64, Failure> {
-        let message = self.take().map_err(cannot("take"))?;
-        see(bytemuck::try_from_bytes(&message).map_err(cannot("read words"))?);
+        let message = self.end.take().map_err(cannot("take"))?;
+        see(bytemuck::try_from_bytes(message.as_slice(self.trust)).map_err(cannot("read words"))?);
         Ok(1)
     }
 }

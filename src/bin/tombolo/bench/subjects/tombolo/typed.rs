@@ -4,9 +4,9 @@ use std::hint::spin_loop;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use tombolo::{Kind, Receiver, Sender, Spsc, TryRecvError, TrySendError};
+use tombolo::{Kind, Receiver, Sender, Spsc, TrustedPeers, TryRecvError, TrySendError};
 
-use super::{Choose, NAMES, cannot, open, prepare};
+use super::{Choose, NAMES, cannot, open, prepare, trust};
 use crate::bench::harness::carry::BATCH;
 use crate::bench::harness::{Mechanism, Message, Rx, Setting, Shared, Tx};
 use crate::failure::Failure;
@@ -42,12 +42,14 @@ impl<K, Y> Typed<K, Y> {
 pub(super) struct Out<const W: usize, K: Kind, Y> {
     sender: Sender<Message<W>, K>,
     batch: Vec<Message<W>>,
+    trust: TrustedPeers,
     way: PhantomData<Y>,
 }
 
 pub(super) struct In<const W: usize, K: Kind, Y> {
     receiver: Receiver<Message<W>, K>,
     batch: Vec<Message<W>>,
+    trust: TrustedPeers,
     way: PhantomData<Y>,
 }
 
@@ -108,7 +110,7 @@ impl<K: Choose, Y: Way<K>> Mechanism for Typed<K, Y> {
         let segment = open(shared)?;
         let channel = K::choose(segment.channel::<Message<W>>(NAMES[channel]));
         let sender = channel.sender().map_err(cannot("open a sender"))?;
-        Ok(Out { sender, batch: Vec::new(), way: PhantomData })
+        Ok(Out { sender, batch: Vec::new(), trust: trust(&segment), way: PhantomData })
     }
 
     fn rx<const W: usize>(
@@ -120,7 +122,8 @@ impl<K: Choose, Y: Way<K>> Mechanism for Typed<K, Y> {
         let segment = open(shared)?;
         let channel = K::choose(segment.channel::<Message<W>>(NAMES[channel]));
         let receiver = channel.receiver().map_err(cannot("open a receiver"))?;
-        Ok(In { receiver, batch: Vec::with_capacity(BATCH as usize), way: PhantomData })
+        let batch = Vec::with_capacity(BATCH as usize);
+        Ok(In { receiver, batch, trust: trust(&segment), way: PhantomData })
     }
 }
 
@@ -218,7 +221,7 @@ impl<K: Kind> Way<K> for InPlace {
     fn send<const W: usize>(tx: &mut Out<W, K, Self>, numbers: Range<u64>) -> Result<(), Failure> {
         for number in numbers {
             let mut grant = tx.sender.reserve().map_err(cannot("reserve"))?;
-            grant.fill(number);
+            grant.as_mut(tx.trust).fill(number);
             grant.commit();
         }
         Ok(())
@@ -231,7 +234,7 @@ impl<K: Kind> Way<K> for InPlace {
         mut see: impl FnMut(&Message<W>),
     ) -> Result<u64, Failure> {
         let message = rx.receiver.take().map_err(cannot("take"))?;
-        see(&message);
+        see(message.as_ref(rx.trust));
         drop(message);
         Ok(1)
     }
@@ -249,7 +252,7 @@ impl Way<Spsc> for Slices {
         while numbers.start < numbers.end {
             let most = (numbers.end - numbers.start) as usize;
             let mut slots = tx.sender.reserve_slice(most).map_err(cannot("reserve"))?;
-            for slot in slots.iter_mut() {
+            for slot in slots.as_mut_slice(tx.trust) {
                 slot.fill(numbers.start);
                 numbers.start += 1;
             }
@@ -266,7 +269,7 @@ impl Way<Spsc> for Slices {
         see: impl FnMut(&Message<W>),
     ) -> Result<u64, Failure> {
         let taken = rx.receiver.take_slice(most as usize).map_err(cannot("take"))?;
-        taken.iter().for_each(see);
+        taken.as_slice(rx.trust).iter().for_each(see);
         Ok(taken.len() as u64)
     }
 }
