@@ -166,11 +166,16 @@
 //!
 //! # Trust
 //!
-//! Whoever may write to a segment can write anything there. This cannot make
-//! safe code here undefined: whatever is read is copied once, and bounds and
-//! [bit patterns](bytemuck::CheckedBitPattern) are checked on the copy. But
-//! messages can be false, and a channel can be stuck or
-//! [corrupt](Fault::Corrupt). Calls that do not wait return all the same. One
+//! Safe code stays defined whatever a peer writes. All that safe code reads in
+//! a segment is an atomic word, or a copy that was made by atomic accesses;
+//! bounds and [bit patterns](bytemuck::CheckedBitPattern) are checked on the
+//! copy. The guards of messages in place ([`Grant`], [`Delivery`],
+//! [`ByteGrant`], [`ByteDelivery`]) copy in and out as well. They lend
+//! references to those who declare, by an `unsafe` call for each segment, that
+//! its peers are trusted: [`Segment::trust_peers`].
+//!
+//! A peer that writes anything can still send false messages, and leave a
+//! channel stuck or [corrupt](Fault::Corrupt). Calls that do not wait return all the same. One
 //! that waits may sleep over a word that says that nobody does, until its
 //! time-out or until the segment is [removed](Segment::remove), which ends it
 //! whatever is in the segment. The permissions of the segment say who is

@@ -1,16 +1,20 @@
 //! Messages written and read in place, and messages of bytes: grants,
 //! deliveries, and what becomes of both when their holder is killed.
 
+#![allow(unsafe_code)]
+
 mod common;
 
+use std::io::{Read, Write};
+use std::panic::{self, RefUnwindSafe, UnwindSafe};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use common::{Brief, Name, Peer, thread_parked, tid, wait_until};
 use tombolo::{
-    ByteChannel, ByteKind, ByteReceiver, Channel, Fault, Kind, Mpmc, RecvTimeoutError, Segment,
-    SendBytesError, TryRecvError,
+    ByteChannel, ByteKind, ByteReceiver, ByteSender, Channel, Fault, Kind, Mpmc, Receiver,
+    RecvTimeoutError, Segment, SendBytesError, Sender, Spsc, TrustedPeers, TryRecvError,
 };
 
 type Page = [u64; 64];
@@ -163,6 +167,112 @@ fn bytes_of_every_length_arrive_as_they_were() {
     {
         bytes(&segment.bytes(&format!("s{n}")).spsc().capacity(capacity, longest), longest);
         bytes(&segment.bytes(&format!("m{n}")).capacity(capacity, longest), longest);
+    }
+}
+
+fn by_reference<K: Kind + ByteKind>(
+    typed: &Channel<'_, Page, K>,
+    bytes: &ByteChannel<'_, K>,
+    trust: TrustedPeers,
+) {
+    let (mut tx, mut rx) = (typed.sender().unwrap(), typed.receiver().unwrap());
+    let mut grant = tx.reserve().unwrap();
+    *grant.as_mut(trust) = page(7);
+    assert_eq!(grant.as_ref(trust)[63], 7);
+    assert!(grant.as_mut_ptr().is_aligned());
+    grant.commit();
+    let delivery = rx.take().unwrap();
+    assert_eq!((delivery.as_ref(trust), delivery.read()), (&page(7), page(7)));
+    assert_eq!(delivery.as_ptr(), std::ptr::from_ref(delivery.as_ref(trust)));
+
+    let (mut tx, mut rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+    let mut grant = tx.reserve(5).unwrap();
+    grant.as_mut_slice(trust).copy_from_slice(b"bytes");
+    assert_eq!((grant.as_slice(trust)[4], grant.len()), (b's', 5));
+    grant.commit(4).unwrap();
+    let delivery = rx.take().unwrap();
+    assert_eq!((delivery.as_slice(trust), delivery.len()), (&b"byte"[..], 4));
+    assert_eq!(delivery.as_ptr(), delivery.as_slice(trust).as_ptr());
+}
+
+#[test]
+fn messages_are_written_and_read_by_reference_where_the_peers_are_trusted() {
+    let (_name, segment) = segment();
+    // SAFETY: nobody else knows the name.
+    let trust = unsafe { segment.trust_peers() };
+    let (m, s) = (segment.channel("m").capacity(2), segment.channel("s").capacity(2));
+    let (bytes, line) = (segment.bytes("b").capacity(2, 9), segment.bytes("l").capacity(2, 9));
+    by_reference(&m, &bytes, trust);
+    by_reference(&s.spsc(), &line.spsc(), trust);
+    let channel = segment.channel::<u64>("slices").spsc().capacity(4);
+    let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let mut grant = tx.reserve_slice(3).unwrap();
+    grant.as_mut_slice(trust).copy_from_slice(&[1, 2, 3]);
+    assert_eq!(grant.as_slice(trust), [1, 2, 3]);
+    assert!(grant.as_mut_ptr().is_aligned());
+    grant.commit(2);
+    let slice = rx.take_slice(9).unwrap();
+    assert_eq!((slice.as_slice(trust), slice.len()), (&[1, 2][..], 2));
+    assert_eq!(slice.as_ptr(), slice.as_slice(trust).as_ptr());
+}
+
+#[test]
+fn the_peers_of_one_segment_are_not_those_of_another() {
+    let ((_name, segment), (_other, other)) = (segment(), self::segment());
+    // SAFETY: nobody else knows the names.
+    let [trust, foreign] = [&segment, &other].map(|segment| unsafe { segment.trust_peers() });
+    assert_ne!(trust, foreign);
+    let bytes = segment.bytes("b").capacity(1, 9);
+    bytes.sender().unwrap().send(b"mine").unwrap();
+    let mut rx = bytes.receiver().unwrap();
+    let delivery = rx.take().unwrap();
+    let mixed_up =
+        panic::catch_unwind(panic::AssertUnwindSafe(|| delivery.as_slice(foreign).len()));
+    assert!(mixed_up.is_err());
+    // SAFETY: as above. A clone is the same participant.
+    assert_eq!(unsafe { segment.clone().trust_peers() }, trust);
+    assert_eq!(delivery.as_slice(trust), b"mine");
+}
+
+#[test]
+fn bytes_are_written_and_read_in_parts() {
+    let (_name, segment) = segment();
+    let bytes = segment.bytes("b").capacity(1, 20);
+    let (mut tx, mut rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+    let mut grant = tx.reserve(20).unwrap();
+    let mut writer = grant.writer();
+    write!(writer, "{} and {}", 1_234_567, 89).unwrap();
+    assert_eq!(writer.written(), 14);
+    assert!(writer.write_all(b"more than there is room for").is_err());
+    assert_eq!(writer.written(), 20);
+    assert_eq!((grant.write_at(8, b"AND"), grant.write_at(18, b"four")), (3, 2));
+    assert_eq!((grant.write_at(20, b"x"), grant.write_at(usize::MAX, b"x")), (0, 0));
+    grant.commit(20).unwrap();
+    let delivery = rx.take().unwrap();
+    assert_eq!(delivery.to_vec(), b"1234567 AND 89morefo");
+    let (mut part, mut into) = ([0; 5], b"> ".to_vec());
+    assert_eq!((delivery.read_at(7, &mut part), &part), (5, b" AND "));
+    assert_eq!((delivery.read_at(18, &mut part), &part[..2]), (2, &b"fo"[..]));
+    assert_eq!(delivery.read_at(usize::MAX, &mut part), 0);
+    delivery.append_to(&mut into);
+    assert_eq!(into, b"> 1234567 AND 89morefo");
+    let mut reader = delivery.reader();
+    reader.read_exact(&mut part).unwrap();
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).unwrap();
+    assert_eq!((&part, &*rest), (b"12345", "67 AND 89morefo"));
+}
+
+#[test]
+fn handles_can_be_caught_with_a_panic() {
+    const fn caught<T: UnwindSafe + RefUnwindSafe>() {}
+    const {
+        caught::<Segment>();
+        caught::<TrustedPeers>();
+        caught::<(Sender<u64>, Receiver<u64>)>();
+        caught::<(Sender<Page, Spsc>, Receiver<Page, Spsc>)>();
+        caught::<(ByteSender, ByteReceiver)>();
+        caught::<(ByteSender<Spsc>, ByteReceiver<Spsc>)>();
     }
 }
 

@@ -11,6 +11,7 @@ mod receiver;
 mod sender;
 
 use core::marker::PhantomData;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
@@ -172,3 +173,14 @@ impl<'a, T: Message, K: Kind> Channel<'a, T, K> {
 }
 
 const _: () = assert!(MAX_CAPACITY == 2_147_483_648);
+
+// A panic leaves no handle in the middle of anything: no operation runs code
+// of the caller's, and a guard that is dropped by one ends as any does.
+impl<T, K: Kind> UnwindSafe for Sender<T, K> {}
+impl<T, K: Kind> RefUnwindSafe for Sender<T, K> {}
+impl<T, K: Kind> UnwindSafe for Receiver<T, K> {}
+impl<T, K: Kind> RefUnwindSafe for Receiver<T, K> {}
+impl<K: ByteKind> UnwindSafe for ByteSender<K> {}
+impl<K: ByteKind> RefUnwindSafe for ByteSender<K> {}
+impl<K: ByteKind> UnwindSafe for ByteReceiver<K> {}
+impl<K: ByteKind> RefUnwindSafe for ByteReceiver<K> {}

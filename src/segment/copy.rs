@@ -327,3 +327,114 @@ unsafe fn store_part(to: NonNull<u8>, offset: usize, bytes: &[u8], last: bool) {
         part(word + words, 0, tail, last);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::AtomicU64;
+    use std::thread;
+
+    use super::*;
+
+    /// Words that stand in for a segment.
+    fn shared(count: usize) -> Vec<AtomicU64> {
+        (0..count).map(|n| AtomicU64::new(u64::from_ne_bytes([n as u8; 8]))).collect()
+    }
+
+    fn start(shared: &[AtomicU64]) -> NonNull<u8> {
+        NonNull::from(shared).cast()
+    }
+
+    fn bytes(shared: &[AtomicU64]) -> Vec<u8> {
+        shared.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect()
+    }
+
+    /// Sizes around each way that words are moved.
+    const LENGTHS: [usize; 12] = [0, 1, 7, 8, 9, 16, 63, 64, 65, 200, 1_024, 2_055];
+
+    #[test]
+    fn bytes_are_copied_to_and_from_any_offset_and_nothing_else_is_touched() {
+        for length in LENGTHS {
+            for offset in 0..9 {
+                let memory = shared((offset + length).div_ceil(8) + 1);
+                let mut expected = bytes(&memory);
+                let message: Vec<u8> = (0..length).map(|n| (n * 31 + offset) as u8).collect();
+                // SAFETY: so many words are there.
+                unsafe { store_bytes(start(&memory), offset, &message, false) };
+                expected[offset..offset + length].copy_from_slice(&message);
+                assert_eq!(bytes(&memory), expected, "{length} at {offset}");
+                let mut into = vec![0; length];
+                // SAFETY: as above, and there is room for them.
+                unsafe { load_bytes(start(&memory), offset, into.as_mut_ptr(), length) };
+                assert_eq!(into, message, "{length} at {offset}");
+                // SAFETY: as above.
+                unsafe { store_bytes(start(&memory), offset, &message, true) };
+                if length > 0 {
+                    let end = (offset + length).next_multiple_of(8);
+                    // A head that ends within its word is no last one.
+                    if offset.is_multiple_of(8) || offset / 8 < (offset + length - 1) / 8 {
+                        expected[offset + length..end].fill(0);
+                    }
+                    assert_eq!(bytes(&memory), expected, "{length} at {offset}");
+                }
+            }
+        }
+    }
+
+    fn elements<const SIZE: usize>() {
+        for count in [1, 2, 3, 9] {
+            let memory = shared((SIZE * count).div_ceil(8) + 1);
+            let mut expected = bytes(&memory);
+            let own: Vec<[u8; SIZE]> = (0..count).map(|n| [n as u8 ^ 0x5A; SIZE]).collect();
+            // SAFETY: there is room for so many, aligned to what divides them.
+            unsafe { store(start(&memory).cast::<[u8; SIZE]>(), own.as_ptr(), count) };
+            expected[..SIZE * count].copy_from_slice(&own.concat());
+            assert_eq!(bytes(&memory), expected, "{count} of {SIZE}");
+            let mut into = vec![[0; SIZE]; count];
+            // SAFETY: so many are there, and there is room for them.
+            unsafe { load(start(&memory).cast::<[u8; SIZE]>(), into.as_mut_ptr(), count) };
+            assert_eq!(into, own);
+        }
+    }
+
+    #[test]
+    fn elements_of_every_size_are_copied_and_nothing_else_is_touched() {
+        elements::<0>();
+        elements::<1>();
+        elements::<2>();
+        elements::<3>();
+        elements::<4>();
+        elements::<12>();
+        elements::<8>();
+        elements::<24>();
+        elements::<64>();
+        elements::<72>();
+        elements::<1_024>();
+        elements::<1_032>();
+    }
+
+    #[test]
+    fn copies_may_race_with_copies() {
+        let memory = shared(9);
+        let rounds = if cfg!(miri) { 20 } else { 2_000 };
+        thread::scope(|scope| {
+            for value in [0x11_u8, 0x22] {
+                let memory = &memory;
+                scope.spawn(move || {
+                    for _ in 0..rounds {
+                        // SAFETY: so many words are there.
+                        unsafe { store_bytes(start(memory), 0, &[value; 67], true) };
+                        // SAFETY: as above.
+                        unsafe { store_bytes(start(memory), 3, &[value; 7], false) };
+                    }
+                });
+            }
+            for _ in 0..rounds {
+                let mut into = [0_u8; 67];
+                // SAFETY: as above, and there is room for them.
+                unsafe { load_bytes(start(&memory), 0, into.as_mut_ptr(), into.len()) };
+                let known = |&byte: &u8| byte < 9 || byte == 0x11 || byte == 0x22;
+                assert!(into.iter().all(known), "{into:?}");
+            }
+        });
+    }
+}

@@ -7,7 +7,8 @@
 //!
 //! `replay` runs the corpus of `fuzz/`, and mutations of it, without a
 //! fuzzer; `live` writes into a segment while others use it, and
-//! `storm` into one word of it as fast as it can.
+//! `storm` into one word of it as fast as it can; `views` into the messages that
+//! others hold.
 
 #![allow(unsafe_code)]
 
@@ -23,6 +24,7 @@ mod live;
 mod replay;
 mod stepped;
 mod storm;
+mod views;
 
 use common::Brief;
 
@@ -46,6 +48,7 @@ fn child_entry() {
         "exchange" => live::exchange(&brief),
         "storm" => storm::child(&brief),
         "stepped" => stepped::child(&brief),
+        "views" => views::child(&brief),
         role => panic!("{role}"),
     }
 }
