@@ -244,7 +244,7 @@ impl Participant {
     /// Does something that only one may do at a time.
     pub(crate) fn leased<R>(&self, work: impl FnOnce(&Mapped) -> R) -> Result<R, Unleased> {
         let bells = &self.mapped.bells;
-        match lease::acquire(bells, Some(Instant::now() + self.timeout)) {
+        match lease::acquire(bells, Instant::now().checked_add(self.timeout)) {
             Ok(()) => {}
             Err(Refusal::TimedOut) => {
                 let pid = bells.set().last_pid(SetMap::LEASE).unwrap_or(0);
@@ -264,7 +264,7 @@ impl Participant {
         }
         let bells = &self.mapped.bells;
         let transient = self.mapped.flags & flags::TRANSIENT != 0;
-        if transient && lease::acquire(bells, Some(Instant::now() + self.timeout)).is_ok() {
+        if transient && lease::acquire(bells, Instant::now().checked_add(self.timeout)).is_ok() {
             let _ = self.look();
             if self.mapped.living().all(|member| member == self.me) {
                 let _ = self.mapped.remove();
