@@ -333,8 +333,8 @@ impl Options {
         Instant::now().checked_add(self.timeout)
     }
 
-    /// With what the limits allow of what need not be exact. What is not to be
-    /// had at all is left to the kernel to refuse.
+    /// With what the limits allow of what need not be exact. If that is too little
+    /// to be of use, the kernel refuses more.
     pub(crate) fn settled(&self) -> Self {
         let mut options = self.clone();
         if let Amount::UpTo(most) = self.participants
@@ -346,9 +346,8 @@ impl Options {
                 u64::from(count) <= limit.per_set.min(limit.system_wide)
             };
             let fewest = FEWEST.min(most);
-            if shape_allowed(most, self.channels)
-                && let Some(fitting) = (fewest..=most).rev().find(fits)
-            {
+            if shape_allowed(most, self.channels) {
+                let fitting = (fewest..=most).rev().find(fits).unwrap_or(fewest);
                 options.participants = Amount::UpTo(fitting);
             }
         }
@@ -360,9 +359,7 @@ impl Options {
             let total = usize::try_from(limit.max_size.min(total)).unwrap_or(usize::MAX);
             let around = options.plan().heap + SIGNATURE;
             let fitting = total.saturating_sub(around) / PAGE * PAGE;
-            if fitting >= SMALLEST.min(most) {
-                options.size = Amount::UpTo(most.min(fitting));
-            }
+            options.size = Amount::UpTo(most.min(fitting.max(SMALLEST)));
         }
         options
     }

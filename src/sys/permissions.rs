@@ -9,7 +9,6 @@ use super::shm::Shm;
 /// The owner and the mode of a System V object. What it never changes is the
 /// creator, who keeps the owner's rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_structs, reason = "the kernel changes these three and no more")]
 #[doc(alias = "ipc_perm")]
 pub struct Permissions {
     /// The owner.
