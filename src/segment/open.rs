@@ -72,7 +72,11 @@ pub(crate) fn remove(options: &Options, name: &str) -> Result<(), OpenError> {
     let search = Search { options, name: &name, until: options.until() };
     match search.pass(Wish::Open) {
         Ok(Pass::Found(bells, block) | Pass::Created(bells, block)) => {
-            discard(bells, block, name.as_str())
+            let set = *bells.set();
+            discard(bells, block, name.as_str()).inspect_err(|_| {
+                // What may not be removed is others' to use.
+                let _ = lease::release(&Bells::new(set, false));
+            })
         }
         Ok(Pass::Missing | Pass::Again) => search.discard_debris(),
         // Somebody is stopped over it: all the more reason.
@@ -180,7 +184,10 @@ impl Search<'_> {
             if let Established::Created(bells, block) | Established::Opened(bells, block) =
                 creation::establish(&site, true, self.until)?
             {
-                discard(bells, block, self.name.as_str())?;
+                let set = *bells.set();
+                discard(bells, block, self.name.as_str()).inspect_err(|_| {
+                    let _ = lease::release(&Bells::new(set, false));
+                })?;
                 found = true;
             }
         }

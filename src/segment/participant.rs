@@ -266,8 +266,9 @@ impl Participant {
         let transient = self.mapped.flags & flags::TRANSIENT != 0;
         if transient && lease::acquire(bells, Instant::now().checked_add(self.timeout)).is_ok() {
             let _ = self.look();
-            if self.mapped.living().all(|member| member == self.me) {
-                let _ = self.mapped.remove();
+            // It stays where whoever leaves last may not remove it.
+            if self.mapped.living().all(|member| member == self.me) && self.mapped.remove().is_ok()
+            {
                 return;
             }
             self.mapped.record_left(self.me);
