@@ -155,7 +155,7 @@ impl Search<'_> {
                 // created the name on another of its keys. Both would see
                 // each other; nobody has joined, since the lease is held.
                 match self.elsewhere(probe) {
-                    Ok(false) => return Ok(Pass::Created(bells, block)),
+                    Ok(false) => Ok(Pass::Created(bells, block)),
                     elsewhere => {
                         // Nothing is left behind, by a failure neither.
                         site.remove_block(&block)?;

@@ -109,9 +109,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     let segment =
         args.segment.open(args.trust).map_err(|error| Failure::Unusable(error.to_string()))?;
-    let commander = segment.commander().map_err(|error| {
-        Failure::unusable(format!("cannot command segment {}", args.segment), error)
-    })?;
+    let commander = segment.commander().map_err(|error| Failure::Unusable(error.to_string()))?;
     let failed = |error: CommandError| match error {
         CommandError::State { .. } | CommandError::TooLong { .. } => {
             Failure::Unusable(error.to_string())

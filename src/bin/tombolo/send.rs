@@ -27,7 +27,9 @@ const PLENTY: usize = 32;
 /// Either may come first, and waits for the other. Returns when all has been
 /// written out by the other side.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "A line has 1048576 bytes at most, and up to 256 processes can take part.
+#[command(after_help = "A line has 1048576 bytes at most, and 256 processes can take part
+(fewer where kernel.sem allows fewer semaphores in a set; more with
+--participants). Whoever creates the segment decides that.
 
 Examples:
   tombolo recv backup > copy.tar &
