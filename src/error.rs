@@ -37,6 +37,28 @@ pub enum OpenError {
         /// The id of its shared-memory object.
         id: i32,
     },
+    /// Another user has created what is on a key of the name: see
+    /// [`Options::any_owner`](crate::Options::any_owner).
+    #[error(
+        "segment {name} was created by another user, {}, and this process runs as uid {own_uid}: \
+         the creator can read, change and remove what is in it; choose another name, have it \
+         removed, or accept any creator with `Options::any_owner` ({})",
+        user(*uid, user_name.as_deref()), objects(*shm, *set)
+    )]
+    Stranger {
+        /// The name.
+        name: String,
+        /// Who has created it.
+        uid: u32,
+        /// What that user is called, if that is known.
+        user_name: Option<String>,
+        /// The user that was to open it.
+        own_uid: u32,
+        /// The id of the shared-memory object, if it is that one.
+        shm: Option<i32>,
+        /// The id of the semaphore set, if it is that one.
+        set: Option<i32>,
+    },
     /// Other programs hold every key that the name hashes to.
     #[error(
         "segment {name} has no key left: other programs hold all {keys} keys that the name \
@@ -131,6 +153,36 @@ pub enum OpenError {
     System(#[from] sys::Error),
 }
 
+fn user(uid: u32, name: Option<&str>) -> String {
+    name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
+}
+
+fn objects(shm: Option<i32>, set: Option<i32>) -> String {
+    let shm = shm.map(|id| format!("shared-memory object {id}: ipcs -m -i {id}"));
+    let set = set.map(|id| format!("semaphore set {id}: ipcs -s -i {id}"));
+    shm.into_iter().chain(set).collect::<Vec<_>>().join(", ")
+}
+
+impl OpenError {
+    /// The same error; a refusal of the kernel's is of this segment.
+    pub(crate) fn of_segment(self, name: &str) -> Self {
+        match self {
+            Self::System(error) => Self::System(error.about(&format!("segment {name}"))),
+            error => error,
+        }
+    }
+}
+
+impl Fault {
+    /// The same fault; a refusal of the kernel's is of this segment.
+    pub(crate) fn of_segment(self, name: &str) -> Self {
+        match self {
+            Self::System(error) => Self::System(error.about(&format!("segment {name}"))),
+            fault => fault,
+        }
+    }
+}
+
 /// Why a channel could not be opened.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -181,7 +233,7 @@ pub enum ChannelError {
     /// The channel does not fit.
     #[error(
         "channel {channel} needs {needed} bytes, and segment {segment} has {available} left; \
-         create the segment with `Options::size` for more"
+         create the segment with `Options::size({size})`, or more for further channels"
     )]
     SegmentFull {
         /// The channel's name.
@@ -192,6 +244,9 @@ pub enum ChannelError {
         needed: usize,
         /// What is left.
         available: usize,
+        /// The [size](crate::Options::size) with which this channel, too, has
+        /// room.
+        size: usize,
     },
     /// An SPSC channel has its one sender, or its one receiver.
     #[error(

@@ -181,6 +181,12 @@
 //! whatever is in the segment. The permissions of the segment say who is
 //! trusted: its owner, unless [`Options::mode`] says more.
 //!
+//! A name is free to whoever comes first. So opening by name refuses a segment
+//! that another user has created ([`OpenError::Stranger`]), unless that user is
+//! root, or [`Options::any_owner`] accepts it. A daemon that creates a segment
+//! as root and then drops its privileges hands it over before
+//! ([`Segment::set_owner`]).
+//!
 //! # Below
 //!
 //! [`sys`] is System V shared memory and semaphores as safe Rust, of use on
@@ -209,8 +215,8 @@ pub use error::{
     SendBatchError, SendBytesError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
 pub use segment::{
-    ChannelInfo, Death, Deaths, Options, Orphan, ParticipantInfo, Segment, SegmentInfo, State,
-    Stats, TrustedPeers, UserCommand,
+    ChannelInfo, Death, Deaths, Options, Orphan, Owner, ParticipantInfo, Segment, SegmentInfo,
+    State, Stats, TrustedPeers, UserCommand,
 };
 
 /// The examples of the README are tested with those of the documentation.

@@ -835,7 +835,7 @@ fn channels_that_cannot_be_are_refused_by_name() {
     for capacity in [20_000, 1 << 31] {
         let error = segment.channel::<u64>("large").capacity(capacity).sender().unwrap_err();
         match &error {
-            ChannelError::SegmentFull { channel, segment, needed, available } => {
+            ChannelError::SegmentFull { channel, segment, needed, available, .. } => {
                 assert_eq!((&**channel, &**segment), ("large", &*name));
                 assert!(*needed > 8 * capacity && *available < *needed && *available > 90_000);
             }
@@ -951,4 +951,41 @@ fn channels_of_one_segment_do_not_meet() {
     assert!(listed.iter().all(|c| (c.senders, c.receivers, c.depth, c.capacity) == (1, 1, 0, 3)));
     let names: std::collections::HashSet<_> = listed.into_iter().map(|c| c.name).collect();
     assert_eq!(names.len(), 40);
+}
+
+#[test]
+fn what_does_not_fit_says_the_size_with_which_it_does() {
+    type Frame = [u8; 4 << 20];
+    fn fill(segment: &Segment) -> Result<(), ChannelError> {
+        drop(segment.channel::<u64>("before").capacity(100).sender()?);
+        drop(segment.channel::<Frame>("frames").capacity(16).sender()?);
+        drop(segment.bytes("after").capacity(16, 4 << 20).spsc().sender()?);
+        Ok(())
+    }
+    let mut size = 1 << 20;
+    let mut rounds = 0;
+    loop {
+        let segment = Segment::options().size(size).no_reserve(true).anonymous().unwrap();
+        match fill(&segment) {
+            Ok(()) => break,
+            Err(ChannelError::SegmentFull { size: enough, needed, .. }) => {
+                let error = fill(&segment).unwrap_err().to_string();
+                assert!(error.contains(&format!("`Options::size({enough})`")), "{error}");
+                assert!(needed > 64 << 20 && enough > size, "{error}");
+                size = enough;
+                rounds += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(rounds, 2);
+    // It was not more than it takes: pages are whole.
+    let less = Segment::options().size(size - 3 * 4_096).no_reserve(true).anonymous().unwrap();
+    assert!(matches!(fill(&less), Err(ChannelError::SegmentFull { .. })));
+    // Or one says what there is to be room for.
+    let options = Segment::options().no_reserve(true).participants(300);
+    let options = options.room_for::<u64>(100).room_for::<Frame>(16).room_for_bytes(16, 4 << 20);
+    fill(&options.anonymous().unwrap()).unwrap();
+    let options = Segment::options().size(1_000).room_for::<u64>(0);
+    assert!(matches!(options.anonymous(), Err(tombolo::OpenError::BadOption { .. })));
 }

@@ -12,8 +12,9 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use command::{Running, Tables, assert_refused, lives, run, text};
-use common::wait_until;
-use tombolo::sys::shm;
+use common::{Name, as_nobody, in_own_namespace, set_limit, tables, wait_until};
+use tombolo::Segment;
+use tombolo::sys::{sem, shm};
 
 impl Running {
     /// Starts a demo that would go on for long, and waits until every worker
@@ -286,4 +287,112 @@ fn a_demo_killed_at_its_start_leaves_nothing() {
         demo.wait();
         wait_until(|| common::tables() == (0, 0));
     }
+}
+
+/// The first processes that share out lines have joined.
+fn lines(name: &str, args: &[&str], count: usize) -> Vec<Running> {
+    let args = [&["recv", name, "--lines"], args].concat();
+    let running = (0..count).map(|_| Running::start(&args)).collect();
+    wait_until(|| {
+        let listed = Segment::list().unwrap();
+        let there = listed.iter().find(|info| info.name == name);
+        there.is_some_and(|info| info.participants == count)
+    });
+    running
+}
+
+#[test]
+fn the_command_fits_the_classic_limits() {
+    in_own_namespace(|| {
+        set_limit("sem", "250 32000 32 128");
+        set_limit("shmmax", "33554432");
+        let name = Name::new();
+        let receiver = lines(&name, &[], 1).remove(0);
+        // As many as one set allows, in a segment that is as large as one may be.
+        assert_eq!(sem::all().unwrap()[0].count, 237);
+        assert!(shm::all().unwrap()[0].size > 32_000_000);
+        let output = run(&["send", &name, "Cargo.toml", "--lines"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let received = receiver.end();
+        assert_eq!(received.status.code(), Some(0), "{}", text(&received.stderr));
+        assert_eq!(received.stdout, fs::read("Cargo.toml").unwrap());
+        let sent = Running::start(&["send", &name, "Cargo.lock"]);
+        let received = run(&["recv", &name]);
+        assert_eq!(received.stdout, fs::read("Cargo.lock").unwrap());
+        assert_eq!(sent.end().status.code(), Some(0));
+        let command = ["run", &name, "--", "true"];
+        assert_eq!(run(&command).status.code(), Some(0));
+        assert_eq!(run(&["rm", &name]).status.code(), Some(0));
+        // What is asked for is had, or refused with what is in the way.
+        assert_refused(
+            &["recv", &name, "--lines", "--participants", "250"],
+            "allows 250 semaphores per set (its 1st number, SEMMSL); create it with fewer \
+             participants (--participants), or raise it: sysctl kernel.sem='269 32000 32 128'",
+        );
+        assert_refused(
+            &["send", &name, "--size", "33554432"],
+            "(--size), or raise it: sysctl kernel.shmmax=",
+        );
+        assert_eq!(tables(), (0, 0));
+    });
+}
+
+#[test]
+fn when_all_places_are_taken_the_flag_for_more_is_named() {
+    let name = Name::new();
+    let receivers = lines(&name, &["--participants", "2"], 2);
+    assert_refused(
+        &["send", &name, "--lines"],
+        "is full: all 2 participants are living processes; create it with --participants for more",
+    );
+    for receiver in receivers {
+        receiver.signal(Signal::SIGTERM);
+        assert_eq!(receiver.end().status.code(), Some(143));
+    }
+    assert_eq!(name.objects(), (0, 0));
+}
+
+#[test]
+fn whose_a_segment_is_decides_who_uses_it_unless_one_says_otherwise() {
+    if !Tables::new().own {
+        return;
+    }
+    let name = Name::new();
+    let mode = |wanted| {
+        let all = (shm::all().unwrap()[0].mode, sem::all().unwrap()[0].mode);
+        assert_eq!(all, (wanted, wanted));
+    };
+    // Kept, since the thread's rights are the child's.
+    as_nobody(|| drop(Segment::options().size(1 << 16).mode(0o660).create(&name).unwrap()));
+    mode(0o660);
+    for args in [
+        &["send", &name, "Cargo.toml"] as &[&str],
+        &["recv", &name, "--lines"],
+        &["run", &name, "--", "true"],
+        &["events", &name],
+        &["ctl", &name, "ping"],
+    ] {
+        assert_refused(args, "created by another user, nobody (uid 65534)");
+        assert_refused(args, &format!("segment {name} "));
+        assert_refused(args, "accept any creator with --any-owner");
+    }
+    for args in [
+        &["run", &name, "--any-owner", "--", "true"] as &[&str],
+        &["ctl", &name, "ping", "--any-owner", "--timeout", "1e30"],
+        &["rm", &name],
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
+    }
+    let command = ["run", &name, "--mode", "640", "--participants", "3", "--", "true"];
+    assert_eq!(run(&command).status.code(), Some(0));
+    mode(0o640);
+    assert_eq!(sem::all().unwrap()[0].count, 45);
+    // Who may not is told which segment.
+    as_nobody(|| assert_refused(&["events", &name], &format!("segment {name}: cannot ")));
+    for bad in ["8", "rw", "1777", ""] {
+        assert_refused(&["recv", &name, "--mode", bad], "not three octal digits");
+    }
+    assert_refused(&["recv", "a b"], "the byte ' ' (0x20) is not allowed");
+    assert_eq!(run(&["rm", &name]).status.code(), Some(0));
 }

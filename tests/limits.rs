@@ -5,6 +5,8 @@ mod common;
 
 use std::fs;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, setrlimit};
 use tombolo::sys::{ErrorKind, sem::Op};
@@ -93,6 +95,125 @@ fn too_few_operations_in_one_call_are_named_wherever_they_are_met() {
         works(&segment);
         tx.try_send(1).unwrap();
     });
+}
+
+/// Semaphores in the set of a segment that is made so, and bytes in it.
+fn made(options: &Options) -> (usize, usize) {
+    let name = Name::new();
+    let segment = options.create(&name).unwrap();
+    works(&segment);
+    (name.set(0).unwrap().stat().unwrap().count, segment.size())
+}
+
+#[test]
+fn what_is_not_said_fits_the_classic_limits_and_grows_with_them() {
+    in_own_namespace(|| {
+        let (default, many) = (Segment::options(), Segment::options().participants_up_to(256));
+        let many = many.channels(4 + 4).size_up_to(100 << 20);
+        set_limit("sem", "250 32000 32 128");
+        set_limit("shmmax", "33554432");
+        let ((sems, bytes), (most, all)) = (made(&default), made(&many));
+        // Of what is allowed, as much as can be used.
+        assert_eq!((sems, most), (109, 237));
+        for bytes in [bytes, all] {
+            assert!((32 << 20) - 4_096 < bytes && bytes <= 32 << 20, "{bytes}");
+        }
+        set_limit("sem", "32000 1024000000 500 32000");
+        set_limit("shmmax", "18446744073692774399");
+        assert_eq!((made(&default).0, made(&many).0), (109, 285));
+        assert!(made(&default).1 > 64 << 20 && made(&many).1 > 100 << 20);
+        // Very little is too little.
+        set_limit("sem", "61 32000 32 128");
+        assert_eq!(made(&default).0, 61);
+        set_limit("sem", "40 32000 32 128");
+        let error = default.anonymous().unwrap_err().to_string();
+        assert!(error.contains("allows 40 semaphores per set"), "{error}");
+        assert_eq!(tables(), (0, 0));
+    });
+}
+
+#[test]
+fn what_is_said_is_refused_with_the_limit_and_how_to_raise_it() {
+    in_own_namespace(|| {
+        let name = Name::new();
+        set_limit("sem", "250 32000 32 128");
+        set_limit("shmmax", "33554432");
+        let says = |made: Result<Segment, OpenError>, words: &[&str]| {
+            let error = made.unwrap_err().to_string();
+            assert!(error.starts_with(&format!("segment {name}: ")), "{error}");
+            for word in words {
+                assert!(error.contains(word), "no {word:?} in: {error}");
+            }
+        };
+        let options = Segment::options().channels(4);
+        says(
+            options.clone().participants(256).create(&name),
+            &["250", "SEMMSL", "285", "`Options::participants`", "sysctl kernel.sem='285 32000 32"],
+        );
+        says(
+            options.clone().size(32 << 20).open_or_create(&name),
+            &["kernel.shmmax allows 33554432", "`Options::size`", "sysctl kernel.shmmax="],
+        );
+        set_limit("shmall", "100");
+        says(
+            options.clone().size(1 << 20).create(&name),
+            &["kernel.shmall allows 100 pages", "0 are in use", "sysctl kernel.shmall="],
+        );
+        set_limit("shmall", "100000");
+        set_limit("sem", "250 20 32 128");
+        says(options.create(&name), &["SEMMNS", "allows 20", "sysctl kernel.sem='250 "]);
+        set_limit("sem", "250 32000 32 0");
+        says(options.create(&name), &["allows 0 sets", "SEMMNI", "32 128'"]);
+        // As the error has it, it works.
+        set_limit("sem", "285 32000 32 128");
+        works(&Segment::options().channels(4).participants(256).size(1 << 20).anonymous().unwrap());
+        assert_eq!(tables(), (0, 0));
+    });
+}
+
+#[test]
+fn a_time_out_beyond_what_the_clock_can_say_is_none() {
+    for forever in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::MAX / 2] {
+        let name = Name::new();
+        let options = small().timeout(forever).transient(true);
+        assert!(matches!(options.open(&name), Err(OpenError::NotFound { .. })));
+        let segment = options.create(&name).unwrap();
+        let other = options.open_or_create(&name).unwrap();
+        let anonymous = options.anonymous().unwrap();
+        drop(options.open_id(anonymous.id()).unwrap());
+        let typed = segment.channel::<u64>("typed").capacity(1);
+        let bytes = segment.bytes("bytes").capacity(1, 8);
+        let (tx, mut rx) = (typed.sender().unwrap(), typed.receiver().unwrap());
+        let (to, mut from) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for n in 0..3 {
+                    tx.send_timeout(n, forever).unwrap();
+                    to.send_timeout(&[1], forever).unwrap();
+                }
+            });
+            assert_eq!(rx.recv_timeout(forever).unwrap(), 0);
+            assert_eq!(from.recv_timeout(&mut Vec::new(), forever).unwrap(), 1);
+            assert_eq!(rx.take_timeout(forever).unwrap().read(), 1);
+            assert_eq!(from.take_timeout(forever).unwrap().len(), 1);
+        });
+        let commander = segment.commander().unwrap();
+        // The other participant is this process as well, and looks up.
+        let answering = thread::spawn(move || {
+            let rx = other.channel::<u64>("never").capacity(1).receiver().unwrap();
+            let _ = rx.recv_timeout(forever);
+            drop(rx);
+            let events = other.events();
+            events.stop();
+            let _ = events.recv_timeout(forever);
+        });
+        wait_until(|| segment.channels().iter().any(|found| found.name == "never"));
+        assert!(commander.ping(forever).unwrap().iter().all(|answer| answer.ok));
+        drop(commander.shutdown(forever).unwrap());
+        answering.join().unwrap();
+        drop((segment, commander));
+        // The last of a transient segment takes the lease to remove it.
+    }
 }
 
 /// The values of a segment's semaphores.
@@ -244,6 +365,13 @@ fn too_small(name: &Name) {
     setrlimit(Resource::RLIMIT_AS, 500 << 20, 500 << 20).unwrap();
     let large = small().size(512 << 20).no_reserve(true);
     let none = [ErrorKind::NoMemory];
+    for refused in [large.open(name), large.create(&Name::new())] {
+        // This, and not what else memory can be short of.
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains(&format!("{} bytes of address space", 500 << 20)), "{error}");
+        assert!(error.contains("RLIMIT_AS") && !error.contains("overcommit"), "{error}");
+        assert!(error.starts_with("segment test/") && error.contains("Options::size"), "{error}");
+    }
     refused("open", large.open(name), &none);
     refused("open_or_create", large.open_or_create(name), &none);
     let other = Name::new();

@@ -622,7 +622,8 @@ fn ls_shows_what_is_there() {
     let found = all.iter().find(|found| found["name"] == *place.name).unwrap();
     let mut keys: Vec<&String> = found.as_object().unwrap().keys().collect();
     keys.sort();
-    let fields = ["attached", "channels", "deaths", "id", "key", "mode", "name", "owner"];
+    let fields =
+        ["attached", "channels", "creator", "deaths", "id", "key", "mode", "name", "owner"];
     assert_eq!(keys, [&fields[..], &["recent_deaths", "size", "state"]].concat());
     assert_eq!(found["id"], segment.id());
     assert_eq!(found["size"], segment.size());

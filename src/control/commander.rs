@@ -78,7 +78,7 @@ impl Segment {
         let made = participant.leased(|mapped| mapped.make_queue());
         let queue = made
             .map_err(|refused| unleased(refused, self.name()))?
-            .map_err(Fault::from)?
+            .map_err(|error| Fault::from(error).of_segment(self.name()))?
             .ok_or_else(|| CommandError::Foreign { segment: self.name().to_owned() })?;
         let id = Cell::new(proc::random_u64().map_err(Fault::from)?);
         Ok(Commander { participant, queue, id })
@@ -377,7 +377,7 @@ impl Commander {
         match error.kind() {
             ErrorKind::Removed if mapped.closed() => Fault::Closed.into(),
             ErrorKind::Removed => CommandError::QueueRemoved { segment: mapped.name.clone() },
-            _ => Fault::from(error).into(),
+            _ => Fault::from(error).of_segment(&mapped.name).into(),
         }
     }
 

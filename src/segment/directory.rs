@@ -182,6 +182,7 @@ fn make(
             segment: mapped.name.clone(),
             needed: plan.length,
             available,
+            size: offset.saturating_sub(mapped.plan.heap).saturating_add(plan.length),
         });
     };
     let words = [

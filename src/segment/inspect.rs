@@ -42,6 +42,9 @@ pub struct SegmentInfo {
     pub size: usize,
     /// Its owner.
     pub uid: u32,
+    /// The user that has created it: see
+    /// [`Options::any_owner`](super::Options::any_owner).
+    pub creator_uid: u32,
     /// Its permissions, as nine bits.
     pub mode: u32,
     /// How many attachments there are, in all processes.
@@ -166,6 +169,7 @@ pub(crate) fn list() -> Result<Vec<SegmentInfo>, OpenError> {
             set: mapped.bells.set().id(),
             size: stat.size,
             uid: stat.uid,
+            creator_uid: stat.creator_uid,
             mode: stat.mode,
             // Less this look's own.
             attached: mapped.shm.stat_any().map_or(stat.attached, |now| now.attached - 1),

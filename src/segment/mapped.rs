@@ -92,7 +92,7 @@ impl Mapped {
     pub(crate) fn refused(&self, refusal: Refusal) -> Fault {
         match (refusal, self.bells.explain()) {
             (Refusal::Removed, _) => Fault::Closed,
-            (_, Some(error)) => Fault::System(error),
+            (_, Some(error)) => Fault::System(error).of_segment(&self.name),
             (refusal, None) => Fault::Corrupt {
                 what: format!("semaphore set {} refuses ({refusal:?})", self.bells.set().id()),
             },

@@ -15,6 +15,7 @@ mod memory;
 mod name;
 mod open;
 mod options;
+mod owner;
 mod participant;
 mod queue;
 mod region;
@@ -41,6 +42,7 @@ pub(crate) use layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY, gate};
 use mapped::Mapped;
 pub(crate) use name::Name;
 pub use options::Options;
+pub use owner::Owner;
 pub(crate) use participant::{Participant, Side, Unleased};
 pub(crate) use queue::received;
 pub(crate) use region::{Bytes, Elements};
@@ -163,13 +165,14 @@ impl Segment {
         Options::new()
     }
 
-    /// Removes the segment of this name: every call in it, blocked or new,
-    /// in any process, returns [`Fault::Closed`].
+    /// Removes the segment of this name, whoever has created it: every call in
+    /// it, blocked or new, in any process, returns [`Fault::Closed`]. The kernel
+    /// allows it to its creator, its owner and root.
     ///
     /// # Errors
     /// [`OpenError::NotFound`], and the kernel's.
     pub fn remove_named(name: &str) -> Result<(), OpenError> {
-        open::remove(&Self::options(), name)
+        open::remove(&Self::options(), name).map_err(|error| error.of_segment(name))
     }
 
     pub(crate) fn new(participant: Arc<Participant>) -> Self {
@@ -191,7 +194,8 @@ impl Segment {
         if self.participant.guard().in_child() {
             return Err(Fault::Forked);
         }
-        Ok(self.participant.mapped().remove()?)
+        let removed = self.participant.mapped().remove();
+        removed.map_err(|error| Fault::System(error).of_segment(self.name()))
     }
 
     /// Its name; `(anonymous)` if it has none.

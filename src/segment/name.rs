@@ -26,11 +26,8 @@ impl Name {
             "it is empty".to_owned()
         } else if name.len() > limit {
             format!("it has {} bytes, and {limit} is the limit", name.len())
-        } else if let Some(odd) = name.bytes().find(|&byte| !allowed(byte)) {
-            format!(
-                "byte {} is not allowed: use ASCII letters, digits and . _ - / :",
-                core::ascii::escape_default(odd)
-            )
+        } else if let Some(odd) = name.chars().find(|&c| !u8::try_from(c).is_ok_and(allowed)) {
+            format!("{} is not allowed: use ASCII letters, digits and . _ - / :", described(odd))
         } else {
             return Ok(Self(name.into()));
         };
@@ -80,6 +77,14 @@ impl fmt::Display for Name {
     }
 }
 
+/// A character that nobody may overlook, with its bytes.
+fn described(odd: char) -> String {
+    let what = if odd.is_ascii() { "byte" } else { "character" };
+    let text = odd.to_string();
+    let bytes: Vec<_> = text.bytes().map(|byte| format!("0x{byte:02x}")).collect();
+    format!("the {what} {odd:?} ({})", bytes.join(" "))
+}
+
 const fn allowed(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/' | b':')
 }
@@ -109,6 +114,21 @@ mod tests {
         // The format's own numbers: a change here breaks every client.
         assert_eq!(fingerprint("u64", 8, 8), 0x19AB_1CAE_229A_BBB6);
         assert_eq!(keys[..2], [0x5091_74CE, 0x5091_771D]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_name_can_be_seen() {
+        for (name, said) in [
+            ("a b", "the byte ' ' (0x20) is not allowed"),
+            ("a\tb", "the byte '\\t' (0x09) is not allowed"),
+            ("a\u{7f}", "the byte '\\u{7f}' (0x7f) is not allowed"),
+            ("a'b", "the byte '\\'' (0x27) is not allowed"),
+            ("zähler", "the character 'ä' (0xc3 0xa4) is not allowed"),
+            ("a\u{a0}b", "the character '\\u{a0}' (0xc2 0xa0) is not allowed"),
+        ] {
+            let error = Name::new(name, 120).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
     }
 
     #[test]

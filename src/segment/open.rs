@@ -35,11 +35,12 @@ pub(crate) enum Wish {
 /// Opens or creates the segment of a name.
 pub(crate) fn named(options: &Options, name: &str, wish: Wish) -> Result<Segment, OpenError> {
     let name = Name::new(name, NAME_BYTES)?;
+    let options = &options.settled();
     if wish != Wish::Open {
         // Before anything is made.
         options.total(name.as_str())?;
     }
-    let search = Search { options, name: &name, until: Instant::now() + options.timeout };
+    let search = Search { options, name: &name, until: options.until() };
     for _ in 0..STARTS {
         match search.pass(wish)? {
             Pass::Found(bells, block) if wish == Wish::Create => {
@@ -64,13 +65,19 @@ pub(crate) fn named(options: &Options, name: &str, wish: Wish) -> Result<Segment
     Err(OpenError::Unstable { name: name.to_string() })
 }
 
-/// Removes the segment of a name, whoever is attached.
+/// Removes the segment of a name, whoever is attached and whoever has created
+/// it: whether that is allowed, the kernel decides.
 pub(crate) fn remove(options: &Options, name: &str) -> Result<(), OpenError> {
     let name = Name::new(name, NAME_BYTES)?;
-    let search = Search { options, name: &name, until: Instant::now() + options.timeout };
+    let options = &options.settled().any_owner(true);
+    let search = Search { options, name: &name, until: options.until() };
     match search.pass(Wish::Open) {
         Ok(Pass::Found(bells, block) | Pass::Created(bells, block)) => {
-            discard(bells, block, name.as_str())
+            let set = *bells.set();
+            discard(bells, block, name.as_str()).inspect_err(|_| {
+                // What may not be removed is others' to use.
+                let _ = lease::release(&Bells::new(set, false));
+            })
         }
         Ok(Pass::Missing | Pass::Again) => search.discard_debris(),
         // Somebody is stopped over it: all the more reason.
@@ -94,7 +101,8 @@ fn discard(bells: Bells, block: Attached, name: &str) -> Result<(), OpenError> {
 struct Search<'a> {
     options: &'a Options,
     name: &'a Name,
-    until: Instant,
+    /// A time-out beyond what the clock can say is none.
+    until: Option<Instant>,
 }
 
 enum Pass {
@@ -122,7 +130,7 @@ impl Search<'_> {
     fn pass(&self, wish: Wish) -> Result<Pass, OpenError> {
         let mut vacant = None;
         for probe in 0..PROBES {
-            match creation::establish(&self.site(probe), false, Some(self.until))? {
+            match creation::establish(&self.site(probe), false, self.until)? {
                 Established::Opened(bells, block) => return Ok(Pass::Found(bells, block)),
                 Established::Missing => {
                     vacant.get_or_insert(probe);
@@ -141,18 +149,21 @@ impl Search<'_> {
             return Err(OpenError::NoKey { name: self.name.to_string(), keys: PROBES });
         };
         let site = self.site(probe);
-        match creation::establish(&site, true, Some(self.until))? {
+        match creation::establish(&site, true, self.until)? {
             Established::Opened(bells, block) => Ok(Pass::Found(bells, block)),
             Established::Created(bells, block) => {
                 // Somebody who found a foreigner here, gone since, may have
                 // created the name on another of its keys. Both would see
                 // each other; nobody has joined, since the lease is held.
-                if self.elsewhere(probe)? {
-                    site.remove_block(&block)?;
-                    site.remove_set(&bells)?;
-                    return Ok(Pass::Again);
+                match self.elsewhere(probe) {
+                    Ok(false) => Ok(Pass::Created(bells, block)),
+                    elsewhere => {
+                        // Nothing is left behind, by a failure neither.
+                        site.remove_block(&block)?;
+                        site.remove_set(&bells)?;
+                        elsewhere.map(|_| Pass::Again)
+                    }
                 }
-                Ok(Pass::Created(bells, block))
             }
             Established::Busy(bells) => Err(self.busy(&bells)),
             Established::Foreign | Established::Missing => Ok(Pass::Again),
@@ -172,9 +183,12 @@ impl Search<'_> {
                 continue;
             }
             if let Established::Created(bells, block) | Established::Opened(bells, block) =
-                creation::establish(&site, true, Some(self.until))?
+                creation::establish(&site, true, self.until)?
             {
-                discard(bells, block, self.name.as_str())?;
+                let set = *bells.set();
+                discard(bells, block, self.name.as_str()).inspect_err(|_| {
+                    let _ = lease::release(&Bells::new(set, false));
+                })?;
                 found = true;
             }
         }
@@ -212,7 +226,8 @@ impl Search<'_> {
 
 /// Creates a segment that has no name.
 pub(crate) fn anonymous(options: &Options) -> Result<Segment, OpenError> {
-    let until = Some(Instant::now() + options.timeout);
+    let options = &options.settled();
+    let until = options.until();
     let label = KeySite { name: None, key: Key::PRIVATE, options }.label();
     for _ in 0..STARTS {
         let key = anonymous_key(sys::proc::random_u64()?);
@@ -267,7 +282,7 @@ pub(crate) fn by_id(options: &Options, shm: Shm) -> Result<Segment, OpenError> {
     if SetMap::generation(&values) != Some(generation) {
         return Err(missing());
     }
-    match lease::acquire(&bells, Some(Instant::now() + options.timeout)) {
+    match lease::acquire(&bells, options.until()) {
         Ok(()) => {}
         Err(Refusal::TimedOut) => {
             let pid = bells.set().last_pid(SetMap::LEASE).unwrap_or(0);

@@ -1,13 +1,14 @@
 //! What a segment is created with, and how it is opened.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::layout::{Plan, flags};
+use super::layout::{BlockPlan, PAGE, Plan, RingKind, SIGNATURE, flags};
 use super::{Segment, open};
 use crate::error::OpenError;
 use crate::ring::mpmc::MAX_OWNERS;
 use crate::ring::set::SetMap;
 use crate::sys::shm::{AttachOptions, HugePages, Shm};
+use crate::sys::{limits, proc};
 
 /// How to create or open a segment: see [`Segment::options`].
 ///
@@ -25,8 +26,10 @@ use crate::sys::shm::{AttachOptions, HugePages, Shm};
 #[must_use = "options do nothing until a segment is created or opened with them"]
 pub struct Options {
     pub(crate) mode: u32,
-    size: usize,
-    participants: u16,
+    size: Amount<usize>,
+    /// Channels that there is to be room for.
+    rooms: Vec<Room>,
+    participants: Amount<u16>,
     channels: u16,
     transient: bool,
     symmetric: bool,
@@ -34,8 +37,40 @@ pub struct Options {
     no_reserve: bool,
     prefault: bool,
     core_dumps: bool,
+    any_owner: bool,
     pub(crate) timeout: Duration,
 }
+
+/// How much of something to create.
+#[derive(Clone, Copy, Debug)]
+enum Amount<T> {
+    /// So much, or a refusal.
+    Exactly(T),
+    /// So much, or less where a limit is lower.
+    UpTo(T),
+}
+
+impl<T: Copy> Amount<T> {
+    const fn wanted(self) -> T {
+        match self {
+            Self::Exactly(amount) | Self::UpTo(amount) => amount,
+        }
+    }
+}
+
+/// A channel that there is to be room for.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    kinds: [RingKind; 2],
+    capacity: usize,
+    size: usize,
+    align: usize,
+}
+
+/// Fewer participants than this are of no use to whoever did not say how many.
+const FEWEST: u16 = 8;
+/// And so few bytes.
+const SMALLEST: usize = 64 << 10;
 
 /// As many channels as fit a set beside the participants.
 const MAX_CHANNELS: u16 = 4_096;
@@ -44,8 +79,9 @@ impl Options {
     pub(crate) const fn new() -> Self {
         Self {
             mode: 0o600,
-            size: 64 << 20,
-            participants: 64,
+            size: Amount::UpTo(64 << 20),
+            rooms: Vec::new(),
+            participants: Amount::UpTo(64),
             channels: 16,
             transient: false,
             symmetric: false,
@@ -53,22 +89,76 @@ impl Options {
             no_reserve: false,
             prefault: false,
             core_dumps: true,
+            any_owner: false,
             timeout: Duration::from_secs(10),
         }
     }
 
-    /// Bytes for the blocks of all channels together (64 MiB). Memory is
-    /// taken page by page as it is first touched, so what no channel uses
-    /// costs nothing.
+    /// Bytes for the blocks of all channels together (64 MiB, or less where
+    /// `kernel.shmmax`, or a quarter of `kernel.shmall`, is less).
+    /// Memory is taken page by page as it is first touched, so what no channel
+    /// uses costs nothing.
     pub const fn size(mut self, bytes: usize) -> Self {
-        self.size = bytes;
+        self.size = Amount::Exactly(bytes);
         self
     }
 
-    /// How many processes can be attached at a time (64; 1 to 8,192). Each
-    /// costs 72 bytes, 32 for each channel, and a semaphore.
+    /// As [`size`](Self::size), but takes less where one segment may not have
+    /// so much.
+    pub const fn size_up_to(mut self, bytes: usize) -> Self {
+        self.size = Amount::UpTo(bytes);
+        self
+    }
+
+    /// Makes room for a channel of elements of this type, of either kind. The
+    /// segment then has room for the channels that were named so, in addition
+    /// to the [`size`](Self::size) if one was given.
+    ///
+    /// ```
+    /// use tombolo::Segment;
+    ///
+    /// type Frame = [u8; 4 << 20];
+    /// let options = Segment::options().room_for::<Frame>(16).no_reserve(true);
+    /// let segment = options.anonymous()?;
+    /// let frames = segment.channel::<Frame>("frames").capacity(16).sender()?;
+    /// # assert_eq!(frames.capacity(), 16);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn room_for<T>(self, capacity: usize) -> Self {
+        let kinds = [RingKind::Mpmc, RingKind::Spsc];
+        self.room(Room { kinds, capacity, size: size_of::<T>(), align: align_of::<T>() })
+    }
+
+    /// Makes room for a channel of bytes with this
+    /// [`capacity`](crate::ByteChannel::capacity), of either kind, as
+    /// [`room_for`](Self::room_for) does.
+    pub fn room_for_bytes(self, messages: usize, longest: usize) -> Self {
+        let kinds = [RingKind::MpmcBytes, RingKind::SpscBytes];
+        self.room(Room { kinds, capacity: messages, size: longest, align: 1 })
+    }
+
+    fn room(mut self, room: Room) -> Self {
+        if self.rooms.is_empty()
+            && let Amount::UpTo(_) = self.size
+        {
+            self.size = Amount::Exactly(0);
+        }
+        self.rooms.push(room);
+        self
+    }
+
+    /// How many processes can be attached at a time (64, or fewer where
+    /// `kernel.sem` allows no set of 109 semaphores; 1 to 8,192). Each costs 72
+    /// bytes, 32 for each channel, and a semaphore.
     pub const fn participants(mut self, participants: u16) -> Self {
-        self.participants = participants;
+        self.participants = Amount::Exactly(participants);
+        self
+    }
+
+    /// As [`participants`](Self::participants), but takes fewer where one
+    /// semaphore set may not have so many semaphores.
+    pub const fn participants_up_to(mut self, participants: u16) -> Self {
+        self.participants = Amount::UpTo(participants);
         self
     }
 
@@ -129,8 +219,24 @@ impl Options {
         self
     }
 
+    /// Whether to open a segment by its name whoever has created it (no): by
+    /// default only one that this user or root has created, and
+    /// [`OpenError::Stranger`] otherwise.
+    ///
+    /// A name is free to whoever comes first. The creator of a segment reads
+    /// and writes what is in it, and can take it away, whatever it becomes
+    /// later; so it is the creator that is judged, and not the owner, which can
+    /// be [changed](Segment::set_owner). The user is the effective one of the
+    /// thread that opens. What is opened by an id or inherited is not judged:
+    /// whoever passed that on has chosen it.
+    pub const fn any_owner(mut self, any_owner: bool) -> Self {
+        self.any_owner = any_owner;
+        self
+    }
+
     /// How long to wait for somebody else who is creating, joining or leaving
     /// (10 s). That takes microseconds, unless the other is stopped over it.
+    /// A time-out beyond what the clock can say is none.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -139,17 +245,18 @@ impl Options {
     /// Creates a segment; there must be none of this name.
     ///
     /// # Errors
-    /// [`OpenError::Exists`], [`OpenError::BadName`], and every limit.
+    /// [`OpenError::Exists`], [`OpenError::BadName`], [`OpenError::Stranger`],
+    /// and every limit.
     pub fn create(&self, name: &str) -> Result<Segment, OpenError> {
-        open::named(self, name, open::Wish::Create)
+        open::named(self, name, open::Wish::Create).map_err(|error| error.of_segment(name))
     }
 
     /// Opens a segment that exists.
     ///
     /// # Errors
-    /// [`OpenError::NotFound`], and those of joining.
+    /// [`OpenError::NotFound`], [`OpenError::Stranger`], and those of joining.
     pub fn open(&self, name: &str) -> Result<Segment, OpenError> {
-        open::named(self, name, open::Wish::Open)
+        open::named(self, name, open::Wish::Open).map_err(|error| error.of_segment(name))
     }
 
     /// Opens the segment, or creates it: whoever comes first.
@@ -158,7 +265,7 @@ impl Options {
     /// Those of [`create`](Self::create) and [`open`](Self::open), but for
     /// one existing or not existing.
     pub fn open_or_create(&self, name: &str) -> Result<Segment, OpenError> {
-        open::named(self, name, open::Wish::Either)
+        open::named(self, name, open::Wish::Either).map_err(|error| error.of_segment(name))
     }
 
     /// Creates a segment without a name, to be opened by its
@@ -169,7 +276,7 @@ impl Options {
     /// # Errors
     /// Every limit.
     pub fn anonymous(&self) -> Result<Segment, OpenError> {
-        open::anonymous(self)
+        open::anonymous(self).map_err(|error| error.of_segment("(anonymous)"))
     }
 
     /// Opens an anonymous segment.
@@ -178,6 +285,7 @@ impl Options {
     /// [`OpenError::NotFound`], [`OpenError::NotOurs`], and those of joining.
     pub fn open_id(&self, id: i32) -> Result<Segment, OpenError> {
         open::by_id(self, Shm::from_id(id))
+            .map_err(|error| error.of_segment(&format!("with id {id}")))
     }
 
     pub(crate) const fn attach_options(&self) -> AttachOptions {
@@ -211,24 +319,89 @@ impl Options {
     }
 
     pub(crate) const fn plan(&self) -> Plan {
-        Plan::new(SetMap { participants: self.participants, channels: self.channels })
+        let participants = self.participants.wanted();
+        Plan::new(SetMap { participants, channels: self.channels })
+    }
+
+    /// Whether an object that this user has created is to be used.
+    pub(crate) fn trusts(&self, creator: u32) -> bool {
+        self.any_owner || creator == ROOT || creator == proc::uid()
+    }
+
+    /// Until when to wait.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.timeout)
+    }
+
+    /// With what the limits allow of what need not be exact. If that is too little
+    /// to be of use, the kernel refuses more.
+    pub(crate) fn settled(&self) -> Self {
+        let mut options = self.clone();
+        if let Amount::UpTo(most) = self.participants
+            && let Ok(limit) = limits::sem()
+        {
+            let most = most.min(MAX_OWNERS);
+            let fits = |participants: &u16| {
+                let count = SetMap { participants: *participants, channels: self.channels }.count();
+                u64::from(count) <= limit.per_set.min(limit.system_wide)
+            };
+            let fewest = FEWEST.min(most);
+            if shape_allowed(most, self.channels) {
+                let fitting = (fewest..=most).rev().find(fits).unwrap_or(fewest);
+                options.participants = Amount::UpTo(fitting);
+            }
+        }
+        if let Amount::UpTo(most) = self.size
+            && let Ok(limit) = limits::shm()
+        {
+            // The limit on all segments is not for one.
+            let total = (limit.max_pages_total / 4).saturating_mul(limits::page_size());
+            let total = usize::try_from(limit.max_size.min(total)).unwrap_or(usize::MAX);
+            let around = options.plan().heap + SIGNATURE;
+            let fitting = total.saturating_sub(around) / PAGE * PAGE;
+            options.size = Amount::UpTo(most.min(fitting.max(SMALLEST)));
+        }
+        options
+    }
+
+    /// Bytes for the blocks of all channels, or the one that is out of range.
+    fn heap(&self) -> Result<usize, Room> {
+        self.rooms.iter().try_fold(self.size.wanted(), |sum, room| {
+            let length = |kind| {
+                let participants = self.participants.wanted();
+                BlockPlan::new(kind, room.capacity, room.size, room.align, participants)
+                    .map(|plan| plan.length)
+            };
+            let longer = || {
+                let [one, other] = room.kinds.map(length);
+                sum.checked_add(one?.max(other?))
+            };
+            longer().ok_or(*room)
+        })
     }
 
     /// The segment's size, once every option is in its range.
     pub(crate) fn total(&self, name: &str) -> Result<usize, OpenError> {
         let bad = |what: String| OpenError::BadOption { name: name.to_owned(), what };
-        if !shape_allowed(self.participants, self.channels) {
+        let participants = self.participants.wanted();
+        if !shape_allowed(participants, self.channels) {
             return Err(bad(format!(
-                "{} participants and {} channels; from 1 to {MAX_OWNERS} and from 1 to \
+                "{participants} participants and {} channels; from 1 to {MAX_OWNERS} and from 1 to \
                  {MAX_CHANNELS} are possible",
-                self.participants, self.channels
+                self.channels
             )));
         }
+        let heap = self.heap().map_err(|Room { capacity, size, .. }| {
+            bad(format!("there can be no room for {capacity} messages of {size} bytes"))
+        })?;
         self.plan()
-            .size(self.size)
-            .ok_or_else(|| bad(format!("{} bytes are more than can be addressed", self.size)))
+            .size(heap)
+            .ok_or_else(|| bad(format!("{heap} bytes are more than can be addressed")))
     }
 }
+
+/// The user whom everybody has to trust.
+const ROOT: u32 = 0;
 
 /// Whether a segment can be of this shape.
 pub(crate) const fn shape_allowed(participants: u16, channels: u16) -> bool {

@@ -251,7 +251,7 @@ impl Participant {
     /// Does something that only one may do at a time.
     pub(crate) fn leased<R>(&self, work: impl FnOnce(&Mapped) -> R) -> Result<R, Unleased> {
         let bells = &self.mapped.bells;
-        match lease::acquire(bells, Some(Instant::now() + self.timeout)) {
+        match lease::acquire(bells, Instant::now().checked_add(self.timeout)) {
             Ok(()) => {}
             Err(Refusal::TimedOut) => {
                 let pid = bells.set().last_pid(SetMap::LEASE).unwrap_or(0);
@@ -271,10 +271,11 @@ impl Participant {
         }
         let bells = &self.mapped.bells;
         let transient = self.mapped.flags & flags::TRANSIENT != 0;
-        if transient && lease::acquire(bells, Some(Instant::now() + self.timeout)).is_ok() {
+        if transient && lease::acquire(bells, Instant::now().checked_add(self.timeout)).is_ok() {
             let _ = self.look();
-            if self.mapped.living().all(|member| member == self.me) {
-                let _ = self.mapped.remove();
+            // It stays where whoever leaves last may not remove it.
+            if self.mapped.living().all(|member| member == self.me) && self.mapped.remove().is_ok()
+            {
                 return;
             }
             self.mapped.record_left(self.me);

@@ -12,12 +12,13 @@
 
 use super::mail::{MAX_MAIL, Mail, is_to};
 use super::mapped::Mapped;
+use super::owner::{of_queue, of_set};
 use crate::sync::Ordering;
 use crate::sys::msg::{self, Queue, Received, Selector, Wait};
-use crate::sys::{self, ErrorKind, Key, proc};
+use crate::sys::{self, ErrorKind, Key, Permissions, proc};
 
 /// The mark, and the bits that it is of.
-const MARK: u32 = 0o601;
+pub(super) const MARK: u32 = 0o601;
 const MARKED: u32 = 0o711;
 /// How many messages are looked at to make room: more than a queue of the
 /// usual size can have.
@@ -79,15 +80,24 @@ impl Mapped {
             return Ok(Some(queue));
         }
         let set = self.bells.set().stat_any()?;
-        let mode = set.mode & 0o666 | MARK;
-        let make = || Queue::options().mode(mode).exclusive(true).create(set.key);
+        let make = || {
+            let mode = of_queue(of_set(&set)).mode;
+            Queue::options().mode(mode).exclusive(true).create(set.key)
+        };
         let queue = match make() {
             Err(error) if error.kind() == ErrorKind::Exists => match marked_on(set.key)? {
                 None => return Ok(None),
                 // Made by one that was killed before it could say so, or with
                 // another set: somebody may be about to remove it as that.
                 Some(debris) => match debris.remove() {
-                    Err(error) if error.kind() == ErrorKind::PermissionDenied => debris,
+                    Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                        // A stranger could read what is said in it.
+                        let known = |stat: msg::Stat| self.is_known_user(stat.creator_uid, &set);
+                        if !debris.stat_any().is_ok_and(known) {
+                            return Ok(None);
+                        }
+                        debris
+                    }
                     _ => make()?,
                 },
             },
@@ -98,11 +108,26 @@ impl Mapped {
         self.memory.header().queue.store(word, Ordering::Release);
         // Whoever removes the segment removes its queue after the set: one of
         // us two finds that the other has been here.
-        if let Err(removed) = self.bells.set().stat_any() {
-            let _ = queue.remove();
-            return Err(removed);
+        match self.bells.set().stat_any() {
+            Err(removed) => {
+                let _ = queue.remove();
+                Err(removed)
+            }
+            Ok(set) => {
+                // The owner's as well, whoever has made it, and whatever has
+                // become of the set meanwhile. It can be used in any case.
+                let wanted = of_queue(of_set(&set));
+                let is = queue.stat_any().map(|stat| Permissions {
+                    uid: stat.uid,
+                    gid: stat.gid,
+                    mode: stat.mode,
+                });
+                if is.is_ok_and(|is| is != wanted) {
+                    let _ = queue.set_permissions(wanted);
+                }
+                Ok(Some(queue))
+            }
         }
-        Ok(Some(queue))
     }
 
     /// Removes the set, and then the queue, if there is one.

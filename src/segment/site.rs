@@ -49,7 +49,9 @@ impl KeySite<'_> {
         let attachment = match shm.attach_with(self.options.attach_options()) {
             Ok(attachment) => attachment,
             Err(error) if error.kind() == ErrorKind::Removed => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                return Err(error.advise("create it with less room (`Options::size`)").into());
+            }
         };
         if !plausible(attachment.len()) {
             return Ok(None);
@@ -61,6 +63,31 @@ impl KeySite<'_> {
             name: self.name.map(Name::to_string).unwrap_or_default(),
             plan: self.options.plan(),
         }))
+    }
+
+    /// Whether an object that this user has created is a stranger's: as good as
+    /// any other program's for one that has no name, and an error for one that
+    /// has. It is never built upon: its creator could take it away, or watch.
+    fn strange(&self, creator: u32, shm: Option<i32>, set: Option<i32>) -> Result<bool, OpenError> {
+        if self.options.trusts(creator) {
+            return Ok(false);
+        }
+        let Some(name) = self.name else {
+            return Ok(true);
+        };
+        Err(OpenError::Stranger {
+            name: name.to_string(),
+            uid: creator,
+            user_name: sys::proc::user_name(creator),
+            own_uid: sys::proc::uid(),
+            shm,
+            set,
+        })
+    }
+
+    /// Whether the segment on the key is none of ours.
+    fn is_foreign(&self, shm: Shm, stat: &sys::shm::Stat) -> Result<bool, OpenError> {
+        Ok(!plausible(stat.size) || self.strange(stat.creator_uid, Some(shm.id()), None)?)
     }
 
     /// The segment on the key and what can be said of it without a right to
@@ -86,7 +113,9 @@ impl Site for KeySite<'_> {
     fn set(&self, create: bool) -> Result<Found<Bells>, OpenError> {
         let make = || {
             let options = Set::options().mode(self.options.mode).exclusive(true);
-            options.create(self.key, usize::from(self.map().count()))
+            options.create(self.key, usize::from(self.map().count())).map_err(|error| {
+                error.advise("create it with fewer participants (`Options::participants`)")
+            })
         };
         if create && self.name.is_none() {
             // A set on a random key is another's, whether it has a segment on
@@ -108,15 +137,24 @@ impl Site for KeySite<'_> {
             found => found,
         };
         let looked_at = found.and_then(|set| {
-            let count = set.stat_any()?.count;
-            let mut values = vec![0; if SetMap::plausible(count) { count } else { 0 }];
+            let stat = set.stat_any()?;
+            let mut values = vec![0; if SetMap::plausible(stat.count) { stat.count } else { 0 }];
             if !values.is_empty() {
-                set.values(&mut values)?;
+                match set.values(&mut values) {
+                    // Whose it is says more.
+                    Err(error)
+                        if error.kind() == ErrorKind::PermissionDenied
+                            && !self.options.trusts(stat.creator_uid) => {}
+                    read => read?,
+                }
             }
-            Ok((set, values))
+            Ok((set, stat.creator_uid, values))
         });
         match looked_at {
-            Ok((set, values)) if SetMap::ours(&values) => Ok(Found::Ours(Bells::new(set, false))),
+            Ok((set, creator, values)) if SetMap::ours(&values) => {
+                let strange = self.strange(creator, None, Some(set.id()))?;
+                Ok(if strange { Found::Foreign } else { Found::Ours(Bells::new(set, false)) })
+            }
             Ok(_) => Ok(Found::Foreign),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Removed) => {
                 Ok(Found::Nothing)
@@ -148,14 +186,14 @@ impl Site for KeySite<'_> {
     }
 
     fn foreign(&self) -> Result<bool, OpenError> {
-        Ok(self.find()?.is_some_and(|(_, stat)| !plausible(stat.size)))
+        self.find()?.map_or(Ok(false), |(shm, stat)| self.is_foreign(shm, &stat))
     }
 
     fn block(&self) -> Result<Found<Attached>, OpenError> {
         let Some((shm, stat)) = self.find()? else {
             return Ok(Found::Nothing);
         };
-        if !plausible(stat.size) {
+        if self.is_foreign(shm, &stat)? {
             return Ok(Found::Foreign);
         }
         Ok(self.attach(shm)?.map_or(Found::Nothing, Found::Ours))
@@ -166,7 +204,9 @@ impl Site for KeySite<'_> {
         let shm = match self.options.segment_options().create(self.key, size) {
             Ok(shm) => shm,
             Err(error) if error.kind() == ErrorKind::Exists => return Ok(Found::Nothing),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                return Err(error.advise("create it with less room (`Options::size`)").into());
+            }
         };
         match self.attach(shm) {
             Ok(block) => Ok(block.map_or(Found::Nothing, Found::Ours)),

@@ -50,7 +50,7 @@ pub(super) fn diagnose(call: Call, object: &Object, errno: Errno) -> Found {
         (_, &Object::NewSet { key, count }) => new_set(errno, key, count),
         (_, &Object::Segment { id }) => segment(call, errno, id),
         (Errno::EINVAL, &(Object::Set { id } | Object::Semaphore { id, .. })) => set(call, id),
-        (Errno::ENOMEM, _) => (ErrorKind::NoMemory, Some(memory::short())),
+        (Errno::ENOMEM, _) => (ErrorKind::NoMemory, Some(memory::unmapped(0))),
         (Errno::EINVAL, _) => (ErrorKind::Invalid, None),
         _ => (ErrorKind::Other, None),
     }
@@ -109,12 +109,19 @@ fn segment_space(size: usize) -> Option<Box<Detail>> {
                 "kernel.shmall allows {} pages in all segments, {} are in use and this takes {pages}",
                 limits.shmall, used.shm_tot
             ),
-            "ask for less, raise kernel.shmall, or remove unused segments: ipcs -m, ipcrm -m ID",
+            format!(
+                "ask for less, remove unused segments (ipcs -m, ipcrm -m ID), or raise it: sysctl \
+                 kernel.shmall={}",
+                used.shm_tot.saturating_add(pages)
+            ),
         ));
     }
     Some(Detail::new(
         format!("kernel.shmmni allows {} segments, {} exist", limits.shmmni, used.used_ids),
-        "raise kernel.shmmni, or remove unused segments: ipcs -m, ipcrm -m ID",
+        format!(
+            "remove unused segments (ipcs -m, ipcrm -m ID), or raise it: sysctl kernel.shmmni={}",
+            limits.shmmni.saturating_mul(2).max(1)
+        ),
     ))
 }
 
@@ -138,36 +145,59 @@ fn set_size(key: Key, count: usize) -> Option<Box<Detail>> {
         return Some(Detail::new("a set has at least one semaphore", "ask for more"));
     }
     let limits = raw::sem_info().map(|(_, info)| info).ok()?;
+    let raised = [count as u64, positive(limits.semmns), positive(limits.semopm)];
     Some(Detail::new(
-        format!("kernel.sem allows {} semaphores per set (its 1st number)", limits.semmsl),
-        "ask for fewer, or raise it: sysctl kernel.sem",
+        format!("kernel.sem allows {} semaphores per set (its 1st number, SEMMSL)", limits.semmsl),
+        format!("ask for fewer, or raise it: {}", sem_setting(raised, limits.semmni)),
     ))
 }
 
 fn set_space(count: usize) -> Option<Box<Detail>> {
-    let limits = raw::sem_info().map(|(_, info)| info).ok()?;
-    let (_, used) = raw::sem_info().ok()?;
+    let (_, limits) = raw::sem_info().ok()?;
+    let used = limits;
     // SEM_INFO reports use in these two fields.
     let (sets, semaphores) = (used.semusz, used.semaem);
     let room = i64::from(limits.semmns) - i64::from(semaphores);
     // The kernel looks at the number of semaphores first.
     if i64::try_from(count).is_ok_and(|count| count <= room) {
         return Some(Detail::new(
-            format!("kernel.sem allows {} sets (its 4th number), {sets} exist", limits.semmni),
-            "raise it, or remove unused sets: ipcs -s, ipcrm -s ID",
+            format!(
+                "kernel.sem allows {} sets (its 4th number, SEMMNI), {sets} exist",
+                limits.semmni
+            ),
+            format!(
+                "remove unused sets (ipcs -s, ipcrm -s ID), or raise it: {}",
+                sem_setting(
+                    [limits.semmsl, limits.semmns, limits.semopm].map(positive),
+                    limits.semmni.saturating_mul(2).max(128),
+                )
+            ),
         ));
     }
     Some(Detail::new(
         format!(
-            "kernel.sem allows {} semaphores in all sets (its 2nd number), {semaphores} exist",
+            "kernel.sem allows {} semaphores in all sets (its 2nd number, SEMMNS), {semaphores} \
+             exist and this takes {count}",
             limits.semmns
         ),
-        "raise it, or remove unused sets: ipcs -s, ipcrm -s ID",
+        format!(
+            "ask for fewer, remove unused sets (ipcs -s, ipcrm -s ID), or raise it: {}",
+            sem_setting(
+                [
+                    positive(limits.semmsl),
+                    positive(semaphores).saturating_add(count as u64),
+                    positive(limits.semopm),
+                ],
+                limits.semmni,
+            )
+        ),
     ))
 }
 
 fn segment(call: Call, errno: Errno, id: i32) -> Found {
-    let exists = raw::shm_stat_any(id).is_ok_and(|(found, _)| found == id);
+    let found = raw::shm_stat_any(id).ok().filter(|&(found, _)| found == id);
+    let exists = found.is_some();
+    let size = found.map_or(0, |(_, stat)| stat.shm_segsz as u64);
     match errno {
         Errno::EINVAL if call == Call::ShmPrefault && exists => (
             ErrorKind::Unsupported,
@@ -178,6 +208,13 @@ fn segment(call: Call, errno: Errno, id: i32) -> Found {
         // Populating a segment beyond the pool of huge pages.
         Errno::EFAULT if call == Call::ShmPrefault => {
             (ErrorKind::NoMemory, Some(memory::huge_page_pool()))
+        }
+        // What a mapping takes was set aside when the segment was created.
+        Errno::ENOMEM if call == Call::ShmAttach => {
+            (ErrorKind::NoMemory, Some(memory::unmapped(size)))
+        }
+        Errno::EAGAIN if call == Call::ShmAttach => {
+            (ErrorKind::NoMemory, Some(memory::unlocked(size)))
         }
         Errno::ENOMEM => (ErrorKind::NoMemory, Some(memory::short())),
         _ => (ErrorKind::Other, None),
@@ -222,9 +259,25 @@ fn range(call: Call, object: &Object) -> Box<Detail> {
 fn operations() -> Option<Box<Detail>> {
     let limits = raw::sem_info().map(|(_, info)| info).ok()?;
     Some(Detail::new(
-        format!("kernel.sem allows {} operations per call (its 3rd number)", limits.semopm),
-        "pass fewer, or raise it: sysctl kernel.sem",
+        format!("kernel.sem allows {} operations per call (its 3rd number, SEMOPM)", limits.semopm),
+        format!(
+            "pass fewer, or raise it: {}",
+            sem_setting(
+                [positive(limits.semmsl), positive(limits.semmns), positive(limits.semopm).max(32)],
+                limits.semmni,
+            )
+        ),
     ))
+}
+
+/// The command that sets all four numbers of `kernel.sem`, of which none can be
+/// set alone.
+fn sem_setting([per_set, in_all, per_call]: [u64; 3], sets: i32) -> String {
+    format!("sysctl kernel.sem='{per_set} {in_all} {per_call} {sets}'")
+}
+
+fn positive(count: i32) -> u64 {
+    u64::try_from(count).unwrap_or(0)
 }
 
 fn permission(object: &Object) -> Option<Box<Detail>> {

@@ -97,6 +97,8 @@ pub(super) struct Detail {
     pub(super) remedy: String,
     /// How many bytes a buffer should have had.
     pub(super) needed: Option<usize>,
+    /// What of the caller's the object belongs to.
+    about: Option<Box<str>>,
 }
 
 /// What the module was doing, and by which function.
@@ -107,6 +109,7 @@ pub(super) enum Call {
     ShmAttach,
     ShmDetach,
     ShmStat,
+    ShmChange,
     ShmRemove,
     ShmPrefault,
     ShmDontDump,
@@ -117,6 +120,7 @@ pub(super) enum Call {
     SemRead,
     SemSet,
     SemStat,
+    SemChange,
     SemRemove,
     MsgCreate,
     MsgOpen,
@@ -124,6 +128,7 @@ pub(super) enum Call {
     MsgReceive,
     MsgStat,
     MsgSet,
+    MsgChange,
     MsgRemove,
     PipeCreate,
     PipeRead,
@@ -160,6 +165,7 @@ impl Call {
             Call::ShmAttach => ("attach", "shmat"),
             Call::ShmDetach => ("detach", "shmdt"),
             Call::ShmStat => ("examine", "shmctl"),
+            Call::ShmChange => ("change the owner or mode of", "shmctl"),
             Call::ShmRemove => ("remove", "shmctl"),
             Call::ShmPrefault => ("prefault", "madvise"),
             Call::ShmDontDump => ("keep out of core dumps", "madvise"),
@@ -170,6 +176,7 @@ impl Call {
             Call::SemRead => ("read", "semctl"),
             Call::SemSet => ("set", "semctl"),
             Call::SemStat => ("examine", "semctl"),
+            Call::SemChange => ("change the owner or mode of", "semctl"),
             Call::SemRemove => ("remove", "semctl"),
             Call::MsgCreate => ("create", "msgget"),
             Call::MsgOpen => ("open", "msgget"),
@@ -177,6 +184,7 @@ impl Call {
             Call::MsgReceive => ("receive from", "msgrcv"),
             Call::MsgStat => ("examine", "msgctl"),
             Call::MsgSet => ("limit", "msgctl"),
+            Call::MsgChange => ("change the owner or mode of", "msgctl"),
             Call::MsgRemove => ("remove", "msgctl"),
             Call::PipeCreate => ("create", "pipe2"),
             Call::PipeRead => ("read from", "read"),
@@ -212,6 +220,8 @@ impl Error {
     #[cold]
     pub(super) fn new(call: Call, object: Object, errno: Errno) -> Error {
         let (kind, detail) = match errno {
+            // What would have to be locked in memory, and may not be.
+            Errno::EAGAIN if call == Call::ShmAttach => diagnose(call, &object, errno),
             // What is in its way is worth saying, or asking.
             Errno::EAGAIN if matches!(object, Object::Message { .. }) => {
                 diagnose(call, &object, errno)
@@ -246,6 +256,26 @@ impl Error {
     pub(super) fn needing(mut self, bytes: usize) -> Error {
         if let Some(detail) = &mut self.detail {
             detail.needed = Some(bytes);
+        }
+        self
+    }
+
+    /// The same failure, of something of the caller's: a segment by its name.
+    pub(crate) fn about(mut self, what: &str) -> Error {
+        let detail = self.detail.get_or_insert_with(|| Detail::new("", ""));
+        // The innermost knows best.
+        detail.about.get_or_insert_with(|| what.into());
+        self
+    }
+
+    /// The same failure, where what it says to ask for less of is said in the
+    /// caller's terms.
+    pub(crate) fn advise(mut self, remedy: &str) -> Error {
+        if let Some(detail) = &mut self.detail {
+            let asking = |text| detail.remedy.strip_prefix(text);
+            if let Some(rest) = asking("ask for less").or_else(|| asking("ask for fewer")) {
+                detail.remedy = format!("{remedy}{rest}");
+            }
         }
         self
     }
@@ -308,7 +338,7 @@ impl Error {
 
 impl Detail {
     pub(super) fn new(cause: impl Into<String>, remedy: impl Into<String>) -> Box<Detail> {
-        Box::new(Detail { cause: cause.into(), remedy: remedy.into(), needed: None })
+        Box::new(Detail { cause: cause.into(), remedy: remedy.into(), needed: None, about: None })
     }
 }
 
@@ -316,8 +346,11 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (verb, function) = self.call.names();
         let (object, reason, errno) = (&self.object, self.reason(), self.errno);
+        if let Some(about) = self.detail.as_ref().and_then(|detail| detail.about.as_ref()) {
+            write!(f, "{about}: ")?;
+        }
         write!(f, "cannot {verb} {object}: {reason} ({function}: {errno:?})")?;
-        if let Some(detail) = &self.detail {
+        if let Some(detail) = self.detail.as_ref().filter(|detail| !detail.cause.is_empty()) {
             write!(f, "; {}; {}", detail.cause, detail.remedy)
         } else {
             match (self.kind, object) {

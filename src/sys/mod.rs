@@ -24,6 +24,7 @@
 //! | [`pipe::End`] | `fcntl`, `ioctl` | [fcntl(2)] |
 //! | [`fifo::create`], [`fifo::options`], [`fifo::stat`], [`fifo::remove`] | `mkfifo`, `open`, `stat`, `unlink` | [fifo(7)] |
 //! | [`limits`] | `shmctl`, `semctl`, `msgctl` | [sysvipc(7)] |
+//! | [`Shm::set_permissions`], and of sets and queues | `shmctl`, `semctl`, `msgctl` | [shmctl(2)] |
 //! | [`proc`] | `membarrier`, `madvise`, `getrandom`, … | |
 //!
 //! # A tour
@@ -84,6 +85,7 @@
 //! [sysvipc(7)]: https://man7.org/linux/man-pages/man7/sysvipc.7.html
 //! [`Shm::open`]: shm::Shm::open
 //! [`Shm::attach`]: shm::Shm::attach
+//! [`Shm::set_permissions`]: shm::Shm::set_permissions
 //! [`Shm::stat`]: shm::Shm::stat
 //! [`Shm::stat_any`]: shm::Shm::stat_any
 //! [`Shm::remove`]: shm::Shm::remove
@@ -113,6 +115,7 @@ mod key;
 pub mod limits;
 pub mod msg;
 mod object;
+mod permissions;
 pub mod pipe;
 pub(crate) mod poll;
 pub mod proc;
@@ -125,3 +128,4 @@ pub(crate) mod thread;
 pub use error::{Error, ErrorKind, Result};
 pub use key::Key;
 pub use object::Object;
+pub use permissions::Permissions;

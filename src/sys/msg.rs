@@ -165,7 +165,7 @@ impl Queue {
         self.id
     }
 
-    fn error(self, call: Call, errno: Errno) -> Error {
+    pub(super) fn error(self, call: Call, errno: Errno) -> Error {
         Error::new(call, Object::Queue { id: self.id }, errno)
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::{Pid, Uid, User, geteuid};
 
 use super::error::{Call, Error, Result};
 use super::object::Object;
@@ -199,6 +199,12 @@ pub fn pid() -> u32 {
 #[doc(alias = "geteuid")]
 pub fn uid() -> u32 {
     geteuid().as_raw()
+}
+
+/// What a user is called here, if that is known.
+#[doc(alias = "getpwuid")]
+pub fn user_name(uid: u32) -> Option<String> {
+    User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
 }
 
 /// When a process was started, in clock ticks since the boot, if there is such

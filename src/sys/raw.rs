@@ -115,6 +115,12 @@ pub(super) fn shm_remove(id: i32) -> Result<(), Errno> {
     Errno::result(unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) }).map(drop)
 }
 
+/// Sets owner and mode to what `stat` says.
+pub(super) fn shm_set(id: i32, stat: &mut shmid_ds) -> Result<(), Errno> {
+    // SAFETY: IPC_SET reads one shmid_ds.
+    Errno::result(unsafe { libc::shmctl(id, libc::IPC_SET, ptr::from_mut(stat)) }).map(drop)
+}
+
 pub(super) fn shmat(id: i32, flags: c_int) -> Result<NonNull<u8>, Errno> {
     debug_assert_eq!(flags & !libc::SHM_RDONLY, 0);
     // SAFETY: with no address given and no SHM_REMAP, the kernel maps the
@@ -235,6 +241,12 @@ pub(super) fn sem_read(id: i32, index: u16, what: Read) -> Result<i32, Errno> {
 pub(super) fn sem_set(id: i32, index: u16, value: u16) -> Result<(), Errno> {
     // SAFETY: SETVAL takes a number.
     unsafe { semctl(id, index.into(), libc::SETVAL, value.into()) }.map(drop)
+}
+
+/// Sets owner and mode to what `stat` says.
+pub(super) fn sem_set_owner(id: i32, stat: &mut semid_ds) -> Result<(), Errno> {
+    // SAFETY: IPC_SET reads one semid_ds.
+    unsafe { semctl(id, 0, libc::IPC_SET, ptr::from_mut(stat).expose_provenance()) }.map(drop)
 }
 
 /// Reads every value of the set into `out`.

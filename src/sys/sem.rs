@@ -120,7 +120,7 @@ impl Set {
         self.id
     }
 
-    fn error(self, call: Call, errno: Errno) -> Error {
+    pub(super) fn error(self, call: Call, errno: Errno) -> Error {
         Error::new(call, Object::Set { id: self.id }, errno)
     }
 

@@ -6,22 +6,27 @@ use std::thread;
 use nix::sched::{CloneFlags, unshare};
 use tombolo::sys::proc;
 
-const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;
 
 /// Runs `body` in a thread that has another user's rights: credentials are per
 /// thread to the kernel, and only the C library keeps them equal. `false`, with
 /// a note, if this process may not do that.
 pub(crate) fn as_nobody(body: impl FnOnce() + Send) {
-    let become_nobody = || {
+    as_user(NOBODY, body);
+}
+
+/// As [`as_nobody`], of any user, who need not have a name.
+pub(crate) fn as_user(id: u32, body: impl FnOnce() + Send) {
+    let become_another = move || {
         let was_root = proc::uid() == 0;
-        let id = libc::c_long::from(NOBODY);
+        let id = libc::c_long::from(id);
         // SAFETY: changes this thread's rights only, and it ends soon.
         let group = unsafe { libc::syscall(libc::SYS_setresgid, id, id, id) };
         // SAFETY: as above.
         let user = unsafe { libc::syscall(libc::SYS_setresuid, id, id, id) };
         was_root && group == 0 && user == 0
     };
-    run_with("another user", become_nobody, body)
+    run_with("another user", become_another, body)
 }
 
 /// Runs `body` in a thread that has an IPC namespace of its own, empty and

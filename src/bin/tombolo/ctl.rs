@@ -7,6 +7,7 @@ use serde::Serialize;
 use tombolo::{Answer, CommandError, Commander, Outcome};
 
 use crate::failure::Failure;
+use crate::place::Trust;
 use crate::plain::{json, plain};
 use crate::target::Target;
 use crate::terms::{print, remark, seconds};
@@ -40,6 +41,8 @@ pub(crate) struct Args {
     /// How long to wait for the answers
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     timeout: Duration,
+    #[command(flatten)]
+    trust: Trust,
     /// Print a JSON object for each participant
     #[arg(long)]
     json: bool,
@@ -105,10 +108,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::Unusable("only `user` takes a TEXT".to_owned()));
     }
     let segment =
-        args.segment.open().map_err(|error| Failure::unusable("cannot open the segment", error))?;
-    let commander = segment
-        .commander()
-        .map_err(|error| Failure::unusable("cannot command the segment", error))?;
+        args.segment.open(args.trust).map_err(|error| Failure::Unusable(error.to_string()))?;
+    let commander = segment.commander().map_err(|error| Failure::Unusable(error.to_string()))?;
     let failed = |error: CommandError| match error {
         CommandError::State { .. } | CommandError::TooLong { .. } => {
             Failure::Unusable(error.to_string())

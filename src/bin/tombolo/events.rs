@@ -12,6 +12,7 @@ use serde::Serialize;
 use tombolo::{Death, Event, Events, Fault, Member};
 
 use crate::failure::Failure;
+use crate::place::Trust;
 use crate::plain::{json, plain};
 use crate::signals::Signals;
 use crate::target::Target;
@@ -31,6 +32,8 @@ pub(crate) struct Args {
     /// Begin with what the segment remembers
     #[arg(long)]
     remembered: bool,
+    #[command(flatten)]
+    trust: Trust,
     /// Print a JSON object for each event
     #[arg(long)]
     json: bool,
@@ -127,7 +130,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let held = |error| Failure::broken("cannot handle signals", error);
     let signals = Signals::hold().map_err(held)?;
     let segment =
-        args.segment.open().map_err(|error| Failure::unusable("cannot open the segment", error))?;
+        args.segment.open(args.trust).map_err(|error| Failure::Unusable(error.to_string()))?;
     let mut events = segment.events();
     if args.remembered {
         events = events.remembered();

@@ -30,6 +30,7 @@ struct Row {
     id: i32,
     size: usize,
     owner: String,
+    creator: String,
     mode: String,
     attached: u64,
     /// `open`, or what a command has made it.
@@ -94,6 +95,7 @@ impl Row {
             id: info.id,
             size: info.size,
             owner: owner(info.uid),
+            creator: owner(info.creator_uid),
             mode: format!("{:04o}", info.mode & 0o777),
             attached: info.attached,
             state: info.state.name(),

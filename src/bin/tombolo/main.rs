@@ -8,6 +8,7 @@ mod demo;
 mod events;
 mod failure;
 mod ls;
+mod place;
 mod plain;
 mod recv;
 mod rm;
@@ -80,7 +81,11 @@ fn main() -> ExitCode {
         Err(failure) => {
             if let Some(message) = failure.message() {
                 // If nobody listens there is nothing more to do about it.
-                let _ = writeln!(std::io::stderr(), "tombolo: {}", plain::plain(message));
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "tombolo: {}",
+                    plain::plain(&place::in_terms(message))
+                );
             }
             ExitCode::from(failure.status())
         }

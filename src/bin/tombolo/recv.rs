@@ -6,6 +6,7 @@ use indicatif::ProgressBar;
 use tombolo::{ByteDelivery, ByteReceiver, Fault, Mpmc};
 
 use crate::failure::Failure;
+use crate::place::Place;
 use crate::stream::{
     Ack, BEGIN, CHUNK, Crowd, END, Ended, FINISHED, Interrupt, Mode, StreamIn, TURN, WORD, hung_up,
     output, progress, write_all,
@@ -28,8 +29,8 @@ const BATCH: usize = 32;
 
 Exits with 0 only if the sender has said that it was all.")]
 pub(crate) struct Args {
-    /// Where to meet: the name of a segment, which whoever comes first creates
-    name: String,
+    #[command(flatten)]
+    place: Place,
     /// Receive line by line: any number of senders and receivers, each line to
     /// one receiver
     #[arg(long)]
@@ -45,8 +46,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let progress = progress(None, args.quiet);
     let mut receiving = Receiving { output: output()?, interrupt, progress, received: 0 };
     let done = match Mode::of(args.lines) {
-        Mode::Stream => receiving.stream(&args.name),
-        Mode::Lines => receiving.lines(&args.name),
+        Mode::Stream => receiving.stream(&args.place),
+        Mode::Lines => receiving.lines(&args.place),
     };
     receiving.progress.finish_and_clear();
     if let Err(Failure::Signalled(signal)) = done {
@@ -98,7 +99,7 @@ impl Receiving {
         Ok(())
     }
 
-    fn stream(&mut self, name: &str) -> Result<(), Failure> {
+    fn stream(&mut self, name: &Place) -> Result<(), Failure> {
         'next: loop {
             let mut into = StreamIn::join(name, self.interrupt)?;
             let mut session = None;
@@ -197,7 +198,7 @@ impl Receiving {
         }
     }
 
-    fn lines(&mut self, name: &str) -> Result<(), Failure> {
+    fn lines(&mut self, name: &Place) -> Result<(), Failure> {
         let (crowd, first) = Crowd::into(name, self.interrupt)?;
         // More handles only while there is much to do: each holds a line.
         let mut hands = vec![first];

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use tombolo::Segment;
 
 use crate::failure::Failure;
+use crate::place::in_terms;
 use crate::plain::plain;
 use crate::target::Target;
 use crate::terms::remark;
@@ -15,8 +16,9 @@ use crate::terms::remark;
   tombolo rm market
   tombolo rm --orphans --dry-run
 
-Whoever still uses a segment that is removed by its name is told so. Orphans
-are what killed processes have left, and segments that nobody has open.")]
+Whoever still uses a segment that is removed by its name is told so. Another
+user's is removed as far as the kernel allows: by its creator, its owner, or
+root. Orphans are what killed processes have left, and segments that nobody has open.")]
 pub(crate) struct Args {
     /// The segments to remove, or @ID
     #[arg(required_unless_present = "orphans", conflicts_with = "orphans", value_name = "NAME")]
@@ -40,7 +42,7 @@ fn named(names: &[Target]) -> bool {
     let mut failed = false;
     for name in names {
         if let Err(error) = name.remove() {
-            remark(&plain(&format!("cannot remove {name}: {error}")));
+            remark(&plain(&in_terms(&format!("cannot remove {name}: {error}"))));
             failed = true;
         }
     }

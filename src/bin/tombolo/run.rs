@@ -5,18 +5,21 @@ use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
 
+use crate::failure::Failure;
+use crate::place::Making;
+use crate::signals::Signals;
+use crate::target::Target;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tombolo::Segment;
-
-use crate::failure::Failure;
-use crate::signals::Signals;
-use crate::target::Target;
 
 /// The variable that tells everybody below which segment it is.
 const SEGMENT: &str = "TOMBOLO_SEGMENT";
+
+/// As the library has it where nobody says otherwise.
+const SIZE: usize = 64 << 20;
+const PARTICIPANTS: u16 = 64;
 
 /// What is passed on to the command, which decides what to do about it.
 const PASSED_ON: [Signal; 6] = [
@@ -45,6 +48,8 @@ status is the command's; 128+n if signal n has ended it.")]
 pub(crate) struct Args {
     /// The segment's name [default: one without a name, for this command only]
     name: Option<String>,
+    #[command(flatten)]
+    making: Making,
     /// What to run, and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -58,11 +63,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let held = |error| Failure::broken("cannot handle signals", error);
     let signals =
         Signals::hold_these(PASSED_ON.into_iter().chain([Signal::SIGCHLD])).map_err(held)?;
+    let options = args.making.options(SIZE, PARTICIPANTS);
     let segment = match &args.name {
-        Some(name) => Segment::open_or_create(name),
-        None => Segment::anonymous(),
+        Some(name) => options.open_or_create(name),
+        None => options.anonymous(),
     };
-    let segment = segment.map_err(|error| Failure::unusable("cannot have the segment", error))?;
+    let segment = segment.map_err(|error| Failure::Unusable(error.to_string()))?;
 
     let mut command = Command::new(program);
     command.args(arguments).env(SEGMENT, Target::of(&segment, args.name.as_deref()).to_string());

@@ -12,6 +12,7 @@ use tombolo::sys::proc::random_u64;
 use tombolo::{ByteSender, Fault, Receiver, SendBytesError, TryRecvError};
 
 use crate::failure::Failure;
+use crate::place::Place;
 use crate::stream::{
     Ack, BEGIN, CHUNK, Crowd, END, Ended, FINISHED, Interrupt, LONGEST, Mode, StreamOut, TOGETHER,
     TURN, WORD, progress, ready, turn,
@@ -26,7 +27,9 @@ const PLENTY: usize = 32;
 /// Either may come first, and waits for the other. Returns when all has been
 /// written out by the other side.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "A line has 1048576 bytes at most, and up to 256 processes can take part.
+#[command(after_help = "A line has 1048576 bytes at most, and 256 processes can take part
+(fewer where kernel.sem allows fewer semaphores in a set; more with
+--participants). Whoever creates the segment decides that.
 
 Examples:
   tombolo recv backup > copy.tar &
@@ -37,8 +40,8 @@ Examples:
 
 Exits with 0 only if all was delivered.")]
 pub(crate) struct Args {
-    /// Where to meet: the name of a segment, which whoever comes first creates
-    name: String,
+    #[command(flatten)]
+    place: Place,
     /// What to send [default: standard input]
     file: Option<PathBuf>,
     /// Send line by line: any number of senders and receivers, each line to
@@ -56,8 +59,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let interrupt = Interrupt::install()?;
     let mut sending = Sending { input, interrupt, sent: 0 };
     let done = match Mode::of(args.lines) {
-        Mode::Stream => sending.stream(&args.name),
-        Mode::Lines => sending.lines(&args.name),
+        Mode::Stream => sending.stream(&args.place),
+        Mode::Lines => sending.lines(&args.place),
     };
     sending.input.progress.finish_and_clear();
     if let Err(Failure::Signalled(signal)) = done {
@@ -147,7 +150,7 @@ impl Sending {
         }
     }
 
-    fn stream(&mut self, name: &str) -> Result<(), Failure> {
+    fn stream(&mut self, name: &Place) -> Result<(), Failure> {
         let (mut out, session) = self.begin(name)?;
         let mut chunk = vec![0; CHUNK];
         loop {
@@ -177,7 +180,7 @@ impl Sending {
     }
 
     /// Begins a stream with a receiver that is there to take it.
-    fn begin(&self, name: &str) -> Result<(StreamOut, u64), Failure> {
+    fn begin(&self, name: &Place) -> Result<(StreamOut, u64), Failure> {
         loop {
             let out = StreamOut::join(name, self.interrupt)?;
             let session = random_u64().map_err(|error| Failure::unusable("cannot begin", error))?;
@@ -257,7 +260,7 @@ impl Sending {
         }
     }
 
-    fn lines(&mut self, name: &str) -> Result<(), Failure> {
+    fn lines(&mut self, name: &Place) -> Result<(), Failure> {
         let (crowd, mut lines) = Crowd::out(name, self.interrupt)?;
         let mut cut = Cutter::new();
         loop {

@@ -48,6 +48,7 @@ use tombolo::{
 };
 
 use crate::failure::Failure;
+use crate::place::Place;
 pub(crate) use interrupt::Interrupt;
 
 /// The channel of the data.
@@ -79,6 +80,9 @@ pub(crate) const TOGETHER: usize = 4 << 10;
 /// of which only what is used takes memory.
 const LINES: usize = 128;
 const MOST: usize = LONGEST + 1 + TOGETHER;
+/// What one of them takes, at most, and what there is beside them.
+const FOR_ONE: usize = MOST + 4_096;
+const BESIDE: usize = 1 << 20;
 /// Tokens of the living and the failed.
 const TOKENS: usize = 1_024;
 /// How many processes can share out lines.
@@ -105,12 +109,12 @@ impl Mode {
         if lines { Self::Lines } else { Self::Stream }
     }
 
-    fn open(self, name: &str) -> Result<Segment, OpenError> {
+    fn open(self, name: &Place) -> Result<Segment, OpenError> {
         let (bytes, participants) = match self {
             Self::Stream => ((CHUNKS + 2) * CHUNK, 16),
-            Self::Lines => (LINES * (MOST + 4_096), CROWD),
+            Self::Lines => (LINES * FOR_ONE, CROWD),
         };
-        let options = Segment::options().size(bytes + (1 << 20)).participants(participants);
+        let options = name.making.options(bytes + BESIDE, participants);
         options.channels(4).transient(true).open_or_create(name)
     }
 
@@ -121,6 +125,13 @@ impl Mode {
             Self::Lines => format!("{name} carries a stream, not lines: leave out --lines"),
         }
     }
+}
+
+/// How many messages of lines a segment has room for: as many as usual, or fewer
+/// where a limit or the user has made it smaller. Everybody who takes part
+/// comes to the same number.
+fn lines_in(segment: &Segment) -> usize {
+    (segment.size().saturating_sub(BESIDE) / FOR_ONE).clamp(1, LINES)
 }
 
 /// Whether a channel is the one of the data.
@@ -138,7 +149,7 @@ fn is_over(segment: &Segment) -> bool {
 /// Joins the segment, creating it if need be, and takes part in it by
 /// `enter`. Nobody is in the way who belongs to an earlier session.
 fn join<T>(
-    name: &str,
+    name: &Place,
     mode: Mode,
     interrupt: Interrupt,
     mut enter: impl FnMut(&Segment) -> Result<T, ChannelError>,
@@ -192,7 +203,7 @@ pub(crate) struct StreamOut {
 }
 
 impl StreamOut {
-    pub(crate) fn join(name: &str, interrupt: Interrupt) -> Result<Self, Failure> {
+    pub(crate) fn join(name: &Place, interrupt: Interrupt) -> Result<Self, Failure> {
         let (segment, (data, acks)) = join(name, Mode::Stream, interrupt, |segment| {
             let data = segment.bytes(STREAM).spsc().capacity(CHUNKS, WORD + CHUNK).sender()?;
             Ok((data, segment.channel(ACKS).capacity(8 * CHUNKS).receiver()?))
@@ -209,7 +220,7 @@ pub(crate) struct StreamIn {
 }
 
 impl StreamIn {
-    pub(crate) fn join(name: &str, interrupt: Interrupt) -> Result<Self, Failure> {
+    pub(crate) fn join(name: &Place, interrupt: Interrupt) -> Result<Self, Failure> {
         let (segment, (data, acks)) = join(name, Mode::Stream, interrupt, |segment| {
             let data = segment.bytes(STREAM).spsc().capacity(CHUNKS, WORD + CHUNK).receiver()?;
             Ok((data, segment.channel(ACKS).capacity(8 * CHUNKS).sender()?))
@@ -231,24 +242,27 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     /// Joins those who send.
-    pub(crate) fn out(name: &str, interrupt: Interrupt) -> Result<(Self, ByteSender), Failure> {
+    pub(crate) fn out(name: &Place, interrupt: Interrupt) -> Result<(Self, ByteSender), Failure> {
         Self::join(name, interrupt, (SENDING, RECEIVING), |lines| lines.sender())
     }
 
     /// Joins those who receive.
-    pub(crate) fn into(name: &str, interrupt: Interrupt) -> Result<(Self, ByteReceiver), Failure> {
+    pub(crate) fn into(
+        name: &Place,
+        interrupt: Interrupt,
+    ) -> Result<(Self, ByteReceiver), Failure> {
         Self::join(name, interrupt, (RECEIVING, SENDING), |lines| lines.receiver())
     }
 
     fn join<E>(
-        name: &str,
+        name: &Place,
         interrupt: Interrupt,
         (ours, theirs): (&str, &str),
         end: impl Fn(&ByteChannel<'_>) -> Result<E, ChannelError>,
     ) -> Result<(Self, E), Failure> {
         let (segment, (end, put, take, other)) = join(name, Mode::Lines, interrupt, |segment| {
             // Delivered again as often as possible.
-            let lines = segment.bytes(STREAM).capacity(LINES, MOST).redeliver(15);
+            let lines = segment.bytes(STREAM).capacity(lines_in(segment), MOST).redeliver(15);
             let end = end(&lines)?;
             let tokens = |name| segment.channel::<u8>(name).capacity(TOKENS).lasting();
             let (put, take) = (tokens(ours).sender()?, tokens(ours).receiver()?);

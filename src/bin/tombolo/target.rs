@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use tombolo::{OpenError, Segment};
 
+use crate::place::Trust;
+
 /// A segment that is there. No name begins with `@`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -18,10 +20,10 @@ impl Target {
         name.map_or_else(|| Self::Id(segment.id()), |name| Self::Name(name.to_owned()))
     }
 
-    pub(crate) fn open(&self) -> Result<Segment, OpenError> {
+    pub(crate) fn open(&self, trust: Trust) -> Result<Segment, OpenError> {
         match self {
-            Self::Name(name) => Segment::open(name),
-            Self::Id(id) => Segment::open_id(*id),
+            Self::Name(name) => trust.options().open(name),
+            Self::Id(id) => trust.options().open_id(*id),
         }
     }
 

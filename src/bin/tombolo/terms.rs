@@ -13,8 +13,11 @@ use crate::failure::Failure;
 
 /// A positive span of time, as an argument.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse().map(Duration::try_from_secs_f64) {
-        Ok(Ok(span)) if !span.is_zero() => Ok(span),
+    match text.parse::<f64>() {
+        // More than can be said is for ever.
+        Ok(seconds) if seconds > 0.0 => {
+            Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+        }
         _ => Err("not a positive number of seconds".to_owned()),
     }
 }

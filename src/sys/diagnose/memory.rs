@@ -2,7 +2,10 @@
 
 use std::fs;
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use crate::sys::error::Detail;
+use crate::sys::limits::page_size;
 
 pub(super) fn short() -> Box<Detail> {
     let policy = fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap_or_default();
@@ -14,6 +17,53 @@ pub(super) fn short() -> Box<Detail> {
         ),
         "ask for less, free memory, or create with no_reserve",
     )
+}
+
+/// A mapping of so many bytes was refused: by the limit on address space, by
+/// the number of mappings, or for want of memory.
+pub(super) fn unmapped(size: u64) -> Box<Detail> {
+    let pages = |at: usize| -> u64 {
+        let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        statm.split(' ').nth(at).and_then(|pages| pages.parse().ok()).unwrap_or(0)
+    };
+    let used = pages(0).saturating_mul(page_size());
+    let (limit, _) = limit(Resource::RLIMIT_AS);
+    // A mapping has whole pages, and takes more than its size for its tables.
+    let taken = size.next_multiple_of(page_size()).max(64 * page_size());
+    if used.saturating_add(taken) > limit {
+        return Detail::new(
+            format!(
+                "this process may have {limit} bytes of address space (RLIMIT_AS, ulimit -v in \
+                 units of 1024), has {used}, and this takes {size}"
+            ),
+            "ask for less, or raise that limit in the shell or service that starts the process",
+        );
+    }
+    let maps = fs::read_to_string("/proc/self/maps").map_or(0, |maps| maps.lines().count() as u64);
+    let most = fs::read_to_string("/proc/sys/vm/max_map_count").unwrap_or_default();
+    if most.trim().parse().is_ok_and(|most: u64| maps >= most) {
+        return Detail::new(
+            format!("vm.max_map_count allows {} mappings, and there are {maps}", most.trim()),
+            format!("unmap some, or raise it: sysctl vm.max_map_count={}", 2 * maps),
+        );
+    }
+    short()
+}
+
+/// All that this process maps is locked, and this would be too much.
+pub(super) fn unlocked(size: u64) -> Box<Detail> {
+    let (limit, _) = limit(Resource::RLIMIT_MEMLOCK);
+    Detail::new(
+        format!(
+            "this process locks what it maps (mlockall), may lock {limit} bytes \
+             (RLIMIT_MEMLOCK, ulimit -l in units of 1024), and this takes {size}"
+        ),
+        "ask for less, or raise that limit in the shell or service that starts the process",
+    )
+}
+
+fn limit(resource: Resource) -> (u64, u64) {
+    getrlimit(resource).unwrap_or((u64::MAX, u64::MAX))
 }
 
 pub(super) fn huge_page_pool() -> Box<Detail> {

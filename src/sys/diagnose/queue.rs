@@ -71,7 +71,10 @@ fn number() -> Option<Box<Detail>> {
     let exist = used.msgpool;
     Some(Detail::new(
         format!("kernel.msgmni allows {} queues, {exist} exist", used.msgmni),
-        "raise kernel.msgmni, or remove unused queues: ipcs -q, ipcrm -q ID",
+        format!(
+            "remove unused queues (ipcs -q, ipcrm -q ID), or raise it: sysctl kernel.msgmni={}",
+            used.msgmni.saturating_mul(2).max(1)
+        ),
     ))
 }
 

@@ -53,6 +53,9 @@ pub(crate) struct Storm {
     next_stop: Instant,
 }
 
+/// Longer than any storm, and of many the sum is still a time.
+const NEVER: Duration = Duration::from_secs(1 << 32);
+
 impl Storm {
     /// Starts the workers.
     pub(crate) fn muster(
@@ -145,7 +148,7 @@ impl Storm {
     /// The time to the next of events that come so often a second.
     fn pause(&mut self, rate: f64) -> Duration {
         let even = 1.0 - self.chance.f64();
-        Duration::try_from_secs_f64(-even.ln() / rate).unwrap_or(Duration::MAX / 4)
+        Duration::try_from_secs_f64(-even.ln() / rate).unwrap_or(NEVER).min(NEVER)
     }
 
     /// What is to happen now.
