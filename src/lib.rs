@@ -191,20 +191,22 @@ pub mod sys;
 mod wait;
 
 pub use channel::{
-    ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReceiver, ByteSender, Channel, Delivery,
-    DeliverySlice, Grant, GrantSlice, Iter, Kind, Message, Mpmc, Readiness, Receiver, Sender, Spsc,
+    ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReceiver, ByteSender, Canceller, Channel,
+    Delivery, DeliverySlice, Grant, GrantSlice, Iter, Kind, Message, Mpmc, Readiness, Receiver,
+    Sender, Spsc,
 };
 pub use control::{
     Answer, Commander, ConnectError, Drain, Event, Events, EventsIter, Heir, Inbox, InheritError,
     ListenError, Listener, Member, Outcome, SpawnError, connect, connect_timeout,
 };
 pub use error::{
-    BadName, ChannelError, CommandError, Fault, OpenError, RecvError, RecvTimeoutError,
+    BadName, ChannelError, CommandError, Done, Fault, OpenError, RecvError, RecvTimeoutError,
     SendBatchError, SendBytesError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+    Unwoken,
 };
 pub use segment::{
-    ChannelInfo, Death, Deaths, Options, Orphan, ParticipantInfo, Segment, SegmentInfo, State,
-    Stats, UserCommand,
+    ChannelInfo, Death, Deaths, Options, Orphan, ParticipantInfo, Peer, Segment, SegmentInfo,
+    State, Stats, UserCommand,
 };
 
 /// The examples of the README are tested with those of the documentation.

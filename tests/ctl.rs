@@ -253,7 +253,7 @@ fn a_pause_is_acknowledged_when_what_was_begun_is_through() {
                     let grant = sender.reserve().unwrap();
                     begun.send(()).unwrap();
                     gone.recv().unwrap();
-                    grant.commit();
+                    grant.commit().unwrap();
                 } else {
                     let mut sender = channel.spsc().sender().unwrap();
                     if kind == "slice" {
@@ -265,7 +265,7 @@ fn a_pause_is_acknowledged_when_what_was_begun_is_through() {
                         let grant = sender.reserve().unwrap();
                         begun.send(()).unwrap();
                         gone.recv().unwrap();
-                        grant.commit();
+                        grant.commit().unwrap();
                     }
                 }
             })

@@ -41,7 +41,7 @@ fn typed<K: Kind>(channel: &Channel<'_, Page, K>) {
     for n in 0..10 {
         let mut grant = tx.reserve().unwrap();
         *grant = page(n);
-        grant.commit();
+        grant.commit().unwrap();
         let delivery = rx.take().unwrap();
         assert_eq!((*delivery, delivery.attempts()), (page(n), 0));
         if n % 2 == 0 { delivery.release() } else { drop(delivery) }
@@ -87,7 +87,7 @@ fn slices_lie_side_by_side_and_are_published_and_released_in_part() {
         // The last one is taken back, unless it is the only one.
         let keep = room.len().saturating_sub(1).max(1);
         sent -= (room.len() - keep) as u64;
-        room.commit(keep);
+        room.commit(keep).unwrap();
         while received < sent {
             let slice = rx.take_slice(1 + round % 5).unwrap();
             let keep = slice.len().div_ceil(2);

@@ -1,6 +1,9 @@
 //! Channels: typed queues in a segment, and their two ends.
 
+mod bound;
 mod bytes;
+mod cancel;
+mod debts;
 mod endpoint;
 mod flow;
 mod grant;
@@ -19,6 +22,7 @@ use crate::ring::mpmc::MAX_ATTEMPTS;
 use crate::segment::{CHANNEL_NAME_BYTES, MAX_CAPACITY, Name, Segment, Side, Spec};
 
 pub use bytes::{ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReceiver, ByteSender};
+pub use cancel::Canceller;
 use endpoint::Endpoint;
 pub use grant::{Delivery, DeliverySlice, Grant, GrantSlice};
 use kind::sealed;

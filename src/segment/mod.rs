@@ -15,6 +15,7 @@ mod name;
 mod open;
 mod options;
 mod participant;
+mod peer;
 mod queue;
 mod serve;
 mod site;
@@ -39,6 +40,7 @@ use mapped::Mapped;
 pub(crate) use name::Name;
 pub use options::Options;
 pub(crate) use participant::{Participant, Side, Unleased};
+pub use peer::Peer;
 pub(crate) use queue::received;
 pub use serve::{Stats, UserCommand};
 pub use state::State;
@@ -66,6 +68,9 @@ pub struct ParticipantInfo {
     pub slot: u16,
     /// Its process, as it is numbered in its own pid namespace.
     pub pid: u32,
+    /// Which participant it is, for waits that end with it: see
+    /// [`Receiver::until_gone`](crate::Receiver::until_gone).
+    pub peer: Peer,
     /// Its user.
     pub uid: u32,
     /// Whether it is this handle's own.
@@ -189,6 +194,19 @@ impl Segment {
         Ok(self.participant.mapped().remove()?)
     }
 
+    /// Lets go of this handle, as dropping it does, and says if that fails. The
+    /// process leaves the segment with the last handle of this participant, its
+    /// senders and receivers included: then this tells the others, or says why
+    /// they could not be told.
+    ///
+    /// # Errors
+    /// [`Fault::System`] if the kernel refuses what leaving takes: those who
+    /// wait may not be woken before this process ends. [`Fault::Forked`]. A
+    /// segment that is removed has been left.
+    pub fn leave(self) -> Result<(), Fault> {
+        Participant::let_go(self.participant)
+    }
+
     /// Its name; `(anonymous)` if it has none.
     pub fn name(&self) -> &str {
         &self.participant.mapped().name
@@ -231,9 +249,11 @@ impl Segment {
             .living()
             .map(|member| {
                 let info = mapped.info(member.id);
+                let pid = number(info.pid.load(Ordering::Relaxed));
                 ParticipantInfo {
                     slot: member.id,
-                    pid: number(info.pid.load(Ordering::Relaxed)),
+                    pid,
+                    peer: Peer::new(mapped.generation, member, pid),
                     uid: number(info.uid.load(Ordering::Relaxed)),
                     own: member == self.participant.me(),
                     attached: attached(info, self.id()),

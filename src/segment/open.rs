@@ -1,5 +1,6 @@
 //! From a name or an id to a participant.
 
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use super::Segment;
@@ -337,6 +338,7 @@ fn mapped(
             generation,
             flags,
             name: name.to_owned(),
+            end: OnceLock::new(),
         });
     };
     Err((bells, block, damaged(what)))

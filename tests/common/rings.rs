@@ -119,8 +119,7 @@ where
         grant[0] = n;
         meanwhile();
         *grant = [n; _];
-        grant.commit();
-        Ok(())
+        grant.commit()
     }
 
     fn readiness(&self) -> Result<&Readiness, Fault> {

@@ -131,7 +131,7 @@ impl Ring for Spsc {
             assert!(grant.len() <= CAPACITY);
             meanwhile(input);
             grant.fill(ELEMENT);
-            grant.commit(input.below(MANY));
+            drop(grant.commit(input.below(MANY)));
         }
     }
 
@@ -175,7 +175,7 @@ where
                 if let Ok(Some(mut grant)) = timed("try_reserve", || self.try_reserve()) {
                     meanwhile(input);
                     grant[4] = grant[0].wrapping_add(1);
-                    if what == 3 { grant.commit() } else { grant.abort() }
+                    if what == 3 { drop(grant.commit()) } else { grant.abort() }
                 }
             }
             5 => {
@@ -187,7 +187,7 @@ where
             8 => {
                 if let Ok(grant) = site.ended("reserve", || self.reserve()) {
                     meanwhile(input);
-                    grant.commit();
+                    drop(grant.commit());
                 }
             }
             _ => K::more_to_send(self, site, input, meanwhile),

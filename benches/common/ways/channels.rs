@@ -81,7 +81,7 @@ pub(crate) fn in_place<K: Ring, const W: usize>(segment: &Segment) -> Way {
         for n in numbers {
             let mut grant = tx.reserve().expect("room");
             *grant = [n; W];
-            grant.commit();
+            grant.commit().expect("sent");
         }
     };
     let pop = move |count| each(count, || sum(&rx.take().expect("a message")));
@@ -117,7 +117,7 @@ pub(crate) fn slices<const W: usize>(segment: &Segment) -> Way {
             let mut grant = tx.reserve_slice((part.end - part.start) as usize).expect("room");
             let count = grant.len();
             grant.iter_mut().zip(part).for_each(|(slot, n)| *slot = [n; W]);
-            grant.commit(count);
+            grant.commit(count).expect("sent");
             count
         });
     };

@@ -38,7 +38,7 @@ where
 
     fn try_send_batch(&mut self, ids: &[u64]) -> Option<Result<usize, Fault>> {
         let pages: Vec<Page> = ids.iter().map(|id| page(*id)).collect();
-        Some(Sender::try_send_batch(self, &pages))
+        Some(Sender::try_send_batch(self, &pages).map_err(|error| error.fault))
     }
 
     fn grant(
@@ -56,7 +56,7 @@ where
         *grant = page(id);
         meanwhile();
         match end {
-            Grants::Commit => grant.commit(),
+            Grants::Commit => grant.commit()?,
             Grants::Abort => grant.abort(),
             Grants::Drop => drop(grant),
         }
@@ -88,11 +88,11 @@ impl Slices for Receiver<Page, Mpmc> {}
 
 impl Slices for Sender<Page, Spsc> {
     fn granted(&mut self, ids: &[u64], commit: usize) -> Option<Result<usize, Fault>> {
-        let granted = self.reserve_slice(ids.len()).map(|mut grant| {
+        let granted = self.reserve_slice(ids.len()).and_then(|mut grant| {
             grant.iter_mut().zip(ids).for_each(|(cell, id)| *cell = page(*id));
             let room = grant.len();
-            grant.commit(commit);
-            room
+            grant.commit(commit)?;
+            Ok(room)
         });
         Some(granted)
     }
