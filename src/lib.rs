@@ -119,6 +119,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # How a wait ends
+//!
+//! Besides with what it waits for, at its time-out, and with a disconnection:
+//!
+//! - with a certain participant, that may never have come to the channel, such as
+//!   a child that dies at once: [`Receiver::until_gone`], [`Heir::joined`];
+//! - by another thread, say when Ctrl-C was pressed: [`Receiver::canceller`];
+//! - when the segment is [removed](Segment::remove) or
+//!   [shut down](Commander::shutdown), for everybody.
+//!
+//! A process that gives up the right to the segment's semaphores after opening it
+//! can still send and receive, but may wake nobody. It is told so
+//! ([`Fault::Unwoken`]), also by [`Sender::close`] and [`Segment::leave`], which do
+//! what dropping does.
+//!
 //! # Crashes
 //!
 //! A process may be killed between any two instructions.

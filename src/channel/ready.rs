@@ -102,9 +102,10 @@ pub(super) struct Ask {
 /// [`Receiver::readiness`](crate::Receiver::readiness).
 ///
 /// It is the reading end of a pipe, for `poll`, `epoll` and what is built on
-/// them; what it carries is not to be read. It belongs to the handle, and is
-/// closed with it; who needs one that can be kept apart duplicates it
-/// ([`BorrowedFd::try_clone_to_owned`]).
+/// them. It carries a byte as long as it is readable. The handle takes the byte
+/// out; a program may read it, after a call of the handle has found nothing and
+/// before the next one. The descriptor belongs to the handle, and is closed with
+/// it; [`BorrowedFd::try_clone_to_owned`] gives one that can be kept apart.
 pub struct Readiness {
     shared: Arc<Shared>,
     at: At,
