@@ -5,31 +5,44 @@
 //!
 //! It starts the other side itself, a process that sends each number back
 //! doubled. One task sends, another receives, and a third ticks meanwhile.
-//! Handles belong to one thread at a time, so the tasks are local ones.
-
-#![allow(unsafe_code)]
+//! A handle belongs to one task at a time, which owns it or has a `&mut` to it;
+//! such tasks may move from thread to thread.
 
 use std::env;
 use std::error::Error;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::process::Command;
 use std::time::Duration;
 
-use tokio::io::{Interest, unix::AsyncFd};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::net::unix::pipe;
 use tokio::{runtime, time};
 use tombolo::{Fault, Readiness, Receiver, RecvError, Segment, Sender, TryRecvError, TrySendError};
 
 const NUMBERS: u64 = 100_000;
 
-type Failure = Box<dyn Error>;
-type Polled<'a> = AsyncFd<BorrowedFd<'a>>;
+type Failure = Box<dyn Error + Send + Sync>;
 
-/// A handle's descriptor, registered once.
-fn polled(readiness: &Readiness) -> io::Result<Polled<'_>> {
-    // SAFETY: the descriptor is the handle's as long as it is borrowed.
-    Ok(unsafe { AsyncFd::register_with_interest(readiness.as_fd(), Interest::READABLE) }?)
+/// A handle's descriptor, registered once: a duplicate of its own.
+struct Polled(pipe::Receiver);
+
+impl Polled {
+    fn of(readiness: &Readiness) -> io::Result<Self> {
+        let own = readiness.as_fd().try_clone_to_owned()?;
+        Ok(Self(pipe::Receiver::from_owned_fd(own)?))
+    }
+
+    /// Waits until it is worth trying again. To be called when a try has found
+    /// nothing, and no earlier.
+    async fn ready(&mut self) -> io::Result<()> {
+        self.0.readable().await?;
+        // Takes the byte out, whoever is faster, and has `tokio` forget what it
+        // knew. Whatever comes later makes the descriptor readable anew.
+        match self.0.try_read(&mut [0; 8]) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn main() -> Result<(), Failure> {
@@ -42,29 +55,34 @@ fn main() -> Result<(), Failure> {
     let mut other = Command::new(env::current_exe()?).arg(segment.id().to_string()).spawn()?;
 
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, async {
-        let ticks = spawn_local(async {
+    runtime.block_on(async {
+        let ticks = tokio::spawn(async {
             loop {
                 println!("tick");
                 time::sleep(Duration::from_millis(50)).await;
             }
         });
-        let sends = spawn_local(async move {
-            let fd = polled(there.readiness()?)?;
+        let sends = tokio::spawn(async move {
+            let mut there = there;
+            let mut fd = Polled::of(there.readiness()?)?;
             for n in 1..=NUMBERS {
-                send(&there, &fd, n).await?;
+                send(&mut there, &mut fd, n).await?;
             }
             // With the sender dropped, the other side gets what is left, and
             // then that nothing more comes.
             Ok::<(), Failure>(())
         });
-        let fd = polled(back.readiness()?)?;
-        let mut sum = 0;
-        while let Some(n) = recv(&back, &fd).await? {
-            sum += n;
-        }
+        let receives = tokio::spawn(async move {
+            let mut back = back;
+            let mut fd = Polled::of(back.readiness()?)?;
+            let mut sum = 0;
+            while let Some(n) = recv(&mut back, &mut fd).await? {
+                sum += n;
+            }
+            Ok::<u64, Failure>(sum)
+        });
         sends.await??;
+        let sum = receives.await??;
         ticks.abort();
         println!("{NUMBERS} numbers doubled come to {sum}");
         Ok::<(), Failure>(())
@@ -74,7 +92,10 @@ fn main() -> Result<(), Failure> {
 }
 
 /// The next message; `None` when the last sender has gone.
-async fn recv(receiver: &Receiver<u64>, fd: &Polled<'_>) -> Result<Option<u64>, Failure> {
+///
+/// A handle is not `Sync`, so a task that holds a `&Receiver` across an `await`
+/// cannot be spawned; one that holds a `&mut Receiver` can.
+async fn recv(receiver: &mut Receiver<u64>, fd: &mut Polled) -> Result<Option<u64>, Failure> {
     loop {
         match receiver.try_recv() {
             Ok(message) => return Ok(Some(message)),
@@ -85,19 +106,18 @@ async fn recv(receiver: &Receiver<u64>, fd: &Polled<'_>) -> Result<Option<u64>, 
             }
             Err(error) => return Err(error.into()),
         }
-        // What `tokio` knew is forgotten before the next try, not after it.
-        fd.readable().await?.clear_ready();
+        fd.ready().await?;
     }
 }
 
-async fn send(sender: &Sender<u64>, fd: &Polled<'_>, message: u64) -> Result<(), Failure> {
+async fn send(sender: &mut Sender<u64>, fd: &mut Polled, message: u64) -> Result<(), Failure> {
     loop {
         match sender.try_send(message) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Full(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        fd.readable().await?.clear_ready();
+        fd.ready().await?;
     }
 }
 

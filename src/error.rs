@@ -4,6 +4,7 @@
 use core::fmt;
 use std::time::Duration;
 
+use crate::segment::{Peer, Side};
 use crate::sys;
 
 /// A name that cannot be used for a segment or a channel.
@@ -328,6 +329,21 @@ pub enum Fault {
         /// Which word, and what it says.
         what: String,
     },
+    /// The participant that this handle's waits were [bound
+    /// to](crate::Receiver::until_gone) has left or died, and there is nothing
+    /// to be had without waiting.
+    #[error("{peer} has left or died, and this handle waits no longer than that")]
+    PeerGone {
+        /// Which participant.
+        peer: Peer,
+    },
+    /// This handle's [`Canceller`](crate::Canceller) has ended its waits.
+    #[error("the wait was cancelled; `Canceller::reset` lets the handle wait again")]
+    Cancelled,
+    /// What was to be done is done, but the kernel has refused to wake who
+    /// sleeps over it.
+    #[error(transparent)]
+    Unwoken(Box<Unwoken>),
     /// This process no longer counts as a participant: it has left the IPC
     /// namespace in which it attached.
     #[error("this process is no longer a participant; has it left its IPC namespace?")]
@@ -335,6 +351,70 @@ pub enum Fault {
     /// The kernel refused.
     #[error(transparent)]
     System(#[from] sys::Error),
+}
+
+/// A peer that sleeps and that the kernel refuses to wake, because this process
+/// has lost the right to operate on the segment's semaphores, or has no memory.
+///
+/// A send that is told so has sent its message all the same:
+/// [`SendError::message`] is absent then. A receive never is: it returns its
+/// message, and the handle remembers. Whatever is called next on the handle
+/// first tries again to wake the peer. If that is refused again, this is the
+/// answer, and nothing has been done.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "{} {channel}, but {peers} sleep there and could not be woken: {source}; open the segment \
+     with the rights that this process keeps, or hand it over before giving them up", done.words()
+)]
+#[non_exhaustive]
+pub struct Unwoken {
+    /// What was done before.
+    pub done: Done,
+    /// The channel.
+    pub channel: String,
+    /// Who sleeps: `senders` or `receivers`.
+    pub peers: &'static str,
+    /// The kernel's refusal, which names the semaphore set.
+    pub source: sys::Error,
+}
+
+impl Unwoken {
+    pub(crate) fn fault(done: Done, channel: &str, peers: Side, source: sys::Error) -> Fault {
+        let peers = match peers {
+            Side::Sender => "senders",
+            Side::Receiver => "receivers",
+        };
+        Fault::Unwoken(Box::new(Self { done, channel: channel.to_owned(), peers, source }))
+    }
+}
+
+/// What was done for which a peer was to be woken: see [`Unwoken`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Done {
+    /// Messages are in the channel.
+    Sent,
+    /// Messages were taken.
+    Taken,
+    /// What was held, or owed to others, was given up: a grant, a delivery, a
+    /// wake that another had better get.
+    GivenUp,
+    /// The handle is closed.
+    Left,
+    /// The handle's waits are [cancelled](crate::Canceller::cancel).
+    Cancelled,
+}
+
+impl Done {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Sent => "the message is in channel",
+            Self::Taken => "the message was taken from channel",
+            Self::GivenUp => "what was held was given back to channel",
+            Self::Left => "the handle is closed that was an end of channel",
+            Self::Cancelled => "the wait is cancelled in channel",
+        }
+    }
 }
 
 /// Why a command could not be given.
@@ -406,13 +486,27 @@ macro_rules! hide_message {
 
 hide_message! { SendError TrySendError SendTimeoutError }
 
-/// A message that [`send`](crate::Sender::send) could not deliver, and why.
+/// Why [`send`](crate::Sender::send) failed, with the message if it was not
+/// sent.
 #[derive(Clone)]
 pub struct SendError<T> {
-    /// The message.
-    pub message: T,
+    /// The message. `None` if it is in the channel, and what failed is waking a
+    /// receiver: [`Fault::Unwoken`].
+    pub message: Option<T>,
     /// Why.
     pub fault: Fault,
+}
+
+impl<T> SendError<T> {
+    /// The message, if it was not sent.
+    pub fn into_message(self) -> Option<T> {
+        self.message
+    }
+
+    /// Whether the message is in the channel all the same.
+    pub const fn is_sent(&self) -> bool {
+        self.message.is_none()
+    }
 }
 
 impl<T> fmt::Display for SendError<T> {
@@ -423,7 +517,8 @@ impl<T> fmt::Display for SendError<T> {
 
 const PAUSED: &str = "the segment is paused; `tombolo ctl NAME resume` lets senders go on";
 
-/// A message that [`try_send`](crate::Sender::try_send) did not send, and why.
+/// Why [`try_send`](crate::Sender::try_send) failed, with the message if it was
+/// not sent.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum TrySendError<T> {
@@ -437,12 +532,11 @@ pub enum TrySendError<T> {
 }
 
 impl<T> TrySendError<T> {
-    /// The message.
-    pub fn into_message(self) -> T {
+    /// The message, if it was not sent: see [`SendError::message`].
+    pub fn into_message(self) -> Option<T> {
         match self {
-            Self::Full(message)
-            | Self::Paused(message)
-            | Self::Failed(SendError { message, .. }) => message,
+            Self::Full(message) | Self::Paused(message) => Some(message),
+            Self::Failed(error) => error.message,
         }
     }
 }
@@ -467,10 +561,11 @@ pub enum SendTimeoutError<T> {
 }
 
 impl<T> SendTimeoutError<T> {
-    /// The message.
-    pub fn into_message(self) -> T {
+    /// The message, if it was not sent: see [`SendError::message`].
+    pub fn into_message(self) -> Option<T> {
         match self {
-            Self::Timeout(message) | Self::Failed(SendError { message, .. }) => message,
+            Self::Timeout(message) => Some(message),
+            Self::Failed(error) => error.message,
         }
     }
 }
@@ -505,18 +600,22 @@ pub enum SendBytesError {
         /// The longest that is possible.
         longest: usize,
     },
-    /// The channel can no longer be used.
+    /// The channel can no longer be used; the message was not sent.
     #[error(transparent)]
     Fault(#[from] Fault),
+    /// The message is in the channel, but the kernel has refused to wake a
+    /// receiver that sleeps.
+    #[error(transparent)]
+    Unwoken(Box<Unwoken>),
 }
 
 /// A batch of which only the first part was sent.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("after {sent} messages: {fault}")]
 pub struct SendBatchError {
-    /// How many messages, from the first on, were sent.
+    /// How many messages, from the first on, are in the channel.
     pub sent: usize,
-    /// Why not the others.
+    /// Why not the others; with [`Fault::Unwoken`] it may be that all are.
     pub fault: Fault,
 }
 

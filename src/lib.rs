@@ -119,6 +119,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # How a wait ends
+//!
+//! Besides with what it waits for, at its time-out, and with a disconnection:
+//!
+//! - with a certain participant, that may never have come to the channel, such as
+//!   a child that dies at once: [`Receiver::until_gone`], [`Heir::joined`];
+//! - by another thread, say when Ctrl-C was pressed: [`Receiver::canceller`];
+//! - when the segment is [removed](Segment::remove) or
+//!   [shut down](Commander::shutdown), for everybody.
+//!
+//! A process that gives up the right to the segment's semaphores after opening it
+//! can still send and receive, but may wake nobody. It is told so
+//! ([`Fault::Unwoken`]), also by [`Sender::close`] and [`Segment::leave`], which do
+//! what dropping does.
+//!
 //! # Crashes
 //!
 //! A process may be killed between any two instructions.
@@ -203,20 +218,21 @@ mod wait;
 
 pub use channel::{
     ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReader, ByteReceiver, ByteSender,
-    ByteWriter, Channel, Delivery, DeliverySlice, Grant, GrantSlice, Iter, Kind, Message, Mpmc,
-    Readiness, Receiver, Sender, Spsc,
+    ByteWriter, Canceller, Channel, Delivery, DeliverySlice, Grant, GrantSlice, Iter, Kind,
+    Message, Mpmc, Readiness, Receiver, Sender, Spsc,
 };
 pub use control::{
     Answer, Commander, ConnectError, Drain, Event, Events, EventsIter, Heir, Inbox, InheritError,
     ListenError, Listener, Member, Outcome, SpawnError, connect, connect_timeout,
 };
 pub use error::{
-    BadName, ChannelError, CommandError, Fault, OpenError, RecvError, RecvTimeoutError,
+    BadName, ChannelError, CommandError, Done, Fault, OpenError, RecvError, RecvTimeoutError,
     SendBatchError, SendBytesError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+    Unwoken,
 };
 pub use segment::{
-    ChannelInfo, Death, Deaths, Options, Orphan, Owner, ParticipantInfo, Segment, SegmentInfo,
-    State, Stats, TrustedPeers, UserCommand,
+    ChannelInfo, Death, Deaths, Options, Orphan, Owner, ParticipantInfo, Peer, Segment,
+    SegmentInfo, State, Stats, TrustedPeers, UserCommand,
 };
 
 /// The examples of the README are tested with those of the documentation.

@@ -616,7 +616,7 @@ fn removing_a_segment_ends_every_call_in_it() {
             segment.remove().unwrap();
         }
         all_are_told(peers, began);
-        assert!(matches!(tx.send(1), Err(SendError { message: 1, fault: Fault::Closed })));
+        assert!(matches!(tx.send(1), Err(SendError { message: Some(1), fault: Fault::Closed })));
         assert!(matches!(rx.recv(), Err(RecvError::Fault(Fault::Closed))));
         assert!(matches!(segment.sweep(), Err(Fault::Closed)));
         let error = segment.channel::<u64>("c").sender().unwrap_err();

@@ -88,7 +88,7 @@ fn who_begins_to_send_while_a_drain_begins_is_waited_for() {
             };
             let drained = commands.join().unwrap();
             let well = drained.as_ref().is_ok_and(|d| d.answers.iter().all(|a| a.ok));
-            grant.commit();
+            grant.commit().unwrap();
             assert!(!told, "a message came after {drained:?}");
             assert!(!well, "{drained:?}");
             assert_eq!(receiver.try_recv().unwrap(), 0);
@@ -139,7 +139,7 @@ fn a_drain_that_was_resumed_meanwhile_is_not_finished_by_what_was_said_before() 
         let told = receiver.try_recv();
         assert!(matches!(told, Err(TryRecvError::Empty)), "{told:?} {drained:?}");
         assert!(matches!(drained, Err(CommandError::State { .. })), "{drained:?}");
-        grant.commit();
+        grant.commit().unwrap();
         assert_eq!(receiver.try_recv().unwrap(), 0);
     });
     first.remove().unwrap();

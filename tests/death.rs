@@ -479,11 +479,11 @@ fn use_all(
     let mut got = Vec::new();
     let second = Duration::from_secs(1);
     let checks = [
-        tx.send(1).is_err_and(|e| forked(&e.fault) && e.message == 1),
+        tx.send(1).is_err_and(|e| forked(&e.fault) && e.message == Some(1)),
         matches!(tx.try_send(1), Err(TrySendError::Failed(e)) if forked(&e.fault)),
         tx.send_timeout(1, second).is_err(),
         tx.send_batch(&[1]).is_err_and(|e| forked(&e.fault)),
-        tx.try_send_batch(&[1]).is_err_and(|e| forked(&e)),
+        tx.try_send_batch(&[1]).is_err_and(|e| forked(&e.fault)),
         rx.recv().is_err_and(|e| received(&e)),
         matches!(rx.try_recv(), Err(TryRecvError::Failed(e)) if received(&e)),
         rx.recv_timeout(second).is_err(),

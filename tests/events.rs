@@ -354,7 +354,7 @@ fn removal_and_stopping_end_it() {
         let events = stopped.clone();
         move || events.iter().count()
     });
-    stopped.stop();
+    stopped.stop().unwrap();
     assert_eq!(thread.join().unwrap(), 0);
     assert!(matches!(stopped.recv(), Err(Fault::Closed)));
     let events = segment.events();
@@ -528,10 +528,10 @@ fn child_entry() {
                 ForkResult::Child => {
                     let tried = matches!(events.try_recv(), Err(Fault::Forked));
                     let waited = matches!(events.recv(), Err(Fault::Forked));
-                    events.stop();
+                    let refused = matches!(events.stop(), Err(Fault::Forked));
                     drop((events, segment));
                     // SAFETY: ends the child without the harness's end.
-                    unsafe { libc::_exit(i32::from(!tried || !waited)) }
+                    unsafe { libc::_exit(i32::from(!tried || !waited || !refused)) }
                 }
             }
         }

@@ -789,7 +789,7 @@ impl Stage {
         let mut grant = tx.reserve().unwrap();
         self.slot_is(C, 0, 6, 0, WRITING, 1);
         grant.write(&message(18));
-        grant.commit();
+        grant.commit().unwrap();
         self.slot_is(C, 0, 6, 0, FULL, 0);
         let (base, block) = &self.blocks[C];
         let cell = base + block.slots + block.element;

@@ -45,7 +45,7 @@ fn typed<K: Kind>(channel: &Channel<'_, Page, K>) {
     for n in 0..10 {
         let mut grant = tx.reserve().unwrap();
         grant.write(&page(n));
-        grant.commit();
+        grant.commit().unwrap();
         let delivery = rx.take().unwrap();
         assert_eq!((delivery.read(), delivery.attempts()), (page(n), 0));
         if n % 2 == 0 { delivery.release() } else { drop(delivery) }
@@ -98,7 +98,7 @@ fn slices_lie_side_by_side_and_are_published_and_released_in_part() {
         // The last one is taken back, unless it is the only one.
         let keep = room.len().saturating_sub(1).max(1);
         sent -= (room.len() - keep) as u64;
-        room.commit(keep);
+        room.commit(keep).unwrap();
         while received < sent {
             let slice = rx.take_slice(1 + round % 5).unwrap();
             let keep = slice.len().div_ceil(2);
@@ -180,7 +180,7 @@ fn by_reference<K: Kind + ByteKind>(
     *grant.as_mut(trust) = page(7);
     assert_eq!(grant.as_ref(trust)[63], 7);
     assert!(grant.as_mut_ptr().is_aligned());
-    grant.commit();
+    grant.commit().unwrap();
     let delivery = rx.take().unwrap();
     assert_eq!((delivery.as_ref(trust), delivery.read()), (&page(7), page(7)));
     assert_eq!(delivery.as_ptr(), std::ptr::from_ref(delivery.as_ref(trust)));
@@ -210,7 +210,7 @@ fn messages_are_written_and_read_by_reference_where_the_peers_are_trusted() {
     grant.as_mut_slice(trust).copy_from_slice(&[1, 2, 3]);
     assert_eq!(grant.as_slice(trust), [1, 2, 3]);
     assert!(grant.as_mut_ptr().is_aligned());
-    grant.commit(2);
+    grant.commit(2).unwrap();
     let slice = rx.take_slice(9).unwrap();
     assert_eq!((slice.as_slice(trust), slice.len()), (&[1, 2][..], 2));
     assert_eq!(slice.as_ptr(), slice.as_slice(trust).as_ptr());

@@ -126,6 +126,31 @@ fn the_parent_learns_of_the_childs_death_as_of_any_peers() {
     drop(killer.join().unwrap());
 }
 
+/// It joins, and is no end of anything.
+#[test]
+fn the_parent_learns_of_the_death_of_a_child_that_has_opened_no_channel() {
+    let Some(segment) = anonymous() else { return };
+    let numbers = segment.channel::<u64>("numbers").capacity(4).receiver().unwrap();
+    let mut heir = Kept::of(&segment, child("join and stay"));
+    let peer = heir.0.joined().unwrap();
+    assert_eq!(heir.0.joined().unwrap(), peer, "once more");
+    let listed = segment.participants();
+    assert_eq!(listed.iter().find(|one| !one.own).unwrap().peer, peer);
+    numbers.until_gone(peer).unwrap();
+    let me = common::tid();
+    let killer = thread::spawn(move || {
+        wait_until(|| common::thread_parked(me));
+        heir.0.child().kill().unwrap();
+        heir
+    });
+    let told = numbers.recv();
+    assert!(
+        matches!(told, Err(RecvError::Fault(Fault::PeerGone { peer: its })) if its == peer),
+        "{told:?}"
+    );
+    drop(killer.join().unwrap());
+}
+
 #[test]
 fn the_segment_waits_for_the_child_and_goes_with_the_last() {
     let Some(segment) = anonymous() else { return };
@@ -346,6 +371,10 @@ fn child_entry() {
             let segment = Segment::inherited().unwrap();
             let numbers = segment.channel::<u64>("numbers").capacity(4).sender().unwrap();
             numbers.send(1).unwrap();
+            common::sleep_forever();
+        }
+        "join and stay" => {
+            let _segment = Segment::inherited().unwrap();
             common::sleep_forever();
         }
         "join when told" => {

@@ -204,7 +204,7 @@ fn a_time_out_beyond_what_the_clock_can_say_is_none() {
             let _ = rx.recv_timeout(forever);
             drop(rx);
             let events = other.events();
-            events.stop();
+            events.stop().unwrap();
             let _ = events.recv_timeout(forever);
         });
         wait_until(|| segment.channels().iter().any(|found| found.name == "never"));

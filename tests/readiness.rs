@@ -132,7 +132,7 @@ fn is_refused(segment: &Segment) {
     assert!(matches!(rx.try_recv(), Err(TryRecvError::Pending)));
     wait_until(|| watchers().iter().all(|&tid| thread_parked(tid)) || !is_ready(readiness));
     assert!(!is_ready(readiness));
-    grant.commit();
+    grant.commit().unwrap();
     gets_ready(readiness);
     rx.try_recv().unwrap();
     assert_eq!(rx.try_recv().unwrap(), 2);

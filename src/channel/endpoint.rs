@@ -4,15 +4,17 @@ use core::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::cancel::{self, Over};
+use super::debts::{Debts, Whom};
 use super::kind::Stuck;
 use super::ready::{Ask, Readiness, Want};
-use crate::error::{ChannelError, Fault};
+use crate::error::{ChannelError, Done, Fault};
 use crate::ring::event::{self, Event, Memo, Parked};
 use crate::ring::kernel::LightFence;
 use crate::ring::standing::Standing;
 use crate::ring::table::{Blind, Member};
 use crate::ring::{gate, places};
-use crate::segment::{Block, Busy, Cells, Participant, Side, State};
+use crate::segment::{Block, Busy, Cells, Participant, Peer, Side, State};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc::ForkGuard;
 use crate::wait::{Asymmetric, Spin};
@@ -66,7 +68,15 @@ pub struct Endpoint {
     pub(crate) informed: Cell<bool>,
     fruitless: Cell<u32>,
     spin: Spin,
-    standing: Standing<Instant>,
+    pub(super) standing: Standing<Instant>,
+    /// Until whose end it waits, at most.
+    pub(super) peer: Cell<Option<Peer>>,
+    /// Wakes that were refused.
+    pub(super) debts: Debts,
+    /// Whether this end has been given up.
+    left: Cell<bool>,
+    /// Made when it is asked for.
+    pub(super) cancel: OnceCell<Arc<cancel::Shared>>,
     /// Whether it is about to sleep, sleeps, or has just been woken.
     parking: Cell<bool>,
     memo: Cell<Memo>,
@@ -138,7 +148,8 @@ impl Endpoint {
         let peopled = participant.peopled(&block, side.other());
         participant.enlist(&block, side, &name)?;
         let Some(cells) = Cells::new(&participant.mapped().memory, &block) else {
-            participant.withdraw(&block, side);
+            // What is in the way is told already.
+            let _ = participant.withdraw(&block, side, &name);
             let what = "its block is outside the segment".to_owned();
             return Err(ChannelError::Damaged { channel: name.to_string(), what });
         };
@@ -165,6 +176,10 @@ impl Endpoint {
             fruitless: Cell::new(0),
             spin: Spin::new(),
             standing: Standing::new(heard),
+            peer: Cell::new(None),
+            debts: Debts::default(),
+            left: Cell::new(false),
+            cancel: OnceCell::new(),
             parking: Cell::new(false),
             memo: Cell::new(Memo::default()),
             fault: RefCell::new(None),
@@ -172,9 +187,17 @@ impl Endpoint {
         })
     }
 
-    /// Another endpoint of the same kind in this process.
+    /// Another endpoint of the same kind in this process. It knows what this one
+    /// does: whom it has met, until whose end it waits, whom it owes a wake.
     pub(crate) fn another(&self) -> Result<Self, ChannelError> {
-        Self::new(&self.participant, self.block, Arc::clone(&self.name), self.side)
+        let mut other =
+            Self::new(&self.participant, self.block, Arc::clone(&self.name), self.side)?;
+        other.met = self.met;
+        other.joined = self.joined;
+        other.peer = self.peer.clone();
+        other.standing.be_strict(self.peer.get().is_some());
+        other.debts = self.debts.clone();
+        Ok(other)
     }
 
     pub(crate) const fn cells(&self) -> &Cells {
@@ -261,6 +284,7 @@ impl Endpoint {
         if let Some(fault) = self.participant.barred() {
             return Err(fault);
         }
+        self.make_good()?;
         self.looked.set(changes);
         if self.alone.get() == Some(changes) {
             return Ok(());
@@ -284,51 +308,61 @@ impl Endpoint {
         let paused = self.side == Side::Sender && state == State::Paused;
         self.alone.set(alone.then_some(changes));
         self.paused.set(paused);
-        let free = !alone && !paused;
+        let free = !alone && !paused && self.not_cancelled().is_ok();
         self.changes.set(self.guard.sealed(if free { changes } else { unlike(changes) }));
         self.set_swift();
         Ok(())
     }
 
-    fn event(&self, side: Side) -> Event<'_> {
+    /// Has the next call find out what there is to be done first.
+    pub(super) fn spoil(&self) {
+        self.changes.set(self.guard.sealed(unlike(changes(&self.cells))));
+        self.set_swift();
+    }
+
+    pub(super) fn event(&self, side: Side) -> Event<'_> {
         event(&self.participant, &self.cells, &self.block, side)
     }
 
-    /// Tells one that waits on `side` that there is something for it.
+    /// Tells one that waits on `side` that there is something for it, because
+    /// this was `done`. What is refused is kept.
     #[inline]
-    pub(crate) fn notify(&self, side: Side) {
-        self.notify_over(&self.participant.mapped().bells, side);
+    pub(crate) fn notify(&self, side: Side, done: Done) {
+        self.notify_over(&self.participant.mapped().bells, side, done);
     }
 
     /// The same after [`enter_swiftly`](Self::enter_swiftly), or
-    /// [`quiet_and_swift`](Self::quiet_and_swift).
+    /// [`quiet_and_swift`](Self::quiet_and_swift). `false` if it is refused.
     #[inline(always)]
-    pub(crate) fn notify_swiftly(&self, side: Side) {
-        self.notify_over(&Asymmetric, side);
+    pub(crate) fn notify_swiftly(&self, side: Side, done: Done) -> bool {
+        self.notify_over(&Asymmetric, side, done)
     }
 
     #[inline(always)]
-    fn notify_over(&self, fence: &impl LightFence, side: Side) {
+    fn notify_over(&self, fence: &impl LightFence, side: Side, done: Done) -> bool {
         let control = self.cells.control();
         let waiting = match side {
             Side::Sender => &control.space_waiting,
             Side::Receiver => &control.items_waiting,
         };
-        if let Some(word) = event::waited_for(fence, waiting) {
-            self.ring(side, word);
+        match event::waited_for(fence, waiting) {
+            None => true,
+            Some(word) => self.ring(side, word, done),
         }
     }
 
     #[cold]
-    fn ring(&self, side: Side, word: u64) {
+    fn ring(&self, side: Side, word: u64, done: Done) -> bool {
         let bells = &self.participant.mapped().bells;
         let mut memo = if side == self.side { Memo::default() } else { self.memo.get() };
-        // A message that is published is sent, whether or not somebody could
-        // be woken: if the set is gone, its sleepers have been woken by that.
-        let _ = event::ring(bells, self.event(side), word, &mut memo);
+        let rung = event::ring(bells, self.event(side), word, &mut memo);
         if side != self.side {
             self.memo.set(memo);
         }
+        if let Err(refusal) = rung {
+            self.owe(Whom::on(side), done, refusal);
+        }
+        !self.owes()
     }
 
     /// This handle has got something, or nothing, without sleeping: it is not
@@ -356,7 +390,8 @@ impl Endpoint {
         let fruitless = self.fruitless.get() + 1;
         let shrug = matches!(stuck, Stuck::None)
             && fruitless < TRIES_PER_LOOK
-            && self.readiness.get().is_none();
+            && self.readiness.get().is_none()
+            && self.bound().is_none();
         if shrug {
             self.fruitless.set(fruitless);
         }
@@ -394,6 +429,7 @@ impl Endpoint {
                 }
             }
             Stuck::Alone => Err(Fault::Disconnected { peers: self.side.other().name() }),
+            Stuck::Unwoken => Err(self.debt()),
             stuck => Err(self.corrupt(&stuck.corruption().unwrap_or_default())),
         }
     }
@@ -412,6 +448,7 @@ impl Endpoint {
         mut attempt: impl FnMut() -> Option<Result<R, Fault>>,
         more: impl Fn() -> bool,
     ) -> Option<Result<R, Fault>> {
+        let _waiting = self.going_to_wait(Over::Bell);
         if let Some(done) = self.spin(until, &mut attempt) {
             return Some(done);
         }
@@ -419,7 +456,15 @@ impl Endpoint {
         let event = self.event(self.side);
         let record = record(&self.participant, &self.block, self.side);
         let standing = &self.standing;
-        let listen = || self.keeping_fault(self.participant.overhear());
+        let strict = self.bound().is_some();
+        let listen = || {
+            let heard = if strict {
+                self.participant.listen().map(Some)
+            } else {
+                self.participant.overhear()
+            };
+            self.keeping_fault(heard)
+        };
         // What ends this handle's waiting ends that of the others too.
         let more = |done: &Result<R, Fault>| done.is_err() || more();
         self.participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);
@@ -428,6 +473,9 @@ impl Endpoint {
             event::park(&mapped.bells, event, record, standing, until, attempt, more, listen);
         self.parking.set(false);
         self.set_swift();
+        if let Some(refusal) = standing.take_owed() {
+            self.owe(Whom::on(self.side), Done::GivenUp, refusal);
+        }
         match parked {
             Parked::Ready(done) => Some(done),
             Parked::TimedOut => None,
@@ -442,6 +490,7 @@ impl Endpoint {
         mut attempt: impl FnMut() -> Option<Result<R, Fault>>,
     ) -> Option<Result<R, Fault>> {
         self.let_go();
+        let _waiting = self.going_to_wait(Over::Gong);
         if let Some(done) = self.spin(until, &mut attempt) {
             return Some(done);
         }
@@ -461,10 +510,11 @@ impl Endpoint {
     /// Tells all who wait for a place, or for a block without taking it, that
     /// one has become free.
     #[inline]
-    pub(crate) fn notify_places(&self) {
-        // As in `ring`.
+    pub(crate) fn notify_places(&self, done: Done) {
         let waiting = &self.cells.control().places_waiting;
-        let _ = places::freed(&self.participant.mapped().bells, waiting);
+        if let Err(refusal) = places::freed(&self.participant.mapped().bells, waiting) {
+            self.owe(Whom::Places, done, refusal);
+        }
     }
 
     fn keeping_fault<T>(&self, seen: Result<T, Fault>) -> Result<T, Blind> {
@@ -498,7 +548,7 @@ impl Endpoint {
 
     /// What to wait for if a try was refused for want of this.
     pub(super) fn ask(&self, want: Want) -> Ask {
-        Ask { want, changes: self.looked.get(), alone: self.alone() }
+        Ask { want, changes: self.looked.get(), alone: self.alone(), peer: self.bound() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -511,13 +561,45 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    /// Gives this end up, once, as well as it can; returns the first thing that
+    /// is refused.
+    fn give_up(&mut self) -> Result<(), Fault> {
+        if self.left.replace(true) {
+            return Ok(());
+        }
+        if self.in_child() {
+            // Nothing of it is this process's.
+            drop(self.readiness.take());
+            return Err(Fault::Forked);
+        }
+        let owed = self.make_good();
+        // While its thread has the credits of this channel.
+        let ended = self.readiness.take().map_or(Ok(()), |readiness| readiness.end());
+        let ended = ended.map_err(|refusal| self.participant.mapped().refused(refusal));
+        self.let_go();
+        let told = self.participant.withdraw(&self.block, self.side, &self.name);
+        self.participant.leave_busy(&self.busy);
+        match owed.and(told).and(ended) {
+            // It has told everybody who waited.
+            Err(Fault::Closed) => Ok(()),
+            told => told,
+        }
+    }
+
+    /// The same, and leaves the segment if nothing else of it is left here.
+    pub(crate) fn close(mut self) -> Result<(), Fault> {
+        let participant = Arc::clone(&self.participant);
+        let given_up = self.give_up();
+        drop(self);
+        given_up.and(Participant::let_go(participant))
+    }
+}
+
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        // While its thread has the credits of this channel.
-        drop(self.readiness.take());
-        self.let_go();
-        self.participant.withdraw(&self.block, self.side);
-        self.participant.leave_busy(&self.busy);
+        // Nobody is there to be told: see `close`.
+        let _ = self.give_up();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::endpoint::{Endpoint, Resolved};
 use super::kind::Stuck;
 use super::ready::Want;
-use crate::error::Fault;
+use crate::error::{Done, Fault};
 use crate::segment::Side;
 
 /// What a receiver's flow asks of its ring.
@@ -62,7 +62,7 @@ impl Endpoint {
     ) -> Result<R, Stuck> {
         let done = self.begin(attempt)?;
         self.leave();
-        self.notify(Side::Receiver);
+        self.notify(Side::Receiver, Done::Sent);
         Ok(done)
     }
 
@@ -82,22 +82,22 @@ impl Endpoint {
     /// nothing more will come.
     #[inline]
     pub(crate) fn acknowledge(&self) {
-        self.notify(Side::Sender);
+        self.notify(Side::Sender, Done::Taken);
         // The last sender may have gone since this handle looked; the fence
         // in between makes one of us see the other. Never quiet while no
         // sender is left.
         if !self.quiet() {
-            self.notify(Side::Receiver);
+            self.notify(Side::Receiver, Done::Taken);
         }
     }
 
     /// The same after [`quiet_and_swift`](Self::quiet_and_swift).
     #[inline(always)]
     pub(crate) fn acknowledge_swiftly(&self) {
-        self.notify_swiftly(Side::Sender);
+        self.notify_swiftly(Side::Sender, Done::Taken);
         // As above.
         if !self.quiet_and_swift() {
-            self.notify(Side::Receiver);
+            self.notify(Side::Receiver, Done::Taken);
         }
     }
 
@@ -111,7 +111,11 @@ impl Endpoint {
         loop {
             match self.resolve(stuck)? {
                 Resolved::Retry => {}
-                wait => return Ok(Err(wait)),
+                wait => match self.bereft() {
+                    None => return Ok(Err(wait)),
+                    // It may have made room before it went.
+                    Some(fault) => return self.informed(&mut attempt).map(Ok).map_err(|_| fault),
+                },
             }
             match self.informed(&mut attempt) {
                 Ok(done) => return Ok(Ok(done)),
@@ -151,17 +155,22 @@ impl Endpoint {
         mut attempt: impl FnMut() -> Result<R, Stuck>,
         room: impl Fn() -> bool,
     ) -> Result<Option<R>, Fault> {
+        self.not_cancelled()?;
         let mut waits = match self.insist(stuck, &mut attempt)? {
             Ok(done) => return Ok(Some(done)),
             Err(waits) => waits,
         };
         loop {
             let for_place = waits == Resolved::WaitForPlace;
-            let here = || match attempt()
-                .map_or_else(|stuck| self.insist(stuck, &mut attempt), |done| Ok(Ok(done)))
-            {
-                Ok(Err(waits)) if (waits == Resolved::WaitForPlace) == for_place => None,
-                done => Some(done),
+            let here = || {
+                let tried = self.not_cancelled().and_then(|()| {
+                    attempt()
+                        .map_or_else(|stuck| self.insist(stuck, &mut attempt), |done| Ok(Ok(done)))
+                });
+                match tried {
+                    Ok(Err(waits)) if (waits == Resolved::WaitForPlace) == for_place => None,
+                    done => Some(done),
+                }
             };
             let done = if for_place {
                 self.wait_for_place(until, here)
@@ -192,7 +201,15 @@ impl Endpoint {
             }
             let resolved = self.resolve(stuck)?;
             if resolved != Resolved::Retry {
-                return Ok(Err(resolved));
+                let Some(fault) = self.bereft() else { return Ok(Err(resolved)) };
+                // What it had sent before it went comes first.
+                return match self.informed(|| attempt(true)) {
+                    Ok(got) => Ok(Ok(got)),
+                    Err(Stuck::None | Stuck::Alone) => Err(fault),
+                    // Somebody else's is on its way.
+                    Err(Stuck::Pending) => Ok(Err(Resolved::WaitPending)),
+                    Err(stuck) => Err(self.corrupt(&stuck.corruption().unwrap_or_default())),
+                };
             }
             let alone = self.alone();
             match self.informed(|| attempt(alone)) {
@@ -233,12 +250,14 @@ impl Endpoint {
         mut attempt: impl FnMut(bool) -> Result<R, Stuck>,
         prospects: &Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want>,
     ) -> Result<Option<R>, Fault> {
+        self.not_cancelled()?;
         if let Ok(got) = self.insist_on(stuck, &mut attempt, &prospects.in_hand)? {
             return Ok(Some(got));
         }
-        let attempt = || match attempt(false) {
-            Ok(got) => Some(Ok(got)),
-            Err(stuck) => match self.insist_on(stuck, &mut attempt, &prospects.in_hand) {
+        let attempt = || match self.not_cancelled().map(|()| attempt(false)) {
+            Err(fault) => Some(Err(fault)),
+            Ok(Ok(got)) => Some(Ok(got)),
+            Ok(Err(stuck)) => match self.insist_on(stuck, &mut attempt, &prospects.in_hand) {
                 Ok(got) => got.ok().map(Ok),
                 Err(fault) => Some(Err(fault)),
             },

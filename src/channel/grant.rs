@@ -18,7 +18,7 @@ use super::kind::{Kind, Spsc, Stuck};
 use super::message::Message;
 use super::receiver::Receiver;
 use super::sender::Sender;
-use crate::error::{Fault, RecvError, RecvTimeoutError, TryRecvError};
+use crate::error::{Done, Fault, RecvError, RecvTimeoutError, TryRecvError};
 use crate::segment::{Elements, Side, TrustedPeers};
 
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
@@ -54,7 +54,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
     /// let (mut sender, mut receiver) = (channel.sender()?, channel.receiver()?);
     /// let mut page = sender.reserve()?;
     /// page.write(&[7; 4096]);
-    /// page.commit();
+    /// page.commit()?;
     /// assert_eq!(receiver.take()?.read()[0], 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -146,14 +146,20 @@ pub struct Grant<'a, T: Message + NoUninit + AnyBitPattern, K: Kind> {
 
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
     /// Sends the message.
+    ///
+    /// # Errors
+    /// [`Fault::Unwoken`] if the message is in the channel, and a receiver that
+    /// sleeps could not be woken. [`Fault::Forked`], and then nothing was sent.
     #[inline(always)]
-    pub fn commit(mut self) {
+    pub fn commit(mut self) -> Result<(), Fault> {
         let end = &self.sender.end;
-        if !end.in_child() {
-            K::commit(&self.sender.slots, &self.sender.at, self.claim);
-            end.notify(Side::Receiver);
-            self.done = true;
+        if end.in_child() {
+            return Err(Fault::Forked);
         }
+        K::commit(&self.sender.slots, &self.sender.at, self.claim);
+        self.done = true;
+        end.notify(Side::Receiver, Done::Sent);
+        end.unwoken()
     }
 
     /// Gives the place up, as dropping does.
@@ -212,8 +218,8 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Drop for Grant<'_, T, K> {
         if !self.done && !end.in_child() && K::abort(&self.sender.slots, self.claim) {
             // Its place is free for the next lap, and was in the way of what
             // comes after it.
-            end.notify(Side::Sender);
-            end.notify(Side::Receiver);
+            end.notify(Side::Sender, Done::GivenUp);
+            end.notify(Side::Receiver, Done::GivenUp);
         }
         end.leave();
     }
@@ -236,14 +242,22 @@ pub struct GrantSlice<'a, T: Message + NoUninit + AnyBitPattern> {
 
 impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
     /// Sends the first `count` messages, by one store.
+    ///
+    /// # Errors
+    /// Those of [`Grant::commit`].
     #[inline]
-    pub fn commit(self, count: usize) {
+    pub fn commit(self, count: usize) -> Result<(), Fault> {
         let count = count.min(self.count);
         let end = &self.sender.end;
-        if count > 0 && !end.in_child() {
-            self.sender.at.publish(&self.sender.slots, count as u64);
-            end.notify(Side::Receiver);
+        if end.in_child() {
+            return Err(Fault::Forked);
         }
+        if count == 0 {
+            return Ok(());
+        }
+        self.sender.at.publish(&self.sender.slots, count as u64);
+        end.notify(Side::Receiver, Done::Sent);
+        end.unwoken()
     }
 
     /// Gives the places up, as dropping does.
@@ -472,7 +486,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Delivery<'_, T, K>
         let taken = unsafe { ManuallyDrop::take(&mut this.taken) };
         let receiver = this.receiver;
         if !receiver.end.in_child() && K::give_back(&receiver.slots, &receiver.at, taken) {
-            receiver.end.notify(Side::Receiver);
+            receiver.end.notify(Side::Receiver, Done::GivenUp);
         }
     }
 

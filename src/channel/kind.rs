@@ -7,6 +7,7 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::endpoint::Endpoint;
 use super::ready::Want;
+use crate::error::Done;
 use crate::ring::hand::{Hands, Reader};
 use crate::ring::mpmc::{self, Cursor, Refused};
 use crate::ring::pace::Pace;
@@ -45,6 +46,8 @@ pub enum Stuck {
     Changed,
     /// The other side has gone, and to a receiver: nothing is left.
     Alone,
+    /// It is done, but the kernel has refused to wake a peer.
+    Unwoken,
     /// An SPSC ring's indices cannot be.
     Torn(Torn),
     /// No slot continues the order of the others.
@@ -62,7 +65,8 @@ impl Stuck {
             | Self::Unsure
             | Self::NoPlace
             | Self::Changed
-            | Self::Alone => None,
+            | Self::Alone
+            | Self::Unwoken => None,
             Self::Torn(torn) => {
                 Some(format!("its head is at {} and its tail at {}", torn.head, torn.tail))
             }
@@ -403,7 +407,7 @@ pub(crate) fn reader(ring: &impl Hands, end: &Endpoint) -> Result<Reader, Stuck>
     let (reader, dropped) =
         Reader::attach(ring, end.me(), end.block.attempts).map_err(Stuck::Torn)?;
     if dropped {
-        end.notify(Side::Sender);
+        end.notify(Side::Sender, Done::GivenUp);
     }
     Ok(reader)
 }

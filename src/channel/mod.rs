@@ -1,6 +1,9 @@
 //! Channels: typed queues in a segment, and their two ends.
 
+mod bound;
 mod bytes;
+mod cancel;
+mod debts;
 mod endpoint;
 mod flow;
 mod grant;
@@ -23,6 +26,7 @@ pub use bytes::{
     ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReader, ByteReceiver, ByteSender,
     ByteWriter,
 };
+pub use cancel::Canceller;
 use endpoint::Endpoint;
 pub use grant::{Delivery, DeliverySlice, Grant, GrantSlice};
 use kind::sealed;

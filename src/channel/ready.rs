@@ -30,6 +30,7 @@
 //! thread passes on what it took. Only one that was about to sleep can miss it,
 //! and for that it is done again.
 
+use core::cell::RefCell;
 use core::fmt;
 use core::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -40,17 +41,19 @@ use std::time::{Duration, Instant};
 use super::endpoint::{self, Endpoint};
 use crate::error::Fault;
 use crate::ring::event::{self, Event, Parked};
+use crate::ring::kernel::Refusal;
 use crate::ring::mpmc::{self, Cursor};
 use crate::ring::standing::Standing;
 use crate::ring::table::Blind;
 use crate::ring::{blocks, places, spsc};
-use crate::segment::{Block, Cells, Participant, RingKind, Side};
+use crate::segment::{Block, Cells, Participant, Peer, RingKind, Side};
+use crate::sync::Ordering;
 use crate::sys;
 use crate::sys::pipe;
 
 /// How long a thread that is to end has for getting to sleep, or for being
 /// woken, before everybody is woken again.
-const ROUND: Duration = Duration::from_millis(1);
+pub(super) const ROUND: Duration = Duration::from_millis(1);
 
 /// What refused a handle's try.
 #[derive(Clone, Copy, Debug)]
@@ -91,15 +94,18 @@ pub(super) struct Ask {
     /// A receiver found no sender left, and a message in the hands of a
     /// reader: it also waits for that one to have let go of it.
     pub(super) alone: bool,
+    /// Whose end it also waits for.
+    pub(super) peer: Option<Peer>,
 }
 
 /// A pollable descriptor of a sender or a receiver: see
 /// [`Receiver::readiness`](crate::Receiver::readiness).
 ///
 /// It is the reading end of a pipe, for `poll`, `epoll` and what is built on
-/// them; what it carries is not to be read. It belongs to the handle, and is
-/// closed with it; who needs one that can be kept apart duplicates it
-/// ([`BorrowedFd::try_clone_to_owned`]).
+/// them. It carries a byte as long as it is readable. The handle takes the byte
+/// out; a program may read it, after a call of the handle has found nothing and
+/// before the next one. The descriptor belongs to the handle, and is closed with
+/// it; [`BorrowedFd::try_clone_to_owned`] gives one that can be kept apart.
 pub struct Readiness {
     shared: Arc<Shared>,
     at: At,
@@ -120,8 +126,12 @@ struct State {
     ask: Option<Ask>,
     /// How often the handle has asked.
     asked: u64,
-    /// The set is gone, or strange: the byte stays.
-    gone: bool,
+    /// The set is gone, or strange, or refuses: the byte stays.
+    gone: Option<Fault>,
+    /// A token that the thread had to pass on, and could not.
+    owed: Option<Refusal>,
+    /// Whether the thread has gone to wait for what was asked.
+    parked: bool,
     stop: bool,
     ended: bool,
 }
@@ -147,20 +157,20 @@ impl At {
     }
 
     /// Wakes its thread, with others; unless it is about to sleep, perhaps.
-    fn rouse(&self, enough: impl Fn() -> bool) {
+    fn rouse(&self, enough: impl Fn() -> bool) -> Result<(), Refusal> {
         let bells = &self.participant.mapped().bells;
-        // If it is refused, the thread has been, too.
-        let _ = if self.is_for_all() {
+        if self.is_for_all() {
             places::freed(bells, &self.cells.control().places_waiting)
         } else {
             event::rouse(bells, self.event(), enough)
-        };
+        }
     }
 
     /// Whether a try could come to something, or to another answer.
     fn is_there(&self, ask: Ask) -> bool {
         endpoint::changes(&self.cells) != ask.changes
             || ask.want.is_there(&self.cells)
+            || ask.peer.is_some_and(|peer| !peer.is_live(self.participant.mapped()))
             || ask.alone && (self.block.kind.is_single() || !mpmc::in_hand(&self.cells))
     }
 }
@@ -176,6 +186,13 @@ impl Shared {
         let _ = self.writer.write_record(&[1]);
         state.ask = None;
     }
+
+    /// Makes the descriptor readable, if it is not.
+    fn ring_if_asked(&self, state: &mut State) {
+        if state.ask.is_some() {
+            self.ring(state);
+        }
+    }
 }
 
 /// What ends a thread's sleep.
@@ -190,40 +207,54 @@ struct Watcher {
     shared: Arc<Shared>,
     at: At,
     standing: Standing<Instant>,
+    /// Why a look has failed.
+    fault: RefCell<Option<Fault>>,
 }
 
 impl Watcher {
     fn run(&self) {
-        while self.is_armed() {
-            match self.park() {
+        while let Some(ask) = self.armed() {
+            let parked = self.park(ask);
+            let mut state = self.shared.state();
+            state.parked = false;
+            self.shared.changed.notify_all();
+            if let Some(refusal) = self.standing.take_owed() {
+                state.owed = Some(refusal);
+                self.shared.ring_if_asked(&mut state);
+                // Its handle is to find out, whatever it does next.
+                self.at.cells.control().changes.fetch_add(1, Ordering::Release);
+            }
+            match parked {
                 Parked::Ready(Woken::Progress(asked)) => {
-                    let mut state = self.shared.state();
                     // The handle may have been and had it meanwhile.
                     if state.asked == asked {
-                        self.shared.ring(&mut state);
+                        self.shared.ring_if_asked(&mut state);
                     }
                 }
                 Parked::Ready(Woken::Stopped) => return,
                 // Without a deadline there is no time-out.
                 Parked::TimedOut => {}
-                // Why, the handle finds out by itself.
-                Parked::Gone(_) => {
-                    let mut state = self.shared.state();
-                    state.gone = true;
-                    return self.shared.ring(&mut state);
+                Parked::Gone(blind) => {
+                    let why = self.fault.borrow_mut().take();
+                    let why = why.unwrap_or_else(|| self.at.participant.mapped().fault(blind));
+                    state.gone = Some(why);
+                    return self.shared.ring_if_asked(&mut state);
                 }
             }
         }
     }
 
-    /// Waits until there is something to wait for; `false` for the end.
-    fn is_armed(&self) -> bool {
+    /// Waits until there is something to wait for; `None` for the end.
+    fn armed(&self) -> Option<Ask> {
         let idle = |state: &mut State| state.ask.is_none() && !state.stop;
         let state = self.shared.changed.wait_while(self.shared.state(), idle);
-        !state.unwrap_or_else(PoisonError::into_inner).stop
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        let ask = state.ask.filter(|_| !state.stop)?;
+        state.parked = true;
+        Some(ask)
     }
 
-    fn park(&self) -> Parked<Woken> {
+    fn park(&self, ask: Ask) -> Parked<Woken> {
         let At { participant, block, side, .. } = &self.at;
         let attempt = || {
             let state = self.shared.state();
@@ -232,17 +263,24 @@ impl Watcher {
             if stop {
                 return Some(Woken::Stopped);
             }
-            ask.is_some_and(|ask| self.at.is_there(ask)).then_some(Woken::Progress(asked))
+            // Without an ask: it is to be asked anew.
+            ask.is_none_or(|ask| self.at.is_there(ask)).then_some(Woken::Progress(asked))
+        };
+        let blind = |fault| {
+            *self.fault.borrow_mut() = Some(fault);
+            Blind::Estranged
         };
         let bells = &participant.mapped().bells;
         if self.at.is_for_all() {
             let (waiting, record) = endpoint::places(participant, &self.at.cells, block);
-            let listen = || participant.listen().map_err(|_| Blind::Estranged);
+            let listen = || participant.listen().map_err(blind);
             return places::park(bells, waiting, record, None, attempt, listen);
         }
         let record = endpoint::record(participant, block, *side);
         let (event, standing) = (self.at.event(), &self.standing);
-        let look = || participant.look().map(|_| None).map_err(|_| Blind::Estranged);
+        let strict = ask.peer.is_some();
+        standing.be_strict(strict);
+        let look = || participant.listen().map(|heard| strict.then_some(heard)).map_err(blind);
         // Nothing was consumed: what the token was for is there for others.
         let parked = event::park(bells, event, record, standing, None, attempt, |_| true, look);
         // It comes back when the handle has been asked, and has found nothing.
@@ -266,8 +304,12 @@ impl Readiness {
         let shared = Arc::new(Shared { state, changed: Condvar::new(), reader, writer });
         shared.ring(&mut shared.state());
         let at = At { cells, participant: Arc::clone(participant), block, side };
-        let watcher =
-            Watcher { shared: Arc::clone(&shared), at: at.clone(), standing: Standing::new(None) };
+        let watcher = Watcher {
+            shared: Arc::clone(&shared),
+            at: at.clone(),
+            standing: Standing::new(None),
+            fault: RefCell::new(None),
+        };
         let body = move || {
             watcher.run();
             let shared = Arc::clone(&watcher.shared);
@@ -280,12 +322,12 @@ impl Readiness {
         Ok(Self { shared, at, thread })
     }
 
-    /// Takes the byte out, and has the thread wait; `false` if nobody can wait
-    /// there any more.
-    pub(super) fn arm(&self, ask: Ask) -> bool {
+    /// Takes the byte out, and has the thread wait; says why nobody can wait there
+    /// any more.
+    pub(super) fn arm(&self, ask: Ask) -> Result<(), Fault> {
         let mut state = self.shared.state();
-        if state.gone {
-            return false;
+        if let Some(fault) = &state.gone {
+            return Err(fault.clone());
         }
         state.asked += 1;
         if state.ask.replace(ask).is_none() {
@@ -293,18 +335,59 @@ impl Readiness {
             let _ = self.shared.reader.read_record(&mut [0]);
             self.shared.changed.notify_all();
         }
-        true
+        Ok(())
     }
-}
 
-impl Drop for Readiness {
-    fn drop(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
+    /// Why a token that the thread had to pass on could not be, if so. It is the
+    /// handle's from here on.
+    pub(super) fn take_owed(&self) -> Option<Refusal> {
+        self.shared.state().owed.take()
+    }
+
+    /// Makes the descriptor readable, so that the handle asks anew, and has the
+    /// thread come back for that.
+    pub(super) fn restart(&self) -> Result<(), Refusal> {
+        let mut state = self.shared.state();
+        self.shared.ring_if_asked(&mut state);
+        self.rouse_until(state, |state| !state.parked).map(drop)
+    }
+
+    /// Wakes the thread, with others, until this is so or it has ended.
+    fn rouse_until<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        so: impl Fn(&State) -> bool,
+    ) -> Result<MutexGuard<'a, State>, Refusal> {
+        let finished = || self.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        while !so(&state) && !state.ended && !finished() {
+            if state.parked {
+                drop(state);
+                self.at.rouse(|| so(&self.shared.state()))?;
+                state = self.shared.state();
+            }
+            if !so(&state) && !state.ended {
+                let waited = self.shared.changed.wait_timeout(state, ROUND);
+                (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        Ok(state)
+    }
+
+    /// Ends the thread.
+    pub(super) fn end(mut self) -> Result<(), Refusal> {
+        self.stop()
+    }
+
+    fn stop(&mut self) -> Result<(), Refusal> {
+        if self.thread.is_none() {
+            return Ok(());
+        }
         let At { participant, .. } = &self.at;
         if participant.guard().in_child() {
             // There is no such thread here, and whoever held the lock is not
             // here either.
-            return mem::forget(thread);
+            mem::forget(self.thread.take());
+            return Ok(());
         }
         let mut state = self.shared.state();
         state.stop = true;
@@ -312,22 +395,23 @@ impl Drop for Readiness {
         if !participant.is_known() {
             // Either the set is gone and the thread with it, or it is out of
             // reach, in another IPC namespace.
-            return;
+            return Ok(());
         }
-        while !state.ended && !thread.is_finished() {
-            if state.ask.is_some() {
-                drop(state);
-                self.at.rouse(|| self.shared.state().ended);
-                state = self.shared.state();
-            }
-            if !state.ended {
-                let waited = self.shared.changed.wait_timeout(state, ROUND);
-                (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-            }
+        // Refused, it is left to itself: it ends when something else wakes it,
+        // and keeps what it needs until then.
+        drop(self.rouse_until(state, |state| state.ended)?);
+        if let Some(thread) = self.thread.take() {
+            // It ended without a panic, or is not worth one.
+            let _ = thread.join();
         }
-        drop(state);
-        // It ended without a panic, or is not worth one.
-        let _ = thread.join();
+        Ok(())
+    }
+}
+
+impl Drop for Readiness {
+    fn drop(&mut self) {
+        // A handle that is closed is told: see `Endpoint::close`.
+        let _ = self.stop();
     }
 }
 
@@ -336,10 +420,10 @@ impl Endpoint {
     /// there is one.
     pub(super) fn await_readiness(&self, want: impl FnOnce() -> Want) -> Result<(), Fault> {
         let Some(readiness) = self.readiness.get() else { return Ok(()) };
-        if readiness.arm(self.ask(want())) {
-            return Ok(());
+        match readiness.arm(self.ask(want())) {
+            Ok(()) => Ok(()),
+            Err(fault) => self.participant().look().and(Err(fault)),
         }
-        self.participant().look().map(drop)
     }
 }
 

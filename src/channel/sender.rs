@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use bytemuck::NoUninit;
 
+use super::cancel::Canceller;
 use super::endpoint::{Endpoint, Resolved};
 use super::kind::{Kind, Mpmc, Stuck};
 use super::message::Message;
 use super::ready::{Readiness, Want};
 use crate::error::{
-    ChannelError, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError,
+    ChannelError, Done, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError,
 };
-use crate::segment::Side;
+use crate::segment::{Peer, Side};
 
 /// The sending end of a channel of `T`.
 ///
@@ -50,13 +51,25 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
         let sent = K::push_next(&self.slots, &self.at, self.end.owner(), message);
         self.end.leave();
         sent?;
-        self.end.notify_swiftly(Side::Receiver);
-        Ok(())
+        let woken = self.end.notify_swiftly(Side::Receiver, Done::Sent);
+        if woken { Ok(()) } else { Err(Stuck::Unwoken) }
     }
 
     /// What is in the way after the above.
     fn refused(&self, stuck: Stuck, message: &T) -> Result<(), Stuck> {
-        if matches!(stuck, Stuck::Unsure) { self.push(message) } else { Err(stuck) }
+        match stuck {
+            Stuck::Unsure => self.push(message),
+            // It is sent; what is to be said of it is not in the way.
+            Stuck::Unwoken => Ok(()),
+            stuck => Err(stuck),
+        }
+    }
+
+    /// Its message is in the channel: all is well, unless a receiver that sleeps
+    /// could not be woken.
+    #[inline]
+    fn sent(&self) -> Result<(), SendError<T>> {
+        self.end.unwoken().map_err(|fault| SendError { message: None, fault })
     }
 
     fn push(&self, message: &T) -> Result<(), Stuck> {
@@ -94,15 +107,17 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     #[cold]
     #[inline(never)]
     fn try_on(&self, stuck: Stuck, message: T) -> Result<(), TrySendError<T>> {
-        let Err(stuck) = self.refused(stuck, &message) else { return Ok(()) };
+        let Err(stuck) = self.refused(stuck, &message) else {
+            return self.sent().map_err(TrySendError::Failed);
+        };
         if self.end.shrug(stuck) {
             return Err(TrySendError::Full(message));
         }
         match self.end.try_to_send(stuck, || self.push(&message), || self.want()) {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => self.sent().map_err(TrySendError::Failed),
             Ok(Err(Resolved::WaitPaused)) => Err(TrySendError::Paused(message)),
             Ok(Err(_)) => Err(TrySendError::Full(message)),
-            Err(fault) => Err(TrySendError::Failed(SendError { message, fault })),
+            Err(fault) => Err(TrySendError::Failed(SendError { message: Some(message), fault })),
         }
     }
 
@@ -124,10 +139,10 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     #[cold]
     #[inline(never)]
     fn wait_on(&self, stuck: Stuck, message: T) -> Result<(), SendError<T>> {
-        let Err(stuck) = self.refused(stuck, &message) else { return Ok(()) };
+        let Err(stuck) = self.refused(stuck, &message) else { return self.sent() };
         match self.wait(stuck, None, || self.push(&message)) {
-            Ok(_) => Ok(()),
-            Err(fault) => Err(SendError { message, fault }),
+            Ok(_) => self.sent(),
+            Err(fault) => Err(SendError { message: Some(message), fault }),
         }
     }
 
@@ -137,8 +152,11 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     /// [`SendTimeoutError::Timeout`], or why the channel cannot be used; both
     /// with the message.
     pub fn send_timeout(&self, message: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
-        // A time-out beyond what the clock can say is none.
-        self.send_by(message, Instant::now().checked_add(timeout))
+        match self.send_next(&message) {
+            Ok(()) => Ok(()),
+            // A time-out beyond what the clock can say is none.
+            Err(stuck) => self.send_by(stuck, message, Instant::now().checked_add(timeout)),
+        }
     }
 
     /// Sends, waiting for space until `deadline`.
@@ -146,17 +164,28 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     /// # Errors
     /// As for [`send_timeout`](Self::send_timeout).
     pub fn send_deadline(&self, message: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
-        self.send_by(message, Some(deadline))
+        match self.send_next(&message) {
+            Ok(()) => Ok(()),
+            Err(stuck) => self.send_by(stuck, message, Some(deadline)),
+        }
     }
 
-    fn send_by(&self, message: T, until: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
-        match self.push(&message) {
-            Ok(()) => Ok(()),
-            Err(stuck) => match self.wait(stuck, until, || self.push(&message)) {
-                Ok(Some(())) => Ok(()),
-                Ok(None) => Err(SendTimeoutError::Timeout(message)),
-                Err(fault) => Err(SendTimeoutError::Failed(SendError { message, fault })),
-            },
+    #[cold]
+    #[inline(never)]
+    fn send_by(
+        &self,
+        stuck: Stuck,
+        message: T,
+        until: Option<Instant>,
+    ) -> Result<(), SendTimeoutError<T>> {
+        let failed = SendTimeoutError::Failed;
+        let Err(stuck) = self.refused(stuck, &message) else {
+            return self.sent().map_err(failed);
+        };
+        match self.wait(stuck, until, || self.push(&message)) {
+            Ok(Some(())) => self.sent().map_err(failed),
+            Ok(None) => Err(SendTimeoutError::Timeout(message)),
+            Err(fault) => Err(failed(SendError { message: Some(message), fault })),
         }
     }
 
@@ -178,6 +207,7 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
                     .map_err(|fault| SendBatchError { sent, fault })?
                     .unwrap_or(0),
             };
+            self.end.unwoken().map_err(|fault| SendBatchError { sent, fault })?;
         }
         Ok(())
     }
@@ -186,18 +216,48 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     /// none while the segment is paused.
     ///
     /// # Errors
-    /// Why the channel cannot be used; then none was sent.
-    pub fn try_send_batch(&self, messages: &[T]) -> Result<usize, Fault> {
+    /// Why the channel cannot be used; then none was sent. Or that a receiver
+    /// could not be woken ([`Fault::Unwoken`]), and how many messages were sent.
+    pub fn try_send_batch(&self, messages: &[T]) -> Result<usize, SendBatchError> {
         if messages.is_empty() {
             return Ok(0);
         }
-        match self.push_many(messages) {
-            Ok(sent) => Ok(sent),
+        let sent = match self.push_many(messages) {
+            Ok(sent) => sent,
             Err(stuck) => {
                 let push = || self.push_many(messages);
-                Ok(self.end.try_to_send(stuck, push, || self.want())?.unwrap_or(0))
+                let tried = self.end.try_to_send(stuck, push, || self.want());
+                tried.map_err(|fault| SendBatchError { sent: 0, fault })?.unwrap_or(0)
             }
-        }
+        };
+        self.end.unwoken().map_err(|fault| SendBatchError { sent, fault })?;
+        Ok(sent)
+    }
+
+    /// Binds this handle's waits to a participant's life:
+    /// [`Receiver::until_gone`] the other way round. A send that finds room
+    /// sends all the same.
+    ///
+    /// [`Receiver::until_gone`]: crate::Receiver::until_gone
+    ///
+    /// # Errors
+    /// As there.
+    pub fn until_gone(&self, peer: impl Into<Option<Peer>>) -> Result<(), Fault> {
+        self.end.until_gone(peer.into())
+    }
+
+    /// What ends this handle's waits from another thread:
+    /// [`Receiver::canceller`](crate::Receiver::canceller) the other way round.
+    pub fn canceller(&self) -> Canceller {
+        self.end.canceller()
+    }
+
+    /// Closes this handle, as dropping it does, and says if that fails.
+    ///
+    /// # Errors
+    /// As for [`Receiver::close`](crate::Receiver::close).
+    pub fn close(self) -> Result<(), Fault> {
+        self.end.close()
     }
 
     /// A descriptor for event loops, which is readable as long as a send could

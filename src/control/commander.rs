@@ -334,7 +334,7 @@ impl Commander {
                     .post(self.queue, address(one.member, verb.band()), &mail, &mut tidied)
                     .map_err(|error| self.refused(error))?;
             }
-            self.participant.call();
+            self.participant.call()?;
             self.look()?;
             let known: Vec<_> = asked.iter().map(|one| self.known(one, verb)).collect();
             // After that: who has answered and gone has answered.
@@ -375,7 +375,9 @@ impl Commander {
     fn refused(&self, error: sys::Error) -> CommandError {
         let mapped = self.participant.mapped();
         match error.kind() {
-            ErrorKind::Removed if mapped.closed() => Fault::Closed.into(),
+            ErrorKind::Removed if matches!(mapped.over(), Some(Fault::Closed)) => {
+                Fault::Closed.into()
+            }
             ErrorKind::Removed => CommandError::QueueRemoved { segment: mapped.name.clone() },
             _ => Fault::from(error).of_segment(&mapped.name).into(),
         }

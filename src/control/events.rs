@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::error::Fault;
 use crate::ring::journal::{LEASEHOLDER, Read};
 use crate::segment::journal::{Entry, Event as Kind};
-use crate::segment::{Death, Participant, Segment};
+use crate::segment::{Death, Participant, Peer, Segment};
 use crate::sys;
 
 /// A participant that joined or left.
@@ -20,6 +20,9 @@ pub struct Member {
     pub slot: u16,
     /// See [`slot`](Self::slot).
     pub life: u64,
+    /// The same, for waits that end with it: see
+    /// [`Receiver::until_gone`](crate::Receiver::until_gone).
+    pub peer: Peer,
     /// Its process, as it is numbered in its own pid namespace.
     pub pid: u32,
     /// When the process was started, as [`sys::proc::start_time`] told it, and
@@ -195,9 +198,13 @@ impl Events {
 
     /// Ends this subscription and its clones: whoever waits in one of them, in
     /// another thread, is woken.
-    pub fn stop(&self) {
+    ///
+    /// # Errors
+    /// [`Fault::System`] if the kernel refuses to wake it: then it ends when
+    /// something else wakes it. [`Fault::Forked`].
+    pub fn stop(&self) -> Result<(), Fault> {
         let _ = self.stopped.set(());
-        self.participant.strike();
+        self.participant.strike()
     }
 
     /// Reads on. That something was missed is a record, too.
@@ -223,7 +230,9 @@ impl Events {
 
     fn event(&self, entry: Entry) -> Event {
         let number = |word: u64| u32::try_from(word).unwrap_or(0);
+        let generation = self.participant.mapped().generation;
         let member = Member {
+            peer: Peer::new(generation, entry.member, number(entry.pid)),
             slot: entry.member.id,
             life: entry.member.incarnation,
             pid: number(entry.pid),

@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 
 use crate::control::record::{self, Purpose, Record, VERSION};
 use crate::error::{Fault, OpenError};
-use crate::segment::Segment;
+use crate::ring::table::Member;
+use crate::segment::{Peer, Segment};
 use crate::sys::ErrorKind;
 use crate::sys::child::{self, Child, Command, NoEnds, VARIABLE};
 use crate::sys::pipe::{self, Reader, Writer};
@@ -42,6 +43,8 @@ pub struct Heir {
     from_child: Reader,
     /// Until the child has joined.
     kept: Option<Segment>,
+    /// Afterwards.
+    peer: Option<Peer>,
 }
 
 impl Segment {
@@ -96,7 +99,7 @@ impl Segment {
             let program = command.get_program().to_string_lossy().into_owned();
             SpawnError::Start { program, error }
         })?;
-        Ok(Heir { child, to_child, from_child, kept: Some(self.clone()) })
+        Ok(Heir { child, to_child, from_child, kept: Some(self.clone()), peer: None })
     }
 
     /// The segment that this process was [started](Self::spawn) with. Can be
@@ -145,7 +148,8 @@ impl Segment {
         if segment.generation() != bequest.second {
             return Err(gone);
         }
-        let joined = Record::new(Purpose::Joined, 0, 0);
+        let me = segment.participant().me();
+        let joined = Record::new(Purpose::Joined, u64::from(me.id) + 1, me.incarnation);
         match to_parent.write_record(&joined.to_bytes()) {
             // A parent that does not want to know.
             Err(error) if error.kind() == ErrorKind::NoReader => {}
@@ -153,6 +157,18 @@ impl Segment {
         }
         Ok((segment, from_parent, to_parent))
     }
+}
+
+/// Which participant has written this record.
+fn peer_of(joined: &Record, segment: &Segment, pid: u32) -> Peer {
+    // One that names nobody is of a build that did not say: then it is whoever
+    // has the child's pid, or nobody any more.
+    let id = joined.first.checked_sub(1).and_then(|slot| u16::try_from(slot).ok());
+    let said = id.map(|id| Member { id, incarnation: joined.second });
+    let nobody = Member { id: u16::MAX, incarnation: 0 };
+    let found = || segment.participants().into_iter().find(|one| one.pid == pid);
+    let member = said.or_else(|| Some(found()?.peer.member)).unwrap_or(nobody);
+    Peer::new(segment.generation(), member, pid)
 }
 
 impl Heir {
@@ -168,44 +184,64 @@ impl Heir {
     }
 
     /// Waits until the child has joined, and no longer holds the segment for
-    /// it then.
+    /// it then. Says which participant it is, for waits that end with it: a
+    /// child that dies before it opens a channel is nobody's peer there.
+    ///
+    /// ```no_run
+    /// # use std::process::Command;
+    /// # use tombolo::{Fault, RecvError, Segment};
+    /// let segment = Segment::anonymous()?;
+    /// let answers = segment.channel::<u64>("answers").capacity(8).receiver()?;
+    /// let mut heir = segment.spawn(&mut Command::new("worker"))?;
+    /// answers.until_gone(heir.joined()?)?;
+    /// match answers.recv() {
+    ///     Err(RecvError::Fault(Fault::PeerGone { peer })) => println!("{peer} has gone"),
+    ///     answer => println!("{}", answer?),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`SpawnError::NeverJoined`] when the child, and whoever else has its
     /// end of the pipe from it (children that it has started before it took
     /// its inheritance), has ended or closed it.
-    pub fn joined(&mut self) -> Result<(), SpawnError> {
-        while !self.joined_by(None)? {}
-        Ok(())
+    pub fn joined(&mut self) -> Result<Peer, SpawnError> {
+        loop {
+            if let Some(peer) = self.joined_by(None)? {
+                return Ok(peer);
+            }
+        }
     }
 
     /// Waits until the child has joined, at most this long; `false` if it has
-    /// not yet.
+    /// not yet. Afterwards [`joined`](Self::joined) answers at once.
     ///
     /// # Errors
     /// Those of [`joined`](Self::joined).
     pub fn joined_timeout(&mut self, timeout: Duration) -> Result<bool, SpawnError> {
         // A time-out beyond what the clock can say is none.
-        self.joined_by(Instant::now().checked_add(timeout))
+        Ok(self.joined_by(Instant::now().checked_add(timeout))?.is_some())
     }
 
-    fn joined_by(&mut self, until: Option<Instant>) -> Result<bool, SpawnError> {
+    fn joined_by(&mut self, until: Option<Instant>) -> Result<Option<Peer>, SpawnError> {
         let Some(kept) = &self.kept else {
-            return Ok(true);
+            return Ok(self.peer);
         };
         if kept.participant().guard().in_child() {
             return Err(Fault::Forked.into());
         }
         if *wait(&[(&*self.from_child, Interest::Input)], until)? == [State::default()] {
-            return Ok(false);
+            return Ok(None);
         }
         let mut bytes = [0; record::BYTES];
         let whole = self.from_child.read_record(&mut bytes)?;
-        if !whole || Record::read(&bytes, &[Purpose::Joined]).is_none() {
+        let joined = if whole { Record::read(&bytes, &[Purpose::Joined]) } else { None };
+        let Some(joined) = joined else {
             return Err(SpawnError::NeverJoined { pid: self.child.id() });
-        }
+        };
+        self.peer = Some(peer_of(&joined, kept, self.child.id()));
         self.kept = None;
-        Ok(true)
+        Ok(self.peer)
     }
 
     /// The child, with a pipe to it and one from it, which it gets from

@@ -223,6 +223,8 @@ pub(crate) fn park<K: Kernel, R>(
             heard = standing.compares(stays);
             let slept = match heard {
                 Some(heard) => gong::take(kernel, event.sem, heard, until),
+                // Nothing was heard yet.
+                None if standing.is_strict() => Err(Refusal::WouldBlock),
                 None => kernel.semop(&[Op::take(event.sem, 1)], until),
             };
             if second.is_none() || slept != Err(Refusal::TimedOut) {
@@ -255,7 +257,7 @@ pub(crate) fn park<K: Kernel, R>(
                 Ok(heard) => standing.listened(heard),
                 Err(blind) => {
                     // Others may still see; the token is theirs.
-                    let _ = post(kernel, event.sem);
+                    owing(standing, post(kernel, event.sem));
                     let_go();
                     return Parked::Gone(blind);
                 }
@@ -263,7 +265,7 @@ pub(crate) fn park<K: Kernel, R>(
         }
         if let Some(ready) = ready.or_else(&mut attempt) {
             if slept.is_ok() && more(&ready) {
-                pass_on(kernel, event, standing.is_counted());
+                owing(standing, pass_on(kernel, event, standing.is_counted()));
             }
             standing.woken(kernel);
             return Parked::Ready(ready);
@@ -279,10 +281,18 @@ pub(crate) fn park<K: Kernel, R>(
 }
 
 /// Wakes another waiter than the caller, who may be counted.
-fn pass_on<K: Kernel>(kernel: &K, event: Event<'_>, counted: bool) {
-    let word = waited_for(kernel, event.waiting);
-    if let Some(word) = word.filter(|word| word & COUNT > u64::from(counted)) {
-        let _ = ring(kernel, event, word, &mut Memo::default());
+fn pass_on<K: Kernel>(kernel: &K, event: Event<'_>, counted: bool) -> Result<(), Refusal> {
+    waited_for(kernel, event.waiting)
+        .filter(|word| word & COUNT > u64::from(counted))
+        .map_or(Ok(()), |word| ring(kernel, event, word, &mut Memo::default()))
+}
+
+/// A set that is gone has woken everybody.
+fn owing<D: Copy + Ord, R>(standing: &Standing<D>, passed: Result<R, Refusal>) {
+    if let Err(refusal) = passed
+        && refusal != Refusal::Removed
+    {
+        standing.owes(refusal);
     }
 }
 

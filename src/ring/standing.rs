@@ -32,11 +32,24 @@
 //! plainly, and followed by a look: for some time where the gong strikes for
 //! other reasons, by those who do not stay, and where many live, because one who
 //! compares has the kernel ask all who sleep over the set at each operation.
+//!
+//! **A death elsewhere.** Whoever waits for a certain participant's end, too, is
+//! [strict](Standing::be_strict). That participant may have no credit on this
+//! event's semaphore, but each has one on the gong, and strikes it when it
+//! leaves. So a strict waiter never takes a token plainly. It looks, asks whether
+//! that participant lives, tries, and sleeps while the gong is what was heard by
+//! that look. An end before the look is found by it, or by the question; an end
+//! after it makes the gong another, which the kernel compares at the instant of
+//! falling asleep.
+//!
+//! **A wake that is refused.** A waiter may take a token that is another's too,
+//! and the kernel may refuse to take it back. That is kept here for the waiter's
+//! caller, who tries again, and says so if it can do nothing.
 
 use core::cell::Cell;
 
 use super::event::{self, Event};
-use super::kernel::{Kernel, sooner};
+use super::kernel::{Kernel, Refusal, sooner};
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// After the gong has ended a sleep, so many are plain.
@@ -56,6 +69,10 @@ pub(crate) struct Standing<D: Copy> {
     heard: Cell<Option<u16>>,
     /// How many sleeps are still to be plain.
     plain: Cell<u32>,
+    /// Whether none may be.
+    strict: Cell<bool>,
+    /// A token that could not be passed on.
+    owed: Cell<Option<Refusal>>,
 }
 
 impl<D: Copy + Ord> Standing<D> {
@@ -67,7 +84,29 @@ impl<D: Copy + Ord> Standing<D> {
             at_once: Cell::new(None),
             heard: Cell::new(heard),
             plain: Cell::new(0),
+            strict: Cell::new(false),
+            owed: Cell::new(None),
         }
+    }
+
+    /// Whether every sleep is to end with a stroke of the gong. Then what
+    /// listens for this waiter always says what the gong was.
+    pub(crate) fn be_strict(&self, strict: bool) {
+        self.strict.set(strict);
+    }
+
+    pub(super) fn is_strict(&self) -> bool {
+        self.strict.get()
+    }
+
+    /// A token that was another's could not be passed on.
+    pub(super) fn owes(&self, refusal: Refusal) {
+        self.owed.set(Some(refusal));
+    }
+
+    /// Why not, if there is one. It is the caller's from here on.
+    pub(crate) fn take_owed(&self) -> Option<Refusal> {
+        self.owed.take()
     }
 
     /// Whether this is a wait right after the last one.
@@ -104,6 +143,9 @@ impl<D: Copy + Ord> Standing<D> {
     /// What the gong has to be for the next token, if this waiter `stays`.
     /// `None` for a token that is taken whatever it is.
     pub(super) fn compares(&self, stays: bool) -> Option<u16> {
+        if self.strict.get() {
+            return self.heard.get();
+        }
         let plain = self.plain.get();
         self.plain.set(plain.saturating_sub(1));
         self.heard.get().filter(|_| stays && plain == 0)

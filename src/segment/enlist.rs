@@ -7,7 +7,7 @@ use crossbeam_utils::CachePadded;
 
 use super::participant::{Participant, Side, lock};
 use super::view::Block;
-use crate::error::{ChannelError, Fault};
+use crate::error::{ChannelError, Done, Fault, Unwoken};
 use crate::ring::event::{self, Event, Memo};
 use crate::ring::{credit, gate, places, role};
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -48,7 +48,8 @@ impl Participant {
             && let Err(error) = self.claim_role(block, side, name)
         {
             if first {
-                self.disarm(block);
+                // What is in the way is told already.
+                let _ = self.disarm(block);
             }
             return Err(error);
         }
@@ -68,14 +69,15 @@ impl Participant {
     }
 
     /// Undoes one [`enlist`](Self::enlist). Does nothing in a forked child,
-    /// nor where the kernel has undone it already.
-    pub(crate) fn withdraw(&self, block: &Block, side: Side) {
+    /// nor where the kernel has undone it already. Does as much of it as it can,
+    /// and returns the first thing that it cannot.
+    pub(crate) fn withdraw(&self, block: &Block, side: Side, name: &str) -> Result<(), Fault> {
         if self.guard.in_child() || !self.is_known() {
-            return;
+            return Ok(());
         }
         let mut all = lock(&self.counts);
         let Some(counts) = all.get_mut(usize::from(block.index)) else {
-            return;
+            return Ok(());
         };
         let (mine, other) = match side {
             Side::Sender => (&mut counts.senders, block.items(&self.mapped)),
@@ -90,21 +92,26 @@ impl Participant {
             role::release(self.role(block, side), self.me);
         }
         control.changes.fetch_add(1, Ordering::Release);
+        let mut told = Ok(());
         if last {
             let waiting = match side {
                 Side::Sender => &control.items_waiting,
                 Side::Receiver => &control.space_waiting,
             };
             let event = Event { waiting, sem: other };
-            // If the set is gone, so is everybody who could be told.
-            let _ = event::notify(&self.mapped.bells, event, &mut Memo::default());
+            told = event::notify(&self.mapped.bells, event, &mut Memo::default());
             if side == Side::Receiver {
-                let _ = places::freed(&self.mapped.bells, &control.places_waiting);
+                told = told.and(places::freed(&self.mapped.bells, &control.places_waiting));
             }
         }
+        let told = self.unless_gone(told).map_err(|fault| match fault {
+            Fault::System(source) => Unwoken::fault(Done::Left, name, side.other(), source),
+            fault => fault,
+        });
         if counts.senders == 0 && counts.receivers == 0 {
-            self.disarm(block);
+            return told.and(self.disarm(block));
         }
+        told
     }
 
     /// A word for a new sender.
@@ -141,7 +148,10 @@ impl Participant {
     /// Does something while this process has a credit on every bell, so that its
     /// death over it would ring them, and a row in every channel, so that whoever
     /// sweeps it would have everybody look.
-    pub(super) fn with_all_credits(&self, work: impl FnOnce()) -> Result<(), Fault> {
+    pub(super) fn with_all_credits(
+        &self,
+        work: impl FnOnce() -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let counts = lock(&self.counts);
         let has = |block: &Block| {
             counts.get(usize::from(block.index)).is_some_and(|own| *own != Counts::default())
@@ -149,15 +159,18 @@ impl Participant {
         let mut armed = Vec::new();
         for block in self.mapped.blocks().filter(|block| !has(block)) {
             if let Err(fault) = self.arm(&block) {
-                armed.iter().for_each(|block| self.disarm(block));
+                let _ = self.disarm_all(&armed);
                 return Err(fault);
             }
             armed.push(block);
         }
-        work();
+        work()?;
         // Leaves a token on each.
-        armed.iter().for_each(|block| self.disarm(block));
-        Ok(())
+        self.disarm_all(&armed)
+    }
+
+    fn disarm_all(&self, armed: &[Block]) -> Result<(), Fault> {
+        armed.iter().fold(Ok(()), |told, block| told.and(self.disarm(block)))
     }
 
     fn arm(&self, block: &Block) -> Result<(), Fault> {
@@ -180,11 +193,12 @@ impl Participant {
             .map_err(|refusal| self.mapped.refused(refusal))
     }
 
-    fn disarm(&self, block: &Block) {
-        for sem in [block.items(&self.mapped), block.space(&self.mapped)] {
-            // If the set is gone, so is the credit.
-            let _ = credit::disarm(&self.mapped.bells, sem);
-        }
+    /// Gives the credits back, as many as it can.
+    fn disarm(&self, block: &Block) -> Result<(), Fault> {
+        let bells = &self.mapped.bells;
+        let [items, space] = [block.items(&self.mapped), block.space(&self.mapped)]
+            .map(|sem| self.unless_gone(credit::disarm(bells, sem)));
+        items.and(space)
     }
 
     fn show(&self, block: &Block, counts: Counts) {

@@ -1,7 +1,7 @@
 //! What is there, seen from outside: without joining, and without the right
 //! to write.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::deaths::{Deaths, deaths};
 use super::layout::{Plan, VERSION, flags, plausible};
@@ -135,7 +135,8 @@ fn inspect(stat: shm::Stat) -> Result<Inspected, OpenError> {
     let generation = header.generation.load(Ordering::Relaxed);
     let flags = header.flags.load(Ordering::Relaxed);
     let bells = Bells::new(Set::from_id(set), false);
-    let mapped = Mapped { shm, bells, plan, generation, flags, name, memory: Arc::new(memory) };
+    let memory = Arc::new(memory);
+    let mapped = Mapped { shm, bells, plan, generation, flags, name, memory, end: OnceLock::new() };
     Ok(Inspected::Complete(Box::new(Found { stat, mapped })))
 }
 

@@ -1,6 +1,6 @@
 //! A segment in use: its memory, its set, and the sweep of the dead.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::directory;
 use super::layout::{Control, Info, Plan, Row, gate};
@@ -28,6 +28,8 @@ pub(crate) struct Mapped {
     pub(crate) generation: u64,
     pub(crate) flags: u64,
     pub(crate) name: String,
+    /// Whether the kernel has told this process that it is over, and how.
+    pub(super) end: OnceLock<Fault>,
 }
 
 /// Stands in for a word that a broken plan would put outside: none is.
@@ -82,7 +84,7 @@ impl Mapped {
     pub(crate) fn fault(&self, blind: Blind) -> Fault {
         match blind {
             Blind::Refused(refusal) => self.refused(refusal),
-            Blind::Estranged => Fault::Estranged,
+            Blind::Estranged => self.ended(Fault::Estranged),
         }
     }
 
@@ -90,17 +92,25 @@ impl Mapped {
     /// gone for this process may be there for the others, if it is this
     /// process that has left their IPC namespace.
     pub(crate) fn refused(&self, refusal: Refusal) -> Fault {
-        match (refusal, self.bells.explain()) {
-            (Refusal::Removed, _) => Fault::Closed,
-            (_, Some(error)) => Fault::System(error).of_segment(&self.name),
-            (refusal, None) => Fault::Corrupt {
-                what: format!("semaphore set {} refuses ({refusal:?})", self.bells.set().id()),
-            },
+        match refusal {
+            Refusal::Removed => self.ended(Fault::Closed),
+            refusal => Fault::System(self.bells.explain(refusal)).of_segment(&self.name),
         }
     }
 
-    pub(crate) fn closed(&self) -> bool {
-        self.gate() & gate::CLOSED != 0
+    /// What is over for this process stays so, for all of its handles.
+    fn ended(&self, fault: Fault) -> Fault {
+        if self.end.set(fault.clone()).is_ok() {
+            // Its other handles may find nothing changed, and go on.
+            self.change_all();
+        }
+        fault
+    }
+
+    /// Why this process can do nothing here any more, if that is known.
+    pub(crate) fn over(&self) -> Option<Fault> {
+        let closed = self.gate() & gate::CLOSED != 0;
+        if closed { Some(Fault::Closed) } else { self.end.get().cloned() }
     }
 
     /// Makes every handle's next operation return `Closed`.

@@ -17,6 +17,7 @@ mod open;
 mod options;
 mod owner;
 mod participant;
+mod peer;
 mod queue;
 mod region;
 mod serve;
@@ -44,6 +45,7 @@ pub(crate) use name::Name;
 pub use options::Options;
 pub use owner::Owner;
 pub(crate) use participant::{Participant, Side, Unleased};
+pub use peer::Peer;
 pub(crate) use queue::received;
 pub(crate) use region::{Bytes, Elements};
 pub use serve::{Stats, UserCommand};
@@ -73,6 +75,9 @@ pub struct ParticipantInfo {
     pub slot: u16,
     /// Its process, as it is numbered in its own pid namespace.
     pub pid: u32,
+    /// Which participant it is, for waits that end with it: see
+    /// [`Receiver::until_gone`](crate::Receiver::until_gone).
+    pub peer: Peer,
     /// Its user.
     pub uid: u32,
     /// Whether it is this handle's own.
@@ -198,6 +203,19 @@ impl Segment {
         removed.map_err(|error| Fault::System(error).of_segment(self.name()))
     }
 
+    /// Lets go of this handle, as dropping it does, and says if that fails. The
+    /// process leaves the segment with the last handle of this participant, its
+    /// senders and receivers included: then this tells the others, or says why
+    /// they could not be told.
+    ///
+    /// # Errors
+    /// [`Fault::System`] if the kernel refuses what leaving takes: those who
+    /// wait may not be woken before this process ends. [`Fault::Forked`]. A
+    /// segment that is removed has been left.
+    pub fn leave(self) -> Result<(), Fault> {
+        Participant::let_go(self.participant)
+    }
+
     /// Its name; `(anonymous)` if it has none.
     pub fn name(&self) -> &str {
         &self.participant.mapped().name
@@ -240,9 +258,11 @@ impl Segment {
             .living()
             .map(|member| {
                 let info = mapped.info(member.id);
+                let pid = number(info.pid.load(Ordering::Relaxed));
                 ParticipantInfo {
                     slot: member.id,
-                    pid: number(info.pid.load(Ordering::Relaxed)),
+                    pid,
+                    peer: Peer::new(mapped.generation, member, pid),
                     uid: number(info.uid.load(Ordering::Relaxed)),
                     own: member == self.participant.me(),
                     attached: attached(info, self.id()),

@@ -1,6 +1,6 @@
 //! From a name or an id to a participant.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::Segment;
@@ -353,6 +353,7 @@ fn mapped(
             generation,
             flags,
             name: name.to_owned(),
+            end: OnceLock::new(),
         });
     };
     Err((bells, block, damaged(what)))

@@ -1,6 +1,6 @@
 //! This process in a segment: joining, looking, leaving.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::directory::{self, Spec};
@@ -68,6 +68,8 @@ pub(crate) struct Participant {
     /// Told from every other that this process has or had.
     pub(super) membership: usize,
     pub(super) guard: ForkGuard,
+    /// Whether this process has left, as well as it could.
+    left: OnceLock<()>,
     /// How long to wait for the lease.
     timeout: Duration,
     /// By channel. The lock covers the counts and the credits behind them.
@@ -118,6 +120,7 @@ impl Participant {
             me,
             membership: sys::proc::unlike_any(),
             guard,
+            left: OnceLock::new(),
             timeout,
             counts: Mutex::new(counts),
             scratch: Mutex::new(scratch),
@@ -185,10 +188,24 @@ impl Participant {
     }
 
     /// Wakes everybody who listens.
-    pub(crate) fn strike(&self) {
-        if self.barred().is_none() {
-            // If the set is gone, nobody sleeps on it.
-            let _ = gong::strike(&self.mapped.bells);
+    pub(crate) fn strike(&self) -> Result<(), Fault> {
+        match self.barred() {
+            None => self.unless_gone(gong::strike(&self.mapped.bells)),
+            Some(Fault::Forked) => Err(Fault::Forked),
+            // Nobody sleeps on a set that is gone.
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// What a refusal of something means that is over with the set: a set that is
+    /// gone has woken everybody, and undone what it had to.
+    pub(super) fn unless_gone(&self, done: Result<(), Refusal>) -> Result<(), Fault> {
+        match done {
+            Ok(()) => Ok(()),
+            Err(refusal) => match self.mapped.refused(refusal) {
+                Fault::Closed => Ok(()),
+                fault => Err(fault),
+            },
         }
     }
 
@@ -214,23 +231,37 @@ impl Participant {
     /// Whether the set is still the one that was joined, and this process in
     /// it: it may have been removed, or this process may have left its IPC
     /// namespace, where the same id is somebody else's.
-    pub(crate) fn is_known(&self) -> bool {
+    ///
+    /// # Errors
+    /// The kernel does not say, to a process that has lost the right to read the
+    /// set.
+    fn known(&self) -> Result<bool, Fault> {
         let map = self.mapped.plan.map;
         let mut values = vec![0; usize::from(map.count())];
-        self.mapped.bells.values(&mut values).is_ok()
-            && SetMap::generation(&values) == Some(self.mapped.generation)
-            && values.get(usize::from(map.liveness(self.me.id))) == Some(&1)
+        match self.mapped.bells.values(&mut values) {
+            Ok(()) => Ok(SetMap::generation(&values) == Some(self.mapped.generation)
+                && values.get(usize::from(map.liveness(self.me.id))) == Some(&1)),
+            Err(refusal) => self.unless_gone(Err(refusal)).map(|()| false),
+        }
+    }
+
+    /// Whether this process is [known](Self::known), and for sure; or, where the
+    /// kernel does not say, whether nobody has found it dead.
+    pub(super) fn is_there(&self) -> Presence {
+        match self.known() {
+            Ok(true) => Presence::Sure,
+            Err(_) if self.me.is_live(&self.mapped) => Presence::Unsaid,
+            _ => Presence::Gone,
+        }
+    }
+
+    pub(crate) fn is_known(&self) -> bool {
+        self.is_there() != Presence::Gone
     }
 
     /// Why nothing can be done in this segment any more, if so.
     pub(crate) fn barred(&self) -> Option<Fault> {
-        if self.guard.in_child() {
-            Some(Fault::Forked)
-        } else if self.mapped.closed() {
-            Some(Fault::Closed)
-        } else {
-            None
-        }
+        if self.guard.in_child() { Some(Fault::Forked) } else { self.mapped.over() }
     }
 
     /// Opens a channel, or makes it.
@@ -260,38 +291,71 @@ impl Participant {
             Err(refusal) => return Err(Unleased::Fault(self.mapped.refused(refusal))),
         }
         let done = work(&self.mapped);
-        let _ = lease::release(bells);
+        // Who waits for it waits until this process ends.
+        self.unless_gone(lease::release(bells)).map_err(Unleased::Fault)?;
         Ok(done)
     }
 
-    /// Leaves; the last one out of a transient segment removes it.
-    fn leave(&self) {
-        if !self.is_known() {
-            return;
+    /// Lets go of the participant. With the last one that does, the process
+    /// leaves, and says what the kernel refuses of that.
+    pub(crate) fn let_go(this: Arc<Self>) -> Result<(), Fault> {
+        if this.guard.in_child() {
+            return Err(Fault::Forked);
+        }
+        Arc::into_inner(this).map_or(Ok(()), |last| last.leave())
+    }
+
+    /// Leaves, once; the last one out of a transient segment removes it. Does as
+    /// much of it as it can, and returns the first thing that it cannot.
+    fn leave(&self) -> Result<(), Fault> {
+        if self.left.set(()).is_err() {
+            return Ok(());
+        }
+        let presence = self.is_there();
+        if presence == Presence::Gone {
+            return Ok(());
         }
         let bells = &self.mapped.bells;
-        let transient = self.mapped.flags & flags::TRANSIENT != 0;
-        if transient && lease::acquire(bells, Instant::now().checked_add(self.timeout)).is_ok() {
-            let _ = self.look();
-            // It stays where whoever leaves last may not remove it.
-            if self.mapped.living().all(|member| member == self.me) && self.mapped.remove().is_ok()
-            {
-                return;
+        // Where nobody says whose the set is, it is not to be removed.
+        let transient = presence == Presence::Sure && self.mapped.flags & flags::TRANSIENT != 0;
+        let (mut told, mut leased) = (Ok(()), false);
+        if transient {
+            match lease::acquire(bells, Instant::now().checked_add(self.timeout)) {
+                Ok(()) => leased = true,
+                Err(Refusal::TimedOut) => {}
+                refused => told = self.unless_gone(refused),
             }
-            self.mapped.record_left(self.me);
-            let _ = table::leave(bells, &self.mapped, self.me);
-            let _ = lease::release(bells);
-        } else {
-            self.mapped.record_left(self.me);
-            let _ = table::leave(bells, &self.mapped, self.me);
         }
+        if leased {
+            told = told.and(self.look().map(drop));
+            if self.mapped.living().all(|member| member == self.me) {
+                match self.mapped.remove() {
+                    Ok(()) => return Ok(()),
+                    Err(error) => told = told.and(Err(error.into())),
+                }
+            }
+        }
+        self.mapped.record_left(self.me);
+        let left = self.unless_gone(table::leave(bells, &self.mapped, self.me));
+        let given_back = if leased { self.unless_gone(lease::release(bells)) } else { Ok(()) };
+        told.and(left).and(given_back)
     }
+}
+
+/// Whether this process is a participant, as far as it can be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    Sure,
+    /// The kernel does not say, and nobody has found that it is not.
+    Unsaid,
+    Gone,
 }
 
 impl Drop for Participant {
     fn drop(&mut self) {
         if !self.guard.in_child() {
-            self.leave();
+            // Nobody is there to be told: see `Segment::leave`.
+            let _ = self.leave();
         }
     }
 }

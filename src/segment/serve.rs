@@ -180,7 +180,10 @@ impl Participant {
                 let payload = request.payload.clone();
                 tray.inbox.push_back(UserCommand { payload, from: request.from.id });
                 // Whoever takes them may sleep, in another thread.
-                self.strike();
+                if self.strike().is_err() {
+                    tray.inbox.pop_back();
+                    return Some((Status::NobodyTakes, Vec::new()));
+                }
                 (Status::Done, Vec::new())
             }
             _ => (Status::Done, Vec::new()),

@@ -176,13 +176,7 @@ impl Site for KeySite<'_> {
     }
 
     fn refused(&self, set: &Bells, refusal: Refusal) -> OpenError {
-        match set.explain() {
-            Some(error) => OpenError::System(error),
-            None => OpenError::Damaged {
-                name: self.label(),
-                what: format!("its semaphore set {} refuses ({refusal:?})", set.set().id()),
-            },
-        }
+        OpenError::System(set.explain(refusal))
     }
 
     fn foreign(&self) -> Result<bool, OpenError> {

@@ -6,6 +6,7 @@ use super::layout::gate;
 use super::mail::Verb;
 use super::mapped::Mapped;
 use super::participant::{Participant, Unleased};
+use crate::error::Fault;
 use crate::ring::event::{self, Event, Memo};
 use crate::ring::kernel::Kernel;
 use crate::sync::Ordering;
@@ -122,7 +123,7 @@ impl Participant {
         self.leased(|_| {
             self.with_all_credits(|| {
                 change();
-                self.call();
+                self.call()
             })
         })?
         .map_err(Unleased::Fault)?;
@@ -134,7 +135,8 @@ impl Participant {
 
     /// Has everybody who uses a channel look at the gate and for commands, and
     /// everybody who listens.
-    pub(crate) fn call(&self) {
+    pub(crate) fn call(&self) -> Result<(), Fault> {
+        let mut told = Ok(());
         let bells = &self.mapped.bells;
         self.mapped.memory.header().calls.fetch_add(1, Ordering::Release);
         for block in self.mapped.blocks() {
@@ -143,10 +145,10 @@ impl Participant {
             let items = (&control.items_waiting, block.items(&self.mapped));
             let space = (&control.space_waiting, block.space(&self.mapped));
             for (waiting, sem) in [items, space] {
-                // If the set is gone, so is everybody who could be told.
-                let _ = event::notify(bells, Event { waiting, sem }, &mut Memo::default());
+                let event = Event { waiting, sem };
+                told = told.and(event::notify(bells, event, &mut Memo::default()));
             }
         }
-        self.strike();
+        self.unless_gone(told).and(self.strike())
     }
 }

@@ -120,6 +120,11 @@ impl Set {
         self.id
     }
 
+    /// The failure of an operation of which no more is known.
+    pub(crate) fn refusal(self, errno: i32) -> Error {
+        self.error(Call::SemOp, Errno::from_raw(errno))
+    }
+
     pub(super) fn error(self, call: Call, errno: Errno) -> Error {
         Error::new(call, Object::Set { id: self.id }, errno)
     }

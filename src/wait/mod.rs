@@ -60,9 +60,17 @@ impl Bells {
         &self.set
     }
 
-    /// The kernel's own account of a refusal that was just returned.
-    pub(crate) fn explain(&self) -> Option<sys::Error> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// The kernel's own account of a refusal that was just returned. Another
+    /// thread may have had one meanwhile; then there is only this one's number.
+    pub(crate) fn explain(&self, refusal: Refusal) -> sys::Error {
+        let errno = match refusal {
+            Refusal::WouldBlock | Refusal::TimedOut => libc::EAGAIN,
+            Refusal::Range => libc::ERANGE,
+            Refusal::Removed => libc::EIDRM,
+            Refusal::Failed(errno) => errno,
+        };
+        let kept = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        kept.filter(|error| error.errno() == errno).unwrap_or_else(|| self.set.refusal(errno))
     }
 
     fn refuse(&self, error: sys::Error) -> Refusal {

@@ -121,8 +121,7 @@ where
         grant.write(&half);
         meanwhile();
         grant.write(&[n; _]);
-        grant.commit();
-        Ok(())
+        grant.commit()
     }
 
     fn readiness(&self) -> Result<&Readiness, Fault> {

@@ -134,7 +134,7 @@ impl Ring for Spsc {
             let (at, count) = (input.below(MANY), input.below(MANY));
             let room = grant.len().saturating_sub(at);
             assert_eq!(grant.write_at(at, &[ELEMENT; MANY][..count]), count.min(room));
-            grant.commit(input.below(MANY));
+            drop(grant.commit(input.below(MANY)));
         }
     }
 
@@ -179,7 +179,7 @@ where
                 if let Ok(Some(mut grant)) = timed("try_reserve", || self.try_reserve()) {
                     meanwhile(input);
                     grant.write(&ELEMENT);
-                    if what == 3 { grant.commit() } else { grant.abort() }
+                    if what == 3 { drop(grant.commit()) } else { grant.abort() }
                 }
             }
             5 => {
@@ -191,7 +191,7 @@ where
             8 => {
                 if let Ok(grant) = site.ended("reserve", || self.reserve()) {
                     meanwhile(input);
-                    grant.commit();
+                    drop(grant.commit());
                 }
             }
             _ => K::more_to_send(self, site, input, meanwhile),

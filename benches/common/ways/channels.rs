@@ -92,7 +92,7 @@ pub(crate) fn in_place<K: Ring, const W: usize>(segment: &Segment) -> Way {
         for n in numbers {
             let mut grant = tx.reserve().expect("room");
             *grant.as_mut(trust) = [n; W];
-            grant.commit();
+            grant.commit().expect("sent");
         }
     };
     let pop = move |count| each(count, || sum(rx.take().expect("a message").as_ref(trust)));
@@ -105,7 +105,7 @@ pub(crate) fn in_place_copied<K: Ring, const W: usize>(segment: &Segment) -> Way
         for n in numbers {
             let mut grant = tx.reserve().expect("room");
             grant.write(&[n; W]);
-            grant.commit();
+            grant.commit().expect("sent");
         }
     };
     let pop = move |count| each(count, || sum(&rx.take().expect("a message").read()));
@@ -142,7 +142,7 @@ pub(crate) fn slices<const W: usize>(segment: &Segment) -> Way {
             let mut grant = tx.reserve_slice((part.end - part.start) as usize).expect("room");
             let count = grant.len();
             grant.as_mut_slice(trust).iter_mut().zip(part).for_each(|(slot, n)| *slot = [n; W]);
-            grant.commit(count);
+            grant.commit(count).expect("sent");
             count
         });
     };

@@ -11,11 +11,12 @@ use crate::explore::{
     completely, fails, fails_for_some_end, holds, holds_despite, holds_for_every_end,
 };
 use crate::kernel::{Deadline, Process, System};
-use crate::mutant::Mutant;
+use crate::mutant::{self, Mutant};
 use crate::ring::event::{self, Event, Memo, Parked};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::set::SetMap;
 use crate::ring::standing::Standing;
+use crate::ring::{credit, gong};
 use crate::sync::{AtomicU64, Ordering};
 use crate::world::Side::{Receiver, Sender};
 use crate::world::{Peer, Side, Told, World};
@@ -513,4 +514,165 @@ pub(super) fn sweeps_count() {
 #[test]
 fn sweeps_hide_no_waiter() {
     completely(|| holds("event, sweeps count", Some(2), sweeps_count));
+}
+
+/// One who waits until another participant has gone, one who is no end of the
+/// channel and has no credit on its bell: nobody posts a token.
+struct Bound {
+    system: Rc<System>,
+    map: SetMap,
+    /// What the table says of the bystander: 0 as long as it lives.
+    gone: AtomicU64,
+    waiting: AtomicU64,
+    record: AtomicU64,
+}
+
+const BYSTANDER: u16 = 0;
+
+impl Bound {
+    fn new() -> Rc<Self> {
+        let map = SetMap { participants: 2, channels: 1 };
+        let system = Rc::new(System::new(map.count(), 2));
+        let bystander = Process { system: Rc::clone(&system), id: BYSTANDER.into() };
+        bystander.semop(&[Op::add(map.liveness(BYSTANDER), 1).undo()], None).unwrap();
+        if !mutant::has("no credit") {
+            credit::arm(&bystander, SetMap::GONG).unwrap();
+        }
+        let [gone, waiting, record] = [0, 0, event::record(1)].map(AtomicU64::new);
+        Rc::new(Self { system, map, gone, waiting, record })
+    }
+
+    /// `table::leave`.
+    fn leave(&self, process: &Process) {
+        let say = || self.gone.store(1, Ordering::Release);
+        let early = mutant::has("struck before it is written");
+        if !early {
+            say();
+        }
+        let lower = Op::take(self.map.liveness(BYSTANDER), 1).undo().no_wait();
+        process.semop(&[lower, gong::LEAVE], None).unwrap();
+        if early {
+            say();
+        }
+    }
+
+    /// `Participant::listen`.
+    fn listen(&self, process: &Process) -> u16 {
+        let mut values = vec![0; usize::from(self.map.count())];
+        process.values(&mut values).unwrap();
+        if values[usize::from(self.map.liveness(BYSTANDER))] == 0 {
+            self.gone.store(1, Ordering::Release);
+        }
+        values[usize::from(SetMap::GONG)]
+    }
+
+    /// `Endpoint::wait` of a handle that is bound, `heard` before.
+    fn wait(&self, process: &Process, heard: Option<u16>) {
+        let standing = Standing::new(heard);
+        standing.be_strict(!mutant::has("not strict"));
+        let attempt = || (self.gone.load(Ordering::Acquire) != 0).then_some(());
+        let event = Event { waiting: &self.waiting, sem: self.map.items(0) };
+        let listen = || Ok(Some(self.listen(process)));
+        let parked =
+            event::park(process, event, &self.record, &standing, None, attempt, |()| true, listen);
+        assert_eq!(parked, Parked::Ready(()));
+    }
+}
+
+fn bystander_ends(fate: Fate, heard: Option<u16>) {
+    let bound = Bound::new();
+    let [theirs, main] = [0, 1].map(|id| Process { system: Rc::clone(&bound.system), id });
+    let scene = Rc::clone(&bound);
+    let bystander = loom::thread::spawn(move || {
+        let _ = death::mortal(&theirs, Some(fate), || scene.leave(&theirs));
+    });
+    bound.wait(&main, heard);
+    bystander.join().unwrap();
+    assert_eq!(bound.waiting.load(Ordering::Acquire) & u64::from(u32::MAX), 0);
+}
+
+/// It has looked before, or has not.
+fn bystander_ends_heard(fate: Fate) {
+    bystander_ends(fate, Some(0));
+}
+
+fn bystander_ends_unheard(fate: Fate) {
+    bystander_ends(fate, None);
+}
+
+#[test]
+fn who_is_bound_to_a_bystander_is_woken_by_its_end() {
+    let name = "event, bound to a bystander";
+    for model in [bystander_ends_heard, bystander_ends_unheard] {
+        holds_for_every_end(name, Some(3), End::Killed, model);
+        for mutant in ["not strict", "the gong is not compared", "no credit"] {
+            fails_for_some_end(name, Mutant::Model(mutant), LOST, Some(2), End::Killed, model);
+        }
+    }
+    let early = Mutant::Model("struck before it is written");
+    fails_for_some_end(name, early, LOST, Some(2), End::Killed, bystander_ends_heard);
+}
+
+/// A process that may no longer post.
+struct Barred(Process);
+
+impl LightFence for Barred {
+    fn light_fence(&self) {
+        self.0.light_fence();
+    }
+}
+
+impl Kernel for Barred {
+    type Deadline = Deadline;
+
+    fn semop(&self, ops: &[Op], until: Option<Deadline>) -> Result<(), Refusal> {
+        if ops.iter().any(|op| op.delta > 0) { Err(DENIED) } else { self.0.semop(ops, until) }
+    }
+
+    fn values(&self, into: &mut [u16]) -> Result<(), Refusal> {
+        self.0.values(into)
+    }
+
+    fn heavy_fence(&self) {
+        self.0.heavy_fence();
+    }
+
+    fn soon(&self) -> Option<Deadline> {
+        self.0.soon()
+    }
+
+    fn now(&self) -> Deadline {
+        self.0.now()
+    }
+
+    fn at_once(&self) -> Option<Deadline> {
+        self.0.at_once()
+    }
+
+    fn own_fence(&self) {
+        self.0.own_fence();
+    }
+}
+
+const DENIED: Refusal = Refusal::Failed(13);
+
+/// It takes the token of another, leaves more behind, and may not post.
+fn a_token_that_cannot_be_passed_on() {
+    let system = Rc::new(System::new(SEM + 1, 1));
+    system.preset(SEM, 1);
+    let [waiting, record] = [1, event::record(1)].map(AtomicU64::new);
+    let (event, standing) = (Event { waiting: &waiting, sem: SEM }, Standing::new(None));
+    let mut got = [None, Some(())].into_iter();
+    let attempt = || got.next().unwrap();
+    let barred = Barred(Process { system, id: 0 });
+    let listen = || Ok(None);
+    let parked = event::park(&barred, event, &record, &standing, None, attempt, |()| true, listen);
+    assert_eq!(parked, Parked::Ready(()));
+    assert_eq!(standing.take_owed(), Some(DENIED), "{STRANDED}");
+    assert_eq!(standing.take_owed(), None);
+}
+
+#[test]
+fn a_token_that_cannot_be_passed_on_is_owed() {
+    holds("event, a token that is owed", None, a_token_that_cannot_be_passed_on);
 }

@@ -172,7 +172,8 @@ fn watch(signals: &Signals, events: &Events, ended: &OnceLock<Option<Signal>>) {
         }
     };
     let _ = ended.set(why);
-    events.stop();
+    // Refused, it ends with the next event.
+    let _ = events.stop();
 }
 
 fn show(events: &Events, json: bool) -> Result<(), Failure> {

@@ -8,12 +8,13 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::kind::ByteKind;
+use crate::channel::cancel::Canceller;
 use crate::channel::endpoint::{Endpoint, Resolved};
 use crate::channel::flow::Prospects;
 use crate::channel::kind::{Mpmc, Stuck};
 use crate::channel::ready::{Readiness, Want};
-use crate::error::{ChannelError, Fault, RecvTimeoutError, TryRecvError};
-use crate::segment::{Bytes, Side, TrustedPeers};
+use crate::error::{ChannelError, Done, Fault, RecvTimeoutError, TryRecvError};
+use crate::segment::{Bytes, Peer, Side, TrustedPeers};
 
 /// The receiving end of a channel of bytes.
 ///
@@ -90,7 +91,7 @@ impl<K: ByteKind> ByteReceiver<K> {
     fn acknowledge(&self) {
         self.end.acknowledge();
         if K::PLACES {
-            self.end.notify_places();
+            self.end.notify_places(Done::Taken);
         }
     }
 
@@ -210,6 +211,29 @@ impl<K: ByteKind> ByteReceiver<K> {
         self.end.readiness()
     }
 
+    /// Binds this handle's waits to a participant's life: see
+    /// [`Receiver::until_gone`](crate::Receiver::until_gone).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn until_gone(&self, peer: impl Into<Option<Peer>>) -> Result<(), Fault> {
+        self.end.until_gone(peer.into())
+    }
+
+    /// What ends this handle's waits from another thread: see
+    /// [`Receiver::canceller`](crate::Receiver::canceller).
+    pub fn canceller(&self) -> Canceller {
+        self.end.canceller()
+    }
+
+    /// Closes this handle, as dropping it does, and says if that fails.
+    ///
+    /// # Errors
+    /// As for [`Receiver::close`](crate::Receiver::close).
+    pub fn close(self) -> Result<(), Fault> {
+        self.end.close()
+    }
+
     /// The most bytes of a message.
     pub const fn max_len(&self) -> usize {
         self.end.block.longest
@@ -320,7 +344,7 @@ impl<'a, K: ByteKind> ByteDelivery<'a, K> {
         let taken = unsafe { ManuallyDrop::take(&mut this.taken) };
         let receiver = this.receiver;
         if !receiver.end.in_child() && K::give_back(&receiver.ring, &receiver.at, taken) {
-            receiver.end.notify(Side::Receiver);
+            receiver.end.notify(Side::Receiver, Done::GivenUp);
         }
     }
 

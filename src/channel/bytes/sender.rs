@@ -7,11 +7,12 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::kind::ByteKind;
+use crate::channel::cancel::Canceller;
 use crate::channel::endpoint::{Endpoint, Resolved};
 use crate::channel::kind::{Mpmc, Stuck};
 use crate::channel::ready::{Readiness, Want};
-use crate::error::{ChannelError, Fault, SendBytesError};
-use crate::segment::{Bytes, Side, TrustedPeers};
+use crate::error::{ChannelError, Done, Fault, SendBytesError};
+use crate::segment::{Bytes, Peer, Side, TrustedPeers};
 
 /// The sending end of a channel of bytes: messages of any length up to the
 /// channel's [longest](Self::max_len).
@@ -80,6 +81,7 @@ impl<K: ByteKind> ByteSender<K> {
             match self.push(message) {
                 Ok(()) => {}
                 Err(stuck) if sent == 0 => return Err(stuck),
+                // Also if a wake was refused: then something has changed.
                 Err(_) => return Ok(sent),
             }
         }
@@ -88,11 +90,21 @@ impl<K: ByteKind> ByteSender<K> {
 
     fn abort(&self, claim: &K::Claim) {
         if K::abort(&self.ring, claim) {
-            self.end.notify(Side::Sender);
+            self.end.notify(Side::Sender, Done::GivenUp);
             if K::PLACES {
-                self.end.notify_places();
+                self.end.notify_places(Done::GivenUp);
             }
         }
+    }
+
+    /// The message is in the channel: all is well, unless a receiver that sleeps
+    /// could not be woken.
+    #[inline]
+    fn sent(&self) -> Result<(), SendBytesError> {
+        self.end.unwoken().map_err(|fault| match fault {
+            Fault::Unwoken(unwoken) => SendBytesError::Unwoken(unwoken),
+            fault => fault.into(),
+        })
     }
 
     /// What has just refused a try.
@@ -107,12 +119,11 @@ impl<K: ByteKind> ByteSender<K> {
     /// [`SendBytesError::TooLong`], or why the channel cannot be used.
     pub fn try_send(&self, message: &[u8]) -> Result<(), SendBytesError> {
         self.fits(message.len())?;
-        match self.push(message) {
-            Ok(()) => Ok(()),
-            Err(stuck) => {
-                self.end.try_to_send(stuck, || self.push(message), || self.want())?.map_err(not_now)
-            }
+        if let Err(stuck) = self.push(message) {
+            let push = || self.push(message);
+            self.end.try_to_send(stuck, push, || self.want())?.map_err(not_now)?;
         }
+        self.sent()
     }
 
     /// Sends, waiting for room for as long as it takes.
@@ -120,7 +131,7 @@ impl<K: ByteKind> ByteSender<K> {
     /// # Errors
     /// [`SendBytesError::TooLong`], or why the channel cannot be used.
     pub fn send(&self, message: &[u8]) -> Result<(), SendBytesError> {
-        self.send_by(message, None)
+        self.send_by(message, || None)
     }
 
     /// Sends, waiting for room at most this long.
@@ -128,7 +139,7 @@ impl<K: ByteKind> ByteSender<K> {
     /// # Errors
     /// [`SendBytesError::Full`] after that, and those of [`send`](Self::send).
     pub fn send_timeout(&self, message: &[u8], timeout: Duration) -> Result<(), SendBytesError> {
-        self.send_by(message, Instant::now().checked_add(timeout))
+        self.send_by(message, || Instant::now().checked_add(timeout))
     }
 
     /// Sends, waiting for room until `deadline`.
@@ -136,17 +147,20 @@ impl<K: ByteKind> ByteSender<K> {
     /// # Errors
     /// As for [`send_timeout`](Self::send_timeout).
     pub fn send_deadline(&self, message: &[u8], deadline: Instant) -> Result<(), SendBytesError> {
-        self.send_by(message, Some(deadline))
+        self.send_by(message, || Some(deadline))
     }
 
-    fn send_by(&self, message: &[u8], until: Option<Instant>) -> Result<(), SendBytesError> {
+    fn send_by(
+        &self,
+        message: &[u8],
+        until: impl FnOnce() -> Option<Instant>,
+    ) -> Result<(), SendBytesError> {
         self.fits(message.len())?;
-        match self.push(message) {
-            Ok(()) => Ok(()),
-            Err(stuck) => self
-                .wait(stuck, until, || self.when_it_can(|| self.push(message)))?
-                .ok_or(SendBytesError::Full),
+        if let Err(stuck) = self.push(message) {
+            self.wait(stuck, until(), || self.when_it_can(|| self.push(message)))?
+                .ok_or(SendBytesError::Full)?;
         }
+        self.sent()
     }
 
     /// Sends all of `messages` in order, waiting for room as needed. In an
@@ -172,6 +186,7 @@ impl<K: ByteKind> ByteSender<K> {
                     .map_err(|fault| (sent, fault.into()))?
                     .unwrap_or(0),
             };
+            self.sent().map_err(|error| (sent, error))?;
         }
         Ok(())
     }
@@ -232,6 +247,29 @@ impl<K: ByteKind> ByteSender<K> {
     /// As there.
     pub fn readiness(&self) -> Result<&Readiness, Fault> {
         self.end.readiness()
+    }
+
+    /// Binds this handle's waits to a participant's life: see
+    /// [`Sender::until_gone`](crate::Sender::until_gone).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn until_gone(&self, peer: impl Into<Option<Peer>>) -> Result<(), Fault> {
+        self.end.until_gone(peer.into())
+    }
+
+    /// What ends this handle's waits from another thread: see
+    /// [`Receiver::canceller`](crate::Receiver::canceller).
+    pub fn canceller(&self) -> Canceller {
+        self.end.canceller()
+    }
+
+    /// Closes this handle, as dropping it does, and says if that fails.
+    ///
+    /// # Errors
+    /// As for [`Receiver::close`](crate::Receiver::close).
+    pub fn close(self) -> Result<(), Fault> {
+        self.end.close()
     }
 
     /// The most bytes of a message.
@@ -316,7 +354,8 @@ impl<'a, K: ByteKind> ByteGrant<'a, K> {
     /// is older by a whole capacity.
     ///
     /// # Errors
-    /// Why the channel cannot be used; then nothing was sent.
+    /// [`SendBytesError::Unwoken`], and the message is in the channel; or why the
+    /// channel cannot be used, and nothing was sent.
     pub fn commit(mut self, length: usize) -> Result<(), SendBytesError> {
         let length = length.min(self.room.len());
         let (sender, claim) = (self.sender, self.claim);
@@ -327,7 +366,7 @@ impl<'a, K: ByteKind> ByteGrant<'a, K> {
                 .ok_or(SendBytesError::Full)?,
         }
         self.done = true;
-        Ok(())
+        sender.sent()
     }
 
     /// Gives the room back unused, as dropping does.

@@ -38,7 +38,7 @@ where
 
     fn try_send_batch(&mut self, ids: &[u64]) -> Option<Result<usize, Fault>> {
         let pages: Vec<Page> = ids.iter().map(|id| page(*id)).collect();
-        Some(Sender::try_send_batch(self, &pages))
+        Some(Sender::try_send_batch(self, &pages).map_err(|error| error.fault))
     }
 
     fn grant(
@@ -56,7 +56,7 @@ where
         grant.write(&page(id));
         meanwhile();
         match end {
-            Grants::Commit => grant.commit(),
+            Grants::Commit => grant.commit()?,
             Grants::Abort => grant.abort(),
             Grants::Drop => drop(grant),
         }
@@ -88,12 +88,12 @@ impl Slices for Receiver<Page, Mpmc> {}
 
 impl Slices for Sender<Page, Spsc> {
     fn granted(&mut self, ids: &[u64], commit: usize) -> Option<Result<usize, Fault>> {
-        let granted = self.reserve_slice(ids.len()).map(|mut grant| {
+        let granted = self.reserve_slice(ids.len()).and_then(|mut grant| {
             let room = grant.len();
             let pages: Vec<Page> = ids.iter().copied().map(page).collect();
             assert_eq!(grant.write_at(0, &pages), room.min(ids.len()));
-            grant.commit(commit);
-            room
+            grant.commit(commit)?;
+            Ok(room)
         });
         Some(granted)
     }

@@ -92,10 +92,9 @@ where
         let Ok(mut grant) = self.reserve() else { return false };
         grant.write(&message(id));
         if commit {
-            grant.commit();
-        } else {
-            grant.abort();
+            return grant.commit().is_ok();
         }
+        grant.abort();
         true
     }
 

@@ -222,7 +222,7 @@ impl<K: Kind> Way<K> for InPlace {
         for number in numbers {
             let mut grant = tx.sender.reserve().map_err(cannot("reserve"))?;
             grant.as_mut(tx.trust).fill(number);
-            grant.commit();
+            grant.commit().map_err(cannot("send"))?;
         }
         Ok(())
     }
@@ -257,7 +257,7 @@ impl Way<Spsc> for Slices {
                 numbers.start += 1;
             }
             let all = slots.len();
-            slots.commit(all);
+            slots.commit(all).map_err(cannot("send"))?;
         }
         Ok(())
     }

@@ -1,0 +1,202 @@
+//! Ending one handle's waits from another thread.
+//!
+//! ```text
+//!  the handle                             the canceller
+//!
+//!  waiting ─▶ cancelled? ─▶ try ─▶ sleep    cancelled ─▶ waiting? ── no ─▶ done
+//!                ▲                   │                      │ yes       ▲
+//!                └── woken ──────────┘ ◀── wakes all ───────┤           │
+//!                                          who sleep there  └─ 1 ms ────┘
+//! ```
+//!
+//! **It comes to an end.** Both words are under one lock, so one of the two sees
+//! the other. A handle that was about to sleep is woken by the next round.
+//!
+//! **It keeps nothing from others.** Everybody who sleeps on this side of the
+//! channel is given a token, as when a descriptor's thread is to end
+//! ([`ready`](super::ready)). Whoever finds nothing sleeps again. The handle takes
+//! nothing any more, so it passes on the token that it has taken.
+
+use core::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::endpoint::Endpoint;
+use super::ready::ROUND;
+use crate::error::{Done, Fault, Unwoken};
+use crate::ring::event::{self, Event};
+use crate::ring::places;
+use crate::segment::{Block, Participant, Side};
+use crate::sync::Ordering;
+
+/// Ends the waits of one handle, from any thread: see
+/// [`Receiver::canceller`](crate::Receiver::canceller).
+///
+/// It may outlive the handle, and then does nothing. It keeps neither the handle
+/// nor the segment.
+#[derive(Clone)]
+pub struct Canceller {
+    shared: Arc<Shared>,
+}
+
+/// What a handle and its cancellers share.
+pub(super) struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    participant: Weak<Participant>,
+    block: Block,
+    side: Side,
+    name: Arc<str>,
+}
+
+/// Over what a handle is going to sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    Bell,
+    /// For a place.
+    Gong,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    cancelled: bool,
+    waiting: Option<Over>,
+}
+
+/// A wait that goes on.
+pub(super) struct Waiting<'a>(Option<&'a Shared>);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0 {
+            shared.state().waiting = None;
+            shared.changed.notify_all();
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Canceller {
+    /// Ends the handle's call that waits now, and every one that would wait or
+    /// could, with [`Fault::Cancelled`]: `send`, `recv`, `take`, `reserve` and
+    /// their forms with a time-out or a batch, also where they would get through
+    /// at once. They do nothing. Calls that never wait (`try_send`, `try_recv`)
+    /// go on, so what is there can still be received. Other handles are not
+    /// concerned, clones neither.
+    ///
+    /// Returns when the call has ended its wait. Takes locks, so a signal
+    /// handler cannot call it; a thread that waits for the signal can.
+    ///
+    /// # Errors
+    /// [`Fault::Unwoken`] if the kernel refuses to wake the call: it ends when
+    /// something else wakes it. [`Fault::Forked`].
+    pub fn cancel(&self) -> Result<(), Fault> {
+        let shared = &*self.shared;
+        let Some(participant) = shared.participant.upgrade() else { return Ok(()) };
+        if participant.guard().in_child() {
+            // Whoever held the lock is not here.
+            return Err(Fault::Forked);
+        }
+        let mut state = shared.state();
+        state.cancelled = true;
+        let mapped = participant.mapped();
+        let control = mapped.control(&shared.block);
+        // Release: who sees it sees that it is cancelled. One more change than
+        // there was has everybody look, and find nothing else.
+        control.changes.fetch_add(1, Ordering::Release);
+        if !participant.is_known() {
+            // The set is gone, and has woken everybody; or it is out of reach.
+            return Ok(());
+        }
+        while let (true, Some(over)) = (state.cancelled, state.waiting) {
+            drop(state);
+            let (waiting, sem) = match shared.side {
+                Side::Sender => (&control.space_waiting, shared.block.space(mapped)),
+                Side::Receiver => (&control.items_waiting, shared.block.items(mapped)),
+            };
+            let woken = match over {
+                Over::Gong => places::freed(&mapped.bells, &control.places_waiting),
+                Over::Bell => event::rouse(&mapped.bells, Event { waiting, sem }, || {
+                    shared.state().waiting.is_none()
+                }),
+            };
+            if let Err(refusal) = woken {
+                return match mapped.refused(refusal) {
+                    Fault::System(source) => {
+                        Err(Unwoken::fault(Done::Cancelled, &shared.name, shared.side, source))
+                    }
+                    // Gone, and nobody sleeps any more.
+                    _ => Ok(()),
+                };
+            }
+            state = shared.state();
+            if state.waiting.is_some() {
+                let waited = shared.changed.wait_timeout(state, ROUND);
+                (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the handle wait again. Until this, it stays cancelled.
+    pub fn reset(&self) {
+        let shared = &*self.shared;
+        if let Some(participant) = shared.participant.upgrade()
+            && !participant.guard().in_child()
+        {
+            shared.state().cancelled = false;
+        }
+    }
+
+    /// Whether the handle is cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.shared.state().cancelled
+    }
+}
+
+impl fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Canceller")
+            .field("channel", &self.shared.name)
+            .field("side", &self.shared.side)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    pub(super) fn canceller(&self) -> Canceller {
+        let made = || {
+            Arc::new(Shared {
+                state: Mutex::default(),
+                changed: Condvar::new(),
+                participant: Arc::downgrade(self.participant()),
+                block: self.block,
+                side: self.side,
+                name: Arc::clone(&self.name),
+            })
+        };
+        Canceller { shared: Arc::clone(self.cancel.get_or_init(made)) }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancel.get().is_some_and(|shared| shared.state().cancelled)
+    }
+
+    /// Whether this handle may wait.
+    pub(super) fn not_cancelled(&self) -> Result<(), Fault> {
+        if self.is_cancelled() { Err(Fault::Cancelled) } else { Ok(()) }
+    }
+
+    /// Says that this handle is going to sleep, until the result is dropped.
+    pub(super) fn going_to_wait(&self, over: Over) -> Waiting<'_> {
+        let shared = self.cancel.get().map(|shared| &**shared);
+        if let Some(shared) = shared {
+            shared.state().waiting = Some(over);
+        }
+        Waiting(shared)
+    }
+}

@@ -1,0 +1,119 @@
+//! Wakes that the kernel has refused.
+//!
+//! A process may lose the right to operate on the semaphores, or be short of
+//! memory. Whoever sleeps then is not woken by what was done. The handle keeps
+//! whom it owes a wake, and takes the long way until it has given it: whatever is
+//! called next tries again first, and does nothing if that is refused again.
+//! Trying again asks whether anybody still sleeps there. One token stands for any
+//! number of changes, so one wake for each side is enough.
+//!
+//! A set that is gone has woken everybody: nothing is owed then.
+
+use core::cell::{Cell, RefCell};
+
+use super::endpoint::Endpoint;
+use crate::error::{Done, Fault, Unwoken};
+use crate::ring::event::{self, Memo};
+use crate::ring::kernel::Refusal;
+use crate::ring::places;
+use crate::segment::Side;
+
+/// Who is owed a wake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whom {
+    Senders,
+    Receivers,
+    /// Those who wait for a place.
+    Places,
+}
+
+impl Whom {
+    const ALL: [Self; 3] = [Self::Senders, Self::Receivers, Self::Places];
+
+    pub(super) const fn on(side: Side) -> Self {
+        match side {
+            Side::Sender => Self::Senders,
+            Side::Receiver => Self::Receivers,
+        }
+    }
+
+    const fn side(self) -> Side {
+        match self {
+            Self::Receivers => Side::Receiver,
+            Self::Senders | Self::Places => Side::Sender,
+        }
+    }
+
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// What a handle owes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Debts {
+    whom: Cell<u8>,
+    /// What the caller is told.
+    fault: RefCell<Option<Fault>>,
+}
+
+impl Endpoint {
+    /// Keeps that this wake was refused, and has the next call find out.
+    #[cold]
+    pub(super) fn owe(&self, whom: Whom, done: Done, refusal: Refusal) {
+        if let Fault::System(source) = self.participant().mapped().refused(refusal) {
+            self.debts.whom.set(self.debts.whom.get() | whom.bit());
+            let fault = Unwoken::fault(done, &self.name, whom.side(), source);
+            *self.debts.fault.borrow_mut() = Some(fault);
+            self.spoil();
+        }
+    }
+
+    /// Whether a wake was refused, for what was done just now.
+    #[inline]
+    pub(super) fn owes(&self) -> bool {
+        self.debts.whom.get() != 0
+    }
+
+    /// Tells the caller of that, who has been served all the same.
+    #[inline]
+    pub(super) fn unwoken(&self) -> Result<(), Fault> {
+        if self.owes() { Err(self.debt()) } else { Ok(()) }
+    }
+
+    /// What the caller is told.
+    #[cold]
+    pub(super) fn debt(&self) -> Fault {
+        // Whoever owes has something to say of it.
+        self.debts.fault.borrow().clone().unwrap_or(Fault::Closed)
+    }
+
+    /// Gives the wakes that are owed.
+    pub(super) fn make_good(&self) -> Result<(), Fault> {
+        // The thread behind the descriptor has kept a token.
+        if let Some(refusal) = self.readiness.get().and_then(|readiness| readiness.take_owed()) {
+            self.owe(Whom::on(self.side), Done::GivenUp, refusal);
+        }
+        if !self.owes() {
+            return Ok(());
+        }
+        let bells = &self.participant().mapped().bells;
+        for whom in Whom::ALL.into_iter().filter(|whom| self.debts.whom.get() & whom.bit() != 0) {
+            let woken = match whom {
+                Whom::Places => places::freed(bells, &self.cells().control().places_waiting),
+                _ => event::notify(bells, self.event(whom.side()), &mut Memo::default()),
+            };
+            if let Err(refusal) = woken
+                && let Fault::System(now) = self.participant().mapped().refused(refusal)
+            {
+                // As it is refused now.
+                if let Some(Fault::Unwoken(told)) = &mut *self.debts.fault.borrow_mut() {
+                    told.source = now;
+                }
+                return Err(self.debt());
+            }
+            self.debts.whom.set(self.debts.whom.get() & !whom.bit());
+        }
+        Ok(())
+    }
+}
