@@ -227,7 +227,7 @@ fn who_does_not_wait_is_told_why_and_gets_its_message_back() {
     assert_eq!(drain.left, [("c".to_owned(), 1)]);
     let back = sender.try_send(8).unwrap_err();
     assert!(matches!(&back, TrySendError::Failed(error) if matches!(error.fault, Fault::Drained)));
-    assert_eq!(back.into_message(), 8);
+    assert_eq!(back.into_message(), Some(8));
     // It has not been acknowledged, so the receiver is not told yet.
     assert_eq!(receiver.recv().unwrap(), 7);
     assert!(matches!(receiver.try_recv(), Err(tombolo::TryRecvError::Empty)));
