@@ -170,7 +170,11 @@ impl Participant {
     }
 
     fn disarm_all(&self, armed: &[Block]) -> Result<(), Fault> {
-        armed.iter().fold(Ok(()), |told, block| told.and(self.disarm(block)))
+        let mut told = Ok(());
+        for block in armed {
+            told = told.and(self.disarm(block));
+        }
+        told
     }
 
     fn arm(&self, block: &Block) -> Result<(), Fault> {

@@ -544,16 +544,9 @@ impl Bound {
 
     /// `table::leave`.
     fn leave(&self, process: &Process) {
-        let say = || self.gone.store(1, Ordering::Release);
-        let early = mutant::has("struck before it is written");
-        if !early {
-            say();
-        }
+        self.gone.store(1, Ordering::Release);
         let lower = Op::take(self.map.liveness(BYSTANDER), 1).undo().no_wait();
         process.semop(&[lower, gong::LEAVE], None).unwrap();
-        if early {
-            say();
-        }
     }
 
     /// `Participant::listen`.
@@ -609,8 +602,6 @@ fn who_is_bound_to_a_bystander_is_woken_by_its_end() {
             fails_for_some_end(name, Mutant::Model(mutant), LOST, Some(2), End::Killed, model);
         }
     }
-    let early = Mutant::Model("struck before it is written");
-    fails_for_some_end(name, early, LOST, Some(2), End::Killed, bystander_ends_heard);
 }
 
 /// A process that may no longer post.
@@ -658,8 +649,9 @@ const DENIED: Refusal = Refusal::Failed(13);
 
 /// It takes the token of another, leaves more behind, and may not post.
 fn a_token_that_cannot_be_passed_on() {
-    let system = Rc::new(System::new(SEM + 1, 1));
-    system.preset(SEM, 1);
+    let system = Rc::new(System::new(SEM + 1, 2));
+    let notifier = Process { system: Rc::clone(&system), id: 1 };
+    let notifier = loom::thread::spawn(move || event::post(&notifier, SEM).unwrap());
     let [waiting, record] = [1, event::record(1)].map(AtomicU64::new);
     let (event, standing) = (Event { waiting: &waiting, sem: SEM }, Standing::new(None));
     let mut got = [None, Some(())].into_iter();
@@ -668,6 +660,7 @@ fn a_token_that_cannot_be_passed_on() {
     let listen = || Ok(None);
     let parked = event::park(&barred, event, &record, &standing, None, attempt, |()| true, listen);
     assert_eq!(parked, Parked::Ready(()));
+    notifier.join().unwrap();
     assert_eq!(standing.take_owed(), Some(DENIED), "{STRANDED}");
     assert_eq!(standing.take_owed(), None);
 }
