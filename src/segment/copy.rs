@@ -353,7 +353,8 @@ mod tests {
 
     #[test]
     fn bytes_are_copied_to_and_from_any_offset_and_nothing_else_is_touched() {
-        for length in LENGTHS {
+        let long = if cfg!(miri) { 100 } else { usize::MAX };
+        for length in LENGTHS.into_iter().filter(|&length| length < long) {
             for offset in 0..9 {
                 let memory = shared((offset + length).div_ceil(8) + 1);
                 let mut expected = bytes(&memory);
@@ -408,8 +409,10 @@ mod tests {
         elements::<24>();
         elements::<64>();
         elements::<72>();
-        elements::<1_024>();
-        elements::<1_032>();
+        if !cfg!(miri) {
+            elements::<1_024>();
+            elements::<1_032>();
+        }
     }
 
     #[test]
