@@ -35,7 +35,8 @@ pub(crate) enum Wish {
 /// Opens or creates the segment of a name.
 pub(crate) fn named(options: &Options, name: &str, wish: Wish) -> Result<Segment, OpenError> {
     let name = Name::new(name, NAME_BYTES)?;
-    let options = &options.settled();
+    // What is there is taken as it is.
+    let options = &if wish == Wish::Open { options.clone() } else { options.settled() };
     if wish != Wish::Open {
         // Before anything is made.
         options.total(name.as_str())?;

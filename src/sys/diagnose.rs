@@ -162,7 +162,7 @@ fn set_space(count: usize) -> Option<Box<Detail>> {
     if i64::try_from(count).is_ok_and(|count| count <= room) {
         return Some(Detail::new(
             format!(
-                "kernel.sem allows {} sets (its 4th number, SEMMNI), {sets} exist",
+                "kernel.sem allows {} sets (its 4th number), {sets} exist (SEMMNI)",
                 limits.semmni
             ),
             format!(

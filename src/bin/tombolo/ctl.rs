@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::place::Trust;
 use crate::plain::{json, plain};
 use crate::target::Target;
-use crate::terms::{print, remark, seconds};
+use crate::terms::{print, remark, timeout};
 
 /// Commands every process that takes part in a segment.
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(required_if_eq("verb", "user"))]
     text: Option<String>,
     /// How long to wait for the answers
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = timeout)]
     timeout: Duration,
     #[command(flatten)]
     trust: Trust,

@@ -13,12 +13,18 @@ use crate::failure::Failure;
 
 /// A positive span of time, as an argument.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse::<f64>() {
-        // More than can be said is for ever.
-        Ok(seconds) if seconds > 0.0 => {
-            Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
-        }
+    match text.parse().map(Duration::try_from_secs_f64) {
+        Ok(Ok(span)) if !span.is_zero() => Ok(span),
         _ => Err("not a positive number of seconds".to_owned()),
+    }
+}
+
+/// A positive span of time to wait for, as an argument: one that is too long to be
+/// said is for ever.
+pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(span) if span > 0.0 && Duration::try_from_secs_f64(span).is_err() => Ok(Duration::MAX),
+        _ => seconds(text),
     }
 }
 
