@@ -203,8 +203,8 @@ pub use error::{
     SendBatchError, SendBytesError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
 pub use segment::{
-    ChannelInfo, Death, Deaths, Options, Orphan, ParticipantInfo, Segment, SegmentInfo, State,
-    Stats, UserCommand,
+    Audit, ChannelInfo, Death, Deaths, Finding, Options, Orphan, ParticipantInfo, Segment,
+    SegmentInfo, State, Stats, UserCommand,
 };
 
 /// The examples of the README are tested with those of the documentation.
