@@ -1,8 +1,10 @@
-//! Peers that know nothing but `docs/format.md`: `tests/python_client.py`,
-//! written from it in Python, in one segment with the library.
+//! Peers that know nothing but `docs/format.md`: `tests/python_client.py`, and
+//! a minimal one, `tests/c_client.c`, in one segment with the library.
 
 #![allow(unsafe_code)]
 
+#[path = "python/c.rs"]
+mod c;
 mod common;
 
 use std::collections::HashSet;
@@ -42,7 +44,7 @@ fn python() -> bool {
     })
 }
 
-/// A Python process in the segment, killed with the test.
+/// A process of one of the clients in the segment, killed with the test.
 struct Python {
     child: Child,
     ears: ChildStdin,
@@ -51,13 +53,14 @@ struct Python {
 
 impl Python {
     fn join(name: &str) -> Python {
-        let mut child = Command::new("python3")
-            .args([CLIENT, name])
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new("python3");
+        command.args([CLIENT, name]).env("PYTHONDONTWRITEBYTECODE", "1");
+        Python::start(command)
+    }
+
+    /// Whatever joins the segment with this command.
+    fn start(mut command: Command) -> Python {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         let (tell, said) = mpsc::channel();
         thread::spawn(move || {
