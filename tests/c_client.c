@@ -167,7 +167,7 @@ static bool attach_key(key_t key, const char *name)
 
 static u64 lives(u64 i) { return acquire(512 + 8 * i); }
 
-/* 8.2, step 4: a death credit */
+/* 8.2, step 3: a death credit */
 static void credit(unsigned short w)
 {
     while (!OPS({ w, 1, 0 }, { w, -1, UNDO }) && !OPS({ w, -1, UNDO | NOWAIT }, { w, 1, 0 }))
@@ -200,6 +200,8 @@ static void join(void)
     if (heap > size || count != used + (29 - used % 16) % 16)
         fail("the shape");
     credit(GONG);
+    if (read_values() && values[GONG] >= 8192)
+        OPS({ GONG, (short)(1 - values[GONG]), NOWAIT });
     for (u64 i = 0; i < P; i++) {
         u64 free = lives(i);
         unsigned short live = (unsigned short)(8 + i);

@@ -13,7 +13,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver as Said};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tombolo::{
     ByteDelivery, ByteReceiver, ByteSender, ChannelError, Event, Fault, Mpmc, Receiver, Segment,
@@ -377,6 +377,7 @@ all_kinds! {
     what_a_killed_python_has_sent_is_there
     a_removed_segment_is_closed_to_python
     symmetric_fences_work_too
+    a_paused_python_waits_and_a_drained_one_ends
 }
 
 fn what_python_sends_rust_receives(kind: &str) {
@@ -391,6 +392,28 @@ fn what_python_sends_rust_receives(kind: &str) {
     python.leave();
     assert_eq!(market.segment.participants().len(), 1);
     assert!(!market.segment.sweep().unwrap());
+}
+
+fn a_paused_python_waits_and_a_drained_one_ends(kind: &str) {
+    let market = Market::new(kind, 3);
+    let mut python = market.python("sender");
+    let rx = market.rx();
+    python.ask("send c 1", "sent");
+    let commander = market.segment.commander().unwrap();
+    // It does not answer.
+    let soon = Duration::from_millis(10);
+    assert!(commander.pause(soon).unwrap().iter().any(|answer| !answer.ok));
+    python.ask("try-send c 2", "full");
+    python.park("send c 2");
+    commander.resume(soon).unwrap();
+    python.expect("sent");
+    let got = (rx.recv().unwrap(), rx.recv().unwrap());
+    assert_eq!(got, (market.nth(1), market.nth(2)));
+    commander.drain(soon).unwrap();
+    python.ask("send c 3", "Drained");
+    commander.shutdown(soon).unwrap();
+    python.ask("send c 3", "Shutdown");
+    python.leave();
 }
 
 fn what_rust_sends_python_receives(kind: &str) {

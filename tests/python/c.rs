@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tombolo::Segment;
 
@@ -223,7 +224,7 @@ fn a_paused_c_waits(kind: &str) {
     c.ask("send c 1", "sent");
     let commander = market.segment.commander().unwrap();
     // It does not answer.
-    let soon = std::time::Duration::from_millis(20);
+    let soon = Duration::from_millis(20);
     assert!(commander.pause(soon).unwrap().iter().any(|answer| !answer.ok));
     c.ask("try-send c 2", "full");
     c.park("send c 2");
