@@ -3,8 +3,8 @@
 
 use core::mem::offset_of;
 
+use super::has_key;
 use super::reading::{Report, hex, place};
-use super::{count_of, has_key};
 use crate::ring::creation::MAGIC;
 use crate::ring::set::SetMap;
 use crate::segment::layout::{Header, NAME_BYTES, Plan, Text, VERSION, flags, gate};
@@ -177,7 +177,7 @@ fn set(
         let found = format!("set {word}, whose key is {:#010x}", of.key.raw());
         report.fault("set", at(), found, "a set on a key of anonymous segments, 0xb0b1….");
     }
-    if let Some(count) = count_of(map)
+    if let Some(count) = map.map(|map| usize::from(map.count()))
         && of.count != count
     {
         report.fault("set", at(), format!("{} semaphores", of.count), format!("{count}"));

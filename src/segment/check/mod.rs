@@ -25,7 +25,6 @@ use super::memory::Memory;
 use super::name::{Name, PROBES};
 use super::open::shape;
 use crate::error::OpenError;
-use crate::ring::set::SetMap;
 use crate::sync::Ordering;
 use crate::sys::sem::Set;
 use crate::sys::shm::{AttachOptions, Shm, Stat};
@@ -65,8 +64,8 @@ impl Audit {
     }
 }
 
-/// A word, or several, of a segment that contradict the
-/// [format](https://docs.rs/tombolo).
+/// A word of a segment that contradicts the format, which is in
+/// `docs/format.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
@@ -237,9 +236,4 @@ fn audit(stat: &Stat, memory: Memory) -> Option<Audit> {
     }
     let Report { faults, more, remarks } = report;
     Some(Audit { name, id: stat.id, faults, more, remarks, busy })
-}
-
-/// Bits that a set's count and its values are of: for the header's check.
-fn count_of(map: Option<SetMap>) -> Option<usize> {
-    map.map(|map| usize::from(map.count()))
 }
