@@ -530,6 +530,22 @@ fn whatever_is_in_a_segment_the_audit_ends_and_writes_nothing() {
         words.iter().enumerate().for_each(|(at, &word)| stage.words.put(at, word));
     }
     sound(&stage.name);
+    // And while it is read.
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let mut seed = random();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                seed = seed.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+                let at = (seed >> 33) as usize % words.len();
+                stage.words.put(at, if seed >> 32 & 1 == 0 { seed } else { words[at] });
+            }
+        });
+        let audits = (0..15).map(|_| Segment::check_id(stage.segment.id()));
+        let refused = audits.filter(Result::is_err).count();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(refused, 0);
+    });
 }
 
 #[test]

@@ -19,6 +19,8 @@ use crate::sys::sem::Set;
 use crate::sys::shm::Stat;
 
 const OF: &str = "header";
+/// What a lease that is held is called.
+pub(super) const LEASE: &str = "LEASE";
 
 /// Beyond this GONG is never left: all that there can be strike twice.
 const GONG_END: u16 = i16::MAX as u16;
@@ -199,7 +201,7 @@ fn semaphores(report: &mut Report, values: &[u16], map: Option<SetMap>, generati
         let pid = set.last_pid(SetMap::LEASE).unwrap_or(0);
         let found = format!("{lease}, last changed by process {pid}");
         let expected = "0: nobody creates, joins, leaves or opens a channel";
-        report.fault("LEASE", at(SetMap::LEASE), found, expected);
+        report.fault(LEASE, at(SetMap::LEASE), found, expected);
     }
     if value(SetMap::BUILT) != 1 {
         report.fault("BUILT", at(SetMap::BUILT), value(SetMap::BUILT), 1);

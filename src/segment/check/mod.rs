@@ -32,8 +32,11 @@ use crate::sys::{ErrorKind, Key};
 use crate::wait::Bells;
 use reading::{Reading, Report};
 
-/// How many readings have to find a fault.
+/// How many readings have to find a fault, if nothing moves meanwhile.
 const READINGS: u32 = 3;
+/// The same in a segment that is in use: what is so for a moment, again and
+/// again, is not found so by all of them.
+const BUSY_READINGS: u32 = 10;
 /// How long between two of them: longer than an operation takes.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -225,14 +228,17 @@ fn audit(stat: &Stat, memory: Memory) -> Option<Audit> {
     let subject = Subject::new(stat, memory);
     let (mut report, began) = subject.read(stat);
     let mut busy = false;
-    for _ in 1..READINGS {
-        if report.is_empty() {
-            break;
-        }
+    let mut readings = 1;
+    while !report.is_empty() && readings < if busy { BUSY_READINGS } else { READINGS } {
         thread::sleep(PAUSE);
         let (again, now) = subject.read(stat);
         busy |= now != began;
         report.keep_those_of(again);
+        readings += 1;
+    }
+    if busy {
+        // Held by one after the other: at rest it would be free.
+        report.faults.retain(|fault| fault.what != header::LEASE);
     }
     let Report { faults, more, remarks } = report;
     Some(Audit { name, id: stat.id, faults, more, remarks, busy })

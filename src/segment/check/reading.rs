@@ -3,6 +3,7 @@
 use core::fmt::Display;
 
 use super::Finding;
+use crate::ring::set::SetMap;
 use crate::ring::table::{Entry, Phase, Table as _};
 use crate::segment::mapped::Mapped;
 use crate::segment::view::Block;
@@ -167,7 +168,8 @@ impl<'a> Reading<'a> {
 
     /// A number that stays as it is while nothing goes on.
     pub(super) fn progress(&self) -> u64 {
-        self.mapped.blocks().fold(0_u64, |sum, block| {
+        let gong = self.value(SetMap::GONG).map_or(0, u64::from);
+        self.mapped.blocks().fold(gong, |sum, block| {
             let control = self.mapped.control(&block);
             [&control.changes, &control.tail, &control.head, &control.items_waiting]
                 .into_iter()
