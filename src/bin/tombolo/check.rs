@@ -11,9 +11,10 @@ use crate::target::Target;
 
 /// Audits a segment at rest.
 ///
-/// Reads every word of it and holds it against the format, without joining.
-/// Prints a line for each fault. A fault counts only if several readings find
-/// it, so a segment that is in use may be checked, too.
+/// Holds every word to which the format gives a meaning against it, without
+/// joining; not the messages themselves. Prints a line for each fault. A fault
+/// counts only if several readings find it, so a segment that is in use may be
+/// checked, too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tombolo check market && echo sound
