@@ -231,8 +231,8 @@ pub use error::{
     Unwoken,
 };
 pub use segment::{
-    ChannelInfo, Death, Deaths, Options, Orphan, Owner, ParticipantInfo, Peer, Segment,
-    SegmentInfo, State, Stats, TrustedPeers, UserCommand,
+    Audit, ChannelInfo, Death, Deaths, Finding, Options, Orphan, Owner, ParticipantInfo, Peer,
+    Segment, SegmentInfo, State, Stats, TrustedPeers, UserCommand,
 };
 
 /// The examples of the README are tested with those of the documentation.

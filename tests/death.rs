@@ -672,6 +672,8 @@ impl Storm {
     fn settle(&self, segment: &Segment, words: &Words, killed: [u64; 2]) {
         segment.sweep().unwrap();
         assert_eq!(segment.participants().len(), 1);
+        let audit = Segment::check(segment.name()).unwrap();
+        assert!(audit.is_sound(), "{:#?}", audit.faults);
         let channel = segment.channel::<Numbered>("c");
         let full = if self.kind == "spsc" {
             let channel = channel.spsc();

@@ -9,6 +9,8 @@
 #![allow(unsafe_code)]
 
 mod common;
+#[path = "format/worked.rs"]
+mod worked;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -1209,6 +1211,9 @@ fn elements_lie_side_by_side_or_behind_their_words() {
 #[ignore = "a role, not a test"]
 fn child_entry() {
     let Some(brief) = Brief::take() else { return };
+    if brief.role == "worked" {
+        return worked::victim(&brief);
+    }
     let segment = Segment::open(brief.text(0)).unwrap();
     let wide = segment.channel::<Wide>("wide");
     let (mut tx, mut one) = (wide.sender().unwrap(), wide.receiver().unwrap());

@@ -1,8 +1,10 @@
-//! Peers that know nothing but `docs/format.md`: `tests/python_client.py`,
-//! written from it in Python, in one segment with the library.
+//! Peers that know nothing but `docs/format.md`: `tests/python_client.py`, and
+//! a minimal one, `tests/c_client.c`, in one segment with the library.
 
 #![allow(unsafe_code)]
 
+#[path = "python/c.rs"]
+mod c;
 mod common;
 
 use std::collections::HashSet;
@@ -11,7 +13,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver as Said};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tombolo::{
     ByteDelivery, ByteReceiver, ByteSender, ChannelError, Event, Fault, Mpmc, Receiver, Segment,
@@ -42,7 +44,7 @@ fn python() -> bool {
     })
 }
 
-/// A Python process in the segment, killed with the test.
+/// A process of one of the clients in the segment, killed with the test.
 struct Python {
     child: Child,
     ears: ChildStdin,
@@ -51,13 +53,14 @@ struct Python {
 
 impl Python {
     fn join(name: &str) -> Python {
-        let mut child = Command::new("python3")
-            .args([CLIENT, name])
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new("python3");
+        command.args([CLIENT, name]).env("PYTHONDONTWRITEBYTECODE", "1");
+        Python::start(command)
+    }
+
+    /// Whatever joins the segment with this command.
+    fn start(mut command: Command) -> Python {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         let (tell, said) = mpsc::channel();
         thread::spawn(move || {
@@ -374,6 +377,7 @@ all_kinds! {
     what_a_killed_python_has_sent_is_there
     a_removed_segment_is_closed_to_python
     symmetric_fences_work_too
+    a_paused_python_waits_and_a_drained_one_ends
 }
 
 fn what_python_sends_rust_receives(kind: &str) {
@@ -388,6 +392,28 @@ fn what_python_sends_rust_receives(kind: &str) {
     python.leave();
     assert_eq!(market.segment.participants().len(), 1);
     assert!(!market.segment.sweep().unwrap());
+}
+
+fn a_paused_python_waits_and_a_drained_one_ends(kind: &str) {
+    let market = Market::new(kind, 3);
+    let mut python = market.python("sender");
+    let rx = market.rx();
+    python.ask("send c 1", "sent");
+    let commander = market.segment.commander().unwrap();
+    // It does not answer.
+    let soon = Duration::from_millis(10);
+    assert!(commander.pause(soon).unwrap().iter().any(|answer| !answer.ok));
+    python.ask("try-send c 2", "full");
+    python.park("send c 2");
+    commander.resume(soon).unwrap();
+    python.expect("sent");
+    let got = (rx.recv().unwrap(), rx.recv().unwrap());
+    assert_eq!(got, (market.nth(1), market.nth(2)));
+    commander.drain(soon).unwrap();
+    python.ask("send c 3", "Drained");
+    commander.shutdown(soon).unwrap();
+    python.ask("send c 3", "Shutdown");
+    python.leave();
 }
 
 fn what_rust_sends_python_receives(kind: &str) {

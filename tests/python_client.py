@@ -81,6 +81,14 @@ class Disconnected(Failed):
     pass
 
 
+class Shutdown(Failed):
+    """Every operation is refused."""
+
+
+class Drained(Failed):
+    """Nothing more is to be sent."""
+
+
 class Corrupt(Failed):
     pass
 
@@ -266,6 +274,7 @@ MAGIC = int.from_bytes(b"tombolo\0", "little")
 SYMMETRIC, TRANSIENT = 1, 2
 H_MAGIC, H_VERSION, H_SIZE, H_GENERATION, H_SET, H_FLAGS = 8, 16, 24, 32, 40, 48
 H_PARTICIPANTS, H_CHANNELS, H_NAME, H_GATE = 56, 64, 128, 256
+PAUSED, DRAINING, DRAINED, SHUTDOWN = 2, 4, 8, 16
 FREE, LIVE, DEAD = 0, 1, 2
 
 SPSC, MPMC, SPSC_BYTES, MPMC_BYTES = 1, 2, 3, 4
@@ -761,7 +770,7 @@ class Segment:
             self.sweep(i, dead, values, LEASEHOLDER if witness == LEASE else witness - 8)
             self.memory.swap(512 + 8 * i, dead, ((dead >> 2) + 1) % 2**62 << 2 | FREE)
             swept = True
-        self.heard = values[GONG] - missed
+        self.heard = None if missed else values[GONG]
         if values[GONG] >= HIGH:
             self.set.tried((GONG, -(values[GONG] - 1), IPC_NOWAIT))
         if swept:
@@ -1044,6 +1053,8 @@ class Segment:
             self.sleep_over_gong(heard)
 
     def sleep_over_gong(self, heard, until=None):
+        if heard is None:
+            return
         sleep = (GONG, -1, 0), (GONG, heard + 1, 0)
         try:
             self.system(*([(GONG, -heard, IPC_NOWAIT)] if heard else []), *sleep, until=until)
@@ -1428,6 +1439,7 @@ class Endpoint:
         if first:
             for event in (block.items, block.space, block.places):
                 self.memory.store(row + event.record, segment.incarnation << 16 & U64)
+            self.show()
             for event in (block.items, block.space):
                 self.segment.arm(event.number)
         if block.kind in SINGLE:
@@ -1441,12 +1453,13 @@ class Endpoint:
         self.show()
         self.memory.add(block.at + side.joined, 1)
         self.memory.add(block.changes, 1)
+        thunks.fence()
         self.ring = RINGS[block.kind](segment, block, side)
         if side is RECEIVER and self.ring.occupied():
             self.met = True
         if side is RECEIVER and block.kind in SINGLE:
             self.ring.take_hand(segment)
-        self.seen, self.alone, self.open = None, False, True
+        self.seen, self.alone, self.paused, self.open = None, False, False, True
 
     def disarm(self):
         for event in (self.block.items, self.block.space):
@@ -1511,12 +1524,20 @@ class Endpoint:
         changes = self.memory.load(self.block.changes)
         if changes == self.seen:
             return
-        if self.memory.load(H_GATE) & 1:
+        gate = self.memory.load(H_GATE)
+        if gate & 1:
             raise Closed()
+        # 14.1
+        if gate & SHUTDOWN:
+            raise Shutdown()
+        if self.side is SENDER and gate & (DRAINING | DRAINED):
+            raise Drained()
+        self.paused = bool(gate & PAUSED) and self.side is SENDER
         other = self.side.other
         met = self.met or self.memory.load(self.block.at + other.joined) != self.joined
         self.alone = (met and not self.block.lasting
-                      and not self.segment.peopled(self.block, other))
+                      and not self.segment.peopled(self.block, other)
+                      or self.side is RECEIVER and bool(gate & DRAINED))
         self.seen = changes
 
     def send(self, data, timeout=None):
@@ -1529,7 +1550,7 @@ class Endpoint:
             self.check()
             if self.alone:
                 raise Disconnected(self.side.other.name)
-            return act()
+            return None if self.paused else act()
 
         def sent(done):
             if done:

@@ -97,7 +97,7 @@ impl State {
         )
     }
 
-    const fn lap(self) -> u64 {
+    pub(crate) const fn lap(self) -> u64 {
         self.0 >> LAP_SHIFT
     }
 

@@ -1,6 +1,7 @@
 //! One name, one segment: a shared-memory object and a semaphore set that
 //! belong together, with everything inside found by offset.
 
+mod check;
 mod copy;
 mod deaths;
 mod directory;
@@ -33,6 +34,7 @@ use crate::error::{Fault, OpenError};
 use crate::sync::Ordering;
 use crate::sys;
 
+pub use check::{Audit, Finding};
 pub use deaths::{Death, Deaths};
 pub(crate) use directory::Spec;
 pub(crate) use enlist::Busy;
@@ -305,6 +307,37 @@ impl Segment {
     /// The kernel's refusal to list its objects.
     pub fn list() -> Result<Vec<SegmentInfo>, OpenError> {
         inspect::list()
+    }
+
+    /// Audits the segment of this name at rest: every word against
+    /// `docs/format.md`, without joining and without the right to write.
+    ///
+    /// A fault counts only if several readings find it, so a segment that is in
+    /// use shows none of what is wrong for a moment. A participant that is
+    /// stopped in the middle of an operation may show as one.
+    ///
+    /// ```
+    /// let name = format!("doc:check:{}", std::process::id());
+    /// let segment = tombolo::Segment::options().transient(true).create(&name)?;
+    /// let audit = tombolo::Segment::check(&name)?;
+    /// assert!(audit.is_sound(), "{:?}", audit.faults);
+    /// # drop(segment);
+    /// # Ok::<(), tombolo::OpenError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`OpenError::NotFound`], and the kernel's if the caller may not read it.
+    pub fn check(name: &str) -> Result<Audit, OpenError> {
+        check::named(name)
+    }
+
+    /// Audits the segment with this [`id`](Self::id): see
+    /// [`check`](Self::check).
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check), and [`OpenError::NotOurs`].
+    pub fn check_id(id: i32) -> Result<Audit, OpenError> {
+        check::by_id(id)
     }
 
     /// Every segment, and every semaphore set that has lost its segment, that

@@ -3,6 +3,7 @@
 
 mod bench;
 mod chaos;
+mod check;
 mod ctl;
 mod demo;
 mod events;
@@ -46,6 +47,7 @@ enum Command {
     Ctl(ctl::Args),
     Events(events::Args),
     Ls(ls::Args),
+    Check(check::Args),
     Rm(rm::Args),
     Run(run::Args),
     /// One process of a demo, started by it.
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Ok(Cli { command: Command::Ctl(args) }) => ctl::run(&args),
         Ok(Cli { command: Command::Events(args) }) => events::run(&args),
         Ok(Cli { command: Command::Ls(args) }) => ls::run(&args),
+        Ok(Cli { command: Command::Check(args) }) => check::run(&args),
         Ok(Cli { command: Command::Rm(args) }) => rm::run(&args),
         Ok(Cli { command: Command::Run(args) }) => run::run(&args),
         Ok(Cli { command: Command::DemoWorker(args) }) => demo::worker::run(&args),

@@ -25,6 +25,10 @@ pub(crate) fn whole(play: Play, segment: &Segment) -> Result<(), String> {
     if values[LEASE] != 0 || alive != 1 || values[BELLS..BELLS + 4].iter().any(|&v| v > 1) {
         return fail(format!("the semaphores are {values:?}"));
     }
+    let audit = Segment::check_id(segment.id()).map_err(|error| error.to_string())?;
+    if let Some(fault) = audit.faults.first() {
+        return fail(format!("the audit: {fault}, and {} more", audit.faults.len() - 1));
+    }
     let (mut tx, mut rx) = (play.sender(segment), play.receiver(segment));
     for round in 0..2 {
         let mut sent = 0;

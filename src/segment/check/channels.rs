@@ -1,0 +1,323 @@
+//! The directory, and of each channel what all kinds have: its control words,
+//! its rows, its bells.
+
+use std::collections::HashMap;
+
+use core::mem::offset_of;
+
+use super::header::{reserved, text};
+use super::reading::{Person, Reading, hex, life, place};
+use super::{mpmc, spsc};
+use crate::ring::event;
+use crate::ring::mpmc::MAX_ATTEMPTS;
+use crate::ring::table::Phase;
+use crate::segment::directory;
+use crate::segment::layout::{
+    CHANNEL_NAME_BYTES, Control, Entry, LASTING, LINE, MAX_CAPACITY, MAX_LENGTH, READY, RingKind,
+    Row,
+};
+use crate::segment::name::{Name, fingerprint};
+use crate::segment::view::Block;
+use crate::sync::{AtomicU64, Ordering};
+
+/// The schema of bytes.
+const BYTES: &str = "bytes";
+const COUNT: u64 = u32::MAX as u64;
+
+fn read(word: &AtomicU64) -> u64 {
+    word.load(Ordering::Acquire)
+}
+
+/// A channel under audit.
+pub(super) struct Channel {
+    pub(super) block: Block,
+    /// What faults call it.
+    pub(super) whose: String,
+    /// Whether a dead participant of it is still to be swept.
+    pub(super) unswept: bool,
+}
+
+impl Channel {
+    /// Where a control word is.
+    pub(super) fn at(&self, offset: usize) -> String {
+        place(&self.whose, self.block.offset + offset)
+    }
+}
+
+pub(super) fn check(reading: &mut Reading<'_>) {
+    let mut names = HashMap::new();
+    let mut found = Vec::new();
+    for index in 0..reading.mapped.plan.map.channels {
+        let Some((name, block)) = entry(reading, index) else {
+            continue;
+        };
+        let at = reading.mapped.plan.directory + size_of::<Entry>() * usize::from(index);
+        if let Some(other) = names.insert(name.clone(), index) {
+            let found = format!("{name}, the name of channel #{other}");
+            let here = place(format!("channel #{index}"), at + offset_of!(Entry, name) + 8);
+            reading.report.fault("channel name", here, found, "a name of its own");
+        }
+        found.push((block.offset, name, block));
+    }
+    found.sort_by_key(|&(offset, _, block)| (offset, block.index));
+    let mut end = 0;
+    for (offset, name, block) in found {
+        if offset < end {
+            // Audited, so many entries could make one block be read as often.
+            let at = reading.mapped.plan.directory + size_of::<Entry>() * usize::from(block.index);
+            let here = place(format!("channel {name}"), at + offset_of!(Entry, offset));
+            let expected = format!("{end} or more, where the block before it ends");
+            reading.report.fault("offset", here, offset, expected);
+            continue;
+        }
+        end = offset + block.plan.length;
+        let whose = format!("channel {name}");
+        let unswept = reading.unswept_in(&block);
+        let channel = Channel { block, whose, unswept };
+        control(reading, &channel);
+        rows(reading, &channel);
+        bells(reading, &channel);
+        if channel.block.kind.is_single() {
+            spsc::check(reading, &channel);
+        } else {
+            mpmc::check(reading, &channel);
+        }
+    }
+}
+
+/// Checks an entry; what it describes, if it can be used.
+fn entry(reading: &mut Reading<'_>, index: u16) -> Option<(String, Block)> {
+    let mapped = reading.mapped;
+    let base = mapped.plan.directory + size_of::<Entry>() * usize::from(index);
+    let entry = mapped.memory.at::<Entry>(base)?;
+    let whose = format!("channel #{index}");
+    let report = &mut reading.report;
+    let state = read(&entry.state);
+    if state != READY {
+        if state != 0 {
+            report.fault("state", place(&whose, base), state, "0 free or 1 READY");
+        }
+        // Whose maker died may have anything in it.
+        return None;
+    }
+    let before = report.faults.len();
+    let mut expect = |what: &str, offset: usize, found: u64, right: bool, expected: &str| {
+        if !right {
+            report.fault(what, place(&whose, base + offset), found, expected);
+        }
+    };
+    let code = read(&entry.kind);
+    let kind = RingKind::read(code);
+    let is_bytes = matches!(kind, Some(RingKind::SpscBytes | RingKind::MpmcBytes));
+    expect("kind", offset_of!(Entry, kind), code, kind.is_some(), "1 to 4");
+    let (size, align) = (read(&entry.element_size), read(&entry.element_align));
+    let fits = !is_bytes || size <= MAX_LENGTH as u64;
+    expect("element size", offset_of!(Entry, element_size), size, fits, "2^30 at most");
+    let fits = align.is_power_of_two() && align <= if is_bytes { 1 } else { LINE as u64 };
+    let expected = "a power of two up to 128; 1 of bytes";
+    expect("element alignment", offset_of!(Entry, element_align), align, fits, expected);
+    let capacity = read(&entry.capacity);
+    let fits = (1..=MAX_CAPACITY as u64).contains(&capacity);
+    expect("capacity", offset_of!(Entry, capacity), capacity, fits, "1 to 2^31");
+    let attempts = read(&entry.attempts);
+    let fits = attempts <= u64::from(MAX_ATTEMPTS);
+    expect("attempts", offset_of!(Entry, attempts), attempts, fits, "0 to 15");
+    let flags = read(&entry.flags);
+    expect("flags", offset_of!(Entry, flags), flags, flags & !LASTING == 0, "LASTING (1) or 0");
+    let name_at = base + offset_of!(Entry, name);
+    let name = text(report, ("channel name", &whose, name_at), &entry.name);
+    if let Some(name) = &name
+        && Name::new(name, CHANNEL_NAME_BYTES).is_err()
+    {
+        let found = format!("{name:?}");
+        report.fault("channel name", place(&whose, name_at + 8), found, "an allowed name");
+    }
+    let schema_at = base + offset_of!(Entry, schema);
+    if let Some(schema) = text(report, ("schema", &whose, schema_at), &entry.schema) {
+        let (found, right) = (read(&entry.fingerprint), fingerprint(&schema, size, align));
+        if found != right {
+            let here = place(&whose, base + offset_of!(Entry, fingerprint));
+            let expected = format!("{}, that of {schema}, {size}, {align}", hex(right));
+            report.fault("fingerprint", here, hex(found), expected);
+        }
+        if is_bytes && schema != BYTES {
+            report.fault("schema", place(&whose, schema_at + 8), schema, BYTES);
+        }
+    }
+    reserved(report, &whose, &entry.reserved_a, base + offset_of!(Entry, reserved_a));
+    reserved(report, &whose, &entry.reserved_b, base + offset_of!(Entry, reserved_b));
+    let other = report.faults.len() > before;
+    match directory::read(mapped, index)? {
+        Ok(described) => Some((described.name, described.block)),
+        Err(what) => {
+            if !other {
+                let here = place(&whose, base + offset_of!(Entry, offset));
+                let expected = "a block within the heap, at a multiple of 128";
+                reading.report.fault("offset", here, what, expected);
+            }
+            None
+        }
+    }
+}
+
+fn control(reading: &mut Reading<'_>, channel: &Channel) {
+    let mapped = reading.mapped;
+    let control = mapped.control(&channel.block);
+    let base = channel.block.offset;
+    let report = &mut reading.report;
+    for (words, at) in [
+        (&control.reserved_a[..], offset_of!(Control, reserved_a)),
+        (&control.reserved_c[..], offset_of!(Control, reserved_c)),
+        (&control.reserved_d[..], offset_of!(Control, reserved_d)),
+    ] {
+        reserved(report, &channel.whose, words, base + at);
+    }
+    let of_mpmc = [
+        ("orphans", &control.orphans, offset_of!(Control, orphans)),
+        ("scanned", &control.scanned, offset_of!(Control, scanned)),
+        ("tombstones", &control.tombstones, offset_of!(Control, tombstones)),
+    ];
+    let of_spsc = [
+        ("producer", &control.producer, offset_of!(Control, producer)),
+        ("consumer", &control.consumer, offset_of!(Control, consumer)),
+        ("last hand", &control.last_hand, offset_of!(Control, last_hand)),
+        ("taker", &control.taker, offset_of!(Control, taker)),
+    ];
+    let single = channel.block.kind.is_single();
+    let others = if single { &of_mpmc[..] } else { &of_spsc[..] };
+    for &(what, word, at) in others {
+        let word = read(word);
+        if word != 0 {
+            report.fault(what, channel.at(at), hex(word), "0 in a channel of this kind");
+        }
+    }
+    if !single {
+        reserved(report, &channel.whose, &control.hands, base + offset_of!(Control, hands));
+    }
+    for (side, word, at, shift) in [
+        ("senders joined", &control.senders_joined, offset_of!(Control, senders_joined), 16),
+        ("receivers joined", &control.receivers_joined, offset_of!(Control, receivers_joined), 0),
+    ] {
+        let joined = read(word);
+        let there: u64 = reading
+            .present()
+            .map(|(id, person)| (read(&mapped.row(&channel.block, id).endpoints), person))
+            .filter(|&(row, person)| row >> 32 == life(person))
+            .map(|(row, _)| row >> shift & 0xFFFF)
+            .sum();
+        if joined < there {
+            let expected = format!("{there} at least: so many are there");
+            reading.report.fault(side, channel.at(at), joined, expected);
+        }
+    }
+    waiting(reading, channel);
+}
+
+/// The waiting words against the records.
+fn waiting(reading: &mut Reading<'_>, channel: &Channel) {
+    type Of = fn(&Row) -> &AtomicU64;
+    let mapped = reading.mapped;
+    let control = mapped.control(&channel.block);
+    let words: [(&str, &AtomicU64, usize, Of); 3] = [
+        ("items waiting", &control.items_waiting, offset_of!(Control, items_waiting), |row| {
+            &row.items_record
+        }),
+        ("space waiting", &control.space_waiting, offset_of!(Control, space_waiting), |row| {
+            &row.space_record
+        }),
+        ("places waiting", &control.places_waiting, offset_of!(Control, places_waiting), |row| {
+            &row.places_record
+        }),
+    ];
+    for (what, word, at, record) in words {
+        let count = read(word) & COUNT;
+        let recorded: u64 = reading
+            .present()
+            .filter(|(_, person)| person.phase() == Some(Phase::Live))
+            .map(|(id, person)| {
+                let record = read(record(mapped.row(&channel.block, id)));
+                event::recorded(record, person.incarnation())
+            })
+            .sum();
+        let most = u64::from(mapped.plan.map.participants) * u64::from(u16::MAX);
+        if count < recorded && !channel.unswept {
+            let expected = format!("{recorded} at least, by the records");
+            reading.report.fault(what, channel.at(at), count, expected);
+        } else if count > most {
+            let expected = format!("{recorded}, by the records");
+            reading.report.fault(what, channel.at(at), count, expected);
+        } else if count > recorded && !channel.unswept {
+            reading.report.remark(format!(
+                "{what} of {} is {count} and {recorded} wait: each message costs a needless call",
+                channel.whose
+            ));
+        }
+    }
+}
+
+fn rows(reading: &mut Reading<'_>, channel: &Channel) {
+    let people = reading.people.clone();
+    for (id, person) in (0..).zip(people) {
+        row(reading, channel, id, person);
+    }
+}
+
+fn row(reading: &mut Reading<'_>, channel: &Channel, id: u16, person: Person) {
+    let block = &channel.block;
+    let row = reading.mapped.row(block, id);
+    let base = block.offset + block.plan.rows + size_of::<Row>() * usize::from(id);
+    let word = read(&row.endpoints);
+    let here = |at: usize| place(format!("{}, participant {id}", channel.whose), base + at);
+    let at = || here(offset_of!(Row, endpoints));
+    let n = person.incarnation();
+    let of = word >> 32;
+    let report = &mut reading.report;
+    if of == 0 {
+        // Incarnation 2^32 − 1, or none.
+        if word != 0 && life(person) != 0 {
+            report.fault("endpoints", at(), hex(word), "0, or the life that it is of");
+        }
+        return;
+    }
+    // How many lives ago: a life that is still to come has no row.
+    let ago = life(person).wrapping_sub(of) as u32;
+    let to_come = ago >> 31 != 0 || ago == 0 && !person.may_hold();
+    if person.phase().is_some() && to_come {
+        report.fault("endpoints", at(), format!("life {of}"), format!("{} at most", n & COUNT));
+        return;
+    }
+    if ago != 0 || !person.is_alive() {
+        return;
+    }
+    let records = [
+        ("items record", &row.items_record, offset_of!(Row, items_record), word & 0xFFFF),
+        ("space record", &row.space_record, offset_of!(Row, space_record), word >> 16 & 0xFFFF),
+        ("places record", &row.places_record, offset_of!(Row, places_record), word >> 16 & 0xFFFF),
+    ];
+    for (what, record, at, endpoints) in records {
+        let record = read(record);
+        let (of, threads) = (record >> 16, record & 0xFFFF);
+        if of != n << 16 >> 16 {
+            report.fault(what, here(at), format!("incarnation {of}"), format!("{}", n << 16 >> 16));
+        } else if threads > 0 && endpoints == 0 {
+            report.fault(
+                what,
+                here(at),
+                format!("{threads} threads"),
+                "0: it has no such endpoint",
+            );
+        }
+    }
+}
+
+fn bells(reading: &mut Reading<'_>, channel: &Channel) {
+    let map = reading.mapped.plan.map;
+    let index = channel.block.index;
+    for (what, sem) in [("ITEMS", map.items(index)), ("SPACE", map.space(index))] {
+        let Some(value) = reading.value(sem) else { continue };
+        if value > 1 && !channel.unswept {
+            let at = format!("{}, semaphore {sem}", channel.whose);
+            reading.report.fault(what, at, value, "0 or 1");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The slots of MPMC, in the order in which they are claimed and taken, and
+//! the parcels of MPMC bytes.
+
+use core::mem::offset_of;
+
+use super::channels::Channel;
+use super::reading::{Reading, hex, life, place};
+use crate::ring::mpmc::{self, Phase, State};
+use crate::segment::layout::{Control, RingKind};
+use crate::sync::Ordering;
+
+const HELD: u64 = 1 << 13;
+const OWNER: u64 = HELD - 1;
+
+/// What the slots say of the order, in positions. Positions have 75 bits in
+/// words that lie.
+struct Order {
+    /// How many positions have been claimed, by the slots so far.
+    claimed: u128,
+    /// How often the first slot has been claimed, and the last one read.
+    first: u64,
+    last: u64,
+    /// All before this one have been taken; where that is said.
+    taken: (u128, u64),
+    /// This one has not been; where that is said.
+    waits: (u128, u64),
+    orphan: Option<u64>,
+    /// Whether every slot could be counted.
+    whole: bool,
+}
+
+pub(super) fn check(reading: &mut Reading<'_>, channel: &Channel) {
+    let block = &channel.block;
+    let mapped = reading.mapped;
+    let Some(cells) = block.cells(mapped) else { return };
+    let control = mapped.control(block);
+    let read = |word: &crate::sync::AtomicU64| word.load(Ordering::Acquire);
+    let (tail, head) = (read(&control.tail), read(&control.head));
+    let capacity = block.plan.capacity as u64;
+    // To look at slots that nobody has used would give memory to each.
+    let used = mpmc::used(&cells).max(tail.max(head).min(capacity));
+    let mut order = Order {
+        claimed: 0,
+        first: 0,
+        last: 0,
+        taken: (0, 0),
+        waits: (u128::MAX, 0),
+        orphan: None,
+        whole: true,
+    };
+    let mut named =
+        vec![0_u64; if is_bytes(channel) { block.plan.messages.div_ceil(64) } else { 0 }];
+    for index in 0..used {
+        let Some(state) = slot(reading, channel, index) else {
+            order.whole = false;
+            continue;
+        };
+        order.note(reading, channel, index, state);
+        if is_bytes(channel) && in_channel(state.phase()) {
+            label(reading, channel, index, state, &mut named);
+        }
+    }
+    order.judge(reading, channel, (head, tail), used);
+    if is_bytes(channel) {
+        parcels(reading, channel, &named);
+    }
+}
+
+const fn is_bytes(channel: &Channel) -> bool {
+    matches!(channel.block.kind, RingKind::MpmcBytes)
+}
+
+/// Whether a slot has a message that the channel answers for.
+const fn in_channel(phase: Option<Phase>) -> bool {
+    matches!(phase, Some(Phase::Full | Phase::Reading | Phase::Orphan))
+}
+
+fn slot_at(channel: &Channel, index: u64) -> usize {
+    let plan = channel.block.plan;
+    channel.block.offset + plan.slots + plan.stride * index as usize
+}
+
+fn of_slot(channel: &Channel, index: u64) -> String {
+    place(format!("{}, slot {index}", channel.whose), slot_at(channel, index))
+}
+
+/// Whether a participant may own something in the channel.
+fn may_own(reading: &Reading<'_>, channel: &Channel, owner: u64) -> bool {
+    reading.person(owner).is_some_and(|person| {
+        let row = reading.mapped.row(&channel.block, owner as u16);
+        person.may_hold() && row.endpoints.load(Ordering::Acquire) >> 32 == life(person)
+    })
+}
+
+/// Checks a slot's word by itself; `None` if it has no phase.
+fn slot(reading: &mut Reading<'_>, channel: &Channel, index: u64) -> Option<State> {
+    let state = State(reading.word(slot_at(channel, index)));
+    let at = || of_slot(channel, index);
+    let Some(phase) = state.phase() else {
+        let expected = "a phase of FREE, WRITING, FULL, READING or ORPHAN";
+        reading.report.fault("slot word", at(), hex(state.0), expected);
+        return None;
+    };
+    let owner = u64::from(state.owner());
+    let owned = matches!(phase, Phase::Writing | Phase::Reading);
+    if owned && !may_own(reading, channel, owner) {
+        let found = format!("{phase:?} of participant {owner}");
+        let expected = "an owner that lives, or is to be swept, and has an endpoint here";
+        reading.report.fault("slot word", at(), found, expected);
+    } else if !owned && owner != 0 {
+        let found = format!("{phase:?} of participant {owner}");
+        reading.report.fault("slot word", at(), found, "owner 0");
+    }
+    let most = match phase {
+        Phase::Reading | Phase::Orphan => channel.block.attempts,
+        _ => 0,
+    };
+    if state.attempts() > most {
+        let found = format!("{phase:?} with {} attempts", state.attempts());
+        reading.report.fault("slot word", at(), found, format!("{most} at most"));
+    }
+    Some(state)
+}
+
+impl Order {
+    fn note(&mut self, reading: &mut Reading<'_>, channel: &Channel, index: u64, state: State) {
+        let Some(phase) = state.phase() else { return };
+        let capacity = u128::from(channel.block.plan.capacity as u64);
+        let position = |lap: u64| u128::from(lap) * capacity + u128::from(index);
+        let lap = state.lap();
+        let claimed = lap + u64::from(phase != Phase::Free);
+        if index == 0 {
+            (self.first, self.last) = (claimed, claimed);
+        }
+        if claimed > self.last || claimed < self.first.saturating_sub(1) {
+            let found = format!("{phase:?} of lap {lap}: claimed {claimed} times");
+            let most = self.last;
+            let expected = match self.first.saturating_sub(1) {
+                least if least < most => format!("claimed {least} or {most} times"),
+                _ => format!("claimed {most} times"),
+            };
+            let expected = format!("{expected}, as the slots before it");
+            reading.report.fault("slot word", of_slot(channel, index), found, expected);
+            self.whole = false;
+            return;
+        }
+        self.last = claimed;
+        self.claimed += u128::from(claimed);
+        // The last lap of which it is certain that it was taken here.
+        let sure = match phase {
+            Phase::Free => lap.checked_sub(2),
+            Phase::Writing | Phase::Full => lap.checked_sub(1),
+            Phase::Reading | Phase::Orphan => Some(lap),
+        };
+        let taken = sure.map_or(0, |lap| position(lap) + 1);
+        if taken > self.taken.0 {
+            self.taken = (taken, index);
+        }
+        if matches!(phase, Phase::Writing | Phase::Full) && position(lap) < self.waits.0 {
+            self.waits = (position(lap), index);
+        }
+        if phase == Phase::Orphan {
+            self.orphan.get_or_insert(index);
+        }
+    }
+
+    /// All slots together, and the hints.
+    fn judge(
+        mut self,
+        reading: &mut Reading<'_>,
+        channel: &Channel,
+        (head, tail): (u64, u64),
+        used: u64,
+    ) {
+        let control = reading.mapped.control(&channel.block);
+        let orphans = control.orphans.load(Ordering::Acquire);
+        let scanned = control.scanned.load(Ordering::Acquire);
+        let report = &mut reading.report;
+        let at = channel.at(offset_of!(Control, scanned));
+        if orphans.wrapping_sub(scanned).cast_signed() < 0 {
+            report.fault("scanned", at, scanned, format!("{orphans} at most, as *orphans*"));
+        } else if let Some(index) = self.orphan
+            && orphans == scanned
+            && !channel.unswept
+        {
+            let expected = format!("less than {orphans}: slot {index} has an orphan");
+            report.fault("scanned", at, scanned, expected);
+        }
+        // Behind the used ones are only slots that were never claimed.
+        if self.whole && used < channel.block.plan.capacity as u64 && self.first > 1 {
+            let found = "FREE of lap 0: never claimed";
+            let expected = format!("claimed {} times at least", self.first - 1);
+            report.fault("slot word", of_slot(channel, used), found, expected);
+            self.whole = false;
+        }
+        if !self.whole {
+            return;
+        }
+        if self.waits.0 > self.claimed {
+            self.waits = (self.claimed, 0);
+        } else if self.taken.0 > self.waits.0 {
+            let found = format!("position {} not taken", self.waits.0);
+            let expected = format!("taken, as slot {} shows that later ones are", self.taken.1);
+            report.fault("slot word", of_slot(channel, self.waits.1), found, expected);
+            return;
+        }
+        if u128::from(tail) > self.claimed {
+            let expected = format!("{} at most: so many are claimed", self.claimed);
+            report.fault("tail", channel.at(offset_of!(Control, tail)), tail, expected);
+        }
+        if u128::from(head) > self.waits.0 {
+            let expected = format!("{} at most: that one is not taken", self.waits.0);
+            report.fault("head", channel.at(offset_of!(Control, head)), head, expected);
+        }
+    }
+}
+
+fn parcel_at(channel: &Channel, parcel: u64) -> usize {
+    channel.block.offset + channel.block.plan.words + 8 * parcel as usize
+}
+
+fn label(
+    reading: &mut Reading<'_>,
+    channel: &Channel,
+    index: u64,
+    state: State,
+    named: &mut [u64],
+) {
+    let at = slot_at(channel, index) + channel.block.plan.cell;
+    let label = reading.word(at);
+    let here = || place(format!("{}, slot {index}", channel.whose), at);
+    let (parcel, length) = (label & u64::from(u32::MAX), label >> 32);
+    let (parcels, longest) = (channel.block.plan.messages as u64, channel.block.longest as u64);
+    if parcel >= parcels || length > longest {
+        let found = format!("{length} bytes in parcel {parcel}");
+        let expected = format!("{longest} bytes at most, and a parcel below {parcels}");
+        reading.report.fault("label", here(), found, expected);
+        return;
+    }
+    let Some(word) = named.get_mut(parcel as usize / 64) else { return };
+    let bit = 1 << (parcel % 64);
+    if *word & bit != 0 {
+        let found = format!("parcel {parcel}, which another slot names");
+        reading.report.fault("label", here(), found, "a parcel that no other slot names");
+    }
+    *word |= bit;
+    let word = reading.word(parcel_at(channel, parcel));
+    let at = || of_parcel(channel, parcel);
+    if word & HELD == 0 {
+        let expected = format!("held, as slot {index} names it");
+        reading.report.fault("parcel word", at(), "free", expected);
+    } else if state.phase() == Some(Phase::Reading)
+        && word & OWNER != u64::from(state.owner())
+        && reading.person(state.owner().into()).is_some_and(|person| person.is_alive())
+    {
+        let found = format!("held by participant {}", word & OWNER);
+        let expected = format!("held by {}, who reads slot {index}", state.owner());
+        reading.report.fault("parcel word", at(), found, expected);
+    }
+}
+
+fn of_parcel(channel: &Channel, parcel: u64) -> String {
+    place(format!("{}, parcel {parcel}", channel.whose), parcel_at(channel, parcel))
+}
+
+fn parcels(reading: &mut Reading<'_>, channel: &Channel, named: &[u64]) {
+    for parcel in 0..channel.block.plan.messages as u64 {
+        let word = reading.word(parcel_at(channel, parcel));
+        let owner = word & OWNER;
+        let is_named = named.get(parcel as usize / 64).is_some_and(|n| n >> (parcel % 64) & 1 == 1);
+        if word & HELD == 0 {
+            if owner != 0 {
+                let found = format!("free, of participant {owner}");
+                reading.report.fault("parcel word", of_parcel(channel, parcel), found, "owner 0");
+            }
+        } else if owner >= reading.people.len() as u64
+            || !is_named && !may_own(reading, channel, owner)
+        {
+            let found = format!("held by participant {owner}");
+            let expected = "a holder that lives, or is to be swept, or a slot that names it";
+            reading.report.fault("parcel word", of_parcel(channel, parcel), found, expected);
+        }
+    }
+}

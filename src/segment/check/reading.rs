@@ -1,0 +1,194 @@
+//! One reading of a segment: what is needed everywhere, and what was found.
+
+use core::fmt::Display;
+
+use super::Finding;
+use crate::ring::set::SetMap;
+use crate::ring::table::{Entry, Phase, Table as _};
+use crate::segment::mapped::Mapped;
+use crate::segment::view::Block;
+use crate::sync::{AtomicU64, Ordering};
+
+/// More faults than this are counted only.
+const MOST: usize = 1_000;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) faults: Vec<Finding>,
+    pub(super) more: u64,
+    pub(super) remarks: Vec<String>,
+}
+
+impl Report {
+    pub(super) fn is_empty(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    pub(super) fn fault(
+        &mut self,
+        what: impl Display,
+        place: impl Display,
+        found: impl Display,
+        expected: impl Display,
+    ) {
+        if self.faults.len() >= MOST {
+            self.more += 1;
+            return;
+        }
+        self.faults.push(Finding {
+            what: what.to_string(),
+            place: place.to_string(),
+            found: found.to_string(),
+            expected: expected.to_string(),
+        });
+    }
+
+    pub(super) fn remark(&mut self, what: impl Display) {
+        self.remarks.push(what.to_string());
+    }
+
+    /// Drops the faults that a later reading has not found; its remarks are
+    /// the newer ones.
+    pub(super) fn keep_those_of(&mut self, later: Self) {
+        self.faults.retain(|fault| later.faults.contains(fault));
+        self.more = self.more.min(later.more);
+        self.remarks = later.remarks;
+    }
+}
+
+/// A participant's slot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Person {
+    pub(super) word: u64,
+    /// `None` of a word that none of us writes.
+    pub(super) entry: Option<Entry>,
+    /// Its semaphore, where the set could be read.
+    pub(super) liveness: Option<u16>,
+}
+
+impl Person {
+    pub(super) fn phase(&self) -> Option<Phase> {
+        self.entry.map(|entry| entry.phase)
+    }
+
+    /// How many lives the slot has had before this one.
+    pub(super) fn incarnation(&self) -> u64 {
+        self.entry.map_or(0, |entry| entry.incarnation)
+    }
+
+    /// Whether it has died and nobody has swept it yet.
+    pub(super) fn is_unswept(&self) -> bool {
+        match self.phase() {
+            Some(Phase::Dead) => true,
+            Some(Phase::Live) => self.liveness == Some(0),
+            _ => false,
+        }
+    }
+
+    /// Whether it takes part, for all that is known.
+    pub(super) fn is_alive(&self) -> bool {
+        self.phase() == Some(Phase::Live) && !self.is_unswept()
+    }
+
+    /// Whether something may be its own: it lives, or is still to be swept.
+    pub(super) fn may_hold(&self) -> bool {
+        matches!(self.phase(), Some(Phase::Live | Phase::Dead))
+    }
+}
+
+/// A segment while it is read.
+pub(super) struct Reading<'a> {
+    pub(super) mapped: &'a Mapped,
+    /// Those of the set, if they could be read and are as many as they
+    /// should be.
+    pub(super) values: Option<Vec<u16>>,
+    pub(super) people: Vec<Person>,
+    pub(super) report: Report,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(mapped: &'a Mapped, values: Option<Vec<u16>>, report: Report) -> Self {
+        let map = mapped.plan.map;
+        let person = |id| {
+            let word = mapped.word(id).load(Ordering::Acquire);
+            let liveness =
+                values.as_ref().and_then(|values| values.get(usize::from(map.liveness(id))));
+            Person { word, entry: Entry::read(word), liveness: liveness.copied() }
+        };
+        let people = (0..map.participants).map(person).collect();
+        Self { mapped, values, people, report }
+    }
+
+    pub(super) fn value(&self, sem: u16) -> Option<u16> {
+        self.values.as_ref()?.get(usize::from(sem)).copied()
+    }
+
+    pub(super) fn person(&self, id: u64) -> Option<Person> {
+        usize::try_from(id).ok().and_then(|id| self.people.get(id)).copied()
+    }
+
+    /// All that live, or are still to be swept.
+    pub(super) fn present(&self) -> impl Iterator<Item = (u16, Person)> + '_ {
+        (0..).zip(self.people.iter().copied()).filter(|(_, person)| person.may_hold())
+    }
+
+    /// The word at an offset in the segment; zero for one outside, which the
+    /// checked plans do not make.
+    pub(super) fn word(&self, at: usize) -> u64 {
+        self.mapped.memory.at::<AtomicU64>(at).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    /// That words are zero: the first that is not.
+    pub(super) fn zero(
+        &mut self,
+        what: &str,
+        whose: &str,
+        at: usize,
+        words: usize,
+        expected: &str,
+    ) {
+        let found = (0..words).map(|n| at + 8 * n).find(|&at| self.word(at) != 0);
+        if let Some(at) = found {
+            let word = self.word(at);
+            self.report.fault(what, place(whose, at), hex(word), expected);
+        }
+    }
+
+    /// Whether a participant that has died, and is not swept, is in a channel:
+    /// then the sweep will put right what else would be a fault.
+    pub(super) fn unswept_in(&self, block: &Block) -> bool {
+        self.present().any(|(id, person)| {
+            person.is_unswept() && {
+                let word = self.mapped.row(block, id).endpoints.load(Ordering::Acquire);
+                word >> 32 == life(person)
+            }
+        })
+    }
+
+    /// A number that stays as it is while nothing goes on.
+    pub(super) fn progress(&self) -> u64 {
+        let gong = self.value(SetMap::GONG).map_or(0, u64::from);
+        self.mapped.blocks().fold(gong, |sum, block| {
+            let control = self.mapped.control(&block);
+            [&control.changes, &control.tail, &control.head, &control.items_waiting]
+                .into_iter()
+                .map(|word| word.load(Ordering::Relaxed))
+                .fold(sum, u64::wrapping_add)
+        })
+    }
+}
+
+/// A row's mark of a participant's present life.
+pub(super) fn life(person: Person) -> u64 {
+    person.incarnation().wrapping_add(1) & u64::from(u32::MAX)
+}
+
+/// `channel jobs, slot 7, byte 33792`
+pub(super) fn place(whose: impl Display, at: usize) -> String {
+    format!("{whose}, byte {at}")
+}
+
+pub(super) fn hex(word: u64) -> String {
+    format!("{word:#018x}")
+}

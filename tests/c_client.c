@@ -1,0 +1,730 @@
+/*
+ * A minimal client of Tombolo's segments in C11, from docs/format.md alone.
+ *
+ * A test of the document, section 17 in particular: it shares no code with the
+ * library, and tests/python.rs has the two talk to each other. It opens
+ * channels of u64, MPMC and SPSC, sends, receives, sleeps and wakes, and never
+ * sweeps. Numbers in comments are the document's sections.
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef uint64_t u64;
+
+enum { LEASE = 0, BUILT = 1, GENERATION = 2, CHECK = 6, GONG = 7 };
+enum { FREE_SLOT = 0, LIVE = 1, DEAD = 2 };
+enum { SPSC = 1, MPMC = 2 };
+enum { SENDER = 0, RECEIVER = 1 };
+enum { FREE = 0, WRITING = 1, FULL = 2, READING = 3, ORPHAN = 4 };
+/* What a try comes to. */
+enum { NOTHING = 0, DONE = 1, PENDING = 2 };
+
+#define UNDO SEM_UNDO
+#define NOWAIT IPC_NOWAIT
+
+static char *base;
+static int set, shm;
+static u64 size, P, C, generation, flags, infos, directory, heap;
+static unsigned count;
+static unsigned short *values;
+/* This participant. */
+static u64 me, incarnation;
+
+static void fail(const char *what)
+{
+    printf("failed: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static u64 up(u64 n, u64 m) { return (n + m - 1) / m * m; }
+
+/* 1: words */
+
+static _Atomic u64 *word(u64 at) { return (_Atomic u64 *)(base + at); }
+static u64 relaxed(u64 at) { return atomic_load_explicit(word(at), memory_order_relaxed); }
+static u64 acquire(u64 at) { return atomic_load_explicit(word(at), memory_order_acquire); }
+static void release(u64 at, u64 value)
+{
+    atomic_store_explicit(word(at), value, memory_order_release);
+}
+static void add(u64 at, u64 n) { atomic_fetch_add_explicit(word(at), n, memory_order_release); }
+static bool swap(u64 at, u64 from, u64 to)
+{
+    return atomic_compare_exchange_strong_explicit(word(at), &from, to, memory_order_acq_rel,
+                                                   memory_order_relaxed);
+}
+static void full_fence(void) { atomic_thread_fence(memory_order_seq_cst); }
+
+/* 2 */
+
+static u64 fnv(u64 hash, const void *bytes, size_t n)
+{
+    for (const unsigned char *byte = bytes; n > 0; n--)
+        hash = (hash ^ *byte++) * UINT64_C(0x100000001B3);
+    return hash;
+}
+#define FNV UINT64_C(0xCBF29CE484222325)
+
+static key_t key_of(const char *name, unsigned char probe)
+{
+    u64 h = fnv(fnv(fnv(FNV, "tombolo:", 8), name, strlen(name)), &probe, 1);
+    h = ((h >> 32) ^ h) & 0x7FFFFFFF;
+    return h ? (key_t)h : 1;
+}
+
+static u64 fingerprint(const char *schema, u64 size, u64 alignment)
+{
+    u64 numbers[2] = { size, alignment };
+    return fnv(fnv(FNV, schema, strlen(schema) + 1), numbers, 16);
+}
+
+/* 5: one semop; false for EAGAIN */
+
+union semun { int val; struct semid_ds *buf; unsigned short *array; };
+
+static bool semops(struct sembuf *ops, size_t n, const struct timespec *timeout)
+{
+    while (semtimedop(set, ops, n, timeout) < 0)
+        if (errno == EAGAIN || errno == ERANGE)
+            return false;
+        else if (errno == EIDRM || errno == EINVAL) {
+            puts("Closed");
+            exit(0);
+        } else if (errno != EINTR)
+            fail("semop");
+    return true;
+}
+#define OPS(...)                                                                                   \
+    semops((struct sembuf[]){ __VA_ARGS__ },                                                       \
+           sizeof((struct sembuf[]){ __VA_ARGS__ }) / sizeof(struct sembuf), NULL)
+
+static bool read_values(void)
+{
+    if (semctl(set, 0, GETALL, (union semun){ .array = values }) < 0)
+        return false;
+    if (values[BUILT] != 1)
+        return false;
+    u64 spelled = 0;
+    for (int k = 0; k < 4; k++) {
+        if (values[GENERATION + k] < 1 || values[GENERATION + k] > 16384)
+            return false;
+        spelled |= (u64)(values[GENERATION + k] - 1) << (14 * k);
+    }
+    generation = spelled;
+    return values[CHECK] == 1 + ((spelled * UINT64_C(0x9E3779B97F4A7C15)) >> 50);
+}
+
+/* 17.1: finding; the lease is held if it is found */
+
+static bool attach_key(key_t key, const char *name)
+{
+    struct semid_ds of;
+    struct shmid_ds stat;
+    if ((set = semget(key, 0, 0)) < 0)
+        return false;
+    if (semctl(set, 0, IPC_STAT, (union semun){ .buf = &of }) < 0 || of.sem_nsems % 16 != 13)
+        return false;
+    count = of.sem_nsems;
+    if (!(values = realloc(values, count * sizeof *values)) || !read_values())
+        return false;
+    struct sembuf take[] = { { LEASE, 0, 0 }, { LEASE, 1, UNDO } };
+    if (!semops(take, 2, &(struct timespec){ .tv_sec = 10 }))
+        fail("the lease is not to be had");
+    shm = shmget(key, 0, 0);
+    if (shm >= 0 && shmctl(shm, IPC_STAT, &stat) == 0 && !(stat.shm_perm.mode & SHM_DEST)
+        && stat.shm_segsz % 4096 == 1803 && stat.shm_segsz > 512
+        && (base = shmat(shm, NULL, 0)) != (char *)-1) {
+        size = stat.shm_segsz;
+        char said[121] = { 0 };
+        u64 length = relaxed(128);
+        if (acquire(8) == UINT64_C(0x006F6C6F626D6F74) && relaxed(40) == (u64)set
+            && read_values() && relaxed(32) == generation && length <= 120) {
+            memcpy(said, base + 136, length);
+            if (length == strlen(name) && strcmp(said, name) == 0)
+                return true;
+        }
+        shmdt(base);
+    }
+    OPS({ LEASE, -1, UNDO | NOWAIT });
+    return false;
+}
+
+/* 17.2: joining */
+
+static u64 lives(u64 i) { return acquire(512 + 8 * i); }
+
+/* 8.2, step 3: a death credit */
+static void credit(unsigned short w)
+{
+    while (!OPS({ w, 1, 0 }, { w, -1, UNDO }) && !OPS({ w, -1, UNDO | NOWAIT }, { w, 1, 0 }))
+        ;
+}
+
+static u64 start_time(void)
+{
+    char stat[1024] = { 0 };
+    FILE *file = fopen("/proc/self/stat", "r");
+    if (!file)
+        return 0;
+    size_t n = fread(stat, 1, sizeof stat - 1, file);
+    fclose(file);
+    char *at = n ? strrchr(stat, ')') : NULL;
+    for (int field = 2; at && field < 22; field++)
+        at = strchr(at + 1, ' ');
+    return at ? strtoull(at, NULL, 10) : 0;
+}
+
+static void join(void)
+{
+    P = relaxed(56), C = relaxed(64), flags = relaxed(48);
+    if (relaxed(16) != 1 || relaxed(24) != size || P < 1 || P > 8192 || C < 1 || C > 4096)
+        fail("the header");
+    infos = up(512 + 8 * P, 128);
+    directory = up(infos + 64 * P, 128) + 128 * 128;
+    heap = up(directory + 512 * C, 4096);
+    u64 used = 8 + P + 2 * C;
+    if (heap > size || count != used + (29 - used % 16) % 16)
+        fail("the shape");
+    credit(GONG);
+    if (read_values() && values[GONG] >= 8192)
+        OPS({ GONG, (short)(1 - values[GONG]), NOWAIT });
+    for (u64 i = 0; i < P; i++) {
+        u64 free = lives(i);
+        unsigned short live = (unsigned short)(8 + i);
+        if ((free & 3) != FREE_SLOT || !OPS({ live, 0, NOWAIT }, { live, 1, UNDO }))
+            continue;
+        me = i, incarnation = free >> 2;
+        struct stat namespace = { 0 };
+        stat("/proc/self/ns/pid", &namespace);
+        u64 info = infos + 64 * i;
+        u64 said[4] = { (u64)getpid(), start_time(), namespace.st_ino, geteuid() };
+        for (int n = 0; n < 4; n++)
+            release(info + 8 * n, said[n]);
+        u64 deaths = relaxed(info + 32) >> 33;
+        release(info + 32, deaths << 33 | (incarnation & 0xFFFFFFFF));
+        release(512 + 8 * i, free | LIVE);
+        OPS({ LEASE, -1, UNDO | NOWAIT });
+        return;
+    }
+    fail("no slot is free");
+}
+
+/* 17.3: a channel */
+
+static struct {
+    int kind, side;
+    u64 at, S, stride, element, attempts, row;
+    unsigned short items, space;
+    bool lasting, open;
+    /* 8.4 */
+    u64 joined, seen;
+    bool met, alone, paused, sends_no_more, over;
+    /* SPSC: head or tail. MPMC: the cursor. */
+    u64 position;
+} ch;
+
+static u64 slot(u64 position) { return ch.at + up(512 + 32 * P, 128) + ch.stride * (position % ch.S); }
+static u64 life(int bits) { return (incarnation + 1) & (UINT64_C(~0) >> (64 - bits)); }
+
+static const char *find_channel(const char *name, int kind)
+{
+    const char *why = "NotFound";
+    OPS({ LEASE, 0, 0 }, { LEASE, 1, UNDO });
+    for (u64 c = 0; c < C; c++) {
+        u64 entry = directory + 512 * c, length = 0;
+        if (acquire(entry) != 1 || (length = relaxed(entry + 128)) != strlen(name)
+            || length > 64 || memcmp(base + entry + 136, name, length) != 0)
+            continue;
+        why = "Mismatch";
+        ch.kind = kind, ch.at = relaxed(entry + 48), ch.S = relaxed(entry + 40);
+        ch.stride = kind == MPMC ? 16 : 8, ch.element = kind == MPMC ? 8 : 0;
+        ch.attempts = relaxed(entry + 56) < 15 ? relaxed(entry + 56) : 15;
+        ch.lasting = relaxed(entry + 64) & 1;
+        ch.items = (unsigned short)(8 + P + 2 * c), ch.space = ch.items + 1;
+        ch.row = ch.at + 512 + 32 * me;
+        bool same = relaxed(entry + 8) == (u64)kind && relaxed(entry + 16) == 8
+                    && relaxed(entry + 24) == 8 && relaxed(entry + 32) == fingerprint("u64", 8, 8);
+        u64 slots = up(512 + 32 * P, 128);
+        if (same && ch.S >= 1 && ch.S <= UINT64_C(1) << 31 && ch.at >= heap && ch.at % 128 == 0
+            && ch.at <= size && up(slots + ch.stride * ch.S, 128) <= size - ch.at)
+            why = NULL;
+        break;
+    }
+    OPS({ LEASE, -1, UNDO | NOWAIT });
+    return why;
+}
+
+/* 8.4: whether a living participant has an endpoint of a side */
+static bool peopled(int side)
+{
+    for (u64 i = 0; i < P; i++) {
+        u64 w = lives(i), row = acquire(ch.at + 512 + 32 * i);
+        if ((w & 3) == LIVE && row >> 32 == (((w >> 2) + 1) & 0xFFFFFFFF)
+            && (row >> (side == SENDER ? 16 : 0) & 0xFFFF))
+            return true;
+    }
+    return false;
+}
+
+/* 11.1 */
+static void post(unsigned short w) { OPS({ w, 0, NOWAIT }, { w, 1, NOWAIT }); }
+
+static void notify(unsigned short w)
+{
+    full_fence();
+    if (relaxed(ch.at + (w == ch.items ? 264 : 272)) & 0xFFFFFFFF)
+        post(w);
+}
+
+static u64 joined_at(int side) { return ch.at + (side == SENDER ? 400 : 408); }
+static u64 role_at(void) { return ch.at + (ch.side == SENDER ? 384 : 392); }
+static u64 role(void) { return life(48) << 16 | me; }
+
+static void show(bool here)
+{
+    u64 one = here ? (ch.side == SENDER ? UINT64_C(1) << 16 : 1) : 0;
+    release(ch.row, life(32) << 32 | one);
+}
+
+static void disarm(void)
+{
+    unsigned short both[] = { ch.items, ch.space };
+    for (int n = 0; n < 2; n++)
+        while (!OPS({ both[n], -1, NOWAIT }, { both[n], 1, UNDO })
+               && !OPS({ both[n], 0, NOWAIT }, { both[n], 1, UNDO }))
+            ;
+}
+
+static bool take_role(void)
+{
+    for (;;) {
+        u64 held = acquire(role_at()), i = held & 0xFFFF;
+        if (held && i < P) {
+            u64 w = lives(i);
+            bool his = (((w >> 2) + 1) & 0xFFFFFFFFFFFF) == held >> 16;
+            if (his && ((w & 3) == LIVE || (w & 3) == DEAD))
+                return false;
+        }
+        if (swap(role_at(), held, role()))
+            return true;
+    }
+}
+
+/* 9.3: taking up the role of the consumer */
+static u64 hand_at(int n) { return ch.at + (n < 15 ? 136 + 8 * n : 440); }
+
+static void take_hand(void)
+{
+    u64 head = acquire(ch.at + 128), filled = acquire(ch.at) - head, reach[16], dropped = 0;
+    for (int n = 0; n < 16; n++) {
+        reach[n] = relaxed(hand_at(n)) - head;
+        if (reach[n] > filled)
+            reach[n] = 0;
+    }
+    /* The (A + 1)-th largest: the largest that more than A hands reach. */
+    for (int n = 0; n < 16; n++) {
+        u64 as_far = 0;
+        for (int k = 0; k < 16; k++)
+            as_far += reach[k] >= reach[n];
+        if (as_far > ch.attempts && reach[n] > dropped)
+            dropped = reach[n];
+    }
+    int mine = 0;
+    while (reach[mine] > dropped)
+        mine++;
+    if (dropped) {
+        release(ch.at + 128, head + dropped);
+        notify(ch.space);
+    }
+    ch.position = head + dropped;
+    release(ch.at + 448, life(44) << 20 | (u64)mine << 16 | me);
+}
+
+static bool waits_for_me(void);
+
+static const char *open_end(const char *name, int kind, int side)
+{
+    const char *why = find_channel(name, kind);
+    if (why)
+        return why;
+    ch.side = side;
+    ch.joined = acquire(joined_at(!side));
+    ch.met = peopled(!side);
+    for (int n = 1; n <= 3; n++)
+        release(ch.row + 8 * n, incarnation << 16);
+    show(false);
+    credit(ch.items);
+    credit(ch.space);
+    if (kind == SPSC && !take_role()) {
+        disarm();
+        return "RoleTaken";
+    }
+    show(true);
+    add(joined_at(side), 1);
+    add(ch.at + 256, 1);
+    full_fence();
+    ch.position = acquire(ch.at + (side == SENDER ? 0 : 128));
+    if (side == RECEIVER && kind == SPSC)
+        take_hand();
+    if (side == RECEIVER && waits_for_me())
+        ch.met = true;
+    ch.seen = relaxed(ch.at + 256) - 1;
+    ch.open = true;
+    return NULL;
+}
+
+/* 8.4, 14.1: before every operation */
+static void check(void)
+{
+    u64 changes = acquire(ch.at + 256);
+    if (changes == ch.seen)
+        return;
+    ch.seen = changes;
+    u64 gate = acquire(256);
+    ch.over = gate & (1 | 1 << 4);
+    ch.sends_no_more = gate & (1 << 2 | 1 << 3);
+    ch.paused = gate & 1 << 1 && !ch.sends_no_more && !ch.over;
+    bool came = ch.met || acquire(joined_at(!ch.side)) != ch.joined;
+    ch.alone = (came && !ch.lasting && !peopled(!ch.side)) || (ch.side == RECEIVER && gate & 1 << 3);
+}
+
+/* 9.1 */
+
+static int try_spsc(u64 *message)
+{
+    u64 head = ch.side == SENDER ? acquire(ch.at + 128) : ch.position;
+    u64 tail = ch.side == SENDER ? ch.position : acquire(ch.at);
+    if (tail - head > ch.S)
+        fail("head and tail");
+    if (tail - head == (ch.side == SENDER ? ch.S : 0))
+        return NOTHING;
+    void *element = base + slot(ch.position);
+    if (ch.side == SENDER)
+        memcpy(element, message, 8);
+    else
+        memcpy(message, element, 8);
+    release(ch.at + (ch.side == SENDER ? 0 : 128), ++ch.position);
+    return DONE;
+}
+
+/* 10.1, 10.2 */
+
+static u64 slot_word(u64 lap, u64 attempts, u64 phase, u64 owner)
+{
+    return lap << 20 | attempts << 16 | phase << 13 | owner;
+}
+
+/* A step of the table: goes on (true), or ends with a verdict. */
+static bool step(u64 w, u64 *lap, bool *claim, int *verdict)
+{
+    u64 phase = w >> 13 & 7;
+    *lap = ch.position / ch.S;
+    int64_t d = (int64_t)(((w >> 20) - *lap) << 20) >> 20;
+    *claim = false;
+    *verdict = NOTHING;
+    if (phase > ORPHAN)
+        fail("a slot's phase");
+    if (d == 0 && phase == (ch.side == SENDER ? FREE : FULL)) {
+        *claim = true;
+        return true;
+    }
+    if (ch.side == SENDER) {
+        if (d == -1 && phase != FREE)
+            return false;
+    } else {
+        if (d == 0 && phase == WRITING) {
+            *verdict = PENDING;
+            return false;
+        }
+        if ((d == 0 && phase == FREE) || (d == -1 && (phase == READING || phase == ORPHAN)))
+            return false;
+    }
+    int64_t back = ch.side == RECEIVER && phase == FREE && d >= 2 ? 2 : 1;
+    ch.position += d == 0 ? 1 : d < 0 ? (u64)d * ch.S : (u64)(d - back) * ch.S + 1;
+    return true;
+}
+
+/* Whether a position is claimed and not taken, for 8.2, step 8. */
+static bool waits_for_me(void)
+{
+    if (ch.kind == SPSC)
+        return acquire(ch.at) != acquire(ch.at + 128);
+    u64 was = ch.position, lap;
+    bool claim;
+    int verdict;
+    do {
+        if (!step(acquire(slot(ch.position)), &lap, &claim, &verdict))
+            break;
+    } while (!claim);
+    ch.position = was;
+    return claim || verdict == PENDING;
+}
+
+static void passed(void)
+{
+    u64 position = ch.position++, bound = ch.at + (ch.side == SENDER ? 0 : 128);
+    u64 seen = relaxed(bound);
+    if (position % 16 == 0 && seen < position)
+        swap(bound, seen, position);
+}
+
+static bool take_orphan(u64 *message)
+{
+    u64 orphans = acquire(ch.at + 280);
+    if (orphans == relaxed(ch.at + 288))
+        return false;
+    for (u64 n = 0; n < ch.S; n++) {
+        u64 w = acquire(slot(n));
+        if ((w >> 13 & 7) == ORPHAN
+            && swap(slot(n), w, slot_word(w >> 20, w >> 16 & 15, READING, me))) {
+            memcpy(message, base + slot(n) + ch.element, 8);
+            release(slot(n), slot_word((w >> 20) + 1, 0, FREE, 0));
+            return true;
+        }
+    }
+    u64 scanned = relaxed(ch.at + 288);
+    if (scanned < orphans)
+        swap(ch.at + 288, scanned, orphans);
+    return false;
+}
+
+static int try_mpmc(u64 *message)
+{
+    if (ch.side == RECEIVER && take_orphan(message))
+        return DONE;
+    for (;;) {
+        u64 at = slot(ch.position), w = acquire(at), lap;
+        bool claim;
+        int verdict;
+        if (!step(w, &lap, &claim, &verdict))
+            return verdict;
+        if (!claim)
+            continue;
+        u64 mine = ch.side == SENDER ? slot_word(lap, 0, WRITING, me)
+                                     : slot_word(lap, w >> 16 & 15, READING, me);
+        if (!swap(at, w, mine))
+            continue;
+        passed();
+        if (ch.side == SENDER) {
+            memcpy(base + at + ch.element, message, 8);
+            release(at, slot_word(lap, 0, FULL, 0));
+        } else {
+            memcpy(message, base + at + ch.element, 8);
+            release(at, slot_word(lap + 1, 0, FREE, 0));
+        }
+        return DONE;
+    }
+}
+
+static bool in_hand(void)
+{
+    for (u64 n = 0; ch.kind == MPMC && n < ch.S; n++) {
+        u64 phase = acquire(slot(n)) >> 13 & 7;
+        if (phase == READING || phase == ORPHAN)
+            return true;
+    }
+    return false;
+}
+
+static const char *ended;
+
+/* One try: NULL in `ended`, or why there will be no other. */
+static int try(u64 *message)
+{
+    check();
+    if (ch.over)
+        return ended = "Closed", DONE;
+    if (ch.side == SENDER && (ch.sends_no_more || ch.alone))
+        return ended = ch.alone ? "Disconnected receiver" : "Drained", DONE;
+    if (ch.side == SENDER && ch.paused)
+        return NOTHING;
+    bool alone = ch.alone;
+    int got = ch.kind == SPSC ? try_spsc(message) : try_mpmc(message);
+    if (got == DONE) {
+        notify(ch.side == SENDER ? ch.items : ch.space);
+        if (ch.side == RECEIVER && (acquire(ch.at + 256) != ch.seen || ch.alone))
+            notify(ch.items);
+        return DONE;
+    }
+    if (got == NOTHING && ch.side == RECEIVER && alone && !in_hand())
+        return ended = "Disconnected sender", DONE;
+    return NOTHING;
+}
+
+/* 17.5: is there one who has died? */
+static bool death(void)
+{
+    u64 *before = malloc(P * sizeof *before), mine = generation;
+    if (!before)
+        fail("malloc");
+    for (u64 i = 0; i < P; i++)
+        before[i] = lives(i);
+    if (!read_values() || generation != mine || values[8 + me] != 1) {
+        puts("Closed");
+        exit(0);
+    }
+    bool found = false;
+    for (u64 i = 0; i < P; i++)
+        found |= (before[i] & 3) == DEAD || ((before[i] & 3) == LIVE && values[8 + i] == 0);
+    free(before);
+    return found;
+}
+
+static void nap(void) { nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL); }
+
+/* 6: for who sleeps */
+static void heavy_fence(void)
+{
+    if (!(flags & 1) && syscall(SYS_membarrier, 2 /* GLOBAL_EXPEDITED */, 0, 0) < 0)
+        fail("membarrier");
+    full_fence();
+}
+
+/* 11.2, and 17.5 for what a client does that never sweeps */
+static void wait_for(u64 *message)
+{
+    unsigned short w = ch.side == SENDER ? ch.space : ch.items;
+    u64 waiting = ch.at + (ch.side == SENDER ? 272 : 264);
+    u64 record = ch.row + (ch.side == SENDER ? 16 : 8);
+    while (try(message) != DONE) {
+        if (death()) {
+            nap();
+            continue;
+        }
+        add(record, 1);
+        add(waiting, (UINT64_C(1) << 32) + 1);
+        heavy_fence();
+        bool token = false;
+        int done = try(message);
+        if (done != DONE) {
+            struct sembuf take = { w, -1, 0 };
+            token = semops(&take, 1, flags & 1 ? NULL : &(struct timespec){ .tv_nsec = 10000000 });
+            if (!token && (done = try(message)) != DONE)
+                token = semops(&take, 1, NULL);
+        }
+        for (u64 seen = relaxed(waiting);;) {
+            u64 left = (seen & 0xFFFFFFFF) ? (seen & 0xFFFFFFFF) - 1 : 0;
+            if (swap(waiting, seen, ((seen >> 32) + 1) << 32 | left))
+                break;
+            seen = relaxed(waiting);
+        }
+        for (u64 seen = relaxed(record); seen & 0xFFFF; seen = relaxed(record))
+            if (swap(record, seen, seen - 1))
+                break;
+        if (done == DONE)
+            return;
+        if (token && death()) {
+            /* It may be the death's: whoever sweeps has to get it. */
+            post(w);
+            continue;
+        }
+        if ((done = try(message)) == DONE) {
+            notify(w);
+            return;
+        }
+    }
+}
+
+/* 8.3 */
+static void close_end(void)
+{
+    u64 mine = generation;
+    if (!ch.open || !read_values() || generation != mine || values[8 + me] != 1)
+        return;
+    ch.open = false;
+    show(false);
+    if (ch.kind == SPSC)
+        swap(role_at(), role(), 0);
+    add(ch.at + 256, 1);
+    notify(ch.side == SENDER ? ch.items : ch.space);
+    disarm();
+}
+
+/* 7.5 */
+static void leave(void)
+{
+    u64 live = incarnation << 2 | LIVE, next = (incarnation + 1) << 2;
+    swap(512 + 8 * me, live, next);
+    OPS({ (unsigned short)(8 + me), -1, UNDO | NOWAIT }, { GONG, 1, UNDO });
+    shmdt(base);
+}
+
+/* A puppet: a command a line, an answer a line, as tests/python_client.py. */
+
+static void act(const char *command, u64 from, u64 to)
+{
+    ended = NULL;
+    u64 n = from;
+    if (!strcmp(command, "send") || !strcmp(command, "send-all")) {
+        for (; n < to && !ended; n++)
+            wait_for(&(u64){ n });
+        puts(ended ? ended : "sent");
+    } else if (!strcmp(command, "try-send")) {
+        int done = try(&n);
+        puts(ended ? ended : done == DONE ? "sent" : "full");
+    } else if (!strcmp(command, "recv") || !strcmp(command, "try-recv")) {
+        int done = DONE;
+        if (command[0] == 'r')
+            wait_for(&n);
+        else
+            done = try(&n);
+        if (!ended && done == DONE)
+            printf("got %" PRIu64 "\n", n);
+        else
+            puts(ended ? ended : "nothing");
+    } else if (!strcmp(command, "recv-all")) {
+        for (u64 got = 0; n < to && !ended; n++) {
+            wait_for(&got);
+            if (!ended && got != n) {
+                printf("%" PRIu64 " instead of %" PRIu64 "\n", got, n);
+                return;
+            }
+        }
+        puts(ended ? ended : "received");
+    } else
+        puts("what?");
+}
+
+int main(int argc, char **argv)
+{
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    bool found = false;
+    for (unsigned char probe = 0; argc > 1 && probe < 8 && !found; probe++)
+        found = attach_key(key_of(argv[1], probe), argv[1]);
+    if (!found)
+        fail("there is no such segment");
+    join();
+    puts("joined");
+    char line[256], command[32], name[65], kind[16], side[16];
+    while (fgets(line, sizeof line, stdin)) {
+        u64 from = 0, to = 0;
+        if (sscanf(line, "open %64s %15s %15s", name, kind, side) == 3) {
+            const char *why = open_end(name, strcmp(kind, "mpmc") ? SPSC : MPMC,
+                                       strcmp(side, "sender") ? RECEIVER : SENDER);
+            puts(why ? why : "open");
+        } else if (!strncmp(line, "close", 5)) {
+            close_end();
+            puts("closed");
+        } else if (!strncmp(line, "leave", 5)) {
+            close_end();
+            leave();
+            puts("left");
+        } else if (sscanf(line, "%31s %64s %" SCNu64 " %" SCNu64, command, name, &from, &to) >= 2)
+            act(command, from, to ? to : from + 1);
+    }
+    return 0;
+}
