@@ -2,11 +2,10 @@
 //! to write.
 
 use super::deaths::{Deaths, deaths};
-use super::layout::{Plan, VERSION, flags, plausible};
+use super::layout::{flags, plausible};
 use super::mapped::Mapped;
 use super::memory::Memory;
 use super::name::is_anonymous;
-use super::open::shape;
 use super::queue::{is_marked, marked_on};
 use super::site::gone;
 use super::state::State;
@@ -80,13 +79,13 @@ struct Claimed {
 }
 
 /// A segment that is complete, attached for reading.
-struct Found {
+pub(super) struct Found {
     stat: shm::Stat,
-    mapped: Mapped,
+    pub(super) mapped: Mapped,
 }
 
 /// What a segment turns out to be.
-enum Inspected {
+pub(super) enum Inspected {
     Complete(Box<Found>),
     /// Complete, or nobody can tell, but not to be used by this caller: of
     /// another version, damaged, or not to be read. The set that it names, if
@@ -98,7 +97,7 @@ enum Inspected {
 }
 
 /// Attaches a segment for reading.
-fn inspect(stat: shm::Stat) -> Result<Inspected, OpenError> {
+pub(super) fn inspect(stat: shm::Stat) -> Result<Inspected, OpenError> {
     let options = AttachOptions { read_only: true, ..AttachOptions::default() };
     let shm = Shm::from_id(stat.id);
     let memory = match shm.attach_with(options) {
@@ -116,22 +115,10 @@ fn inspect(stat: shm::Stat) -> Result<Inspected, OpenError> {
         return Ok(Inspected::Unfinished);
     }
     let set = i32::try_from(header.set.load(Ordering::Relaxed)).ok();
-    let sealed = Ok(Inspected::Sealed(set));
-    let (Some(set), Some(map), Some(name)) = (set, shape(header), header.name.load()) else {
-        return sealed;
-    };
-    let plan = Plan::new(map);
-    if header.version.load(Ordering::Relaxed) != VERSION
-        || header.size.load(Ordering::Relaxed) != memory.len() as u64
-        || plan.heap > memory.len()
-    {
-        return sealed;
-    }
-    let generation = header.generation.load(Ordering::Relaxed);
-    let flags = header.flags.load(Ordering::Relaxed);
-    let bells = Bells::new(Set::from_id(set), false);
-    let mapped = Mapped { shm, bells, plan, generation, flags, name, memory };
-    Ok(Inspected::Complete(Box::new(Found { stat, mapped })))
+    Ok(match Mapped::of_memory(shm, memory) {
+        Some(mapped) => Inspected::Complete(Box::new(Found { stat, mapped })),
+        None => Inspected::Sealed(set),
+    })
 }
 
 /// A segment that is complete, if it is.
@@ -176,13 +163,13 @@ pub(crate) fn list() -> Result<Vec<SegmentInfo>, OpenError> {
 }
 
 /// The values of a set, if it is there and may be read.
-fn values(set: &Set) -> Option<Vec<u16>> {
+pub(super) fn values(set: &Set) -> Option<Vec<u16>> {
     let mut values = vec![0; set.stat_any().ok()?.count];
     set.values(&mut values).ok()?;
     Some(values)
 }
 
-fn leased(values: &[u16]) -> bool {
+pub(super) fn leased(values: &[u16]) -> bool {
     values.get(usize::from(SetMap::LEASE)).is_some_and(|&value| value > 0)
 }
 
@@ -303,7 +290,7 @@ fn stray_queues() -> Result<Vec<Orphan>, OpenError> {
         .collect())
 }
 
-fn is_stray(queue: &msg::Stat) -> bool {
+pub(super) fn is_stray(queue: &msg::Stat) -> bool {
     let without_set =
         || Set::open(queue.key).is_err_and(|error| error.kind() == ErrorKind::NotFound);
     is_marked(queue) && queue.key != Key::PRIVATE && without_set()

@@ -2,6 +2,7 @@
 //! belong together, with everything inside found by offset.
 
 mod deaths;
+mod debris;
 mod directory;
 mod enlist;
 mod inspect;
