@@ -10,14 +10,15 @@
 //!
 //! | object | is removed if |
 //! |---|---|
-//! | a branded set | it is on an anonymous key, or no segment is on its key; nobody holds it |
-//! | an unfinished set | it is on an anonymous key, or an unfinished segment of our size is on its key that nobody has attached; nobody has the lease; it is some seconds old |
-//! | a complete segment | it has a name, no set is on its key, nobody has it attached |
+//! | a branded set | its key is an anonymous one, or no segment is on its key; nobody holds it |
+//! | an unfinished set | its key is an anonymous one, or a segment of our size is on its key that nobody has attached; nobody has the lease; it is some seconds old |
+//! | a segment | it is complete, or its key is an anonymous one; no set is on its key, and nobody has it attached |
 //! | a queue | no set is on its key |
 //!
 //! A set does not say which of its semaphores are liveness, and its segment is
 //! gone. So a set is held if any semaphore above 0 was last changed by a process
-//! that is still there, or that is not visible from here. A living participant
+//! that is still there, or that is not visible from here; by this process, if it
+//! is in that segment. A living participant
 //! holds its own up, and nobody else changes that one; where the process that
 //! last changed a semaphore has gone, its undo has been done, so it is a bell.
 //! This is the one place where a pid is asked for, and a pid that is used again
@@ -38,7 +39,7 @@ use crate::ring::set::SetMap;
 use crate::sys::msg::{self, Queue};
 use crate::sys::sem::{self, Set};
 use crate::sys::shm::{self, Shm};
-use crate::sys::{ErrorKind, Key, Round, crash, proc};
+use crate::sys::{ErrorKind, InUse, Key, Round, crash, proc};
 use crate::wait::Bells;
 
 /// How much of the tables to look at.
@@ -51,7 +52,10 @@ pub(super) enum Reach {
 }
 
 /// An unfinished set this young may be one that somebody makes.
-const SETTLED: u64 = 10;
+const SETTLED: u64 = 2;
+
+/// The sets of the segments that this process is in.
+pub(super) static OWN: InUse = InUse::new();
 
 /// Semaphores before those of participants and channels.
 const FIRST: usize = SetMap::GONG as usize + 1;
@@ -81,11 +85,16 @@ fn is_ours(owner: u32, creator: u32) -> bool {
 
 /// Whether a living process may hold one of the semaphores up.
 fn is_held(set: Set, values: &[u16]) -> bool {
+    let own = proc::pid();
     let mut above = (0..).zip(values).skip(FIRST).filter(|(_, value)| **value > 0);
     leased(values)
         || above.any(|(sem, _)| {
-            let last = set.last_pid(sem).ok().and_then(|pid| u32::try_from(pid).ok());
-            last.is_none_or(|pid| pid == 0 || !proc::has_ended(pid))
+            match set.last_pid(sem).ok().and_then(|pid| u32::try_from(pid).ok()) {
+                // Not visible from here.
+                None | Some(0) => true,
+                Some(pid) if pid == own => OWN.contains(set.id()),
+                Some(pid) => !proc::has_ended(pid),
+            }
         })
 }
 
@@ -107,7 +116,12 @@ fn left_behind(stat: &sem::Stat, values: &[u16]) -> Option<Option<Shm>> {
         return None;
     }
     if SetMap::generation(values).is_some() {
-        return (anonymous || no_segment_on(stat.key)).then_some(None);
+        // An anonymous segment is on its key until it is marked.
+        return if anonymous {
+            Some(lonely_on(stat.key))
+        } else {
+            no_segment_on(stat.key).then_some(None)
+        };
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let made = u64::try_from(stat.change_time).unwrap_or(u64::MAX);
@@ -172,10 +186,11 @@ fn clear_segment(stat: shm::Stat) -> bool {
     }
     let shm = Shm::from_id(stat.id);
     // Another program's may be as large.
-    let own = match inspect(stat) {
-        Ok(Inspected::Complete(found)) => has_key(&found.mapped, stat.key),
-        _ => false,
-    };
+    let own = is_anonymous(stat.key)
+        || match inspect(stat) {
+            Ok(Inspected::Complete(found)) => has_key(&found.mapped, stat.key),
+            _ => false,
+        };
     let lonely = || shm.stat_any().is_ok_and(|now| now.attached == 0 && now.key == stat.key);
     own && lonely() && without_set(stat.key) && shm.remove().is_ok()
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::debris;
 use super::directory::{self, Spec};
 use super::enlist::{Busy, Counts};
 use super::layout::flags;
@@ -74,6 +75,8 @@ pub(crate) struct Participant {
     /// Which senders of this process are sending just now.
     pub(super) busy: Mutex<Vec<Arc<Busy>>>,
     pub(crate) desk: Desk,
+    /// Until it has left.
+    _own: sys::Using,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -84,6 +87,7 @@ impl Participant {
     /// Joins. The caller holds the lease, and gives it back.
     pub(crate) fn join(mapped: Mapped, timeout: Duration) -> Result<Arc<Self>, OpenError> {
         let guard = ForkGuard::new()?;
+        let own = debris::OWN.enter(mapped.bells.set().id());
         let mut scratch = Scratch::new(mapped.plan.map);
         let unusable = |fault| match fault {
             Fault::System(error) => OpenError::System(error),
@@ -116,6 +120,7 @@ impl Participant {
             scratch: Mutex::new(scratch),
             busy: Mutex::default(),
             desk,
+            _own: own,
         }))
     }
 

@@ -1,6 +1,6 @@
 //! Walking through one of the kernel's tables of objects.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use nix::errno::Errno;
 
@@ -70,5 +70,63 @@ impl Round {
         // Relaxed: where to go on is a suggestion. 0 is to begin.
         self.0.store(place.max(1), Ordering::Relaxed);
         found
+    }
+}
+
+/// The ids of objects that this process uses, each as often as it does. Without a
+/// lock, which a forked child might find taken for good.
+#[derive(Debug)]
+pub(crate) struct InUse {
+    /// Ids plus one, and 0.
+    ids: [AtomicU32; InUse::MOST],
+    /// Whether there have been more.
+    full: AtomicBool,
+}
+
+impl InUse {
+    const MOST: usize = 256;
+
+    pub(crate) const fn new() -> InUse {
+        InUse {
+            ids: [const { AtomicU32::new(0) }; InUse::MOST],
+            full: AtomicBool::new(false),
+        }
+    }
+
+    fn swap(&self, from: u32, to: u32) -> bool {
+        // SeqCst: who looks and who uses may be two threads.
+        let swap = |id: &AtomicU32| {
+            id.load(Ordering::Relaxed) == from
+                && id.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        };
+        self.ids.iter().any(swap)
+    }
+
+    /// Notes a use that is about to begin, until what is returned is dropped.
+    pub(crate) fn enter(&'static self, id: i32) -> Using {
+        if !self.swap(0, id.unsigned_abs() + 1) {
+            self.full.store(true, Ordering::SeqCst);
+        }
+        Using { all: self, id }
+    }
+
+    /// Whether this process uses the object; it is said to where that is not known.
+    pub(crate) fn contains(&self, id: i32) -> bool {
+        let id = id.unsigned_abs() + 1;
+        self.full.load(Ordering::SeqCst)
+            || self.ids.iter().any(|used| used.load(Ordering::SeqCst) == id)
+    }
+}
+
+/// One use of an object by this process.
+#[derive(Debug)]
+pub(crate) struct Using {
+    all: &'static InUse,
+    id: i32,
+}
+
+impl Drop for Using {
+    fn drop(&mut self) {
+        self.all.swap(self.id.unsigned_abs() + 1, 0);
     }
 }
