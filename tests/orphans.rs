@@ -116,7 +116,7 @@ fn who_may_not_remove_an_orphan_does_not_keep_its_lease() {
 /// Makes so many segments that each place of the tables has been looked at,
 /// where few others fill them.
 fn go_round() {
-    for _ in 0..40 {
+    for _ in 0..200 {
         drop(tiny().anonymous().unwrap());
     }
 }

@@ -39,7 +39,7 @@ use crate::ring::set::SetMap;
 use crate::sys::msg::{self, Queue};
 use crate::sys::sem::{self, Set};
 use crate::sys::shm::{self, Shm};
-use crate::sys::{ErrorKind, InUse, Key, Round, crash, proc};
+use crate::sys::{ErrorKind, InUse, Key, Round, Turn, crash, proc};
 use crate::wait::Bells;
 
 /// How much of the tables to look at.
@@ -69,12 +69,17 @@ pub(super) fn clear(reach: Reach) -> usize {
     static SETS: Round = Round::new();
     static SEGMENTS: Round = Round::new();
     static QUEUES: Round = Round::new();
+    static OTHERS: Turn = Turn::new();
     let all = reach == Reach::All;
-    SETS.walk(sem::last_place(), all, |place| sem::at(place).is_some_and(clear_set))
-        + SEGMENTS.walk(shm::last_place(), all, |place| {
-            shm::at(place).is_some_and(clear_segment)
-        })
-        + QUEUES.walk(msg::last_place(), all, |place| msg::at(place).is_some_and(clear_queue))
+    let sets = SETS.walk(sem::last_place(), all, |place| sem::at(place).is_some_and(clear_set));
+    if !all && !OTHERS.has_come() {
+        // A death seldom leaves one of these without a set.
+        return sets;
+    }
+    let segments = |place| shm::at(place).is_some_and(clear_segment);
+    let queues = |place| msg::at(place).is_some_and(clear_queue);
+    sets + SEGMENTS.walk(shm::last_place(), all, segments)
+        + QUEUES.walk(msg::last_place(), all, queues)
 }
 
 /// Whether this process may remove what belongs to these users.

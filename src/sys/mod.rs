@@ -125,4 +125,4 @@ pub(crate) mod thread;
 pub use error::{Error, ErrorKind, Result};
 pub use key::Key;
 pub use object::Object;
-pub(crate) use table::{InUse, Round, Using};
+pub(crate) use table::{InUse, Round, Turn, Using};

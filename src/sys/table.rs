@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use super::proc;
 
 /// So many places are looked at for nothing.
-const LOOKS: u32 = 4;
+const LOOKS: u32 = 3;
 /// So many more for each thing that was found: they are seldom alone.
 const MORE: u32 = 16;
 /// And so many at most.
@@ -32,6 +32,31 @@ pub(super) fn walk<S, T>(
     Ok(found)
 }
 
+/// Another number in each process.
+fn scattered() -> u32 {
+    (proc::monotonic() as u32 ^ proc::pid()).wrapping_mul(0x9E37_79B9)
+}
+
+/// Whether it is the turn of something that is done now and then: each
+/// [`SELDOM`](Turn::SELDOM)th time, counted over processes as well.
+#[derive(Debug)]
+pub(crate) struct Turn(AtomicU32);
+
+impl Turn {
+    const SELDOM: u32 = 8;
+
+    pub(crate) const fn new() -> Turn {
+        Turn(AtomicU32::new(0))
+    }
+
+    pub(crate) fn has_come(&self) -> bool {
+        if self.0.load(Ordering::Relaxed) == 0 {
+            self.0.store(1 + scattered() / 2, Ordering::Relaxed);
+        }
+        self.0.fetch_add(1, Ordering::Relaxed) % Turn::SELDOM == 0
+    }
+}
+
 /// Where this process is on its way around a table, a few places at a time.
 #[derive(Debug)]
 pub(crate) struct Round(AtomicU32);
@@ -54,7 +79,7 @@ impl Round {
         let (mut left, most) = if all { (places, places) } else { (LOOKS, MOST.min(places)) };
         let mut place = match self.0.load(Ordering::Relaxed) {
             // Processes that come by once each begin at different places.
-            0 => (proc::monotonic() as u32 ^ proc::pid()).wrapping_mul(0x9E37_79B9) % places,
+            0 => scattered() % places,
             place => place,
         };
         let (mut looked, mut found) = (0, 0);

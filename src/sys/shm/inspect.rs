@@ -123,7 +123,7 @@ pub fn all() -> Result<Vec<Stat>> {
 
 /// The last place in use of the kernel's table; `None` if there is no table.
 pub(crate) fn last_place() -> Option<u32> {
-    raw::shm_info().ok().and_then(|(last, _)| u32::try_from(last).ok())
+    raw::shm_last().ok().and_then(|(last, _)| u32::try_from(last).ok())
 }
 
 /// The state of the segment at a place of the table, if there is one.
