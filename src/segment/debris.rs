@@ -54,7 +54,7 @@ pub(super) enum Reach {
 /// An unfinished set this young may be one that somebody makes.
 const SETTLED: u64 = 2;
 
-/// The sets of the segments that this process is in.
+/// The segments that this process is in, by their generation.
 pub(super) static OWN: InUse = InUse::new();
 
 /// Semaphores before those of participants and channels.
@@ -97,7 +97,9 @@ fn is_held(set: Set, values: &[u16]) -> bool {
             match set.last_pid(sem).ok().and_then(|pid| u32::try_from(pid).ok()) {
                 // Not visible from here.
                 None | Some(0) => true,
-                Some(pid) if pid == own => OWN.contains(set.id()),
+                Some(pid) if pid == own => {
+                    SetMap::generation(values).is_none_or(|generation| OWN.contains(generation))
+                }
                 Some(pid) => !proc::has_ended(pid),
             }
         })

@@ -1,6 +1,9 @@
 //! What is there, seen from outside: without joining, and without the right
 //! to write.
 
+use std::thread;
+use std::time::Duration;
+
 use super::deaths::{Deaths, deaths};
 use super::layout::{flags, plausible};
 use super::mapped::Mapped;
@@ -9,7 +12,7 @@ use super::name::is_anonymous;
 use super::queue::{is_marked, marked_on};
 use super::site::gone;
 use super::state::State;
-use super::{ChannelInfo, describe};
+use super::{ChannelInfo, alive_or_joined, describe};
 use crate::error::OpenError;
 use crate::ring::creation::MAGIC;
 use crate::ring::lease;
@@ -41,10 +44,17 @@ pub struct SegmentInfo {
     pub uid: u32,
     /// Its permissions, as nine bits.
     pub mode: u32,
-    /// How many attachments there are, in all processes.
+    /// How many attachments there are, in all processes. Those who only look, as
+    /// this list does, are attached for some microseconds, and left out as far as
+    /// one can tell.
     pub attached: u64,
-    /// How many participants have joined and are not known to be dead.
+    /// How many participants live.
     pub participants: usize,
+    /// Whether it is known who lives. Where the semaphore set is gone or may not be
+    /// read, it is not: then `participants`, and the senders and receivers of the
+    /// channels, count everybody who has joined and not left, and who has died as
+    /// well unless somebody has swept it.
+    pub living_known: bool,
     /// Whether it is open for messages.
     pub state: State,
     /// Who has died in it.
@@ -77,6 +87,11 @@ struct Claimed {
     /// Of a complete segment's set.
     map: Option<SetMap>,
 }
+
+/// Longer than somebody looks at a segment, of those whom there is a processor for;
+/// and how often that is waited for.
+const LOOK: Duration = Duration::from_millis(1);
+const LOOKS: u32 = 20;
 
 /// A segment that is complete, attached for reading.
 pub(super) struct Found {
@@ -144,22 +159,51 @@ pub(crate) fn list() -> Result<Vec<SegmentInfo>, OpenError> {
         !found.stat.marked_for_removal || found.mapped.flags & flags::ANONYMOUS != 0
     });
     Ok(found
-        .map(|Found { stat, mapped }| SegmentInfo {
-            name: mapped.name.clone(),
-            key: stat.key.raw(),
-            id: stat.id,
-            set: mapped.bells.set().id(),
-            size: stat.size,
-            uid: stat.uid,
-            mode: stat.mode,
-            // Less this look's own.
-            attached: mapped.shm.stat_any().map_or(stat.attached, |now| now.attached - 1),
-            participants: mapped.living().count(),
-            state: mapped.state(),
-            deaths: deaths(&mapped),
-            channels: describe(&mapped),
+        .map(|Found { stat, mapped }| {
+            let (members, living_known) = alive_or_joined(&mapped);
+            let mut info = SegmentInfo {
+                name: mapped.name.clone(),
+                key: stat.key.raw(),
+                id: stat.id,
+                set: mapped.bells.set().id(),
+                size: stat.size,
+                uid: stat.uid,
+                mode: stat.mode,
+                attached: stat.attached,
+                participants: members.len(),
+                living_known,
+                state: mapped.state(),
+                deaths: deaths(&mapped),
+                channels: describe(&mapped, &members),
+            };
+            let shm = mapped.shm;
+            // This look's own is none.
+            drop(mapped);
+            // Nor is another's, which is soon gone.
+            let most = u64::try_from(members.len()).unwrap_or(u64::MAX);
+            info.attached = attached_for_good(shm, stat.attached, most);
+            info
         })
         .collect())
+}
+
+/// How many are attached, of those found at first, without those who only look:
+/// waits a little for more than `most` to become fewer.
+fn attached_for_good(shm: Shm, first: u64, most: u64) -> u64 {
+    let mut fewest = first;
+    for _ in 0..LOOKS {
+        if fewest <= most {
+            break;
+        }
+        match shm.stat_any() {
+            Ok(stat) => fewest = fewest.min(stat.attached),
+            Err(_) => return 0,
+        }
+        if fewest > most {
+            thread::sleep(LOOK);
+        }
+    }
+    fewest
 }
 
 /// The values of a set, if it is there and may be read.
@@ -207,14 +251,17 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
             }
             Inspected::Complete(found) => {
                 let Found { stat, mapped } = *found;
-                let set = *mapped.bells.set();
+                let Mapped { bells, memory, plan, generation, name, .. } = mapped;
+                let set = *bells.set();
                 spared.ids.push(set.id());
                 let own = values(&set)
-                    .filter(|values| SetMap::generation(values) == Some(mapped.generation));
-                let map = mapped.plan.map;
+                    .filter(|values| SetMap::generation(values) == Some(generation));
+                let map = plan.map;
                 let held = |values: &Vec<u16>| leased(values) || peopled(map, values);
-                if stat.attached == 0 && !own.as_ref().is_some_and(held) {
-                    let name = (!mapped.name.is_empty()).then(|| mapped.name.clone());
+                drop(memory);
+                let unheld = !own.as_ref().is_some_and(held);
+                if unheld && attached_for_good(Shm::from_id(stat.id), stat.attached, 0) == 0 {
+                    let name = (!name.is_empty()).then_some(name);
                     orphans.push(Orphan {
                         what: format!(
                             "segment {} (id {}, {} bytes)",
@@ -230,7 +277,9 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
                 }
             }
             // Without a key, it was never one of ours.
-            Inspected::Unfinished if stat.attached > 0 || stat.key == Key::PRIVATE => {}
+            Inspected::Unfinished
+                if stat.key == Key::PRIVATE
+                    || attached_for_good(Shm::from_id(stat.id), stat.attached, 0) > 0 => {}
             Inspected::Unfinished => {
                 let own = match before {
                     None => None,
@@ -331,8 +380,7 @@ impl Orphan {
     /// The kernel's refusal, if the caller is neither the owner nor
     /// privileged.
     pub fn remove(&self) -> Result<bool, OpenError> {
-        let attached =
-            || self.shm.is_some_and(|shm| shm.stat_any().is_ok_and(|stat| stat.attached > 0));
+        let attached = || self.shm.is_some_and(|shm| attached_for_good(shm, u64::MAX, 0) > 0);
         if let Some(claimed) = &self.set {
             // Nobody can build or join while this process holds the lease,
             // nor once the set is gone.

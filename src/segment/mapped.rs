@@ -184,10 +184,35 @@ impl Mapped {
 
     /// How many senders and receivers the living have.
     pub(crate) fn endpoints(&self, block: &Block) -> (u64, u64) {
-        self.living().fold((0, 0), |sum, member| {
+        self.endpoints_of(block, self.living())
+    }
+
+    /// How many these have.
+    pub(super) fn endpoints_of(
+        &self,
+        block: &Block,
+        members: impl Iterator<Item = Member>,
+    ) -> (u64, u64) {
+        members.fold((0, 0), |sum, member| {
             let (senders, receivers) = self.row(block, member.id).endpoints(member);
             (sum.0 + u64::from(senders), sum.1 + u64::from(receivers))
         })
+    }
+
+    /// Everybody who has joined and lives, by the kernel's word: without those
+    /// who have died and have not been swept. `None` where the set cannot be read,
+    /// or is not this segment's any more.
+    pub(super) fn alive(&self) -> Option<Vec<Member>> {
+        // The words first: who leaves or dies meanwhile is left out.
+        let joined: Vec<Member> = self.living().collect();
+        let mut values = vec![0; usize::from(self.plan.map.count())];
+        self.bells.set().values(&mut values).ok()?;
+        let up = |member: &Member| {
+            let liveness = self.plan.map.liveness(member.id);
+            values.get(usize::from(liveness)).is_some_and(|&value| value > 0)
+        };
+        (SetMap::generation(&values) == Some(self.generation))
+            .then(|| joined.into_iter().filter(up).collect())
     }
 
     /// Whether a participant has a sender or a receiver.

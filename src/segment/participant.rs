@@ -87,7 +87,7 @@ impl Participant {
     /// Joins. The caller holds the lease, and gives it back.
     pub(crate) fn join(mapped: Mapped, timeout: Duration) -> Result<Arc<Self>, OpenError> {
         let guard = ForkGuard::new()?;
-        let own = debris::OWN.enter(mapped.bells.set().id());
+        let own = debris::OWN.enter(mapped.generation);
         let mut scratch = Scratch::new(mapped.plan.map);
         let unusable = |fault| match fault {
             Fault::System(error) => OpenError::System(error),

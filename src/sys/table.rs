@@ -1,6 +1,6 @@
 //! Walking through one of the kernel's tables of objects.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use nix::errno::Errno;
 
@@ -98,12 +98,12 @@ impl Round {
     }
 }
 
-/// The ids of objects that this process uses, each as often as it does. Without a
-/// lock, which a forked child might find taken for good.
+/// What this process uses, by numbers that no two things have; each as often as it
+/// does. Without a lock, which a forked child might find taken for good.
 #[derive(Debug)]
 pub(crate) struct InUse {
-    /// Ids plus one, and 0.
-    ids: [AtomicU32; InUse::MOST],
+    /// Numbers plus one, and 0.
+    numbers: [AtomicU64; InUse::MOST],
     /// Whether there have been more.
     full: AtomicBool,
 }
@@ -113,45 +113,45 @@ impl InUse {
 
     pub(crate) const fn new() -> InUse {
         InUse {
-            ids: [const { AtomicU32::new(0) }; InUse::MOST],
+            numbers: [const { AtomicU64::new(0) }; InUse::MOST],
             full: AtomicBool::new(false),
         }
     }
 
-    fn swap(&self, from: u32, to: u32) -> bool {
+    fn swap(&self, from: u64, to: u64) -> bool {
         // SeqCst: who looks and who uses may be two threads.
-        let swap = |id: &AtomicU32| {
-            id.load(Ordering::Relaxed) == from
-                && id.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        let swap = |used: &AtomicU64| {
+            used.load(Ordering::Relaxed) == from
+                && used.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
         };
-        self.ids.iter().any(swap)
+        self.numbers.iter().any(swap)
     }
 
     /// Notes a use that is about to begin, until what is returned is dropped.
-    pub(crate) fn enter(&'static self, id: i32) -> Using {
-        if !self.swap(0, id.unsigned_abs() + 1) {
+    pub(crate) fn enter(&'static self, number: u64) -> Using {
+        if !self.swap(0, number.wrapping_add(1)) {
             self.full.store(true, Ordering::SeqCst);
         }
-        Using { all: self, id }
+        Using { all: self, number }
     }
 
-    /// Whether this process uses the object; it is said to where that is not known.
-    pub(crate) fn contains(&self, id: i32) -> bool {
-        let id = id.unsigned_abs() + 1;
+    /// Whether this process uses it; it is said to where that is not known.
+    pub(crate) fn contains(&self, number: u64) -> bool {
+        let number = number.wrapping_add(1);
         self.full.load(Ordering::SeqCst)
-            || self.ids.iter().any(|used| used.load(Ordering::SeqCst) == id)
+            || self.numbers.iter().any(|used| used.load(Ordering::SeqCst) == number)
     }
 }
 
-/// One use of an object by this process.
+/// One use by this process.
 #[derive(Debug)]
 pub(crate) struct Using {
     all: &'static InUse,
-    id: i32,
+    number: u64,
 }
 
 impl Drop for Using {
     fn drop(&mut self) {
-        self.all.swap(self.id.unsigned_abs() + 1, 0);
+        self.all.swap(self.number.wrapping_add(1), 0);
     }
 }
