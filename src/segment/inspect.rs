@@ -254,8 +254,8 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
                 let Mapped { bells, memory, plan, generation, name, .. } = mapped;
                 let set = *bells.set();
                 spared.ids.push(set.id());
-                let own = values(&set)
-                    .filter(|values| SetMap::generation(values) == Some(generation));
+                let own =
+                    values(&set).filter(|values| SetMap::generation(values) == Some(generation));
                 let map = plan.map;
                 let held = |values: &Vec<u16>| leased(values) || peopled(map, values);
                 drop(memory);

@@ -13,8 +13,8 @@ use crate::ring::table::{self, Blind, Member, Phase, Scratch, Table};
 use crate::ring::{blocks, event, gong, hand};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys;
-use crate::sys::shm::Shm;
 use crate::sys::sem::Set;
+use crate::sys::shm::Shm;
 use crate::sys::{ErrorKind, crash};
 use crate::wait::Bells;
 

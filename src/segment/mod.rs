@@ -329,8 +329,7 @@ fn describe(mapped: &Mapped, members: &[Member]) -> Vec<ChannelInfo> {
     (0..mapped.plan.map.channels)
         .filter_map(|index| directory::read(mapped, index)?.ok())
         .map(|found| {
-            let (senders, receivers) =
-                mapped.endpoints_of(&found.block, members.iter().copied());
+            let (senders, receivers) = mapped.endpoints_of(&found.block, members.iter().copied());
             let control = mapped.control(&found.block);
             ChannelInfo {
                 unsent: control.tombstones.load(Ordering::Relaxed),

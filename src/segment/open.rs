@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use super::Segment;
 use super::debris::{self, Reach};
+use super::inspect::values;
 use super::layout::{Header, NAME_BYTES, Plan, VERSION, flags, plausible};
 use super::mapped::Mapped;
 use super::name::{Name, PROBES, anonymous_key};
 use super::options::{Options, shape_allowed};
 use super::participant::Participant;
-use super::inspect::values;
 use super::site::{Attached, KeySite, gone, shut_marked};
 use crate::error::OpenError;
 use crate::ring::creation::{self, Established, MAGIC, Site as _};

@@ -53,7 +53,7 @@ impl Turn {
         if self.0.load(Ordering::Relaxed) == 0 {
             self.0.store(1 + scattered() / 2, Ordering::Relaxed);
         }
-        self.0.fetch_add(1, Ordering::Relaxed) % Turn::SELDOM == 0
+        self.0.fetch_add(1, Ordering::Relaxed).is_multiple_of(Turn::SELDOM)
     }
 }
 
@@ -112,10 +112,7 @@ impl InUse {
     const MOST: usize = 256;
 
     pub(crate) const fn new() -> InUse {
-        InUse {
-            numbers: [const { AtomicU64::new(0) }; InUse::MOST],
-            full: AtomicBool::new(false),
-        }
+        InUse { numbers: [const { AtomicU64::new(0) }; InUse::MOST], full: AtomicBool::new(false) }
     }
 
     fn swap(&self, from: u64, to: u64) -> bool {
