@@ -10,14 +10,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
-use tombolo::sys::{proc, shm::Shm};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use tombolo::sys::{Key, proc, shm::Shm};
 use tombolo::{
-    Fault, Kind, Message, Mpmc, Receiver, RecvError, Segment, Sender, Spsc, TryRecvError,
-    TrySendError,
+    Fault, Kind, Message, Mpmc, Receiver, RecvError, Segment, SegmentInfo, Sender, Spsc,
+    TryRecvError, TrySendError,
 };
 
 use common::{
-    Brief, Child, Name, Peer, Words, own_tables, parked, segment as shm, tables, wait_until,
+    Brief, Child, Name, Owned, Peer, Words, own_tables, parked, segment as shm, tables, wait_until,
 };
 
 const NO_SENDER: &str = "the channel is disconnected: its last sender has gone";
@@ -524,6 +526,142 @@ fn a_process_that_leaves_its_ipc_namespace_does_not_close_the_segment_for_the_ot
     mine.expect("got 2");
 }
 
+/// The kernel has undone what it held, and it can still write: what it commits
+/// then is not fenced. The others get the late message, or another one twice; each
+/// call of theirs ends, and other channels go on.
+#[test]
+fn a_grant_committed_after_leaving_the_ipc_namespace_harms_that_channel_only() {
+    for passed in [0, 2, 6] {
+        let market = Market::new(4);
+        let channel = market.segment.channel::<u64>("c").capacity(4).lasting();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let ledger = Owned(Shm::options().create(Key::PRIVATE, 4_096).unwrap());
+        let words = Words::of(*ledger);
+        let step = |n: u64| wait_until(|| words.get(0) == n);
+        // Of one thread: the kernel undoes what a process did when its last thread
+        // leaves the namespace.
+        let leaver = Child::fork(|| {
+            let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+            let segment = Segment::open(&market.name).unwrap();
+            let mut tx = segment.channel::<u64>("c").lasting().sender().unwrap();
+            let mut grant = tx.reserve().unwrap();
+            grant.write(&77);
+            words.put(0, 1);
+            step(2);
+            if unshare(CloneFlags::CLONE_NEWIPC).is_err() {
+                return 1;
+            }
+            words.put(0, 3);
+            step(4);
+            if grant.commit().is_err() { 2 } else { 0 }
+        });
+        step(1);
+        words.put(0, 2);
+        wait_until(|| words.get(0) == 3 || !alive(leaver.pid()));
+        if words.get(0) != 3 {
+            return eprintln!("SKIPPED: needs an IPC namespace of its own, run it as root");
+        }
+        assert!(market.segment.sweep().unwrap(), "to the kernel it has ended");
+        for n in 0..passed {
+            tx.send(n).unwrap();
+            assert_eq!(rx.recv().unwrap(), n);
+        }
+        words.put(0, 4);
+        assert_eq!(leaver.join(), 0);
+        let mut seen = Vec::new();
+        for n in 100..110 {
+            match tx.send_timeout(n, Duration::from_millis(5)) {
+                Ok(()) => {}
+                Err(error) => seen.push(error.to_string()),
+            }
+            for _ in 0..3 {
+                match rx.try_recv() {
+                    Ok(got) => seen.push(got.to_string()),
+                    Err(TryRecvError::Empty | TryRecvError::Pending) => {}
+                    Err(error) => seen.push(error.to_string()),
+                }
+            }
+        }
+        // With what came late, where: and what stood in its slot is there again.
+        let late = match passed {
+            0 => (0, 77),
+            2 => (1, 77),
+            _ => (1, 3),
+        };
+        let mut right: Vec<_> = (100..110).collect();
+        right.insert(late.0, late.1);
+        let right: Vec<_> = right.iter().map(u64::to_string).collect();
+        assert_eq!(seen, right, "after {passed}");
+        let other = market.segment.channel::<u64>("other").capacity(4);
+        let (tx, rx) = (other.sender().unwrap(), other.receiver().unwrap());
+        tx.send(1).unwrap();
+        assert_eq!(rx.recv().unwrap(), 1);
+    }
+}
+
+fn alive(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// What the list says of a segment.
+fn listed(segment: &Segment) -> SegmentInfo {
+    Segment::list().unwrap().into_iter().find(|found| found.id == segment.id()).unwrap()
+}
+
+#[test]
+fn the_dead_are_not_listed_though_nobody_has_swept_them() {
+    let market = Market::new(4);
+    market.make("mpmc", 4);
+    let _rx = market.segment.channel::<u64>("c").receiver().unwrap();
+    let peer = market.peer("mpmc", "sender");
+    assert_eq!((market.living(), market.segment.channels()[0].senders), (2, 1));
+    let before = listed(&market.segment);
+    assert_eq!((before.participants, before.channels[0].senders), (2, 1));
+    peer.kill();
+    wait_until(|| market.living() == 1);
+    let (now, found) = (&market.segment.channels()[0], listed(&market.segment));
+    assert_eq!((now.senders, now.receivers), (0, 1));
+    assert_eq!((found.participants, found.channels[0].senders), (1, 0));
+    assert!(found.living_known);
+    assert!(market.segment.sweep().unwrap(), "nobody had done it");
+    // Without the set nobody knows.
+    market.name.set(0).unwrap().remove().unwrap();
+    assert!(!listed(&market.segment).living_known);
+}
+
+#[test]
+fn a_message_that_comes_again_counts_as_there() {
+    for kind in ["mpmc", "spsc"] {
+        let market = Market::new(4);
+        let channel = market.segment.channel::<u64>("c").capacity(4);
+        let depth = |there: usize, rx: Option<usize>| {
+            assert_eq!(market.depth(), there as u64, "{kind}");
+            assert_eq!(listed(&market.segment).channels[0].depth, there as u64, "{kind}");
+            assert!(rx.is_none_or(|len| len == there), "{kind}: {rx:?}");
+        };
+        match kind {
+            "mpmc" => channel.sender().unwrap().send(1).unwrap(),
+            _ => channel.spsc().sender().unwrap().send(1).unwrap(),
+        }
+        depth(1, None);
+        let peer = Peer::start("take and wait", &[&market.name, &kind]);
+        peer.expect("taken");
+        peer.kill();
+        wait_until(|| market.segment.sweep().unwrap());
+        if kind == "mpmc" {
+            let rx = market.segment.channel::<u64>("c").receiver().unwrap();
+            depth(1, Some(rx.len()));
+            assert_eq!(rx.try_recv().unwrap(), 1);
+            depth(0, Some(rx.len()));
+        } else {
+            let rx = market.segment.channel::<u64>("c").spsc().receiver().unwrap();
+            depth(1, Some(rx.len()));
+            assert_eq!(rx.try_recv().unwrap(), 1);
+            depth(0, Some(rx.len()));
+        }
+    }
+}
+
 /// Words of a storm's ledger; from `MESSAGES` on, four bits for each message.
 mod ledger {
     use crate::common::Words;
@@ -919,6 +1057,21 @@ fn child_entry() {
         ("send and go", false) => send_and_go(&channel),
         ("take one and go", true) => take_one_and_go(&channel.spsc()),
         ("take one and go", false) => take_one_and_go(&channel),
+        ("take and wait", spsc) => {
+            let wait = || {
+                brief.say("taken");
+                brief.hear();
+            };
+            if spsc {
+                let mut rx = channel.spsc().receiver().unwrap();
+                let _held = rx.take().unwrap();
+                wait();
+            } else {
+                let mut rx = channel.receiver().unwrap();
+                let _held = rx.take().unwrap();
+                wait();
+            }
+        }
         ("producer", true) => produce(&brief, &numbered.spsc().sender().unwrap()),
         ("producer", false) => produce(&brief, &numbered.sender().unwrap()),
         ("consumer", true) => consume(&brief, &numbered.spsc().receiver().unwrap()),

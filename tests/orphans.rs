@@ -6,10 +6,20 @@ mod common;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use tombolo::sys::{Key, proc, sem::Set, shm::Shm};
-use tombolo::{Orphan, Segment};
+use std::time::{Duration, Instant};
 
-use common::{Brief, Name, Owned, Peer, SIGNATURE, Words, key_of, wait_until, word};
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, raise};
+use tombolo::sys::msg;
+use tombolo::sys::sem::{self, Set};
+use tombolo::sys::shm::{self, Shm};
+use tombolo::sys::{Key, proc};
+use tombolo::{Options, Orphan, Receiver, Segment, Sender};
+
+use common::{
+    Brief, Child, Name, Owned, PATIENCE, Peer, SIGNATURE, Words, as_nobody, in_own_namespace,
+    key_of, set_limit, tables, wait_until, word,
+};
 
 fn small(name: &str) -> Segment {
     Segment::options().size(1 << 16).participants(4).channels(2).create(name).unwrap()
@@ -103,6 +113,186 @@ fn who_may_not_remove_an_orphan_does_not_keep_its_lease() {
     wait_until(|| orphan.remove().unwrap());
 }
 
+/// Makes so many segments that each place of the tables has been looked at,
+/// where few others fill them.
+fn go_round() {
+    for _ in 0..200 {
+        drop(tiny().anonymous().unwrap());
+    }
+}
+
+fn tiny() -> Options {
+    Segment::options().size(1 << 14).participants(4).channels(2)
+}
+
+/// One with everything that a process can leave: tokens on bells, a message, a
+/// queue for commands.
+fn in_use(segment: &Segment) -> (Sender<u64>, Receiver<u64>) {
+    let channel = segment.channel::<u64>("c").capacity(4);
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    tx.send(1).unwrap();
+    segment.commander().unwrap().ping(Duration::ZERO).unwrap();
+    (tx, rx)
+}
+
+#[test]
+fn whoever_makes_a_segment_clears_away_what_nobody_holds_and_nothing_else() {
+    in_own_namespace(|| {
+        // One with a name waits for somebody to come.
+        let name = Name::new();
+        drop(in_use(&small(&name)));
+        let mine = tiny().anonymous().unwrap();
+        let (tx, rx) = in_use(&mine);
+        let stopped = Peer::start("hold", &[]);
+        stopped.expect("holds");
+        stopped.stop();
+        let executed = Peer::start("hold and exec", &[]);
+        executed.expect("holds");
+        wait_until(|| shm::all().unwrap().len() == 3);
+        let held = sem::all().unwrap();
+        assert_eq!((held.len(), msg::all().unwrap().len()), (4, 4));
+
+        for end in ["hold and die", "hold and return"] {
+            assert!(matches!(Peer::start(end, &[]).join(), 0 | -9));
+        }
+        // One whose memory was removed behind its back, and everybody left.
+        let lost = Name::new();
+        let segment = small(&lost);
+        drop(in_use(&segment));
+        lost.shm(0).unwrap().remove().unwrap();
+        drop(segment);
+        assert_eq!(lost.objects(), (0, 1));
+        // One whose remover was killed half-way, and one that was never finished.
+        let half = Name::new();
+        drop(in_use(&small(&half)));
+        half.set(0).unwrap().remove().unwrap();
+        let fresh = anonymous_set();
+
+        go_round();
+        let ids = |sets: &[sem::Stat]| sets.iter().map(|stat| stat.id).collect::<Vec<_>>();
+        let mut there = sem::all().unwrap();
+        there.retain(|stat| stat.id != fresh.id());
+        assert_eq!(ids(&there), ids(&held), "{there:?}");
+        assert_eq!(fresh.value(0).unwrap(), 0, "one that somebody may be making just now");
+        assert_eq!(half.objects(), (0, 0));
+        assert_eq!(name.objects(), (1, 1));
+        assert_eq!((shm::all().unwrap().len(), msg::all().unwrap().len()), (3, 4));
+        tx.send(2).unwrap();
+        assert_eq!((rx.recv().unwrap(), rx.recv().unwrap()), (1, 2));
+        assert!(!mine.sweep().unwrap());
+        drop(executed);
+        drop(stopped);
+        go_round();
+        let there = sem::all().unwrap().len();
+        assert_eq!(there, 3, "what they held is gone with them");
+    });
+}
+
+/// A set that a creator has just made.
+fn anonymous_set() -> Owned<Set> {
+    Owned(Set::options().create(Key::new(0xB0B1_0001_u32.cast_signed()), 29).unwrap())
+}
+
+#[test]
+fn another_users_are_not_touched() {
+    in_own_namespace(|| {
+        if proc::uid() != 0 {
+            return eprintln!("SKIPPED: it takes root to be another user");
+        }
+        Peer::start("hold and die", &[]).join();
+        let [left] = sem::all().unwrap()[..] else { panic!("{:?}", sem::all()) };
+        let touched = Set::from_id(left.id).last_pid(0).unwrap();
+        as_nobody(go_round);
+        let [there] = sem::all().unwrap()[..] else { panic!("{:?}", sem::all()) };
+        assert_eq!(there, left);
+        assert_eq!(Set::from_id(left.id).last_pid(0).unwrap(), touched);
+        go_round();
+        assert_eq!(sem::all().unwrap(), []);
+    });
+}
+
+#[test]
+fn tables_that_are_full_of_what_nobody_holds_have_room() {
+    in_own_namespace(|| {
+        set_limit("sem", "250 32000 32 6");
+        let dead: Vec<_> = (0..6).map(|_| Peer::start("hold and die", &[])).collect();
+        assert!(dead.into_iter().all(|peer| peer.join() == -9));
+        let all: Vec<_> = (0..6).map(|_| tiny().anonymous().unwrap()).collect();
+        let error = tiny().anonymous().unwrap_err();
+        assert!(error.to_string().contains("kernel.sem"), "{error}");
+        drop(all);
+    });
+}
+
+/// Each of them makes segments, and is killed: few sets remain, whenever one
+/// counts, and those who live are not harmed.
+#[test]
+fn a_storm_of_makers_killed_leaves_few_sets() {
+    in_own_namespace(|| {
+        let name = Name::new();
+        let peers: Vec<_> = (0..3).map(|_| Peer::start("storm", &[&name])).collect();
+        let mine: Vec<_> = (0..20).map(|_| tiny().anonymous().unwrap()).collect();
+        let ends: Vec<_> = mine.iter().map(in_use).collect();
+        let mut most = 0;
+        let mut raging: Vec<&Peer> = peers.iter().collect();
+        while !raging.is_empty() {
+            for (tx, rx) in &ends {
+                assert_eq!(rx.recv_timeout(PATIENCE).unwrap(), 1);
+                tx.send(1).unwrap();
+            }
+            most = most.max(sem::all().unwrap().len());
+            raging.retain(|peer| peer.said_within(Duration::ZERO).is_none());
+        }
+        assert!(mine.iter().all(|segment| !segment.sweep().unwrap()));
+        drop((ends, mine, peers));
+        let left = sem::all().unwrap().len();
+        eprintln!("at most {most} sets, 20 of them in use; {left} left");
+        assert!(most < 20 + 60, "{most}");
+        // But for the one with a name, and once those that somebody might be making
+        // are old enough.
+        wait_until(|| {
+            go_round();
+            let (segments, sets) = tables();
+            segments <= 1 && sets <= 1
+        });
+    });
+}
+
+/// Makes segments in processes of their own, and kills those.
+fn storm(brief: &Brief) {
+    let name = brief.text(0);
+    for n in 0..150 {
+        let maker = Child::fork(|| {
+            // With the one that forks it, whatever ends that.
+            let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+            let mut held = Vec::new();
+            for _ in 0..3 {
+                let Ok(segment) = tiny().anonymous() else { return 1 };
+                held.push((in_use(&segment), segment));
+            }
+            drop(tiny().transient(true).open_or_create(name));
+            if n % 3 == 0 {
+                // As by a return from `main` while threads hold them.
+                return 0;
+            }
+            loop {
+                drop(tiny().anonymous());
+            }
+        });
+        let until = Instant::now() + Duration::from_micros(proc::random_u64().unwrap() & 0xFFF);
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        if n % 3 != 0 {
+            maker.kill();
+        }
+        assert_ne!(maker.join(), 1);
+    }
+    brief.say("over");
+    // For as long as it is asked.
+    brief.hear();
+}
+
 /// Runs what follows as another user.
 fn nobody() -> Command {
     let mut command = Command::new("setpriv");
@@ -114,6 +304,25 @@ fn nobody() -> Command {
 #[ignore = "what the child processes run"]
 fn child_entry() {
     let Some(brief) = Brief::take() else { return };
+    match &*brief.role {
+        "storm" => return storm(&brief),
+        role if role.starts_with("hold") => {
+            let segment = tiny().anonymous().unwrap();
+            let _ends = in_use(&segment);
+            match role {
+                "hold and die" => drop(raise(Signal::SIGKILL)),
+                "hold and return" => std::process::exit(0),
+                _ => {}
+            }
+            brief.say("holds");
+            if role == "hold and exec" {
+                panic!("{}", Command::new("cat").exec());
+            }
+            brief.hear();
+            return;
+        }
+        _ => {}
+    }
     if brief.role == "may not" {
         let name = brief.text(0);
         wait_until(|| {

@@ -147,6 +147,59 @@ fn the_segment_marked_alone_serves_until_the_name_is_opened_anew() {
     assert_eq!(new.participants().len(), 1);
 }
 
+/// What a remover leaves that is killed on its way, and what `ipcrm` leaves, is
+/// ended by whoever comes next: also for those who never ask the kernel.
+#[test]
+fn removing_again_ends_those_who_are_busy_in_what_a_dead_remover_left() {
+    type Left = (&'static str, fn(&Name, &Segment));
+    let left: [Left; 3] = [
+        ("the set removed", |name, _| name.set(0).unwrap().remove().unwrap()),
+        ("the memory marked", |_, segment| Shm::from_id(segment.id()).remove().unwrap()),
+        ("both", |name, segment| {
+            name.set(0).unwrap().remove().unwrap();
+            Shm::from_id(segment.id()).remove().unwrap();
+        }),
+    ];
+    type Next = (&'static str, fn(&Name, &Segment));
+    let next: [Next; 3] = [
+        ("removed by name", |name, _| Segment::remove_named(name).unwrap()),
+        ("removed by a participant", |_, segment| segment.remove().unwrap()),
+        ("opened anew", |name, segment| {
+            let new = Segment::open_or_create(name).unwrap();
+            assert_ne!(new.id(), segment.id());
+            new.remove().unwrap();
+        }),
+    ];
+    for (left, leave) in left {
+        for (how, come) in next {
+            // Nobody who comes by the name can know of one that has no object there.
+            if left == "both" && how == "opened anew" {
+                continue;
+            }
+            let (name, segment) = market();
+            let ready = RINGS.map(|ring| {
+                let ends = (sender(&segment, ring, ring), receiver(&segment, ring, ring));
+                ends.0.send(1).unwrap();
+                // They know of each other, and do not ask the kernel.
+                assert!(ends.0.try_send(2).unwrap());
+                ends
+            });
+            leave(&name, &segment);
+            for (tx, rx) in &ready {
+                assert_eq!(rx.try_recv().unwrap(), Some(1), "{left}: busy");
+                assert!(tx.try_send(3).unwrap(), "{left}: busy");
+            }
+            come(&name, &segment);
+            for ((tx, rx), ring) in ready.iter().zip(RINGS) {
+                closed(&format!("try_recv on {ring}, {left}, {how}"), rx.try_recv().map(drop));
+                closed(&format!("try_send on {ring}, {left}, {how}"), tx.try_send(1).map(drop));
+            }
+            drop((ready, segment));
+            assert_eq!(name.objects(), (0, 0), "{left}, {how}");
+        }
+    }
+}
+
 /// Who sleeps over words that were written over may never be woken by them.
 #[test]
 fn a_segment_that_was_written_over_lets_everybody_go_when_it_is_removed() {

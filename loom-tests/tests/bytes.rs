@@ -127,7 +127,7 @@ impl Stream {
         let needed = 1 + room.div_ceil(8);
         let padding = if needed > to_end { to_end } else { 0 };
         let used: u64 = self.queue.iter().map(|(_, _, units)| units).sum();
-        let fits = used + padding + needed <= capacity;
+        let fits = used + padding + needed < capacity;
         let reserved = records::reserve(ring, &self.producer, room).unwrap();
         assert_eq!(reserved.is_some(), fits, "{room} at {}", self.tail);
         let Some(reserved) = reserved else { return false };
@@ -171,7 +171,12 @@ fn records_of_every_length_at_every_place() {
             let mut stream = Stream::new(messages, longest, start);
             while stream.tail < start + 3 * capacity {
                 while stream.push(length, Some(length)) {}
-                assert!(stream.queue.len() as u64 >= messages, "less than was asked for");
+                let many = stream.queue.len() as u64;
+                assert!(many >= messages, "less than was asked for");
+                let units = records::units;
+                // Those as long as the longest, to a unit.
+                let exact = units(length) == units(longest);
+                assert!(many == messages || !exact, "{many} of {messages} of the longest");
                 assert!(stream.pop(true));
             }
             while stream.pop(true) {}

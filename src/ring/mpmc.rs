@@ -645,7 +645,8 @@ pub(crate) fn room(words: &impl Words, cursor: Cursor) -> bool {
     }
 }
 
-/// How many positions are claimed and not yet taken, now or a moment ago.
+/// How many messages are there to be taken, now or a moment ago: positions that
+/// are claimed and not yet taken, and what awaits another delivery.
 pub(crate) fn len(words: &impl Words) -> u64 {
     let capacity = words.capacity();
     let walk = |mut at: Cursor, passed: fn(i64, Option<Phase>) -> bool| {
@@ -668,5 +669,19 @@ pub(crate) fn len(words: &impl Words) -> u64 {
     let tail = walk(Cursor::producer(words), |laps, phase| {
         laps > 0 || laps == 0 && phase != Some(Phase::Free)
     });
-    tail.saturating_sub(head).min(capacity)
+    (tail.saturating_sub(head) + returned(words)).min(capacity)
+}
+
+/// How many taken messages are there for another reader.
+fn returned(words: &impl Words) -> u64 {
+    // They are in slots that have been passed, and none is left where a scan up to
+    // the last version has found none.
+    if may_have_orphans(words).is_none() {
+        return 0;
+    }
+    let is_orphan = |&index: &u64| {
+        // Relaxed: it is looked at, and not taken.
+        State(words.slot(index).load(Ordering::Relaxed)).phase() == Some(Phase::Orphan)
+    };
+    (0..used(words)).filter(is_orphan).count() as u64
 }

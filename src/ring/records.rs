@@ -101,7 +101,10 @@ pub(crate) fn reserve_behind(
     let index = wrapped(ring, producer.index() + ahead);
     let to_end = ring.capacity() - index;
     let padding = if needed > to_end { to_end } else { 0 };
-    let wanted = ahead + padding + needed;
+    // One unit stays free. The ring has room for one message more than was asked
+    // for, so that padding takes nobody's place: where there is no padding, that
+    // message would fit as well, but for this unit.
+    let wanted = ahead + padding + needed + 1;
     if producer.room(ring, wanted)? < wanted {
         return Ok(None);
     }

@@ -1,18 +1,18 @@
 //! What is there, seen from outside: without joining, and without the right
 //! to write.
 
-use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
 
 use super::deaths::{Deaths, deaths};
-use super::layout::{Plan, VERSION, flags, plausible};
+use super::layout::{flags, plausible};
 use super::mapped::Mapped;
 use super::memory::Memory;
 use super::name::is_anonymous;
-use super::open::shape;
 use super::queue::{is_marked, marked_on};
 use super::site::gone;
 use super::state::State;
-use super::{ChannelInfo, describe};
+use super::{ChannelInfo, alive_or_joined, describe};
 use crate::error::OpenError;
 use crate::ring::creation::MAGIC;
 use crate::ring::lease;
@@ -47,10 +47,17 @@ pub struct SegmentInfo {
     pub creator_uid: u32,
     /// Its permissions, as nine bits.
     pub mode: u32,
-    /// How many attachments there are, in all processes.
+    /// How many attachments there are, in all processes. Those who only look, as
+    /// this list does, are attached for some microseconds, and left out as far as
+    /// one can tell.
     pub attached: u64,
-    /// How many participants have joined and are not known to be dead.
+    /// How many participants live.
     pub participants: usize,
+    /// Whether it is known who lives. Where the semaphore set is gone or may not be
+    /// read, it is not: then `participants`, and the senders and receivers of the
+    /// channels, count everybody who has joined and not left, and who has died as
+    /// well unless somebody has swept it.
+    pub living_known: bool,
     /// Whether it is open for messages.
     pub state: State,
     /// Who has died in it.
@@ -84,14 +91,19 @@ struct Claimed {
     map: Option<SetMap>,
 }
 
+/// Longer than somebody looks at a segment, of those whom there is a processor for;
+/// and how often that is waited for.
+const LOOK: Duration = Duration::from_millis(1);
+const LOOKS: u32 = 20;
+
 /// A segment that is complete, attached for reading.
-struct Found {
+pub(super) struct Found {
     stat: shm::Stat,
-    mapped: Mapped,
+    pub(super) mapped: Mapped,
 }
 
 /// What a segment turns out to be.
-enum Inspected {
+pub(super) enum Inspected {
     Complete(Box<Found>),
     /// Complete, or nobody can tell, but not to be used by this caller: of
     /// another version, damaged, or not to be read. The set that it names, if
@@ -103,7 +115,7 @@ enum Inspected {
 }
 
 /// Attaches a segment for reading.
-fn inspect(stat: shm::Stat) -> Result<Inspected, OpenError> {
+pub(super) fn inspect(stat: shm::Stat) -> Result<Inspected, OpenError> {
     let options = AttachOptions { read_only: true, ..AttachOptions::default() };
     let shm = Shm::from_id(stat.id);
     let memory = match shm.attach_with(options) {
@@ -121,23 +133,10 @@ fn inspect(stat: shm::Stat) -> Result<Inspected, OpenError> {
         return Ok(Inspected::Unfinished);
     }
     let set = i32::try_from(header.set.load(Ordering::Relaxed)).ok();
-    let sealed = Ok(Inspected::Sealed(set));
-    let (Some(set), Some(map), Some(name)) = (set, shape(header), header.name.load()) else {
-        return sealed;
-    };
-    let plan = Plan::new(map);
-    if header.version.load(Ordering::Relaxed) != VERSION
-        || header.size.load(Ordering::Relaxed) != memory.len() as u64
-        || plan.heap > memory.len()
-    {
-        return sealed;
-    }
-    let generation = header.generation.load(Ordering::Relaxed);
-    let flags = header.flags.load(Ordering::Relaxed);
-    let bells = Bells::new(Set::from_id(set), false);
-    let memory = Arc::new(memory);
-    let mapped = Mapped { shm, bells, plan, generation, flags, name, memory, end: OnceLock::new() };
-    Ok(Inspected::Complete(Box::new(Found { stat, mapped })))
+    Ok(match Mapped::of_memory(shm, memory) {
+        Some(mapped) => Inspected::Complete(Box::new(Found { stat, mapped })),
+        None => Inspected::Sealed(set),
+    })
 }
 
 /// A segment that is complete, if it is.
@@ -163,33 +162,62 @@ pub(crate) fn list() -> Result<Vec<SegmentInfo>, OpenError> {
         !found.stat.marked_for_removal || found.mapped.flags & flags::ANONYMOUS != 0
     });
     Ok(found
-        .map(|Found { stat, mapped }| SegmentInfo {
-            name: mapped.name.clone(),
-            key: stat.key.raw(),
-            id: stat.id,
-            set: mapped.bells.set().id(),
-            size: stat.size,
-            uid: stat.uid,
-            creator_uid: stat.creator_uid,
-            mode: stat.mode,
-            // Less this look's own.
-            attached: mapped.shm.stat_any().map_or(stat.attached, |now| now.attached - 1),
-            participants: mapped.living().count(),
-            state: mapped.state(),
-            deaths: deaths(&mapped),
-            channels: describe(&mapped),
+        .map(|Found { stat, mapped }| {
+            let (members, living_known) = alive_or_joined(&mapped);
+            let mut info = SegmentInfo {
+                name: mapped.name.clone(),
+                key: stat.key.raw(),
+                id: stat.id,
+                set: mapped.bells.set().id(),
+                size: stat.size,
+                uid: stat.uid,
+                creator_uid: stat.creator_uid,
+                mode: stat.mode,
+                attached: stat.attached,
+                participants: members.len(),
+                living_known,
+                state: mapped.state(),
+                deaths: deaths(&mapped),
+                channels: describe(&mapped, &members),
+            };
+            let shm = mapped.shm;
+            // This look's own is none.
+            drop(mapped);
+            // Nor is another's, which is soon gone.
+            let most = u64::try_from(members.len()).unwrap_or(u64::MAX);
+            info.attached = attached_for_good(shm, stat.attached, most);
+            info
         })
         .collect())
 }
 
+/// How many are attached, of those found at first, without those who only look:
+/// waits a little for more than `most` to become fewer.
+fn attached_for_good(shm: Shm, first: u64, most: u64) -> u64 {
+    let mut fewest = first;
+    for _ in 0..LOOKS {
+        if fewest <= most {
+            break;
+        }
+        match shm.stat_any() {
+            Ok(stat) => fewest = fewest.min(stat.attached),
+            Err(_) => return 0,
+        }
+        if fewest > most {
+            thread::sleep(LOOK);
+        }
+    }
+    fewest
+}
+
 /// The values of a set, if it is there and may be read.
-fn values(set: &Set) -> Option<Vec<u16>> {
+pub(super) fn values(set: &Set) -> Option<Vec<u16>> {
     let mut values = vec![0; set.stat_any().ok()?.count];
     set.values(&mut values).ok()?;
     Some(values)
 }
 
-fn leased(values: &[u16]) -> bool {
+pub(super) fn leased(values: &[u16]) -> bool {
     values.get(usize::from(SetMap::LEASE)).is_some_and(|&value| value > 0)
 }
 
@@ -227,14 +255,17 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
             }
             Inspected::Complete(found) => {
                 let Found { stat, mapped } = *found;
-                let set = *mapped.bells.set();
+                let Mapped { bells, memory, plan, generation, name, .. } = mapped;
+                let set = *bells.set();
                 spared.ids.push(set.id());
-                let own = values(&set)
-                    .filter(|values| SetMap::generation(values) == Some(mapped.generation));
-                let map = mapped.plan.map;
+                let own =
+                    values(&set).filter(|values| SetMap::generation(values) == Some(generation));
+                let map = plan.map;
                 let held = |values: &Vec<u16>| leased(values) || peopled(map, values);
-                if stat.attached == 0 && !own.as_ref().is_some_and(held) {
-                    let name = (!mapped.name.is_empty()).then(|| mapped.name.clone());
+                drop(memory);
+                let unheld = !own.as_ref().is_some_and(held);
+                if unheld && attached_for_good(Shm::from_id(stat.id), stat.attached, 0) == 0 {
+                    let name = (!name.is_empty()).then_some(name);
                     orphans.push(Orphan {
                         what: format!(
                             "segment {} (id {}, {} bytes)",
@@ -250,7 +281,9 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
                 }
             }
             // Without a key, it was never one of ours.
-            Inspected::Unfinished if stat.attached > 0 || stat.key == Key::PRIVATE => {}
+            Inspected::Unfinished
+                if stat.key == Key::PRIVATE
+                    || attached_for_good(Shm::from_id(stat.id), stat.attached, 0) > 0 => {}
             Inspected::Unfinished => {
                 let own = match before {
                     None => None,
@@ -310,7 +343,7 @@ fn stray_queues() -> Result<Vec<Orphan>, OpenError> {
         .collect())
 }
 
-fn is_stray(queue: &msg::Stat) -> bool {
+pub(super) fn is_stray(queue: &msg::Stat) -> bool {
     let without_set =
         || Set::open(queue.key).is_err_and(|error| error.kind() == ErrorKind::NotFound);
     is_marked(queue) && queue.key != Key::PRIVATE && without_set()
@@ -351,8 +384,7 @@ impl Orphan {
     /// The kernel's refusal, if the caller is neither the owner nor
     /// privileged.
     pub fn remove(&self) -> Result<bool, OpenError> {
-        let attached =
-            || self.shm.is_some_and(|shm| shm.stat_any().is_ok_and(|stat| stat.attached > 0));
+        let attached = || self.shm.is_some_and(|shm| attached_for_good(shm, u64::MAX, 0) > 0);
         if let Some(claimed) = &self.set {
             // Nobody can build or join while this process holds the lease,
             // nor once the set is gone.

@@ -398,7 +398,7 @@ impl BlockPlan {
         let Shape { cell, stride } = Shape::new(kind, size, align)?;
         let capacity = match kind {
             // One more than asked for, because the last record before the
-            // ring's end may be padding.
+            // ring's end may be padding. Of that one a unit is never used.
             RingKind::SpscBytes if size > MAX_LENGTH => return None,
             RingKind::SpscBytes => {
                 messages.checked_add(1)?.checked_mul(usize::try_from(units(size as u64)).ok()?)?

@@ -3,8 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use super::directory;
-use super::layout::{Control, Info, Plan, Row, gate};
+use super::layout::{Control, Info, Plan, Row, VERSION, gate};
 use super::memory::Memory;
+use super::open::shape;
 use super::view::Block;
 use crate::error::Fault;
 use crate::ring::kernel::Refusal;
@@ -14,8 +15,9 @@ use crate::ring::table::{self, Blind, Member, Phase, Scratch, Table};
 use crate::ring::{blocks, event, gong, hand};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys;
-use crate::sys::crash;
+use crate::sys::sem::Set;
 use crate::sys::shm::Shm;
+use crate::sys::{ErrorKind, crash};
 use crate::wait::Bells;
 
 /// What every participant of one segment has in common.
@@ -48,6 +50,26 @@ impl Table for Mapped {
 }
 
 impl Mapped {
+    /// A segment whose memory alone is at hand; `None` if its header makes no
+    /// sense. Whether it has its set, nobody has asked.
+    pub(crate) fn of_memory(shm: Shm, memory: Memory) -> Option<Self> {
+        let header = memory.header();
+        let read = |word: &AtomicU64| word.load(Ordering::Relaxed);
+        let set = i32::try_from(read(&header.set)).ok()?;
+        let (map, name) = (shape(header)?, header.name.load()?);
+        let plan = Plan::new(map);
+        if read(&header.version) != VERSION
+            || read(&header.size) != memory.len() as u64
+            || plan.heap > memory.len()
+        {
+            return None;
+        }
+        let (generation, flags) = (read(&header.generation), read(&header.flags));
+        let bells = Bells::new(Set::from_id(set), false);
+        let memory = Arc::new(memory);
+        Some(Self { shm, bells, plan, generation, flags, name, memory, end: OnceLock::new() })
+    }
+
     pub(crate) fn info(&self, id: u16) -> &Info {
         inside(self.memory.at(self.plan.infos + size_of::<Info>() * usize::from(id)))
     }
@@ -126,13 +148,21 @@ impl Mapped {
         }
     }
 
-    /// Removes the objects, the set first: that wakes everybody who sleeps
-    /// at one instant. Those who are busy see the gate; should the remover
-    /// not live to shut it, they are told when they next call the kernel.
+    /// Removes the objects. The set goes first: that wakes all sleepers at one
+    /// instant, and shows that this process may remove the segment. Then the gate
+    /// is shut, which ends those who are busy. If the remover is killed before it
+    /// shuts the gate, nobody sleeps, and a busy participant is told at its next
+    /// call into the kernel, or once somebody clears away what is left. In the
+    /// other order a killed remover would leave sleepers that nobody wakes.
     pub(crate) fn remove(&self) -> Result<(), sys::Error> {
-        let set = self.remove_set();
-        if set.is_ok() {
+        // What cannot be read has gone, or is refused to the remover as well.
+        let key = self.key();
+        let set = self.bells.set().remove();
+        if set.as_ref().map_or_else(|error| error.kind() == ErrorKind::Removed, |()| true) {
             self.close();
+        }
+        if let (Ok(()), Ok(key)) = (&set, key) {
+            self.remove_queue(key);
         }
         let block = self.shm.remove();
         for removed in [set, block] {
@@ -142,6 +172,19 @@ impl Mapped {
             }
         }
         Ok(())
+    }
+
+    /// Whether its set is gone.
+    pub(super) fn has_lost_set(&self) -> bool {
+        let set = self.bells.set();
+        let found = set.stat_any().and_then(|stat| {
+            let mut values = vec![0; stat.count];
+            set.values(&mut values).map(|()| values)
+        });
+        match found {
+            Ok(values) => SetMap::generation(&values) != Some(self.generation),
+            Err(error) => error.kind() == ErrorKind::Removed,
+        }
     }
 
     /// Everybody who has joined and is not known to be dead.
@@ -154,10 +197,35 @@ impl Mapped {
 
     /// How many senders and receivers the living have.
     pub(crate) fn endpoints(&self, block: &Block) -> (u64, u64) {
-        self.living().fold((0, 0), |sum, member| {
+        self.endpoints_of(block, self.living())
+    }
+
+    /// How many these have.
+    pub(super) fn endpoints_of(
+        &self,
+        block: &Block,
+        members: impl Iterator<Item = Member>,
+    ) -> (u64, u64) {
+        members.fold((0, 0), |sum, member| {
             let (senders, receivers) = self.row(block, member.id).endpoints(member);
             (sum.0 + u64::from(senders), sum.1 + u64::from(receivers))
         })
+    }
+
+    /// Everybody who has joined and lives, by the kernel's word: without those
+    /// who have died and have not been swept. `None` where the set cannot be read,
+    /// or is not this segment's any more.
+    pub(super) fn alive(&self) -> Option<Vec<Member>> {
+        // The words first: who leaves or dies meanwhile is left out.
+        let joined: Vec<Member> = self.living().collect();
+        let mut values = vec![0; usize::from(self.plan.map.count())];
+        self.bells.set().values(&mut values).ok()?;
+        let up = |member: &Member| {
+            let liveness = self.plan.map.liveness(member.id);
+            values.get(usize::from(liveness)).is_some_and(|&value| value > 0)
+        };
+        (SetMap::generation(&values) == Some(self.generation))
+            .then(|| joined.into_iter().filter(up).collect())
     }
 
     /// Whether a participant has a sender or a receiver.

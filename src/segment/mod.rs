@@ -4,6 +4,7 @@
 mod check;
 mod copy;
 mod deaths;
+mod debris;
 mod directory;
 mod enlist;
 mod inspect;
@@ -31,6 +32,7 @@ use core::fmt;
 use std::sync::Arc;
 
 use crate::error::{Fault, OpenError};
+use crate::ring::table::Member;
 use crate::sync::Ordering;
 use crate::sys;
 
@@ -110,11 +112,14 @@ pub struct ChannelInfo {
     pub element_size: usize,
     /// How many messages it holds.
     pub capacity: usize,
-    /// How many it holds now.
+    /// How many there are to be received now, with those that a dead receiver had
+    /// taken and that are delivered again. Of bytes in SPSC, how many of the longest
+    /// take as much room.
     pub depth: u64,
-    /// Senders of living participants.
+    /// Senders of living participants; of those who have died and have not been
+    /// swept as well, where [`SegmentInfo::living_known`] is false.
     pub senders: u64,
-    /// Receivers of living participants.
+    /// Receivers, in the same way.
     pub receivers: u64,
     /// Messages that died with who was writing them, ever. This and the next
     /// two count what was done for the dead in MPMC channels; they may be low
@@ -251,13 +256,17 @@ impl Segment {
         }
     }
 
-    /// Who participates, as far as it is known without a
-    /// [sweep](Self::sweep). Reads a few files of each process.
+    /// Who participates: without those who have died, whether or not anybody has
+    /// [swept](Self::sweep) them. Reads a few files of each process.
+    ///
+    /// Once the segment's semaphore set is gone, nobody knows who has died, and
+    /// everybody is listed who has joined and not left.
     pub fn participants(&self) -> Vec<ParticipantInfo> {
         let mapped = self.participant.mapped();
         let number = |word: u64| u32::try_from(word).unwrap_or(0);
-        mapped
-            .living()
+        alive_or_joined(mapped)
+            .0
+            .into_iter()
             .map(|member| {
                 let info = mapped.info(member.id);
                 let pid = number(info.pid.load(Ordering::Relaxed));
@@ -295,9 +304,11 @@ impl Segment {
         deaths::deaths(self.participant.mapped())
     }
 
-    /// The channels there are.
+    /// The channels there are. Their senders and receivers are those of
+    /// [`participants`](Self::participants).
     pub fn channels(&self) -> Vec<ChannelInfo> {
-        describe(self.participant.mapped())
+        let mapped = self.participant.mapped();
+        describe(mapped, &alive_or_joined(mapped).0)
     }
 
     /// Every segment of Tombolo that the caller may read, found without
@@ -344,8 +355,9 @@ impl Segment {
     /// no living process holds: what is left where everybody was killed, and
     /// segments that wait, with or without messages, for somebody to come.
     ///
-    /// Looking takes being attached: what another process looks at in the same
-    /// microseconds is left out, and found by the next call.
+    /// Looking takes being attached for some microseconds. What somebody has
+    /// attached without taking part is waited for, 20 ms at most, so that two who
+    /// look at once both find it.
     ///
     /// # Errors
     /// The kernel's refusal to list its objects.
@@ -367,11 +379,19 @@ fn attached(info: &layout::Info, id: i32) -> Option<bool> {
     attached.filter(|_| sys::proc::start_time(pid) == Some(start_time))
 }
 
-fn describe(mapped: &Mapped) -> Vec<ChannelInfo> {
+/// Who lives, and whether that is known; otherwise who has joined.
+fn alive_or_joined(mapped: &Mapped) -> (Vec<Member>, bool) {
+    match mapped.alive() {
+        Some(alive) => (alive, true),
+        None => (mapped.living().collect(), false),
+    }
+}
+
+fn describe(mapped: &Mapped, members: &[Member]) -> Vec<ChannelInfo> {
     (0..mapped.plan.map.channels)
         .filter_map(|index| directory::read(mapped, index)?.ok())
         .map(|found| {
-            let (senders, receivers) = mapped.endpoints(&found.block);
+            let (senders, receivers) = mapped.endpoints_of(&found.block, members.iter().copied());
             let control = mapped.control(&found.block);
             ChannelInfo {
                 unsent: control.tombstones.load(Ordering::Relaxed),

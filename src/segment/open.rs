@@ -4,12 +4,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::Segment;
+use super::debris::{self, Reach};
+use super::inspect::values;
 use super::layout::{Header, NAME_BYTES, Plan, VERSION, flags, plausible};
 use super::mapped::Mapped;
 use super::name::{Name, PROBES, anonymous_key};
 use super::options::{Options, shape_allowed};
 use super::participant::Participant;
-use super::site::{Attached, KeySite, gone};
+use super::site::{Attached, KeySite, gone, shut_marked};
 use crate::error::OpenError;
 use crate::ring::creation::{self, Established, MAGIC, Site as _};
 use crate::ring::kernel::Refusal;
@@ -32,16 +34,35 @@ pub(crate) enum Wish {
     Either,
 }
 
+/// Makes something, having cleared away a little of what the dead have left; if
+/// the kernel's tables are full of it, all.
+fn with_room<T>(make: impl Fn() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    debris::clear(Reach::Some);
+    match make() {
+        Err(OpenError::System(error))
+            if error.kind() == ErrorKind::NoSpace && debris::clear(Reach::All) > 0 =>
+        {
+            make()
+        }
+        made => made,
+    }
+}
+
 /// Opens or creates the segment of a name.
 pub(crate) fn named(options: &Options, name: &str, wish: Wish) -> Result<Segment, OpenError> {
     let name = Name::new(name, NAME_BYTES)?;
-    // What is there is taken as it is.
-    let options = &if wish == Wish::Open { options.clone() } else { options.settled() };
-    if wish != Wish::Open {
-        // Before anything is made.
-        options.total(name.as_str())?;
+    if wish == Wish::Open {
+        // What is there is taken as it is.
+        return found(options, &name, wish);
     }
-    let search = Search { options, name: &name, until: options.until() };
+    let options = &options.settled();
+    // Before anything is made.
+    options.total(name.as_str())?;
+    with_room(|| found(options, &name, wish))
+}
+
+fn found(options: &Options, name: &Name, wish: Wish) -> Result<Segment, OpenError> {
+    let search = Search { options, name, until: options.until() };
     for _ in 0..STARTS {
         match search.pass(wish)? {
             Pass::Found(bells, block) if wish == Wish::Create => {
@@ -72,6 +93,8 @@ pub(crate) fn remove(options: &Options, name: &str) -> Result<(), OpenError> {
     let name = Name::new(name, NAME_BYTES)?;
     let options = &options.settled().any_owner(true);
     let search = Search { options, name: &name, until: options.until() };
+    // The pass itself removes one that has lost its segment.
+    let built = search.has_built_set()?;
     match search.pass(Wish::Open) {
         Ok(Pass::Found(bells, block) | Pass::Created(bells, block)) => {
             let set = *bells.set();
@@ -80,7 +103,7 @@ pub(crate) fn remove(options: &Options, name: &str) -> Result<(), OpenError> {
                 let _ = lease::release(&Bells::new(set, false));
             })
         }
-        Ok(Pass::Missing | Pass::Again) => search.discard_debris(),
+        Ok(Pass::Missing | Pass::Again) => search.discard_debris(built),
         // Somebody is stopped over it: all the more reason.
         Err(OpenError::Busy { .. }) => search.discard_held(),
         Err(error) => Err(error),
@@ -94,7 +117,9 @@ fn discard(bells: Bells, block: Attached, name: &str) -> Result<(), OpenError> {
         // Nothing that can be used; but it has the name.
         Err((bells, block, _)) => {
             gone(bells.set().remove())?;
-            gone(block.shm.remove())
+            let shm = block.shm;
+            block.shut();
+            gone(shm.remove())
         }
     }
 }
@@ -172,10 +197,23 @@ impl Search<'_> {
         }
     }
 
-    /// Removes what a dead creator left unfinished: finishes it, since whoever
-    /// can do that holds it alone, and removes it then.
-    fn discard_debris(&self) -> Result<(), OpenError> {
-        let mut found = false;
+    /// Whether a set that was built with is on one of the keys.
+    fn has_built_set(&self) -> Result<bool, OpenError> {
+        for probe in 0..PROBES {
+            if let creation::Found::Ours(bells) = self.site(probe).set(false)?
+                && values(bells.set()).is_some_and(|found| SetMap::generation(&found).is_some())
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes what a dead creator or a dead remover left: finishes it, since
+    /// whoever can do that holds it alone, and removes it then. Ends those who
+    /// still use a segment of this name that has no key any more. `found`: whether
+    /// something has been removed already.
+    fn discard_debris(&self, mut found: bool) -> Result<(), OpenError> {
         for probe in 0..PROBES {
             let site = self.site(probe);
             let debris = matches!(site.block()?, creation::Found::Ours(_))
@@ -193,6 +231,7 @@ impl Search<'_> {
                 found = true;
             }
         }
+        found |= shut_marked(|mapped| mapped.name == self.name.as_str() && mapped.has_lost_set());
         if found { Ok(()) } else { Err(OpenError::NotFound { name: self.name.to_string() }) }
     }
 
@@ -228,6 +267,10 @@ impl Search<'_> {
 /// Creates a segment that has no name.
 pub(crate) fn anonymous(options: &Options) -> Result<Segment, OpenError> {
     let options = &options.settled();
+    with_room(|| nameless(options))
+}
+
+fn nameless(options: &Options) -> Result<Segment, OpenError> {
     let until = options.until();
     let label = KeySite { name: None, key: Key::PRIVATE, options }.label();
     for _ in 0..STARTS {

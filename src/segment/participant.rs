@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::debris;
 use super::directory::{self, Spec};
 use super::enlist::{Busy, Counts};
 use super::layout::flags;
@@ -78,6 +79,8 @@ pub(crate) struct Participant {
     /// Which senders of this process are sending just now.
     pub(super) busy: Mutex<Vec<Arc<Busy>>>,
     pub(crate) desk: Desk,
+    /// Until it has left.
+    _own: sys::Using,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -92,6 +95,7 @@ impl Participant {
         if let Some(memory) = Arc::get_mut(&mut mapped.memory) {
             memory.guard(guard);
         }
+        let own = debris::OWN.enter(mapped.generation);
         let mut scratch = Scratch::new(mapped.plan.map);
         let unusable = |fault| match fault {
             Fault::System(error) => OpenError::System(error),
@@ -126,6 +130,7 @@ impl Participant {
             scratch: Mutex::new(scratch),
             busy: Mutex::default(),
             desk,
+            _own: own,
         }))
     }
 

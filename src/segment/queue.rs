@@ -57,7 +57,7 @@ pub(crate) fn received(
 
 impl Mapped {
     /// The key of the segment and of its set.
-    fn key(&self) -> sys::Result<Key> {
+    pub(super) fn key(&self) -> sys::Result<Key> {
         Ok(self.bells.set().stat_any()?.key)
     }
 
@@ -130,15 +130,12 @@ impl Mapped {
         }
     }
 
-    /// Removes the set, and then the queue, if there is one.
-    pub(super) fn remove_set(&self) -> sys::Result<()> {
-        let key = self.key()?;
-        self.bells.set().remove()?;
+    /// Removes the queue, if there is one. The set has gone.
+    pub(super) fn remove_queue(&self, key: Key) {
         if let Some(queue) = self.queue_on(key) {
-            // If it cannot be, it stays for `Segment::orphans`.
+            // If it cannot be, it stays for whoever clears away.
             let _ = queue.remove();
         }
-        Ok(())
     }
 
     /// Posts a message without waiting; `false` if the queue is full of

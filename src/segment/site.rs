@@ -2,12 +2,14 @@
 
 use core::fmt;
 
+use super::inspect::values;
 use super::layout::{Header, Plan, VERSION, plausible};
+use super::mapped::Mapped;
 use super::memory::Memory;
 use super::name::Name;
 use super::options::Options;
 use crate::error::OpenError;
-use crate::ring::creation::{Block, Found, Site};
+use crate::ring::creation::{Block, Found, MAGIC, Site};
 use crate::ring::kernel::Refusal;
 use crate::ring::set::SetMap;
 use crate::sync::{AtomicU64, Ordering};
@@ -172,7 +174,15 @@ impl Site for KeySite<'_> {
     }
 
     fn remove_set(&self, set: &Bells) -> Result<(), OpenError> {
-        gone(set.set().remove())
+        let values = values(set.set()).unwrap_or_default();
+        gone(set.set().remove())?;
+        if let Some(generation) = SetMap::generation(&values) {
+            // It had a segment, which may have been removed alone: those who use
+            // it go on until they are told.
+            let id = set.set().id();
+            shut_marked(|found| found.generation == generation && found.bells.set().id() == id);
+        }
+        Ok(())
     }
 
     fn refused(&self, set: &Bells, refusal: Refusal) -> OpenError {
@@ -213,6 +223,8 @@ impl Site for KeySite<'_> {
     }
 
     fn remove_block(&self, block: &Attached) -> Result<(), OpenError> {
+        // Its remover may have been killed before it told those who use it.
+        shut(block.shm);
         gone(block.shm.remove())
     }
 
@@ -237,7 +249,42 @@ pub(crate) fn gone(removed: sys::Result<()>) -> Result<(), OpenError> {
     }
 }
 
+/// The segment, if it is complete and makes sense.
+fn complete(shm: Shm) -> Option<Mapped> {
+    let memory = Memory::new(shm.attach().ok()?)?;
+    // Edge B.
+    let complete = memory.header().magic.load(Ordering::Acquire) == MAGIC;
+    if complete { Mapped::of_memory(shm, memory) } else { None }
+}
+
+/// Ends those who use a segment that has lost its set.
+fn shut(shm: Shm) {
+    if let Some(mapped) = complete(shm) {
+        mapped.close();
+    }
+}
+
+/// Ends those who use a segment that `is` meant and has no key any more; whether
+/// there was one that had not been shut.
+pub(crate) fn shut_marked(is: impl Fn(&Mapped) -> bool) -> bool {
+    let marked = |stat: &sys::shm::Stat| {
+        stat.marked_for_removal && stat.attached > 0 && plausible(stat.size)
+    };
+    let all = sys::shm::all().unwrap_or_default();
+    let open = all.iter().filter(|stat| marked(stat)).filter_map(|stat| {
+        complete(Shm::from_id(stat.id)).filter(|mapped| is(mapped) && mapped.over().is_none())
+    });
+    open.map(|mapped| mapped.close()).count() > 0
+}
+
 impl Attached {
+    /// Ends those who use it.
+    pub(crate) fn shut(self) {
+        if let Some(mapped) = Mapped::of_memory(self.shm, self.memory) {
+            mapped.close();
+        }
+    }
+
     fn header(&self) -> &Header {
         self.memory.header()
     }

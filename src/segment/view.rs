@@ -148,7 +148,11 @@ impl Cells {
     pub(crate) fn len(&self) -> u64 {
         match self.kind {
             RingKind::Spsc => spsc::len(self),
-            RingKind::SpscBytes => spsc::len(self).div_ceil(records::units(self.longest as u64)),
+            RingKind::SpscBytes => {
+                let longest = records::units(self.longest as u64);
+                // Padding is not of a message.
+                spsc::len(self).div_ceil(longest).min((self.capacity / longest).saturating_sub(1))
+            }
             RingKind::Mpmc | RingKind::MpmcBytes => mpmc::len(self),
         }
     }

@@ -129,3 +129,4 @@ pub use error::{Error, ErrorKind, Result};
 pub use key::Key;
 pub use object::Object;
 pub use permissions::Permissions;
+pub(crate) use table::{InUse, Round, Turn, Using};

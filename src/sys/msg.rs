@@ -40,6 +40,7 @@ mod inspect;
 mod selector;
 
 pub use inspect::{Stat, all};
+pub(crate) use inspect::{at, last_place};
 pub use selector::Selector;
 
 /// A message queue, by its id.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity};
+use nix::sys::signal::kill;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, Uid, User, geteuid};
 
@@ -205,6 +206,16 @@ pub fn uid() -> u32 {
 #[doc(alias = "getpwuid")]
 pub fn user_name(uid: u32) -> Option<String> {
     User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
+}
+
+/// Whether no process has this id any more, so that whoever had it has ended and
+/// has been waited for. `false` if this process may not know.
+///
+/// See [kill(2)](https://man7.org/linux/man-pages/man2/kill.2.html).
+pub(crate) fn has_ended(pid: u32) -> bool {
+    let pid = Pid::from_raw(pid.cast_signed());
+    // No signal is sent; one of 0 or less would be a group's.
+    pid.as_raw() > 0 && kill(pid, None) == Err(Errno::ESRCH)
 }
 
 /// When a process was started, in clock ticks since the boot, if there is such

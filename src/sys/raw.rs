@@ -106,8 +106,13 @@ pub(super) fn shm_info() -> Result<(i32, ShmInfo), Errno> {
 }
 
 pub(super) fn shm_limits() -> Result<ShmLimits, Errno> {
+    shm_last().map(|(_, limits)| limits)
+}
+
+/// The highest index in use, without the totals, which take looking at each.
+pub(super) fn shm_last() -> Result<(i32, ShmLimits), Errno> {
     // SAFETY: IPC_INFO fills one shminfo64.
-    unsafe { shmctl(0, libc::IPC_INFO) }.map(|(_, limits)| limits)
+    unsafe { shmctl(0, libc::IPC_INFO) }
 }
 
 pub(super) fn shm_remove(id: i32) -> Result<(), Errno> {

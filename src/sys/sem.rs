@@ -21,6 +21,7 @@ mod op;
 mod values;
 
 pub use inspect::{Stat, all};
+pub(crate) use inspect::{at, last_place};
 pub use op::Op;
 
 /// A semaphore set, by its id.

@@ -16,6 +16,7 @@ mod inspect;
 
 pub use attach::{AttachOptions, Attachment};
 pub use inspect::{Stat, all};
+pub(crate) use inspect::{at, last_place};
 
 /// A shared memory segment, by its id.
 ///

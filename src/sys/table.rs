@@ -1,6 +1,17 @@
 //! Walking through one of the kernel's tables of objects.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
 use nix::errno::Errno;
+
+use super::proc;
+
+/// So many places are looked at for nothing.
+const LOOKS: u32 = 3;
+/// So many more for each thing that was found: they are seldom alone.
+const MORE: u32 = 16;
+/// And so many at most.
+const MOST: u32 = 256;
 
 /// What there is in a table with this last place. Objects that come and go
 /// meanwhile may be missed.
@@ -19,4 +30,125 @@ pub(super) fn walk<S, T>(
         }
     }
     Ok(found)
+}
+
+/// Another number in each process.
+fn scattered() -> u32 {
+    (proc::monotonic() as u32 ^ proc::pid()).wrapping_mul(0x9E37_79B9)
+}
+
+/// Whether it is the turn of something that is done now and then: each
+/// [`SELDOM`](Turn::SELDOM)th time, counted over processes as well.
+#[derive(Debug)]
+pub(crate) struct Turn(AtomicU32);
+
+impl Turn {
+    const SELDOM: u32 = 8;
+
+    pub(crate) const fn new() -> Turn {
+        Turn(AtomicU32::new(0))
+    }
+
+    pub(crate) fn has_come(&self) -> bool {
+        if self.0.load(Ordering::Relaxed) == 0 {
+            self.0.store(1 + scattered() / 2, Ordering::Relaxed);
+        }
+        self.0.fetch_add(1, Ordering::Relaxed).is_multiple_of(Turn::SELDOM)
+    }
+}
+
+/// Where this process is on its way around a table, a few places at a time.
+#[derive(Debug)]
+pub(crate) struct Round(AtomicU32);
+
+impl Round {
+    pub(crate) const fn new() -> Round {
+        Round(AtomicU32::new(0))
+    }
+
+    /// Goes on, past a few places, or all; `find` says whether there was what is
+    /// looked for. How often there was.
+    pub(crate) fn walk(
+        &self,
+        last: Option<u32>,
+        all: bool,
+        mut find: impl FnMut(u32) -> bool,
+    ) -> usize {
+        let Some(last) = last else { return 0 };
+        let places = last.saturating_add(1);
+        let (mut left, most) = if all { (places, places) } else { (LOOKS, MOST.min(places)) };
+        let mut place = match self.0.load(Ordering::Relaxed) {
+            // Processes that come by once each begin at different places.
+            0 => scattered() % places,
+            place => place,
+        };
+        let (mut looked, mut found) = (0, 0);
+        while left > 0 && looked < most {
+            place = if place >= last { 0 } else { place + 1 };
+            if find(place) {
+                found += 1;
+                left = left.saturating_add(MORE);
+            }
+            left -= 1;
+            looked += 1;
+        }
+        // Relaxed: where to go on is a suggestion. 0 is to begin.
+        self.0.store(place.max(1), Ordering::Relaxed);
+        found
+    }
+}
+
+/// What this process uses, by numbers that no two things have; each as often as it
+/// does. Without a lock, which a forked child might find taken for good.
+#[derive(Debug)]
+pub(crate) struct InUse {
+    /// Numbers plus one, and 0.
+    numbers: [AtomicU64; InUse::MOST],
+    /// Whether there have been more.
+    full: AtomicBool,
+}
+
+impl InUse {
+    const MOST: usize = 256;
+
+    pub(crate) const fn new() -> InUse {
+        InUse { numbers: [const { AtomicU64::new(0) }; InUse::MOST], full: AtomicBool::new(false) }
+    }
+
+    fn swap(&self, from: u64, to: u64) -> bool {
+        // SeqCst: who looks and who uses may be two threads.
+        let swap = |used: &AtomicU64| {
+            used.load(Ordering::Relaxed) == from
+                && used.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        };
+        self.numbers.iter().any(swap)
+    }
+
+    /// Notes a use that is about to begin, until what is returned is dropped.
+    pub(crate) fn enter(&'static self, number: u64) -> Using {
+        if !self.swap(0, number.wrapping_add(1)) {
+            self.full.store(true, Ordering::SeqCst);
+        }
+        Using { all: self, number }
+    }
+
+    /// Whether this process uses it; it is said to where that is not known.
+    pub(crate) fn contains(&self, number: u64) -> bool {
+        let number = number.wrapping_add(1);
+        self.full.load(Ordering::SeqCst)
+            || self.numbers.iter().any(|used| used.load(Ordering::SeqCst) == number)
+    }
+}
+
+/// One use by this process.
+#[derive(Debug)]
+pub(crate) struct Using {
+    all: &'static InUse,
+    number: u64,
+}
+
+impl Drop for Using {
+    fn drop(&mut self) {
+        self.all.swap(self.number.wrapping_add(1), 0);
+    }
 }

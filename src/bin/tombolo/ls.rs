@@ -14,8 +14,16 @@ use crate::plain::{json, plain};
 #[command(after_help = "Example:
   tombolo ls --json | jq '.[] | select(.attached == 0) | .name'
 
-An anonymous segment has key 0. Depth is how many messages a channel holds.
-Deaths are how many participants have ended without leaving; --json says who.")]
+An anonymous segment has key 0. Depth is how many messages a channel has to be
+received, with those that come again because their receiver died. Senders and
+receivers are of processes that live; ? (null in JSON) where the segment's
+semaphore set is gone or may not be read, so that nobody can tell. Deaths are how
+many participants have ended without leaving, as far as somebody has noticed;
+--json says who.
+
+To look into a segment, the kernel wants it attached for some microseconds. That
+changes the pid and the times that `ipcs -mp` and `ipcs -mt` show of the last
+attachment, and nothing else.")]
 pub(crate) struct Args {
     /// Print one JSON array
     #[arg(long)]
@@ -62,8 +70,8 @@ struct ChannelRow {
     element: String,
     capacity: usize,
     depth: u64,
-    senders: u64,
-    receivers: u64,
+    senders: Option<u64>,
+    receivers: Option<u64>,
     /// Of all who have ever died.
     unsent: u64,
     redelivered: u64,
@@ -101,7 +109,10 @@ impl Row {
             state: info.state.name(),
             deaths: info.deaths.total,
             recent_deaths: info.deaths.recent.into_iter().map(DeathRow::of).collect(),
-            channels: info.channels.into_iter().map(ChannelRow::of).collect(),
+            channels: {
+                let known = info.living_known;
+                info.channels.into_iter().map(|channel| ChannelRow::of(channel, known)).collect()
+            },
         }
     }
 
@@ -122,15 +133,15 @@ impl Row {
 }
 
 impl ChannelRow {
-    fn of(info: ChannelInfo) -> Self {
+    fn of(info: ChannelInfo, living_known: bool) -> Self {
         Self {
             name: info.name,
             kind: info.kind,
             element: info.element,
             capacity: info.capacity,
             depth: info.depth,
-            senders: info.senders,
-            receivers: info.receivers,
+            senders: living_known.then_some(info.senders),
+            receivers: living_known.then_some(info.receivers),
             unsent: info.unsent,
             redelivered: info.redelivered,
             dropped: info.dropped,
@@ -144,10 +155,15 @@ impl ChannelRow {
             plain(&self.element),
             self.capacity.to_string(),
             self.depth.to_string(),
-            self.senders.to_string(),
-            self.receivers.to_string(),
+            count(self.senders),
+            count(self.receivers),
         ]
     }
+}
+
+/// A number, if it is known.
+fn count(number: Option<u64>) -> String {
+    number.map_or_else(|| "?".to_owned(), |number| number.to_string())
 }
 
 /// A user's name, or the number of one that has none.

@@ -93,6 +93,10 @@ impl<'a, K: ByteKind> ByteChannel<'a, K> {
     /// Creates the channel if there is none, for this many messages of up to
     /// `longest` bytes each (at most 1 GiB). Without it the channel must
     /// exist.
+    ///
+    /// That is exactly how many of the longest messages fit. Of shorter ones as
+    /// many fit in an MPMC channel, where each has a block of its own; in an SPSC
+    /// channel, where they lie side by side, more of them do.
     pub const fn capacity(mut self, messages: usize, longest: usize) -> Self {
         self.shape = Some((messages, longest));
         self

@@ -204,3 +204,14 @@ pub fn all() -> Result<Vec<Stat>> {
     let (last, _) = raw::msg_info().map_err(error)?;
     table::walk(last, raw::msg_stat_any, Stat::new).map_err(error)
 }
+
+/// The last place in use of the kernel's table; `None` if there is no table.
+pub(crate) fn last_place() -> Option<u32> {
+    raw::msg_info().ok().and_then(|(last, _)| u32::try_from(last).ok())
+}
+
+/// The state of the queue at a place of the table, if there is one.
+pub(crate) fn at(place: u32) -> Option<Stat> {
+    let (id, stat) = raw::msg_stat_any(place.cast_signed()).ok()?;
+    Some(Stat::new(id, &stat))
+}
