@@ -159,6 +159,18 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
     /// Gives the place up, as dropping does.
     pub fn abort(self) {}
 
+    #[cold]
+    #[inline(never)]
+    fn give_up(&self) {
+        let end = &self.sender.end;
+        if !end.in_child() && K::abort(&self.sender.slots, self.claim) {
+            // Its place is free for the next lap, and was in the way of what
+            // comes after it.
+            end.notify(Side::Sender);
+            end.notify(Side::Receiver);
+        }
+    }
+
     #[inline]
     fn place(&self) -> Elements<'_, T> {
         K::claimed(&self.sender.slots, &self.claim)
@@ -206,16 +218,12 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
 }
 
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Drop for Grant<'_, T, K> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        let end = &self.sender.end;
-        if !self.done && !end.in_child() && K::abort(&self.sender.slots, self.claim) {
-            // Its place is free for the next lap, and was in the way of what
-            // comes after it.
-            end.notify(Side::Sender);
-            end.notify(Side::Receiver);
+        if !self.done {
+            self.give_up();
         }
-        end.leave();
+        self.sender.end.leave();
     }
 }
 
@@ -509,7 +517,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Delivery<'_, T, K>
 }
 
 impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Drop for Delivery<'_, T, K> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: dropped once, and not used after.
         let taken = unsafe { ManuallyDrop::take(&mut self.taken) };
