@@ -161,9 +161,9 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
 
     #[cold]
     #[inline(never)]
-    fn give_up(&self) {
-        let end = &self.sender.end;
-        if !end.in_child() && K::abort(&self.sender.slots, self.claim) {
+    fn give_up(sender: &Sender<T, K>, claim: K::Claim) {
+        let end = &sender.end;
+        if !end.in_child() && K::abort(&sender.slots, claim) {
             // Its place is free for the next lap, and was in the way of what
             // comes after it.
             end.notify(Side::Sender);
@@ -221,7 +221,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Drop for Grant<'_, T, K> {
     #[inline(always)]
     fn drop(&mut self) {
         if !self.done {
-            self.give_up();
+            Self::give_up(self.sender, self.claim);
         }
         self.sender.end.leave();
     }
