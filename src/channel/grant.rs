@@ -165,6 +165,18 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
     /// Gives the place up, as dropping does.
     pub fn abort(self) {}
 
+    #[cold]
+    #[inline(never)]
+    fn give_up(sender: &Sender<T, K>, claim: K::Claim) {
+        let end = &sender.end;
+        if !end.in_child() && K::abort(&sender.slots, claim) {
+            // Its place is free for the next lap, and was in the way of what
+            // comes after it.
+            end.notify(Side::Sender, Done::GivenUp);
+            end.notify(Side::Receiver, Done::GivenUp);
+        }
+    }
+
     #[inline]
     fn place(&self) -> Elements<'_, T> {
         K::claimed(&self.sender.slots, &self.claim)
@@ -212,16 +224,12 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
 }
 
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Drop for Grant<'_, T, K> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        let end = &self.sender.end;
-        if !self.done && !end.in_child() && K::abort(&self.sender.slots, self.claim) {
-            // Its place is free for the next lap, and was in the way of what
-            // comes after it.
-            end.notify(Side::Sender, Done::GivenUp);
-            end.notify(Side::Receiver, Done::GivenUp);
+        if !self.done {
+            Self::give_up(self.sender, self.claim);
         }
-        end.leave();
+        self.sender.end.leave();
     }
 }
 
@@ -523,7 +531,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Delivery<'_, T, K>
 }
 
 impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Drop for Delivery<'_, T, K> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: dropped once, and not used after.
         let taken = unsafe { ManuallyDrop::take(&mut self.taken) };

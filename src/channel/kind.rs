@@ -338,7 +338,7 @@ impl sealed::Kind for Spsc {
     }
 
     fn claimed<'a, T>(slots: &'a Packed<T>, claim: &u64) -> Elements<'a, T> {
-        slots.at(*claim, 1)
+        slots.one(*claim)
     }
 
     fn commit<T>(slots: &Packed<T>, at: &Producer, _claim: u64) {
@@ -360,7 +360,7 @@ impl sealed::Kind for Spsc {
     }
 
     fn taken<'a, T>(slots: &'a Packed<T>, taken: &u64) -> Elements<'a, T> {
-        slots.at(*taken, 1)
+        slots.one(*taken)
     }
 
     fn attempts<T>(slots: &Packed<T>, at: &Reader, _: &u64) -> u8 {

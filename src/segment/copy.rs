@@ -43,18 +43,18 @@ mod wide {
 trait Unit: Copy {
     /// # Safety
     /// `from` is readable and aligned.
-    unsafe fn load(from: *const Self) -> Self;
+    unsafe fn get(from: *const Self) -> Self;
 
     /// # Safety
     /// `to` is writable and aligned.
-    unsafe fn store(self, to: *mut Self);
+    unsafe fn put(self, to: *mut Self);
 }
 
 macro_rules! units {
     ($($unit:ty: $atomic:ty;)*) => {$(
         impl Unit for $unit {
             #[inline(always)]
-            unsafe fn load(from: *const Self) -> Self {
+            unsafe fn get(from: *const Self) -> Self {
                 #[cfg(tombolo_tsan)]
                 // SAFETY: by the caller. ThreadSanitizer is to see two threads
                 // that keep to the protocol and race all the same.
@@ -68,7 +68,7 @@ macro_rules! units {
             }
 
             #[inline(always)]
-            unsafe fn store(self, to: *mut Self) {
+            unsafe fn put(self, to: *mut Self) {
                 #[cfg(tombolo_tsan)]
                 // SAFETY: by the caller, as above.
                 return unsafe { to.write_volatile(self) };
@@ -113,7 +113,7 @@ unsafe fn load_units<U: Unit>(from: *const U, into: *mut U, count: usize) {
         // SAFETY: as above.
         let into = unsafe { into.add(n) };
         // SAFETY: as above.
-        let unit = unsafe { U::load(from) };
+        let unit = unsafe { U::get(from) };
         // SAFETY: as above.
         unsafe { into.write_unaligned(unit) };
     }
@@ -131,7 +131,7 @@ unsafe fn store_units<U: Unit>(to: *mut U, from: *const U, count: usize) {
         // SAFETY: as above.
         let unit = unsafe { from.read_unaligned() };
         // SAFETY: as above.
-        unsafe { unit.store(to) };
+        unsafe { unit.put(to) };
     }
 }
 
@@ -241,7 +241,7 @@ pub(super) unsafe fn load_bytes(from: NonNull<u8>, offset: usize, into: *mut u8,
         // SAFETY: some of the bytes are in it.
         let word = unsafe { from.add(word) };
         // SAFETY: by the caller.
-        let word = unsafe { u64::load(word) }.to_ne_bytes();
+        let word = unsafe { u64::get(word) }.to_ne_bytes();
         for (n, &byte) in word[first..first + count].iter().enumerate() {
             // SAFETY: by the caller.
             let into = unsafe { into.add(n) };
@@ -302,13 +302,13 @@ unsafe fn store_part(to: NonNull<u8>, offset: usize, bytes: &[u8], last: bool) {
         // SAFETY: some of the bytes come to be in it.
         let word = unsafe { to.add(word) };
         // SAFETY: by the caller.
-        let old = if fresh { 0 } else { unsafe { u64::load(word) } };
+        let old = if fresh { 0 } else { unsafe { u64::get(word) } };
         let mut new = old.to_ne_bytes();
         for (to, &byte) in new[first..].iter_mut().zip(bytes) {
             *to = byte;
         }
         // SAFETY: by the caller.
-        unsafe { u64::from_ne_bytes(new).store(word) };
+        unsafe { u64::from_ne_bytes(new).put(word) };
     };
     let (word, first) = (offset / 8, offset % 8);
     let head = if first == 0 { 0 } else { (8 - first).min(bytes.len()) };

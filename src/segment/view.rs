@@ -306,13 +306,26 @@ impl<T> Packed<T> {
         unsafe { Elements::new(first, count) }
     }
 
+    /// The element at `index`; the first one instead of one beyond the ring.
+    #[inline]
+    pub(crate) fn one(&self, index: u64) -> Elements<'_, T> {
+        debug_assert!(index < self.0.capacity);
+        let index = if index < self.0.capacity { index as usize } else { 0 };
+        // SAFETY: the index is below the capacity, and `packed` checked that
+        // the stride is that of `T`.
+        let first = unsafe { self.0.slots.cast::<T>().add(index) };
+        // SAFETY: inside the ring and aligned (`packed`); the memory is attached
+        // as long as the cells are there.
+        unsafe { Elements::new(first, 1) }
+    }
+
     /// Copies an element in. Only the producer may.
     #[inline]
     pub(crate) fn write(&self, index: u64, element: &T)
     where
         T: NoUninit,
     {
-        self.write_slice(index, core::slice::from_ref(element));
+        self.one(index).write(0, core::slice::from_ref(element));
     }
 
     /// Copies an element out, whatever it is: a peer may be writing it.
@@ -321,7 +334,7 @@ impl<T> Packed<T> {
     where
         T: CheckedBitPattern,
     {
-        into.land(self.at(index, 1));
+        into.land(self.one(index));
     }
 
     /// Copies elements in, side by side from `index` on.

@@ -158,19 +158,19 @@ pub(crate) fn slices<const W: usize>(segment: &Segment) -> Way {
 pub(crate) fn bytes<K: Ring, const W: usize>(segment: &Segment) -> Way {
     let name = name();
     let channel = K::bytes(segment.bytes(&name)).capacity(LAP as usize, 8 * W);
+    let trust = trust(segment);
     let (mut tx, mut rx) = (channel.sender().expect("an end"), channel.receiver().expect("an end"));
     let push = move |numbers| {
         for n in numbers {
             let mut room = tx.reserve(8 * W).expect("room");
-            room.write_at(0, bytemuck::bytes_of(&[n; W]));
+            room.as_mut_slice(trust).copy_from_slice(bytemuck::bytes_of(&[n; W]));
             room.commit(8 * W).expect("sent");
         }
     };
     let pop = move |count| {
         each(count, || {
-            let mut words = [0; W];
-            rx.take().expect("a message").read_at(0, bytemuck::bytes_of_mut(&mut words));
-            sum(&words)
+            let message = rx.take().expect("a message");
+            sum(&bytemuck::pod_read_unaligned::<[u64; W]>(message.as_slice(trust)))
         })
     };
     Way::new::<W>(K::BYTES, ["reserve, commit", "take, drop"], push, pop)

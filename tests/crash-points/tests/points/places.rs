@@ -64,8 +64,15 @@ pub(crate) fn all() -> Vec<(String, String)> {
     places
 }
 
-/// Texts, whose words are the steps.
-const NOT_STEPS: [&str; 4] = [".name.store(", ".name.load()", ".schema.store(", ".schema.load()"];
+/// Texts, whose words are the steps, and copies, whose middle is one.
+const NOT_STEPS: [&str; 6] = [
+    ".name.store(",
+    ".name.load()",
+    ".schema.store(",
+    ".schema.load()",
+    "atomic.load(Ordering::Relaxed)",
+    "atomic.store(self, Ordering::Relaxed);",
+];
 
 /// Steps that no process gets to unless another has written nonsense, or for
 /// another reason that is given.
