@@ -121,9 +121,10 @@ impl Set {
         self.id
     }
 
-    /// The failure of an operation of which no more is known.
-    pub(crate) fn refusal(self, errno: i32) -> Error {
-        self.error(Call::SemOp, Errno::from_raw(errno))
+    /// The failure of an operation of which no more is known than its number, or
+    /// that a value would leave its range.
+    pub(crate) fn refusal(self, errno: Option<i32>) -> Error {
+        self.error(Call::SemOp, errno.map_or(Errno::ERANGE, Errno::from_raw))
     }
 
     pub(super) fn error(self, call: Call, errno: Errno) -> Error {

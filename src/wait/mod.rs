@@ -63,14 +63,13 @@ impl Bells {
     /// The kernel's own account of a refusal that was just returned. Another
     /// thread may have had one meanwhile; then there is only this one's number.
     pub(crate) fn explain(&self, refusal: Refusal) -> sys::Error {
-        let errno = match refusal {
-            Refusal::WouldBlock | Refusal::TimedOut => libc::EAGAIN,
-            Refusal::Range => libc::ERANGE,
-            Refusal::Removed => libc::EIDRM,
-            Refusal::Failed(errno) => errno,
+        let failed = match refusal {
+            Refusal::Failed(errno) => Some(errno),
+            _ => None,
         };
         let kept = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-        kept.filter(|error| error.errno() == errno).unwrap_or_else(|| self.set.refusal(errno))
+        kept.filter(|error| failed.is_none_or(|errno| error.errno() == errno))
+            .unwrap_or_else(|| self.set.refusal(failed))
     }
 
     fn refuse(&self, error: sys::Error) -> Refusal {
