@@ -190,6 +190,9 @@ mod sync;
 pub mod sys;
 mod wait;
 
+pub use bytemuck;
+#[doc(hidden)]
+pub use channel::derive as __derive;
 pub use channel::{
     ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReceiver, ByteSender, Channel, Delivery,
     DeliverySlice, Grant, GrantSlice, Iter, Kind, Message, Mpmc, Readiness, Receiver, Sender, Spsc,
@@ -206,6 +209,8 @@ pub use segment::{
     ChannelInfo, Death, Deaths, Options, Orphan, ParticipantInfo, Segment, SegmentInfo, State,
     Stats, UserCommand,
 };
+
+pub use tombolo_derive::Message;
 
 /// The examples of the README are tested with those of the documentation.
 #[cfg(doctest)]

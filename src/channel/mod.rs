@@ -1,6 +1,7 @@
 //! Channels: typed queues in a segment, and their two ends.
 
 mod bytes;
+pub mod derive;
 mod endpoint;
 mod flow;
 mod grant;

@@ -34,7 +34,7 @@ pub(crate) use enlist::Busy;
 pub use inspect::{Orphan, SegmentInfo};
 pub(crate) use landing::Landing;
 pub(crate) use layout::RingKind;
-pub(crate) use layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY, gate};
+pub(crate) use layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY, SCHEMA_BYTES, gate};
 use mapped::Mapped;
 pub(crate) use name::Name;
 pub use options::Options;
