@@ -26,7 +26,6 @@ mod words;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bench::harness::conductor::{Care, Conductor};
@@ -37,8 +36,7 @@ use bench::harness::{
 };
 use failure::Failure;
 use nix::fcntl::OFlag;
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::{Pid, pipe2, read, write};
+use nix::unistd::{pipe2, read, write};
 
 /// What is done to one message of every hundred, or to one of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,11 +52,9 @@ enum Fault {
     Repeats,
     Dies,
     Hangs,
-    /// Never done, and always about to be.
-    Toils,
 }
 
-const ALL: [Fault; 9] = [
+const ALL: [Fault; 8] = [
     Fault::Nothing,
     Fault::Loses,
     Fault::Doubles,
@@ -67,7 +63,6 @@ const ALL: [Fault; 9] = [
     Fault::Repeats,
     Fault::Dies,
     Fault::Hangs,
-    Fault::Toils,
 ];
 
 /// A pipe whose writer is at fault.
@@ -147,9 +142,6 @@ impl<const W: usize> Tx<W> for Writer {
                 Fault::Dies if hit => std::process::exit(3),
                 Fault::Hangs if hit => loop {
                     std::thread::park();
-                },
-                Fault::Toils if hit => loop {
-                    std::hint::spin_loop();
                 },
                 _ => {}
             }
@@ -289,33 +281,6 @@ fn without_end(pair: &Setting) {
     );
 }
 
-/// What others leave no processor is not said to hang: it is given more time, and
-/// tried again in a larger case.
-fn on_a_busy_machine(pair: &Setting) {
-    const BRIEF: Duration = Duration::from_millis(300);
-    let done = AtomicBool::new(false);
-    let hog = &|cpu| {
-        let mut cpus = CpuSet::new();
-        cpus.set(cpu).unwrap();
-        sched_setaffinity(Pid::from_raw(0), &cpus).unwrap();
-        while !done.load(Ordering::Relaxed) {
-            std::hint::spin_loop();
-        }
-    };
-    let outcomes = std::thread::scope(|scope| {
-        for cpu in [0, 0, 0, 1, 1, 1].map(|place| pair.cpus[place]) {
-            scope.spawn(move || hog(cpu));
-        }
-        let settings = [pair.clone(), Setting { words: 8, ..pair.clone() }];
-        let outcomes = measured(&[Fault::Toils], &settings, BRIEF);
-        done.store(true, Ordering::Relaxed);
-        outcomes
-    });
-    for outcome in outcomes {
-        assert_left_out(&outcome, &[(Fault::Toils, "the machine is too busy: no end after 0.9 s")]);
-    }
-}
-
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     if let (Some("bench-worker"), Some(orders)) = (args.next().as_deref(), args.next()) {
@@ -341,7 +306,6 @@ fn main() -> ExitCode {
     of_many(&scale);
     in_exchanges(&scale);
     without_end(&pair);
-    on_a_busy_machine(&pair);
     println!("every fault was caught");
     ExitCode::SUCCESS
 }

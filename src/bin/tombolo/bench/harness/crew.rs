@@ -92,17 +92,21 @@ pub(crate) fn work(
         workers.push(started.map_err(|error| Failure::unusable("cannot start a worker", error))?);
     }
     let began = Instant::now();
-    let mut deadline = began + silence;
+    // Looked at twice: what they waited for when they began is over.
+    let half = silence / 2;
+    let (mut deadline, mut before) = (began + half, Duration::ZERO);
     while workers.iter().any(|worker| !worker.ended) {
         if Instant::now() >= deadline {
-            let given = deadline - began;
-            if waited(&workers).as_secs_f64() < STARVED * given.as_secs_f64() {
+            let (given, waited) = (deadline - began, waited(&workers));
+            let starved = waited.saturating_sub(before) >= half.mul_f64(STARVED);
+            if given > half && !starved {
                 return Err(Vain::Hung(given));
             }
             if given >= GRACE * silence {
                 return Err(Vain::Starved(given));
             }
-            deadline += silence;
+            before = waited;
+            deadline += half;
         }
         listen(&mut workers, signals, deadline)?;
     }
