@@ -537,14 +537,16 @@ macro_rules! from_fault {
 from_fault! { TryRecvError RecvTimeoutError }
 
 /// `{:?}` says what `{}` says, after the kind of error: it is what `main` and
-/// `unwrap` show, where the remedy is needed most.
+/// `unwrap` show, where the remedy is needed most. What stands after a `;` is
+/// another error, whose kind says more.
 macro_rules! debug_as_display {
-    ($($name:ident $({ $($variant:ident)* })?)*) => {$(
+    ($($name:ident $({ $($variant:ident)* $(; $($within:ident)*)? })?)*) => {$(
         impl ::core::fmt::Debug for $name {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 let [kind, ..] = [
                     $(match self {
                         $(Self::$variant { .. } => stringify!($variant),)*
+                        $($(Self::$within(error) => return ::core::fmt::Debug::fmt(error, f),)*)?
                     },)?
                     stringify!($name),
                 ];
@@ -559,20 +561,20 @@ pub(crate) use debug_as_display;
 debug_as_display! {
     BadName
     OpenError {
-        BadName NotFound Exists NoKey NotOurs Version Damaged Busy TableFull Unstable BadOption
-        NoBarrier System
+        NotFound Exists NoKey NotOurs Version Damaged Busy TableFull Unstable BadOption NoBarrier;
+        BadName System
     }
     ChannelError {
-        BadName NotFound Mismatch BadCapacity DirectoryFull SegmentFull RoleTaken TooMany Damaged
-        Busy Fault
+        NotFound Mismatch BadCapacity DirectoryFull SegmentFull RoleTaken TooMany Damaged Busy;
+        BadName Fault
     }
-    Fault { Disconnected Closed Drained Shutdown Forked Corrupt Estranged System }
-    CommandError { Foreign Busy QueueRemoved State TooLong Fault }
-    SendBytesError { Full Paused TooLong Fault }
+    Fault { Disconnected Closed Drained Shutdown Forked Corrupt Estranged; System }
+    CommandError { Foreign Busy QueueRemoved State TooLong; Fault }
+    SendBytesError { Full Paused TooLong; Fault }
     SendBatchError
-    RecvError { Invalid Fault }
-    TryRecvError { Empty Pending Failed }
-    RecvTimeoutError { Timeout Failed }
+    RecvError { Invalid; Fault }
+    TryRecvError { Empty Pending; Failed }
+    RecvTimeoutError { Timeout; Failed }
 }
 
 #[cfg(test)]
@@ -607,7 +609,7 @@ mod tests {
             (name.into(), "BadName: \"a/b\"", "a /"),
             (batch.into(), "SendBatchError: after 3", "`tombolo ctl NAME resume`"),
             (Box::new(paused), "TrySendError(", "`tombolo ctl NAME resume`"),
-            (Box::new(RecvError::Fault(Fault::Forked)), "Fault: this", "open the segment again"),
+            (Box::new(RecvError::Fault(Fault::Forked)), "Forked: this", "open the segment again"),
             (Box::new(TryRecvError::Pending), "Pending: the next", "being written"),
             (Box::new(RecvTimeoutError::Timeout), "Timeout: nothing", "time-out"),
         ];

@@ -97,6 +97,6 @@ pub enum InheritError {
 }
 
 debug_as_display! {
-    SpawnError { Start NeverJoined Fault System }
-    InheritError { NotHandedOver NotForThis Taken Spent Gone Version Segment System }
+    SpawnError { Start NeverJoined; Fault System }
+    InheritError { NotHandedOver NotForThis Taken Spent Gone Version; Segment System }
 }

@@ -122,6 +122,6 @@ fn process(pid: Option<u32>) -> String {
 }
 
 debug_as_display! {
-    ListenError { BadName Taken Busy Lost Forked Segment System }
-    ConnectError { BadName NobodyListens Gone Refused Version TimedOut Segment System }
+    ListenError { Taken Busy Lost Forked Segment; BadName System }
+    ConnectError { NobodyListens Gone Refused Version TimedOut; BadName Segment System }
 }
