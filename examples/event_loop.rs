@@ -70,7 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Receives until there is nothing: only then the descriptor is quiet again.
 /// `false` when the last sender has gone.
-fn drain<T: tombolo::Message + bytemuck::CheckedBitPattern>(
+fn drain<T: tombolo::Message + tombolo::bytemuck::CheckedBitPattern>(
     receiver: &Receiver<T>,
     mut each: impl FnMut(T),
 ) -> Result<bool, Box<dyn Error>> {

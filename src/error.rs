@@ -8,7 +8,7 @@ use crate::segment::{Peer, Side};
 use crate::sys;
 
 /// A name that cannot be used for a segment or a channel.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} cannot be a name: {reason}")]
 pub struct BadName {
     /// The name, or its beginning.
@@ -18,20 +18,22 @@ pub struct BadName {
 }
 
 /// Why a segment could not be created, opened or removed.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The name cannot be used.
     #[error(transparent)]
     BadName(#[from] BadName),
     /// No segment has this name, or this id.
-    #[error("there is no segment {name}; create it first, or check the name with `tombolo ls`")]
+    #[error("there is no segment {name}; has its creator run? `tombolo ls` shows what there is")]
     NotFound {
         /// The name, or `with id …`.
         name: String,
     },
     /// A segment of this name exists, and was to be created.
-    #[error("segment {name} exists already (id {id}); open it, or remove it first")]
+    #[error(
+        "segment {name} exists already (id {id}); open it, or remove it first: `tombolo rm {name}`"
+    )]
     Exists {
         /// The name.
         name: String,
@@ -72,7 +74,10 @@ pub enum OpenError {
         keys: u8,
     },
     /// The object with this id is not one of Tombolo's segments.
-    #[error("the shared-memory object with id {id} is not a segment of Tombolo: {reason}")]
+    #[error(
+        "the shared-memory object with id {id} is not a segment of Tombolo: {reason}; \
+         `tombolo ls` shows those that are"
+    )]
     NotOurs {
         /// The id.
         id: i32,
@@ -93,7 +98,7 @@ pub enum OpenError {
         supported: u64,
     },
     /// What the segment says of itself cannot be.
-    #[error("segment {name} is damaged: {what}; remove it and create it anew")]
+    #[error("segment {name} is damaged: {what}; remove it (`tombolo rm`) and create it anew")]
     Damaged {
         /// The name.
         name: String,
@@ -185,7 +190,7 @@ impl Fault {
 }
 
 /// Why a channel could not be opened.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChannelError {
     /// The name cannot be used.
@@ -200,11 +205,18 @@ pub enum ChannelError {
         /// The segment's name.
         segment: String,
     },
-    /// The channel is of another kind, capacity or type.
-    #[error("channel {channel} has {what} {theirs}, and {ours} was asked for")]
+    /// The channel is of another kind, capacity or type: one that an earlier
+    /// build of the program has created, for example.
+    #[error(
+        "channel {channel} of segment {segment} has {what} {theirs}, and {ours} was asked for; \
+         ask for what it was created with, or remove the segment (`tombolo rm {segment}`) to \
+         create it anew"
+    )]
     Mismatch {
         /// The channel's name.
         channel: String,
+        /// The segment's name, or `@` and its id.
+        segment: String,
         /// In what they differ.
         what: &'static str,
         /// What the channel has.
@@ -263,7 +275,9 @@ pub enum ChannelError {
         pid: u64,
     },
     /// This process has too many endpoints of one channel.
-    #[error("channel {channel} has {limit} {role}s in this process, and that is the limit")]
+    #[error(
+        "channel {channel} has {limit} {role}s in this process, and that is the limit; drop some"
+    )]
     TooMany {
         /// The channel's name.
         channel: String,
@@ -273,7 +287,9 @@ pub enum ChannelError {
         limit: u16,
     },
     /// What the channel says of itself cannot be.
-    #[error("channel {channel} is damaged: {what}; remove the segment and create it anew")]
+    #[error(
+        "channel {channel} is damaged: {what}; remove the segment (`tombolo rm`) and create it anew"
+    )]
     Damaged {
         /// The channel's name.
         channel: String,
@@ -299,7 +315,7 @@ pub enum ChannelError {
 }
 
 /// What ends a handle's use of its channel.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
     /// The last living peer on the other side has gone.
@@ -361,7 +377,7 @@ pub enum Fault {
 /// message, and the handle remembers. Whatever is called next on the handle
 /// first tries again to wake the peer. If that is refused again, this is the
 /// answer, and nothing has been done.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[error(
     "{} {channel}, but {peers} sleep there and could not be woken: {source}; open the segment \
      with the rights that this process keeps, or hand it over before giving them up", done.words()
@@ -418,7 +434,7 @@ impl Done {
 }
 
 /// Why a command could not be given.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
     /// Another program has a message queue on the segment's key.
@@ -582,7 +598,7 @@ impl<T> fmt::Display for SendTimeoutError<T> {
 }
 
 /// Why a message of bytes was not sent.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendBytesError {
     /// The channel is full, or stayed so until the time-out.
@@ -610,7 +626,7 @@ pub enum SendBytesError {
 }
 
 /// A batch of which only the first part was sent.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[error("after {sent} messages: {fault}")]
 pub struct SendBatchError {
     /// How many messages, from the first on, are in the channel.
@@ -620,7 +636,7 @@ pub struct SendBatchError {
 }
 
 /// Why nothing was received.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {
     /// The bytes of the message taken are not a value of the type. The
@@ -636,7 +652,7 @@ pub enum RecvError {
 }
 
 /// Why [`try_recv`](crate::Receiver::try_recv) received nothing.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryRecvError {
     /// The channel is empty.
@@ -651,7 +667,7 @@ pub enum TryRecvError {
 }
 
 /// Why nothing was received in time.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvTimeoutError {
     /// Nothing came until the time-out.
@@ -673,3 +689,95 @@ macro_rules! from_fault {
 }
 
 from_fault! { TryRecvError RecvTimeoutError }
+
+/// `{:?}` says what `{}` says, after the kind of error: it is what `main` and
+/// `unwrap` show, where the remedy is needed most. What stands after a `;` is
+/// another error, whose kind says more.
+macro_rules! debug_as_display {
+    ($($name:ident $({ $($variant:ident)* $(; $($within:ident)*)? })?)*) => {$(
+        impl ::core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                let [kind, ..] = [
+                    $(match self {
+                        $(Self::$variant { .. } => stringify!($variant),)*
+                        $($(Self::$within(error) => return ::core::fmt::Debug::fmt(error, f),)*)?
+                    },)?
+                    stringify!($name),
+                ];
+                write!(f, "{kind}: {self}")
+            }
+        }
+    )*};
+}
+
+pub(crate) use debug_as_display;
+
+debug_as_display! {
+    BadName
+    OpenError {
+        NotFound Exists NoKey NotOurs Version Damaged Busy TableFull Unstable BadOption NoBarrier
+        Stranger;
+        BadName System
+    }
+    ChannelError {
+        NotFound Mismatch BadCapacity DirectoryFull SegmentFull RoleTaken TooMany Damaged Busy;
+        BadName Fault
+    }
+    Fault {
+        Disconnected Closed Drained Shutdown Forked Corrupt Estranged PeerGone Cancelled;
+        System Unwoken
+    }
+    Unwoken
+    CommandError { Foreign Busy QueueRemoved State TooLong; Fault }
+    SendBytesError { Full Paused TooLong; Fault Unwoken }
+    SendBatchError
+    RecvError { Invalid; Fault }
+    TryRecvError { Empty Pending; Failed }
+    RecvTimeoutError { Timeout; Failed }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn debug_says_the_kind_and_all_that_display_says() {
+        let full = ChannelError::SegmentFull {
+            channel: "frames".to_owned(),
+            segment: "market".to_owned(),
+            needed: 64,
+            size: 4096,
+            available: 8,
+        };
+        let mismatch = ChannelError::Mismatch {
+            channel: "ticks".to_owned(),
+            segment: "market".to_owned(),
+            what: "elements",
+            theirs: "Tick{id:u32}".to_owned(),
+            ours: "Tick{id:u64}".to_owned(),
+        };
+        let exists = || OpenError::Exists { name: "market".to_owned(), id: 7 };
+        let name = BadName { name: "a/b".to_owned(), reason: "it has a /".to_owned() };
+        let batch = SendBatchError { sent: 3, fault: Fault::Shutdown };
+        let paused = TrySendError::Paused(());
+        let errors: [(Box<dyn Error>, &str, &str); 9] = [
+            (full.into(), "SegmentFull: channel frames", "`Options::size`"),
+            (mismatch.into(), "Mismatch: channel ticks", "`tombolo rm market`"),
+            (exists().into(), "Exists: segment market", "`tombolo rm market`"),
+            (name.into(), "BadName: \"a/b\"", "a /"),
+            (batch.into(), "SendBatchError: after 3", "`tombolo ctl NAME resume`"),
+            (Box::new(paused), "TrySendError(", "`tombolo ctl NAME resume`"),
+            (Box::new(RecvError::Fault(Fault::Forked)), "Forked: this", "open the segment again"),
+            (Box::new(TryRecvError::Pending), "Pending: the next", "being written"),
+            (Box::new(RecvTimeoutError::Timeout), "Timeout: nothing", "time-out"),
+        ];
+        for (error, begin, remedy) in errors {
+            // As `main` shows it, and as `unwrap` does.
+            let shown = format!("{error:?}");
+            assert!(shown.starts_with(begin) && shown.contains(remedy), "{shown}");
+            assert!(shown.contains(&error.to_string()), "{shown}");
+        }
+    }
+}

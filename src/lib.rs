@@ -30,10 +30,12 @@
 //!
 //! A named segment, and what is queued in it, stays until it is
 //! [removed](Segment::remove), whoever comes and goes; a
-//! [transient](Options::transient) one goes with the last to leave. An
+//! [transient](Options::transient) one goes with the last to leave, and
+//! [`Segment::remove_on_drop`] removes it at the end of a scope. An
 //! [anonymous](Segment::anonymous) one is reached by its [`id`](Segment::id),
 //! and its memory goes with the last process attached. [`Options`] has the
-//! sizes and the permissions.
+//! sizes and the permissions: the default of 64 MiB is for all channels
+//! together.
 //!
 //! Processes that need no name in common: a [`Listener`] meets each client
 //! that [connects](connect()) on an anonymous segment, by way of a FIFO; and
@@ -45,11 +47,12 @@
 //! [`Mpmc`], the default, has any number of senders and receivers; each
 //! message goes to one receiver. [`Spsc`] has one of each at a time, and is
 //! faster. The kind is part of the handles' types: only those of an MPMC
-//! channel can be cloned. Elements are plain data, a [`Message`] each; both
-//! sides must mean the same type.
+//! channel can be cloned. Elements are plain data, a [`Message`] each: numbers,
+//! arrays, and structs with `#[derive(Message)]`. Both sides must mean the same
+//! type. [`Segment::bytes`] is a channel of messages of any length.
 //!
 //! ```
-//! use tombolo::{ChannelError, Segment};
+//! use tombolo::{ChannelError, Message, Segment};
 //!
 //! let segment = Segment::anonymous()?;
 //! let jobs = segment.channel::<u64>("jobs").capacity(8);
@@ -59,8 +62,15 @@
 //! sender.send_batch(&[2, 3])?;
 //! assert_eq!([receiver.recv()?, receiver.recv()?, receiver.recv()?], [1, 2, 3]);
 //!
-//! let ticks = segment.channel::<[f64; 2]>("ticks").capacity(8).spsc();
+//! #[derive(Clone, Copy, Message)]
+//! #[repr(C)]
+//! struct Tick {
+//!     id: u64,
+//!     price: f64,
+//! }
+//! let ticks = segment.channel::<Tick>("ticks").capacity(8).spsc();
 //! let only = ticks.sender()?;
+//! only.send(Tick { id: 1, price: 101.5 })?;
 //! assert!(matches!(ticks.sender(), Err(ChannelError::RoleTaken { .. })));
 //! assert!(matches!(
 //!     segment.channel::<u32>("jobs").sender(),
@@ -71,9 +81,10 @@
 //!
 //! # Waiting
 //!
-//! Every operation comes in a form that waits, one with a time-out and one
-//! that does not wait. Who waits tries for a while and then sleeps. A full
-//! channel makes its senders wait: nothing is ever overwritten.
+//! A message is sent and received in three forms: one that waits, one with a
+//! time-out or a deadline, and one that does not wait. Batches and messages in
+//! place have fewer: some only wait. A call that waits tries for a while and then
+//! sleeps. A full channel makes its senders wait: nothing is ever overwritten.
 //!
 //! ```
 //! use std::time::Duration;
@@ -102,12 +113,14 @@
 //!
 //! When the last sender has gone, dropped or killed, receivers get what is
 //! left and then [`Fault::Disconnected`]; when the last receiver has gone,
-//! senders get it, and so do later ones until there is a receiver again.
-//! Nobody gets it before the first one has come, nor ever in a
+//! the senders that there are get it, until a receiver comes again. A sender
+//! that is opened later does not get it: it fills the channel, and waits for a
+//! new receiver. Nobody gets it before the first peer has come, nor ever in a
 //! [lasting](Channel::lasting) channel.
 //!
 //! ```
-//! # use tombolo::Segment;
+//! use tombolo::{Fault, Segment, TrySendError};
+//!
 //! # let segment = Segment::anonymous()?;
 //! let channel = segment.channel::<u8>("some").capacity(4);
 //! let (sender, receiver) = (channel.sender()?, channel.receiver()?);
@@ -116,6 +129,15 @@
 //! let received: Result<Vec<u8>, _> = receiver.iter().collect();
 //! assert_eq!(received?, [1, 2]);
 //! assert!(receiver.recv().is_err());
+//!
+//! let channel = segment.channel::<u8>("other").capacity(1);
+//! let (sender, receiver) = (channel.sender()?, channel.receiver()?);
+//! drop(receiver);
+//! assert!(matches!(sender.send(3).unwrap_err().fault, Fault::Disconnected { .. }));
+//! let later = channel.sender()?;
+//! later.send(4)?;
+//! assert!(matches!(later.try_send(5), Err(TrySendError::Full(5))));
+//! assert_eq!(channel.receiver()?.recv()?, 4);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -170,7 +192,8 @@
 //! Each kind of operation has its own error, and a message that was not sent
 //! is in it. [`Fault`] is what ends the use of a handle. What the kernel
 //! refuses is a [`sys::Error`], which names the object, the limit in force
-//! and the remedy.
+//! and the remedy. `{:?}` of an error says the same after the kind of error, so
+//! that `unwrap`, and a `main` that returns the error, show it too.
 //!
 //! # Fork
 //!
@@ -216,6 +239,9 @@ mod sync;
 pub mod sys;
 mod wait;
 
+pub use bytemuck;
+#[doc(hidden)]
+pub use channel::derive as __derive;
 pub use channel::{
     ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReader, ByteReceiver, ByteSender,
     ByteWriter, Canceller, Channel, Delivery, DeliverySlice, Grant, GrantSlice, Iter, Kind,
@@ -232,10 +258,17 @@ pub use error::{
 };
 pub use segment::{
     Audit, ChannelInfo, Death, Deaths, Finding, Options, Orphan, Owner, ParticipantInfo, Peer,
-    Segment, SegmentInfo, State, Stats, TrustedPeers, UserCommand,
+    RemoveOnDrop, Segment, SegmentInfo, State, Stats, TrustedPeers, UserCommand,
 };
+
+pub use tombolo_derive::Message;
 
 /// The examples of the README are tested with those of the documentation.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// As are those of the how-to page.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/how-to.md")]
+struct HowTo;

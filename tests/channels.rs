@@ -440,6 +440,48 @@ impl Message for Hundred {
     const SCHEMA: &'static str = "u8";
 }
 
+/// All that a derive can make a message of.
+#[derive(Clone, Copy, Debug, PartialEq, Message)]
+#[repr(C)]
+struct Tick {
+    id: u64,
+    price: f32,
+    side: Side,
+    venues: [[Venue; 3]; 2],
+    last: bool,
+    rest: [u8; 4],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Message)]
+#[repr(u8)]
+enum Side {
+    Buy = 1,
+    Sell = 200,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Message)]
+#[repr(transparent)]
+struct Venue(u8);
+
+mod earlier {
+    use tombolo::Message;
+
+    #[derive(Clone, Copy, Message)]
+    #[repr(C)]
+    pub(crate) struct Tick {
+        id: u64,
+        price: f64,
+    }
+}
+
+impl Tick {
+    fn number(id: u64) -> Self {
+        let side = if id.is_multiple_of(2) { Side::Buy } else { Side::Sell };
+        let venues = [[Venue(id as u8); 3], [Venue(7); 3]];
+        Self { id, price: id as f32, side, venues, last: id == 9, rest: [id as u8; 4] }
+    }
+}
+
 fn carries<T, K: Pick>(make: impl Fn(u64) -> T)
 where
     T: Message + bytemuck::NoUninit + bytemuck::CheckedBitPattern + PartialEq + Debug,
@@ -470,6 +512,7 @@ fn every_type_comes_out_as_it_went_in<K: Pick>() {
     carries::<Hundred, K>(|n| Hundred(std::array::from_fn(|i| byte(n + i as u64))));
     carries::<Large, K>(|n| Large { id: n, rest: std::array::from_fn(|i| n ^ i as u64) });
     carries::<Aligned, K>(|n| Aligned([n; 8]));
+    carries::<Tick, K>(Tick::number);
     carries::<bool, K>(|n| n % 3 == 0);
     carries::<char, K>(|n| char::from_u32(0x1F600 + n as u32 % 50).unwrap());
 }
@@ -513,6 +556,93 @@ fn bytes_that_are_no_value_are_reported_and_stepped_over<K: Pick>() {
         assert_eq!(rx.recv().unwrap(), 'c');
         assert!(rx.is_empty());
     }
+}
+
+#[test]
+fn each_field_of_a_derived_message_is_checked() {
+    let segment = small();
+    let (tx, rx) = ends::<Tick, Mpmc>(&segment, "c", 2);
+    let words = Words::behind(&segment);
+    // Where the side is, and where it says whether it is the last.
+    for byte in [12, 19] {
+        let tick = Tick { id: 0x1234_5678_9ABC_DEF1, ..Tick::number(9) };
+        tx.send(tick).unwrap();
+        let at = place_of(&words, &tick.id.to_le_bytes()) + byte;
+        words.put(at / 8, words.get(at / 8) ^ 0x80 << (at % 8 * 8));
+        let error = rx.recv().unwrap_err();
+        assert!(matches!(error, RecvError::Invalid { .. }), "{error:?}");
+        // So that its bytes are found once.
+        for n in 0..2 {
+            tx.send(Tick::number(n)).unwrap();
+            assert_eq!(rx.recv().unwrap(), Tick::number(n));
+        }
+    }
+}
+
+#[test]
+fn a_changed_struct_is_another_schema() {
+    macro_rules! schema {
+        ($($definition:tt)*) => {{
+            #[derive(Clone, Copy, Message)]
+            #[repr(C)]
+            #[allow(dead_code)]
+            struct Tick $($definition)*
+            Tick::SCHEMA
+        }};
+    }
+    let schemas = [
+        schema! { { id: u64, open: f32, shut: f32 } },
+        schema! { { id: u64, shut: f32, open: f32 } },
+        schema! { { id: i64, open: f32, shut: f32 } },
+        schema! { { id: u64, open: f32, size: f32 } },
+        schema! { { id: u64, open: [u8; 4], shut: [u8; 4] } },
+        schema! { { id: u64, open: [u8; 5], shut: [u8; 3] } },
+        schema! { { id: u64, side: Side, open: [u8; 7] } },
+        schema! { { id: u64, side: Venue, open: [u8; 7] } },
+        schema! { (u64, f32, f32); },
+        schema! { (Venue, [u8; 7], u64); },
+        schema! { (Venue, [u8; 6], Side, u64); },
+    ];
+    for (n, one) in schemas.iter().enumerate() {
+        assert!(!schemas[..n].contains(one), "{one}");
+    }
+    assert_eq!(schemas[6], "Tick{id:u64,side:Side:u8{Buy=1,Sell=200},open:u8[7]}");
+    // One that has no room is told from others by its hash.
+    macro_rules! long {
+        ($last:ident) => {
+            schema! { {
+                this_is_a_field_with_a_name_of_some_length: u64,
+                that_is_a_field_with_a_name_of_some_length: u64,
+                here_is_a_field_with_a_name_of_some_length: u64,
+                there_is_a_field_with_a_name_of_some_lengt: u64,
+                every_field_with_a_name_of_some_length_ends: u64,
+                in_one_that_is_cut_off_and_only_hashed: [u8; 8],
+                $last: u64,
+            } }
+        };
+    }
+    let long = [long!(one), long!(other)];
+    assert!(long.iter().all(|schema| schema.len() == 256), "{long:?}");
+    assert_eq!(long[0][..200], long[1][..200]);
+    assert_ne!(long[0], long[1]);
+}
+
+#[test]
+fn a_struct_goes_to_another_process_which_must_mean_the_same() {
+    let name = Name::new();
+    let segment = Segment::options().size(1 << 20).open_or_create(&name).unwrap();
+    let ticks = segment.channel::<Tick>("ticks").capacity(4).sender().unwrap();
+    let peer = Peer::start("ticks", &[&name]);
+    for n in 0..10 {
+        ticks.send(Tick::number(n)).unwrap();
+    }
+    peer.expect("10 ticks");
+    // What an earlier build of the same program knew.
+    let said = peer.said();
+    for part in ["ticks", "Tick{id:u64,price:f32,side:", "Tick{id:u64,price:f64}", "tombolo rm"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(said.contains(&format!("segment {}", &*name)), "{said}");
 }
 
 fn a_batch_ends_before_bytes_that_are_no_value<K: Pick>() {
@@ -765,6 +895,12 @@ fn child_entry() {
             std::fs::write(&file, bytemuck::cast_slice(&got)).unwrap();
             brief.say(file.display());
         }
+        "ticks" => {
+            let rx = segment.channel::<Tick>("ticks").receiver().unwrap();
+            let same = (0..10).all(|n| rx.recv().unwrap() == Tick::number(n));
+            brief.say(if same { "10 ticks" } else { "others" });
+            brief.say(segment.channel::<earlier::Tick>("ticks").sender().unwrap_err());
+        }
         "hold" => {
             let _tx = segment.channel::<u64>("s").spsc().sender().unwrap();
             brief.say("open");
@@ -779,9 +915,10 @@ fn mismatches_name_both_sides<K: Pick>() {
     let channel = K::pick::<u64>(&segment, "c").capacity(10);
     let _kept = (channel.sender().unwrap(), channel.receiver().unwrap());
     let said = |error: ChannelError| match &error {
-        ChannelError::Mismatch { channel, what, theirs, ours } => {
+        ChannelError::Mismatch { channel, segment: named, what, theirs, ours } => {
             let text = error.to_string();
-            assert_eq!(channel, "c");
+            assert_eq!((&**channel, named), ("c", &format!("@{}", segment.id())));
+            assert!(text.contains(&format!("`tombolo rm {named}`")), "{text}");
             assert!(text.contains(theirs) && text.contains(ours) && text.contains(what), "{text}");
             (*what, theirs.clone(), ours.clone())
         }

@@ -5,7 +5,9 @@
 mod command;
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -86,6 +88,191 @@ fn bad_usage_and_input_exit_with_2_and_one_line() {
     }
     assert_refused(&["dem"], "unrecognized subcommand 'dem'");
     fs::remove_file(empty).unwrap();
+    tables.assert_empty();
+}
+
+/// What the help lists of a kind: subcommands, or the flags of one.
+fn listed(args: &[&str], of: impl Fn(&str) -> Option<&str>) -> BTreeSet<String> {
+    let help = text(&run(args).stdout);
+    let own = |word: &&str| !matches!(*word, "help" | "--help");
+    help.lines().filter_map(of).filter(own).map(str::to_owned).collect()
+}
+
+/// A flag that does nothing where it is accepted lets people believe that it
+/// does: each has a row that sees what it does.
+#[test]
+fn no_flag_is_accepted_and_ignored() {
+    let name = Name::new();
+    let segment = Segment::options().size(1 << 16).create(&name).unwrap();
+    let folder = std::env::temp_dir().join(format!("tombolo-flags-{}", std::process::id()));
+    let report = folder.to_str().unwrap();
+    let toml = ["demo", "--input", "Cargo.toml"];
+    // What is run, its exit status, and what it says.
+    let rows: &[(&[&str], i32, &str)] = &[
+        (
+            &[
+                &toml[..],
+                &["--messages", "7", "--producers", "3", "--consumers", "1", "--size", "9"],
+            ]
+            .concat(),
+            0,
+            "3 to 1 processes, 9 bytes a message, MPMC, Cargo.toml\n",
+        ),
+        (
+            &[&toml[..], &["--messages", "7", "--spsc", "--producers", "1"]].concat(),
+            0,
+            "1 to 1 processes, 64 bytes a message, SPSC, Cargo.toml\n",
+        ),
+        (&[&toml[..], &["--seconds", "0.1", "--json", "--quiet"]].concat(), 0, "\"seconds\":0.1"),
+        (&["chaos", "--seconds", "0.1", "--spsc", "--quiet"], 0, "1 to 1 processes, 64 bytes a"),
+        (
+            &[
+                &["chaos", "--seconds", "0.1", "--producers", "1", "--consumers", "3"][..],
+                &["--size", "9", "--policy", "drop", "--seed", "77"],
+            ]
+            .concat(),
+            0,
+            "1 to 3 processes, 9 bytes a message, MPMC for 256, drop, seed 77\n",
+        ),
+        (
+            &["bench", "attach", "--quick", "--json", "--report", report, "--quiet"],
+            0,
+            "{\"group\":\"attach\"",
+        ),
+        (
+            &["ctl", &name, "ping", "--timeout", "0.1", "--json"],
+            1,
+            "\"verb\":\"ping\",\"ok\":false",
+        ),
+        (&["ls", "--json"], 0, "[{\"name\":"),
+        (&["rm", &name, "--dry-run"], 0, "would remove segment test/"),
+        (&["rm", "--dry-run", "no/such", &name], 2, "would remove segment test/"),
+        (&["rm", "--orphans", "--dry-run"], 0, ""),
+    ];
+    let mut seen = BTreeSet::new();
+    let mut see = |args: &[&str]| {
+        let flags = args[1..].iter().filter(|arg| arg.starts_with("--"));
+        seen.extend(flags.map(|flag| format!("{} {flag}", args[0])));
+    };
+    for &(args, status, says) in rows {
+        let began = Instant::now();
+        // Short, as all others are.
+        let brief = ["--rounds", "1", "--span", "1"];
+        let more = if args[0] == "bench" { &brief[..] } else { &[] };
+        let output = run(&[args, more].concat());
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(status), "{args:?}: {}", text(&output.stderr));
+        assert!(said.contains(says), "{args:?}: {said}");
+        // Without --timeout it is 5 s.
+        assert!(args[0] != "ctl" || began.elapsed() < Duration::from_secs(4));
+        see(args);
+    }
+    assert!(folder.join("index.html").exists());
+    fs::remove_dir_all(&folder).unwrap();
+
+    // But for producers that are killed in the end.
+    let calm = ["chaos", "--seconds", "0.1", "--kill-rate", "0.01", "--seed", "1", "--json"];
+    let summary: Value = serde_json::from_slice(&run(&calm).stdout).unwrap();
+    assert!(summary["kills"].as_u64().unwrap() <= 2, "{summary}");
+    see(&calm);
+
+    // Those that wait for others.
+    see(&["events", "--remembered", "--json"]);
+    let joined = segment.participants()[0].pid;
+    let events = Running::start(&["events", &name, "--remembered", "--json"]);
+    wait_until(|| segment.participants().len() == 2);
+    segment.remove().unwrap();
+    let said = text(&events.end().stdout);
+    let first: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["event"], &first["pid"]), (&"joined".into(), &joined.into()), "{said}");
+    let there = Name::new();
+    for mode in [&["--quiet"][..], &["--lines", "--quiet"]] {
+        let receiving = Running::start(&[&["recv", &*there], mode].concat());
+        let sent = run(&[&["send", &there, "Cargo.toml"], mode].concat());
+        assert_eq!(sent.status.code(), Some(0), "{mode:?}: {}", text(&sent.stderr));
+        assert_eq!(receiving.end().stdout, fs::read("Cargo.toml").unwrap(), "{mode:?}");
+        see(&[&["recv"], mode].concat());
+        see(&[&["send"], mode].concat());
+    }
+    // By streams.rs, in what they have to disagree.
+    let word = |line: &str| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')).is_some();
+    let subcommands = listed(&["--help"], |line| {
+        word(line).then(|| line.split_whitespace().next()).flatten().filter(|w| !w.starts_with('-'))
+    });
+    assert!(subcommands.len() >= 10, "{subcommands:?}");
+    for subcommand in subcommands.iter().filter(|&subcommand| subcommand != "tombolo") {
+        let flags = listed(&[subcommand, "--help"], |line| {
+            line.trim_start()
+                .split([' ', ','])
+                .find(|word| word.starts_with("--"))
+                .filter(|_| line.trim_start().starts_with('-'))
+        });
+        for flag in flags {
+            let seen = seen.contains(&format!("{subcommand} {flag}"));
+            assert!(seen, "`tombolo {subcommand} {flag}`: no row here says what it does");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_go_together_is_refused() {
+    let name = Name::new();
+    let segment = Segment::options().size(1 << 16).create(&name).unwrap();
+    for (args, why) in [
+        (&["rm"][..], "<NAME>"),
+        (&["rm", "--dry-run"], "<NAME>"),
+        (&["rm", "--orphans", &name], "cannot be used with"),
+        (&["rm", "--orphans", "--dry-run", &name], "cannot be used with"),
+        (&["rm", &name, "--json"], "'--json'"),
+        (&["chaos", "--spsc", "--producers", "2"], "one producer and one consumer"),
+        (&["chaos", "--policy", "keep"], "'keep'"),
+        (&["demo", "--json", "--json"], "multiple times"),
+        (&["demo", "Cargo.toml"], "'Cargo.toml'"),
+        (&["ctl", &name, "ping", "now"], "only `user` takes a TEXT"),
+        (&["ctl", &name, "user"], "<TEXT>"),
+        (&["ctl", &name, "ping", "--timeout", "0"], "positive"),
+        (&["ls", &name], "unexpected argument"),
+        (&["events"], "<NAME>"),
+        (&["recv", "x", "Cargo.toml"], "'Cargo.toml'"),
+        (&["recv"], "<NAME>"),
+        (&["send"], "<NAME>"),
+        (&["send", "x", "--json"], "'--json'"),
+        (&["run", "x"], "<COMMAND>"),
+        (&["run", "x", "true"], "'true'"),
+    ] {
+        assert_refused(args, why);
+    }
+    // Of all this nothing was done.
+    assert!(Segment::open(&name).is_ok());
+    segment.remove().unwrap();
+}
+
+#[test]
+fn what_would_be_removed_is_told_and_stays() {
+    let tables = Tables::new();
+    let names = [Name::new(), Name::new()];
+    let segments = names.each_ref().map(|name| Segment::create(name).unwrap());
+    let id = format!("@{}", segments[1].id());
+    for names in [&[&*names[0], &id][..], &[&id, "no/such", &names[0]]] {
+        let output = run(&[&["rm", "--dry-run"], names].concat());
+        let (said, remarks) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(said.lines().count(), 2, "{said}");
+        for name in names.iter().filter(|name| **name != "no/such") {
+            assert!(said.contains(&format!("would remove segment {name} (id ")), "{said}");
+        }
+        let missing = names.contains(&"no/such");
+        assert_eq!(output.status.code(), Some(if missing { 2 } else { 0 }));
+        assert_eq!(remarks.contains("no/such: there is no such segment"), missing, "{remarks}");
+        assert!(segments.iter().all(|segment| segment.sweep().is_ok()), "{names:?}");
+    }
+    // Done, and one that fails does not hide the others, nor do they hide it.
+    let output = run(&["rm", &names[0], "no/such", &id]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.starts_with("tombolo: cannot remove no/such: there is no segment"), "{said}");
+    assert!(!said.contains("create"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    drop(segments);
     tables.assert_empty();
 }
 
@@ -191,7 +378,9 @@ fn people_get_a_table_and_pipes_no_progress() {
     assert_eq!(output.status.code(), Some(0));
     let table = text(&output.stdout);
     assert!(table.starts_with("3 to 2 processes, 64 bytes a message, MPMC"), "{table}");
-    for row in ["1,234,567", "a second", "latency p999", "lost  ", "corrupt  "] {
+    let rate = table.split_once(" a second").unwrap().0.rsplit(' ').next().unwrap();
+    assert!(rate.contains(','), "{rate} in {table}");
+    for row in ["1,234,567", "latency p999", "lost  ", "corrupt  "] {
         assert!(table.contains(row), "{row} in {table}");
     }
     assert_eq!(text(&output.stderr), "");

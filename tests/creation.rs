@@ -679,6 +679,31 @@ fn a_segment_removed_alone_and_rebuilt_never_mixes_with_the_old_one() {
 }
 
 #[test]
+fn a_panic_removes_the_segment_that_was_to_go_with_the_scope() {
+    for how in ["panic", "return", "fork"] {
+        let name = Name::new();
+        let peer = Peer::start("remove on drop", &[&name, &how]);
+        peer.expect("created");
+        // Somebody else is in it: what is transient would stay.
+        let segment = Segment::open(&name).unwrap();
+        let rx = segment.channel::<u64>("c").capacity(1).receiver().unwrap();
+        let mut peer = peer;
+        peer.tell("go");
+        if how == "fork" {
+            peer.expect("forked");
+            assert_eq!(name.objects(), (1, 1), "a forked child is not its owner");
+            peer.tell("go");
+        }
+        assert_eq!(peer.join(), if how == "panic" { 101 } else { 0 });
+        assert_eq!(name.objects(), (0, 0), "{how}");
+        assert!(matches!(rx.recv(), Err(RecvError::Fault(Fault::Closed))));
+        // The next run of the same test.
+        drop(small().create(&name).unwrap().remove_on_drop());
+        assert_eq!(name.objects(), (0, 0), "{how}");
+    }
+}
+
+#[test]
 fn the_last_to_leave_a_transient_segment_removes_it() {
     let name = Name::new();
     for _ in 0..3 {
@@ -840,6 +865,25 @@ fn child_entry() {
                 } else if let Ok(segment) = Segment::open(name) {
                     segment.remove().unwrap();
                 }
+            }
+        }
+        "remove on drop" => {
+            let segment = small().create(name).unwrap();
+            let mut gone = Some(segment.remove_on_drop());
+            brief.say("created");
+            brief.hear();
+            match brief.text(1) {
+                "panic" => panic!("as a test that fails"),
+                "fork" => {
+                    let child = Child::fork(|| {
+                        drop(gone.take());
+                        0
+                    });
+                    assert_eq!(child.join(), 0);
+                    brief.say("forked");
+                    brief.hear();
+                }
+                _ => {}
             }
         }
         "open" => {

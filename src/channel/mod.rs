@@ -4,6 +4,7 @@ mod bound;
 mod bytes;
 mod cancel;
 mod debts;
+pub mod derive;
 mod endpoint;
 mod flow;
 mod grant;

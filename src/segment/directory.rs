@@ -9,7 +9,7 @@
 //! to is computed from the READY entries. An entry never changes again.
 
 use super::layout::{
-    BlockPlan, Entry, LASTING, MAX_CAPACITY, MAX_LENGTH, READY, RingKind, SCHEMA_BYTES,
+    BlockPlan, Entry, LASTING, MAX_CAPACITY, MAX_LENGTH, READY, RingKind, SCHEMA_BYTES, flags,
 };
 use super::mapped::Mapped;
 use super::name::{Name, fingerprint};
@@ -122,7 +122,9 @@ pub(crate) fn open_or_make(mapped: &Mapped, spec: &Spec) -> Result<Block, Channe
             None => {
                 vacant.get_or_insert(index);
             }
-            Some(Ok(found)) if found.name == spec.name.as_str() => return check(spec, &found),
+            Some(Ok(found)) if found.name == spec.name.as_str() => {
+                return check(mapped, spec, &found);
+            }
             Some(Ok(found)) => used = used.max(found.block.offset + found.block.plan.length),
             Some(Err(what)) => {
                 return Err(ChannelError::Damaged { channel: format!("#{index}"), what });
@@ -205,9 +207,15 @@ fn make(
 }
 
 /// Whether the channel is what the caller takes it for.
-fn check(spec: &Spec, found: &Described) -> Result<Block, ChannelError> {
+fn check(mapped: &Mapped, spec: &Spec, found: &Described) -> Result<Block, ChannelError> {
     let mismatch = |what, theirs: String, ours: String| {
-        Err(ChannelError::Mismatch { channel: spec.name.to_string(), what, theirs, ours })
+        // As the command takes it.
+        let segment = if mapped.flags & flags::ANONYMOUS == 0 {
+            mapped.name.clone()
+        } else {
+            format!("@{}", mapped.shm.id())
+        };
+        Err(ChannelError::Mismatch { channel: spec.name.to_string(), segment, what, theirs, ours })
     };
     if found.block.kind != spec.kind {
         return mismatch("kind", format!("{:?}", found.block.kind), format!("{:?}", spec.kind));

@@ -378,15 +378,10 @@ impl fmt::Display for Error {
     }
 }
 
+/// The kind, and all that is displayed: it is what `main` and `unwrap` show.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("kind", &self.kind)
-            .field("errno", &self.errno)
-            .field("call", &self.call())
-            .field("object", &self.object)
-            .field("message", &format_args!("{self}"))
-            .finish()
+        write!(f, "{:?}: {self}", self.kind)
     }
 }
 

@@ -2,19 +2,21 @@
 
 use std::io::{self, Write};
 
-use tombolo::Segment;
+use nix::unistd::geteuid;
+use tombolo::{Segment, SegmentInfo};
 
 use crate::failure::Failure;
 use crate::place::in_terms;
 use crate::plain::plain;
 use crate::target::Target;
-use crate::terms::remark;
+use crate::terms::{self, remark};
 
 /// Removes segments by name, or what no living process holds.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tombolo rm market
-  tombolo rm --orphans --dry-run
+  tombolo rm market @4711 --dry-run
+  tombolo rm --orphans
 
 Whoever still uses a segment that is removed by its name is told so. Another
 user's is removed as far as the kernel allows: by its creator, its owner, or
@@ -27,13 +29,17 @@ pub(crate) struct Args {
     #[arg(long)]
     orphans: bool,
     /// Only say what would be removed
-    #[arg(long, requires = "orphans")]
+    #[arg(long)]
     dry_run: bool,
 }
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let failed = if args.orphans { orphans(args.dry_run)? } else { named(&args.names) };
+    let failed = match args {
+        Args { orphans: true, dry_run, .. } => orphans(*dry_run)?,
+        Args { names, dry_run: true, .. } => tell(names)?,
+        Args { names, .. } => named(names),
+    };
     if failed { Err(Failure::Told(2)) } else { Ok(()) }
 }
 
@@ -47,6 +53,43 @@ fn named(names: &[Target]) -> bool {
         }
     }
     failed
+}
+
+/// Says what removing segments by name would remove; whether one could not be.
+fn tell(names: &[Target]) -> Result<bool, Failure> {
+    let segments =
+        Segment::list().map_err(|error| Failure::unusable("cannot list the segments", error))?;
+    let mut failed = false;
+    for target in names {
+        let found = segments.iter().find(|info| match target {
+            // Without a key, the name is no longer its own.
+            Target::Name(name) => info.key != 0 && info.name == *name,
+            Target::Id(id) => info.id == *id,
+        });
+        match found {
+            None => {
+                remark(&plain(&format!(
+                    "would not remove {target}: there is no such segment that this user may read"
+                )));
+                failed = true;
+            }
+            Some(info) if !may_remove(info) => {
+                let owner = info.uid;
+                remark(&plain(&format!("would not remove {target}: it belongs to user {owner}")));
+                failed = true;
+            }
+            Some(SegmentInfo { id, size, attached, .. }) => terms::print(&plain(&format!(
+                "would remove segment {target} (id {id}, {size} bytes, attached {attached} times)"
+            )))?,
+        }
+    }
+    Ok(failed)
+}
+
+/// Whether the kernel lets this user remove it.
+fn may_remove(info: &SegmentInfo) -> bool {
+    let user = geteuid();
+    user.is_root() || user.as_raw() == info.uid
 }
 
 /// Removes what nobody holds; whether some of it could not be.

@@ -2,12 +2,12 @@
 
 use std::io;
 
-use crate::error::{Fault, OpenError};
+use crate::error::{Fault, OpenError, debug_as_display};
 use crate::sys;
 use crate::sys::child::VARIABLE;
 
 /// Why a child was not started with a segment, or did not join it.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SpawnError {
     /// The program could not be started.
@@ -36,7 +36,7 @@ pub enum SpawnError {
 }
 
 /// Why there is no segment to inherit.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum InheritError {
     /// Nobody has handed anything over.
@@ -94,4 +94,9 @@ pub enum InheritError {
     /// The kernel refused.
     #[error(transparent)]
     System(#[from] sys::Error),
+}
+
+debug_as_display! {
+    SpawnError { Start NeverJoined; Fault System }
+    InheritError { NotHandedOver NotForThis Taken Spent Gone Version; Segment System }
 }

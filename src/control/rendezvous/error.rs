@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::{BadName, OpenError};
+use crate::error::{BadName, OpenError, debug_as_display};
 use crate::sys;
 
 /// Why nobody can be listened for, or accepted.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
     /// The name cannot be used.
@@ -59,7 +59,7 @@ pub enum ListenError {
 }
 
 /// Why there is no connection to a server.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The name cannot be used.
@@ -119,4 +119,9 @@ fn process(pid: Option<u32>) -> String {
         || "in a process that cannot be seen".to_owned(),
         |pid| format!("process {pid}"),
     )
+}
+
+debug_as_display! {
+    ListenError { Taken Busy Lost Forked Segment; BadName System }
+    ConnectError { NobodyListens Gone Refused Version TimedOut; BadName Segment System }
 }

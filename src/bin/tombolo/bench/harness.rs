@@ -30,6 +30,7 @@ pub(crate) mod report;
 pub(crate) mod scale;
 pub(crate) mod subject;
 pub(crate) mod table;
+pub(crate) mod terminal;
 pub(crate) mod times;
 pub(crate) mod worker;
 

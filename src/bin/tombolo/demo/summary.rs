@@ -125,7 +125,7 @@ impl Summary {
         format!(
             "{producers} to {consumers} processes, {size} bytes a message, {channel}, {}\n\
              \n\
-             messages    {:>18}  {:>14.0} a second\n\
+             messages    {:>18}  {:>14} a second\n\
              bytes       {:>18}  {:>14.1} MB a second\n\
              seconds     {:>18.3}\n\
              latency p50 {:>18}\n\
@@ -137,7 +137,7 @@ impl Summary {
              corrupt     {:>18}",
             input.display(),
             HumanCount(self.messages).to_string(),
-            self.messages_per_second,
+            HumanCount(self.messages_per_second.round() as u64).to_string(),
             HumanCount(self.bytes).to_string(),
             self.bytes_per_second / 1e6,
             self.seconds,

@@ -9,10 +9,10 @@ use indicatif::ProgressBar;
 use super::board::Place;
 use super::case::{Case, Group};
 use super::clock::Clock;
-use super::crew;
+use super::crew::{self, Vain};
 use super::orders::Setting;
 use super::placement::{of_one_placement, stayed};
-use super::records::{Outcome, Sample};
+use super::records::{Outcome, Sample, median};
 use super::subject::Subject;
 use crate::failure::Failure;
 use crate::signals::Signals;
@@ -62,6 +62,8 @@ pub(crate) struct Conductor<'a> {
     began: Instant,
     /// How long it waited in vain, which says nothing of the machine.
     vain: Cell<Duration>,
+    /// Samples that were taken again for others' noise, and those that were calm.
+    retaken: Cell<(usize, usize)>,
     hung: RefCell<Vec<Hung>>,
     clock: Clock,
     signals: Signals,
@@ -89,6 +91,7 @@ impl<'a> Conductor<'a> {
             care,
             began,
             vain: Cell::new(Duration::ZERO),
+            retaken: Cell::new((0, 0)),
             hung: RefCell::new(Vec::new()),
             clock: Clock::compared(),
             signals,
@@ -135,6 +138,7 @@ impl<'a> Conductor<'a> {
             let why = "the machine is too busy for more";
             self.say(&format!("{}: {planned} of {wanted} rounds: {why}", case.name));
         }
+        self.tell_if_busy(case, &outcome);
         // The bar counts what is not done as well.
         self.bar.inc(((wanted - planned) * case.subjects.len()) as u64);
         Ok(outcome)
@@ -164,13 +168,19 @@ impl<'a> Conductor<'a> {
             for attempt in 1..=TRIES {
                 match self.sample(group, name, &case.setting) {
                     Ok(sample) if !apart || stayed(&sample, place) => {
-                        let calm = sample.noise < DISTURBED
+                        let calm = sample.noise < DISTURBED;
+                        if apart && attempt > 1 {
+                            let (again, calmed) = self.retaken.get();
+                            self.retaken.set((again + 1, calmed + usize::from(calm)));
+                        }
+                        let enough = calm
                             || !apart
+                            || !self.worthwhile()
                             || self.elapsed() > self.care.patience;
                         if calmest.as_ref().is_none_or(|other| sample.noise < other.noise) {
                             calmest = Some(sample);
                         }
-                        if calm {
+                        if enough {
                             break;
                         }
                     }
@@ -208,17 +218,49 @@ impl<'a> Conductor<'a> {
             &self.signals,
             silence,
         );
-        let sample = reports.and_then(|reports| Sample::of(setting, &reports));
-        if sample.is_err() {
-            let took = started.elapsed();
-            self.vain.set(self.vain.get() + took);
-            if took >= silence {
+        let sample = match reports {
+            Ok(reports) => Sample::of(setting, &reports),
+            Err(Vain::Failed(failure)) => Err(failure),
+            Err(Vain::Hung(took)) => {
                 let subject = name.to_owned();
                 let hung = Hung { group: group.name, subject, setting: setting.clone() };
                 self.hung.borrow_mut().push(hung);
+                Err(Failure::Broken(format!("no end after {:.1} s", took.as_secs_f64())))
             }
+            // That says nothing of the subject: a larger case is tried.
+            Err(Vain::Starved(took)) => Err(Failure::Broken(format!(
+                "the machine is too busy: no end after {:.1} s, in which its workers had to wait \
+                 for a processor",
+                took.as_secs_f64()
+            ))),
+        };
+        if sample.is_err() {
+            self.vain.set(self.vain.get() + started.elapsed());
         }
         sample
+    }
+
+    /// Whether it has been of use to take disturbed samples again, or it is too
+    /// early to know: on a machine that others use all the time it only takes
+    /// the time of further rounds.
+    fn worthwhile(&self) -> bool {
+        let (again, calmed) = self.retaken.get();
+        again < 10 || 3 * calmed >= again
+    }
+
+    /// Says so where the figures are those of a busy machine.
+    fn tell_if_busy(&self, case: &Case, outcome: &Outcome) {
+        let mut noise: Vec<f64> =
+            outcome.rounds.iter().flatten().flatten().map(|s| s.noise).collect();
+        let noise = median(&mut noise);
+        if case.setting.undisturbed() && noise >= DISTURBED {
+            let part = 100.0 * noise;
+            self.say(&format!(
+                "{}: others use the processors, for which {part:.0} % of the time was spent \
+                 waiting: on an idle machine the figures are better",
+                case.name
+            ));
+        }
     }
 
     /// The subjects of a case that hung in a smaller one, and that this is why.

@@ -1,5 +1,6 @@
 //! The workers of one sample: started together, heard, and gone with it.
 
+use std::fs;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -38,8 +39,30 @@ impl Drop for Worker {
     }
 }
 
+/// Why there is nothing to report.
+pub(crate) enum Vain {
+    Failed(Failure),
+    /// The workers have not ended, and did not even try.
+    Hung(Duration),
+    /// They have not ended, and waited for a processor instead.
+    Starved(Duration),
+}
+
+impl From<Failure> for Vain {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Workers that had to wait for their processor for more than this part of the
+/// time are given more of it, and not said to hang.
+const STARVED: f64 = 0.3;
+/// How many times as long that can be.
+const GRACE: u32 = 3;
+
 /// Has the workers of a sample do their parts, and returns what they report. If
-/// they have not ended after so long, they hang.
+/// they have not ended after so long, they hang, unless the machine was busy
+/// with other things.
 pub(crate) fn work(
     program: &Path,
     subject: &dyn Subject,
@@ -47,7 +70,7 @@ pub(crate) fn work(
     clock: Clock,
     signals: &Signals,
     silence: Duration,
-) -> Result<Vec<Report>, Failure> {
+) -> Result<Vec<Report>, Vain> {
     let board =
         Board::create().map_err(|error| Failure::unusable("cannot make the board", error))?;
     // Declared before the workers: they go first.
@@ -68,11 +91,22 @@ pub(crate) fn work(
         let started = start(program, Orders { place, ..orders.clone() }, &shared);
         workers.push(started.map_err(|error| Failure::unusable("cannot start a worker", error))?);
     }
-    let deadline = Instant::now() + silence;
+    let began = Instant::now();
+    // Looked at twice: what they waited for when they began is over.
+    let half = silence / 2;
+    let (mut deadline, mut before) = (began + half, Duration::ZERO);
     while workers.iter().any(|worker| !worker.ended) {
         if Instant::now() >= deadline {
-            let silence = silence.as_secs_f64();
-            return Err(Failure::Broken(format!("no end after {silence:.1} s")));
+            let (given, waited) = (deadline - began, waited(&workers));
+            let starved = waited.saturating_sub(before) >= half.mul_f64(STARVED);
+            if given > half && !starved {
+                return Err(Vain::Hung(given));
+            }
+            if given >= GRACE * silence {
+                return Err(Vain::Starved(given));
+            }
+            before = waited;
+            deadline += half;
         }
         listen(&mut workers, signals, deadline)?;
     }
@@ -83,6 +117,20 @@ pub(crate) fn work(
         }
     }
     Ok(reports)
+}
+
+/// How long the worker that had to wait most has waited for its processor.
+fn waited(workers: &[Worker]) -> Duration {
+    let of_thread = |thread: fs::DirEntry| {
+        let schedstat = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+        schedstat.split(' ').nth(1).and_then(|delay| delay.parse().ok()).unwrap_or(0)
+    };
+    let of_worker = |worker: &Worker| {
+        let threads = fs::read_dir(format!("/proc/{}/task", worker.child.id()));
+        threads.into_iter().flatten().flatten().map(of_thread).max().unwrap_or(0)
+    };
+    let living = workers.iter().filter(|worker| !worker.ended);
+    Duration::from_nanos(living.map(of_worker).max().unwrap_or(0))
 }
 
 /// Starts a process for a part of a sample.

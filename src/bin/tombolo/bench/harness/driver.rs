@@ -9,7 +9,7 @@ use super::conductor::Conductor;
 use super::records::{Outcome, Record};
 use super::scale::Scale;
 use super::subject::Subject;
-use super::{machine, report, table};
+use super::{machine, report, table, terminal};
 use crate::failure::Failure;
 
 /// How a run is wanted.
@@ -56,7 +56,7 @@ pub(crate) fn run(
             conductor.print(&if options.json {
                 json(outcome.records().into_iter().chain(outcome.method()).chain(outcome.held()))?
             } else {
-                table::table(&outcome)
+                table::table(&outcome, terminal::width())
             })?;
             outcomes.push(outcome);
         }

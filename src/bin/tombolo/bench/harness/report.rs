@@ -80,8 +80,11 @@ pub(crate) fn write(
 
 const STYLE: &str = "body{font:15px/1.5 sans-serif;max-width:1060px;margin:2em auto;padding:0 1em;\
 color:#222}table{border-collapse:collapse;margin:1em 0 2em}td,th{padding:.15em .8em;text-align:right;\
-border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}tr.limit{font-weight:bold}\
-p.method{color:#666;font-size:13px}svg{max-width:100%;height:auto}";
+border-bottom:1px solid #8884}td:first-child,th:first-child{text-align:left}\
+tr.limit{font-style:italic}tr.ours{font-weight:bold}tr.ours td:first-child{color:#1464dc}\
+p.method{color:#777;font-size:13px}svg{max-width:100%;height:auto}\
+@media (prefers-color-scheme:dark){body{background:#16181c;color:#ddd}\
+tr.ours td:first-child{color:#6aa5ff}}";
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
@@ -91,7 +94,8 @@ fn page(machine: &[(&'static str, String)], outcomes: &[Outcome], plots: &[plots
     let mut page = String::new();
     let _ = write!(
         page,
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Tombolo, measured\
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"color-scheme\" content=\"light dark\"><title>Tombolo, measured\
          </title><style>{STYLE}</style></head><body>\n<h1>Tombolo, measured</h1>\n<table>\n"
     );
     for (what, how) in machine {
@@ -99,7 +103,7 @@ fn page(machine: &[(&'static str, String)], outcomes: &[Outcome], plots: &[plots
     }
     page.push_str(
         "</table>\n<p>Figures are medians over rounds in which all subjects of a case took turns, \
-         in one placement of the processors; a ratio is to the limit (in bold) of the same round. \
+         in one placement of the processors; a ratio is to the limit (in italics) of the same round; ours are in bold. \
          Where the ranges of two subjects overlap, neither is faster.</p>\n",
     );
     let mut group = "";
@@ -136,7 +140,11 @@ fn table(page: &mut String, outcome: &Outcome) {
     };
     for record in ranked(&records, main) {
         let limit = Some(&record.subject) == outcome.subjects.first();
-        let class = if limit { " class=\"limit\"" } else { "" };
+        let class = match (limit, chart::is_ours(&record.subject)) {
+            (true, _) => " class=\"limit\"",
+            (_, true) => " class=\"ours\"",
+            _ => "",
+        };
         let _ = write!(
             page,
             "<tr{class}><td>{}</td><td>{}</td><td>{} to {}</td><td>{:.2}</td>",

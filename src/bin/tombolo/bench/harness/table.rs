@@ -65,8 +65,9 @@ pub(crate) fn ranked<'a>(records: &'a [Record], metric: &str) -> Vec<&'a Record>
 }
 
 /// A case as a table: a row for each subject, the best first, with the ratio
-/// to the limit; for times, a column for each quantile.
-pub(crate) fn table(outcome: &Outcome) -> String {
+/// to the limit; for times, a column for each quantile. Where that is wider than
+/// the screen, the last columns are left out.
+pub(crate) fn table(outcome: &Outcome, screen: usize) -> String {
     let records = outcome.records();
     let metrics = metrics(&records);
     let mut text = format!("{}: {}\n", outcome.group, outcome.case);
@@ -74,29 +75,30 @@ pub(crate) fn table(outcome: &Outcome) -> String {
         return text + "  nothing was measured\n";
     };
     let limit = outcome.subjects.first().map_or("", String::as_str);
-    let names = records.iter().map(|record| record.subject.chars().count() + 2);
-    let width = names.max().unwrap_or(0);
-    let _ = write!(text, "  {:width$} {:>12} {:>27} {:>7}", "", heading(main), "range", "ratio");
-    for metric in &metrics[1..] {
-        let _ = write!(text, " {:>12}", heading(metric));
-    }
-    text.push('\n');
+    let mut heads = vec![String::new(), heading(main), "ratio".to_owned(), "range".to_owned()];
+    heads.extend(metrics[1..].iter().map(|metric| heading(metric)));
+    let mut rows = vec![heads];
     for record in ranked(&records, main) {
         let mark = if record.subject == limit { " *" } else { "" };
-        let range =
-            format!("{} to {}", amount(record.min, &record.unit), amount(record.max, &record.unit));
-        let median = amount(record.median, &record.unit);
-        let name = format!("{}{mark}", record.subject);
-        let ratio = short(record.ratio_to_limit);
-        let _ = write!(text, "  {name:width$} {median:>12} {range:>27} {ratio:>7}");
+        let mut row = vec![
+            format!("{}{mark}", record.subject),
+            amount(record.median, &record.unit),
+            short(record.ratio_to_limit),
+            format!("{} to {}", amount(record.min, &record.unit), amount(record.max, &record.unit)),
+        ];
         for metric in &metrics[1..] {
             let other = records
                 .iter()
                 .find(|other| other.subject == record.subject && other.metric == *metric);
             let other = other.map(|other| amount(other.median, &other.unit));
-            let _ = write!(text, " {:>12}", other.unwrap_or_default());
+            row.push(other.unwrap_or_default());
         }
-        text.push('\n');
+        rows.push(row);
+    }
+    let left_out = columns(&mut text, &rows, screen);
+    if left_out > 0 {
+        let what = rows[0][rows[0].len() - left_out..].join(", ");
+        let _ = writeln!(text, "  (no room for: {what}; a wider screen or --json has it)");
     }
     let method: Vec<String> = outcome
         .method()
@@ -110,12 +112,23 @@ pub(crate) fn table(outcome: &Outcome) -> String {
             )
         })
         .collect();
-    let _ = writeln!(
-        text,
-        "  * the limit of its round. Rounds: {}; {}",
-        outcome.rounds.len(),
-        method.join("; ")
-    );
+    let mut notes =
+        vec!["* the limit of its round".to_owned(), format!("rounds: {}", outcome.rounds.len())];
+    notes.extend(method);
+    // Each on the line of those before it, if there is room.
+    let mut used = 0;
+    for (index, note) in notes.iter().enumerate() {
+        let length = note.chars().count() + 2;
+        if index > 0 && used + length <= screen {
+            text.push_str("; ");
+        } else {
+            text.push_str(if index > 0 { ";\n  " } else { "  " });
+            used = 0;
+        }
+        used += length;
+        text.push_str(note);
+    }
+    text.push('\n');
     if let Some(verdict) = outcome.verdict() {
         let _ = writeln!(text, "  {verdict}");
     }
@@ -125,6 +138,29 @@ pub(crate) fn table(outcome: &Outcome) -> String {
     text
 }
 
+/// Writes rows, each column as wide as its widest cell and the first one to the
+/// left; says for how many columns the screen has no room.
+fn columns(text: &mut String, rows: &[Vec<String>], screen: usize) -> usize {
+    let cells = |column: usize| rows.iter().filter_map(move |row| row.get(column));
+    let width = |column| cells(column).map(|cell| cell.chars().count() + 2).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len)).map(width).collect();
+    let mut shown = widths.len();
+    // What a row is about, and its figure, are always there.
+    while shown > 2 && widths[..shown].iter().sum::<usize>() > screen {
+        shown -= 1;
+    }
+    for row in rows {
+        for (column, (cell, &width)) in row.iter().zip(&widths[..shown]).enumerate() {
+            let _ = match column {
+                0 => write!(text, "  {cell:<width$}", width = width - 2),
+                _ => write!(text, "{cell:>width$}"),
+            };
+        }
+        text.push('\n');
+    }
+    widths.len() - shown
+}
+
 /// A metric's name without its unit.
 pub(crate) fn heading(metric: &str) -> String {
     match metric {
@@ -132,5 +168,27 @@ pub(crate) fn heading(metric: &str) -> String {
         "bytes_per_second" => "bytes".to_owned(),
         "p999_ns" => "p99.9".to_owned(),
         _ => metric.trim_end_matches("_ns").replace('_', " "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::columns;
+
+    #[test]
+    fn no_row_is_wider_than_the_screen() {
+        let row = |cells: [&str; 5]| cells.map(str::to_owned).to_vec();
+        let rows = [
+            row(["", "p50", "ratio", "range", "p99"]),
+            row(["a subject *", "12.3 µs", "1.00", "12.0 µs to 13.0 µs", "25 µs"]),
+        ];
+        for (screen, left_out) in
+            [(usize::MAX, 0), (56, 0), (55, 1), (40, 2), (30, 2), (28, 3), (3, 3)]
+        {
+            let mut text = String::new();
+            assert_eq!(columns(&mut text, &rows, screen), left_out, "{screen}: {text}");
+            let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(widest <= screen.max(22), "{screen}: {text}");
+        }
     }
 }

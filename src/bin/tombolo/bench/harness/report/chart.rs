@@ -1,5 +1,8 @@
 //! Pictures, drawn as text: no font, no library and no display is needed.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -28,6 +31,15 @@ impl Series {
     pub(super) fn new(name: &str, limit: bool) -> Self {
         Self { name: name.to_owned(), points: Vec::new(), limit }
     }
+
+    fn width(&self) -> u32 {
+        if is_ours(&self.name) { 3 } else { 1 }
+    }
+
+    fn font(&self) -> FontDesc<'static> {
+        let style = if is_ours(&self.name) { FontStyle::Bold } else { FontStyle::Normal };
+        (FONT, 14).into_font().style(style)
+    }
 }
 
 /// Where what is along the lower edge.
@@ -35,38 +47,68 @@ pub(super) struct Axis {
     pub(super) ticks: Vec<(f64, String)>,
 }
 
-/// Cool colours for ours, warm ones for the others, black for the limit.
-fn colours(series: &[Series]) -> Vec<RGBColor> {
-    const OURS: [RGBColor; 8] = [
-        RGBColor(0, 90, 200),
-        RGBColor(0, 160, 140),
-        RGBColor(120, 60, 200),
-        RGBColor(60, 170, 230),
-        RGBColor(30, 120, 60),
-        RGBColor(150, 130, 230),
-        RGBColor(10, 50, 110),
-        RGBColor(120, 200, 90),
-    ];
-    const OTHERS: [RGBColor; 12] = [
-        RGBColor(220, 60, 40),
-        RGBColor(240, 140, 20),
-        RGBColor(190, 20, 110),
-        RGBColor(160, 110, 60),
-        RGBColor(230, 110, 140),
-        RGBColor(130, 130, 20),
-        RGBColor(110, 30, 30),
-        RGBColor(150, 150, 150),
-        RGBColor(250, 190, 80),
-        RGBColor(120, 80, 80),
-        RGBColor(240, 100, 200),
-        RGBColor(200, 170, 140),
-    ];
-    let (mut ours, mut others) = (OURS.iter().cycle(), OTHERS.iter().cycle());
-    let colour = |series: &Series| {
-        let from = if series.name.starts_with("tombolo") { &mut ours } else { &mut others };
-        if series.limit { BLACK } else { from.next().copied().unwrap_or(BLACK) }
-    };
-    series.iter().map(colour).collect()
+/// A colour for each subject, the same in every picture of a report: cool ones
+/// for ours, warm ones for the others.
+pub(super) struct Palette(Vec<String>);
+
+impl Palette {
+    /// Those that are in most of the pictures come first: where there are more
+    /// subjects than colours, their colours are nobody else's.
+    pub(super) fn new<'a>(subjects: impl Iterator<Item = &'a String>) -> Self {
+        let mut often: BTreeMap<&str, usize> = BTreeMap::new();
+        subjects.for_each(|name| *often.entry(name).or_default() += 1);
+        let mut names: Vec<(&str, usize)> = often.into_iter().collect();
+        names.sort_by_key(|&(_, times)| Reverse(times));
+        Self(names.into_iter().map(|(name, _)| name.to_owned()).collect())
+    }
+
+    fn colour(&self, name: &str) -> RGBColor {
+        // Neither vanishes on white, nor on a dark page.
+        const OURS: [RGBColor; 10] = [
+            RGBColor(20, 100, 220),
+            RGBColor(0, 160, 140),
+            RGBColor(140, 80, 210),
+            RGBColor(60, 170, 230),
+            RGBColor(50, 140, 80),
+            RGBColor(150, 130, 230),
+            RGBColor(70, 110, 180),
+            RGBColor(120, 200, 90),
+            RGBColor(90, 150, 170),
+            RGBColor(100, 90, 255),
+        ];
+        const OTHERS: [RGBColor; 14] = [
+            RGBColor(220, 60, 40),
+            RGBColor(240, 140, 20),
+            RGBColor(200, 40, 120),
+            RGBColor(160, 110, 60),
+            RGBColor(230, 110, 140),
+            RGBColor(150, 150, 40),
+            RGBColor(170, 60, 60),
+            RGBColor(140, 140, 140),
+            RGBColor(250, 190, 80),
+            RGBColor(150, 100, 100),
+            RGBColor(240, 100, 200),
+            RGBColor(200, 170, 140),
+            RGBColor(190, 90, 20),
+            RGBColor(210, 200, 60),
+        ];
+        let before = self.0.iter().take_while(|other| *other != name);
+        let place = before.filter(|other| is_ours(other) == is_ours(name)).count();
+        let colours: &[RGBColor] = if is_ours(name) { &OURS } else { &OTHERS };
+        colours[place % colours.len()]
+    }
+}
+
+pub(super) fn is_ours(name: &str) -> bool {
+    name.starts_with("tombolo")
+}
+
+/// Has a picture follow the reader's preference for dark pages.
+fn themed(svg: &str) -> String {
+    const STYLE: &str = "<style>@media (prefers-color-scheme:dark){\
+        svg rect[fill=\"#FFFFFF\"]{fill:#16181c}svg [fill=\"#000000\"]{fill:#ddd}\
+        svg [stroke=\"#000000\"]{stroke:#ddd}svg [fill=\"#5A5A5A\"]{fill:#aaa}}</style>";
+    svg.replacen('>', &format!(">{STYLE}"), 1)
 }
 
 /// A power of ten, or what it stands for.
@@ -84,16 +126,34 @@ fn told(error: impl std::fmt::Display) -> String {
 }
 
 /// Lines from case to case, over logarithms, with whiskers.
-pub(super) fn lines(title: &str, what: &str, axis: &Axis, series: &mut [Series]) -> Drawn {
-    draw(title, what, axis, series, true)
+pub(super) fn lines(
+    title: &str,
+    what: &str,
+    axis: &Axis,
+    series: &mut [Series],
+    palette: &Palette,
+) -> Drawn {
+    draw(title, what, axis, series, (palette, true))
 }
 
 /// Curves, without whiskers.
-pub(super) fn curves(title: &str, what: &str, axis: &Axis, series: &mut [Series]) -> Drawn {
-    draw(title, what, axis, series, false)
+pub(super) fn curves(
+    title: &str,
+    what: &str,
+    axis: &Axis,
+    series: &mut [Series],
+    palette: &Palette,
+) -> Drawn {
+    draw(title, what, axis, series, (palette, false))
 }
 
-fn draw(title: &str, what: &str, axis: &Axis, series: &mut [Series], marked: bool) -> Drawn {
+fn draw(
+    title: &str,
+    what: &str,
+    axis: &Axis,
+    series: &mut [Series],
+    (palette, marked): (&Palette, bool),
+) -> Drawn {
     let points = || series.iter().flat_map(|one| &one.points);
     let least = points().map(|point| point.2).fold(f64::INFINITY, f64::min).max(1.0);
     let most = points().map(|point| point.3).fold(least * 2.0, f64::max);
@@ -102,9 +162,9 @@ fn draw(title: &str, what: &str, axis: &Axis, series: &mut [Series], marked: boo
     if !left.is_finite() {
         return Err("there is nothing in it".to_owned());
     }
-    // From above to below, as in the picture on its left.
-    let begins = |one: &Series| one.points.first().map_or(0.0, |point| point.1);
-    series.sort_by(|one, other| begins(other).total_cmp(&begins(one)));
+    // In every picture in the same order: the limit, ours, the others.
+    let order = |one: &Series| (!one.limit, !is_ours(&one.name), one.name.clone());
+    series.sort_by_key(order);
     let height = 500.max(90 + LINE * series.len() as i32) as u32;
     let mut svg = String::new();
     {
@@ -127,11 +187,18 @@ fn draw(title: &str, what: &str, axis: &Axis, series: &mut [Series], marked: boo
             .label_style((FONT, 13))
             .draw()
             .map_err(told)?;
-        let colours = colours(series);
-        for (one, &colour) in series.iter().zip(&colours) {
+        // Ours are drawn over the others.
+        for one in series.iter().rev() {
+            let colour = palette.colour(&one.name);
             let line = one.points.iter().map(|&(at, value, ..)| (at, value));
-            let style = colour.stroke_width(if one.limit { 3 } else { 2 });
-            chart.draw_series(LineSeries::new(line.clone(), style)).map_err(told)?;
+            let style = colour.stroke_width(one.width());
+            if one.limit {
+                chart
+                    .draw_series(DashedLineSeries::new(line.clone(), 8, 4, style))
+                    .map_err(told)?;
+            } else {
+                chart.draw_series(LineSeries::new(line.clone(), style)).map_err(told)?;
+            }
             if marked {
                 let whisker = |&(at, _, least, most): &(f64, f64, f64, f64)| {
                     PathElement::new(vec![(at, least), (at, most)], colour.stroke_width(1))
@@ -147,15 +214,19 @@ fn draw(title: &str, what: &str, axis: &Axis, series: &mut [Series], marked: boo
             root.draw(&Text::new(name.clone(), (x - 4 * name.len() as i32 / 2, y + 8), (FONT, 13)))
                 .map_err(told)?;
         }
-        for (row, (one, &colour)) in series.iter().zip(&colours).enumerate() {
+        for (row, one) in series.iter().enumerate() {
             let y = 20 + LINE * row as i32;
-            let stroke = colour.stroke_width(4);
-            legend.draw(&PathElement::new(vec![(0, y), (22, y)], stroke)).map_err(told)?;
-            legend.draw(&Text::new(label(one), (30, y - 7), (FONT, 14))).map_err(told)?;
+            let stroke = palette.colour(&one.name).stroke_width(2 + one.width());
+            let ends = if one.limit { vec![(0, 8), (14, 22)] } else { vec![(0, 22)] };
+            for (from, to) in ends {
+                let dash = PathElement::new(vec![(from, y), (to, y)], stroke);
+                legend.draw(&dash).map_err(told)?;
+            }
+            legend.draw(&Text::new(label(one), (30, y - 7), one.font())).map_err(told)?;
         }
         root.present().map_err(told)?;
     }
-    Ok(svg)
+    Ok(themed(&svg))
 }
 
 fn label(series: &Series) -> String {
@@ -163,7 +234,13 @@ fn label(series: &Series) -> String {
 }
 
 /// A bar for each subject, from the least to the greatest, with its value.
-pub(super) fn bars(title: &str, what: &str, unit: &str, series: &[Series]) -> Drawn {
+pub(super) fn bars(
+    title: &str,
+    what: &str,
+    unit: &str,
+    series: &[Series],
+    palette: &Palette,
+) -> Drawn {
     let mut series: Vec<&Series> = series.iter().filter(|one| !one.points.is_empty()).collect();
     series.sort_by(|one, other| one.points[0].1.total_cmp(&other.points[0].1));
     let least = series.iter().map(|one| one.points[0].2).fold(f64::INFINITY, f64::min).max(1e-3);
@@ -182,23 +259,18 @@ pub(super) fn bars(title: &str, what: &str, unit: &str, series: &[Series]) -> Dr
         for (row, one) in series.iter().enumerate() {
             let (_, value, least, most) = one.points[0];
             let y = 6 + 26 * row as i32;
-            let ours = one.name.starts_with("tombolo");
-            let colour = match (one.limit, ours) {
-                (true, _) => RGBColor(60, 60, 60),
-                (_, true) => RGBColor(0, 90, 200),
-                _ => RGBColor(230, 130, 60),
-            };
+            let colour = palette.colour(&one.name);
             let bar = [(NAMES, y), (scale(value), y + 16)];
             area.draw(&Rectangle::new(bar, colour.filled())).map_err(told)?;
             let whisker = vec![(scale(least), y + 8), (scale(most), y + 8)];
             area.draw(&PathElement::new(whisker, BLACK.stroke_width(1))).map_err(told)?;
-            area.draw(&Text::new(label(one), (10, y), (FONT, 14))).map_err(told)?;
+            area.draw(&Text::new(label(one), (10, y), one.font())).map_err(told)?;
             let at = (scale(most.max(value)) + 8, y);
             area.draw(&Text::new(amount(value, unit), at, (FONT, 14))).map_err(told)?;
         }
         root.present().map_err(told)?;
     }
-    Ok(svg)
+    Ok(themed(&svg))
 }
 
 /// White, with the title and what is shown above the rest.
@@ -208,4 +280,42 @@ fn framed<'a>(root: &Area<'a>, title: &str, what: &str) -> Result<Area<'a>, Stri
     let grey = TextStyle::from((FONT, 14)).color(&RGBColor(90, 90, 90));
     root.draw(&Text::new(what.to_owned(), (10, 32), grey)).map_err(told)?;
     Ok(root.split_vertically(54).1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(name: &str, limit: bool, height: f64) -> Series {
+        let mut series = Series::new(name, limit);
+        series.points.extend([(1.0, height, height, height), (2.0, height, height, height)]);
+        series
+    }
+
+    #[test]
+    fn a_subject_has_its_colour_and_its_place_in_every_picture() {
+        let names = ["raw ring", "tombolo SPSC", "tombolo MPMC", "pipe", "FIFO"].map(str::to_owned);
+        let palette = Palette::new(names.iter());
+        let colours: Vec<_> = names.iter().map(|name| palette.colour(name)).collect();
+        for (n, colour) in colours.iter().enumerate() {
+            assert!(!colours[..n].contains(colour), "{}", names[n]);
+        }
+        let axis = Axis { ticks: vec![(1.0, "1".to_owned()), (2.0, "2".to_owned())] };
+        let drawn = |limit: &str, others: [&str; 3]| {
+            let mut series = vec![series(limit, true, 5.0)];
+            series.extend((2..).zip(others).map(|(n, name)| self::series(name, false, n.into())));
+            lines("a title", "", &axis, &mut series, &palette).unwrap()
+        };
+        let one = drawn("raw ring", ["pipe", "tombolo SPSC", "tombolo MPMC"]);
+        let other = drawn("FIFO", ["tombolo SPSC", "tombolo MPMC", "pipe"]);
+        for svg in [&one, &other] {
+            let places = ["(the limit)", "tombolo MPMC", "tombolo SPSC", "pipe"];
+            assert!(places.map(|name| svg.find(name).unwrap()).is_sorted(), "{svg}");
+            assert!(svg.contains("prefers-color-scheme:dark"));
+            for name in &names[1..4] {
+                let RGBColor(red, green, blue) = palette.colour(name);
+                assert!(svg.contains(&format!("#{red:02X}{green:02X}{blue:02X}")), "{name}");
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use super::super::case::Plot as Kind;
 use super::super::records::{Outcome, Record};
 use super::super::table::{heading, metrics};
-use super::chart::{self, Axis, Series};
+use super::chart::{self, Axis, Palette, Series};
 use crate::failure::Failure;
 
 /// A plot as a picture.
@@ -17,6 +17,7 @@ pub(super) struct Plot {
 /// All plots of these outcomes, in their order.
 pub(super) fn all(outcomes: &[Outcome]) -> Result<Vec<Plot>, Failure> {
     let mut plots: Vec<Plot> = Vec::new();
+    let palette = &Palette::new(outcomes.iter().flat_map(|outcome| &outcome.subjects));
     let mut lines_done: Vec<(&str, &str)> = Vec::new();
     for outcome in outcomes {
         let group = outcome.group.as_str();
@@ -26,10 +27,10 @@ pub(super) fn all(outcomes: &[Outcome]) -> Result<Vec<Plot>, Failure> {
                     continue;
                 }
                 lines_done.push((group, along));
-                (along.clone(), lines(outcomes, group, along))
+                (along.clone(), lines(outcomes, group, along, palette))
             }
-            Kind::Distribution => (outcome.case.clone(), distribution(outcome)),
-            Kind::Bars => (outcome.case.clone(), bars(outcome)),
+            Kind::Distribution => (outcome.case.clone(), distribution(outcome, palette)),
+            Kind::Bars => (outcome.case.clone(), bars(outcome, palette)),
         };
         let svg = svg.map_err(|error| Failure::Broken(format!("cannot draw {title}: {error}")))?;
         plots.push(Plot { group: group.to_owned(), name: file(group, &title), svg });
@@ -45,7 +46,7 @@ fn file(group: &str, title: &str) -> String {
 }
 
 /// The main figure of each case along a row of cases.
-fn lines(outcomes: &[Outcome], group: &str, row: &str) -> chart::Drawn {
+fn lines(outcomes: &[Outcome], group: &str, row: &str, palette: &Palette) -> chart::Drawn {
     let mut series: Vec<Series> = Vec::new();
     let mut ticks = Vec::new();
     let mut unit = String::new();
@@ -78,11 +79,12 @@ fn lines(outcomes: &[Outcome], group: &str, row: &str) -> chart::Drawn {
         &format!("{unit}; whiskers: the worst and the best round"),
         &Axis { ticks },
         &mut series,
+        palette,
     )
 }
 
 /// How long which part of the exchanges took, of all rounds together.
-fn distribution(outcome: &Outcome) -> chart::Drawn {
+fn distribution(outcome: &Outcome, palette: &Palette) -> chart::Drawn {
     let mut series = Vec::new();
     for (index, subject) in outcome.subjects.iter().enumerate() {
         let mut times: Vec<(u64, u64)> =
@@ -111,11 +113,12 @@ fn distribution(outcome: &Outcome) -> chart::Drawn {
         "what this part of the exchanges did not exceed",
         &Axis { ticks },
         &mut series,
+        palette,
     )
 }
 
 /// The main figure of each subject.
-fn bars(outcome: &Outcome) -> chart::Drawn {
+fn bars(outcome: &Outcome, palette: &Palette) -> chart::Drawn {
     let records = outcome.records();
     let main = metrics(&records).first().map(ToString::to_string).unwrap_or_default();
     let unit = records.iter().find(|record| record.metric == main).map(|found| found.unit.clone());
@@ -131,5 +134,6 @@ fn bars(outcome: &Outcome) -> chart::Drawn {
         &format!("{}; whiskers: the least and the greatest of all rounds", heading(&main)),
         unit.as_deref().unwrap_or_default(),
         &series,
+        palette,
     )
 }

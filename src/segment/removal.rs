@@ -1,0 +1,45 @@
+//! A segment that goes with a scope.
+
+use super::Segment;
+
+/// Removes its segment when it is dropped, also by a panic: see
+/// [`Segment::remove_on_drop`].
+#[derive(Debug)]
+#[must_use = "the segment is removed when this is dropped: bind it to a name, as in `let _gone`"]
+pub struct RemoveOnDrop {
+    segment: Segment,
+}
+
+impl Segment {
+    /// Has the segment removed at the end of the scope, whether that returns, fails
+    /// or panics. Whoever still uses it gets [`Fault::Closed`](crate::Fault::Closed).
+    ///
+    /// It is for tests, and for programs that own their segment. A process that is
+    /// killed, or aborts, drops nothing: remove what an earlier run may have left
+    /// before you create it, or use an [anonymous](Self::anonymous) segment, whose
+    /// memory goes with the last process in any case.
+    ///
+    /// ```
+    /// use tombolo::{OpenError, Segment};
+    ///
+    /// let name = format!("my-test/{}", std::process::id());
+    /// let failed = std::panic::catch_unwind(|| {
+    ///     let segment = Segment::create(&name).unwrap();
+    ///     let _gone = segment.remove_on_drop();
+    ///     panic!("an assertion that fails");
+    /// });
+    /// assert!(failed.is_err());
+    /// assert!(matches!(Segment::open(&name), Err(OpenError::NotFound { .. })));
+    /// ```
+    pub fn remove_on_drop(&self) -> RemoveOnDrop {
+        RemoveOnDrop { segment: self.clone() }
+    }
+}
+
+impl Drop for RemoveOnDrop {
+    fn drop(&mut self) {
+        // Nobody is left to be told that somebody else was faster, or that it is
+        // not this process's: a forked child removes nothing.
+        let _ = self.segment.remove();
+    }
+}
