@@ -139,8 +139,12 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     #[cold]
     #[inline(never)]
     fn wait_on(&self, stuck: Stuck, message: T) -> Result<(), SendError<T>> {
-        let Err(stuck) = self.refused(stuck, &message) else { return self.sent() };
-        match self.wait(stuck, None, || self.push(&message)) {
+        // Put together once: a message may be large.
+        let waited = match self.refused(stuck, &message) {
+            Ok(()) => Ok(Some(())),
+            Err(stuck) => self.wait(stuck, None, || self.push(&message)),
+        };
+        match waited {
             Ok(_) => self.sent(),
             Err(fault) => Err(SendError { message: Some(message), fault }),
         }
