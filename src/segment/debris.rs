@@ -11,7 +11,7 @@
 //! | object | is removed if |
 //! |---|---|
 //! | a branded set | its key is an anonymous one, or no segment is on its key; nobody holds it |
-//! | an unfinished set | its key is an anonymous one, or a segment of our size is on its key that nobody has attached; nobody has the lease; it is some seconds old |
+//! | an unfinished set | its key is an anonymous one, or a segment of our size is on its key that nobody has attached; nobody has the lease |
 //! | a segment | it is complete, or its key is an anonymous one; no set is on its key, and nobody has it attached |
 //! | a queue | no set is on its key |
 //!
@@ -24,10 +24,11 @@
 //! This is the one place where a pid is asked for, and a pid that is used again
 //! only delays the removal.
 //!
+//! A creator that has made its set and has not taken the lease yet finds it gone, and
+//! makes another: as beside `Segment::orphans`.
+//!
 //! Under the lease of a set nobody builds, joins or leaves, so what was found is
 //! looked at once more there. Of two who clear away at once, one gets the lease.
-
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::inspect::{Inspected, inspect, is_stray, leased, values};
 use super::layout::plausible;
@@ -50,9 +51,6 @@ pub(super) enum Reach {
     /// All of it.
     All,
 }
-
-/// An unfinished set this young may be one that somebody makes.
-const SETTLED: u64 = 2;
 
 /// The segments that this process is in, by their generation.
 pub(super) static OWN: InUse = InUse::new();
@@ -129,11 +127,6 @@ fn left_behind(stat: &sem::Stat, values: &[u16]) -> Option<Option<Shm>> {
         } else {
             no_segment_on(stat.key).then_some(None)
         };
-    }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let made = u64::try_from(stat.change_time).unwrap_or(u64::MAX);
-    if now.saturating_sub(made) < SETTLED {
-        return None;
     }
     let unfinished = lonely_on(stat.key);
     (anonymous || unfinished.is_some()).then_some(unfinished)

@@ -1,6 +1,6 @@
 //! Walking through one of the kernel's tables of objects.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 
@@ -103,7 +103,7 @@ impl Round {
 #[derive(Debug)]
 pub(crate) struct InUse {
     /// Numbers plus one, and 0.
-    numbers: [AtomicU64; InUse::MOST],
+    numbers: [AtomicUsize; InUse::MOST],
     /// Whether there have been more.
     full: AtomicBool,
 }
@@ -112,12 +112,15 @@ impl InUse {
     const MOST: usize = 256;
 
     pub(crate) const fn new() -> InUse {
-        InUse { numbers: [const { AtomicU64::new(0) }; InUse::MOST], full: AtomicBool::new(false) }
+        InUse {
+            numbers: [const { AtomicUsize::new(0) }; InUse::MOST],
+            full: AtomicBool::new(false),
+        }
     }
 
-    fn swap(&self, from: u64, to: u64) -> bool {
+    fn swap(&self, from: usize, to: usize) -> bool {
         // SeqCst: who looks and who uses may be two threads.
-        let swap = |used: &AtomicU64| {
+        let swap = |used: &AtomicUsize| {
             used.load(Ordering::Relaxed) == from
                 && used.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
         };
@@ -126,7 +129,8 @@ impl InUse {
 
     /// Notes a use that is about to begin, until what is returned is dropped.
     pub(crate) fn enter(&'static self, number: u64) -> Using {
-        if !self.swap(0, number.wrapping_add(1)) {
+        let number = (number as usize).wrapping_add(1);
+        if !self.swap(0, number) {
             self.full.store(true, Ordering::SeqCst);
         }
         Using { all: self, number }
@@ -134,7 +138,7 @@ impl InUse {
 
     /// Whether this process uses it; it is said to where that is not known.
     pub(crate) fn contains(&self, number: u64) -> bool {
-        let number = number.wrapping_add(1);
+        let number = (number as usize).wrapping_add(1);
         self.full.load(Ordering::SeqCst)
             || self.numbers.iter().any(|used| used.load(Ordering::SeqCst) == number)
     }
@@ -144,11 +148,12 @@ impl InUse {
 #[derive(Debug)]
 pub(crate) struct Using {
     all: &'static InUse,
-    number: u64,
+    /// Plus one.
+    number: usize,
 }
 
 impl Drop for Using {
     fn drop(&mut self) {
-        self.all.swap(self.number.wrapping_add(1), 0);
+        self.all.swap(self.number, 0);
     }
 }
