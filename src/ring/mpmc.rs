@@ -390,6 +390,12 @@ pub(crate) fn give_back(words: &impl Words, taken: Taken) {
     words.orphans().fetch_add(1, Ordering::Release);
 }
 
+/// The same, as if its reader had died over it: it counts as an attempt.
+pub(crate) fn give_back_counted(words: &impl Words, taken: Taken) {
+    let attempts = (taken.attempts + 1).min(MAX_ATTEMPTS.into());
+    give_back(words, Taken { attempts, ..taken });
+}
+
 #[inline]
 fn free(words: &impl Words, index: u64, lap: u64) {
     // Edge F.
