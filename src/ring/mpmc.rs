@@ -203,7 +203,7 @@ pub struct Claim {
 pub struct Taken {
     pub(crate) index: u64,
     lap: u64,
-    /// How often a reader has died over this message.
+    /// How often a reader has died over this message, or has failed.
     pub(crate) attempts: u64,
 }
 

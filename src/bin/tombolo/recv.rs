@@ -36,10 +36,12 @@ pipe (or a local socket) it writes one when the last one has been read, and
 several only to a reader that takes them at once. A line is delivered when it
 has been read out of the pipe; into a file, when it is written; to --exec, when
 COMMAND has ended with status 0. What is not delivered when a reader or a
-receiver dies, comes to another receiver, and so it may come twice.
+receiver dies, comes to another receiver, and so it may come twice. As long as
+a line is being worked on, 127 more are given out at most.
 
-Lines of several receivers do not mix in one pipe, whatever their length. Only
-what kills a receiver while it writes a line of more than 4096 bytes can cut it.
+Lines of several receivers do not mix in one pipe, whatever their length. SIGKILL
+may cut the last line of a receiver that is writing: one that has a pipe for
+itself, or a line of more than 4096 bytes. That line comes to another receiver.
 
 COMMAND is run by `sh -c` for one line at a time, which is its standard input;
 its output is not touched. If it fails, or is killed, the line comes again, here

@@ -369,7 +369,7 @@ struct Wish {
 
 impl Wish {
     /// How long an answer holds.
-    const HOLDS: Duration = Duration::from_millis(1);
+    const HOLDS: Duration = Duration::from_millis(2);
 
     fn new() -> Self {
         Self { many: false, until: Instant::now() }

@@ -208,13 +208,12 @@ impl Lines<'_> {
         let done = self.receiving.outlet.write(&self.bytes, &mut written);
         self.receiving.note(written);
         held.since = Instant::now();
-        if let Err(failure) = done {
-            let outlet = &self.receiving.outlet;
-            before.release(outlet.read());
-            held.release(outlet.read());
+        if let Err(failure) = done.and_then(|()| self.receiving.interrupt.check()) {
+            let read = self.receiving.outlet.read();
+            before.release(read);
+            held.release(read);
             return Err(failure.into());
         }
-        self.receiving.interrupt.check()?;
         if queue {
             self.settle(before)?;
         } else {

@@ -119,9 +119,12 @@ impl Outlet {
 
     /// Whether another receiver writes to the same pipe.
     pub(super) fn is_shared(&self) -> bool {
+        if !self.is_queue() {
+            return false;
+        }
         let mut found = lock(libc::F_WRLCK, 1, 0);
         let asked = fcntl(&self.file, FcntlArg::F_GETLK(&mut found));
-        self.is_queue() && asked.is_ok() && c_int::from(found.l_type) != libc::F_UNLCK
+        asked.is_ok() && c_int::from(found.l_type) != libc::F_UNLCK
     }
 
     pub(super) const fn written(&self) -> usize {
@@ -162,7 +165,10 @@ impl Outlet {
         while !self.locked {
             match fcntl(&self.file, FcntlArg::F_SETLKW(&lock(libc::F_WRLCK, 0, 1))) {
                 Err(Errno::EINTR) => self.interrupt.check()?,
-                Err(Errno::EDEADLK) => thread::sleep(TURN),
+                Err(Errno::EDEADLK) => {
+                    self.interrupt.check()?;
+                    thread::sleep(TURN);
+                }
                 _ => self.locked = true,
             }
         }
@@ -206,15 +212,16 @@ impl Outlet {
         Ok(())
     }
 
-    /// Writes lines, and counts in `written` how far it came. Into a pipe they
-    /// go in pieces that it takes whole: a death cuts none of them.
+    /// Writes lines, and counts in `written` how far it came. Into a pipe that
+    /// others write to as well they go in pieces that it takes whole: so a
+    /// death cuts none that another's would follow.
     pub(super) fn write(&mut self, lines: &[u8], written: &mut usize) -> Result<(), Failure> {
         let before = *written;
         let mut done = self.check();
+        let whole = lines.len() <= PIPE_BUF || !self.is_shared();
         while done.is_ok() && *written < lines.len() {
             let rest = lines.get(*written..).unwrap_or_default();
-            let piece = if self.is_queue() { piece(rest) } else { rest.len() };
-            let end = *written + piece;
+            let end = *written + if whole { rest.len() } else { piece(rest) };
             let piece = lines.get(..end).unwrap_or(lines);
             done = write_all(&self.file, piece, written, self.interrupt);
         }
