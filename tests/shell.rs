@@ -231,6 +231,7 @@ fn the_line_of_a_killed_worker_comes_to_another() {
         (seq 20; until test -e killed; do sleep .01; done) | $T send $N --lines & sender=$!
         until test -e busy; do sleep .01; done
         $T recv $N --lines --exec 'cat >> done' & other=$!
+        until test $($T ctl $N ping --timeout 0.1 2> none | grep -c ping) = 3; do sleep .01; done
         kill -9 $victim; touch killed
         wait $sender; echo $?; wait $other; echo $?",
     );
@@ -296,13 +297,14 @@ fn what_was_closed_is_no_place_to_write_to_or_to_read_from() {
 fn one_that_joins_after_a_senders_death_is_told_that_it_was_cut() {
     let shell = Shell::new();
     let said = shell.run(
-        "$T recv $N --lines 2> said | (until test -e over; do sleep .01; done) &
-        yes | ($T send $N --lines & echo $! > pid; wait) 2> /dev/null &
+        "$T recv $N --lines 2> first | (until test -e over; do sleep .01; done) &
+        yes 2> /dev/null | sh -c 'echo $$ > pid; exec $T send $N --lines' &
         until $T ls --json | grep -q '\"depth\":12[78]'; do sleep .01; done
         kill -9 $(cat pid)
-        $T recv $N --lines > rest 2>> said; echo $?; touch over; wait",
+        $T recv $N --lines > rest 2> said; echo $?; touch over; wait",
     );
     assert_eq!(said, "1\n");
+    assert!(shell.read("said").contains("the sender has left or died before the end"));
 }
 
 /// Starts it with these signals ignored.

@@ -110,8 +110,7 @@ pub(super) fn receive(receiving: &mut Receiving, name: &str) -> Result<(), Failu
     let mut lines = Lines { receiving, crowd, pace: Pace::START, owed: false, bytes: Vec::new() };
     let mut one = vec![first];
     loop {
-        let mut other = vec![lines.crowd.receiver()?];
-        let fault = match lines.alternate(&mut one, &mut other) {
+        let fault = match lines.alternate(&mut one, &mut Vec::new()) {
             Stop::Failed(failure) => return Err(failure),
             Stop::Fault(fault) => fault,
         };
@@ -139,7 +138,8 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// Takes with one bank and the other, until something ends it.
+    /// Takes with one bank, and where there is much to do with the other in
+    /// turn, until something ends it.
     fn alternate(&mut self, one: &mut Vec<ByteReceiver>, other: &mut Vec<ByteReceiver>) -> Stop {
         let mut before = Held::none();
         loop {
@@ -147,7 +147,12 @@ impl Lines<'_> {
                 Ok(held) => held,
                 Err(stop) => return stop,
             };
-            before = match self.turn(other, held) {
+            let next = if self.pace.flows() {
+                self.turn(other, held)
+            } else {
+                self.settle(held).map(|()| Held::none())
+            };
+            before = match next {
                 Ok(held) => held,
                 Err(stop) => return stop,
             };
@@ -171,6 +176,7 @@ impl Lines<'_> {
         };
         if queue && !self.pace.flows() || hand.is_empty() {
             self.settle(mem::replace(&mut before, Held::none()))?;
+            // Others that write to the same pipe may be waiting.
             self.receiving.outlet.pass_on();
         }
         let first = match hand.take_timeout(TURN) {
