@@ -260,12 +260,10 @@ impl Lines<'_> {
             return Ok(());
         }
         let outlet = &self.receiving.outlet;
-        if outlet.is_file() {
-            if let Err(failure) = outlet.settle() {
-                // Those let go before are not there either.
-                self.crowd.lose();
-                return Err(failure.into());
-            }
+        if let Err(failure) = outlet.settle() {
+            // Those let go before are not there either.
+            self.crowd.lose();
+            return Err(failure.into());
         }
         if outlet.is_queue() {
             if let Err(failure) = outlet.wait_until_read(held.end()) {
