@@ -17,6 +17,9 @@ mod failure;
 #[path = "../src/bin/tombolo/signals.rs"]
 mod signals;
 #[allow(dead_code)]
+#[path = "../src/bin/tombolo/standard.rs"]
+mod standard;
+#[allow(dead_code)]
 #[path = "../src/bin/tombolo/terms.rs"]
 mod terms;
 #[allow(dead_code)]

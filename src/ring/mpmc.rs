@@ -203,7 +203,7 @@ pub struct Claim {
 pub struct Taken {
     pub(crate) index: u64,
     lap: u64,
-    /// How often a reader has died over this message.
+    /// How often a reader has died over this message, or has failed.
     pub(crate) attempts: u64,
 }
 
@@ -388,6 +388,12 @@ pub(crate) fn give_back(words: &impl Words, taken: Taken) {
     let orphan = State::new(taken.lap, taken.attempts as u8, Phase::Orphan, 0);
     words.slot(taken.index).store(orphan.0, Ordering::Release);
     words.orphans().fetch_add(1, Ordering::Release);
+}
+
+/// The same, as if its reader had died over it: it counts as an attempt.
+pub(crate) fn give_back_counted(words: &impl Words, taken: Taken) {
+    let attempts = (taken.attempts + 1).min(MAX_ATTEMPTS.into());
+    give_back(words, Taken { attempts, ..taken });
 }
 
 #[inline]

@@ -118,12 +118,28 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     };
     let (answers, left) = give(&commander, args).map_err(failed)?;
     show(&answers, args)?;
+    if !answers.iter().any(|answer| answer.ok) {
+        remark(&plain(&unanswered(args, answers.is_empty())));
+    }
     for (channel, messages) in &left {
         let channel = plain(channel);
         remark(&format!("channel {channel} still has {messages} messages; drain again"));
     }
     let well = left.is_empty() && answers.iter().all(|answer| answer.ok);
     if well { Ok(()) } else { Err(Failure::Told(1)) }
+}
+
+/// What to say if nobody has answered: the segment has heard it all the same.
+fn unanswered(args: &Args, alone: bool) -> String {
+    let segment = &args.segment;
+    let is = match args.verb {
+        Verb::Pause => "IS paused: senders wait",
+        Verb::Drain => "IS drained: senders are refused",
+        Verb::Shutdown => "IS shut down: every call fails",
+        _ if alone => return "there is nobody else in the segment whom it concerns".to_owned(),
+        _ => return "nobody has answered".to_owned(),
+    };
+    format!("nobody has answered, but segment {segment} {is} until `tombolo ctl {segment} resume`")
 }
 
 type Given = (Vec<Answer>, Vec<(String, u64)>);
@@ -156,7 +172,6 @@ fn show(answers: &[Answer], args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     if answers.is_empty() {
-        remark("there is nobody else in the segment whom it concerns");
         return Ok(());
     }
     print(&format!("{:<14} {:>8}  {:<8}  ANSWER", "PARTICIPANT", "PID", "VERB"))?;

@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::place::Trust;
 use crate::plain::{json, plain};
 use crate::signals::Signals;
+use crate::standard;
 use crate::target::Target;
 use crate::terms::print;
 
@@ -127,6 +128,7 @@ fn line(event: Event, as_json: bool) -> Option<Result<String, serde_json::Error>
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    standard::check_output().map_err(|error| Failure::broken("cannot write an event", error))?;
     let held = |error| Failure::broken("cannot handle signals", error);
     let signals = Signals::hold().map_err(held)?;
     let segment =
@@ -139,7 +141,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let ended = Arc::new(OnceLock::new());
     let told = Arc::clone(&ended);
     // Ends with the process, unless it ends the subscription before.
-    let watch = thread::spawn(move || watch(&signals, &stop, &told));
+    let watch = thread::Builder::new()
+        .spawn(move || watch(&signals, &stop, &told))
+        .map_err(|error| Failure::unusable("cannot start a thread", error))?;
     let shown = show(&events, args.json);
     let Some(why) = ended.get() else {
         return shown;

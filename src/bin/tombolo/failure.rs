@@ -11,6 +11,8 @@ pub(crate) enum Failure {
     Broken(String),
     /// Usage, bad input, or an IPC object that cannot be had.
     Unusable(String),
+    /// No process or thread can be had, so nothing else will work either.
+    Stuck(String),
     /// A signal asked to end.
     Signalled(Signal),
     /// This exit status, with nothing left to say.
@@ -31,7 +33,7 @@ impl Failure {
     /// What to tell the user.
     pub(crate) fn message(&self) -> Option<&str> {
         match self {
-            Self::Broken(message) | Self::Unusable(message) => Some(message),
+            Self::Broken(message) | Self::Unusable(message) | Self::Stuck(message) => Some(message),
             Self::Signalled(_) | Self::Told(_) => None,
         }
     }
@@ -40,7 +42,7 @@ impl Failure {
     pub(crate) fn status(&self) -> u8 {
         match *self {
             Self::Broken(_) => 1,
-            Self::Unusable(_) => 2,
+            Self::Unusable(_) | Self::Stuck(_) => 2,
             Self::Signalled(signal) => 128 + signal as u8,
             Self::Told(status) => status,
         }

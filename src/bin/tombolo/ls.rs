@@ -1,13 +1,13 @@
 //! `tombolo ls`: the segments there are, and what is in them.
 
-use std::io::{self, Write};
-
 use nix::unistd::{Uid, User};
 use serde::Serialize;
 use tombolo::{ChannelInfo, Death, Segment, SegmentInfo};
 
 use crate::failure::Failure;
 use crate::plain::{json, plain};
+use crate::standard;
+use crate::terms::remark;
 
 /// Lists segments and their channels.
 #[derive(Debug, clap::Args)]
@@ -176,6 +176,8 @@ fn owner(uid: u32) -> String {
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let unwritable = |error| Failure::broken("cannot write the list", error);
+    standard::check_output().map_err(unwritable)?;
     let segments =
         Segment::list().map_err(|error| Failure::unusable("cannot list the segments", error))?;
     // Without a key, it was removed under those who are still attached.
@@ -185,16 +187,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let printed = if args.json {
         json(&rows).map_err(|error| Failure::broken("cannot write the list", error))?
     } else if rows.is_empty() {
-        // Whether or not anybody hears it.
-        let _ = writeln!(io::stderr(), "tombolo: there are no segments");
+        remark("there are no segments");
         return Ok(());
     } else {
         table(&rows)
     };
-    let mut out = io::stdout().lock();
-    writeln!(out, "{printed}")
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::broken("cannot write the list", error))
+    standard::print(&printed).map_err(unwritable)
 }
 
 fn table(rows: &[Row]) -> String {

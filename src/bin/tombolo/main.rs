@@ -16,6 +16,7 @@ mod rm;
 mod run;
 mod send;
 mod signals;
+mod standard;
 mod stream;
 mod target;
 mod terms;
@@ -24,7 +25,7 @@ mod words;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use failure::Failure;
 
@@ -62,7 +63,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::try_parse() {
+    signals::heed_children();
+    let done = match parse() {
         Ok(Cli { command: Command::Demo(args) }) => demo::run(&args),
         Ok(Cli { command: Command::Chaos(args) }) => chaos::run(&args),
         Ok(Cli { command: Command::Bench(args) }) => bench::run(&args),
@@ -95,11 +97,27 @@ fn main() -> ExitCode {
     }
 }
 
+/// The command line. A negative number is a bad value of its option, and no
+/// option of its own.
+fn parse() -> Result<Cli, clap::Error> {
+    let numbers = |arg: clap::Arg| {
+        let takes = arg.get_long().is_some() && arg.get_action().takes_values();
+        arg.allow_negative_numbers(takes)
+    };
+    let command = Cli::command().mut_subcommands(|command| command.mut_args(numbers));
+    Cli::from_arg_matches(&command.try_get_matches()?)
+}
+
 /// Shows the help that was asked for, or what is wrong in a single line.
 fn misused(error: &clap::Error) -> Result<(), Failure> {
     use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand as Nothing;
     if !error.use_stderr() || error.kind() == Nothing {
-        return match error.print() {
+        let printed = if error.use_stderr() {
+            error.print()
+        } else {
+            standard::print(error.to_string().trim_end())
+        };
+        return match printed {
             Ok(()) if error.use_stderr() => Err(Failure::Told(2)),
             Ok(()) => Ok(()),
             Err(error) => Err(Failure::Broken(format!("cannot write the help: {error}"))),

@@ -1,20 +1,23 @@
 //! `tombolo recv`: what [`send`](crate::send) sends, to standard output.
 
-use std::fs::File;
+mod exec;
+mod lines;
+mod outlet;
 
+use std::ffi::OsString;
+
+use clap::value_parser;
 use indicatif::ProgressBar;
-use tombolo::{ByteDelivery, ByteReceiver, Fault, Mpmc};
+use tombolo::Fault;
 
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::stream::{
-    Ack, BEGIN, CHUNK, Crowd, END, Ended, FINISHED, Interrupt, Mode, StreamIn, TURN, WORD, hung_up,
-    output, progress, write_all,
+    Ack, BEGIN, Crowd, END, Ended, FINISHED, Interrupt, Mode, Notice, StreamIn, TURN, WORD,
+    hung_up, progress, write_all,
 };
 use crate::terms::remark;
-
-/// How many lines are held until they are written out together.
-const BATCH: usize = 32;
+use outlet::Outlet;
 
 /// Receives what `send` sends with the same name, to standard output.
 ///
@@ -27,6 +30,26 @@ const BATCH: usize = 32;
   tombolo recv jobs --lines | while read job; do work on $job; done &
   ls | tombolo send jobs --lines
 
+  tombolo recv jobs --lines --exec 'sh ./work-on-one' &
+
+With --lines a receiver takes the next line when it can be worked on. Into a
+pipe (or a local socket) it writes one when the last one has been read, and
+several only to a reader that takes them at once. A line is delivered when it
+has been read out of the pipe; into a file, when it is written; to --exec, when
+COMMAND has ended with status 0. What is not delivered when a reader or a
+receiver dies, comes to another receiver, and so it may come twice. As long as
+a line is being worked on, 127 more are given out at most.
+
+Lines of several receivers do not mix in one pipe, whatever their length. SIGKILL
+may cut the last line of a receiver that is writing: one that has a pipe for
+itself, or a line of more than 4096 bytes. That line comes to another receiver.
+
+COMMAND is run by `sh -c` for one line at a time, which is its standard input;
+its output is not touched. If it fails, or is killed, the line comes again, here
+or at another receiver, up to --retries times. Then it is given up: it is named
+on standard error, and both this receiver and the sender exit with 1 in the end.
+A signal that ends the receiver is sent to COMMAND, too; its line comes again.
+
 Exits with 0 only if the sender has said that it was all.")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -35,19 +58,36 @@ pub(crate) struct Args {
     /// one receiver
     #[arg(long)]
     lines: bool,
-    /// Show no progress
+    /// Run a shell command for each line, with the line as its standard input
+    #[arg(long, value_name = "COMMAND", requires = "lines")]
+    exec: Option<OsString>,
+    /// How many times a line comes again whose command has failed
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u8).range(..=14))]
+    #[arg(requires = "exec")]
+    retries: u8,
+    /// Show no progress, and do not say what is waited for
     #[arg(long)]
     quiet: bool,
+}
+
+/// What is done with each line.
+struct Task {
+    command: OsString,
+    retries: u8,
 }
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let interrupt = Interrupt::install()?;
     let progress = progress(None, args.quiet);
-    let mut receiving = Receiving { output: output()?, interrupt, progress, received: 0 };
-    let done = match Mode::of(args.lines) {
-        Mode::Stream => receiving.stream(&args.place),
-        Mode::Lines => receiving.lines(&args.place),
+    let outlet = Outlet::open(interrupt)?;
+    let notice = Notice::new(&args.place, args.quiet);
+    let mut receiving = Receiving { outlet, interrupt, progress, notice, received: 0 };
+    let task = args.exec.clone().map(|command| Task { command, retries: args.retries });
+    let done = match (Mode::of(args.lines), task) {
+        (Mode::Stream, _) => receiving.stream(&args.place),
+        (Mode::Lines, None) => lines::receive(&mut receiving, &args.place),
+        (Mode::Lines, Some(task)) => exec::work(&mut receiving, &args.place, &task),
     };
     receiving.progress.finish_and_clear();
     if let Err(Failure::Signalled(signal)) = done {
@@ -57,9 +97,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 struct Receiving {
-    output: File,
+    outlet: Outlet,
     interrupt: Interrupt,
     progress: ProgressBar,
+    notice: Notice,
     /// How many bytes have been written out.
     received: u64,
 }
@@ -93,7 +134,7 @@ impl Receiving {
     /// Looks up from waiting.
     fn look_up(&self) -> Result<(), Failure> {
         self.interrupt.check()?;
-        if hung_up(&self.output) {
+        if hung_up(self.outlet.file()) {
             return Err(Failure::Broken("standard output has been closed".to_owned()));
         }
         Ok(())
@@ -110,6 +151,8 @@ impl Receiving {
                     Err(error) => match error.fault() {
                         None => {
                             self.look_up()?;
+                            let alone = || session.is_none();
+                            self.notice.waits(&into.segment, "sender", alone);
                             continue;
                         }
                         // It had finished an earlier stream.
@@ -132,8 +175,10 @@ impl Receiving {
                         return self.end(into, session);
                     }
                     (position, Some(session)) if position == self.received => {
+                        self.outlet.check()?;
                         let mut written = 0;
-                        let done = write_all(&self.output, bytes, &mut written, self.interrupt);
+                        let done =
+                            write_all(self.outlet.file(), bytes, &mut written, self.interrupt);
                         self.received += written as u64;
                         done?;
                         drop(message);
@@ -172,6 +217,8 @@ impl Receiving {
 
     /// Ends when all has been written out, and says so.
     fn end(&self, mut into: StreamIn, session: u64) -> Result<(), Failure> {
+        // What only closing brings to light, before the sender is told.
+        self.outlet.close()?;
         // The sender leaves its role now; the next one may be there already.
         loop {
             match into.data.take_timeout(TURN) {
@@ -198,121 +245,15 @@ impl Receiving {
         }
     }
 
-    fn lines(&mut self, name: &Place) -> Result<(), Failure> {
-        let (crowd, first) = Crowd::into(name, self.interrupt)?;
-        // More handles only while there is much to do: each holds a line.
-        let mut hands = vec![first];
-        let mut owed = false;
-        loop {
-            match self.batch(&mut hands, &mut owed) {
-                Ok(Batch::Some { all_hands: false }) => {}
-                Ok(Batch::Some { all_hands: true }) => {
-                    let more = (2 * hands.len()).min(BATCH) - hands.len();
-                    for _ in 0..more {
-                        match hands.first().map(ByteReceiver::try_clone) {
-                            Some(Ok(hand)) => hands.push(hand),
-                            _ => break,
-                        }
-                    }
-                }
-                Ok(Batch::Nothing) => {
-                    hands.truncate(1);
-                    self.look_up()?;
-                }
-                Err(Stop::Failed(failure)) => return Err(failure),
-                Err(Stop::Fault(fault)) => {
-                    if !matches!(fault, Fault::Disconnected { .. }) {
-                        return Err(self.failed(&fault));
-                    }
-                    if !crowd.has_senders() || crowd.drained() {
-                        if !crowd.drained() && crowd.failed() {
-                            return Err(self.failed(&fault));
-                        }
-                        crowd.done();
-                        return Ok(());
-                    }
-                    // Another has come: it is the handles that are of the past.
-                    let fresh = hands.first().map(ByteReceiver::try_clone);
-                    hands.clear();
-                    match fresh {
-                        Some(Ok(hand)) => hands.push(hand),
-                        Some(Err(error)) => return Err(Failure::Broken(error.to_string())),
-                        None => return Err(self.failed(&fault)),
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes what is there, up to a line for each hand, writes it out and lets
-    /// it go. `owed` is a newline that the last line did not have.
-    fn batch(&mut self, hands: &mut [ByteReceiver], owed: &mut bool) -> Result<Batch, Stop> {
-        let Some((first, others)) = hands.split_first_mut() else {
-            return Ok(Batch::Nothing);
-        };
-        let first = match first.take_timeout(TURN) {
-            Ok(line) => line,
-            Err(error) => return error.fault().map_or(Ok(Batch::Nothing), |f| Err(Stop::Fault(f))),
-        };
-        let mut held = Held { lines: Vec::with_capacity(BATCH), bytes: Vec::new(), owed: *owed };
-        held.add(first);
-        let mut all_hands = true;
-        for hand in others {
-            let line = if held.bytes.len() < CHUNK { hand.try_take() } else { break };
-            let Ok(line) = line else {
-                // Why, will be seen when this is out.
-                all_hands = false;
-                break;
-            };
-            held.add(line);
-        }
-        let mut written = 0;
-        let done = write_all(&self.output, &held.bytes, &mut written, self.interrupt);
-        *owed = held.owed;
+    /// Notes what has been written out.
+    fn note(&mut self, written: usize) {
         self.received += written as u64;
         self.progress.set_position(self.received);
-        for (line, end) in held.lines {
-            // What is not out is for another receiver.
-            if end <= written { line.release() } else { line.give_back() }
-        }
-        done.and_then(|()| self.interrupt.check()).map_err(Stop::Failed)?;
-        Ok(Batch::Some { all_hands })
     }
-}
 
-/// What a turn has brought.
-enum Batch {
-    Nothing,
-    Some {
-        /// Whether there was a line for each hand.
-        all_hands: bool,
-    },
-}
-
-enum Stop {
-    Fault(Fault),
-    Failed(Failure),
-}
-
-/// Lines that are this receiver's until they are written out.
-struct Held<'a> {
-    /// Each with where it ends in `bytes`.
-    lines: Vec<(ByteDelivery<'a, Mpmc>, usize)>,
-    bytes: Vec<u8>,
-    /// Whether the last line had no newline. It stays so only in the end.
-    owed: bool,
-}
-
-impl<'a> Held<'a> {
-    fn add(&mut self, line: ByteDelivery<'a, Mpmc>) {
-        if line.is_empty() {
-            return;
-        }
-        if self.owed {
-            self.bytes.push(b'\n');
-        }
-        line.append_to(&mut self.bytes);
-        self.owed = self.bytes.last() != Some(&b'\n');
-        self.lines.push((line, self.bytes.len()));
+    /// Tells what it waits for, if that takes long.
+    fn waits(&mut self, crowd: &Crowd) {
+        let begun = self.received > 0;
+        self.notice.waits(&crowd.segment, "sender", || !begun && !crowd.has_senders());
     }
 }

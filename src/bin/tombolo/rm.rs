@@ -1,6 +1,6 @@
 //! `tombolo rm`: segments that are no longer wanted, or no longer used.
 
-use std::io::{self, Write};
+use std::io;
 
 use nix::unistd::geteuid;
 use tombolo::{Segment, SegmentInfo};
@@ -8,6 +8,7 @@ use tombolo::{Segment, SegmentInfo};
 use crate::failure::Failure;
 use crate::place::in_terms;
 use crate::plain::plain;
+use crate::standard;
 use crate::target::Target;
 use crate::terms::{self, remark};
 
@@ -100,14 +101,13 @@ fn orphans(dry_run: bool) -> Result<bool, Failure> {
         remark("there are no orphans");
     }
     let mut failed = false;
-    let mut out = io::stdout().lock();
     for orphan in found {
         let what = plain(&orphan.what);
         let said = if dry_run {
-            writeln!(out, "would remove {what}")
+            standard::print(&format!("would remove {what}"))
         } else {
             match orphan.remove() {
-                Ok(true) => writeln!(out, "removed {what}"),
+                Ok(true) => standard::print(&format!("removed {what}")),
                 Ok(false) => {
                     remark(&format!("{what} is in use by now"));
                     Ok(())
@@ -119,8 +119,7 @@ fn orphans(dry_run: bool) -> Result<bool, Failure> {
                 }
             }
         };
-        said.map_err(|error| Failure::broken("cannot write what was removed", error))?;
+        said.map_err(|error: io::Error| Failure::broken("cannot write what was removed", error))?;
     }
-    out.flush().map_err(|error| Failure::broken("cannot write what was removed", error))?;
     Ok(failed)
 }

@@ -5,14 +5,16 @@ use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
 
-use crate::failure::Failure;
-use crate::place::Making;
-use crate::signals::Signals;
-use crate::target::Target;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::failure::Failure;
+use crate::place::Making;
+use crate::signals::{ENDING, Signals};
+use crate::standard;
+use crate::target::Target;
 
 /// The variable that tells everybody below which segment it is.
 const SEGMENT: &str = "TOMBOLO_SEGMENT";
@@ -20,17 +22,6 @@ const SEGMENT: &str = "TOMBOLO_SEGMENT";
 /// As the library has it where nobody says otherwise.
 const SIZE: usize = 64 << 20;
 const PARTICIPANTS: u16 = 64;
-
-/// What is passed on to the command, which decides what to do about it.
-const PASSED_ON: [Signal; 6] = [
-    Signal::SIGINT,
-    Signal::SIGTERM,
-    Signal::SIGHUP,
-    Signal::SIGQUIT,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-];
-
 /// Runs a command with a segment handed over to it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -61,8 +52,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::Unusable("there is no command to run".to_owned()));
     };
     let held = |error| Failure::broken("cannot handle signals", error);
-    let signals =
-        Signals::hold_these(PASSED_ON.into_iter().chain([Signal::SIGCHLD])).map_err(held)?;
+    // The command decides what to do about those that ask to end.
+    let signals = Signals::hold_these(ENDING.into_iter().chain([Signal::SIGCHLD])).map_err(held)?;
     let options = args.making.options(SIZE, PARTICIPANTS);
     let segment = match &args.name {
         Some(name) => options.open_or_create(name),
@@ -73,6 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut command = Command::new(program);
     command.args(arguments).env(SEGMENT, Target::of(&segment, args.name.as_deref()).to_string());
     signals.release_in(&mut command);
+    standard::pass_on(&mut command, true);
     let ended = match segment.spawn(&mut command) {
         Ok(heir) => attend(&mut heir.into_child(), &signals),
         Err(error) => Err(Failure::Unusable(error.to_string())),

@@ -3,8 +3,8 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use nix::poll::PollFlags;
@@ -13,9 +13,10 @@ use tombolo::{ByteSender, Fault, Receiver, SendBytesError, TryRecvError};
 
 use crate::failure::Failure;
 use crate::place::Place;
+use crate::standard;
 use crate::stream::{
-    Ack, BEGIN, CHUNK, Crowd, END, Ended, FINISHED, Interrupt, LONGEST, Mode, StreamOut, TOGETHER,
-    TURN, WORD, progress, ready, turn,
+    Ack, BEGIN, CHUNK, Crowd, END, Ended, FINISHED, Interrupt, LONGEST, Mode, Notice, StreamOut,
+    TOGETHER, TURN, WORD, progress, ready, turn,
 };
 use crate::terms::remark;
 
@@ -25,7 +26,9 @@ const PLENTY: usize = 32;
 /// Sends a file, or standard input, to whoever runs `recv` with the same name.
 ///
 /// Either may come first, and waits for the other. Returns when all has been
-/// written out by the other side.
+/// written out by the other side; with --lines, when all
+/// lines are delivered: read out of the receiver's pipe, written to its file, or
+/// acknowledged by its --exec command, which has ended with status 0.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A line has 1048576 bytes at most, and 256 processes can take part
 (fewer where kernel.sem allows fewer semaphores in a set; more with
@@ -48,7 +51,7 @@ pub(crate) struct Args {
     /// one receiver
     #[arg(long)]
     lines: bool,
-    /// Show no progress
+    /// Show no progress, and do not say what is waited for
     #[arg(long)]
     quiet: bool,
 }
@@ -57,7 +60,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let input = Input::open(args)?;
     let interrupt = Interrupt::install()?;
-    let mut sending = Sending { input, interrupt, sent: 0 };
+    let notice = Notice::new(&args.place, args.quiet);
+    let mut sending = Sending { input, interrupt, notice, sent: 0 };
     let done = match Mode::of(args.lines) {
         Mode::Stream => sending.stream(&args.place),
         Mode::Lines => sending.lines(&args.place),
@@ -82,10 +86,10 @@ impl Input {
     fn open(args: &Args) -> Result<Self, Failure> {
         let (file, name) = match &args.file {
             Some(path) => (File::open(path), path.display().to_string()),
-            None => (
-                io::stdin().as_fd().try_clone_to_owned().map(File::from),
-                "standard input".to_owned(),
-            ),
+            None => match standard::input() {
+                Ok(file) => (Ok(file), "standard input".to_owned()),
+                Err(why) => return Err(Failure::broken("cannot read standard input", why)),
+            },
         };
         let unusable =
             |why: &dyn std::fmt::Display| Failure::unusable(format!("cannot read {name}"), why);
@@ -127,6 +131,7 @@ impl Input {
 struct Sending {
     input: Input,
     interrupt: Interrupt,
+    notice: Notice,
     /// How many bytes have been put into the channel.
     sent: u64,
 }
@@ -180,7 +185,7 @@ impl Sending {
     }
 
     /// Begins a stream with a receiver that is there to take it.
-    fn begin(&self, name: &Place) -> Result<(StreamOut, u64), Failure> {
+    fn begin(&mut self, name: &Place) -> Result<(StreamOut, u64), Failure> {
         loop {
             let out = StreamOut::join(name, self.interrupt)?;
             let session = random_u64().map_err(|error| Failure::unusable("cannot begin", error))?;
@@ -190,14 +195,16 @@ impl Sending {
                 self.interrupt.check()?;
                 match out.data.send_timeout(&begin, TURN).map_err(Ended::fault) {
                     Ok(()) => break Ok(()),
-                    Err(None) => {}
+                    Err(None) => self.notice.waits(&out.segment, "receiver", || true),
                     Err(Some(fault)) => break Err(fault),
                 }
             };
             let heard = begun.and_then(|()| {
                 loop {
                     match self.hear(&out.acks, session) {
-                        Ok(None) if self.interrupt.check().is_ok() => {}
+                        Ok(None) if self.interrupt.check().is_ok() => {
+                            self.notice.waits(&out.segment, "receiver", || true);
+                        }
                         heard => break heard,
                     }
                 }
@@ -224,7 +231,7 @@ impl Sending {
 
     /// Waits for room for a chunk. The receiver acknowledges after it has
     /// made room, or has too many acknowledgements unread.
-    fn room(&self, out: &mut StreamOut, session: u64) -> Result<(), Failure> {
+    fn room(&mut self, out: &mut StreamOut, session: u64) -> Result<(), Failure> {
         loop {
             match out.data.try_reserve(WORD + CHUNK) {
                 Ok(_) => return Ok(()),
@@ -233,18 +240,24 @@ impl Sending {
                 Err(error) => return Err(Failure::Broken(error.to_string())),
             }
             self.interrupt.check()?;
-            self.hear(&out.acks, session).map_err(|fault| self.failed(&fault))?;
+            let heard = self.hear(&out.acks, session).map_err(|fault| self.failed(&fault))?;
+            if heard.is_none() {
+                self.notice.waits(&out.segment, "receiver", || false);
+            }
         }
     }
 
     /// Ends the stream, and waits until all of it is delivered.
-    fn end(&self, mut out: StreamOut, session: u64) -> Result<(), Failure> {
+    fn end(&mut self, mut out: StreamOut, session: u64) -> Result<(), Failure> {
         self.room(&mut out, session)?;
         let mut end = END.to_le_bytes().to_vec();
         end.extend(self.sent.to_le_bytes());
         while let Err(error) = out.data.send_timeout(&end, TURN) {
             match error.fault() {
-                None => self.interrupt.check()?,
+                None => {
+                    self.interrupt.check()?;
+                    self.notice.waits(&out.segment, "receiver", || false);
+                }
                 Some(fault) => return Err(self.failed(&fault)),
             }
         }
@@ -262,11 +275,15 @@ impl Sending {
 
     fn lines(&mut self, name: &Place) -> Result<(), Failure> {
         let (crowd, mut lines) = Crowd::out(name, self.interrupt)?;
-        let mut cut = Cutter::new();
+        let mut cut = Cutter::new()?;
+        let mut wish = Wish::new();
         loop {
-            // Line by line, as long as that feeds the receivers. Where they have
-            // plenty to do, several at a time are no less fair, and cheaper.
-            while let Some(some) = cut.next(if lines.len() < PLENTY { 1 } else { TOGETHER })? {
+            // Line by line, as long as that feeds the receivers, or one of them
+            // asks for it. Where they have plenty to do, several at a time are
+            // no less fair, and cheaper.
+            loop {
+                let many = lines.len() >= PLENTY && wish.many(&crowd);
+                let Some(some) = cut.next(if many { TOGETHER } else { 1 })? else { break };
                 self.line(&crowd, &mut lines, some)?;
             }
             if cut.ended {
@@ -291,7 +308,12 @@ impl Sending {
             self.line(&crowd, &mut lines, b"")?;
         }
         crowd.done();
-        Ok(())
+        match crowd.lost() {
+            0 => Ok(()),
+            lost => Err(Failure::Broken(format!(
+                "not all was delivered: receivers have given up {lost} of the messages"
+            ))),
+        }
     }
 
     fn line(&mut self, crowd: &Crowd, lines: &mut ByteSender, line: &[u8]) -> Result<(), Failure> {
@@ -302,7 +324,11 @@ impl Sending {
                     self.sent += line.len() as u64;
                     return Ok(());
                 }
-                Err(SendBytesError::Full | SendBytesError::Paused) => self.interrupt.check()?,
+                Err(SendBytesError::Full | SendBytesError::Paused) => {
+                    self.interrupt.check()?;
+                    let alone = || !crowd.has_receivers();
+                    self.notice.waits(&crowd.segment, "receiver", alone);
+                }
                 Err(SendBytesError::Fault(fault)) => self.left(crowd, lines, &fault)?,
                 Err(error) => return Err(Failure::Broken(error.to_string())),
             }
@@ -319,7 +345,7 @@ impl Sending {
         if !matches!(fault, Fault::Disconnected { .. }) || crowd.failed() {
             return Err(self.failed(fault));
         }
-        *lines = lines.try_clone().map_err(|error| Failure::Broken(error.to_string()))?;
+        *lines = crowd.sender()?;
         Ok(())
     }
 
@@ -338,6 +364,31 @@ impl Sending {
     }
 }
 
+/// Whether the receivers want several lines in one message, looked up now and
+/// then.
+struct Wish {
+    many: bool,
+    until: Instant,
+}
+
+impl Wish {
+    /// How long an answer holds.
+    const HOLDS: Duration = Duration::from_millis(2);
+
+    fn new() -> Self {
+        Self { many: false, until: Instant::now() }
+    }
+
+    fn many(&mut self, crowd: &Crowd) -> bool {
+        let now = Instant::now();
+        if now >= self.until {
+            self.many = crowd.wants_many();
+            self.until = now + Self::HOLDS;
+        }
+        self.many
+    }
+}
+
 /// Cuts what is read into lines.
 struct Cutter {
     bytes: Vec<u8>,
@@ -352,9 +403,13 @@ struct Cutter {
 }
 
 impl Cutter {
-    fn new() -> Self {
-        let bytes = vec![0; LONGEST + CHUNK];
-        Self { bytes, from: 0, to: 0, looked: 0, ended: false, lines: 0 }
+    fn new() -> Result<Self, Failure> {
+        let mut bytes = Vec::new();
+        bytes
+            .try_reserve_exact(LONGEST + CHUNK)
+            .map_err(|error| Failure::unusable("no memory for lines", error))?;
+        bytes.resize(LONGEST + CHUNK, 0);
+        Ok(Self { bytes, from: 0, to: 0, looked: 0, ended: false, lines: 0 })
     }
 
     /// The next lines, at least one and not many more than `bytes`; of the

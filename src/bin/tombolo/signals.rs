@@ -9,8 +9,43 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// Every signal that ends a process unless it does something about it, and
+/// that is sent from outside. SIGPIPE is ignored by Rust programs.
+pub(crate) const ENDING: [Signal; 14] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGALRM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGIO,
+    Signal::SIGPWR,
+    Signal::SIGSTKFLT,
+    Signal::SIGXCPU,
+    Signal::SIGXFSZ,
+];
+
+/// Has the kernel tell of children that end, and keep their exit statuses, even
+/// if this process was started with SIGCHLD ignored.
+pub(crate) fn heed_children() {
+    // SAFETY: installs no handler.
+    let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
+}
+
+/// Whether a signal that this process was started with ignored stays so.
+///
+/// Under nohup(1) a hang-up does. An interrupt does not: a script's shell has
+/// it ignored in every background job. And a termination does not, so that
+/// nothing hangs that was told to end.
+pub(crate) fn stays_ignored(signal: Signal) -> bool {
+    !matches!(signal, Signal::SIGINT | Signal::SIGTERM) && ignored(signal)
+}
 
 /// The signals that ask this process to end, held back from now on.
 #[derive(Debug)]
@@ -24,13 +59,11 @@ impl Signals {
     /// Holds the signals back. To be called before there are threads, which
     /// would not.
     pub(crate) fn hold() -> Result<Self, Errno> {
-        Self::hold_these([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])
+        Self::hold_these(ENDING.into_iter().filter(|signal| !stays_ignored(*signal)))
     }
 
     /// The same with these, and possibly other signals.
     pub(crate) fn hold_these(signals: impl IntoIterator<Item = Signal>) -> Result<Self, Errno> {
-        // Under nohup(1) a hang-up stays ignored. An interrupt does not: a
-        // script's shell has it ignored in every background job.
         let not_ignored = |signal: &Signal| *signal != Signal::SIGHUP || !ignored(Signal::SIGHUP);
         let set: SigSet = signals.into_iter().filter(not_ignored).collect();
         let before = SigSet::thread_get_mask()?;
@@ -53,12 +86,13 @@ impl Signals {
         self.taken().map(|(signal, _)| signal)
     }
 
-    /// One that has come, and whether it is the kernel that has sent it: for a
-    /// terminal, to all of a job.
+    /// One that has come, and whether it is a terminal's, which sends it to all
+    /// of a job.
     pub(crate) fn taken(&self) -> Option<(Signal, bool)> {
         let info = self.fd.read_signal().ok()??;
         let signal = Signal::try_from(i32::try_from(info.ssi_signo).ok()?).ok()?;
-        Some((signal, info.ssi_code == libc::SI_KERNEL))
+        let of_terminals = matches!(signal, Signal::SIGINT | Signal::SIGQUIT | Signal::SIGHUP);
+        Some((signal, of_terminals && info.ssi_code == libc::SI_KERNEL))
     }
 }
 

@@ -24,17 +24,19 @@
 //! `stream` before either ends, so that who starts next finds the roles free,
 //! or a segment that is [over](is_over).
 //!
-//! **Lines.** A message is one line or several. A receiver lets go of lines only when they
-//! are written out, so if it dies another one gets them. A sender that has
-//! sent its last line sends as many empty messages as the channel holds: then
-//! all of its lines have been let go. Who takes part puts a token into
+//! **Lines.** A message is one line or several. A receiver lets go of lines only
+//! when they are delivered, so if it dies another one gets them. A sender that
+//! has sent its last line sends as many empty messages as the channel holds:
+//! then all of its lines have been let go. Each party puts a token into
 //! `sending` or `receiving` and takes one out in the end. So what is left
-//! there when the last one has gone are those that failed.
+//! there when the last one has gone are those that failed. A receiver that has
+//! lost lines puts a token into `losses`. It is a sender of that channel as
+//! long as it asks for one line in each message.
 
 mod interrupt;
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,13 +44,15 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tombolo::{
-    ByteChannel, ByteReceiver, ByteSender, ChannelError, ChannelInfo, Fault, OpenError, Receiver,
-    RecvError, RecvTimeoutError, Segment, SendBytesError, SendTimeoutError, Sender, Spsc, State,
-    TryRecvError,
+    ByteChannel, ByteReceiver, ByteSender, Channel, ChannelError, ChannelInfo, Fault, OpenError,
+    Receiver, RecvError, RecvTimeoutError, Segment, SendBytesError, SendTimeoutError, Sender, Spsc,
+    State, TryRecvError,
 };
 
 use crate::failure::Failure;
 use crate::place::Place;
+use crate::plain::plain;
+use crate::terms::remark;
 pub(crate) use interrupt::Interrupt;
 
 /// The channel of the data.
@@ -56,6 +60,7 @@ const STREAM: &str = "stream";
 const ACKS: &str = "acks";
 const SENDING: &str = "sending";
 const RECEIVING: &str = "receiving";
+const LOSSES: &str = "losses";
 
 /// The word of a stream's first message; its session follows.
 pub(crate) const BEGIN: u64 = u64::MAX;
@@ -160,7 +165,7 @@ fn join<T>(
         let segment = mode.open(name).map_err(|error| Failure::Unusable(error.to_string()))?;
         // Who died without being noticed is not there.
         let _ = segment.sweep();
-        let ours = [STREAM, ACKS, SENDING, RECEIVING];
+        let ours = [STREAM, ACKS, SENDING, RECEIVING, LOSSES];
         let channels = segment.channels();
         if let Some(theirs) = channels.iter().find(|c| !ours.contains(&c.name.as_str())) {
             return Err(Failure::Unusable(format!(
@@ -235,44 +240,136 @@ pub(crate) struct Crowd {
     _put: Sender<u8>,
     take: Receiver<u8>,
     theirs: Receiver<u8>,
-    /// Tokens of the other side's dead, when this process came.
+    losses: Receiver<u8>,
+    /// Asks for one line in each message.
+    careful: Option<Sender<u8>>,
+    /// Tokens of the other side's dead, when this process came. A receiver
+    /// counts them all: the segment is of this session, or it would be over.
     before: usize,
+    lost_before: u64,
     pub(crate) segment: Segment,
+}
+
+/// The channel of lines.
+fn lines(segment: &Segment) -> ByteChannel<'_> {
+    // Delivered again as often as possible.
+    segment.bytes(STREAM).capacity(lines_in(segment), MOST).redeliver(15)
+}
+
+/// A channel of tokens.
+fn tokens<'a>(segment: &'a Segment, name: &'a str) -> Channel<'a, u8> {
+    segment.channel::<u8>(name).capacity(TOKENS).lasting()
 }
 
 impl Crowd {
     /// Joins those who send.
     pub(crate) fn out(name: &Place, interrupt: Interrupt) -> Result<(Self, ByteSender), Failure> {
-        Self::join(name, interrupt, (SENDING, RECEIVING), |lines| lines.sender())
+        let (mut crowd, end) =
+            Self::join(name, interrupt, (SENDING, RECEIVING), false, |lines| lines.sender())?;
+        let living = count(&crowd.segment, RECEIVING, |channel| channel.senders);
+        crowd.before = crowd.theirs.len().saturating_sub(living);
+        crowd.lost_before = crowd.all_lost();
+        Ok((crowd, end))
     }
 
-    /// Joins those who receive.
+    /// Joins those who receive; careful ones get each line by itself.
     pub(crate) fn into(
         name: &Place,
         interrupt: Interrupt,
+        careful: bool,
     ) -> Result<(Self, ByteReceiver), Failure> {
-        Self::join(name, interrupt, (RECEIVING, SENDING), |lines| lines.receiver())
+        Self::join(name, interrupt, (RECEIVING, SENDING), careful, |lines| lines.receiver())
     }
 
     fn join<E>(
         name: &Place,
         interrupt: Interrupt,
         (ours, theirs): (&str, &str),
+        careful: bool,
         end: impl Fn(&ByteChannel<'_>) -> Result<E, ChannelError>,
     ) -> Result<(Self, E), Failure> {
-        let (segment, (end, put, take, other)) = join(name, Mode::Lines, interrupt, |segment| {
-            // Delivered again as often as possible.
-            let lines = segment.bytes(STREAM).capacity(lines_in(segment), MOST).redeliver(15);
-            let end = end(&lines)?;
-            let tokens = |name| segment.channel::<u8>(name).capacity(TOKENS).lasting();
+        let (segment, joined) = join(name, Mode::Lines, interrupt, |segment| {
+            let tokens = |name| tokens(segment, name);
+            let losses = tokens(LOSSES).receiver()?;
+            // Before a line can come.
+            let careful = careful.then(|| tokens(LOSSES).sender()).transpose()?;
+            let end = end(&lines(segment))?;
             let (put, take) = (tokens(ours).sender()?, tokens(ours).receiver()?);
-            Ok((end, put, take, tokens(theirs).receiver()?))
+            Ok((end, put, take, tokens(theirs).receiver()?, losses, careful))
         })?;
-        let living = count(&segment, theirs, |channel| channel.senders);
-        let before = other.len().saturating_sub(living);
+        let (end, put, take, theirs, losses, careful) = joined;
         // If it is full of failures, one more makes no difference.
         let _ = put.try_send(1);
-        Ok((Self { _put: put, take, theirs: other, before, segment }, end))
+        let (before, lost_before) = (0, 0);
+        let crowd = Self { _put: put, take, theirs, losses, careful, before, lost_before, segment };
+        Ok((crowd, end))
+    }
+
+    /// Another end for receiving. It knows nothing of those that have left.
+    pub(crate) fn receiver(&self) -> Result<ByteReceiver, Failure> {
+        lines(&self.segment).receiver().map_err(|error| Failure::Broken(error.to_string()))
+    }
+
+    /// Another end for sending, of which the same is true.
+    pub(crate) fn sender(&self) -> Result<ByteSender, Failure> {
+        lines(&self.segment).sender().map_err(|error| Failure::Broken(error.to_string()))
+    }
+
+    /// Whether this receiver asks for one line in each message.
+    pub(crate) const fn is_careful(&self) -> bool {
+        self.careful.is_some()
+    }
+
+    pub(crate) fn set_careful(&mut self, careful: bool) -> Result<(), Failure> {
+        let asks = careful.then(|| tokens(&self.segment, LOSSES).sender()).transpose();
+        self.careful = asks.map_err(|error| Failure::Broken(error.to_string()))?;
+        Ok(())
+    }
+
+    /// Whether several lines may come in one message: there are receivers, and
+    /// all of them want that.
+    pub(crate) fn wants_many(&self) -> bool {
+        self.has_receivers() && count(&self.segment, LOSSES, |channel| channel.senders) == 0
+    }
+
+    /// Tells the senders that lines are lost.
+    pub(crate) fn lose(&self) {
+        if let Ok(losses) = tokens(&self.segment, LOSSES).sender() {
+            // If it is full, they know.
+            let _ = losses.try_send(1);
+        }
+    }
+
+    /// How many messages were lost since this process came.
+    pub(crate) fn lost(&self) -> u64 {
+        self.all_lost().saturating_sub(self.lost_before)
+    }
+
+    /// Those that receivers gave up, and those over which so many died that
+    /// nobody got them any more.
+    fn all_lost(&self) -> u64 {
+        let dropped = count(&self.segment, STREAM, |channel| channel.dropped);
+        (self.losses.len() + dropped) as u64
+    }
+
+    /// What a fault means to a receiver: whether others send by now. If not,
+    /// all senders have ended, and well.
+    pub(crate) fn goes_on(&self, fault: Fault) -> Result<bool, Fault> {
+        if !matches!(fault, Fault::Disconnected { .. }) {
+            return Err(fault);
+        }
+        if self.drained() {
+            return Ok(false);
+        }
+        if self.has_senders() {
+            return Ok(true);
+        }
+        if self.failed() { Err(fault) } else { Ok(false) }
+    }
+
+    /// Whether there is no sender any more, and one has failed.
+    pub(crate) fn was_cut(&self) -> bool {
+        self.failed() && !self.has_senders() && !self.drained()
     }
 
     /// Says that this process has ended well.
@@ -280,7 +377,7 @@ impl Crowd {
         let _ = self.take.recv_timeout(TURN);
     }
 
-    /// Whether one of the other side has failed, now that none is there.
+    /// Whether one of the other side has failed, if none is there.
     pub(crate) fn failed(&self) -> bool {
         self.theirs.len() > self.before
     }
@@ -388,14 +485,8 @@ pub(crate) fn write_all(
     Ok(())
 }
 
-fn unwritable(error: &io::Error) -> Failure {
+pub(crate) fn unwritable(error: &io::Error) -> Failure {
     Failure::broken("cannot write to standard output", error)
-}
-
-/// Standard output without a buffer.
-pub(crate) fn output() -> Result<File, Failure> {
-    let fd = io::stdout().as_fd().try_clone_to_owned();
-    fd.map(File::from).map_err(|error| unwritable(&error))
 }
 
 /// A bar of so many bytes, or a count of them where nobody knows how many;
@@ -410,5 +501,56 @@ pub(crate) fn progress(bytes: Option<u64>, quiet: bool) -> ProgressBar {
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
+    }
+}
+
+/// Tells the user, once, what a party waits for that seems to hang.
+pub(crate) struct Notice {
+    name: String,
+    /// Neither with `--quiet` nor for those who do not look.
+    quiet: bool,
+    terminal: bool,
+    since: Instant,
+    told: bool,
+    paused: bool,
+}
+
+impl Notice {
+    /// How long one waits in silence for the other.
+    const SILENCE: Duration = Duration::from_secs(1);
+
+    pub(crate) fn new(name: &str, quiet: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            quiet,
+            terminal: io::stderr().is_terminal(),
+            since: Instant::now(),
+            told: false,
+            paused: false,
+        }
+    }
+
+    /// To be called now and then by one that waits; `alone` is asked whether
+    /// nobody is there to wait for.
+    pub(crate) fn waits(&mut self, segment: &Segment, other: &str, alone: impl FnOnce() -> bool) {
+        if self.quiet {
+            return;
+        }
+        let name = &self.name;
+        let paused = segment.state() == State::Paused;
+        if paused && !self.paused {
+            remark(&plain(&format!(
+                "segment {name} is paused: nothing is sent until `tombolo ctl {name} resume`"
+            )));
+        }
+        self.paused = paused;
+        let long = self.since.elapsed() >= Self::SILENCE;
+        if self.terminal && !self.told && long && alone() {
+            let command = if other == "receiver" { "recv" } else { "send" };
+            remark(&plain(&format!(
+                "waiting for a {other}: nobody has run `tombolo {command} {name}` yet"
+            )));
+            self.told = true;
+        }
     }
 }

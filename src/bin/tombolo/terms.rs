@@ -10,10 +10,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::failure::Failure;
+use crate::standard;
 
 /// A positive span of time, as an argument.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse().map(Duration::try_from_secs_f64) {
+    match text.parse::<f64>().map(Duration::try_from_secs_f64) {
         Ok(Ok(span)) if !span.is_zero() => Ok(span),
         _ => Err("not a positive number of seconds".to_owned()),
     }
@@ -23,6 +24,7 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
 /// said is for ever.
 pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
+        Ok(span) if span < 0.0 => Err("a time-out is not negative".to_owned()),
         Ok(span) if span > 0.0 && Duration::try_from_secs_f64(span).is_err() => Ok(Duration::MAX),
         _ => seconds(text),
     }
@@ -78,10 +80,7 @@ pub(crate) fn fate(status: ExitStatus) -> String {
 
 /// Prints a result, to whoever may have gone by now.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{text}")
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::broken("cannot write the result", error))
+    standard::print(text).map_err(|error| Failure::broken("cannot write the result", error))
 }
 
 /// Says something that is no result, to whoever may have gone.

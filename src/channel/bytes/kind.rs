@@ -286,6 +286,11 @@ pub struct Reading {
     length: u64,
 }
 
+/// Leaves a message for another reader, as one over which a reader has failed.
+pub(super) fn give_back_counted(ring: &Parcels, taken: Reading) {
+    mpmc::give_back_counted(ring, taken.slot);
+}
+
 impl sealed::ByteKind for Mpmc {
     const RING: RingKind = RingKind::MpmcBytes;
     const PLACES: bool = true;

@@ -7,7 +7,7 @@ use core::mem::ManuallyDrop;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::kind::ByteKind;
+use super::kind::{self, ByteKind};
 use crate::channel::cancel::Canceller;
 use crate::channel::endpoint::{Endpoint, Resolved};
 use crate::channel::flow::Prospects;
@@ -327,7 +327,8 @@ impl<'a, K: ByteKind> ByteDelivery<'a, K> {
         Self { receiver, taken: ManuallyDrop::new(taken), message }
     }
 
-    /// How many receivers have died over this message.
+    /// How many receivers have died over this message, or have
+    /// [given it back](ByteDelivery::give_back_counted) as one that failed.
     pub fn attempts(&self) -> u8 {
         K::attempts(&self.receiver.ring, &self.receiver.at, &self.taken)
     }
@@ -394,6 +395,22 @@ impl<'a, K: ByteKind> ByteDelivery<'a, K> {
         // SAFETY: taken by this delivery, so nobody writes it: the peers are
         // trusted, and `self` is borrowed.
         unsafe { self.message.as_slice() }
+    }
+}
+
+impl ByteDelivery<'_, Mpmc> {
+    /// Gives the message back as one with which its receiver has failed: this
+    /// counts in its [`attempts`](Self::attempts), up to 15. How many are too
+    /// many is for the receivers to say: the message comes again in any case.
+    pub fn give_back_counted(self) {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `this` is never dropped, so it is taken out once.
+        let taken = unsafe { ManuallyDrop::take(&mut this.taken) };
+        let receiver = this.receiver;
+        if !receiver.end.in_child() {
+            kind::give_back_counted(&receiver.ring, taken);
+            receiver.end.notify(Side::Receiver, Done::GivenUp);
+        }
     }
 }
 

@@ -86,8 +86,12 @@ fn hear() -> Result<String, Failure> {
 /// Reads the input and opens the segment.
 fn prepare(args: &Args, orders: &Orders) -> Result<(Input, Segment), Failure> {
     let path = args.input.display();
-    let bytes = fs::read(&args.input)
+    let mut bytes = fs::read(&args.input)
         .map_err(|error| Failure::unusable(format!("cannot read {path}"), error))?;
+    // What repeats it needs.
+    bytes
+        .try_reserve_exact(orders.size)
+        .map_err(|error| Failure::unusable("no memory for the input", error))?;
     let crc = crc32fast::hash(&bytes);
     let input = Input::new(bytes, orders.size).filter(|_| crc == orders.input_crc);
     let Some(input) = input else {

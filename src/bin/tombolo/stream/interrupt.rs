@@ -10,16 +10,16 @@ use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use crate::failure::Failure;
+use crate::signals::{ENDING, stays_ignored};
 
 /// The first signal that has come.
 static CAUGHT: AtomicI32 = AtomicI32::new(0);
 
-/// Notes the signal. One that comes just before a call that blocks would not
-/// interrupt it, so an alarm does, every second from now on.
+/// Notes the first signal. One that comes just before a call that blocks would
+/// not interrupt it, so an alarm does, every second from now on. An alarm that
+/// comes first is somebody else's, and asks to end like any other signal.
 extern "C" fn note(signal: c_int) {
-    if signal != Signal::SIGALRM as c_int {
-        let _ = CAUGHT.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
-    }
+    let _ = CAUGHT.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
     // SAFETY: a plain system call, which a handler may make.
     let _ = unsafe { libc::alarm(1) };
 }
@@ -39,16 +39,13 @@ impl Interrupt {
         // Without SA_RESTART.
         let action = SigAction::new(SigHandler::Handler(note), SaFlags::empty(), SigSet::empty());
         let mut all = SigSet::empty();
-        for signal in [Signal::SIGALRM, Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            // SAFETY: the handler only touches an atomic and makes a system
-            // call.
-            let before = unsafe { sigaction(signal, &action) }?;
-            // Under nohup(1) a hang-up stays ignored.
-            if signal == Signal::SIGHUP && matches!(before.handler(), SigHandler::SigIgn) {
-                // SAFETY: restores what was there.
-                unsafe { sigaction(signal, &before) }?;
+        for signal in ENDING {
+            if !stays_ignored(signal) || signal == Signal::SIGALRM {
+                // SAFETY: the handler only touches an atomic and makes a
+                // system call.
+                unsafe { sigaction(signal, &action) }?;
+                all.add(signal);
             }
-            all.add(signal);
         }
         all.thread_unblock()
     }

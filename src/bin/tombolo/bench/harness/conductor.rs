@@ -185,7 +185,9 @@ impl<'a> Conductor<'a> {
                         }
                     }
                     Ok(_) => {}
-                    Err(Failure::Signalled(signal)) => return Err(Failure::Signalled(signal)),
+                    Err(failure @ (Failure::Signalled(_) | Failure::Stuck(_))) => {
+                        return Err(failure);
+                    }
                     Err(failure) => {
                         let why = failure.message().unwrap_or_default();
                         self.say(&format!("{}, {name}: left out: {why}", case.name));

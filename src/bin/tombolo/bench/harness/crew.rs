@@ -89,7 +89,9 @@ pub(crate) fn work(
     let mut workers = Vec::new();
     for place in 0..places {
         let started = start(program, Orders { place, ..orders.clone() }, &shared);
-        workers.push(started.map_err(|error| Failure::unusable("cannot start a worker", error))?);
+        workers.push(
+            started.map_err(|error| Failure::Stuck(format!("cannot start a worker: {error}")))?,
+        );
     }
     let began = Instant::now();
     // Looked at twice: what they waited for when they began is over.

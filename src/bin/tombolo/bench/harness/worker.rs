@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::process;
+use std::sync::OnceLock;
 use std::thread;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -75,9 +76,22 @@ fn work(orders: &Orders, subjects: &[Box<dyn Subject>]) -> Result<Reports, Failu
     if !subject.threads() {
         return Ok(vec![work(orders.place)]);
     }
+    // None begins before all are there: it would wait for the others.
+    let go = &OnceLock::new();
     thread::scope(|scope| {
         let places = 0..orders.setting.workers();
-        let threads: Vec<_> = places.map(|place| scope.spawn(move || work(place))).collect();
+        let mut threads = Vec::new();
+        for place in places {
+            let body = move || if *go.wait() { work(place) } else { Err(Failure::Told(2)) };
+            match thread::Builder::new().spawn_scoped(scope, body) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    let _ = go.set(false);
+                    return Err(Failure::unusable("cannot start a thread", error));
+                }
+            }
+        }
+        let _ = go.set(true);
         let panicked = |_| Err(Failure::Broken("a thread panicked".to_owned()));
         Ok(threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect())
     })

@@ -1,0 +1,187 @@
+//! Lines as the work of a command: one at a time to its standard input, and
+//! acknowledged when it has done well.
+
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tombolo::{ByteDelivery, Fault, Mpmc};
+
+use super::{Receiving, Task};
+use crate::failure::Failure;
+use crate::place::Place;
+use crate::plain::plain;
+use crate::standard;
+use crate::stream::{Crowd, Ended, TURN};
+use crate::terms::remark;
+
+/// How long a line that has failed is left to others; twice as long each time.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long a command may take to obey a signal.
+const OBEDIENCE: Duration = Duration::from_secs(5);
+/// How much of a line names it.
+const SHOWN: usize = 80;
+
+/// Does the work until the senders have ended.
+pub(super) fn work(receiving: &mut Receiving, name: &Place, task: &Task) -> Result<(), Failure> {
+    let (crowd, mut hand) = Crowd::into(name, receiving.interrupt, true)?;
+    let mut lost = 0_u64;
+    loop {
+        let taken = match hand.take_timeout(TURN) {
+            Ok(message) => {
+                lost += job(receiving, &crowd, task, message)?;
+                continue;
+            }
+            Err(error) => error.fault(),
+        };
+        receiving.interrupt.check()?;
+        receiving.waits(&crowd);
+        let cut = crowd.was_cut().then_some(Fault::Disconnected { peers: "sender" });
+        let Some(fault) = taken.or(cut) else { continue };
+        if !crowd.goes_on(fault).map_err(|fault| receiving.failed(&fault))? {
+            break;
+        }
+        hand = crowd.receiver()?;
+    }
+    crowd.done();
+    match lost {
+        0 => Ok(()),
+        // Each was named.
+        _ => Err(Failure::Told(1)),
+    }
+}
+
+/// Does what a message asks for; how many lines were given up.
+fn job(
+    receiving: &mut Receiving,
+    crowd: &Crowd,
+    task: &Task,
+    message: ByteDelivery<'_, Mpmc>,
+) -> Result<u64, Failure> {
+    // It is looked at more than once.
+    let bytes = message.to_vec();
+    let lines: Vec<&[u8]> = bytes.split_inclusive(|&byte| byte == b'\n').collect();
+    let alone = lines.len() == 1;
+    let mut lost = 0;
+    for line in lines {
+        let mut failures = if alone { message.attempts() } else { 0 };
+        loop {
+            let ended = match run(receiving, task, line) {
+                Ok(ended) => ended,
+                Err(failure) => {
+                    message.give_back();
+                    return Err(failure);
+                }
+            };
+            if ended.success() {
+                break;
+            }
+            let why = said(ended);
+            let line = shown(line);
+            if failures >= task.retries {
+                crowd.lose();
+                lost += 1;
+                remark(&format!("line {line} is given up: {why}, after {failures} retries"));
+                break;
+            }
+            remark(&format!("line {line} will come again: {why}"));
+            let pause = PAUSE.saturating_mul(1 << failures.min(4));
+            failures += 1;
+            if alone {
+                message.give_back_counted();
+                rest(receiving, pause)?;
+                return Ok(lost);
+            }
+            rest(receiving, pause)?;
+        }
+    }
+    receiving.note(bytes.len());
+    message.release();
+    Ok(lost)
+}
+
+/// Leaves the work to others for so long.
+fn rest(receiving: &Receiving, span: Duration) -> Result<(), Failure> {
+    thread::sleep(span);
+    receiving.interrupt.check()
+}
+
+/// Runs the command with a line before it, to its end.
+fn run(receiving: &Receiving, task: &Task, line: &[u8]) -> Result<ExitStatus, Failure> {
+    let input = input(line).map_err(|error| Failure::unusable("cannot hand over a line", error))?;
+    let mut command = Command::new("sh");
+    // A group of its own, so that all of it can be ended.
+    command.arg("-c").arg(&task.command).stdin(Stdio::from(input)).process_group(0);
+    let end_with_parent = || Ok(set_pdeathsig(Signal::SIGTERM)?);
+    // SAFETY: in the forked child this makes a system call: it neither
+    // allocates nor takes a lock.
+    unsafe { command.pre_exec(end_with_parent) };
+    standard::pass_on(&mut command, false);
+    let child =
+        command.spawn().map_err(|error| Failure::unusable("cannot start a command", error))?;
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let mut asked: Option<Instant> = None;
+    loop {
+        let mut status = 0;
+        // SAFETY: fills one int.
+        match unsafe { libc::waitpid(pid.as_raw(), &raw mut status, 0) } {
+            -1 if Errno::last() == Errno::EINTR => {}
+            -1 => return Err(Failure::broken("cannot wait for a command", Errno::last())),
+            _ => {
+                let ended = ExitStatus::from_raw(status);
+                // What was done in spite of a signal need not come again.
+                if !ended.success() {
+                    receiving.interrupt.check()?;
+                }
+                return Ok(ended);
+            }
+        }
+        if let Err(failure) = receiving.interrupt.check() {
+            let signal = match (asked, failure) {
+                (None, Failure::Signalled(signal)) => signal,
+                (Some(since), _) if since.elapsed() < OBEDIENCE => continue,
+                _ => Signal::SIGKILL,
+            };
+            asked = asked.or(Some(Instant::now()));
+            let _ = killpg(pid, signal);
+        }
+    }
+}
+
+/// A file that is the line: a command may read it or not.
+fn input(line: &[u8]) -> std::io::Result<File> {
+    let name = CString::new("line").unwrap_or_default();
+    let mut file = File::from(memfd_create(name.as_c_str(), MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(line)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// How a command ended.
+fn said(ended: ExitStatus) -> String {
+    match (ended.code(), ended.signal()) {
+        (Some(code), _) => format!("the command ended with status {code}"),
+        (None, Some(signal)) => format!("the command was killed by signal {signal}"),
+        (None, None) => "the command failed".to_owned(),
+    }
+}
+
+/// What a line is called.
+fn shown(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let text = text.trim_end_matches('\n');
+    let begin: String = text.chars().take(SHOWN).collect();
+    let more = if begin.len() < text.len() { "…" } else { "" };
+    format!("\"{}{more}\"", plain(&begin))
+}
