@@ -5,17 +5,20 @@
 //! [`subjects`]; what is put side by side in [`groups`].
 
 mod groups;
-pub(crate) mod harness;
+mod harness;
 mod subjects;
 
-use clap::ValueEnum;
+use std::process::ExitCode;
 
-use crate::failure::Failure;
-use harness::{Scale, driver};
+use clap::{Parser, ValueEnum};
+use tombolo_cli::{failure, shell, signals, terms, words};
+
+use failure::Failure;
+use harness::{Scale, driver, worker};
 
 /// Measures Tombolo beside the other ways between processes.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[derive(Debug, Parser)]
+#[command(name = "tombolo-bench", bin_name = "tombolo bench", version, after_help = "Examples:
   tombolo bench --quick
   tombolo bench throughput latency --quick --json
   tombolo bench --report figures
@@ -23,7 +26,7 @@ use harness::{Scale, driver};
 Each case names its limit, what the same machine does at the same time without
 any of the guarantees; the other figures are also given as ratios to it. Leave
 the machine alone meanwhile.")]
-pub(crate) struct Args {
+struct Args {
     /// What to measure [default: everything]
     #[arg(value_name = "GROUP")]
     groups: Vec<Which>,
@@ -32,7 +35,7 @@ pub(crate) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Which {
+enum Which {
     /// What the machine itself can do
     Limits,
     /// How long an exchange takes
@@ -47,8 +50,15 @@ pub(crate) enum Which {
     Attach,
 }
 
-/// Measures.
-pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    if let (Some("bench-worker"), Some(orders)) = (args.next().as_deref(), args.next()) {
+        return shell::end(worker::run(&orders, &subjects::all()));
+    }
+    shell::main(measure)
+}
+
+fn measure(args: Args) -> Result<(), Failure> {
     let wanted = |group: &&Which| args.groups.is_empty() || args.groups.contains(group);
     let groups = |scale: &Scale| {
         Which::value_variants()
@@ -59,19 +69,4 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     };
     let version = ("version", env!("CARGO_PKG_VERSION").to_owned());
     driver::run(&args.options, &subjects::all(), groups, vec![version]).map(drop)
-}
-
-/// A worker of a sample.
-pub(crate) mod worker {
-    use super::{harness, subjects};
-    use crate::failure::Failure;
-
-    #[derive(Debug, clap::Args)]
-    pub(crate) struct Args {
-        orders: String,
-    }
-
-    pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-        harness::worker::run(&args.orders, &subjects::all())
-    }
 }

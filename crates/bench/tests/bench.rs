@@ -1,8 +1,9 @@
 //! The benchmark as a shell sees it: what it says, what it writes, and what it
 //! leaves behind. Nothing here depends on how fast anything is.
 
-#[path = "common/command.rs"]
+#[path = "../../../tests/common/command.rs"]
 mod command;
+#[path = "../../../tests/common/mod.rs"]
 mod common;
 
 use std::collections::{HashMap, HashSet};
@@ -20,7 +21,7 @@ use command::{Running, Tables, assert_refused, lives, run, text};
 use common::wait_until;
 
 /// As little as shows everything.
-const BRIEF: &[&str] = &["bench", "--quick", "--rounds", "2", "--span", "1"];
+const BRIEF: &[&str] = &["--quick", "--rounds", "2", "--span", "1"];
 
 const GROUPS: [&str; 6] = ["limits", "latency", "throughput", "contention", "recovery", "attach"];
 
@@ -252,7 +253,7 @@ fn a_signal_ends_it_with_128_and_its_number_and_leaves_nothing() {
     let tables = Tables::new();
     for group in GROUPS {
         for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
-            let bench = Running::start(&["bench", "--span", "1000", group]);
+            let bench = Running::start(&["--span", "1000", group]);
             wait_until(|| !bench.workers().is_empty());
             let workers = bench.workers();
             bench.signal(signal);
@@ -268,7 +269,7 @@ fn a_signal_ends_it_with_128_and_its_number_and_leaves_nothing() {
 #[test]
 fn workers_of_a_killed_one_end_by_themselves_and_leave_nothing() {
     let tables = Tables::new();
-    let mut bench = Running::start(&["bench", "--quick", "--span", "5000", "throughput"]);
+    let mut bench = Running::start(&["--quick", "--span", "5000", "throughput"]);
     wait_until(|| bench.workers().len() >= 2);
     bench.signal(Signal::SIGSTOP);
     let workers = bench.workers();
@@ -280,14 +281,14 @@ fn workers_of_a_killed_one_end_by_themselves_and_leave_nothing() {
 
 #[test]
 fn bad_usage_exits_with_2_and_one_line() {
-    assert_refused(&["bench", "speed"], "'speed'");
-    assert_refused(&["bench", "throughput", "--colour"], "'--colour'");
-    assert_refused(&["bench", "--report", "/dev/null/here"], "/dev/null/here");
+    assert_refused(&["speed"], "'speed'");
+    assert_refused(&["throughput", "--colour"], "'--colour'");
+    assert_refused(&["--report", "/dev/null/here"], "/dev/null/here");
 }
 
 #[test]
 fn help_has_examples_and_says_nothing_of_workers() {
-    let output = run(&["bench", "--help"]);
+    let output = run(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
     let help = text(&output.stdout);
     assert!(help.contains("Examples:\n  tombolo bench "), "{help}");

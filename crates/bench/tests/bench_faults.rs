@@ -6,37 +6,25 @@
 //! with the argument `bench-worker`.
 
 #[allow(dead_code, unused_imports)]
-#[path = "../src/bin/tombolo/bench"]
-mod bench {
-    pub(crate) mod harness;
-}
-#[allow(dead_code)]
-#[path = "../src/bin/tombolo/failure.rs"]
-mod failure;
-#[allow(dead_code)]
-#[path = "../src/bin/tombolo/signals.rs"]
-mod signals;
-#[allow(dead_code)]
-#[path = "../src/bin/tombolo/terms.rs"]
-mod terms;
-#[allow(dead_code)]
-#[path = "../src/bin/tombolo/words.rs"]
-mod words;
+#[path = "../src/harness/mod.rs"]
+mod harness;
 
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bench::harness::conductor::{Care, Conductor};
-use bench::harness::records::Outcome;
-use bench::harness::{
+use harness::conductor::{Care, Conductor};
+use harness::records::Outcome;
+use harness::{
     Case, Group, Mechanism, Message, Plot, Rx, Scale, Setting, Shape, Shared, Subject, Tx, driver,
     worker,
 };
-use failure::Failure;
 use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, read, write};
+use tombolo_cli::{failure, signals, terms, words};
+
+use failure::Failure;
 
 /// What is done to one message of every hundred, or to one of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 /// What ends a subcommand early.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// Verification, input and output, or a peer failed.
     Broken(String),
     /// Usage, bad input, or an IPC object that cannot be had.
@@ -19,17 +19,17 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// An [`Unusable`](Self::Unusable) thing, and why.
-    pub(crate) fn unusable(what: impl Display, why: impl Display) -> Self {
+    pub fn unusable(what: impl Display, why: impl Display) -> Self {
         Self::Unusable(format!("{what}: {why}"))
     }
 
     /// Something [`Broken`](Self::Broken), and why.
-    pub(crate) fn broken(what: impl Display, why: impl Display) -> Self {
+    pub fn broken(what: impl Display, why: impl Display) -> Self {
         Self::Broken(format!("{what}: {why}"))
     }
 
     /// What to tell the user.
-    pub(crate) fn message(&self) -> Option<&str> {
+    pub fn message(&self) -> Option<&str> {
         match self {
             Self::Broken(message) | Self::Unusable(message) => Some(message),
             Self::Signalled(_) | Self::Told(_) => None,
@@ -37,7 +37,7 @@ impl Failure {
     }
 
     /// The exit status.
-    pub(crate) fn status(&self) -> u8 {
+    pub fn status(&self) -> u8 {
         match *self {
             Self::Broken(_) => 1,
             Self::Unusable(_) => 2,

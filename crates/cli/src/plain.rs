@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 /// Without what would move a cursor, end a line or turn one round.
-pub(crate) fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -18,7 +18,7 @@ pub(crate) fn plain(text: &str) -> String {
 }
 
 /// As JSON, of which the same is true, and which says the same.
-pub(crate) fn json(value: &impl Serialize) -> Result<String, serde_json::Error> {
+pub fn json(value: &impl Serialize) -> Result<String, serde_json::Error> {
     let text = serde_json::to_string(value)?;
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {

@@ -14,7 +14,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 /// The signals that ask this process to end, held back from now on.
 #[derive(Debug)]
-pub(crate) struct Signals {
+pub struct Signals {
     fd: SignalFd,
     /// What was held back before.
     before: SigSet,
@@ -23,12 +23,12 @@ pub(crate) struct Signals {
 impl Signals {
     /// Holds the signals back. To be called before there are threads, which
     /// would not.
-    pub(crate) fn hold() -> Result<Self, Errno> {
+    pub fn hold() -> Result<Self, Errno> {
         Self::hold_these([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])
     }
 
     /// The same with these, and possibly other signals.
-    pub(crate) fn hold_these(signals: impl IntoIterator<Item = Signal>) -> Result<Self, Errno> {
+    pub fn hold_these(signals: impl IntoIterator<Item = Signal>) -> Result<Self, Errno> {
         // Under nohup(1) a hang-up stays ignored. An interrupt does not: a
         // script's shell has it ignored in every background job.
         let not_ignored = |signal: &Signal| *signal != Signal::SIGHUP || !ignored(Signal::SIGHUP);
@@ -40,7 +40,7 @@ impl Signals {
     }
 
     /// Has a command start without them being held back.
-    pub(crate) fn release_in(&self, command: &mut Command) {
+    pub fn release_in(&self, command: &mut Command) {
         let before = self.before;
         let release = move || Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?);
         // SAFETY: in the forked child this makes one system call: it neither
@@ -49,13 +49,13 @@ impl Signals {
     }
 
     /// One that has come.
-    pub(crate) fn caught(&self) -> Option<Signal> {
+    pub fn caught(&self) -> Option<Signal> {
         self.taken().map(|(signal, _)| signal)
     }
 
     /// One that has come, and whether it is the kernel that has sent it: for a
     /// terminal, to all of a job.
-    pub(crate) fn taken(&self) -> Option<(Signal, bool)> {
+    pub fn taken(&self) -> Option<(Signal, bool)> {
         let info = self.fd.read_signal().ok()??;
         let signal = Signal::try_from(i32::try_from(info.ssi_signo).ok()?).ok()?;
         Some((signal, info.ssi_code == libc::SI_KERNEL))

@@ -12,7 +12,7 @@ use nix::time::{ClockId, clock_gettime};
 use crate::failure::Failure;
 
 /// A positive span of time, as an argument.
-pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+pub fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse().map(Duration::try_from_secs_f64) {
         Ok(Ok(span)) if !span.is_zero() => Ok(span),
         _ => Err("not a positive number of seconds".to_owned()),
@@ -21,7 +21,7 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
 
 /// How many producers and consumers there are to be: with `--spsc` one of
 /// each, otherwise two unless it is said.
-pub(crate) fn crew(
+pub fn crew(
     spsc: bool,
     producers: Option<u16>,
     consumers: Option<u16>,
@@ -38,7 +38,7 @@ pub(crate) fn crew(
 }
 
 /// A bar, hidden where standard error is not a terminal.
-pub(crate) fn progress(length: u64, quiet: bool) -> ProgressBar {
+pub fn progress(length: u64, quiet: bool) -> ProgressBar {
     let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(Some(length), target);
     match ProgressStyle::with_template("{wide_bar} {msg}") {
@@ -48,18 +48,18 @@ pub(crate) fn progress(length: u64, quiet: bool) -> ProgressBar {
 }
 
 /// Milliseconds, for a bar.
-pub(crate) fn millis(span: Duration) -> u64 {
+pub fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Nanoseconds on the clock that all processes have in common.
-pub(crate) fn now() -> u64 {
+pub fn now() -> u64 {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// How a worker ended that was not expected to.
-pub(crate) fn fate(status: ExitStatus) -> String {
+pub fn fate(status: ExitStatus) -> String {
     match (status.signal(), status.code()) {
         (Some(signal), _) => format!("was killed by signal {signal}"),
         (None, Some(code)) => format!("ended with status {code} before its work was done"),
@@ -68,7 +68,7 @@ pub(crate) fn fate(status: ExitStatus) -> String {
 }
 
 /// Prints a result, to whoever may have gone by now.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
+pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")
         .and_then(|()| out.flush())
@@ -76,6 +76,6 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// Says something that is no result, to whoever may have gone.
-pub(crate) fn remark(what: &str) {
+pub fn remark(what: &str) {
     let _ = writeln!(io::stderr(), "tombolo: {what}");
 }

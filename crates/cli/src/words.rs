@@ -9,12 +9,12 @@ use tombolo::sys::{self, Key};
 
 /// Words of a shared-memory object. Nobody finds it by a key.
 #[derive(Debug)]
-pub(crate) struct Words(Attachment);
+pub struct Words(Attachment);
 
 impl Words {
     /// Makes an object of so many words, all zero. It goes with the last
     /// process that has it, and until then can be opened by its id.
-    pub(crate) fn create(words: u64) -> Result<Self, sys::Error> {
+    pub fn create(words: u64) -> Result<Self, sys::Error> {
         let shm = Shm::options().create(Key::PRIVATE, 8 * words as usize)?;
         let memory = shm.attach();
         let removed = shm.remove();
@@ -23,23 +23,24 @@ impl Words {
     }
 
     /// The object with this id.
-    pub(crate) fn open(id: i32) -> Result<Self, sys::Error> {
+    pub fn open(id: i32) -> Result<Self, sys::Error> {
         Ok(Self(Shm::from_id(id).attach()?))
     }
 
     /// Another program's object, for reading.
-    pub(crate) fn of(shm: Shm) -> Result<Self, sys::Error> {
+    pub fn of(shm: Shm) -> Result<Self, sys::Error> {
         let options = AttachOptions { read_only: true, ..AttachOptions::default() };
         Ok(Self(shm.attach_with(options)?))
     }
 
-    pub(crate) const fn id(&self) -> i32 {
+    /// The id of the object.
+    pub const fn id(&self) -> i32 {
         self.0.shm().id()
     }
 
     /// The word at `index`, counted in words. To one that is not there, the
     /// first.
-    pub(crate) fn at(&self, index: u64) -> &AtomicU64 {
+    pub fn at(&self, index: u64) -> &AtomicU64 {
         let there = index < self.0.len() as u64 / 8;
         let index = if there { index as usize } else { 0 };
         // SAFETY: below the attachment's length, just made sure.
@@ -49,7 +50,8 @@ impl Words {
         unsafe { word.as_ref() }
     }
 
-    pub(crate) fn get(&self, index: u64) -> u64 {
+    /// What the word [at](Self::at) `index` holds.
+    pub fn get(&self, index: u64) -> u64 {
         self.at(index).load(Ordering::Acquire)
     }
 }

@@ -1,8 +1,9 @@
 //! The storm as a shell sees it: short ones in every setting, what it says,
 //! and what it leaves behind.
 
-#[path = "common/command.rs"]
+#[path = "../../../tests/common/command.rs"]
 mod command;
+#[path = "../../../tests/common/mod.rs"]
 mod common;
 
 use std::fs;

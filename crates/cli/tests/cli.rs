@@ -1,18 +1,20 @@
 //! The command as a shell sees it: exit statuses, messages, JSON, and what it
 //! leaves behind, however it ends.
 
-#[path = "common/command.rs"]
+#[path = "../../../tests/common/command.rs"]
 mod command;
+#[path = "../../../tests/common/mod.rs"]
 mod common;
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
 use command::{Running, Tables, assert_refused, lives, run, text};
-use common::wait_until;
+use common::{Folder, wait_until};
 use tombolo::sys::shm;
 
 impl Running {
@@ -285,5 +287,33 @@ fn a_demo_killed_at_its_start_leaves_nothing() {
         demo.signal(Signal::SIGKILL);
         demo.wait();
         wait_until(|| common::tables() == (0, 0));
+    }
+}
+
+#[test]
+fn bench_hands_over_to_a_program_of_its_own_and_says_how_to_build_it() {
+    let folder = Folder::new();
+    let program = folder.path("tombolo");
+    fs::copy(command::PROGRAM, &program).unwrap();
+    let bench = |path: &std::path::Path| {
+        let mut command = std::process::Command::new(&program);
+        let output = command.args(["bench", "--quick", "limits", "--help"]).env("PATH", path);
+        output.output().unwrap()
+    };
+    let none = bench(&folder.path("nowhere"));
+    assert_eq!(none.status.code(), Some(2));
+    let said = text(&none.stderr);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("`cargo build --release -p tombolo-bench`"), "{said}");
+
+    // In PATH, and then beside it, which comes first.
+    fs::create_dir(folder.path("bin")).unwrap();
+    for (at, status) in [("bin/tombolo-bench", 7), ("tombolo-bench", 8)] {
+        let script = format!("#!/bin/sh\necho \"$@\"\nexit {status}\n");
+        fs::write(folder.path(at), script).unwrap();
+        fs::set_permissions(folder.path(at), Permissions::from_mode(0o755)).unwrap();
+        let output = bench(&folder.path("bin"));
+        assert_eq!(output.status.code(), Some(status), "{}", text(&output.stderr));
+        assert_eq!(text(&output.stdout), "--quick limits --help\n");
     }
 }

@@ -4,8 +4,9 @@
 #![allow(unsafe_code)]
 
 #[allow(dead_code)]
-#[path = "common/command.rs"]
+#[path = "../../../tests/common/command.rs"]
 mod command;
+#[path = "../../../tests/common/mod.rs"]
 mod common;
 
 use std::collections::BTreeMap;

@@ -5,8 +5,9 @@
 
 // It has more than is used here.
 #[allow(dead_code)]
-#[path = "common/command.rs"]
+#[path = "../../../tests/common/command.rs"]
 mod command;
+#[path = "../../../tests/common/mod.rs"]
 mod common;
 
 use std::collections::BTreeSet;

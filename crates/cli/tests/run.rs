@@ -1,7 +1,8 @@
 //! `tombolo run`: a command with a segment handed over to it.
 
-#[path = "common/command.rs"]
+#[path = "../../../tests/common/command.rs"]
 mod command;
+#[path = "../../../tests/common/mod.rs"]
 mod common;
 
 use std::env;

@@ -1,6 +1,7 @@
 //! `send`, `recv`, `ls` and `rm` as a shell sees them, with real processes
 //! that are killed and interrupted.
 
+#[path = "../../../tests/common/mod.rs"]
 mod common;
 
 use std::collections::HashMap;

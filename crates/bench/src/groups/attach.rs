@@ -1,7 +1,7 @@
 //! What it costs to make a segment and to join one.
 
 use super::{Scale, bars};
-use crate::bench::harness::{Group, Setting};
+use crate::harness::{Group, Setting};
 
 pub(super) fn group(scale: &Scale) -> Group {
     let case = |(name, bytes, subjects): (&str, usize, [&str; 2])| {

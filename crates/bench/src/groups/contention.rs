@@ -1,6 +1,6 @@
 //! Several processes at each end of one channel, 8 bytes a message.
 
-use crate::bench::harness::{Case, Group, Scale, Shape};
+use crate::harness::{Case, Group, Scale, Shape};
 
 const SUBJECTS: &[&str] = &[
     "two counters",

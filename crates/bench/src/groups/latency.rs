@@ -1,7 +1,7 @@
 //! How long an exchange of 8 bytes takes: of processes that stay awake, and of
 //! processes that sleep when their message comes.
 
-use crate::bench::harness::{Case, Group, Plot, Scale, Setting, Shape};
+use crate::harness::{Case, Group, Plot, Scale, Setting, Shape};
 
 /// Ways that do not let go of the processor; calls into the kernel return at
 /// once and are repeated.

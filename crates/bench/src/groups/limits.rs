@@ -1,8 +1,8 @@
 //! What the machine can do: between two processors, in one, and in the kernel.
 
 use super::{Scale, bars};
-use crate::bench::harness::carry::batch;
-use crate::bench::harness::{Case, Group, Plot, Setting, Shape};
+use crate::harness::carry::batch;
+use crate::harness::{Case, Group, Plot, Setting, Shape};
 
 const CALLS: &[&str] = &[
     "getppid",

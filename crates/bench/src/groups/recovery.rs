@@ -1,7 +1,7 @@
 //! How long a death holds the living up.
 
 use super::{Scale, bars};
-use crate::bench::harness::{Group, Setting, Shape};
+use crate::harness::{Group, Setting, Shape};
 
 const SUBJECTS: &[&str] = &[
     "semop, undone by the kernel",

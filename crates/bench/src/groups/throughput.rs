@@ -1,8 +1,8 @@
 //! Messages and bytes a second from one process to another: one at a time,
 //! batched and in place; in rings of equal slots and in rings of equal bytes.
 
-use crate::bench::harness::carry::batch;
-use crate::bench::harness::{Case, Group, Scale, Setting, Shape};
+use crate::harness::carry::batch;
+use crate::harness::{Case, Group, Scale, Setting, Shape};
 
 /// Slots of the rings of equal slots.
 const SLOTS: usize = 1_024;

@@ -6,7 +6,7 @@ use tombolo::sys::Key;
 use tombolo::sys::shm::{AttachOptions, Shm};
 use tombolo::{Options, Segment};
 
-use crate::bench::harness::{Object, Report, Setting, Shared, Subject, Task, Times};
+use crate::harness::{Object, Report, Setting, Shared, Subject, Task, Times};
 use crate::failure::Failure;
 use crate::terms::now;
 

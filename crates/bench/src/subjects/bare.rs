@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use tombolo::sys::shm::Attachment;
 
 use super::raw;
-use crate::bench::harness::{Mechanism, Message, Report, Rx, Setting, Shared, Subject, Task, Tx};
+use crate::harness::{Mechanism, Message, Report, Rx, Setting, Shared, Subject, Task, Tx};
 use crate::failure::Failure;
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {

@@ -15,7 +15,7 @@ use tombolo::sys::sem::{Op, Set};
 use tombolo::sys::{self, Key, proc};
 
 use super::wake::{futex, set};
-use crate::bench::harness::{Figure, Object, Report, Setting, Shared, Subject, Task};
+use crate::harness::{Figure, Object, Report, Setting, Shared, Subject, Task};
 use crate::failure::Failure;
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {

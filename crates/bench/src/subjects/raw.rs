@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use tombolo::sys::Key;
 use tombolo::sys::shm::{AttachOptions, Attachment, Shm};
 
-use crate::bench::harness::{Mechanism, Message, Rx, Setting, Shape, Shared, Subject, Tx};
+use crate::harness::{Mechanism, Message, Rx, Setting, Shape, Shared, Subject, Tx};
 use crate::failure::Failure;
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use tombolo::sys::shm::Attachment;
 
 use super::raw;
-use crate::bench::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
+use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {

@@ -14,8 +14,8 @@ use tombolo::sys::sem::Op;
 use tombolo::{Mpmc, Receiver, Segment};
 
 use super::wake::{self, set};
-use crate::bench::harness::crew;
-use crate::bench::harness::{Mechanism, Object, Report, Setting, Shared, Subject, Task, Times};
+use crate::harness::crew;
+use crate::harness::{Mechanism, Object, Report, Setting, Shared, Subject, Task, Times};
 use crate::failure::Failure;
 use crate::terms::now;
 

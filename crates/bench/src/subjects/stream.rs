@@ -18,7 +18,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{mkfifo, read, unlink, write};
 use tombolo::sys::proc;
 
-use crate::bench::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
+use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {

@@ -13,7 +13,7 @@ use tombolo::ChannelError;
 use super::recovery::{
     HELD, LEAST, NOTICED, OVER, Victim, WHEN, broken, linger, nap, prepared, segment, until,
 };
-use crate::bench::harness::{Report, Setting, Shared, Subject, Task, Times};
+use crate::harness::{Report, Setting, Shared, Subject, Task, Times};
 use crate::failure::Failure;
 use crate::terms::now;
 

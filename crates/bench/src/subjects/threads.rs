@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
-use crate::bench::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
+use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {

@@ -8,7 +8,7 @@ use std::fmt::Display;
 
 use tombolo::{Kind, Mpmc, Segment, Spsc};
 
-use crate::bench::harness::{Object, Setting, Shared, Subject};
+use crate::harness::{Object, Setting, Shared, Subject};
 use crate::failure::Failure;
 use bytes::Bytes;
 use typed::{Batches, Blocking, InPlace, Slices, Spinning, Typed};

@@ -15,7 +15,7 @@ use tombolo::sys::sem::{Op, Set};
 
 use super::raw;
 use super::stream::{end, failed};
-use crate::bench::harness::{Mechanism, Message, Object, Rx, Setting, Shared, Subject, Tx};
+use crate::harness::{Mechanism, Message, Object, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use tombolo::{ByteReceiver, ByteSender, Spsc};
 
 use super::{NAMES, cannot, open, prepare};
-use crate::bench::harness::{Mechanism, Message, Rx, Setting, Shared, Tx};
+use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Tx};
 use crate::failure::Failure;
 
 pub(super) struct Bytes;
