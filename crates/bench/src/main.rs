@@ -18,14 +18,19 @@ use harness::{Scale, driver, worker};
 
 /// Measures Tombolo beside the other ways between processes.
 #[derive(Debug, Parser)]
-#[command(name = "tombolo-bench", bin_name = "tombolo bench", version, after_help = "Examples:
+#[command(
+    name = "tombolo-bench",
+    bin_name = "tombolo bench",
+    version,
+    after_help = "Examples:
   tombolo bench --quick
   tombolo bench throughput latency --quick --json
   tombolo bench --report figures
 
 Each case names its limit, what the same machine does at the same time without
 any of the guarantees; the other figures are also given as ratios to it. Leave
-the machine alone meanwhile.")]
+the machine alone meanwhile."
+)]
 struct Args {
     /// What to measure [default: everything]
     #[arg(value_name = "GROUP")]

@@ -6,8 +6,8 @@ use tombolo::sys::Key;
 use tombolo::sys::shm::{AttachOptions, Shm};
 use tombolo::{Options, Segment};
 
-use crate::harness::{Object, Report, Setting, Shared, Subject, Task, Times};
 use crate::failure::Failure;
+use crate::harness::{Object, Report, Setting, Shared, Subject, Task, Times};
 use crate::terms::now;
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {

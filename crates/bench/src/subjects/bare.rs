@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use tombolo::sys::shm::Attachment;
 
 use super::raw;
-use crate::harness::{Mechanism, Message, Report, Rx, Setting, Shared, Subject, Task, Tx};
 use crate::failure::Failure;
+use crate::harness::{Mechanism, Message, Report, Rx, Setting, Shared, Subject, Task, Tx};
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {
     vec![Box::new(Line), Box::new(Lines), Box::new(Counters), Box::new(Empty)]

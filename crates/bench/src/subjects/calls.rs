@@ -15,8 +15,8 @@ use tombolo::sys::sem::{Op, Set};
 use tombolo::sys::{self, Key, proc};
 
 use super::wake::{futex, set};
-use crate::harness::{Figure, Object, Report, Setting, Shared, Subject, Task};
 use crate::failure::Failure;
+use crate::harness::{Figure, Object, Report, Setting, Shared, Subject, Task};
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {
     let calls: [(&str, Make); 19] = [

@@ -15,8 +15,8 @@ use tombolo::sys::msg::Queue;
 use tombolo::sys::{Key, proc};
 
 use super::stream::{end, failed};
-use crate::harness::{Mechanism, Message, Object, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
+use crate::harness::{Mechanism, Message, Object, Rx, Setting, Shared, Subject, Tx};
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {
     vec![Box::new(SystemV), Box::new(Posix)]

@@ -14,8 +14,8 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use tombolo::sys::Key;
 use tombolo::sys::shm::{AttachOptions, Attachment, Shm};
 
-use crate::harness::{Mechanism, Message, Rx, Setting, Shape, Shared, Subject, Tx};
 use crate::failure::Failure;
+use crate::harness::{Mechanism, Message, Rx, Setting, Shape, Shared, Subject, Tx};
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {
     vec![Box::new(Raw)]

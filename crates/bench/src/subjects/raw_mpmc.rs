@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use tombolo::sys::shm::Attachment;
 
 use super::raw;
-use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
+use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {
     vec![Box::new(RawMpmc)]

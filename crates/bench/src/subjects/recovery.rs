@@ -14,9 +14,9 @@ use tombolo::sys::sem::Op;
 use tombolo::{Mpmc, Receiver, Segment};
 
 use super::wake::{self, set};
+use crate::failure::Failure;
 use crate::harness::crew;
 use crate::harness::{Mechanism, Object, Report, Setting, Shared, Subject, Task, Times};
-use crate::failure::Failure;
 use crate::terms::now;
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {

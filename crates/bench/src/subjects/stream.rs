@@ -18,8 +18,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{mkfifo, read, unlink, write};
 use tombolo::sys::proc;
 
-use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
+use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {
     let kinds =

@@ -13,8 +13,8 @@ use tombolo::ChannelError;
 use super::recovery::{
     HELD, LEAST, NOTICED, OVER, Victim, WHEN, broken, linger, nap, prepared, segment, until,
 };
-use crate::harness::{Report, Setting, Shared, Subject, Task, Times};
 use crate::failure::Failure;
+use crate::harness::{Report, Setting, Shared, Subject, Task, Times};
 use crate::terms::now;
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {

@@ -8,8 +8,8 @@ use std::fmt::Display;
 
 use tombolo::{Kind, Mpmc, Segment, Spsc};
 
-use crate::harness::{Object, Setting, Shared, Subject};
 use crate::failure::Failure;
+use crate::harness::{Object, Setting, Shared, Subject};
 use bytes::Bytes;
 use typed::{Batches, Blocking, InPlace, Slices, Spinning, Typed};
 

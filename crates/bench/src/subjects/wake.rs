@@ -15,8 +15,8 @@ use tombolo::sys::sem::{Op, Set};
 
 use super::raw;
 use super::stream::{end, failed};
-use crate::harness::{Mechanism, Message, Object, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
+use crate::harness::{Mechanism, Message, Object, Rx, Setting, Shared, Subject, Tx};
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {
     vec![Box::new(Semop), Box::new(Futex), Box::new(Event)]

@@ -5,8 +5,8 @@ use std::ops::Range;
 use tombolo::{ByteReceiver, ByteSender, Spsc};
 
 use super::{NAMES, cannot, open, prepare};
-use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Tx};
 use crate::failure::Failure;
+use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Tx};
 
 pub(super) struct Bytes;
 

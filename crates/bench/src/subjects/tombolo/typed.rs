@@ -7,9 +7,9 @@ use std::ops::Range;
 use tombolo::{Kind, Receiver, Sender, Spsc, TryRecvError, TrySendError};
 
 use super::{Choose, NAMES, cannot, open, prepare};
+use crate::failure::Failure;
 use crate::harness::carry::BATCH;
 use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Tx};
-use crate::failure::Failure;
 
 /// A way to use the channel's ends.
 pub(super) trait Way<K: Kind>: Sync {
