@@ -60,10 +60,14 @@ fn main() -> ExitCode {
     if let (Some("bench-worker"), Some(orders)) = (args.next().as_deref(), args.next()) {
         return shell::end(worker::run(&orders, &subjects::all()));
     }
-    shell::main(measure)
+    shell::end(match Args::try_parse() {
+        Ok(args) => run(&args),
+        Err(error) => shell::misused(&error),
+    })
 }
 
-fn measure(args: Args) -> Result<(), Failure> {
+/// Measures.
+fn run(args: &Args) -> Result<(), Failure> {
     let wanted = |group: &&Which| args.groups.is_empty() || args.groups.contains(group);
     let groups = |scale: &Scale| {
         Which::value_variants()

@@ -49,18 +49,20 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    shell::main(|cli: Cli| match cli.command {
-        Command::Demo(args) => demo::run(&args),
-        Command::Chaos(args) => chaos::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Send(args) => send::run(&args),
-        Command::Recv(args) => recv::run(&args),
-        Command::Ctl(args) => ctl::run(&args),
-        Command::Events(args) => events::run(&args),
-        Command::Ls(args) => ls::run(&args),
-        Command::Rm(args) => rm::run(&args),
-        Command::Run(args) => run::run(&args),
-        Command::DemoWorker(args) => demo::worker::run(&args),
-        Command::ChaosWorker(args) => chaos::worker::run(&args),
-    })
+    let done = match Cli::try_parse() {
+        Ok(Cli { command: Command::Demo(args) }) => demo::run(&args),
+        Ok(Cli { command: Command::Chaos(args) }) => chaos::run(&args),
+        Ok(Cli { command: Command::Bench(args) }) => bench::run(&args),
+        Ok(Cli { command: Command::Send(args) }) => send::run(&args),
+        Ok(Cli { command: Command::Recv(args) }) => recv::run(&args),
+        Ok(Cli { command: Command::Ctl(args) }) => ctl::run(&args),
+        Ok(Cli { command: Command::Events(args) }) => events::run(&args),
+        Ok(Cli { command: Command::Ls(args) }) => ls::run(&args),
+        Ok(Cli { command: Command::Rm(args) }) => rm::run(&args),
+        Ok(Cli { command: Command::Run(args) }) => run::run(&args),
+        Ok(Cli { command: Command::DemoWorker(args) }) => demo::worker::run(&args),
+        Ok(Cli { command: Command::ChaosWorker(args) }) => chaos::worker::run(&args),
+        Err(error) => shell::misused(&error),
+    };
+    shell::end(done)
 }

@@ -3,15 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::failure::Failure;
 use crate::plain::plain;
-
-/// Runs a program on its arguments, and says why if that fails.
-pub fn main<A: Parser>(run: impl FnOnce(A) -> Result<(), Failure>) -> ExitCode {
-    end(A::try_parse().map_or_else(|error| misused(&error), run))
-}
 
 /// Tells the user and the shell how it went.
 pub fn end(done: Result<(), Failure>) -> ExitCode {
@@ -28,7 +21,7 @@ pub fn end(done: Result<(), Failure>) -> ExitCode {
 }
 
 /// Shows the help that was asked for, or what is wrong in a single line.
-fn misused(error: &clap::Error) -> Result<(), Failure> {
+pub fn misused(error: &clap::Error) -> Result<(), Failure> {
     use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand as Nothing;
     if !error.use_stderr() || error.kind() == Nothing {
         return match error.print() {
