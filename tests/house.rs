@@ -21,7 +21,7 @@ fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// The library's code: not the command's, which is a crate of its own.
+/// The library's code.
 fn library() -> Vec<Line> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
@@ -29,9 +29,6 @@ fn library() -> Vec<Line> {
     let mut lines = Vec::new();
     for path in paths {
         let file = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-        if file.starts_with("bin/") {
-            continue;
-        }
         let text = fs::read_to_string(&path).unwrap();
         // Tests are the last thing in a file.
         let code = text.split("#[cfg(test)]").next().unwrap();
@@ -197,9 +194,32 @@ fn the_tests_that_documents_name_exist() {
         .concat();
     let mut named = 0;
     for (file, test) in text.split('`').filter_map(|code| code.split_once(".rs::")) {
-        let code = fs::read_to_string(root.join(format!("tests/{file}.rs"))).unwrap();
-        assert!(code.contains(&format!("fn {test}(")), "{file}.rs has no test {test}");
+        let file = ["tests", "crates/cli/tests", "crates/bench/tests"]
+            .map(|folder| root.join(format!("{folder}/{file}.rs")))
+            .into_iter()
+            .find(|path| path.exists())
+            .unwrap_or_else(|| panic!("there is no {file}.rs"));
+        let code = fs::read_to_string(&file).unwrap();
+        let file = file.display();
+        assert!(code.contains(&format!("fn {test}(")), "{file} has no test {test}");
         named += 1;
     }
     assert!(named > 10, "only {named} tests are named");
+}
+
+#[test]
+fn a_program_that_links_the_library_gets_nothing_of_the_command() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let section = |name: &str| {
+        let (_, rest) = manifest.split_once(&format!("\n[{name}]\n")).unwrap();
+        let lines = rest.lines().take_while(|line| !line.starts_with('['));
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    // All of them are in every program that links the library.
+    let needed = ["bytemuck", "crossbeam-utils", "fnv", "libc", "memoffset", "nix", "thiserror"];
+    let workspace = needed.map(|name| format!("{name}.workspace = true"));
+    assert_eq!(section("dependencies"), workspace);
+    assert_eq!(section("features"), ["crash-points = []"]);
 }

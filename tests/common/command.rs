@@ -9,6 +9,13 @@ use nix::unistd::Pid;
 
 use crate::common::{heed_signals, own_tables, tables, wait_until};
 
+/// The program of the package that the test belongs to.
+pub(crate) const PROGRAM: &str =
+    match (option_env!("CARGO_BIN_EXE_tombolo"), option_env!("CARGO_BIN_EXE_tombolo-bench")) {
+        (Some(program), _) | (None, Some(program)) => program,
+        (None, None) => panic!("this package has no program to test"),
+    };
+
 /// The kernel's tables as far as they are this test's own.
 #[derive(Debug)]
 pub(crate) struct Tables {
@@ -29,7 +36,7 @@ impl Tables {
 }
 
 pub(crate) fn tombolo(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tombolo"));
+    let mut command = Command::new(PROGRAM);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     heed_signals(&mut command);
     command

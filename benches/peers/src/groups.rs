@@ -2,9 +2,9 @@
 
 use clap::ValueEnum;
 
-use crate::bench::harness::carry::batch;
-use crate::bench::harness::case::Standard;
-use crate::bench::harness::{Case, Group, Plot, Scale, Setting, Shape};
+use crate::harness::carry::batch;
+use crate::harness::case::Standard;
+use crate::harness::{Case, Group, Plot, Scale, Setting, Shape};
 use crate::subjects::*;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

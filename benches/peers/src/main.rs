@@ -4,49 +4,34 @@
 // The harness and Tombolo's own subjects, as `tombolo bench` has them. It needs
 // some of what is not used here.
 #[allow(dead_code, unused_imports)]
-#[path = "../../../src/bin/tombolo/bench"]
-mod bench {
-    pub(crate) mod harness;
-    pub(crate) mod subjects {
-        pub(crate) mod bare;
-        pub(crate) mod queues;
-        pub(crate) mod raw;
-        pub(crate) mod raw_mpmc;
-        pub(crate) mod stream;
-        pub(crate) mod threads;
-        pub(crate) mod tombolo;
-        pub(crate) mod wake;
+#[path = "../../../crates/bench/src/harness/mod.rs"]
+mod harness;
+#[allow(dead_code, unused_imports)]
+#[path = "../../../crates/bench/src/subjects"]
+mod ours {
+    pub(crate) mod bare;
+    pub(crate) mod queues;
+    pub(crate) mod raw;
+    pub(crate) mod raw_mpmc;
+    pub(crate) mod stream;
+    pub(crate) mod threads;
+    pub(crate) mod tombolo;
+    pub(crate) mod wake;
 
-        /// Tombolo, and what it is measured against.
-        pub(crate) fn all() -> Vec<Box<dyn super::harness::Subject>> {
-            let all = [
-                bare::all(),
-                raw::all(),
-                raw_mpmc::all(),
-                tombolo::all(),
-                wake::all(),
-                stream::all(),
-                queues::all(),
-            ];
-            all.into_iter().flatten().collect()
-        }
+    /// Tombolo, and what it is measured against.
+    pub(crate) fn all() -> Vec<Box<dyn crate::harness::Subject>> {
+        let all = [
+            bare::all(),
+            raw::all(),
+            raw_mpmc::all(),
+            tombolo::all(),
+            wake::all(),
+            stream::all(),
+            queues::all(),
+        ];
+        all.into_iter().flatten().collect()
     }
 }
-#[allow(dead_code)]
-#[path = "../../../src/bin/tombolo/failure.rs"]
-mod failure;
-#[allow(dead_code)]
-#[path = "../../../src/bin/tombolo/signals.rs"]
-mod signals;
-#[allow(dead_code)]
-#[path = "../../../src/bin/tombolo/standard.rs"]
-mod standard;
-#[allow(dead_code)]
-#[path = "../../../src/bin/tombolo/terms.rs"]
-mod terms;
-#[allow(dead_code)]
-#[path = "../../../src/bin/tombolo/words.rs"]
-mod words;
 
 mod groups;
 mod publish;
@@ -58,8 +43,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use tombolo_cli::{failure, signals, terms, words};
 
-use bench::harness::{Scale, driver, worker};
+use harness::{Scale, driver, worker};
 use failure::Failure;
 use groups::Which;
 

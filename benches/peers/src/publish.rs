@@ -13,8 +13,8 @@ mod tests;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::bench::harness::records::Outcome;
-use crate::bench::harness::report::{FAILURES, MACHINE, SAMPLES};
+use crate::harness::records::Outcome;
+use crate::harness::report::{FAILURES, MACHINE, SAMPLES};
 use crate::failure::Failure;
 
 const README: &str = "README.md";

@@ -3,9 +3,9 @@
 
 use std::fmt::Write;
 
-use crate::bench::harness::beside::Beside;
-use crate::bench::harness::records::{Outcome, Record};
-use crate::bench::harness::table::short;
+use crate::harness::beside::Beside;
+use crate::harness::records::{Outcome, Record};
+use crate::harness::table::short;
 
 fn ours(subject: &str) -> bool {
     subject.starts_with("tombolo ")

@@ -11,7 +11,7 @@ mod ringfire;
 mod rtrb;
 mod shaq;
 
-use crate::bench::harness::Subject;
+use crate::harness::Subject;
 
 pub(crate) use array_queue::{ARRAY_QUEUE, ARRAY_QUEUE_YIELDING};
 pub(crate) use channels::{
@@ -39,7 +39,7 @@ pub(crate) const BOOST_TRYING: &[&str] = &[];
 /// Everything that can be measured here.
 pub(crate) fn all() -> Vec<Box<dyn Subject>> {
     let all = [
-        crate::bench::subjects::all(),
+        crate::ours::all(),
         rtrb::all(),
         array_queue::all(),
         shaq::all(),

@@ -1,6 +1,6 @@
 //! Which version of each peer this is, by the lockfile.
 
-use crate::bench::harness::driver::Version;
+use crate::harness::driver::Version;
 
 /// The version of a package, as the lockfile has it.
 macro_rules! version {

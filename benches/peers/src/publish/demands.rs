@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::libraries::{SHARED_MEMORY, best, compared};
 use super::{Run, cases};
-use crate::bench::harness::beside::Beside;
-use crate::bench::harness::table::{amount, short};
+use crate::harness::beside::Beside;
+use crate::harness::table::{amount, short};
 
 /// In which way it is to be reached.
 enum Reach {

@@ -1,9 +1,9 @@
 //! Tombolo beside each library and mechanism, each used in its best way.
 
 use super::{Run, cases};
-use crate::bench::harness::beside::Beside;
-use crate::bench::harness::records::{Outcome, Record};
-use crate::bench::harness::table::{amount, metrics, ranked, short};
+use crate::harness::beside::Beside;
+use crate::harness::records::{Outcome, Record};
+use crate::harness::table::{amount, metrics, ranked, short};
 use crate::standing::mark;
 
 /// A library or mechanism, and the name of what is measured of it.

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::Run;
 use super::libraries::{LIBRARIES, LINE, Question, SMALL};
-use crate::bench::harness::records::Record;
-use crate::bench::harness::table::amount;
+use crate::harness::records::Record;
+use crate::harness::table::amount;
 use crate::failure::Failure;
 
 pub(super) const TITLE: &str = "Messages a second from one sender to one receiver";

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::bench::harness::board::Place;
-use crate::bench::harness::case::Plot;
-use crate::bench::harness::orders::Figure;
-use crate::bench::harness::records::{Outcome, Sample};
+use crate::harness::board::Place;
+use crate::harness::case::Plot;
+use crate::harness::orders::Figure;
+use crate::harness::records::{Outcome, Sample};
 use crate::failure::Failure;
 
 /// A line's fields.
@@ -120,7 +120,7 @@ pub(super) fn read_machine(text: &str) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::harness::report::samples::{failures, machine, text};
+    use crate::harness::report::samples::{failures, machine, text};
 
     fn sample(value: f64) -> Sample {
         let place = Place { trip: 60.5, streamed: 9.25 };

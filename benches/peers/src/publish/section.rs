@@ -4,9 +4,9 @@
 use std::fmt::Write;
 
 use super::{Run, demands};
-use crate::bench::harness::beside::Beside;
-use crate::bench::harness::records::Outcome;
-use crate::bench::harness::table::{amount, heading, short};
+use crate::harness::beside::Beside;
+use crate::harness::records::Outcome;
+use crate::harness::table::{amount, heading, short};
 use crate::standing::{mark, others, ways};
 
 pub(super) fn of(runs: &[Run], provenance: &[String]) -> String {

@@ -9,8 +9,8 @@ use std::thread::yield_now;
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::bench::harness::{Message, Rx, Subject, Tx};
-use crate::bench::subjects::threads::{Pair, Threads};
+use crate::harness::{Message, Rx, Subject, Tx};
+use crate::ours::threads::{Pair, Threads};
 use crate::failure::Failure;
 use crate::versions::version;
 

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::ptr::NonNull;
 
 use super::files::{label, named};
-use crate::bench::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
+use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
 use crate::versions::version;
 

@@ -8,8 +8,8 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::mpsc;
 
-use crate::bench::harness::{Message, Rx, Subject, Tx};
-use crate::bench::subjects::threads::{Pair, Threads};
+use crate::harness::{Message, Rx, Subject, Tx};
+use crate::ours::threads::{Pair, Threads};
 use crate::failure::Failure;
 use crate::versions::version;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::bench::harness::Shared;
+use crate::harness::Shared;
 use crate::failure::Failure;
 
 const FOLDER: &str = "/dev/shm";

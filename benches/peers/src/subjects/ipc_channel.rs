@@ -11,7 +11,7 @@ use ipc_channel::ipc::{
 };
 
 use super::files::{named, path, until};
-use crate::bench::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
+use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
 use crate::versions::version;
 

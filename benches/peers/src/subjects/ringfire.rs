@@ -11,8 +11,8 @@ use ringfire::{
 };
 
 use super::files::{named, path, until};
-use crate::bench::harness::carry::BATCH;
-use crate::bench::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
+use crate::harness::carry::BATCH;
+use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
 use crate::versions::version;
 

@@ -7,8 +7,8 @@ use std::ops::Range;
 use rtrb::chunks::ChunkError;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::bench::harness::{Message, Rx, Subject, Tx};
-use crate::bench::subjects::threads::{Pair, Threads};
+use crate::harness::{Message, Rx, Subject, Tx};
+use crate::ours::threads::{Pair, Threads};
 use crate::failure::Failure;
 use crate::versions::version;
 

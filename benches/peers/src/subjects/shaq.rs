@@ -17,7 +17,7 @@ use shaq::error::WaitError;
 use shaq::spsc::{Consumer, Producer, minimum_file_size};
 
 use super::files::{nameless, until};
-use crate::bench::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
+use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
 use crate::versions::version;
 

@@ -9,7 +9,7 @@ use shaq::error::WaitError;
 use shaq::mpmc::{Consumer, Producer, minimum_file_size};
 
 use super::{LIMIT, at_most, file};
-use crate::bench::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
+use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
 use crate::subjects::files::nameless;
 use crate::versions::version;

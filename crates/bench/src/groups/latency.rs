@@ -1,0 +1,58 @@
+//! How long an exchange of 8 bytes takes: of processes that stay awake, and of
+//! processes that sleep when their message comes.
+
+use crate::harness::{Case, Group, Plot, Scale, Setting, Shape};
+
+/// Ways that do not let go of the processor; calls into the kernel return at
+/// once and are repeated.
+const BUSY: &[&str] = &[
+    "one cache line",
+    "raw ring",
+    "tombolo SPSC",
+    "tombolo SPSC, blocking",
+    "tombolo SPSC, in place",
+    "tombolo MPMC",
+    "tombolo MPMC, blocking",
+    "pipe",
+    "Unix stream socket",
+    "Unix packet socket",
+    "System V message queue",
+    "POSIX message queue",
+    "TCP, loopback",
+];
+
+/// Ways that sleep.
+const SLEEPING: &[&str] = &[
+    "semop",
+    "tombolo SPSC, blocking",
+    "tombolo MPMC, blocking",
+    "tombolo SPSC bytes, in place",
+    "futex",
+    "eventfd",
+    "pipe",
+    "FIFO",
+    "Unix stream socket",
+    "Unix packet socket",
+    "System V message queue",
+    "POSIX message queue",
+    "TCP, loopback",
+];
+
+pub(super) fn group(scale: &Scale) -> Group {
+    let cases = [
+        ("both busy, two processors", Shape::Busy, true, BUSY),
+        ("both parked, two processors", Shape::Parked, true, SLEEPING),
+        ("both busy, one processor", Shape::Busy, false, SLEEPING),
+        ("both parked, one processor", Shape::Parked, false, SLEEPING),
+    ];
+    let case = |(name, shape, apart, subjects): (&str, Shape, bool, &[&str])| {
+        let pair = scale.pair(shape);
+        let cpus = if apart { pair.cpus.clone() } else { vec![pair.cpus[0]; 2] };
+        // A tail takes many exchanges to be seen.
+        let setting = Setting { cpus, span: 3 * pair.span, ..pair };
+        Case::new(name, Plot::Distribution, &setting, subjects)
+    };
+    // One processor of a kind is all that some machines have.
+    let some = cases.into_iter().filter(|(_, _, apart, _)| !apart || scale.cpus.len() > 1);
+    Group { name: "latency", cases: some.map(case).collect() }
+}

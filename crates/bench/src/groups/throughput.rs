@@ -1,0 +1,62 @@
+//! Messages and bytes a second from one process to another: one at a time,
+//! batched and in place; in rings of equal slots and in rings of equal bytes.
+
+use crate::harness::carry::batch;
+use crate::harness::{Case, Group, Scale, Setting, Shape};
+
+/// Slots of the rings of equal slots.
+const SLOTS: usize = 1_024;
+/// Bytes of the rings of equal bytes: beyond the caches that a core has for
+/// itself, within the one that cores share.
+const BYTES: usize = 4 << 20;
+
+const ONE_AT_A_TIME: &[&str] = &[
+    "raw ring",
+    "tombolo SPSC",
+    "tombolo SPSC, blocking",
+    "tombolo SPSC, in place",
+    "tombolo SPSC bytes, in place",
+    "tombolo MPMC",
+    "tombolo MPMC, blocking",
+    "tombolo MPMC, in place",
+];
+
+const STREAMS: &[&str] = &["pipe", "pipe of 1 MiB", "FIFO", "Unix stream socket", "TCP, loopback"];
+
+const PACKETS: &[&str] = &["Unix packet socket"];
+
+const THREADS: &[&str] = &["sync_channel of std, between threads"];
+
+const QUEUES: &[&str] = &["System V message queue", "POSIX message queue"];
+
+const BATCHED: &[&str] = &[
+    "raw ring",
+    "tombolo SPSC, batches",
+    "tombolo SPSC, slices in place",
+    "tombolo MPMC, batches",
+];
+
+pub(super) fn group(scale: &Scale) -> Group {
+    let mut cases = Vec::new();
+    let sizes: &[usize] =
+        if scale.quick { &[8, 64, 1_024, 65_536] } else { &[8, 64, 256, 1_024, 4_096, 65_536] };
+    for &size in sizes {
+        let bytes = Setting { words: size / 8, slots: BYTES / size, ..scale.pair(Shape::Carry) };
+        let batches = Setting { batch: batch(bytes.slots), ..bytes.clone() };
+        // The system's limit for messages is below the largest.
+        let queues = if size <= 4_096 { QUEUES } else { &[] };
+        let all = [ONE_AT_A_TIME, STREAMS, PACKETS, queues].concat();
+        cases.push(Case::carry(size, "4 MiB", &bytes, &all));
+        cases.push(Case::carry(size, "4 MiB", &batches, &[BATCHED, STREAMS].concat()));
+        // As many slots of the largest take long to be touched.
+        if size <= 4_096 || !scale.quick {
+            let ring = format!("{SLOTS} slots");
+            let slots = Setting { slots: SLOTS, ..bytes };
+            let batches = Setting { batch: batch(SLOTS), ..slots.clone() };
+            let all = [ONE_AT_A_TIME, THREADS].concat();
+            cases.push(Case::carry(size, &ring, &slots, &all));
+            cases.push(Case::carry(size, &ring, &batches, BATCHED));
+        }
+    }
+    Group { name: "throughput", cases }
+}

@@ -1,0 +1,180 @@
+//! Less than a mechanism: one cache line, two counters, and nothing at all.
+
+use std::hint::{black_box, spin_loop};
+use std::ops::Range;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+use tombolo::sys::shm::Attachment;
+
+use super::raw;
+use crate::failure::Failure;
+use crate::harness::{Mechanism, Message, Report, Rx, Setting, Shared, Subject, Task, Tx};
+
+pub(super) fn all() -> Vec<Box<dyn Subject>> {
+    vec![Box::new(Line), Box::new(Lines), Box::new(Counters), Box::new(Empty)]
+}
+
+/// Bytes from one line to the next, so that no two are fetched together.
+const LINE: usize = 128;
+
+/// A message and its number in one cache line for each direction: no message
+/// between processors can be quicker.
+struct Line;
+
+/// The same with the number on another line, as in any ring.
+struct Lines;
+
+/// What a number is as a mark of what is there: never zero, which is nothing.
+const fn mark(number: u64) -> u64 {
+    number + 1
+}
+
+struct End<const AT: usize> {
+    memory: Attachment,
+    number: u64,
+}
+
+impl<const W: usize, const AT: usize> Tx<W> for End<AT> {
+    #[inline(always)]
+    fn send(&mut self, numbers: Range<u64>) -> Result<(), Failure> {
+        for number in numbers {
+            raw::word(&self.memory, AT).store(number, Relaxed);
+            raw::word(&self.memory, 0).store(mark(number), Release);
+        }
+        Ok(())
+    }
+}
+
+impl<const W: usize, const AT: usize> Rx<W> for End<AT> {
+    #[inline(always)]
+    fn receive(&mut self, _: u64, mut see: impl FnMut(&Message<W>)) -> Result<u64, Failure> {
+        while raw::word(&self.memory, 0).load(Acquire) != mark(self.number) {
+            spin_loop();
+        }
+        see(&[raw::word(&self.memory, AT).load(Relaxed); W]);
+        self.number += 1;
+        Ok(1)
+    }
+}
+
+macro_rules! exchange {
+    ($kind:ty, $name:literal, $at:expr) => {
+        impl Mechanism for $kind {
+            type Tx<const W: usize> = End<{ $at }>;
+            type Rx<const W: usize> = End<{ $at }>;
+
+            fn name(&self) -> String {
+                $name.to_owned()
+            }
+
+            fn prepare(&self, setting: &Setting) -> Result<Shared, Failure> {
+                raw::each(setting, 4096)
+            }
+
+            fn tx<const W: usize>(
+                &self,
+                shared: &Shared,
+                _: &Setting,
+                channel: usize,
+            ) -> Result<End<{ $at }>, Failure> {
+                Ok(End { memory: raw::open(shared, channel)?, number: 0 })
+            }
+
+            fn rx<const W: usize>(
+                &self,
+                shared: &Shared,
+                setting: &Setting,
+                channel: usize,
+            ) -> Result<End<{ $at }>, Failure> {
+                self.tx::<W>(shared, setting, channel)
+            }
+        }
+    };
+}
+
+exchange!(Line, "one cache line", 8);
+exchange!(Lines, "two cache lines", LINE);
+
+/// Producers count on one line and consumers on another: what any queue with
+/// two shared indices has to do at least.
+struct Counters;
+
+impl Subject for Counters {
+    fn name(&self) -> String {
+        "two counters".to_owned()
+    }
+
+    fn prepare(&self, setting: &Setting) -> Result<Shared, Failure> {
+        raw::each(setting, 4096)
+    }
+
+    fn work(&self, task: &Task<'_>) -> Result<Report, Failure> {
+        let memory = raw::open(task.shared, 0)?;
+        let Setting { producers, consumers, .. } = *task.setting;
+        let produces = task.place < producers;
+        let (line, sharing) = if produces { (0, producers) } else { (LINE, consumers) };
+        let counter = raw::word(&memory, line);
+        task.parts(1_024, |_, plan| {
+            for _ in 0..plan.messages / sharing as u64 {
+                counter.fetch_add(1, AcqRel);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The loops, with nothing between them: each side writes and reads by itself.
+struct Empty;
+
+struct Nothing<const W: usize> {
+    number: u64,
+    message: Box<Message<W>>,
+}
+
+impl<const W: usize> Nothing<W> {
+    fn new() -> Self {
+        Self { number: 0, message: Box::new([0; W]) }
+    }
+}
+
+impl<const W: usize> Tx<W> for Nothing<W> {
+    #[inline(always)]
+    fn send(&mut self, numbers: Range<u64>) -> Result<(), Failure> {
+        for number in numbers {
+            self.message.fill(number);
+            black_box(&mut *self.message);
+        }
+        Ok(())
+    }
+}
+
+impl<const W: usize> Rx<W> for Nothing<W> {
+    #[inline(always)]
+    fn receive(&mut self, _: u64, mut see: impl FnMut(&Message<W>)) -> Result<u64, Failure> {
+        self.message.fill(self.number);
+        see(black_box(&self.message));
+        self.number += 1;
+        Ok(1)
+    }
+}
+
+impl Mechanism for Empty {
+    type Tx<const W: usize> = Nothing<W>;
+    type Rx<const W: usize> = Nothing<W>;
+
+    fn name(&self) -> String {
+        "the empty loop".to_owned()
+    }
+
+    fn prepare(&self, _: &Setting) -> Result<Shared, Failure> {
+        Ok(Shared::default())
+    }
+
+    fn tx<const W: usize>(&self, _: &Shared, _: &Setting, _: usize) -> Result<Nothing<W>, Failure> {
+        Ok(Nothing::new())
+    }
+
+    fn rx<const W: usize>(&self, _: &Shared, _: &Setting, _: usize) -> Result<Nothing<W>, Failure> {
+        Ok(Nothing::new())
+    }
+}

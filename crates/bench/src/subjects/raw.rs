@@ -1,0 +1,227 @@
+//! The limit: a ring between two processes as one would write it by hand, that
+//! knows nothing of deaths, names or waiting. Two indices on lines of their
+//! own, each side with a copy of the other's, and slots that are written and
+//! read where they are.
+
+#![allow(unsafe_code)]
+
+use std::hint::spin_loop;
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
+
+use tombolo::sys::Key;
+use tombolo::sys::shm::{AttachOptions, Attachment, Shm};
+
+use crate::failure::Failure;
+use crate::harness::{Mechanism, Message, Rx, Setting, Shape, Shared, Subject, Tx};
+
+pub(super) fn all() -> Vec<Box<dyn Subject>> {
+    vec![Box::new(Raw)]
+}
+
+/// Pauses before a look at the other side's index, where all that counts is how
+/// much goes through: to look at once finds a message or two, and takes the line
+/// away from who is writing it. What is best on a machine at hand is between 4 and
+/// 32; a ring that is to answer at once cannot have any.
+const PAUSES: u32 = 8;
+
+/// Bytes from one index to the next, so that no two are fetched together.
+const LINE: usize = 128;
+
+/// The ring; with batches it publishes, and gives back, as many at once.
+pub(crate) struct Raw;
+
+impl Mechanism for Raw {
+    type Tx<const W: usize> = RawTx<W>;
+    type Rx<const W: usize> = RawRx<W>;
+
+    fn name(&self) -> String {
+        "raw ring".to_owned()
+    }
+
+    fn lap(&self, setting: &Setting) -> u64 {
+        setting.slots as u64
+    }
+
+    fn prepare(&self, setting: &Setting) -> Result<Shared, Failure> {
+        each(setting, 2 * LINE + setting.slots * setting.words * 8)
+    }
+
+    fn tx<const W: usize>(
+        &self,
+        shared: &Shared,
+        setting: &Setting,
+        channel: usize,
+    ) -> Result<RawTx<W>, Failure> {
+        Ok(RawTx { ring: Ring::open(shared, setting, channel)?, tail: 0, head: 0 })
+    }
+
+    fn rx<const W: usize>(
+        &self,
+        shared: &Shared,
+        setting: &Setting,
+        channel: usize,
+    ) -> Result<RawRx<W>, Failure> {
+        Ok(RawRx { ring: Ring::open(shared, setting, channel)?, head: 0, tail: 0 })
+    }
+}
+
+const PREFAULT: AttachOptions =
+    AttachOptions { read_only: false, prefault: true, keep_out_of_core_dumps: false };
+
+/// So much memory for each channel.
+pub(super) fn each(setting: &Setting, bytes: usize) -> Result<Shared, Failure> {
+    let mut shared = Shared::default();
+    for _ in 0..setting.channels() {
+        share(&mut shared, memory(bytes)?);
+    }
+    Ok(shared)
+}
+
+/// Memory for the next channel.
+pub(super) fn share(shared: &mut Shared, memory: Attachment) {
+    shared.numbers.push(i64::from(memory.shm().id()));
+    shared.held.push(Box::new(memory));
+}
+
+/// Memory that goes with the last process that has it.
+pub(super) fn memory(bytes: usize) -> Result<Attachment, Failure> {
+    let unusable = |error| Failure::unusable("cannot make shared memory", error);
+    let shm = Shm::options().create(Key::PRIVATE, bytes).map_err(unusable)?;
+    let memory = shm.attach_with(PREFAULT);
+    let removed = shm.remove();
+    let memory = memory.map_err(unusable)?;
+    removed.map(|()| memory).map_err(unusable)
+}
+
+/// The memory of a channel, in a worker.
+pub(super) fn open(shared: &Shared, channel: usize) -> Result<Attachment, Failure> {
+    let id = shared.numbers.get(channel).copied().unwrap_or(-1);
+    let shm = Shm::from_id(i32::try_from(id).unwrap_or(-1));
+    shm.attach_with(PREFAULT).map_err(|error| Failure::unusable("shared memory", error))
+}
+
+/// The word at this many bytes of a memory.
+pub(super) fn word(memory: &Attachment, bytes: usize) -> &AtomicU64 {
+    assert!(bytes.is_multiple_of(8) && bytes < memory.len(), "a word beyond the memory");
+    // SAFETY: within the memory.
+    let word = unsafe { memory.as_non_null().byte_add(bytes).cast::<AtomicU64>() };
+    // SAFETY: aligned, mapped as long as the memory is borrowed, and used as
+    // an atomic by everybody.
+    unsafe { word.as_ref() }
+}
+
+struct Ring<const W: usize> {
+    memory: Attachment,
+    slots: NonNull<Message<W>>,
+    count: u64,
+    pauses: u32,
+}
+
+impl<const W: usize> Ring<W> {
+    fn open(shared: &Shared, setting: &Setting, channel: usize) -> Result<Self, Failure> {
+        let memory = open(shared, channel)?;
+        assert!(setting.slots.is_power_of_two(), "{} slots", setting.slots);
+        assert!(2 * LINE + setting.slots * size_of::<Message<W>>() <= memory.len());
+        // SAFETY: the memory is longer than that, as just asserted.
+        let slots = unsafe { memory.as_non_null().byte_add(2 * LINE).cast() };
+        let pauses = match setting.shape {
+            Shape::Carry if setting.batch == 1 => PAUSES,
+            // A batch is enough to find.
+            Shape::Carry => 0,
+            _ => 1,
+        };
+        Ok(Self { memory, slots, count: setting.slots as u64, pauses })
+    }
+
+    /// Before each look, and so between two.
+    #[inline(always)]
+    fn keep_back(&self) {
+        for _ in 0..self.pauses {
+            spin_loop();
+        }
+    }
+
+    #[inline(always)]
+    fn head(&self) -> &AtomicU64 {
+        self.index(0)
+    }
+
+    #[inline(always)]
+    fn tail(&self) -> &AtomicU64 {
+        self.index(LINE)
+    }
+
+    #[inline(always)]
+    fn index(&self, bytes: usize) -> &AtomicU64 {
+        // SAFETY: the two indices are before the slots.
+        let index = unsafe { self.memory.as_non_null().byte_add(bytes).cast::<AtomicU64>() };
+        // SAFETY: as in `word`.
+        unsafe { index.as_ref() }
+    }
+
+    #[inline(always)]
+    fn slot(&self, number: u64) -> NonNull<Message<W>> {
+        // SAFETY: less than the number of slots, all of which are there.
+        unsafe { self.slots.add((number & (self.count - 1)) as usize) }
+    }
+}
+
+pub(crate) struct RawTx<const W: usize> {
+    ring: Ring<W>,
+    tail: u64,
+    /// The other side's index when it was last read.
+    head: u64,
+}
+
+impl<const W: usize> Tx<W> for RawTx<W> {
+    #[inline(always)]
+    fn send(&mut self, numbers: Range<u64>) -> Result<(), Failure> {
+        let mut number = numbers.start;
+        while number < numbers.end {
+            while self.tail - self.head == self.ring.count {
+                self.ring.keep_back();
+                self.head = self.ring.head().load(Acquire);
+            }
+            let room = self.ring.count - (self.tail - self.head);
+            let part = room.min(numbers.end - number);
+            for _ in 0..part {
+                // SAFETY: free, as the consumer has said, until the tail
+                // passes it; any words are a message.
+                unsafe { self.ring.slot(self.tail).as_mut() }.fill(number);
+                self.tail += 1;
+                number += 1;
+            }
+            self.ring.tail().store(self.tail, Release);
+        }
+        Ok(())
+    }
+}
+
+pub(crate) struct RawRx<const W: usize> {
+    ring: Ring<W>,
+    head: u64,
+    /// The other side's index when it was last read.
+    tail: u64,
+}
+
+impl<const W: usize> Rx<W> for RawRx<W> {
+    #[inline(always)]
+    fn receive(&mut self, most: u64, mut see: impl FnMut(&Message<W>)) -> Result<u64, Failure> {
+        while self.tail == self.head {
+            self.ring.keep_back();
+            self.tail = self.ring.tail().load(Acquire);
+        }
+        let part = (self.tail - self.head).min(most);
+        for _ in 0..part {
+            // SAFETY: written, as the producer has said, and not written
+            // again until the head passes it.
+            see(unsafe { self.ring.slot(self.head).as_ref() });
+            self.head += 1;
+        }
+        self.ring.head().store(self.head, Release);
+        Ok(part)
+    }
+}

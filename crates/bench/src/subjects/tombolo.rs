@@ -1,0 +1,97 @@
+//! Tombolo's typed channels: by value, one at a time or many at once, waiting
+//! or trying; and in place.
+
+#![allow(unsafe_code)]
+
+mod bytes;
+mod typed;
+
+use std::fmt::Display;
+
+use tombolo::{Kind, Mpmc, Segment, Spsc, TrustedPeers};
+
+use crate::failure::Failure;
+use crate::harness::{Object, Setting, Shared, Subject};
+use bytes::Bytes;
+use typed::{Batches, Blocking, InPlace, Slices, Spinning, Typed};
+
+pub(super) fn all() -> Vec<Box<dyn Subject>> {
+    vec![
+        Box::new(Typed::<Spsc, Spinning>::new("tombolo SPSC")),
+        Box::new(Typed::<Spsc, Blocking>::new("tombolo SPSC, blocking")),
+        Box::new(Typed::<Spsc, Batches>::new("tombolo SPSC, batches")),
+        Box::new(Typed::<Spsc, InPlace>::new("tombolo SPSC, in place")),
+        Box::new(Typed::<Spsc, Slices>::new("tombolo SPSC, slices in place")),
+        Box::new(Bytes),
+        Box::new(Typed::<Mpmc, Spinning>::new("tombolo MPMC")),
+        Box::new(Typed::<Mpmc, Blocking>::new("tombolo MPMC, blocking")),
+        Box::new(Typed::<Mpmc, Batches>::new("tombolo MPMC, batches")),
+        Box::new(Typed::<Mpmc, InPlace>::new("tombolo MPMC, in place")),
+    ]
+}
+
+/// The names of the channels: one, or one there and one back.
+const NAMES: [&str; 2] = ["there", "back"];
+
+/// A segment with room for the channels of a setting, which `make` makes.
+fn prepare(
+    setting: &Setting,
+    make: impl Fn(&Segment, &str) -> Result<(), Failure>,
+) -> Result<Shared, Failure> {
+    let channel = setting.slots * (setting.words * 8 + 80) + (64 << 10);
+    let segment = Segment::options()
+        .size(channel * setting.channels() + (1 << 20))
+        .prefault(true)
+        .anonymous()
+        .map_err(cannot("make the segment"))?;
+    let mut shared = Shared::default();
+    shared.numbers.push(i64::from(segment.id()));
+    shared.objects.push(Object::Segment(segment.id()));
+    for name in NAMES.iter().take(setting.channels()) {
+        make(&segment, name)?;
+    }
+    shared.held.push(Box::new(segment));
+    Ok(shared)
+}
+
+fn open(shared: &Shared) -> Result<Segment, Failure> {
+    let id = shared.numbers.first().copied().unwrap_or(-1);
+    let options = Segment::options().prefault(true);
+    options.open_id(i32::try_from(id).unwrap_or(-1)).map_err(cannot("open the segment"))
+}
+
+/// What is measured in place is measured by reference.
+fn trust(segment: &Segment) -> TrustedPeers {
+    // SAFETY: an anonymous segment of this command's, whose other participants
+    // are its own processes.
+    unsafe { segment.trust_peers() }
+}
+
+fn cannot<E: Display>(what: &'static str) -> impl Fn(E) -> Failure {
+    move |error| Failure::broken(format!("cannot {what}"), error)
+}
+
+/// The kinds, for what differs.
+trait Choose: Kind {
+    fn choose<'a, T: tombolo::Message>(
+        channel: tombolo::Channel<'a, T>,
+    ) -> tombolo::Channel<'a, T, Self>
+    where
+        Self: Sized;
+}
+
+impl Choose for Spsc {
+    fn choose<'a, T: tombolo::Message>(
+        channel: tombolo::Channel<'a, T>,
+    ) -> tombolo::Channel<'a, T, Self> {
+        channel.spsc()
+    }
+}
+
+impl Choose for Mpmc {
+    fn choose<'a, T: tombolo::Message>(
+        channel: tombolo::Channel<'a, T>,
+    ) -> tombolo::Channel<'a, T, Self> {
+        channel.mpmc()
+    }
+}

@@ -1,0 +1,296 @@
+//! The benchmark as a shell sees it: what it says, what it writes, and what it
+//! leaves behind. Nothing here depends on how fast anything is.
+
+#[path = "../../../tests/common/command.rs"]
+mod command;
+#[path = "../../../tests/common/mod.rs"]
+mod common;
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::OnceLock;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tombolo::sys::msg;
+
+use command::{Running, Tables, assert_refused, lives, run, text};
+use common::wait_until;
+
+/// As little as shows everything.
+const BRIEF: &[&str] = &["--quick", "--rounds", "2", "--span", "1"];
+
+const GROUPS: [&str; 6] = ["limits", "latency", "throughput", "contention", "recovery", "attach"];
+
+const FIELDS: [&str; 10] = [
+    "group",
+    "case",
+    "subject",
+    "metric",
+    "unit",
+    "median",
+    "min",
+    "max",
+    "ratio_to_limit",
+    "rounds",
+];
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let name = format!("tombolo-bench-{}-{:?}", std::process::id(), common::tid());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs to its end what takes longer than anything else does, and says more
+/// than a pipe holds.
+fn long_run(args: &[&str]) -> Output {
+    let mut bench = Running::start(args);
+    let mut stdout = Vec::new();
+    bench.0.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+    bench.0.wait().unwrap();
+    Output { stdout, ..bench.end() }
+}
+
+fn queues() -> usize {
+    msg::all().unwrap().len()
+}
+
+/// What everything there is came to, measured once for all tests.
+struct Everything {
+    lines: Vec<Value>,
+    page: String,
+    samples: String,
+    plots: Vec<String>,
+}
+
+fn everything() -> &'static Everything {
+    static EVERYTHING: OnceLock<Everything> = OnceLock::new();
+    EVERYTHING.get_or_init(|| {
+        let tables = Tables::new();
+        let folder = Folder::new();
+        let path = folder.0.to_str().unwrap();
+        let lines = measured(&["--report", path]);
+        tables.assert_empty();
+        assert!(!tables.own || queues() == 0);
+        let read = |path: PathBuf| fs::read_to_string(path).unwrap();
+        Everything {
+            lines,
+            page: read(folder.0.join("index.html")),
+            samples: read(folder.0.join("samples.csv")),
+            plots: names(&folder.0, "svg").into_iter().map(read).collect(),
+        }
+    })
+}
+
+/// The lines of a run.
+#[track_caller]
+fn measured(args: &[&str]) -> Vec<Value> {
+    let output = long_run(&[BRIEF, &["--json"], args].concat());
+    let said = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {said:?}");
+    let left_out = said.1.lines().find(|line| line.contains("left out"));
+    assert_eq!(left_out, None, "{args:?}");
+    said.0.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Those of a group.
+fn of(group: &str) -> Vec<&'static Value> {
+    everything().lines.iter().filter(|line| line["group"] == group).collect()
+}
+
+fn string(line: &Value, field: &str) -> String {
+    line[field].as_str().unwrap().to_owned()
+}
+
+/// All lines of a group have the fields that are promised, and figures that
+/// can be.
+#[track_caller]
+fn check(group: &str, lines: &[&Value]) {
+    assert!(!lines.is_empty(), "{group}");
+    let mut medians: HashMap<(String, String), HashMap<String, &Value>> = HashMap::new();
+    let mut first: HashMap<(String, String), &Value> = HashMap::new();
+    for &line in lines {
+        let fields: HashSet<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields, HashSet::from(FIELDS), "{line}");
+        assert_eq!(line["group"], group);
+        let figure = |field: &str| line[field].as_f64().unwrap();
+        assert!(figure("min") <= figure("median") && figure("median") <= figure("max"), "{line}");
+        assert!((1..=2).contains(&line["rounds"].as_u64().unwrap()), "{line}");
+        assert!(!string(line, "unit").is_empty());
+        if line["subject"] == "(the measuring)" {
+            continue;
+        }
+        assert!(figure("min") > 0.0 && figure("max").is_finite(), "{line}");
+        let of = (string(line, "case"), string(line, "metric"));
+        medians.entry(of.clone()).or_default().insert(string(line, "subject"), line);
+        first.entry(of).or_insert(line);
+    }
+    for ((case, metric), subjects) in &medians {
+        // The first line of a case is its limit's.
+        let limit = first[&(case.clone(), metric.clone())];
+        assert_eq!(limit["ratio_to_limit"], 1.0, "{limit}");
+        for line in subjects.values() {
+            let figure = |line: &Value, field: &str| line[field].as_f64().unwrap();
+            let ratio = figure(line, "ratio_to_limit");
+            let least = figure(line, "min") / figure(limit, "max");
+            let most = figure(line, "max") / figure(limit, "min");
+            let between = least * 0.999..=most * 1.001;
+            assert!(between.contains(&ratio), "{case}, {metric}: {line}, of {limit}");
+        }
+    }
+}
+
+#[test]
+fn every_line_has_the_promised_fields_and_a_ratio_that_fits() {
+    for group in GROUPS {
+        check(group, &of(group));
+    }
+    let known: usize = GROUPS.iter().map(|group| of(group).len()).sum();
+    assert_eq!(everything().lines.len(), known);
+}
+
+/// Whether each of these is a subject of the group, with this metric.
+#[track_caller]
+fn compares(group: &str, metric: &str, subjects: &[&str]) {
+    for subject in subjects {
+        let found =
+            of(group).iter().any(|line| line["subject"] == *subject && line["metric"] == metric);
+        assert!(found, "{group}: {subject}, {metric}");
+    }
+}
+
+#[test]
+fn every_way_that_linux_has_is_a_peer() {
+    let carry = [
+        "raw ring",
+        "tombolo SPSC",
+        "tombolo SPSC, batches",
+        "tombolo SPSC, in place",
+        "tombolo MPMC",
+        "pipe",
+        "pipe of 1 MiB",
+        "FIFO",
+        "Unix stream socket",
+        "Unix packet socket",
+        "System V message queue",
+        "POSIX message queue",
+        "TCP, loopback",
+        "sync_channel of std, between threads",
+    ];
+    compares("throughput", "bytes_per_second", &carry);
+    let wake = ["semop", "futex", "eventfd", "tombolo SPSC, blocking", "tombolo MPMC, blocking"];
+    let roles = [
+        "tombolo SPSC, the first message of a dead receiver's successor",
+        "tombolo SPSC, the first message of a dead sender's successor",
+    ];
+    compares("recovery", "p50_ns", &roles);
+    for metric in ["p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns"] {
+        compares("latency", metric, &wake);
+    }
+}
+
+#[test]
+fn only_the_groups_that_are_named_are_measured() {
+    let lines = measured(&["attach", "recovery"]);
+    let groups: HashSet<String> = lines.iter().map(|line| string(line, "group")).collect();
+    assert_eq!(groups, HashSet::from(["attach", "recovery"].map(str::to_owned)));
+}
+
+#[test]
+fn a_report_needs_nothing_else() {
+    let Everything { lines, page, samples, plots } = everything();
+    assert!(!page.contains("://") && !page.contains("src=") && !page.contains("href="));
+    assert!(page.contains("<svg") && page.contains("kernel") && page.ends_with("</html>\n"));
+    for line in lines {
+        if line["subject"] != "(the measuring)" {
+            assert!(page.contains(line["subject"].as_str().unwrap()), "{line}");
+        }
+    }
+    assert!(!plots.is_empty());
+    for svg in plots {
+        assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+        // The same as in the page, but for what a file needs by itself.
+        let drawing = svg.split_once('>').unwrap().1;
+        assert!(page.contains(drawing));
+        assert!(!drawing.contains("://") && !drawing.contains("NaN"), "{drawing}");
+    }
+    let columns = samples.lines().next().unwrap().split(',').count();
+    assert_eq!(columns, 12);
+    assert!(samples.lines().count() > lines.len());
+}
+
+fn names(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
+}
+
+#[test]
+fn people_get_a_table_from_the_best_to_the_worst() {
+    let output = long_run(&[BRIEF, &["attach", "recovery"]].concat());
+    let table = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(table.starts_with("recovery: from SIGKILL"), "{table}");
+    for word in ["shmat * ", "tombolo, open ", "p50", "ratio", "the limit of its round"] {
+        assert!(table.contains(word), "{word} in {table}");
+    }
+}
+
+#[test]
+fn a_signal_ends_it_with_128_and_its_number_and_leaves_nothing() {
+    let tables = Tables::new();
+    for group in GROUPS {
+        for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+            let bench = Running::start(&["--span", "1000", group]);
+            wait_until(|| !bench.workers().is_empty());
+            let workers = bench.workers();
+            bench.signal(signal);
+            let output = bench.end();
+            assert_eq!(output.status.code(), Some(status), "{}", text(&output.stderr));
+            assert!(!workers.iter().any(|&pid| lives(pid)));
+            // Who was to be killed next in a recovery ends by itself.
+            wait_until(|| !tables.own || (common::tables(), queues()) == ((0, 0), 0));
+        }
+    }
+}
+
+#[test]
+fn workers_of_a_killed_one_end_by_themselves_and_leave_nothing() {
+    let tables = Tables::new();
+    let mut bench = Running::start(&["--quick", "--span", "5000", "throughput"]);
+    wait_until(|| bench.workers().len() >= 2);
+    bench.signal(Signal::SIGSTOP);
+    let workers = bench.workers();
+    bench.signal(Signal::SIGKILL);
+    bench.wait();
+    wait_until(|| !workers.iter().any(|&pid| lives(pid)));
+    wait_until(|| !tables.own || common::tables() == (0, 0));
+}
+
+#[test]
+fn bad_usage_exits_with_2_and_one_line() {
+    assert_refused(&["speed"], "'speed'");
+    assert_refused(&["throughput", "--colour"], "'--colour'");
+    assert_refused(&["--report", "/dev/null/here"], "/dev/null/here");
+}
+
+#[test]
+fn help_has_examples_and_says_nothing_of_workers() {
+    let output = run(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let help = text(&output.stdout);
+    assert!(help.contains("Examples:\n  tombolo bench "), "{help}");
+    assert!(!text(&run(&["--help"]).stdout).contains("bench-worker"), "for nobody's eyes");
+}

@@ -1,0 +1,73 @@
+//! The `tombolo` command: the library's first customer, through its public
+//! interface only. One file a subcommand.
+
+mod bench;
+mod chaos;
+mod check;
+mod ctl;
+mod demo;
+mod events;
+mod ls;
+mod place;
+mod recv;
+mod rm;
+mod run;
+mod send;
+mod stream;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tombolo_cli::{failure, flags, plain, shell, signals, standard, terms, words};
+
+/// Channels between processes, in System V shared memory, that survive
+/// kill -9.
+#[derive(Debug, Parser)]
+#[command(name = "tombolo", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Chaos(chaos::Args),
+    Bench(bench::Args),
+    Send(send::Args),
+    Recv(recv::Args),
+    Ctl(ctl::Args),
+    Events(events::Args),
+    Ls(ls::Args),
+    Check(check::Args),
+    Rm(rm::Args),
+    Run(run::Args),
+    /// One process of a demo, started by it.
+    #[command(hide = true)]
+    DemoWorker(demo::worker::Args),
+    /// One life of a storm's worker, started by it.
+    #[command(hide = true)]
+    ChaosWorker(chaos::worker::Args),
+}
+
+fn main() -> ExitCode {
+    signals::heed_children();
+    let done = match shell::parse() {
+        Ok(Cli { command: Command::Demo(args) }) => demo::run(&args),
+        Ok(Cli { command: Command::Chaos(args) }) => chaos::run(&args),
+        Ok(Cli { command: Command::Bench(args) }) => bench::run(&args),
+        Ok(Cli { command: Command::Send(args) }) => send::run(&args),
+        Ok(Cli { command: Command::Recv(args) }) => recv::run(&args),
+        Ok(Cli { command: Command::Ctl(args) }) => ctl::run(&args),
+        Ok(Cli { command: Command::Events(args) }) => events::run(&args),
+        Ok(Cli { command: Command::Ls(args) }) => ls::run(&args),
+        Ok(Cli { command: Command::Check(args) }) => check::run(&args),
+        Ok(Cli { command: Command::Rm(args) }) => rm::run(&args),
+        Ok(Cli { command: Command::Run(args) }) => run::run(&args),
+        Ok(Cli { command: Command::DemoWorker(args) }) => demo::worker::run(&args),
+        Ok(Cli { command: Command::ChaosWorker(args) }) => chaos::worker::run(&args),
+        Err(error) => shell::misused(&error),
+    };
+    shell::end(done)
+}
