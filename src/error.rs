@@ -763,7 +763,7 @@ mod tests {
         let batch = SendBatchError { sent: 3, fault: Fault::Shutdown };
         let paused = TrySendError::Paused(());
         let errors: [(Box<dyn Error>, &str, &str); 9] = [
-            (full.into(), "SegmentFull: channel frames", "`Options::size`"),
+            (full.into(), "SegmentFull: channel frames", "`Options::size(4096)`"),
             (mismatch.into(), "Mismatch: channel ticks", "`tombolo rm market`"),
             (exists().into(), "Exists: segment market", "`tombolo rm market`"),
             (name.into(), "BadName: \"a/b\"", "a /"),

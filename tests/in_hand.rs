@@ -179,9 +179,7 @@ fn a_slice_comes_again_as_far_as_it_was_taken() {
 fn what_a_successor_drops_makes_room_for_a_sender_that_waits() {
     let (name, segment) = segment(0);
     for ring in RINGS {
-        // A ring of records has room for one more.
-        let full = CAPACITY as u64 + u64::from(ring == "bytes");
-        (0..full).for_each(|n| send(&segment, ring, n));
+        (0..CAPACITY as u64).for_each(|n| send(&segment, ring, n));
         assert_eq!(killed(&segment, &name, ring, "take"), "0 0");
         let (tell, told) = std::sync::mpsc::channel();
         let other = segment.clone();
