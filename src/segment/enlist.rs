@@ -117,7 +117,7 @@ impl Participant {
     /// A word for a new sender.
     pub(crate) fn enter_busy(&self) -> Arc<Busy> {
         let busy = Arc::<Busy>::default();
-        lock(&self.busy).push(Arc::clone(&busy));
+        lock(&self.busy).insert(Arc::as_ptr(&busy).addr(), Arc::clone(&busy));
         busy
     }
 
@@ -125,7 +125,7 @@ impl Participant {
     pub(crate) fn leave_busy(&self, gone: &Arc<Busy>) {
         // In a forked child another thread may have had the lock.
         if !self.guard.in_child() {
-            lock(&self.busy).retain(|busy| !Arc::ptr_eq(busy, gone));
+            lock(&self.busy).remove(&Arc::as_ptr(gone).addr());
         }
     }
 
@@ -135,7 +135,7 @@ impl Participant {
         // Whoever has changed the gate may not have come to say so.
         self.mapped.change_all();
         let busy = lock(&self.busy);
-        gate::idle(&self.mapped.bells, busy.iter().map(|busy| &***busy))
+        gate::idle(&self.mapped.bells, busy.values().map(|busy| &***busy))
     }
 
     /// How many endpoints this process has: senders and receivers.

@@ -1,5 +1,6 @@
 //! This process in a segment: joining, looking, leaving.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -76,8 +77,8 @@ pub(crate) struct Participant {
     /// By channel. The lock covers the counts and the credits behind them.
     pub(super) counts: Mutex<Vec<Counts>>,
     scratch: Mutex<Scratch>,
-    /// Which senders of this process are sending just now.
-    pub(super) busy: Mutex<Vec<Arc<Busy>>>,
+    /// Which senders of this process are sending just now; by the word's address.
+    pub(super) busy: Mutex<HashMap<usize, Arc<Busy>>>,
     pub(crate) desk: Desk,
     /// Until it has left.
     _own: sys::Using,

@@ -189,10 +189,11 @@ fn no_flag_is_accepted_and_ignored() {
     assert_eq!((&first["event"], &first["pid"]), (&"joined".into(), &joined.into()), "{said}");
     let there = Name::new();
     for mode in [&["--quiet"][..], &["--lines", "--quiet"]] {
-        let receiving = Running::start(&[&["recv", &*there], mode].concat());
+        let receiving = Running::start(&[&["recv", &*there], mode].concat()).reading();
         let sent = run(&[&["send", &there, "Cargo.toml"], mode].concat());
         assert_eq!(sent.status.code(), Some(0), "{mode:?}: {}", text(&sent.stderr));
-        assert_eq!(receiving.end().stdout, fs::read("Cargo.toml").unwrap(), "{mode:?}");
+        let received = receiving.join().unwrap().stdout;
+        assert_eq!(received, fs::read("Cargo.toml").unwrap(), "{mode:?}");
         see(&[&["recv"], mode].concat());
         see(&[&["send"], mode].concat());
     }
@@ -498,13 +499,13 @@ fn the_command_fits_the_classic_limits() {
         set_limit("sem", "250 32000 32 128");
         set_limit("shmmax", "33554432");
         let name = Name::new();
-        let receiver = lines(&name, &[], 1).remove(0);
+        let receiver = lines(&name, &[], 1).remove(0).reading();
         // As many as one set allows, in a segment that is as large as one may be.
         assert_eq!(sem::all().unwrap()[0].count, 237);
         assert!(shm::all().unwrap()[0].size > 32_000_000);
         let output = run(&["send", &name, "Cargo.toml", "--lines"]);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-        let received = receiver.end();
+        let received = receiver.join().unwrap();
         assert_eq!(received.status.code(), Some(0), "{}", text(&received.stderr));
         assert_eq!(received.stdout, fs::read("Cargo.toml").unwrap());
         let sent = Running::start(&["send", &name, "../../Cargo.lock"]);
