@@ -14,7 +14,7 @@ use crate::ring::kernel::LightFence;
 use crate::ring::standing::Standing;
 use crate::ring::table::{Blind, Member};
 use crate::ring::{gate, places};
-use crate::segment::{Block, Busy, Cells, Participant, Peer, Side, State};
+use crate::segment::{Block, Busy, Cells, Membership, Participant, Peer, Side, State, TrustedPeers};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc::ForkGuard;
 use crate::wait::{Asymmetric, Spin};
@@ -41,6 +41,8 @@ pub struct Endpoint {
     /// that goes.
     cells: Cells,
     participant: Arc<Participant>,
+    /// The participant's.
+    membership: Membership,
     guard: ForkGuard,
     pub(crate) block: Block,
     pub(crate) name: Arc<str>,
@@ -158,6 +160,7 @@ impl Endpoint {
         Ok(Self {
             cells,
             participant: Arc::clone(participant),
+            membership: participant.membership(),
             guard: *participant.guard(),
             block,
             name,
@@ -340,14 +343,25 @@ impl Endpoint {
 
     #[inline(always)]
     fn notify_over(&self, fence: &impl LightFence, side: Side, done: Done) -> bool {
-        let control = self.cells.control();
-        let waiting = match side {
-            Side::Sender => &control.space_waiting,
-            Side::Receiver => &control.items_waiting,
-        };
-        match event::waited_for(fence, waiting) {
+        match event::waited_for(fence, self.waiting(side)) {
             None => true,
             Some(word) => self.ring(side, word, done),
+        }
+    }
+
+    /// Whether nobody waits on `side`, if the light fence costs nothing.
+    #[inline(always)]
+    pub(super) fn nobody_waits(&self, side: Side) -> bool {
+        event::waited_for(&Asymmetric, self.waiting(side)).is_none()
+    }
+
+    /// Counts those who wait on a side.
+    #[inline(always)]
+    fn waiting(&self, side: Side) -> &AtomicU64 {
+        let control = self.cells.control();
+        match side {
+            Side::Sender => &control.space_waiting,
+            Side::Receiver => &control.items_waiting,
         }
     }
 
@@ -544,6 +558,17 @@ impl Endpoint {
         let made = Readiness::new(&self.participant, self.cells.clone(), self.block, self.side);
         let made = made.map_err(Fault::System)?;
         Ok(self.readiness.get_or_init(|| made))
+    }
+
+    /// Makes sure that the promise is one about this segment.
+    ///
+    /// # Panics
+    /// If it was made of another segment: two have been mixed up in the
+    /// caller's program.
+    #[inline(always)]
+    #[track_caller]
+    pub(super) fn check(&self, trust: TrustedPeers) {
+        trust.check(self.membership);
     }
 
     /// What to wait for if a try was refused for want of this.

@@ -66,6 +66,15 @@ impl Endpoint {
         Ok(done)
     }
 
+    /// Tells a receiver of what was sent, where that may take more than to see
+    /// that none waits.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn told(&self) -> Result<(), Fault> {
+        self.notify(Side::Receiver, Done::Sent);
+        self.unwoken()
+    }
+
     /// Consumes by `attempt`, if nothing has changed, and tells a sender.
     #[inline]
     pub(crate) fn consume<R>(
@@ -80,8 +89,19 @@ impl Endpoint {
     /// Tells whoever waits for a message to have been consumed: senders, and
     /// where no sender is left also receivers, who learn only from that that
     /// nothing more will come.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn acknowledge(&self) {
+        // Mostly, nobody waits and nothing has changed. That is seen by the fence
+        // which costs nothing, and counts if that was the one to use.
+        if !self.nobody_waits(Side::Sender) || !self.quiet_and_swift() {
+            self.acknowledge_by_fence();
+        }
+    }
+
+    /// Apart from the above, so that it is small where it is used.
+    #[cold]
+    #[inline(never)]
+    fn acknowledge_by_fence(&self) {
         self.notify(Side::Sender, Done::Taken);
         // The last sender may have gone since this handle looked; the fence
         // in between makes one of us see the other. Never quiet while no

@@ -152,14 +152,29 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
     /// sleeps could not be woken. [`Fault::Forked`], and then nothing was sent.
     #[inline(always)]
     pub fn commit(mut self) -> Result<(), Fault> {
-        let end = &self.sender.end;
+        self.done = true;
+        let Sender { end, slots, at, .. } = self.sender;
+        if !end.quiet_and_swift() {
+            Self::commit_by_fence(self.sender, self.claim)?;
+            return Ok(());
+        }
+        K::commit(slots, at, self.claim);
+        if !end.nobody_waits(Side::Receiver) {
+            end.told()?;
+        }
+        Ok(())
+    }
+
+    /// Apart from the above, so that it is small where it is used.
+    #[cold]
+    #[inline(never)]
+    fn commit_by_fence(sender: &Sender<T, K>, claim: K::Claim) -> Result<(), Fault> {
+        let end = &sender.end;
         if end.in_child() {
             return Err(Fault::Forked);
         }
-        K::commit(&self.sender.slots, &self.sender.at, self.claim);
-        self.done = true;
-        end.notify(Side::Receiver, Done::Sent);
-        end.unwoken()
+        K::commit(&sender.slots, &sender.at, claim);
+        end.told()
     }
 
     /// Gives the place up, as dropping does.
@@ -204,7 +219,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
     #[inline]
     #[track_caller]
     pub fn as_ref(&self, trust: TrustedPeers) -> &T {
-        self.sender.end.participant().check(trust);
+        self.sender.end.check(trust);
         // SAFETY: claimed by this grant, so nobody writes it: the peers are
         // trusted, and `self` is borrowed.
         unsafe { self.place().as_ref() }
@@ -217,7 +232,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
     #[inline]
     #[track_caller]
     pub fn as_mut(&mut self, trust: TrustedPeers) -> &mut T {
-        self.sender.end.participant().check(trust);
+        self.sender.end.check(trust);
         // SAFETY: as for `as_ref`; `&mut self` makes it the only one here.
         unsafe { self.place().as_mut() }
     }
@@ -257,15 +272,18 @@ impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
     pub fn commit(self, count: usize) -> Result<(), Fault> {
         let count = count.min(self.count);
         let end = &self.sender.end;
-        if end.in_child() {
+        let swift = end.quiet_and_swift();
+        if !swift && end.in_child() {
             return Err(Fault::Forked);
         }
         if count == 0 {
             return Ok(());
         }
         self.sender.at.publish(&self.sender.slots, count as u64);
-        end.notify(Side::Receiver, Done::Sent);
-        end.unwoken()
+        if !swift || !end.nobody_waits(Side::Receiver) {
+            end.told()?;
+        }
+        Ok(())
     }
 
     /// Gives the places up, as dropping does.
@@ -303,7 +321,7 @@ impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
     #[inline]
     #[track_caller]
     pub fn as_slice(&self, trust: TrustedPeers) -> &[T] {
-        self.sender.end.participant().check(trust);
+        self.sender.end.check(trust);
         // SAFETY: so many free places lie side by side, which nobody writes:
         // the peers are trusted, and `self` is borrowed.
         unsafe { self.places().as_slice() }
@@ -316,7 +334,7 @@ impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
     #[inline]
     #[track_caller]
     pub fn as_mut_slice(&mut self, trust: TrustedPeers) -> &mut [T] {
-        self.sender.end.participant().check(trust);
+        self.sender.end.check(trust);
         // SAFETY: as for `as_slice`; `&mut self` makes it the only one here.
         unsafe { self.places().as_mut_slice() }
     }
@@ -523,7 +541,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Delivery<'_, T, K>
     #[inline]
     #[track_caller]
     pub fn as_ref(&self, trust: TrustedPeers) -> &T {
-        self.receiver.end.participant().check(trust);
+        self.receiver.end.check(trust);
         // SAFETY: taken by this delivery, so nobody writes it: the peers are
         // trusted, and `self` is borrowed.
         unsafe { self.place().as_ref() }
@@ -621,7 +639,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> DeliverySlice<'_, T> {
     #[inline]
     #[track_caller]
     pub fn as_slice(&self, trust: TrustedPeers) -> &[T] {
-        self.receiver.end.participant().check(trust);
+        self.receiver.end.check(trust);
         // SAFETY: so many messages lie side by side, which nobody writes: the
         // peers are trusted, and `self` is borrowed.
         unsafe { self.places().as_slice() }

@@ -69,7 +69,23 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     /// could not be woken.
     #[inline]
     fn sent(&self) -> Result<(), SendError<T>> {
-        self.end.unwoken().map_err(|fault| SendError { message: None, fault })
+        match self.end.unwoken() {
+            Ok(()) => Ok(()),
+            Err(fault) => Self::failed(None, fault),
+        }
+    }
+
+    /// Its message is not in the channel.
+    fn unsent(message: &T, fault: Fault) -> Result<(), SendError<T>> {
+        Self::failed(Some(message), fault)
+    }
+
+    /// The one place where a message becomes part of an error: a large one is
+    /// on the stack no more often than it has to be.
+    #[cold]
+    #[inline(never)]
+    fn failed(message: Option<&T>, fault: Fault) -> Result<(), SendError<T>> {
+        Err(SendError { message: message.copied(), fault })
     }
 
     fn push(&self, message: &T) -> Result<(), Stuck> {
@@ -107,18 +123,20 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     #[cold]
     #[inline(never)]
     fn try_on(&self, stuck: Stuck, message: T) -> Result<(), TrySendError<T>> {
-        let Err(stuck) = self.refused(stuck, &message) else {
-            return self.sent().map_err(TrySendError::Failed);
-        };
-        if self.end.shrug(stuck) {
-            return Err(TrySendError::Full(message));
-        }
-        match self.end.try_to_send(stuck, || self.push(&message), || self.want()) {
+        match self.try_further(stuck, &message) {
             Ok(Ok(())) => self.sent().map_err(TrySendError::Failed),
             Ok(Err(Resolved::WaitPaused)) => Err(TrySendError::Paused(message)),
             Ok(Err(_)) => Err(TrySendError::Full(message)),
-            Err(fault) => Err(TrySendError::Failed(SendError { message: Some(message), fault })),
+            Err(fault) => Self::unsent(&message, fault).map_err(TrySendError::Failed),
         }
+    }
+
+    fn try_further(&self, stuck: Stuck, message: &T) -> Result<Result<(), Resolved>, Fault> {
+        let Err(stuck) = self.refused(stuck, message) else { return Ok(Ok(())) };
+        if self.end.shrug(stuck) {
+            return Ok(Err(Resolved::Wait));
+        }
+        self.end.try_to_send(stuck, || self.push(message), || self.want())
     }
 
     /// Sends, waiting for space for as long as it takes.
@@ -139,14 +157,22 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     #[cold]
     #[inline(never)]
     fn wait_on(&self, stuck: Stuck, message: T) -> Result<(), SendError<T>> {
-        // Put together once: a message may be large.
-        let waited = match self.refused(stuck, &message) {
-            Ok(()) => Ok(Some(())),
-            Err(stuck) => self.wait(stuck, None, || self.push(&message)),
-        };
-        match waited {
+        match self.outlast(stuck, &message, None) {
             Ok(_) => self.sent(),
-            Err(fault) => Err(SendError { message: Some(message), fault }),
+            Err(fault) => Self::unsent(&message, fault),
+        }
+    }
+
+    /// Goes on after the first attempt, until the deadline (`None`).
+    fn outlast(
+        &self,
+        stuck: Stuck,
+        message: &T,
+        until: Option<Instant>,
+    ) -> Result<Option<()>, Fault> {
+        match self.refused(stuck, message) {
+            Ok(()) => Ok(Some(())),
+            Err(stuck) => self.wait(stuck, until, || self.push(message)),
         }
     }
 
@@ -182,14 +208,10 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
         message: T,
         until: Option<Instant>,
     ) -> Result<(), SendTimeoutError<T>> {
-        let failed = SendTimeoutError::Failed;
-        let Err(stuck) = self.refused(stuck, &message) else {
-            return self.sent().map_err(failed);
-        };
-        match self.wait(stuck, until, || self.push(&message)) {
-            Ok(Some(())) => self.sent().map_err(failed),
+        match self.outlast(stuck, &message, until) {
+            Ok(Some(())) => self.sent().map_err(SendTimeoutError::Failed),
             Ok(None) => Err(SendTimeoutError::Timeout(message)),
-            Err(fault) => Err(failed(SendError { message: Some(message), fault })),
+            Err(fault) => Self::unsent(&message, fault).map_err(SendTimeoutError::Failed),
         }
     }
 

@@ -56,6 +56,7 @@ pub(crate) use region::{Bytes, Elements};
 pub use removal::RemoveOnDrop;
 pub use serve::{Stats, UserCommand};
 pub use state::State;
+pub(crate) use trust::Membership;
 pub use trust::TrustedPeers;
 pub(crate) use view::{Block, Cells, Packed, Packets, Parcels, Tagged};
 

@@ -12,9 +12,14 @@ use super::{Participant, Segment};
 /// and receiver of the [`Segment`] that it came from, and of its clones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrustedPeers {
-    /// Of the membership in which it was given.
-    membership: usize,
+    /// In which it was given.
+    membership: Membership,
 }
+
+/// One process's membership of one segment, told from every other that this
+/// process has or had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Membership(usize);
 
 impl Segment {
     /// Promises that the peers of this segment keep to the protocol. With the
@@ -52,26 +57,33 @@ impl Segment {
     /// Nothing is promised of what is in the messages: any bytes are a value
     /// of a type that can be read in place, and lengths are checked.
     pub unsafe fn trust_peers(&self) -> TrustedPeers {
-        TrustedPeers { membership: self.participant().membership }
+        TrustedPeers { membership: self.participant().membership() }
     }
 }
 
 impl Participant {
-    /// Makes sure that the promise is one about this segment.
+    pub(crate) const fn membership(&self) -> Membership {
+        Membership(self.membership)
+    }
+}
+
+impl TrustedPeers {
+    /// Makes sure that the promise is one about the segment of this membership.
     ///
     /// # Panics
     /// If it was made of another segment: two have been mixed up in the
     /// caller's program.
-    #[inline]
+    #[inline(always)]
     #[track_caller]
-    pub(crate) fn check(&self, trust: TrustedPeers) {
-        if trust.membership != self.membership {
+    pub(crate) fn check(self, membership: Membership) {
+        if self.membership != membership {
             mixed_up();
         }
     }
 }
 
 #[cold]
+#[inline(never)]
 #[track_caller]
 fn mixed_up() -> ! {
     panic!("the peers of another segment are trusted, not those of this one")

@@ -406,7 +406,7 @@ impl<'a, K: ByteKind> ByteGrant<'a, K> {
     /// If `trust` is of another [`Segment`](crate::Segment).
     #[track_caller]
     pub fn as_slice(&self, trust: TrustedPeers) -> &[u8] {
-        self.sender.end.participant().check(trust);
+        self.sender.end.check(trust);
         // SAFETY: reserved by this grant, so nobody writes it: the peers are
         // trusted, and `self` is borrowed.
         unsafe { self.room.as_slice() }
@@ -418,7 +418,7 @@ impl<'a, K: ByteKind> ByteGrant<'a, K> {
     /// As for [`as_slice`](Self::as_slice).
     #[track_caller]
     pub fn as_mut_slice(&mut self, trust: TrustedPeers) -> &mut [u8] {
-        self.sender.end.participant().check(trust);
+        self.sender.end.check(trust);
         // SAFETY: as for `as_slice`; `&mut self` makes it the only one here.
         unsafe { self.room.as_mut_slice() }
     }
