@@ -14,11 +14,11 @@ use tombolo::sys::msg;
 use tombolo::sys::sem::{self, Set};
 use tombolo::sys::shm::{self, Shm};
 use tombolo::sys::{Key, proc};
-use tombolo::{Options, Orphan, Receiver, Segment, Sender};
+use tombolo::{OpenError, Options, Orphan, Receiver, Segment, Sender};
 
 use common::{
-    Brief, Child, Name, Owned, PATIENCE, Peer, SIGNATURE, Words, as_nobody, in_own_namespace,
-    key_of, set_limit, tables, wait_until, word,
+    Brief, Child, MAGIC, Name, Owned, PATIENCE, Peer, SIGNATURE, Words, as_nobody,
+    in_own_namespace, key_of, set_limit, tables, wait_until, word,
 };
 
 fn small(name: &str) -> Segment {
@@ -184,6 +184,69 @@ fn whoever_makes_a_segment_clears_away_what_nobody_holds_and_nothing_else() {
         let there = sem::all().unwrap().len();
         assert_eq!(there, 2, "what they held is gone with them");
     });
+}
+
+/// Anybody can write another user's set into the header of memory of their own.
+#[test]
+fn a_set_that_strangers_memory_names_is_not_removed_with_it() {
+    in_own_namespace(|| {
+        if proc::uid() != 0 {
+            return eprintln!("SKIPPED: it takes root to be another user");
+        }
+        for (named, finished) in [(true, true), (true, false), (false, true), (false, false)] {
+            let name = Name::new();
+            let options = tiny().mode(0o644);
+            let made = if named { options.create(&name) } else { options.anonymous() };
+            let first = made.unwrap();
+            // It lives in the second place, and the stranger's memory has one.
+            let second = Segment::open_id(first.id()).unwrap();
+            drop(first);
+            let (tx, rx) = in_use(&second);
+            let (id, set) = (second.id(), only_set());
+            let keys = [Key::PRIVATE, set.key].into_iter();
+            let forged: Vec<_> = keys.filter_map(|key| forge(id, key, finished)).collect();
+            assert_eq!(forged.len(), if named { 1 } else { 2 }, "a key is taken once");
+            assert!(matches!(Segment::open_id(forged[0].id()), Err(OpenError::NotOurs { .. })));
+            for orphan in Segment::orphans().unwrap() {
+                orphan.remove().unwrap();
+            }
+            go_round();
+            assert_eq!(only_set(), set);
+            assert_eq!(rx.recv().unwrap(), 1);
+            tx.send(2).unwrap();
+            assert!(!second.sweep().unwrap());
+            // The stranger's is cleared away where it looks like one of ours.
+            assert_eq!(forged[0].stat_any().is_err(), finished);
+            drop((tx, rx));
+            second.remove().unwrap();
+            for memory in forged {
+                let _ = memory.remove();
+            }
+        }
+    });
+}
+
+fn only_set() -> sem::Stat {
+    let all = sem::all().unwrap();
+    let [set] = all[..] else { panic!("{all:?}") };
+    set
+}
+
+/// Another user's copy of a segment, with room for one participant.
+fn forge(id: i32, key: Key, finished: bool) -> Option<Shm> {
+    let mut forged = None;
+    let made = &mut forged;
+    as_nobody(move || {
+        let original = Words::reading(Shm::from_id(id));
+        let options = Shm::options().mode(0o644).exclusive(true);
+        let Ok(shm) = options.create(key, original.len() * 8 + SIGNATURE % 8) else { return };
+        let words = Words::of(shm);
+        (0..512).for_each(|at| words.put(at, original.get(at)));
+        words.put(word::PARTICIPANTS, 1);
+        words.put(word::MAGIC, if finished { MAGIC } else { 0 });
+        *made = Some(shm);
+    });
+    forged
 }
 
 /// A set that a creator has just made.

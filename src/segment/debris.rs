@@ -86,21 +86,25 @@ fn is_ours(owner: u32, creator: u32) -> bool {
     own == 0 || own == owner || own == creator
 }
 
-/// Whether a living process may hold one of the semaphores up.
+/// Whether somebody has the lease, or [holds](has_holder) the set.
 fn is_held(set: Set, values: &[u16]) -> bool {
+    leased(values) || has_holder(set, values)
+}
+
+/// Whether a living process may hold one of the semaphores up, other than the lease.
+pub(super) fn has_holder(set: Set, values: &[u16]) -> bool {
     let own = proc::pid();
     let mut above = (0..).zip(values).skip(FIRST).filter(|(_, value)| **value > 0);
-    leased(values)
-        || above.any(|(sem, _)| {
-            match set.last_pid(sem).ok().and_then(|pid| u32::try_from(pid).ok()) {
-                // Not visible from here.
-                None | Some(0) => true,
-                Some(pid) if pid == own => {
-                    SetMap::generation(values).is_none_or(|generation| OWN.contains(generation))
-                }
-                Some(pid) => !proc::has_ended(pid),
+    above.any(|(sem, _)| {
+        match set.last_pid(sem).ok().and_then(|pid| u32::try_from(pid).ok()) {
+            // Not visible from here.
+            None | Some(0) => true,
+            Some(pid) if pid == own => {
+                SetMap::generation(values).is_none_or(|generation| OWN.contains(generation))
             }
-        })
+            Some(pid) => !proc::has_ended(pid),
+        }
+    })
 }
 
 /// Whether there is no segment on the key: one that is marked has none.

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::deaths::{Deaths, deaths};
+use super::debris::has_holder;
 use super::layout::{flags, plausible};
 use super::mapped::Mapped;
 use super::memory::Memory;
@@ -87,8 +88,20 @@ pub struct Orphan {
 struct Claimed {
     set: Set,
     generation: Option<u64>,
-    /// Of a complete segment's set.
-    map: Option<SetMap>,
+    holders: Holders,
+}
+
+/// How it is known whether somebody holds a set.
+#[derive(Clone, Copy, Debug)]
+enum Holders {
+    /// By the map of its own segment.
+    Mapped(SetMap),
+    /// By who has changed its semaphores last: it may be that only what an
+    /// unprivileged user has put beside it, or in its name, makes it look like an
+    /// orphan.
+    Changers,
+    /// There is no segment, so nobody can.
+    Nobody,
 }
 
 /// Longer than somebody looks at a segment, of those whom there is a processor for;
@@ -221,6 +234,14 @@ pub(super) fn leased(values: &[u16]) -> bool {
     values.get(usize::from(SetMap::LEASE)).is_some_and(|&value| value > 0)
 }
 
+/// Whether a segment is one whose header may say which set is its own. Anybody can
+/// make memory whose header names another user's set, also on the key of an
+/// anonymous segment's; nobody can make it as that user.
+pub(super) fn belong(segment: &shm::Stat, set: &sem::Stat) -> bool {
+    segment.creator_uid == set.creator_uid
+        && (segment.key == set.key || segment.key == Key::PRIVATE)
+}
+
 /// Whether a process holds a participant's liveness up.
 fn peopled(map: SetMap, values: &[u16]) -> bool {
     let up = |sem: u16| values.get(usize::from(sem)).is_some_and(|&value| value > 0);
@@ -239,7 +260,8 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
     let sets: Vec<_> = sets
         .filter_map(|stat| {
             let set = Set::from_id(stat.id);
-            values(&set).map(|values| (stat, Claimed::new(set, &values, None), values))
+            let claimed = |values: &[u16]| Claimed::new(set, values, Holders::Nobody);
+            values(&set).map(|values| (stat, claimed(&values), values))
         })
         .collect();
     let mut spared = Spared::default();
@@ -261,6 +283,10 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
                 let own =
                     values(&set).filter(|values| SetMap::generation(values) == Some(generation));
                 let map = plan.map;
+                let holders = match set.stat_any() {
+                    Ok(its) if belong(&stat, &its) => Holders::Mapped(map),
+                    _ => Holders::Changers,
+                };
                 let held = |values: &Vec<u16>| leased(values) || peopled(map, values);
                 drop(memory);
                 let unheld = !own.as_ref().is_some_and(held);
@@ -275,7 +301,9 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
                         ),
                         name,
                         shm,
-                        set: own.map(|values| Claimed::new(set, &values, Some(map))),
+                        set: own
+                            .map(|values| Claimed::new(set, &values, holders))
+                            .filter(Claimed::is_free),
                         queue: None,
                     });
                 }
@@ -293,7 +321,7 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
                             continue;
                         }
                         spared.ids.push(set.id());
-                        Some(Claimed::new(set, &values, None))
+                        Some(Claimed::new(set, &values, Holders::Changers)).filter(Claimed::is_free)
                     }
                     Some((_, Some(_))) => None,
                     Some((_, None)) => continue,
@@ -363,16 +391,23 @@ impl Spared {
 }
 
 impl Claimed {
-    fn new(set: Set, values: &[u16], map: Option<SetMap>) -> Self {
-        Self { set, generation: SetMap::generation(values), map }
+    fn new(set: Set, values: &[u16], holders: Holders) -> Self {
+        Self { set, generation: SetMap::generation(values), holders }
     }
 
     /// Whether nobody has built with it or joined since it was found. The
     /// caller holds its lease, so nobody does now.
     fn is_as_it_was(&self) -> bool {
-        values(&self.set).is_some_and(|values| {
-            SetMap::generation(&values) == self.generation
-                && !self.map.is_some_and(|map| peopled(map, &values))
+        values(&self.set).is_some_and(|values| SetMap::generation(&values) == self.generation)
+            && self.is_free()
+    }
+
+    /// Whether nobody holds it, whoever has its lease.
+    fn is_free(&self) -> bool {
+        values(&self.set).is_some_and(|values| match self.holders {
+            Holders::Mapped(map) => !peopled(map, &values),
+            Holders::Changers => !has_holder(self.set, &values),
+            Holders::Nobody => true,
         })
     }
 }

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::Segment;
 use super::debris::{self, Reach};
-use super::inspect::values;
+use super::inspect::{belong, values};
 use super::layout::{Header, NAME_BYTES, Plan, VERSION, flags, plausible};
 use super::mapped::Mapped;
-use super::name::{Name, PROBES, anonymous_key};
+use super::name::{Name, PROBES, anonymous_key, is_anonymous};
 use super::options::{Options, shape_allowed};
 use super::participant::Participant;
 use super::site::{Attached, KeySite, gone, shut_marked};
@@ -319,12 +319,16 @@ pub(crate) fn by_id(options: &Options, shm: Shm) -> Result<Segment, OpenError> {
         ErrorKind::Removed => missing(),
         _ => OpenError::System(error),
     };
-    let count = bells.set().stat_any().map_err(gone)?.count;
-    let mut values = vec![0; count];
+    let its = bells.set().stat_any().map_err(gone)?;
+    let mut values = vec![0; its.count];
     bells.set().values(&mut values).map_err(gone)?;
     // Ids recycle: the set could be anybody's by now.
     if SetMap::generation(&values) != Some(generation) {
         return Err(missing());
+    }
+    // Two users may have made the two of a name: its key says that they belong.
+    if !belong(&stat, &its) && (stat.key != its.key || is_anonymous(its.key)) {
+        return Err(not_ours("it names a semaphore set that is another user's"));
     }
     match lease::acquire(&bells, options.until()) {
         Ok(()) => {}

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use nix::sched::{CloneFlags, unshare};
 use tombolo::Segment;
+use tombolo::sys::shm::AttachOptions;
 use tombolo::sys::{
     Key,
     msg::Queue,
@@ -127,6 +128,12 @@ pub(crate) struct Words(Attachment);
 impl Words {
     pub(crate) fn of(shm: Shm) -> Words {
         Words(shm.attach().unwrap())
+    }
+
+    /// Of one that may only be read.
+    pub(crate) fn reading(shm: Shm) -> Words {
+        let options = AttachOptions { read_only: true, ..AttachOptions::default() };
+        Words(shm.attach_with(options).unwrap())
     }
 
     /// Another view of a segment in use.
