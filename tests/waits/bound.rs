@@ -170,7 +170,7 @@ fn what_it_had_sent_comes_first_and_tries_find_out() {
         }
         assert!(matches!(rx.recv(), Err(RecvError::Fault(Fault::PeerGone { .. }))));
     }
-    // Who has room sends; who has none does not wait.
+    // A sender with room sends; one without does not wait.
     other.send(3).unwrap();
     other.send(4).unwrap();
     let error = other.send(5).unwrap_err();

@@ -5,7 +5,7 @@
 //! because somebody is in the middle of an operation, is not damage: so a fault
 //! counts only if several readings find it, and find the same.
 //!
-//! Whatever is read may be anything: numbers are bounded before they are used,
+//! A segment may contain anything: numbers are bounded before they are used,
 //! and no more faults are kept than a person would read.
 
 mod channels;
