@@ -416,7 +416,7 @@ pub enum Done {
     /// wake that another had better get.
     GivenUp,
     /// The handle is closed.
-    Left,
+    Closed,
     /// The handle's waits are [cancelled](crate::Canceller::cancel).
     Cancelled,
 }
@@ -427,7 +427,7 @@ impl Done {
             Self::Sent => "the message is in channel",
             Self::Taken => "the message was taken from channel",
             Self::GivenUp => "what was held was given back to channel",
-            Self::Left => "the handle is closed that was an end of channel",
+            Self::Closed => "the handle is closed that was an end of channel",
             Self::Cancelled => "the wait is cancelled in channel",
         }
     }

@@ -10,13 +10,7 @@ use tombolo::{
 
 use crate::common::readiness::{gets_ready, stays_unready};
 use crate::common::{Brief, Name, PATIENCE, Peer, thread_parked, tid, wait_until};
-
-fn market() -> (Name, Segment) {
-    let name = Name::new();
-    let options = Segment::options().size(1 << 20).participants(8).channels(64);
-    let segment = options.create(&name).unwrap();
-    (name, segment)
-}
+use crate::market;
 
 /// Another process that has joined, and opens no channel.
 fn bystander(name: &Name, segment: &Segment) -> (Peer, Participant) {
