@@ -37,7 +37,7 @@ impl Polled {
     async fn ready(&mut self) -> io::Result<()> {
         self.0.readable().await?;
         // Takes the byte out, whoever is faster, and has `tokio` forget what it
-        // knew. Whatever comes later makes the descriptor readable anew.
+        // knew. A message that comes later makes the descriptor readable anew.
         match self.0.try_read(&mut [0; 8]) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
             _ => Ok(()),

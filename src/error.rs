@@ -51,7 +51,7 @@ pub enum OpenError {
     Stranger {
         /// The name.
         name: String,
-        /// Who has created it.
+        /// The user that has created it.
         uid: u32,
         /// What that user is called, if that is known.
         user_name: Option<String>,
@@ -374,9 +374,9 @@ pub enum Fault {
 ///
 /// A send that is told so has sent its message all the same:
 /// [`SendError::message`] is absent then. A receive never is: it returns its
-/// message, and the handle remembers. Whatever is called next on the handle
-/// first tries again to wake the peer. If that is refused again, this is the
-/// answer, and nothing has been done.
+/// message, and the handle remembers. The next call of the
+/// handle, whichever it is, first tries again to wake the peer. If that is refused
+/// again, the call fails with this and has done nothing.
 #[derive(Clone, thiserror::Error)]
 #[error(
     "{} {channel}, but {peers} sleep there and could not be woken: {source}; open the segment \
@@ -388,7 +388,7 @@ pub struct Unwoken {
     pub done: Done,
     /// The channel.
     pub channel: String,
-    /// Who sleeps: `senders` or `receivers`.
+    /// Which peers sleep: `senders` or `receivers`.
     pub peers: &'static str,
     /// The kernel's refusal, which names the semaphore set.
     pub source: sys::Error,
@@ -416,7 +416,7 @@ pub enum Done {
     /// wake that another had better get.
     GivenUp,
     /// The handle is closed.
-    Left,
+    Closed,
     /// The handle's waits are [cancelled](crate::Canceller::cancel).
     Cancelled,
 }
@@ -427,7 +427,7 @@ impl Done {
             Self::Sent => "the message is in channel",
             Self::Taken => "the message was taken from channel",
             Self::GivenUp => "what was held was given back to channel",
-            Self::Left => "the handle is closed that was an end of channel",
+            Self::Closed => "the handle is closed that was an end of channel",
             Self::Cancelled => "the wait is cancelled in channel",
         }
     }

@@ -34,8 +34,9 @@
 //! [`Segment::remove_on_drop`] removes it at the end of a scope. An
 //! [anonymous](Segment::anonymous) one is reached by its [`id`](Segment::id),
 //! and its memory goes with the last process attached. [`Options`] has the
-//! sizes and the permissions: the default of 64 MiB is for all channels
-//! together.
+//! sizes and the permissions. The default of 64 MiB, less where the machine's
+//! limits are lower, is for all channels together; [`Options::room_for`]
+//! computes what you need.
 //!
 //! Processes that need no name in common: a [`Listener`] meets each client
 //! that [connects](connect()) on an anonymous segment, by way of a FIFO; and

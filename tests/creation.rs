@@ -17,11 +17,10 @@ use tombolo::{
 };
 
 use common::{
-    Brief, Child, MAGIC, Name, Owned, PATIENCE, PROBES, Peer, SIGNATURE, Words, in_own_namespace,
-    key_of, own_tables, sleep_forever, tables, wait_until, word,
+    Brief, Child, MAGIC, Name, Owned, PATIENCE, PROBES, Peer, SIGNATURE, Words, as_nobody,
+    in_own_namespace, key_of, own_tables, sleep_forever, tables, wait_until, word,
 };
 
-const NOBODY: u32 = 65534;
 /// Longer than a removal takes to reach everybody, on a busy machine too.
 const SOON: Duration = Duration::from_millis(500);
 
@@ -448,17 +447,7 @@ fn the_mode_is_the_owners_unless_it_is_said_otherwise() {
 fn who_may_not_is_told_so_and_leaves_no_trace() {
     let name = Name::new();
     works(&name);
-    let test = name.to_string();
-    let denied = move || {
-        let id = libc::c_long::from(NOBODY);
-        // SAFETY: changes this thread's rights only, and it ends soon.
-        let group = unsafe { libc::syscall(libc::SYS_setresgid, id, id, id) };
-        // SAFETY: as above.
-        let user = unsafe { libc::syscall(libc::SYS_setresuid, id, id, id) };
-        if (group, user) != (0, 0) || proc::uid() != NOBODY {
-            eprintln!("SKIPPED {test}: run it as root");
-            return;
-        }
+    as_nobody(|| {
         let denied = |result: Result<(), OpenError>| match result.unwrap_err() {
             OpenError::System(error) => {
                 assert_eq!(error.kind(), ErrorKind::PermissionDenied);
@@ -466,12 +455,11 @@ fn who_may_not_is_told_so_and_leaves_no_trace() {
             }
             error => panic!("{error:?}"),
         };
-        denied(Segment::open(&test).map(drop));
-        denied(Segment::open_or_create(&test).map(drop));
-        denied(Segment::create(&test).map(drop));
-        denied(Segment::remove_named(&test));
-    };
-    thread::spawn(denied).join().unwrap();
+        denied(Segment::open(&name).map(drop));
+        denied(Segment::open_or_create(&name).map(drop));
+        denied(Segment::create(&name).map(drop));
+        denied(Segment::remove_named(&name));
+    });
     assert_eq!(name.objects(), (1, 1));
     works(&name);
 }

@@ -218,7 +218,16 @@ fn a_program_that_links_the_library_gets_nothing_of_the_command() {
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     // All of them are in every program that links the library.
-    let needed = ["bytemuck", "crossbeam-utils", "fnv", "libc", "memoffset", "nix", "thiserror"];
+    let needed = [
+        "bytemuck",
+        "crossbeam-utils",
+        "fnv",
+        "libc",
+        "memoffset",
+        "nix",
+        "thiserror",
+        "tombolo-derive",
+    ];
     let workspace = needed.map(|name| format!("{name}.workspace = true"));
     assert_eq!(section("dependencies"), workspace);
     assert_eq!(section("features"), ["crash-points = []"]);

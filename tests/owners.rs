@@ -1,4 +1,4 @@
-//! Whose a segment is: strangers that are first at a name, and segments that
+//! The owners of segments: strangers that are first at a name, and segments that
 //! are handed over.
 
 mod common;
@@ -161,7 +161,7 @@ fn nothing_is_built_upon_what_a_stranger_has_laid_there() {
                     assert!(values.iter().all(|&value| value == 0), "{values:?}");
                     assert_eq!(set.stat().unwrap().last_op_time, 0, "it was used");
                 }
-                // Who may not read it is told the same.
+                // A user who may not read it is told the same.
                 if with_set {
                     let secret = Permissions { uid: NOBODY, gid: NOBODY, mode: 0o600 };
                     name.set(probe).unwrap().set_permissions(secret).unwrap();

@@ -58,7 +58,7 @@ impl Python {
         Python::start(command)
     }
 
-    /// Whatever joins the segment with this command.
+    /// Starts a client, in any language, with this command.
     fn start(mut command: Command) -> Python {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());

@@ -14,7 +14,7 @@
 //!
 //! **It keeps nothing from others.** Everybody who sleeps on this side of the
 //! channel is given a token, as when a descriptor's thread is to end
-//! ([`ready`](super::ready)). Whoever finds nothing sleeps again. The handle takes
+//! ([`ready`](super::ready)). A sleeper that finds nothing sleeps again. The handle takes
 //! nothing any more, so it passes on the token that it has taken.
 
 use core::fmt;
@@ -81,12 +81,12 @@ impl Shared {
 }
 
 impl Canceller {
-    /// Ends the handle's call that waits now, and every one that would wait or
-    /// could, with [`Fault::Cancelled`]: `send`, `recv`, `take`, `reserve` and
-    /// their forms with a time-out or a batch, also where they would get through
-    /// at once. They do nothing. Calls that never wait (`try_send`, `try_recv`)
-    /// go on, so what is there can still be received. Other handles are not
-    /// concerned, clones neither.
+    /// Ends with [`Fault::Cancelled`] the call of the handle that waits now, and
+    /// every later call of a form that may wait: `send`, `recv`, `take`, `reserve`
+    /// and their forms with a time-out or a batch, even if there is room or a
+    /// message. Such a call does nothing. Calls that never wait (`try_send`,
+    /// `try_recv`) go on, so what is in the channel can still be received. Other
+    /// handles are not affected, and neither are clones.
     ///
     /// Returns when the call has ended its wait. Takes locks, so a signal
     /// handler cannot call it; a thread that waits for the signal can.
@@ -98,7 +98,7 @@ impl Canceller {
         let shared = &*self.shared;
         let Some(participant) = shared.participant.upgrade() else { return Ok(()) };
         if participant.guard().in_child() {
-            // Whoever held the lock is not here.
+            // The thread that held the lock is not here.
             return Err(Fault::Forked);
         }
         let mut state = shared.state();
@@ -152,9 +152,12 @@ impl Canceller {
         }
     }
 
-    /// Whether the handle is cancelled.
+    /// Whether the handle is cancelled. `false` in a forked child, where nobody
+    /// waits.
     pub fn is_cancelled(&self) -> bool {
-        self.shared.state().cancelled
+        // A thread that is not in the child may have held the lock.
+        let in_child = |participant: Arc<Participant>| participant.guard().in_child();
+        !self.shared.participant.upgrade().is_some_and(in_child) && self.shared.state().cancelled
     }
 }
 

@@ -1,9 +1,9 @@
 //! Wakes that the kernel has refused.
 //!
 //! A process may lose the right to operate on the semaphores, or be short of
-//! memory. Whoever sleeps then is not woken by what was done. The handle keeps
-//! whom it owes a wake, and takes the long way until it has given it: whatever is
-//! called next tries again first, and does nothing if that is refused again.
+//! memory. Then what it does wakes nobody. The handle remembers which side it owes
+//! a wake, and takes the long way until it has given it: the next call, whichever it
+//! is, first tries again, and does nothing else if that is refused again.
 //! Trying again asks whether anybody still sleeps there. One token stands for any
 //! number of changes, so one wake for each side is enough.
 //!
@@ -18,7 +18,7 @@ use crate::ring::kernel::Refusal;
 use crate::ring::places;
 use crate::segment::Side;
 
-/// Who is owed a wake.
+/// The sleepers that are owed a wake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whom {
     Senders,
@@ -84,7 +84,7 @@ impl Endpoint {
     /// What the caller is told.
     #[cold]
     pub(super) fn debt(&self) -> Fault {
-        // Whoever owes has something to say of it.
+        // A handle that owes a wake knows the fault.
         self.debts.fault.borrow().clone().unwrap_or(Fault::Closed)
     }
 

@@ -94,7 +94,7 @@ pub(super) struct Ask {
     /// A receiver found no sender left, and a message in the hands of a
     /// reader: it also waits for that one to have let go of it.
     pub(super) alone: bool,
-    /// Whose end it also waits for.
+    /// The participant whose end it also waits for.
     pub(super) peer: Option<Peer>,
 }
 

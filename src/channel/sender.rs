@@ -310,7 +310,8 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     }
 
     /// How many messages are in the channel, now or a moment ago. A message
-    /// counts from when its sender claims a slot until a receiver takes it.
+    /// counts from when its sender claims a slot until a receiver takes it, and
+    /// again once that receiver has died and another one is to get it.
     pub fn len(&self) -> usize {
         self.end.len()
     }

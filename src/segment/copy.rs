@@ -2,9 +2,9 @@
 //!
 //! Others may write to the segment while a copy runs, and what they write may
 //! be nonsense that makes two threads of this process use one slot. So each
-//! access to the segment is a relaxed atomic one. Whatever races with it, a
+//! access to the segment is a relaxed atomic one. Whatever a peer does meanwhile, a
 //! copy ends with some bytes in this process's own memory, and nothing is
-//! undefined. Only there are they looked at.
+//! undefined. The bytes are looked at only there.
 //!
 //! Accesses that race must be of one size and aligned to it. Elements are
 //! moved by the largest [unit](unit) that divides their size, and bytes by

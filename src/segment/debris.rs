@@ -177,7 +177,7 @@ fn clear_set(stat: sem::Stat) -> bool {
 }
 
 /// Removes a segment whose set is gone and which nobody has attached: one whose
-/// remover was killed between the two. Whoever came by its name would make it
+/// remover was killed between the two. A process that opens its name would make it
 /// anew, so nobody waits for it.
 fn clear_segment(stat: shm::Stat) -> bool {
     let candidate = plausible(stat.size)

@@ -105,7 +105,7 @@ impl Participant {
             }
         }
         let told = self.unless_gone(told).map_err(|fault| match fault {
-            Fault::System(source) => Unwoken::fault(Done::Left, name, side.other(), source),
+            Fault::System(source) => Unwoken::fault(Done::Closed, name, side.other(), source),
             fault => fault,
         });
         if counts.senders == 0 && counts.receivers == 0 {

@@ -64,10 +64,17 @@ impl Mapped {
         {
             return None;
         }
-        let (generation, flags) = (read(&header.generation), read(&header.flags));
-        let bells = Bells::new(Set::from_id(set), false);
+        Some(Self::laid_out(shm, Set::from_id(set), memory, plan, name))
+    }
+
+    /// A segment of these parts. The rest is in its header, and nothing is verified.
+    pub(crate) fn laid_out(shm: Shm, set: Set, memory: Memory, plan: Plan, name: String) -> Self {
+        let header = memory.header();
+        let generation = header.generation.load(Ordering::Relaxed);
+        let flags = header.flags.load(Ordering::Relaxed);
+        let bells = Bells::new(set, false);
         let memory = Arc::new(memory);
-        Some(Self { shm, bells, plan, generation, flags, name, memory, end: OnceLock::new() })
+        Self { shm, bells, plan, generation, flags, name, memory, end: OnceLock::new() }
     }
 
     pub(crate) fn info(&self, id: u16) -> &Info {

@@ -259,11 +259,11 @@ impl Segment {
         }
     }
 
-    /// Who participates: without those who have died, whether or not anybody has
-    /// [swept](Self::sweep) them. Reads a few files of each process.
+    /// The living participants. Those that have died are not listed, whether or not
+    /// anybody has [swept](Self::sweep) them. Reads a few files of each process.
     ///
     /// Once the segment's semaphore set is gone, nobody knows who has died, and
-    /// everybody is listed who has joined and not left.
+    /// all are listed that have joined and not left.
     pub fn participants(&self) -> Vec<ParticipantInfo> {
         let mapped = self.participant.mapped();
         let number = |word: u64| u32::try_from(word).unwrap_or(0);
@@ -382,7 +382,7 @@ fn attached(info: &layout::Info, id: i32) -> Option<bool> {
     attached.filter(|_| sys::proc::start_time(pid) == Some(start_time))
 }
 
-/// Who lives, and whether that is known; otherwise who has joined.
+/// The living, and that they are known; or else all that have joined.
 fn alive_or_joined(mapped: &Mapped) -> (Vec<Member>, bool) {
     match mapped.alive() {
         Some(alive) => (alive, true),

@@ -1,4 +1,4 @@
-//! Whose a segment is, and handing it over.
+//! The owner of a segment, and handing it over.
 
 use super::Segment;
 use super::mapped::Mapped;
@@ -7,7 +7,7 @@ use crate::error::Fault;
 use crate::sync::Ordering;
 use crate::sys::{self, ErrorKind, Permissions};
 
-/// Whose a segment is, as [`Segment::owner`] tells it.
+/// The owner and the mode of a segment, from [`Segment::owner`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Owner {
@@ -25,7 +25,7 @@ pub struct Owner {
 }
 
 impl Segment {
-    /// Whose it is, and what others may do.
+    /// The owner of the segment, and what others may do.
     ///
     /// # Errors
     /// [`Fault::Forked`], [`Fault::Closed`], and the kernel's.
@@ -139,8 +139,8 @@ impl Mapped {
             }
         };
         rest().inspect_err(|_| {
-            // Whoever could change them can change them back, unless they have
-            // gone by now.
+            // A process that could change them can change them back, unless they
+            // have gone by now.
             let _ = self.shm.set_permissions(old_memory);
             let _ = set.set_permissions(old);
         })

@@ -297,7 +297,7 @@ impl Participant {
             Err(refusal) => return Err(Unleased::Fault(self.mapped.refused(refusal))),
         }
         let done = work(&self.mapped);
-        // Who waits for it waits until this process ends.
+        // If this fails, others wait for the lease until this process ends.
         self.unless_gone(lease::release(bells)).map_err(Unleased::Fault)?;
         Ok(done)
     }

@@ -12,7 +12,8 @@ pub struct RemoveOnDrop {
 
 impl Segment {
     /// Has the segment removed at the end of the scope, whether that returns, fails
-    /// or panics. Whoever still uses it gets [`Fault::Closed`](crate::Fault::Closed).
+    /// or panics. Processes that still use it get
+    /// [`Fault::Closed`](crate::Fault::Closed).
     ///
     /// It is for tests, and for programs that own their segment. A process that is
     /// killed, or aborts, drops nothing: remove what an earlier run may have left

@@ -143,7 +143,7 @@ impl Site for KeySite<'_> {
             let mut values = vec![0; if SetMap::plausible(stat.count) { stat.count } else { 0 }];
             if !values.is_empty() {
                 match set.values(&mut values) {
-                    // Whose it is says more.
+                    // That it is a stranger's says more.
                     Err(error)
                         if error.kind() == ErrorKind::PermissionDenied
                             && !self.options.trusts(stat.creator_uid) => {}

@@ -38,7 +38,7 @@ impl Segment {
     ///
     /// let mut page = sender.reserve()?;
     /// page.as_mut(trust)[4095] = 7;
-    /// page.commit();
+    /// page.commit()?;
     /// assert_eq!(receiver.take()?.as_ref(trust)[4095], 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

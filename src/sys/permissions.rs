@@ -1,4 +1,4 @@
-//! Whose an object is, and what others may do with it.
+//! The owner of an object, and what others may do with it.
 
 use super::error::{Call, Result};
 use super::msg::Queue;

@@ -100,7 +100,7 @@ struct Place {
     /// Of what it is a field, as the document calls that; a heading.
     of: String,
     field: String,
-    /// Whose bits it has.
+    /// The heading of the table of its bits, if it has parts.
     bits: Option<&'static str>,
 }
 

@@ -49,7 +49,7 @@ fn join(market: &Market, side: &str) -> Option<Client> {
     Some(client)
 }
 
-/// Whatever has happened, the segment is as the document says.
+/// The segment is as the document says.
 #[track_caller]
 fn sound(market: &Market) {
     let audit = Segment::check(&market.name).unwrap();

@@ -10,13 +10,7 @@ use tombolo::{
 
 use crate::common::readiness::{gets_ready, stays_unready};
 use crate::common::{Brief, Name, PATIENCE, Peer, thread_parked, tid, wait_until};
-
-fn market() -> (Name, Segment) {
-    let name = Name::new();
-    let options = Segment::options().size(1 << 20).participants(8).channels(64);
-    let segment = options.create(&name).unwrap();
-    (name, segment)
-}
+use crate::market;
 
 /// Another process that has joined, and opens no channel.
 fn bystander(name: &Name, segment: &Segment) -> (Peer, Participant) {
@@ -170,7 +164,7 @@ fn what_it_had_sent_comes_first_and_tries_find_out() {
         }
         assert!(matches!(rx.recv(), Err(RecvError::Fault(Fault::PeerGone { .. }))));
     }
-    // Who has room sends; who has none does not wait.
+    // A sender with room sends; one without does not wait.
     other.send(3).unwrap();
     other.send(4).unwrap();
     let error = other.send(5).unwrap_err();

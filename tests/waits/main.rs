@@ -12,7 +12,15 @@ mod refused;
 
 use tombolo::Segment;
 
-use common::Brief;
+use common::{Brief, Name};
+
+/// A segment of this user's alone.
+fn market() -> (Name, Segment) {
+    let name = Name::new();
+    let options = Segment::options().size(1 << 20).participants(8).channels(64);
+    let segment = options.create(&name).unwrap();
+    (name, segment)
+}
 
 #[test]
 #[ignore = "what the child processes run"]

@@ -13,13 +13,7 @@ use tombolo::{
 };
 
 use crate::common::{self, Brief, Name, PATIENCE, Peer, as_nobody, thread_parked, wait_until};
-
-fn market() -> (Name, Segment) {
-    let name = Name::new();
-    let options = Segment::options().size(1 << 20).participants(8).channels(64).mode(0o600);
-    let segment = options.create(&name).unwrap();
-    (name, segment)
-}
+use crate::market;
 
 /// Checks what a refused wake says of itself.
 #[track_caller]
@@ -238,11 +232,11 @@ fn closing_says_that_the_other_side_could_not_be_told() {
     let channel = |name| segment.channel::<u64>(name).capacity(1);
     let tx = channel("receives").sender().unwrap();
     let peer = sleeper(&name, "receives", "receives");
-    as_nobody(move || refused(&tx.close().unwrap_err(), Done::Left, "receivers"));
+    as_nobody(move || refused(&tx.close().unwrap_err(), Done::Closed, "receivers"));
     drop(peer);
     let rx = channel("sends").receiver().unwrap();
     let peer = sleeper(&name, "sends", "sends");
-    as_nobody(move || refused(&rx.close().unwrap_err(), Done::Left, "senders"));
+    as_nobody(move || refused(&rx.close().unwrap_err(), Done::Closed, "senders"));
     drop(peer);
     // Where nothing is refused, it tells the other side, and that is all.
     let tx = channel("closes").sender().unwrap();

@@ -33,7 +33,7 @@ pub(crate) struct Making {
     trust: Trust,
 }
 
-/// Whose segment is taken.
+/// Which creators are accepted.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Trust {
     /// Accept a segment that another user has created: by default it has to be

@@ -19,9 +19,8 @@ use crate::terms::{self, remark};
   tombolo rm market @4711 --dry-run
   tombolo rm --orphans
 
-Whoever still uses a segment that is removed by its name is told so. Another
-user's is removed as far as the kernel allows: by its creator, its owner, or
-root. Orphans are what killed processes have left, and segments that nobody has open.")]
+Processes that still use a segment are told when it is removed by its name. The
+kernel lets the creator of a segment, its owner and root remove it. Orphans are what killed processes have left, and segments that nobody has open.")]
 pub(crate) struct Args {
     /// The segments to remove, or @ID
     #[arg(required_unless_present = "orphans", conflicts_with = "orphans", value_name = "NAME")]

@@ -31,7 +31,7 @@ const PARTICIPANTS: u16 = 64;
 
 A program gets the segment from Segment::inherited(), if it is the command
 itself. All others below find what it is called in $TOMBOLO_SEGMENT: its name,
-or @ID for one that has none, which `tombolo events` and `tombolo rm` take, too.
+or @ID for one that has none, which `tombolo events`, `ctl`, `check` and `rm` take, too.
 
 Without NAME it is an anonymous one, which is removed when the command ends; one
 with a name is opened, or created, and stays. Signals are passed on. The exit

@@ -32,7 +32,7 @@ const PLENTY: usize = 32;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A line has 1048576 bytes at most, and 256 processes can take part
 (fewer where kernel.sem allows fewer semaphores in a set; more with
---participants). Whoever creates the segment decides that.
+--participants). The process that creates the segment decides that.
 
 Examples:
   tombolo recv backup > copy.tar &

@@ -600,7 +600,7 @@ fn whose_a_segment_is_decides_who_uses_it_unless_one_says_otherwise() {
     assert_eq!(run(&command).status.code(), Some(0));
     mode(0o640);
     assert_eq!(sem::all().unwrap()[0].count, 45);
-    // Who may not is told which segment.
+    // A user without the right to it is told which segment it is.
     as_nobody(|| assert_refused(&["events", &name], &format!("segment {name}: cannot ")));
     for bad in ["8", "rw", "1777", ""] {
         assert_refused(&["recv", &name, "--mode", bad], "not three octal digits");

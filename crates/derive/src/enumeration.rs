@@ -2,6 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
+use syn::ext::IdentExt as _;
 use syn::{DataEnum, DeriveInput, Error, Fields, Result};
 
 use crate::layout::{in_place, refuse, reprs};
@@ -34,9 +35,9 @@ pub(crate) fn derive(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream
              yourself",
         ));
     }
-    let begin = format!("{name}:{repr}{{");
+    let begin = format!("{}:{repr}{{", name.unraw());
     let variants: Vec<_> = data.variants.iter().map(|variant| &variant.ident).collect();
-    let texts = variants.iter().map(ToString::to_string);
+    let texts = variants.iter().map(|variant| variant.unraw().to_string());
     Ok(quote! {
         impl ::tombolo::Message for #name {
             const SCHEMA: &'static str = {

@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
+use syn::ext::IdentExt as _;
 use syn::{Error, Member, Result, Type};
 
 /// Types that can have any bits.
@@ -52,10 +53,7 @@ impl<'a> Field<'a> {
     /// What it is called in a schema.
     pub(crate) fn name(&self) -> String {
         match &self.member {
-            Member::Named(name) => {
-                let name = name.to_string();
-                name.strip_prefix("r#").map_or(name.clone(), str::to_owned)
-            }
+            Member::Named(name) => name.unraw().to_string(),
             Member::Unnamed(index) => index.index.to_string(),
         }
     }

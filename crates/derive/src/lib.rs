@@ -122,6 +122,15 @@ mod tests {
     }
 
     #[test]
+    fn a_raw_name_is_the_name_without_its_mark() {
+        let made_of = |text: &str| made(text).unwrap();
+        let name = made_of("#[repr(C)] struct A { r#type: u64 }");
+        assert!(name.contains("\"type\"") && !name.contains("\"r#type\""), "{name}");
+        let value = made_of("#[repr(u8)] enum r#A { r#Self_, r#Buy }");
+        assert!(value.contains("\"Buy\"") && value.contains("\"A:u8{\""), "{value}");
+    }
+
+    #[test]
     fn only_numbers_are_plain_data_unless_it_is_said() {
         for (text, plain) in [
             ("#[repr(C)] struct A { a: u64, b: [[f32; 2]; 3] }", true),

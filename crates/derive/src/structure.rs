@@ -2,6 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
+use syn::ext::IdentExt as _;
 use syn::spanned::Spanned;
 use syn::{DataStruct, DeriveInput, Result};
 
@@ -40,7 +41,7 @@ pub(crate) fn derive(input: &DeriveInput, data: &DataStruct) -> Result<TokenStre
 
 fn schema(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
     let name = &input.ident;
-    let begin = format!("{name}{{");
+    let begin = format!("{}{{", name.unraw());
     let entries = fields.iter().map(|field| {
         let (name, kind) = (field.name(), field.kind);
         // An error about the type is shown at the type.

@@ -97,7 +97,7 @@ fn entry(reading: &mut Reading<'_>, index: u16) -> Option<(String, Block)> {
         if state != 0 {
             report.fault("state", place(&whose, base), state, "0 free or 1 READY");
         }
-        // Whose maker died may have anything in it.
+        // An entry whose maker died may have anything in it.
         return None;
     }
     let before = report.faults.len();

@@ -5,7 +5,7 @@
 //! because somebody is in the middle of an operation, is not damage: so a fault
 //! counts only if several readings find it, and find the same.
 //!
-//! Whatever is read may be anything: numbers are bounded before they are used,
+//! A segment may contain anything: numbers are bounded before they are used,
 //! and no more faults are kept than a person would read.
 
 mod channels;
@@ -29,7 +29,6 @@ use crate::sync::Ordering;
 use crate::sys::sem::Set;
 use crate::sys::shm::{AttachOptions, Shm, Stat};
 use crate::sys::{ErrorKind, Key};
-use crate::wait::Bells;
 use reading::{Reading, Report};
 
 /// How many readings have to find a fault, if nothing moves meanwhile.
@@ -182,16 +181,9 @@ impl Subject {
             return Self::Header(memory);
         };
         let set = i32::try_from(header.set.load(Ordering::Relaxed)).unwrap_or(-1);
-        Self::Whole(Box::new(Mapped {
-            shm: Shm::from_id(stat.id),
-            bells: Bells::new(Set::from_id(set), false),
-            plan,
-            generation: header.generation.load(Ordering::Relaxed),
-            flags: header.flags.load(Ordering::Relaxed),
-            name: header.name.load().unwrap_or_default(),
-            memory: std::sync::Arc::new(memory),
-            end: std::sync::OnceLock::new(),
-        }))
+        let (set, name) = (Set::from_id(set), header.name.load().unwrap_or_default());
+        let mapped = Mapped::laid_out(Shm::from_id(stat.id), set, memory, plan, name);
+        Self::Whole(Box::new(mapped))
     }
 
     /// Reads all of it once. The number stands for how far everything has got.

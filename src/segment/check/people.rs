@@ -86,7 +86,7 @@ fn info(reading: &mut Reading<'_>, id: u16, person: Person, journal: u64) {
     let last = n.wrapping_sub(1) as u32;
     let right = match phase {
         Phase::Live | Phase::Dead => which == n as u32,
-        // Who died in joining has begun the life that is still to come.
+        // One that died while it joined has begun the life that is still to come.
         Phase::Free => which == n as u32 || n > 0 && which == last,
     };
     if !right {
