@@ -14,7 +14,9 @@ use crate::ring::kernel::LightFence;
 use crate::ring::standing::Standing;
 use crate::ring::table::{Blind, Member};
 use crate::ring::{gate, places};
-use crate::segment::{Block, Busy, Cells, Membership, Participant, Peer, Side, State, TrustedPeers};
+use crate::segment::{
+    Block, Busy, Cells, Membership, Participant, Peer, Side, State, TrustedPeers,
+};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc::ForkGuard;
 use crate::wait::{Asymmetric, Spin};

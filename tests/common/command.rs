@@ -92,11 +92,6 @@ impl Running {
         let status = self.wait();
         Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
     }
-
-    /// The same, beginning now.
-    pub(crate) fn reading(self) -> JoinHandle<Output> {
-        thread::spawn(|| self.end())
-    }
 }
 
 fn read(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {

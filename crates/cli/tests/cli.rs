@@ -9,6 +9,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -179,7 +180,8 @@ fn no_flag_is_accepted_and_ignored() {
     assert_eq!((&first["event"], &first["pid"]), (&"joined".into(), &joined.into()), "{said}");
     let there = Name::new();
     for mode in [&["--quiet"][..], &["--lines", "--quiet"]] {
-        let receiving = Running::start(&[&["recv", &*there], mode].concat()).reading();
+        let receiving = Running::start(&[&["recv", &*there], mode].concat());
+        let receiving = thread::spawn(|| receiving.end());
         let sent = run(&[&["send", &there, "Cargo.toml"], mode].concat());
         assert_eq!(sent.status.code(), Some(0), "{mode:?}: {}", text(&sent.stderr));
         let received = receiving.join().unwrap().stdout;
@@ -519,7 +521,8 @@ fn the_command_fits_the_classic_limits() {
         set_limit("sem", "250 32000 32 128");
         set_limit("shmmax", "33554432");
         let name = Name::new();
-        let receiver = lines(&name, &[], 1).remove(0).reading();
+        let receiver = lines(&name, &[], 1).remove(0);
+        let receiver = thread::spawn(|| receiver.end());
         // As many as one set allows, in a segment that is as large as one may be.
         assert_eq!(sem::all().unwrap()[0].count, 237);
         assert!(shm::all().unwrap()[0].size > 32_000_000);
