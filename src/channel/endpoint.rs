@@ -14,7 +14,9 @@ use crate::ring::kernel::LightFence;
 use crate::ring::standing::Standing;
 use crate::ring::table::{Blind, Member};
 use crate::ring::{gate, places};
-use crate::segment::{Block, Busy, Cells, Membership, Participant, Peer, Side, State, TrustedPeers};
+use crate::segment::{
+    Block, Busy, Cells, Membership, Participant, Peer, Side, State, TrustedPeers,
+};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc::ForkGuard;
 use crate::wait::{Asymmetric, Spin};
@@ -265,6 +267,12 @@ impl Endpoint {
             && gate::enter(&mapped.bells, &self.busy, gate, self.gate.get())
     }
 
+    /// Whether this handle is sending, which its process's memory says.
+    #[inline(always)]
+    pub(super) fn busy(&self) -> &AtomicU64 {
+        &self.busy
+    }
+
     #[inline]
     pub(crate) fn leave(&self) {
         gate::leave(&self.busy);
@@ -357,7 +365,7 @@ impl Endpoint {
 
     /// Counts those who wait on a side.
     #[inline(always)]
-    fn waiting(&self, side: Side) -> &AtomicU64 {
+    pub(super) fn waiting(&self, side: Side) -> &AtomicU64 {
         let control = self.cells.control();
         match side {
             Side::Sender => &control.space_waiting,
