@@ -62,7 +62,6 @@ impl<K: ByteKind> ByteSender<K> {
         self.wait(stuck, None, || self.commit_once(claim, length))?.ok_or(SendBytesError::Full)
     }
 
-    #[inline(always)]
     fn commit_once(&self, claim: &K::Claim, length: usize) -> Result<(), Stuck> {
         self.end.publish(|| K::commit(&self.ring, &self.at, self.end.owner(), claim, length))
     }
