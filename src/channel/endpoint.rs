@@ -267,6 +267,12 @@ impl Endpoint {
             && gate::enter(&mapped.bells, &self.busy, gate, self.gate.get())
     }
 
+    /// Whether this handle is sending, which its process's memory says.
+    #[inline(always)]
+    pub(super) fn busy(&self) -> &AtomicU64 {
+        &self.busy
+    }
+
     #[inline]
     pub(crate) fn leave(&self) {
         gate::leave(&self.busy);
@@ -359,7 +365,7 @@ impl Endpoint {
 
     /// Counts those who wait on a side.
     #[inline(always)]
-    fn waiting(&self, side: Side) -> &AtomicU64 {
+    pub(super) fn waiting(&self, side: Side) -> &AtomicU64 {
         let control = self.cells.control();
         match side {
             Side::Sender => &control.space_waiting,

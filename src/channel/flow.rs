@@ -60,10 +60,24 @@ impl Endpoint {
         &self,
         attempt: impl FnOnce() -> Result<R, Stuck>,
     ) -> Result<R, Stuck> {
-        let done = self.begin(attempt)?;
+        let swift = self.enter_swiftly();
+        if !swift && !self.enter() {
+            return Err(Stuck::Changed);
+        }
+        let done = attempt().inspect_err(|_| self.leave())?;
         self.leave();
-        self.notify(Side::Receiver, Done::Sent);
+        if !swift || !self.nobody_waits(Side::Receiver) {
+            self.published_by_fence();
+        }
         Ok(done)
+    }
+
+    /// Apart from the above, so that it is small where it is used.
+    #[cold]
+    #[inline(never)]
+    fn published_by_fence(&self) {
+        self.let_go();
+        self.notify(Side::Receiver, Done::Sent);
     }
 
     /// Tells a receiver of what was sent, where that may take more than to see

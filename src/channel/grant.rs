@@ -19,7 +19,10 @@ use super::message::Message;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use crate::error::{Done, Fault, RecvError, RecvTimeoutError, TryRecvError};
+use crate::ring::{event, gate};
 use crate::segment::{Elements, Side, TrustedPeers};
+use crate::sync::AtomicU64;
+use crate::wait::Asymmetric;
 
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
     /// Claims, if that takes nothing but to do it.
@@ -63,11 +66,12 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
     /// Why the channel cannot be used.
     #[inline(always)]
     pub fn reserve(&mut self) -> Result<Grant<'_, T, K>, Fault> {
+        let busy = self.end.busy();
         let claim = match self.reserve_next() {
             Some(claim) => claim,
             None => self.reserve_on()?,
         };
-        Ok(Grant { sender: self, claim, done: false })
+        Ok(Grant { sender: self, busy, claim, done: false })
     }
 
     #[cold]
@@ -92,7 +96,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
             Ok(claim) => Some(claim),
             Err(stuck) => self.end.try_to_send(stuck, || self.reserve_once(), || self.want())?.ok(),
         };
-        Ok(claim.map(|claim| Grant { sender: self, claim, done: false }))
+        Ok(claim.map(|claim| Grant { sender: self, busy: self.end.busy(), claim, done: false }))
     }
 }
 
@@ -140,6 +144,8 @@ impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
 #[must_use = "a grant that is dropped is aborted"]
 pub struct Grant<'a, T: Message + NoUninit + AnyBitPattern, K: Kind> {
     sender: &'a Sender<T, K>,
+    /// The sender's.
+    busy: &'a AtomicU64,
     claim: K::Claim,
     done: bool,
 }
@@ -154,12 +160,13 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
     pub fn commit(mut self) -> Result<(), Fault> {
         self.done = true;
         let Sender { end, slots, at, .. } = self.sender;
+        let waiting = end.waiting(Side::Receiver);
         if !end.quiet_and_swift() {
             Self::commit_by_fence(self.sender, self.claim)?;
             return Ok(());
         }
         K::commit(slots, at, self.claim);
-        if !end.nobody_waits(Side::Receiver) {
+        if event::waited_for(&Asymmetric, waiting).is_some() {
             end.told()?;
         }
         Ok(())
@@ -244,7 +251,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Drop for Grant<'_, T, K> {
         if !self.done {
             Self::give_up(self.sender, self.claim);
         }
-        self.sender.end.leave();
+        gate::leave(self.busy);
     }
 }
 

@@ -297,7 +297,7 @@ impl<T> Packed<T> {
         let capacity = self.0.capacity;
         debug_assert!(index + count as u64 <= capacity);
         let index = if index < capacity { index } else { 0 };
-        let count = (count as u64).clamp(1, capacity - index) as usize;
+        let count = (count as u64).max(1).min(capacity - index) as usize;
         // SAFETY: the index is below the capacity, and `packed` checked that
         // the stride is that of `T`.
         let first = unsafe { self.0.slots.cast::<T>().add(index as usize) };
@@ -343,7 +343,9 @@ impl<T> Packed<T> {
     where
         T: NoUninit,
     {
-        self.at(index, elements.len()).write(0, elements);
+        if !elements.is_empty() {
+            self.at(index, elements.len()).write(0, elements);
+        }
     }
 
     /// Copies elements out, side by side from `index` on, to the end of

@@ -46,8 +46,20 @@ impl<K: ByteKind> ByteSender<K> {
         if length > longest { Err(SendBytesError::TooLong { length, longest }) } else { Ok(()) }
     }
 
+    #[inline]
     fn reserve_once(&self, length: usize) -> Result<K::Claim, Stuck> {
         self.end.guarded(|| K::reserve(&self.ring, &self.at, self.end.owner(), length))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn commit_on(
+        &self,
+        stuck: Stuck,
+        claim: &K::Claim,
+        length: usize,
+    ) -> Result<(), SendBytesError> {
+        self.wait(stuck, None, || self.commit_once(claim, length))?.ok_or(SendBytesError::Full)
     }
 
     fn commit_once(&self, claim: &K::Claim, length: usize) -> Result<(), Stuck> {
@@ -101,7 +113,13 @@ impl<K: ByteKind> ByteSender<K> {
     /// could not be woken.
     #[inline]
     fn sent(&self) -> Result<(), SendBytesError> {
-        self.end.unwoken().map_err(|fault| match fault {
+        if self.end.owes() { self.owed() } else { Ok(()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn owed(&self) -> Result<(), SendBytesError> {
+        Err(match self.end.debt() {
             Fault::Unwoken(unwoken) => SendBytesError::Unwoken(unwoken),
             fault => fault.into(),
         })
@@ -213,11 +231,15 @@ impl<K: ByteKind> ByteSender<K> {
         self.fits(length)?;
         let claim = match self.reserve_once(length) {
             Ok(claim) => claim,
-            Err(stuck) => {
-                self.wait(stuck, None, || self.reserve_once(length))?.ok_or(SendBytesError::Full)?
-            }
+            Err(stuck) => self.reserve_on(stuck, length)?,
         };
         Ok(ByteGrant::new(self, claim))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn reserve_on(&self, stuck: Stuck, length: usize) -> Result<K::Claim, SendBytesError> {
+        self.wait(stuck, None, || self.reserve_once(length))?.ok_or(SendBytesError::Full)
     }
 
     /// The same, without waiting.
@@ -359,11 +381,8 @@ impl<'a, K: ByteKind> ByteGrant<'a, K> {
     pub fn commit(mut self, length: usize) -> Result<(), SendBytesError> {
         let length = length.min(self.room.len());
         let (sender, claim) = (self.sender, self.claim);
-        match sender.commit_once(&claim, length) {
-            Ok(()) => {}
-            Err(stuck) => sender
-                .wait(stuck, None, || sender.commit_once(&claim, length))?
-                .ok_or(SendBytesError::Full)?,
+        if let Err(stuck) = sender.commit_once(&claim, length) {
+            sender.commit_on(stuck, &claim, length)?;
         }
         self.done = true;
         sender.sent()
@@ -404,6 +423,7 @@ impl<'a, K: ByteKind> ByteGrant<'a, K> {
     ///
     /// # Panics
     /// If `trust` is of another [`Segment`](crate::Segment).
+    #[inline]
     #[track_caller]
     pub fn as_slice(&self, trust: TrustedPeers) -> &[u8] {
         self.sender.end.check(trust);
@@ -416,6 +436,7 @@ impl<'a, K: ByteKind> ByteGrant<'a, K> {
     ///
     /// # Panics
     /// As for [`as_slice`](Self::as_slice).
+    #[inline]
     #[track_caller]
     pub fn as_mut_slice(&mut self, trust: TrustedPeers) -> &mut [u8] {
         self.sender.end.check(trust);
@@ -452,6 +473,7 @@ impl io::Write for ByteWriter<'_> {
 }
 
 impl<K: ByteKind> Drop for ByteGrant<'_, K> {
+    #[inline]
     fn drop(&mut self) {
         // In a forked child the claim is the parent's.
         if !self.done && !self.sender.end.in_child() {
