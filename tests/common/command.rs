@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread::{self, JoinHandle};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -84,17 +85,24 @@ impl Running {
         status.unwrap()
     }
 
+    /// Waits until it ends, and reads meanwhile: `recv --lines` goes on only as
+    /// it is read.
     pub(crate) fn end(mut self) -> Output {
+        let stdout = all_of(self.0.stdout.take());
+        let stderr = all_of(self.0.stderr.take());
         let status = self.wait();
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        if let Some(pipe) = &mut self.0.stdout {
-            pipe.read_to_end(&mut stdout).unwrap();
-        }
-        if let Some(pipe) = &mut self.0.stderr {
-            pipe.read_to_end(&mut stderr).unwrap();
-        }
-        Output { status, stdout, stderr }
+        Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
     }
+}
+
+fn all_of(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut all = Vec::new();
+        if let Some(mut pipe) = pipe {
+            pipe.read_to_end(&mut all).unwrap();
+        }
+        all
+    })
 }
 
 impl Drop for Running {
