@@ -85,17 +85,18 @@ impl Running {
         status.unwrap()
     }
 
-    /// Reads what it prints until it ends: some commands end only when they have
-    /// been read.
+    /// Waits until it ends, and reads meanwhile: `recv --lines` goes on only as
+    /// it is read.
     pub(crate) fn end(mut self) -> Output {
-        let (stdout, stderr) = (read(self.0.stdout.take()), read(self.0.stderr.take()));
+        let stdout = all_of(self.0.stdout.take());
+        let stderr = all_of(self.0.stderr.take());
         let status = self.wait();
         Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
     }
 }
 
-fn read(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
-    thread::spawn(|| {
+fn all_of(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
         let mut all = Vec::new();
         if let Some(mut pipe) = pipe {
             pipe.read_to_end(&mut all).unwrap();

@@ -31,8 +31,8 @@ const PLENTY: usize = 32;
 /// acknowledged by its --exec command, which has ended with status 0.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A line has 1048576 bytes at most, and 256 processes can take part
-(fewer where kernel.sem allows fewer semaphores in a set; more with
---participants). The process that creates the segment decides that.
+(fewer where kernel.sem allows fewer semaphores in a set; more by
+the option --participants). The process that creates the segment decides that.
 
 Examples:
   tombolo recv backup > copy.tar &

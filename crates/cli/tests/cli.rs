@@ -9,7 +9,6 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -107,6 +106,8 @@ fn listed(args: &[&str], of: impl Fn(&str) -> Option<&str>) -> BTreeSet<String> 
 fn no_flag_is_accepted_and_ignored() {
     let name = Name::new();
     let segment = Segment::options().size(1 << 16).create(&name).unwrap();
+    let folder = std::env::temp_dir().join(format!("tombolo-flags-{}", std::process::id()));
+    let report = folder.to_str().unwrap();
     let toml = ["demo", "--input", "Cargo.toml"];
     // What is run, its exit status, and what it says.
     let rows: &[(&[&str], i32, &str)] = &[
@@ -136,14 +137,17 @@ fn no_flag_is_accepted_and_ignored() {
             "1 to 3 processes, 9 bytes a message, MPMC for 256, drop, seed 77\n",
         ),
         (
+            &["bench", "attach", "--quick", "--json", "--report", report, "--quiet"],
+            0,
+            "{\"group\":\"attach\"",
+        ),
+        (
             &["ctl", &name, "ping", "--timeout", "0.1", "--json"],
             1,
             "\"verb\":\"ping\",\"ok\":false",
         ),
+        (&["bench", "--version"], 0, "tombolo-bench "),
         (&["ls", "--json"], 0, "[{\"name\":"),
-        (&["check", &name], 0, ""),
-        (&["check", &name, "--quiet"], 0, ""),
-        (&["check", &name, "--json"], 0, ""),
         (&["rm", &name, "--dry-run"], 0, "would remove segment test/"),
         (&["rm", "--dry-run", "no/such", &name], 2, "would remove segment test/"),
         (&["rm", "--orphans", "--dry-run"], 0, ""),
@@ -155,7 +159,10 @@ fn no_flag_is_accepted_and_ignored() {
     };
     for &(args, status, says) in rows {
         let began = Instant::now();
-        let output = run(args);
+        // Short, as all others are.
+        let brief = ["--rounds", "1", "--span", "1"];
+        let more = if args[0] == "bench" { &brief[..] } else { &[] };
+        let output = run(&[args, more].concat());
         let said = text(&output.stdout);
         assert_eq!(output.status.code(), Some(status), "{args:?}: {}", text(&output.stderr));
         assert!(said.contains(says), "{args:?}: {said}");
@@ -163,6 +170,9 @@ fn no_flag_is_accepted_and_ignored() {
         assert!(args[0] != "ctl" || began.elapsed() < Duration::from_secs(4));
         see(args);
     }
+    assert!(folder.join("index.html").exists());
+    fs::remove_dir_all(&folder).unwrap();
+
     // But for producers that are killed in the end.
     let calm = ["chaos", "--seconds", "0.1", "--kill-rate", "0.01", "--seed", "1", "--json"];
     let summary: Value = serde_json::from_slice(&run(&calm).stdout).unwrap();
@@ -181,37 +191,21 @@ fn no_flag_is_accepted_and_ignored() {
     let there = Name::new();
     for mode in [&["--quiet"][..], &["--lines", "--quiet"]] {
         let receiving = Running::start(&[&["recv", &*there], mode].concat());
-        let receiving = thread::spawn(|| receiving.end());
-        let sent = run(&[&["send", &there, "Cargo.toml"], mode].concat());
+        let sending = Running::start(&[&["send", &there, "Cargo.toml"], mode].concat());
+        assert_eq!(receiving.end().stdout, fs::read("Cargo.toml").unwrap(), "{mode:?}");
+        let sent = sending.end();
         assert_eq!(sent.status.code(), Some(0), "{mode:?}: {}", text(&sent.stderr));
-        let received = receiving.join().unwrap().stdout;
-        assert_eq!(received, fs::read("Cargo.toml").unwrap(), "{mode:?}");
         see(&[&["recv"], mode].concat());
         see(&[&["send"], mode].concat());
     }
-    // What a segment is made with.
-    for args in [&["recv"][..], &["recv", "--lines"], &["send", "--lines"], &["run"]] {
-        let there = Name::new();
-        let place = ["--mode", "640", "--participants", "3", "--size", "8388608", "--any-owner"];
-        let command = if args == ["run"] { &["--", "sleep", "1000"][..] } else { &[] };
-        let running =
-            Running::start(&[&args[..1], &[&*there], &args[1..], &place, command].concat());
-        let made = || Segment::list().unwrap().into_iter().find(|info| info.name == *there);
-        wait_until(|| made().is_some());
-        let made = made().unwrap();
-        assert_eq!(made.mode, 0o640, "{args:?}");
-        assert!((8 << 20..9 << 20).contains(&made.size), "{args:?}: {}", made.size);
-        running.signal(Signal::SIGTERM);
-        running.end();
-        see(&[args, &place].concat());
-        let _ = Segment::remove_named(&there);
+    // What other tests see: those of shell.rs, of check.rs, and the last ones here.
+    see(&["recv", "--exec", "--retries"]);
+    see(&["check", "--json", "--quiet"]);
+    for meeting in ["send", "recv", "run"] {
+        see(&[meeting, "--mode", "--participants", "--size", "--any-owner"]);
     }
-    // By whose_a_segment_is_decides_who_uses_it_unless_one_says_otherwise.
     see(&["ctl", "--any-owner"]);
     see(&["events", "--any-owner"]);
-    // By shell.rs.
-    see(&["recv", "--exec", "--retries"]);
-    // By streams.rs, in what they have to disagree.
     let word = |line: &str| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')).is_some();
     let subcommands = listed(&["--help"], |line| {
         word(line).then(|| line.split_whitespace().next()).flatten().filter(|w| !w.starts_with('-'))
@@ -219,24 +213,16 @@ fn no_flag_is_accepted_and_ignored() {
     assert!(subcommands.len() >= 10, "{subcommands:?}");
     let mut unseen = Vec::new();
     for subcommand in subcommands.iter().filter(|&subcommand| subcommand != "tombolo") {
-        // A program of its own, which has its own tests.
-        if subcommand == "bench" {
-            continue;
-        }
         let flags = listed(&[subcommand, "--help"], |line| {
             line.trim_start()
                 .split([' ', ','])
-                .find(|word| word.starts_with("--") && word.ends_with(char::is_alphanumeric))
+                .find(|word| word.starts_with("--"))
                 .filter(|_| line.trim_start().starts_with('-'))
         });
-        for flag in flags {
-            let flag = format!("{subcommand} {flag}");
-            if !seen.contains(&flag) {
-                unseen.push(flag);
-            }
-        }
+        let all = flags.iter().map(|flag| format!("{subcommand} {flag}"));
+        unseen.extend(all.filter(|flag| !seen.contains(flag)));
     }
-    assert!(unseen.is_empty(), "no row here says what these do: {unseen:?}");
+    assert!(unseen.is_empty(), "no row here says what they do: {unseen:?}");
 }
 
 #[test]
@@ -522,14 +508,14 @@ fn the_command_fits_the_classic_limits() {
         set_limit("shmmax", "33554432");
         let name = Name::new();
         let receiver = lines(&name, &[], 1).remove(0);
-        let receiver = thread::spawn(|| receiver.end());
         // As many as one set allows, in a segment that is as large as one may be.
         assert_eq!(sem::all().unwrap()[0].count, 237);
         assert!(shm::all().unwrap()[0].size > 32_000_000);
-        let output = run(&["send", &name, "Cargo.toml", "--lines"]);
-        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-        let received = receiver.join().unwrap();
+        let sender = Running::start(&["send", &name, "Cargo.toml", "--lines"]);
+        let received = receiver.end();
         assert_eq!(received.status.code(), Some(0), "{}", text(&received.stderr));
+        let sent = sender.end();
+        assert_eq!(sent.status.code(), Some(0), "{}", text(&sent.stderr));
         assert_eq!(received.stdout, fs::read("Cargo.toml").unwrap());
         let sent = Running::start(&["send", &name, "../../Cargo.lock"]);
         let received = run(&["recv", &name]);
