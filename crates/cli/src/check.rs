@@ -7,6 +7,7 @@ use tombolo::{Audit, Finding, Segment};
 
 use crate::failure::Failure;
 use crate::plain::{json, plain};
+use crate::standard;
 use crate::target::Target;
 
 /// Audits a segment at rest.
@@ -54,13 +55,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     };
     let audit = audit
         .map_err(|error| Failure::unusable(format!("cannot check {}", args.segment), error))?;
-    let mut out = io::stdout().lock();
     for fault in &audit.faults {
         let line = line(fault, args.json);
         let line = line.map_err(|error| Failure::broken("cannot write a fault", error))?;
-        writeln!(out, "{line}").map_err(|error| Failure::broken("cannot write a fault", error))?;
+        standard::print(&line).map_err(|error| Failure::broken("cannot write a fault", error))?;
     }
-    out.flush().map_err(|error| Failure::broken("cannot write the faults", error))?;
     if !args.quiet {
         remarks(&audit, &args.segment.to_string());
     }

@@ -49,6 +49,11 @@ impl Trust {
 }
 
 impl Making {
+    /// Whether nobody has said how large it is to be.
+    pub(crate) const fn is_as_usual(&self) -> bool {
+        self.size.is_none()
+    }
+
     /// Of so many bytes and participants, or what the limits allow, unless it
     /// was said.
     pub(crate) fn options(&self, bytes: usize, participants: u16) -> Options {

@@ -6,9 +6,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tombolo::Segment;
 
 use crate::failure::Failure;
 use crate::place::Making;
@@ -22,6 +23,9 @@ const SEGMENT: &str = "TOMBOLO_SEGMENT";
 /// As the library has it where nobody says otherwise.
 const SIZE: usize = 64 << 20;
 const PARTICIPANTS: u16 = 64;
+/// How often it looks whether it has been asked something, in milliseconds.
+const TURN: u8 = 100;
+
 /// Runs a command with a segment handed over to it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -66,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     signals.release_in(&mut command);
     standard::pass_on(&mut command, true);
     let ended = match segment.spawn(&mut command) {
-        Ok(heir) => attend(&mut heir.into_child(), &signals),
+        Ok(heir) => attend(&mut heir.into_child(), &signals, &segment),
         Err(error) => Err(Failure::Unusable(error.to_string())),
     };
     if args.name.is_none() {
@@ -79,19 +83,23 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// Waits for the child's end, and passes signals on to it meanwhile.
-fn attend(child: &mut Child, signals: &Signals) -> Result<ExitStatus, Failure> {
+/// Waits for the child's end. Passes signals on to it meanwhile, and answers what
+/// `tombolo ctl` asks: this process takes part in the segment, too.
+fn attend(child: &mut Child, signals: &Signals, segment: &Segment) -> Result<ExitStatus, Failure> {
     let broken = |error: &dyn std::fmt::Display| Failure::broken("cannot wait for it", error);
     let pid = Pid::from_raw(child.id().cast_signed());
+    let inbox = segment.inbox();
     loop {
         if let Some(status) = child.try_wait().map_err(|error| broken(&error))? {
             return Ok(status);
         }
         let mut files = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut files, PollTimeout::NONE) {
+        match poll(&mut files, TURN) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(broken(&error)),
         }
+        // What it says to the applications is for the command.
+        while let Ok(Some(_)) = inbox.try_recv() {}
         while let Some((signal, by_terminal)) = signals.taken() {
             // What a terminal sends, it sends to the child as well.
             if signal != Signal::SIGCHLD && !by_terminal {

@@ -24,15 +24,17 @@ pub fn end(done: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// The command line. A negative number is a bad value of its option, and no
-/// option of its own.
+/// The command line. What follows an option that takes a number is its value, if
+/// a bad one, and no option of its own: -1, or -inf.
 ///
 /// # Errors
 /// What [`misused`] shows.
 pub fn parse<T: CommandFactory + FromArgMatches>() -> Result<T, clap::Error> {
     let numbers = |arg: Arg| {
+        let named = arg.get_value_names().and_then(|names| names.first());
+        let text = named.is_some_and(|name| matches!(name.as_str(), "COMMAND" | "FILE" | "DIR"));
         let takes = arg.get_long().is_some() && arg.get_action().takes_values();
-        arg.allow_negative_numbers(takes)
+        arg.allow_hyphen_values(takes && !text)
     };
     let command = T::command().mut_args(numbers);
     let command = command.mut_subcommands(|command| command.mut_args(numbers));

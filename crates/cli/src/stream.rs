@@ -88,6 +88,9 @@ const MOST: usize = LONGEST + 1 + TOGETHER;
 /// What one of them takes, at most, and what there is beside them.
 const FOR_ONE: usize = MOST + 4_096;
 const BESIDE: usize = 1 << 20;
+/// The same of a stream's chunks. The channel has room for one more than it holds.
+const FOR_A_CHUNK: usize = WORD + CHUNK + 4_096;
+const BESIDE_CHUNKS: usize = FOR_A_CHUNK + (128 << 10);
 /// Tokens of the living and the failed.
 const TOKENS: usize = 1_024;
 /// How many processes can share out lines.
@@ -115,12 +118,21 @@ impl Mode {
     }
 
     fn open(self, name: &Place) -> Result<Segment, OpenError> {
-        let (bytes, participants) = match self {
-            Self::Stream => ((CHUNKS + 2) * CHUNK, 16),
-            Self::Lines => (LINES * FOR_ONE, CROWD),
+        let participants = match self {
+            Self::Stream => 16,
+            Self::Lines => CROWD,
         };
-        let options = name.making.options(bytes + BESIDE, participants);
+        let options = name.making.options(self.room(), participants);
         options.channels(4).transient(true).open_or_create(name)
+    }
+
+    /// How many bytes its segment has, where nothing is in the way.
+    const fn room(self) -> usize {
+        let data = match self {
+            Self::Stream => (CHUNKS + 2) * CHUNK,
+            Self::Lines => LINES * FOR_ONE,
+        };
+        data + BESIDE
     }
 
     /// What to tell one that came with this mode when the other was there.
@@ -137,6 +149,25 @@ impl Mode {
 /// comes to the same number.
 fn lines_in(segment: &Segment) -> usize {
     (segment.size().saturating_sub(BESIDE) / FOR_ONE).clamp(1, LINES)
+}
+
+/// How many chunks of a stream a segment has room for, of which the same is true.
+fn chunks_in(segment: &Segment) -> usize {
+    (segment.size().saturating_sub(BESIDE_CHUNKS) / FOR_A_CHUNK).clamp(1, CHUNKS)
+}
+
+/// Why a channel cannot be had. A segment that was to be larger has come to a
+/// limit, and the user is told of which sort.
+fn unopened(segment: &Segment, name: &Place, mode: Mode, error: ChannelError) -> Failure {
+    let small = name.making.is_as_usual() && segment.size() < mode.room();
+    match error {
+        error @ ChannelError::SegmentFull { .. } if small => Failure::unusable(
+            error,
+            "the segment is smaller than usual, as kernel.shmmax, kernel.shmall or ulimit -v wants \
+             it where it was created: raise those there",
+        ),
+        error => Failure::Unusable(error.to_string()),
+    }
 }
 
 /// Whether a channel is the one of the data.
@@ -186,7 +217,7 @@ fn join<T>(
                 }
                 // Removed meanwhile.
                 Err(ChannelError::Mismatch { .. } | ChannelError::Fault(Fault::Closed)) => {}
-                Err(error) => return Err(Failure::Unusable(error.to_string())),
+                Err(error) => return Err(unopened(&segment, name, mode, error)),
             }
         }
         // The last to leave removes it; that may be this process.
@@ -200,6 +231,11 @@ fn join<T>(
     }
 }
 
+/// The channel of a stream.
+fn chunks(segment: &Segment) -> ByteChannel<'_, Spsc> {
+    segment.bytes(STREAM).spsc().capacity(chunks_in(segment), WORD + CHUNK)
+}
+
 /// A sender's ends of a stream. The segment is left last.
 pub(crate) struct StreamOut {
     pub(crate) data: ByteSender<Spsc>,
@@ -210,7 +246,7 @@ pub(crate) struct StreamOut {
 impl StreamOut {
     pub(crate) fn join(name: &Place, interrupt: Interrupt) -> Result<Self, Failure> {
         let (segment, (data, acks)) = join(name, Mode::Stream, interrupt, |segment| {
-            let data = segment.bytes(STREAM).spsc().capacity(CHUNKS, WORD + CHUNK).sender()?;
+            let data = chunks(segment).sender()?;
             Ok((data, segment.channel(ACKS).capacity(8 * CHUNKS).receiver()?))
         })?;
         Ok(Self { data, acks, segment })
@@ -227,7 +263,7 @@ pub(crate) struct StreamIn {
 impl StreamIn {
     pub(crate) fn join(name: &Place, interrupt: Interrupt) -> Result<Self, Failure> {
         let (segment, (data, acks)) = join(name, Mode::Stream, interrupt, |segment| {
-            let data = segment.bytes(STREAM).spsc().capacity(CHUNKS, WORD + CHUNK).receiver()?;
+            let data = chunks(segment).receiver()?;
             Ok((data, segment.channel(ACKS).capacity(8 * CHUNKS).sender()?))
         })?;
         Ok(Self { data, acks, segment })

@@ -539,6 +539,24 @@ fn the_command_fits_the_classic_limits() {
 }
 
 #[test]
+fn the_command_uses_what_small_limits_leave_or_names_them() {
+    in_own_namespace(|| {
+        set_limit("shmmax", "1048576");
+        let name = Name::new();
+        let sent = Running::start(&["send", &name, "../../Cargo.lock"]);
+        let received = run(&["recv", &name]);
+        assert_eq!(received.status.code(), Some(0), "{}", text(&received.stderr));
+        assert_eq!(received.stdout, fs::read("../../Cargo.lock").unwrap());
+        assert_eq!(sent.end().status.code(), Some(0));
+        assert_refused(&["recv", &name, "--lines"], "smaller than usual, as kernel.shmmax,");
+        set_limit("shmmax", "33554432");
+        set_limit("sem", "32 32000 32 128");
+        assert_refused(&["chaos", "--seconds", "1"], "kernel.sem allows 32 semaphores per set");
+        assert_eq!(tables(), (0, 0));
+    });
+}
+
+#[test]
 fn when_all_places_are_taken_the_flag_for_more_is_named() {
     let name = Name::new();
     let receivers = lines(&name, &["--participants", "2"], 2);

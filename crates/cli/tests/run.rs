@@ -76,6 +76,17 @@ fn a_named_segment_is_opened_or_created_and_stays() {
 }
 
 #[test]
+fn the_one_that_waits_for_the_command_answers_what_is_asked() {
+    let name = Name::new();
+    let body = "for verb in ping stats pause resume 'user reload'; do
+        \"$0\" ctl $TOMBOLO_SEGMENT $verb || exit; done";
+    let program = env!("CARGO_BIN_EXE_tombolo");
+    let output = run(&["run", &name, "--", "sh", "-c", body, program]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).matches(" ping ").count(), 1, "{}", text(&output.stdout));
+}
+
+#[test]
 fn the_exit_status_is_the_commands() {
     for (body, status) in [("exit 0", 0), ("exit 3", 3), ("exit 255", 255)] {
         assert_eq!(run(&["run", "--", "sh", "-c", body]).status.code(), Some(status));

@@ -496,6 +496,10 @@ fn a_negative_number_is_told_to_be_one() {
         assert!(said.contains("a time-out is not negative") && said.ends_with("\n2\n"), "{said}");
         assert!(!said.contains("-- -"), "{said}");
     }
+    for (value, why) in [("-inf", "not negative"), ("-1s", "not a positive number")] {
+        let said = shell.run(&format!("$T ctl $N ping --timeout {value} 2>&1; echo $?"));
+        assert!(said.contains(why) && said.ends_with("\n2\n"), "{said}");
+    }
     let said = shell.run("$T demo --messages -1 2>&1; $T demo --seconds -2 2>&1; true");
     assert!(!said.contains("-- -") && said.lines().count() == 2, "{said}");
 }

@@ -143,7 +143,11 @@ impl Seat {
             return Ok(State::Killed);
         }
         let said = if said.is_empty() { fate(status) } else { said.trim_end().to_owned() };
-        Err(Failure::broken(format!("{} (pid {pid})", self.name()), said))
+        let who = format!("{} (pid {pid})", self.name());
+        match status.code() {
+            Some(2) => Err(Failure::unusable(who, said)),
+            _ => Err(Failure::broken(who, said)),
+        }
     }
 }
 

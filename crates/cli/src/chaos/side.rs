@@ -4,7 +4,7 @@
 use tombolo::{ChannelError, Fault, OpenError, Segment, SendBytesError, TryRecvError};
 
 use super::ledger::{Note, Phase};
-use super::worker::{Post, creating, wrong};
+use super::worker::{Post, creating, unopened, wrong};
 use crate::failure::Failure;
 
 pub(crate) fn run(post: &Post<'_>) -> Result<(), Failure> {
@@ -31,7 +31,7 @@ pub(crate) fn run(post: &Post<'_>) -> Result<(), Failure> {
 /// Opens the segment, or makes it: that must always succeed.
 pub(crate) fn open(name: &str) -> Result<Segment, Failure> {
     let _alone = creating();
-    options().open_or_create(name).map_err(|error| wrong("open the side segment", error))
+    options().open_or_create(name).map_err(|error| unopened("open the side segment", error))
 }
 
 const fn options() -> tombolo::Options {
@@ -53,7 +53,7 @@ fn opened<T>(done: Result<T, OpenError>) -> Result<Option<T>, Failure> {
     match done {
         Ok(done) => Ok(Some(done)),
         Err(OpenError::NotFound { .. } | OpenError::Exists { .. }) => Ok(None),
-        Err(error) => Err(wrong("open, create or remove the side segment", error)),
+        Err(error) => Err(unopened("open, create or remove the side segment", error)),
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use tombolo::sys::proc;
-use tombolo::{ChannelError, Fault, Mpmc, Segment, Spsc};
+use tombolo::{ChannelError, Fault, Mpmc, OpenError, Segment, Spsc};
 
 use super::ledger::{Book, Ledger, Note, Phase};
 use super::orders::{Orders, Role};
@@ -126,13 +126,30 @@ impl Post<'_> {
 
     pub(crate) fn open(&self) -> Result<Segment, Failure> {
         let _alone = creating();
-        self.orders.setting.open().map_err(|error| wrong("open the segment", error))
+        self.orders.setting.open().map_err(|error| unopened("open the segment", error))
     }
 }
 
 /// What a living worker must never meet.
 pub(crate) fn wrong(what: &str, error: impl Display) -> Failure {
     Failure::broken(format!("cannot {what}"), error)
+}
+
+/// Why a segment cannot be had: a limit or a permission is nothing that the storm
+/// has broken.
+pub(crate) fn unopened(what: &str, error: OpenError) -> Failure {
+    use tombolo::sys::ErrorKind::{Invalid, NoMemory, NoSpace, PermissionDenied, TooBig};
+    match &error {
+        OpenError::System(system)
+            if matches!(
+                system.kind(),
+                Invalid | NoMemory | NoSpace | PermissionDenied | TooBig
+            ) =>
+        {
+            Failure::unusable(format!("cannot {what}"), error)
+        }
+        _ => wrong(what, error),
+    }
 }
 
 /// What a channel that was just opened says.
