@@ -318,6 +318,29 @@ fn a_storm_of_makers_killed_leaves_few_sets() {
     });
 }
 
+/// A server that has segments itself, and one process for each client.
+#[test]
+fn children_of_one_process_clear_away_what_their_siblings_left() {
+    in_own_namespace(|| {
+        let _mine: Vec<_> = (0..8).map(|_| tiny().anonymous().unwrap()).collect();
+        let mut most = 0;
+        for n in 0..120 {
+            let child = Child::fork(|| {
+                let Ok(segment) = tiny().anonymous() else { return 1 };
+                // As by a return from `main` while threads hold it.
+                std::mem::forget((in_use(&segment), segment));
+                if n % 2 == 0 {
+                    let _ = raise(Signal::SIGKILL);
+                }
+                0
+            });
+            assert_ne!(child.join(), 1);
+            most = most.max(sem::all().unwrap().len());
+        }
+        assert!(most < 8 + 60, "{most}");
+    });
+}
+
 /// Makes segments in processes of their own, and kills those.
 fn storm(brief: &Brief) {
     let name = brief.text(0);

@@ -1,6 +1,6 @@
 //! Walking through one of the kernel's tables of objects.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 
@@ -37,33 +37,53 @@ fn scattered() -> u32 {
     (proc::monotonic() as u32 ^ proc::pid()).wrapping_mul(0x9E37_79B9)
 }
 
+/// A number of this process's. To a forked child it is as if there were none: many
+/// children of one process would all go on from the same one.
+#[derive(Debug)]
+struct Own(AtomicU64);
+
+impl Own {
+    const fn none() -> Own {
+        Own(AtomicU64::new(0))
+    }
+
+    fn get(&self) -> Option<u32> {
+        let word = self.0.load(Ordering::Relaxed);
+        // No process has 0 as its id.
+        (word >> 32 == u64::from(proc::pid())).then_some(word as u32)
+    }
+
+    fn set(&self, number: u32) {
+        self.0.store(u64::from(proc::pid()) << 32 | u64::from(number), Ordering::Relaxed);
+    }
+}
+
 /// Whether it is the turn of something that is done now and then: each
 /// [`SELDOM`](Turn::SELDOM)th time, counted over processes as well.
 #[derive(Debug)]
-pub(crate) struct Turn(AtomicU32);
+pub(crate) struct Turn(Own);
 
 impl Turn {
     const SELDOM: u32 = 8;
 
     pub(crate) const fn new() -> Turn {
-        Turn(AtomicU32::new(0))
+        Turn(Own::none())
     }
 
     pub(crate) fn has_come(&self) -> bool {
-        if self.0.load(Ordering::Relaxed) == 0 {
-            self.0.store(1 + scattered() / 2, Ordering::Relaxed);
-        }
-        self.0.fetch_add(1, Ordering::Relaxed).is_multiple_of(Turn::SELDOM)
+        let turn = self.0.get().unwrap_or_else(scattered);
+        self.0.set(turn.wrapping_add(1));
+        turn.is_multiple_of(Turn::SELDOM)
     }
 }
 
 /// Where this process is on its way around a table, a few places at a time.
 #[derive(Debug)]
-pub(crate) struct Round(AtomicU32);
+pub(crate) struct Round(Own);
 
 impl Round {
     pub(crate) const fn new() -> Round {
-        Round(AtomicU32::new(0))
+        Round(Own::none())
     }
 
     /// Goes on, past a few places, or all; `find` says whether there was what is
@@ -77,11 +97,8 @@ impl Round {
         let Some(last) = last else { return 0 };
         let places = last.saturating_add(1);
         let (mut left, most) = if all { (places, places) } else { (LOOKS, MOST.min(places)) };
-        let mut place = match self.0.load(Ordering::Relaxed) {
-            // Processes that come by once each begin at different places.
-            0 => scattered() % places,
-            place => place,
-        };
+        // Processes that come by once each begin at different places.
+        let mut place = self.0.get().unwrap_or_else(|| scattered() % places);
         let (mut looked, mut found) = (0, 0);
         while left > 0 && looked < most {
             place = if place >= last { 0 } else { place + 1 };
@@ -92,8 +109,8 @@ impl Round {
             left -= 1;
             looked += 1;
         }
-        // Relaxed: where to go on is a suggestion. 0 is to begin.
-        self.0.store(place.max(1), Ordering::Relaxed);
+        // Where to go on is a suggestion.
+        self.0.set(place);
         found
     }
 }
