@@ -1,6 +1,6 @@
 //! Walking through one of the kernel's tables of objects.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 
@@ -40,21 +40,26 @@ fn scattered() -> u32 {
 /// A number of this process's. To a forked child it is as if there were none: many
 /// children of one process would all go on from the same one.
 #[derive(Debug)]
-struct Own(AtomicU64);
+struct Own {
+    /// 0, which no process has, for none.
+    pid: AtomicU32,
+    number: AtomicU32,
+}
 
 impl Own {
     const fn none() -> Own {
-        Own(AtomicU64::new(0))
+        Own { pid: AtomicU32::new(0), number: AtomicU32::new(0) }
     }
 
     fn get(&self) -> Option<u32> {
-        let word = self.0.load(Ordering::Relaxed);
-        // No process has 0 as its id.
-        (word >> 32 == u64::from(proc::pid())).then_some(word as u32)
+        let own = self.pid.load(Ordering::Relaxed) == proc::pid();
+        own.then(|| self.number.load(Ordering::Relaxed))
     }
 
     fn set(&self, number: u32) {
-        self.0.store(u64::from(proc::pid()) << 32 | u64::from(number), Ordering::Relaxed);
+        // Relaxed: whichever of two threads' numbers there is, either will do.
+        self.number.store(number, Ordering::Relaxed);
+        self.pid.store(proc::pid(), Ordering::Relaxed);
     }
 }
 
