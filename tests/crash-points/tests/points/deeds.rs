@@ -333,7 +333,11 @@ fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
             doom.begin();
             let segment = options().open(NAME).unwrap();
             let words = segment.channel::<u64>("words").capacity(3);
-            drop((words.sender().unwrap(), words.receiver().unwrap()));
+            let (tx, rx) = (words.sender().unwrap(), words.receiver().unwrap());
+            let canceller = rx.canceller();
+            canceller.cancel().unwrap();
+            assert!(matches!(rx.recv(), Err(RecvError::Fault(Fault::Cancelled))));
+            drop((tx, rx));
         }
         Deed::Listen => {
             doom.begin();

@@ -76,12 +76,16 @@ const NOT_STEPS: [&str; 6] = [
 
 /// Steps that no process gets to unless another has written nonsense, or for
 /// another reason that is given.
-const EXCUSED: [(&str, &str); 3] = [
+const EXCUSED: [(&str, &str); 4] = [
     (
         "&& block.memory.header().magic.load(Ordering::Acquire) == MAGIC",
         "two creators of one name, over a key that becomes free between them",
     ),
     ("id| self.info(id).uid.load(", "a queue that another user has left: tests/owners.rs"),
+    (
+        "self.at.cells.control().changes.fetch_add(1,",
+        "a wake that is refused: tests/waits/refused.rs",
+    ),
     ("match set.semop(&ops, None) {", "a lease that is refused, for want of memory say"),
 ];
 
