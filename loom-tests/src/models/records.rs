@@ -201,7 +201,7 @@ fn producer_dies(fate: Fate) {
 
 /// A consumer dies somewhere; what it had not released comes to its heir.
 fn consumer_dies(fate: Fate) {
-    let ring = Ring::new(16, 3);
+    let ring = Ring::new(16, 4);
     let producer = Producer::attach(&*ring).unwrap();
     assert!(ring.push(&producer, 0, 0) && ring.push(&producer, 16, 16));
     let receiving = Rc::clone(&ring);
