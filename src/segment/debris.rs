@@ -80,10 +80,12 @@ pub(super) fn clear(reach: Reach) -> usize {
         + QUEUES.walk(msg::last_place(), all, queues)
 }
 
-/// Whether this process may remove what belongs to these users.
+/// Whether it is this process's user that has left it. What others have left is
+/// theirs to clear away, also where this process is root: a stranger's objects on a
+/// name's keys are refused, and stay to be seen.
 fn is_ours(owner: u32, creator: u32) -> bool {
     let own = proc::uid();
-    own == 0 || own == owner || own == creator
+    own == owner || own == creator
 }
 
 /// Whether somebody has the lease, or [holds](has_holder) the set.
