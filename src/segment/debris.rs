@@ -30,7 +30,7 @@
 //! Under the lease of a set nobody builds, joins or leaves, so what was found is
 //! looked at once more there. Of two who clear away at once, one gets the lease.
 
-use super::inspect::{Inspected, inspect, is_stray, leased, values};
+use super::inspect::{Inspected, inspect, is_stray, leased, values, without_set};
 use super::layout::plausible;
 use super::mapped::Mapped;
 use super::name::{Name, PROBES, is_anonymous};
@@ -204,10 +204,6 @@ fn clear_segment(stat: shm::Stat) -> bool {
 fn has_key(mapped: &Mapped, key: Key) -> bool {
     let name = Name::new(&mapped.name, mapped.name.len());
     name.is_ok_and(|name| (0..PROBES).any(|probe| name.key(probe) == key))
-}
-
-fn without_set(key: Key) -> bool {
-    Set::open(key).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 fn clear_queue(stat: msg::Stat) -> bool {

@@ -372,9 +372,12 @@ fn stray_queues() -> Result<Vec<Orphan>, OpenError> {
 }
 
 pub(super) fn is_stray(queue: &msg::Stat) -> bool {
-    let without_set =
-        || Set::open(queue.key).is_err_and(|error| error.kind() == ErrorKind::NotFound);
-    is_marked(queue) && queue.key != Key::PRIVATE && without_set()
+    is_marked(queue) && queue.key != Key::PRIVATE && without_set(queue.key)
+}
+
+/// Whether no set is on the key.
+pub(super) fn without_set(key: Key) -> bool {
+    Set::open(key).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 /// The sets that belong to a segment that is there.
