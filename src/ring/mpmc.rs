@@ -675,7 +675,7 @@ pub(crate) fn len(words: &impl Words) -> u64 {
     let tail = walk(Cursor::producer(words), |laps, phase| {
         laps > 0 || laps == 0 && phase != Some(Phase::Free)
     });
-    (tail.saturating_sub(head) + returned(words)).min(capacity)
+    tail.saturating_sub(head).saturating_add(returned(words)).min(capacity)
 }
 
 /// How many taken messages are there for another reader.
