@@ -13,5 +13,5 @@ mod sync {
 }
 
 mod bytes;
-mod hands;
+mod in_flight;
 mod oracle;
