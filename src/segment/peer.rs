@@ -10,9 +10,9 @@ use crate::ring::table::Member;
 /// Never another one's, however often slots and pids are used again.
 ///
 /// [`Segment::participants`](crate::Segment::participants), the
-/// [events](crate::Event) and [`SpawnedChild::joined`](crate::Heir::joined) name
-/// participants; [`Receiver::until_gone`](crate::Receiver::until_gone) waits no
-/// longer than one lives.
+/// [events](crate::Event) and [`SpawnedChild::joined`](crate::SpawnedChild::joined) name
+/// participants. A handle that is [bound](crate::Receiver::bind_to_peer) to one waits no
+/// longer than it lives.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
     /// The segment's.
