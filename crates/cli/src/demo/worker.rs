@@ -17,6 +17,7 @@ use super::ledger::{Chunk, Marks};
 use super::orders::{Findings, Limit, Orders, Report, Role, histogram};
 use super::piece::{self, Input, Piece};
 use crate::failure::Failure;
+use crate::flags::of_crew;
 use crate::terms::now;
 
 /// One message in so many says when it was sent: asking for the time costs as
@@ -103,7 +104,7 @@ fn prepare(args: &Args, orders: &Orders) -> Result<(Input, Segment), Failure> {
             .map_err(|error| Failure::unusable("cannot open the segment", error))?,
         // The first worker is told to create it.
         Err(_) => piece::sized(orders.size, Founding(orders))
-            .map_err(|error| Failure::unusable("cannot create a segment", error))?,
+            .map_err(|error| Failure::unusable("cannot create a segment", of_crew(error)))?,
     };
     Ok((input, segment))
 }
