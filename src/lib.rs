@@ -147,7 +147,7 @@
 //! Besides with what it waits for, at its time-out, and with a disconnection:
 //!
 //! - with a certain participant, that may never have come to the channel, such as
-//!   a child that dies at once: [`Receiver::until_gone`], [`SpawnedChild::joined`];
+//!   a child that dies at once: [`Receiver::bind_to_peer`], [`SpawnedChild::joined`];
 //! - by another thread, say when Ctrl-C was pressed: [`Receiver::canceller`];
 //! - when the segment is [removed](Segment::remove) or
 //!   [shut down](Commander::shutdown), for everybody.

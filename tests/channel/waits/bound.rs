@@ -46,13 +46,13 @@ fn calls(segment: &Segment, peer: Participant) -> Vec<Call> {
     let channel = |name| segment.channel::<u64>(name).capacity(1);
     let rx = |name| {
         let rx = channel(name).receiver().unwrap();
-        rx.until_gone(peer).unwrap();
+        rx.bind_to_peer(peer).unwrap();
         rx
     };
     let tx = |name| {
         let tx = channel(name).sender().unwrap();
         tx.send(0).unwrap();
-        tx.until_gone(peer).unwrap();
+        tx.bind_to_peer(peer).unwrap();
         tx
     };
     let one = rx("recv");
@@ -65,10 +65,10 @@ fn calls(segment: &Segment, peer: Participant) -> Vec<Call> {
     let mut one = rx("take");
     calls.push(Box::new(move || one.take().map(drop)));
     let one = segment.bytes("bytes").capacity(1, 8).receiver().unwrap();
-    one.until_gone(peer).unwrap();
+    one.bind_to_peer(peer).unwrap();
     calls.push(Box::new(move || one.recv(&mut Vec::new()).map(drop)));
     let one = channel("spsc").spsc().receiver().unwrap();
-    one.until_gone(peer).unwrap();
+    one.bind_to_peer(peer).unwrap();
     calls.push(Box::new(move || one.recv().map(drop).map_err(received)));
     let one = tx("send");
     calls.push(Box::new(move || one.send(1).map_err(|error| error.fault)));
@@ -79,7 +79,7 @@ fn calls(segment: &Segment, peer: Participant) -> Vec<Call> {
     }));
     let bytes = segment.bytes("full").capacity(1, 8).sender().unwrap();
     bytes.send(b"x").unwrap();
-    bytes.until_gone(peer).unwrap();
+    bytes.bind_to_peer(peer).unwrap();
     calls.push(Box::new(move || match bytes.send(b"y") {
         Err(tombolo::SendBytesError::Fault(fault)) => Err(fault),
         other => panic!("{other:?}"),
@@ -93,7 +93,7 @@ fn for_a_place(segment: &Segment, peer: Participant, begun: &dyn Fn()) -> Result
     let (tx, mut rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
     tx.send(b"x").unwrap();
     let held = rx.take().unwrap();
-    tx.until_gone(peer).unwrap();
+    tx.bind_to_peer(peer).unwrap();
     begun();
     let told = match tx.send(b"y") {
         Err(tombolo::SendBytesError::Fault(fault)) => Err(fault),
@@ -144,8 +144,8 @@ fn what_it_had_sent_comes_first_and_tries_find_out() {
     let channel = segment.channel::<u64>("c").capacity(2);
     let rx = channel.receiver().unwrap();
     let other = channel.sender().unwrap();
-    rx.until_gone(peer).unwrap();
-    other.until_gone(peer).unwrap();
+    rx.bind_to_peer(peer).unwrap();
+    other.bind_to_peer(peer).unwrap();
     assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
     process.tell("send");
     process.expect("sent");
@@ -172,12 +172,12 @@ fn what_it_had_sent_comes_first_and_tries_find_out() {
     assert!(matches!(other.try_send(6), Err(TrySendError::Failed(_))));
     // What others send comes, too; and who is bound no more waits.
     assert_eq!([rx.recv().unwrap(), rx.recv().unwrap()], [3, 4]);
-    rx.until_gone(None).unwrap();
+    rx.bind_to_peer(None).unwrap();
     let waited = rx.recv_timeout(Duration::from_millis(1));
     assert!(matches!(waited, Err(RecvTimeoutError::Timeout)), "{waited:?}");
     // Of another segment nobody lives here.
     let elsewhere = Segment::anonymous().unwrap().participants()[0].peer;
-    rx.until_gone(elsewhere).unwrap();
+    rx.bind_to_peer(elsewhere).unwrap();
     assert!(matches!(rx.recv(), Err(RecvError::Fault(Fault::PeerGone { .. }))));
 }
 
@@ -190,7 +190,7 @@ fn a_descriptor_becomes_readable_by_it() {
     assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
     stays_unready(readiness);
     // Its thread sleeps by now, for something else.
-    rx.until_gone(peer).unwrap();
+    rx.bind_to_peer(peer).unwrap();
     gets_ready(readiness);
     assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
     stays_unready(readiness);
