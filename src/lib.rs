@@ -163,7 +163,7 @@
 //! disconnection. It can also end in these ways:
 //!
 //! - A given participant ends, even one that never opened the channel, such as a
-//!   child that dies at once: [`Receiver::until_gone`], [`Heir::joined`].
+//!   child that dies at once: [`Receiver::until_gone`], [`SpawnedChild::joined`].
 //! - Another thread cancels it, for example on Ctrl-C: [`Receiver::canceller`].
 //! - The segment is [removed](Segment::remove) or
 //!   [shut down](Commander::shutdown). This ends the waits of all processes.
@@ -273,8 +273,8 @@ pub use channel::{
     Message, Mpmc, Readiness, Receiver, Sender, Spsc,
 };
 pub use control::{
-    Answer, Commander, ConnectError, Drain, Event, Events, EventsIter, Heir, Inbox, InheritError,
-    ListenError, Listener, Member, Outcome, SpawnError, connect, connect_timeout,
+    Answer, Commander, ConnectError, Drain, Event, Events, EventsIter, Inbox, InheritError,
+    ListenError, Listener, Member, Outcome, SpawnError, SpawnedChild, connect, connect_timeout,
 };
 pub use error::{
     BadName, ChannelError, CommandError, Done, Fault, OpenError, RecvError, RecvTimeoutError,
