@@ -12,9 +12,9 @@ use crate::standing::{mark, others, ways};
 pub(super) fn of(runs: &[Run], provenance: &[String]) -> String {
     let mut text = String::from("### Goals\n\n");
     text += &demands::table(runs);
-    text += "\nMedians and ranges are of the ratios within rounds. Between two cases, they are of the \
-             ratio of the medians, with the widest range that the two ranges allow. For times, 2 \
-             means twice as long; for rates, twice as many. `–`: not measured.\n";
+    text += "\nMedians and ranges are of the ratios within rounds. Between two cases, they are of \
+             the ratio of the medians, with the widest range that the two ranges allow. For times, \
+             2 means twice as long; for rates, twice as many. `–`: not measured.\n";
     for (run, provenance) in runs.iter().zip(provenance) {
         let _ = writeln!(text, "\n### All cases\n\n{provenance}");
         for outcome in &run.outcomes {
