@@ -23,13 +23,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let events = segment.events();
     let numbers = segment.channel::<u64>("numbers").capacity(4).receiver()?;
 
-    let mut heir = segment.spawn(&mut Command::new(env::current_exe()?))?;
-    heir.joined()?;
-    println!("process {} has the segment with id {}", heir.child().id(), segment.id());
+    let mut spawned = segment.spawn(&mut Command::new(env::current_exe()?))?;
+    spawned.joined()?;
+    println!("process {} has the segment with id {}", spawned.child().id(), segment.id());
     for number in numbers.iter().take(3) {
         println!("it says {}", number?);
     }
-    heir.child().kill()?;
+    spawned.child().kill()?;
     while numbers.recv().is_ok() {}
     println!("it says no more");
     while let Ok(event) = events.recv() {
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             break;
         }
     }
-    heir.child().wait()?;
+    spawned.child().wait()?;
     Ok(())
 }
 

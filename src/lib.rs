@@ -147,7 +147,7 @@
 //! Besides with what it waits for, at its time-out, and with a disconnection:
 //!
 //! - with a certain participant, that may never have come to the channel, such as
-//!   a child that dies at once: [`Receiver::until_gone`], [`Heir::joined`];
+//!   a child that dies at once: [`Receiver::until_gone`], [`SpawnedChild::joined`];
 //! - by another thread, say when Ctrl-C was pressed: [`Receiver::canceller`];
 //! - when the segment is [removed](Segment::remove) or
 //!   [shut down](Commander::shutdown), for everybody.
@@ -249,8 +249,8 @@ pub use channel::{
     Message, Mpmc, Readiness, Receiver, Sender, Spsc,
 };
 pub use control::{
-    Answer, Commander, ConnectError, Drain, Event, Events, EventsIter, Heir, Inbox, InheritError,
-    ListenError, Listener, Member, Outcome, SpawnError, connect, connect_timeout,
+    Answer, Commander, ConnectError, Drain, Event, Events, EventsIter, Inbox, InheritError,
+    ListenError, Listener, Member, Outcome, SpawnError, SpawnedChild, connect, connect_timeout,
 };
 pub use error::{
     BadName, ChannelError, ChannelProperty, CommandError, Done, Fault, OpenError, RecvError,

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::{Child as Forked, Name, PATIENCE, own_tables, tables, wait_until};
 use tombolo::sys::pipe;
-use tombolo::{Event, Fault, Heir, InheritError, Options, RecvError, Segment, SpawnError};
+use tombolo::{Event, Fault, InheritError, Options, RecvError, Segment, SpawnError, SpawnedChild};
 
 const ROLE: &str = "TOMBOLO_TEST_HEIR";
 const ID: &str = "TOMBOLO_TEST_ID";
@@ -38,7 +38,7 @@ fn below(script: &str, role: &str) -> Command {
 }
 
 /// A child that is killed with the test.
-struct Kept(Heir);
+struct Kept(SpawnedChild);
 
 impl Kept {
     fn of(segment: &Segment, mut command: Command) -> Kept {
@@ -95,11 +95,11 @@ fn a_child_gets_an_anonymous_segment_and_a_named_one() {
     let named = small().create(&name).unwrap();
     for segment in [&segment, &named] {
         let numbers = segment.channel::<u64>("numbers").capacity(4).receiver().unwrap();
-        let mut heir = Kept::of(segment, child("send a number"));
-        heir.0.joined().unwrap();
+        let mut spawned = Kept::of(segment, child("send a number"));
+        spawned.0.joined().unwrap();
         assert_eq!(numbers.recv().unwrap(), 42);
         assert!(matches!(numbers.recv(), Err(RecvError::Fault(Fault::Disconnected { .. }))));
-        assert_eq!(heir.ends(), 0);
+        assert_eq!(spawned.ends(), 0);
     }
     drop((segment, named));
     drop(name);
@@ -111,15 +111,15 @@ fn the_parent_learns_of_the_childs_death_as_of_any_peers() {
     let Some(segment) = anonymous() else { return };
     let events = segment.events();
     let numbers = segment.channel::<u64>("numbers").capacity(4).receiver().unwrap();
-    let mut heir = Kept::of(&segment, child("stay with a sender"));
-    heir.0.joined().unwrap();
-    let pid = heir.0.child().id();
+    let mut spawned = Kept::of(&segment, child("stay with a sender"));
+    spawned.0.joined().unwrap();
+    let pid = spawned.0.child().id();
     assert!(matches!(events.recv().unwrap(), Event::Joined(member) if member.pid == pid));
     assert_eq!(numbers.recv().unwrap(), 1);
     let killer = thread::spawn(move || {
         common::wait_until(|| common::parked(i32::try_from(std::process::id()).unwrap()));
-        heir.0.child().kill().unwrap();
-        heir
+        spawned.0.child().kill().unwrap();
+        spawned
     });
     assert!(matches!(numbers.recv(), Err(RecvError::Fault(Fault::Disconnected { .. }))));
     assert!(matches!(events.recv().unwrap(), Event::Died(death) if death.pid == pid));
@@ -131,17 +131,17 @@ fn the_parent_learns_of_the_childs_death_as_of_any_peers() {
 fn the_parent_learns_of_the_death_of_a_child_that_has_opened_no_channel() {
     let Some(segment) = anonymous() else { return };
     let numbers = segment.channel::<u64>("numbers").capacity(4).receiver().unwrap();
-    let mut heir = Kept::of(&segment, child("join and stay"));
-    let peer = heir.0.joined().unwrap();
-    assert_eq!(heir.0.joined().unwrap(), peer, "once more");
+    let mut spawned = Kept::of(&segment, child("join and stay"));
+    let peer = spawned.0.joined().unwrap();
+    assert_eq!(spawned.0.joined().unwrap(), peer, "once more");
     let listed = segment.participants();
     assert_eq!(listed.iter().find(|one| !one.own).unwrap().peer, peer);
     numbers.until_gone(peer).unwrap();
     let me = common::tid();
     let killer = thread::spawn(move || {
         wait_until(|| common::thread_parked(me));
-        heir.0.child().kill().unwrap();
-        heir
+        spawned.0.child().kill().unwrap();
+        spawned
     });
     let told = numbers.recv();
     assert!(
@@ -154,15 +154,15 @@ fn the_parent_learns_of_the_death_of_a_child_that_has_opened_no_channel() {
 #[test]
 fn the_segment_waits_for_the_child_and_goes_with_the_last() {
     let Some(segment) = anonymous() else { return };
-    let mut heir = Kept::of(&segment, child("join when told"));
+    let mut spawned = Kept::of(&segment, child("join when told"));
     drop(segment);
-    // Nobody else is on it but the heir that waits for the child.
+    // Nobody else is on it but the spawned that waits for the child.
     wait_until(|| tables() == (1, 1));
-    assert!(!heir.0.joined_timeout(Duration::from_millis(1)).unwrap());
-    heir.tell();
-    heir.0.joined().unwrap();
+    assert!(!spawned.0.joined_timeout(Duration::from_millis(1)).unwrap());
+    spawned.tell();
+    spawned.0.joined().unwrap();
     // From here on the child alone has it.
-    assert_eq!(heir.ends(), 0);
+    assert_eq!(spawned.ends(), 0);
     wait_until(|| tables() == (0, 0));
 }
 
@@ -171,8 +171,8 @@ fn a_segment_that_nobody_kept_is_gone_with_a_typed_error() {
     let Some(segment) = anonymous() else { return };
     let mut command = child("join when told");
     command.stdin(Stdio::piped());
-    let heir = segment.spawn(&mut command).unwrap();
-    let mut child = heir.into_child();
+    let spawned = segment.spawn(&mut command).unwrap();
+    let mut child = spawned.into_child();
     drop(segment);
     wait_until(|| tables() == (0, 0));
     child.stdin.take().unwrap().write_all(b"go\n").unwrap();
@@ -182,15 +182,15 @@ fn a_segment_that_nobody_kept_is_gone_with_a_typed_error() {
 #[test]
 fn a_child_that_ends_without_joining_is_told_of() {
     let Some(segment) = anonymous() else { return };
-    let mut heir = segment.spawn(Command::new("true").stdout(Stdio::null())).unwrap();
-    let pid = heir.child().id();
-    let error = heir.joined().unwrap_err();
+    let mut spawned = segment.spawn(Command::new("true").stdout(Stdio::null())).unwrap();
+    let pid = spawned.child().id();
+    let error = spawned.joined().unwrap_err();
     assert!(matches!(error, SpawnError::NeverJoined { pid: its } if its == pid), "{error}");
-    heir.child().wait().unwrap();
+    spawned.child().wait().unwrap();
     // Killed before.
-    let mut heir = Kept::of(&segment, child("join when told"));
-    heir.0.child().kill().unwrap();
-    assert!(matches!(heir.0.joined(), Err(SpawnError::NeverJoined { .. })));
+    let mut spawned = Kept::of(&segment, child("join when told"));
+    spawned.0.child().kill().unwrap();
+    assert!(matches!(spawned.0.joined(), Err(SpawnError::NeverJoined { .. })));
 }
 
 #[test]
@@ -213,8 +213,8 @@ fn a_removed_segment_is_not_handed_over() {
 #[test]
 fn pipes_lead_both_ways() {
     let Some(segment) = anonymous() else { return };
-    let heir = segment.spawn(&mut child("square")).unwrap();
-    let (mut child, to, from) = heir.into_pipes().unwrap();
+    let spawned = segment.spawn(&mut child("square")).unwrap();
+    let (mut child, to, from) = spawned.into_pipes().unwrap();
     let mut number = [0; 8];
     for n in 1..=3_u64 {
         to.write_record(&n.to_ne_bytes()).unwrap();
@@ -243,9 +243,9 @@ fn who_was_not_started_with_one_is_told_so() {
 #[test]
 fn a_program_that_takes_the_place_of_the_child_inherits() {
     let Some(segment) = anonymous() else { return };
-    let heir = Kept::of(&segment, below("exec $RUN", "say what is found"));
+    let spawned = Kept::of(&segment, below("exec $RUN", "say what is found"));
     assert_eq!(found(&segment), "joined");
-    assert_eq!(heir.ends(), 0);
+    assert_eq!(spawned.ends(), 0);
 }
 
 #[test]
@@ -253,16 +253,16 @@ fn a_grandchild_is_refused_and_takes_nobodys_descriptor() {
     let Some(segment) = anonymous() else { return };
     // The child has not taken it: the descriptors are there, in the grandchild
     // as well.
-    let mut heir = Kept::of(&segment, below("$RUN; exit $?", "say what is found, by id"));
-    let (said, shell) = (found(&segment), heir.0.child().id());
+    let mut spawned = Kept::of(&segment, below("$RUN; exit $?", "say what is found, by id"));
+    let (said, shell) = (found(&segment), spawned.0.child().id());
     assert!(
         said.contains("NotForThis") && said.contains(&format!("is process {shell}:")),
         "{said}"
     );
-    assert_eq!(heir.ends(), 0);
+    assert_eq!(spawned.ends(), 0);
     // The child has taken it; the variable is still there.
-    let heir = Kept::of(&segment, child("have a child that is refused"));
-    assert_eq!(heir.ends(), 0);
+    let spawned = Kept::of(&segment, child("have a child that is refused"));
+    assert_eq!(spawned.ends(), 0);
 }
 
 #[test]
@@ -274,17 +274,17 @@ fn what_is_in_the_place_of_a_closed_descriptor_is_left_alone() {
             "N=$({first} <<<$TOMBOLO_INHERIT); M=$({second} <<<$TOMBOLO_INHERIT); \
              eval \"exec {done}\"; exec $RUN"
         );
-        let heir = Kept::of(&segment, below(&script, "say what is found, by id"));
+        let spawned = Kept::of(&segment, below(&script, "say what is found, by id"));
         let said = found(&segment);
         assert!(said.contains("Spent"), "{done}: {said}");
-        assert_eq!(heir.ends(), 0, "{done}");
+        assert_eq!(spawned.ends(), 0, "{done}");
     }
     for senseless in ["", "7", "1:2:3:4", "x:3:4:5:6", "-1:-1:-1:-1:-1"] {
         let set = format!("TOMBOLO_INHERIT='{senseless}' exec $RUN");
-        let heir = Kept::of(&segment, below(&set, "say what is found, by id"));
+        let spawned = Kept::of(&segment, below(&set, "say what is found, by id"));
         let said = found(&segment);
         assert!(said.contains("Spent"), "{senseless}: {said}");
-        assert_eq!(heir.ends(), 0, "{senseless}");
+        assert_eq!(spawned.ends(), 0, "{senseless}");
     }
 }
 
@@ -301,8 +301,8 @@ fn an_orphan_is_refused_rather_than_mistaken() {
 #[test]
 fn other_children_get_neither_descriptors_nor_the_variable() {
     let Some(segment) = anonymous() else { return };
-    let mut heir = Kept::of(&segment, child("stay with a sender"));
-    heir.0.joined().unwrap();
+    let mut spawned = Kept::of(&segment, child("stay with a sender"));
+    spawned.0.joined().unwrap();
     let open = |pid: u32| {
         let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
         let numbers = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -92,14 +92,14 @@ fn whole_set(name: &Name, segment: &Segment) {
     let mut values = vec![0; set.stat().unwrap().count];
     set.values(&mut values).unwrap();
     let participants = usize::from(PARTICIPANTS);
-    let (liveness, bells) = (&values[8..8 + participants], &values[8 + participants..]);
+    let (liveness, semaphores) = (&values[8..8 + participants], &values[8 + participants..]);
     let own = usize::from(segment.participants()[0].slot);
     assert_eq!((values[0], values[1]), (0, 1), "{values:?}");
     assert!(values[7] < HIGH + 2 * PARTICIPANTS, "the gong was not wound back: {values:?}");
     for (slot, value) in liveness.iter().enumerate() {
         assert_eq!(*value, u16::from(slot == own), "{values:?}");
     }
-    assert!(bells.iter().all(|tokens| *tokens <= 1), "{values:?}");
+    assert!(semaphores.iter().all(|tokens| *tokens <= 1), "{values:?}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ const SOON: Deadline = Deadline(u8::MAX - 1);
 pub(crate) struct System {
     state: Mutex<State>,
     /// One for each process.
-    bells: Vec<Condvar>,
+    semaphores: Vec<Condvar>,
     /// Whether it will be soon, some time.
     passes: Cell<bool>,
     /// Whether whoever waits again is taken to come at once.
@@ -134,7 +134,7 @@ impl System {
                 time: Deadline(0),
                 removed: false,
             }),
-            bells: (0..processes).map(|_| Condvar::new()).collect(),
+            semaphores: (0..processes).map(|_| Condvar::new()).collect(),
             passes: Cell::new(false),
             returns: Cell::new(false),
         }
@@ -144,7 +144,7 @@ impl System {
         let mut state = self.state.lock().unwrap();
         let result = change(&mut state);
         for process in state.grant() {
-            self.bells[process].notify_all();
+            self.semaphores[process].notify_all();
         }
         result
     }
@@ -177,7 +177,7 @@ impl System {
         for sleeper in &mut state.queue {
             if sleeper.outcome.is_none() && sleeper.until.is_some_and(|until| until <= now) {
                 sleeper.outcome = Some(Err(Refusal::TimedOut));
-                self.bells[sleeper.process].notify_all();
+                self.semaphores[sleeper.process].notify_all();
             }
         }
     }
@@ -203,7 +203,7 @@ impl System {
     /// Kills a process that is asleep now or will be; the sleeper ends.
     pub(crate) fn kill(&self, process: usize) {
         self.state.lock().unwrap().killed[process] = true;
-        self.bells[process].notify_all();
+        self.semaphores[process].notify_all();
     }
 }
 
@@ -242,14 +242,15 @@ impl Kernel for Process {
 
     fn semop(&self, ops: &[Op], until: Option<Deadline>) -> Result<(), Refusal> {
         death::step();
-        let compares = |op: &Op| op.sem == SetMap::GONG && !op.undo;
+        let compares = |op: &Op| op.sem == SetMap::WAKE_ALL && !op.undo;
         let blunt;
-        let ops = if ops.iter().any(compares) && mutant::has("the gong is not compared") {
-            blunt = ops.iter().copied().filter(|op| !compares(op)).collect::<Vec<_>>();
-            &blunt
-        } else {
-            ops
-        };
+        let ops =
+            if ops.iter().any(compares) && mutant::has("the wake-all semaphore is not compared") {
+                blunt = ops.iter().copied().filter(|op| !compares(op)).collect::<Vec<_>>();
+                &blunt
+            } else {
+                ops
+            };
         let mut state = self.system.state.lock().unwrap();
         if state.removed {
             return Err(Refusal::Removed);
@@ -257,7 +258,7 @@ impl Kernel for Process {
         if let Some(outcome) = state.perform(self.id, ops) {
             death::note(|| format!("semop {ops:?} {outcome:?}, now {:?}", &state.values[8..]));
             for process in state.grant() {
-                self.system.bells[process].notify_all();
+                self.system.semaphores[process].notify_all();
             }
             return outcome;
         }
@@ -281,7 +282,7 @@ impl Kernel for Process {
                 death::note(|| format!("wakes {outcome:?}, now {:?}", &state.values[8..]));
                 return outcome;
             }
-            state = self.system.bells[self.id].wait(state).unwrap();
+            state = self.system.semaphores[self.id].wait(state).unwrap();
         }
     }
 

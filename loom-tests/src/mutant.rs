@@ -113,7 +113,7 @@ pub(crate) const SOURCES: [(&str, &str); 11] = [
     ("gate", include_str!("../../src/ring/gate.rs")),
     ("journal", include_str!("../../src/ring/journal.rs")),
     ("mpmc", include_str!("../../src/ring/mpmc.rs")),
-    ("obituary", include_str!("../../src/ring/obituary.rs")),
+    ("death record", include_str!("../../src/ring/death_record.rs")),
     ("records", include_str!("../../src/ring/records.rs")),
     ("role", include_str!("../../src/ring/role.rs")),
     ("spsc", include_str!("../../src/ring/spsc.rs")),

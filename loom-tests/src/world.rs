@@ -15,8 +15,8 @@ use crate::ring::credit;
 use crate::ring::event::{self, Event, Memo, Parked};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::mpmc::{self, Cursor, Refused};
+use crate::ring::registration::Registration;
 use crate::ring::set::SetMap;
-use crate::ring::standing::Standing;
 use crate::ring::table::{self, Blind, Entry, Member, Phase, Scratch, Table};
 use crate::slots::{HasSlots, Slots};
 use crate::sync::{AtomicU64, Ordering};
@@ -132,7 +132,7 @@ pub(crate) struct Peer {
     alone: Cell<bool>,
     informed: Cell<bool>,
     memo: Cell<Memo>,
-    pub(crate) standing: Standing<Deadline>,
+    pub(crate) registration: Registration<Deadline>,
     cursor: Cell<Cursor>,
     /// For a mutant: the word at which it last rang.
     rung: Cell<Option<u64>>,
@@ -204,7 +204,7 @@ impl World {
                     alone: Cell::new(false),
                     informed: Cell::new(false),
                     memo: Cell::default(),
-                    standing: Standing::new(Some(0)),
+                    registration: Registration::new(Some(0)),
                     cursor: Cell::new(cursor),
                     rung: Cell::new(None),
                 }
@@ -215,7 +215,7 @@ impl World {
             let liveness = map.liveness(peer.me.id);
             peer.process.semop(&[Op::add(liveness, 1).undo()], None).unwrap();
             if !mutant::has("no credit") {
-                credit::arm(&peer.process, SetMap::GONG).unwrap();
+                credit::arm(&peer.process, SetMap::WAKE_ALL).unwrap();
                 credit::arm(&peer.process, map.items(0)).unwrap();
                 credit::arm(&peer.process, map.space(0)).unwrap();
             }
@@ -282,10 +282,10 @@ impl Peer {
         table::look(&self.process, &*self.world, GENERATION, witness, &mut scratch, bury)
     }
 
-    /// `Participant::overhear`.
+    /// `Participant::scan_if_cheap`.
     fn listen(&self) -> Result<Option<u16>, Blind> {
         if mutant::has("no look after a wake") {
-            return Ok(Some(self.process.system.value(SetMap::GONG)));
+            return Ok(Some(self.process.system.value(SetMap::WAKE_ALL)));
         }
         self.look().map(|_| Some(self.scratch.borrow().heard()))
     }
@@ -446,8 +446,8 @@ impl Peer {
         self.world.system.returns();
         for waiter in waiters {
             let record = &self.world.rows[usize::from(waiter.me.id)].items_record;
-            waiter.standing.announce(&waiter.process, &self.world.items_waiting, record);
-            waiter.standing.woken(&waiter.process);
+            waiter.registration.announce(&waiter.process, &self.world.items_waiting, record);
+            waiter.registration.woken(&waiter.process);
         }
         for waiter in waiters {
             self.notify_other();
@@ -458,7 +458,7 @@ impl Peer {
     /// `Endpoint::let_go`.
     pub(crate) fn let_go(&self) {
         let record = &self.world.rows[usize::from(self.me.id)].items_record;
-        self.standing.let_go(self.items(), record);
+        self.registration.let_go(self.items(), record);
     }
 
     /// `Receiver::recv_by`.
@@ -498,9 +498,10 @@ impl Peer {
         let mut hasty = mutant::has("not tried again before it sleeps");
         let attempt = || if core::mem::take(&mut hasty) { None } else { attempt() };
         let more = |done: &Result<R, Told>| !mutant::has("no baton") && (done.is_err() || more());
-        let standing = &self.standing;
+        let registration = &self.registration;
         let listen = || self.listen();
-        match event::park(&self.process, event, record, standing, until, attempt, more, listen) {
+        match event::park(&self.process, event, record, registration, until, attempt, more, listen)
+        {
             Parked::Ready(done) => done,
             Parked::TimedOut => Err(Told::TimedOut),
             Parked::Gone(blind) => panic!("the set is still there: {blind:?}"),
@@ -525,11 +526,11 @@ impl Peer {
             (changed || mpmc::available(&self.world.ring, self.cursor.get())).then_some(true)
         };
         let more = |_: &bool| !mutant::has("the watcher keeps its token");
-        let (items, standing) = (self.items(), &self.standing);
+        let (items, registration) = (self.items(), &self.registration);
         let listen = || self.listen();
         let parked =
-            event::park(&self.process, items, record, standing, None, attempt, more, listen);
-        standing.let_go(items, record);
+            event::park(&self.process, items, record, registration, None, attempt, more, listen);
+        registration.let_go(items, record);
         match parked {
             Parked::Ready(progress) => progress,
             other => panic!("there is no deadline, and the set is still there: {other:?}"),

@@ -52,7 +52,7 @@ fn words(count: u64, word: u64) -> Vec<AtomicU64> {
     (0..count).map(|_| AtomicU64::new(word)).collect()
 }
 
-struct Packets {
+struct RecordRing {
     head: AtomicU64,
     tail: AtomicU64,
     units: Vec<AtomicU64>,
@@ -60,7 +60,7 @@ struct Packets {
     longest: u64,
 }
 
-impl Indices for Packets {
+impl Indices for RecordRing {
     fn capacity(&self) -> u64 {
         self.units.len() as u64
     }
@@ -72,7 +72,7 @@ impl Indices for Packets {
     }
 }
 
-impl Units for Packets {
+impl Units for RecordRing {
     fn unit(&self, index: u64) -> &AtomicU64 {
         &self.units[index as usize]
     }
@@ -81,7 +81,7 @@ impl Units for Packets {
     }
 }
 
-impl Packets {
+impl RecordRing {
     /// As `BlockPlan` has it: a record more than was asked for.
     fn new(messages: u64, longest: u64, start: u64) -> Self {
         let capacity = (messages + 1) * records::units(longest);
@@ -104,7 +104,7 @@ impl Packets {
 type Sent = VecDeque<(u8, u64, u64)>;
 
 struct Stream {
-    ring: Packets,
+    ring: RecordRing,
     producer: Producer,
     consumer: Consumer,
     queue: Sent,
@@ -114,7 +114,7 @@ struct Stream {
 
 impl Stream {
     fn new(messages: u64, longest: u64, start: u64) -> Self {
-        let ring = Packets::new(messages, longest, start);
+        let ring = RecordRing::new(messages, longest, start);
         let producer = Producer::attach(&ring).unwrap();
         let consumer = Consumer::attach(&ring).unwrap();
         Self { ring, producer, consumer, queue: VecDeque::new(), tail: start, number: 0 }
@@ -199,7 +199,7 @@ fn records_are_the_list() {
                 5 => drop(stream.push(room, None)),
                 6 => drop(stream.pop(false)),
                 7..=8 => drop(stream.pop(true)),
-                // Somebody died; an heir goes on.
+                // Somebody died; an successor goes on.
                 _ if random.below(2) == 0 => {
                     stream.producer = Producer::attach(&stream.ring).unwrap();
                 }
@@ -218,7 +218,7 @@ fn hostile_records_are_broken() {
     for seed in 1..20_000 {
         let mut random = Random::new(seed);
         let (messages, longest) = (1 + random.below(3), random.below(40));
-        let ring = Packets::new(messages, longest, random.below(1_000));
+        let ring = RecordRing::new(messages, longest, random.below(1_000));
         let capacity = ring.capacity();
         let producer = Producer::attach(&ring).unwrap();
         let consumer = Consumer::attach(&ring).unwrap();
@@ -262,19 +262,19 @@ fn hostile_records_are_broken() {
 }
 
 /// A ring of slots that name blocks.
-struct Parcels {
+struct BlockSlots {
     slots: Slots,
     labels: Vec<Cell<u64>>,
     blocks: Vec<AtomicU64>,
 }
 
-impl HasSlots for Parcels {
+impl HasSlots for BlockSlots {
     fn slots(&self) -> &Slots {
         &self.slots
     }
 }
 
-impl Blocks for Parcels {
+impl Blocks for BlockSlots {
     fn count(&self) -> u64 {
         self.blocks.len() as u64
     }
@@ -303,7 +303,7 @@ struct Peer {
 
 struct Run {
     random: Random,
-    ring: Parcels,
+    ring: BlockSlots,
     attempts: u8,
     blocks: Vec<Is>,
     peers: Vec<Peer>,
@@ -313,7 +313,7 @@ impl Run {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let capacity = 1 + random.below(5);
-        let ring = Parcels {
+        let ring = BlockSlots {
             slots: Slots::from_lap(capacity as usize, 0),
             labels: (0..capacity).map(|_| Cell::new(0)).collect(),
             // Any version, up to the last one.
@@ -324,7 +324,7 @@ impl Run {
         Self { random, ring, attempts, blocks: vec![Is::Free; capacity as usize], peers }
     }
 
-    fn peer(ring: &Parcels) -> Peer {
+    fn peer(ring: &BlockSlots) -> Peer {
         let cursors = [Cursor::producer(ring), Cursor::consumer(ring)].map(Cell::new);
         Peer { cursors, hint: 0, writes: Vec::new(), reads: Vec::new() }
     }
@@ -446,7 +446,7 @@ impl Run {
 
 /// A ring of which the other side's position is now here, now there.
 struct Restless {
-    ring: Packets,
+    ring: RecordRing,
     others: [AtomicU64; 2],
     reads: Cell<usize>,
     head: bool,
@@ -454,7 +454,7 @@ struct Restless {
 
 impl Restless {
     fn new(mine: u64, others: [u64; 2], head: bool) -> Self {
-        let ring = Packets::new(3, 24, mine);
+        let ring = RecordRing::new(3, 24, mine);
         let length = records::units(24);
         ring.units.iter().step_by(length as usize).for_each(|unit| {
             // Messages of the longest kind, one beside the other.
@@ -494,7 +494,7 @@ impl Units for Restless {
 /// attack on a segment in use.
 #[test]
 fn an_index_that_goes_back_takes_no_room_away() {
-    let capacity = Packets::new(3, 24, 0).capacity();
+    let capacity = RecordRing::new(3, 24, 0).capacity();
     for (start, first) in (0..capacity).flat_map(|start| [(start, 0), (start, 1)]) {
         // Full and empty by turns.
         let mut heads = [start, start.wrapping_sub(capacity)];

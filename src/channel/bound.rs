@@ -2,9 +2,9 @@
 //!
 //! The participant need not be an end of the channel: it may have died before it
 //! became one. So its end is not a change of the channel. It shows in the table,
-//! and is a stroke of the gong. A handle that is bound asks the table whenever it
+//! and is a stroke of the wake-all semaphore. A handle that is bound asks the table whenever it
 //! would have to wait, and wakes at each stroke: see
-//! [`standing`](crate::ring::standing), *A death elsewhere*.
+//! [`registration`](crate::ring::standing), *A death elsewhere*.
 //!
 //! What that participant had sent before it went is received. So the question
 //! comes first, then one more try, then the answer.
@@ -20,7 +20,7 @@ impl Endpoint {
             return Err(fault);
         }
         self.peer.set(peer);
-        self.standing.be_strict(peer.is_some());
+        self.registration.be_strict(peer.is_some());
         // Its thread is to wait for that, too, from the next try on.
         match self.readiness.get().map(|readiness| readiness.restart()) {
             None | Some(Ok(())) => Ok(()),

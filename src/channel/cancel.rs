@@ -24,7 +24,7 @@ use super::endpoint::Endpoint;
 use super::ready::ROUND;
 use crate::error::{Done, Fault, Unwoken};
 use crate::ring::event::{self, Event};
-use crate::ring::places;
+use crate::ring::slot_waiters;
 use crate::segment::{Block, Participant, Side};
 use crate::sync::Ordering;
 
@@ -53,7 +53,7 @@ pub(super) struct Shared {
 pub(super) enum Over {
     Bell,
     /// For a place.
-    Gong,
+    WakeAll,
 }
 
 #[derive(Debug, Default)]
@@ -119,8 +119,8 @@ impl Canceller {
                 Side::Receiver => (&control.items_waiting, shared.block.items(mapped)),
             };
             let woken = match over {
-                Over::Gong => places::freed(&mapped.bells, &control.places_waiting),
-                Over::Bell => event::rouse(&mapped.bells, Event { waiting, sem }, || {
+                Over::WakeAll => slot_waiters::freed(&mapped.semaphores, &control.slots_waiting),
+                Over::Bell => event::rouse(&mapped.semaphores, Event { waiting, sem }, || {
                     shared.state().waiting.is_none()
                 }),
             };

@@ -15,7 +15,7 @@ use super::endpoint::Endpoint;
 use crate::error::{Done, Fault, Unwoken};
 use crate::ring::event::{self, Memo};
 use crate::ring::kernel::Refusal;
-use crate::ring::places;
+use crate::ring::slot_waiters;
 use crate::segment::Side;
 
 /// The sleepers that are owed a wake.
@@ -24,11 +24,11 @@ pub(super) enum Whom {
     Senders,
     Receivers,
     /// Those who wait for a place.
-    Places,
+    SlotWaiters,
 }
 
 impl Whom {
-    const ALL: [Self; 3] = [Self::Senders, Self::Receivers, Self::Places];
+    const ALL: [Self; 3] = [Self::Senders, Self::Receivers, Self::SlotWaiters];
 
     pub(super) const fn on(side: Side) -> Self {
         match side {
@@ -40,7 +40,7 @@ impl Whom {
     const fn side(self) -> Side {
         match self {
             Self::Receivers => Side::Receiver,
-            Self::Senders | Self::Places => Side::Sender,
+            Self::Senders | Self::SlotWaiters => Side::Sender,
         }
     }
 
@@ -95,11 +95,13 @@ impl Endpoint {
         if !self.owes() {
             return Ok(());
         }
-        let bells = &self.participant().mapped().bells;
+        let semaphores = &self.participant().mapped().semaphores;
         for whom in Whom::ALL.into_iter().filter(|whom| self.debts.whom.get() & whom.bit() != 0) {
             let woken = match whom {
-                Whom::Places => places::freed(bells, &self.cells().control().places_waiting),
-                _ => event::notify(bells, self.event(whom.side()), &mut Memo::default()),
+                Whom::SlotWaiters => {
+                    slot_waiters::freed(semaphores, &self.cells().control().slots_waiting)
+                }
+                _ => event::notify(semaphores, self.event(whom.side()), &mut Memo::default()),
             };
             if let Err(refusal) = woken
                 && let Fault::System(now) = self.participant().mapped().refused(refusal)

@@ -11,9 +11,9 @@ use super::ready::{Ask, Readiness, Want};
 use crate::error::{ChannelError, Done, Fault, TrySendError};
 use crate::ring::event::{self, Event, Memo, Parked};
 use crate::ring::kernel::LightFence;
-use crate::ring::standing::Standing;
+use crate::ring::registration::Registration;
 use crate::ring::table::{Blind, Member};
-use crate::ring::{gate, places};
+use crate::ring::{gate, slot_waiters};
 use crate::segment::{
     Block, Busy, Cells, Membership, Participant, Peer, Side, State, TrustedPeers,
 };
@@ -31,7 +31,7 @@ pub(crate) enum Resolved {
     Retry,
     Wait,
     WaitPending,
-    /// On the gong.
+    /// On the wake-all semaphore.
     WaitForPlace,
     /// The segment is paused.
     WaitPaused,
@@ -65,7 +65,7 @@ pub struct Endpoint {
     /// the guard.
     changes: Cell<u64>,
     /// The same, where the segment's light fence costs nothing.
-    swift: Cell<u64>,
+    fast: Cell<u64>,
     /// Whether there was somebody on the other side when this one came: a
     /// message counts for its sender. And how many had ever been.
     met: bool,
@@ -82,7 +82,7 @@ pub struct Endpoint {
     pub(crate) informed: Cell<bool>,
     fruitless: Cell<u32>,
     spin: Spin,
-    pub(super) standing: Standing<Instant>,
+    pub(super) registration: Registration<Instant>,
     /// Until whose end it waits, at most.
     pub(super) peer: Cell<Option<Peer>>,
     /// Wakes that were refused.
@@ -128,13 +128,13 @@ pub(super) fn record<'a>(
 }
 
 /// The same two words for who waits for a place.
-pub(super) fn places<'a>(
+pub(super) fn slot_waiters<'a>(
     participant: &'a Participant,
     cells: &'a Cells,
     block: &'a Block,
 ) -> (&'a AtomicU64, &'a AtomicU64) {
     let row = participant.mapped().row(block, participant.me().id);
-    (&cells.control().places_waiting, &row.places_record)
+    (&cells.control().slots_waiting, &row.slots_record)
 }
 
 /// Counts who comes, goes and dies, and what the gate does.
@@ -157,9 +157,9 @@ impl Endpoint {
         side: Side,
     ) -> Result<Self, ChannelError> {
         // The dead are nobody's peers.
-        let heard = participant.overhear()?;
+        let heard = participant.scan_if_cheap()?;
         let joined = participant.joined(&block, side.other()).load(Ordering::Acquire);
-        let peopled = participant.peopled(&block, side.other());
+        let has_peer = participant.has_peer(&block, side.other());
         participant.enlist(&block, side, &name)?;
         let Some(cells) = Cells::new(&participant.mapped().memory, &block) else {
             // What is in the way is told already.
@@ -179,9 +179,9 @@ impl Endpoint {
             side,
             // Never the current one, so that the first use finds out.
             changes: Cell::new(participant.guard().sealed(before)),
-            swift: Cell::new(participant.guard().sealed(before)),
+            fast: Cell::new(participant.guard().sealed(before)),
             looked: Cell::new(before),
-            met: peopled || found,
+            met: has_peer || found,
             joined,
             alone: Cell::new(None),
             paused: Cell::new(false),
@@ -190,7 +190,7 @@ impl Endpoint {
             informed: Cell::new(false),
             fruitless: Cell::new(0),
             spin: Spin::new(),
-            standing: Standing::new(heard),
+            registration: Registration::new(heard),
             peer: Cell::new(None),
             debts: Debts::default(),
             left: Cell::new(false),
@@ -210,7 +210,7 @@ impl Endpoint {
         other.met = self.met;
         other.joined = self.joined;
         other.peer = self.peer.clone();
-        other.standing.be_strict(self.peer.get().is_some());
+        other.registration.be_strict(self.peer.get().is_some());
         other.debts = self.debts.clone();
         Ok(other)
     }
@@ -248,22 +248,22 @@ impl Endpoint {
 
     /// The same, and the light fence costs nothing.
     #[inline(always)]
-    pub(crate) fn quiet_and_swift(&self) -> bool {
-        changes(&self.cells) == self.guard.unsealed(self.swift.get())
+    pub(crate) fn quiet_fast(&self) -> bool {
+        changes(&self.cells) == self.guard.unsealed(self.fast.get())
     }
 
     /// Begins to send, if nothing has changed; ends with [`leave`](Self::leave).
     pub(crate) fn enter(&self) -> bool {
         let seen = self.guard.unsealed(self.changes.get());
         let changes = &self.cells.control().changes;
-        gate::enter(&self.participant.mapped().bells, &self.busy, changes, seen)
+        gate::enter(&self.participant.mapped().semaphores, &self.busy, changes, seen)
             || self.enter_informed()
     }
 
     /// The same, if the light fence costs nothing.
     #[inline(always)]
-    pub(crate) fn enter_swiftly(&self) -> bool {
-        let seen = self.guard.unsealed(self.swift.get());
+    pub(crate) fn enter_fast(&self) -> bool {
+        let seen = self.guard.unsealed(self.fast.get());
         gate::enter(&Asymmetric, &self.busy, &self.cells.control().changes, seen)
     }
 
@@ -274,7 +274,7 @@ impl Endpoint {
         let gate = &mapped.memory.header().gate;
         self.informed.get()
             && !self.guard.in_child()
-            && gate::enter(&mapped.bells, &self.busy, gate, self.gate.get())
+            && gate::enter(&mapped.semaphores, &self.busy, gate, self.gate.get())
     }
 
     /// Whether this handle is sending, which its process's memory says.
@@ -324,21 +324,21 @@ impl Endpoint {
         let joined = self.participant.joined(&self.block, other).load(Ordering::Acquire);
         let left = !self.block.lasting
             && (self.met || joined != self.joined)
-            && !self.participant.peopled(&self.block, other);
+            && !self.participant.has_peer(&self.block, other);
         let alone = left || self.side == Side::Receiver && state == State::Drained;
         let paused = self.side == Side::Sender && state == State::Paused;
         self.alone.set(alone.then_some(changes));
         self.paused.set(paused);
         let free = !alone && !paused && self.not_cancelled().is_ok();
         self.changes.set(self.guard.sealed(if free { changes } else { unlike(changes) }));
-        self.set_swift();
+        self.set_fast();
         Ok(())
     }
 
     /// Has the next call find out what there is to be done first.
     pub(super) fn spoil(&self) {
         self.changes.set(self.guard.sealed(unlike(changes(&self.cells))));
-        self.set_swift();
+        self.set_fast();
     }
 
     pub(super) fn event(&self, side: Side) -> Event<'_> {
@@ -349,13 +349,13 @@ impl Endpoint {
     /// this was `done`. What is refused is kept.
     #[inline]
     pub(crate) fn notify(&self, side: Side, done: Done) {
-        self.notify_over(&self.participant.mapped().bells, side, done);
+        self.notify_over(&self.participant.mapped().semaphores, side, done);
     }
 
-    /// The same after [`enter_swiftly`](Self::enter_swiftly), or
-    /// [`quiet_and_swift`](Self::quiet_and_swift). `false` if it is refused.
+    /// The same after [`enter_fast`](Self::enter_swiftly), or
+    /// [`quiet_fast`](Self::quiet_and_swift). `false` if it is refused.
     #[inline(always)]
-    pub(crate) fn notify_swiftly(&self, side: Side, done: Done) -> bool {
+    pub(crate) fn notify_fast(&self, side: Side, done: Done) -> bool {
         self.notify_over(&Asymmetric, side, done)
     }
 
@@ -385,9 +385,9 @@ impl Endpoint {
 
     #[cold]
     fn ring(&self, side: Side, word: u64, done: Done) -> bool {
-        let bells = &self.participant.mapped().bells;
+        let semaphores = &self.participant.mapped().semaphores;
         let mut memo = if side == self.side { Memo::default() } else { self.memo.get() };
-        let rung = event::ring(bells, self.event(side), word, &mut memo);
+        let rung = event::ring(semaphores, self.event(side), word, &mut memo);
         if side != self.side {
             self.memo.set(memo);
         }
@@ -401,33 +401,34 @@ impl Endpoint {
     /// to be counted as if it slept. While it is, nothing goes the swift way.
     #[inline]
     pub(crate) fn let_go(&self) {
-        if self.standing.is_counted() && !self.parking.get() && !self.in_child() {
+        if self.registration.is_counted() && !self.parking.get() && !self.in_child() {
             let record = record(&self.participant, &self.block, self.side);
-            self.standing.let_go(self.event(self.side), record);
-            self.set_swift();
+            self.registration.let_go(self.event(self.side), record);
+            self.set_fast();
         }
     }
 
-    fn set_swift(&self) {
-        let swift = self.participant.mapped().bells.asymmetric() && !self.standing.is_counted();
+    fn set_fast(&self) {
+        let fast =
+            self.participant.mapped().semaphores.asymmetric() && !self.registration.is_counted();
         let changes = self.guard.unsealed(self.changes.get());
-        self.swift.set(self.guard.sealed(if swift { changes } else { unlike(changes) }));
+        self.fast.set(self.guard.sealed(if fast { changes } else { unlike(changes) }));
     }
 
     /// Whether a try that was refused like this needs no more than to be
     /// counted, and its caller told.
     #[inline]
-    pub(crate) fn shrug(&self, stuck: Stuck) -> bool {
+    pub(crate) fn fail_fast(&self, stuck: Stuck) -> bool {
         self.let_go();
         let fruitless = self.fruitless.get() + 1;
-        let shrug = matches!(stuck, Stuck::None)
+        let fail_fast = matches!(stuck, Stuck::None)
             && fruitless < TRIES_PER_LOOK
             && self.readiness.get().is_none()
             && self.bound().is_none();
-        if shrug {
+        if fail_fast {
             self.fruitless.set(fruitless);
         }
-        shrug
+        fail_fast
     }
 
     /// Counts a try that came to nothing; now and then, looks for the dead.
@@ -487,13 +488,13 @@ impl Endpoint {
         let mapped = self.participant.mapped();
         let event = self.event(self.side);
         let record = record(&self.participant, &self.block, self.side);
-        let standing = &self.standing;
+        let registration = &self.registration;
         let strict = self.bound().is_some();
         let listen = || {
             let heard = if strict {
                 self.participant.listen().map(Some)
             } else {
-                self.participant.overhear()
+                self.participant.scan_if_cheap()
             };
             self.keeping_fault(heard)
         };
@@ -501,11 +502,19 @@ impl Endpoint {
         let more = |done: &Result<R, Fault>| done.is_err() || more();
         self.participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);
         self.parking.set(true);
-        let parked =
-            event::park(&mapped.bells, event, record, standing, until, attempt, more, listen);
+        let parked = event::park(
+            &mapped.semaphores,
+            event,
+            record,
+            registration,
+            until,
+            attempt,
+            more,
+            listen,
+        );
         self.parking.set(false);
-        self.set_swift();
-        if let Some(refusal) = standing.take_owed() {
+        self.set_fast();
+        if let Some(refusal) = registration.take_owed() {
             self.owe(Whom::on(self.side), Done::GivenUp, refusal);
         }
         match parked {
@@ -515,24 +524,24 @@ impl Endpoint {
         }
     }
 
-    /// The same for who waits for a place: sleeps over the gong.
+    /// The same for who waits for a place: sleeps over the wake-all semaphore.
     pub(crate) fn wait_for_place<R>(
         &self,
         until: Option<Instant>,
         mut attempt: impl FnMut() -> Option<Result<R, Fault>>,
     ) -> Option<Result<R, Fault>> {
         self.let_go();
-        let _waiting = self.going_to_wait(Over::Gong);
+        let _waiting = self.going_to_wait(Over::WakeAll);
         if let Some(done) = self.spin(until, &mut attempt) {
             return Some(done);
         }
-        let bells = &self.participant.mapped().bells;
-        let (waiting, record) = places(&self.participant, &self.cells, &self.block);
+        let semaphores = &self.participant.mapped().semaphores;
+        let (waiting, record) = slot_waiters(&self.participant, &self.cells, &self.block);
         let late = || until.is_some_and(|deadline| Instant::now() >= deadline);
         let attempt = || attempt().map(Some).or_else(|| late().then_some(None));
         let listen = || self.keeping_fault(self.participant.listen());
         self.participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);
-        match places::park(bells, waiting, record, until, attempt, listen) {
+        match slot_waiters::park(semaphores, waiting, record, until, attempt, listen) {
             Parked::Ready(done) => done,
             Parked::TimedOut => None,
             Parked::Gone(blind) => Some(Err(self.kept_fault(blind))),
@@ -542,17 +551,17 @@ impl Endpoint {
     /// Tells all who wait for a place, or for a block without taking it, that
     /// one has become free.
     #[inline]
-    pub(crate) fn notify_places(&self, done: Done) {
-        let waiting = &self.cells.control().places_waiting;
-        if let Err(refusal) = places::freed(&self.participant.mapped().bells, waiting) {
-            self.owe(Whom::Places, done, refusal);
+    pub(crate) fn notify_slot_waiters(&self, done: Done) {
+        let waiting = &self.cells.control().slots_waiting;
+        if let Err(refusal) = slot_waiters::freed(&self.participant.mapped().semaphores, waiting) {
+            self.owe(Whom::SlotWaiters, done, refusal);
         }
     }
 
     fn keeping_fault<T>(&self, seen: Result<T, Fault>) -> Result<T, Blind> {
         seen.map_err(|fault| {
             *self.fault.borrow_mut() = Some(fault);
-            Blind::Estranged
+            Blind::NotMember
         })
     }
 

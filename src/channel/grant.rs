@@ -30,7 +30,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
     /// Claims, if that takes nothing but to do it.
     #[inline(always)]
     fn reserve_next(&self) -> Option<K::Claim> {
-        if !self.end.enter_swiftly() {
+        if !self.end.enter_fast() {
             return None;
         }
         let claim = K::reserve_next(&self.slots, &self.at, self.end.owner());
@@ -167,7 +167,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
         self.done = true;
         let Sender { end, slots, at, .. } = self.sender;
         let waiting = end.waiting(Side::Receiver);
-        if !end.quiet_and_swift() {
+        if !end.quiet_fast() {
             Self::commit_by_fence(self.sender, self.claim)?;
             return Ok(());
         }
@@ -285,15 +285,15 @@ impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
     pub fn commit(self, count: usize) -> Result<(), SendError> {
         let count = count.min(self.count);
         let end = &self.sender.end;
-        let swift = end.quiet_and_swift();
-        if !swift && end.in_child() {
+        let fast = end.quiet_fast();
+        if !fast && end.in_child() {
             return Err(Fault::Forked.into());
         }
         if count == 0 {
             return Ok(());
         }
         self.sender.at.publish(&self.sender.slots, count as u64);
-        if !swift || !end.nobody_waits(Side::Receiver) {
+        if !fast || !end.nobody_waits(Side::Receiver) {
             end.told()?;
         }
         Ok(())
@@ -370,7 +370,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<T, K> {
     /// Takes, if that takes nothing but to do it.
     #[inline(always)]
     fn take_next(&self) -> Option<K::Taken> {
-        if !self.end.quiet_and_swift() {
+        if !self.end.quiet_fast() {
             return None;
         }
         K::take_next(&self.slots, &self.at, self.end.owner())

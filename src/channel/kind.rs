@@ -8,11 +8,11 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 use super::endpoint::Endpoint;
 use super::ready::Want;
 use crate::error::Done;
-use crate::ring::hand::{Hands, Reader};
+use crate::ring::backoff::Backoff;
+use crate::ring::in_flight::{InFlight, Reader};
 use crate::ring::mpmc::{self, Cursor, Refused};
-use crate::ring::pace::Pace;
 use crate::ring::spsc::{Indices, Producer, Torn};
-use crate::segment::{Cells, Elements, Landing, Packed, RingKind, Side, Tagged};
+use crate::segment::{Cells, CopyOut, Elements, Packed, RingKind, Side, Tagged};
 use crate::wait;
 
 /// One sender and one receiver: wait-free, and the fastest.
@@ -107,7 +107,7 @@ pub(crate) mod sealed {
             slots: &Self::Slots<T>,
             at: &Self::Consumer,
             owner: u16,
-            into: &mut Landing<T>,
+            into: &mut CopyOut<T>,
         ) -> Result<(), Stuck>;
 
         /// Pushes one message.
@@ -131,7 +131,7 @@ pub(crate) mod sealed {
             slots: &Self::Slots<T>,
             at: &Self::Consumer,
             owner: u16,
-            into: &mut Landing<T>,
+            into: &mut CopyOut<T>,
         ) -> Result<(), Stuck>;
 
         /// Pops up to `most` messages to the end of `into`. Says how many
@@ -211,13 +211,13 @@ impl sealed::Kind for Spsc {
 
     fn producer(cells: &Cells) -> Result<Producer, Stuck> {
         let mut producer = Producer::attach(cells).map_err(Stuck::Torn)?;
-        producer.paced(pace(cells));
+        producer.with_backoff(backoff(cells));
         Ok(producer)
     }
 
     fn consumer(end: &Endpoint) -> Result<Reader, Stuck> {
         let mut reader = reader(end.cells(), end)?;
-        reader.paced(pace(end.cells()));
+        reader.with_backoff(backoff(end.cells()));
         Ok(reader)
     }
 
@@ -244,7 +244,7 @@ impl sealed::Kind for Spsc {
         slots: &Self::Slots<T>,
         at: &Reader,
         _owner: u16,
-        into: &mut Landing<T>,
+        into: &mut CopyOut<T>,
     ) -> Result<(), Stuck> {
         match at.filled(slots, 1) {
             Ok(1..) => {
@@ -288,7 +288,7 @@ impl sealed::Kind for Spsc {
         slots: &Self::Slots<T>,
         at: &Reader,
         owner: u16,
-        into: &mut Landing<T>,
+        into: &mut CopyOut<T>,
     ) -> Result<(), Stuck> {
         Self::pop_next(slots, at, owner, into)
     }
@@ -398,12 +398,12 @@ impl sealed::Kind for Spsc {
 }
 
 /// How this process keeps back on such a ring.
-fn pace(ring: &impl Indices) -> Pace {
-    Pace::new(wait::longest_keeping_back(), ring.capacity())
+fn backoff(ring: &impl Indices) -> Backoff {
+    Backoff::new(wait::longest_backoff(), ring.capacity())
 }
 
 /// Takes up the consumer's role.
-pub(crate) fn reader(ring: &impl Hands, end: &Endpoint) -> Result<Reader, Stuck> {
+pub(crate) fn reader(ring: &impl InFlight, end: &Endpoint) -> Result<Reader, Stuck> {
     let (reader, dropped) =
         Reader::attach(ring, end.me(), end.block.attempts).map_err(Stuck::Torn)?;
     if dropped {
@@ -451,14 +451,14 @@ pub(crate) fn settled<R>(
 #[derive(Debug)]
 pub struct Place {
     cursor: Cell<Cursor>,
-    pace: Pace,
+    backoff: Backoff,
     /// The position at which there was last nothing to be had.
     ended: Cell<u64>,
 }
 
 impl Place {
-    fn at(cursor: Cursor, pace: Pace) -> Self {
-        Self { ended: Cell::new(cursor.position()), cursor: Cell::new(cursor), pace }
+    fn at(cursor: Cursor, backoff: Backoff) -> Self {
+        Self { ended: Cell::new(cursor.position()), cursor: Cell::new(cursor), backoff }
     }
 
     /// Goes on after a refusal: has it settled, and where there is nothing to
@@ -475,11 +475,11 @@ impl Place {
             done => return done,
         };
         let position = self.cursor.get().position();
-        self.pace.found(position.wrapping_sub(self.ended.replace(position)));
-        if !self.pace.keeps_back() {
+        self.backoff.found(position.wrapping_sub(self.ended.replace(position)));
+        if !self.backoff.keeps_back() {
             return Err(stuck);
         }
-        self.pace.keep_back();
+        self.backoff.back_off();
         attempt().or_else(|refused| settled(refused, attempt))
     }
 }
@@ -495,11 +495,11 @@ impl sealed::Kind for Mpmc {
     }
 
     fn producer(cells: &Cells) -> Result<Place, Stuck> {
-        Ok(Place::at(Cursor::producer(cells), pace(cells)))
+        Ok(Place::at(Cursor::producer(cells), backoff(cells)))
     }
 
     fn consumer(end: &Endpoint) -> Result<Place, Stuck> {
-        Ok(Place::at(Cursor::consumer(end.cells()), pace(end.cells())))
+        Ok(Place::at(Cursor::consumer(end.cells()), backoff(end.cells())))
     }
 
     #[inline(always)]
@@ -520,7 +520,7 @@ impl sealed::Kind for Mpmc {
         slots: &Self::Slots<T>,
         at: &Place,
         owner: u16,
-        into: &mut Landing<T>,
+        into: &mut CopyOut<T>,
     ) -> Result<(), Stuck> {
         let taken = Self::take_next(slots, at, owner).ok_or(Stuck::Unsure)?;
         slots.read(taken.index, into);
@@ -563,7 +563,7 @@ impl sealed::Kind for Mpmc {
         slots: &Self::Slots<T>,
         at: &Place,
         owner: u16,
-        into: &mut Landing<T>,
+        into: &mut CopyOut<T>,
     ) -> Result<(), Stuck> {
         let taken = Self::take(slots, at, owner)?;
         slots.read(taken.index, into);
@@ -579,15 +579,15 @@ impl sealed::Kind for Mpmc {
         into: &mut Vec<T>,
     ) -> Result<bool, Stuck> {
         for n in 0..most {
-            let mut landing = Landing::new();
-            if Self::pop_next(slots, at, owner, &mut landing).is_err() {
-                match Self::pop(slots, at, owner, &mut landing) {
+            let mut copy_out = CopyOut::new();
+            if Self::pop_next(slots, at, owner, &mut copy_out).is_err() {
+                match Self::pop(slots, at, owner, &mut copy_out) {
                     Ok(()) => {}
                     Err(stuck) if n == 0 => return Err(stuck),
                     Err(_) => break,
                 }
             }
-            let Some(message) = landing.hand_on(Some, || None) else { return Ok(false) };
+            let Some(message) = copy_out.hand_on(Some, || None) else { return Ok(false) };
             into.push(message);
         }
         Ok(true)

@@ -1,12 +1,12 @@
 //! Channels: typed queues in a segment, and their two ends.
 
+mod blocking;
 mod bound;
 mod bytes;
 mod cancel;
 mod debts;
 pub mod derive;
 mod endpoint;
-mod flow;
 mod grant;
 mod kind;
 mod message;

@@ -23,7 +23,7 @@
 //! will come round. Then it no longer waits, and does not take it again: a
 //! token goes once through all who wait, and round no more. A sender of MPMC
 //! bytes, who may want a block now and a place the next time, has its thread
-//! wait over the gong ([`places`]), where there is no token to be kept.
+//! wait over the wake-all semaphore ([`places`]), where there is no token to be kept.
 //!
 //! **Ending it.** A thread that sleeps on the channel's semaphore can be woken
 //! by a token only, which others may take. Each who sleeps is given one; the
@@ -43,9 +43,9 @@ use crate::error::Fault;
 use crate::ring::event::{self, Event, Parked};
 use crate::ring::kernel::Refusal;
 use crate::ring::mpmc::{self, Cursor};
-use crate::ring::standing::Standing;
+use crate::ring::registration::Registration;
 use crate::ring::table::Blind;
-use crate::ring::{blocks, places, spsc};
+use crate::ring::{blocks, slot_waiters, spsc};
 use crate::segment::{Block, Cells, Participant, Peer, RingKind, Side};
 use crate::sync::Ordering;
 use crate::sys;
@@ -80,7 +80,9 @@ impl Want {
             Self::Room(limit) => spsc::freed(cells, limit),
             Self::Message(cursor) => mpmc::available(cells, cursor),
             Self::Place(cursor) => mpmc::room(cells, cursor),
-            Self::Block => cells.parcels().is_some_and(|parcels| blocks::any_free(&parcels)),
+            Self::Block => {
+                cells.block_slots().is_some_and(|block_slots| blocks::any_free(&block_slots))
+            }
         }
     }
 }
@@ -151,18 +153,18 @@ impl At {
         endpoint::event(&self.participant, &self.cells, &self.block, self.side)
     }
 
-    /// Whether its thread waits over the gong.
+    /// Whether its thread waits over the wake-all semaphore.
     fn is_for_all(&self) -> bool {
         self.side == Side::Sender && self.block.kind == RingKind::MpmcBytes
     }
 
     /// Wakes its thread, with others; unless it is about to sleep, perhaps.
     fn rouse(&self, enough: impl Fn() -> bool) -> Result<(), Refusal> {
-        let bells = &self.participant.mapped().bells;
+        let semaphores = &self.participant.mapped().semaphores;
         if self.is_for_all() {
-            places::freed(bells, &self.cells.control().places_waiting)
+            slot_waiters::freed(semaphores, &self.cells.control().slots_waiting)
         } else {
-            event::rouse(bells, self.event(), enough)
+            event::rouse(semaphores, self.event(), enough)
         }
     }
 
@@ -206,7 +208,7 @@ enum Woken {
 struct Watcher {
     shared: Arc<Shared>,
     at: At,
-    standing: Standing<Instant>,
+    registration: Registration<Instant>,
     /// Why a look has failed.
     fault: RefCell<Option<Fault>>,
 }
@@ -218,7 +220,7 @@ impl Watcher {
             let mut state = self.shared.state();
             state.parked = false;
             self.shared.changed.notify_all();
-            if let Some(refusal) = self.standing.take_owed() {
+            if let Some(refusal) = self.registration.take_owed() {
                 state.owed = Some(refusal);
                 self.shared.ring_if_asked(&mut state);
                 // Its handle is to find out, whatever it does next.
@@ -268,23 +270,24 @@ impl Watcher {
         };
         let blind = |fault| {
             *self.fault.borrow_mut() = Some(fault);
-            Blind::Estranged
+            Blind::NotMember
         };
-        let bells = &participant.mapped().bells;
+        let semaphores = &participant.mapped().semaphores;
         if self.at.is_for_all() {
-            let (waiting, record) = endpoint::places(participant, &self.at.cells, block);
+            let (waiting, record) = endpoint::slot_waiters(participant, &self.at.cells, block);
             let listen = || participant.listen().map_err(blind);
-            return places::park(bells, waiting, record, None, attempt, listen);
+            return slot_waiters::park(semaphores, waiting, record, None, attempt, listen);
         }
         let record = endpoint::record(participant, block, *side);
-        let (event, standing) = (self.at.event(), &self.standing);
+        let (event, registration) = (self.at.event(), &self.registration);
         let strict = ask.peer.is_some();
-        standing.be_strict(strict);
+        registration.be_strict(strict);
         let look = || participant.listen().map(|heard| strict.then_some(heard)).map_err(blind);
         // Nothing was consumed: what the token was for is there for others.
-        let parked = event::park(bells, event, record, standing, None, attempt, |_| true, look);
+        let parked =
+            event::park(semaphores, event, record, registration, None, attempt, |_| true, look);
         // It comes back when the handle has been asked, and has found nothing.
-        standing.let_go(event, record);
+        registration.let_go(event, record);
         parked
     }
 }
@@ -307,7 +310,7 @@ impl Readiness {
         let watcher = Watcher {
             shared: Arc::clone(&shared),
             at: at.clone(),
-            standing: Standing::new(None),
+            registration: Registration::new(None),
             fault: RefCell::new(None),
         };
         let body = move || {

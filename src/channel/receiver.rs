@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use bytemuck::CheckedBitPattern;
 
+use super::blocking::Prospects;
 use super::cancel::Canceller;
 use super::endpoint::{Endpoint, Resolved};
-use super::flow::Prospects;
 use super::kind::{Kind, Mpmc, Stuck};
 use super::message::Message;
 use super::ready::{Readiness, Want};
 use crate::error::{ChannelError, Fault, RecvError, RecvTimeoutError, TryRecvError};
-use crate::segment::{Landing, Peer};
+use crate::segment::{CopyOut, Peer};
 
 /// The receiving end of a channel of `T`.
 ///
@@ -44,17 +44,17 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     /// Receives, if that takes nothing but to do it: what most receives are,
     /// and so a part of its caller.
     #[inline(always)]
-    fn receive_next(&self, into: &mut Landing<T>) -> Result<(), Stuck> {
-        if !self.end.quiet_and_swift() {
+    fn receive_next(&self, into: &mut CopyOut<T>) -> Result<(), Stuck> {
+        if !self.end.quiet_fast() {
             return Err(Stuck::Unsure);
         }
         K::pop_next(&self.slots, &self.at, self.end.owner(), into)?;
-        self.end.acknowledge_swiftly();
+        self.end.acknowledge_fast();
         Ok(())
     }
 
     /// What is in the way after the above.
-    fn refused(&self, stuck: Stuck, into: &mut Landing<T>) -> Result<(), Stuck> {
+    fn refused(&self, stuck: Stuck, into: &mut CopyOut<T>) -> Result<(), Stuck> {
         if matches!(stuck, Stuck::Unsure) {
             self.end.consume(|| self.pop(into))
         } else {
@@ -62,7 +62,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
         }
     }
 
-    fn pop(&self, into: &mut Landing<T>) -> Result<(), Stuck> {
+    fn pop(&self, into: &mut CopyOut<T>) -> Result<(), Stuck> {
         K::pop(&self.slots, &self.at, self.end.owner(), into)
     }
 
@@ -79,9 +79,9 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     /// is claimed and not yet written; or why nothing can be received.
     #[inline(always)]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        let mut landing = Landing::new();
-        match self.receive_next(&mut landing) {
-            Ok(()) => landing.hand_on(Ok, || Err(Self::invalid().into())),
+        let mut copy_out = CopyOut::new();
+        match self.receive_next(&mut copy_out) {
+            Ok(()) => copy_out.hand_on(Ok, || Err(Self::invalid().into())),
             Err(stuck) => self.missed(stuck),
         }
     }
@@ -90,23 +90,23 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     #[cold]
     #[inline(never)]
     fn missed(&self, stuck: Stuck) -> Result<T, TryRecvError> {
-        if self.end.shrug(stuck) { Err(TryRecvError::Empty) } else { self.try_on(stuck) }
+        if self.end.fail_fast(stuck) { Err(TryRecvError::Empty) } else { self.try_on(stuck) }
     }
 
     #[cold]
     #[inline(never)]
     fn try_on(&self, stuck: Stuck) -> Result<T, TryRecvError> {
-        let mut landing = Landing::new();
-        let got = match self.refused(stuck, &mut landing) {
+        let mut copy_out = CopyOut::new();
+        let got = match self.refused(stuck, &mut copy_out) {
             Ok(()) => Ok(()),
-            Err(stuck) if self.end.shrug(stuck) => return Err(TryRecvError::Empty),
+            Err(stuck) if self.end.fail_fast(stuck) => return Err(TryRecvError::Empty),
             Err(stuck) => {
-                let pop = |alone| self.consume(alone, || self.pop(&mut landing));
+                let pop = |alone| self.consume(alone, || self.pop(&mut copy_out));
                 self.end.try_to_receive(stuck, pop, &self.prospects())?
             }
         };
         match got {
-            Ok(()) => landing.hand_on(Ok, || Err(Self::invalid().into())),
+            Ok(()) => copy_out.hand_on(Ok, || Err(Self::invalid().into())),
             Err(Resolved::WaitPending) => Err(TryRecvError::Pending),
             Err(_) => Err(TryRecvError::Empty),
         }
@@ -120,9 +120,9 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     /// has gone, also while this call waits.
     #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
-        let mut landing = Landing::new();
-        match self.receive_next(&mut landing) {
-            Ok(()) => landing.hand_on(Ok, || Err(Self::invalid())),
+        let mut copy_out = CopyOut::new();
+        match self.receive_next(&mut copy_out) {
+            Ok(()) => copy_out.hand_on(Ok, || Err(Self::invalid())),
             Err(stuck) => self.recv_on(stuck),
         }
     }
@@ -151,19 +151,19 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     }
 
     fn recv_by(&self, until: impl FnOnce() -> Option<Instant>) -> Result<T, RecvTimeoutError> {
-        let mut landing = Landing::new();
-        match self.receive_next(&mut landing) {
-            Ok(()) => landing.hand_on(Ok, || Err(Self::invalid().into())),
+        let mut copy_out = CopyOut::new();
+        match self.receive_next(&mut copy_out) {
+            Ok(()) => copy_out.hand_on(Ok, || Err(Self::invalid().into())),
             Err(stuck) => self.recv_on_by(stuck, until()),
         }
     }
 
     fn recv_on_by(&self, stuck: Stuck, until: Option<Instant>) -> Result<T, RecvTimeoutError> {
-        let mut landing = Landing::new();
-        if let Err(stuck) = self.refused(stuck, &mut landing) {
-            self.wait(stuck, until, || self.pop(&mut landing))?;
+        let mut copy_out = CopyOut::new();
+        if let Err(stuck) = self.refused(stuck, &mut copy_out) {
+            self.wait(stuck, until, || self.pop(&mut copy_out))?;
         }
-        landing.hand_on(Ok, || Err(Self::invalid().into()))
+        copy_out.hand_on(Ok, || Err(Self::invalid().into()))
     }
 
     /// Receives what there is, up to `most` messages, to the end of `into`;
@@ -271,7 +271,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     ///
     /// The participant need not be an end of this channel. So a parent that waits
     /// for its child's answer is told if the child dies before it opens the
-    /// channel: see [`Heir::joined`](crate::Heir::joined). Names of participants
+    /// channel: see [`SpawnedChild::joined`](crate::Heir::joined). Names of participants
     /// also come from [`Segment::participants`](crate::Segment::participants) and
     /// from [events](crate::Event::Joined).
     ///

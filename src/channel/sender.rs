@@ -45,13 +45,13 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     /// a part of its caller.
     #[inline(always)]
     fn send_next(&self, message: &T) -> Result<(), Stuck> {
-        if !self.end.enter_swiftly() {
+        if !self.end.enter_fast() {
             return Err(Stuck::Unsure);
         }
         let sent = K::push_next(&self.slots, &self.at, self.end.owner(), message);
         self.end.leave();
         sent?;
-        let woken = self.end.notify_swiftly(Side::Receiver, Done::Sent);
+        let woken = self.end.notify_fast(Side::Receiver, Done::Sent);
         if woken { Ok(()) } else { Err(Stuck::Unwoken) }
     }
 
@@ -110,7 +110,7 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
 
     fn try_further(&self, stuck: Stuck, message: &T) -> Result<Result<(), Resolved>, Fault> {
         let Err(stuck) = self.refused(stuck, message) else { return Ok(Ok(())) };
-        if self.end.shrug(stuck) {
+        if self.end.fail_fast(stuck) {
             return Ok(Err(Resolved::Wait));
         }
         self.end.try_to_send(stuck, || self.push(message), || self.want())

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::{Answer, Drain, Outcome};
 use crate::error::{CommandError, Fault};
-use crate::ring::obituary;
+use crate::ring::death_record;
 use crate::ring::table::Member;
 use crate::segment::mail::{Band, MAX_PAYLOAD, Mail, Status, Verb, address};
 use crate::segment::{Participant, Segment, State, Unleased, gate, received};
@@ -21,7 +21,7 @@ use crate::sys::msg::{Queue, Selector, Wait};
 use crate::sys::{self, ErrorKind, proc};
 
 /// How long to wait for answers before everybody is called again: at first,
-/// and at most. A token on a bell wakes one, who may not be the one meant.
+/// and at most. A token on a semaphore wakes one, who may not be the one meant.
 const PAUSES: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(10));
 
 /// Commands the participants of a segment, other than its own: see
@@ -295,7 +295,7 @@ impl Commander {
                 Asked {
                     member,
                     pid: u32::try_from(info.pid.load(Ordering::Relaxed)).unwrap_or(0),
-                    deaths: obituary::deaths(info.end.load(Ordering::Acquire)),
+                    deaths: death_record::deaths(info.end.load(Ordering::Acquire)),
                     sent: member == self.participant.me(),
                     outcome: None,
                 }
@@ -407,7 +407,7 @@ impl Commander {
         // Somebody else is burying it, and perhaps has not yet recorded it.
         let dead = one.member.is_dead(mapped);
         let end = mapped.info(one.member.id).end.load(Ordering::Acquire);
-        let deaths = obituary::deaths(end);
+        let deaths = death_record::deaths(end);
         if dead || deaths != one.deaths { Outcome::Died } else { Outcome::Left }
     }
 

@@ -37,7 +37,7 @@ pub use error::{InheritError, SpawnError};
 /// [joined](Self::joined) or this is dropped: so an anonymous segment does not
 /// go while the child is on its way to it. Dropping it neither ends the child
 /// nor waits for it.
-pub struct Heir {
+pub struct SpawnedChild {
     child: Child,
     to_child: Writer,
     from_child: Reader,
@@ -58,12 +58,12 @@ impl Segment {
     /// // The parent:
     /// let segment = Segment::anonymous()?;
     /// let answers = segment.channel::<u64>("answers").capacity(8).receiver()?;
-    /// let mut heir = segment.spawn(&mut Command::new("worker"))?;
-    /// heir.joined()?;
+    /// let mut spawned = segment.spawn(&mut Command::new("worker"))?;
+    /// spawned.joined()?;
     /// while let Ok(answer) = answers.recv() {
     ///     println!("{answer}");
     /// }
-    /// heir.child().wait()?;
+    /// spawned.child().wait()?;
     ///
     /// // The worker:
     /// let segment = Segment::inherited()?;
@@ -75,7 +75,7 @@ impl Segment {
     /// The child is a participant like any other, once it has joined: that it
     /// ends, however it does, shows in its channels and in
     /// [`events`](Self::events). That it ends before, shows in
-    /// [`Heir::joined`].
+    /// [`SpawnedChild::joined`].
     ///
     /// It is told by the variable `TOMBOLO_INHERIT` of its environment, and by
     /// two descriptors that no other child gets. Only the process started here
@@ -87,7 +87,7 @@ impl Segment {
     /// [`SpawnError::Start`] if there is no such program, or it may not be
     /// run; [`SpawnError::Fault`] if the segment is removed, or its handle a
     /// parent's; [`SpawnError::System`] without descriptors for two pipes.
-    pub fn spawn(&self, command: &mut Command) -> Result<Heir, SpawnError> {
+    pub fn spawn(&self, command: &mut Command) -> Result<SpawnedChild, SpawnError> {
         if let Some(fault) = self.participant().barred() {
             return Err(fault.into());
         }
@@ -99,7 +99,7 @@ impl Segment {
             let program = command.get_program().to_string_lossy().into_owned();
             SpawnError::Start { program, error }
         })?;
-        Ok(Heir { child, to_child, from_child, kept: Some(self.clone()), peer: None })
+        Ok(SpawnedChild { child, to_child, from_child, kept: Some(self.clone()), peer: None })
     }
 
     /// The segment that this process was [started](Self::spawn) with. Can be
@@ -115,7 +115,7 @@ impl Segment {
     }
 
     /// The same, with a pipe from the parent, and one to it: its
-    /// [`Heir::into_pipes`].
+    /// [`SpawnedChild::into_pipes`].
     ///
     /// # Errors
     /// Those of [`inherited`](Self::inherited).
@@ -171,7 +171,7 @@ fn peer_of(joined: &Record, segment: &Segment, pid: u32) -> Peer {
     Peer::new(segment.generation(), member, pid)
 }
 
-impl Heir {
+impl SpawnedChild {
     /// The child: to wait for, or to kill.
     pub const fn child(&mut self) -> &mut Child {
         &mut self.child
@@ -192,8 +192,8 @@ impl Heir {
     /// # use tombolo::{Fault, RecvError, Segment};
     /// let segment = Segment::anonymous()?;
     /// let answers = segment.channel::<u64>("answers").capacity(8).receiver()?;
-    /// let mut heir = segment.spawn(&mut Command::new("worker"))?;
-    /// answers.until_gone(heir.joined()?)?;
+    /// let mut spawned = segment.spawn(&mut Command::new("worker"))?;
+    /// answers.until_gone(spawned.joined()?)?;
     /// match answers.recv() {
     ///     Err(RecvError::Fault(Fault::PeerGone { peer })) => println!("{peer} has gone"),
     ///     answer => println!("{}", answer?),
@@ -255,7 +255,7 @@ impl Heir {
     }
 }
 
-impl fmt::Debug for Heir {
+impl fmt::Debug for SpawnedChild {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Heir")
             .field("pid", &self.child.id())

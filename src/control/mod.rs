@@ -12,5 +12,5 @@ pub use answer::{Answer, Drain, Outcome};
 pub use commander::Commander;
 pub use events::{Event, Events, EventsIter, Member};
 pub use inbox::Inbox;
-pub use inherit::{Heir, InheritError, SpawnError};
+pub use inherit::{InheritError, SpawnError, SpawnedChild};
 pub use rendezvous::{ConnectError, ListenError, Listener, connect, connect_timeout};

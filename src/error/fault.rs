@@ -57,7 +57,7 @@ pub enum Fault {
     /// This process no longer counts as a participant: it has left the IPC
     /// namespace in which it attached.
     #[error("this process is no longer a participant; has it left its IPC namespace?")]
-    Estranged,
+    NotMember,
     /// The kernel refused.
     #[error(transparent)]
     System(#[from] sys::Error),
@@ -135,7 +135,7 @@ impl Done {
 
 debug_as_display! {
     Fault {
-        Disconnected Closed Drained Shutdown Forked Corrupt Estranged PeerGone Cancelled;
+        Disconnected Closed Drained Shutdown Forked Corrupt NotMember PeerGone Cancelled;
         System Unwoken
     }
     Unwoken

@@ -7,7 +7,7 @@
 //! ```text
 //!        ┌──────────────────────── nothing there ─────────────────────────────┐
 //!        ▼                                                                    │
-//! try ─▶ announce: count, fence ─▶ try ─▶ sleep {W −1} while the gong is      │
+//! try ─▶ announce: count, fence ─▶ try ─▶ sleep {W −1} while the wake-all semaphore is      │
 //!                                   │ ▲      │      │  what was heard         │
 //!                                   │ └ soon ┘      │         │               │
 //!                                   │  (once)       ▼ token   ▼ it is not     │
@@ -18,7 +18,7 @@
 //! ```
 //!
 //! What is kept from one wait to the next, and what the announcement is of one
-//! who comes back at once, is in [`standing`](super::standing).
+//! who comes back at once, is in [`registration`](super::standing).
 //!
 //! **No wake is lost.** A notifier publishes, fences, and reads `waiting`; a
 //! waiter raises `waiting`, fences, and tries. One of the two sees the other
@@ -38,9 +38,9 @@
 //! having taken anything passes it on as well.
 //!
 //! **Death is the one change that the ring does not show.** It comes as a
-//! stroke of the [`gong`](super::gong), and as a token of the kernel's
+//! stroke of the [`wake_all`](super::wake-all semaphore), and as a token of the kernel's
 //! ([`credit`](super::credit)), which may have merged with an ordinary one. A
-//! token that was given while the gong was what this waiter had heard at its
+//! token that was given while the wake-all semaphore was what this waiter had heard at its
 //! last look has come before any death; each other one is followed by a look,
 //! and so is one that was of no use.
 //!
@@ -53,10 +53,10 @@
 //! the count since then and takes one of those tokens will see what it leaves
 //! behind.
 
-use super::gong;
 use super::kernel::{Kernel, LightFence, Op, Refusal};
-use super::standing::Standing;
+use super::registration::Registration;
 use super::table::Blind;
+use super::wake_all;
 use crate::sync::{AtomicU64, Ordering, fence};
 
 const VERSION: u64 = 1 << 32;
@@ -190,10 +190,10 @@ pub(crate) fn rouse<K: Kernel>(
 /// gone.
 ///
 /// `attempt` tries for good: an answer of *contended* is tried again within.
-/// `record` and `standing` are the caller's own, who may be [counted] when this
+/// `record` and `registration` are the caller's own, who may be [counted] when this
 /// ends; `more` says whether what is left concerns another waiter; `listen`
-/// sweeps the dead and says what the gong was before, if that may be compared.
-/// The caller's process holds a credit on the semaphore and on the gong.
+/// sweeps the dead and says what the wake-all semaphore was before, if that may be compared.
+/// The caller's process holds a credit on the semaphore and on the wake-all semaphore.
 ///
 /// [counted]: Standing::is_counted
 #[expect(clippy::too_many_arguments, reason = "each is another's")]
@@ -201,36 +201,36 @@ pub(crate) fn park<K: Kernel, R>(
     kernel: &K,
     event: Event<'_>,
     record: &AtomicU64,
-    standing: &Standing<K::Deadline>,
+    registration: &Registration<K::Deadline>,
     until: Option<K::Deadline>,
     mut attempt: impl FnMut() -> Option<R>,
     mut more: impl FnMut(&R) -> bool,
     mut listen: impl FnMut() -> Result<Option<u16>, Blind>,
 ) -> Parked<R> {
-    let stays = standing.comes_at_once(kernel);
-    let let_go = || standing.let_go(event, record);
+    let stays = registration.comes_at_once(kernel);
+    let let_go = || registration.let_go(event, record);
     loop {
-        standing.announce(kernel, event.waiting, record);
+        registration.announce(kernel, event.waiting, record);
         let mut heard;
         let slept = loop {
             // First the time, then the try: it may be as good as a second look.
-            let second = standing.second_look(kernel, until);
+            let second = registration.second_look(kernel, until);
             if let Some(ready) = attempt() {
                 let_go();
                 return Parked::Ready(ready);
             }
             let until = second.or(until);
-            heard = standing.compares(stays);
+            heard = registration.compares(stays);
             let slept = match heard {
-                Some(heard) => gong::take(kernel, event.sem, heard, until),
+                Some(heard) => wake_all::take(kernel, event.sem, heard, until),
                 // Nothing was heard yet.
-                None if standing.is_strict() => Err(Refusal::WouldBlock),
+                None if registration.is_strict() => Err(Refusal::WouldBlock),
                 None => kernel.semop(&[Op::take(event.sem, 1)], until),
             };
             if second.is_none() || slept != Err(Refusal::TimedOut) {
                 break slept;
             }
-            standing.seen();
+            registration.seen();
         };
         // No fence before the next attempt: one that fails goes through the
         // one above before sleeping again, or has taken no token. Two who
@@ -247,17 +247,17 @@ pub(crate) fn park<K: Kernel, R>(
             }
             Ok(()) => true,
             Err(Refusal::WouldBlock) => {
-                standing.refused();
+                registration.refused();
                 true
             }
             Err(_) => false,
         };
         if look {
             match listen() {
-                Ok(heard) => standing.listened(heard),
+                Ok(heard) => registration.listened(heard),
                 Err(blind) => {
                     // Others may still see; the token is theirs.
-                    owing(standing, post(kernel, event.sem));
+                    owing(registration, post(kernel, event.sem));
                     let_go();
                     return Parked::Gone(blind);
                 }
@@ -265,9 +265,9 @@ pub(crate) fn park<K: Kernel, R>(
         }
         if let Some(ready) = ready.or_else(&mut attempt) {
             if slept.is_ok() && more(&ready) {
-                owing(standing, pass_on(kernel, event, standing.is_counted()));
+                owing(registration, pass_on(kernel, event, registration.is_counted()));
             }
-            standing.woken(kernel);
+            registration.woken(kernel);
             return Parked::Ready(ready);
         }
         let end = match slept {
@@ -288,11 +288,11 @@ fn pass_on<K: Kernel>(kernel: &K, event: Event<'_>, counted: bool) -> Result<(),
 }
 
 /// A set that is gone has woken everybody.
-fn owing<D: Copy + Ord, R>(standing: &Standing<D>, passed: Result<R, Refusal>) {
+fn owing<D: Copy + Ord, R>(registration: &Registration<D>, passed: Result<R, Refusal>) {
     if let Err(refusal) = passed
         && refusal != Refusal::Removed
     {
-        standing.owes(refusal);
+        registration.owes(refusal);
     }
 }
 

@@ -5,23 +5,23 @@
 //! `loom-tests` compiles these very files beside its own `sync`; what they
 //! import is therefore `crate::sync` and each other.
 
+pub(crate) mod backoff;
 pub(crate) mod blocks;
 pub(crate) mod creation;
 pub(crate) mod credit;
+pub(crate) mod death_record;
 pub(crate) mod event;
 pub(crate) mod gate;
-pub(crate) mod gong;
-pub(crate) mod hand;
+pub(crate) mod in_flight;
 pub(crate) mod journal;
 pub(crate) mod kernel;
 pub(crate) mod lease;
 pub(crate) mod mpmc;
-pub(crate) mod obituary;
-pub(crate) mod pace;
-pub(crate) mod places;
 pub(crate) mod records;
+pub(crate) mod registration;
 pub(crate) mod role;
 pub(crate) mod set;
+pub(crate) mod slot_waiters;
 pub(crate) mod spsc;
-pub(crate) mod standing;
 pub(crate) mod table;
+pub(crate) mod wake_all;

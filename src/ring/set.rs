@@ -20,7 +20,7 @@ const GENERATION: u16 = 2;
 const DIGITS: u16 = 4;
 const DIGIT_BITS: u32 = 14;
 const CHECK: u16 = GENERATION + DIGITS;
-const LIVENESS: u16 = SetMap::GONG + 1;
+const LIVENESS: u16 = SetMap::WAKE_ALL + 1;
 const RESIDUE: u16 = 13;
 
 /// The map of one set: its shape follows from two numbers.
@@ -33,7 +33,7 @@ pub(crate) struct SetMap {
 impl SetMap {
     pub(crate) const LEASE: u16 = 0;
     pub(crate) const BUILT: u16 = 1;
-    pub(crate) const GONG: u16 = CHECK + 1;
+    pub(crate) const WAKE_ALL: u16 = CHECK + 1;
     /// Bits of a generation.
     pub(crate) const GENERATION_BITS: u32 = DIGITS as u32 * DIGIT_BITS;
 

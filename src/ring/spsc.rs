@@ -19,7 +19,7 @@
 
 use core::cell::Cell;
 
-use super::pace::Pace;
+use super::backoff::Backoff;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Where the indices are.
@@ -46,7 +46,7 @@ struct Side {
     lap: Cell<u64>,
     /// Cells from `position` up to here are known to be ours.
     limit: Cell<u64>,
-    pace: Pace,
+    backoff: Backoff,
 }
 
 impl Side {
@@ -55,7 +55,7 @@ impl Side {
             position: Cell::new(position),
             lap: Cell::new(position.wrapping_sub(position % capacity)),
             limit: Cell::new(limit),
-            pace: Pace::none(),
+            backoff: Backoff::none(),
         }
     }
 
@@ -71,7 +71,7 @@ impl Side {
             // A glimpse that finds nothing is all there is to it. One that finds
             // something is where the processor has guessed wrong, and what it
             // does from here on it has done before.
-            let idle = self.granted() == 0 && !self.pace.keeps_back();
+            let idle = self.granted() == 0 && !self.backoff.keeps_back();
             if idle && look(self.position.get()) == Ok(self.limit.get()) {
                 return Ok(0);
             }
@@ -84,7 +84,7 @@ impl Side {
     #[cold]
     #[inline(never)]
     fn further(&self, look: impl FnOnce(u64) -> Result<u64, Torn>) -> Result<(), Torn> {
-        self.pace.keep_back();
+        self.backoff.back_off();
         self.extend(look(self.position.get())?);
         Ok(())
     }
@@ -94,7 +94,7 @@ impl Side {
     #[inline]
     fn extend(&self, limit: u64) {
         let more = limit.wrapping_sub(self.position.get()).saturating_sub(self.granted());
-        self.pace.found(more);
+        self.backoff.found(more);
         if more > 0 {
             self.limit.set(limit);
         }
@@ -147,8 +147,8 @@ impl Producer {
     }
 
     /// Looks at the other side's index at this pace.
-    pub(crate) fn paced(&mut self, pace: Pace) {
-        self.0.pace = pace;
+    pub(crate) fn with_backoff(&mut self, backoff: Backoff) {
+        self.0.backoff = backoff;
     }
 
     /// Up to where it knows that it may write.
@@ -198,8 +198,8 @@ impl Consumer {
     }
 
     /// Looks at the other side's index at this pace.
-    pub(crate) fn paced(&mut self, pace: Pace) {
-        self.0.pace = pace;
+    pub(crate) fn with_backoff(&mut self, backoff: Backoff) {
+        self.0.backoff = backoff;
     }
 
     /// The position of the next cell to read.

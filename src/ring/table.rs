@@ -25,9 +25,9 @@
 //! a participant does as incarnation i is therefore seen by whoever sees its
 //! slot at i+1.
 
-use super::gong;
 use super::kernel::{Kernel, Op, Refusal};
 use super::set::SetMap;
+use super::wake_all;
 use crate::sync::{AtomicU64, Ordering};
 
 const PHASE_BITS: u32 = 2;
@@ -139,7 +139,7 @@ pub(crate) fn join<K: Kernel>(
     Ok(None)
 }
 
-/// Gives the slot back, and the credit on the gong with it. The caller holds
+/// Gives the slot back, and the credit on the wake-all semaphore with it. The caller holds
 /// no claim, role or other credit any more.
 pub(crate) fn leave<K: Kernel>(
     kernel: &K,
@@ -155,7 +155,7 @@ pub(crate) fn leave<K: Kernel>(
         Ordering::Relaxed,
     );
     let liveness = table.map().liveness(member.id);
-    kernel.semop(&[Op::take(liveness, 1).undo().no_wait(), gong::LEAVE], None)
+    kernel.semop(&[Op::take(liveness, 1).undo().no_wait(), wake_all::LEAVE], None)
 }
 
 /// Room for one look, kept so that looking allocates nothing.
@@ -180,7 +180,7 @@ impl Scratch {
         self.values.get(usize::from(sem)).copied().unwrap_or(0)
     }
 
-    /// Up to which stroke of the gong the last look has found all deaths.
+    /// Up to which stroke of the wake-all semaphore the last look has found all deaths.
     pub(crate) const fn heard(&self) -> u16 {
         self.heard
     }
@@ -197,7 +197,7 @@ pub(crate) enum Blind {
     /// The kernel did not give the values.
     Refused(Refusal),
     /// The set is not the one that was joined, or does not know the reader.
-    Estranged,
+    NotMember,
 }
 
 /// Looks for deaths, once, and has each of them swept by `bury`.
@@ -221,13 +221,13 @@ pub(crate) fn look<K: Kernel>(
     kernel.values(&mut scratch.values).map_err(Blind::Refused)?;
     let value = |sem: u16| scratch.values.get(usize::from(sem)).copied();
     if SetMap::generation(&scratch.values) != Some(generation) || value(witness) != Some(1) {
-        return Err(Blind::Estranged);
+        return Err(Blind::NotMember);
     }
     // Who has joined and died since its slot was read is not found, and has
-    // struck the gong: what was heard then is what the gong is not.
+    // struck the wake-all semaphore: what was heard then is what the wake-all semaphore is not.
     let same = |(id, before): (u16, &u64)| table.word(id).load(Ordering::Acquire) == *before;
     let missed = !(0..).zip(&scratch.before).all(same);
-    scratch.heard = scratch.value(SetMap::GONG).wrapping_sub(missed.into());
+    scratch.heard = scratch.value(SetMap::WAKE_ALL).wrapping_sub(missed.into());
     let value = |sem: u16| scratch.values.get(usize::from(sem)).copied();
     let mut swept = false;
     for (id, &before) in (0..).zip(&scratch.before) {

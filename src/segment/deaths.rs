@@ -92,7 +92,7 @@ impl Death {
             unsent: held.slots.tombstones,
             redelivered: held.slots.orphans,
             dropped: held.slots.dropped,
-            buffers: held.parcels,
+            buffers: held.block_slots,
             channel: held.channel.and_then(name),
         }
     }

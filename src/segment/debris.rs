@@ -20,7 +20,7 @@
 //! that is still there, or that is not visible from here; by this process, if it
 //! is in that segment. A living participant
 //! holds its own up, and nobody else changes that one; where the process that
-//! last changed a semaphore has gone, its undo has been done, so it is a bell.
+//! last changed a semaphore has gone, its undo has been done, so it is a semaphore.
 //! This is the one place where a pid is asked for, and a pid that is used again
 //! only delays the removal.
 //!
@@ -41,7 +41,7 @@ use crate::sys::msg::{self, Queue};
 use crate::sys::sem::{self, Set};
 use crate::sys::shm::{self, Shm};
 use crate::sys::{ErrorKind, InUse, Key, Round, Turn, crash, proc};
-use crate::wait::Bells;
+use crate::wait::Semaphores;
 
 /// How much of the tables to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub(super) enum Reach {
 pub(super) static OWN: InUse = InUse::new();
 
 /// Semaphores before those of participants and channels.
-const FIRST: usize = SetMap::GONG as usize + 1;
+const FIRST: usize = SetMap::WAKE_ALL as usize + 1;
 
 /// Clears away; says how much. What may not be looked at or removed stays.
 pub(super) fn clear(reach: Reach) -> usize {
@@ -147,8 +147,8 @@ fn clear_set(stat: sem::Stat) -> bool {
     if left_behind(&stat, &before).is_none() {
         return false;
     }
-    let bells = Bells::new(set, false);
-    if lease::try_acquire(&bells).is_err() {
+    let semaphores = Semaphores::new(set, false);
+    if lease::try_acquire(&semaphores).is_err() {
         return false;
     }
     let remove = || {
@@ -173,7 +173,7 @@ fn clear_set(stat: sem::Stat) -> bool {
     };
     let removed = remove().is_some();
     if !removed {
-        let _ = lease::release(&bells);
+        let _ = lease::release(&semaphores);
     }
     removed
 }

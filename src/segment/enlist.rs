@@ -9,7 +9,7 @@ use super::participant::{Participant, Side, lock};
 use super::view::Block;
 use crate::error::{ChannelError, Done, Fault, Unwoken};
 use crate::ring::event::{self, Event, Memo};
-use crate::ring::{credit, gate, places, role};
+use crate::ring::{credit, gate, role, slot_waiters};
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// Not 0 while a handle sends: see [`gate`].
@@ -98,9 +98,10 @@ impl Participant {
                 Side::Receiver => &control.space_waiting,
             };
             let event = Event { waiting, sem: other };
-            told = event::notify(&self.mapped.bells, event, &mut Memo::default());
+            told = event::notify(&self.mapped.semaphores, event, &mut Memo::default());
             if side == Side::Receiver {
-                told = told.and(places::freed(&self.mapped.bells, &control.places_waiting));
+                told =
+                    told.and(slot_waiters::freed(&self.mapped.semaphores, &control.slots_waiting));
             }
         }
         let told = self.unless_gone(told).map_err(|fault| match fault {
@@ -134,7 +135,7 @@ impl Participant {
         // Whoever has changed the gate may not have come to say so.
         self.mapped.change_all();
         let busy = lock(&self.busy);
-        gate::idle(&self.mapped.bells, busy.values().map(|busy| &***busy))
+        gate::idle(&self.mapped.semaphores, busy.values().map(|busy| &***busy))
     }
 
     /// How many endpoints this process has: senders and receivers.
@@ -144,7 +145,7 @@ impl Participant {
         })
     }
 
-    /// Does something while this process has a credit on every bell, so that its
+    /// Does something while this process has a credit on every semaphore, so that its
     /// death over it would ring them, and a row in every channel, so that whoever
     /// sweeps it would have everybody look.
     pub(super) fn with_all_credits(
@@ -178,19 +179,19 @@ impl Participant {
 
     fn arm(&self, block: &Block) -> Result<(), Fault> {
         let (items, space) = (block.items(&self.mapped), block.space(&self.mapped));
-        let bells = &self.mapped.bells;
+        let semaphores = &self.mapped.semaphores;
         let row = self.mapped.row(block, self.me.id);
         let record = event::record(self.me.incarnation);
         row.items_record.store(record, Ordering::Release);
         row.space_record.store(record, Ordering::Release);
-        row.places_record.store(record, Ordering::Release);
+        row.slots_record.store(record, Ordering::Release);
         // Before the first credit: the token that it leaves at a death is
         // taken care of by a sweep, which goes by the row.
         self.show(block, Counts::default());
-        credit::arm(bells, items)
+        credit::arm(semaphores, items)
             .and_then(|()| {
-                credit::arm(bells, space).inspect_err(|_| {
-                    let _ = credit::disarm(bells, items);
+                credit::arm(semaphores, space).inspect_err(|_| {
+                    let _ = credit::disarm(semaphores, items);
                 })
             })
             .map_err(|refusal| self.mapped.refused(refusal))
@@ -198,9 +199,9 @@ impl Participant {
 
     /// Gives the credits back, as many as it can.
     fn disarm(&self, block: &Block) -> Result<(), Fault> {
-        let bells = &self.mapped.bells;
+        let semaphores = &self.mapped.semaphores;
         let [items, space] = [block.items(&self.mapped), block.space(&self.mapped)]
-            .map(|sem| self.unless_gone(credit::disarm(bells, sem)));
+            .map(|sem| self.unless_gone(credit::disarm(semaphores, sem)));
         items.and(space)
     }
 
@@ -247,7 +248,7 @@ impl Participant {
     }
 
     /// Whether a living participant has an endpoint of this side.
-    pub(crate) fn peopled(&self, block: &Block, side: Side) -> bool {
+    pub(crate) fn has_peer(&self, block: &Block, side: Side) -> bool {
         let (senders, receivers) = self.mapped.endpoints(block);
         match side {
             Side::Sender => senders > 0,

@@ -23,7 +23,7 @@ use crate::sys::msg::{self, Queue};
 use crate::sys::sem::{self, Set};
 use crate::sys::shm::{self, AttachOptions, Shm};
 use crate::sys::{ErrorKind, Key};
-use crate::wait::Bells;
+use crate::wait::Semaphores;
 
 /// A segment, as [`Segment::list`](super::Segment::list) finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,7 +181,7 @@ pub(crate) fn list() -> Result<Vec<SegmentInfo>, OpenError> {
                 name: mapped.name.clone(),
                 key: stat.key.raw(),
                 id: stat.id,
-                set: mapped.bells.set().id(),
+                set: mapped.semaphores.set().id(),
                 size: stat.size,
                 uid: stat.uid,
                 creator_uid: stat.creator_uid,
@@ -243,7 +243,7 @@ pub(super) fn belong(segment: &shm::Stat, set: &sem::Stat) -> bool {
 }
 
 /// Whether a process holds a participant's liveness up.
-fn peopled(map: SetMap, values: &[u16]) -> bool {
+fn has_peer(map: SetMap, values: &[u16]) -> bool {
     let up = |sem: u16| values.get(usize::from(sem)).is_some_and(|&value| value > 0);
     (0..map.participants).any(|id| up(map.liveness(id)))
 }
@@ -277,8 +277,8 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
             }
             Inspected::Complete(found) => {
                 let Found { stat, mapped } = *found;
-                let Mapped { bells, memory, plan, generation, name, .. } = mapped;
-                let set = *bells.set();
+                let Mapped { semaphores, memory, plan, generation, name, .. } = mapped;
+                let set = *semaphores.set();
                 spared.ids.push(set.id());
                 let own =
                     values(&set).filter(|values| SetMap::generation(values) == Some(generation));
@@ -287,7 +287,7 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
                     Ok(its) if belong(&stat, &its) => Holders::Mapped(map),
                     _ => Holders::Changers,
                 };
-                let held = |values: &Vec<u16>| leased(values) || peopled(map, values);
+                let held = |values: &Vec<u16>| leased(values) || has_peer(map, values);
                 drop(memory);
                 let unheld = !own.as_ref().is_some_and(held);
                 if unheld && attached_for_good(Shm::from_id(stat.id), stat.attached, 0) == 0 {
@@ -408,7 +408,7 @@ impl Claimed {
     /// Whether nobody holds it, whoever has its lease.
     fn is_free(&self) -> bool {
         values(&self.set).is_some_and(|values| match self.holders {
-            Holders::Mapped(map) => !peopled(map, &values),
+            Holders::Mapped(map) => !has_peer(map, &values),
             Holders::Changers => !has_holder(self.set, &values),
             Holders::Nobody => true,
         })
@@ -426,8 +426,8 @@ impl Orphan {
         if let Some(claimed) = &self.set {
             // Nobody can build or join while this process holds the lease,
             // nor once the set is gone.
-            let bells = Bells::new(claimed.set, false);
-            if lease::try_acquire(&bells).is_err() {
+            let semaphores = Semaphores::new(claimed.set, false);
+            if lease::try_acquire(&semaphores).is_err() {
                 return Ok(false);
             }
             let free = claimed.is_as_it_was() && !attached();
@@ -435,7 +435,7 @@ impl Orphan {
             let queue = claimed.set.stat_any().and_then(|stat| marked_on(stat.key));
             let removed = if free { gone(claimed.set.remove()) } else { Ok(()) };
             if !free || removed.is_err() {
-                let _ = lease::release(&bells);
+                let _ = lease::release(&semaphores);
                 return removed.map(|()| false);
             }
             if let Ok(Some(queue)) = queue {

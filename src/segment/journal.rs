@@ -3,11 +3,11 @@
 use super::layout::{RECORD_FIELDS, RECORDS, Record};
 use super::mapped::{Mapped, inside};
 use super::view::Block;
+use crate::ring::death_record::{self, How};
 use crate::ring::journal::{self, LEASEHOLDER, Read};
 use crate::ring::mpmc::{self, Recovered};
-use crate::ring::obituary::{self, How};
 use crate::ring::table::{Member, Table as _};
-use crate::ring::{blocks, hand, set::SetMap};
+use crate::ring::{blocks, in_flight, set::SetMap};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc;
 
@@ -39,7 +39,7 @@ pub(crate) struct Held {
     pub(crate) receivers: u64,
     pub(crate) slots: Recovered,
     /// Blocks of bytes that no slot names.
-    pub(crate) parcels: u64,
+    pub(crate) block_slots: u64,
     /// The first channel in which it held anything.
     pub(crate) channel: Option<u16>,
 }
@@ -83,14 +83,14 @@ impl Entry {
             self.held.slots.tombstones,
             self.held.slots.orphans,
             self.held.slots.dropped,
-            self.held.parcels,
+            self.held.block_slots,
         ]
     }
 
     /// `None` of fields that none of us writes.
     fn read(fields: [u64; RECORD_FIELDS]) -> Option<Self> {
         let [what, incarnation, time, pid, start_time, pid_namespace, uid, held @ ..] = fields;
-        let [senders, receivers, tombstones, orphans, dropped, parcels] = held;
+        let [senders, receivers, tombstones, orphans, dropped, block_slots] = held;
         let event = Event::ALL.into_iter().find(|event| event.code() == what & ID_MASK)?;
         let channel = (what >> (2 * ID_BITS)).checked_sub(1).map(u16::try_from);
         let slots = Recovered { tombstones, orphans, dropped };
@@ -103,7 +103,7 @@ impl Entry {
             start_time,
             pid_namespace,
             uid,
-            held: Held { senders, receivers, slots, parcels, channel },
+            held: Held { senders, receivers, slots, block_slots, channel },
         })
     }
 }
@@ -117,11 +117,11 @@ impl Journal<'_> {
         inside(self.0.memory.at(self.0.plan.journal + size_of::<Record>() * index))
     }
 
-    /// Whether somebody's life ended with this record: see `obituary`.
+    /// Whether somebody's life ended with this record: see `death_record`.
     fn whole(&self, index: u64, position: u64) -> bool {
         let [first, ..] = &self.record(index).fields;
         let id = about(first.load(Ordering::Relaxed));
-        id < self.0.map().participants && obituary::names(&self.0.info(id).end, position)
+        id < self.0.map().participants && death_record::names(&self.0.info(id).end, position)
     }
 }
 
@@ -166,7 +166,7 @@ impl Mapped {
     pub(crate) fn record_left(&self, me: Member) {
         let fields = || self.entry(Event::Left, me, Held::default()).fields();
         let end = &self.info(me.id).end;
-        obituary::record(&Journal(self), end, (me, How::Left), me.id, fields);
+        death_record::record(&Journal(self), end, (me, How::Left), me.id, fields);
     }
 
     /// Records a death, unless somebody has. To be called before anything is
@@ -178,7 +178,7 @@ impl Mapped {
             liveness => liveness - self.map().liveness(0),
         };
         let end = &self.info(dead.id).end;
-        obituary::record(&Journal(self), end, (dead, How::Died), owner, fields);
+        death_record::record(&Journal(self), end, (dead, How::Died), owner, fields);
     }
 
     /// Closes the records that a dead participant was writing.
@@ -206,14 +206,14 @@ impl Mapped {
                 continue;
             }
             let (senders, receivers) = row.endpoints(dead);
-            let (slots, parcels) = self.holdings_in(&block, dead);
+            let (slots, block_slots) = self.holdings_in(&block, dead);
             held.senders += u64::from(senders);
             held.receivers += u64::from(receivers);
             held.slots.tombstones += slots.tombstones;
             held.slots.orphans += slots.orphans;
             held.slots.dropped += slots.dropped;
-            held.parcels += parcels;
-            if parcels > 0 || slots != Recovered::default() {
+            held.block_slots += block_slots;
+            if block_slots > 0 || slots != Recovered::default() {
                 held.channel.get_or_insert(block.index);
             }
         }
@@ -225,15 +225,15 @@ impl Mapped {
             return Default::default();
         };
         if block.kind.is_single() {
-            return (hand::held(&cells, dead, block.attempts), 0);
+            return (in_flight::held(&cells, dead, block.attempts), 0);
         }
         let slots = mpmc::held(&cells, dead.id, block.attempts);
-        let parcels = cells.parcels().map_or(0, |parcels| {
-            let named = parcels.all_named();
+        let block_slots = cells.block_slots().map_or(0, |block_slots| {
+            let named = block_slots.all_named();
             let named = |block: u64| named.get(block as usize).copied().unwrap_or(true);
-            blocks::unnamed(&parcels, dead.id, named)
+            blocks::unnamed(&block_slots, dead.id, named)
         });
-        (slots, parcels)
+        (slots, block_slots)
     }
 
     /// Where to begin to read: with what is remembered, or with what comes.
@@ -277,7 +277,7 @@ impl Mapped {
     pub(crate) fn deaths(&self) -> u64 {
         (0..self.map().participants)
             // Acquire: whoever is counted has its record.
-            .map(|id| obituary::deaths(self.info(id).end.load(Ordering::Acquire)))
+            .map(|id| death_record::deaths(self.info(id).end.load(Ordering::Acquire)))
             .sum()
     }
 }

@@ -200,7 +200,7 @@ shared! {
         pub(crate) space_waiting: AtomicU64,
         pub(crate) orphans: AtomicU64,
         pub(crate) scanned: AtomicU64,
-        pub(crate) places_waiting: AtomicU64,
+        pub(crate) slots_waiting: AtomicU64,
         pub(crate) reserved_c: [AtomicU64; 10],
         /// SPSC: who is the producer, and who the consumer.
         pub(crate) producer: AtomicU64,
@@ -227,7 +227,7 @@ shared! {
         /// waits for a place.
         pub(crate) items_record: AtomicU64,
         pub(crate) space_record: AtomicU64,
-        pub(crate) places_record: AtomicU64,
+        pub(crate) slots_record: AtomicU64,
     }
 }
 
@@ -466,7 +466,7 @@ mod tests {
             ("Control.space_waiting", span_of!(Control, space_waiting), 272..280),
             ("Control.orphans", span_of!(Control, orphans), 280..288),
             ("Control.scanned", span_of!(Control, scanned), 288..296),
-            ("Control.places_waiting", span_of!(Control, places_waiting), 296..304),
+            ("Control.places_waiting", span_of!(Control, slots_waiting), 296..304),
             ("Control.producer", span_of!(Control, producer), 384..392),
             ("Control.consumer", span_of!(Control, consumer), 392..400),
             ("Control.senders_joined", span_of!(Control, senders_joined), 400..408),
@@ -479,7 +479,7 @@ mod tests {
             ("Row.endpoints", span_of!(Row, endpoints), 0..8),
             ("Row.items_record", span_of!(Row, items_record), 8..16),
             ("Row.space_record", span_of!(Row, space_record), 16..24),
-            ("Row.places_record", span_of!(Row, places_record), 24..32),
+            ("Row.places_record", span_of!(Row, slots_record), 24..32),
         ];
         for (field, is, documented) in ranges {
             assert_eq!(is, documented, "{field}");

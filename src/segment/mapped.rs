@@ -12,20 +12,20 @@ use crate::ring::kernel::Refusal;
 use crate::ring::mpmc::{self, Recovered};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, Member, Phase, Scratch, Table};
-use crate::ring::{blocks, event, gong, hand};
+use crate::ring::{blocks, event, in_flight, wake_all};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys;
 use crate::sys::sem::Set;
 use crate::sys::shm::Shm;
 use crate::sys::{ErrorKind, crash};
-use crate::wait::Bells;
+use crate::wait::Semaphores;
 
 /// What every participant of one segment has in common.
 #[derive(Debug)]
 pub(crate) struct Mapped {
     pub(crate) shm: Shm,
     pub(crate) memory: Arc<Memory>,
-    pub(crate) bells: Bells,
+    pub(crate) semaphores: Semaphores,
     pub(crate) plan: Plan,
     pub(crate) generation: u64,
     pub(crate) flags: u64,
@@ -72,9 +72,9 @@ impl Mapped {
         let header = memory.header();
         let generation = header.generation.load(Ordering::Relaxed);
         let flags = header.flags.load(Ordering::Relaxed);
-        let bells = Bells::new(set, false);
+        let semaphores = Semaphores::new(set, false);
         let memory = Arc::new(memory);
-        Self { shm, bells, plan, generation, flags, name, memory, end: OnceLock::new() }
+        Self { shm, semaphores, plan, generation, flags, name, memory, end: OnceLock::new() }
     }
 
     pub(crate) fn info(&self, id: u16) -> &Info {
@@ -99,13 +99,13 @@ impl Mapped {
         }
         let closed = witness == SetMap::LEASE && self.close_leaseholders_records();
         let bury = |dead: Member, values: &[u16]| self.sweep(dead, values, witness);
-        let swept = table::look(&self.bells, self, self.generation, witness, scratch, bury)
+        let swept = table::look(&self.semaphores, self, self.generation, witness, scratch, bury)
             .map_err(|blind| self.fault(blind))?;
         let refused = |refusal| self.refused(refusal);
-        gong::wind(&self.bells, scratch.value(SetMap::GONG)).map_err(refused)?;
+        wake_all::wind(&self.semaphores, scratch.value(SetMap::WAKE_ALL)).map_err(refused)?;
         if swept || closed {
             // Readers may wait for a record that was given up for this one's.
-            gong::strike(&self.bells).map_err(refused)?;
+            wake_all::strike(&self.semaphores).map_err(refused)?;
         }
         Ok(swept)
     }
@@ -113,7 +113,7 @@ impl Mapped {
     pub(crate) fn fault(&self, blind: Blind) -> Fault {
         match blind {
             Blind::Refused(refusal) => self.refused(refusal),
-            Blind::Estranged => self.ended(Fault::Estranged),
+            Blind::NotMember => self.ended(Fault::NotMember),
         }
     }
 
@@ -123,7 +123,7 @@ impl Mapped {
     pub(crate) fn refused(&self, refusal: Refusal) -> Fault {
         match refusal {
             Refusal::Removed => self.ended(Fault::Closed),
-            refusal => Fault::System(self.bells.explain(refusal)).of_segment(&self.name),
+            refusal => Fault::System(self.semaphores.explain(refusal)).of_segment(&self.name),
         }
     }
 
@@ -164,7 +164,7 @@ impl Mapped {
     pub(crate) fn remove(&self) -> Result<(), sys::Error> {
         // What cannot be read has gone, or is refused to the remover as well.
         let key = self.key();
-        let set = self.bells.set().remove();
+        let set = self.semaphores.set().remove();
         if set.as_ref().map_or_else(|error| error.kind() == ErrorKind::Removed, |()| true) {
             self.close();
         }
@@ -183,7 +183,7 @@ impl Mapped {
 
     /// Whether its set is gone.
     pub(super) fn has_lost_set(&self) -> bool {
-        let set = self.bells.set();
+        let set = self.semaphores.set();
         let found = set.stat_any().and_then(|stat| {
             let mut values = vec![0; stat.count];
             set.values(&mut values).map(|()| values)
@@ -226,7 +226,7 @@ impl Mapped {
         // The words first: who leaves or dies meanwhile is left out.
         let joined: Vec<Member> = self.living().collect();
         let mut values = vec![0; usize::from(self.plan.map.count())];
-        self.bells.set().values(&mut values).ok()?;
+        self.semaphores.set().values(&mut values).ok()?;
         let up = |member: &Member| {
             let liveness = self.plan.map.liveness(member.id);
             values.get(usize::from(liveness)).is_some_and(|&value| value > 0)
@@ -280,23 +280,24 @@ impl Mapped {
             return Some(Recovered::default());
         };
         if block.kind.is_single() {
-            return Some(hand::recover(&cells, dead, block.attempts));
+            return Some(in_flight::recover(&cells, dead, block.attempts));
         }
-        let Some(parcels) = cells.parcels() else {
+        let Some(block_slots) = cells.block_slots() else {
             return mpmc::recover(&cells, dead.id, block.attempts, still_dead, |_, _| {});
         };
         let let_go = |slot: u64, state: mpmc::State| {
             let still_read = || {
-                mpmc::Words::slot(&parcels, slot).load(Ordering::Acquire) == state.0 && still_dead()
+                mpmc::Words::slot(&block_slots, slot).load(Ordering::Acquire) == state.0
+                    && still_dead()
             };
-            if let Some((block, _)) = parcels.named(slot) {
-                blocks::bequeath(&parcels, block, dead.id, still_read);
+            if let Some((block, _)) = block_slots.named(slot) {
+                blocks::bequeath(&block_slots, block, dead.id, still_read);
             }
         };
-        let done = mpmc::recover(&parcels, dead.id, block.attempts, still_dead, let_go)?;
-        let named = parcels.all_named();
+        let done = mpmc::recover(&block_slots, dead.id, block.attempts, still_dead, let_go)?;
+        let named = block_slots.all_named();
         let named = |block: u64| named.get(block as usize).copied().unwrap_or(true);
-        blocks::recover(&parcels, dead.id, named, still_dead);
+        blocks::recover(&block_slots, dead.id, named, still_dead);
         Some(done)
     }
 
@@ -320,10 +321,10 @@ impl Mapped {
             control.changes.fetch_add(1, Ordering::Release);
             event::settle(&control.items_waiting, || self.recorded(&block, |r| &r.items_record));
             event::settle(&control.space_waiting, || self.recorded(&block, |r| &r.space_record));
-            event::settle(&control.places_waiting, || self.recorded(&block, |r| &r.places_record));
+            event::settle(&control.slots_waiting, || self.recorded(&block, |r| &r.slots_record));
             for sem in [block.items(self), block.space(self)] {
                 let value = values.get(usize::from(sem)).copied().unwrap_or(0);
-                event::drain_and_ring(&self.bells, sem, value)?;
+                event::drain_and_ring(&self.semaphores, sem, value)?;
             }
         }
         Ok(())

@@ -3,13 +3,13 @@
 
 mod check;
 mod copy;
+mod copy_out;
 mod deaths;
 mod debris;
 mod directory;
 mod enlist;
 mod inspect;
 pub(crate) mod journal;
-mod landing;
 mod layout;
 pub(crate) mod mail;
 mod mapped;
@@ -38,11 +38,11 @@ use crate::sync::Ordering;
 use crate::sys;
 
 pub use check::{Audit, Finding};
+pub(crate) use copy_out::CopyOut;
 pub use deaths::{Death, Deaths};
 pub(crate) use directory::Spec;
 pub(crate) use enlist::Busy;
 pub use inspect::{Orphan, SegmentInfo};
-pub(crate) use landing::Landing;
 pub(crate) use layout::RingKind;
 pub(crate) use layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY, SCHEMA_BYTES, gate};
 use mapped::Mapped;
@@ -59,7 +59,7 @@ pub use serve::{Stats, UserCommand};
 pub use state::State;
 pub(crate) use trust::Membership;
 pub use trust::TrustedPeers;
-pub(crate) use view::{Block, Cells, Packed, Packets, Parcels, Tagged};
+pub(crate) use view::{Block, BlockSlots, Cells, Packed, RecordRing, Tagged};
 
 /// A segment that this process participates in.
 ///

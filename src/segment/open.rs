@@ -21,7 +21,7 @@ use crate::sync::Ordering;
 use crate::sys::sem::Set;
 use crate::sys::shm::Shm;
 use crate::sys::{self, ErrorKind, Key};
-use crate::wait::Bells;
+use crate::wait::Semaphores;
 
 /// How often opening starts over because somebody else was faster.
 const STARTS: u32 = 64;
@@ -65,21 +65,23 @@ fn found(options: &Options, name: &Name, wish: Wish) -> Result<Segment, OpenErro
     let search = Search { options, name, until: options.until() };
     for _ in 0..STARTS {
         match search.pass(wish)? {
-            Pass::Found(bells, block) if wish == Wish::Create => {
-                let _ = lease::release(&bells);
+            Pass::Found(semaphores, block) if wish == Wish::Create => {
+                let _ = lease::release(&semaphores);
                 return Err(OpenError::Exists { name: name.to_string(), id: block.shm.id() });
             }
-            Pass::Found(bells, block) => {
-                match join(options, bells, block, name.as_str()) {
+            Pass::Found(semaphores, block) => {
+                match join(options, semaphores, block, name.as_str()) {
                     // Removed since: start over.
                     Err(OpenError::Unstable { .. }) => {}
                     joined => return joined,
                 }
             }
-            Pass::Created(bells, block) => match join_first(options, bells, block, name.as_str()) {
-                Err(OpenError::Unstable { .. }) => {}
-                joined => return joined,
-            },
+            Pass::Created(semaphores, block) => {
+                match join_first(options, semaphores, block, name.as_str()) {
+                    Err(OpenError::Unstable { .. }) => {}
+                    joined => return joined,
+                }
+            }
             Pass::Missing => return Err(OpenError::NotFound { name: name.to_string() }),
             Pass::Again => {}
         }
@@ -96,11 +98,11 @@ pub(crate) fn remove(options: &Options, name: &str) -> Result<(), OpenError> {
     // The pass itself removes one that has lost its segment.
     let built = search.has_built_set()?;
     match search.pass(Wish::Open) {
-        Ok(Pass::Found(bells, block) | Pass::Created(bells, block)) => {
-            let set = *bells.set();
-            discard(bells, block, name.as_str()).inspect_err(|_| {
+        Ok(Pass::Found(semaphores, block) | Pass::Created(semaphores, block)) => {
+            let set = *semaphores.set();
+            discard(semaphores, block, name.as_str()).inspect_err(|_| {
                 // What may not be removed is others' to use.
-                let _ = lease::release(&Bells::new(set, false));
+                let _ = lease::release(&Semaphores::new(set, false));
             })
         }
         Ok(Pass::Missing | Pass::Again) => search.discard_debris(built),
@@ -111,12 +113,12 @@ pub(crate) fn remove(options: &Options, name: &str) -> Result<(), OpenError> {
 }
 
 /// Removes both objects, whatever state they are in.
-fn discard(bells: Bells, block: Attached, name: &str) -> Result<(), OpenError> {
-    match mapped(bells, block, name) {
+fn discard(semaphores: Semaphores, block: Attached, name: &str) -> Result<(), OpenError> {
+    match mapped(semaphores, block, name) {
         Ok(mapped) => Ok(mapped.remove()?),
         // Nothing that can be used; but it has the name.
-        Err((bells, block, _)) => {
-            gone(bells.set().remove())?;
+        Err((semaphores, block, _)) => {
+            gone(semaphores.set().remove())?;
             let shm = block.shm;
             block.shut();
             gone(shm.remove())
@@ -133,8 +135,8 @@ struct Search<'a> {
 
 enum Pass {
     /// With the lease held.
-    Found(Bells, Attached),
-    Created(Bells, Attached),
+    Found(Semaphores, Attached),
+    Created(Semaphores, Attached),
     Missing,
     Again,
 }
@@ -144,10 +146,10 @@ impl Search<'_> {
         KeySite { name: Some(self.name), key: self.name.key(probe), options: self.options }
     }
 
-    fn busy(&self, bells: &Bells) -> OpenError {
+    fn busy(&self, semaphores: &Semaphores) -> OpenError {
         OpenError::Busy {
             name: self.name.to_string(),
-            pid: bells.set().last_pid(SetMap::LEASE).unwrap_or(0),
+            pid: semaphores.set().last_pid(SetMap::LEASE).unwrap_or(0),
             waited: self.options.timeout,
         }
     }
@@ -157,11 +159,13 @@ impl Search<'_> {
         let mut vacant = None;
         for probe in 0..PROBES {
             match creation::establish(&self.site(probe), false, self.until)? {
-                Established::Opened(bells, block) => return Ok(Pass::Found(bells, block)),
+                Established::Opened(semaphores, block) => {
+                    return Ok(Pass::Found(semaphores, block));
+                }
                 Established::Missing => {
                     vacant.get_or_insert(probe);
                 }
-                Established::Busy(bells) => return Err(self.busy(&bells)),
+                Established::Busy(semaphores) => return Err(self.busy(&semaphores)),
                 Established::Unstable => {
                     return Err(OpenError::Unstable { name: self.name.to_string() });
                 }
@@ -176,22 +180,22 @@ impl Search<'_> {
         };
         let site = self.site(probe);
         match creation::establish(&site, true, self.until)? {
-            Established::Opened(bells, block) => Ok(Pass::Found(bells, block)),
-            Established::Created(bells, block) => {
+            Established::Opened(semaphores, block) => Ok(Pass::Found(semaphores, block)),
+            Established::Created(semaphores, block) => {
                 // Somebody who found a foreigner here, gone since, may have
                 // created the name on another of its keys. Both would see
                 // each other; nobody has joined, since the lease is held.
                 match self.elsewhere(probe) {
-                    Ok(false) => Ok(Pass::Created(bells, block)),
+                    Ok(false) => Ok(Pass::Created(semaphores, block)),
                     elsewhere => {
                         // Nothing is left behind, by a failure neither.
                         site.remove_block(&block)?;
-                        site.remove_set(&bells)?;
+                        site.remove_set(&semaphores)?;
                         elsewhere.map(|_| Pass::Again)
                     }
                 }
             }
-            Established::Busy(bells) => Err(self.busy(&bells)),
+            Established::Busy(semaphores) => Err(self.busy(&semaphores)),
             Established::Foreign | Established::Missing => Ok(Pass::Again),
             Established::Unstable => Err(OpenError::Unstable { name: self.name.to_string() }),
         }
@@ -200,8 +204,9 @@ impl Search<'_> {
     /// Whether a set that was built with is on one of the keys.
     fn has_built_set(&self) -> Result<bool, OpenError> {
         for probe in 0..PROBES {
-            if let creation::Found::Ours(bells) = self.site(probe).set(false)?
-                && values(bells.set()).is_some_and(|found| SetMap::generation(&found).is_some())
+            if let creation::Found::Ours(semaphores) = self.site(probe).set(false)?
+                && values(semaphores.set())
+                    .is_some_and(|found| SetMap::generation(&found).is_some())
             {
                 return Ok(true);
             }
@@ -221,12 +226,13 @@ impl Search<'_> {
             if !debris {
                 continue;
             }
-            if let Established::Created(bells, block) | Established::Opened(bells, block) =
+            if let Established::Created(semaphores, block)
+            | Established::Opened(semaphores, block) =
                 creation::establish(&site, true, self.until)?
             {
-                let set = *bells.set();
-                discard(bells, block, self.name.as_str()).inspect_err(|_| {
-                    let _ = lease::release(&Bells::new(set, false));
+                let set = *semaphores.set();
+                discard(semaphores, block, self.name.as_str()).inspect_err(|_| {
+                    let _ = lease::release(&Semaphores::new(set, false));
                 })?;
                 found = true;
             }
@@ -241,9 +247,9 @@ impl Search<'_> {
             let site = self.site(probe);
             if let creation::Found::Ours(block) = site.block()?
                 && site.named(&block)
-                && let creation::Found::Ours(bells) = site.set(false)?
+                && let creation::Found::Ours(semaphores) = site.set(false)?
             {
-                return discard(bells, block, self.name.as_str());
+                return discard(semaphores, block, self.name.as_str());
             }
         }
         Err(OpenError::NotFound { name: self.name.to_string() })
@@ -277,16 +283,16 @@ fn nameless(options: &Options) -> Result<Segment, OpenError> {
         let key = anonymous_key(sys::proc::random_u64()?);
         let site = KeySite { name: None, key, options };
         match creation::establish(&site, true, until)? {
-            Established::Created(bells, block) => {
+            Established::Created(semaphores, block) => {
                 // Removed from the start: attached by its id until nobody is.
                 if let Err(error) = block.shm.remove() {
-                    let _ = bells.set().remove();
+                    let _ = semaphores.set().remove();
                     return Err(error.into());
                 }
-                return join_first(options, bells, block, &label);
+                return join_first(options, semaphores, block, &label);
             }
             // Another's: there are more keys.
-            Established::Opened(bells, _) => drop(lease::release(&bells)),
+            Established::Opened(semaphores, _) => drop(lease::release(&semaphores)),
             Established::Foreign | Established::Missing => {}
             Established::Busy(_) | Established::Unstable => {}
         }
@@ -314,14 +320,14 @@ pub(crate) fn by_id(options: &Options, shm: Shm) -> Result<Segment, OpenError> {
         return Err(not_ours("it has no header, or is not finished"));
     }
     let (set, generation) = creation::Block::sealed(&block);
-    let bells = Bells::new(Set::from_id(set), false);
+    let semaphores = Semaphores::new(Set::from_id(set), false);
     let gone = |error: sys::Error| match error.kind() {
         ErrorKind::Removed => missing(),
         _ => OpenError::System(error),
     };
-    let its = bells.set().stat_any().map_err(gone)?;
+    let its = semaphores.set().stat_any().map_err(gone)?;
     let mut values = vec![0; its.count];
-    bells.set().values(&mut values).map_err(gone)?;
+    semaphores.set().values(&mut values).map_err(gone)?;
     // Ids recycle: the set could be anybody's by now.
     if SetMap::generation(&values) != Some(generation) {
         return Err(missing());
@@ -330,17 +336,17 @@ pub(crate) fn by_id(options: &Options, shm: Shm) -> Result<Segment, OpenError> {
     if !belong(&stat, &its) && (stat.key != its.key || is_anonymous(its.key)) {
         return Err(not_ours("it names a semaphore set that is another user's"));
     }
-    match lease::acquire(&bells, options.until()) {
+    match lease::acquire(&semaphores, options.until()) {
         Ok(()) => {}
         Err(Refusal::TimedOut) => {
-            let pid = bells.set().last_pid(SetMap::LEASE).unwrap_or(0);
+            let pid = semaphores.set().last_pid(SetMap::LEASE).unwrap_or(0);
             return Err(OpenError::Busy { name: label, pid, waited: options.timeout });
         }
         Err(Refusal::Removed) => return Err(missing()),
-        Err(refusal) => return Err(site.refused(&bells, refusal)),
+        Err(refusal) => return Err(site.refused(&semaphores, refusal)),
     }
     let name = header.name.load().filter(|name| !name.is_empty()).unwrap_or_else(|| site.label());
-    match join(options, bells, block, &name) {
+    match join(options, semaphores, block, &name) {
         Err(OpenError::Unstable { .. }) => Err(missing()),
         joined => joined,
     }
@@ -356,17 +362,17 @@ pub(crate) fn shape(header: &Header) -> Option<SetMap> {
 /// Checks what the header says, once, against what there is.
 #[expect(clippy::result_large_err, reason = "the parts go back to who can remove them")]
 fn mapped(
-    bells: Bells,
+    semaphores: Semaphores,
     block: Attached,
     name: &str,
-) -> Result<Mapped, (Bells, Attached, OpenError)> {
+) -> Result<Mapped, (Semaphores, Attached, OpenError)> {
     let header = block.memory.header();
     let read = |word: &crate::sync::AtomicU64| word.load(Ordering::Relaxed);
     let version = read(&header.version);
     if version != VERSION {
         let name = name.to_owned();
         let error = OpenError::Version { name, found: version, supported: VERSION };
-        return Err((bells, block, error));
+        return Err((semaphores, block, error));
     }
     let damaged = |what: String| OpenError::Damaged { name: name.to_owned(), what };
     let (size, flags, generation) =
@@ -374,15 +380,15 @@ fn mapped(
     let (participants, channels) = (read(&header.participants), read(&header.channels));
     let Some(map) = shape(header) else {
         let what = format!("it says {participants} participants and {channels} channels");
-        return Err((bells, block, damaged(what)));
+        return Err((semaphores, block, damaged(what)));
     };
     let plan = Plan::new(map);
     let len = block.memory.len();
-    let count = match bells.set().stat_any() {
+    let count = match semaphores.set().stat_any() {
         Ok(stat) => stat.count,
         Err(_) => {
             let error = OpenError::Unstable { name: name.to_owned() };
-            return Err((bells, block, error));
+            return Err((semaphores, block, error));
         }
     };
     let what = if size != len as u64 {
@@ -396,7 +402,7 @@ fn mapped(
         return Ok(Mapped {
             shm: block.shm,
             memory: Arc::new(block.memory),
-            bells: Bells::new(*bells.set(), asymmetric),
+            semaphores: Semaphores::new(*semaphores.set(), asymmetric),
             plan,
             generation,
             flags,
@@ -404,24 +410,24 @@ fn mapped(
             end: OnceLock::new(),
         });
     };
-    Err((bells, block, damaged(what)))
+    Err((semaphores, block, damaged(what)))
 }
 
 /// Joins a segment that was made just now. Nobody else can have joined it,
 /// since its lease is held: if this fails, it is removed.
 fn join_first(
     options: &Options,
-    bells: Bells,
+    semaphores: Semaphores,
     block: Attached,
     name: &str,
 ) -> Result<Segment, OpenError> {
-    let (set, shm) = (*bells.set(), block.shm);
-    let joined = join_leased(options, bells, block, name);
+    let (set, shm) = (*semaphores.set(), block.shm);
+    let joined = join_leased(options, semaphores, block, name);
     if joined.is_err() {
         let _ = set.remove();
         let _ = shm.remove();
     } else {
-        let _ = lease::release(&Bells::new(set, false));
+        let _ = lease::release(&Semaphores::new(set, false));
     }
     joined
 }
@@ -429,23 +435,23 @@ fn join_first(
 /// Joins a segment whose lease is held, and gives the lease back.
 fn join(
     options: &Options,
-    bells: Bells,
+    semaphores: Semaphores,
     block: Attached,
     name: &str,
 ) -> Result<Segment, OpenError> {
-    let set = *bells.set();
-    let joined = join_leased(options, bells, block, name);
-    let _ = lease::release(&Bells::new(set, false));
+    let set = *semaphores.set();
+    let joined = join_leased(options, semaphores, block, name);
+    let _ = lease::release(&Semaphores::new(set, false));
     joined
 }
 
 fn join_leased(
     options: &Options,
-    bells: Bells,
+    semaphores: Semaphores,
     block: Attached,
     name: &str,
 ) -> Result<Segment, OpenError> {
-    let mapped = mapped(bells, block, name).map_err(|(_, _, error)| error)?;
+    let mapped = mapped(semaphores, block, name).map_err(|(_, _, error)| error)?;
     // Before anything of ours can be relied upon by a heavy fence.
     if mapped.flags & flags::SYMMETRIC == 0 && !sys::proc::register_global_barrier() {
         return Err(OpenError::NoBarrier { name: name.to_owned() });

@@ -31,7 +31,7 @@ impl Segment {
     /// [`Fault::Forked`], [`Fault::Closed`], and the kernel's.
     pub fn owner(&self) -> Result<Owner, Fault> {
         self.as_owner(|mapped| {
-            let stat = mapped.bells.set().stat_any()?;
+            let stat = mapped.semaphores.set().stat_any()?;
             Ok(Owner {
                 creator_uid: stat.creator_uid,
                 creator_gid: stat.creator_gid,
@@ -124,7 +124,7 @@ pub(super) const fn of_queue(set: Permissions) -> Permissions {
 impl Mapped {
     /// Changes the permissions of everything, or of nothing.
     fn permit(&self, change: impl FnOnce(Permissions) -> Permissions) -> sys::Result<()> {
-        let set = self.bells.set();
+        let set = self.semaphores.set();
         let old = of_set(&set.stat_any()?);
         let stat = self.shm.stat_any()?;
         let old_memory = Permissions { uid: stat.uid, gid: stat.gid, mode: stat.mode };

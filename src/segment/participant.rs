@@ -16,7 +16,7 @@ use crate::error::{ChannelError, Fault, OpenError};
 use crate::ring::kernel::{Kernel, Refusal};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Member, Scratch};
-use crate::ring::{credit, gong, lease, obituary};
+use crate::ring::{credit, death_record, lease, wake_all};
 use crate::sync::Ordering;
 use crate::sys;
 use crate::sys::proc::ForkGuard;
@@ -110,7 +110,7 @@ impl Participant {
             fault => OpenError::Damaged { name: mapped.name.clone(), what: fault.to_string() },
         };
         // Before the look, which may write of the dead and be killed over it.
-        credit::arm(&mapped.bells, SetMap::GONG)
+        credit::arm(&mapped.semaphores, SetMap::WAKE_ALL)
             .map_err(|refusal| unusable(mapped.refused(refusal)))?;
         let me = Self::take_slot(&mapped, &mut scratch).map_err(unusable).and_then(|taken| {
             taken.ok_or_else(|| OpenError::TableFull {
@@ -120,7 +120,7 @@ impl Participant {
         });
         let me = me.inspect_err(|_| {
             // If the set is gone, so is the credit.
-            let _ = mapped.bells.semop(&[gong::LEAVE], None);
+            let _ = mapped.semaphores.semop(&[wake_all::LEAVE], None);
         })?;
         let counts = vec![Counts::default(); usize::from(mapped.plan.map.channels)];
         // Before anybody can have asked this life for anything it is too early
@@ -154,13 +154,13 @@ impl Participant {
             let namespace = sys::proc::pid_namespace().unwrap_or(0);
             info.pid_namespace.store(namespace, Ordering::Relaxed);
             info.uid.store(u64::from(sys::proc::uid()), Ordering::Relaxed);
-            obituary::begin(&info.end, member);
+            death_record::begin(&info.end, member);
         };
         let refused = |refusal| mapped.refused(refusal);
-        let joined = table::join(&mapped.bells, mapped, introduce).map_err(refused)?;
+        let joined = table::join(&mapped.semaphores, mapped, introduce).map_err(refused)?;
         if let Some(me) = joined {
             mapped.record_joined(me);
-            gong::strike(&mapped.bells).map_err(refused)?;
+            wake_all::strike(&mapped.semaphores).map_err(refused)?;
         }
         Ok(joined)
     }
@@ -182,7 +182,7 @@ impl Participant {
         self.mapped.look(self.mapped.plan.map.liveness(self.me.id), &mut lock(&self.scratch))
     }
 
-    /// Looks, and says up to which stroke of the gong everything that is
+    /// Looks, and says up to which stroke of the wake-all semaphore everything that is
     /// known is in the journal.
     pub(crate) fn listen(&self) -> Result<u16, Fault> {
         let mut scratch = lock(&self.scratch);
@@ -192,7 +192,7 @@ impl Participant {
 
     /// The same, if so few live that a sleeper who compares it costs the others
     /// nothing.
-    pub(crate) fn overhear(&self) -> Result<Option<u16>, Fault> {
+    pub(crate) fn scan_if_cheap(&self) -> Result<Option<u16>, Fault> {
         let mut scratch = lock(&self.scratch);
         self.mapped.look(self.mapped.plan.map.liveness(self.me.id), &mut scratch)?;
         let few = scratch.living(self.mapped.plan.map) <= FEW;
@@ -202,7 +202,7 @@ impl Participant {
     /// Wakes everybody who listens.
     pub(crate) fn strike(&self) -> Result<(), Fault> {
         match self.barred() {
-            None => self.unless_gone(gong::strike(&self.mapped.bells)),
+            None => self.unless_gone(wake_all::strike(&self.mapped.semaphores)),
             Some(Fault::Forked) => Err(Fault::Forked),
             // Nobody sleeps on a set that is gone.
             Some(_) => Ok(()),
@@ -223,21 +223,21 @@ impl Participant {
 
     /// Sleeps until the next stroke after `heard`, or the deadline.
     pub(crate) fn park(&self, heard: u16, until: Option<Instant>) -> Result<(), Fault> {
-        gong::park(&self.mapped.bells, heard, until).map_err(|r| self.mapped.refused(r))
+        wake_all::park(&self.mapped.semaphores, heard, until).map_err(|r| self.mapped.refused(r))
     }
 
     /// Waits until nobody joins any more, or the deadline, and closes what
     /// those were writing who died over it.
     pub(crate) fn close_leaseholders_records(&self, until: Option<Instant>) -> Result<(), Fault> {
-        let bells = &self.mapped.bells;
+        let semaphores = &self.mapped.semaphores;
         let refused = |refusal| self.mapped.refused(refusal);
-        match lease::acquire(bells, until) {
+        match lease::acquire(semaphores, until) {
             Err(Refusal::TimedOut) => return Ok(()),
             taken => taken.map_err(refused)?,
         }
         let closed = self.mapped.close_leaseholders_records();
-        let struck = if closed { gong::strike(bells) } else { Ok(()) };
-        lease::release(bells).and(struck).map_err(refused)
+        let struck = if closed { wake_all::strike(semaphores) } else { Ok(()) };
+        lease::release(semaphores).and(struck).map_err(refused)
     }
 
     /// Whether the set is still the one that was joined, and this process in
@@ -250,7 +250,7 @@ impl Participant {
     fn known(&self) -> Result<bool, Fault> {
         let map = self.mapped.plan.map;
         let mut values = vec![0; usize::from(map.count())];
-        match self.mapped.bells.values(&mut values) {
+        match self.mapped.semaphores.values(&mut values) {
             Ok(()) => Ok(SetMap::generation(&values) == Some(self.mapped.generation)
                 && values.get(usize::from(map.liveness(self.me.id))) == Some(&1)),
             Err(refusal) => self.unless_gone(Err(refusal)).map(|()| false),
@@ -293,18 +293,18 @@ impl Participant {
 
     /// Does something that only one may do at a time.
     pub(crate) fn leased<R>(&self, work: impl FnOnce(&Mapped) -> R) -> Result<R, Unleased> {
-        let bells = &self.mapped.bells;
-        match lease::acquire(bells, Instant::now().checked_add(self.timeout)) {
+        let semaphores = &self.mapped.semaphores;
+        match lease::acquire(semaphores, Instant::now().checked_add(self.timeout)) {
             Ok(()) => {}
             Err(Refusal::TimedOut) => {
-                let pid = bells.set().last_pid(SetMap::LEASE).unwrap_or(0);
+                let pid = semaphores.set().last_pid(SetMap::LEASE).unwrap_or(0);
                 return Err(Unleased::Busy { pid, waited: self.timeout });
             }
             Err(refusal) => return Err(Unleased::Fault(self.mapped.refused(refusal))),
         }
         let done = work(&self.mapped);
         // If this fails, others wait for the lease until this process ends.
-        self.unless_gone(lease::release(bells)).map_err(Unleased::Fault)?;
+        self.unless_gone(lease::release(semaphores)).map_err(Unleased::Fault)?;
         Ok(done)
     }
 
@@ -327,12 +327,12 @@ impl Participant {
         if presence == Presence::Gone {
             return Ok(());
         }
-        let bells = &self.mapped.bells;
+        let semaphores = &self.mapped.semaphores;
         // Where nobody says whose the set is, it is not to be removed.
         let transient = presence == Presence::Sure && self.mapped.flags & flags::TRANSIENT != 0;
         let (mut told, mut leased) = (Ok(()), false);
         if transient {
-            match lease::acquire(bells, Instant::now().checked_add(self.timeout)) {
+            match lease::acquire(semaphores, Instant::now().checked_add(self.timeout)) {
                 Ok(()) => leased = true,
                 Err(Refusal::TimedOut) => {}
                 refused => told = self.unless_gone(refused),
@@ -348,8 +348,8 @@ impl Participant {
             }
         }
         self.mapped.record_left(self.me);
-        let left = self.unless_gone(table::leave(bells, &self.mapped, self.me));
-        let given_back = if leased { self.unless_gone(lease::release(bells)) } else { Ok(()) };
+        let left = self.unless_gone(table::leave(semaphores, &self.mapped, self.me));
+        let given_back = if leased { self.unless_gone(lease::release(semaphores)) } else { Ok(()) };
         told.and(left).and(given_back)
     }
 }

@@ -10,7 +10,7 @@ use crate::ring::table::{Member, Table as _};
 /// Never another one's, however often slots and pids are used again.
 ///
 /// [`Segment::participants`](crate::Segment::participants), the
-/// [events](crate::Event) and [`Heir::joined`](crate::Heir::joined) name
+/// [events](crate::Event) and [`SpawnedChild::joined`](crate::Heir::joined) name
 /// participants; [`Receiver::until_gone`](crate::Receiver::until_gone) waits no
 /// longer than one lives.
 #[derive(Clone, Copy, Debug)]

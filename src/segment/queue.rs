@@ -58,7 +58,7 @@ pub(crate) fn received(
 impl Mapped {
     /// The key of the segment and of its set.
     pub(super) fn key(&self) -> sys::Result<Key> {
-        Ok(self.bells.set().stat_any()?.key)
+        Ok(self.semaphores.set().stat_any()?.key)
     }
 
     /// The queue that the header names, if it is one of ours on this key.
@@ -79,7 +79,7 @@ impl Mapped {
         if let Some(queue) = self.queue() {
             return Ok(Some(queue));
         }
-        let set = self.bells.set().stat_any()?;
+        let set = self.semaphores.set().stat_any()?;
         let make = || {
             let mode = of_queue(of_set(&set)).mode;
             Queue::options().mode(mode).exclusive(true).create(set.key)
@@ -108,7 +108,7 @@ impl Mapped {
         self.memory.header().queue.store(word, Ordering::Release);
         // Whoever removes the segment removes its queue after the set: one of
         // us two finds that the other has been here.
-        match self.bells.set().stat_any() {
+        match self.semaphores.set().stat_any() {
             Err(removed) => {
                 let _ = queue.remove();
                 Err(removed)

@@ -16,7 +16,7 @@ use crate::sync::{AtomicU64, Ordering};
 use crate::sys::sem::Set;
 use crate::sys::shm::Shm;
 use crate::sys::{self, ErrorKind, Key};
-use crate::wait::Bells;
+use crate::wait::Semaphores;
 
 /// A name and one of the keys it hashes to; no name for an anonymous segment.
 pub(crate) struct KeySite<'a> {
@@ -108,11 +108,11 @@ impl KeySite<'_> {
 }
 
 impl Site for KeySite<'_> {
-    type Set = Bells;
+    type Set = Semaphores;
     type Block = Attached;
     type Error = OpenError;
 
-    fn set(&self, create: bool) -> Result<Found<Bells>, OpenError> {
+    fn set(&self, create: bool) -> Result<Found<Semaphores>, OpenError> {
         let make = || {
             let options = Set::options().mode(self.options.mode).exclusive(true);
             options.create(self.key, usize::from(self.map().count())).map_err(|error| {
@@ -123,7 +123,7 @@ impl Site for KeySite<'_> {
             // A set on a random key is another's, whether it has a segment on
             // that key, as none has for long, or not.
             return match make() {
-                Ok(set) => Ok(Found::Ours(Bells::new(set, false))),
+                Ok(set) => Ok(Found::Ours(Semaphores::new(set, false))),
                 Err(error) if error.kind() == ErrorKind::Exists => Ok(Found::Foreign),
                 Err(error) => Err(error.into()),
             };
@@ -155,7 +155,7 @@ impl Site for KeySite<'_> {
         match looked_at {
             Ok((set, creator, values)) if SetMap::ours(&values) => {
                 let strange = self.strange(creator, None, Some(set.id()))?;
-                Ok(if strange { Found::Foreign } else { Found::Ours(Bells::new(set, false)) })
+                Ok(if strange { Found::Foreign } else { Found::Ours(Semaphores::new(set, false)) })
             }
             Ok(_) => Ok(Found::Foreign),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Removed) => {
@@ -165,27 +165,29 @@ impl Site for KeySite<'_> {
         }
     }
 
-    fn set_id(&self, set: &Bells) -> i32 {
+    fn set_id(&self, set: &Semaphores) -> i32 {
         set.set().id()
     }
 
-    fn set_count(&self, set: &Bells) -> usize {
+    fn set_count(&self, set: &Semaphores) -> usize {
         set.set().stat_any().map_or(0, |stat| stat.count)
     }
 
-    fn remove_set(&self, set: &Bells) -> Result<(), OpenError> {
+    fn remove_set(&self, set: &Semaphores) -> Result<(), OpenError> {
         let values = values(set.set()).unwrap_or_default();
         gone(set.set().remove())?;
         if let Some(generation) = SetMap::generation(&values) {
             // It had a segment, which may have been removed alone: those who use
             // it go on until they are told.
             let id = set.set().id();
-            shut_marked(|found| found.generation == generation && found.bells.set().id() == id);
+            shut_marked(|found| {
+                found.generation == generation && found.semaphores.set().id() == id
+            });
         }
         Ok(())
     }
 
-    fn refused(&self, set: &Bells, refusal: Refusal) -> OpenError {
+    fn refused(&self, set: &Semaphores, refusal: Refusal) -> OpenError {
         OpenError::System(set.explain(refusal))
     }
 

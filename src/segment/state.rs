@@ -113,7 +113,7 @@ impl Mapped {
 
 impl Participant {
     /// Changes what everybody obeys, by `change`, and has everybody look, also
-    /// if this process is killed over it: it holds a credit on each bell
+    /// if this process is killed over it: it holds a credit on each semaphore
     /// meanwhile, and its sweep is a change for each channel. It holds the
     /// lease, too, so that there is no channel without.
     ///
@@ -129,7 +129,7 @@ impl Participant {
         .map_err(Unleased::Fault)?;
         // With the fence of whoever becomes an endpoint: see `enlist`. What is
         // being sent is asked of the sender's own process: see `gate`.
-        self.mapped.bells.heavy_fence();
+        self.mapped.semaphores.heavy_fence();
         Ok(())
     }
 
@@ -137,7 +137,7 @@ impl Participant {
     /// everybody who listens.
     pub(crate) fn call(&self) -> Result<(), Fault> {
         let mut told = Ok(());
-        let bells = &self.mapped.bells;
+        let semaphores = &self.mapped.semaphores;
         self.mapped.memory.header().calls.fetch_add(1, Ordering::Release);
         for block in self.mapped.blocks() {
             let control = self.mapped.control(&block);
@@ -146,7 +146,7 @@ impl Participant {
             let space = (&control.space_waiting, block.space(&self.mapped));
             for (waiting, sem) in [items, space] {
                 let event = Event { waiting, sem };
-                told = told.and(event::notify(bells, event, &mut Memo::default()));
+                told = told.and(event::notify(semaphores, event, &mut Memo::default()));
             }
         }
         self.unless_gone(told).and(self.strike())

@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
-use super::landing::{self, Landing};
+use super::copy_out::{self, CopyOut};
 use super::layout::{BlockPlan, Control, RingKind, Shape};
 use super::mapped::Mapped;
 use super::memory::Memory;
 use super::region::{Bytes, Elements};
-use crate::ring::{blocks, hand, mpmc, records, spsc};
+use crate::ring::{blocks, in_flight, mpmc, records, spsc};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Where a channel is and what it is: copied out of the directory and
@@ -134,13 +134,13 @@ impl Cells {
     }
 
     /// The ring as records, if it is of those.
-    pub(crate) fn packets(&self) -> Option<Packets> {
-        (self.kind == RingKind::SpscBytes).then(|| Packets(self.clone()))
+    pub(crate) fn record_ring(&self) -> Option<RecordRing> {
+        (self.kind == RingKind::SpscBytes).then(|| RecordRing(self.clone()))
     }
 
     /// The ring as slots that name blocks, if it is of those.
-    pub(crate) fn parcels(&self) -> Option<Parcels> {
-        (self.kind == RingKind::MpmcBytes).then(|| Parcels(self.clone()))
+    pub(crate) fn block_slots(&self) -> Option<BlockSlots> {
+        (self.kind == RingKind::MpmcBytes).then(|| BlockSlots(self.clone()))
     }
 
     /// How many messages there are, now or a moment ago. For records, which
@@ -178,9 +178,9 @@ impl Cells {
 
 /// Records of an SPSC ring.
 #[derive(Debug)]
-pub struct Packets(Cells);
+pub struct RecordRing(Cells);
 
-impl Packets {
+impl RecordRing {
     /// The bytes of a record from unit `start` on.
     pub(crate) fn bytes(&self, start: u64, length: u64) -> Bytes<'_> {
         let (start, length) = within(start, length, self.0.capacity);
@@ -199,7 +199,7 @@ fn within(start: u64, length: u64, capacity: u64) -> (usize, usize) {
     (start as usize, length.min(room) as usize)
 }
 
-impl records::Units for Packets {
+impl records::Units for RecordRing {
     #[inline]
     fn unit(&self, index: u64) -> &AtomicU64 {
         let (index, _) = within(index, 0, self.0.capacity - 1);
@@ -217,9 +217,9 @@ impl records::Units for Packets {
 
 /// Slots of an MPMC ring that name blocks.
 #[derive(Debug)]
-pub struct Parcels(Cells);
+pub struct BlockSlots(Cells);
 
-impl Parcels {
+impl BlockSlots {
     /// The word in a slot that says which block, and how long.
     fn label(&self, slot: u64) -> &AtomicU64 {
         // SAFETY: a slot of this kind is two words, and inside (`start`).
@@ -270,7 +270,7 @@ impl Parcels {
     }
 }
 
-impl blocks::Blocks for Parcels {
+impl blocks::Blocks for BlockSlots {
     fn count(&self) -> u64 {
         self.0.blocks
     }
@@ -330,7 +330,7 @@ impl<T> Packed<T> {
 
     /// Copies an element out, whatever it is: a peer may be writing it.
     #[inline]
-    pub(crate) fn read(&self, index: u64, into: &mut Landing<T>)
+    pub(crate) fn read(&self, index: u64, into: &mut CopyOut<T>)
     where
         T: CheckedBitPattern,
     {
@@ -358,7 +358,7 @@ impl<T> Packed<T> {
         if count == 0 {
             return 0;
         }
-        landing::append(self.at(index, count as usize), into) as u64
+        copy_out::append(self.at(index, count as usize), into) as u64
     }
 }
 
@@ -404,7 +404,7 @@ impl<T> Tagged<T> {
 
     /// Copies an element out, whatever it is: a peer may be writing it.
     #[inline]
-    pub(crate) fn read(&self, index: u64, into: &mut Landing<T>)
+    pub(crate) fn read(&self, index: u64, into: &mut CopyOut<T>)
     where
         T: CheckedBitPattern,
     {
@@ -424,14 +424,14 @@ impl View for Cells {
     }
 }
 
-impl View for Packets {
+impl View for RecordRing {
     #[inline]
     fn cells(&self) -> &Cells {
         &self.0
     }
 }
 
-impl View for Parcels {
+impl View for BlockSlots {
     #[inline]
     fn cells(&self) -> &Cells {
         &self.0
@@ -461,7 +461,7 @@ trait Slotted: View {
 }
 
 impl Slotted for Cells {}
-impl Slotted for Parcels {}
+impl Slotted for BlockSlots {}
 
 impl<T> Slotted for Tagged<T> {
     #[inline]
@@ -487,10 +487,10 @@ impl<V: View> spsc::Indices for V {
     }
 }
 
-impl<V: View> hand::Hands for V {
+impl<V: View> in_flight::InFlight for V {
     #[inline]
     fn hands(&self) -> usize {
-        hand::HANDS
+        in_flight::IN_FLIGHT
     }
 
     #[inline]

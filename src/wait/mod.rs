@@ -15,7 +15,7 @@ use crate::sys::ErrorKind;
 use crate::sys::crash;
 use crate::sys::sem::Set;
 
-pub(crate) use spin::{Spin, longest_keeping_back};
+pub(crate) use spin::{Spin, longest_backoff};
 
 /// Calls of more operations than this are never made.
 const MOST_OPS: usize = 8;
@@ -37,7 +37,7 @@ const AT_ONCE: Duration = if crash::POINTS {
 
 /// The semaphore set of a segment, and how its participants fence.
 #[derive(Debug)]
-pub(crate) struct Bells {
+pub(crate) struct Semaphores {
     set: Set,
     /// Whether every participant has registered for the heavy fence, so that
     /// the light one costs nothing.
@@ -46,7 +46,7 @@ pub(crate) struct Bells {
     failure: Mutex<Option<sys::Error>>,
 }
 
-impl Bells {
+impl Semaphores {
     pub(crate) const fn new(set: Set, asymmetric: bool) -> Self {
         Self { set, asymmetric, failure: Mutex::new(None) }
     }
@@ -85,7 +85,7 @@ impl Bells {
     }
 }
 
-impl Kernel for Bells {
+impl Kernel for Semaphores {
     type Deadline = Instant;
 
     #[track_caller]
@@ -148,7 +148,7 @@ impl Kernel for Bells {
     }
 }
 
-impl LightFence for Bells {
+impl LightFence for Semaphores {
     #[inline]
     fn light_fence(&self) {
         if self.asymmetric {

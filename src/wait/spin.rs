@@ -80,7 +80,7 @@ fn pauses() -> Pauses {
 }
 
 /// The most pauses of a handle that keeps back from the other side.
-pub(crate) fn longest_keeping_back() -> u32 {
+pub(crate) fn longest_backoff() -> u32 {
     pauses().longest
 }
 

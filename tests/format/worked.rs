@@ -307,7 +307,7 @@ fn semaphores(text: &mut String, name: &str) {
     values[6] = check(GENERATION) as u16;
     writeln!(text, "\n# The {} semaphores; those that are not listed are 0", values.len()).unwrap();
     for (number, value) in values.into_iter().enumerate().filter(|(_, value)| *value != 0) {
-        let (live, bells) = (8..8 + PARTICIPANTS, 8 + PARTICIPANTS);
+        let (live, semaphores) = (8..8 + PARTICIPANTS, 8 + PARTICIPANTS);
         let what = match number {
             0 => "LEASE".to_owned(),
             1 => "BUILT".to_owned(),
@@ -315,8 +315,10 @@ fn semaphores(text: &mut String, name: &str) {
             6 => "CHECK".to_owned(),
             7 => "GONG".to_owned(),
             _ if live.contains(&number) => format!("LIVE({})", number - 8),
-            _ if (number - bells).is_multiple_of(2) => format!("ITEMS({})", (number - bells) / 2),
-            _ => format!("SPACE({})", (number - bells) / 2),
+            _ if (number - semaphores).is_multiple_of(2) => {
+                format!("ITEMS({})", (number - semaphores) / 2)
+            }
+            _ => format!("SPACE({})", (number - semaphores) / 2),
         };
         writeln!(text, "{number:06}  {what}: {value}").unwrap();
     }

@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     signals.release_in(&mut command);
     standard::pass_on(&mut command, true);
     let ended = match segment.spawn(&mut command) {
-        Ok(heir) => attend(&mut heir.into_child(), &signals, &segment),
+        Ok(spawned) => attend(&mut spawned.into_child(), &signals, &segment),
         Err(error) => Err(Failure::Unusable(error.to_string())),
     };
     if args.name.is_none() {

@@ -29,7 +29,7 @@ use common::{
 };
 
 /// The gong, and where its count is wound back.
-const GONG: u16 = 7;
+const WAKE_ALL: u16 = 7;
 const HIGH: u16 = 8_192;
 /// How many events a segment remembers.
 const RECORDS: u64 = 128;
@@ -265,8 +265,8 @@ fn set_of(name: &Name) -> sem::Set {
 fn the_count_is_wound_back_and_nobody_sleeps_through_it() {
     let (name, segment) = market();
     let set = set_of(&name);
-    let before = set.value(GONG).unwrap();
-    set.perform(&[sem::Op::add(GONG, HIGH + 1 - before)]).unwrap();
+    let before = set.value(WAKE_ALL).unwrap();
+    set.perform(&[sem::Op::add(WAKE_ALL, HIGH + 1 - before)]).unwrap();
     let follower = {
         // A look of its own would wind it back.
         let events = segment.events();
@@ -282,19 +282,19 @@ fn the_count_is_wound_back_and_nobody_sleeps_through_it() {
         wait_until(|| thread_parked(tid));
         (said, thread)
     };
-    assert!(set.value(GONG).unwrap() < 10, "not wound back");
-    let was = set.value(GONG).unwrap();
-    set.perform(&[sem::Op::add(GONG, HIGH + 100 - was)]).unwrap();
+    assert!(set.value(WAKE_ALL).unwrap() < 10, "not wound back");
+    let was = set.value(WAKE_ALL).unwrap();
+    set.perform(&[sem::Op::add(WAKE_ALL, HIGH + 100 - was)]).unwrap();
     let peer = joined(&name, "stay");
     let event = follower.0.recv_timeout(PATIENCE).unwrap();
     assert_eq!(told(&event), ("joined", pid(&peer)));
-    assert!(set.value(GONG).unwrap() < 10, "not wound back");
+    assert!(set.value(WAKE_ALL).unwrap() < 10, "not wound back");
     peer.kill();
     let event = follower.0.recv_timeout(PATIENCE).unwrap();
     assert_eq!(told(&event), ("died", pid(&peer)));
     // As full as it gets, by somebody's hand.
-    let was = set.value(GONG).unwrap();
-    set.perform(&[sem::Op::add(GONG, 32_767 - was)]).unwrap();
+    let was = set.value(WAKE_ALL).unwrap();
+    set.perform(&[sem::Op::add(WAKE_ALL, 32_767 - was)]).unwrap();
     drop(Segment::open(&name).unwrap());
     for what in ["joined", "left"] {
         assert_eq!(told(&follower.0.recv_timeout(PATIENCE).unwrap()).0, what);
@@ -310,7 +310,7 @@ fn the_count_stays_below_its_end() {
     let set = set_of(&name);
     for _ in 0..6_000 {
         drop(Segment::open(&name).unwrap());
-        assert!(set.value(GONG).unwrap() < HIGH + 4);
+        assert!(set.value(WAKE_ALL).unwrap() < HIGH + 4);
     }
     drop(segment);
 }

@@ -110,14 +110,14 @@ impl Scene {
         }
     }
 
-    /// `Parcels::named`.
+    /// `BlockSlots::named`.
     fn named(&self, slot: u64) -> Option<(u64, u64)> {
         let label = self.labels[slot as usize].load(Relaxed);
         let (block, message) = (label & u64::from(u32::MAX), label >> 32);
         (block < self.count()).then_some((block, message))
     }
 
-    /// `Parcels::all_named`, and how often.
+    /// `BlockSlots::all_named`, and how often.
     fn all_named(&self) -> Vec<u64> {
         let mut named = vec![0; self.blocks.len()];
         for slot in 0..self.ring.capacity() {

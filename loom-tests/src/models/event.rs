@@ -14,16 +14,16 @@ use crate::kernel::{Deadline, Process, System};
 use crate::mutant::{self, Mutant};
 use crate::ring::event::{self, Event, Memo, Parked};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
+use crate::ring::registration::Registration;
 use crate::ring::set::SetMap;
-use crate::ring::standing::Standing;
-use crate::ring::{credit, gong};
+use crate::ring::{credit, wake_all};
 use crate::sync::{AtomicU64, Ordering};
 use crate::world::Side::{Receiver, Sender};
 use crate::world::{Peer, Side, Told, World};
 
 const LOST: &str = "deadlock";
 /// A semaphore that is none of the others.
-const SEM: u16 = SetMap::GONG + 1;
+const SEM: u16 = SetMap::WAKE_ALL + 1;
 
 fn world<const N: usize>(capacity: usize, sides: [Side; N]) -> (Rc<World>, [Peer; N]) {
     let (world, peers) = World::new(capacity, &sides);
@@ -91,9 +91,10 @@ fn a_newcomer_takes_the_token() {
     let mut got = [None, Some(())].into_iter();
     let attempt = || got.next().unwrap();
     let more = |()| published.load(Ordering::Acquire) != 0;
-    let (event, standing) = (Event { waiting, sem: SEM }, Standing::new(Some(0)));
+    let (event, registration) = (Event { waiting, sem: SEM }, Registration::new(Some(0)));
     let (newcomer, more) = (process(1), |&ready: &()| more(ready));
-    let parked = event::park(&newcomer, event, record, &standing, None, attempt, more, || Ok(None));
+    let parked =
+        event::park(&newcomer, event, record, &registration, None, attempt, more, || Ok(None));
     assert_eq!(parked, Parked::Ready(()));
     notifier.join().unwrap();
     assert_eq!(system.value(SEM), 1, "{STRANDED}");
@@ -163,7 +164,7 @@ fn dies_before_one_who_stays(fate: Fate) {
 fn a_death_wakes_who_stays() {
     let name = "event, a sender dies before one who stays";
     holds_for_every_end(name, Some(2), End::Killed, dies_before_one_who_stays);
-    for mutant in ["no look after a wake", "no credit", "the gong is not compared"] {
+    for mutant in ["no look after a wake", "no credit", "the wake-all semaphore is not compared"] {
         let (mutant, how) = (Mutant::Model(mutant), Some(2));
         fails_for_some_end(name, mutant, LOST, how, End::Killed, dies_before_one_who_stays);
     }
@@ -488,10 +489,19 @@ pub(super) fn sweeps_count() {
         let [waiting, record] = &*waiter;
         let event = Event { waiting, sem: 0 };
         let life = || {
-            let standing = Standing::new(Some(0));
+            let registration = Registration::new(Some(0));
             for ready in [Some(()), None] {
                 let (attempt, listen) = (|| ready, || Ok(None));
-                event::park(&Sleep, event, record, &standing, None, attempt, |()| false, listen);
+                event::park(
+                    &Sleep,
+                    event,
+                    record,
+                    &registration,
+                    None,
+                    attempt,
+                    |()| false,
+                    listen,
+                );
             }
         };
         death::mortal_with(|| {}, None, life);
@@ -517,7 +527,7 @@ fn sweeps_hide_no_waiter() {
 }
 
 /// One who waits until another participant has gone, one who is no end of the
-/// channel and has no credit on its bell: nobody posts a token.
+/// channel and has no credit on its semaphore: nobody posts a token.
 struct Bound {
     system: Rc<System>,
     map: SetMap,
@@ -536,7 +546,7 @@ impl Bound {
         let bystander = Process { system: Rc::clone(&system), id: BYSTANDER.into() };
         bystander.semop(&[Op::add(map.liveness(BYSTANDER), 1).undo()], None).unwrap();
         if !mutant::has("no credit") {
-            credit::arm(&bystander, SetMap::GONG).unwrap();
+            credit::arm(&bystander, SetMap::WAKE_ALL).unwrap();
         }
         let [gone, waiting, record] = [0, 0, event::record(1)].map(AtomicU64::new);
         Rc::new(Self { system, map, gone, waiting, record })
@@ -546,7 +556,7 @@ impl Bound {
     fn leave(&self, process: &Process) {
         self.gone.store(1, Ordering::Release);
         let lower = Op::take(self.map.liveness(BYSTANDER), 1).undo().no_wait();
-        process.semop(&[lower, gong::LEAVE], None).unwrap();
+        process.semop(&[lower, wake_all::LEAVE], None).unwrap();
     }
 
     /// `Participant::listen`.
@@ -556,18 +566,26 @@ impl Bound {
         if values[usize::from(self.map.liveness(BYSTANDER))] == 0 {
             self.gone.store(1, Ordering::Release);
         }
-        values[usize::from(SetMap::GONG)]
+        values[usize::from(SetMap::WAKE_ALL)]
     }
 
     /// `Endpoint::wait` of a handle that is bound, `heard` before.
     fn wait(&self, process: &Process, heard: Option<u16>) {
-        let standing = Standing::new(heard);
-        standing.be_strict(!mutant::has("not strict"));
+        let registration = Registration::new(heard);
+        registration.be_strict(!mutant::has("not strict"));
         let attempt = || (self.gone.load(Ordering::Acquire) != 0).then_some(());
         let event = Event { waiting: &self.waiting, sem: self.map.items(0) };
         let listen = || Ok(Some(self.listen(process)));
-        let parked =
-            event::park(process, event, &self.record, &standing, None, attempt, |()| true, listen);
+        let parked = event::park(
+            process,
+            event,
+            &self.record,
+            &registration,
+            None,
+            attempt,
+            |()| true,
+            listen,
+        );
         assert_eq!(parked, Parked::Ready(()));
     }
 }
@@ -598,7 +616,7 @@ fn who_is_bound_to_a_bystander_is_woken_by_its_end() {
     let name = "event, bound to a bystander";
     for model in [bystander_ends_heard, bystander_ends_unheard] {
         holds_for_every_end(name, Some(3), End::Killed, model);
-        for mutant in ["not strict", "the gong is not compared", "no credit"] {
+        for mutant in ["not strict", "the wake-all semaphore is not compared", "no credit"] {
             fails_for_some_end(name, Mutant::Model(mutant), LOST, Some(2), End::Killed, model);
         }
     }
@@ -653,16 +671,17 @@ fn a_token_that_cannot_be_passed_on() {
     let notifier = Process { system: Rc::clone(&system), id: 1 };
     let notifier = loom::thread::spawn(move || event::post(&notifier, SEM).unwrap());
     let [waiting, record] = [1, event::record(1)].map(AtomicU64::new);
-    let (event, standing) = (Event { waiting: &waiting, sem: SEM }, Standing::new(None));
+    let (event, registration) = (Event { waiting: &waiting, sem: SEM }, Registration::new(None));
     let mut got = [None, Some(())].into_iter();
     let attempt = || got.next().unwrap();
     let barred = Barred(Process { system, id: 0 });
     let listen = || Ok(None);
-    let parked = event::park(&barred, event, &record, &standing, None, attempt, |()| true, listen);
+    let parked =
+        event::park(&barred, event, &record, &registration, None, attempt, |()| true, listen);
     assert_eq!(parked, Parked::Ready(()));
     notifier.join().unwrap();
-    assert_eq!(standing.take_owed(), Some(DENIED), "{STRANDED}");
-    assert_eq!(standing.take_owed(), None);
+    assert_eq!(registration.take_owed(), Some(DENIED), "{STRANDED}");
+    assert_eq!(registration.take_owed(), None);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
 
-use super::{blocks, creation, event, gate, journal, mpmc, obituary, spsc, table};
+use super::{blocks, creation, death_record, event, gate, journal, mpmc, spsc, table};
 use crate::death::{End::Killed, Fate};
 use crate::explore::{Bound, completely, fails, fails_for_some_end};
 use crate::mutant::{self, Mutant, Site};
@@ -131,7 +131,7 @@ const ROWS: &[(&[Site], By)] = &[
     ),
     (
         &[at("journal", "finish", "word.compare_exchange", Release, Relaxed)],
-        Deaths(Some(2), obituary::sweeper_is_swept_last),
+        Deaths(Some(2), death_record::sweeper_is_swept_last),
     ),
     (
         &[at("journal", "recover", "word.load", Acquire, Relaxed)],
@@ -139,7 +139,7 @@ const ROWS: &[(&[Site], By)] = &[
     ),
     (
         &[at("journal", "recover", ".compare_exchange(seen.0", Release, Relaxed)],
-        Deaths(Some(2), obituary::sweeper_is_swept_first),
+        Deaths(Some(2), death_record::sweeper_is_swept_first),
     ),
     (
         &[at("journal", "read", "word.load(Ordering::Acquire", Acquire, Relaxed)],
@@ -150,22 +150,22 @@ const ROWS: &[(&[Site], By)] = &[
         Model(Some(2), journal::one_writes_one_reads),
     ),
     // The ends of lives.
-    (&[at("obituary", "names", "end.load", Acquire, Relaxed)], Nothing(DEATH)),
+    (&[at("death record", "names", "end.load", Acquire, Relaxed)], Nothing(DEATH)),
     (
-        &[at("obituary", "record", "end.load", Acquire, Relaxed)],
-        Model(Some(2), obituary::two_sweep),
+        &[at("death record", "record", "end.load", Acquire, Relaxed)],
+        Model(Some(2), death_record::two_sweep),
     ),
     (
-        &[at("obituary", "record", "end.compare_exchange", AcqRel, Acquire)],
-        Model(Some(2), obituary::two_sweep),
+        &[at("death record", "record", "end.compare_exchange", AcqRel, Acquire)],
+        Model(Some(2), death_record::two_sweep),
     ),
     (
-        &[at("obituary", "record", "end.compare_exchange", AcqRel, Release)],
+        &[at("death record", "record", "end.compare_exchange", AcqRel, Release)],
         Nothing("nobody but who has lost acts on it"),
     ),
     (
-        &[at("obituary", "record", "end.compare_exchange", Acquire, Relaxed)],
-        Model(Some(2), obituary::two_sweep),
+        &[at("death record", "record", "end.compare_exchange", Acquire, Relaxed)],
+        Model(Some(2), death_record::two_sweep),
     ),
     // The ring of many.
     (&[at("mpmc", "publish", "words.slot", Release, Relaxed)], Model(Some(2), mpmc::one_and_one)),
@@ -316,7 +316,7 @@ fn of_events_and_the_gate() {
 #[test]
 fn of_the_journal_and_the_ends_of_lives() {
     found_weak("journal");
-    found_weak("obituary");
+    found_weak("death record");
 }
 
 #[test]

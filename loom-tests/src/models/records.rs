@@ -177,7 +177,7 @@ fn what_is_not_committed_is_not_there() {
     });
 }
 
-/// A producer dies somewhere, its heir goes on; a consumer looks on.
+/// A producer dies somewhere, its successor goes on; a consumer looks on.
 fn producer_dies(fate: Fate) {
     let ring = Ring::new(16, 2);
     let sending = Rc::clone(&ring);
@@ -190,8 +190,8 @@ fn producer_dies(fate: Fate) {
                 let _ = sending.push(&at, 8, 8) && sending.push(&at, 16, 16);
             },
         );
-        let heir = Producer::attach(&*sending).unwrap();
-        let _ = sending.push(&heir, 8, 8) && sending.push(&heir, 16, 16);
+        let successor = Producer::attach(&*sending).unwrap();
+        let _ = sending.push(&successor, 8, 8) && sending.push(&successor, 16, 16);
     });
     let at = Consumer::attach(&*ring).unwrap();
     let _ = ring.pop(&at) && ring.pop(&at);
@@ -199,7 +199,7 @@ fn producer_dies(fate: Fate) {
     ring.settle();
 }
 
-/// A consumer dies somewhere; what it had not released comes to its heir.
+/// A consumer dies somewhere; what it had not released comes to its successor.
 fn consumer_dies(fate: Fate) {
     let ring = Ring::new(16, 4);
     let producer = Producer::attach(&*ring).unwrap();
@@ -215,8 +215,8 @@ fn consumer_dies(fate: Fate) {
                 while receiving.pop(&at) {}
             },
         );
-        let heir = Consumer::attach(&*receiving).unwrap();
-        receiving.pop(&heir);
+        let successor = Consumer::attach(&*receiving).unwrap();
+        receiving.pop(&successor);
     });
     let _ = ring.push(&producer, 8, 8) && ring.push(&producer, 16, 16);
     receiving.join().unwrap();

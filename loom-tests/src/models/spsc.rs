@@ -184,7 +184,7 @@ pub(super) fn producer_dies(fate: Fate) {
             dying.bury(0);
         }
     });
-    let heir = |id: u16| {
+    let successor = |id: u16| {
         let ring = Rc::clone(&ring);
         move || {
             let claimed = role::claim(&ring.producer, &*ring, member(id)).is_ok();
@@ -195,15 +195,15 @@ pub(super) fn producer_dies(fate: Fate) {
             claimed
         }
     };
-    let other = loom::thread::spawn(heir(1));
-    let first = heir(2)();
+    let other = loom::thread::spawn(successor(1));
+    let first = successor(2)();
     let mut at = Consumer::attach(&*ring).unwrap();
     ring.pop(&mut at, 2);
     dying.join().unwrap();
     let second = other.join().unwrap();
     assert!(!(first && second), "two have the role");
     if !first && !second {
-        assert!(heir(2)(), "the role stays with the dead");
+        assert!(successor(2)(), "the role stays with the dead");
     }
     ring.settle();
 }
@@ -215,7 +215,7 @@ fn a_dead_producers_role_goes_to_one_heir() {
     });
 }
 
-/// A consumer dies or leaves somewhere: its heir begins with what it had not
+/// A consumer dies or leaves somewhere: its successor begins with what it had not
 /// released.
 pub(super) fn consumer_dies(fate: Fate) {
     let ring = Ring::new(2, 0, 3);
@@ -233,16 +233,16 @@ pub(super) fn consumer_dies(fate: Fate) {
             dying.bury(0);
         }
     });
-    let heir = Rc::clone(&ring);
-    let heir = loom::thread::spawn(move || {
-        if role::claim(&heir.consumer, &*heir, member(1)).is_ok() {
-            let mut at = Consumer::attach(&*heir).unwrap();
-            heir.pop(&mut at, 1);
+    let successor = Rc::clone(&ring);
+    let successor = loom::thread::spawn(move || {
+        if role::claim(&successor.consumer, &*successor, member(1)).is_ok() {
+            let mut at = Consumer::attach(&*successor).unwrap();
+            successor.pop(&mut at, 1);
         }
     });
     ring.push(&mut producer, 1);
     dying.join().unwrap();
-    heir.join().unwrap();
+    successor.join().unwrap();
     ring.settle();
 }
 

@@ -107,12 +107,12 @@ impl Citizen {
         table::look(&self.process, &*self.town, GENERATION, witness, scratch, bury)
     }
 
-    /// Looks, and says up to which stroke of the gong all deaths are known.
+    /// Looks, and says up to which stroke of the wake-all semaphore all deaths are known.
     fn listen_as(&self, id: u16) -> u16 {
         let mut scratch = Scratch::new(self.town.map);
         self.look_with(&mut scratch, self.town.map.liveness(id)).unwrap();
         if mutant::has("slots are read once") {
-            return scratch.value(SetMap::GONG);
+            return scratch.value(SetMap::WAKE_ALL);
         }
         scratch.heard()
     }
@@ -183,14 +183,14 @@ fn a_joiner_hides_no_death() {
     });
 }
 
-/// One joins and dies while another one looks, and strikes the gong by that.
+/// One joins and dies while another one looks, and strikes the wake-all semaphore by that.
 fn joins_and_dies_beside_a_look() {
     let [main, joining] = town(2, 1);
-    credit::arm(&joining.process, SetMap::GONG).unwrap();
+    credit::arm(&joining.process, SetMap::WAKE_ALL).unwrap();
     let joining = loom::thread::spawn(move || joining.die(joining.join().unwrap()));
     let heard = main.listen_as(0);
     joining.join().unwrap();
-    if main.town.system.value(SetMap::GONG) == heard {
+    if main.town.system.value(SetMap::WAKE_ALL) == heard {
         assert_ne!(main.entry(1).phase, Phase::Live, "a death was heard and not found");
     }
 }
@@ -316,14 +316,14 @@ fn a_stranger_sees_nobody_die() {
             dead.die(member(1));
             let looking = loom::thread::spawn(move || {
                 let map = stranger.town.map;
-                assert_eq!(stranger.look(SetMap::LEASE), Err(Blind::Estranged));
+                assert_eq!(stranger.look(SetMap::LEASE), Err(Blind::NotMember));
                 let mut scratch = Scratch::new(map);
                 let bury =
                     |_: Member, _: &[u16]| -> Result<(), Refusal> { panic!("nobody to bury") };
                 let (process, town) = (&stranger.process, &*stranger.town);
                 let witness = map.liveness(0);
                 let seen = table::look(process, town, GENERATION + 1, witness, &mut scratch, bury);
-                assert_eq!(seen, Err(Blind::Estranged));
+                assert_eq!(seen, Err(Blind::NotMember));
             });
             main.look_as(0);
             looking.join().unwrap();

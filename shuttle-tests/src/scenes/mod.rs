@@ -1,3 +1,3 @@
+mod block_slots;
 mod channel;
 mod lives;
-mod parcels;

@@ -7,11 +7,11 @@ use crate::channel::endpoint::Endpoint;
 use crate::channel::kind::{Mpmc, Spsc, Stuck, reader, settled};
 use crate::channel::ready::Want;
 use crate::ring::blocks;
-use crate::ring::hand::Reader;
+use crate::ring::in_flight::Reader;
 use crate::ring::mpmc::{self, Cursor};
 use crate::ring::records::{self, Broken, Record, Reserved};
 use crate::ring::spsc::Producer;
-use crate::segment::{Bytes, Cells, Packets, Parcels, RingKind};
+use crate::segment::{BlockSlots, Bytes, Cells, RecordRing, RingKind};
 
 /// A kind of channel that can carry bytes.
 pub trait ByteKind: sealed::ByteKind {}
@@ -120,26 +120,26 @@ fn broken(broken: Broken) -> Stuck {
 
 impl sealed::ByteKind for Spsc {
     const RING: RingKind = RingKind::SpscBytes;
-    type Ring = Packets;
+    type Ring = RecordRing;
     type Producer = Producer;
     type Consumer = Reader;
     type Claim = Reserved;
     type Taken = Record;
 
-    fn ring(cells: &Cells) -> Option<Packets> {
-        cells.packets()
+    fn ring(cells: &Cells) -> Option<RecordRing> {
+        cells.record_ring()
     }
 
-    fn producer(ring: &Packets) -> Result<Producer, Stuck> {
+    fn producer(ring: &RecordRing) -> Result<Producer, Stuck> {
         Producer::attach(ring).map_err(Stuck::Torn)
     }
 
-    fn consumer(ring: &Packets, end: &Endpoint) -> Result<Reader, Stuck> {
+    fn consumer(ring: &RecordRing, end: &Endpoint) -> Result<Reader, Stuck> {
         reader(ring, end)
     }
 
     fn reserve(
-        ring: &Packets,
+        ring: &RecordRing,
         at: &Producer,
         _owner: u16,
         length: usize,
@@ -147,12 +147,12 @@ impl sealed::ByteKind for Spsc {
         records::reserve(ring, at, length as u64).map_err(Stuck::Torn)?.ok_or(Stuck::None)
     }
 
-    fn room<'b>(ring: &'b Packets, claim: &Reserved) -> Bytes<'b> {
+    fn room<'b>(ring: &'b RecordRing, claim: &Reserved) -> Bytes<'b> {
         ring.bytes(claim.bytes(), claim.length())
     }
 
     fn commit(
-        ring: &Packets,
+        ring: &RecordRing,
         at: &Producer,
         _owner: u16,
         claim: &Reserved,
@@ -163,7 +163,7 @@ impl sealed::ByteKind for Spsc {
     }
 
     fn push_together(
-        ring: &Packets,
+        ring: &RecordRing,
         at: &Producer,
         messages: &[&[u8]],
     ) -> Option<Result<usize, Stuck>> {
@@ -187,7 +187,7 @@ impl sealed::ByteKind for Spsc {
     }
 
     fn pop_many(
-        ring: &Packets,
+        ring: &RecordRing,
         at: &Reader,
         _owner: u16,
         most: usize,
@@ -212,44 +212,44 @@ impl sealed::ByteKind for Spsc {
         Ok(received)
     }
 
-    fn abort(_: &Packets, _: &Reserved) -> bool {
+    fn abort(_: &RecordRing, _: &Reserved) -> bool {
         false
     }
 
-    fn take(ring: &Packets, at: &Reader, _owner: u16) -> Result<Record, Stuck> {
+    fn take(ring: &RecordRing, at: &Reader, _owner: u16) -> Result<Record, Stuck> {
         records::next(ring, at).map_err(broken)?.ok_or(Stuck::None)
     }
 
-    fn hold(ring: &Packets, at: &Reader, taken: &Record) {
+    fn hold(ring: &RecordRing, at: &Reader, taken: &Record) {
         at.hold(ring, taken.units);
     }
 
-    fn message<'b>(ring: &'b Packets, taken: &Record) -> Bytes<'b> {
+    fn message<'b>(ring: &'b RecordRing, taken: &Record) -> Bytes<'b> {
         ring.bytes(taken.bytes, taken.length)
     }
 
-    fn attempts(ring: &Packets, at: &Reader, _: &Record) -> u8 {
+    fn attempts(ring: &RecordRing, at: &Reader, _: &Record) -> u8 {
         at.attempts(ring)
     }
 
-    fn release(ring: &Packets, at: &Reader, taken: Record) {
+    fn release(ring: &RecordRing, at: &Reader, taken: Record) {
         records::release(ring, at, taken);
     }
 
-    fn give_back(ring: &Packets, at: &Reader, _: Record) -> bool {
+    fn give_back(ring: &RecordRing, at: &Reader, _: Record) -> bool {
         at.hold(ring, 0);
         false
     }
 
-    fn may_reserve(_: &Packets, _: &Producer) -> bool {
+    fn may_reserve(_: &RecordRing, _: &Producer) -> bool {
         false
     }
 
-    fn may_take(_: &Packets, _: &Reader) -> bool {
+    fn may_take(_: &RecordRing, _: &Reader) -> bool {
         false
     }
 
-    fn in_hand(_: &Packets) -> bool {
+    fn in_hand(_: &RecordRing) -> bool {
         false
     }
 
@@ -287,33 +287,38 @@ pub struct Reading {
 }
 
 /// Leaves a message for another reader, as one over which a reader has failed.
-pub(super) fn give_back_counted(ring: &Parcels, taken: Reading) {
+pub(super) fn give_back_counted(ring: &BlockSlots, taken: Reading) {
     mpmc::give_back_counted(ring, taken.slot);
 }
 
 impl sealed::ByteKind for Mpmc {
     const RING: RingKind = RingKind::MpmcBytes;
     const PLACES: bool = true;
-    type Ring = Parcels;
+    type Ring = BlockSlots;
     type Producer = Writer;
     type Consumer = Cell<Cursor>;
     type Claim = Writing;
     type Taken = Reading;
 
-    fn ring(cells: &Cells) -> Option<Parcels> {
-        cells.parcels()
+    fn ring(cells: &Cells) -> Option<BlockSlots> {
+        cells.block_slots()
     }
 
-    fn producer(ring: &Parcels) -> Result<Writer, Stuck> {
+    fn producer(ring: &BlockSlots) -> Result<Writer, Stuck> {
         let cursor = Cell::new(Cursor::producer(ring));
         Ok(Writer { cursor, block: Cell::new(0), has_a_block: Cell::new(false) })
     }
 
-    fn consumer(ring: &Parcels, _: &Endpoint) -> Result<Cell<Cursor>, Stuck> {
+    fn consumer(ring: &BlockSlots, _: &Endpoint) -> Result<Cell<Cursor>, Stuck> {
         Ok(Cell::new(Cursor::consumer(ring)))
     }
 
-    fn reserve(ring: &Parcels, at: &Writer, owner: u16, length: usize) -> Result<Writing, Stuck> {
+    fn reserve(
+        ring: &BlockSlots,
+        at: &Writer,
+        owner: u16,
+        length: usize,
+    ) -> Result<Writing, Stuck> {
         let mut hint = at.block.get();
         let block = blocks::allocate(ring, &mut hint, owner);
         at.block.set(hint);
@@ -321,12 +326,12 @@ impl sealed::ByteKind for Mpmc {
         block.map(|block| Writing { block, length }).ok_or(Stuck::None)
     }
 
-    fn room<'b>(ring: &'b Parcels, claim: &Writing) -> Bytes<'b> {
+    fn room<'b>(ring: &'b BlockSlots, claim: &Writing) -> Bytes<'b> {
         ring.bytes(claim.block, claim.length as u64)
     }
 
     fn commit(
-        ring: &Parcels,
+        ring: &BlockSlots,
         at: &Writer,
         owner: u16,
         claim: &Writing,
@@ -349,7 +354,7 @@ impl sealed::ByteKind for Mpmc {
     }
 
     fn pop_many(
-        ring: &Parcels,
+        ring: &BlockSlots,
         at: &Cell<Cursor>,
         owner: u16,
         most: usize,
@@ -368,12 +373,12 @@ impl sealed::ByteKind for Mpmc {
         Ok(most)
     }
 
-    fn abort(ring: &Parcels, claim: &Writing) -> bool {
+    fn abort(ring: &BlockSlots, claim: &Writing) -> bool {
         blocks::free(ring, claim.block);
         true
     }
 
-    fn take(ring: &Parcels, at: &Cell<Cursor>, owner: u16) -> Result<Reading, Stuck> {
+    fn take(ring: &BlockSlots, at: &Cell<Cursor>, owner: u16) -> Result<Reading, Stuck> {
         let slot = match mpmc::take(ring, at, owner) {
             Ok(slot) => slot,
             Err(refused) => settled(refused, || mpmc::take(ring, at, owner))?,
@@ -390,31 +395,31 @@ impl sealed::ByteKind for Mpmc {
         }
     }
 
-    fn message<'b>(ring: &'b Parcels, taken: &Reading) -> Bytes<'b> {
+    fn message<'b>(ring: &'b BlockSlots, taken: &Reading) -> Bytes<'b> {
         ring.bytes(taken.block, taken.length)
     }
 
-    fn attempts(_: &Parcels, _: &Cell<Cursor>, taken: &Reading) -> u8 {
+    fn attempts(_: &BlockSlots, _: &Cell<Cursor>, taken: &Reading) -> u8 {
         u8::try_from(taken.slot.attempts).unwrap_or(u8::MAX)
     }
 
-    fn release(ring: &Parcels, _: &Cell<Cursor>, taken: Reading) {
+    fn release(ring: &BlockSlots, _: &Cell<Cursor>, taken: Reading) {
         // The slot first: a block that is free and still named could be
         // somebody else's message by the time it is delivered again.
         mpmc::release(ring, taken.slot);
         blocks::free(ring, taken.block);
     }
 
-    fn give_back(ring: &Parcels, _: &Cell<Cursor>, taken: Reading) -> bool {
+    fn give_back(ring: &BlockSlots, _: &Cell<Cursor>, taken: Reading) -> bool {
         mpmc::give_back(ring, taken.slot);
         true
     }
 
-    fn may_reserve(ring: &Parcels, _: &Writer) -> bool {
+    fn may_reserve(ring: &BlockSlots, _: &Writer) -> bool {
         blocks::any_free(ring)
     }
 
-    fn lacks(ring: &Parcels, at: &Writer) -> Option<Stuck> {
+    fn lacks(ring: &BlockSlots, at: &Writer) -> Option<Stuck> {
         if !blocks::any_free(ring) {
             Some(Stuck::None)
         } else if !mpmc::room(ring, at.cursor.get()) {
@@ -424,11 +429,11 @@ impl sealed::ByteKind for Mpmc {
         }
     }
 
-    fn may_take(ring: &Parcels, at: &Cell<Cursor>) -> bool {
+    fn may_take(ring: &BlockSlots, at: &Cell<Cursor>) -> bool {
         mpmc::available(ring, at.get())
     }
 
-    fn in_hand(ring: &Parcels) -> bool {
+    fn in_hand(ring: &BlockSlots) -> bool {
         mpmc::in_hand(ring)
     }
 

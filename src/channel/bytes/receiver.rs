@@ -8,9 +8,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::kind::{self, ByteKind};
+use crate::channel::blocking::Prospects;
 use crate::channel::cancel::Canceller;
 use crate::channel::endpoint::{Endpoint, Resolved};
-use crate::channel::flow::Prospects;
 use crate::channel::kind::{Mpmc, Stuck};
 use crate::channel::ready::{Readiness, Want};
 use crate::error::{ChannelError, Done, Fault, RecvError, RecvTimeoutError, TryRecvError};
@@ -91,7 +91,7 @@ impl<K: ByteKind> ByteReceiver<K> {
     fn acknowledge(&self) {
         self.end.acknowledge();
         if K::PLACES {
-            self.end.notify_places(Done::Taken);
+            self.end.notify_slot_waiters(Done::Taken);
         }
     }
 

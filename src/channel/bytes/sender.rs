@@ -98,7 +98,7 @@ impl<K: ByteKind> ByteSender<K> {
         if K::abort(&self.ring, claim) {
             self.end.notify(Side::Sender, Done::GivenUp);
             if K::PLACES {
-                self.end.notify_places(Done::GivenUp);
+                self.end.notify_slot_waiters(Done::GivenUp);
             }
         }
     }

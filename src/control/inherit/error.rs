@@ -71,7 +71,7 @@ pub enum InheritError {
     /// The segment went before this process had joined it.
     #[error(
         "the segment with id {id} has gone before this process joined it; the parent has to \
-         keep it until then (`Heir::joined`)"
+         keep it until then (`SpawnedChild::joined`)"
     )]
     Gone {
         /// The id of its shared-memory object.

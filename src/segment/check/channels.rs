@@ -1,5 +1,5 @@
 //! The directory, and of each channel what all kinds have: its control words,
-//! its rows, its bells.
+//! its rows, its semaphores.
 
 use std::collections::HashMap;
 
@@ -76,7 +76,7 @@ pub(super) fn check(reading: &mut Reading<'_>) {
         let channel = Channel { block, whose, unswept };
         control(reading, &channel);
         rows(reading, &channel);
-        bells(reading, &channel);
+        semaphores(reading, &channel);
         if channel.block.kind.is_single() {
             spsc::check(reading, &channel);
         } else {
@@ -225,8 +225,8 @@ fn waiting(reading: &mut Reading<'_>, channel: &Channel) {
         ("space waiting", &control.space_waiting, offset_of!(Control, space_waiting), |row| {
             &row.space_record
         }),
-        ("places waiting", &control.places_waiting, offset_of!(Control, places_waiting), |row| {
-            &row.places_record
+        ("places waiting", &control.slots_waiting, offset_of!(Control, slots_waiting), |row| {
+            &row.slots_record
         }),
     ];
     for (what, word, at, record) in words {
@@ -292,7 +292,7 @@ fn row(reading: &mut Reading<'_>, channel: &Channel, id: u16, person: Person) {
     let records = [
         ("items record", &row.items_record, offset_of!(Row, items_record), word & 0xFFFF),
         ("space record", &row.space_record, offset_of!(Row, space_record), word >> 16 & 0xFFFF),
-        ("places record", &row.places_record, offset_of!(Row, places_record), word >> 16 & 0xFFFF),
+        ("places record", &row.slots_record, offset_of!(Row, slots_record), word >> 16 & 0xFFFF),
     ];
     for (what, record, at, endpoints) in records {
         let record = read(record);
@@ -310,7 +310,7 @@ fn row(reading: &mut Reading<'_>, channel: &Channel, id: u16, person: Person) {
     }
 }
 
-fn bells(reading: &mut Reading<'_>, channel: &Channel) {
+fn semaphores(reading: &mut Reading<'_>, channel: &Channel) {
     let map = reading.mapped.plan.map;
     let index = channel.block.index;
     for (what, sem) in [("ITEMS", map.items(index)), ("SPACE", map.space(index))] {

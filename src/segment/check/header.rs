@@ -23,7 +23,7 @@ const OF: &str = "header";
 pub(super) const LEASE: &str = "LEASE";
 
 /// Beyond this GONG is never left: all that there can be strike twice.
-const GONG_END: u16 = i16::MAX as u16;
+const WAKE_ALL_END: u16 = i16::MAX as u16;
 
 fn read(word: &AtomicU64) -> u64 {
     word.load(Ordering::Acquire)
@@ -209,12 +209,17 @@ fn semaphores(report: &mut Report, values: &[u16], map: Option<SetMap>, generati
     let digits = SetMap::BUILT + 1;
     if SetMap::generation(values) != Some(generation) {
         let spelled: Vec<String> =
-            (digits..SetMap::GONG).map(|sem| value(sem).to_string()).collect();
+            (digits..SetMap::WAKE_ALL).map(|sem| value(sem).to_string()).collect();
         let expected = format!("the digits and the check of {generation:#x}");
         report.fault("GENERATION", at(digits), spelled.join(" "), expected);
     }
-    if value(SetMap::GONG) >= GONG_END {
-        report.fault("GONG", at(SetMap::GONG), value(SetMap::GONG), "less: it is wound back");
+    if value(SetMap::WAKE_ALL) >= WAKE_ALL_END {
+        report.fault(
+            "GONG",
+            at(SetMap::WAKE_ALL),
+            value(SetMap::WAKE_ALL),
+            "less: it is wound back",
+        );
     }
     let Some(map) = map else { return };
     let spare = map.items(map.channels)..map.count();

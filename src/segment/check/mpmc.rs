@@ -1,5 +1,5 @@
 //! The slots of MPMC, in the order in which they are claimed and taken, and
-//! the parcels of MPMC bytes.
+//! the block slots of MPMC bytes.
 
 use core::mem::offset_of;
 
@@ -62,7 +62,7 @@ pub(super) fn check(reading: &mut Reading<'_>, channel: &Channel) {
     }
     order.judge(reading, channel, (head, tail), used);
     if is_bytes(channel) {
-        parcels(reading, channel, &named);
+        block_slots(reading, channel, &named);
     }
 }
 
@@ -230,10 +230,10 @@ fn label(
     let label = reading.word(at);
     let here = || place(format!("{}, slot {index}", channel.whose), at);
     let (parcel, length) = (label & u64::from(u32::MAX), label >> 32);
-    let (parcels, longest) = (channel.block.plan.messages as u64, channel.block.longest as u64);
-    if parcel >= parcels || length > longest {
+    let (block_slots, longest) = (channel.block.plan.messages as u64, channel.block.longest as u64);
+    if parcel >= block_slots || length > longest {
         let found = format!("{length} bytes in parcel {parcel}");
-        let expected = format!("{longest} bytes at most, and a parcel below {parcels}");
+        let expected = format!("{longest} bytes at most, and a block below {block_slots}");
         reading.report.fault("label", here(), found, expected);
         return;
     }
@@ -263,7 +263,7 @@ fn of_parcel(channel: &Channel, parcel: u64) -> String {
     place(format!("{}, parcel {parcel}", channel.whose), parcel_at(channel, parcel))
 }
 
-fn parcels(reading: &mut Reading<'_>, channel: &Channel, named: &[u64]) {
+fn block_slots(reading: &mut Reading<'_>, channel: &Channel, named: &[u64]) {
     for parcel in 0..channel.block.plan.messages as u64 {
         let word = reading.word(parcel_at(channel, parcel));
         let owner = word & OWNER;

@@ -168,8 +168,8 @@ impl<'a> Reading<'a> {
 
     /// A number that stays as it is while nothing goes on.
     pub(super) fn progress(&self) -> u64 {
-        let gong = self.value(SetMap::GONG).map_or(0, u64::from);
-        self.mapped.blocks().fold(gong, |sum, block| {
+        let wake_all = self.value(SetMap::WAKE_ALL).map_or(0, u64::from);
+        self.mapped.blocks().fold(wake_all, |sum, block| {
             let control = self.mapped.control(&block);
             [&control.changes, &control.tail, &control.head, &control.items_waiting]
                 .into_iter()

@@ -1,4 +1,4 @@
-//! SPSC: positions, roles, hands; and the packets of SPSC bytes.
+//! SPSC: positions, roles, hands; and the records of SPSC bytes.
 
 use core::mem::offset_of;
 
@@ -25,7 +25,7 @@ pub(super) fn check(reading: &mut Reading<'_>, channel: &Channel) {
     } else {
         hands(reading, channel, tail);
         if channel.block.kind == RingKind::SpscBytes {
-            packets(reading, channel, head, filled);
+            record_ring(reading, channel, head, filled);
         }
     }
     let producer = offset_of!(Control, producer);
@@ -121,7 +121,7 @@ fn taker(reading: &mut Reading<'_>, channel: &Channel, word: u64, consumer: u64)
 }
 
 /// Walks from packet to packet: no more of them than units.
-fn packets(reading: &mut Reading<'_>, channel: &Channel, head: u64, filled: u64) {
+fn record_ring(reading: &mut Reading<'_>, channel: &Channel, head: u64, filled: u64) {
     let plan = channel.block.plan;
     let slots = plan.capacity as u64;
     let mut passed = 0;

@@ -138,7 +138,7 @@ impl<const W: usize> Ring<W> {
 
     /// Before each look, and so between two.
     #[inline(always)]
-    fn keep_back(&self) {
+    fn back_off(&self) {
         for _ in 0..self.pauses {
             spin_loop();
         }
@@ -182,7 +182,7 @@ impl<const W: usize> Tx<W> for RawTx<W> {
         let mut number = numbers.start;
         while number < numbers.end {
             while self.tail - self.head == self.ring.count {
-                self.ring.keep_back();
+                self.ring.back_off();
                 self.head = self.ring.head().load(Acquire);
             }
             let room = self.ring.count - (self.tail - self.head);
@@ -211,7 +211,7 @@ impl<const W: usize> Rx<W> for RawRx<W> {
     #[inline(always)]
     fn receive(&mut self, most: u64, mut see: impl FnMut(&Message<W>)) -> Result<u64, Failure> {
         while self.tail == self.head {
-            self.ring.keep_back();
+            self.ring.back_off();
             self.tail = self.ring.tail().load(Acquire);
         }
         let part = (self.tail - self.head).min(most);

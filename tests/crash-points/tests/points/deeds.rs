@@ -84,7 +84,7 @@ const NAME: &str = "deeds";
 const SHORT: Duration = Duration::from_millis(20);
 /// The semaphores of the first channel: after those of four participants.
 const FIRST_BELL: u16 = 12;
-const GONG: u16 = 7;
+const WAKE_ALL: u16 = 7;
 
 pub(super) fn options() -> Options {
     Segment::options().size(1 << 14).participants(4).channels(5)
@@ -196,7 +196,7 @@ fn before(deed: Deed) -> Result<Option<Actor>, String> {
             let words = Words::behind(&segment);
             let set = Set::from_id(i32::try_from(words.get(word::SET)).unwrap());
             drop(segment);
-            for bell in [GONG, FIRST_BELL, FIRST_BELL + 1] {
+            for bell in [WAKE_ALL, FIRST_BELL, FIRST_BELL + 1] {
                 let there = set.value(bell).unwrap();
                 set.perform(&[sem::Op::add(bell, 32_767 - there)]).unwrap();
             }

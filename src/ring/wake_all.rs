@@ -1,4 +1,4 @@
-//! The gong: everybody hears that there is something new in the journal.
+//! The wake-all semaphore: everybody hears that there is something new in the journal.
 //!
 //! A semaphore that counts what has happened: a joining, a leaving, a death, a
 //! record that somebody has closed for another. Nobody takes anything from it.
@@ -19,7 +19,7 @@
 //! later makes the value another, and the kernel compares it at the instant
 //! of falling asleep.
 //!
-//! **Everybody is woken.** A channel's bell wakes one, who passes the token
+//! **Everybody is woken.** A channel's semaphore wakes one, who passes the token
 //! on; here there is no token, so nobody who is stopped or killed over it can
 //! keep it from the others, and a reader leaves no trace in the segment.
 //!
@@ -40,7 +40,7 @@ const HIGH: u16 = 1 << 13;
 
 /// Strikes, for something that is written down.
 pub(crate) fn strike<K: Kernel>(kernel: &K) -> Result<(), Refusal> {
-    match kernel.semop(&[Op::add(SetMap::GONG, 1)], None) {
+    match kernel.semop(&[Op::add(SetMap::WAKE_ALL, 1)], None) {
         // Only if somebody has been playing with it: the next look winds it.
         Err(Refusal::Range) => Ok(()),
         done => done,
@@ -51,20 +51,22 @@ pub(crate) fn strike<K: Kernel>(kernel: &K) -> Result<(), Refusal> {
 /// value high winds it.
 pub(crate) fn strike_and_wind<K: Kernel>(kernel: &K) -> Result<(), Refusal> {
     let high = HIGH.cast_signed();
-    match kernel.semop(&[Op::take(SetMap::GONG, high).no_wait(), Op::add(SetMap::GONG, 2)], None) {
+    match kernel
+        .semop(&[Op::take(SetMap::WAKE_ALL, high).no_wait(), Op::add(SetMap::WAKE_ALL, 2)], None)
+    {
         Err(Refusal::WouldBlock) => strike(kernel),
         done => done,
     }
 }
 
 /// Strikes, and gives the credit back, in one operation.
-pub(crate) const LEAVE: Op = Op::add(SetMap::GONG, 1).undo();
+pub(crate) const LEAVE: Op = Op::add(SetMap::WAKE_ALL, 1).undo();
 
 /// Winds the value back if it is high. `value` is what was just read.
 pub(crate) fn wind<K: Kernel>(kernel: &K, value: u16) -> Result<(), Refusal> {
     match i16::try_from(value) {
         Ok(by) if value >= HIGH => {
-            match kernel.semop(&[Op::take(SetMap::GONG, by - 1).no_wait()], None) {
+            match kernel.semop(&[Op::take(SetMap::WAKE_ALL, by - 1).no_wait()], None) {
                 // Somebody was faster.
                 Err(Refusal::WouldBlock) => Ok(()),
                 done => done,
@@ -90,10 +92,10 @@ pub(crate) fn take<K: Kernel>(
         return Err(Refusal::WouldBlock);
     };
     let ops = [
-        Op::take(SetMap::GONG, heard).no_wait(),
-        Op::zero(SetMap::GONG).no_wait(),
+        Op::take(SetMap::WAKE_ALL, heard).no_wait(),
+        Op::zero(SetMap::WAKE_ALL).no_wait(),
         Op::take(sem, 1),
-        Op::add(SetMap::GONG, heard),
+        Op::add(SetMap::WAKE_ALL, heard),
     ];
     // Taking nothing would wait for zero.
     let ops = if heard == 0 { &ops[1..3] } else { &ops };
@@ -121,9 +123,9 @@ pub(crate) fn park<K: Kernel>(
         return Ok(());
     };
     let ops = [
-        Op::take(SetMap::GONG, heard).no_wait(),
-        Op::take(SetMap::GONG, 1),
-        Op::add(SetMap::GONG, back),
+        Op::take(SetMap::WAKE_ALL, heard).no_wait(),
+        Op::take(SetMap::WAKE_ALL, 1),
+        Op::add(SetMap::WAKE_ALL, back),
     ];
     // Taking nothing would wait for zero.
     let ops = if heard == 0 { &ops[1..] } else { &ops };

@@ -25,13 +25,13 @@ use crate::sync::spin_loop;
 
 /// How long one side keeps back before it looks, in pauses of the processor.
 #[derive(Debug)]
-pub struct Pace {
+pub struct Backoff {
     now: Cell<u32>,
     most: u32,
     enough: u64,
 }
 
-impl Pace {
+impl Backoff {
     /// Never keeps back.
     pub(crate) const fn none() -> Self {
         Self::new(0, 0)
@@ -51,7 +51,7 @@ impl Pace {
 
     /// To be called before a look that may be too early.
     #[inline]
-    pub(crate) fn keep_back(&self) {
+    pub(crate) fn back_off(&self) {
         for _ in 0..self.now.get() {
             spin_loop();
         }

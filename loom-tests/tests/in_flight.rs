@@ -12,7 +12,7 @@ mod sync {
     pub(crate) use core::sync::atomic::{AtomicU64, Ordering, fence};
 }
 
-use ring::hand::{self, HANDS, Hands, Reader};
+use ring::in_flight::{self, IN_FLIGHT, InFlight, Reader};
 use ring::mpmc::{MAX_ATTEMPTS, Recovered};
 use ring::spsc::{Indices, Producer};
 use ring::table::Member;
@@ -34,7 +34,7 @@ struct Ring {
     capacity: u64,
     head: AtomicU64,
     tail: AtomicU64,
-    hands: [AtomicU64; HANDS],
+    hands: [AtomicU64; IN_FLIGHT],
     taker: AtomicU64,
 }
 
@@ -50,9 +50,9 @@ impl Indices for Ring {
     }
 }
 
-impl Hands for Ring {
+impl InFlight for Ring {
     fn hands(&self) -> usize {
-        HANDS
+        IN_FLIGHT
     }
     fn hand(&self, n: usize) -> &AtomicU64 {
         &self.hands[n]
@@ -148,12 +148,12 @@ impl Line {
         }
         let (ring, attempts) = (&self.ring, self.attempts);
         let stranger = Member { id: 4, ..self.member };
-        assert_eq!(hand::recover(ring, stranger, attempts), Recovered::default());
+        assert_eq!(in_flight::recover(ring, stranger, attempts), Recovered::default());
         if died {
-            assert_eq!(hand::held(ring, self.member, attempts), told);
-            assert_eq!(hand::recover(ring, self.member, attempts), told);
+            assert_eq!(in_flight::held(ring, self.member, attempts), told);
+            assert_eq!(in_flight::recover(ring, self.member, attempts), told);
         }
-        assert_eq!(hand::held(ring, self.member, attempts).orphans, 0);
+        assert_eq!(in_flight::held(ring, self.member, attempts).orphans, 0);
         self.member.incarnation += 1;
         let (reader, dropped) = Reader::attach(ring, self.member, attempts).unwrap();
         self.reader = reader;
@@ -223,7 +223,7 @@ fn lying_hands_do_no_harm() {
             if filled > 0 {
                 assert!((1..=filled).contains(&line.reader.alike(&line.ring, filled)));
             }
-            assert!(usize::from(line.reader.attempts(&line.ring)) < HANDS);
+            assert!(usize::from(line.reader.attempts(&line.ring)) < IN_FLIGHT);
         }
     }
     assert!(dropped > 0);

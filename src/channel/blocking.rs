@@ -60,13 +60,13 @@ impl Endpoint {
         &self,
         attempt: impl FnOnce() -> Result<R, Stuck>,
     ) -> Result<R, Stuck> {
-        let swift = self.enter_swiftly();
-        if !swift && !self.enter() {
+        let fast = self.enter_fast();
+        if !fast && !self.enter() {
             return Err(Stuck::Changed);
         }
         let done = attempt().inspect_err(|_| self.leave())?;
         self.leave();
-        if !swift || !self.nobody_waits(Side::Receiver) {
+        if !fast || !self.nobody_waits(Side::Receiver) {
             self.published_by_fence();
         }
         Ok(done)
@@ -107,7 +107,7 @@ impl Endpoint {
     pub(crate) fn acknowledge(&self) {
         // Mostly, nobody waits and nothing has changed. That is seen by the fence
         // which costs nothing, and counts if that was the one to use.
-        if !self.nobody_waits(Side::Sender) || !self.quiet_and_swift() {
+        if !self.nobody_waits(Side::Sender) || !self.quiet_fast() {
             self.acknowledge_by_fence();
         }
     }
@@ -125,12 +125,12 @@ impl Endpoint {
         }
     }
 
-    /// The same after [`quiet_and_swift`](Self::quiet_and_swift).
+    /// The same after [`quiet_fast`](Self::quiet_and_swift).
     #[inline(always)]
-    pub(crate) fn acknowledge_swiftly(&self) {
-        self.notify_swiftly(Side::Sender, Done::Taken);
+    pub(crate) fn acknowledge_fast(&self) {
+        self.notify_fast(Side::Sender, Done::Taken);
         // As above.
-        if !self.quiet_and_swift() {
+        if !self.quiet_fast() {
             self.notify(Side::Receiver, Done::Taken);
         }
     }

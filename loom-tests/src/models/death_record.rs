@@ -9,9 +9,9 @@ use super::journal::{FIRST, Journal, Scene, member, spawn, word};
 use crate::death::{End, Fate};
 use crate::explore::{completely, fails, fails_for_some_end, holds, holds_for_every_end};
 use crate::mutant::{self, Mutant};
+use crate::ring::death_record::{self, How};
 use crate::ring::journal::{self, Read, Records};
 use crate::ring::mpmc::{self, Cursor};
-use crate::ring::obituary::{self, How};
 use crate::ring::table::{Member, Phase, Table};
 
 const ATTEMPTS: u8 = 3;
@@ -52,7 +52,7 @@ impl Scene {
         if mutant::has("everybody records it") {
             return journal::append(&Journal(self), by, fields());
         }
-        obituary::record(&Journal(self), end, (dead, How::Died), by, fields);
+        death_record::record(&Journal(self), end, (dead, How::Died), by, fields);
     }
 
     /// `Journal::whole`.
@@ -61,7 +61,7 @@ impl Scene {
             return true;
         }
         let id = Journal(self).field(index, 0).load(Relaxed) as usize;
-        let named = self.ends.get(id).is_some_and(|end| obituary::names(end, position));
+        let named = self.ends.get(id).is_some_and(|end| death_record::names(end, position));
         named && !mutant::has("what is named is void")
     }
 
@@ -79,7 +79,7 @@ impl Scene {
     }
 
     fn deaths(&self, id: u16) -> u64 {
-        obituary::deaths(self.ends[usize::from(id)].load(Acquire))
+        death_record::deaths(self.ends[usize::from(id)].load(Acquire))
     }
 }
 
@@ -125,7 +125,7 @@ impl Scene {
 #[test]
 fn a_death_is_recorded_once_with_what_was_held() {
     completely(|| {
-        let name = "obituary, two sweep";
+        let name = "death record, two sweep";
         holds(name, Some(2), two_sweep);
         for mutant in ["the record comes after the sweep", "everybody records it"] {
             fails(name, Mutant::Model(mutant), "not recorded once", Some(2), two_sweep);
@@ -175,11 +175,11 @@ pub(super) fn sweeper_is_swept_last(fate: Fate) {
 fn a_sweeper_may_die_over_it_anywhere() {
     completely(|| {
         const KILLED: End = End::Killed;
-        let name = "obituary, a sweeper dies";
+        let name = "death record, a sweeper dies";
         holds_for_every_end(name, Some(1), KILLED, sweeper_dies);
-        let name = "obituary, a sweeper is swept last";
+        let name = "death record, a sweeper is swept last";
         holds_for_every_end(name, Some(2), KILLED, sweeper_is_swept_last);
-        let name = "obituary, a sweeper is swept first";
+        let name = "death record, a sweeper is swept first";
         holds_for_every_end(name, Some(2), KILLED, sweeper_is_swept_first);
         for mutant in ["what is not named is published", "what is named is void"] {
             let mutant = Mutant::Model(mutant);
@@ -194,7 +194,7 @@ pub(super) fn next_life_dies() {
     let slow = spawn(&scene, |scene| scene.sweep(1, 0));
     scene.sweep(2, 0);
     let next = Member { id: 0, incarnation: FIRST + 1 };
-    obituary::begin(&scene.ends[0], next);
+    death_record::begin(&scene.ends[0], next);
     if scene.revive(0) {
         scene.word(0).store(word(Phase::Dead, FIRST + 1), loom::sync::atomic::Ordering::Release);
         scene.sweep_life(2, next);
@@ -209,7 +209,7 @@ pub(super) fn next_life_dies() {
 #[test]
 fn each_life_of_a_slot_ends_once() {
     completely(|| {
-        holds("obituary, the next life dies", Some(2), next_life_dies);
+        holds("death record, the next life dies", Some(2), next_life_dies);
     });
 }
 
@@ -220,7 +220,7 @@ fn leaver_dies(fate: Fate) {
         scene.live(0, fate, || {
             let fields = || [0, LEFT];
             let end = &scene.ends[0];
-            obituary::record(&Journal(scene), end, (member(0), How::Left), 0, fields);
+            death_record::record(&Journal(scene), end, (member(0), How::Left), 0, fields);
             let (live, free) = (word(Phase::Live, FIRST), word(Phase::Free, FIRST + 1));
             let _ = scene.word(0).compare_exchange(live, free, Acquire, Relaxed);
         });
@@ -238,6 +238,6 @@ fn leaver_dies(fate: Fate) {
 #[test]
 fn who_dies_leaving_has_left_or_died() {
     completely(|| {
-        holds_for_every_end("obituary, a leaver dies", Some(2), End::Killed, leaver_dies);
+        holds_for_every_end("death record, a leaver dies", Some(2), End::Killed, leaver_dies);
     });
 }

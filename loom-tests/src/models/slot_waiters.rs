@@ -1,4 +1,4 @@
-//! A place in the order: who waits for one over the gong is woken by whoever
+//! A place in the order: who waits for one over the wake-all semaphore is woken by whoever
 //! frees it, or by its death.
 //!
 //! A lost wake shows as loom's *deadlock*: the main thread waits.
@@ -14,7 +14,7 @@ use crate::mutant::{self, Mutant};
 use crate::ring::event::{self, Parked};
 use crate::ring::kernel::{Kernel, Op};
 use crate::ring::set::SetMap;
-use crate::ring::{credit, gong, places};
+use crate::ring::{credit, slot_waiters, wake_all};
 use crate::sync::{AtomicU64, Ordering};
 
 const LOST: &str = "deadlock";
@@ -60,7 +60,7 @@ fn channel<const N: usize>() -> [Peer; N] {
     });
     for peer in &peers {
         if !mutant::has("no credit") {
-            credit::arm(&peer.process, SetMap::GONG).unwrap();
+            credit::arm(&peer.process, SetMap::WAKE_ALL).unwrap();
         }
         peer.process.semop(&[Op::add(map.liveness(peer.id), 1).undo()], None).unwrap();
     }
@@ -72,7 +72,7 @@ impl Peer {
     fn free(&self) {
         self.channel.place.store(0, Ordering::Release);
         if !mutant::has("not struck") {
-            places::freed(&self.process, &self.channel.waiting).unwrap();
+            slot_waiters::freed(&self.process, &self.channel.waiting).unwrap();
         }
     }
 
@@ -87,7 +87,7 @@ impl Peer {
         let Channel { map, place, waiting, records, dead, .. } = &*self.channel;
         let mut values = vec![0; usize::from(map.count())];
         self.process.values(&mut values).unwrap();
-        let heard = values[usize::from(SetMap::GONG)];
+        let heard = values[usize::from(SetMap::WAKE_ALL)];
         let mut swept = false;
         for id in 0..map.participants {
             let buried = &dead[usize::from(id)];
@@ -102,9 +102,9 @@ impl Peer {
                 swept = true;
             }
         }
-        gong::wind(&self.process, heard).unwrap();
+        wake_all::wind(&self.process, heard).unwrap();
         if swept {
-            gong::strike(&self.process).unwrap();
+            wake_all::strike(&self.process).unwrap();
         }
         heard
     }
@@ -116,7 +116,7 @@ impl Peer {
         let record = &self.channel.records[usize::from(self.id)];
         let attempt = || self.claim().then_some(());
         let waited =
-            places::park(&self.process, waiting, record, None, attempt, || Ok(self.listen()));
+            slot_waiters::park(&self.process, waiting, record, None, attempt, || Ok(self.listen()));
         assert_eq!(waited, Parked::Ready(()));
     }
 
@@ -238,10 +238,10 @@ fn who_dies_waiting_keeps_nothing_from_another() {
     holds_for_every_end("places, another waits", Some(1), End::Killed, other_ends);
 }
 
-/// The count of the gong is high, and wound back by whoever gets to it.
+/// The count of the wake-all semaphore is high, and wound back by whoever gets to it.
 fn count_is_wound_back() {
     let [reader, main] = channel();
-    main.channel.system.preset(SetMap::GONG, HIGH);
+    main.channel.system.preset(SetMap::WAKE_ALL, HIGH);
     let reading = reader.spawn(None, Peer::free);
     main.wait();
     reading.join().unwrap();

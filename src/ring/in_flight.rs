@@ -15,7 +15,7 @@
 //! message as there are hands of others that end behind it.
 //!
 //! Who takes up the role releases, unseen, what more have died over than the
-//! channel allows. That leaves fewer than [`HANDS`] behind `head`, and it takes
+//! channel allows. That leaves fewer than [`IN_FLIGHT`] behind `head`, and it takes
 //! one of the rest. None of this changes what a message counts, so it does no
 //! harm to die over it, as often as one likes.
 //!
@@ -30,22 +30,22 @@
 
 use core::ops::Deref;
 
+use super::backoff::Backoff;
 use super::mpmc::{MAX_ATTEMPTS, Recovered};
-use super::pace::Pace;
 use super::spsc::{Consumer, Indices, Torn};
 use super::table::Member;
 use crate::sync::{AtomicU64, Ordering};
 
 /// One for each that may die over a message, and one for who takes it last.
-pub(crate) const HANDS: usize = MAX_ATTEMPTS as usize + 1;
+pub(crate) const IN_FLIGHT: usize = MAX_ATTEMPTS as usize + 1;
 const ID_BITS: u32 = 16;
 const HAND_BITS: u32 = 4;
 const HAND: u64 = (1 << HAND_BITS) - 1;
 
 /// Where the words are.
-pub(crate) trait Hands: Indices {
+pub(crate) trait InFlight: Indices {
     /// How many hands there are: more than a message may have attempts, and
-    /// [`HANDS`] at most.
+    /// [`IN_FLIGHT`] at most.
     fn hands(&self) -> usize;
     /// Hand `n`, below their number.
     fn hand(&self, n: usize) -> &AtomicU64;
@@ -61,7 +61,7 @@ const fn taker(member: Member, hand: usize) -> u64 {
 }
 
 /// How far a hand reaches beyond `position`: at most `most`, or it lies.
-fn reach(ring: &impl Hands, hand: usize, position: u64, most: u64) -> u64 {
+fn reach(ring: &impl InFlight, hand: usize, position: u64, most: u64) -> u64 {
     let reach = ring.hand(hand).load(Ordering::Relaxed).wrapping_sub(position);
     if reach <= most { reach } else { 0 }
 }
@@ -89,14 +89,14 @@ impl Reader {
     /// `attempts` have died over: whether there was any. The caller holds the
     /// role alone.
     pub(crate) fn attach(
-        ring: &impl Hands,
+        ring: &impl InFlight,
         me: Member,
         attempts: u8,
     ) -> Result<(Self, bool), Torn> {
         let at = Consumer::attach(ring)?;
         let filled = at.filled(ring, ring.capacity())?;
         let head = at.position();
-        let reaches: [u64; HANDS] = core::array::from_fn(|hand| {
+        let reaches: [u64; IN_FLIGHT] = core::array::from_fn(|hand| {
             if hand < ring.hands() { reach(ring, hand, head, filled) } else { 0 }
         });
         let mut sorted = reaches;
@@ -112,18 +112,18 @@ impl Reader {
     }
 
     /// Looks at the producer's index at this pace.
-    pub(crate) fn paced(&mut self, pace: Pace) {
-        self.at.paced(pace);
+    pub(crate) fn with_backoff(&mut self, backoff: Backoff) {
+        self.at.with_backoff(backoff);
     }
 
     /// From now on, exactly the next `cells` are in hand.
     #[inline]
-    pub(crate) fn hold(&self, ring: &impl Hands, cells: u64) {
+    pub(crate) fn hold(&self, ring: &impl InFlight, cells: u64) {
         ring.hand(self.hand).store(self.at.position().wrapping_add(cells), Ordering::Relaxed);
     }
 
     /// How far the hands of the dead reach.
-    fn reaches<'a>(&'a self, ring: &'a impl Hands) -> impl Iterator<Item = u64> + 'a {
+    fn reaches<'a>(&'a self, ring: &'a impl InFlight) -> impl Iterator<Item = u64> + 'a {
         let position = self.at.position();
         // What comes for the first time is not looked up.
         let hands =
@@ -135,20 +135,20 @@ impl Reader {
     }
 
     /// How many have died over the next message.
-    pub(crate) fn attempts(&self, ring: &impl Hands) -> u8 {
+    pub(crate) fn attempts(&self, ring: &impl InFlight) -> u8 {
         self.reaches(ring).count() as u8
     }
 
     /// How many of the next `cells`, from the first on, as many have died
     /// over: what is taken together is of one kind.
-    pub(crate) fn alike(&self, ring: &impl Hands, cells: u64) -> u64 {
+    pub(crate) fn alike(&self, ring: &impl InFlight, cells: u64) -> u64 {
         self.reaches(ring).fold(cells, u64::min)
     }
 }
 
 /// What a dead consumer had in hand and what becomes of it, and the word that
 /// says whose it was; `None` if it is not the last consumer.
-fn left(ring: &impl Hands, dead: Member, attempts: u8) -> Option<(u64, Recovered)> {
+fn left(ring: &impl InFlight, dead: Member, attempts: u8) -> Option<(u64, Recovered)> {
     let seen = ring.taker().load(Ordering::Relaxed);
     let hand = (seen >> ID_BITS & HAND) as usize;
     if seen != taker(dead, hand) {
@@ -171,13 +171,13 @@ fn left(ring: &impl Hands, dead: Member, attempts: u8) -> Option<(u64, Recovered
 }
 
 /// What [`recover`] is going to count, if nobody has.
-pub(crate) fn held(ring: &impl Hands, dead: Member, attempts: u8) -> Recovered {
+pub(crate) fn held(ring: &impl InFlight, dead: Member, attempts: u8) -> Recovered {
     left(ring, dead, attempts).map_or_else(Recovered::default, |(_, held)| held)
 }
 
 /// Counts what a dead consumer had in hand, unless somebody has. What is to
 /// be done with it is its successor's.
-pub(crate) fn recover(ring: &impl Hands, dead: Member, attempts: u8) -> Recovered {
+pub(crate) fn recover(ring: &impl InFlight, dead: Member, attempts: u8) -> Recovered {
     let Some((seen, held)) = left(ring, dead, attempts) else {
         return Recovered::default();
     };

@@ -1,4 +1,4 @@
-//! The gong: whoever listens hears of everything, whoever dies or is stopped.
+//! The wake-all semaphore: whoever listens hears of everything, whoever dies or is stopped.
 //!
 //! A lost wake shows as loom's *deadlock*: the main thread listens.
 
@@ -11,7 +11,7 @@ use crate::kernel::{Process, System};
 use crate::mutant::{self, Mutant};
 use crate::ring::kernel::{Kernel, Op};
 use crate::ring::set::SetMap;
-use crate::ring::{credit, gong};
+use crate::ring::{credit, wake_all};
 
 const LOST: &str = "deadlock";
 /// Who writes; everybody else listens.
@@ -42,7 +42,7 @@ fn hall<const N: usize>() -> [Guest; N] {
     });
     for (id, guest) in (0..).zip(&guests) {
         if !mutant::has("no credit") {
-            credit::arm(&guest.process, SetMap::GONG).unwrap();
+            credit::arm(&guest.process, SetMap::WAKE_ALL).unwrap();
         }
         guest.process.semop(&[Op::add(map.liveness(id), 1).undo()], None).unwrap();
     }
@@ -53,11 +53,11 @@ impl Guest {
     /// Writes a record and strikes, as one that joins.
     fn tell(&self, what: u64) {
         if mutant::has("struck before it is written") {
-            gong::strike(&self.process).unwrap();
+            wake_all::strike(&self.process).unwrap();
         }
         self.hall.scene.append(WRITER, what);
         if !mutant::has("struck before it is written") && !mutant::has("not struck") {
-            gong::strike(&self.process).unwrap();
+            wake_all::strike(&self.process).unwrap();
         }
     }
 
@@ -65,8 +65,8 @@ impl Guest {
     fn look(&self) -> (u16, bool) {
         let mut values = vec![0; usize::from(self.hall.map.count())];
         self.process.values(&mut values).unwrap();
-        let heard = values[usize::from(SetMap::GONG)];
-        gong::wind(&self.process, heard).unwrap();
+        let heard = values[usize::from(SetMap::WAKE_ALL)];
+        wake_all::wind(&self.process, heard).unwrap();
         (heard, values[usize::from(self.hall.map.liveness(WRITER))] == 0)
     }
 
@@ -84,7 +84,7 @@ impl Guest {
                 return [all, more].concat();
             }
             if more.is_empty() {
-                gong::park(&self.process, heard, None).unwrap();
+                wake_all::park(&self.process, heard, None).unwrap();
             }
             all.extend(more);
         }
@@ -112,10 +112,10 @@ fn one_listens() {
 
 #[test]
 fn what_is_struck_for_is_heard() {
-    holds("gong, one listens", Some(3), one_listens);
-    completely(|| holds("gong, one listens", Some(2), one_listens));
+    holds("wake-all semaphore, one listens", Some(3), one_listens);
+    completely(|| holds("wake-all semaphore, one listens", Some(2), one_listens));
     for mutant in ["struck before it is written", "not struck"] {
-        fails("gong, one listens", Mutant::Model(mutant), LOST, Some(2), one_listens);
+        fails("wake-all semaphore, one listens", Mutant::Model(mutant), LOST, Some(2), one_listens);
     }
 }
 
@@ -132,7 +132,7 @@ fn writer_dies(fate: Fate) {
 #[test]
 fn a_death_strikes_by_itself_and_for_what_was_written() {
     completely(|| {
-        let name = "gong, the writer dies";
+        let name = "wake-all semaphore, the writer dies";
         holds_for_every_end(name, Some(2), End::Killed, writer_dies);
         for mutant in [Mutant::Model("no credit"), Mutant::NoUndo] {
             fails_for_some_end(name, mutant, LOST, Some(2), End::Killed, writer_dies);
@@ -152,7 +152,7 @@ fn other_ends(fate: Fate) {
 
 #[test]
 fn a_listener_keeps_nothing_from_another() {
-    let name = "gong, another listener";
+    let name = "wake-all semaphore, another listener";
     holds_for_every_end(name, Some(1), End::Stopped, other_ends);
     holds_for_every_end(name, Some(1), End::Killed, other_ends);
 }
@@ -160,7 +160,7 @@ fn a_listener_keeps_nothing_from_another() {
 /// The count is high, and wound back by both who listen.
 fn count_is_wound_back() {
     let [writer, main, other] = hall();
-    main.hall.system.preset(SetMap::GONG, HIGH);
+    main.hall.system.preset(SetMap::WAKE_ALL, HIGH);
     let other = other.spawn(None, |other| assert_eq!(other.listen(1), [1]));
     let writing = writer.spawn(None, |writer| writer.tell(1));
     assert_eq!(main.listen(1), [1]);
@@ -170,5 +170,5 @@ fn count_is_wound_back() {
 
 #[test]
 fn nobody_sleeps_through_the_winding() {
-    holds("gong, the count is wound back", Some(2), count_is_wound_back);
+    holds("wake-all semaphore, the count is wound back", Some(2), count_is_wound_back);
 }

@@ -17,7 +17,7 @@ const ATTEMPTS: u8 = 1;
 
 /// The cell of a slot is the number of a block; what is in a block is said
 /// in `bytes`.
-struct Parcels {
+struct BlockSlots {
     ring: Ring,
     blocks: Vec<AtomicU64>,
     bytes: Vec<checker::Cell<u64>>,
@@ -25,7 +25,7 @@ struct Parcels {
     consumed: RefCell<Vec<u64>>,
 }
 
-impl Blocks for Parcels {
+impl Blocks for BlockSlots {
     fn count(&self) -> u64 {
         self.blocks.len() as u64
     }
@@ -35,7 +35,7 @@ impl Blocks for Parcels {
     }
 }
 
-impl Parcels {
+impl BlockSlots {
     fn new(capacity: usize, ids: usize) -> Rc<Self> {
         let words = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
         Rc::new(Self {
@@ -106,8 +106,8 @@ impl Parcels {
 }
 
 /// Two that write and two that read, all mortal, and two that sweep.
-fn parcels() {
-    let scene = Parcels::new(2 + any(3), 5);
+fn block_slots() {
+    let scene = BlockSlots::new(2 + any(3), 5);
     let mut threads = Vec::new();
     for id in 0..4_u16 {
         let scene = Rc::clone(&scene);
@@ -146,6 +146,6 @@ fn parcels() {
 
 #[test]
 fn no_block_is_lost_to_the_dead() {
-    holds("blocks, four die", parcels);
-    fails("blocks, four die", "the block is freed before its slot", "", parcels);
+    holds("blocks, four die", block_slots);
+    fails("blocks, four die", "the block is freed before its slot", "", block_slots);
 }

@@ -26,20 +26,20 @@
 //! last time, only if it is the only one who waits, and no longer than until it
 //! finds something, or nothing, without sleeping.
 //!
-//! **No death is slept through.** All deaths up to the stroke of the [`gong`]
+//! **No death is slept through.** All deaths up to the stroke of the [`wake_all`]
 //! that was heard have been looked for; the kernel gives a token only while the
-//! gong is what was heard, and compares at that instant. Else a token is taken
-//! plainly, and followed by a look: for some time where the gong strikes for
+//! wake-all semaphore is what was heard, and compares at that instant. Else a token is taken
+//! plainly, and followed by a look: for some time where the wake-all semaphore strikes for
 //! other reasons, by those who do not stay, and where many live, because one who
 //! compares has the kernel ask all who sleep over the set at each operation.
 //!
 //! **A death elsewhere.** Whoever waits for a certain participant's end, too, is
 //! [strict](Standing::be_strict). That participant may have no credit on this
-//! event's semaphore, but each has one on the gong, and strikes it when it
+//! event's semaphore, but each has one on the wake-all semaphore, and strikes it when it
 //! leaves. So a strict waiter never takes a token plainly. It looks, asks whether
-//! that participant lives, tries, and sleeps while the gong is what was heard by
+//! that participant lives, tries, and sleeps while the wake-all semaphore is what was heard by
 //! that look. An end before the look is found by it, or by the question; an end
-//! after it makes the gong another, which the kernel compares at the instant of
+//! after it makes the wake-all semaphore another, which the kernel compares at the instant of
 //! falling asleep.
 //!
 //! **A wake that is refused.** A waiter may take a token that is another's too,
@@ -52,19 +52,19 @@ use super::event::{self, Event};
 use super::kernel::{Kernel, Refusal, sooner};
 use crate::sync::{AtomicU64, Ordering, fence};
 
-/// After the gong has ended a sleep, so many are plain.
+/// After the wake-all semaphore has ended a sleep, so many are plain.
 const PLAIN: u32 = 64;
 
 /// One waiter's, for one event.
 #[derive(Debug)]
-pub(crate) struct Standing<D: Copy> {
+pub(crate) struct Registration<D: Copy> {
     /// Whether the event counts it.
     counted: Cell<bool>,
     /// When everybody is sure to have seen that, if not yet.
     unseen: Cell<Option<D>>,
     /// Until when its next wait comes at once.
     at_once: Cell<Option<D>>,
-    /// What the gong was when the dead were last looked for; `None` if it had
+    /// What the wake-all semaphore was when the dead were last looked for; `None` if it had
     /// better be left alone.
     heard: Cell<Option<u16>>,
     /// How many sleeps are still to be plain.
@@ -75,8 +75,8 @@ pub(crate) struct Standing<D: Copy> {
     owed: Cell<Option<Refusal>>,
 }
 
-impl<D: Copy + Ord> Standing<D> {
-    /// Of one who has looked for the dead when the gong was this.
+impl<D: Copy + Ord> Registration<D> {
+    /// Of one who has looked for the dead when the wake-all semaphore was this.
     pub(crate) const fn new(heard: Option<u16>) -> Self {
         Self {
             counted: Cell::new(false),
@@ -89,8 +89,8 @@ impl<D: Copy + Ord> Standing<D> {
         }
     }
 
-    /// Whether every sleep is to end with a stroke of the gong. Then what
-    /// listens for this waiter always says what the gong was.
+    /// Whether every sleep is to end with a stroke of the wake-all semaphore. Then what
+    /// listens for this waiter always says what the wake-all semaphore was.
     pub(crate) fn be_strict(&self, strict: bool) {
         self.strict.set(strict);
     }
@@ -140,7 +140,7 @@ impl<D: Copy + Ord> Standing<D> {
         }
     }
 
-    /// What the gong has to be for the next token, if this waiter `stays`.
+    /// What the wake-all semaphore has to be for the next token, if this waiter `stays`.
     /// `None` for a token that is taken whatever it is.
     pub(super) fn compares(&self, stays: bool) -> Option<u16> {
         if self.strict.get() {
@@ -170,12 +170,12 @@ impl<D: Copy + Ord> Standing<D> {
         self.unseen.set(None);
     }
 
-    /// The gong was something else.
+    /// The wake-all semaphore was something else.
     pub(super) fn refused(&self) {
         self.plain.set(PLAIN);
     }
 
-    /// The dead have been looked for, and the gong was this before.
+    /// The dead have been looked for, and the wake-all semaphore was this before.
     pub(super) fn listened(&self, heard: Option<u16>) {
         self.heard.set(heard);
     }

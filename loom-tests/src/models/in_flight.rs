@@ -9,7 +9,7 @@ use loom::sync::atomic::Ordering::{AcqRel, Acquire};
 use crate::death::{self, End, Fate};
 use crate::explore::{completely, fails_for_some_end, holds_for_every_end};
 use crate::mutant::{self, Mutant};
-use crate::ring::hand::{self, Hands, Reader};
+use crate::ring::in_flight::{self, InFlight, Reader};
 use crate::ring::role;
 use crate::ring::set::SetMap;
 use crate::ring::spsc::{Indices, Producer};
@@ -50,7 +50,7 @@ impl Indices for Ring {
     }
 }
 
-impl Hands for Ring {
+impl InFlight for Ring {
     fn hands(&self) -> usize {
         self.hands.len()
     }
@@ -142,7 +142,7 @@ impl Ring {
             if !dead.is_dead(self) {
                 continue;
             }
-            let done = hand::recover(self, dead, self.attempts);
+            let done = in_flight::recover(self, dead, self.attempts);
             self.orphans.set(self.orphans.get() + done.orphans);
             self.dropped.set(self.dropped.get() + done.dropped);
             let (dead_word, free) = (word(Phase::Dead, FIRST), word(Phase::Free, FIRST + 1));
@@ -229,40 +229,40 @@ fn consumer_dies(attempts: u8, fate: Fate) {
             role::release(&dying.consumer, member(0));
         });
     });
-    let heir = Rc::clone(&ring);
-    let heir = loom::thread::spawn(move || {
-        heir.live(1, None, |doing| {
-            if let Some(at) = heir.reader(1) {
-                heir.take(&at, 1, 0, doing);
-                role::release(&heir.consumer, member(1));
+    let successor = Rc::clone(&ring);
+    let successor = loom::thread::spawn(move || {
+        successor.live(1, None, |doing| {
+            if let Some(at) = successor.reader(1) {
+                successor.take(&at, 1, 0, doing);
+                role::release(&successor.consumer, member(1));
             }
         });
     });
     ring.sweep();
     dying.join().unwrap();
-    heir.join().unwrap();
+    successor.join().unwrap();
     ring.settle(acknowledged.get());
 }
 
-/// One has died over the first message; its heir dies somewhere, in taking
+/// One has died over the first message; its successor dies somewhere, in taking
 /// the role up or over what it takes, and is swept by two.
-fn heir_dies(attempts: u8, fate: Fate) {
+fn successor_dies(attempts: u8, fate: Fate) {
     let ring = Ring::new(attempts);
     ring.reader(0).unwrap().hold(&*ring, 1);
     ring.die(0, Doing::Holding(0, 1));
     let acknowledged = Rc::new(Cell::new(0));
-    let (heir, done) = (Rc::clone(&ring), Rc::clone(&acknowledged));
-    let heir = loom::thread::spawn(move || {
-        heir.live(1, Some(fate), |doing| {
-            let Some(at) = heir.reader(1) else { return };
-            heir.take(&at, 2, 0, doing);
+    let (successor, done) = (Rc::clone(&ring), Rc::clone(&acknowledged));
+    let successor = loom::thread::spawn(move || {
+        successor.live(1, Some(fate), |doing| {
+            let Some(at) = successor.reader(1) else { return };
+            successor.take(&at, 2, 0, doing);
             done.set(at.position() + 1);
-            heir.take(&at, 1, 1, doing);
-            role::release(&heir.consumer, member(1));
+            successor.take(&at, 1, 1, doing);
+            role::release(&successor.consumer, member(1));
         });
     });
     ring.sweep();
-    heir.join().unwrap();
+    successor.join().unwrap();
     ring.settle(acknowledged.get());
 }
 
@@ -277,10 +277,10 @@ fn what_the_dead_had_in_hand_comes_again_marked_or_not_at_all() {
                 move |fate| consumer_dies(attempts, fate),
             );
             holds_for_every_end(
-                &format!("hand, an heir dies, {attempts} attempts"),
+                &format!("hand, an successor dies, {attempts} attempts"),
                 Some(2),
                 End::Killed,
-                move |fate| heir_dies(attempts, fate),
+                move |fate| successor_dies(attempts, fate),
             );
         }
     });
@@ -290,12 +290,12 @@ fn what_the_dead_had_in_hand_comes_again_marked_or_not_at_all() {
 fn a_role_is_taken_over_only_when_its_holder_is_swept() {
     completely(|| {
         fails_for_some_end(
-            "hand, an heir does not wait for the sweep",
+            "hand, an successor does not wait for the sweep",
             Mutant::Model("the role is taken from the dead at once"),
             " of ",
             Some(2),
             End::Killed,
-            |fate| heir_dies(1, fate),
+            |fate| successor_dies(1, fate),
         );
     });
 }

@@ -16,19 +16,19 @@ use super::region::Elements;
 /// It stays in one place from when it is copied until it is handed on whole:
 /// moved about in the results of several functions it would be cut to pieces
 /// by the compiler, and put together again at a cost above that of the copy.
-pub struct Landing<T> {
+pub struct CopyOut<T> {
     element: MaybeUninit<T>,
     /// What is there is a `T`.
     valid: bool,
 }
 
-impl<T> fmt::Debug for Landing<T> {
+impl<T> fmt::Debug for CopyOut<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Landing").field("valid", &self.valid).finish_non_exhaustive()
     }
 }
 
-impl<T: CheckedBitPattern> Landing<T> {
+impl<T: CheckedBitPattern> CopyOut<T> {
     #[inline]
     pub(crate) const fn new() -> Self {
         Self { element: MaybeUninit::uninit(), valid: false }

@@ -1,10 +1,10 @@
 //! Waiting for a place in the order, where a token would go to the wrong one.
 //!
 //! A channel of blocks has two things to be short of: a block to write into,
-//! and a place to queue it. Over one bell a token for a place would be taken
+//! and a place to queue it. Over one semaphore a token for a place would be taken
 //! by somebody who waits for a block, finds none and sleeps again. So who
 //! waits for a place, or for either without taking it, waits on the
-//! [`gong`], which wakes all.
+//! [`wake_all`], which wakes all.
 //!
 //! ```text
 //!  try ─▶ raise record, waiting ─▶ heavy fence ─▶ listen: v ─▶ try ─▶ sleep
@@ -25,22 +25,22 @@
 //! count of one who dies waiting is settled by its sweep, from the records.
 
 use super::event::{self, Parked};
-use super::gong;
 use super::kernel::{Kernel, Refusal, sooner};
 use super::table::Blind;
+use super::wake_all;
 use crate::sync::AtomicU64;
 
 /// Wakes all who wait, if there are any. Call it after freeing.
 #[inline]
 pub(crate) fn freed<K: Kernel>(kernel: &K, waiting: &AtomicU64) -> Result<(), Refusal> {
-    event::waited_for(kernel, waiting).map_or(Ok(()), |_| gong::strike_and_wind(kernel))
+    event::waited_for(kernel, waiting).map_or(Ok(()), |_| wake_all::strike_and_wind(kernel))
 }
 
 /// Sleeps until `attempt` gives something, or the set is gone.
 ///
 /// `attempt` is asked again when the deadline has passed, and has to find
-/// that out by itself. `listen` sweeps the dead and says what the gong was
-/// before. The caller's process holds a credit on the gong.
+/// that out by itself. `listen` sweeps the dead and says what the wake-all semaphore was
+/// before. The caller's process holds a credit on the wake-all semaphore.
 pub(crate) fn park<K: Kernel, R>(
     kernel: &K,
     waiting: &AtomicU64,
@@ -54,14 +54,14 @@ pub(crate) fn park<K: Kernel, R>(
         // Edge W.
         kernel.heavy_fence();
         let slept = listen().and_then(|heard| {
-            let wait = |until| gong::park(kernel, heard, until).map_err(Blind::Refused);
+            let wait = |until| wake_all::park(kernel, heard, until).map_err(Blind::Refused);
             let mut ready = attempt();
             if let (None, Some(soon)) = (&ready, sooner(kernel.soon(), until)) {
                 wait(Some(soon))?;
                 ready = attempt();
             }
             if ready.is_none() {
-                // At once, if it was the gong that ended the other one.
+                // At once, if it was the wake-all semaphore that ended the other one.
                 wait(until)?;
             }
             Ok(ready)
