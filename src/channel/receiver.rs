@@ -116,7 +116,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     ///
     /// # Errors
     /// [`RecvError::Invalid`], or why nothing can be received. In particular
-    /// [`Fault::Disconnected`] when the channel is empty and the last sender
+    /// [`RecvError::Disconnected`] when the channel is empty and the last sender
     /// has gone, also while this call waits.
     #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
@@ -130,11 +130,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     #[cold]
     #[inline(never)]
     fn recv_on(&self, stuck: Stuck) -> Result<T, RecvError> {
-        self.recv_on_by(stuck, None).map_err(|error| match error {
-            RecvTimeoutError::Failed(error) => error,
-            // Without a deadline there is no time-out.
-            RecvTimeoutError::Timeout => Fault::Closed.into(),
-        })
+        self.recv_on_by(stuck, None).map_err(RecvTimeoutError::without_deadline)
     }
 
     /// Receives, waiting for a message at most this long.
@@ -185,11 +181,9 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
         let mut pop = || K::pop_many(&self.slots, &self.at, self.end.owner(), most, into);
         let valid = match self.end.consume(&mut pop) {
             Ok(valid) => valid,
-            Err(stuck) => match self.wait(stuck, None, pop) {
-                Ok(valid) => valid,
-                Err(RecvTimeoutError::Failed(error)) => return Err(error),
-                Err(RecvTimeoutError::Timeout) => return Err(Fault::Closed.into()),
-            },
+            Err(stuck) => {
+                self.wait(stuck, None, pop).map_err(RecvTimeoutError::without_deadline)?
+            }
         };
         if valid { Ok(into.len() - before) } else { Err(Self::invalid()) }
     }
@@ -311,7 +305,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     /// // Say, when Ctrl-C was pressed:
     /// canceller.cancel()?;
     /// let ended = worker.join().unwrap();
-    /// assert!(matches!(ended, Err(RecvError::Fault(Fault::Cancelled))));
+    /// assert_eq!(ended, Err(RecvError::Fault(Fault::Cancelled)));
     /// # drop(sender);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -392,7 +386,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Iterator for Iter<'_, T, K> {
             return None;
         }
         match self.receiver.recv() {
-            Err(RecvError::Fault(Fault::Disconnected { .. })) => {
+            Err(RecvError::Disconnected) => {
                 self.ended = true;
                 None
             }

@@ -51,7 +51,14 @@ fn whatever_extremes_a_segment_says_looking_at_it_gives_an_answer() {
     assert_eq!(name.objects(), (0, 0));
 }
 
-pub(crate) fn child(brief: &Brief) {
+#[test]
+#[ignore = "what the child processes run"]
+fn child_entry() {
+    let Some(brief) = Brief::take() else { return };
+    child(&brief);
+}
+
+fn child(brief: &Brief) {
     let victim = Victim::new(brief.text(0));
     let mut looks = 0;
     let mut look = |words: &[(usize, u64)], how: fn(&Victim)| {

@@ -27,8 +27,6 @@ mod stepped;
 mod storm;
 mod views;
 
-use common::Brief;
-
 #[global_allocator]
 static ALLOCATOR: guard::Bounded = guard::Bounded;
 
@@ -37,20 +35,4 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| {
         text.parse().unwrap_or_else(|_| panic!("{name} should be a number, and is {text:?}"))
     })
-}
-
-#[test]
-#[ignore = "what the child processes run"]
-fn child_entry() {
-    let Some(brief) = Brief::take() else { return };
-    match &*brief.role {
-        "replay" => replay::child(&brief),
-        "attack" => live::attack(&brief),
-        "exchange" => live::exchange(&brief),
-        "storm" => storm::child(&brief),
-        "stepped" => stepped::child(&brief),
-        "extremes" => extremes::child(&brief),
-        "views" => views::child(&brief),
-        role => panic!("{role}"),
-    }
 }
