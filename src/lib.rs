@@ -190,8 +190,15 @@
 //!
 //! # Errors
 //!
-//! Each kind of operation has its own error, and a message that was not sent
-//! is in it. [`Fault`] is what ends the use of a handle. What the kernel
+//! Each form of an operation has an error of its own: [`SendError`],
+//! [`TrySendError`] and [`SendTimeoutError`]; [`RecvError`], [`TryRecvError`] and
+//! [`RecvTimeoutError`]. They have the names and the predicates of
+//! crossbeam-channel, compare with `==`, and give back the message that was not
+//! sent. `docs/how-to.md` says what differs from crossbeam-channel, and why.
+//!
+//! Each is flat: `Disconnected` is a variant of it, and whatever else ends the use
+//! of a handle is its `Fault`, a [`Fault`]. The smaller errors convert to the larger
+//! ones. All error types are `#[non_exhaustive]`. What the kernel
 //! refuses is a [`sys::Error`], which names the object, the limit in force
 //! and the remedy. `{:?}` of an error says the same after the kind of error, so
 //! that `unwrap`, and a `main` that returns the error, show it too.
