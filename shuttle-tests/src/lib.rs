@@ -14,11 +14,8 @@
 //! probabilistic concurrency testing, a few changes of priority at random
 //! places. It proves nothing; a mutant shows that it sees what it looks at.
 //!
-//! For a long run, so many schedules of each scene, from a seed of its own:
-//!
-//! ```sh
-//! TOMBOLO_SCHEDULES=1000000 TOMBOLO_SEED=1 cargo test --release -p shuttle-tests -- --nocapture
-//! ```
+//! `TOMBOLO_TEST_LONG=100 cargo test -p shuttle-tests -- --nocapture` runs 300,000
+//! schedules of each scene.
 #![allow(dead_code)]
 
 #[path = "../../src/ring/mod.rs"]
@@ -27,6 +24,8 @@ mod ring;
 mod checker;
 #[path = "../../loom-tests/src/death.rs"]
 mod death;
+#[path = "../../tests/common/effort.rs"]
+mod effort;
 mod explore;
 #[path = "../../loom-tests/src/kernel.rs"]
 mod kernel;
