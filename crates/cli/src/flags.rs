@@ -1,4 +1,4 @@
-//! The library's options, in the words of the command.
+//! Translates the library's options into the command's flags.
 
 /// A message of the library's, with the command's flags in place of its options.
 pub fn in_terms(message: &str) -> String {
