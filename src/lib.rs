@@ -62,7 +62,7 @@
 //! the same type. [`Segment::bytes`] makes a channel of messages of any length.
 //!
 //! ```
-//! use tombolo::{ChannelError, Message, Segment};
+//! use tombolo::{ChannelError, ChannelProperty, Message, Segment};
 //!
 //! let segment = Segment::anonymous()?;
 //! let jobs = segment.channel::<u64>("jobs").capacity(8);
@@ -84,7 +84,7 @@
 //! assert!(matches!(ticks.sender(), Err(ChannelError::RoleTaken { .. })));
 //! assert!(matches!(
 //!     segment.channel::<u32>("jobs").sender(),
-//!     Err(ChannelError::Mismatch { what: "elements", .. })
+//!     Err(ChannelError::Mismatch { what: ChannelProperty::Elements, .. })
 //! ));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -124,9 +124,9 @@
 //!
 //! A sender is gone when it was dropped or its process was killed. When the last
 //! sender is gone, receivers get the remaining messages and then
-//! [`Fault::Disconnected`].
+//! [`Disconnected`](RecvError::Disconnected).
 //!
-//! When the last receiver is gone, current senders get [`Fault::Disconnected`]
+//! When the last receiver is gone, current senders get [`Disconnected`](SendError::Disconnected)
 //! until a new receiver comes. A sender opened later does not get it: it can fill
 //! the channel, and then waits for a new receiver.
 //!
@@ -135,7 +135,7 @@
 //! ever disconnected.
 //!
 //! ```
-//! use tombolo::{Fault, Segment, TrySendError};
+//! use tombolo::{RecvError, Segment, SendError, TrySendError};
 //!
 //! # let segment = Segment::anonymous()?;
 //! let channel = segment.channel::<u8>("some").capacity(4);
@@ -144,15 +144,15 @@
 //! drop(sender);
 //! let received: Result<Vec<u8>, _> = receiver.iter().collect();
 //! assert_eq!(received?, [1, 2]);
-//! assert!(receiver.recv().is_err());
+//! assert_eq!(receiver.recv(), Err(RecvError::Disconnected));
 //!
 //! let channel = segment.channel::<u8>("other").capacity(1);
 //! let (sender, receiver) = (channel.sender()?, channel.receiver()?);
 //! drop(receiver);
-//! assert!(matches!(sender.send(3).unwrap_err().fault, Fault::Disconnected { .. }));
+//! assert_eq!(sender.send(3), Err(SendError::Disconnected(3)));
 //! let later = channel.sender()?;
 //! later.send(4)?;
-//! assert!(matches!(later.try_send(5), Err(TrySendError::Full(5))));
+//! assert_eq!(later.try_send(5), Err(TrySendError::Full(5)));
 //! assert_eq!(channel.receiver()?.recv()?, 4);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -163,7 +163,7 @@
 //! disconnection. It can also end in these ways:
 //!
 //! - A given participant ends, even one that never opened the channel, such as a
-//!   child that dies at once: [`Receiver::until_gone`], [`SpawnedChild::joined`].
+//!   child that dies at once: [`Receiver::bind_to_peer`], [`SpawnedChild::joined`].
 //! - Another thread cancels it, for example on Ctrl-C: [`Receiver::canceller`].
 //! - The segment is [removed](Segment::remove) or
 //!   [shut down](Commander::shutdown). This ends the waits of all processes.
@@ -277,13 +277,13 @@ pub use control::{
     ListenError, Listener, Member, Outcome, SpawnError, SpawnedChild, connect, connect_timeout,
 };
 pub use error::{
-    BadName, ChannelError, CommandError, Done, Fault, OpenError, RecvError, RecvTimeoutError,
-    SendBatchError, SendBytesError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+    BadName, ChannelError, ChannelProperty, CommandError, Done, Fault, OpenError, RecvError,
+    RecvTimeoutError, SendBatchError, SendError, SendTimeoutError, TryRecvError, TrySendError,
     Unwoken,
 };
 pub use segment::{
     Audit, ChannelInfo, Death, Deaths, Finding, Options, Orphan, Owner, ParticipantInfo, Peer,
-    RemoveOnDrop, Segment, SegmentInfo, State, Stats, TrustedPeers, UserCommand,
+    RemoveOnDrop, Segment, SegmentInfo, Side, State, Stats, TrustedPeers, UserCommand,
 };
 
 pub use tombolo_derive::Message;

@@ -8,7 +8,7 @@
 //! `replay` runs the corpus of `fuzz/`, and mutations of it, without a
 //! fuzzer; `live` writes into a segment while others use it, and
 //! `storm` into one word of it as fast as it can; `views` into the messages that
-//! others hold.
+//! others hold; `extremes` writes the values at which arithmetic goes wrong.
 
 #![allow(unsafe_code)]
 
@@ -17,6 +17,7 @@ mod common;
 
 mod case;
 mod ends;
+mod extremes;
 mod fields;
 mod guard;
 mod input;
