@@ -1,4 +1,4 @@
-//! Who died, when, holding what, and what was done with it: for people.
+//! The deaths in a segment, for people: which process, when, what it held, what became of it.
 
 use core::fmt;
 use std::time::Duration;

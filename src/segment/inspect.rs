@@ -1,5 +1,4 @@
-//! What is there, seen from outside: without joining, and without the right
-//! to write.
+//! Inspects segments from outside, without joining and without the right to write.
 
 use std::thread;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a segment is created with, and how it is opened.
+//! The options with which a segment is created and opened.
 
 use std::time::{Duration, Instant};
 

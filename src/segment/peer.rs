@@ -1,4 +1,4 @@
-//! Which participant is meant.
+//! Names a participant.
 
 use core::fmt;
 use core::hash::{Hash, Hasher};

@@ -1,4 +1,4 @@
-//! A segment that goes with a scope.
+//! A segment that is removed at the end of a scope.
 
 use super::Segment;
 

@@ -1,4 +1,4 @@
-//! The promise that nobody writes what another holds.
+//! The promise that peers do not write what another process holds.
 
 #![allow(unsafe_code)]
 

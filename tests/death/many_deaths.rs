@@ -1,8 +1,8 @@
-//! Ten thousand deaths, and afterwards everything is whole: the capacity, the
-//! participants' slots, the values of the semaphores, the kernel's objects.
+//! After ten thousand deaths, everything is whole: the capacity, the participants' slots, the
+//! values of the semaphores, the kernel's objects.
 //!
-//! As a soak: `TOMBOLO_DEATHS=100000 cargo test --test many_deaths -- --nocapture`
-//! kills so many participants of each ring.
+//! As a soak: `TOMBOLO_DEATHS=100000 cargo test --test death many_deaths -- --nocapture`
+//! kills that many participants of each ring.
 
 #![allow(unsafe_code)]
 

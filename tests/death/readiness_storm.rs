@@ -1,8 +1,8 @@
-//! Event loops on short channels, while whoever is at the other end is killed,
-//! over and over: no readiness is lost. And none is paid for under load.
+//! Event loops on short channels, while the processes at the other end are killed again and
+//! again: no readiness is lost. Under load, readiness costs nothing.
 //!
-//! `TOMBOLO_CYCLES=1000000 cargo test --test readiness_storm -- --nocapture`
-//! makes so many readiness cycles.
+//! `TOMBOLO_CYCLES=1000000 cargo test --test death readiness_storm -- --nocapture`
+//! makes that many readiness cycles.
 
 #![allow(unsafe_code)]
 
