@@ -126,9 +126,9 @@
 //! sender is gone, receivers get the remaining messages and then
 //! [`Disconnected`](RecvError::Disconnected).
 //!
-//! When the last receiver is gone, current senders get [`Disconnected`](SendError::Disconnected)
-//! until a new receiver comes. A sender opened later does not get it: it can fill
-//! the channel, and then waits for a new receiver.
+//! When the last receiver is gone, current senders get
+//! [`Disconnected`](SendError::Disconnected) until a new receiver comes. A sender opened
+//! later does not get it: it can fill the channel, and then waits for a new receiver.
 //!
 //! A handle is disconnected only from peers that it has met, so a process may
 //! start before its peers. In a [lasting](Channel::lasting) channel no handle is

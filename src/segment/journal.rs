@@ -1,4 +1,4 @@
-//! What the journal's records say, and when they are written.
+//! The content of the journal's records, and when they are written.
 
 use super::layout::{RECORD_FIELDS, RECORDS, Record};
 use super::mapped::{Mapped, inside};

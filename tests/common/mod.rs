@@ -1,5 +1,5 @@
-//! What the tests with real processes share: objects and children that go
-//! when the test does, and waiting for conditions.
+//! Shared by the tests with real processes: objects and children that are removed with
+//! the test, and waiting for conditions.
 
 #![allow(unsafe_code)]
 // Each test binary uses some of it.

@@ -1,9 +1,8 @@
-//! A peer that writes anything anywhere: whoever else is in the segment gets
-//! data or an error, in time, and goes on.
+//! A peer that writes anything anywhere: the other processes in the segment get data or
+//! an error, in time, and keep working.
 //!
-//! The victims are processes of their own, so that a crash is seen as one. In
-//! them, whatever touches memory beyond a segment or asks for memory without
-//! bound ends the process: see `guard`.
+//! The victims are separate processes, so that a crash is seen as one. In them, an access
+//! beyond a segment, or a request for unbounded memory, ends the process: see `guard`.
 //!
 //! `replay` runs the corpus of `fuzz/`, and mutations of it, without a
 //! fuzzer; `live` writes into a segment while others use it, `storm` into one word

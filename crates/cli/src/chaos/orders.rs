@@ -1,5 +1,5 @@
-//! What the conductor tells a worker: all of it when it starts one, as its
-//! argument. What comes later is the ledger's phase.
+//! The conductor's orders to a worker, which it gets as its argument when it
+//! starts. Everything later is in the ledger's phase.
 
 use serde::{Deserialize, Serialize};
 use tombolo::{ByteChannel, ByteKind, Mpmc, OpenError, Segment, Spsc};
