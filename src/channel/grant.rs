@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use bytemuck::{AnyBitPattern, CheckedBitPattern, NoUninit};
 
-use super::endpoint::Resolved;
-use super::kind::{Kind, Spsc, Stuck};
+use super::kind::{Kind, Spsc};
 use super::message::Message;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use crate::error::{Done, Fault, RecvError, RecvTimeoutError, TryRecvError};
+use crate::ring::wait::{Need, NotNow, Polled};
 use crate::ring::{event, gate};
 use crate::segment::{Elements, Side, TrustedPeers};
 use crate::sync::AtomicU64;
@@ -38,7 +38,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
         claim
     }
 
-    fn reserve_once(&self) -> Result<K::Claim, Stuck> {
+    fn reserve_once(&self) -> Result<K::Claim, NotNow> {
         self.end.begin(|| K::reserve(&self.slots, &self.at, self.end.owner()))
     }
 
@@ -94,7 +94,9 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
     pub fn try_reserve(&mut self) -> Result<Option<Grant<'_, T, K>>, Fault> {
         let claim = match self.reserve_once() {
             Ok(claim) => Some(claim),
-            Err(stuck) => self.end.try_to_send(stuck, || self.reserve_once(), || self.want())?.ok(),
+            Err(stuck) => {
+                self.end.try_to_send(stuck, || self.reserve_once(), || self.want())?.done()
+            }
         };
         Ok(claim.map(|claim| Grant { sender: self, busy: self.end.busy(), claim, done: false }))
     }
@@ -102,12 +104,12 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
 
 impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
     #[inline]
-    fn room_once(&self, most: usize) -> Result<usize, Stuck> {
+    fn room_once(&self, most: usize) -> Result<usize, NotNow> {
         self.end.begin(|| {
-            let room = self.at.room(&self.slots, most as u64).map_err(Stuck::Torn)?;
+            let room = self.at.room(&self.slots, most as u64).map_err(NotNow::Torn)?;
             // Only what is side by side.
             match self.at.span(&self.slots, room).first {
-                0 => Err(Stuck::None),
+                0 => Err(NotNow::Nothing),
                 first => Ok(first as usize),
             }
         })
@@ -130,7 +132,7 @@ impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
 
     #[cold]
     #[inline(never)]
-    fn room_on(&self, stuck: Stuck, most: usize) -> Result<usize, Fault> {
+    fn room_on(&self, stuck: NotNow, most: usize) -> Result<usize, Fault> {
         self.end.wait_to_send(stuck, None, || self.room_once(most), || false)?.ok_or(Fault::Closed)
     }
 }
@@ -370,16 +372,15 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<T, K> {
         K::take_next(&self.slots, &self.at, self.end.owner())
     }
 
-    fn take_once(&self, alone: bool) -> Result<K::Taken, Stuck> {
-        let take = || K::take(&self.slots, &self.at, self.end.owner());
-        if alone { take() } else { self.end.guarded(take) }
+    fn take_once(&self) -> Result<K::Taken, NotNow> {
+        self.end.guarded(|| K::take(&self.slots, &self.at, self.end.owner()))
     }
 
     fn take_by(&self, until: Option<Instant>) -> Result<K::Taken, RecvTimeoutError> {
-        match self.take_once(false) {
+        match self.take_once() {
             Ok(taken) => Ok(taken),
             Err(stuck) => {
-                let take = |alone| self.take_once(alone);
+                let take = || self.take_once();
                 let taken = self.end.wait_to_receive(stuck, until, take, &self.prospects())?;
                 taken.ok_or(RecvTimeoutError::Timeout)
             }
@@ -431,14 +432,14 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<T, K> {
     /// # Errors
     /// As for [`try_recv`](Self::try_recv).
     pub fn try_take(&mut self) -> Result<Delivery<'_, T, K>, TryRecvError> {
-        let taken = match self.take_once(false) {
+        let taken = match self.take_once() {
             Ok(taken) => taken,
             Err(stuck) => {
-                let take = |alone| self.take_once(alone);
+                let take = || self.take_once();
                 match self.end.try_to_receive(stuck, take, &self.prospects())? {
-                    Ok(taken) => taken,
-                    Err(Resolved::WaitPending) => return Err(TryRecvError::Pending),
-                    Err(_) => return Err(TryRecvError::Empty),
+                    Polled::Done(taken) => taken,
+                    Polled::Needs(Need::Pending) => return Err(TryRecvError::Pending),
+                    Polled::Needs(_) => return Err(TryRecvError::Empty),
                 }
             }
         };
@@ -448,20 +449,19 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<T, K> {
 
 impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
     #[inline]
-    fn filled_once(&self, most: usize, alone: bool) -> Result<usize, Stuck> {
-        let filled = || {
-            let filled = self.at.filled(&self.slots, most as u64).map_err(Stuck::Torn)?;
+    fn filled_once(&self, most: usize) -> Result<usize, NotNow> {
+        self.end.guarded(|| {
+            let filled = self.at.filled(&self.slots, most as u64).map_err(NotNow::Torn)?;
             // Only what is side by side, and comes as often again.
             match self.at.span(&self.slots, filled).first {
-                0 => Err(Stuck::None),
+                0 => Err(NotNow::Nothing),
                 first => {
                     let count = self.at.alike(&self.slots, first);
                     self.at.hold(&self.slots, count);
                     Ok(count as usize)
                 }
             }
-        };
-        if alone { filled() } else { self.end.guarded(filled) }
+        })
     }
 
     /// Takes up to `most` messages side by side, at least one, to be read in
@@ -474,7 +474,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
     #[inline(always)]
     pub fn take_slice(&mut self, most: usize) -> Result<DeliverySlice<'_, T>, Fault> {
         let most = most.max(1);
-        let count = match self.filled_once(most, false) {
+        let count = match self.filled_once(most) {
             Ok(count) => count,
             Err(stuck) => self.filled_on(stuck, most)?,
         };
@@ -483,8 +483,8 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
 
     #[cold]
     #[inline(never)]
-    fn filled_on(&self, stuck: Stuck, most: usize) -> Result<usize, Fault> {
-        let filled = |alone| self.filled_once(most, alone);
+    fn filled_on(&self, stuck: NotNow, most: usize) -> Result<usize, Fault> {
+        let filled = || self.filled_once(most);
         self.end.wait_to_receive(stuck, None, filled, &self.prospects())?.ok_or(Fault::Closed)
     }
 }

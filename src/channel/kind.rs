@@ -6,12 +6,12 @@ use core::fmt::Debug;
 use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::endpoint::Endpoint;
-use super::ready::Want;
 use crate::error::Done;
 use crate::ring::backoff::Backoff;
 use crate::ring::in_flight::{InFlight, Reader};
 use crate::ring::mpmc::{self, Cursor, Refused};
-use crate::ring::spsc::{Indices, Producer, Torn};
+use crate::ring::spsc::{Indices, Producer};
+use crate::ring::wait::{NotNow, Want};
 use crate::segment::{Cells, CopyOut, Elements, Packed, RingKind, Side, Tagged};
 use crate::wait;
 
@@ -31,51 +31,6 @@ pub trait Kind: sealed::Kind {}
 impl Kind for Spsc {}
 impl Kind for Mpmc {}
 
-/// Why nothing was pushed or popped. Small, because it is on the hot path.
-#[derive(Clone, Copy, Debug)]
-pub enum Stuck {
-    /// Full, or empty.
-    None,
-    /// Another's unfinished operation is in the way.
-    Pending,
-    /// It takes more than the shortest way to tell.
-    Unsure,
-    /// There is a block, and no place to queue it.
-    NoPlace,
-    /// Something has changed since this handle last looked.
-    Changed,
-    /// The other side has gone, and to a receiver: nothing is left.
-    Alone,
-    /// It is done, but the kernel has refused to wake a peer.
-    Unwoken,
-    /// An SPSC ring's indices cannot be.
-    Torn(Torn),
-    /// No slot continues the order of the others.
-    Disorder,
-    /// A slot's word is none of ours.
-    Word(u64),
-}
-
-impl Stuck {
-    /// What cannot be, in words; `None` if it is nothing of the kind.
-    pub(crate) fn corruption(self) -> Option<String> {
-        match self {
-            Self::None
-            | Self::Pending
-            | Self::Unsure
-            | Self::NoPlace
-            | Self::Changed
-            | Self::Alone
-            | Self::Unwoken => None,
-            Self::Torn(torn) => {
-                Some(format!("its head is at {} and its tail at {}", torn.head, torn.tail))
-            }
-            Self::Disorder => Some("no slot continues the order of the others".to_owned()),
-            Self::Word(word) => Some(format!("a slot's word is {word:#018x}")),
-        }
-    }
-}
-
 pub(crate) mod sealed {
     use super::*;
 
@@ -89,8 +44,8 @@ pub(crate) mod sealed {
 
         /// `None` if the elements are of another size or alignment.
         fn slots<T>(cells: &Cells) -> Option<Self::Slots<T>>;
-        fn producer(cells: &Cells) -> Result<Self::Producer, Stuck>;
-        fn consumer(end: &Endpoint) -> Result<Self::Consumer, Stuck>;
+        fn producer(cells: &Cells) -> Result<Self::Producer, NotNow>;
+        fn consumer(end: &Endpoint) -> Result<Self::Consumer, NotNow>;
 
         /// Pushes one message, if that takes nothing but to do it; may be
         /// unsure.
@@ -99,7 +54,7 @@ pub(crate) mod sealed {
             at: &Self::Producer,
             owner: u16,
             message: &T,
-        ) -> Result<(), Stuck>;
+        ) -> Result<(), NotNow>;
 
         /// Pops one message, if that takes nothing but to do it; may be
         /// unsure.
@@ -108,7 +63,7 @@ pub(crate) mod sealed {
             at: &Self::Consumer,
             owner: u16,
             into: &mut CopyOut<T>,
-        ) -> Result<(), Stuck>;
+        ) -> Result<(), NotNow>;
 
         /// Pushes one message.
         fn push<T: NoUninit>(
@@ -116,7 +71,7 @@ pub(crate) mod sealed {
             at: &Self::Producer,
             owner: u16,
             message: &T,
-        ) -> Result<(), Stuck>;
+        ) -> Result<(), NotNow>;
 
         /// Pushes the first of `messages`, as many as fit; says how many.
         fn push_many<T: NoUninit>(
@@ -124,7 +79,7 @@ pub(crate) mod sealed {
             at: &Self::Producer,
             owner: u16,
             messages: &[T],
-        ) -> Result<usize, Stuck>;
+        ) -> Result<usize, NotNow>;
 
         /// Pops one message.
         fn pop<T: CheckedBitPattern>(
@@ -132,7 +87,7 @@ pub(crate) mod sealed {
             at: &Self::Consumer,
             owner: u16,
             into: &mut CopyOut<T>,
-        ) -> Result<(), Stuck>;
+        ) -> Result<(), NotNow>;
 
         /// Pops up to `most` messages to the end of `into`. Says how many
         /// were taken, and whether all of them were valid.
@@ -142,7 +97,7 @@ pub(crate) mod sealed {
             owner: u16,
             most: usize,
             into: &mut Vec<T>,
-        ) -> Result<bool, Stuck>;
+        ) -> Result<bool, NotNow>;
 
         /// A cell to be written.
         type Claim: Copy + Debug;
@@ -167,7 +122,7 @@ pub(crate) mod sealed {
             slots: &Self::Slots<T>,
             at: &Self::Producer,
             owner: u16,
-        ) -> Result<Self::Claim, Stuck>;
+        ) -> Result<Self::Claim, NotNow>;
         fn claimed<'a, T>(slots: &'a Self::Slots<T>, claim: &Self::Claim) -> Elements<'a, T>;
         fn commit<T>(slots: &Self::Slots<T>, at: &Self::Producer, claim: Self::Claim);
         /// Gives the cell back. Whether somebody may be waiting for that.
@@ -178,7 +133,7 @@ pub(crate) mod sealed {
             slots: &Self::Slots<T>,
             at: &Self::Consumer,
             owner: u16,
-        ) -> Result<Self::Taken, Stuck>;
+        ) -> Result<Self::Taken, NotNow>;
         fn taken<'a, T>(slots: &'a Self::Slots<T>, taken: &Self::Taken) -> Elements<'a, T>;
         /// How often a reader has died over it.
         fn attempts<T>(slots: &Self::Slots<T>, at: &Self::Consumer, taken: &Self::Taken) -> u8;
@@ -209,13 +164,13 @@ impl sealed::Kind for Spsc {
         cells.packed()
     }
 
-    fn producer(cells: &Cells) -> Result<Producer, Stuck> {
-        let mut producer = Producer::attach(cells).map_err(Stuck::Torn)?;
+    fn producer(cells: &Cells) -> Result<Producer, NotNow> {
+        let mut producer = Producer::attach(cells).map_err(NotNow::Torn)?;
         producer.with_backoff(backoff(cells));
         Ok(producer)
     }
 
-    fn consumer(end: &Endpoint) -> Result<Reader, Stuck> {
+    fn consumer(end: &Endpoint) -> Result<Reader, NotNow> {
         let mut reader = reader(end.cells(), end)?;
         reader.with_backoff(backoff(end.cells()));
         Ok(reader)
@@ -227,15 +182,15 @@ impl sealed::Kind for Spsc {
         at: &Producer,
         _owner: u16,
         message: &T,
-    ) -> Result<(), Stuck> {
+    ) -> Result<(), NotNow> {
         match at.room(slots, 1) {
             Ok(1..) => {
                 slots.write(at.index(), message);
                 at.publish(slots, 1);
                 Ok(())
             }
-            Ok(_) => Err(Stuck::None),
-            Err(torn) => Err(Stuck::Torn(torn)),
+            Ok(_) => Err(NotNow::Nothing),
+            Err(torn) => Err(NotNow::Torn(torn)),
         }
     }
 
@@ -245,15 +200,15 @@ impl sealed::Kind for Spsc {
         at: &Reader,
         _owner: u16,
         into: &mut CopyOut<T>,
-    ) -> Result<(), Stuck> {
+    ) -> Result<(), NotNow> {
         match at.filled(slots, 1) {
             Ok(1..) => {
                 slots.read(at.index(), into);
                 at.release(slots, 1);
                 Ok(())
             }
-            Ok(_) => Err(Stuck::None),
-            Err(torn) => Err(Stuck::Torn(torn)),
+            Ok(_) => Err(NotNow::Nothing),
+            Err(torn) => Err(NotNow::Torn(torn)),
         }
     }
 
@@ -262,7 +217,7 @@ impl sealed::Kind for Spsc {
         at: &Producer,
         owner: u16,
         message: &T,
-    ) -> Result<(), Stuck> {
+    ) -> Result<(), NotNow> {
         Self::push_next(slots, at, owner, message)
     }
 
@@ -271,10 +226,10 @@ impl sealed::Kind for Spsc {
         at: &Producer,
         _owner: u16,
         messages: &[T],
-    ) -> Result<usize, Stuck> {
-        let room = at.room(slots, messages.len() as u64).map_err(Stuck::Torn)?;
+    ) -> Result<usize, NotNow> {
+        let room = at.room(slots, messages.len() as u64).map_err(NotNow::Torn)?;
         if room == 0 {
-            return Err(Stuck::None);
+            return Err(NotNow::Nothing);
         }
         let span = at.span(slots, room);
         let (first, rest) = messages.split_at(span.first as usize);
@@ -289,7 +244,7 @@ impl sealed::Kind for Spsc {
         at: &Reader,
         owner: u16,
         into: &mut CopyOut<T>,
-    ) -> Result<(), Stuck> {
+    ) -> Result<(), NotNow> {
         Self::pop_next(slots, at, owner, into)
     }
 
@@ -299,10 +254,10 @@ impl sealed::Kind for Spsc {
         _owner: u16,
         most: usize,
         into: &mut Vec<T>,
-    ) -> Result<bool, Stuck> {
-        let filled = at.filled(slots, most as u64).map_err(Stuck::Torn)?;
+    ) -> Result<bool, NotNow> {
+        let filled = at.filled(slots, most as u64).map_err(NotNow::Torn)?;
         if filled == 0 {
-            return Err(Stuck::None);
+            return Err(NotNow::Nothing);
         }
         let span = at.span(slots, filled);
         let mut valid = slots.read_slice(span.index, span.first, into);
@@ -330,9 +285,9 @@ impl sealed::Kind for Spsc {
         })
     }
 
-    fn reserve<T>(slots: &Packed<T>, at: &Producer, _owner: u16) -> Result<u64, Stuck> {
-        match at.room(slots, 1).map_err(Stuck::Torn)? {
-            0 => Err(Stuck::None),
+    fn reserve<T>(slots: &Packed<T>, at: &Producer, _owner: u16) -> Result<u64, NotNow> {
+        match at.room(slots, 1).map_err(NotNow::Torn)? {
+            0 => Err(NotNow::Nothing),
             _ => Ok(at.index()),
         }
     }
@@ -349,9 +304,9 @@ impl sealed::Kind for Spsc {
         false
     }
 
-    fn take<T>(slots: &Packed<T>, at: &Reader, _owner: u16) -> Result<u64, Stuck> {
-        match at.filled(slots, 1).map_err(Stuck::Torn)? {
-            0 => Err(Stuck::None),
+    fn take<T>(slots: &Packed<T>, at: &Reader, _owner: u16) -> Result<u64, NotNow> {
+        match at.filled(slots, 1).map_err(NotNow::Torn)? {
+            0 => Err(NotNow::Nothing),
             _ => {
                 at.hold(slots, 1);
                 Ok(at.index())
@@ -403,9 +358,9 @@ fn backoff(ring: &impl Indices) -> Backoff {
 }
 
 /// Takes up the consumer's role.
-pub(crate) fn reader(ring: &impl InFlight, end: &Endpoint) -> Result<Reader, Stuck> {
+pub(crate) fn reader(ring: &impl InFlight, end: &Endpoint) -> Result<Reader, NotNow> {
     let (reader, dropped) =
-        Reader::attach(ring, end.me(), end.block.attempts).map_err(Stuck::Torn)?;
+        Reader::attach(ring, end.me(), end.block.attempts).map_err(NotNow::Torn)?;
     if dropped {
         end.notify(Side::Sender, Done::GivenUp);
     }
@@ -421,16 +376,16 @@ const MOST_PASSES: u32 = 1_000;
 pub(crate) fn settled<R>(
     mut refused: Refused,
     mut attempt: impl FnMut() -> Result<R, Refused>,
-) -> Result<R, Stuck> {
+) -> Result<R, NotNow> {
     let backoff = crossbeam_utils::Backoff::new();
     // Brent's way to find a cycle of any length: compare with what was seen
     // at the last power of two.
     let mut landmark = None;
     for pass in 1..=MOST_PASSES {
         match refused {
-            Refused::None => return Err(Stuck::None),
-            Refused::Pending(_) => return Err(Stuck::Pending),
-            Refused::Corrupt(state) => return Err(Stuck::Word(state.0)),
+            Refused::None => return Err(NotNow::Nothing),
+            Refused::Pending(_) => return Err(NotNow::Pending),
+            Refused::Corrupt(state) => return Err(NotNow::Word(state.0)),
             Refused::Contended(digest) if landmark == Some(digest) => break,
             Refused::Contended(digest) => {
                 if pass.is_power_of_two() {
@@ -444,7 +399,7 @@ pub(crate) fn settled<R>(
             Err(again) => refused = again,
         }
     }
-    Err(Stuck::Disorder)
+    Err(NotNow::Disorder)
 }
 
 /// A handle's place in an MPMC ring, and its pace.
@@ -469,9 +424,9 @@ impl Place {
         &self,
         refused: Refused,
         mut attempt: impl FnMut() -> Result<R, Refused>,
-    ) -> Result<R, Stuck> {
+    ) -> Result<R, NotNow> {
         let stuck = match settled(refused, &mut attempt) {
-            Err(stuck @ (Stuck::None | Stuck::Pending)) => stuck,
+            Err(stuck @ (NotNow::Nothing | NotNow::Pending)) => stuck,
             done => return done,
         };
         let position = self.cursor.get().position();
@@ -494,11 +449,11 @@ impl sealed::Kind for Mpmc {
         cells.tagged()
     }
 
-    fn producer(cells: &Cells) -> Result<Place, Stuck> {
+    fn producer(cells: &Cells) -> Result<Place, NotNow> {
         Ok(Place::at(Cursor::producer(cells), backoff(cells)))
     }
 
-    fn consumer(end: &Endpoint) -> Result<Place, Stuck> {
+    fn consumer(end: &Endpoint) -> Result<Place, NotNow> {
         Ok(Place::at(Cursor::consumer(end.cells()), backoff(end.cells())))
     }
 
@@ -508,8 +463,8 @@ impl sealed::Kind for Mpmc {
         at: &Place,
         owner: u16,
         message: &T,
-    ) -> Result<(), Stuck> {
-        let claim = Self::reserve_next(slots, at, owner).ok_or(Stuck::Unsure)?;
+    ) -> Result<(), NotNow> {
+        let claim = Self::reserve_next(slots, at, owner).ok_or(NotNow::Unsure)?;
         slots.write(claim.index, message);
         mpmc::publish(slots, claim);
         Ok(())
@@ -521,8 +476,8 @@ impl sealed::Kind for Mpmc {
         at: &Place,
         owner: u16,
         into: &mut CopyOut<T>,
-    ) -> Result<(), Stuck> {
-        let taken = Self::take_next(slots, at, owner).ok_or(Stuck::Unsure)?;
+    ) -> Result<(), NotNow> {
+        let taken = Self::take_next(slots, at, owner).ok_or(NotNow::Unsure)?;
         slots.read(taken.index, into);
         mpmc::release(slots, taken);
         Ok(())
@@ -533,7 +488,7 @@ impl sealed::Kind for Mpmc {
         at: &Place,
         owner: u16,
         message: &T,
-    ) -> Result<(), Stuck> {
+    ) -> Result<(), NotNow> {
         let claim = Self::reserve(slots, at, owner)?;
         slots.write(claim.index, message);
         mpmc::publish(slots, claim);
@@ -545,7 +500,7 @@ impl sealed::Kind for Mpmc {
         at: &Place,
         owner: u16,
         messages: &[T],
-    ) -> Result<usize, Stuck> {
+    ) -> Result<usize, NotNow> {
         for (pushed, message) in messages.iter().enumerate() {
             if Self::push_next(slots, at, owner, message).is_ok() {
                 continue;
@@ -564,7 +519,7 @@ impl sealed::Kind for Mpmc {
         at: &Place,
         owner: u16,
         into: &mut CopyOut<T>,
-    ) -> Result<(), Stuck> {
+    ) -> Result<(), NotNow> {
         let taken = Self::take(slots, at, owner)?;
         slots.read(taken.index, into);
         mpmc::release(slots, taken);
@@ -577,7 +532,7 @@ impl sealed::Kind for Mpmc {
         owner: u16,
         most: usize,
         into: &mut Vec<T>,
-    ) -> Result<bool, Stuck> {
+    ) -> Result<bool, NotNow> {
         for n in 0..most {
             let mut copy_out = CopyOut::new();
             if Self::pop_next(slots, at, owner, &mut copy_out).is_err() {
@@ -606,7 +561,7 @@ impl sealed::Kind for Mpmc {
         mpmc::take_next(slots, &at.cursor, owner)
     }
 
-    fn reserve<T>(slots: &Tagged<T>, at: &Place, owner: u16) -> Result<mpmc::Claim, Stuck> {
+    fn reserve<T>(slots: &Tagged<T>, at: &Place, owner: u16) -> Result<mpmc::Claim, NotNow> {
         match mpmc::claim(slots, &at.cursor, owner) {
             Ok(claim) => Ok(claim),
             Err(refused) => at.go_on(refused, || mpmc::claim(slots, &at.cursor, owner)),
@@ -626,7 +581,7 @@ impl sealed::Kind for Mpmc {
         true
     }
 
-    fn take<T>(slots: &Tagged<T>, at: &Place, owner: u16) -> Result<mpmc::Taken, Stuck> {
+    fn take<T>(slots: &Tagged<T>, at: &Place, owner: u16) -> Result<mpmc::Taken, NotNow> {
         match mpmc::take(slots, &at.cursor, owner) {
             Ok(taken) => Ok(taken),
             Err(refused) => at.go_on(refused, || mpmc::take(slots, &at.cursor, owner)),
@@ -663,7 +618,7 @@ impl sealed::Kind for Mpmc {
     }
 
     fn wanted_by_producer(at: &Place) -> Want {
-        Want::Place(at.cursor.get())
+        Want::Slot(at.cursor.get())
     }
 
     fn wanted_by_consumer(at: &Place) -> Want {

@@ -8,11 +8,12 @@ use bytemuck::CheckedBitPattern;
 
 use super::blocking::Prospects;
 use super::cancel::Canceller;
-use super::endpoint::{Endpoint, Resolved};
-use super::kind::{Kind, Mpmc, Stuck};
+use super::endpoint::Endpoint;
+use super::kind::{Kind, Mpmc};
 use super::message::Message;
-use super::ready::{Readiness, Want};
+use super::ready::Readiness;
 use crate::error::{ChannelError, Fault, RecvError, RecvTimeoutError, TryRecvError};
+use crate::ring::wait::{Need, NotNow, Polled, Want};
 use crate::segment::{CopyOut, Peer};
 
 /// The receiving end of a channel of `T`.
@@ -44,9 +45,9 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     /// Receives, if that takes nothing but to do it: what most receives are,
     /// and so a part of its caller.
     #[inline(always)]
-    fn receive_next(&self, into: &mut CopyOut<T>) -> Result<(), Stuck> {
+    fn receive_next(&self, into: &mut CopyOut<T>) -> Result<(), NotNow> {
         if !self.end.quiet_fast() {
-            return Err(Stuck::Unsure);
+            return Err(NotNow::Unsure);
         }
         K::pop_next(&self.slots, &self.at, self.end.owner(), into)?;
         self.end.acknowledge_fast();
@@ -54,15 +55,15 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     }
 
     /// What is in the way after the above.
-    fn refused(&self, stuck: Stuck, into: &mut CopyOut<T>) -> Result<(), Stuck> {
-        if matches!(stuck, Stuck::Unsure) {
+    fn refused(&self, stuck: NotNow, into: &mut CopyOut<T>) -> Result<(), NotNow> {
+        if matches!(stuck, NotNow::Unsure) {
             self.end.consume(|| self.pop(into))
         } else {
             Err(stuck)
         }
     }
 
-    fn pop(&self, into: &mut CopyOut<T>) -> Result<(), Stuck> {
+    fn pop(&self, into: &mut CopyOut<T>) -> Result<(), NotNow> {
         K::pop(&self.slots, &self.at, self.end.owner(), into)
     }
 
@@ -89,26 +90,26 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     /// Mostly, nothing was there.
     #[cold]
     #[inline(never)]
-    fn missed(&self, stuck: Stuck) -> Result<T, TryRecvError> {
+    fn missed(&self, stuck: NotNow) -> Result<T, TryRecvError> {
         if self.end.fail_fast(stuck) { Err(TryRecvError::Empty) } else { self.try_on(stuck) }
     }
 
     #[cold]
     #[inline(never)]
-    fn try_on(&self, stuck: Stuck) -> Result<T, TryRecvError> {
+    fn try_on(&self, stuck: NotNow) -> Result<T, TryRecvError> {
         let mut copy_out = CopyOut::new();
         let got = match self.refused(stuck, &mut copy_out) {
-            Ok(()) => Ok(()),
+            Ok(()) => Polled::Done(()),
             Err(stuck) if self.end.fail_fast(stuck) => return Err(TryRecvError::Empty),
             Err(stuck) => {
-                let pop = |alone| self.consume(alone, || self.pop(&mut copy_out));
+                let pop = || self.end.consume(|| self.pop(&mut copy_out));
                 self.end.try_to_receive(stuck, pop, &self.prospects())?
             }
         };
         match got {
-            Ok(()) => copy_out.hand_on(Ok, || Err(Self::invalid().into())),
-            Err(Resolved::WaitPending) => Err(TryRecvError::Pending),
-            Err(_) => Err(TryRecvError::Empty),
+            Polled::Done(()) => copy_out.hand_on(Ok, || Err(Self::invalid().into())),
+            Polled::Needs(Need::Pending) => Err(TryRecvError::Pending),
+            Polled::Needs(_) => Err(TryRecvError::Empty),
         }
     }
 
@@ -129,7 +130,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
 
     #[cold]
     #[inline(never)]
-    fn recv_on(&self, stuck: Stuck) -> Result<T, RecvError> {
+    fn recv_on(&self, stuck: NotNow) -> Result<T, RecvError> {
         self.recv_on_by(stuck, None).map_err(|error| match error {
             RecvTimeoutError::Failed(error) => error,
             // Without a deadline there is no time-out.
@@ -162,7 +163,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
         }
     }
 
-    fn recv_on_by(&self, stuck: Stuck, until: Option<Instant>) -> Result<T, RecvTimeoutError> {
+    fn recv_on_by(&self, stuck: NotNow, until: Option<Instant>) -> Result<T, RecvTimeoutError> {
         let mut copy_out = CopyOut::new();
         if let Err(stuck) = self.refused(stuck, &mut copy_out) {
             self.wait(stuck, until, || self.pop(&mut copy_out))?;
@@ -196,23 +197,13 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
 
     fn wait<R>(
         &self,
-        stuck: Stuck,
+        stuck: NotNow,
         until: Option<Instant>,
-        mut pop: impl FnMut() -> Result<R, Stuck>,
+        mut pop: impl FnMut() -> Result<R, NotNow>,
     ) -> Result<R, RecvTimeoutError> {
-        let pop = |alone| self.consume(alone, &mut pop);
+        let pop = || self.end.consume(&mut pop);
         let got = self.end.wait_to_receive(stuck, until, pop, &self.prospects())?;
         got.ok_or(RecvTimeoutError::Timeout)
-    }
-
-    /// Pops; `alone` says that no sender is left, which is no news then.
-    fn consume<R>(&self, alone: bool, pop: impl FnOnce() -> Result<R, Stuck>) -> Result<R, Stuck> {
-        if !alone {
-            return self.end.consume(pop);
-        }
-        let got = pop()?;
-        self.end.acknowledge();
-        Ok(got)
     }
 
     pub(crate) fn prospects(

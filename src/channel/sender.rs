@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use bytemuck::NoUninit;
 
 use super::cancel::Canceller;
-use super::endpoint::{Endpoint, Resolved};
-use super::kind::{Kind, Mpmc, Stuck};
+use super::endpoint::Endpoint;
+use super::kind::{Kind, Mpmc};
 use super::message::Message;
-use super::ready::{Readiness, Want};
+use super::ready::Readiness;
 use crate::error::{
     ChannelError, Done, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError,
 };
+use crate::ring::wait::{Need, NotNow, Polled, Want};
 use crate::segment::{Peer, Side};
 
 /// The sending end of a channel of `T`.
@@ -44,23 +45,23 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     /// Sends, if that takes nothing but to do it: what most sends are, and so
     /// a part of its caller.
     #[inline(always)]
-    fn send_next(&self, message: &T) -> Result<(), Stuck> {
+    fn send_next(&self, message: &T) -> Result<(), NotNow> {
         if !self.end.enter_fast() {
-            return Err(Stuck::Unsure);
+            return Err(NotNow::Unsure);
         }
         let sent = K::push_next(&self.slots, &self.at, self.end.owner(), message);
         self.end.leave();
         sent?;
         let woken = self.end.notify_fast(Side::Receiver, Done::Sent);
-        if woken { Ok(()) } else { Err(Stuck::Unwoken) }
+        if woken { Ok(()) } else { Err(NotNow::Unwoken) }
     }
 
     /// What is in the way after the above.
-    fn refused(&self, stuck: Stuck, message: &T) -> Result<(), Stuck> {
+    fn refused(&self, stuck: NotNow, message: &T) -> Result<(), NotNow> {
         match stuck {
-            Stuck::Unsure => self.push(message),
+            NotNow::Unsure => self.push(message),
             // It is sent; what is to be said of it is not in the way.
-            Stuck::Unwoken => Ok(()),
+            NotNow::Unwoken => Ok(()),
             stuck => Err(stuck),
         }
     }
@@ -88,11 +89,11 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
         Err(SendError { message: message.copied(), fault })
     }
 
-    fn push(&self, message: &T) -> Result<(), Stuck> {
+    fn push(&self, message: &T) -> Result<(), NotNow> {
         self.end.publish(|| K::push(&self.slots, &self.at, self.end.owner(), message))
     }
 
-    fn push_many(&self, messages: &[T]) -> Result<usize, Stuck> {
+    fn push_many(&self, messages: &[T]) -> Result<usize, NotNow> {
         self.end.publish(|| K::push_many(&self.slots, &self.at, self.end.owner(), messages))
     }
 
@@ -122,19 +123,21 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
 
     #[cold]
     #[inline(never)]
-    fn try_on(&self, stuck: Stuck, message: T) -> Result<(), TrySendError<T>> {
+    fn try_on(&self, stuck: NotNow, message: T) -> Result<(), TrySendError<T>> {
         match self.try_further(stuck, &message) {
-            Ok(Ok(())) => self.sent().map_err(TrySendError::Failed),
-            Ok(Err(Resolved::WaitPaused)) => Err(TrySendError::Paused(message)),
-            Ok(Err(_)) => Err(TrySendError::Full(message)),
+            Ok(Polled::Done(())) => self.sent().map_err(TrySendError::Failed),
+            Ok(Polled::Needs(Need::Resumption)) => Err(TrySendError::Paused(message)),
+            Ok(Polled::Needs(_)) => Err(TrySendError::Full(message)),
             Err(fault) => Self::unsent(&message, fault).map_err(TrySendError::Failed),
         }
     }
 
-    fn try_further(&self, stuck: Stuck, message: &T) -> Result<Result<(), Resolved>, Fault> {
-        let Err(stuck) = self.refused(stuck, message) else { return Ok(Ok(())) };
+    fn try_further(&self, stuck: NotNow, message: &T) -> Result<Polled<()>, Fault> {
+        let Err(stuck) = self.refused(stuck, message) else {
+            return Ok(Polled::Done(()));
+        };
         if self.end.fail_fast(stuck) {
-            return Ok(Err(Resolved::Wait));
+            return Ok(Polled::Needs(Need::Progress));
         }
         self.end.try_to_send(stuck, || self.push(message), || self.want())
     }
@@ -156,7 +159,7 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
 
     #[cold]
     #[inline(never)]
-    fn wait_on(&self, stuck: Stuck, message: T) -> Result<(), SendError<T>> {
+    fn wait_on(&self, stuck: NotNow, message: T) -> Result<(), SendError<T>> {
         match self.outlast(stuck, &message, None) {
             Ok(_) => self.sent(),
             Err(fault) => Self::unsent(&message, fault),
@@ -166,7 +169,7 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     /// Goes on after the first attempt, until the deadline (`None`).
     fn outlast(
         &self,
-        stuck: Stuck,
+        stuck: NotNow,
         message: &T,
         until: Option<Instant>,
     ) -> Result<Option<()>, Fault> {
@@ -204,7 +207,7 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     #[inline(never)]
     fn send_by(
         &self,
-        stuck: Stuck,
+        stuck: NotNow,
         message: T,
         until: Option<Instant>,
     ) -> Result<(), SendTimeoutError<T>> {
@@ -253,7 +256,7 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
             Err(stuck) => {
                 let push = || self.push_many(messages);
                 let tried = self.end.try_to_send(stuck, push, || self.want());
-                tried.map_err(|fault| SendBatchError { sent: 0, fault })?.unwrap_or(0)
+                tried.map_err(|fault| SendBatchError { sent: 0, fault })?.done().unwrap_or(0)
             }
         };
         self.end.unwoken().map_err(|fault| SendBatchError { sent, fault })?;
@@ -302,9 +305,9 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
 
     fn wait<R>(
         &self,
-        stuck: Stuck,
+        stuck: NotNow,
         until: Option<Instant>,
-        attempt: impl FnMut() -> Result<R, Stuck>,
+        attempt: impl FnMut() -> Result<R, NotNow>,
     ) -> Result<Option<R>, Fault> {
         self.end.wait_to_send(stuck, until, attempt, || self.room())
     }

@@ -4,13 +4,13 @@ use core::cell::Cell;
 use core::fmt::Debug;
 
 use crate::channel::endpoint::Endpoint;
-use crate::channel::kind::{Mpmc, Spsc, Stuck, reader, settled};
-use crate::channel::ready::Want;
+use crate::channel::kind::{Mpmc, Spsc, reader, settled};
 use crate::ring::blocks;
 use crate::ring::in_flight::Reader;
 use crate::ring::mpmc::{self, Cursor};
 use crate::ring::records::{self, Broken, Record, Reserved};
 use crate::ring::spsc::Producer;
+use crate::ring::wait::{NotNow, Want};
 use crate::segment::{BlockSlots, Bytes, Cells, RecordRing, RingKind};
 
 /// A kind of channel that can carry bytes.
@@ -33,8 +33,8 @@ pub(crate) mod sealed {
         type Taken: Debug;
 
         fn ring(cells: &Cells) -> Option<Self::Ring>;
-        fn producer(ring: &Self::Ring) -> Result<Self::Producer, Stuck>;
-        fn consumer(ring: &Self::Ring, end: &Endpoint) -> Result<Self::Consumer, Stuck>;
+        fn producer(ring: &Self::Ring) -> Result<Self::Producer, NotNow>;
+        fn consumer(ring: &Self::Ring, end: &Endpoint) -> Result<Self::Consumer, NotNow>;
 
         /// Makes room for a message of up to `length` bytes.
         fn reserve(
@@ -42,7 +42,7 @@ pub(crate) mod sealed {
             at: &Self::Producer,
             owner: u16,
             length: usize,
-        ) -> Result<Self::Claim, Stuck>;
+        ) -> Result<Self::Claim, NotNow>;
 
         /// The reserved bytes.
         fn room<'b>(ring: &'b Self::Ring, claim: &Self::Claim) -> Bytes<'b>;
@@ -55,7 +55,7 @@ pub(crate) mod sealed {
             owner: u16,
             claim: &Self::Claim,
             length: usize,
-        ) -> Result<(), Stuck>;
+        ) -> Result<(), NotNow>;
 
         /// Sends the first of `messages`, as many as fit, by one publication;
         /// says how many. `None` where each is published by itself.
@@ -63,7 +63,7 @@ pub(crate) mod sealed {
             _ring: &Self::Ring,
             _at: &Self::Producer,
             _messages: &[&[u8]],
-        ) -> Option<Result<usize, Stuck>> {
+        ) -> Option<Result<usize, NotNow>> {
             None
         }
 
@@ -74,13 +74,13 @@ pub(crate) mod sealed {
             owner: u16,
             most: usize,
             into: &mut Vec<Vec<u8>>,
-        ) -> Result<usize, Stuck>;
+        ) -> Result<usize, NotNow>;
 
         /// Gives the room back. Whether another sender may want it.
         fn abort(ring: &Self::Ring, claim: &Self::Claim) -> bool;
 
         /// Takes the next message.
-        fn take(ring: &Self::Ring, at: &Self::Consumer, owner: u16) -> Result<Self::Taken, Stuck>;
+        fn take(ring: &Self::Ring, at: &Self::Consumer, owner: u16) -> Result<Self::Taken, NotNow>;
 
         /// Keeps it beyond the call that took it.
         fn hold(_ring: &Self::Ring, _at: &Self::Consumer, _taken: &Self::Taken) {}
@@ -99,7 +99,7 @@ pub(crate) mod sealed {
         /// Whether another sender that waits for room could go on.
         fn may_reserve(ring: &Self::Ring, at: &Self::Producer) -> bool;
         /// What a sender lacks that holds nothing.
-        fn lacks(_ring: &Self::Ring, _at: &Self::Producer) -> Option<Stuck> {
+        fn lacks(_ring: &Self::Ring, _at: &Self::Producer) -> Option<NotNow> {
             None
         }
         fn may_take(ring: &Self::Ring, at: &Self::Consumer) -> bool;
@@ -111,10 +111,10 @@ pub(crate) mod sealed {
     }
 }
 
-fn broken(broken: Broken) -> Stuck {
+fn broken(broken: Broken) -> NotNow {
     match broken {
-        Broken::Torn(torn) => Stuck::Torn(torn),
-        Broken::Header(header) => Stuck::Word(header),
+        Broken::Torn(torn) => NotNow::Torn(torn),
+        Broken::Header(header) => NotNow::Word(header),
     }
 }
 
@@ -130,11 +130,11 @@ impl sealed::ByteKind for Spsc {
         cells.record_ring()
     }
 
-    fn producer(ring: &RecordRing) -> Result<Producer, Stuck> {
-        Producer::attach(ring).map_err(Stuck::Torn)
+    fn producer(ring: &RecordRing) -> Result<Producer, NotNow> {
+        Producer::attach(ring).map_err(NotNow::Torn)
     }
 
-    fn consumer(ring: &RecordRing, end: &Endpoint) -> Result<Reader, Stuck> {
+    fn consumer(ring: &RecordRing, end: &Endpoint) -> Result<Reader, NotNow> {
         reader(ring, end)
     }
 
@@ -143,8 +143,8 @@ impl sealed::ByteKind for Spsc {
         at: &Producer,
         _owner: u16,
         length: usize,
-    ) -> Result<Reserved, Stuck> {
-        records::reserve(ring, at, length as u64).map_err(Stuck::Torn)?.ok_or(Stuck::None)
+    ) -> Result<Reserved, NotNow> {
+        records::reserve(ring, at, length as u64).map_err(NotNow::Torn)?.ok_or(NotNow::Nothing)
     }
 
     fn room<'b>(ring: &'b RecordRing, claim: &Reserved) -> Bytes<'b> {
@@ -157,7 +157,7 @@ impl sealed::ByteKind for Spsc {
         _owner: u16,
         claim: &Reserved,
         length: usize,
-    ) -> Result<(), Stuck> {
+    ) -> Result<(), NotNow> {
         records::commit(ring, at, *claim, length as u64);
         Ok(())
     }
@@ -166,21 +166,21 @@ impl sealed::ByteKind for Spsc {
         ring: &RecordRing,
         at: &Producer,
         messages: &[&[u8]],
-    ) -> Option<Result<usize, Stuck>> {
+    ) -> Option<Result<usize, NotNow>> {
         let (mut ahead, mut sent) = (0, 0);
         for message in messages {
             let length = message.len() as u64;
             let reserved = match records::reserve_behind(ring, at, ahead, length) {
                 Ok(Some(reserved)) => reserved,
                 Ok(None) => break,
-                Err(torn) => return Some(Err(Stuck::Torn(torn))),
+                Err(torn) => return Some(Err(NotNow::Torn(torn))),
             };
             ring.bytes(reserved.bytes(), length).write(0, message);
             ahead += records::seal(ring, reserved, length);
             sent += 1;
         }
         if sent == 0 {
-            return Some(Err(Stuck::None));
+            return Some(Err(NotNow::Nothing));
         }
         at.publish(ring, ahead);
         Some(Ok(sent))
@@ -192,7 +192,7 @@ impl sealed::ByteKind for Spsc {
         _owner: u16,
         most: usize,
         into: &mut Vec<Vec<u8>>,
-    ) -> Result<usize, Stuck> {
+    ) -> Result<usize, NotNow> {
         let (mut ahead, mut received) = (0, 0);
         while received < most {
             let record = match records::next_behind(ring, at, ahead) {
@@ -206,7 +206,7 @@ impl sealed::ByteKind for Spsc {
             received += 1;
         }
         if received == 0 {
-            return Err(Stuck::None);
+            return Err(NotNow::Nothing);
         }
         at.release(ring, ahead);
         Ok(received)
@@ -216,8 +216,8 @@ impl sealed::ByteKind for Spsc {
         false
     }
 
-    fn take(ring: &RecordRing, at: &Reader, _owner: u16) -> Result<Record, Stuck> {
-        records::next(ring, at).map_err(broken)?.ok_or(Stuck::None)
+    fn take(ring: &RecordRing, at: &Reader, _owner: u16) -> Result<Record, NotNow> {
+        records::next(ring, at).map_err(broken)?.ok_or(NotNow::Nothing)
     }
 
     fn hold(ring: &RecordRing, at: &Reader, taken: &Record) {
@@ -304,12 +304,12 @@ impl sealed::ByteKind for Mpmc {
         cells.block_slots()
     }
 
-    fn producer(ring: &BlockSlots) -> Result<Writer, Stuck> {
+    fn producer(ring: &BlockSlots) -> Result<Writer, NotNow> {
         let cursor = Cell::new(Cursor::producer(ring));
         Ok(Writer { cursor, block: Cell::new(0), has_a_block: Cell::new(false) })
     }
 
-    fn consumer(ring: &BlockSlots, _: &Endpoint) -> Result<Cell<Cursor>, Stuck> {
+    fn consumer(ring: &BlockSlots, _: &Endpoint) -> Result<Cell<Cursor>, NotNow> {
         Ok(Cell::new(Cursor::consumer(ring)))
     }
 
@@ -318,12 +318,12 @@ impl sealed::ByteKind for Mpmc {
         at: &Writer,
         owner: u16,
         length: usize,
-    ) -> Result<Writing, Stuck> {
+    ) -> Result<Writing, NotNow> {
         let mut hint = at.block.get();
         let block = blocks::allocate(ring, &mut hint, owner);
         at.block.set(hint);
         at.has_a_block.set(block.is_some());
-        block.map(|block| Writing { block, length }).ok_or(Stuck::None)
+        block.map(|block| Writing { block, length }).ok_or(NotNow::Nothing)
     }
 
     fn room<'b>(ring: &'b BlockSlots, claim: &Writing) -> Bytes<'b> {
@@ -336,13 +336,13 @@ impl sealed::ByteKind for Mpmc {
         owner: u16,
         claim: &Writing,
         length: usize,
-    ) -> Result<(), Stuck> {
+    ) -> Result<(), NotNow> {
         let slot = match mpmc::claim(ring, &at.cursor, owner) {
             Ok(slot) => slot,
             Err(refused) => {
                 settled(refused, || mpmc::claim(ring, &at.cursor, owner)).map_err(|stuck| {
                     match stuck {
-                        Stuck::None | Stuck::Pending => Stuck::NoPlace,
+                        NotNow::Nothing | NotNow::Pending => NotNow::NoSlot,
                         stuck => stuck,
                     }
                 })?
@@ -359,7 +359,7 @@ impl sealed::ByteKind for Mpmc {
         owner: u16,
         most: usize,
         into: &mut Vec<Vec<u8>>,
-    ) -> Result<usize, Stuck> {
+    ) -> Result<usize, NotNow> {
         for received in 0..most {
             match Self::take(ring, at, owner) {
                 Ok(taken) => {
@@ -378,7 +378,7 @@ impl sealed::ByteKind for Mpmc {
         true
     }
 
-    fn take(ring: &BlockSlots, at: &Cell<Cursor>, owner: u16) -> Result<Reading, Stuck> {
+    fn take(ring: &BlockSlots, at: &Cell<Cursor>, owner: u16) -> Result<Reading, NotNow> {
         let slot = match mpmc::take(ring, at, owner) {
             Ok(slot) => slot,
             Err(refused) => settled(refused, || mpmc::take(ring, at, owner))?,
@@ -390,7 +390,7 @@ impl sealed::ByteKind for Mpmc {
             named => {
                 // Out of the way with it.
                 mpmc::release(ring, slot);
-                Err(Stuck::Word(named.map_or(u64::MAX, |(block, _)| block)))
+                Err(NotNow::Word(named.map_or(u64::MAX, |(block, _)| block)))
             }
         }
     }
@@ -419,11 +419,11 @@ impl sealed::ByteKind for Mpmc {
         blocks::any_free(ring)
     }
 
-    fn lacks(ring: &BlockSlots, at: &Writer) -> Option<Stuck> {
+    fn lacks(ring: &BlockSlots, at: &Writer) -> Option<NotNow> {
         if !blocks::any_free(ring) {
-            Some(Stuck::None)
+            Some(NotNow::Nothing)
         } else if !mpmc::room(ring, at.cursor.get()) {
-            Some(Stuck::NoPlace)
+            Some(NotNow::NoSlot)
         } else {
             None
         }
@@ -438,7 +438,7 @@ impl sealed::ByteKind for Mpmc {
     }
 
     fn wanted_by_producer(at: &Writer) -> Want {
-        if at.has_a_block.get() { Want::Place(at.cursor.get()) } else { Want::Block }
+        if at.has_a_block.get() { Want::Slot(at.cursor.get()) } else { Want::Block }
     }
 
     fn wanted_by_consumer(at: &Cell<Cursor>) -> Want {

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use super::kind::{self, ByteKind};
 use crate::channel::blocking::Prospects;
 use crate::channel::cancel::Canceller;
-use crate::channel::endpoint::{Endpoint, Resolved};
-use crate::channel::kind::{Mpmc, Stuck};
-use crate::channel::ready::{Readiness, Want};
+use crate::channel::endpoint::Endpoint;
+use crate::channel::kind::Mpmc;
+use crate::channel::ready::Readiness;
 use crate::error::{ChannelError, Done, Fault, RecvTimeoutError, TryRecvError};
+use crate::ring::wait::{Need, NotNow, Polled, Want};
 use crate::segment::{Bytes, Peer, Side, TrustedPeers};
 
 /// The receiving end of a channel of bytes.
@@ -42,20 +43,15 @@ impl<K: ByteKind> ByteReceiver<K> {
         }
     }
 
-    fn take_once(&self) -> Result<K::Taken, Stuck> {
-        K::take(&self.ring, &self.at, self.end.owner())
-    }
-
-    /// Takes; `alone` says that no sender is left, which is no news then.
-    fn take_knowing(&self, alone: bool) -> Result<K::Taken, Stuck> {
-        if alone { self.take_once() } else { self.end.guarded(|| self.take_once()) }
+    fn take_once(&self) -> Result<K::Taken, NotNow> {
+        self.end.guarded(|| K::take(&self.ring, &self.at, self.end.owner()))
     }
 
     fn take_by(&self, until: Option<Instant>) -> Result<K::Taken, RecvTimeoutError> {
-        match self.take_knowing(false) {
+        match self.take_once() {
             Ok(taken) => Ok(taken),
             Err(stuck) => {
-                let take = |alone| self.take_knowing(alone);
+                let take = || self.take_once();
                 let taken = self.end.wait_to_receive(stuck, until, take, &self.prospects())?;
                 taken.ok_or(RecvTimeoutError::Timeout)
             }
@@ -63,14 +59,14 @@ impl<K: ByteKind> ByteReceiver<K> {
     }
 
     fn try_take_now(&self) -> Result<K::Taken, TryRecvError> {
-        match self.take_knowing(false) {
+        match self.take_once() {
             Ok(taken) => Ok(taken),
             Err(stuck) => {
-                let take = |alone| self.take_knowing(alone);
+                let take = || self.take_once();
                 match self.end.try_to_receive(stuck, take, &self.prospects())? {
-                    Ok(taken) => Ok(taken),
-                    Err(Resolved::WaitPending) => Err(TryRecvError::Pending),
-                    Err(_) => Err(TryRecvError::Empty),
+                    Polled::Done(taken) => Ok(taken),
+                    Polled::Needs(Need::Pending) => Err(TryRecvError::Pending),
+                    Polled::Needs(_) => Err(TryRecvError::Empty),
                 }
             }
         }
@@ -152,13 +148,13 @@ impl<K: ByteKind> ByteReceiver<K> {
         if most == 0 {
             return Ok(0);
         }
-        let mut pop = |alone: bool| {
-            let mut pop = || K::pop_many(&self.ring, &self.at, self.end.owner(), most, into);
-            let received = if alone { pop() } else { self.end.guarded(pop) }?;
+        let mut pop = || {
+            let pop = || K::pop_many(&self.ring, &self.at, self.end.owner(), most, into);
+            let received = self.end.guarded(pop)?;
             self.acknowledge();
             Ok(received)
         };
-        let stuck = match pop(false) {
+        let stuck = match pop() {
             Ok(received) => return Ok(received),
             Err(stuck) => stuck,
         };

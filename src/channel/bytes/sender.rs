@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::kind::ByteKind;
 use crate::channel::cancel::Canceller;
-use crate::channel::endpoint::{Endpoint, Resolved};
-use crate::channel::kind::{Mpmc, Stuck};
-use crate::channel::ready::{Readiness, Want};
+use crate::channel::endpoint::Endpoint;
+use crate::channel::kind::Mpmc;
+use crate::channel::ready::Readiness;
 use crate::error::{ChannelError, Done, Fault, SendBytesError};
+use crate::ring::wait::{Need, NotNow, Polled, Want};
 use crate::segment::{Bytes, Peer, Side, TrustedPeers};
 
 /// The sending end of a channel of bytes: messages of any length up to the
@@ -25,11 +26,12 @@ pub struct ByteSender<K: ByteKind = Mpmc> {
     at: K::Producer,
 }
 
-/// Why a call that does not wait has not sent.
-const fn not_now(why: Resolved) -> SendBytesError {
-    match why {
-        Resolved::WaitPaused => SendBytesError::Paused,
-        _ => SendBytesError::Full,
+/// What a call that does not wait has come to.
+fn at_once<R>(polled: Polled<R>) -> Result<R, SendBytesError> {
+    match polled {
+        Polled::Done(done) => Ok(done),
+        Polled::Needs(Need::Resumption) => Err(SendBytesError::Paused),
+        Polled::Needs(_) => Err(SendBytesError::Full),
     }
 }
 
@@ -47,7 +49,7 @@ impl<K: ByteKind> ByteSender<K> {
     }
 
     #[inline]
-    fn reserve_once(&self, length: usize) -> Result<K::Claim, Stuck> {
+    fn reserve_once(&self, length: usize) -> Result<K::Claim, NotNow> {
         self.end.guarded(|| K::reserve(&self.ring, &self.at, self.end.owner(), length))
     }
 
@@ -55,19 +57,19 @@ impl<K: ByteKind> ByteSender<K> {
     #[inline(never)]
     fn commit_on(
         &self,
-        stuck: Stuck,
+        stuck: NotNow,
         claim: &K::Claim,
         length: usize,
     ) -> Result<(), SendBytesError> {
         self.wait(stuck, None, || self.commit_once(claim, length))?.ok_or(SendBytesError::Full)
     }
 
-    fn commit_once(&self, claim: &K::Claim, length: usize) -> Result<(), Stuck> {
+    fn commit_once(&self, claim: &K::Claim, length: usize) -> Result<(), NotNow> {
         self.end.publish(|| K::commit(&self.ring, &self.at, self.end.owner(), claim, length))
     }
 
     /// Reserves, copies and commits, or does nothing at all.
-    fn push(&self, message: &[u8]) -> Result<(), Stuck> {
+    fn push(&self, message: &[u8]) -> Result<(), NotNow> {
         let claim = self.reserve_once(message.len())?;
         K::room(&self.ring, &claim).write(0, message);
         self.commit_once(&claim, message.len()).inspect_err(|_| {
@@ -78,13 +80,13 @@ impl<K: ByteKind> ByteSender<K> {
 
     /// The same for who waits: takes nothing that it would have to give back,
     /// which would wake others who do the same.
-    fn when_it_can<R>(&self, push: impl FnOnce() -> Result<R, Stuck>) -> Result<R, Stuck> {
+    fn when_it_can<R>(&self, push: impl FnOnce() -> Result<R, NotNow>) -> Result<R, NotNow> {
         self.end.guarded(|| K::lacks(&self.ring, &self.at).map_or(Ok(()), Err))?;
         push()
     }
 
     /// Sends the first of `messages`, as many as fit.
-    fn push_some(&self, messages: &[&[u8]]) -> Result<usize, Stuck> {
+    fn push_some(&self, messages: &[&[u8]]) -> Result<usize, NotNow> {
         let together = || K::push_together(&self.ring, &self.at, messages).transpose();
         if let Some(sent) = self.end.publish(together)? {
             return Ok(sent);
@@ -139,7 +141,7 @@ impl<K: ByteKind> ByteSender<K> {
         self.fits(message.len())?;
         if let Err(stuck) = self.push(message) {
             let push = || self.push(message);
-            self.end.try_to_send(stuck, push, || self.want())?.map_err(not_now)?;
+            at_once(self.end.try_to_send(stuck, push, || self.want())?)?;
         }
         self.sent()
     }
@@ -211,9 +213,9 @@ impl<K: ByteKind> ByteSender<K> {
 
     fn wait<R>(
         &self,
-        stuck: Stuck,
+        stuck: NotNow,
         until: Option<Instant>,
-        attempt: impl FnMut() -> Result<R, Stuck>,
+        attempt: impl FnMut() -> Result<R, NotNow>,
     ) -> Result<Option<R>, Fault> {
         self.end.wait_to_send(stuck, until, attempt, || K::may_reserve(&self.ring, &self.at))
     }
@@ -238,7 +240,7 @@ impl<K: ByteKind> ByteSender<K> {
 
     #[cold]
     #[inline(never)]
-    fn reserve_on(&self, stuck: Stuck, length: usize) -> Result<K::Claim, SendBytesError> {
+    fn reserve_on(&self, stuck: NotNow, length: usize) -> Result<K::Claim, SendBytesError> {
         self.wait(stuck, None, || self.reserve_once(length))?.ok_or(SendBytesError::Full)
     }
 
@@ -250,10 +252,10 @@ impl<K: ByteKind> ByteSender<K> {
         self.fits(length)?;
         let claim = match self.reserve_once(length) {
             Ok(claim) => claim,
-            Err(stuck) => self
-                .end
-                .try_to_send(stuck, || self.reserve_once(length), || self.want())?
-                .map_err(not_now)?,
+            Err(stuck) => {
+                let reserve = || self.reserve_once(length);
+                at_once(self.end.try_to_send(stuck, reserve, || self.want())?)?
+            }
         };
         Ok(ByteGrant::new(self, claim))
     }
