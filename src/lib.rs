@@ -234,8 +234,10 @@
 mod channel;
 mod control;
 mod error;
+mod kinds;
 mod ring;
 mod segment;
+mod storage;
 mod sync;
 pub mod sys;
 mod wait;

@@ -7,7 +7,7 @@ pub use bytemuck;
 use bytemuck::{AnyBitPattern, CheckedBitPattern, NoUninit};
 
 use super::Message;
-use crate::segment::SCHEMA_BYTES;
+use crate::storage::layout::SCHEMA_BYTES;
 
 /// A schema, put together by the compiler. One that is too long ends with the
 /// hash of all of it.

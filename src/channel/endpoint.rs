@@ -14,9 +14,8 @@ use crate::ring::registration::Registration;
 use crate::ring::table::{Blind, Member};
 use crate::ring::wait::{Need, NotNow, Want};
 use crate::ring::{gate, slot_waiters};
-use crate::segment::{
-    Block, Busy, Cells, Membership, Participant, Peer, Side, State, TrustedPeers,
-};
+use crate::segment::{Busy, Membership, Participant, Peer, Side, State, TrustedPeers};
+use crate::storage::{Block, Cells};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc::ForkGuard;
 use crate::wait::{Asymmetric, Spin};

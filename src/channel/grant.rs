@@ -20,7 +20,8 @@ use super::sender::Sender;
 use crate::error::{Done, Fault, RecvError, RecvTimeoutError, TryRecvError};
 use crate::ring::wait::{Need, NotNow, Polled};
 use crate::ring::{event, gate};
-use crate::segment::{Elements, Side, TrustedPeers};
+use crate::segment::{Side, TrustedPeers};
+use crate::storage::Elements;
 use crate::sync::AtomicU64;
 use crate::wait::Asymmetric;
 

@@ -7,12 +7,15 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::endpoint::Endpoint;
 use crate::error::Done;
+use crate::kinds::mpmc::Tagged;
+use crate::kinds::spsc::Packed;
 use crate::ring::backoff::Backoff;
 use crate::ring::in_flight::{InFlight, Reader};
 use crate::ring::mpmc::{self, Cursor, Refused};
 use crate::ring::spsc::{Indices, Producer};
 use crate::ring::wait::{NotNow, Want};
-use crate::segment::{Cells, CopyOut, Elements, Packed, RingKind, Side, Tagged};
+use crate::segment::Side;
+use crate::storage::{Cells, CopyOut, Elements, RingKind};
 use crate::wait;
 
 /// One sender and one receiver: wait-free, and the fastest.
@@ -161,7 +164,7 @@ impl sealed::Kind for Spsc {
     type Consumer = Reader;
 
     fn slots<T>(cells: &Cells) -> Option<Packed<T>> {
-        cells.packed()
+        Packed::of(cells)
     }
 
     fn producer(cells: &Cells) -> Result<Producer, NotNow> {
@@ -446,7 +449,7 @@ impl sealed::Kind for Mpmc {
     type Consumer = Place;
 
     fn slots<T>(cells: &Cells) -> Option<Tagged<T>> {
-        cells.tagged()
+        Tagged::of(cells)
     }
 
     fn producer(cells: &Cells) -> Result<Place, NotNow> {

@@ -21,7 +21,8 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 
 use crate::error::ChannelError;
 use crate::ring::mpmc::MAX_ATTEMPTS;
-use crate::segment::{CHANNEL_NAME_BYTES, MAX_CAPACITY, Name, Segment, Side, Spec};
+use crate::segment::{Name, Segment, Side, Spec};
+use crate::storage::layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY};
 
 pub use bytes::{
     ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReader, ByteReceiver, ByteSender,

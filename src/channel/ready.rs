@@ -40,13 +40,15 @@ use std::time::{Duration, Instant};
 
 use super::endpoint::{self, Endpoint};
 use crate::error::Fault;
+use crate::kinds::mpmc_bytes::BlockSlots;
 use crate::ring::event::{self, Event, Parked};
 use crate::ring::kernel::Refusal;
 use crate::ring::registration::Registration;
 use crate::ring::table::Blind;
 use crate::ring::wait::Want;
 use crate::ring::{blocks, mpmc, slot_waiters, spsc};
-use crate::segment::{Block, Cells, Participant, Peer, RingKind, Side};
+use crate::segment::{Participant, Peer, Side};
+use crate::storage::{Block, Cells, RingKind};
 use crate::sync::Ordering;
 use crate::sys;
 use crate::sys::pipe;
@@ -64,7 +66,7 @@ fn is_there(want: Want, cells: &Cells) -> bool {
         Want::Message(cursor) => mpmc::available(cells, cursor),
         Want::Slot(cursor) => mpmc::room(cells, cursor),
         Want::Block => {
-            cells.block_slots().is_some_and(|block_slots| blocks::any_free(&block_slots))
+            BlockSlots::of(cells).is_some_and(|block_slots| blocks::any_free(&block_slots))
         }
     }
 }

@@ -14,7 +14,8 @@ use super::message::Message;
 use super::ready::Readiness;
 use crate::error::{ChannelError, Fault, RecvError, RecvTimeoutError, TryRecvError};
 use crate::ring::wait::{Need, NotNow, Polled, Want};
-use crate::segment::{CopyOut, Peer};
+use crate::segment::Peer;
+use crate::storage::CopyOut;
 
 /// The receiving end of a channel of `T`.
 ///

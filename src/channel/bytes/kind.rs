@@ -5,13 +5,15 @@ use core::fmt::Debug;
 
 use crate::channel::endpoint::Endpoint;
 use crate::channel::kind::{Mpmc, Spsc, reader, settled};
+use crate::kinds::mpmc_bytes::BlockSlots;
+use crate::kinds::spsc_bytes::RecordRing;
 use crate::ring::blocks;
 use crate::ring::in_flight::Reader;
 use crate::ring::mpmc::{self, Cursor};
 use crate::ring::records::{self, Broken, Record, Reserved};
 use crate::ring::spsc::Producer;
 use crate::ring::wait::{NotNow, Want};
-use crate::segment::{BlockSlots, Bytes, Cells, RecordRing, RingKind};
+use crate::storage::{Bytes, Cells, RingKind};
 
 /// A kind of channel that can carry bytes.
 pub trait ByteKind: sealed::ByteKind {}
@@ -127,7 +129,7 @@ impl sealed::ByteKind for Spsc {
     type Taken = Record;
 
     fn ring(cells: &Cells) -> Option<RecordRing> {
-        cells.record_ring()
+        RecordRing::of(cells)
     }
 
     fn producer(ring: &RecordRing) -> Result<Producer, NotNow> {
@@ -301,7 +303,7 @@ impl sealed::ByteKind for Mpmc {
     type Taken = Reading;
 
     fn ring(cells: &Cells) -> Option<BlockSlots> {
-        cells.block_slots()
+        BlockSlots::of(cells)
     }
 
     fn producer(ring: &BlockSlots) -> Result<Writer, NotNow> {

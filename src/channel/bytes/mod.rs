@@ -17,7 +17,8 @@ use super::endpoint::Endpoint;
 use super::{ATTEMPTS, Mpmc, Spsc};
 use crate::error::ChannelError;
 use crate::ring::mpmc::MAX_ATTEMPTS;
-use crate::segment::{CHANNEL_NAME_BYTES, Name, Segment, Side, Spec};
+use crate::segment::{Name, Segment, Side, Spec};
+use crate::storage::layout::CHANNEL_NAME_BYTES;
 
 pub use kind::ByteKind;
 use kind::sealed;

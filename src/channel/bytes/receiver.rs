@@ -15,7 +15,8 @@ use crate::channel::kind::Mpmc;
 use crate::channel::ready::Readiness;
 use crate::error::{ChannelError, Done, Fault, RecvTimeoutError, TryRecvError};
 use crate::ring::wait::{Need, NotNow, Polled, Want};
-use crate::segment::{Bytes, Peer, Side, TrustedPeers};
+use crate::segment::{Peer, Side, TrustedPeers};
+use crate::storage::Bytes;
 
 /// The receiving end of a channel of bytes.
 ///

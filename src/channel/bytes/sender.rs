@@ -13,7 +13,8 @@ use crate::channel::kind::Mpmc;
 use crate::channel::ready::Readiness;
 use crate::error::{ChannelError, Done, Fault, SendBytesError};
 use crate::ring::wait::{Need, NotNow, Polled, Want};
-use crate::segment::{Bytes, Peer, Side, TrustedPeers};
+use crate::segment::{Peer, Side, TrustedPeers};
+use crate::storage::Bytes;
 
 /// The sending end of a channel of bytes: messages of any length up to the
 /// channel's [longest](Self::max_len).
