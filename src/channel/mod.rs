@@ -38,7 +38,7 @@ pub use sender::{ByteSender, Sender};
 const ATTEMPTS: u8 = 8;
 
 /// A channel to be opened, or created where a capacity is given: see
-/// [`Segment::channel`] and [`Segment::bytes`].
+/// [`Segment::channel`].
 #[derive(Clone, Debug)]
 #[must_use = "a channel does nothing until it is opened as a sender or a receiver"]
 pub struct Channel<'a, P: Payload, K: Kind = Mpmc> {
@@ -52,8 +52,12 @@ pub struct Channel<'a, P: Payload, K: Kind = Mpmc> {
     types: PhantomData<(fn() -> P, K)>,
 }
 
-/// A channel of bytes to be opened, or created: see [`Segment::bytes`].
-pub type ByteChannel<'a, K = Mpmc> = Channel<'a, Bytes, K>;
+/// A channel of bytes to be opened, or created where a capacity is given: see
+/// [`Segment::bytes`].
+// Not an alias: with one `capacity` for each, `Channel` would not infer its type.
+#[derive(Clone, Debug)]
+#[must_use = "a channel does nothing until it is opened as a sender or a receiver"]
+pub struct ByteChannel<'a, K: Kind = Mpmc>(Channel<'a, Bytes, K>);
 
 impl Segment {
     /// The channel of this name, MPMC unless it is said otherwise.
@@ -87,8 +91,8 @@ impl Segment {
     /// assert_eq!(line, b"a line");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub const fn bytes<'a>(&'a self, name: &'a str) -> Channel<'a, Bytes, Mpmc> {
-        Channel::new(self, name)
+    pub const fn bytes<'a>(&'a self, name: &'a str) -> ByteChannel<'a, Mpmc> {
+        ByteChannel(Channel::new(self, name))
     }
 }
 
@@ -97,21 +101,6 @@ impl<T: Message, K: Kind> Channel<'_, T, K> {
     /// 1 to 2,147,483,648. Without it the channel must exist.
     pub const fn capacity(mut self, messages: usize) -> Self {
         self.capacity = Some(messages);
-        self
-    }
-}
-
-impl<K: Kind> Channel<'_, Bytes, K> {
-    /// Creates the channel if there is none, for this many messages of up to
-    /// `longest` bytes each (at most 1 GiB). Without it the channel must
-    /// exist.
-    ///
-    /// That is exactly how many of the longest messages fit. Of shorter ones as
-    /// many fit in an MPMC channel, where each has a block of its own; in an SPSC
-    /// channel, where they lie side by side, more of them do.
-    pub const fn capacity(mut self, messages: usize, longest: usize) -> Self {
-        self.capacity = Some(messages);
-        self.size = Some(longest);
         self
     }
 }
@@ -218,6 +207,57 @@ impl<'a, P: Payload, K: Kind> Channel<'a, P, K> {
         P: CheckedBitPattern,
     {
         Receiver::new(self.endpoint(Side::Receiver)?)
+    }
+}
+
+impl<'a, K: Kind> ByteChannel<'a, K> {
+    /// The channel has any number of senders and receivers.
+    pub const fn mpmc(self) -> ByteChannel<'a, Mpmc> {
+        ByteChannel(self.0.mpmc())
+    }
+
+    /// The channel has one sender and one receiver at a time: see [`Channel::spsc`].
+    pub const fn spsc(self) -> ByteChannel<'a, Spsc> {
+        ByteChannel(self.0.spsc())
+    }
+
+    /// Creates the channel if there is none, for this many messages of up to
+    /// `longest` bytes each (at most 1 GiB). Without it the channel must
+    /// exist.
+    ///
+    /// That is exactly how many of the longest messages fit. Of shorter ones as
+    /// many fit in an MPMC channel, where each has a block of its own; in an SPSC
+    /// channel, where they lie side by side, more of them do.
+    pub const fn capacity(mut self, messages: usize, longest: usize) -> Self {
+        self.0.capacity = Some(messages);
+        self.0.size = Some(longest);
+        self
+    }
+
+    /// As for [`Channel::redeliver`].
+    pub const fn redeliver(self, times: u8) -> Self {
+        Self(self.0.redeliver(times))
+    }
+
+    /// As for [`Channel::lasting`].
+    pub const fn lasting(self) -> Self {
+        Self(self.0.lasting())
+    }
+
+    /// Opens the sending end.
+    ///
+    /// # Errors
+    /// As for [`Channel::sender`].
+    pub fn sender(&self) -> Result<ByteSender<K>, ChannelError> {
+        self.0.sender()
+    }
+
+    /// Opens the receiving end.
+    ///
+    /// # Errors
+    /// As for [`Channel::sender`].
+    pub fn receiver(&self) -> Result<ByteReceiver<K>, ChannelError> {
+        self.0.receiver()
     }
 }
 

@@ -349,18 +349,18 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
         self.end.readiness()
     }
 
-    /// Binds this handle's waits to a participant's life: once that participant
-    /// has left or died, and nothing is left to take, calls end with
-    /// [`Fault::PeerGone`] instead of waiting, or of finding the channel empty.
-    /// `None` unbinds them. A clone is bound as its original is.
+    /// Binds this handle's waits to a participant's life, and returns at once: from
+    /// now on, once that participant has left or died, and nothing is left to take,
+    /// calls end with [`Fault::PeerGone`] instead of waiting, or of finding the
+    /// channel empty. `None` unbinds them. A clone is bound as its original is.
     ///
     /// The participant need not be an end of this channel. So a parent that waits
     /// for its child's answer is told if the child dies before it opens the
-    /// channel: see [`Heir::joined`](crate::Heir::joined). Names of participants
+    /// channel: see [`SpawnedChild::joined`](crate::SpawnedChild::joined). Names of participants
     /// also come from [`Segment::participants`](crate::Segment::participants) and
     /// from [events](crate::Event::Joined).
     ///
-    /// The kernel wakes who waits, without a time-out. A handle that only tries
+    /// The kernel wakes a waiting handle, without a time-out. A handle that only tries
     /// finds out that it has left at once, and that it has died at the latest with
     /// the 256th try in vain. Where the channel is disconnected, too, a call may
     /// say that instead.
@@ -371,8 +371,8 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
     /// # Errors
     /// What ends a handle's use; or the kernel's refusal to wake the thread behind
     /// this handle's [descriptor](Self::readiness).
-    pub fn until_gone(&self, peer: impl Into<Option<Peer>>) -> Result<(), Fault> {
-        self.end.until_gone(peer.into())
+    pub fn bind_to_peer(&self, peer: impl Into<Option<Peer>>) -> Result<(), Fault> {
+        self.end.bind_to_peer(peer.into())
     }
 
     /// What ends this handle's waits from another thread, with

@@ -385,15 +385,15 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
 
 impl<P: Payload, K: Kind> Sender<P, K> {
     /// Binds this handle's waits to a participant's life:
-    /// [`Receiver::until_gone`] the other way round. A send that finds room
+    /// [`Receiver::bind_to_peer`] the other way round. A send that finds room
     /// sends all the same.
     ///
-    /// [`Receiver::until_gone`]: crate::Receiver::until_gone
+    /// [`Receiver::bind_to_peer`]: crate::Receiver::bind_to_peer
     ///
     /// # Errors
     /// As there.
-    pub fn until_gone(&self, peer: impl Into<Option<Peer>>) -> Result<(), Fault> {
-        self.end.until_gone(peer.into())
+    pub fn bind_to_peer(&self, peer: impl Into<Option<Peer>>) -> Result<(), Fault> {
+        self.end.bind_to_peer(peer.into())
     }
 
     /// What ends this handle's waits from another thread:

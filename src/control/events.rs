@@ -22,7 +22,7 @@ pub struct Member {
     /// See [`slot`](Self::slot).
     pub life: u64,
     /// The same, for waits that end with it: see
-    /// [`Receiver::until_gone`](crate::Receiver::until_gone).
+    /// [`Receiver::bind_to_peer`](crate::Receiver::bind_to_peer).
     pub peer: Peer,
     /// Its process, as it is numbered in its own pid namespace.
     pub pid: u32,

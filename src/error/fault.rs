@@ -40,7 +40,7 @@ pub enum Fault {
         what: String,
     },
     /// The participant that this handle's waits were [bound
-    /// to](crate::Receiver::until_gone) has left or died, and there is nothing
+    /// to](crate::Receiver::bind_to_peer) has left or died, and there is nothing
     /// to be had without waiting.
     #[error("{peer} has left or died, and this handle waits no longer than that")]
     PeerGone {

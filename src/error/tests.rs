@@ -6,8 +6,8 @@ use super::*;
 use crate::segment::Side;
 use crate::sys::{ErrorKind, Key, shm::Shm};
 use crate::{
-    ByteReceiver, ByteSender, Canceller, Commander, ConnectError, Events, Heir, Inbox,
-    InheritError, ListenError, Listener, Mpmc, Receiver, Segment, Sender, SpawnError, Spsc,
+    ByteReceiver, ByteSender, Canceller, Commander, ConnectError, Events, Inbox, InheritError,
+    ListenError, Listener, Mpmc, Receiver, Segment, Sender, SpawnError, SpawnedChild, Spsc,
 };
 
 /// An error as programs want it: it can be kept, sent to another thread, boxed,
@@ -51,7 +51,7 @@ const _: () = {
     is_unwind_safe::<Events>();
     is_unwind_safe::<Inbox>();
     is_unwind_safe::<Listener>();
-    is_unwind_safe::<Heir>();
+    is_unwind_safe::<SpawnedChild>();
 };
 
 // What a failed call hands up is no larger than it has to be.

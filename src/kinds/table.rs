@@ -49,10 +49,10 @@ pub(crate) mod sealed {
     pub trait Kind: Sized + 'static {
         /// The ring of elements, and what it is to the segment.
         type Elements<T: Message>: Ring<Of = T>;
-        const ELEMENTS: RingKind;
+        const RING_OF_ELEMENTS: RingKind;
         /// The ring of bytes.
         type Bytes: Ring<Of = Bytes>;
-        const BYTES: RingKind;
+        const RING_OF_BYTES: RingKind;
     }
 
     pub trait Payload: Form {
@@ -64,23 +64,23 @@ pub(crate) mod sealed {
 
 impl sealed::Kind for Spsc {
     type Elements<T: Message> = spsc::Packed<T>;
-    const ELEMENTS: RingKind = RingKind::Spsc;
+    const RING_OF_ELEMENTS: RingKind = RingKind::Spsc;
     type Bytes = spsc_bytes::RecordRing;
-    const BYTES: RingKind = RingKind::SpscBytes;
+    const RING_OF_BYTES: RingKind = RingKind::SpscBytes;
 }
 
 impl sealed::Kind for Mpmc {
     type Elements<T: Message> = mpmc::Tagged<T>;
-    const ELEMENTS: RingKind = RingKind::Mpmc;
+    const RING_OF_ELEMENTS: RingKind = RingKind::Mpmc;
     type Bytes = mpmc_bytes::BlockSlots;
-    const BYTES: RingKind = RingKind::MpmcBytes;
+    const RING_OF_BYTES: RingKind = RingKind::MpmcBytes;
 }
 
 impl<T: Message> sealed::Payload for T {
     type Ring<K: sealed::Kind> = K::Elements<T>;
 
     fn ring_kind<K: sealed::Kind>() -> RingKind {
-        K::ELEMENTS
+        K::RING_OF_ELEMENTS
     }
 }
 
@@ -88,7 +88,7 @@ impl sealed::Payload for Bytes {
     type Ring<K: sealed::Kind> = K::Bytes;
 
     fn ring_kind<K: sealed::Kind>() -> RingKind {
-        K::BYTES
+        K::RING_OF_BYTES
     }
 }
 

@@ -75,7 +75,7 @@ pub struct ParticipantInfo {
     /// Its process, as it is numbered in its own pid namespace.
     pub pid: u32,
     /// Which participant it is, for waits that end with it: see
-    /// [`Receiver::until_gone`](crate::Receiver::until_gone).
+    /// [`Receiver::bind_to_peer`](crate::Receiver::bind_to_peer).
     pub peer: Peer,
     /// Its user.
     pub uid: u32,

@@ -158,6 +158,11 @@ pub(super) enum Call {
 }
 
 impl Call {
+    /// The function of the C library.
+    pub(super) const fn function(self) -> &'static str {
+        self.names().1
+    }
+
     const fn names(self) -> (&'static str, &'static str) {
         match self {
             Call::ShmCreate => ("create", "shmget"),
@@ -308,7 +313,7 @@ impl Error {
 
     /// The name of the kernel's function that failed.
     pub fn call(&self) -> &'static str {
-        self.call.names().1
+        self.call.function()
     }
 
     /// Why, in words.

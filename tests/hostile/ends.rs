@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tombolo::{
-    ByteDelivery, Kind, ByteReceiver, ByteSender, ChannelError, Kind, Mpmc, Receiver, Segment,
-    Sender, Spsc, TryRecvError,
+    ByteDelivery, ByteReceiver, ByteSender, ChannelError, Kind, Mpmc, Receiver, Segment, Sender,
+    Spsc, TryRecvError,
 };
 
 use crate::input::Input;

@@ -1,7 +1,7 @@
 //! The ends of channels of bytes.
 
 use tombolo::{
-    ByteDelivery, Kind, ByteReceiver, ByteSender, Fault, SendTimeoutError, TrySendError,
+    ByteDelivery, ByteReceiver, ByteSender, Fault, Kind, SendTimeoutError, TrySendError,
 };
 
 use super::{Got, Grants, LONGEST, Patience, Rx, Tx, Verdict, fault, page, timed, tried, unsent};
