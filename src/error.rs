@@ -86,16 +86,26 @@ pub enum OpenError {
     },
     /// The segment's layout is of another version.
     #[error(
-        "segment {name} has layout version {found}, and this build reads {supported}; \
-         use one build on both sides"
+        "segment {name} has format version {found}, and this build uses version {supported} only: \
+         use programs of one build, or end those that use the segment and remove it \
+         (`tombolo rm`)"
     )]
     Version {
         /// The name.
         name: String,
         /// The segment's version.
         found: u64,
-        /// The only version that this build reads.
+        /// The only version that this build uses.
         supported: u64,
+    },
+    /// The segment has something of a later build that each participant has to know.
+    #[error(
+        "segment {name} is used by a later build for something that this build does not know; \
+         use programs of that build"
+    )]
+    Newer {
+        /// The name.
+        name: String,
     },
     /// What the segment says of itself cannot be.
     #[error("segment {name} is damaged: {what}; remove it (`tombolo rm`) and create it anew")]
@@ -715,7 +725,7 @@ pub(crate) use debug_as_display;
 debug_as_display! {
     BadName
     OpenError {
-        NotFound Exists NoKey NotOurs Version Damaged Busy TableFull Unstable BadOption NoBarrier
+        NotFound Exists NoKey NotOurs Version Newer Damaged Busy TableFull Unstable BadOption NoBarrier
         Stranger;
         BadName System
     }

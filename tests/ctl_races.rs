@@ -31,13 +31,13 @@ fn queue_of(segment: &Segment) -> Queue {
 /// The word that says how many endpoints a participant has of a channel whose
 /// block begins at `offset`.
 fn row(offset: u64, slot: usize) -> usize {
-    (usize::try_from(offset).unwrap() + 512 + 32 * slot) / 8
+    (usize::try_from(offset).unwrap() + 1_024 + 64 * slot) / 8
 }
 
 /// Where the blocks of so many channels begin, as the directory says.
 fn offsets(words: &Words, participants: usize, channels: usize) -> Vec<u64> {
     let infos = (512 + 8 * participants).next_multiple_of(128);
-    let journal = (infos + 64 * participants).next_multiple_of(128);
+    let journal = (infos + 128 * participants).next_multiple_of(128);
     let directory = journal + 16_384;
     (0..channels).map(|c| words.get((directory + 512 * c + 48) / 8)).collect()
 }
