@@ -53,7 +53,7 @@
 //! type. [`Segment::bytes`] is a channel of messages of any length.
 //!
 //! ```
-//! use tombolo::{ChannelError, Message, Segment};
+//! use tombolo::{ChannelError, ChannelProperty, Message, Segment};
 //!
 //! let segment = Segment::anonymous()?;
 //! let jobs = segment.channel::<u64>("jobs").capacity(8);
@@ -75,7 +75,7 @@
 //! assert!(matches!(ticks.sender(), Err(ChannelError::RoleTaken { .. })));
 //! assert!(matches!(
 //!     segment.channel::<u32>("jobs").sender(),
-//!     Err(ChannelError::Mismatch { what: "elements", .. })
+//!     Err(ChannelError::Mismatch { what: ChannelProperty::Elements, .. })
 //! ));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -113,14 +113,14 @@
 //! # Disconnection
 //!
 //! When the last sender has gone, dropped or killed, receivers get what is
-//! left and then [`Fault::Disconnected`]; when the last receiver has gone,
+//! left and then [`Disconnected`](RecvError::Disconnected); when the last receiver has gone,
 //! the senders that there are get it, until a receiver comes again. A sender
 //! that is opened later does not get it: it fills the channel, and waits for a
 //! new receiver. Nobody gets it before the first peer has come, nor ever in a
 //! [lasting](Channel::lasting) channel.
 //!
 //! ```
-//! use tombolo::{Fault, Segment, TrySendError};
+//! use tombolo::{RecvError, Segment, SendError, TrySendError};
 //!
 //! # let segment = Segment::anonymous()?;
 //! let channel = segment.channel::<u8>("some").capacity(4);
@@ -129,15 +129,15 @@
 //! drop(sender);
 //! let received: Result<Vec<u8>, _> = receiver.iter().collect();
 //! assert_eq!(received?, [1, 2]);
-//! assert!(receiver.recv().is_err());
+//! assert_eq!(receiver.recv(), Err(RecvError::Disconnected));
 //!
 //! let channel = segment.channel::<u8>("other").capacity(1);
 //! let (sender, receiver) = (channel.sender()?, channel.receiver()?);
 //! drop(receiver);
-//! assert!(matches!(sender.send(3).unwrap_err().fault, Fault::Disconnected { .. }));
+//! assert_eq!(sender.send(3), Err(SendError::Disconnected(3)));
 //! let later = channel.sender()?;
 //! later.send(4)?;
-//! assert!(matches!(later.try_send(5), Err(TrySendError::Full(5))));
+//! assert_eq!(later.try_send(5), Err(TrySendError::Full(5)));
 //! assert_eq!(channel.receiver()?.recv()?, 4);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -246,22 +246,25 @@ pub use bytemuck;
 #[doc(hidden)]
 pub use channel::derive as __derive;
 pub use channel::{
-    ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReader, ByteReceiver, ByteSender,
-    ByteWriter, Canceller, Channel, Delivery, DeliverySlice, Grant, GrantSlice, Iter, Kind,
-    Message, Mpmc, Readiness, Receiver, Sender, Spsc,
+    ByteChannel, ByteDelivery, ByteGrant, ByteReader, ByteReceiver, ByteSender, ByteWriter,
+    Canceller, Channel, Delivery, DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Readiness,
+    Receiver, Sender, TryIter,
 };
 pub use control::{
     Answer, Commander, ConnectError, Drain, Event, Events, EventsIter, Inbox, InheritError,
     ListenError, Listener, Member, Outcome, SpawnError, SpawnedChild, connect, connect_timeout,
 };
 pub use error::{
-    BadName, ChannelError, CommandError, Done, Fault, OpenError, RecvError, RecvTimeoutError,
-    SendBatchError, SendBytesError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+    BadName, ChannelError, ChannelProperty, CommandError, Done, Fault, OpenError, RecvError,
+    RecvTimeoutError, SendBatchError, SendError, SendTimeoutError, TryRecvError, TrySendError,
     Unwoken,
 };
+pub use kinds::message::Message;
+pub use kinds::payload::Bytes;
+pub use kinds::table::{Kind, Mpmc, Payload, Spsc};
 pub use segment::{
     Audit, ChannelInfo, Death, Deaths, Finding, Options, Orphan, Owner, ParticipantInfo, Peer,
-    RemoveOnDrop, Segment, SegmentInfo, State, Stats, TrustedPeers, UserCommand,
+    RemoveOnDrop, Segment, SegmentInfo, Side, State, Stats, TrustedPeers, UserCommand,
 };
 
 pub use tombolo_derive::Message;

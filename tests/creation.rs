@@ -628,7 +628,7 @@ fn removing_a_segment_ends_every_call_in_it() {
             segment.remove().unwrap();
         }
         all_are_told(peers, began);
-        assert!(matches!(tx.send(1), Err(SendError { message: Some(1), fault: Fault::Closed })));
+        assert_eq!(tx.send(1), Err(SendError::Fault { message: 1, fault: Fault::Closed }));
         assert!(matches!(rx.recv(), Err(RecvError::Fault(Fault::Closed))));
         assert!(matches!(segment.sweep(), Err(Fault::Closed)));
         let error = segment.channel::<u64>("c").sender().unwrap_err();
@@ -923,11 +923,11 @@ fn audience_of_one(brief: &Brief) {
             loop {
                 brief.hear();
                 let got = match brief.text(1) {
-                    "recv" => rx.recv(),
+                    "recv" => rx.recv().map_err(TryRecvError::from),
                     _ => loop {
                         match rx.try_recv() {
-                            Err(TryRecvError::Failed(error)) => break Err(error),
-                            _ => continue,
+                            Ok(_) | Err(TryRecvError::Empty | TryRecvError::Pending) => {}
+                            Err(error) => break Err(error),
                         }
                     },
                 };

@@ -477,21 +477,22 @@ fn use_all(
     srx: &Receiver<u64, Spsc>,
 ) -> i32 {
     let forked = |fault: &Fault| matches!(fault, Fault::Forked);
-    let received = |error: &RecvError| matches!(error, RecvError::Fault(Fault::Forked));
+    let received = RecvError::Fault(Fault::Forked);
+    let unsent = tombolo::SendError::Fault { message: 1, fault: Fault::Forked };
     let mut got = Vec::new();
     let second = Duration::from_secs(1);
     let checks = [
-        tx.send(1).is_err_and(|e| forked(&e.fault) && e.message == Some(1)),
-        matches!(tx.try_send(1), Err(TrySendError::Failed(e)) if forked(&e.fault)),
+        tx.send(1) == Err(unsent.clone()),
+        tx.try_send(1) == Err(unsent.clone().into()),
         tx.send_timeout(1, second).is_err(),
-        tx.send_batch(&[1]).is_err_and(|e| forked(&e.fault)),
-        tx.try_send_batch(&[1]).is_err_and(|e| forked(&e.fault)),
-        rx.recv().is_err_and(|e| received(&e)),
-        matches!(rx.try_recv(), Err(TryRecvError::Failed(e)) if received(&e)),
+        tx.send_batch(&[1]).is_err_and(|e| e.reason == Fault::Forked.into()),
+        tx.try_send_batch(&[1]).is_err_and(|e| e.reason == Fault::Forked.into()),
+        rx.recv() == Err(received.clone()),
+        rx.try_recv() == Err(received.clone().into()),
         rx.recv_timeout(second).is_err(),
-        rx.recv_batch(&mut got, 1).is_err_and(|e| received(&e)),
-        stx.send(1).is_err_and(|e| forked(&e.fault)),
-        srx.recv().is_err_and(|e| received(&e)),
+        rx.recv_batch(&mut got, 1) == Err(received.clone()),
+        stx.send(1) == Err(unsent),
+        srx.recv() == Err(received),
         segment.sweep().is_err_and(|e| forked(&e)),
         segment.remove().is_err_and(|e| forked(&e)),
         segment.channel::<u64>("c").sender().is_err(),
@@ -867,7 +868,7 @@ fn produce<K: Kind>(brief: &Brief, tx: &Sender<Numbered, K>) {
         let n = words.add(ledger::NEXT, 1);
         while let Err(error) = tx.send(Numbered::new(n)) {
             // Between two lives of the only consumer.
-            assert!(matches!(error.fault, Fault::Disconnected { .. }), "{error}");
+            assert!(error.is_disconnected(), "{error}");
         }
         ledger::note(&words, n, ledger::SENT);
     }
@@ -891,7 +892,7 @@ fn consume<K: Kind>(brief: &Brief, rx: &Receiver<Numbered, K>) {
                     words.put(ledger::LAST, n);
                 }
             }
-            Err(RecvError::Fault(Fault::Disconnected { .. })) => {
+            Err(RecvError::Disconnected) => {
                 if words.get(ledger::STOP) == 1 {
                     return;
                 }
@@ -984,15 +985,8 @@ fn puppet<K: Kind>(brief: &Brief, channel: &tombolo::Channel<'_, u64, K>) {
                 brief.say("polling");
                 let fault = loop {
                     let failed = match brief.text(2) {
-                        "sender" => tx().try_send(2).err().and_then(|error| match error {
-                            TrySendError::Full(_) => None,
-                            TrySendError::Failed(error) => Some(error.to_string()),
-                            other => panic!("{other}"),
-                        }),
-                        _ => rx().try_recv().err().and_then(|error| match error {
-                            TryRecvError::Failed(error) => Some(error.to_string()),
-                            _ => None,
-                        }),
+                        "sender" => tx().try_send(2).err().and_then(TrySendError::into_fault),
+                        _ => rx().try_recv().err().and_then(TryRecvError::into_fault),
                     };
                     if let Some(fault) = failed {
                         break fault;

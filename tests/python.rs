@@ -16,8 +16,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tombolo::{
-    ByteDelivery, ByteReceiver, ByteSender, ChannelError, Event, Fault, Mpmc, Receiver, Segment,
-    Sender, Spsc,
+    ByteDelivery, ByteReceiver, ByteSender, ChannelError, Event, Mpmc, Receiver, Segment, Sender,
+    Spsc,
 };
 
 use common::{Brief, Name, PATIENCE, Peer, Words, parked, thread_parked, tid, wait_until};
@@ -1122,7 +1122,7 @@ fn child_entry() {
                         brief.hear();
                     }
                 }
-                "recv" => drop::<Result<usize, Fault>>(rx.recv(&mut Vec::new())),
+                "recv" => drop(rx.recv(&mut Vec::new())),
                 _ => drop(rx),
             }
         }

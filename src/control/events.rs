@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 use core::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -89,6 +90,10 @@ pub struct Events {
     /// Of this handle and its clones.
     stopped: Arc<OnceLock<()>>,
 }
+
+// No operation runs code of the caller's, so a panic finds the position whole.
+impl UnwindSafe for Events {}
+impl RefUnwindSafe for Events {}
 
 impl Segment {
     /// Who joins, leaves and dies from now on.

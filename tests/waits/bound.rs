@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use tombolo::{
-    Event, Fault, Peer as Participant, RecvError, RecvTimeoutError, Segment, SendTimeoutError,
+    Event, Fault, Peer as Participant, RecvError, RecvTimeoutError, Segment, SendError,
     TryRecvError, TrySendError,
 };
 
@@ -27,17 +27,15 @@ fn bystander(name: &Name, segment: &Segment) -> (Peer, Participant) {
 type Call = Box<dyn FnOnce() -> Result<(), Fault> + Send>;
 
 fn received(error: RecvError) -> Fault {
-    match error {
-        RecvError::Fault(fault) => fault,
-        error => panic!("{error}"),
-    }
+    error.into_fault().expect("a message of the type")
 }
 
 fn in_time(error: RecvTimeoutError) -> Fault {
-    match error {
-        RecvTimeoutError::Failed(error) => received(error),
-        error => panic!("{error}"),
-    }
+    error.into_fault().expect("an end before the time-out")
+}
+
+fn unsent<T>(error: SendError<T>) -> Fault {
+    error.into_fault().expect("a message that is not too long")
 }
 
 /// Every call that waits, bound to `peer`, over channels in which it is alone.
@@ -63,27 +61,24 @@ fn calls(segment: &Segment, peer: Participant) -> Vec<Call> {
     let one = rx("batch");
     calls.push(Box::new(move || one.recv_batch(&mut Vec::new(), 4).map(drop).map_err(received)));
     let mut one = rx("take");
-    calls.push(Box::new(move || one.take().map(drop)));
+    calls.push(Box::new(move || one.take().map(drop).map_err(received)));
     let one = segment.bytes("bytes").capacity(1, 8).receiver().unwrap();
     one.until_gone(peer).unwrap();
-    calls.push(Box::new(move || one.recv(&mut Vec::new()).map(drop)));
+    calls.push(Box::new(move || one.recv(&mut Vec::new()).map(drop).map_err(received)));
     let one = channel("spsc").spsc().receiver().unwrap();
     one.until_gone(peer).unwrap();
     calls.push(Box::new(move || one.recv().map(drop).map_err(received)));
     let one = tx("send");
-    calls.push(Box::new(move || one.send(1).map_err(|error| error.fault)));
+    calls.push(Box::new(move || one.send(1).map_err(unsent)));
     let one = tx("send_timeout");
-    calls.push(Box::new(move || match one.send_timeout(1, PATIENCE) {
-        Err(SendTimeoutError::Failed(error)) => Err(error.fault),
-        other => panic!("{other:?}"),
+    calls.push(Box::new(move || {
+        let sent = one.send_timeout(1, PATIENCE);
+        sent.map_err(|error| error.into_fault().expect("an end before the time-out"))
     }));
     let bytes = segment.bytes("full").capacity(1, 8).sender().unwrap();
     bytes.send(b"x").unwrap();
     bytes.until_gone(peer).unwrap();
-    calls.push(Box::new(move || match bytes.send(b"y") {
-        Err(tombolo::SendBytesError::Fault(fault)) => Err(fault),
-        other => panic!("{other:?}"),
-    }));
+    calls.push(Box::new(move || bytes.send(b"y").map_err(unsent)));
     calls
 }
 
@@ -95,10 +90,7 @@ fn for_a_place(segment: &Segment, peer: Participant, begun: &dyn Fn()) -> Result
     let held = rx.take().unwrap();
     tx.until_gone(peer).unwrap();
     begun();
-    let told = match tx.send(b"y") {
-        Err(tombolo::SendBytesError::Fault(fault)) => Err(fault),
-        other => panic!("{other:?}"),
-    };
+    let told = tx.send(b"y").map_err(unsent);
     drop(held);
     told
 }
@@ -156,7 +148,7 @@ fn what_it_had_sent_comes_first_and_tries_find_out() {
     wait_until(|| !matches!(rx.try_recv(), Err(TryRecvError::Empty)));
     for _ in 0..3 {
         match rx.try_recv() {
-            Err(TryRecvError::Failed(RecvError::Fault(Fault::PeerGone { peer: its }))) => {
+            Err(TryRecvError::Fault(Fault::PeerGone { peer: its })) => {
                 assert_eq!(its, peer);
                 assert!(its.to_string().contains(&format!("process {}", its.pid())), "{its}");
             }
@@ -167,9 +159,9 @@ fn what_it_had_sent_comes_first_and_tries_find_out() {
     // A sender with room sends; one without does not wait.
     other.send(3).unwrap();
     other.send(4).unwrap();
-    let error = other.send(5).unwrap_err();
-    assert!(matches!(error.fault, Fault::PeerGone { .. }) && error.message == Some(5));
-    assert!(matches!(other.try_send(6), Err(TrySendError::Failed(_))));
+    let fault = Fault::PeerGone { peer };
+    assert_eq!(other.send(5), Err(SendError::Fault { message: 5, fault: fault.clone() }));
+    assert_eq!(other.try_send(6), Err(TrySendError::Fault { message: 6, fault }));
     // What others send comes, too; and who is bound no more waits.
     assert_eq!([rx.recv().unwrap(), rx.recv().unwrap()], [3, 4]);
     rx.until_gone(None).unwrap();
@@ -197,10 +189,7 @@ fn a_descriptor_becomes_readable_by_it() {
     process.kill();
     gets_ready(readiness);
     let told = rx.try_recv();
-    assert!(
-        matches!(told, Err(TryRecvError::Failed(RecvError::Fault(Fault::PeerGone { .. })))),
-        "{told:?}"
-    );
+    assert!(matches!(told, Err(TryRecvError::Fault(Fault::PeerGone { .. }))), "{told:?}");
 }
 
 /// What the other processes do.

@@ -2,7 +2,7 @@
 //! argument. What comes later is the ledger's phase.
 
 use serde::{Deserialize, Serialize};
-use tombolo::{ByteChannel, ByteKind, Mpmc, OpenError, Segment, Spsc};
+use tombolo::{ByteChannel, Kind, Mpmc, OpenError, Segment, Spsc};
 
 use super::message;
 
@@ -106,7 +106,7 @@ impl Setting {
 }
 
 /// The storm's channel as one of a kind.
-pub(crate) trait Kind: ByteKind {
+pub(crate) trait Kind: Kind {
     fn of(channel: ByteChannel<'_>) -> ByteChannel<'_, Self>;
 }
 
