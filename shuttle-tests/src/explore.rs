@@ -1,4 +1,4 @@
-//! Running a scene in many schedules, and saying in how many.
+//! Runs a scene in many schedules, and reports their number.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -25,7 +25,8 @@ use super::ready::ROUND;
 use crate::error::{Done, Fault, Unwoken};
 use crate::ring::event::{self, Event};
 use crate::ring::slot_waiters;
-use crate::segment::{Block, Participant, Side};
+use crate::segment::{Participant, Side};
+use crate::storage::Block;
 use crate::sync::Ordering;
 
 /// Ends the waits of one handle, from any thread: see
@@ -127,7 +128,7 @@ impl Canceller {
             if let Err(refusal) = woken {
                 return match mapped.refused(refusal) {
                     Fault::System(source) => {
-                        Err(Unwoken::fault(Done::Cancelled, &shared.name, shared.side, source))
+                        Err(Unwoken::new(Done::Cancelled, &shared.name, shared.side, source).into())
                     }
                     // Gone, and nobody sleeps any more.
                     _ => Ok(()),

@@ -1,4 +1,4 @@
-//! What a channel promises while everybody lives.
+//! The guarantees of a channel while all processes live.
 
 #![allow(unsafe_code)]
 
@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use bytemuck::{Pod, Zeroable};
 use tombolo::{
-    Channel, ChannelError, Fault, Kind, Message, Mpmc, Receiver, RecvError, RecvTimeoutError,
-    Segment, SendTimeoutError, Sender, Spsc, TryRecvError, TrySendError,
+    Channel, ChannelError, ChannelProperty, Kind, Message, Mpmc, Receiver, RecvError,
+    RecvTimeoutError, Segment, SendError, SendTimeoutError, Sender, Spsc, TryRecvError,
+    TrySendError,
 };
 
 use common::{Brief, Name, PATIENCE, Peer, Words, thread_parked, tid, wait_until};
@@ -120,14 +121,12 @@ fn a_refused_message_comes_back<K: Pick>() {
     let segment = small();
     let (tx, rx) = ends::<[u8; 16], K>(&segment, "c", 1);
     tx.send([1; 16]).unwrap();
-    assert_eq!(tx.try_send([2; 16]).unwrap_err().into_message(), Some([2; 16]));
+    assert_eq!(tx.try_send([2; 16]).unwrap_err().into_inner(), Some([2; 16]));
     drop(rx);
-    let error = tx.try_send([3; 16]).unwrap_err();
-    assert!(matches!(&error, TrySendError::Failed(_)), "{error:?}");
-    assert_eq!(error.into_message(), Some([3; 16]));
-    let error = tx.send([4; 16]).unwrap_err();
-    assert_eq!(error.message, Some([4; 16]));
-    assert!(matches!(error.fault, Fault::Disconnected { peers: "receiver" }), "{error:?}");
+    assert_eq!(tx.try_send([3; 16]), Err(TrySendError::Disconnected([3; 16])));
+    assert_eq!(tx.send([4; 16]), Err(SendError::Disconnected([4; 16])));
+    let timed = tx.send_timeout([5; 16], PATIENCE);
+    assert_eq!(timed, Err(SendTimeoutError::Disconnected([5; 16])));
 }
 
 /// Not before its time, and not long after.
@@ -187,7 +186,7 @@ fn a_batch_larger_than_the_channel_goes_through_in_order<K: Pick>() {
             loop {
                 match rx.recv_batch(&mut got, 64) {
                     Ok(came) => assert!((1..=64).contains(&came), "{came}"),
-                    Err(RecvError::Fault(Fault::Disconnected { .. })) => break,
+                    Err(RecvError::Disconnected) => break,
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -210,9 +209,9 @@ fn batches_take_what_is_there<K: Pick>() {
     drop(rx);
     let error = tx.send_batch(&[1, 2]).unwrap_err();
     assert_eq!(error.sent, 0);
-    assert!(matches!(error.fault, Fault::Disconnected { .. }));
+    assert!(error.reason.is_disconnected());
     let error = tx.try_send_batch(&[1]).unwrap_err();
-    assert!(matches!(error.fault, Fault::Disconnected { .. }));
+    assert!(error.reason.is_disconnected());
 }
 
 fn iteration_ends_when_the_last_sender_is_dropped<K: Pick>() {
@@ -226,11 +225,8 @@ fn iteration_ends_when_the_last_sender_is_dropped<K: Pick>() {
     let got: Vec<u64> = rx.iter().map(Result::unwrap).collect();
     assert_eq!(got, (0..10).collect::<Vec<_>>());
     assert_eq!((&rx).into_iter().count(), 0);
-    let error = rx.try_recv().unwrap_err();
-    let gone = |e: &TryRecvError| {
-        matches!(e, TryRecvError::Failed(RecvError::Fault(Fault::Disconnected { peers: "sender" })))
-    };
-    assert!(gone(&error), "{error:?}");
+    assert_eq!(rx.try_recv(), Err(TryRecvError::Disconnected));
+    assert_eq!(rx.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
     // Another one comes: it goes on.
     let tx = K::pick::<u64>(&segment, "c").sender().unwrap();
     tx.send(11).unwrap();
@@ -290,9 +286,7 @@ fn senders_are_told_when_the_last_receiver_is_dropped<K: Pick>() {
     let rx = channel.receiver().unwrap();
     tx.send(2).unwrap();
     drop(rx);
-    let error = tx.send(3).unwrap_err();
-    assert_eq!(error.message, Some(3));
-    assert!(matches!(error.fault, Fault::Disconnected { peers: "receiver" }));
+    assert_eq!(tx.send(3), Err(SendError::Disconnected(3)));
     // The next receiver goes on where the queue is.
     let rx = channel.receiver().unwrap();
     tx.send(4).unwrap();
@@ -305,8 +299,7 @@ fn a_blocked_sender_is_told_when_the_last_receiver_is_dropped<K: Pick>() {
     tx.send(1).unwrap();
     let tx = Moved(tx);
     let error = while_parked(&segment, move || tx.get().send(2), || drop(rx)).unwrap_err();
-    assert_eq!(error.message, Some(2));
-    assert!(matches!(error.fault, Fault::Disconnected { .. }), "{error:?}");
+    assert_eq!(error, SendError::Disconnected(2));
 }
 
 fn a_blocked_receiver_is_told_when_the_last_sender_is_dropped<K: Pick>() {
@@ -314,7 +307,7 @@ fn a_blocked_receiver_is_told_when_the_last_sender_is_dropped<K: Pick>() {
     let (tx, rx) = ends::<u64, K>(&segment, "c", 1);
     let rx = Moved(rx);
     let error = while_parked(&segment, move || rx.get().recv(), || drop(tx)).unwrap_err();
-    assert!(matches!(error, RecvError::Fault(Fault::Disconnected { .. })), "{error:?}");
+    assert_eq!(error, RecvError::Disconnected);
 }
 
 fn a_parked_receiver_gets_what_is_sent<K: Pick>() {
@@ -541,17 +534,11 @@ fn bytes_that_are_no_value_are_reported_and_stepped_over<K: Pick>() {
         let shift = at % 8 * 8;
         words.put(at / 8, word & !(0xFFFF_FFFF << shift) | 0xD800 << shift);
         assert_eq!(rx.recv().unwrap(), 'a');
-        let invalid = |e: &RecvError| matches!(e, RecvError::Invalid { type_name: "char" });
+        let invalid = RecvError::Invalid { type_name: "char" };
         match round % 3 {
-            0 => assert!(invalid(&rx.recv().unwrap_err())),
-            1 => {
-                let error = rx.try_recv().unwrap_err();
-                assert!(matches!(&error, TryRecvError::Failed(e) if invalid(e)), "{error:?}");
-            }
-            _ => {
-                let error = rx.recv_timeout(A_WHILE).unwrap_err();
-                assert!(matches!(&error, RecvTimeoutError::Failed(e) if invalid(e)), "{error:?}");
-            }
+            0 => assert_eq!(rx.recv(), Err(invalid)),
+            1 => assert_eq!(rx.try_recv(), Err(invalid.into())),
+            _ => assert_eq!(rx.recv_timeout(A_WHILE), Err(invalid.into())),
         }
         assert_eq!(rx.recv().unwrap(), 'c');
         assert!(rx.is_empty());
@@ -750,7 +737,7 @@ fn a_clone_keeps_the_channel_connected() {
     assert_eq!(rx2.recv().unwrap(), 1);
     assert!(matches!(rx2.try_recv(), Err(TryRecvError::Empty)));
     drop(tx2);
-    assert!(matches!(rx2.recv(), Err(RecvError::Fault(Fault::Disconnected { .. }))));
+    assert_eq!(rx2.recv(), Err(RecvError::Disconnected));
 }
 
 #[test]
@@ -810,7 +797,7 @@ fn a_receiver_waiting_for_anothers_last_read_is_told_that_it_is_over() {
                         // Takes one and never asks again, keeping the handle.
                         Ok(_) if once => break,
                         Ok(_) => {}
-                        Err(RecvError::Fault(Fault::Disconnected { .. })) => break,
+                        Err(RecvError::Disconnected) => break,
                         Err(error) => panic!("{error}"),
                     }
                 }
@@ -919,21 +906,24 @@ fn mismatches_name_both_sides<K: Pick>() {
             let text = error.to_string();
             assert_eq!((&**channel, named), ("c", &format!("@{}", segment.id())));
             assert!(text.contains(&format!("`tombolo rm {named}`")), "{text}");
-            assert!(text.contains(theirs) && text.contains(ours) && text.contains(what), "{text}");
+            assert!(
+                text.contains(theirs) && text.contains(ours) && text.contains(&what.to_string()),
+                "{text}"
+            );
             (*what, theirs.clone(), ours.clone())
         }
         error => panic!("{error:?}"),
     };
     let (what, theirs, ours) =
         said(K::pick::<u64>(&segment, "c").capacity(11).sender().unwrap_err());
-    assert_eq!((what, &*theirs, &*ours), ("capacity", "10", "11"));
+    assert_eq!((what, &*theirs, &*ours), (ChannelProperty::Capacity, "10", "11"));
     let (what, theirs, ours) = said(K::pick::<u32>(&segment, "c").sender().unwrap_err());
-    assert_eq!(what, "elements");
+    assert_eq!(what, ChannelProperty::Elements);
     assert!(theirs.contains("u64") && theirs.contains("8 bytes"), "{theirs}");
     assert!(ours.contains("u32") && ours.contains("4 bytes"), "{ours}");
     // As large and as aligned, but something else.
     let (what, theirs, ours) = said(K::pick::<i64>(&segment, "c").receiver().unwrap_err());
-    assert_eq!(what, "elements");
+    assert_eq!(what, ChannelProperty::Elements);
     assert!(theirs.contains("u64") && ours.contains("i64"), "{theirs} {ours}");
     let (what, theirs, ours) = said(K::pick::<[u64; 2]>(&segment, "c").receiver().unwrap_err());
     assert!(theirs.contains("8 bytes") && ours.contains("16 bytes"), "{what} {theirs} {ours}");
@@ -943,7 +933,7 @@ fn mismatches_name_both_sides<K: Pick>() {
         segment.channel::<u64>("c").spsc().sender().map(drop)
     };
     let (what, theirs, ours) = said(other.unwrap_err());
-    assert_eq!((what, &*theirs), ("kind", K::NAME));
+    assert_eq!((what, &*theirs), (ChannelProperty::Kind, K::NAME));
     assert_ne!(ours, theirs);
 }
 
@@ -1005,13 +995,13 @@ fn the_one_sender_and_the_one_receiver_are_named_by_their_process() {
     let rx = channel.receiver().unwrap();
     let peer = Peer::start("hold", &[&name]);
     peer.expect("open");
-    for (taken, expected_role, expected_pid) in [
-        (channel.sender().map(drop), "sender", peer.pid().unsigned_abs()),
-        (channel.receiver().map(drop), "receiver", std::process::id()),
+    for (taken, expected_side, expected_pid) in [
+        (channel.sender().map(drop), tombolo::Side::Sender, peer.pid().unsigned_abs()),
+        (channel.receiver().map(drop), tombolo::Side::Receiver, std::process::id()),
     ] {
         match taken.unwrap_err() {
-            ChannelError::RoleTaken { channel, role, pid } => {
-                assert_eq!((&*channel, role, pid), ("s", expected_role, expected_pid.into()));
+            ChannelError::RoleTaken { channel, side, pid } => {
+                assert_eq!((&*channel, side, pid), ("s", expected_side, expected_pid.into()));
             }
             error => panic!("{error:?}"),
         }
@@ -1069,7 +1059,7 @@ fn a_batch_given_up_half_way_says_how_far_it_got() {
         },
     );
     assert_eq!(error.sent, 4);
-    assert!(matches!(error.fault, Fault::Disconnected { .. }));
+    assert!(error.reason.is_disconnected());
 }
 
 #[test]

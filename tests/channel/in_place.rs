@@ -1,5 +1,5 @@
-//! Messages written and read in place, and messages of bytes: grants,
-//! deliveries, and what becomes of both when their holder is killed.
+//! Messages written and read in place, and messages of bytes: grants, deliveries, and
+//! what becomes of both when their holder is killed.
 
 #![allow(unsafe_code)]
 
@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use common::{Brief, Name, Peer, thread_parked, tid, wait_until};
 use tombolo::{
-    ByteChannel, ByteKind, ByteReceiver, ByteSender, Channel, Fault, Kind, Mpmc, Receiver,
-    RecvTimeoutError, Segment, SendBytesError, Sender, Spsc, TrustedPeers, TryRecvError,
+    ByteChannel, ByteReceiver, ByteSender, Channel, Fault, Kind, Mpmc, Receiver, RecvError,
+    RecvTimeoutError, Segment, SendError, SendTimeoutError, Sender, Spsc, TrustedPeers,
+    TryRecvError, TrySendError,
 };
 
 type Page = [u64; 64];
@@ -54,15 +55,15 @@ fn typed<K: Kind>(channel: &Channel<'_, Page, K>) {
     for n in 0..tx.capacity() as u64 {
         tx.send(page(n)).unwrap();
     }
-    assert!(tx.try_reserve().unwrap().is_none());
+    assert_eq!(tx.try_reserve().unwrap_err(), TrySendError::Full(()));
     rx.take().unwrap().give_back();
-    assert!(tx.try_reserve().unwrap().is_none());
+    assert_eq!(tx.try_reserve().unwrap_err(), TrySendError::Full(()));
     for n in 0..tx.capacity() as u64 {
         assert_eq!(rx.take().unwrap().read(), page(n));
     }
     assert!(matches!(rx.take_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout)));
     drop(tx);
-    assert!(matches!(rx.take(), Err(Fault::Disconnected { .. })));
+    assert_eq!(rx.take().unwrap_err(), RecvError::Disconnected);
 }
 
 #[test]
@@ -115,7 +116,7 @@ fn slices_lie_side_by_side_and_are_published_and_released_in_part() {
     assert!(received > 1_000);
 }
 
-fn bytes<K: ByteKind>(channel: &ByteChannel<'_, K>, longest: usize) {
+fn bytes<K: Kind>(channel: &ByteChannel<'_, K>, longest: usize) {
     let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
     assert_eq!((tx.max_len(), rx.max_len()), (longest, longest));
     let mut into = Vec::new();
@@ -134,11 +135,10 @@ fn bytes<K: ByteKind>(channel: &ByteChannel<'_, K>, longest: usize) {
         assert!(matches!(rx.try_recv(&mut into), Err(TryRecvError::Empty)));
     }
     let long = vec![0; longest + 1];
-    assert!(matches!(
-        tx.try_send(&long),
-        Err(SendBytesError::TooLong { length, longest: most })
-            if (length, most) == (longest + 1, longest)
-    ));
+    let too_long = SendError::TooLong { message: (), length: longest + 1, longest };
+    assert_eq!(tx.send(&long), Err(too_long.clone()));
+    assert_eq!(tx.try_send(&long), Err(too_long.clone().into()));
+    assert_eq!(tx.send_timeout(&long, Duration::ZERO), Err(too_long.into()));
     // At least as many as asked for, wherever in the ring it begins.
     let message = vec![7; longest];
     for _ in 0..3 {
@@ -148,7 +148,8 @@ fn bytes<K: ByteKind>(channel: &ByteChannel<'_, K>, longest: usize) {
         }
         assert!(fit >= tx.capacity(), "{fit}");
         let late = Instant::now() + Duration::from_millis(1);
-        assert!(matches!(tx.send_deadline(&message, late), Err(SendBytesError::Full)));
+        // Out of time, and never said to be full.
+        assert_eq!(tx.send_deadline(&message, late), Err(SendTimeoutError::Timeout(())));
         rx.take().unwrap().give_back();
         for _ in 0..fit {
             assert_eq!(rx.recv(&mut into).unwrap(), longest);
@@ -156,7 +157,7 @@ fn bytes<K: ByteKind>(channel: &ByteChannel<'_, K>, longest: usize) {
     }
     assert!(rx.is_empty());
     drop(tx);
-    assert!(matches!(rx.recv(&mut into), Err(Fault::Disconnected { .. })));
+    assert_eq!(rx.recv(&mut into), Err(RecvError::Disconnected));
 }
 
 #[test]
@@ -170,7 +171,7 @@ fn bytes_of_every_length_arrive_as_they_were() {
     }
 }
 
-fn by_reference<K: Kind + ByteKind>(
+fn by_reference<K: Kind + Kind>(
     typed: &Channel<'_, Page, K>,
     bytes: &ByteChannel<'_, K>,
     trust: TrustedPeers,
@@ -276,7 +277,7 @@ fn handles_can_be_caught_with_a_panic() {
     }
 }
 
-fn batches<K: ByteKind>(channel: &ByteChannel<'_, K>) {
+fn batches<K: Kind>(channel: &ByteChannel<'_, K>) {
     let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
     let all: Vec<Vec<u8>> = (0..500_usize).map(|n| vec![n as u8; n * 7 % 33]).collect();
     let borrowed: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
@@ -294,10 +295,9 @@ fn batches<K: ByteKind>(channel: &ByteChannel<'_, K>) {
         tx.send_batch(&borrowed).unwrap();
         borrowed.chunks(3).for_each(|some| tx.send_batch(some).unwrap());
         let long = [0; 34];
-        assert!(matches!(
-            tx.send_batch(&[b"fits", &long]),
-            Err((0, SendBytesError::TooLong { length: 34, longest: 33 }))
-        ));
+        let failed = tx.send_batch(&[b"fits", &long]).unwrap_err();
+        assert_eq!(failed.sent, 0);
+        assert_eq!(failed.reason, SendError::TooLong { message: (), length: 34, longest: 33 });
         drop(tx);
         let got = receiving.join().unwrap();
         assert_eq!((&got[..500], &got[500..]), (&all[..], &all[..]));
@@ -328,7 +328,7 @@ fn an_mpmc_grant_of_bytes_holds_up_nobody() {
     }
     // But it counts.
     quick.send(b"quick").unwrap();
-    assert!(matches!(quick.try_send(b"more"), Err(SendBytesError::Full)));
+    assert_eq!(quick.try_send(b"more"), Err(TrySendError::Full(())));
     grant.commit(3).unwrap();
     assert_eq!((rx.recv(&mut into).unwrap(), rx.recv(&mut into).unwrap()), (5, 3));
 }
@@ -432,8 +432,8 @@ fn a_commit_ends_when_its_last_receiver_goes_and_when_the_segment_is_removed() {
         }
         let ended = commit.join().unwrap();
         match ended {
-            Err(SendBytesError::Fault(Fault::Disconnected { .. })) => assert!(leaves),
-            Err(SendBytesError::Fault(Fault::Closed)) => assert!(!leaves),
+            Err(SendError::Disconnected(())) => assert!(leaves),
+            Err(SendError::Fault { fault: Fault::Closed, .. }) => assert!(!leaves),
             other => panic!("{other:?}"),
         }
     }
@@ -447,7 +447,7 @@ fn a_send_gives_up_in_time_where_it_has_a_block_and_no_place() {
     bytes.receiver().unwrap().recv(&mut Vec::new()).unwrap();
     let tx = bytes.sender().unwrap();
     let late = tx.send_timeout(b"late", Duration::from_millis(5));
-    assert!(matches!(late, Err(SendBytesError::Full)), "{late:?}");
+    assert_eq!(late, Err(SendTimeoutError::Timeout(())));
     held.release();
     tx.send_timeout(b"in time", Duration::from_secs(60)).unwrap();
 }

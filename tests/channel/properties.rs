@@ -1,5 +1,4 @@
-//! Every queue against a list: whatever is called, in whatever order, by one
-//! process.
+//! Every queue against a list: any calls, in any order, by one process.
 
 #![allow(unsafe_code)]
 

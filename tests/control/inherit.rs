@@ -136,7 +136,7 @@ fn the_parent_learns_of_the_death_of_a_child_that_has_opened_no_channel() {
     assert_eq!(spawned.0.joined().unwrap(), peer, "once more");
     let listed = segment.participants();
     assert_eq!(listed.iter().find(|one| !one.own).unwrap().peer, peer);
-    numbers.until_gone(peer).unwrap();
+    numbers.bind_to_peer(peer).unwrap();
     let me = common::tid();
     let killer = thread::spawn(move || {
         wait_until(|| common::thread_parked(me));

@@ -65,7 +65,7 @@ fn a_forked_child_counts_nobody_out() {
         // SAFETY: the child allocates nothing.
         match unsafe { fork() }.unwrap() {
             ForkResult::Child => {
-                let forked = matches!(rx.try_recv(), Err(TryRecvError::Failed(_)));
+                let forked = matches!(rx.try_recv(), Err(TryRecvError::Fault(_)));
                 // SAFETY: ends this process and does nothing before.
                 unsafe { libc::_exit(i32::from(!forked)) }
             }

@@ -1,10 +1,10 @@
-//! Two processes, of several threads each, exchange messages on every kind of
-//! ring; a third writes over anything in the segment meanwhile.
+//! Two processes with several threads each exchange messages on every kind of ring, while
+//! a third overwrites anything in the segment.
 //!
-//! In rounds, because a segment that has been written over for long has
-//! nothing left to go wrong. In each, threads that never wait, threads that
-//! wait for ever, and one that opens, lists, looks and sweeps. Then the segment
-//! is removed, which ends those that wait, and one of the same name is made.
+//! This happens in rounds, because a segment that was overwritten for long has nothing
+//! left to go wrong. Each round has threads that never wait, threads that wait for ever,
+//! and one that opens, lists, looks and sweeps. Then the segment is removed, which ends
+//! the waiting threads, and a new one with the same name is created.
 
 use std::sync::atomic::Ordering;
 use std::thread;

@@ -1,6 +1,6 @@
-//! The fuzzer's cases without a fuzzer: the corpus, and then mutations of it
-//! that a seed decides. In a process of its own; the input that it is at is in
-//! a file, for whoever wants to know what it died of.
+//! The fuzzer's cases without a fuzzer: the corpus, and then mutations of it that a seed
+//! decides. They run in a separate process. A file contains the current input, which
+//! shows the cause if the process dies.
 
 use std::fs;
 use std::path::{Path, PathBuf};

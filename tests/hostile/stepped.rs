@@ -1,5 +1,5 @@
-//! What `storm` can only make likely: a word changes at every single
-//! instruction of a call that does not wait.
+//! A word changes at every single instruction of a call that does not wait. `storm` only
+//! makes such a coincidence likely.
 
 use nix::errno::Errno;
 use nix::sys::ptrace;

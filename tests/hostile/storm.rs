@@ -1,5 +1,5 @@
-//! One word that changes without end: no call that does not wait may go on
-//! for as long as it does.
+//! One word that changes all the time: a call that does not wait must not go on as long
+//! as it does.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

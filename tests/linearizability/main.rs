@@ -1,15 +1,15 @@
-//! Histories of real processes, some of them stopped or killed, against the
-//! written specification of a queue ([`queue`]).
+//! Checks histories of real processes, some of them stopped or killed, against the written
+//! specification of a queue ([`queue`]).
 //!
 //! ```text
 //!  queue    the specification
-//!  check    whether a history keeps to it
-//!  step     what a call may come to next
-//!  wrong    made-up histories that do not
+//!  check    checks a history against it
+//!  step     the next events of a call
+//!  wrong    invented histories that violate it
 //!  history  calls, answers and kills, with their times
 //!  tape     where processes read what to do, and note what they have done
 //!  actor    such a process
-//!  play     has them play, and kills some
+//!  play     runs the processes, and kills some
 //! ```
 
 #![allow(unsafe_code)]

@@ -14,9 +14,10 @@ use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use common::{
-    Child, Owned, PATIENCE, as_nobody, fresh_key, in_own_namespace, segment, set, set_limit,
-    sleep_forever, wait_until,
+    Child, Owned, PATIENCE, as_nobody, fresh_key, in_own_namespace, in_sandbox, says, segment, set,
+    set_limit, sleep_forever, wait_until,
 };
+use tombolo::sys::msg::Queue;
 use tombolo::sys::sem::{self, Op, Set};
 use tombolo::sys::shm::{self, AttachOptions, HugePages, Shm};
 use tombolo::sys::{ErrorKind, Key, Object, limits, proc};
@@ -457,6 +458,38 @@ fn what_a_killed_process_did_is_undone() {
     assert_eq!(set.last_pid(0).unwrap(), child.pid());
     assert_eq!(set.value(1).unwrap(), 1, "what was not marked stays");
     assert_eq!(child.join(), -libc::SIGKILL);
+}
+
+/// What is refused though owner and mode allow it says so, and has no advice about
+/// them.
+#[test]
+fn a_refusal_by_a_sandbox_is_not_put_down_to_owner_and_mode() {
+    let (shm, set, key) = (segment(100), set(1), fresh_key());
+    let calls = [libc::SYS_shmat, libc::SYS_shmget, libc::SYS_shmctl, libc::SYS_semtimedop];
+    let calls = [&calls[..], &[libc::SYS_semop, libc::SYS_semget, libc::SYS_msgget]].concat();
+    let errors = || {
+        [
+            ("shmat", shm.attach().unwrap_err()),
+            ("shmget", Shm::options().create(key, 100).unwrap_err()),
+            ("shmget", Shm::options().create(Key::PRIVATE, 100).unwrap_err()),
+            ("semop", set.perform(&[Op::add(0, 1)]).unwrap_err()),
+            ("semget", Set::open(key).unwrap_err()),
+            ("msgget", Queue::options().create(key).unwrap_err()),
+        ]
+    };
+    in_sandbox(&calls, libc::EPERM, || {
+        for (call, error) in errors() {
+            says(&error, ErrorKind::PermissionDenied, &["sandbox", "seccomp", call]);
+            assert!(!error.to_string().contains("run as uid"), "{error}");
+        }
+    });
+    let calls = [libc::SYS_shmat, libc::SYS_semop, libc::SYS_semtimedop];
+    in_sandbox(&calls, libc::EACCES, || {
+        for error in [shm.attach().unwrap_err(), set.perform(&[Op::add(0, 1)]).unwrap_err()] {
+            says(&error, ErrorKind::PermissionDenied, &["security module"]);
+            assert!(!error.to_string().contains("run as uid"), "{error}");
+        }
+    });
 }
 
 #[test]

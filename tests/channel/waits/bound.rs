@@ -1,10 +1,10 @@
-//! Waits that end with a certain participant, who need not be in the channel.
+//! Waits that end with a given participant, which need not be in the channel.
 
 use std::thread;
 use std::time::Duration;
 
 use tombolo::{
-    Event, Fault, Peer as Participant, RecvError, RecvTimeoutError, Segment, SendTimeoutError,
+    Event, Fault, Peer as Participant, RecvError, RecvTimeoutError, Segment, SendError,
     TryRecvError, TrySendError,
 };
 
@@ -27,17 +27,15 @@ fn bystander(name: &Name, segment: &Segment) -> (Peer, Participant) {
 type Call = Box<dyn FnOnce() -> Result<(), Fault> + Send>;
 
 fn received(error: RecvError) -> Fault {
-    match error {
-        RecvError::Fault(fault) => fault,
-        error => panic!("{error}"),
-    }
+    error.into_fault().expect("a message of the type")
 }
 
 fn in_time(error: RecvTimeoutError) -> Fault {
-    match error {
-        RecvTimeoutError::Failed(error) => received(error),
-        error => panic!("{error}"),
-    }
+    error.into_fault().expect("an end before the time-out")
+}
+
+fn unsent<T>(error: SendError<T>) -> Fault {
+    error.into_fault().expect("a message that is not too long")
 }
 
 /// Every call that waits, bound to `peer`, over channels in which it is alone.
@@ -46,13 +44,13 @@ fn calls(segment: &Segment, peer: Participant) -> Vec<Call> {
     let channel = |name| segment.channel::<u64>(name).capacity(1);
     let rx = |name| {
         let rx = channel(name).receiver().unwrap();
-        rx.until_gone(peer).unwrap();
+        rx.bind_to_peer(peer).unwrap();
         rx
     };
     let tx = |name| {
         let tx = channel(name).sender().unwrap();
         tx.send(0).unwrap();
-        tx.until_gone(peer).unwrap();
+        tx.bind_to_peer(peer).unwrap();
         tx
     };
     let one = rx("recv");
@@ -63,27 +61,24 @@ fn calls(segment: &Segment, peer: Participant) -> Vec<Call> {
     let one = rx("batch");
     calls.push(Box::new(move || one.recv_batch(&mut Vec::new(), 4).map(drop).map_err(received)));
     let mut one = rx("take");
-    calls.push(Box::new(move || one.take().map(drop)));
+    calls.push(Box::new(move || one.take().map(drop).map_err(received)));
     let one = segment.bytes("bytes").capacity(1, 8).receiver().unwrap();
-    one.until_gone(peer).unwrap();
-    calls.push(Box::new(move || one.recv(&mut Vec::new()).map(drop)));
+    one.bind_to_peer(peer).unwrap();
+    calls.push(Box::new(move || one.recv(&mut Vec::new()).map(drop).map_err(received)));
     let one = channel("spsc").spsc().receiver().unwrap();
-    one.until_gone(peer).unwrap();
+    one.bind_to_peer(peer).unwrap();
     calls.push(Box::new(move || one.recv().map(drop).map_err(received)));
     let one = tx("send");
-    calls.push(Box::new(move || one.send(1).map_err(|error| error.fault)));
+    calls.push(Box::new(move || one.send(1).map_err(unsent)));
     let one = tx("send_timeout");
-    calls.push(Box::new(move || match one.send_timeout(1, PATIENCE) {
-        Err(SendTimeoutError::Failed(error)) => Err(error.fault),
-        other => panic!("{other:?}"),
+    calls.push(Box::new(move || {
+        let sent = one.send_timeout(1, PATIENCE);
+        sent.map_err(|error| error.into_fault().expect("an end before the time-out"))
     }));
     let bytes = segment.bytes("full").capacity(1, 8).sender().unwrap();
     bytes.send(b"x").unwrap();
-    bytes.until_gone(peer).unwrap();
-    calls.push(Box::new(move || match bytes.send(b"y") {
-        Err(tombolo::SendBytesError::Fault(fault)) => Err(fault),
-        other => panic!("{other:?}"),
-    }));
+    bytes.bind_to_peer(peer).unwrap();
+    calls.push(Box::new(move || bytes.send(b"y").map_err(unsent)));
     calls
 }
 
@@ -93,12 +88,9 @@ fn for_a_place(segment: &Segment, peer: Participant, begun: &dyn Fn()) -> Result
     let (tx, mut rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
     tx.send(b"x").unwrap();
     let held = rx.take().unwrap();
-    tx.until_gone(peer).unwrap();
+    tx.bind_to_peer(peer).unwrap();
     begun();
-    let told = match tx.send(b"y") {
-        Err(tombolo::SendBytesError::Fault(fault)) => Err(fault),
-        other => panic!("{other:?}"),
-    };
+    let told = tx.send(b"y").map_err(unsent);
     drop(held);
     told
 }
@@ -144,8 +136,8 @@ fn what_it_had_sent_comes_first_and_tries_find_out() {
     let channel = segment.channel::<u64>("c").capacity(2);
     let rx = channel.receiver().unwrap();
     let other = channel.sender().unwrap();
-    rx.until_gone(peer).unwrap();
-    other.until_gone(peer).unwrap();
+    rx.bind_to_peer(peer).unwrap();
+    other.bind_to_peer(peer).unwrap();
     assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
     process.tell("send");
     process.expect("sent");
@@ -156,7 +148,7 @@ fn what_it_had_sent_comes_first_and_tries_find_out() {
     wait_until(|| !matches!(rx.try_recv(), Err(TryRecvError::Empty)));
     for _ in 0..3 {
         match rx.try_recv() {
-            Err(TryRecvError::Failed(RecvError::Fault(Fault::PeerGone { peer: its }))) => {
+            Err(TryRecvError::Fault(Fault::PeerGone { peer: its })) => {
                 assert_eq!(its, peer);
                 assert!(its.to_string().contains(&format!("process {}", its.pid())), "{its}");
             }
@@ -167,17 +159,17 @@ fn what_it_had_sent_comes_first_and_tries_find_out() {
     // A sender with room sends; one without does not wait.
     other.send(3).unwrap();
     other.send(4).unwrap();
-    let error = other.send(5).unwrap_err();
-    assert!(matches!(error.fault, Fault::PeerGone { .. }) && error.message == Some(5));
-    assert!(matches!(other.try_send(6), Err(TrySendError::Failed(_))));
+    let fault = Fault::PeerGone { peer };
+    assert_eq!(other.send(5), Err(SendError::Fault { message: 5, fault: fault.clone() }));
+    assert_eq!(other.try_send(6), Err(TrySendError::Fault { message: 6, fault }));
     // What others send comes, too; and who is bound no more waits.
     assert_eq!([rx.recv().unwrap(), rx.recv().unwrap()], [3, 4]);
-    rx.until_gone(None).unwrap();
+    rx.bind_to_peer(None).unwrap();
     let waited = rx.recv_timeout(Duration::from_millis(1));
     assert!(matches!(waited, Err(RecvTimeoutError::Timeout)), "{waited:?}");
     // Of another segment nobody lives here.
     let elsewhere = Segment::anonymous().unwrap().participants()[0].peer;
-    rx.until_gone(elsewhere).unwrap();
+    rx.bind_to_peer(elsewhere).unwrap();
     assert!(matches!(rx.recv(), Err(RecvError::Fault(Fault::PeerGone { .. }))));
 }
 
@@ -190,17 +182,14 @@ fn a_descriptor_becomes_readable_by_it() {
     assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
     stays_unready(readiness);
     // Its thread sleeps by now, for something else.
-    rx.until_gone(peer).unwrap();
+    rx.bind_to_peer(peer).unwrap();
     gets_ready(readiness);
     assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
     stays_unready(readiness);
     process.kill();
     gets_ready(readiness);
     let told = rx.try_recv();
-    assert!(
-        matches!(told, Err(TryRecvError::Failed(RecvError::Fault(Fault::PeerGone { .. })))),
-        "{told:?}"
-    );
+    assert!(matches!(told, Err(TryRecvError::Fault(Fault::PeerGone { .. }))), "{told:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! A wake that the kernel refuses is told, or made good; nothing waits silently.
+//! A wake-up that the kernel refuses is reported, or made good; no process waits
+//! silently.
 //!
-//! The segment is root's alone. Another process sleeps in it, and this one loses
+//! The segment belongs to root alone. Another process sleeps in it, and this one loses
 //! the right to wake it.
 
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use nix::unistd::{Gid, Uid, setresgid, setresuid};
 use tombolo::sys::ErrorKind;
 use tombolo::{
-    Done, Fault, RecvError, RecvTimeoutError, Segment, SendBytesError, SendTimeoutError,
+    Done, Fault, RecvError, RecvTimeoutError, Segment, SendError, SendTimeoutError, Side,
     TryRecvError, TrySendError, Unwoken,
 };
 
@@ -17,19 +18,26 @@ use crate::common::{self, Brief, Name, PATIENCE, Peer, as_nobody, thread_parked,
 
 /// Checks what a refused wake says of itself.
 #[track_caller]
-fn refused(fault: &Fault, done: Done, peers: &str) {
+fn refused(fault: &Fault, done: Done, side: Side) {
     let Fault::Unwoken(unwoken) = fault else { panic!("{fault:?}") };
-    told(unwoken, done, peers);
+    told(unwoken, done, side);
 }
 
 #[track_caller]
-fn told(unwoken: &Unwoken, done: Done, peers: &str) {
-    assert_eq!((unwoken.done, unwoken.peers), (done, peers), "{unwoken}");
+fn told(unwoken: &Unwoken, done: Done, side: Side) {
+    assert_eq!((unwoken.done, unwoken.side), (done, side), "{unwoken}");
     assert_eq!(unwoken.source.kind(), ErrorKind::PermissionDenied, "{unwoken}");
     let text = unwoken.to_string();
     for part in [&*unwoken.channel, "semaphore", "hand it over"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+}
+
+/// What it says whose message is in the channel.
+#[track_caller]
+fn sent_all_the_same(error: SendError) -> Box<Unwoken> {
+    let SendError::Unwoken(unwoken) = error else { panic!("{error:?}") };
+    unwoken
 }
 
 /// Another process that sleeps over one end of a channel.
@@ -49,47 +57,48 @@ fn a_send_says_that_its_message_is_there_and_its_receiver_asleep() {
         let mut tx = channel(form).sender().unwrap();
         let peer = sleeper(&name, "receives", form);
         as_nobody(move || {
-            let (fault, sent) = match form {
+            let (unwoken, sent) = match form {
                 "send" => {
                     let error = tx.send(1).unwrap_err();
                     assert!(error.is_sent());
-                    assert_eq!(error.message, None);
-                    (error.fault, 1)
+                    assert_eq!(error.clone().into_inner(), None);
+                    let SendError::Unwoken(unwoken) = error else { panic!("{error:?}") };
+                    (unwoken, 1)
                 }
                 "try_send" => match tx.try_send(1).unwrap_err() {
-                    TrySendError::Failed(error) if error.is_sent() => (error.fault, 1),
+                    TrySendError::Unwoken(unwoken) => (unwoken, 1),
                     error => panic!("{error:?}"),
                 },
                 "send_timeout" => match tx.send_timeout(1, PATIENCE).unwrap_err() {
-                    SendTimeoutError::Failed(error) if error.is_sent() => (error.fault, 1),
+                    SendTimeoutError::Unwoken(unwoken) => (unwoken, 1),
                     error => panic!("{error:?}"),
                 },
                 "send_batch" => {
                     let error = tx.send_batch(&[1, 1]).unwrap_err();
-                    (error.fault, error.sent)
+                    (sent_all_the_same(error.reason), error.sent)
                 }
                 "try_send_batch" => {
                     let error = tx.try_send_batch(&[1, 1]).unwrap_err();
-                    (error.fault, error.sent)
+                    (sent_all_the_same(error.reason), error.sent)
                 }
                 _ => {
                     let mut grant = tx.reserve().unwrap();
                     grant.write(&1);
-                    (grant.commit().unwrap_err(), 1)
+                    (sent_all_the_same(grant.commit().unwrap_err()), 1)
                 }
             };
-            refused(&fault, Done::Sent, "receivers");
+            told(&unwoken, Done::Sent, Side::Receiver);
             assert_eq!(tx.len(), sent);
             // Until it is made good, nothing else is done.
-            let again = tx.send(2).unwrap_err();
-            assert_eq!(again.message, Some(2));
-            refused(&again.fault, Done::Sent, "receivers");
-            assert_eq!(tx.try_send(3).unwrap_err().into_message(), Some(3));
+            let SendError::Fault { message: 2, fault } = tx.send(2).unwrap_err() else { panic!() };
+            refused(&fault, Done::Sent, Side::Receiver);
+            assert_eq!(tx.try_send(3).unwrap_err().into_inner(), Some(3));
             assert_eq!(tx.send_batch(&[4]).unwrap_err().sent, 0);
-            assert!(matches!(tx.try_reserve(), Err(Fault::Unwoken(_))));
+            let reserved = tx.try_reserve().unwrap_err();
+            assert!(matches!(reserved, TrySendError::Fault { fault: Fault::Unwoken(_), .. }));
             assert_eq!(tx.len(), sent);
             // Closing tells it, too.
-            refused(&tx.close().unwrap_err(), Done::Sent, "receivers");
+            refused(&tx.close().unwrap_err(), Done::Sent, Side::Receiver);
         });
         drop(peer);
     }
@@ -112,23 +121,25 @@ fn bytes_say_so_too() {
     }
 }
 
-fn bytes<K: tombolo::ByteKind>(
-    mut tx: tombolo::ByteSender<K>,
-    name: &Name,
-    channel: &str,
-    form: &str,
-) where
+fn bytes<K: tombolo::Kind>(mut tx: tombolo::ByteSender<K>, name: &Name, channel: &str, form: &str)
+where
     tombolo::ByteSender<K>: Send,
 {
     let peer = sleeper(name, "receives bytes", channel);
     as_nobody(move || {
         let (error, sent) = match form {
             "send" => (tx.send(b"x").unwrap_err(), 1),
-            "try_send" => (tx.try_send(b"x").unwrap_err(), 1),
-            "send_timeout" => (tx.send_timeout(b"x", PATIENCE).unwrap_err(), 1),
+            "try_send" => match tx.try_send(b"x").unwrap_err() {
+                TrySendError::Unwoken(unwoken) => (unwoken.into(), 1),
+                error => panic!("{error:?}"),
+            },
+            "send_timeout" => match tx.send_timeout(b"x", PATIENCE).unwrap_err() {
+                SendTimeoutError::Unwoken(unwoken) => (unwoken.into(), 1),
+                error => panic!("{error:?}"),
+            },
             "send_batch" => {
-                let (sent, error) = tx.send_batch(&[b"x"]).unwrap_err();
-                (error, sent)
+                let error = tx.send_batch(&[b"x"]).unwrap_err();
+                (error.reason, error.sent)
             }
             _ => {
                 let mut grant = tx.reserve(1).unwrap();
@@ -138,10 +149,9 @@ fn bytes<K: tombolo::ByteKind>(
         };
         assert_eq!(sent, 1);
         assert_eq!(tx.len(), 1, "{form}");
-        let SendBytesError::Unwoken(unwoken) = error else { panic!("{error:?}") };
-        told(&unwoken, Done::Sent, "receivers");
+        told(&sent_all_the_same(error), Done::Sent, Side::Receiver);
         match tx.send(b"y").unwrap_err() {
-            SendBytesError::Fault(fault) => refused(&fault, Done::Sent, "receivers"),
+            SendError::Fault { fault, .. } => refused(&fault, Done::Sent, Side::Receiver),
             error => panic!("{error:?}"),
         }
         assert_eq!(tx.len(), 1, "{form}");
@@ -160,10 +170,12 @@ fn a_receive_returns_its_message_and_the_next_call_says_that_a_sender_sleeps() {
             as_nobody(move || {
                 let mut into = Vec::new();
                 assert_eq!(rx.recv(&mut into).unwrap(), 1);
-                refused(&rx.recv(&mut into).unwrap_err(), Done::Taken, "senders");
-                assert!(matches!(rx.try_take(), Err(TryRecvError::Failed(_))));
-                refused(&rx.take().unwrap_err(), Done::Taken, "senders");
-                refused(&rx.close().unwrap_err(), Done::Taken, "senders");
+                let fault = rx.recv(&mut into).unwrap_err().into_fault().unwrap();
+                refused(&fault, Done::Taken, Side::Sender);
+                assert!(matches!(rx.try_take(), Err(TryRecvError::Fault(Fault::Unwoken(_)))));
+                let fault = rx.take().unwrap_err().into_fault().unwrap();
+                refused(&fault, Done::Taken, Side::Sender);
+                refused(&rx.close().unwrap_err(), Done::Taken, Side::Sender);
             });
         } else {
             let mut rx = segment.channel::<u64>(form).capacity(1).receiver().unwrap();
@@ -178,18 +190,19 @@ fn a_receive_returns_its_message_and_the_next_call_says_that_a_sender_sleeps() {
                 }
                 for _ in 0..3 {
                     match rx.recv() {
-                        Err(RecvError::Fault(fault)) => refused(&fault, Done::Taken, "senders"),
+                        Err(RecvError::Fault(fault)) => refused(&fault, Done::Taken, Side::Sender),
                         other => panic!("{form}: {other:?}"),
                     }
                     match rx.try_recv() {
-                        Err(TryRecvError::Failed(RecvError::Fault(Fault::Unwoken(_)))) => {}
+                        Err(TryRecvError::Fault(Fault::Unwoken(_))) => {}
                         other => panic!("{form}: {other:?}"),
                     }
                     match rx.recv_timeout(Duration::ZERO) {
-                        Err(RecvTimeoutError::Failed(RecvError::Fault(Fault::Unwoken(_)))) => {}
+                        Err(RecvTimeoutError::Fault(Fault::Unwoken(_))) => {}
                         other => panic!("{form}: {other:?}"),
                     }
-                    refused(&rx.take().unwrap_err(), Done::Taken, "senders");
+                    let fault = rx.take().unwrap_err().into_fault().unwrap();
+                    refused(&fault, Done::Taken, Side::Sender);
                 }
                 // A clone begins with what its original knows.
                 let other = rx.try_clone();
@@ -212,9 +225,8 @@ fn a_grant_that_is_given_back_is_told_by_the_next_call() {
     as_nobody(move || {
         drop(theirs.reserve().unwrap());
         match theirs.try_send(1) {
-            Err(TrySendError::Failed(error)) => {
-                assert!(!error.is_sent());
-                refused(&error.fault, Done::GivenUp, "receivers");
+            Err(TrySendError::Fault { fault, .. }) => {
+                refused(&fault, Done::GivenUp, Side::Receiver);
             }
             other => panic!("{other:?}"),
         }
@@ -232,11 +244,11 @@ fn closing_says_that_the_other_side_could_not_be_told() {
     let channel = |name| segment.channel::<u64>(name).capacity(1);
     let tx = channel("receives").sender().unwrap();
     let peer = sleeper(&name, "receives", "receives");
-    as_nobody(move || refused(&tx.close().unwrap_err(), Done::Closed, "receivers"));
+    as_nobody(move || refused(&tx.close().unwrap_err(), Done::Closed, Side::Receiver));
     drop(peer);
     let rx = channel("sends").receiver().unwrap();
     let peer = sleeper(&name, "sends", "sends");
-    as_nobody(move || refused(&rx.close().unwrap_err(), Done::Closed, "senders"));
+    as_nobody(move || refused(&rx.close().unwrap_err(), Done::Closed, Side::Sender));
     drop(peer);
     // Where nothing is refused, it tells the other side, and that is all.
     let tx = channel("closes").sender().unwrap();
@@ -248,7 +260,7 @@ fn closing_says_that_the_other_side_could_not_be_told() {
     let tx = channel("drops").sender().unwrap();
     let rx = channel("drops").receiver().unwrap();
     as_nobody(move || drop(tx));
-    assert!(matches!(rx.recv(), Err(RecvError::Fault(Fault::Disconnected { .. }))));
+    assert_eq!(rx.recv(), Err(RecvError::Disconnected));
 }
 
 /// In a process of its own, that gives up root for good.
@@ -298,8 +310,8 @@ fn a_mode_that_an_administrator_changes_is_the_same() {
     let theirs = &mut tx;
     as_nobody(move || {
         let error = theirs.as_ref().unwrap().send(2).unwrap_err();
-        refused(&error.fault, Done::Sent, "receivers");
-        assert!(error.is_sent());
+        let SendError::Unwoken(unwoken) = error else { panic!("{error:?}") };
+        told(&unwoken, Done::Sent, Side::Receiver);
     });
     mode(0o600);
     let theirs = &mut tx;
@@ -332,7 +344,7 @@ fn child_entry() {
             brief.say("ready");
             match rx.recv() {
                 Ok(n) => brief.say(n),
-                Err(RecvError::Fault(Fault::Disconnected { .. })) => brief.say("Disconnected"),
+                Err(RecvError::Disconnected) => brief.say("Disconnected"),
                 Err(error) => panic!("{error}"),
             }
             brief.hear();
