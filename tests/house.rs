@@ -1,4 +1,4 @@
-//! The floors of the house, kept by reading its source.
+//! The rules of the architecture, checked by reading the source.
 
 use std::fs;
 use std::path::{Path, PathBuf};

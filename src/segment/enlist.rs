@@ -1,5 +1,4 @@
-//! This process's endpoints: what it takes to have one, and to have none any
-//! more.
+//! This process's endpoints: what is needed to have one, and to give it up.
 
 use std::sync::Arc;
 

@@ -93,7 +93,8 @@ fn found(options: &Options, name: &Name, wish: Wish) -> Result<Segment, OpenErro
 /// it: whether that is allowed, the kernel decides.
 pub(crate) fn remove(options: &Options, name: &str) -> Result<(), OpenError> {
     let name = Name::new(name, NAME_BYTES)?;
-    let options = &options.settled().any_owner(true);
+    // What has to be finished to be removed is finished small: no limit is in the way.
+    let options = &options.clone().size(0).participants(1).channels(1).any_owner(true);
     let search = Search { options, name: &name, until: options.until() };
     // The pass itself removes one that has lost its segment.
     let built = search.has_built_set()?;
@@ -391,7 +392,11 @@ fn mapped(
             return Err((semaphores, block, error));
         }
     };
-    let what = if size != len as u64 {
+    let kinds = read(&header.kinds);
+    let what = if flags & !flags::KNOWN != 0 || kinds != 0 {
+        let name = name.to_owned();
+        return Err((semaphores, block, OpenError::Newer { name }));
+    } else if size != len as u64 {
         format!("it says {size} bytes and has {len}")
     } else if plan.heap > len {
         format!("its directory ends at {} of {len} bytes", plan.heap)

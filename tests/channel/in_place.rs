@@ -1,5 +1,5 @@
-//! Messages written and read in place, and messages of bytes: grants,
-//! deliveries, and what becomes of both when their holder is killed.
+//! Messages written and read in place, and messages of bytes: grants, deliveries, and
+//! what becomes of both when their holder is killed.
 
 #![allow(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! The ends of every kind of ring, and everything that can be done with them.
+//! The ends of every kind of ring, and all their operations.
 
 use std::io::{Read, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};

@@ -1,5 +1,5 @@
-//! A peer that writes over the messages which safe code holds: what was read
-//! stays as it was read, and what is written goes nowhere else.
+//! A peer overwrites the messages that safe code holds. What was read stays as it was
+//! read, and what is written goes nowhere else.
 
 use std::borrow::Borrow;
 use std::ops::Deref;

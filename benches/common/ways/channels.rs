@@ -1,4 +1,4 @@
-//! Tombolo's channels, each in every way it offers.
+//! Tombolo's channels, in each way that they offer.
 
 #![allow(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! The two ends of a channel, whatever its kind: messages are numbers here,
-//! and the rest of a message follows from its number.
+//! The two ends of a channel, of any kind. Messages are numbers here, and the rest of a
+//! message follows from its number.
 
 use std::time::Duration;
 
