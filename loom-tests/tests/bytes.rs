@@ -1,7 +1,7 @@
 //! Records and blocks against plain lists: long sequences of whole operations
 //! by one thread, at lengths and capacities that the models cannot afford;
 //! and against words that none of us writes.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 use std::cell::Cell;
 use std::collections::VecDeque;

@@ -1,6 +1,6 @@
 //! What consumers of an SPSC ring have in hand, against a plain count of the
 //! deaths over each message: long sequences of whole operations by one thread.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 use std::collections::VecDeque;
 

@@ -1,7 +1,7 @@
 //! The owner-tagged slot ring against a list of what each position is: long
 //! sequences of whole operations by one thread, with deaths, at capacities
 //! and laps that the models cannot afford.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 use std::cell::Cell;
 

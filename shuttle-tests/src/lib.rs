@@ -19,7 +19,7 @@
 //! ```sh
 //! TOMBOLO_SCHEDULES=1000000 TOMBOLO_SEED=1 cargo test --release -p shuttle-tests -- --nocapture
 //! ```
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 #[path = "../../src/ring/mod.rs"]
 mod ring;

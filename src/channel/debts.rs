@@ -11,19 +11,17 @@
 
 use core::cell::{Cell, RefCell};
 
-use super::endpoint::Endpoint;
-use crate::error::{Done, Fault, Unwoken};
-use crate::ring::event::{self, Memo};
-use crate::ring::kernel::Refusal;
-use crate::ring::slot_waiters;
+use crate::error::Fault;
+use crate::ring::event::Memo;
 use crate::segment::Side;
+use crate::sys;
 
-/// The sleepers that are owed a wake.
+/// The sleepers that a handle wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whom {
     Senders,
     Receivers,
-    /// Those who wait for a place.
+    /// Those who wait for a slot.
     SlotWaiters,
 }
 
@@ -37,7 +35,7 @@ impl Whom {
         }
     }
 
-    const fn side(self) -> Side {
+    pub(super) const fn side(self) -> Side {
         match self {
             Self::Receivers => Side::Receiver,
             Self::Senders | Self::SlotWaiters => Side::Sender,
@@ -49,72 +47,51 @@ impl Whom {
     }
 }
 
-/// What a handle owes.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Debts {
-    whom: Cell<u8>,
-    /// What the caller is told.
+/// The wakes that one handle has given, and those that it owes.
+#[derive(Debug, Default)]
+pub(super) struct Wakes {
+    /// What it has rung the other side for.
+    pub(super) memo: Cell<Memo>,
+    owed: Cell<u8>,
+    /// What the caller is told of that.
     fault: RefCell<Option<Fault>>,
 }
 
-impl Endpoint {
-    /// Keeps that this wake was refused, and has the next call find out.
-    #[cold]
-    pub(super) fn owe(&self, whom: Whom, done: Done, refusal: Refusal) {
-        if let Fault::System(source) = self.participant().mapped().refused(refusal) {
-            self.debts.whom.set(self.debts.whom.get() | whom.bit());
-            let fault = Unwoken::fault(done, &self.name, whom.side(), source);
-            *self.debts.fault.borrow_mut() = Some(fault);
-            self.spoil();
-        }
+impl Wakes {
+    /// Those of a clone of the handle.
+    pub(super) fn another(&self) -> Self {
+        Self { memo: Cell::default(), owed: self.owed.clone(), fault: self.fault.clone() }
     }
 
-    /// Whether a wake was refused, for what was done just now.
+    /// This wake was refused.
+    pub(super) fn owe(&self, whom: Whom, fault: Fault) {
+        self.owed.set(self.owed.get() | whom.bit());
+        *self.fault.borrow_mut() = Some(fault);
+    }
+
     #[inline]
     pub(super) fn owes(&self) -> bool {
-        self.debts.whom.get() != 0
-    }
-
-    /// Tells the caller of that, who has been served all the same.
-    #[inline]
-    pub(super) fn unwoken(&self) -> Result<(), Fault> {
-        if self.owes() { Err(self.debt()) } else { Ok(()) }
+        self.owed.get() != 0
     }
 
     /// What the caller is told.
     #[cold]
     pub(super) fn debt(&self) -> Fault {
         // A handle that owes a wake knows the fault.
-        self.debts.fault.borrow().clone().unwrap_or(Fault::Closed)
+        self.fault.borrow().clone().unwrap_or(Fault::Closed)
     }
 
-    /// Gives the wakes that are owed.
-    pub(super) fn make_good(&self) -> Result<(), Fault> {
-        // The thread behind the descriptor has kept a token.
-        if let Some(refusal) = self.readiness.get().and_then(|readiness| readiness.take_owed()) {
-            self.owe(Whom::on(self.side), Done::GivenUp, refusal);
-        }
-        if !self.owes() {
-            return Ok(());
-        }
-        let semaphores = &self.participant().mapped().semaphores;
-        for whom in Whom::ALL.into_iter().filter(|whom| self.debts.whom.get() & whom.bit() != 0) {
-            let woken = match whom {
-                Whom::SlotWaiters => {
-                    slot_waiters::freed(semaphores, &self.cells().control().slots_waiting)
-                }
-                _ => event::notify(semaphores, self.event(whom.side()), &mut Memo::default()),
-            };
-            if let Err(refusal) = woken
-                && let Fault::System(now) = self.participant().mapped().refused(refusal)
-            {
+    /// Has `give` give each wake that is owed; it says why one is refused again.
+    pub(super) fn make_good(&self, give: impl Fn(Whom) -> Option<sys::Error>) -> Result<(), Fault> {
+        for whom in Whom::ALL.into_iter().filter(|whom| self.owed.get() & whom.bit() != 0) {
+            if let Some(now) = give(whom) {
                 // As it is refused now.
-                if let Some(Fault::Unwoken(told)) = &mut *self.debts.fault.borrow_mut() {
+                if let Some(Fault::Unwoken(told)) = &mut *self.fault.borrow_mut() {
                     told.source = now;
                 }
                 return Err(self.debt());
             }
-            self.debts.whom.set(self.debts.whom.get() & !whom.bit());
+            self.owed.set(self.owed.get() & !whom.bit());
         }
         Ok(())
     }

@@ -41,15 +41,11 @@
 //! that look. An end before the look is found by it, or by the question; an end
 //! after it makes the wake-all semaphore another, which the kernel compares at the instant of
 //! falling asleep.
-//!
-//! **A wake that is refused.** A waiter may take a token that is another's too,
-//! and the kernel may refuse to take it back. That is kept here for the waiter's
-//! caller, who tries again, and says so if it can do nothing.
 
 use core::cell::Cell;
 
-use super::event::{self, Event};
-use super::kernel::{Kernel, Refusal, sooner};
+use super::super::event;
+use super::super::kernel::{Kernel, sooner};
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// After the wake-all semaphore has ended a sleep, so many are plain.
@@ -71,8 +67,6 @@ pub(crate) struct Registration<D: Copy> {
     plain: Cell<u32>,
     /// Whether none may be.
     strict: Cell<bool>,
-    /// A token that could not be passed on.
-    owed: Cell<Option<Refusal>>,
 }
 
 impl<D: Copy + Ord> Registration<D> {
@@ -85,7 +79,6 @@ impl<D: Copy + Ord> Registration<D> {
             heard: Cell::new(heard),
             plain: Cell::new(0),
             strict: Cell::new(false),
-            owed: Cell::new(None),
         }
     }
 
@@ -99,14 +92,9 @@ impl<D: Copy + Ord> Registration<D> {
         self.strict.get()
     }
 
-    /// A token that was another's could not be passed on.
-    pub(super) fn owes(&self, refusal: Refusal) {
-        self.owed.set(Some(refusal));
-    }
-
-    /// Why not, if there is one. It is the caller's from here on.
-    pub(crate) fn take_owed(&self) -> Option<Refusal> {
-        self.owed.take()
+    /// Whether it may not sleep before the dead have been looked for.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.strict.get() && self.heard.get().is_none()
     }
 
     /// Whether this is a wait right after the last one.
@@ -187,9 +175,9 @@ impl<D: Copy + Ord> Registration<D> {
 
     /// Is not counted any more. To be called before the record is used for
     /// anything else.
-    pub(crate) fn let_go(&self, event: Event<'_>, record: &AtomicU64) {
+    pub(crate) fn let_go(&self, waiting: &AtomicU64, record: &AtomicU64) {
         if self.counted.replace(false) {
-            event::lower(event.waiting, record);
+            event::lower(waiting, record);
         }
     }
 }
