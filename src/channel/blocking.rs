@@ -94,11 +94,13 @@ where
     fn fault(&self, cause: Cause) -> Fault {
         let end = self.end;
         match cause {
-            Cause::Attempt(NotNow::PeersGone) => {
-                Fault::Disconnected { peers: end.side.other().name() }
-            }
-            Cause::Attempt(NotNow::Unwoken) => end.debt(),
-            Cause::Attempt(why) => end.corrupt(&why.corruption().unwrap_or_default()),
+            Cause::Attempt(NotNow::PeersGone) => Fault::Disconnected { side: end.side.other() },
+            Cause::Attempt(why) => match (why.corruption(), end.unwoken()) {
+                (Some(what), _) => end.corrupt(&what),
+                (None, Err(unwoken)) => unwoken.into(),
+                // Each other one is something to wait for, or to find out about.
+                (None, Ok(())) => Fault::Closed,
+            },
             Cause::Sleep(refusal) => end.participant().mapped().refused(refusal),
         }
     }

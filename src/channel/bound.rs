@@ -14,8 +14,8 @@ use crate::error::Fault;
 use crate::segment::Peer;
 
 impl Endpoint {
-    /// Binds the waits of this handle, or of nobody any more.
-    pub(super) fn until_gone(&self, peer: Option<Peer>) -> Result<(), Fault> {
+    /// Binds the waits of this handle to a participant, or to none any more.
+    pub(super) fn bind_to_peer(&self, peer: Option<Peer>) -> Result<(), Fault> {
         if let Some(fault) = self.participant().barred() {
             return Err(fault);
         }

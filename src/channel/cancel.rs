@@ -24,7 +24,8 @@ use super::queues;
 use super::ready::ROUND;
 use crate::error::{Done, Fault, Unwoken};
 use crate::ring::wait::Need;
-use crate::segment::{Block, Participant, Side};
+use crate::segment::{Participant, Side};
+use crate::storage::Block;
 use crate::sync::Ordering;
 
 /// Ends the waits of one handle, from any thread: see
@@ -145,7 +146,7 @@ impl Canceller {
             if let Err(refusal) = woken {
                 return match mapped.refused(refusal) {
                     Fault::System(source) => {
-                        Err(Unwoken::fault(Done::Cancelled, &shared.name, shared.side, source))
+                        Err(Unwoken::new(Done::Cancelled, &shared.name, shared.side, source).into())
                     }
                     // Gone, and nobody sleeps any more.
                     _ => Ok(()),

@@ -8,7 +8,7 @@
 use core::cell::Cell;
 
 use crate::ring::wait::Found;
-use crate::segment::Cells;
+use crate::storage::Cells;
 use crate::sync::Ordering;
 use crate::sys::proc::ForkGuard;
 

@@ -11,7 +11,7 @@
 
 use core::cell::{Cell, RefCell};
 
-use crate::error::Fault;
+use crate::error::Unwoken;
 use crate::ring::event::Memo;
 use crate::segment::Side;
 use crate::sys;
@@ -54,19 +54,19 @@ pub(super) struct Wakes {
     pub(super) memo: Cell<Memo>,
     owed: Cell<u8>,
     /// What the caller is told of that.
-    fault: RefCell<Option<Fault>>,
+    told: RefCell<Option<Box<Unwoken>>>,
 }
 
 impl Wakes {
     /// Those of a clone of the handle.
     pub(super) fn another(&self) -> Self {
-        Self { memo: Cell::default(), owed: self.owed.clone(), fault: self.fault.clone() }
+        Self { memo: Cell::default(), owed: self.owed.clone(), told: self.told.clone() }
     }
 
     /// This wake was refused.
-    pub(super) fn owe(&self, whom: Whom, fault: Fault) {
+    pub(super) fn owe(&self, whom: Whom, unwoken: Box<Unwoken>) {
         self.owed.set(self.owed.get() | whom.bit());
-        *self.fault.borrow_mut() = Some(fault);
+        *self.told.borrow_mut() = Some(unwoken);
     }
 
     #[inline]
@@ -76,20 +76,22 @@ impl Wakes {
 
     /// What the caller is told.
     #[cold]
-    pub(super) fn debt(&self) -> Fault {
-        // A handle that owes a wake knows the fault.
-        self.fault.borrow().clone().unwrap_or(Fault::Closed)
+    pub(super) fn debt(&self) -> Result<(), Box<Unwoken>> {
+        self.told.borrow().clone().map_or(Ok(()), Err)
     }
 
     /// Has `give` give each wake that is owed; it says why one is refused again.
-    pub(super) fn make_good(&self, give: impl Fn(Whom) -> Option<sys::Error>) -> Result<(), Fault> {
+    pub(super) fn make_good(
+        &self,
+        give: impl Fn(Whom) -> Option<sys::Error>,
+    ) -> Result<(), Box<Unwoken>> {
         for whom in Whom::ALL.into_iter().filter(|whom| self.owed.get() & whom.bit() != 0) {
             if let Some(now) = give(whom) {
                 // As it is refused now.
-                if let Some(Fault::Unwoken(told)) = &mut *self.fault.borrow_mut() {
+                if let Some(told) = &mut *self.told.borrow_mut() {
                     told.source = now;
                 }
-                return Err(self.debt());
+                return self.debt();
             }
             self.owed.set(self.owed.get() & !whom.bit());
         }

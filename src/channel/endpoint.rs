@@ -17,7 +17,8 @@ use super::waiting::Waiting;
 use crate::error::{ChannelError, Fault};
 use crate::ring::gate;
 use crate::ring::table::Member;
-use crate::segment::{Block, Busy, Cells, Membership, Participant, Side, TrustedPeers};
+use crate::segment::{Busy, Membership, Participant, Side, TrustedPeers};
+use crate::storage::{Block, Cells};
 use crate::sync::{AtomicU64, Ordering};
 use crate::wait::Semaphores;
 
@@ -150,6 +151,12 @@ impl Endpoint {
     #[track_caller]
     pub(super) fn check(&self, trust: TrustedPeers) {
         trust.check(self.membership);
+    }
+
+    /// Whether both are ends of one channel of one segment.
+    pub(crate) fn same_channel(&self, other: &Self) -> bool {
+        let generation = |end: &Self| end.participant.mapped().generation;
+        generation(self) == generation(other) && self.block.index == other.block.index
     }
 
     pub(crate) fn len(&self) -> usize {

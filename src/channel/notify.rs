@@ -86,7 +86,7 @@ impl Endpoint {
     #[cold]
     pub(super) fn owe(&self, whom: Whom, done: Done, refusal: Refusal) {
         if let Fault::System(source) = self.participant().mapped().refused(refusal) {
-            self.wakes.owe(whom, Unwoken::fault(done, &self.name, whom.side(), source));
+            self.wakes.owe(whom, Unwoken::new(done, &self.name, whom.side(), source));
             self.spoil();
         }
     }
@@ -99,14 +99,8 @@ impl Endpoint {
 
     /// Tells the caller of that, who has been served all the same.
     #[inline]
-    pub(super) fn unwoken(&self) -> Result<(), Fault> {
-        if self.owes() { Err(self.debt()) } else { Ok(()) }
-    }
-
-    /// What the caller is told.
-    #[cold]
-    pub(super) fn debt(&self) -> Fault {
-        self.wakes.debt()
+    pub(super) fn unwoken(&self) -> Result<(), Box<Unwoken>> {
+        if self.owes() { self.wakes.debt() } else { Ok(()) }
     }
 
     /// Gives the wakes that are owed.
@@ -120,7 +114,7 @@ impl Endpoint {
             return Ok(());
         }
         let semaphores = self.semaphores();
-        self.wakes.make_good(|whom| {
+        let told = self.wakes.make_good(|whom| {
             let woken = match whom {
                 Whom::SlotWaiters => {
                     slot_waiters::freed(semaphores, &self.cells().control().slots_waiting)
@@ -131,6 +125,7 @@ impl Endpoint {
                 Fault::System(now) => Some(now),
                 _ => None,
             }
-        })
+        });
+        Ok(told?)
     }
 }

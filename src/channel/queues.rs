@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use crate::ring::wait::{Need, Over, Queue, Registration, Seat};
-use crate::segment::{Block, Participant, Side};
+use crate::segment::{Participant, Side};
+use crate::storage::Block;
 
 /// Where the waiters of one side are counted who need this.
 pub(super) fn queue<'a>(

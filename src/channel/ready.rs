@@ -39,12 +39,14 @@ use std::time::{Duration, Instant};
 
 use super::{changes, queues};
 use crate::error::Fault;
+use crate::kinds::mpmc_bytes::BlockSlots;
 use crate::ring::kernel::Refusal;
 use crate::ring::wait::{
     Cause, Found, Need, NotNow, Operation, Queue, Registration, Session, Waited, Want,
 };
 use crate::ring::{blocks, mpmc, spsc};
-use crate::segment::{Block, Cells, Participant, Peer, RingKind, Side};
+use crate::segment::{Participant, Peer, Side};
+use crate::storage::{Block, Cells, RingKind};
 use crate::sync::Ordering;
 use crate::sys;
 use crate::sys::pipe;
@@ -62,7 +64,7 @@ fn is_there(want: Want, cells: &Cells) -> bool {
         Want::Message(cursor) => mpmc::available(cells, cursor),
         Want::Slot(cursor) => mpmc::room(cells, cursor),
         Want::Block => {
-            cells.block_slots().is_some_and(|block_slots| blocks::any_free(&block_slots))
+            BlockSlots::of(cells).is_some_and(|block_slots| blocks::any_free(&block_slots))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Doing an operation where nothing is in the way, and telling the other side.
 
 use super::endpoint::Endpoint;
-use crate::error::{Done, Fault};
+use crate::error::{Done, Unwoken};
 use crate::ring::wait::NotNow;
 use crate::segment::Side;
 
@@ -51,7 +51,7 @@ impl Endpoint {
     /// that none waits.
     #[cold]
     #[inline(never)]
-    pub(crate) fn told(&self) -> Result<(), Fault> {
+    pub(crate) fn told(&self) -> Result<(), Box<Unwoken>> {
         self.notify(Side::Receiver, Done::Sent);
         self.unwoken()
     }

@@ -1,11 +1,12 @@
-//! Commands to whoever takes part in a segment.
+//! Commands to the participants of a segment.
 //!
-//! What a command changes stands in the segment, so whoever never looks at its
-//! mail obeys at its next operation. The mail, in a System V message queue, is
-//! for asking each by name and for its answer.
+//! The effect of a command is a state of the segment. So a participant that never
+//! reads its messages obeys too, at its next operation. The message queue of System
+//! V only asks each participant by name and carries its answer.
 
 use core::cell::Cell;
 use core::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,8 @@ use crate::error::{CommandError, Fault};
 use crate::ring::death_record;
 use crate::ring::table::Member;
 use crate::segment::mail::{Band, MAX_PAYLOAD, Mail, Status, Verb, address};
-use crate::segment::{Participant, Segment, State, Unleased, gate, received};
+use crate::segment::{Participant, Segment, State, Unleased, received};
+use crate::storage::layout::gate;
 use crate::sync::Ordering;
 use crate::sys::msg::{Queue, Selector, Wait};
 use crate::sys::{self, ErrorKind, proc};
@@ -44,6 +46,10 @@ pub struct Commander {
     /// Of the next request.
     id: Cell<u64>,
 }
+
+// No operation runs code of the caller's, so a panic finds the number whole.
+impl UnwindSafe for Commander {}
+impl RefUnwindSafe for Commander {}
 
 impl Segment {
     /// Commands to the other participants. Makes the segment's message queue,
@@ -186,7 +192,7 @@ impl Commander {
 
     /// Lets the channels run empty: senders are refused from now on
     /// ([`Fault::Drained`]), receivers get what there is and are then told
-    /// that nobody sends any more ([`Fault::Disconnected`]).
+    /// that nobody sends any more ([`RecvError::Disconnected`](crate::RecvError::Disconnected)).
     ///
     /// If a participant does not acknowledge that it has stopped sending,
     /// receivers are not told yet; drain again.

@@ -1,15 +1,14 @@
-//! This process's endpoints: what it takes to have one, and to have none any
-//! more.
+//! This process's endpoints: what is needed to have one, and to give it up.
 
 use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
 use super::participant::{Participant, Side, lock};
-use super::view::Block;
 use crate::error::{ChannelError, Done, Fault, Unwoken};
 use crate::ring::event::{self, Event, Memo};
 use crate::ring::{credit, gate, role, slot_waiters};
+use crate::storage::Block;
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// Not 0 while a handle sends: see [`gate`].
@@ -37,8 +36,7 @@ impl Participant {
             Side::Receiver => (counts.receivers, u16::MAX),
         };
         if mine == most {
-            let (channel, role) = (name.to_owned(), side.name());
-            return Err(ChannelError::TooMany { channel, role, limit: most });
+            return Err(ChannelError::TooMany { channel: name.to_owned(), side, limit: most });
         }
         let first = counts.senders == 0 && counts.receivers == 0;
         if first {
@@ -106,7 +104,7 @@ impl Participant {
             }
         }
         let told = self.unless_gone(told).map_err(|fault| match fault {
-            Fault::System(source) => Unwoken::fault(Done::Closed, name, side.other(), source),
+            Fault::System(source) => Unwoken::new(Done::Closed, name, side.other(), source).into(),
             fault => fault,
         });
         if counts.senders == 0 && counts.receivers == 0 {
@@ -207,7 +205,7 @@ impl Participant {
     }
 
     fn show(&self, block: &Block, counts: Counts) {
-        let word = super::layout::Row::pack(self.me, counts.senders, counts.receivers);
+        let word = crate::storage::layout::Row::pack(self.me, counts.senders, counts.receivers);
         // Release: who finds an endpoint there, finds its credits taken.
         self.mapped.row(block, self.me.id).endpoints.store(word, Ordering::Release);
     }
@@ -234,7 +232,7 @@ impl Participant {
         }
         Err(ChannelError::RoleTaken {
             channel: name.to_owned(),
-            role: side.name(),
+            side,
             pid: self.mapped.info(holder.id).pid.load(Ordering::Relaxed),
         })
     }

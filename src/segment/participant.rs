@@ -1,5 +1,6 @@
 //! This process in a segment: joining, looking, leaving.
 
+use core::fmt;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,15 +8,15 @@ use std::time::{Duration, Instant};
 use super::debris;
 use super::directory::{self, Spec};
 use super::enlist::{Busy, Counts};
-use super::layout::flags;
 use super::mapped::Mapped;
 use super::serve::Desk;
-use super::view::Block;
 use crate::error::{ChannelError, Fault, OpenError};
 use crate::ring::kernel::{Kernel, Refusal};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Member, Scratch};
 use crate::ring::{credit, death_record, lease, wake_all};
+use crate::storage::Block;
+use crate::storage::layout::flags;
 use crate::sync::Ordering;
 use crate::sys;
 use crate::sys::proc::ForkGuard;
@@ -24,9 +25,12 @@ use crate::sys::proc::ForkGuard;
 const FEW: usize = 32;
 
 /// Which end of a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Side {
+    /// The sending end.
     Sender,
+    /// The receiving end.
     Receiver,
 }
 
@@ -37,12 +41,14 @@ impl Side {
             Self::Receiver => Self::Sender,
         }
     }
+}
 
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Sender => "sender",
             Self::Receiver => "receiver",
-        }
+        })
     }
 }
 
