@@ -6,16 +6,16 @@
 //!  waiting ─▶ cancelled? ─▶ try ─▶ sleep    cancelled ─▶ waiting? ── no ─▶ done
 //!                ▲                   │                      │ yes       ▲
 //!                └── woken ──────────┘ ◀── wakes all ───────┤           │
-//!                                          who sleep there  └─ 1 ms ────┘
+//!                                          sleepers there   └─ 1 ms ────┘
 //! ```
 //!
-//! **It comes to an end.** Both words are under one lock, so one of the two sees
-//! the other. A handle that was about to sleep is woken by the next round.
+//! **It comes to an end.** Both words are under one lock, so at least one of the two sees
+//! the other. The next round wakes a handle that was about to sleep.
 //!
-//! **It keeps nothing from others.** Everybody who sleeps on this side of the
-//! channel is given a token, as when a descriptor's thread is to end
-//! ([`ready`](super::ready)). A sleeper that finds nothing sleeps again. The handle takes
-//! nothing any more, so it passes on the token that it has taken.
+//! **It keeps nothing from others.** Each sleeper on this side of the channel is given a
+//! token, as when a descriptor's thread is to end ([`ready`](super::ready)). A sleeper that
+//! finds nothing sleeps again. The cancelled handle takes nothing any more, so it passes on
+//! the token that it has taken.
 
 use core::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};

@@ -1,9 +1,9 @@
 //! What a handle knows of its channel, and whether that is still so.
 //!
-//! A word of the channel, `changes`, grows with whatever concerns its ends:
-//! somebody comes, goes or dies, the segment is paused or shut down, a handle is
-//! cancelled. A handle compares it with what it was when nothing was in the way,
-//! and finds out what has changed only if it is another.
+//! The word `changes` of a channel grows whenever something changes for its ends: a
+//! participant comes, goes or dies; the segment is paused or shut down; a handle is
+//! cancelled. A handle compares the word with the value for which nothing was in its way,
+//! and finds out what has changed only if they differ.
 
 use core::cell::Cell;
 

@@ -117,8 +117,8 @@ impl Endpoint {
         self.set_fast();
     }
 
-    /// Whether the fast path may be taken is asked anew. A waiter that is counted
-    /// owes each operation a look at whether it still is to be.
+    /// Decides anew whether this handle may take the fast path: not while it is
+    /// registered, because each operation ends that.
     pub(super) fn set_fast(&self) {
         self.changes.set_open_fast(self.semaphores().asymmetric() && !self.is_counted());
     }

@@ -1,34 +1,33 @@
 //! A descriptor that tells an event loop when a handle can go on.
 //!
-//! A handle that is asked for one gets a thread, which sleeps as any blocked
-//! call does ([`event::park`]) and then writes one byte into a pipe:
+//! A handle that is asked for one gets a thread. The thread waits as any blocked call does
+//! (a [`Session`], with an operation that only looks) and then writes one byte into a pipe:
 //!
 //! ```text
 //!  the handle                                          its thread
 //!
-//!  a try finds nothing: takes the byte,  ── armed ──▶  announces itself, looks,
-//!  says what refused it                                sleeps, looks
+//!  a try finds nothing: takes the byte,  ── armed ──▶  registers, looks,
+//!  says what the try lacked                            sleeps, looks
 //!                                                          │ there, or changed
 //!  event loop: readable ◀───────────────── byte ───────────┤
-//!  tries until nothing is found                            ▼ passes the token on
+//!  tries until it finds nothing                            ▼ passes the token on
 //!                                                       waits to be armed
 //! ```
 //!
-//! **No readiness is lost.** What the thread looks for is the very thing that
-//! refused the try, as the try saw it; so what has come since is found before
-//! the first sleep. Of what comes later it is told like everybody who waits.
+//! **No readiness is lost.** The thread looks for the very thing that the try lacked, as
+//! the try saw it. So it finds what has come since before it sleeps for the first time, and
+//! it is woken for what comes later like any waiter.
 //!
-//! **It keeps nothing from others.** It consumes nothing, so the token it has
-//! taken is for somebody else too: it passes it on, whenever the event loop
-//! will come round. Then it no longer waits, and does not take it again: a
-//! token goes once through all who wait, and round no more. A sender of MPMC
-//! bytes, who may want a block now and a place the next time, has its thread
-//! wait over the wake-all semaphore ([`places`]), where there is no token to be kept.
+//! **It keeps nothing from others.** The thread consumes nothing, so another waiter needs
+//! the token that it has taken. It passes the token on at once, whenever the event loop may
+//! come round. Then it does not wait any more, and so does not take the token again: a
+//! token goes through all waiters once. A sender of MPMC bytes may want a block now and a
+//! slot the next time; its thread waits on the wake-all semaphore
+//! ([`slot_waiters`](crate::ring::slot_waiters)), where no token can be kept.
 //!
-//! **Ending it.** A thread that sleeps on the channel's semaphore can be woken
-//! by a token only, which others may take. Each who sleeps is given one; the
-//! thread passes on what it took. Only one that was about to sleep can miss it,
-//! and for that it is done again.
+//! **Ending it.** Only a token ends a sleep on the channel's semaphore, and another sleeper
+//! may take it. So each sleeper is given one, and the thread passes on the one that it took.
+//! A thread that was about to sleep may miss it, so this is repeated until it has ended.
 
 use core::fmt;
 use core::mem;
@@ -195,7 +194,7 @@ impl Watcher {
         while let Some(ask) = self.armed() {
             // Over the wake-all semaphore there are no tokens.
             registration.be_strict(ask.peer.is_some() || self.at.need() == Need::Slot);
-            let woken = self.sleep(&registration);
+            let woken = self.watch(&registration);
             let mut state = self.shared.state();
             state.parked = false;
             self.shared.changed.notify_all();
@@ -227,7 +226,7 @@ impl Watcher {
         Some(ask)
     }
 
-    fn sleep(&self, registration: &Registration<Instant>) -> Result<Option<Woken>, Fault> {
+    fn watch(&self, registration: &Registration<Instant>) -> Result<Option<Woken>, Fault> {
         let At { participant, block, side, .. } = &self.at;
         let seat = queues::seat(participant, block, *side, self.at.need(), registration);
         let mut session = Session::new(&participant.mapped().semaphores, seat, None);

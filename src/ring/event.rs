@@ -5,24 +5,19 @@
 //! one token.
 //!
 //! ```text
-//!        ┌──────────────────────── nothing there ─────────────────────────────┐
-//!        ▼                                                                    │
-//! try ─▶ register: count, fence ─▶ try ─▶ sleep {W −1} while the wake-all     │
-//!                                   │ ▲      │      │  semaphore is unchanged │
-//!                                   │ └ soon ┘      │         │               │
-//!                                   │  (once)       ▼ token   ▼ it changed    │
-//!                                   │              try ── no ─▶ scan ─▶ try ──┘
-//!                                   ▼               ▼                    ▼
-//!                                  done            done; if there is more,
-//!                                                  pass the token on
+//!  notifier   publish ─▶ light fence ─▶ waiting? ─ 0 ─▶ done
+//!                                          └─ n ─▶ post {W 0 no-wait}{W +1}, unless n
+//!                                                  posts stand for this very word
+//!  waiter     raise record, `waiting` ─▶ heavy fence ─▶ try ─▶ sleep {W −1}
 //! ```
 //!
-//! [`registration`](super::registration) says what a waiter keeps from one wait to the
-//! next, and how a registered waiter announces its next wait.
+//! The waiter's states, from its first try to its last, are drawn in
+//! [`wait`](super::wait).
 //!
 //! **No wake-up is lost.** A notifier publishes, fences, and reads `waiting`. A waiter
 //! increments `waiting`, fences, and tries. At least one of the two sees the other (edge W:
-//! the light fence in [`notify`] with the heavy one in [`park`]).
+//! the light fence in [`waited_for`] with the heavy one in
+//! [`Registration::announce`](super::wait::Registration::announce)).
 //!
 //! **The recheck.** The heavy fence may leave out a running thread
 //! ([`Kernel::heavy_fence`]). Then the waiter has not seen what that thread published, and

@@ -7,18 +7,19 @@
 //! all sleepers.
 //!
 //! ```text
-//!  try ─▶ raise record, waiting ─▶ heavy fence ─▶ read: v ─▶ try ─▶ sleep while
-//!             ▲                                              │    the value is v
-//!             └──────────────── lower ◀──────────────────────┼────────┘
-//!                                                            ▼
-//!  free it ─▶ light fence ─▶ waiting? ─▶ increment         lower, done
+//!  scan, read v ─▶ try ─▶ raise record, waiting ─▶ heavy fence ─▶ try ─▶ sleep while
+//!       ▲                                                          │    the value is v
+//!       └──────────────── lower ◀──────────────────────────────────┼────────┘
+//!                                                                  ▼
+//!  free it ─▶ light fence ─▶ waiting? ─▶ increment               lower, done
 //! ```
 //!
 //! **No wake-up is lost.** Either the try after the heavy fence finds what was freed, or the
 //! process that frees it sees the count (edge W) and increments the semaphore. An increment
 //! before v was read comes after the freeing, which the try then finds. A later increment
-//! makes the value different from v. The first sleep is short, and another try follows: the
-//! recheck of [`event`].
+//! makes the value different from v, which the kernel compares at the instant of falling
+//! asleep. The first sleep is short, and another try follows: the recheck of [`event`]. The
+//! sleeper is a [`Session`](super::wait::Session) over [`All`](super::wait::Over::All).
 //!
 //! **Deaths.** If a process dies between freeing and incrementing, the kernel increments for
 //! it, and the scans that follow free what it held. If a process dies while it waits, its

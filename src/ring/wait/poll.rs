@@ -1,30 +1,31 @@
-//! Trying without sleeping: try, find out what has changed, resolve.
+//! Trying without sleeping: try, resolve, find out what has changed.
 //!
 //! ```text
-//!              ┌────────────────── open; a receiver: peers gone ──────────────┐
-//!              ▼                                                              │
-//!  Trying ── not now ─▶ Resolving ── changed ─▶ FindingOut ───────────────────┤
-//!    │                   │     │                    │ a sender: peers gone     │
-//!    │ done              │     └── corrupt, peers   │ shut down, drained, …    │ paused
-//!    ▼                   ▼         gone ────────────┴─────▶ Over ◀──┐          │
-//!   Done ◀── done ── LastTry ◀── the peer that ─── Needs ◀──────────┼──────────┘
-//!                        │       it is bound to       │             │
-//!                        └────── has gone             ▼             │
-//!                               nothing ────────▶ a need            │
-//!                                  └────────────────────────────────┘
+//!            ┌───────── open; for a receiver also: the peers have gone ──────────┐
+//!            ▼                                                                   │
+//!  ──▶ Trying ── not now ──▶ Resolving ── changed, unsure ──▶ FindingOut ────────┤
+//!        │                    │     │                           │    │           │
+//!        │ done               │     │ corrupt; the peers        │    │ paused    │
+//!        ▼                    │     │ have gone                 │    │           │
+//!      Done                   │     ▼                           │    │           │
+//!        ▲                    │   Over ◀── shut down, drained, ─┘    │           │
+//!        │ done               │     ▲      gone; a sender: no peer   │           │
+//!        │                    ▼     │                               │           │
+//!      LastTry ◀── its peer ── it needs something ◀──────────────────┘
+//!        │         has gone    │
+//!        │ nothing             ▼
+//!        └──▶ Over           Needs
 //! ```
 //!
-//! **Nobody is starved by changes.** The try that follows `FindingOut` is let
-//! through even if something has changed again, as if that change had come a
-//! moment later. Otherwise a participant that changes things without end would
-//! keep this handle from ever trying.
+//! **Changes starve no handle.** The try after `FindingOut` is let through even if
+//! something has changed again, as if that change had come a moment later. Otherwise a
+//! participant that changes things without end would keep this handle from trying.
 //!
-//! **Nothing is lost at the op.** A receiver whose senders have all gone tries
-//! once more after it found that out: their last message was published before
-//! they went (`changes` is stored with Release, and loaded with Acquire). A
-//! message in a reader's hands may still come back, so the receiver waits for
-//! that reader. A handle that is bound to a participant tries once more after it
-//! found that participant gone, for the same reason.
+//! **No last message is lost.** A receiver tries once more after it has found out that its
+//! senders have gone: their last message was published before they went, and `changes`
+//! hands that over (stored with Release, loaded with Acquire). Then it waits for a message
+//! in the hands of another reader, which may come back. A handle that is bound to a
+//! participant tries once more after it has found that participant gone.
 
 use super::super::kernel::Refusal;
 use super::{Need, NotNow, Polled};

@@ -1,5 +1,5 @@
-//! Sleeping until an operation can go on: announce, sleep, look for deaths,
-//! pass the token on. The states are drawn in [`wait`](super).
+//! Sleeping until an operation can go on: register, sleep, scan, pass the token on. The
+//! states are drawn in [`wait`](super).
 
 use super::super::event::{self, Event};
 use super::super::kernel::{Kernel, Refusal};
