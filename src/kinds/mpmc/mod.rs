@@ -108,8 +108,8 @@ impl<E: Element> Ring for Tagged<E> {
     }
 
     #[inline(always)]
-    fn commit(&self, _: &Position, _: u16, claim: &Claim, _: usize) -> Result<(), NotNow> {
-        mpmc::publish(self, *claim);
+    fn commit(&self, _: &Position, _: u16, claim: Claim, _: usize) -> Result<(), NotNow> {
+        mpmc::publish(self, claim);
         Ok(())
     }
 

@@ -204,7 +204,7 @@ impl<E: Element> Ring for Packed<E> {
     }
 
     #[inline(always)]
-    fn commit(&self, at: &Producer, _: u16, _: &u64, _: usize) -> Result<(), NotNow> {
+    fn commit(&self, at: &Producer, _: u16, _: u64, _: usize) -> Result<(), NotNow> {
         at.publish(self, 1);
         Ok(())
     }
