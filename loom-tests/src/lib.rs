@@ -23,7 +23,7 @@
 //! What loom cannot show: load buffering, a spuriously failing weak
 //! compare-and-swap, and any weakness of the kernel's own locks (they are a
 //! mutex here, which orders more than a system call promises).
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 #[path = "../../src/ring/mod.rs"]
 mod ring;
