@@ -212,8 +212,15 @@
 //!
 //! # Errors
 //!
-//! Each sort of operation has its own error type, which contains the message that
-//! was not sent. A [`Fault`] ends the use of a handle. A [`sys::Error`] is a
+//! Each form of an operation has its own error: [`SendError`],
+//! [`TrySendError`] and [`SendTimeoutError`]; [`RecvError`], [`TryRecvError`] and
+//! [`RecvTimeoutError`]. They have the names and the predicates of
+//! crossbeam-channel, compare with `==`, and give back the message that was not
+//! sent. `docs/how-to.md` says what differs from crossbeam-channel, and why.
+//!
+//! Each error is flat: `Disconnected` is a variant of it, and whatever else ends
+//! the use of a handle is its `Fault`, a [`Fault`]. The smaller errors convert to
+//! the larger ones. All error types are `#[non_exhaustive]`. A [`sys::Error`] is a
 //! refusal of the kernel: it names the object, the limit in force and the remedy.
 //! `{:?}` of an error prints the same text as `{}`, after the kind of error, so
 //! that `unwrap`, and a `main` that returns the error, show the remedy too.

@@ -14,11 +14,8 @@
 //! changes priorities at a few random points. It proves nothing; a mutant shows that it
 //! finds what it looks for.
 //!
-//! For a long run, with that many schedules of each scene and a given seed:
-//!
-//! ```sh
-//! TOMBOLO_SCHEDULES=1000000 TOMBOLO_SEED=1 cargo test --release -p shuttle-tests -- --nocapture
-//! ```
+//! `TOMBOLO_TEST_LONG=100 cargo test -p shuttle-tests -- --nocapture` runs 300,000
+//! schedules of each scene.
 #![allow(dead_code)]
 
 #[path = "../../src/ring/mod.rs"]
@@ -27,6 +24,8 @@ mod ring;
 mod checker;
 #[path = "../../loom-tests/src/death.rs"]
 mod death;
+#[path = "../../tests/common/effort.rs"]
+mod effort;
 mod explore;
 #[path = "../../loom-tests/src/kernel.rs"]
 mod kernel;

@@ -5,6 +5,7 @@
 // Each test binary uses some of it.
 #![allow(dead_code, unused_imports)]
 
+pub(crate) mod effort;
 mod folder;
 mod holder;
 mod names;

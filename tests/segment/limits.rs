@@ -70,6 +70,20 @@ fn the_machines_tables_are_full() {
 }
 
 #[test]
+fn what_a_dead_remover_left_is_removed_under_any_limit_that_it_was_made_under() {
+    in_own_namespace(|| {
+        let name = Name::new();
+        let segment = Segment::options().size(4_096).participants(1).channels(1);
+        drop(segment.create(&name).unwrap());
+        name.set(0).unwrap().remove().unwrap();
+        set_limit("shmmax", "30000");
+        set_limit("sem", "13 13 500 1");
+        Segment::remove_named(&name).unwrap();
+        assert_eq!(tables(), (0, 0));
+    });
+}
+
+#[test]
 fn too_few_operations_in_one_call_are_named_wherever_they_are_met() {
     in_own_namespace(|| {
         let name = Name::new();

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use clap::value_parser;
 use indicatif::ProgressBar;
-use tombolo::Segment;
+use tombolo::{Segment, sys::limits};
 
 use crate::failure::Failure;
 use crate::signals::Signals;
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             (None, span) => Limit::Time(span.unwrap_or(Duration::from_secs(5))),
         },
         size: args.size as usize,
-        capacity: capacity(piece::bytes(args.size as usize)),
+        capacity: capacity(piece::bytes(args.size as usize), producers + consumers),
         spsc: args.spsc,
         input_crc: fingerprint(input)?,
     };
@@ -129,10 +129,14 @@ fn fingerprint(input: &Path) -> Result<u32, Failure> {
 
 /// How many messages of so many bytes the channel holds: enough for a worker
 /// to go on while its peer is not running, and so few that they stay in the
-/// cache.
-const fn capacity(bytes: usize) -> usize {
-    let fits = (1 << 20) / bytes;
-    if fits > 256 { 256 } else { fits }
+/// cache, and within `kernel.shmmax`.
+fn capacity(bytes: usize, workers: u16) -> usize {
+    // What the segment has besides: its tables, and of each worker.
+    let tables = (24 << 10) + 128 * usize::from(workers);
+    let most = limits::shm().map_or(u64::MAX, |limits| limits.max_size);
+    let most = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(tables);
+    // A slot is its message and a word.
+    (most.min(1 << 20) / (bytes + 8)).clamp(1, 256)
 }
 
 /// Has the segment created, and joins it.

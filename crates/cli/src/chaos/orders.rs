@@ -84,10 +84,8 @@ impl Setting {
     }
 
     pub(crate) fn open(&self) -> Result<Segment, OpenError> {
-        // A slot and its block are little more than the message.
-        let room = (self.capacity + 1) * (self.length() + 512) + (1 << 20);
         Segment::options()
-            .size(room)
+            .room_for_bytes(self.capacity, self.length())
             .participants(self.participants())
             .channels(1)
             .open_or_create(&self.name)

@@ -22,6 +22,7 @@ use super::ledger::{Book, Ledger, Note, Phase};
 use super::orders::{Orders, Role};
 use super::{consumer, points, producer, side};
 use crate::failure::Failure;
+use crate::flags::of_crew;
 
 /// What the conductor starts its workers with.
 #[derive(Debug, clap::Args)]
@@ -146,7 +147,7 @@ pub(crate) fn unopened(what: &str, error: OpenError) -> Failure {
                 Invalid | NoMemory | NoSpace | PermissionDenied | TooBig
             ) =>
         {
-            Failure::unusable(format!("cannot {what}"), error)
+            Failure::unusable(format!("cannot {what}"), of_crew(error))
         }
         _ => wrong(what, error),
     }
