@@ -265,8 +265,10 @@
 mod channel;
 mod control;
 mod error;
+mod kinds;
 mod ring;
 mod segment;
+mod storage;
 mod sync;
 pub mod sys;
 mod wait;
@@ -275,9 +277,9 @@ pub use bytemuck;
 #[doc(hidden)]
 pub use channel::derive as __derive;
 pub use channel::{
-    ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReader, ByteReceiver, ByteSender,
-    ByteWriter, Canceller, Channel, Delivery, DeliverySlice, Grant, GrantSlice, Iter, Kind,
-    Message, Mpmc, Readiness, Receiver, Sender, Spsc,
+    ByteChannel, ByteDelivery, ByteGrant, ByteReader, ByteReceiver, ByteSender, ByteWriter,
+    Canceller, Channel, Delivery, DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Readiness,
+    Receiver, Sender, TryIter,
 };
 pub use control::{
     Answer, Commander, ConnectError, Drain, Event, Events, EventsIter, Inbox, InheritError,
@@ -288,6 +290,9 @@ pub use error::{
     RecvTimeoutError, SendBatchError, SendError, SendTimeoutError, TryRecvError, TrySendError,
     Unwoken,
 };
+pub use kinds::message::Message;
+pub use kinds::payload::Bytes;
+pub use kinds::table::{Kind, Mpmc, Payload, Spsc};
 pub use segment::{
     Audit, ChannelInfo, Death, Deaths, Finding, Options, Orphan, Owner, ParticipantInfo, Peer,
     RemoveOnDrop, Segment, SegmentInfo, Side, State, Stats, TrustedPeers, UserCommand,

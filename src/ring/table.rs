@@ -79,7 +79,7 @@ impl Entry {
 
 /// One participant: a slot and which of its lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Member {
+pub struct Member {
     pub(crate) id: u16,
     pub(crate) incarnation: u64,
 }

@@ -30,12 +30,12 @@
 //! there. If two processes clean up at once, one gets the lease.
 
 use super::inspect::{Inspected, inspect, is_stray, leased, values, without_set};
-use super::layout::plausible;
 use super::mapped::Mapped;
 use super::name::{Name, PROBES, is_anonymous};
 use super::queue::marked_on;
 use crate::ring::lease;
 use crate::ring::set::SetMap;
+use crate::storage::layout::plausible;
 use crate::sys::msg::{self, Queue};
 use crate::sys::sem::{self, Set};
 use crate::sys::shm::{self, Shm};

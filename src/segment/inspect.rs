@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use super::deaths::{Deaths, deaths};
 use super::debris::has_holder;
-use super::layout::{flags, plausible};
 use super::mapped::Mapped;
-use super::memory::Memory;
 use super::name::is_anonymous;
 use super::queue::{is_marked, marked_on};
 use super::site::gone;
@@ -17,6 +15,8 @@ use crate::error::OpenError;
 use crate::ring::creation::MAGIC;
 use crate::ring::lease;
 use crate::ring::set::SetMap;
+use crate::storage::Memory;
+use crate::storage::layout::{flags, plausible};
 use crate::sync::Ordering;
 use crate::sys::msg::{self, Queue};
 use crate::sys::sem::{self, Set};

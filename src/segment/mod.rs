@@ -1,19 +1,16 @@
 //! One name, one segment: a shared-memory object and a semaphore set that
 //! belong together, with everything inside found by offset.
 
+mod block;
 mod check;
-mod copy;
-mod copy_out;
 mod deaths;
 mod debris;
 mod directory;
 mod enlist;
 mod inspect;
 pub(crate) mod journal;
-mod layout;
 pub(crate) mod mail;
 mod mapped;
-mod memory;
 mod name;
 mod open;
 mod options;
@@ -21,30 +18,26 @@ mod owner;
 mod participant;
 mod peer;
 mod queue;
-mod region;
 mod removal;
 mod serve;
 mod site;
 mod state;
 mod trust;
-mod view;
 
 use core::fmt;
 use std::sync::Arc;
 
 use crate::error::{Fault, OpenError};
 use crate::ring::table::Member;
+use crate::storage::layout;
 use crate::sync::Ordering;
 use crate::sys;
 
 pub use check::{Audit, Finding};
-pub(crate) use copy_out::CopyOut;
 pub use deaths::{Death, Deaths};
 pub(crate) use directory::Spec;
 pub(crate) use enlist::Busy;
 pub use inspect::{Orphan, SegmentInfo};
-pub(crate) use layout::RingKind;
-pub(crate) use layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY, SCHEMA_BYTES, gate};
 use mapped::Mapped;
 pub(crate) use name::Name;
 pub use options::Options;
@@ -53,13 +46,11 @@ pub use participant::Side;
 pub(crate) use participant::{Participant, Unleased};
 pub use peer::Peer;
 pub(crate) use queue::received;
-pub(crate) use region::{Bytes, Elements};
 pub use removal::RemoveOnDrop;
 pub use serve::{Stats, UserCommand};
 pub use state::State;
 pub(crate) use trust::Membership;
 pub use trust::TrustedPeers;
-pub(crate) use view::{Block, BlockSlots, Cells, Packed, RecordRing, Tagged};
 
 /// A segment that this process participates in.
 ///

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::layout::{BlockPlan, PAGE, Plan, RingKind, SIGNATURE, flags};
 use super::{Segment, open};
 use crate::error::OpenError;
 use crate::ring::mpmc::MAX_OWNERS;
 use crate::ring::set::SetMap;
+use crate::storage::layout::{BlockPlan, PAGE, Plan, RingKind, SIGNATURE, flags};
 use crate::sys::shm::{AttachOptions, HugePages, Shm};
 use crate::sys::{limits, proc};
 

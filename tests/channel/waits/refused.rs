@@ -121,12 +121,8 @@ fn bytes_say_so_too() {
     }
 }
 
-fn bytes<K: tombolo::ByteKind>(
-    mut tx: tombolo::ByteSender<K>,
-    name: &Name,
-    channel: &str,
-    form: &str,
-) where
+fn bytes<K: tombolo::Kind>(mut tx: tombolo::ByteSender<K>, name: &Name, channel: &str, form: &str)
+where
     tombolo::ByteSender<K>: Send,
 {
     let peer = sleeper(name, "receives bytes", channel);
