@@ -6,8 +6,8 @@
 //! waits until all has been read. So the pipe contains data of one receiver only,
 //! and lines that are too long for one atomic write do not mix.
 //!
-//! Receivers that append to one file need no turns, because each write has whole
-//! lines. Each shows the others by a lock that it is there.
+//! Receivers that append to one file need no turns: each write has whole lines. Each
+//! holds a lock of its own, by which the others see that it is there.
 
 #![allow(unsafe_code)]
 
