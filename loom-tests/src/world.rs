@@ -237,7 +237,7 @@ impl World {
     /// `Mapped::sweep`, but for the journal, which has models of its own.
     fn sweep(&self, process: &Process, dead: Member, values: &[u16]) -> Result<(), Refusal> {
         let row = &self.rows[usize::from(dead.id)];
-        if row.endpoints.load(Ordering::Acquire) >> 32 == dead.incarnation + 1 {
+        if row.endpoints.load(Ordering::Acquire) >> 32 == dead.incarnation {
             let still_dead = || dead.is_dead(self);
             if mpmc::recover(&self.ring, dead.id, self.attempts, still_dead, |_, _| {}).is_none() {
                 return Ok(());
@@ -305,7 +305,7 @@ impl Peer {
                 return 0;
             }
             let row = self.world.rows[usize::from(id)].endpoints.load(Ordering::Acquire);
-            if row >> 32 != entry.incarnation + 1 {
+            if row >> 32 != entry.incarnation {
                 return 0;
             }
             match self.side {
@@ -549,7 +549,7 @@ impl Peer {
     /// `Participant::withdraw`, of the only endpoint.
     pub(crate) fn withdraw(&self) {
         let row = &self.world.rows[usize::from(self.me.id)];
-        row.endpoints.store((self.me.incarnation + 1) << 32, Ordering::Release);
+        row.endpoints.store(self.me.incarnation << 32, Ordering::Release);
         self.world.changes.fetch_add(1, Ordering::Release);
         let event = match self.side {
             Side::Sender => self.items(),

@@ -52,13 +52,13 @@
 
 use super::kernel::{Kernel, LightFence, Op, Refusal};
 use super::registration::Registration;
-use super::table::Blind;
+use super::table::{Blind, INCARNATION_SHIFT};
 use super::wake_all;
 use crate::sync::{AtomicU64, Ordering, fence};
 
 const VERSION: u64 = 1 << 32;
 const COUNT: u64 = VERSION - 1;
-const RECORD_BITS: u32 = 16;
+const RECORD_BITS: u32 = INCARNATION_SHIFT;
 const RECORD_COUNT: u64 = (1 << RECORD_BITS) - 1;
 
 /// How often a sweep retries against waiters that come and go.

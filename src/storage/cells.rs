@@ -212,8 +212,8 @@ impl<V: View> in_flight::InFlight for V {
 
     #[inline]
     fn hand(&self, n: usize) -> &AtomicU64 {
-        let control = self.cells().control();
-        control.hands.get(n).unwrap_or(&control.last_hand)
+        let [first, ..] = &self.cells().control().in_flight;
+        self.cells().control().in_flight.get(n).unwrap_or(first)
     }
 
     #[inline]
