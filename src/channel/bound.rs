@@ -1,13 +1,13 @@
-//! Waits that end with a given participant.
+//! Waits that end with a certain participant.
 //!
-//! The participant need not be an end of the channel: it may have died before it became
-//! one. So its end is not a change of the channel. It shows in the table, and increments
-//! the wake-all semaphore. A bound handle checks the table whenever it would have to wait,
-//! and wakes at each increment: see [`registration`](crate::ring::registration), *The end
-//! of a given participant*.
+//! The participant need not be an end of the channel: it may have died before it
+//! became one. So its end is not a change of the channel. It shows in the table,
+//! and is a stroke of the wake-all semaphore. A handle that is bound asks the table whenever it
+//! would have to wait, and wakes at each stroke: see
+//! [`registration`](crate::ring::registration), *A death elsewhere*.
 //!
-//! Messages that the participant had sent before are received. So the check comes first,
-//! then one more try, then the answer.
+//! What that participant had sent before it went is received. So the question
+//! comes first, then one more try, then the answer.
 
 use super::endpoint::Endpoint;
 use crate::error::Fault;

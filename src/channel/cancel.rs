@@ -1,4 +1,4 @@
-//! Ends one handle's waits from another thread.
+//! Ending one handle's waits from another thread.
 //!
 //! ```text
 //!  the handle                             the canceller
@@ -9,12 +9,13 @@
 //!                                          who sleep there  └─ 1 ms ────┘
 //! ```
 //!
-//! **It terminates.** Both words are under one lock, so one of the two sees the other. The
-//! next round wakes a handle that was about to sleep.
+//! **It comes to an end.** Both words are under one lock, so one of the two sees
+//! the other. A handle that was about to sleep is woken by the next round.
 //!
-//! **It takes nothing from others.** All sleepers on this side of the channel get a token,
-//! as when a descriptor's thread must end ([`ready`](super::ready)). A sleeper that finds
-//! nothing sleeps again. The handle takes nothing more, so it passes its token on.
+//! **It keeps nothing from others.** Everybody who sleeps on this side of the
+//! channel is given a token, as when a descriptor's thread is to end
+//! ([`ready`](super::ready)). A sleeper that finds nothing sleeps again. The handle takes
+//! nothing any more, so it passes on the token that it has taken.
 
 use core::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -31,14 +32,14 @@ use crate::sync::Ordering;
 /// Ends the waits of one handle, from any thread: see
 /// [`Receiver::canceller`](crate::Receiver::canceller).
 ///
-/// It may outlive the handle, and then does nothing. It keeps neither the handle nor the
-/// segment open.
+/// It may outlive the handle, and then does nothing. It keeps neither the handle
+/// nor the segment.
 #[derive(Clone)]
 pub struct Canceller {
     shared: Arc<Shared>,
 }
 
-/// The state that a handle and its cancellers share.
+/// What a handle and its cancellers share.
 pub(super) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
@@ -48,11 +49,11 @@ pub(super) struct Shared {
     name: Arc<str>,
 }
 
-/// The semaphore on which a handle is going to sleep.
+/// Over what a handle is going to sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Over {
     Bell,
-    /// For a queue slot.
+    /// For a place.
     WakeAll,
 }
 
@@ -62,7 +63,7 @@ struct State {
     waiting: Option<Over>,
 }
 
-/// A wait in progress.
+/// A wait that goes on.
 pub(super) struct Waiting<'a>(Option<&'a Shared>);
 
 impl Drop for Waiting<'_> {
@@ -81,34 +82,35 @@ impl Shared {
 }
 
 impl Canceller {
-    /// Ends the waiting call of the handle with [`Fault::Cancelled`], and also every
-    /// later call that may wait: `send`, `recv`, `take`, `reserve` and their forms with a
-    /// timeout or a batch, even if there is room or a message. Such a call does nothing.
-    /// Calls that never wait (`try_send`, `try_recv`) keep working, so the remaining
-    /// messages can still be received. Other handles are not affected, including clones.
+    /// Ends with [`Fault::Cancelled`] the call of the handle that waits now, and
+    /// every later call of a form that may wait: `send`, `recv`, `take`, `reserve`
+    /// and their forms with a time-out or a batch, even if there is room or a
+    /// message. Such a call does nothing. Calls that never wait (`try_send`,
+    /// `try_recv`) go on, so what is in the channel can still be received. Other
+    /// handles are not affected, and neither are clones.
     ///
-    /// Returns when the call has ended its wait. It takes locks, so a signal handler
-    /// cannot call it; a thread that waits for the signal can.
+    /// Returns when the call has ended its wait. Takes locks, so a signal
+    /// handler cannot call it; a thread that waits for the signal can.
     ///
     /// # Errors
-    /// [`Fault::Unwoken`] if the kernel refuses to wake the call, which then ends when
+    /// [`Fault::Unwoken`] if the kernel refuses to wake the call: it ends when
     /// something else wakes it. [`Fault::Forked`].
     pub fn cancel(&self) -> Result<(), Fault> {
         let shared = &*self.shared;
         let Some(participant) = shared.participant.upgrade() else { return Ok(()) };
         if participant.guard().in_child() {
-            // The thread that held the lock does not exist here.
+            // The thread that held the lock is not here.
             return Err(Fault::Forked);
         }
         let mut state = shared.state();
         state.cancelled = true;
         let mapped = participant.mapped();
         let control = mapped.control(&shared.block);
-        // Release: a process that sees the change sees that the handle is cancelled. One
-        // more change makes all handles look, and find nothing else.
+        // Release: who sees it sees that it is cancelled. One more change than
+        // there was has everybody look, and find nothing else.
         control.changes.fetch_add(1, Ordering::Release);
         if !participant.is_known() {
-            // The set is gone, which has woken all sleepers; or it is out of reach.
+            // The set is gone, and has woken everybody; or it is out of reach.
             return Ok(());
         }
         while let (true, Some(over)) = (state.cancelled, state.waiting) {
@@ -128,7 +130,7 @@ impl Canceller {
                     Fault::System(source) => {
                         Err(Unwoken::new(Done::Cancelled, &shared.name, shared.side, source).into())
                     }
-                    // The set is gone, and nobody sleeps any more.
+                    // Gone, and nobody sleeps any more.
                     _ => Ok(()),
                 };
             }
@@ -141,7 +143,7 @@ impl Canceller {
         Ok(())
     }
 
-    /// Lets the handle wait again. It stays cancelled until this call.
+    /// Lets the handle wait again. Until this, it stays cancelled.
     pub fn reset(&self) {
         let shared = &*self.shared;
         if let Some(participant) = shared.participant.upgrade()
@@ -193,7 +195,7 @@ impl Endpoint {
         if self.is_cancelled() { Err(Fault::Cancelled) } else { Ok(()) }
     }
 
-    /// Notes that this handle is going to sleep, until the result is dropped.
+    /// Says that this handle is going to sleep, until the result is dropped.
     pub(super) fn going_to_wait(&self, over: Over) -> Waiting<'_> {
         let shared = self.cancel.get().map(|shared| &**shared);
         if let Some(shared) = shared {

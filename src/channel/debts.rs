@@ -1,13 +1,13 @@
-//! Wake-ups that the kernel has refused.
+//! Wakes that the kernel has refused.
 //!
-//! A process may lose the right to operate on the semaphores, or be short of memory. Then
-//! it can wake nobody. The handle remembers to which side it owes a wake-up, and does not
-//! use the fast path until it has given it: the next call, of any sort, first tries again,
-//! and does nothing else if that is refused again. Trying again checks whether anybody
-//! still sleeps there. One token stands for any number of changes, so one wake-up for each
-//! side is enough.
+//! A process may lose the right to operate on the semaphores, or be short of
+//! memory. Then what it does wakes nobody. The handle remembers which side it owes
+//! a wake, and takes the long way until it has given it: the next call, whichever it
+//! is, first tries again, and does nothing else if that is refused again.
+//! Trying again asks whether anybody still sleeps there. One token stands for any
+//! number of changes, so one wake for each side is enough.
 //!
-//! If the set is gone, its removal has woken all sleepers, and nothing is owed.
+//! A set that is gone has woken everybody: nothing is owed then.
 
 use core::cell::{Cell, RefCell};
 

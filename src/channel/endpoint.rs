@@ -1,4 +1,4 @@
-//! Shared by senders and receivers: one end of a channel.
+//! What a sender and a receiver have in common: being one end of a channel.
 
 use core::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;

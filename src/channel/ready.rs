@@ -1,4 +1,4 @@
-//! A descriptor that tells an event loop when a handle can proceed.
+//! A descriptor that tells an event loop when a handle can go on.
 //!
 //! A handle that is asked for one gets a thread, which sleeps as any blocked
 //! call does ([`event::park`]) and then writes one byte into a pipe:
@@ -14,21 +14,21 @@
 //!                                                       waits to be armed
 //! ```
 //!
-//! **No readiness is lost.** The thread looks for exactly what the try lacked, as the try saw
-//! it. So it finds what has come since before its first sleep. Later changes wake it like
-//! any waiter.
+//! **No readiness is lost.** What the thread looks for is the very thing that
+//! refused the try, as the try saw it; so what has come since is found before
+//! the first sleep. Of what comes later it is told like everybody who waits.
 //!
-//! **It takes nothing from others.** The thread consumes nothing, so its token is for another
-//! waiter too, and it passes the token on at once, however late the event loop continues.
-//! Then it no longer waits, and does not take the token again: a token goes through all
-//! waiters once, and does not go round.
-//! A sender of MPMC bytes may want a block now and a queue slot the next time. So its
-//! thread waits on the wake-all semaphore ([`slot_waiters`]), where no token can be kept
-//! from others.
+//! **It keeps nothing from others.** It consumes nothing, so the token it has
+//! taken is for somebody else too: it passes it on, whenever the event loop
+//! will come round. Then it no longer waits, and does not take it again: a
+//! token goes once through all who wait, and round no more. A sender of MPMC
+//! bytes, who may want a block now and a place the next time, has its thread
+//! wait over the wake-all semaphore ([`places`]), where there is no token to be kept.
 //!
-//! **Ending it.** Only a token can wake a thread that sleeps on the channel's semaphore, and
-//! other waiters may take the token. So all sleepers get one, and the thread passes on what
-//! it took. Only a thread that was about to sleep can miss it, so this is repeated.
+//! **Ending it.** A thread that sleeps on the channel's semaphore can be woken
+//! by a token only, which others may take. Each who sleeps is given one; the
+//! thread passes on what it took. Only one that was about to sleep can miss it,
+//! and for that it is done again.
 
 use core::cell::RefCell;
 use core::fmt;
@@ -87,11 +87,11 @@ pub(super) struct Ask {
 /// A pollable descriptor of a sender or a receiver: see
 /// [`Receiver::readiness`](crate::Receiver::readiness).
 ///
-/// It is the reading end of a pipe, for `poll`, `epoll` and the libraries built on them.
-/// While it is readable, the pipe contains one byte, which the handle takes out. A
-/// program may read the byte itself, after a call of the handle has found nothing and
-/// before the next call. The descriptor belongs to the handle, and is closed with it.
-/// [`BorrowedFd::try_clone_to_owned`] gives a descriptor of its own.
+/// It is the reading end of a pipe, for `poll`, `epoll` and what is built on
+/// them. It carries a byte as long as it is readable. The handle takes the byte
+/// out; a program may read it, after a call of the handle has found nothing and
+/// before the next one. The descriptor belongs to the handle, and is closed with
+/// it; [`BorrowedFd::try_clone_to_owned`] gives one that can be kept apart.
 pub struct Readiness {
     shared: Arc<Shared>,
     at: At,
