@@ -18,7 +18,7 @@ mod sync {
 mod slots;
 
 use ring::blocks::{self, Blocks};
-use ring::mpmc::{self, Cursor, Phase, State, Taken, Words};
+use ring::mpmc::{self, Cursor, SlotState, SlotWord, Taken, Words};
 use ring::records::{self, Broken, Units};
 use ring::spsc::{Consumer, Indices, Producer};
 use slots::{HasSlots, Slots};
@@ -409,15 +409,15 @@ impl Run {
         let named = |slot: u64| ring.labels[slot as usize].get();
         let mut freed = 0;
         for _ in 0..2 {
-            let let_go = |slot: u64, state: State| {
+            let let_go = |slot: u64, state: SlotWord| {
                 let still_read = || ring.slot(slot).load(Relaxed) == state.0;
                 blocks::bequeath(ring, named(slot), dead, still_read);
             };
             mpmc::recover(ring, dead, self.attempts, || true, let_go).unwrap();
             let is_named = |block: u64| {
                 (0..ring.capacity()).any(|slot| {
-                    let phase = State(ring.slot(slot).load(Relaxed)).phase();
-                    matches!(phase, Some(Phase::Full | Phase::Reading | Phase::Orphan))
+                    let phase = SlotWord(ring.slot(slot).load(Relaxed)).state();
+                    matches!(phase, Some(SlotState::Full | SlotState::Reading | SlotState::Orphan))
                         && named(slot) == block
                 })
             };

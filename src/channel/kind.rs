@@ -659,7 +659,7 @@ impl sealed::Kind for Mpmc {
     }
 
     fn in_hand(cells: &Cells) -> bool {
-        mpmc::in_hand(cells)
+        mpmc::in_flight(cells)
     }
 
     fn wanted_by_producer(at: &Place) -> Want {

@@ -11,7 +11,7 @@ use crate::error::Fault;
 use crate::ring::kernel::Refusal;
 use crate::ring::mpmc::{self, Recovered};
 use crate::ring::set::SetMap;
-use crate::ring::table::{self, Blind, Member, Phase, Scratch, Table};
+use crate::ring::table::{self, Blind, Member, MemberState, Scratch, Table};
 use crate::ring::{blocks, event, in_flight, wake_all};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys;
@@ -99,7 +99,7 @@ impl Mapped {
         }
         let closed = witness == SetMap::LEASE && self.close_leaseholders_records();
         let bury = |dead: Member, values: &[u16]| self.sweep(dead, values, witness);
-        let swept = table::look(&self.semaphores, self, self.generation, witness, scratch, bury)
+        let swept = table::scan(&self.semaphores, self, self.generation, witness, scratch, bury)
             .map_err(|blind| self.fault(blind))?;
         let refused = |refusal| self.refused(refusal);
         wake_all::wind(&self.semaphores, scratch.value(SetMap::WAKE_ALL)).map_err(refused)?;
@@ -197,8 +197,9 @@ impl Mapped {
     /// Everybody who has joined and is not known to be dead.
     pub(crate) fn living(&self) -> impl Iterator<Item = Member> + '_ {
         (0..self.plan.map.participants).filter_map(|id| {
-            let entry = table::Entry::read(self.word(id).load(Ordering::Acquire))?;
-            (entry.phase == Phase::Live).then_some(Member { id, incarnation: entry.incarnation })
+            let entry = table::MemberWord::read(self.word(id).load(Ordering::Acquire))?;
+            (entry.state == MemberState::Live)
+                .then_some(Member { id, incarnation: entry.incarnation })
         })
     }
 
@@ -285,7 +286,7 @@ impl Mapped {
         let Some(block_slots) = cells.block_slots() else {
             return mpmc::recover(&cells, dead.id, block.attempts, still_dead, |_, _| {});
         };
-        let let_go = |slot: u64, state: mpmc::State| {
+        let let_go = |slot: u64, state: mpmc::SlotWord| {
             let still_read = || {
                 mpmc::Words::slot(&block_slots, slot).load(Ordering::Acquire) == state.0
                     && still_dead()

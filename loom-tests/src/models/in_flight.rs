@@ -13,7 +13,7 @@ use crate::ring::in_flight::{self, InFlight, Reader};
 use crate::ring::role;
 use crate::ring::set::SetMap;
 use crate::ring::spsc::{Indices, Producer};
-use crate::ring::table::{Entry, Member, Phase, Table};
+use crate::ring::table::{Member, MemberState, MemberWord, Table};
 use crate::sync::AtomicU64;
 
 const FIRST: u64 = 1;
@@ -82,8 +82,8 @@ const fn member(id: u16) -> Member {
     Member { id, incarnation: FIRST }
 }
 
-const fn word(phase: Phase, incarnation: u64) -> u64 {
-    Entry { phase, incarnation }.word()
+const fn word(state: MemberState, incarnation: u64) -> u64 {
+    MemberWord { state, incarnation }.word()
 }
 
 /// What somebody is doing with the next messages.
@@ -103,7 +103,7 @@ impl Ring {
             hands: (0..3).map(|_| AtomicU64::new(0)).collect(),
             taker: AtomicU64::new(0),
             consumer: AtomicU64::new(0),
-            words: (0..3).map(|_| AtomicU64::new(word(Phase::Live, FIRST))).collect(),
+            words: (0..3).map(|_| AtomicU64::new(word(MemberState::Live, FIRST))).collect(),
             attempts,
             died: Default::default(),
             orphans: Cell::new(0),
@@ -132,7 +132,7 @@ impl Ring {
             let died = &self.died[position as usize];
             died.set((died.get().0 + certainly, died.get().1 + 1));
         }
-        let (live, dead) = (word(Phase::Live, FIRST), word(Phase::Dead, FIRST));
+        let (live, dead) = (word(MemberState::Live, FIRST), word(MemberState::Dead, FIRST));
         self.word(id).compare_exchange(live, dead, AcqRel, Acquire).unwrap();
     }
 
@@ -145,7 +145,8 @@ impl Ring {
             let done = in_flight::recover(self, dead, self.attempts);
             self.orphans.set(self.orphans.get() + done.orphans);
             self.dropped.set(self.dropped.get() + done.dropped);
-            let (dead_word, free) = (word(Phase::Dead, FIRST), word(Phase::Free, FIRST + 1));
+            let (dead_word, free) =
+                (word(MemberState::Dead, FIRST), word(MemberState::Free, FIRST + 1));
             let _ = self.word(dead.id).compare_exchange(dead_word, free, AcqRel, Acquire);
         }
     }

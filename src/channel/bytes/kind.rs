@@ -434,7 +434,7 @@ impl sealed::ByteKind for Mpmc {
     }
 
     fn in_hand(ring: &BlockSlots) -> bool {
-        mpmc::in_hand(ring)
+        mpmc::in_flight(ring)
     }
 
     fn wanted_by_producer(at: &Writer) -> Want {

@@ -10,7 +10,7 @@ use super::reading::{Person, Reading, hex, life, place};
 use super::{mpmc, spsc};
 use crate::ring::event;
 use crate::ring::mpmc::MAX_ATTEMPTS;
-use crate::ring::table::Phase;
+use crate::ring::table::MemberState;
 use crate::segment::directory;
 use crate::segment::layout::{
     CHANNEL_NAME_BYTES, Control, Entry, LASTING, LINE, MAX_CAPACITY, MAX_LENGTH, READY, RingKind,
@@ -233,7 +233,7 @@ fn waiting(reading: &mut Reading<'_>, channel: &Channel) {
         let count = read(word) & COUNT;
         let recorded: u64 = reading
             .present()
-            .filter(|(_, person)| person.phase() == Some(Phase::Live))
+            .filter(|(_, person)| person.state() == Some(MemberState::Live))
             .map(|(id, person)| {
                 let record = read(record(mapped.row(&channel.block, id)));
                 event::recorded(record, person.incarnation())
@@ -282,7 +282,7 @@ fn row(reading: &mut Reading<'_>, channel: &Channel, id: u16, person: Person) {
     // How many lives ago: a life that is still to come has no row.
     let ago = life(person).wrapping_sub(of) as u32;
     let to_come = ago >> 31 != 0 || ago == 0 && !person.may_hold();
-    if person.phase().is_some() && to_come {
+    if person.state().is_some() && to_come {
         report.fault("endpoints", at(), format!("life {of}"), format!("{} at most", n & COUNT));
         return;
     }
