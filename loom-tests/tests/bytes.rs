@@ -411,7 +411,7 @@ impl Run {
         for _ in 0..2 {
             let let_go = |slot: u64, state: SlotWord| {
                 let still_read = || ring.slot(slot).load(Relaxed) == state.0;
-                blocks::bequeath(ring, named(slot), dead, still_read);
+                blocks::assign_to_dead(ring, named(slot), dead, still_read);
             };
             mpmc::recover(ring, dead, self.attempts, || true, let_go).unwrap();
             let is_named = |block: u64| {
@@ -563,7 +563,7 @@ fn hostile_blocks_stay_in_range() {
                 }
                 1 => assert_eq!(blocks::adopt(ring, index, owner), lie >> 13 & 1 == 1),
                 2 => blocks::free(ring, index),
-                3 => blocks::bequeath(ring, index, owner, || random.below(2) == 0),
+                3 => blocks::assign_to_dead(ring, index, owner, || random.below(2) == 0),
                 _ => assert!(blocks::recover(ring, owner, |_| false, || true) <= ring.count()),
             }
         }

@@ -292,7 +292,7 @@ impl Mapped {
                     && still_dead()
             };
             if let Some((block, _)) = block_slots.named(slot) {
-                blocks::bequeath(&block_slots, block, dead.id, still_read);
+                blocks::assign_to_dead(&block_slots, block, dead.id, still_read);
             }
         };
         let done = mpmc::recover(&block_slots, dead.id, block.attempts, still_dead, let_go)?;

@@ -153,13 +153,13 @@ impl Scene {
         let still_dead = || dead.is_dead(self);
         let let_go = |slot: u64, state: SlotWord| {
             let still_read = || {
-                mutant::has("bequeathed whoever reads it")
+                mutant::has("assigned to the dead whoever reads it")
                     || self.ring.slot(slot).load(Acquire) == state.0 && still_dead()
             };
-            if !mutant::has("no bequeath")
+            if !mutant::has("no assign_to_dead")
                 && let Some((block, _)) = self.named(slot)
             {
-                blocks::bequeath(self, block, id, still_read);
+                blocks::assign_to_dead(self, block, id, still_read);
             }
         };
         let Some(done) = mpmc::recover(&self.ring, id, attempts, still_dead, let_go) else {
@@ -476,7 +476,7 @@ fn a_dropped_messages_block_is_free() {
         const KILLED: End = End::Killed;
         let name = "blocks, a receiver dies for good";
         holds_for_every_end(name, Some(2), KILLED, receiver_dies_for_good);
-        let mutant = Mutant::Model("no bequeath");
+        let mutant = Mutant::Model("no assign_to_dead");
         fails_for_some_end(name, mutant, "block ", Some(1), KILLED, receiver_dies_for_good);
     });
 }
@@ -551,7 +551,7 @@ fn sweeper_of_what_was_adopted_dies(fate: Fate) {
 fn a_dropped_messages_block_is_free_once() {
     completely(|| {
         holds("blocks, dropped by two", Some(2), dropped_by_two);
-        let mutant = Mutant::Model("bequeathed whoever reads it");
+        let mutant = Mutant::Model("assigned to the dead whoever reads it");
         fails("blocks, dropped by two", mutant, "robbed", Some(2), dropped_by_two);
         let name = "blocks, a sweeper dies before it is adopted";
         holds_for_every_end(name, Some(2), End::Killed, sweeper_of_what_was_taken_dies);

@@ -1,4 +1,4 @@
-//! What consumers have in hand: whoever dies at whatever step, what it had
+//! Messages in flight: whoever dies at whatever step, what it had
 //! comes again marked, or not at all, and is counted once.
 
 use std::cell::Cell;
@@ -23,7 +23,7 @@ const CAPACITY: u64 = 2;
 struct Ring {
     head: AtomicU64,
     tail: AtomicU64,
-    hands: Vec<AtomicU64>,
+    marks: Vec<AtomicU64>,
     taker: AtomicU64,
     consumer: AtomicU64,
     words: Vec<AtomicU64>,
@@ -51,12 +51,12 @@ impl Indices for Ring {
 }
 
 impl InFlight for Ring {
-    fn hands(&self) -> usize {
-        self.hands.len()
+    fn marks(&self) -> usize {
+        self.marks.len()
     }
 
-    fn hand(&self, n: usize) -> &AtomicU64 {
-        &self.hands[n]
+    fn mark(&self, n: usize) -> &AtomicU64 {
+        &self.marks[n]
     }
 
     fn taker(&self) -> &AtomicU64 {
@@ -100,7 +100,7 @@ impl Ring {
         let ring = Rc::new(Self {
             head: AtomicU64::new(0),
             tail: AtomicU64::new(0),
-            hands: (0..3).map(|_| AtomicU64::new(0)).collect(),
+            marks: (0..3).map(|_| AtomicU64::new(0)).collect(),
             taker: AtomicU64::new(0),
             consumer: AtomicU64::new(0),
             words: (0..3).map(|_| AtomicU64::new(word(MemberState::Live, FIRST))).collect(),
@@ -176,7 +176,7 @@ impl Ring {
         self.word(2).load(Acquire);
         doing.set(Doing::Moving(from, to));
         let keep = keep.min(count);
-        if keep < count && !mutant::has("what is given back stays in the hand") {
+        if keep < count && !mutant::has("what is given back stays marked") {
             at.hold(self, keep);
         }
         if keep > 0 {
@@ -268,17 +268,17 @@ fn successor_dies(attempts: u8, fate: Fate) {
 }
 
 #[test]
-fn what_the_dead_had_in_hand_comes_again_marked_or_not_at_all() {
+fn what_the_dead_held_comes_again_marked_or_not_at_all() {
     completely(|| {
         for attempts in [0, 1] {
             holds_for_every_end(
-                &format!("hand, a consumer dies, {attempts} attempts"),
+                &format!("in flight, a consumer dies, {attempts} attempts"),
                 Some(2),
                 End::Killed,
                 move |fate| consumer_dies(attempts, fate),
             );
             holds_for_every_end(
-                &format!("hand, an successor dies, {attempts} attempts"),
+                &format!("in flight, a successor dies, {attempts} attempts"),
                 Some(2),
                 End::Killed,
                 move |fate| successor_dies(attempts, fate),
@@ -291,7 +291,7 @@ fn what_the_dead_had_in_hand_comes_again_marked_or_not_at_all() {
 fn a_role_is_taken_over_only_when_its_holder_is_swept() {
     completely(|| {
         fails_for_some_end(
-            "hand, an successor does not wait for the sweep",
+            "in flight, a successor does not wait for the sweep",
             Mutant::Model("the role is taken from the dead at once"),
             " of ",
             Some(2),
@@ -302,11 +302,11 @@ fn a_role_is_taken_over_only_when_its_holder_is_swept() {
 }
 
 #[test]
-fn what_is_given_back_is_not_in_the_hand() {
+fn what_is_given_back_is_not_marked() {
     completely(|| {
         fails_for_some_end(
-            "hand, given back and kept",
-            Mutant::Model("what is given back stays in the hand"),
+            "in flight, given back and kept",
+            Mutant::Model("what is given back stays marked"),
             "",
             Some(2),
             End::Killed,

@@ -55,15 +55,15 @@ const ROWS: &[(&[Site], By)] = &[
     ),
     (&[at("blocks", "free", "word.store", Release, Relaxed)], Model(Some(2), blocks::one_and_one)),
     (
-        &[at("blocks", "bequeath", "word.load", Acquire, Relaxed)],
+        &[at("blocks", "assign_to_dead", "word.load", Acquire, Relaxed)],
         Model(Some(2), blocks::dropped_by_two),
     ),
     (
-        &[at("blocks", "bequeath", "word.compare_exchange", AcqRel, Release)],
+        &[at("blocks", "assign_to_dead", "word.compare_exchange", AcqRel, Release)],
         Nothing("the Acquire of the same word before it covers it"),
     ),
     (
-        &[at("blocks", "bequeath", "word.compare_exchange", AcqRel, Acquire)],
+        &[at("blocks", "assign_to_dead", "word.compare_exchange", AcqRel, Acquire)],
         Nothing("harm takes three sweepers of two lives"),
     ),
     (

@@ -89,7 +89,7 @@ impl BlockSlots {
             let let_go = |slot: u64, state: SlotWord| {
                 let still_read = || self.ring.slot(slot).load(SeqCst) == state.0;
                 let block = self.ring.cell(slot).get();
-                blocks::bequeath(self, block, id, still_read);
+                blocks::assign_to_dead(self, block, id, still_read);
             };
             mpmc::recover(&self.ring, id, ATTEMPTS, still_dead, let_go).unwrap();
             let named: Vec<u64> = (0..self.ring.capacity())
