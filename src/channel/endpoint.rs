@@ -38,6 +38,7 @@ pub(crate) enum Resolved {
 }
 
 /// One end of a channel. Belongs to one thread at a time.
+// More fields than 12: to be split by what changes together: lifetime, change detection, notifying, waiting.
 pub struct Endpoint {
     /// Declared before the participant, so that the memory is detached when
     /// that goes.

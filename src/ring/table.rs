@@ -212,6 +212,7 @@ pub(crate) enum Blind {
 /// A slot that is already DEAD is swept too, whichever process marked it: that
 /// process may have died over the sweep. Returns whether there was anything to
 /// sweep.
+// More parameters than 5: its callers keep these in different structures.
 pub(crate) fn scan<K: Kernel>(
     kernel: &K,
     table: &impl Table,

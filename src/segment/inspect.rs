@@ -28,6 +28,7 @@ use crate::wait::Semaphores;
 /// A segment, as [`Segment::list`](super::Segment::list) finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+// More fields than 12: they are what a listing shows of a segment.
 pub struct SegmentInfo {
     /// Its name; empty for an anonymous one. What the segment says, as are all
     /// texts here: whoever may write to it may have written what moves a

@@ -103,6 +103,7 @@ shared! {
 shared! {
     /// The first 512 bytes.
     #[repr(align(128))]
+    // More fields than 12: the format has as many.
     pub(crate) struct Header {
         pub(crate) nonce: AtomicU64,
         pub(crate) magic: AtomicU64,
@@ -156,6 +157,7 @@ shared! {
 shared! {
     /// A channel in the directory.
     #[repr(align(128))]
+    // More fields than 12: the format has as many.
     pub(crate) struct Entry {
         /// 0, or [`READY`] from when everything else stands.
         pub(crate) state: AtomicU64,
@@ -185,6 +187,7 @@ pub(crate) const LASTING: u64 = 1;
 shared! {
     /// What a channel's block begins with.
     #[repr(align(128))]
+    // More fields than 12: the format has as many.
     pub(crate) struct Control {
         /// SPSC: the producer's position. MPMC: a lower bound of it.
         pub(crate) tail: AtomicU64,

@@ -12,13 +12,11 @@ mod queue;
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 
-use super::error::{Call, Detail, ErrorKind};
+use super::error::{Call, Detail, ErrorKind, Found};
 use super::key::Key;
 use super::object::Object;
 use super::raw;
 use super::shm::HugePages;
-
-type Found = (ErrorKind, Option<Box<Detail>>);
 
 /// The kind of a failure and what is behind it.
 ///

@@ -166,10 +166,9 @@ fn claim_further(words: &impl Words, cursor: &Cell<Cursor>, owner: u16) -> Resul
 /// Makes a claimed slot's message visible.
 #[inline]
 pub(crate) fn publish(words: &impl Words, claim: Claim) {
+    let full = SlotWord::new(claim.lap, 0, SlotState::Full, 0);
     // Edge P.
-    words
-        .slot(claim.index)
-        .store(SlotWord::new(claim.lap, 0, SlotState::Full, 0).0, Ordering::Release);
+    words.slot(claim.index).store(full.0, Ordering::Release);
 }
 
 /// Gives a claimed slot back unwritten. Consumers step over it.

@@ -140,6 +140,7 @@ impl<'a> Reading<'a> {
     }
 
     /// That words are zero: the first that is not.
+    // More parameters than 5: a finding has that many parts.
     pub(super) fn zero(
         &mut self,
         what: &str,
