@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::endpoint::{Endpoint, Resolved};
 use super::kind::Stuck;
 use super::ready::Want;
-use crate::error::{Done, Fault};
+use crate::error::{Done, Fault, Unwoken};
 use crate::segment::Side;
 
 /// What a receiver's flow asks of its ring.
@@ -84,7 +84,7 @@ impl Endpoint {
     /// that none waits.
     #[cold]
     #[inline(never)]
-    pub(crate) fn told(&self) -> Result<(), Fault> {
+    pub(crate) fn told(&self) -> Result<(), Box<Unwoken>> {
         self.notify(Side::Receiver, Done::Sent);
         self.unwoken()
     }

@@ -8,7 +8,7 @@ use super::cancel::{self, Over};
 use super::debts::{Debts, Whom};
 use super::kind::Stuck;
 use super::ready::{Ask, Readiness, Want};
-use crate::error::{ChannelError, Done, Fault};
+use crate::error::{ChannelError, Done, Fault, TrySendError};
 use crate::ring::event::{self, Event, Memo, Parked};
 use crate::ring::kernel::LightFence;
 use crate::ring::registration::Registration;
@@ -35,6 +35,16 @@ pub(crate) enum Resolved {
     WaitForPlace,
     /// The segment is paused.
     WaitPaused,
+}
+
+impl Resolved {
+    /// Why a call that does not wait has not sent.
+    pub(crate) const fn not_now(self) -> TrySendError {
+        match self {
+            Self::WaitPaused => TrySendError::Paused(()),
+            _ => TrySendError::Full(()),
+        }
+    }
 }
 
 /// One end of a channel. Belongs to one thread at a time.
@@ -452,8 +462,8 @@ impl Endpoint {
                     _ => Ok(Resolved::Retry),
                 }
             }
-            Stuck::Alone => Err(Fault::Disconnected { peers: self.side.other().name() }),
-            Stuck::Unwoken => Err(self.debt()),
+            Stuck::Alone => Err(Fault::Disconnected { side: self.side.other() }),
+            Stuck::Unwoken => Ok(self.unwoken().map(|()| Resolved::Retry)?),
             stuck => Err(self.corrupt(&stuck.corruption().unwrap_or_default())),
         }
     }

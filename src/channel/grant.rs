@@ -18,7 +18,9 @@ use super::kind::{Kind, Spsc, Stuck};
 use super::message::Message;
 use super::receiver::Receiver;
 use super::sender::Sender;
-use crate::error::{Done, Fault, RecvError, RecvTimeoutError, TryRecvError};
+use crate::error::{
+    Done, Fault, RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError,
+};
 use crate::ring::{event, gate};
 use crate::segment::{Elements, Side, TrustedPeers};
 use crate::sync::AtomicU64;
@@ -65,7 +67,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
     /// # Errors
     /// Why the channel cannot be used.
     #[inline(always)]
-    pub fn reserve(&mut self) -> Result<Grant<'_, T, K>, Fault> {
+    pub fn reserve(&mut self) -> Result<Grant<'_, T, K>, SendError> {
         let busy = self.end.busy();
         let claim = match self.reserve_next() {
             Some(claim) => claim,
@@ -76,27 +78,30 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
 
     #[cold]
     #[inline(never)]
-    fn reserve_on(&self) -> Result<K::Claim, Fault> {
+    fn reserve_on(&self) -> Result<K::Claim, SendError> {
         match self.reserve_once() {
             Ok(claim) => Ok(claim),
-            Err(stuck) => self
+            Err(stuck) => Ok(self
                 .end
                 .wait_to_send(stuck, None, || self.reserve_once(), || self.room())?
-                .ok_or(Fault::Closed),
+                .ok_or(Fault::Closed)?),
         }
     }
 
-    /// The same, without waiting; `None` if the channel is full, or the segment
-    /// paused.
+    /// The same, without waiting.
     ///
     /// # Errors
-    /// Why the channel cannot be used.
-    pub fn try_reserve(&mut self) -> Result<Option<Grant<'_, T, K>>, Fault> {
+    /// [`TrySendError::Full`], [`TrySendError::Paused`], or why the channel cannot be
+    /// used.
+    pub fn try_reserve(&mut self) -> Result<Grant<'_, T, K>, TrySendError> {
         let claim = match self.reserve_once() {
-            Ok(claim) => Some(claim),
-            Err(stuck) => self.end.try_to_send(stuck, || self.reserve_once(), || self.want())?.ok(),
+            Ok(claim) => claim,
+            Err(stuck) => self
+                .end
+                .try_to_send(stuck, || self.reserve_once(), || self.want())?
+                .map_err(Resolved::not_now)?,
         };
-        Ok(claim.map(|claim| Grant { sender: self, busy: self.end.busy(), claim, done: false }))
+        Ok(Grant { sender: self, busy: self.end.busy(), claim, done: false })
     }
 }
 
@@ -119,7 +124,7 @@ impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
     /// # Errors
     /// Why the channel cannot be used.
     #[inline(always)]
-    pub fn reserve_slice(&mut self, most: usize) -> Result<GrantSlice<'_, T>, Fault> {
+    pub fn reserve_slice(&mut self, most: usize) -> Result<GrantSlice<'_, T>, SendError> {
         let most = most.max(1);
         let count = match self.room_once(most) {
             Ok(count) => count,
@@ -130,8 +135,9 @@ impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
 
     #[cold]
     #[inline(never)]
-    fn room_on(&self, stuck: Stuck, most: usize) -> Result<usize, Fault> {
-        self.end.wait_to_send(stuck, None, || self.room_once(most), || false)?.ok_or(Fault::Closed)
+    fn room_on(&self, stuck: Stuck, most: usize) -> Result<usize, SendError> {
+        let room = self.end.wait_to_send(stuck, None, || self.room_once(most), || false)?;
+        Ok(room.ok_or(Fault::Closed)?)
     }
 }
 
@@ -154,10 +160,10 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
     /// Sends the message.
     ///
     /// # Errors
-    /// [`Fault::Unwoken`] if the message is in the channel, and a receiver that
+    /// [`SendError::Unwoken`] if the message is in the channel, and a receiver that
     /// sleeps could not be woken. [`Fault::Forked`], and then nothing was sent.
     #[inline(always)]
-    pub fn commit(mut self) -> Result<(), Fault> {
+    pub fn commit(mut self) -> Result<(), SendError> {
         self.done = true;
         let Sender { end, slots, at, .. } = self.sender;
         let waiting = end.waiting(Side::Receiver);
@@ -175,13 +181,13 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
     /// Apart from the above, so that it is small where it is used.
     #[cold]
     #[inline(never)]
-    fn commit_by_fence(sender: &Sender<T, K>, claim: K::Claim) -> Result<(), Fault> {
+    fn commit_by_fence(sender: &Sender<T, K>, claim: K::Claim) -> Result<(), SendError> {
         let end = &sender.end;
         if end.in_child() {
-            return Err(Fault::Forked);
+            return Err(Fault::Forked.into());
         }
         K::commit(&sender.slots, &sender.at, claim);
-        end.told()
+        Ok(end.told()?)
     }
 
     /// Gives the place up, as dropping does.
@@ -276,12 +282,12 @@ impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
     /// # Errors
     /// Those of [`Grant::commit`].
     #[inline]
-    pub fn commit(self, count: usize) -> Result<(), Fault> {
+    pub fn commit(self, count: usize) -> Result<(), SendError> {
         let count = count.min(self.count);
         let end = &self.sender.end;
         let fast = end.quiet_fast();
         if !fast && end.in_child() {
-            return Err(Fault::Forked);
+            return Err(Fault::Forked.into());
         }
         if count == 0 {
             return Ok(());
@@ -396,7 +402,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<T, K> {
     /// # Errors
     /// Why nothing can be received.
     #[inline(always)]
-    pub fn take(&mut self) -> Result<Delivery<'_, T, K>, Fault> {
+    pub fn take(&mut self) -> Result<Delivery<'_, T, K>, RecvError> {
         let taken = match self.take_next() {
             Some(taken) => taken,
             None => self.take_on()?,
@@ -406,12 +412,8 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<T, K> {
 
     #[cold]
     #[inline(never)]
-    fn take_on(&self) -> Result<K::Taken, Fault> {
-        self.take_by(None).map_err(|error| match error {
-            RecvTimeoutError::Failed(RecvError::Fault(fault)) => fault,
-            // Without a deadline there is no time-out, and nothing is invalid.
-            _ => Fault::Closed,
-        })
+    fn take_on(&self) -> Result<K::Taken, RecvError> {
+        self.take_by(None).map_err(RecvTimeoutError::without_deadline)
     }
 
     /// The same, waiting at most this long.
@@ -472,7 +474,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
     /// # Errors
     /// Why nothing can be received.
     #[inline(always)]
-    pub fn take_slice(&mut self, most: usize) -> Result<DeliverySlice<'_, T>, Fault> {
+    pub fn take_slice(&mut self, most: usize) -> Result<DeliverySlice<'_, T>, RecvError> {
         let most = most.max(1);
         let count = match self.filled_once(most, false) {
             Ok(count) => count,
@@ -483,9 +485,10 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
 
     #[cold]
     #[inline(never)]
-    fn filled_on(&self, stuck: Stuck, most: usize) -> Result<usize, Fault> {
+    fn filled_on(&self, stuck: Stuck, most: usize) -> Result<usize, RecvError> {
         let filled = |alone| self.filled_once(most, alone);
-        self.end.wait_to_receive(stuck, None, filled, &self.prospects())?.ok_or(Fault::Closed)
+        let filled = self.end.wait_to_receive(stuck, None, filled, &self.prospects())?;
+        Ok(filled.ok_or(Fault::Closed)?)
     }
 }
 

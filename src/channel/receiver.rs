@@ -116,7 +116,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     ///
     /// # Errors
     /// [`RecvError::Invalid`], or why nothing can be received. In particular
-    /// [`Fault::Disconnected`] when the channel is empty and the last sender
+    /// [`RecvError::Disconnected`] when the channel is empty and the last sender
     /// has gone, also while this call waits.
     #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
@@ -130,11 +130,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     #[cold]
     #[inline(never)]
     fn recv_on(&self, stuck: Stuck) -> Result<T, RecvError> {
-        self.recv_on_by(stuck, None).map_err(|error| match error {
-            RecvTimeoutError::Failed(error) => error,
-            // Without a deadline there is no time-out.
-            RecvTimeoutError::Timeout => Fault::Closed.into(),
-        })
+        self.recv_on_by(stuck, None).map_err(RecvTimeoutError::without_deadline)
     }
 
     /// Receives, waiting for a message at most this long.
@@ -185,11 +181,9 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
         let mut pop = || K::pop_many(&self.slots, &self.at, self.end.owner(), most, into);
         let valid = match self.end.consume(&mut pop) {
             Ok(valid) => valid,
-            Err(stuck) => match self.wait(stuck, None, pop) {
-                Ok(valid) => valid,
-                Err(RecvTimeoutError::Failed(error)) => return Err(error),
-                Err(RecvTimeoutError::Timeout) => return Err(Fault::Closed.into()),
-            },
+            Err(stuck) => {
+                self.wait(stuck, None, pop).map_err(RecvTimeoutError::without_deadline)?
+            }
         };
         if valid { Ok(into.len() - before) } else { Err(Self::invalid()) }
     }
@@ -270,18 +264,18 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
         self.end.readiness()
     }
 
-    /// Binds this handle's waits to a participant's life: once that participant
-    /// has left or died, and nothing is left to take, calls end with
-    /// [`Fault::PeerGone`] instead of waiting, or of finding the channel empty.
-    /// `None` unbinds them. A clone is bound as its original is.
+    /// Binds this handle's waits to a participant's life, and returns at once: from
+    /// now on, once that participant has left or died, and nothing is left to take,
+    /// calls end with [`Fault::PeerGone`] instead of waiting, or of finding the
+    /// channel empty. `None` unbinds them. A clone is bound as its original is.
     ///
     /// The participant need not be an end of this channel. So a parent that waits
     /// for its child's answer is told if the child dies before it opens the
-    /// channel: see [`SpawnedChild::joined`](crate::Heir::joined). Names of participants
+    /// channel: see [`SpawnedChild::joined`](crate::SpawnedChild::joined). Names of participants
     /// also come from [`Segment::participants`](crate::Segment::participants) and
     /// from [events](crate::Event::Joined).
     ///
-    /// The kernel wakes who waits, without a time-out. A handle that only tries
+    /// The kernel wakes a waiting handle, without a time-out. A handle that only tries
     /// finds out that it has left at once, and that it has died at the latest with
     /// the 256th try in vain. Where the channel is disconnected, too, a call may
     /// say that instead.
@@ -292,8 +286,8 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     /// # Errors
     /// What ends a handle's use; or the kernel's refusal to wake the thread behind
     /// this handle's [descriptor](Self::readiness).
-    pub fn until_gone(&self, peer: impl Into<Option<Peer>>) -> Result<(), Fault> {
-        self.end.until_gone(peer.into())
+    pub fn bind_to_peer(&self, peer: impl Into<Option<Peer>>) -> Result<(), Fault> {
+        self.end.bind_to_peer(peer.into())
     }
 
     /// What ends this handle's waits from another thread, with
@@ -311,7 +305,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     /// // Say, when Ctrl-C was pressed:
     /// canceller.cancel()?;
     /// let ended = worker.join().unwrap();
-    /// assert!(matches!(ended, Err(RecvError::Fault(Fault::Cancelled))));
+    /// assert_eq!(ended, Err(RecvError::Fault(Fault::Cancelled)));
     /// # drop(sender);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -392,7 +386,7 @@ impl<T: Message + CheckedBitPattern, K: Kind> Iterator for Iter<'_, T, K> {
             return None;
         }
         match self.receiver.recv() {
-            Err(RecvError::Fault(Fault::Disconnected { .. })) => {
+            Err(RecvError::Disconnected) => {
                 self.ended = true;
                 None
             }

@@ -65,29 +65,6 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
         }
     }
 
-    /// Its message is in the channel: all is well, unless a receiver that sleeps
-    /// could not be woken.
-    #[inline]
-    fn sent(&self) -> Result<(), SendError<T>> {
-        match self.end.unwoken() {
-            Ok(()) => Ok(()),
-            Err(fault) => Self::failed(None, fault),
-        }
-    }
-
-    /// Its message is not in the channel.
-    fn unsent(message: &T, fault: Fault) -> Result<(), SendError<T>> {
-        Self::failed(Some(message), fault)
-    }
-
-    /// The one place where a message becomes part of an error: a large one is
-    /// on the stack no more often than it has to be.
-    #[cold]
-    #[inline(never)]
-    fn failed(message: Option<&T>, fault: Fault) -> Result<(), SendError<T>> {
-        Err(SendError { message: message.copied(), fault })
-    }
-
     fn push(&self, message: &T) -> Result<(), Stuck> {
         self.end.publish(|| K::push(&self.slots, &self.at, self.end.owner(), message))
     }
@@ -124,10 +101,10 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     #[inline(never)]
     fn try_on(&self, stuck: Stuck, message: T) -> Result<(), TrySendError<T>> {
         match self.try_further(stuck, &message) {
-            Ok(Ok(())) => self.sent().map_err(TrySendError::Failed),
+            Ok(Ok(())) => Ok(self.end.unwoken()?),
             Ok(Err(Resolved::WaitPaused)) => Err(TrySendError::Paused(message)),
             Ok(Err(_)) => Err(TrySendError::Full(message)),
-            Err(fault) => Self::unsent(&message, fault).map_err(TrySendError::Failed),
+            Err(fault) => Err(TrySendError::unsent(message, fault)),
         }
     }
 
@@ -143,7 +120,7 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     ///
     /// # Errors
     /// Why the channel cannot be used, with the message. In particular
-    /// [`Fault::Disconnected`] when the last receiver has gone, also while
+    /// [`SendError::Disconnected`] when the last receiver has gone, also while
     /// this call waits. That a receiver was killed is noticed by whoever
     /// waits; while there is room, sends may still succeed.
     #[inline(always)]
@@ -158,8 +135,8 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     #[inline(never)]
     fn wait_on(&self, stuck: Stuck, message: T) -> Result<(), SendError<T>> {
         match self.outlast(stuck, &message, None) {
-            Ok(_) => self.sent(),
-            Err(fault) => Self::unsent(&message, fault),
+            Ok(_) => Ok(self.end.unwoken()?),
+            Err(fault) => Err(SendError::unsent(message, fault)),
         }
     }
 
@@ -209,9 +186,9 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
         until: Option<Instant>,
     ) -> Result<(), SendTimeoutError<T>> {
         match self.outlast(stuck, &message, until) {
-            Ok(Some(())) => self.sent().map_err(SendTimeoutError::Failed),
+            Ok(Some(())) => Ok(self.end.unwoken()?),
             Ok(None) => Err(SendTimeoutError::Timeout(message)),
-            Err(fault) => Self::unsent(&message, fault).map_err(SendTimeoutError::Failed),
+            Err(fault) => Err(SendTimeoutError::unsent(message, fault)),
         }
     }
 
@@ -230,10 +207,10 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
                 Ok(pushed) => pushed,
                 Err(stuck) => self
                     .wait(stuck, None, || self.push_many(rest))
-                    .map_err(|fault| SendBatchError { sent, fault })?
+                    .map_err(|fault| SendBatchError::after(sent, fault))?
                     .unwrap_or(0),
             };
-            self.end.unwoken().map_err(|fault| SendBatchError { sent, fault })?;
+            self.end.unwoken().map_err(|unwoken| SendBatchError::after(sent, unwoken))?;
         }
         Ok(())
     }
@@ -243,7 +220,7 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     ///
     /// # Errors
     /// Why the channel cannot be used; then none was sent. Or that a receiver
-    /// could not be woken ([`Fault::Unwoken`]), and how many messages were sent.
+    /// could not be woken ([`SendError::Unwoken`]), and how many messages were sent.
     pub fn try_send_batch(&self, messages: &[T]) -> Result<usize, SendBatchError> {
         if messages.is_empty() {
             return Ok(0);
@@ -253,23 +230,23 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
             Err(stuck) => {
                 let push = || self.push_many(messages);
                 let tried = self.end.try_to_send(stuck, push, || self.want());
-                tried.map_err(|fault| SendBatchError { sent: 0, fault })?.unwrap_or(0)
+                tried.map_err(|fault| SendBatchError::after(0, fault))?.unwrap_or(0)
             }
         };
-        self.end.unwoken().map_err(|fault| SendBatchError { sent, fault })?;
+        self.end.unwoken().map_err(|unwoken| SendBatchError::after(sent, unwoken))?;
         Ok(sent)
     }
 
     /// Binds this handle's waits to a participant's life:
-    /// [`Receiver::until_gone`] the other way round. A send that finds room
+    /// [`Receiver::bind_to_peer`] the other way round. A send that finds room
     /// sends all the same.
     ///
-    /// [`Receiver::until_gone`]: crate::Receiver::until_gone
+    /// [`Receiver::bind_to_peer`]: crate::Receiver::bind_to_peer
     ///
     /// # Errors
     /// As there.
-    pub fn until_gone(&self, peer: impl Into<Option<Peer>>) -> Result<(), Fault> {
-        self.end.until_gone(peer.into())
+    pub fn bind_to_peer(&self, peer: impl Into<Option<Peer>>) -> Result<(), Fault> {
+        self.end.bind_to_peer(peer.into())
     }
 
     /// What ends this handle's waits from another thread:

@@ -6,6 +6,7 @@
 
 use core::cell::Cell;
 use core::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,10 @@ pub struct Commander {
     /// Of the next request.
     id: Cell<u64>,
 }
+
+// No operation runs code of the caller's, so a panic finds the number whole.
+impl UnwindSafe for Commander {}
+impl RefUnwindSafe for Commander {}
 
 impl Segment {
     /// Commands to the other participants. Makes the segment's message queue,
@@ -186,7 +191,7 @@ impl Commander {
 
     /// Lets the channels run empty: senders are refused from now on
     /// ([`Fault::Drained`]), receivers get what there is and are then told
-    /// that nobody sends any more ([`Fault::Disconnected`]).
+    /// that nobody sends any more ([`RecvError::Disconnected`](crate::RecvError::Disconnected)).
     ///
     /// If a participant does not acknowledge that it has stopped sending,
     /// receivers are not told yet; drain again.

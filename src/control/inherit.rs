@@ -193,7 +193,7 @@ impl SpawnedChild {
     /// let segment = Segment::anonymous()?;
     /// let answers = segment.channel::<u64>("answers").capacity(8).receiver()?;
     /// let mut spawned = segment.spawn(&mut Command::new("worker"))?;
-    /// answers.until_gone(spawned.joined()?)?;
+    /// answers.bind_to_peer(spawned.joined()?)?;
     /// match answers.recv() {
     ///     Err(RecvError::Fault(Fault::PeerGone { peer })) => println!("{peer} has gone"),
     ///     answer => println!("{}", answer?),

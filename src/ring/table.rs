@@ -92,12 +92,19 @@ impl Member {
 
     /// Whether the slot says that this participant is alive.
     pub(crate) fn is_live(self, table: &impl Table) -> bool {
-        table.word(self.id).load(Ordering::Acquire) == self.word_in(MemberState::Live)
+        self.is(MemberState::Live, table)
     }
 
     /// Whether the slot says that this participant is dead and not yet swept.
     pub(crate) fn is_dead(self, table: &impl Table) -> bool {
-        table.word(self.id).load(Ordering::Acquire) == self.word_in(MemberState::Dead)
+        self.is(MemberState::Dead, table)
+    }
+
+    /// An id may come out of a message or a role that a peer wrote. One beyond
+    /// the table belongs to nobody.
+    fn is(self, state: MemberState, table: &impl Table) -> bool {
+        self.id < table.map().participants
+            && table.word(self.id).load(Ordering::Acquire) == self.word_in(state)
     }
 }
 

@@ -49,7 +49,8 @@ use mapped::Mapped;
 pub(crate) use name::Name;
 pub use options::Options;
 pub use owner::Owner;
-pub(crate) use participant::{Participant, Side, Unleased};
+pub use participant::Side;
+pub(crate) use participant::{Participant, Unleased};
 pub use peer::Peer;
 pub(crate) use queue::received;
 pub(crate) use region::{Bytes, Elements};
@@ -83,7 +84,7 @@ pub struct ParticipantInfo {
     /// Its process, as it is numbered in its own pid namespace.
     pub pid: u32,
     /// Which participant it is, for waits that end with it: see
-    /// [`Receiver::until_gone`](crate::Receiver::until_gone).
+    /// [`Receiver::bind_to_peer`](crate::Receiver::bind_to_peer).
     pub peer: Peer,
     /// Its user.
     pub uid: u32,

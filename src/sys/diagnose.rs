@@ -6,11 +6,12 @@
 //! the state a moment later: a use that it quotes may be below its limit again.
 
 mod file;
+mod lookup;
 mod memory;
+mod permission;
 mod queue;
 
 use nix::errno::Errno;
-use nix::unistd::{getegid, geteuid};
 
 use super::error::{Call, Detail, ErrorKind, Found};
 use super::key::Key;
@@ -31,7 +32,9 @@ pub(super) fn diagnose(call: Call, object: &Object, errno: Errno) -> Found {
         (_, Object::Pipe) => file::pipe(call, errno),
         // How sandboxes refuse a call they don't know.
         (Errno::EPERM, Object::System(_)) => (ErrorKind::Unsupported, None),
-        (Errno::EACCES | Errno::EPERM, _) => (ErrorKind::PermissionDenied, permission(object)),
+        (Errno::EACCES | Errno::EPERM, _) => {
+            (ErrorKind::PermissionDenied, permission::refused(call, object, errno))
+        }
         (Errno::ENOSYS | Errno::EOPNOTSUPP, _) => (ErrorKind::Unsupported, None),
         (Errno::EINVAL, Object::System(_)) => (ErrorKind::Unsupported, None),
         (Errno::ERANGE, _) => (ErrorKind::OutOfRange, Some(range(call, object))),
@@ -71,7 +74,7 @@ fn new_segment(errno: Errno, key: Key, size: usize, huge_pages: Option<HugePages
 }
 
 fn segment_size(key: Key, size: usize, huge_pages: Option<HugePages>) -> Option<Box<Detail>> {
-    if let Some((id, stat)) = found_segment(key) {
+    if let Some((id, stat)) = lookup::segment(key) {
         return Some(Detail::new(
             format!("segment {id} has this key and is smaller ({} bytes)", stat.shm_segsz),
             format!("ask for no more than that, or remove it: ipcrm -m {id}"),
@@ -133,7 +136,7 @@ fn new_set(errno: Errno, key: Key, count: usize) -> Found {
 }
 
 fn set_size(key: Key, count: usize) -> Option<Box<Detail>> {
-    if let Some((id, stat)) = found_set(key) {
+    if let Some((id, stat)) = lookup::set(key) {
         return Some(Detail::new(
             format!("set {id} has this key and fewer semaphores ({})", stat.sem_nsems),
             format!("ask for no more than that, or remove it: ipcrm -s {id}"),
@@ -276,68 +279,4 @@ fn sem_setting([per_set, in_all, per_call]: [u64; 3], sets: i32) -> String {
 
 fn positive(count: i32) -> u64 {
     u64::try_from(count).unwrap_or(0)
-}
-
-fn permission(object: &Object) -> Option<Box<Detail>> {
-    let owner = match *object {
-        Object::Segment { id } => raw::shm_stat_any(id)
-            .ok()
-            .filter(|&(found, _)| found == id)
-            .map(|(id, stat)| (id, stat.shm_perm)),
-        Object::SegmentKey { key } | Object::NewSegment { key, .. } => {
-            found_segment(key).map(|(id, stat)| (id, stat.shm_perm))
-        }
-        Object::Set { id } | Object::Semaphore { id, .. } => raw::sem_stat_any(id)
-            .ok()
-            .filter(|&(found, _)| found == id)
-            .map(|(id, stat)| (id, stat.sem_perm)),
-        Object::SetKey { key } | Object::NewSet { key, .. } => {
-            found_set(key).map(|(id, stat)| (id, stat.sem_perm))
-        }
-        Object::Queue { id } | Object::Message { queue: id, .. } => {
-            queue::found(id).map(|stat| (id, stat.msg_perm))
-        }
-        Object::QueueKey { key } | Object::NewQueue { key } => found_queue(key),
-        _ => None,
-    };
-    let (id, owner) = owner?;
-    let mode = owner.mode & 0o777;
-    Some(Detail::new(
-        format!(
-            "{id} belongs to uid {} gid {} (created by uid {}) with mode {mode:04o}, and this process runs as uid {} gid {}",
-            owner.uid,
-            owner.gid,
-            owner.cuid,
-            geteuid(),
-            getegid(),
-        ),
-        format!(
-            "run as uid {}, or have the creator allow more (removal is the owner's)",
-            owner.uid
-        ),
-    ))
-}
-
-fn found_segment(key: Key) -> Option<(i32, libc::shmid_ds)> {
-    if key.is_private() {
-        return None;
-    }
-    let id = raw::shmget(key.raw(), 0, 0).ok()?;
-    raw::shm_stat_any(id).ok().filter(|&(found, _)| found == id)
-}
-
-fn found_set(key: Key) -> Option<(i32, libc::semid_ds)> {
-    if key.is_private() {
-        return None;
-    }
-    let id = raw::semget(key.raw(), 0, 0).ok()?;
-    raw::sem_stat_any(id).ok().filter(|&(found, _)| found == id)
-}
-
-fn found_queue(key: Key) -> Option<(i32, libc::ipc_perm)> {
-    if key.is_private() {
-        return None;
-    }
-    let id = raw::msgget(key.raw(), 0).ok()?;
-    queue::found(id).map(|stat| (id, stat.msg_perm))
 }

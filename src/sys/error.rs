@@ -36,7 +36,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// [`TimedOut`](ErrorKind::TimedOut), [`Interrupted`](ErrorKind::Interrupted))
 /// are made without allocating or asking the kernel anything, but for a full
 /// message queue.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     object: Object,
     detail: Option<Box<Detail>>,
@@ -141,7 +141,7 @@ impl Error {
 
     /// The name of the kernel's function that failed.
     pub fn call(&self) -> &'static str {
-        self.call.names().1
+        self.call.function()
     }
 }
 

@@ -33,8 +33,8 @@ pub(crate) use holder::{HELD, Holder, SENT, TAKEN, channel_of, hold};
 pub(crate) use names::{
     MAGIC, Name, PROBES, SIGNATURE, Words, clear, key_of, own_tables, tables, word,
 };
-pub(crate) use peer::{Brief, Peer};
-pub(crate) use rights::{NOBODY, as_nobody, as_user, in_own_namespace, set_limit};
+pub(crate) use peer::{Brief, Peer, entry};
+pub(crate) use rights::{NOBODY, as_nobody, as_user, in_own_namespace, in_sandbox, set_limit};
 pub(crate) use rings::{CAPACITY, Ends, RINGS, Rx, Tx, receiver, room, sender, single};
 pub(crate) use trace::Trace;
 

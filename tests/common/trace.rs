@@ -20,6 +20,7 @@ pub(crate) struct Trace(PathBuf);
 
 impl Trace {
     /// Starts a peer under strace. `None`, with a note, if there is none.
+    #[track_caller]
     pub(crate) fn start(role: &str, args: &[&dyn Display]) -> Option<(Peer, Trace)> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if Command::new("strace").arg("-V").output().is_err() {

@@ -176,7 +176,7 @@ where
             }
             2 => drop(timed("send_timeout", || self.send_timeout(ELEMENT, MOMENT))),
             3 | 4 => {
-                if let Ok(Some(mut grant)) = timed("try_reserve", || self.try_reserve()) {
+                if let Ok(mut grant) = timed("try_reserve", || self.try_reserve()) {
                     meanwhile(input);
                     grant.write(&ELEMENT);
                     if what == 3 { drop(grant.commit()) } else { grant.abort() }

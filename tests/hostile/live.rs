@@ -122,7 +122,7 @@ fn two_processes_go_on_while_a_third_writes_over_everything() {
 }
 
 /// The third process: makes the segments and writes over them.
-pub(crate) fn attack(brief: &Brief) {
+fn attack(brief: &Brief) {
     let (name, ledger) = (brief.text(0), Ledger::of(brief.number(1)));
     let mut random = Random(brief.number::<u64>(2) | 1 << 63);
     let (began, mutations) = (Instant::now(), brief.number::<u64>(4));
@@ -187,7 +187,7 @@ fn write_over(words: &Words, fields: &Fields, ledger: &Ledger, random: &mut Rand
 const ROLES: usize = 6;
 
 /// One of the two that exchange messages.
-pub(crate) fn exchange(brief: &Brief) {
+fn exchange(brief: &Brief) {
     let (name, ledger) = (brief.text(0), Ledger::of(brief.number(1)));
     let mut random = Random(brief.number::<u64>(2) | 1 << 63);
     let process: usize = brief.number(3);
@@ -317,5 +317,16 @@ impl Thread<'_> {
             calls += 2;
         }
         self.count(calls, 0);
+    }
+}
+
+#[test]
+#[ignore = "what the child processes run"]
+fn child_entry() {
+    let Some(brief) = Brief::take() else { return };
+    match &*brief.role {
+        "attack" => attack(&brief),
+        "exchange" => exchange(&brief),
+        role => panic!("{role}"),
     }
 }

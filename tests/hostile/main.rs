@@ -8,7 +8,7 @@
 //! `replay` runs the corpus of `fuzz/`, and mutations of it, without a
 //! fuzzer; `live` writes into a segment while others use it, and
 //! `storm` into one word of it as fast as it can; `views` into the messages that
-//! others hold.
+//! others hold; `extremes` writes the values at which arithmetic goes wrong.
 
 #![allow(unsafe_code)]
 
@@ -17,6 +17,7 @@ mod common;
 
 mod case;
 mod ends;
+mod extremes;
 mod fields;
 mod guard;
 mod input;
@@ -26,8 +27,6 @@ mod stepped;
 mod storm;
 mod views;
 
-use common::Brief;
-
 #[global_allocator]
 static ALLOCATOR: guard::Bounded = guard::Bounded;
 
@@ -36,19 +35,4 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| {
         text.parse().unwrap_or_else(|_| panic!("{name} should be a number, and is {text:?}"))
     })
-}
-
-#[test]
-#[ignore = "what the child processes run"]
-fn child_entry() {
-    let Some(brief) = Brief::take() else { return };
-    match &*brief.role {
-        "replay" => replay::child(&brief),
-        "attack" => live::attack(&brief),
-        "exchange" => live::exchange(&brief),
-        "storm" => storm::child(&brief),
-        "stepped" => stepped::child(&brief),
-        "views" => views::child(&brief),
-        role => panic!("{role}"),
-    }
 }

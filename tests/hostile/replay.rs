@@ -90,7 +90,10 @@ fn mutated(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     input
 }
 
-pub(crate) fn child(brief: &Brief) {
+#[test]
+#[ignore = "what the child processes run"]
+fn child_entry() {
+    let Some(brief) = Brief::take() else { return };
     let (seed, runs, at) = (brief.number::<u64>(0), brief.number::<u64>(1), brief.text(2));
     brief.hear();
     let run = |target: &str, input: &[u8]| {

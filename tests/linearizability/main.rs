@@ -34,8 +34,7 @@ mod wrong;
 use std::time::Instant;
 
 use check::{Judgement, check};
-use common::Brief;
-use play::{Stage, queues};
+use play::Stage;
 
 /// How many histories are recorded unless it is said otherwise.
 const HISTORIES: usize = 2_000;
@@ -69,11 +68,4 @@ fn what_processes_do_is_what_a_queue_does() {
         start.elapsed().as_secs_f32(),
     );
     assert!(histories == 0 || calls > histories && overlaps > 0, "nothing happens in them");
-}
-
-#[test]
-#[ignore = "what the child processes run"]
-fn child_entry() {
-    let Some(brief) = Brief::take() else { return };
-    actor::act(&brief, &queues());
 }

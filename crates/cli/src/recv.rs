@@ -8,13 +8,13 @@ use std::ffi::OsString;
 
 use clap::value_parser;
 use indicatif::ProgressBar;
-use tombolo::Fault;
+use tombolo::{Fault, Side};
 
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::stream::{
-    Ack, BEGIN, Crowd, END, Ended, FINISHED, Interrupt, Mode, Notice, StreamIn, TURN, WORD,
-    hung_up, progress, write_all,
+    Ack, BEGIN, Crowd, END, FINISHED, Interrupt, Mode, Notice, StreamIn, TURN, WORD, hung_up,
+    progress, write_all,
 };
 use crate::terms::remark;
 use outlet::Outlet;
@@ -148,7 +148,7 @@ impl Receiving {
             loop {
                 let message = match into.data.take_timeout(TURN) {
                     Ok(message) => message,
-                    Err(error) => match error.fault() {
+                    Err(error) => match error.into_fault() {
                         None => {
                             self.look_up()?;
                             let alone = || session.is_none();
@@ -188,7 +188,7 @@ impl Receiving {
                         self.interrupt.check()?;
                     }
                     (BEGIN, _) => {
-                        return Err(self.failed(&Fault::Disconnected { peers: "sender" }));
+                        return Err(self.failed(&Fault::Disconnected { side: Side::Sender }));
                     }
                     (_, None) => {
                         return Err(Failure::Broken(format!(
@@ -206,7 +206,7 @@ impl Receiving {
         loop {
             match into.acks.send_timeout(ack, TURN) {
                 Ok(()) => return Ok(()),
-                Err(error) => match error.fault() {
+                Err(error) => match error.into_fault() {
                     None => self.interrupt.check()?,
                     Some(Fault::Disconnected { .. }) => return Ok(()),
                     Some(fault) => return Err(self.failed(&fault)),
@@ -223,7 +223,7 @@ impl Receiving {
         loop {
             match into.data.take_timeout(TURN) {
                 Ok(next) => break next.give_back(),
-                Err(error) => match error.fault() {
+                Err(error) => match error.into_fault() {
                     None => self.interrupt.check()?,
                     Some(Fault::Disconnected { .. }) => break,
                     Some(fault) => return Err(self.failed(&fault)),
@@ -236,7 +236,7 @@ impl Receiving {
         loop {
             match acks.send_timeout([session, FINISHED], TURN) {
                 Ok(()) => return Ok(()),
-                Err(error) => match error.fault() {
+                Err(error) => match error.into_fault() {
                     None => self.interrupt.check()?,
                     // All of it is here; that nobody wants to know is no loss.
                     Some(_) => return Ok(()),

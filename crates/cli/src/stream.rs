@@ -45,8 +45,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tombolo::{
     ByteChannel, ByteReceiver, ByteSender, Channel, ChannelError, ChannelInfo, Fault, OpenError,
-    Receiver, RecvError, RecvTimeoutError, Segment, SendBytesError, SendTimeoutError, Sender, Spsc,
-    State, TryRecvError,
+    Receiver, Segment, Sender, Spsc, State,
 };
 
 use crate::failure::Failure;
@@ -210,9 +209,9 @@ fn join<T>(
                 Err(ChannelError::Mismatch { .. }) if !is_over(&segment) => {
                     return Err(Failure::Unusable(mode.refusal(name)));
                 }
-                Err(ChannelError::RoleTaken { role, pid, .. }) => {
+                Err(ChannelError::RoleTaken { side, pid, .. }) => {
                     return Err(Failure::Unusable(format!(
-                        "{name} has its {role} already, in process {pid}; a stream has one of each"
+                        "{name} has its {side} already, in process {pid}; a stream has one of each"
                     )));
                 }
                 // Removed meanwhile.
@@ -438,47 +437,6 @@ fn count(segment: &Segment, name: &str, of: impl Fn(&ChannelInfo) -> u64) -> usi
     let channels = segment.channels();
     let number = channels.iter().find(|channel| channel.name == name).map_or(0, of);
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-/// What ended an operation, if it was not the time.
-pub(crate) trait Ended {
-    fn fault(self) -> Option<Fault>;
-}
-
-impl Ended for SendBytesError {
-    fn fault(self) -> Option<Fault> {
-        match self {
-            Self::Fault(fault) => Some(fault),
-            _ => None,
-        }
-    }
-}
-
-impl Ended for RecvTimeoutError {
-    fn fault(self) -> Option<Fault> {
-        match self {
-            Self::Failed(RecvError::Fault(fault)) => Some(fault),
-            _ => None,
-        }
-    }
-}
-
-impl Ended for TryRecvError {
-    fn fault(self) -> Option<Fault> {
-        match self {
-            Self::Failed(RecvError::Fault(fault)) => Some(fault),
-            _ => None,
-        }
-    }
-}
-
-impl<T> Ended for SendTimeoutError<T> {
-    fn fault(self) -> Option<Fault> {
-        match self {
-            Self::Failed(error) => Some(error.fault),
-            Self::Timeout(_) => None,
-        }
-    }
 }
 
 /// Waits until the file is ready for this, or a turn is over; whether it is.

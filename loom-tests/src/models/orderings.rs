@@ -262,17 +262,7 @@ const ROWS: &[(&[Site], By)] = &[
     (&[at("spsc", "len", "ring.head", Acquire, Relaxed)], Model(Some(2), spsc::how_many)),
     (&[at("spsc", "len", "ring.tail", Acquire, Relaxed)], Nothing(ACQUIRES_NOTHING)),
     // The table.
-    (
-        &[
-            at("table", "is_live", "table.word", Acquire, Relaxed),
-            at("table", "is_dead", "table.word", Acquire, Relaxed),
-        ],
-        Deaths(Some(2), spsc::consumer_dies),
-    ),
-    (
-        &[at("table", "is_dead", "table.word", Acquire, Relaxed)],
-        Nothing("the Acquire of the slot before it covers it"),
-    ),
+    (&[at("table", "is", "table.word", Acquire, Relaxed)], Deaths(Some(2), spsc::consumer_dies)),
     (&[at("table", "join", "word.load", Acquire, Relaxed)], Deaths(Some(2), table::two_look)),
     (&[at("table", "join", "word.store", Release, Relaxed)], Nothing(KERNEL)),
     (&[at("table", "leave", "table.word", AcqRel, Acquire)], Nothing(KERNEL)),

@@ -13,7 +13,7 @@ use crate::channel::cancel::Canceller;
 use crate::channel::endpoint::{Endpoint, Resolved};
 use crate::channel::kind::{Mpmc, Stuck};
 use crate::channel::ready::{Readiness, Want};
-use crate::error::{ChannelError, Done, Fault, RecvTimeoutError, TryRecvError};
+use crate::error::{ChannelError, Done, Fault, RecvError, RecvTimeoutError, TryRecvError};
 use crate::segment::{Bytes, Peer, Side, TrustedPeers};
 
 /// The receiving end of a channel of bytes.
@@ -99,10 +99,10 @@ impl<K: ByteKind> ByteReceiver<K> {
     /// as long as it takes. Says how long it is.
     ///
     /// # Errors
-    /// Why nothing can be received: in particular [`Fault::Disconnected`]
+    /// Why nothing can be received: in particular [`RecvError::Disconnected`]
     /// when the channel is empty and the last sender has gone.
-    pub fn recv(&self, into: &mut Vec<u8>) -> Result<usize, Fault> {
-        let taken = self.take_by(None).map_err(fault)?;
+    pub fn recv(&self, into: &mut Vec<u8>) -> Result<usize, RecvError> {
+        let taken = self.take_by(None).map_err(RecvTimeoutError::without_deadline)?;
         Ok(self.copy_out(taken, into))
     }
 
@@ -148,7 +148,7 @@ impl<K: ByteKind> ByteReceiver<K> {
     ///
     /// # Errors
     /// As for [`recv`](Self::recv).
-    pub fn recv_batch(&self, into: &mut Vec<Vec<u8>>, most: usize) -> Result<usize, Fault> {
+    pub fn recv_batch(&self, into: &mut Vec<Vec<u8>>, most: usize) -> Result<usize, RecvError> {
         if most == 0 {
             return Ok(0);
         }
@@ -163,7 +163,8 @@ impl<K: ByteKind> ByteReceiver<K> {
             Err(stuck) => stuck,
         };
         let prospects = self.prospects();
-        self.end.wait_to_receive(stuck, None, pop, &prospects)?.ok_or(Fault::Closed)
+        let received = self.end.wait_to_receive(stuck, None, pop, &prospects)?;
+        Ok(received.ok_or(Fault::Closed)?)
     }
 
     /// Takes a message to be read in place, waiting as long as it takes.
@@ -175,8 +176,8 @@ impl<K: ByteKind> ByteReceiver<K> {
     ///
     /// # Errors
     /// As for [`recv`](Self::recv).
-    pub fn take(&mut self) -> Result<ByteDelivery<'_, K>, Fault> {
-        let taken = self.take_by(None).map_err(fault)?;
+    pub fn take(&mut self) -> Result<ByteDelivery<'_, K>, RecvError> {
+        let taken = self.take_by(None).map_err(RecvTimeoutError::without_deadline)?;
         Ok(ByteDelivery::new(self, taken))
     }
 
@@ -212,12 +213,12 @@ impl<K: ByteKind> ByteReceiver<K> {
     }
 
     /// Binds this handle's waits to a participant's life: see
-    /// [`Receiver::until_gone`](crate::Receiver::until_gone).
+    /// [`Receiver::bind_to_peer`](crate::Receiver::bind_to_peer).
     ///
     /// # Errors
     /// As there.
-    pub fn until_gone(&self, peer: impl Into<Option<Peer>>) -> Result<(), Fault> {
-        self.end.until_gone(peer.into())
+    pub fn bind_to_peer(&self, peer: impl Into<Option<Peer>>) -> Result<(), Fault> {
+        self.end.bind_to_peer(peer.into())
     }
 
     /// What ends this handle's waits from another thread: see
@@ -254,14 +255,6 @@ impl<K: ByteKind> ByteReceiver<K> {
     /// channel holds more of shorter ones.)
     pub const fn capacity(&self) -> usize {
         self.end.messages()
-    }
-}
-
-/// Without a deadline there is no time-out, and bytes are never invalid.
-fn fault(error: RecvTimeoutError) -> Fault {
-    match error {
-        RecvTimeoutError::Failed(crate::error::RecvError::Fault(fault)) => fault,
-        _ => Fault::Closed,
     }
 }
 

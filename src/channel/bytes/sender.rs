@@ -11,7 +11,9 @@ use crate::channel::cancel::Canceller;
 use crate::channel::endpoint::{Endpoint, Resolved};
 use crate::channel::kind::{Mpmc, Stuck};
 use crate::channel::ready::{Readiness, Want};
-use crate::error::{ChannelError, Done, Fault, SendBytesError};
+use crate::error::{
+    ChannelError, Done, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError,
+};
 use crate::segment::{Bytes, Peer, Side, TrustedPeers};
 
 /// The sending end of a channel of bytes: messages of any length up to the
@@ -25,14 +27,6 @@ pub struct ByteSender<K: ByteKind = Mpmc> {
     at: K::Producer,
 }
 
-/// Why a call that does not wait has not sent.
-const fn not_now(why: Resolved) -> SendBytesError {
-    match why {
-        Resolved::WaitPaused => SendBytesError::Paused,
-        _ => SendBytesError::Full,
-    }
-}
-
 impl<K: ByteKind> ByteSender<K> {
     pub(crate) fn new(end: Endpoint) -> Result<Self, ChannelError> {
         let ring = end.typed(K::ring)?;
@@ -41,9 +35,13 @@ impl<K: ByteKind> ByteSender<K> {
         Ok(Self { end, ring, at })
     }
 
-    fn fits(&self, length: usize) -> Result<(), SendBytesError> {
+    fn fits(&self, length: usize) -> Result<(), SendError> {
         let longest = self.max_len();
-        if length > longest { Err(SendBytesError::TooLong { length, longest }) } else { Ok(()) }
+        if length > longest {
+            Err(SendError::TooLong { message: (), length, longest })
+        } else {
+            Ok(())
+        }
     }
 
     #[inline]
@@ -53,13 +51,9 @@ impl<K: ByteKind> ByteSender<K> {
 
     #[cold]
     #[inline(never)]
-    fn commit_on(
-        &self,
-        stuck: Stuck,
-        claim: &K::Claim,
-        length: usize,
-    ) -> Result<(), SendBytesError> {
-        self.wait(stuck, None, || self.commit_once(claim, length))?.ok_or(SendBytesError::Full)
+    fn commit_on(&self, stuck: Stuck, claim: &K::Claim, length: usize) -> Result<(), SendError> {
+        let done = self.wait(stuck, None, || self.commit_once(claim, length))?;
+        Ok(done.ok_or(Fault::Closed)?)
     }
 
     fn commit_once(&self, claim: &K::Claim, length: usize) -> Result<(), Stuck> {
@@ -109,22 +103,6 @@ impl<K: ByteKind> ByteSender<K> {
         }
     }
 
-    /// The message is in the channel: all is well, unless a receiver that sleeps
-    /// could not be woken.
-    #[inline]
-    fn sent(&self) -> Result<(), SendBytesError> {
-        if self.end.owes() { self.owed() } else { Ok(()) }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn owed(&self) -> Result<(), SendBytesError> {
-        Err(match self.end.debt() {
-            Fault::Unwoken(unwoken) => SendBytesError::Unwoken(unwoken),
-            fault => fault.into(),
-        })
-    }
-
     /// What has just refused a try.
     fn want(&self) -> Want {
         K::wanted_by_producer(&self.at)
@@ -133,52 +111,58 @@ impl<K: ByteKind> ByteSender<K> {
     /// Sends without waiting.
     ///
     /// # Errors
-    /// [`SendBytesError::Full`], [`SendBytesError::Paused`],
-    /// [`SendBytesError::TooLong`], or why the channel cannot be used.
-    pub fn try_send(&self, message: &[u8]) -> Result<(), SendBytesError> {
+    /// [`TrySendError::Full`], [`TrySendError::Paused`],
+    /// [`TrySendError::TooLong`], or why the channel cannot be used.
+    pub fn try_send(&self, message: &[u8]) -> Result<(), TrySendError> {
         self.fits(message.len())?;
         if let Err(stuck) = self.push(message) {
             let push = || self.push(message);
-            self.end.try_to_send(stuck, push, || self.want())?.map_err(not_now)?;
+            self.end.try_to_send(stuck, push, || self.want())?.map_err(Resolved::not_now)?;
         }
-        self.sent()
+        Ok(self.end.unwoken()?)
     }
 
     /// Sends, waiting for room for as long as it takes.
     ///
     /// # Errors
-    /// [`SendBytesError::TooLong`], or why the channel cannot be used.
-    pub fn send(&self, message: &[u8]) -> Result<(), SendBytesError> {
-        self.send_by(message, || None)
+    /// [`SendError::TooLong`], or why the channel cannot be used.
+    pub fn send(&self, message: &[u8]) -> Result<(), SendError> {
+        self.send_by(message, || None)?.ok_or(Fault::Closed)?;
+        Ok(self.end.unwoken()?)
     }
 
     /// Sends, waiting for room at most this long.
     ///
     /// # Errors
-    /// [`SendBytesError::Full`] after that, and those of [`send`](Self::send).
-    pub fn send_timeout(&self, message: &[u8], timeout: Duration) -> Result<(), SendBytesError> {
-        self.send_by(message, || Instant::now().checked_add(timeout))
+    /// [`SendTimeoutError::Timeout`], and those of [`send`](Self::send).
+    pub fn send_timeout(&self, message: &[u8], timeout: Duration) -> Result<(), SendTimeoutError> {
+        self.send_by(message, || Instant::now().checked_add(timeout))?
+            .ok_or(SendTimeoutError::Timeout(()))?;
+        Ok(self.end.unwoken()?)
     }
 
     /// Sends, waiting for room until `deadline`.
     ///
     /// # Errors
     /// As for [`send_timeout`](Self::send_timeout).
-    pub fn send_deadline(&self, message: &[u8], deadline: Instant) -> Result<(), SendBytesError> {
-        self.send_by(message, || Some(deadline))
+    pub fn send_deadline(&self, message: &[u8], deadline: Instant) -> Result<(), SendTimeoutError> {
+        self.send_by(message, || Some(deadline))?.ok_or(SendTimeoutError::Timeout(()))?;
+        Ok(self.end.unwoken()?)
     }
 
+    /// Goes on until the deadline (`None`).
     fn send_by(
         &self,
         message: &[u8],
         until: impl FnOnce() -> Option<Instant>,
-    ) -> Result<(), SendBytesError> {
+    ) -> Result<Option<()>, SendError> {
         self.fits(message.len())?;
-        if let Err(stuck) = self.push(message) {
-            self.wait(stuck, until(), || self.when_it_can(|| self.push(message)))?
-                .ok_or(SendBytesError::Full)?;
+        match self.push(message) {
+            Ok(()) => Ok(Some(())),
+            Err(stuck) => {
+                Ok(self.wait(stuck, until(), || self.when_it_can(|| self.push(message)))?)
+            }
         }
-        self.sent()
     }
 
     /// Sends all of `messages` in order, waiting for room as needed. In an
@@ -188,11 +172,11 @@ impl<K: ByteKind> ByteSender<K> {
     /// [`Sender::send_batch`]: crate::Sender::send_batch
     ///
     /// # Errors
-    /// [`SendBytesError::TooLong`] before any is sent, or why the channel
+    /// [`SendError::TooLong`] before any is sent, or why the channel
     /// cannot be used; with it, how many were sent.
-    pub fn send_batch(&self, messages: &[&[u8]]) -> Result<(), (usize, SendBytesError)> {
+    pub fn send_batch(&self, messages: &[&[u8]]) -> Result<(), SendBatchError> {
         for message in messages {
-            self.fits(message.len()).map_err(|error| (0, error))?;
+            self.fits(message.len()).map_err(|error| SendBatchError::after(0, error))?;
         }
         let mut sent = 0;
         while sent < messages.len() {
@@ -201,10 +185,10 @@ impl<K: ByteKind> ByteSender<K> {
                 Ok(pushed) => pushed,
                 Err(stuck) => self
                     .wait(stuck, None, || self.when_it_can(|| self.push_some(rest)))
-                    .map_err(|fault| (sent, fault.into()))?
+                    .map_err(|fault| SendBatchError::after(sent, fault))?
                     .unwrap_or(0),
             };
-            self.sent().map_err(|error| (sent, error))?;
+            self.end.unwoken().map_err(|unwoken| SendBatchError::after(sent, unwoken))?;
         }
         Ok(())
     }
@@ -227,7 +211,7 @@ impl<K: ByteKind> ByteSender<K> {
     ///
     /// # Errors
     /// Those of [`send`](Self::send).
-    pub fn reserve(&mut self, length: usize) -> Result<ByteGrant<'_, K>, SendBytesError> {
+    pub fn reserve(&mut self, length: usize) -> Result<ByteGrant<'_, K>, SendError> {
         self.fits(length)?;
         let claim = match self.reserve_once(length) {
             Ok(claim) => claim,
@@ -238,22 +222,23 @@ impl<K: ByteKind> ByteSender<K> {
 
     #[cold]
     #[inline(never)]
-    fn reserve_on(&self, stuck: Stuck, length: usize) -> Result<K::Claim, SendBytesError> {
-        self.wait(stuck, None, || self.reserve_once(length))?.ok_or(SendBytesError::Full)
+    fn reserve_on(&self, stuck: Stuck, length: usize) -> Result<K::Claim, SendError> {
+        let claim = self.wait(stuck, None, || self.reserve_once(length))?;
+        Ok(claim.ok_or(Fault::Closed)?)
     }
 
     /// The same, without waiting.
     ///
     /// # Errors
     /// Those of [`try_send`](Self::try_send).
-    pub fn try_reserve(&mut self, length: usize) -> Result<ByteGrant<'_, K>, SendBytesError> {
+    pub fn try_reserve(&mut self, length: usize) -> Result<ByteGrant<'_, K>, TrySendError> {
         self.fits(length)?;
         let claim = match self.reserve_once(length) {
             Ok(claim) => claim,
             Err(stuck) => self
                 .end
                 .try_to_send(stuck, || self.reserve_once(length), || self.want())?
-                .map_err(not_now)?,
+                .map_err(Resolved::not_now)?,
         };
         Ok(ByteGrant::new(self, claim))
     }
@@ -272,12 +257,12 @@ impl<K: ByteKind> ByteSender<K> {
     }
 
     /// Binds this handle's waits to a participant's life: see
-    /// [`Sender::until_gone`](crate::Sender::until_gone).
+    /// [`Sender::bind_to_peer`](crate::Sender::bind_to_peer).
     ///
     /// # Errors
     /// As there.
-    pub fn until_gone(&self, peer: impl Into<Option<Peer>>) -> Result<(), Fault> {
-        self.end.until_gone(peer.into())
+    pub fn bind_to_peer(&self, peer: impl Into<Option<Peer>>) -> Result<(), Fault> {
+        self.end.bind_to_peer(peer.into())
     }
 
     /// What ends this handle's waits from another thread: see
@@ -376,16 +361,16 @@ impl<'a, K: ByteKind> ByteGrant<'a, K> {
     /// is older by a whole capacity.
     ///
     /// # Errors
-    /// [`SendBytesError::Unwoken`], and the message is in the channel; or why the
+    /// [`SendError::Unwoken`], and the message is in the channel; or why the
     /// channel cannot be used, and nothing was sent.
-    pub fn commit(mut self, length: usize) -> Result<(), SendBytesError> {
+    pub fn commit(mut self, length: usize) -> Result<(), SendError> {
         let length = length.min(self.room.len());
         let (sender, claim) = (self.sender, self.claim);
         if let Err(stuck) = sender.commit_once(&claim, length) {
             sender.commit_on(stuck, &claim, length)?;
         }
         self.done = true;
-        sender.sent()
+        Ok(sender.end.unwoken()?)
     }
 
     /// Gives the room back unused, as dropping does.

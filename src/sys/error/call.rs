@@ -57,6 +57,11 @@ pub(in crate::sys) enum Call {
 }
 
 impl Call {
+    /// The function of the C library.
+    pub(in crate::sys) const fn function(self) -> &'static str {
+        self.names().1
+    }
+
     pub(super) const fn names(self) -> (&'static str, &'static str) {
         match self {
             Call::ShmCreate => ("create", "shmget"),

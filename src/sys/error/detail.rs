@@ -4,7 +4,7 @@
 use super::kind::ErrorKind;
 
 /// What was found out about a failure when it happened.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(in crate::sys) struct Detail {
     pub(in crate::sys) cause: String,
     pub(in crate::sys) remedy: String,

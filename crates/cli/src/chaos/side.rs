@@ -1,7 +1,7 @@
 //! A side worker: creates, opens, uses and removes a segment that others
 //! create, open, use and remove as well.
 
-use tombolo::{ChannelError, Fault, OpenError, Segment, SendBytesError, TryRecvError};
+use tombolo::{ChannelError, Fault, OpenError, Segment, TryRecvError, TrySendError};
 
 use super::ledger::{Note, Phase};
 use super::worker::{Post, creating, unopened, wrong};
@@ -61,7 +61,7 @@ fn opened<T>(done: Result<T, OpenError>) -> Result<Option<T>, Failure> {
 fn there<T>(done: Result<T, Fault>) -> Result<Option<T>, Failure> {
     match done {
         Ok(done) => Ok(Some(done)),
-        Err(Fault::Closed | Fault::Disconnected { .. }) => Ok(None),
+        Err(Fault::Closed) => Ok(None),
         Err(fault) => Err(wrong("use the side segment", fault)),
     }
 }
@@ -80,12 +80,14 @@ fn using(post: &Post<'_>, segment: &Segment, chance: &mut fastrand::Rng) -> Resu
     let mut message = Vec::new();
     for _ in 0..chance.u8(..8) {
         let sent = match sender.try_send(b"to whom it may concern") {
-            Err(SendBytesError::Fault(fault)) => there(Err(fault))?,
-            Ok(()) | Err(SendBytesError::Full) => Some(()),
+            Ok(()) | Err(TrySendError::Full(())) => Some(()),
+            Err(TrySendError::Disconnected(())) => None,
+            Err(TrySendError::Fault { fault, .. }) => there(Err(fault))?,
             Err(error) => return Err(wrong("send in the side segment", error)),
         };
         let received = match receiver.try_recv(&mut message) {
-            Err(TryRecvError::Failed(tombolo::RecvError::Fault(fault))) => there(Err(fault))?,
+            Err(TryRecvError::Disconnected) => None,
+            Err(TryRecvError::Fault(fault)) => there(Err(fault))?,
             Ok(_) if message != b"to whom it may concern" => {
                 return Err(Failure::Broken("a message in the side segment is torn".to_owned()));
             }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use tombolo::sys::proc;
-use tombolo::{ChannelError, Fault, Mpmc, OpenError, Segment, Spsc};
+use tombolo::{ChannelError, Mpmc, OpenError, Segment, Spsc};
 
 use super::ledger::{Book, Ledger, Note, Phase};
 use super::orders::{Orders, Role};
@@ -155,12 +155,4 @@ pub(crate) fn unopened(what: &str, error: OpenError) -> Failure {
 /// What a channel that was just opened says.
 pub(crate) fn opened<T>(end: Result<T, ChannelError>) -> Result<T, Failure> {
     end.map_err(|error| wrong("open the channel", error))
-}
-
-/// Nothing, if it is only that the others have all gone for the moment.
-pub(crate) fn forgive(what: &str, fault: Fault) -> Result<(), Failure> {
-    match fault {
-        Fault::Disconnected { .. } => Ok(()),
-        fault => Err(wrong(what, fault)),
-    }
 }

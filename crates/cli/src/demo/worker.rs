@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
-use tombolo::{Channel, Fault, Kind, OpenError, Receiver, RecvError, Segment, Sender};
+use tombolo::{Channel, Kind, OpenError, Receiver, RecvError, Segment, SendError, Sender};
 
 use super::ledger::{Chunk, Marks};
 use super::orders::{Findings, Limit, Orders, Report, Role, histogram};
@@ -180,7 +180,7 @@ impl Task<'_> {
             match sender.send(piece) {
                 Ok(()) => {}
                 // What became of the consumers, the demo will find out.
-                Err(error) if matches!(error.fault, Fault::Disconnected { .. }) => break,
+                Err(SendError::Disconnected(_)) => break,
                 Err(error) => return Err(Failure::broken("cannot send", error)),
             }
             number += 1;
@@ -197,7 +197,7 @@ impl Task<'_> {
         loop {
             match receiver.recv() {
                 Ok(piece) => log.enter(&piece)?,
-                Err(RecvError::Fault(Fault::Disconnected { .. })) => return log.close(),
+                Err(RecvError::Disconnected) => return log.close(),
                 Err(error) => return Err(Failure::broken("cannot receive", error)),
             }
         }

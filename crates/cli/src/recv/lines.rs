@@ -9,12 +9,12 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use tombolo::{ByteDelivery, ByteReceiver, Fault, Mpmc};
+use tombolo::{ByteDelivery, ByteReceiver, Fault, Mpmc, Side};
 
 use super::Receiving;
 use crate::failure::Failure;
 use crate::place::Place;
-use crate::stream::{CHUNK, Crowd, Ended, TOGETHER, TURN};
+use crate::stream::{CHUNK, Crowd, TOGETHER, TURN};
 
 /// Hands of a bank.
 const BANK: usize = 16;
@@ -185,7 +185,7 @@ impl Lines<'_> {
             Err(error) => {
                 self.settle(before)?;
                 self.receiving.outlet.pass_on();
-                let fault = error.fault();
+                let fault = error.into_fault();
                 self.idle()?;
                 return fault.map_or_else(|| Ok(Held::none()), |fault| Err(Stop::Fault(fault)));
             }
@@ -313,7 +313,7 @@ impl Lines<'_> {
         self.receiving.look_up()?;
         self.receiving.waits(&self.crowd);
         if self.crowd.was_cut() {
-            return Err(Stop::Fault(Fault::Disconnected { peers: "sender" }));
+            return Err(Stop::Fault(Fault::Disconnected { side: Side::Sender }));
         }
         Ok(())
     }

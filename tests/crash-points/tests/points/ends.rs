@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use tombolo::{
-    ByteKind, ByteReceiver, ByteSender, Fault, Kind, Receiver, RecvError, Segment, Sender,
-};
+use tombolo::{ByteKind, ByteReceiver, ByteSender, Fault, Kind, Receiver, Segment, Sender};
 
 /// What a receiver makes of a message that nobody sent like that.
 pub(crate) const TORN: u64 = u64::MAX;
@@ -110,8 +108,7 @@ where
     fn recv(&mut self) -> Option<u64> {
         match Receiver::recv(self) {
             Ok(got) => Some(number(got)),
-            Err(RecvError::Fault(fault)) => over(&fault),
-            Err(_) => Some(TORN),
+            Err(error) => error.into_fault().map_or(Some(TORN), |fault| over(&fault)),
         }
     }
 
@@ -187,7 +184,7 @@ where
         let mut into = Vec::new();
         match ByteReceiver::recv(self, &mut into) {
             Ok(_) => Some(number_of(&into)),
-            Err(fault) => over(&fault),
+            Err(error) => error.into_fault().map_or(Some(TORN), |fault| over(&fault)),
         }
     }
 

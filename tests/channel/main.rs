@@ -1,0 +1,13 @@
+//! What a channel promises: messages, waiting, and the descriptor for event loops.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod channels;
+mod fence;
+mod in_place;
+mod properties;
+mod readiness;
+mod readiness_thread;
+mod waits;
+mod wake;
