@@ -3,10 +3,9 @@
 
 use std::time::Instant;
 
-use super::endpoint::{Endpoint, Resolved};
-use super::kind::Stuck;
-use super::ready::Want;
+use super::endpoint::Endpoint;
 use crate::error::{Done, Fault, Unwoken};
+use crate::ring::wait::{Need, NotNow, Polled, Want};
 use crate::segment::Side;
 
 /// What a receiver's flow asks of its ring.
@@ -14,7 +13,7 @@ pub(crate) struct Prospects<A, H, W> {
     /// Whether another receiver could go on.
     pub(crate) available: A,
     /// Whether a message is in a reader's hands and may come back.
-    pub(crate) in_hand: H,
+    pub(crate) in_flight: H,
     /// What has just refused a try.
     pub(crate) want: W,
 }
@@ -24,10 +23,10 @@ impl Endpoint {
     #[inline]
     pub(crate) fn guarded<R>(
         &self,
-        attempt: impl FnOnce() -> Result<R, Stuck>,
-    ) -> Result<R, Stuck> {
+        attempt: impl FnOnce() -> Result<R, NotNow>,
+    ) -> Result<R, NotNow> {
         if !self.quiet() && !self.informed.get() {
-            return Err(Stuck::Changed);
+            return Err(NotNow::Changed);
         }
         attempt().inspect(|_| self.let_go())
     }
@@ -45,9 +44,12 @@ impl Endpoint {
     /// Does a sender's `attempt`, if nothing has changed. If it succeeds, this
     /// handle is sending until it [leaves](Self::leave).
     #[inline]
-    pub(crate) fn begin<R>(&self, attempt: impl FnOnce() -> Result<R, Stuck>) -> Result<R, Stuck> {
+    pub(crate) fn begin<R>(
+        &self,
+        attempt: impl FnOnce() -> Result<R, NotNow>,
+    ) -> Result<R, NotNow> {
         if !self.enter() {
-            return Err(Stuck::Changed);
+            return Err(NotNow::Changed);
         }
         let done = attempt().inspect_err(|_| self.leave())?;
         self.let_go();
@@ -58,11 +60,11 @@ impl Endpoint {
     #[inline]
     pub(crate) fn publish<R>(
         &self,
-        attempt: impl FnOnce() -> Result<R, Stuck>,
-    ) -> Result<R, Stuck> {
+        attempt: impl FnOnce() -> Result<R, NotNow>,
+    ) -> Result<R, NotNow> {
         let fast = self.enter_fast();
         if !fast && !self.enter() {
-            return Err(Stuck::Changed);
+            return Err(NotNow::Changed);
         }
         let done = attempt().inspect_err(|_| self.leave())?;
         self.leave();
@@ -93,8 +95,8 @@ impl Endpoint {
     #[inline]
     pub(crate) fn consume<R>(
         &self,
-        attempt: impl FnOnce() -> Result<R, Stuck>,
-    ) -> Result<R, Stuck> {
+        attempt: impl FnOnce() -> Result<R, NotNow>,
+    ) -> Result<R, NotNow> {
         let done = self.guarded(attempt)?;
         self.acknowledge();
         Ok(done)
@@ -135,24 +137,25 @@ impl Endpoint {
         }
     }
 
-    /// Repeats a sender's `attempt` until it gives something, or finds that it
-    /// has to wait (`Err`).
+    /// Repeats a sender's `attempt` until it is done, or needs something.
     fn insist<R>(
         &self,
-        mut stuck: Stuck,
-        mut attempt: impl FnMut() -> Result<R, Stuck>,
-    ) -> Result<Result<R, Resolved>, Fault> {
+        mut stuck: NotNow,
+        mut attempt: impl FnMut() -> Result<R, NotNow>,
+    ) -> Result<Polled<R>, Fault> {
         loop {
             match self.resolve(stuck)? {
-                Resolved::Retry => {}
-                wait => match self.bereft() {
-                    None => return Ok(Err(wait)),
+                None => {}
+                Some(need) => match self.bereft() {
+                    None => return Ok(Polled::Needs(need)),
                     // It may have made room before it went.
-                    Some(fault) => return self.informed(&mut attempt).map(Ok).map_err(|_| fault),
+                    Some(fault) => {
+                        return self.informed(&mut attempt).map(Polled::Done).map_err(|_| fault);
+                    }
                 },
             }
             match self.informed(&mut attempt) {
-                Ok(done) => return Ok(Ok(done)),
+                Ok(done) => return Ok(Polled::Done(done)),
                 Err(why) => stuck = why,
             }
         }
@@ -162,18 +165,18 @@ impl Endpoint {
     #[cold]
     pub(crate) fn try_to_send<R>(
         &self,
-        mut stuck: Stuck,
-        mut attempt: impl FnMut() -> Result<R, Stuck>,
+        mut stuck: NotNow,
+        mut attempt: impl FnMut() -> Result<R, NotNow>,
         want: impl Fn() -> Want,
-    ) -> Result<Result<R, Resolved>, Fault> {
+    ) -> Result<Polled<R>, Fault> {
         loop {
             match self.insist(stuck, &mut attempt)? {
-                Err(wait) if !self.in_vain()? => {
-                    let paused = wait == Resolved::WaitPaused;
+                Polled::Needs(need) if !self.in_vain()? => {
+                    let paused = need == Need::Resumption;
                     self.await_readiness(|| if paused { Want::Change } else { want() })?;
-                    return Ok(Err(wait));
+                    return Ok(Polled::Needs(need));
                 }
-                Err(_) => stuck = Stuck::Changed,
+                Polled::Needs(_) => stuck = NotNow::Changed,
                 done => return Ok(done),
             }
         }
@@ -184,92 +187,92 @@ impl Endpoint {
     #[cold]
     pub(crate) fn wait_to_send<R>(
         &self,
-        stuck: Stuck,
+        stuck: NotNow,
         until: Option<Instant>,
-        mut attempt: impl FnMut() -> Result<R, Stuck>,
+        mut attempt: impl FnMut() -> Result<R, NotNow>,
         room: impl Fn() -> bool,
     ) -> Result<Option<R>, Fault> {
         self.not_cancelled()?;
-        let mut waits = match self.insist(stuck, &mut attempt)? {
-            Ok(done) => return Ok(Some(done)),
-            Err(waits) => waits,
+        let mut need = match self.insist(stuck, &mut attempt)? {
+            Polled::Done(done) => return Ok(Some(done)),
+            Polled::Needs(need) => need,
         };
         loop {
-            let for_place = waits == Resolved::WaitForPlace;
+            let for_slot = need == Need::Slot;
             let here = || {
                 let tried = self.not_cancelled().and_then(|()| {
-                    attempt()
-                        .map_or_else(|stuck| self.insist(stuck, &mut attempt), |done| Ok(Ok(done)))
+                    attempt().map_or_else(
+                        |stuck| self.insist(stuck, &mut attempt),
+                        |done| Ok(Polled::Done(done)),
+                    )
                 });
                 match tried {
-                    Ok(Err(waits)) if (waits == Resolved::WaitForPlace) == for_place => None,
+                    Ok(Polled::Needs(need)) if (need == Need::Slot) == for_slot => None,
                     done => Some(done),
                 }
             };
-            let done = if for_place {
+            let done = if for_slot {
                 self.wait_for_place(until, here)
             } else {
                 self.wait(until, here, &room)
             };
             match done.transpose()? {
                 None => return Ok(None),
-                Some(Ok(done)) => return Ok(Some(done)),
-                Some(Err(elsewhere)) => waits = elsewhere,
+                Some(Polled::Done(done)) => return Ok(Some(done)),
+                Some(Polled::Needs(other)) => need = other,
             }
         }
     }
 
     /// Repeats a receiver's attempt until it gives something, or finds the
-    /// channel empty (`Err`). Empty for good is a fault: no sender lives, one
-    /// more try since that was found out has come to nothing, and no message
-    /// is in the hands of a reader who may yet let it go.
+    /// channel empty. Empty for good is a fault: no sender lives, one more try
+    /// since that was found out has come to nothing, and no message is in the
+    /// hands of a reader who may yet let it go.
     fn insist_on<R>(
         &self,
-        mut stuck: Stuck,
-        attempt: &mut impl FnMut(bool) -> Result<R, Stuck>,
-        in_hand: &impl Fn() -> bool,
-    ) -> Result<Result<R, Resolved>, Fault> {
+        mut stuck: NotNow,
+        attempt: &mut impl FnMut() -> Result<R, NotNow>,
+        in_flight: &impl Fn() -> bool,
+    ) -> Result<Polled<R>, Fault> {
         loop {
-            if matches!(stuck, Stuck::Alone) && in_hand() {
-                return Ok(Err(Resolved::Wait));
+            if matches!(stuck, NotNow::PeersGone) && in_flight() {
+                return Ok(Polled::Needs(Need::Progress));
             }
-            let resolved = self.resolve(stuck)?;
-            if resolved != Resolved::Retry {
-                let Some(fault) = self.bereft() else { return Ok(Err(resolved)) };
+            if let Some(need) = self.resolve(stuck)? {
+                let Some(fault) = self.bereft() else { return Ok(Polled::Needs(need)) };
                 // What it had sent before it went comes first.
-                return match self.informed(|| attempt(true)) {
-                    Ok(got) => Ok(Ok(got)),
-                    Err(Stuck::None | Stuck::Alone) => Err(fault),
+                return match self.informed(&mut *attempt) {
+                    Ok(got) => Ok(Polled::Done(got)),
+                    Err(NotNow::Nothing | NotNow::PeersGone) => Err(fault),
                     // Somebody else's is on its way.
-                    Err(Stuck::Pending) => Ok(Err(Resolved::WaitPending)),
+                    Err(NotNow::Pending) => Ok(Polled::Needs(Need::Pending)),
                     Err(stuck) => Err(self.corrupt(&stuck.corruption().unwrap_or_default())),
                 };
             }
             let alone = self.alone();
-            match self.informed(|| attempt(alone)) {
-                Ok(got) => return Ok(Ok(got)),
-                Err(Stuck::None) if alone => stuck = Stuck::Alone,
+            match self.informed(&mut *attempt) {
+                Ok(got) => return Ok(Polled::Done(got)),
+                Err(NotNow::Nothing) if alone => stuck = NotNow::PeersGone,
                 Err(why) => stuck = why,
             }
         }
     }
 
-    /// Goes on after a receiver's first attempt, without waiting. `attempt`
-    /// is told whether it is known that no sender is left.
+    /// Goes on after a receiver's first attempt, without waiting.
     #[cold]
     pub(crate) fn try_to_receive<R>(
         &self,
-        mut stuck: Stuck,
-        mut attempt: impl FnMut(bool) -> Result<R, Stuck>,
+        mut stuck: NotNow,
+        mut attempt: impl FnMut() -> Result<R, NotNow>,
         prospects: &Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want>,
-    ) -> Result<Result<R, Resolved>, Fault> {
+    ) -> Result<Polled<R>, Fault> {
         loop {
-            match self.insist_on(stuck, &mut attempt, &prospects.in_hand)? {
-                Err(nothing) if !self.in_vain()? => {
+            match self.insist_on(stuck, &mut attempt, &prospects.in_flight)? {
+                Polled::Needs(need) if !self.in_vain()? => {
                     self.await_readiness(&prospects.want)?;
-                    return Ok(Err(nothing));
+                    return Ok(Polled::Needs(need));
                 }
-                Err(_) => stuck = Stuck::Changed,
+                Polled::Needs(_) => stuck = NotNow::Changed,
                 got => return Ok(got),
             }
         }
@@ -279,20 +282,21 @@ impl Endpoint {
     #[cold]
     pub(crate) fn wait_to_receive<R>(
         &self,
-        stuck: Stuck,
+        stuck: NotNow,
         until: Option<Instant>,
-        mut attempt: impl FnMut(bool) -> Result<R, Stuck>,
+        mut attempt: impl FnMut() -> Result<R, NotNow>,
         prospects: &Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want>,
     ) -> Result<Option<R>, Fault> {
         self.not_cancelled()?;
-        if let Ok(got) = self.insist_on(stuck, &mut attempt, &prospects.in_hand)? {
+        if let Polled::Done(got) = self.insist_on(stuck, &mut attempt, &prospects.in_flight)? {
             return Ok(Some(got));
         }
-        let attempt = || match self.not_cancelled().map(|()| attempt(false)) {
+        let attempt = || match self.not_cancelled().map(|()| attempt()) {
             Err(fault) => Some(Err(fault)),
             Ok(Ok(got)) => Some(Ok(got)),
-            Ok(Err(stuck)) => match self.insist_on(stuck, &mut attempt, &prospects.in_hand) {
-                Ok(got) => got.ok().map(Ok),
+            Ok(Err(stuck)) => match self.insist_on(stuck, &mut attempt, &prospects.in_flight) {
+                Ok(Polled::Done(got)) => Some(Ok(got)),
+                Ok(Polled::Needs(_)) => None,
                 Err(fault) => Some(Err(fault)),
             },
         };

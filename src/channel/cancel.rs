@@ -25,7 +25,8 @@ use super::ready::ROUND;
 use crate::error::{Done, Fault, Unwoken};
 use crate::ring::event::{self, Event};
 use crate::ring::slot_waiters;
-use crate::segment::{Block, Participant, Side};
+use crate::segment::{Participant, Side};
+use crate::storage::Block;
 use crate::sync::Ordering;
 
 /// Ends the waits of one handle, from any thread: see

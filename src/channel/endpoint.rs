@@ -6,17 +6,16 @@ use std::time::Instant;
 
 use super::cancel::{self, Over};
 use super::debts::{Debts, Whom};
-use super::kind::Stuck;
-use super::ready::{Ask, Readiness, Want};
-use crate::error::{ChannelError, Done, Fault, TrySendError};
+use super::ready::{Ask, Readiness};
+use crate::error::{ChannelError, Done, Fault};
 use crate::ring::event::{self, Event, Memo, Parked};
 use crate::ring::kernel::LightFence;
 use crate::ring::registration::Registration;
 use crate::ring::table::{Blind, Member};
+use crate::ring::wait::{Need, NotNow, Want};
 use crate::ring::{gate, slot_waiters};
-use crate::segment::{
-    Block, Busy, Cells, Membership, Participant, Peer, Side, State, TrustedPeers,
-};
+use crate::segment::{Busy, Membership, Participant, Peer, Side, State, TrustedPeers};
+use crate::storage::{Block, Cells};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc::ForkGuard;
 use crate::wait::{Asymmetric, Spin};
@@ -24,28 +23,6 @@ use crate::wait::{Asymmetric, Spin};
 /// After how many fruitless tries in a row a polling handle looks for the
 /// dead: a sleeping one is told, a polling one has to ask.
 const TRIES_PER_LOOK: u32 = 256;
-
-/// What [`Endpoint::resolve`] came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Resolved {
-    Retry,
-    Wait,
-    WaitPending,
-    /// On the wake-all semaphore.
-    WaitForPlace,
-    /// The segment is paused.
-    WaitPaused,
-}
-
-impl Resolved {
-    /// Why a call that does not wait has not sent.
-    pub(crate) const fn not_now(self) -> TrySendError {
-        match self {
-            Self::WaitPaused => TrySendError::Paused(()),
-            _ => TrySendError::Full(()),
-        }
-    }
-}
 
 /// One end of a channel. Belongs to one thread at a time.
 // More fields than 12: to be split by what changes together: lifetime, change detection, notifying, waiting.
@@ -419,10 +396,10 @@ impl Endpoint {
     /// Whether a try that was refused like this needs no more than to be
     /// counted, and its caller told.
     #[inline]
-    pub(crate) fn fail_fast(&self, stuck: Stuck) -> bool {
+    pub(crate) fn fail_fast(&self, stuck: NotNow) -> bool {
         self.let_go();
         let fruitless = self.fruitless.get() + 1;
-        let fail_fast = matches!(stuck, Stuck::None)
+        let fail_fast = matches!(stuck, NotNow::Nothing)
             && fruitless < TRIES_PER_LOOK
             && self.readiness.get().is_none()
             && self.bound().is_none();
@@ -447,23 +424,24 @@ impl Endpoint {
         Fault::Corrupt { what: format!("{}: {what}", self.name) }
     }
 
-    /// What to do about not getting through.
+    /// What an operation needs that was not done, or `None` if it is to be
+    /// tried again.
     #[cold]
-    pub(crate) fn resolve(&self, stuck: Stuck) -> Result<Resolved, Fault> {
+    pub(crate) fn resolve(&self, stuck: NotNow) -> Result<Option<Need>, Fault> {
         match stuck {
-            Stuck::None => Ok(Resolved::Wait),
-            Stuck::Pending => Ok(Resolved::WaitPending),
-            Stuck::NoPlace => Ok(Resolved::WaitForPlace),
-            Stuck::Changed | Stuck::Unsure => {
+            NotNow::Nothing => Ok(Some(Need::Progress)),
+            NotNow::Pending => Ok(Some(Need::Pending)),
+            NotNow::NoSlot => Ok(Some(Need::Slot)),
+            NotNow::Changed | NotNow::Unsure => {
                 self.find_out()?;
                 match (self.side, self.alone()) {
-                    (Side::Sender, true) => self.resolve(Stuck::Alone),
-                    _ if self.paused.get() => Ok(Resolved::WaitPaused),
-                    _ => Ok(Resolved::Retry),
+                    (Side::Sender, true) => self.resolve(NotNow::PeersGone),
+                    _ if self.paused.get() => Ok(Some(Need::Resumption)),
+                    _ => Ok(None),
                 }
             }
-            Stuck::Alone => Err(Fault::Disconnected { side: self.side.other() }),
-            Stuck::Unwoken => Ok(self.unwoken().map(|()| Resolved::Retry)?),
+            NotNow::PeersGone => Err(Fault::Disconnected { side: self.side.other() }),
+            NotNow::Unwoken => Ok(self.unwoken().map(|()| None)?),
             stuck => Err(self.corrupt(&stuck.corruption().unwrap_or_default())),
         }
     }
@@ -602,6 +580,12 @@ impl Endpoint {
     /// What to wait for if a try was refused for want of this.
     pub(super) fn ask(&self, want: Want) -> Ask {
         Ask { want, changes: self.looked.get(), alone: self.alone(), peer: self.bound() }
+    }
+
+    /// Whether both are ends of one channel of one segment.
+    pub(crate) fn same_channel(&self, other: &Self) -> bool {
+        let generation = |end: &Self| end.participant.mapped().generation;
+        generation(self) == generation(other) && self.block.index == other.block.index
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -40,13 +40,15 @@ use std::time::{Duration, Instant};
 
 use super::endpoint::{self, Endpoint};
 use crate::error::Fault;
+use crate::kinds::mpmc_bytes::BlockSlots;
 use crate::ring::event::{self, Event, Parked};
 use crate::ring::kernel::Refusal;
-use crate::ring::mpmc::{self, Cursor};
 use crate::ring::registration::Registration;
 use crate::ring::table::Blind;
-use crate::ring::{blocks, slot_waiters, spsc};
-use crate::segment::{Block, Cells, Participant, Peer, RingKind, Side};
+use crate::ring::wait::Want;
+use crate::ring::{blocks, mpmc, slot_waiters, spsc};
+use crate::segment::{Participant, Peer, Side};
+use crate::storage::{Block, Cells, RingKind};
 use crate::sync::Ordering;
 use crate::sys;
 use crate::sys::pipe;
@@ -55,34 +57,16 @@ use crate::sys::pipe;
 /// woken, before everybody is woken again.
 pub(super) const ROUND: Duration = Duration::from_millis(1);
 
-/// What refused a handle's try.
-#[derive(Clone, Copy, Debug)]
-pub enum Want {
-    /// SPSC: that there is anything.
-    Anything,
-    /// SPSC: room beyond this position.
-    Room(u64),
-    /// MPMC: a message, at this position or behind it.
-    Message(Cursor),
-    /// MPMC: a free place at this position or behind it.
-    Place(Cursor),
-    /// MPMC bytes: a free block.
-    Block,
-    /// Nothing but that something changes: the segment is paused.
-    Change,
-}
-
-impl Want {
-    fn is_there(self, cells: &Cells) -> bool {
-        match self {
-            Self::Change => false,
-            Self::Anything => spsc::len(cells) > 0,
-            Self::Room(limit) => spsc::freed(cells, limit),
-            Self::Message(cursor) => mpmc::available(cells, cursor),
-            Self::Place(cursor) => mpmc::room(cells, cursor),
-            Self::Block => {
-                cells.block_slots().is_some_and(|block_slots| blocks::any_free(&block_slots))
-            }
+/// Whether what an attempt lacked is there now.
+fn is_there(want: Want, cells: &Cells) -> bool {
+    match want {
+        Want::Change => false,
+        Want::Anything => spsc::len(cells) > 0,
+        Want::Room(limit) => spsc::freed(cells, limit),
+        Want::Message(cursor) => mpmc::available(cells, cursor),
+        Want::Slot(cursor) => mpmc::room(cells, cursor),
+        Want::Block => {
+            BlockSlots::of(cells).is_some_and(|block_slots| blocks::any_free(&block_slots))
         }
     }
 }
@@ -171,7 +155,7 @@ impl At {
     /// Whether a try could come to something, or to another answer.
     fn is_there(&self, ask: Ask) -> bool {
         endpoint::changes(&self.cells) != ask.changes
-            || ask.want.is_there(&self.cells)
+            || is_there(ask.want, &self.cells)
             || ask.peer.is_some_and(|peer| !peer.is_live(self.participant.mapped()))
             || ask.alone && (self.block.kind.is_single() || !mpmc::in_flight(&self.cells))
     }

@@ -24,4 +24,5 @@ pub(crate) mod set;
 pub(crate) mod slot_waiters;
 pub(crate) mod spsc;
 pub(crate) mod table;
+pub(crate) mod wait;
 pub(crate) mod wake_all;

@@ -80,7 +80,7 @@ impl MemberWord {
 
 /// One participant: a slot, and which of the slot's lives it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Member {
+pub struct Member {
     pub(crate) id: u16,
     pub(crate) incarnation: u64,
 }

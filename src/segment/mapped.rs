@@ -3,16 +3,17 @@
 use std::sync::{Arc, OnceLock};
 
 use super::directory;
-use super::layout::{Control, Info, Plan, Row, VERSION, gate};
-use super::memory::Memory;
 use super::open::shape;
-use super::view::Block;
 use crate::error::Fault;
+use crate::kinds::mpmc_bytes::BlockSlots;
 use crate::ring::kernel::Refusal;
 use crate::ring::mpmc::{self, Recovered};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, Member, MemberState, Scratch, Table};
 use crate::ring::{blocks, event, in_flight, wake_all};
+use crate::storage::Block;
+use crate::storage::Memory;
+use crate::storage::layout::{Control, Info, Plan, Row, VERSION, gate};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys;
 use crate::sys::sem::Set;
@@ -246,7 +247,7 @@ impl Mapped {
     pub(crate) fn undelivered(&self) -> Vec<(String, u64)> {
         let left = |found: directory::Described| {
             let cells = found.block.cells(self)?;
-            let left = cells.len().max(u64::from(cells.in_hand()));
+            let left = cells.len().max(u64::from(cells.in_flight()));
             (left > 0).then_some((found.name, left))
         };
         (0..self.plan.map.channels)
@@ -283,7 +284,7 @@ impl Mapped {
         if block.kind.is_single() {
             return Some(in_flight::recover(&cells, dead, block.attempts));
         }
-        let Some(block_slots) = cells.block_slots() else {
+        let Some(block_slots) = BlockSlots::of(&cells) else {
             return mpmc::recover(&cells, dead.id, block.attempts, still_dead, |_, _| {});
         };
         let let_go = |slot: u64, state: mpmc::SlotWord| {

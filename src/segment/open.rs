@@ -6,7 +6,6 @@ use std::time::Instant;
 use super::Segment;
 use super::debris::{self, Reach};
 use super::inspect::{belong, values};
-use super::layout::{Header, NAME_BYTES, Plan, VERSION, flags, plausible};
 use super::mapped::Mapped;
 use super::name::{Name, PROBES, anonymous_key, is_anonymous};
 use super::options::{Options, shape_allowed};
@@ -17,6 +16,7 @@ use crate::ring::creation::{self, Established, MAGIC, Site as _};
 use crate::ring::kernel::Refusal;
 use crate::ring::lease;
 use crate::ring::set::SetMap;
+use crate::storage::layout::{Header, NAME_BYTES, Plan, VERSION, flags, plausible};
 use crate::sync::Ordering;
 use crate::sys::sem::Set;
 use crate::sys::shm::Shm;
@@ -93,7 +93,8 @@ fn found(options: &Options, name: &Name, wish: Wish) -> Result<Segment, OpenErro
 /// it: whether that is allowed, the kernel decides.
 pub(crate) fn remove(options: &Options, name: &str) -> Result<(), OpenError> {
     let name = Name::new(name, NAME_BYTES)?;
-    let options = &options.settled().any_owner(true);
+    // What has to be finished to be removed is finished small: no limit is in the way.
+    let options = &options.clone().size(0).participants(1).channels(1).any_owner(true);
     let search = Search { options, name: &name, until: options.until() };
     // The pass itself removes one that has lost its segment.
     let built = search.has_built_set()?;

@@ -1,5 +1,5 @@
-//! Commands that meet: one another, who comes and goes meanwhile, and what
-//! others have left behind.
+//! Commands that coincide: with one another, with processes that join and leave
+//! meanwhile, and with what others have left behind.
 
 #![allow(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! Who died, when, holding what, and what was done with it: what a segment
-//! tells of it, with real processes that are killed.
+//! The reports of deaths: which process died, when, what it held, and what became of it.
+//! The processes are real, and really killed.
 
 use crate::common;
 

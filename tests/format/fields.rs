@@ -1,10 +1,9 @@
-//! `docs/format.md` against the bytes: every row of its tables of fields is
-//! read where it says, in segments that the library has made.
+//! `docs/format.md` against the bytes: this test reads every row of its tables of fields where
+//! the document says, in segments that the library has created.
 //!
-//! The layout is private to the crate, so this looks from outside, as a
-//! client would: it attaches the memory for reading and knows where things
-//! are from the document alone. A row that nothing here checks fails the
-//! test, and so does a check without a row.
+//! The layout is private to the crate, so the test looks from outside, as a client would:
+//! it attaches the memory for reading, and knows the places from the document alone. It
+//! fails for a row that it does not check, and for a check without a row.
 
 #![allow(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! Peers that know nothing but `docs/format.md`: `python_client.py`, and a
-//! minimal one, `c_client.c`, in one segment with the library.
+//! Peers that know only `docs/format.md`: `python_client.py`, and a minimal one,
+//! `c_client.c`, in one segment with the library.
 
 #![allow(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! Where the fields of a segment are, as `docs/format.md` says: what a
-//! mutation of a field needs to know.
+//! The places of the fields of a segment, as `docs/format.md` gives them, for mutations
+//! of fields.
 
 use crate::common::Words;
 

@@ -1,4 +1,4 @@
-//! One name, one segment: whoever creates, dies, removes or is in the way.
+//! One name, one segment, whichever process creates, dies, removes or is in the way.
 
 #![allow(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! A limit is reached in the middle of something: a typed error, all or
-//! nothing, and nothing left behind.
+//! A limit is reached in the middle of an operation: it fails with a typed error, does
+//! all or nothing, and leaves nothing behind.
 
 use crate::common;
 
@@ -65,6 +65,20 @@ fn the_machines_tables_are_full() {
         }
         set_limit("sem", "32000 1024000000 500 100");
         drop(small().transient(true).create(&name).unwrap());
+        assert_eq!(tables(), (0, 0));
+    });
+}
+
+#[test]
+fn what_a_dead_remover_left_is_removed_under_any_limit_that_it_was_made_under() {
+    in_own_namespace(|| {
+        let name = Name::new();
+        let segment = Segment::options().size(4_096).participants(1).channels(1);
+        drop(segment.create(&name).unwrap());
+        name.set(0).unwrap().remove().unwrap();
+        set_limit("shmmax", "30000");
+        set_limit("sem", "13 13 500 1");
+        Segment::remove_named(&name).unwrap();
         assert_eq!(tables(), (0, 0));
     });
 }

@@ -1,4 +1,4 @@
-//! `tombolo recv`: what [`send`](crate::send) sends, to standard output.
+//! `tombolo recv`: writes the data of [`send`](crate::send) to standard output.
 
 mod exec;
 mod lines;
@@ -40,9 +40,14 @@ COMMAND has ended with status 0. What is not delivered when a reader or a
 receiver dies, comes to another receiver, and so it may come twice. As long as
 a line is being worked on, 127 more are given out at most.
 
-Lines of several receivers do not mix in one pipe, whatever their length. SIGKILL
-may cut the last line of a receiver that is writing: one that has a pipe for
-itself, or a line of more than 4096 bytes. That line comes to another receiver.
+A receiver waits for a reader that does not read, as long as that has the pipe
+open. Others get the lines that it has not taken.
+
+Lines of several receivers do not mix in one pipe, nor in one file to which each
+appends (>>), whatever their length. A last line without a newline gets one if
+another receiver writes to the same place. SIGKILL may cut the last line of a
+receiver that is writing: one that has a pipe for itself, or a line of more than
+4096 bytes. That line comes to another receiver.
 
 COMMAND is run by `sh -c` for one line at a time, which is its standard input;
 its output is not touched. If it fails, or is killed, the line comes again, here

@@ -2,6 +2,8 @@
 //! laps that the models cannot afford.
 #![allow(dead_code)]
 
+#[path = "../../../tests/common/effort.rs"]
+mod effort;
 #[path = "../../../src/ring/mod.rs"]
 mod ring;
 #[path = "../../src/slots.rs"]

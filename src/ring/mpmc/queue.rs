@@ -28,7 +28,7 @@ pub(crate) trait Words {
 }
 
 /// A handle's position in one direction: a lower bound, private to the handle.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     pub(super) position: u64,
     pub(super) lap: u64,

@@ -12,12 +12,12 @@ use crate::ring::event;
 use crate::ring::mpmc::MAX_ATTEMPTS;
 use crate::ring::table::MemberState;
 use crate::segment::directory;
-use crate::segment::layout::{
+use crate::segment::name::{Name, fingerprint};
+use crate::storage::Block;
+use crate::storage::layout::{
     CHANNEL_NAME_BYTES, Control, Entry, LASTING, LINE, MAX_CAPACITY, MAX_LENGTH, READY, RingKind,
     Row,
 };
-use crate::segment::name::{Name, fingerprint};
-use crate::segment::view::Block;
 use crate::sync::{AtomicU64, Ordering};
 
 /// The schema of bytes.

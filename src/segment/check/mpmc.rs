@@ -6,7 +6,7 @@ use core::mem::offset_of;
 use super::channels::Channel;
 use super::reading::{Reading, hex, life, place};
 use crate::ring::mpmc::{self, SlotState, SlotWord};
-use crate::segment::layout::{Control, RingKind};
+use crate::storage::layout::{Control, RingKind};
 use crate::sync::Ordering;
 
 const HELD: u64 = 1 << 13;

@@ -6,7 +6,7 @@ use super::header::reserved;
 use super::reading::{Person, Reading, hex, place};
 use crate::ring::journal::LEASEHOLDER;
 use crate::ring::table::MemberState;
-use crate::segment::layout::{Info, RECORDS, Record};
+use crate::storage::layout::{Info, RECORDS, Record};
 use crate::sync::{AtomicU64, Ordering};
 
 const ENDED: u64 = 1 << 32;

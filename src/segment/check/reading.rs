@@ -6,7 +6,7 @@ use super::Finding;
 use crate::ring::set::SetMap;
 use crate::ring::table::{MemberState, MemberWord, Table as _};
 use crate::segment::mapped::Mapped;
-use crate::segment::view::Block;
+use crate::storage::Block;
 use crate::sync::{AtomicU64, Ordering};
 
 /// More faults than this are counted only.

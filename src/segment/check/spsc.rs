@@ -5,7 +5,7 @@ use core::mem::offset_of;
 use super::channels::Channel;
 use super::reading::{Reading, hex, life, place};
 use crate::ring::records::units;
-use crate::segment::layout::{Control, RingKind};
+use crate::storage::layout::{Control, RingKind};
 use crate::sync::{AtomicU64, Ordering};
 
 fn read(word: &AtomicU64) -> u64 {

@@ -1,10 +1,9 @@
 //! The document's worked example: a whole segment after a short history, word
 //! for word, as `tests/format/worked.txt` has it.
 //!
-//! What is written there for each word comes from the document: its name from
-//! the tables with the column *offset*, what its bits say from those with the
-//! column *bits*. To make the file anew:
-//! `TOMBOLO_WORKED_EXAMPLE=write cargo test --test format worked`.
+//! The text for each word comes from the document: its name from the tables with the
+//! column *offset*, the meaning of its bits from those with the column *bits*. To create
+//! the file anew: `TOMBOLO_WORKED_EXAMPLE=write cargo test --test format worked`.
 
 use std::collections::BTreeMap;
 use std::env;

@@ -1,5 +1,5 @@
-//! What is left when all have ended: a last participant looks round, uses all
-//! there is, and puts everything away.
+//! The end of a storm: when all workers have ended, a last participant inspects
+//! the segment, uses everything in it, and removes it.
 
 use std::iter;
 

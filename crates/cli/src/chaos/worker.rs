@@ -1,10 +1,10 @@
-//! One life of a worker: from its start until it is killed, or told by the
-//! ledger's phase to leave.
+//! One life of a worker, from its start until it is killed or the ledger's phase
+//! tells it to leave.
 //!
-//! It can be killed anywhere, so all that it has to say is in the ledger.
-//! Only what must not happen it says before it ends by itself, on standard
-//! output. When its standard input ends, the conductor has died, and the
-//! segments are put away here.
+//! A worker can be killed anywhere, so it reports through the ledger. It uses
+//! standard output only for things that must not happen, before it ends by itself.
+//! When its standard input ends, the conductor has died, and the worker removes
+//! the segments.
 
 use std::fmt::Display;
 use std::io::{self, Read, Write};
@@ -22,6 +22,7 @@ use super::ledger::{Book, Ledger, Note, Phase};
 use super::orders::{Orders, Role};
 use super::{consumer, points, producer, side};
 use crate::failure::Failure;
+use crate::flags::of_crew;
 
 /// What the conductor starts its workers with.
 #[derive(Debug, clap::Args)]
@@ -146,7 +147,7 @@ pub(crate) fn unopened(what: &str, error: OpenError) -> Failure {
                 Invalid | NoMemory | NoSpace | PermissionDenied | TooBig
             ) =>
         {
-            Failure::unusable(format!("cannot {what}"), error)
+            Failure::unusable(format!("cannot {what}"), of_crew(error))
         }
         _ => wrong(what, error),
     }

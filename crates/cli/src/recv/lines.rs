@@ -1,10 +1,10 @@
-//! Lines, shared out among receivers by what becomes of them.
+//! Distributes lines among receivers by how fast each of them is read.
 //!
-//! What was taken is this receiver's until it has been read out of the pipe,
-//! and no more is taken than a reader goes through in a moment: so a slow one
-//! leaves the rest to others, and what a dead one has not read comes again.
-//! Hands, each with a message at most, are in two banks: what one bank holds is
-//! being read while the other takes.
+//! A line that was taken belongs to this receiver until it has been read out of
+//! the pipe. A receiver takes no more than its reader consumes in a moment. So a
+//! slow reader leaves the rest to other receivers, and what a dead one had not
+//! read is delivered again. Two banks of hands hold at most one message each: the
+//! content of one bank is being read while the other bank takes.
 
 use std::mem;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! `tombolo check`, and `Segment::check` behind it: a segment at rest is
-//! sound after whatever has happened in it, and a word that is wrong is named.
+//! `tombolo check`, and `Segment::check` behind it: a segment at rest is sound after
+//! any history, and a wrong word is named.
 
 // It has more than is used here.
 #[allow(dead_code)]

@@ -1,5 +1,5 @@
-//! The command as a shell sees it: exit statuses, messages, JSON, and what it
-//! leaves behind, however it ends.
+//! The command as a shell sees it: exit statuses, messages, JSON, and that it leaves
+//! nothing behind, in whatever way it ends.
 
 use crate::command;
 use crate::common;
@@ -547,9 +547,27 @@ fn the_command_uses_what_small_limits_leave_or_names_them() {
         assert_eq!(received.stdout, fs::read("../../Cargo.lock").unwrap());
         assert_eq!(sent.end().status.code(), Some(0));
         assert_refused(&["recv", &name, "--lines"], "smaller than usual, as kernel.shmmax,");
+        // What they create is as large as their messages need, and no larger.
+        set_limit("shmmax", "65536");
+        let demo = ["demo", "--messages", "1000", "--quiet", "--json"];
+        assert_eq!(run(&demo).status.code(), Some(0));
+        let chaos = ["chaos", "--seconds", "0.5", "--seed", "3", "--quiet", "--json"];
+        let chaos = run(&chaos);
+        assert_eq!(chaos.status.code(), Some(0), "{}", text(&chaos.stderr));
+        let refusal = run(&["demo", "--size", "65536", "--messages", "9", "--quiet"]);
+        let refusal = text(&refusal.stderr);
+        let (_, enough) = refusal.trim_end().rsplit_once("kernel.shmmax=").expect("an advice");
+        set_limit("shmmax", enough);
+        let large = run(&["demo", "--size", "65536", "--messages", "9", "--quiet"]);
+        assert_eq!(large.status.code(), Some(0), "{}", text(&large.stderr));
         set_limit("shmmax", "33554432");
         set_limit("sem", "32 32000 32 128");
-        assert_refused(&["chaos", "--seconds", "1"], "kernel.sem allows 32 semaphores per set");
+        assert_refused(&["run", &name, "--participants", "64", "--", "true"], "(--participants)");
+        set_limit("sem", "12 32000 32 128");
+        for command in ["chaos", "demo"] {
+            assert_refused(&[command, "--seconds", "1"], "allows 12 semaphores per set");
+            assert_refused(&[command, "--seconds", "1"], "(--producers, --consumers), or raise it");
+        }
         assert_eq!(tables(), (0, 0));
     });
 }

@@ -1,5 +1,5 @@
-//! Commands reach whoever takes part, blocked or busy; what they say is obeyed
-//! by all; and nothing of it is ever in the way of the messages.
+//! Commands reach all participants, blocked or busy. All obey them, and commands
+//! never affect the messages.
 
 #![allow(unsafe_code)]
 

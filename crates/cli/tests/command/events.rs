@@ -1,5 +1,5 @@
-//! Who joins, leaves and dies reaches every subscriber, in order, whoever is
-//! left to tell it.
+//! Joins, leaves and deaths reach every subscriber, in order, whichever process is
+//! left to report them.
 
 #![allow(unsafe_code)]
 

@@ -1,6 +1,6 @@
-//! The command in pipelines of a shell: who gets the work, what becomes of what
-//! the dead had not read, and what the shell is told when something was
-//! inherited that is not as it should be.
+//! The command in pipelines of a shell: which receiver gets the work, what becomes of
+//! data that a dead one had not read, and what the shell is told when something
+//! unusual was inherited.
 
 #![allow(unsafe_code)]
 
@@ -171,16 +171,20 @@ fn no_line_is_torn_where_receivers_share_a_pipe() {
 }
 
 #[test]
-fn lines_without_an_end_do_not_run_together_in_a_shared_pipe() {
-    let shell = Shell::new();
-    shell.run(
-        "($T recv $N --lines & $T recv $N --lines & wait) | cat > out &
-        (until test -e over; do sleep .01; done) | $T send $N --lines &
-        until test $($T ctl $N ping 2> none | grep -c ping) = 3; do sleep .01; done
-        for i in 1 2 3 4 5 6; do printf $i | $T send $N --lines || exit; done
-        touch over; wait",
-    );
-    assert_eq!(shell.lines(&["out"]), numbers(6));
+fn lines_without_an_end_do_not_run_together_in_a_shared_pipe_or_file() {
+    for receivers in [
+        "($T recv $N --lines & $T recv $N --lines & wait) | cat > out &",
+        "($T recv $N --lines >> out & $T recv $N --lines >> out & wait) &",
+    ] {
+        let shell = Shell::new();
+        let senders = "
+            (until test -e over; do sleep .01; done) | $T send $N --lines &
+            until test $($T ctl $N ping 2> none | grep -c ping) = 3; do sleep .01; done
+            for i in 1 2 3 4 5 6; do printf $i | $T send $N --lines || exit; done
+            touch over; wait";
+        shell.run(&format!("{receivers}{senders}"));
+        assert_eq!(shell.lines(&["out"]), numbers(6), "{receivers}");
+    }
 }
 
 #[test]

@@ -28,13 +28,13 @@ mod wide;
 mod wide {
     /// # Safety
     /// None is needed: it does nothing.
-    pub(super) const unsafe fn load(_: *const u64, _: *mut u64, _: usize) -> usize {
+    pub(crate) const unsafe fn load(_: *const u64, _: *mut u64, _: usize) -> usize {
         0
     }
 
     /// # Safety
     /// None is needed: it does nothing.
-    pub(super) const unsafe fn store(_: *mut u64, _: *const u64, _: usize) -> usize {
+    pub(crate) const unsafe fn store(_: *mut u64, _: *const u64, _: usize) -> usize {
         0
     }
 }
@@ -169,7 +169,7 @@ unsafe fn store_words(to: *mut u64, from: *const u64, count: usize) {
 /// `from` is readable for so many, and in a slot of `T`s; `into` has room for
 /// as many, and is this thread's alone.
 #[inline(always)]
-pub(super) unsafe fn load<T>(from: NonNull<T>, into: *mut T, count: usize) {
+pub(crate) unsafe fn load<T>(from: NonNull<T>, into: *mut T, count: usize) {
     let (from, size) = (from.as_ptr().cast_const(), size_of::<T>());
     match const { unit(size_of::<T>()) } {
         0 => {}
@@ -191,7 +191,7 @@ pub(super) unsafe fn load<T>(from: NonNull<T>, into: *mut T, count: usize) {
 /// `to` is writable for so many, and in a slot of `T`s; `from` has as many,
 /// without padding.
 #[inline(always)]
-pub(super) unsafe fn store<T>(to: NonNull<T>, from: *const T, count: usize) {
+pub(crate) unsafe fn store<T>(to: NonNull<T>, from: *const T, count: usize) {
     let (to, unit) = (to.as_ptr(), const { unit(size_of::<T>()) });
     if unit == 0 {
         return;
@@ -235,7 +235,7 @@ struct Part {
 /// `from` is aligned to 8, and the words that the bytes are in are readable;
 /// `into` has room for the bytes, and is this thread's alone.
 #[inline]
-pub(super) unsafe fn load_bytes(from: NonNull<u8>, offset: usize, into: *mut u8, count: usize) {
+pub(crate) unsafe fn load_bytes(from: NonNull<u8>, offset: usize, into: *mut u8, count: usize) {
     let from = from.as_ptr().cast_const().cast::<u64>();
     let part = |word: usize, Part { first, count }: Part, into: *mut u8| {
         // SAFETY: some of the bytes are in it.
@@ -277,7 +277,7 @@ pub(super) unsafe fn load_bytes(from: NonNull<u8>, offset: usize, into: *mut u8,
 /// `to` is aligned to 8, and the words that the bytes come to be in are
 /// writable.
 #[inline]
-pub(super) unsafe fn store_bytes(to: NonNull<u8>, offset: usize, bytes: &[u8], last: bool) {
+pub(crate) unsafe fn store_bytes(to: NonNull<u8>, offset: usize, bytes: &[u8], last: bool) {
     if crash::POINTS {
         // In words, so that each half writes its own.
         let half = (offset + bytes.len() / 2) / 8 * 8;

@@ -17,7 +17,7 @@
 
 #![allow(unsafe_code)]
 
-use super::memory::Shared;
+use super::shared::Shared;
 use crate::ring::records::{UNIT, units};
 use crate::ring::set::SetMap;
 use crate::sync::AtomicU64;

@@ -44,7 +44,7 @@ impl<'a, T> Elements<'a, T> {
     /// stays attached for `'a`; slots begin at multiples of the element's alignment and
     /// [unit](copy) there.
     #[inline]
-    pub(super) const unsafe fn new(first: NonNull<T>, count: usize) -> Self {
+    pub(crate) const unsafe fn new(first: NonNull<T>, count: usize) -> Self {
         Self { first, count, memory: PhantomData }
     }
 
@@ -60,7 +60,7 @@ impl<'a, T> Elements<'a, T> {
 
     /// The first element.
     #[inline]
-    pub(super) const fn first(&self) -> NonNull<T> {
+    pub(crate) const fn first(&self) -> NonNull<T> {
         self.first
     }
 
@@ -188,17 +188,17 @@ impl<'a, T> Elements<'a, T> {
 /// They begin at a multiple of 8, and what is behind them in the last word is
 /// nobody's.
 #[derive(Clone, Copy, Debug)]
-pub struct Bytes<'a> {
+pub struct ByteSpan<'a> {
     first: NonNull<u8>,
     length: usize,
     memory: PhantomData<&'a Memory>,
 }
 
-impl<'a> Bytes<'a> {
+impl<'a> ByteSpan<'a> {
     /// # Safety
     /// So many bytes, made up to words, are inside memory that stays attached
     /// for `'a`, and `first` is aligned to 8.
-    pub(super) const unsafe fn new(first: NonNull<u8>, length: usize) -> Self {
+    pub(crate) const unsafe fn new(first: NonNull<u8>, length: usize) -> Self {
         Self { first, length, memory: PhantomData }
     }
 
