@@ -1,9 +1,9 @@
-//! An event loop of a program's own: two channels and a timer in one `epoll`.
+//! A plain event loop: two channels and a timer in one `epoll`.
 //!
 //! `cargo run --release --example event_loop`
 //!
-//! It starts the other side itself, a process that sends prices as they come
-//! and alarms now and then. Any descriptor fits in beside them: sockets,
+//! The example starts the other side itself, a process that sends prices as they
+//! come and alarms now and then. Other descriptors fit in as well: sockets,
 //! signals, standard input.
 
 use std::env;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use tombolo::{Fault, Receiver, RecvError, Segment, TryRecvError};
+use tombolo::{Receiver, Segment, TryRecvError};
 
 const PRICES: u64 = 0;
 const ALARMS: u64 = 1;
@@ -78,9 +78,7 @@ fn drain<T: tombolo::Message + tombolo::bytemuck::CheckedBitPattern>(
         match receiver.try_recv() {
             Ok(message) => each(message),
             Err(TryRecvError::Empty | TryRecvError::Pending) => return Ok(true),
-            Err(TryRecvError::Failed(RecvError::Fault(Fault::Disconnected { .. }))) => {
-                return Ok(false);
-            }
+            Err(TryRecvError::Disconnected) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
     }

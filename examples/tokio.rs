@@ -1,12 +1,12 @@
-//! Receiving and sending in `tokio` tasks: its `AsyncFd` around a handle's
+//! Receiving and sending in `tokio` tasks, with `AsyncFd` around a handle's
 //! descriptor.
 //!
 //! `cargo run --release --example tokio`
 //!
-//! It starts the other side itself, a process that sends each number back
-//! doubled. One task sends, another receives, and a third ticks meanwhile.
-//! A handle belongs to one task at a time, which owns it or has a `&mut` to it;
-//! such tasks may move from thread to thread.
+//! The example starts the other side itself, a process that sends each number back
+//! doubled. One task sends, another receives, and a third ticks meanwhile. A handle
+//! belongs to one task at a time, which owns it or has a `&mut` to it. Such a task
+//! may move from thread to thread.
 
 use std::env;
 use std::error::Error;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::net::unix::pipe;
 use tokio::{runtime, time};
-use tombolo::{Fault, Readiness, Receiver, RecvError, Segment, Sender, TryRecvError, TrySendError};
+use tombolo::{Readiness, Receiver, Segment, Sender, TryRecvError, TrySendError};
 
 const NUMBERS: u64 = 100_000;
 
@@ -101,9 +101,7 @@ async fn recv(receiver: &mut Receiver<u64>, fd: &mut Polled) -> Result<Option<u6
             Ok(message) => return Ok(Some(message)),
             // The descriptor is quiet from here on, and tells what comes next.
             Err(TryRecvError::Empty | TryRecvError::Pending) => {}
-            Err(TryRecvError::Failed(RecvError::Fault(Fault::Disconnected { .. }))) => {
-                return Ok(None);
-            }
+            Err(TryRecvError::Disconnected) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
         fd.ready().await?;

@@ -1,23 +1,23 @@
 //! Typed channels between the processes of one machine, which survive the
 //! `kill -9` of any of them.
 //!
-//! A [`Segment`] is shared memory with a name. In it are channels, each a
-//! bounded queue of plain values. Sending and receiving make no system call
-//! unless somebody sleeps. The kernel itself reports a killed process to
-//! whoever waits for it, and a survivor puts right what it held: no daemon,
-//! no heartbeat, no file to delete.
+//! A [`Segment`] is shared memory with a name. It contains channels, and each
+//! channel is a bounded queue of plain values. Sending and receiving make no
+//! system call unless a process sleeps. When a process is killed, the kernel
+//! wakes the processes that wait for it, and one of them recovers what the
+//! dead process held. There is no daemon, no heartbeat and no file to delete.
 //!
 //! # Two processes
 //!
-//! Either may come first:
+//! Either process may start first:
 //!
 //! ```no_run
-//! // The one that sends:
+//! // The sending process:
 //! let segment = tombolo::Segment::open_or_create("market")?;
 //! let prices = segment.channel::<f64>("prices").capacity(1024).sender()?;
 //! prices.send(101.5)?;
 //!
-//! // The one that receives:
+//! // The receiving process:
 //! let segment = tombolo::Segment::open_or_create("market")?;
 //! let prices = segment.channel::<f64>("prices").capacity(1024).receiver()?;
 //! for price in &prices {
@@ -28,32 +28,41 @@
 //!
 //! # Segments
 //!
-//! A named segment, and what is queued in it, stays until it is
-//! [removed](Segment::remove), whoever comes and goes; a
-//! [transient](Options::transient) one goes with the last to leave, and
-//! [`Segment::remove_on_drop`] removes it at the end of a scope. An
-//! [anonymous](Segment::anonymous) one is reached by its [`id`](Segment::id),
-//! and its memory goes with the last process attached. [`Options`] has the
-//! sizes and the permissions. The default of 64 MiB, less where the machine's
-//! limits are lower, is for all channels together; [`Options::room_for`]
-//! computes what you need.
+//! There are three sorts of segments, which differ in how they are found and
+//! how long they live:
 //!
-//! Processes that need no name in common: a [`Listener`] meets each client
-//! that [connects](connect()) on an anonymous segment, by way of a FIFO; and
-//! [`Segment::spawn`] starts a child with one, which the child gets from
-//! [`Segment::inherited`].
+//! - A named segment, with everything queued in it, exists until it is
+//!   [removed](Segment::remove). [`Segment::remove_on_drop`] removes it at the
+//!   end of a scope.
+//! - A [transient](Options::transient) segment is a named one that is removed
+//!   when the last process leaves it.
+//! - An [anonymous](Segment::anonymous) segment is found by its
+//!   [`id`](Segment::id). Its memory is freed when the last process detaches.
 //!
-//! # Channels, of two kinds
+//! [`Options`] sets sizes and permissions. By default a segment has 64 MiB for
+//! all its channels together, or less where the machine's limits are lower.
+//! [`Options::room_for`] computes the size that given channels need.
 //!
-//! [`Mpmc`], the default, has any number of senders and receivers; each
-//! message goes to one receiver. [`Spsc`] has one of each at a time, and is
-//! faster. The kind is part of the handles' types: only those of an MPMC
-//! channel can be cloned. Elements are plain data, a [`Message`] each: numbers,
-//! arrays, and structs with `#[derive(Message)]`. Both sides must mean the same
-//! type. [`Segment::bytes`] is a channel of messages of any length.
+//! Two processes can also meet without a common name. A [`Listener`] gives each
+//! client that [connects](connect()) an anonymous segment, by way of a FIFO.
+//! [`Segment::spawn`] starts a child process with a segment, which the child
+//! opens with [`Segment::inherited`].
+//!
+//! # Channels
+//!
+//! A channel has one of two kinds:
+//!
+//! - [`Mpmc`], the default, allows any number of senders and receivers. Each
+//!   message goes to one receiver.
+//! - [`Spsc`] allows one sender and one receiver at a time, and is faster.
+//!
+//! The kind is part of a handle's type: only handles of an MPMC channel can be
+//! cloned. The elements of a channel are plain data that implement [`Message`]:
+//! numbers, arrays, and structs with `#[derive(Message)]`. Both sides must use
+//! the same type. [`Segment::bytes`] makes a channel of messages of any length.
 //!
 //! ```
-//! use tombolo::{ChannelError, Message, Segment};
+//! use tombolo::{ChannelError, ChannelProperty, Message, Segment};
 //!
 //! let segment = Segment::anonymous()?;
 //! let jobs = segment.channel::<u64>("jobs").capacity(8);
@@ -75,17 +84,17 @@
 //! assert!(matches!(ticks.sender(), Err(ChannelError::RoleTaken { .. })));
 //! assert!(matches!(
 //!     segment.channel::<u32>("jobs").sender(),
-//!     Err(ChannelError::Mismatch { what: "elements", .. })
+//!     Err(ChannelError::Mismatch { what: ChannelProperty::Elements, .. })
 //! ));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Waiting
 //!
-//! A message is sent and received in three forms: one that waits, one with a
-//! time-out or a deadline, and one that does not wait. Batches and messages in
-//! place have fewer: some only wait. A call that waits tries for a while and then
-//! sleeps. A full channel makes its senders wait: nothing is ever overwritten.
+//! `send` and `recv` have three forms: one that waits, one that waits until a
+//! timeout or a deadline, and one that does not wait. Batches and messages in
+//! place have fewer forms. A call that waits spins for a while and then sleeps.
+//! Senders wait while a channel is full: no message is ever overwritten.
 //!
 //! ```
 //! use std::time::Duration;
@@ -104,23 +113,29 @@
 //!
 //! # Event loops
 //!
-//! A handle gives a descriptor for `poll`, `epoll` and what is built on them,
-//! beside sockets and timers: [`Receiver::readiness`]. It is readable until a
-//! call that does not wait has found nothing; messages cost no system call
-//! while there are more. It costs a thread that sleeps. `examples/event_loop.rs`
-//! and `examples/tokio.rs` show it at work.
+//! [`Receiver::readiness`] gives a descriptor for `poll`, `epoll` and the
+//! libraries built on them, so that a loop can wait for a channel beside sockets
+//! and timers. The descriptor is readable until a call that does not wait has
+//! found nothing. While there are more messages, they cost no system call. Each
+//! descriptor costs one thread, which sleeps. `examples/event_loop.rs` and
+//! `examples/tokio.rs` show how to use it.
 //!
 //! # Disconnection
 //!
-//! When the last sender has gone, dropped or killed, receivers get what is
-//! left and then [`Fault::Disconnected`]; when the last receiver has gone,
-//! the senders that there are get it, until a receiver comes again. A sender
-//! that is opened later does not get it: it fills the channel, and waits for a
-//! new receiver. Nobody gets it before the first peer has come, nor ever in a
-//! [lasting](Channel::lasting) channel.
+//! A sender is gone when it was dropped or its process was killed. When the last
+//! sender is gone, receivers get the remaining messages and then
+//! [`Disconnected`](RecvError::Disconnected).
+//!
+//! When the last receiver is gone, current senders get
+//! [`Disconnected`](SendError::Disconnected) until a new receiver comes. A sender opened
+//! later does not get it: it can fill the channel, and then waits for a new receiver.
+//!
+//! A handle is disconnected only from peers that it has met, so a process may
+//! start before its peers. In a [lasting](Channel::lasting) channel no handle is
+//! ever disconnected.
 //!
 //! ```
-//! use tombolo::{Fault, Segment, TrySendError};
+//! use tombolo::{RecvError, Segment, SendError, TrySendError};
 //!
 //! # let segment = Segment::anonymous()?;
 //! let channel = segment.channel::<u8>("some").capacity(4);
@@ -129,107 +144,123 @@
 //! drop(sender);
 //! let received: Result<Vec<u8>, _> = receiver.iter().collect();
 //! assert_eq!(received?, [1, 2]);
-//! assert!(receiver.recv().is_err());
+//! assert_eq!(receiver.recv(), Err(RecvError::Disconnected));
 //!
 //! let channel = segment.channel::<u8>("other").capacity(1);
 //! let (sender, receiver) = (channel.sender()?, channel.receiver()?);
 //! drop(receiver);
-//! assert!(matches!(sender.send(3).unwrap_err().fault, Fault::Disconnected { .. }));
+//! assert_eq!(sender.send(3), Err(SendError::Disconnected(3)));
 //! let later = channel.sender()?;
 //! later.send(4)?;
-//! assert!(matches!(later.try_send(5), Err(TrySendError::Full(5))));
+//! assert_eq!(later.try_send(5), Err(TrySendError::Full(5)));
 //! assert_eq!(channel.receiver()?.recv()?, 4);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # How a wait ends
 //!
-//! Besides with what it waits for, at its time-out, and with a disconnection:
+//! A wait ends when it gets what it waits for, at its timeout, or with a
+//! disconnection. It can also end in these ways:
 //!
-//! - with a certain participant, that may never have come to the channel, such as
-//!   a child that dies at once: [`Receiver::until_gone`], [`SpawnedChild::joined`];
-//! - by another thread, say when Ctrl-C was pressed: [`Receiver::canceller`];
-//! - when the segment is [removed](Segment::remove) or
-//!   [shut down](Commander::shutdown), for everybody.
+//! - A given participant ends, even one that never opened the channel, such as a
+//!   child that dies at once: [`Receiver::bind_to_peer`], [`SpawnedChild::joined`].
+//! - Another thread cancels it, for example on Ctrl-C: [`Receiver::canceller`].
+//! - The segment is [removed](Segment::remove) or
+//!   [shut down](Commander::shutdown). This ends the waits of all processes.
 //!
-//! A process that gives up the right to the segment's semaphores after opening it
-//! can still send and receive, but may wake nobody. It is told so
-//! ([`Fault::Unwoken`]), also by [`Sender::close`] and [`Segment::leave`], which do
-//! what dropping does.
+//! A process that loses its permission on the segment's semaphores after it has
+//! opened the segment can still send and receive, but it can no longer wake other
+//! processes. Its calls then return [`Fault::Unwoken`]. [`Sender::close`] and
+//! [`Segment::leave`] do what dropping does, and report if the other processes
+//! could not be woken.
 //!
 //! # Crashes
 //!
 //! A process may be killed between any two instructions.
 //!
-//! - What `send` has returned for is in the channel. A call that was cut off
-//!   has sent its message whole or not at all; which, nobody can say, so who
-//!   sends it again may send it twice.
-//! - What `recv` has copied out is its receiver's, and dies with it. A message
-//!   that was taken and not yet copied out is delivered to another receiver,
-//!   as often as the channel [allows](Channel::redeliver), and out of its
-//!   order if others have passed it.
-//! - Who waits is woken. A sender that does not wait has no reason to look,
-//!   and learns of a killed receiver when it would have to wait.
-//! - A process that is stopped is not dead. What it was writing hides what is
-//!   behind it ([`TryRecvError::Pending`]) until it goes on or is killed.
+//! - When `send` has returned, its message is in the channel. An interrupted call
+//!   has sent its message completely or not at all. Nobody can tell which, so a
+//!   process that sends it again may send it twice.
+//! - When `recv` has copied a message out, the message belongs to that receiver
+//!   and dies with it. A message that was taken but not yet copied out is
+//!   delivered to another receiver, as often as the channel
+//!   [allows](Channel::redeliver). It arrives out of order if others have
+//!   overtaken it.
+//! - Waiting processes are woken. A sender that never waits does not look for
+//!   deaths: it learns of a killed receiver when it would have to wait.
+//! - A stopped process is not dead. The message that it is writing hides the
+//!   messages behind it ([`TryRecvError::Pending`]) until the process continues
+//!   or is killed.
 //!
-//! Memory does not outlive the machine: a reboot empties it.
+//! A reboot empties a segment.
 //!
-//! [`Segment::deaths`] tells who died, holding what, and what was done with it;
-//! [`Segment::events`] tells who joins, leaves and dies, as it happens.
+//! [`Segment::deaths`] says which processes died, what they held, and what became
+//! of it. [`Segment::events`] reports joins, leaves and deaths as they happen.
 //!
 //! # Commands
 //!
-//! [`Segment::commander`] asks every other participant for a sign of life or for
-//! what it does, makes senders wait ([`pause`](Commander::pause)), lets the channels
-//! run empty ([`drain`](Commander::drain)) or ends every call
-//! ([`shutdown`](Commander::shutdown)). Who is blocked is woken for it; who is busy
-//! answers at its next operation; who never looks obeys all the same, because what
-//! is commanded stands in the segment. [`Segment::inbox`] takes what is meant for
-//! the application.
+//! A [`Segment::commander`] sends commands to all other participants. It can ask
+//! for a sign of life or for statistics, make senders wait
+//! ([`pause`](Commander::pause)), let the channels run empty
+//! ([`drain`](Commander::drain)), or end every call
+//! ([`shutdown`](Commander::shutdown)).
+//!
+//! A blocked participant is woken to answer. A busy participant answers at its
+//! next operation. A participant that never answers obeys all the same, because
+//! the command is a state of the segment. [`Segment::inbox`] receives the commands
+//! that are meant for the application.
 //!
 //! # Errors
 //!
-//! Each kind of operation has its own error, and a message that was not sent
-//! is in it. [`Fault`] is what ends the use of a handle. What the kernel
-//! refuses is a [`sys::Error`], which names the object, the limit in force
-//! and the remedy. `{:?}` of an error says the same after the kind of error, so
-//! that `unwrap`, and a `main` that returns the error, show it too.
+//! Each form of an operation has its own error: [`SendError`],
+//! [`TrySendError`] and [`SendTimeoutError`]; [`RecvError`], [`TryRecvError`] and
+//! [`RecvTimeoutError`]. They have the names and the predicates of
+//! crossbeam-channel, compare with `==`, and give back the message that was not
+//! sent. `docs/how-to.md` says what differs from crossbeam-channel, and why.
+//!
+//! Each error is flat: `Disconnected` is a variant of it, and whatever else ends
+//! the use of a handle is its `Fault`, a [`Fault`]. The smaller errors convert to
+//! the larger ones. All error types are `#[non_exhaustive]`. A [`sys::Error`] is a
+//! refusal of the kernel: it names the object, the limit in force and the remedy.
+//! `{:?}` of an error prints the same text as `{}`, after the kind of error, so
+//! that `unwrap`, and a `main` that returns the error, show the remedy too.
 //!
 //! # Fork
 //!
-//! Handles belong to the process that made them. In a forked child each call
-//! returns [`Fault::Forked`], and dropping them does nothing; the child opens
-//! the segment anew. A process that `exec`s while it has a segment open
-//! counts as living until it ends; [`ParticipantInfo::attached`] shows it.
+//! Handles belong to the process that made them. In a forked child, every call
+//! returns [`Fault::Forked`], and dropping a handle does nothing. The child opens
+//! the segment anew. A process that calls `exec` while it has a segment open
+//! counts as living until it ends; [`ParticipantInfo::attached`] shows this.
 //!
 //! # Trust
 //!
-//! Safe code stays defined whatever a peer writes. All that safe code reads in
-//! a segment is an atomic word, or a copy that was made by atomic accesses;
-//! bounds and [bit patterns](bytemuck::CheckedBitPattern) are checked on the
-//! copy. The guards of messages in place ([`Grant`], [`Delivery`],
-//! [`ByteGrant`], [`ByteDelivery`]) copy in and out as well. They lend
-//! references to those who declare, by an `unsafe` call for each segment, that
-//! its peers are trusted: [`Segment::trust_peers`].
+//! Safe code stays defined whatever a peer writes. Safe code reads a segment only
+//! as atomic words, or as copies made by atomic accesses. Bounds and
+//! [bit patterns](bytemuck::CheckedBitPattern) are checked on the copy. The guards
+//! of messages in place ([`Grant`], [`Delivery`], [`ByteGrant`], [`ByteDelivery`])
+//! copy in and out as well. They give references only to a caller who has declared,
+//! by one `unsafe` call for each segment, that its peers are trusted:
+//! [`Segment::trust_peers`].
 //!
-//! A peer that writes anything can still send false messages, and leave a
-//! channel stuck or [corrupt](Fault::Corrupt). Calls that do not wait return all the same. One
-//! that waits may sleep over a word that says that nobody does, until its
-//! time-out or until the segment is [removed](Segment::remove), which ends it
-//! whatever is in the segment. The permissions of the segment say who is
-//! trusted: its owner, unless [`Options::mode`] says more.
+//! A hostile peer can still send false messages, and leave a channel stuck or
+//! [corrupt](Fault::Corrupt). Calls that do not wait return all the same. A
+//! blocked call may miss its wake-up if a peer corrupted the count of waiters. It
+//! then sleeps until its timeout, or until the segment is
+//! [removed](Segment::remove), which always ends it. The permissions of the
+//! segment decide which users are trusted: its owner, unless [`Options::mode`]
+//! adds others.
 //!
-//! A name is free to whoever comes first. So opening by name refuses a segment
-//! that another user has created ([`OpenError::Stranger`]), unless that user is
-//! root, or [`Options::any_owner`] accepts it. A daemon that creates a segment
-//! as root and then drops its privileges hands it over before
+//! Any user can be the first to create a segment with a given name. So opening by
+//! name refuses a segment that another user has created
+//! ([`OpenError::Stranger`]), unless that user is root, or
+//! [`Options::any_owner`] accepts it. A daemon that creates a segment as root and
+//! then drops its privileges first hands the segment over
 //! ([`Segment::set_owner`]).
 //!
-//! # Below
+//! # System calls
 //!
-//! [`sys`] is System V shared memory and semaphores as safe Rust, of use on
-//! its own.
+//! [`sys`] offers System V shared memory, semaphores and message queues, pipes and
+//! FIFOs as safe Rust. It is useful on its own.
 
 mod channel;
 mod control;
@@ -246,32 +277,35 @@ pub use bytemuck;
 #[doc(hidden)]
 pub use channel::derive as __derive;
 pub use channel::{
-    ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReader, ByteReceiver, ByteSender,
-    ByteWriter, Canceller, Channel, Delivery, DeliverySlice, Grant, GrantSlice, Iter, Kind,
-    Message, Mpmc, Readiness, Receiver, Sender, Spsc,
+    ByteChannel, ByteDelivery, ByteGrant, ByteReader, ByteReceiver, ByteSender, ByteWriter,
+    Canceller, Channel, Delivery, DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Readiness,
+    Receiver, Sender, TryIter,
 };
 pub use control::{
     Answer, Commander, ConnectError, Drain, Event, Events, EventsIter, Inbox, InheritError,
     ListenError, Listener, Member, Outcome, SpawnError, SpawnedChild, connect, connect_timeout,
 };
 pub use error::{
-    BadName, ChannelError, CommandError, Done, Fault, OpenError, RecvError, RecvTimeoutError,
-    SendBatchError, SendBytesError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+    BadName, ChannelError, ChannelProperty, CommandError, Done, Fault, OpenError, RecvError,
+    RecvTimeoutError, SendBatchError, SendError, SendTimeoutError, TryRecvError, TrySendError,
     Unwoken,
 };
+pub use kinds::message::Message;
+pub use kinds::payload::Bytes;
+pub use kinds::table::{Kind, Mpmc, Payload, Spsc};
 pub use segment::{
     Audit, ChannelInfo, Death, Deaths, Finding, Options, Orphan, Owner, ParticipantInfo, Peer,
-    RemoveOnDrop, Segment, SegmentInfo, State, Stats, TrustedPeers, UserCommand,
+    RemoveOnDrop, Segment, SegmentInfo, Side, State, Stats, TrustedPeers, UserCommand,
 };
 
 pub use tombolo_derive::Message;
 
-/// The examples of the README are tested with those of the documentation.
+/// Compiles the examples of the README as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// As are those of the how-to page.
+/// Compiles the examples of the how-to page as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/how-to.md")]
 struct HowTo;

@@ -1,5 +1,6 @@
-//! The ways through a queue, all in one thread: so many messages in, as many
-//! out. Each is written word by word, and read and summed up word by word.
+//! The ways through a queue, all in one thread: a number of messages in, and the
+//! same number out. Each message is written word by word, and read and summed up
+//! word by word.
 
 mod channels;
 mod peers;
@@ -8,7 +9,10 @@ use std::ops::Range;
 
 use tombolo::{Mpmc, Segment, Spsc};
 
-use channels::{batches, blocking, bytes, in_place, in_place_copied, slices};
+use channels::{
+    batches, blocking, bytes, bytes_batches, bytes_blocking, bytes_trying, in_place,
+    in_place_copied, slices,
+};
 use peers::{array, array_queue, rtrb, rtrb_chunks};
 
 pub(crate) use channels::{Ring, trying};
@@ -105,13 +109,20 @@ fn of_size<const W: usize>(segment: &Segment) -> [Group; 3] {
                 blocking::<Spsc, W>(segment),
                 in_place::<Spsc, W>(segment),
                 in_place_copied::<Spsc, W>(segment),
+                bytes_trying::<Spsc, W>(segment),
+                bytes_blocking::<Spsc, W>(segment),
                 bytes::<Spsc, W>(segment),
                 array::<W>(),
             ],
         ),
         group(
             "one to one, 64 at once",
-            vec![rtrb_chunks::<W>(), batches::<Spsc, W>(segment), slices::<W>(segment)],
+            vec![
+                rtrb_chunks::<W>(),
+                batches::<Spsc, W>(segment),
+                slices::<W>(segment),
+                bytes_batches::<Spsc, W>(segment),
+            ],
         ),
         group(
             "any to any",
@@ -122,7 +133,10 @@ fn of_size<const W: usize>(segment: &Segment) -> [Group; 3] {
                 in_place::<Mpmc, W>(segment),
                 in_place_copied::<Mpmc, W>(segment),
                 batches::<Mpmc, W>(segment),
+                bytes_trying::<Mpmc, W>(segment),
+                bytes_blocking::<Mpmc, W>(segment),
                 bytes::<Mpmc, W>(segment),
+                bytes_batches::<Mpmc, W>(segment),
             ],
         ),
     ]

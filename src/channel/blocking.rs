@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::endpoint::Endpoint;
-use crate::error::{Done, Fault};
+use crate::error::{Done, Fault, Unwoken};
 use crate::ring::wait::{Need, NotNow, Polled, Want};
 use crate::segment::Side;
 
@@ -86,7 +86,7 @@ impl Endpoint {
     /// that none waits.
     #[cold]
     #[inline(never)]
-    pub(crate) fn told(&self) -> Result<(), Fault> {
+    pub(crate) fn told(&self) -> Result<(), Box<Unwoken>> {
         self.notify(Side::Receiver, Done::Sent);
         self.unwoken()
     }

@@ -4,7 +4,7 @@
 //! became one. So its end is not a change of the channel. It shows in the table,
 //! and is a stroke of the wake-all semaphore. A handle that is bound asks the table whenever it
 //! would have to wait, and wakes at each stroke: see
-//! [`registration`](crate::ring::standing), *A death elsewhere*.
+//! [`registration`](crate::ring::registration), *A death elsewhere*.
 //!
 //! What that participant had sent before it went is received. So the question
 //! comes first, then one more try, then the answer.
@@ -14,8 +14,8 @@ use crate::error::Fault;
 use crate::segment::Peer;
 
 impl Endpoint {
-    /// Binds the waits of this handle, or of nobody any more.
-    pub(super) fn until_gone(&self, peer: Option<Peer>) -> Result<(), Fault> {
+    /// Binds the waits of this handle to a participant, or to none any more.
+    pub(super) fn bind_to_peer(&self, peer: Option<Peer>) -> Result<(), Fault> {
         if let Some(fault) = self.participant().barred() {
             return Err(fault);
         }

@@ -128,7 +128,7 @@ impl Canceller {
             if let Err(refusal) = woken {
                 return match mapped.refused(refusal) {
                     Fault::System(source) => {
-                        Err(Unwoken::fault(Done::Cancelled, &shared.name, shared.side, source))
+                        Err(Unwoken::new(Done::Cancelled, &shared.name, shared.side, source).into())
                     }
                     // Gone, and nobody sleeps any more.
                     _ => Ok(()),

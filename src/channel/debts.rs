@@ -54,7 +54,7 @@ impl Whom {
 pub(super) struct Debts {
     whom: Cell<u8>,
     /// What the caller is told.
-    fault: RefCell<Option<Fault>>,
+    told: RefCell<Option<Box<Unwoken>>>,
 }
 
 impl Endpoint {
@@ -63,8 +63,8 @@ impl Endpoint {
     pub(super) fn owe(&self, whom: Whom, done: Done, refusal: Refusal) {
         if let Fault::System(source) = self.participant().mapped().refused(refusal) {
             self.debts.whom.set(self.debts.whom.get() | whom.bit());
-            let fault = Unwoken::fault(done, &self.name, whom.side(), source);
-            *self.debts.fault.borrow_mut() = Some(fault);
+            let unwoken = Unwoken::new(done, &self.name, whom.side(), source);
+            *self.debts.told.borrow_mut() = Some(unwoken);
             self.spoil();
         }
     }
@@ -77,15 +77,13 @@ impl Endpoint {
 
     /// Tells the caller of that, who has been served all the same.
     #[inline]
-    pub(super) fn unwoken(&self) -> Result<(), Fault> {
-        if self.owes() { Err(self.debt()) } else { Ok(()) }
+    pub(super) fn unwoken(&self) -> Result<(), Box<Unwoken>> {
+        if self.owes() { self.debt() } else { Ok(()) }
     }
 
-    /// What the caller is told.
     #[cold]
-    pub(super) fn debt(&self) -> Fault {
-        // A handle that owes a wake knows the fault.
-        self.debts.fault.borrow().clone().unwrap_or(Fault::Closed)
+    fn debt(&self) -> Result<(), Box<Unwoken>> {
+        self.debts.told.borrow().clone().map_or(Ok(()), Err)
     }
 
     /// Gives the wakes that are owed.
@@ -109,10 +107,10 @@ impl Endpoint {
                 && let Fault::System(now) = self.participant().mapped().refused(refusal)
             {
                 // As it is refused now.
-                if let Some(Fault::Unwoken(told)) = &mut *self.debts.fault.borrow_mut() {
+                if let Some(told) = &mut *self.debts.told.borrow_mut() {
                     told.source = now;
                 }
-                return Err(self.debt());
+                return Ok(self.debt()?);
             }
             self.debts.whom.set(self.debts.whom.get() & !whom.bit());
         }

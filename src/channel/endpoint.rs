@@ -439,8 +439,8 @@ impl Endpoint {
                     _ => Ok(None),
                 }
             }
-            NotNow::PeersGone => Err(Fault::Disconnected { peers: self.side.other().name() }),
-            NotNow::Unwoken => Err(self.debt()),
+            NotNow::PeersGone => Err(Fault::Disconnected { side: self.side.other() }),
+            NotNow::Unwoken => Ok(self.unwoken().map(|()| None)?),
             stuck => Err(self.corrupt(&stuck.corruption().unwrap_or_default())),
         }
     }
@@ -579,6 +579,12 @@ impl Endpoint {
     /// What to wait for if a try was refused for want of this.
     pub(super) fn ask(&self, want: Want) -> Ask {
         Ask { want, changes: self.looked.get(), alone: self.alone(), peer: self.bound() }
+    }
+
+    /// Whether both are ends of one channel of one segment.
+    pub(crate) fn same_channel(&self, other: &Self) -> bool {
+        let generation = |end: &Self| end.participant.mapped().generation;
+        generation(self) == generation(other) && self.block.index == other.block.index
     }
 
     pub(crate) fn len(&self) -> usize {

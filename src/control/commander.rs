@@ -1,11 +1,12 @@
-//! Commands to whoever takes part in a segment.
+//! Commands to the participants of a segment.
 //!
-//! What a command changes stands in the segment, so whoever never looks at its
-//! mail obeys at its next operation. The mail, in a System V message queue, is
-//! for asking each by name and for its answer.
+//! The effect of a command is a state of the segment. So a participant that never
+//! reads its messages obeys too, at its next operation. The message queue of System
+//! V only asks each participant by name and carries its answer.
 
 use core::cell::Cell;
 use core::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,10 @@ pub struct Commander {
     /// Of the next request.
     id: Cell<u64>,
 }
+
+// No operation runs code of the caller's, so a panic finds the number whole.
+impl UnwindSafe for Commander {}
+impl RefUnwindSafe for Commander {}
 
 impl Segment {
     /// Commands to the other participants. Makes the segment's message queue,
@@ -187,7 +192,7 @@ impl Commander {
 
     /// Lets the channels run empty: senders are refused from now on
     /// ([`Fault::Drained`]), receivers get what there is and are then told
-    /// that nobody sends any more ([`Fault::Disconnected`]).
+    /// that nobody sends any more ([`RecvError::Disconnected`](crate::RecvError::Disconnected)).
     ///
     /// If a participant does not acknowledge that it has stopped sending,
     /// receivers are not told yet; drain again.

@@ -1,7 +1,8 @@
-//! Who joins, leaves and dies, as it happens.
+//! Joins, leaves and deaths, as they happen.
 
 use core::cell::Cell;
 use core::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ pub struct Member {
     /// See [`slot`](Self::slot).
     pub life: u64,
     /// The same, for waits that end with it: see
-    /// [`Receiver::until_gone`](crate::Receiver::until_gone).
+    /// [`Receiver::bind_to_peer`](crate::Receiver::bind_to_peer).
     pub peer: Peer,
     /// Its process, as it is numbered in its own pid namespace.
     pub pid: u32,
@@ -89,6 +90,10 @@ pub struct Events {
     /// Of this handle and its clones.
     stopped: Arc<OnceLock<()>>,
 }
+
+// No operation runs code of the caller's, so a panic finds the position whole.
+impl UnwindSafe for Events {}
+impl RefUnwindSafe for Events {}
 
 impl Segment {
     /// Who joins, leaves and dies from now on.

@@ -10,10 +10,9 @@
 //!    let go of the segment, or not
 //! ```
 //!
-//! The record is in the pipe before the child exists, so the child never
-//! waits for it. What else is written through the two pipes afterwards is the
-//! users'. How the child finds its ends, and why it may take them, is in
-//! `sys/child.rs`.
+//! The record is in the pipe before the child exists, so the child never waits for
+//! it. Afterwards, both pipes belong to the user. `sys/child.rs` says how the child
+//! finds its ends, and why it may take them.
 
 mod error;
 
@@ -193,7 +192,7 @@ impl SpawnedChild {
     /// let segment = Segment::anonymous()?;
     /// let answers = segment.channel::<u64>("answers").capacity(8).receiver()?;
     /// let mut spawned = segment.spawn(&mut Command::new("worker"))?;
-    /// answers.until_gone(spawned.joined()?)?;
+    /// answers.bind_to_peer(spawned.joined()?)?;
     /// match answers.recv() {
     ///     Err(RecvError::Fault(Fault::PeerGone { peer })) => println!("{peer} has gone"),
     ///     answer => println!("{}", answer?),

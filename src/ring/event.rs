@@ -1,57 +1,54 @@
-//! Waiting for a ring to change, and waking who waits.
+//! Waiting for a ring to change, and waking waiters.
 //!
-//! Each direction of a channel has a word `waiting` (a count and a version),
-//! a record for each participant (how many of its threads wait), and one
-//! semaphore that holds at most one token.
+//! Each direction of a channel has a word `waiting` (a count and a version), a record for
+//! each participant (how many of its threads wait), and one semaphore W that holds at most
+//! one token.
 //!
 //! ```text
 //!        ┌──────────────────────── nothing there ─────────────────────────────┐
 //!        ▼                                                                    │
-//! try ─▶ announce: count, fence ─▶ try ─▶ sleep {W −1} while the wake-all semaphore is      │
-//!                                   │ ▲      │      │  what was heard         │
+//! try ─▶ register: count, fence ─▶ try ─▶ sleep {W −1} while the wake-all     │
+//!                                   │ ▲      │      │  semaphore is unchanged │
 //!                                   │ └ soon ┘      │         │               │
-//!                                   │  (once)       ▼ token   ▼ it is not     │
-//!                                   │              try ── no ─▶ look ─▶ try ──┘
+//!                                   │  (once)       ▼ token   ▼ it changed    │
+//!                                   │              try ── no ─▶ scan ─▶ try ──┘
 //!                                   ▼               ▼                    ▼
 //!                                  done            done; if there is more,
 //!                                                  pass the token on
 //! ```
 //!
-//! What is kept from one wait to the next, and what the announcement is of one
-//! who comes back at once, is in [`registration`](super::standing).
+//! [`registration`](super::registration) says what a waiter keeps from one wait to the
+//! next, and how a registered waiter announces its next wait.
 //!
-//! **No wake is lost.** A notifier publishes, fences, and reads `waiting`; a
-//! waiter raises `waiting`, fences, and tries. One of the two sees the other
-//! (edge W: the light fence in [`notify`] with the heavy one in [`park`]).
+//! **No wake-up is lost.** A notifier publishes, fences, and reads `waiting`. A waiter
+//! increments `waiting`, fences, and tries. At least one of the two sees the other (edge W:
+//! the light fence in [`notify`] with the heavy one in [`park`]).
 //!
-//! **The second look.** The heavy fence may leave out a thread that is just
-//! running ([`Kernel::heavy_fence`]): then the waiter has not seen what that
-//! one published, and that one not the count. So the first sleep of a round is
-//! a short one, and is followed by one more try. By then every store is seen
-//! that was made when the count was raised, and whoever loads the count later
-//! sees it; so the next sleep may be a long one. What depends on others' having
-//! seen the count, a notifier asks anew behind a fence of its own: see [`ring`].
+//! **The recheck.** The heavy fence may leave out a running thread
+//! ([`Kernel::heavy_fence`]). Then the waiter has not seen what that thread published, and
+//! the thread has not seen the count. So the first sleep of a wait is short, and another
+//! try follows. By then, every store is visible that was made when the count was
+//! incremented, and a thread that loads the count later sees it. So the next sleep may be
+//! long. Where a notifier depends on others having seen the count, it checks again behind
+//! a fence of its own: see [`ring`].
 //!
-//! A token stays until somebody takes it, so a wake that comes before the
-//! sleep is not missed either. One token stands for any number of changes:
-//! who takes it and leaves more behind passes one on, and who leaves without
-//! having taken anything passes it on as well.
+//! A token stays until a waiter takes it, so a wake-up that comes before the sleep is not
+//! missed either. One token stands for any number of changes. So a waiter that takes the
+//! token and leaves more behind passes a token on, and so does a waiter that leaves without
+//! having taken anything.
 //!
-//! **Death is the one change that the ring does not show.** It comes as a
-//! stroke of the [`wake_all`](super::wake-all semaphore), and as a token of the kernel's
-//! ([`credit`](super::credit)), which may have merged with an ordinary one. A
-//! token that was given while the wake-all semaphore was what this waiter had heard at its
-//! last look has come before any death; each other one is followed by a look,
-//! and so is one that was of no use.
+//! **A death does not show in the ring.** It increments the wake-all semaphore
+//! ([`wake_all`](super::wake_all)), and the kernel adds a token ([`credit`](super::credit)),
+//! which may merge with an ordinary one. If a waiter gets a token while the wake-all
+//! semaphore has the value of its last scan, the token came before any death. After any
+//! other token it scans, and also after a token that was of no use.
 //!
-//! **Notifiers never disarm.** Were the count cleared by the notifier, a
-//! waiter stopped before it can announce itself again would strand all
-//! behind it. Instead each sending handle remembers the exact word that it
-//! saw and how many of its posts succeeded while that word stood; with as
-//! many tokens as there were waiters it owes nothing until the word changes.
-//! That the word still stands it asks behind a real fence: whoever has raised
-//! the count since then and takes one of those tokens will see what it leaves
-//! behind.
+//! **Notifiers never disarm.** If the notifier cleared the count, a waiter that is stopped
+//! before it can register again would strand all waiters behind it. Instead, each sending
+//! handle remembers the exact word that it saw, and how many of its posts succeeded for that
+//! word. With as many tokens as there were waiters, it owes nothing until the word changes.
+//! It checks that the word is unchanged behind a real fence: a waiter that has incremented
+//! the count since then, and takes one of those tokens, will see what it leaves behind.
 
 use super::kernel::{Kernel, LightFence, Op, Refusal};
 use super::registration::Registration;

@@ -31,7 +31,6 @@ pub(crate) fn claim(role: &AtomicU64, table: &impl Table, me: Member) -> Result<
     let mut seen = role.load(Ordering::Acquire);
     loop {
         if let Some(holder) = holder(seen)
-            && holder.id < table.map().participants
             && (holder.is_live(table) || holder.is_dead(table))
         {
             return Err(holder);

@@ -82,7 +82,7 @@ impl Entry {
 
 /// One participant: a slot and which of its lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Member {
+pub struct Member {
     pub(crate) id: u16,
     pub(crate) incarnation: u64,
 }
@@ -94,12 +94,19 @@ impl Member {
 
     /// Whether the slot still says that this life is going on.
     pub(crate) fn is_live(self, table: &impl Table) -> bool {
-        table.word(self.id).load(Ordering::Acquire) == self.entry(Phase::Live).word()
+        self.is(Phase::Live, table)
     }
 
     /// Whether the slot says that this life has ended and is being swept.
     pub(crate) fn is_dead(self, table: &impl Table) -> bool {
-        table.word(self.id).load(Ordering::Acquire) == self.entry(Phase::Dead).word()
+        self.is(Phase::Dead, table)
+    }
+
+    /// An id may come out of a message or a role that a peer wrote. One beyond
+    /// the table belongs to nobody.
+    fn is(self, phase: Phase, table: &impl Table) -> bool {
+        self.id < table.map().participants
+            && table.word(self.id).load(Ordering::Acquire) == self.entry(phase).word()
     }
 }
 

@@ -10,7 +10,7 @@
 
 use super::mapped::Mapped;
 use super::name::{Name, fingerprint};
-use crate::error::ChannelError;
+use crate::error::{ChannelError, ChannelProperty};
 use crate::ring::mpmc::MAX_ATTEMPTS;
 use crate::storage::layout::{
     BlockPlan, Entry, LASTING, MAX_CAPACITY, MAX_LENGTH, READY, RingKind, SCHEMA_BYTES, flags,
@@ -222,20 +222,26 @@ fn check(mapped: &Mapped, spec: &Spec, found: &Described) -> Result<Block, Chann
         Err(ChannelError::Mismatch { channel: spec.name.to_string(), segment, what, theirs, ours })
     };
     if found.block.kind != spec.kind {
-        return mismatch("kind", format!("{:?}", found.block.kind), format!("{:?}", spec.kind));
+        return mismatch(
+            ChannelProperty::Kind,
+            format!("{:?}", found.block.kind),
+            format!("{:?}", spec.kind),
+        );
     }
     let size = spec.size.unwrap_or(found.size);
     if (found.size, found.align, found.fingerprint) != (size, spec.align, spec.fingerprint(size)) {
         return mismatch(
-            "elements",
+            ChannelProperty::Elements,
             Spec::type_name(&found.schema, found.size as u64, found.align as u64),
             Spec::type_name(&spec.schema, size as u64, spec.align as u64),
         );
     }
     match spec.capacity {
-        Some(capacity) if capacity != found.block.plan.messages => {
-            mismatch("capacity", found.block.plan.messages.to_string(), capacity.to_string())
-        }
+        Some(capacity) if capacity != found.block.plan.messages => mismatch(
+            ChannelProperty::Capacity,
+            found.block.plan.messages.to_string(),
+            capacity.to_string(),
+        ),
         _ => Ok(found.block),
     }
 }

@@ -1,5 +1,4 @@
-//! This process's endpoints: what it takes to have one, and to have none any
-//! more.
+//! This process's endpoints: what is needed to have one, and to give it up.
 
 use std::sync::Arc;
 
@@ -37,8 +36,7 @@ impl Participant {
             Side::Receiver => (counts.receivers, u16::MAX),
         };
         if mine == most {
-            let (channel, role) = (name.to_owned(), side.name());
-            return Err(ChannelError::TooMany { channel, role, limit: most });
+            return Err(ChannelError::TooMany { channel: name.to_owned(), side, limit: most });
         }
         let first = counts.senders == 0 && counts.receivers == 0;
         if first {
@@ -106,7 +104,7 @@ impl Participant {
             }
         }
         let told = self.unless_gone(told).map_err(|fault| match fault {
-            Fault::System(source) => Unwoken::fault(Done::Closed, name, side.other(), source),
+            Fault::System(source) => Unwoken::new(Done::Closed, name, side.other(), source).into(),
             fault => fault,
         });
         if counts.senders == 0 && counts.receivers == 0 {
@@ -237,7 +235,7 @@ impl Participant {
         }
         Err(ChannelError::RoleTaken {
             channel: name.to_owned(),
-            role: side.name(),
+            side,
             pid: self.mapped.info(holder.id).pid.load(Ordering::Relaxed),
         })
     }

@@ -1,4 +1,4 @@
-//! What the journal's records say, and when they are written.
+//! The content of the journal's records, and when they are written.
 
 use super::mapped::{Mapped, inside};
 use crate::kinds::mpmc_bytes::BlockSlots;

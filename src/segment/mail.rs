@@ -1,8 +1,8 @@
-//! The control messages: what is in one, and where it is addressed to.
+//! The control messages: their content and their address.
 //!
-//! A message of the queue is a type, which is an address, and bytes: words
-//! little-endian, as in the segment. Anybody may have written it, so it is
-//! checked as a whole before anything of it is believed.
+//! A message of the queue has a type, which is an address, and bytes: words,
+//! little-endian as in the segment. Any process may have written it, so it is checked
+//! completely before any of it is used.
 
 use crate::ring::table::Member;
 

@@ -93,7 +93,8 @@ fn found(options: &Options, name: &Name, wish: Wish) -> Result<Segment, OpenErro
 /// it: whether that is allowed, the kernel decides.
 pub(crate) fn remove(options: &Options, name: &str) -> Result<(), OpenError> {
     let name = Name::new(name, NAME_BYTES)?;
-    let options = &options.settled().any_owner(true);
+    // What has to be finished to be removed is finished small: no limit is in the way.
+    let options = &options.clone().size(0).participants(1).channels(1).any_owner(true);
     let search = Search { options, name: &name, until: options.until() };
     // The pass itself removes one that has lost its segment.
     let built = search.has_built_set()?;

@@ -1,5 +1,6 @@
 //! This process in a segment: joining, looking, leaving.
 
+use core::fmt;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,9 +25,12 @@ use crate::sys::proc::ForkGuard;
 const FEW: usize = 32;
 
 /// Which end of a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Side {
+    /// The sending end.
     Sender,
+    /// The receiving end.
     Receiver,
 }
 
@@ -37,12 +41,14 @@ impl Side {
             Self::Receiver => Self::Sender,
         }
     }
+}
 
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Sender => "sender",
             Self::Receiver => "receiver",
-        }
+        })
     }
 }
 

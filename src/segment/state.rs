@@ -1,4 +1,5 @@
-//! Whether a segment is open for messages, and changing it for everybody.
+//! The state of a segment (open, paused, drained, shut down), and changing it for all
+//! participants.
 
 use core::fmt;
 

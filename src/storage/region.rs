@@ -188,13 +188,13 @@ impl<'a, T> Elements<'a, T> {
 /// They begin at a multiple of 8, and what is behind them in the last word is
 /// nobody's.
 #[derive(Clone, Copy, Debug)]
-pub struct Bytes<'a> {
+pub struct ByteSpan<'a> {
     first: NonNull<u8>,
     length: usize,
     memory: PhantomData<&'a Memory>,
 }
 
-impl<'a> Bytes<'a> {
+impl<'a> ByteSpan<'a> {
     /// # Safety
     /// So many bytes, made up to words, are inside memory that stays attached
     /// for `'a`, and `first` is aligned to 8.

@@ -1,16 +1,16 @@
-//! Finding out, right after a call failed, what stood in its way.
+//! Finds out, right after a call failed, why it failed.
 //!
 //! Error numbers are few and causes many: `ENOSPC` from `shmget` is the number
 //! of segments or their total size. The limits and the use made of them can be
-//! read by anyone, so this compares them, in the kernel's order. What it reads is
-//! the state a moment later: a use that it quotes may be below its limit again.
+//! read by anyone, so this compares them, in the kernel's order. It reads the
+//! state a moment after the failure, so a use that it quotes may be below its limit again.
 
 mod file;
 mod memory;
+mod permission;
 mod queue;
 
 use nix::errno::Errno;
-use nix::unistd::{getegid, geteuid};
 
 use super::error::{Call, Detail, ErrorKind};
 use super::key::Key;
@@ -33,7 +33,9 @@ pub(super) fn diagnose(call: Call, object: &Object, errno: Errno) -> Found {
         (_, Object::Pipe) => file::pipe(call, errno),
         // How sandboxes refuse a call they don't know.
         (Errno::EPERM, Object::System(_)) => (ErrorKind::Unsupported, None),
-        (Errno::EACCES | Errno::EPERM, _) => (ErrorKind::PermissionDenied, permission(object)),
+        (Errno::EACCES | Errno::EPERM, _) => {
+            (ErrorKind::PermissionDenied, permission::refused(call, object, errno))
+        }
         (Errno::ENOSYS | Errno::EOPNOTSUPP, _) => (ErrorKind::Unsupported, None),
         (Errno::EINVAL, Object::System(_)) => (ErrorKind::Unsupported, None),
         (Errno::ERANGE, _) => (ErrorKind::OutOfRange, Some(range(call, object))),
@@ -278,46 +280,6 @@ fn sem_setting([per_set, in_all, per_call]: [u64; 3], sets: i32) -> String {
 
 fn positive(count: i32) -> u64 {
     u64::try_from(count).unwrap_or(0)
-}
-
-fn permission(object: &Object) -> Option<Box<Detail>> {
-    let owner = match *object {
-        Object::Segment { id } => raw::shm_stat_any(id)
-            .ok()
-            .filter(|&(found, _)| found == id)
-            .map(|(id, stat)| (id, stat.shm_perm)),
-        Object::SegmentKey { key } | Object::NewSegment { key, .. } => {
-            found_segment(key).map(|(id, stat)| (id, stat.shm_perm))
-        }
-        Object::Set { id } | Object::Semaphore { id, .. } => raw::sem_stat_any(id)
-            .ok()
-            .filter(|&(found, _)| found == id)
-            .map(|(id, stat)| (id, stat.sem_perm)),
-        Object::SetKey { key } | Object::NewSet { key, .. } => {
-            found_set(key).map(|(id, stat)| (id, stat.sem_perm))
-        }
-        Object::Queue { id } | Object::Message { queue: id, .. } => {
-            queue::found(id).map(|stat| (id, stat.msg_perm))
-        }
-        Object::QueueKey { key } | Object::NewQueue { key } => found_queue(key),
-        _ => None,
-    };
-    let (id, owner) = owner?;
-    let mode = owner.mode & 0o777;
-    Some(Detail::new(
-        format!(
-            "{id} belongs to uid {} gid {} (created by uid {}) with mode {mode:04o}, and this process runs as uid {} gid {}",
-            owner.uid,
-            owner.gid,
-            owner.cuid,
-            geteuid(),
-            getegid(),
-        ),
-        format!(
-            "run as uid {}, or have the creator allow more (removal is the owner's)",
-            owner.uid
-        ),
-    ))
 }
 
 fn found_segment(key: Key) -> Option<(i32, libc::shmid_ds)> {

@@ -28,7 +28,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// [`TimedOut`](ErrorKind::TimedOut), [`Interrupted`](ErrorKind::Interrupted))
 /// are made without allocating or asking the kernel anything, but for a full
 /// message queue.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     object: Object,
     detail: Option<Box<Detail>>,
@@ -91,7 +91,7 @@ pub enum ErrorKind {
 }
 
 /// What was found out about a failure when it happened.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Detail {
     pub(super) cause: String,
     pub(super) remedy: String,
@@ -158,6 +158,11 @@ pub(super) enum Call {
 }
 
 impl Call {
+    /// The function of the C library.
+    pub(super) const fn function(self) -> &'static str {
+        self.names().1
+    }
+
     const fn names(self) -> (&'static str, &'static str) {
         match self {
             Call::ShmCreate => ("create", "shmget"),
@@ -308,7 +313,7 @@ impl Error {
 
     /// The name of the kernel's function that failed.
     pub fn call(&self) -> &'static str {
-        self.call.names().1
+        self.call.function()
     }
 
     /// Why, in words.

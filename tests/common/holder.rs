@@ -28,6 +28,7 @@ pub(crate) fn channel_of(ring: &str, held: &str) -> String {
 
 impl Holder {
     /// A test file with holders calls [`hold`] in its `child_entry`.
+    #[track_caller]
     pub(crate) fn start(
         name: &Name,
         segment: &Segment,

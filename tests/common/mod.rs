@@ -1,10 +1,11 @@
-//! What the tests with real processes share: objects and children that go
-//! when the test does, and waiting for conditions.
+//! Shared by the tests with real processes: objects and children that are removed with
+//! the test, and waiting for conditions.
 
 #![allow(unsafe_code)]
 // Each test binary uses some of it.
 #![allow(dead_code, unused_imports)]
 
+pub(crate) mod effort;
 mod folder;
 mod holder;
 mod names;
@@ -33,8 +34,8 @@ pub(crate) use holder::{HELD, Holder, SENT, TAKEN, channel_of, hold};
 pub(crate) use names::{
     MAGIC, Name, PROBES, SIGNATURE, Words, clear, key_of, own_tables, tables, word,
 };
-pub(crate) use peer::{Brief, Peer};
-pub(crate) use rights::{NOBODY, as_nobody, as_user, in_own_namespace, set_limit};
+pub(crate) use peer::{Brief, Peer, entry};
+pub(crate) use rights::{NOBODY, as_nobody, as_user, in_own_namespace, in_sandbox, set_limit};
 pub(crate) use rings::{CAPACITY, Ends, RINGS, Rx, Tx, receiver, room, sender, single};
 pub(crate) use trace::Trace;
 

@@ -1,9 +1,10 @@
-//! Other processes: this test binary run again, with a role.
+//! Other processes: this test program run again, with a role.
 
 use std::env;
 use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
+use std::panic::Location;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::str::FromStr;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -28,7 +29,7 @@ pub(crate) struct Brief {
 impl Brief {
     /// The brief of this process; `None` if it is not a child.
     ///
-    /// Every test file with children has an ignored test `child_entry` that
+    /// Every test file that starts children has an ignored test `child_entry` that
     /// calls this: `cargo test -- --ignored` runs it too, without a brief.
     pub(crate) fn take() -> Option<Brief> {
         let text = env::var(ROLE).ok()?;
@@ -62,6 +63,18 @@ impl Brief {
     }
 }
 
+/// The `child_entry` of the calling file, as the test harness names it:
+/// `tests/death/descent.rs` is the module `descent` of the program `death`.
+#[track_caller]
+pub(crate) fn entry() -> String {
+    let file = Location::caller().file();
+    let (_, module) = file.rsplit_once("tests/").unwrap();
+    let (_, module) = module.split_once('/').unwrap();
+    let module = module.strip_suffix(".rs").unwrap();
+    let path = module.split('/').filter(|part| !matches!(*part, "main" | "mod"));
+    path.chain(["child_entry"]).collect::<Vec<_>>().join("::")
+}
+
 /// A child process with a role, killed with the test.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -73,17 +86,21 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Runs the `child_entry` of the calling file in another process.
+    #[track_caller]
     pub(crate) fn start(role: &str, args: &[&dyn Display]) -> Peer {
         Self::run(Command::new(env::current_exe().unwrap()), role, args)
     }
 
     /// As [`start`](Self::start), by a command to which the path of this
-    /// binary is added first.
+    /// program is added first.
+    #[track_caller]
     pub(crate) fn start_under(mut wrapper: Command, role: &str, args: &[&dyn Display]) -> Peer {
         wrapper.arg(env::current_exe().unwrap());
         Self::run(wrapper, role, args)
     }
 
+    #[track_caller]
     fn run(mut command: Command, role: &str, args: &[&dyn Display]) -> Peer {
         let mut brief = role.to_owned();
         for arg in args {
@@ -91,7 +108,7 @@ impl Peer {
             brief.push_str(&arg.to_string());
         }
         command
-            .args(["child_entry", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+            .args([&entry(), "--exact", "--ignored", "--nocapture", "--test-threads=1"])
             .env(ROLE, &brief)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());

@@ -1,4 +1,4 @@
-//! Other rights, and tables of one's own, for a thread of a test.
+//! Other rights, and kernel tables of its own, for a thread of a test.
 
 use std::fs;
 use std::thread;
@@ -34,6 +34,36 @@ pub(crate) fn as_user(id: u32, body: impl FnOnce() + Send) {
 pub(crate) fn in_own_namespace(body: impl FnOnce() + Send) {
     let separate = || unshare(CloneFlags::CLONE_NEWIPC).is_ok();
     run_with("an IPC namespace of its own", separate, body)
+}
+
+/// Runs `body` in a thread whose sandbox refuses these system calls with an error.
+/// Skipped where filters of system calls are not to be had.
+pub(crate) fn in_sandbox(refused: &[i64], error: i32, body: impl FnOnce() + Send) {
+    let statement = |code: u32, (yes, no): (u8, u8), k: u32| libc::sock_filter {
+        code: code as u16,
+        jt: yes,
+        jf: no,
+        k,
+    };
+    // The number of the call is the first word of what a filter sees.
+    let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, (0, 0), 0)];
+    for call in refused {
+        let is_it = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+        filter.push(statement(is_it, (0, 1), *call as u32));
+        let refuse = libc::SECCOMP_RET_ERRNO | error as u32;
+        filter.push(statement(libc::BPF_RET | libc::BPF_K, (0, 0), refuse));
+    }
+    filter.push(statement(libc::BPF_RET | libc::BPF_K, (0, 0), libc::SECCOMP_RET_ALLOW));
+    let install = move || {
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: takes numbers only; it is for this thread, which ends soon.
+        let alone = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        let filter = libc::SECCOMP_MODE_FILTER;
+        // SAFETY: the program is there, as many statements as it says.
+        let installed = unsafe { libc::prctl(libc::PR_SET_SECCOMP, filter, &raw const program) };
+        alone == 0 && installed == 0
+    };
+    run_with("filters of system calls", install, body)
 }
 
 fn run_with(what: &str, prepare: impl FnOnce() -> bool + Send, body: impl FnOnce() + Send) {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tombolo::{
-    ByteChannel, ByteKind, ByteReceiver, ByteSender, Channel, Fault, Kind, Readiness, Receiver,
-    RecvError, RecvTimeoutError, Segment, SendBytesError, Sender, TryRecvError, TrySendError,
+    ByteChannel, ByteReceiver, ByteSender, Channel, Fault, Kind, Readiness, Receiver, RecvError,
+    RecvTimeoutError, Segment, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
 };
 
 /// MPMC and SPSC of plain data, MPMC and SPSC of bytes.
@@ -53,34 +53,41 @@ fn whole_bytes(bytes: &[u8]) -> u64 {
 }
 
 fn received(error: RecvError) -> Fault {
-    match error {
-        RecvError::Fault(fault) => fault,
-        error => panic!("{error}"),
-    }
+    error.into_fault().expect("a message of the type")
+}
+
+fn unsent<T>(error: SendError<T>) -> Fault {
+    error.into_fault().expect("a message that is not too long")
 }
 
 fn tried<R>(result: Result<R, TryRecvError>) -> Result<Option<R>, Fault> {
     match result {
         Ok(got) => Ok(Some(got)),
-        Err(TryRecvError::Failed(error)) => Err(received(error)),
-        Err(_) => Ok(None),
+        Err(error) => error.into_fault().map_or(Ok(None), Err),
     }
 }
 
 fn timed<R>(result: Result<R, RecvTimeoutError>) -> Result<Option<R>, Fault> {
     match result {
         Ok(got) => Ok(Some(got)),
-        Err(RecvTimeoutError::Failed(error)) => Err(received(error)),
-        Err(_) => Ok(None),
+        Err(RecvTimeoutError::Timeout) => Ok(None),
+        Err(error) => Err(error.into_fault().expect("a message of the type")),
     }
 }
 
-fn sent(result: Result<(), SendBytesError>) -> Result<bool, Fault> {
+fn tried_sent<T>(result: Result<(), TrySendError<T>>) -> Result<bool, Fault> {
     match result {
         Ok(()) => Ok(true),
-        Err(SendBytesError::Full) => Ok(false),
-        Err(SendBytesError::Fault(fault)) => Err(fault),
-        Err(error) => panic!("{error}"),
+        Err(TrySendError::Full(_)) => Ok(false),
+        Err(error) => Err(error.into_fault().expect("a segment that is not paused")),
+    }
+}
+
+fn timed_sent<T>(result: Result<(), SendTimeoutError<T>>) -> Result<bool, Fault> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(SendTimeoutError::Timeout(_)) => Ok(false),
+        Err(error) => Err(error.into_fault().expect("a message that is not too long")),
     }
 }
 
@@ -89,39 +96,30 @@ where
     Self: Send,
 {
     fn send(&self, n: u64) -> Result<(), Fault> {
-        Sender::send(self, [n; _]).map_err(|error| error.fault)
+        Sender::send(self, [n; _]).map_err(unsent)
     }
 
     fn try_send(&self, n: u64) -> Result<bool, Fault> {
-        match Sender::try_send(self, [n; _]) {
-            Ok(()) => Ok(true),
-            Err(TrySendError::Full(_)) => Ok(false),
-            Err(TrySendError::Failed(error)) => Err(error.fault),
-            Err(other) => panic!("{other}"),
-        }
+        tried_sent(Sender::try_send(self, [n; _]))
     }
 
     fn send_timeout(&self, n: u64, time: Duration) -> Result<bool, Fault> {
-        match Sender::send_timeout(self, [n; _], time) {
-            Ok(()) => Ok(true),
-            Err(tombolo::SendTimeoutError::Timeout(_)) => Ok(false),
-            Err(tombolo::SendTimeoutError::Failed(error)) => Err(error.fault),
-        }
+        timed_sent(Sender::send_timeout(self, [n; _], time))
     }
 
     fn send_batch(&self, numbers: &[u64]) -> Result<(), Fault> {
         let pages: Vec<Page> = numbers.iter().map(|n| [*n; _]).collect();
-        Sender::send_batch(self, &pages).map_err(|error| error.fault)
+        Sender::send_batch(self, &pages).map_err(|error| unsent(error.reason))
     }
 
     fn grant(&mut self, n: u64, meanwhile: &mut dyn FnMut()) -> Result<(), Fault> {
-        let mut grant = self.reserve()?;
+        let mut grant = self.reserve().map_err(unsent)?;
         let mut half = [0; _];
         half[0] = n;
         grant.write(&half);
         meanwhile();
         grant.write(&[n; _]);
-        grant.commit()
+        grant.commit().map_err(unsent)
     }
 
     fn readiness(&self) -> Result<&Readiness, Fault> {
@@ -134,15 +132,15 @@ where
     Self: Send,
 {
     fn recv(&self) -> Result<u64, Fault> {
-        Receiver::recv(self).map(|page| whole(&page)).map_err(received)
+        Receiver::<Page, K>::recv(self).map(|page| whole(&page)).map_err(received)
     }
 
     fn try_recv(&self) -> Result<Option<u64>, Fault> {
-        Ok(tried(Receiver::try_recv(self))?.map(|page| whole(&page)))
+        Ok(tried(Receiver::<Page, K>::try_recv(self))?.map(|page| whole(&page)))
     }
 
     fn recv_timeout(&self, time: Duration) -> Result<Option<u64>, Fault> {
-        Ok(timed(Receiver::recv_timeout(self, time))?.map(|page| whole(&page)))
+        Ok(timed(Receiver::<Page, K>::recv_timeout(self, time))?.map(|page| whole(&page)))
     }
 
     fn recv_batch(&self) -> Result<usize, Fault> {
@@ -150,7 +148,7 @@ where
     }
 
     fn delivery(&mut self, meanwhile: &mut dyn FnMut()) -> Result<(u64, u8), Fault> {
-        let delivery = self.take()?;
+        let delivery = self.take().map_err(received)?;
         meanwhile();
         Ok((whole(&delivery.read()), delivery.attempts()))
     }
@@ -160,37 +158,34 @@ where
     }
 }
 
-impl<K: ByteKind> Tx for ByteSender<K>
+impl<K: Kind> Tx for ByteSender<K>
 where
     Self: Send,
 {
     fn send(&self, n: u64) -> Result<(), Fault> {
-        sent(ByteSender::send(self, bytemuck::bytes_of(&[n; LONGEST / 8]))).map(drop)
+        ByteSender::send(self, bytemuck::bytes_of(&[n; LONGEST / 8])).map_err(unsent)
     }
 
     fn try_send(&self, n: u64) -> Result<bool, Fault> {
-        sent(ByteSender::try_send(self, bytemuck::bytes_of(&[n; LONGEST / 8])))
+        tried_sent(ByteSender::try_send(self, bytemuck::bytes_of(&[n; LONGEST / 8])))
     }
 
     fn send_timeout(&self, n: u64, time: Duration) -> Result<bool, Fault> {
-        sent(ByteSender::send_timeout(self, bytemuck::bytes_of(&[n; LONGEST / 8]), time))
+        timed_sent(ByteSender::send_timeout(self, bytemuck::bytes_of(&[n; LONGEST / 8]), time))
     }
 
     fn send_batch(&self, numbers: &[u64]) -> Result<(), Fault> {
         let pages: Vec<Page> = numbers.iter().map(|n| [*n; _]).collect();
         let bytes: Vec<&[u8]> = pages.iter().map(bytemuck::bytes_of).collect();
-        sent(ByteSender::send_batch(self, &bytes).map_err(|(_, error)| error)).map(drop)
+        ByteSender::send_batch(self, &bytes).map_err(|error| unsent(error.reason))
     }
 
     fn grant(&mut self, n: u64, meanwhile: &mut dyn FnMut()) -> Result<(), Fault> {
-        let mut grant = match self.reserve(LONGEST) {
-            Ok(grant) => grant,
-            Err(error) => return sent(Err(error)).map(drop),
-        };
+        let mut grant = self.reserve(LONGEST).map_err(unsent)?;
         grant.write_at(0, &[1]);
         meanwhile();
         grant.write_at(0, bytemuck::bytes_of(&[n; LONGEST / 8]));
-        sent(grant.commit(LONGEST)).map(drop)
+        grant.commit(LONGEST).map_err(unsent)
     }
 
     fn readiness(&self) -> Result<&Readiness, Fault> {
@@ -198,13 +193,13 @@ where
     }
 }
 
-impl<K: ByteKind> Rx for ByteReceiver<K>
+impl<K: Kind> Rx for ByteReceiver<K>
 where
     Self: Send,
 {
     fn recv(&self) -> Result<u64, Fault> {
         let mut into = Vec::new();
-        ByteReceiver::recv(self, &mut into).map(|_| whole_bytes(&into))
+        ByteReceiver::recv(self, &mut into).map(|_| whole_bytes(&into)).map_err(received)
     }
 
     fn try_recv(&self) -> Result<Option<u64>, Fault> {
@@ -218,11 +213,11 @@ where
     }
 
     fn recv_batch(&self) -> Result<usize, Fault> {
-        ByteReceiver::recv_batch(self, &mut Vec::new(), 9)
+        ByteReceiver::recv_batch(self, &mut Vec::new(), 9).map_err(received)
     }
 
     fn delivery(&mut self, meanwhile: &mut dyn FnMut()) -> Result<(u64, u8), Fault> {
-        let delivery = self.take()?;
+        let delivery = self.take().map_err(received)?;
         meanwhile();
         Ok((whole_bytes(&delivery.to_vec()), delivery.attempts()))
     }

@@ -1,4 +1,4 @@
-//! What a process asks of the kernel, as strace sees it.
+//! The system calls of a process, as strace sees them.
 
 use std::fmt::Display;
 use std::fs;
@@ -20,6 +20,7 @@ pub(crate) struct Trace(PathBuf);
 
 impl Trace {
     /// Starts a peer under strace. `None`, with a note, if there is none.
+    #[track_caller]
     pub(crate) fn start(role: &str, args: &[&dyn Display]) -> Option<(Peer, Trace)> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if Command::new("strace").arg("-V").output().is_err() {

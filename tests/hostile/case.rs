@@ -1,5 +1,5 @@
-//! One case: a segment in use, of which the input decides what is written
-//! over, and what is done then. A real segment, through the public interface.
+//! One case: a segment in use. The input decides what is overwritten, and what is done
+//! then. The segment is real, and used through the public interface.
 
 use std::time::Duration;
 

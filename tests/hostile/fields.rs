@@ -1,5 +1,5 @@
-//! Where the fields of a segment are, as `docs/format.md` says: what a
-//! mutation of a field needs to know.
+//! The places of the fields of a segment, as `docs/format.md` gives them, for mutations
+//! of fields.
 
 use crate::common::Words;
 
@@ -11,7 +11,7 @@ const HEADER: usize = 512;
 const RECORDS: usize = 128;
 const LINE: usize = 128;
 /// How many groups of fields are not those of a channel's block.
-const OF_SEGMENT: usize = 10;
+pub(crate) const OF_SEGMENT: usize = 10;
 /// Words of an entry of the directory.
 const ENTRY: usize = 64;
 
@@ -97,6 +97,29 @@ impl Fields {
         let block = &self.0[OF_SEGMENT..];
         let all: Vec<Vec<usize>> = self.0[2..3].iter().chain(block).map(first).collect();
         all.concat().get(n).copied()
+    }
+
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &[Field]> {
+        self.0.iter().map(Vec::as_slice)
+    }
+
+    /// Of each channel: where its tail and its head are, and the words of its
+    /// slots; those are none in a ring without slots.
+    pub(crate) fn rings(&self) -> Vec<(usize, usize, Vec<usize>)> {
+        let blocks = &self.0[OF_SEGMENT..];
+        let mut rings = Vec::new();
+        for group in blocks {
+            match group[..] {
+                // The only group of two: see `block`.
+                [tail, head] => rings.push((tail.index, head.index, Vec::new())),
+                [first, ..] if first.parts == SLOT => {
+                    let slots = group.iter().map(|field| field.index);
+                    rings.last_mut().expect("its cursors come first").2.extend(slots);
+                }
+                _ => {}
+            }
+        }
+        rings
     }
 
     pub(crate) fn pick(&self, group: usize, n: usize) -> Field {

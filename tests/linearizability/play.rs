@@ -1,11 +1,12 @@
-//! Short histories, one after the other, of real processes.
+//! Short histories of real processes, one after the other.
 
 use std::time::{Duration, Instant};
 
 use tombolo::Segment;
 
+use crate::actor;
 use crate::common::queues::{Grants, LONGEST, Patience, Queue, Ring, Verdict};
-use crate::common::{Name, PATIENCE, Peer, parked};
+use crate::common::{Brief, Name, PATIENCE, Peer, parked};
 use crate::history::{Answer, Asked, History, Kill, Op, Spec};
 use crate::tape::{A_WHILE, BATCH, Beat, MOST, STEPS, Step, Tape, now, wait_for};
 
@@ -334,4 +335,11 @@ impl Drop for Stage {
     fn drop(&mut self) {
         (0..MOST).for_each(|who| self.tape.seat(who).dismiss());
     }
+}
+
+#[test]
+#[ignore = "what the child processes run"]
+fn child_entry() {
+    let Some(brief) = Brief::take() else { return };
+    actor::act(&brief, &queues());
 }

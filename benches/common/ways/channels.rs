@@ -1,4 +1,4 @@
-//! Tombolo's channels, each in every way it offers.
+//! Tombolo's channels, in each way that they offer.
 
 #![allow(unsafe_code)]
 
@@ -6,14 +6,14 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tombolo::{
-    ByteChannel, ByteKind, Channel, Kind, Message, Mpmc, Receiver, Segment, Sender, Spsc,
-    TrustedPeers,
+    ByteChannel, ByteReceiver, ByteSender, Channel, Kind, Message, Mpmc, Receiver, Segment, Sender,
+    Spsc, TrustedPeers,
 };
 
 use super::{BATCH, LAP, Way, each, in_parts, sum, together};
 
 /// A kind of channel.
-pub(crate) trait Ring: Kind + ByteKind {
+pub(crate) trait Ring: Kind + Kind {
     const NAME: &'static str;
     const BYTES: &'static str;
     fn typed<T: Message>(channel: Channel<'_, T>) -> Channel<'_, T, Self>;
@@ -155,11 +155,22 @@ pub(crate) fn slices<const W: usize>(segment: &Segment) -> Way {
     Way::new::<W>(Spsc::NAME, ["reserve_slice of 64", "take_slice of 64"], push, pop)
 }
 
-pub(crate) fn bytes<K: Ring, const W: usize>(segment: &Segment) -> Way {
+type ByteEnds<K> = (ByteSender<K>, ByteReceiver<K>);
+
+fn byte_ends<K: Ring>(segment: &Segment, longest: usize) -> ByteEnds<K> {
     let name = name();
-    let channel = K::bytes(segment.bytes(&name)).capacity(LAP as usize, 8 * W);
+    let channel = K::bytes(segment.bytes(&name)).capacity(LAP as usize, longest);
+    (channel.sender().expect("an end"), channel.receiver().expect("an end"))
+}
+
+#[inline(always)]
+fn sum_bytes<const W: usize>(message: &[u8]) -> u64 {
+    sum(&bytemuck::pod_read_unaligned::<[u64; W]>(message))
+}
+
+pub(crate) fn bytes<K: Ring, const W: usize>(segment: &Segment) -> Way {
+    let (mut tx, mut rx) = byte_ends::<K>(segment, 8 * W);
     let trust = trust(segment);
-    let (mut tx, mut rx) = (channel.sender().expect("an end"), channel.receiver().expect("an end"));
     let push = move |numbers| {
         for n in numbers {
             let mut room = tx.reserve(8 * W).expect("room");
@@ -167,11 +178,69 @@ pub(crate) fn bytes<K: Ring, const W: usize>(segment: &Segment) -> Way {
             room.commit(8 * W).expect("sent");
         }
     };
+    let pop =
+        move |count| each(count, || sum_bytes::<W>(rx.take().expect("a message").as_slice(trust)));
+    Way::new::<W>(K::BYTES, ["reserve, commit", "take, drop"], push, pop)
+}
+
+pub(crate) fn bytes_trying<K: Ring, const W: usize>(segment: &Segment) -> Way {
+    let (tx, rx) = byte_ends::<K>(segment, 8 * W);
+    let push = move |numbers| {
+        for n in numbers {
+            tx.try_send(bytemuck::bytes_of(&[n; W])).expect("room");
+        }
+    };
+    let mut got = Vec::with_capacity(8 * W);
     let pop = move |count| {
         each(count, || {
-            let message = rx.take().expect("a message");
-            sum(&bytemuck::pod_read_unaligned::<[u64; W]>(message.as_slice(trust)))
+            got.clear();
+            rx.try_recv(&mut got).expect("a message");
+            sum_bytes::<W>(&got)
         })
     };
-    Way::new::<W>(K::BYTES, ["reserve, commit", "take, drop"], push, pop)
+    Way::new::<W>(K::BYTES, ["try_send", "try_recv"], push, pop)
+}
+
+pub(crate) fn bytes_blocking<K: Ring, const W: usize>(segment: &Segment) -> Way {
+    let (tx, rx) = byte_ends::<K>(segment, 8 * W);
+    let push = move |numbers| {
+        for n in numbers {
+            tx.send(bytemuck::bytes_of(&[n; W])).expect("room");
+        }
+    };
+    let mut got = Vec::with_capacity(8 * W);
+    let pop = move |count| {
+        each(count, || {
+            got.clear();
+            rx.recv(&mut got).expect("a message");
+            sum_bytes::<W>(&got)
+        })
+    };
+    Way::new::<W>(K::BYTES, ["send", "recv"], push, pop)
+}
+
+/// Each message received in a batch is a `Vec` of its own: allocating it is
+/// part of what this counts.
+pub(crate) fn bytes_batches<K: Ring, const W: usize>(segment: &Segment) -> Way {
+    let (tx, rx) = byte_ends::<K>(segment, 8 * W);
+    let push = move |numbers| {
+        in_parts(numbers, |part| {
+            let mut messages = [[0; W]; BATCH];
+            let count = (part.end - part.start) as usize;
+            messages.iter_mut().zip(part).for_each(|(message, n)| *message = [n; W]);
+            let sent: [&[u8]; BATCH] = std::array::from_fn(|at| bytemuck::bytes_of(&messages[at]));
+            tx.send_batch(&sent[..count]).expect("room");
+            count
+        });
+    };
+    let mut got = Vec::with_capacity(BATCH);
+    let pop = move |count| {
+        together(count, |most| {
+            got.clear();
+            let count = rx.recv_batch(&mut got, most).expect("messages");
+            let sums = got.iter().map(|message| sum_bytes::<W>(message));
+            (count, sums.fold(0, u64::wrapping_add))
+        })
+    };
+    Way::new::<W>(K::BYTES, ["send_batch of 64", "recv_batch of 64"], push, pop)
 }

@@ -1,4 +1,4 @@
-//! What is put side by side, to answer which question.
+//! The groups of cases: which subjects are compared, to answer which question.
 
 mod attach;
 mod contention;

@@ -1,4 +1,4 @@
-//! What is measured: each mechanism, used as its own manual says.
+//! The subjects: each mechanism, used as its own manual says.
 
 mod attach;
 mod bare;

@@ -1,12 +1,13 @@
-//! `tombolo demo`: the main job. Processes carry a file to each other, and
-//! every message is accounted for.
+//! `tombolo demo`: processes send a file to each other, and every message is
+//! accounted for.
 //!
-//! This process only arranges it. It starts the workers, has one of them create
-//! the segment, waits until all have opened it, lets them go, and adds up what
-//! they report over pipes. The messages themselves go from worker to worker.
+//! This process only organizes the demo. It starts the workers, lets one of them
+//! create the segment, waits until all have opened it, lets them go, and adds up
+//! their reports, which come over pipes. The messages themselves go from worker to
+//! worker.
 //!
-//! A worker creates the segment, so that at no time the only process that
-//! knows of it is one that no other watches: this one.
+//! A worker creates the segment, and this process watches the worker. If this
+//! process created it and was killed, no other process would know of the segment.
 
 mod crew;
 mod ledger;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use clap::value_parser;
 use indicatif::ProgressBar;
-use tombolo::Segment;
+use tombolo::{Segment, sys::limits};
 
 use crate::failure::Failure;
 use crate::signals::Signals;
@@ -87,7 +88,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             (None, span) => Limit::Time(span.unwrap_or(Duration::from_secs(5))),
         },
         size: args.size as usize,
-        capacity: capacity(piece::bytes(args.size as usize)),
+        capacity: capacity(piece::bytes(args.size as usize), producers + consumers),
         spsc: args.spsc,
         input_crc: fingerprint(input)?,
     };
@@ -128,10 +129,14 @@ fn fingerprint(input: &Path) -> Result<u32, Failure> {
 
 /// How many messages of so many bytes the channel holds: enough for a worker
 /// to go on while its peer is not running, and so few that they stay in the
-/// cache.
-const fn capacity(bytes: usize) -> usize {
-    let fits = (1 << 20) / bytes;
-    if fits > 256 { 256 } else { fits }
+/// cache, and within `kernel.shmmax`.
+fn capacity(bytes: usize, workers: u16) -> usize {
+    // What the segment has besides: its tables, and of each worker.
+    let tables = (24 << 10) + 128 * usize::from(workers);
+    let most = limits::shm().map_or(u64::MAX, |limits| limits.max_size);
+    let most = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(tables);
+    // A slot is its message and a word.
+    (most.min(1 << 20) / (bytes + 8)).clamp(1, 256)
 }
 
 /// Has the segment created, and joins it.

@@ -1,4 +1,6 @@
-//! The library's options, in the words of the command.
+//! Translates the library's options into the command's flags.
+
+use std::fmt::Display;
 
 /// A message of the library's, with the command's flags in place of its options.
 pub fn in_terms(message: &str) -> String {
@@ -25,6 +27,12 @@ pub fn in_terms(message: &str) -> String {
         rest = beyond;
     }
     said + rest
+}
+
+/// An error of the library's, for a subcommand whose participants are the processes
+/// that it starts.
+pub fn of_crew(error: impl Display) -> String {
+    error.to_string().replace("`Options::participants`", "--producers, --consumers")
 }
 
 #[cfg(test)]

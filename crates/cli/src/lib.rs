@@ -1,6 +1,5 @@
-//! What the programs `tombolo` and `tombolo-bench` have in common towards the
-//! shell: how they fail, what they print, which signals end them. It is for
-//! these two only.
+//! Shared by the programs `tombolo` and `tombolo-bench`: how they fail, what they
+//! print, and which signals end them. It is for these two programs only.
 
 pub mod failure;
 pub mod flags;

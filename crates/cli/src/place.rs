@@ -1,5 +1,5 @@
-//! Where a subcommand meets others: a segment, and with what it is created if it
-//! is not there.
+//! The segment in which a subcommand meets others, and the options with which the
+//! subcommand creates it if it does not exist.
 
 use std::fmt;
 use std::ops::Deref;

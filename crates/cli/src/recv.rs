@@ -1,4 +1,4 @@
-//! `tombolo recv`: what [`send`](crate::send) sends, to standard output.
+//! `tombolo recv`: writes the data of [`send`](crate::send) to standard output.
 
 mod exec;
 mod lines;
@@ -8,13 +8,13 @@ use std::ffi::OsString;
 
 use clap::value_parser;
 use indicatif::ProgressBar;
-use tombolo::Fault;
+use tombolo::{Fault, Side};
 
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::stream::{
-    Ack, BEGIN, Crowd, END, Ended, FINISHED, Interrupt, Mode, Notice, StreamIn, TURN, WORD,
-    hung_up, progress, write_all,
+    Ack, BEGIN, Crowd, END, FINISHED, Interrupt, Mode, Notice, StreamIn, TURN, WORD, hung_up,
+    progress, write_all,
 };
 use crate::terms::remark;
 use outlet::Outlet;
@@ -40,9 +40,14 @@ COMMAND has ended with status 0. What is not delivered when a reader or a
 receiver dies, comes to another receiver, and so it may come twice. As long as
 a line is being worked on, 127 more are given out at most.
 
-Lines of several receivers do not mix in one pipe, whatever their length. SIGKILL
-may cut the last line of a receiver that is writing: one that has a pipe for
-itself, or a line of more than 4096 bytes. That line comes to another receiver.
+A receiver waits for a reader that does not read, as long as that has the pipe
+open. Others get the lines that it has not taken.
+
+Lines of several receivers do not mix in one pipe, nor in one file to which each
+appends (>>), whatever their length. A last line without a newline gets one if
+another receiver writes to the same place. SIGKILL may cut the last line of a
+receiver that is writing: one that has a pipe for itself, or a line of more than
+4096 bytes. That line comes to another receiver.
 
 COMMAND is run by `sh -c` for one line at a time, which is its standard input;
 its output is not touched. If it fails, or is killed, the line comes again, here
@@ -148,7 +153,7 @@ impl Receiving {
             loop {
                 let message = match into.data.take_timeout(TURN) {
                     Ok(message) => message,
-                    Err(error) => match error.fault() {
+                    Err(error) => match error.into_fault() {
                         None => {
                             self.look_up()?;
                             let alone = || session.is_none();
@@ -188,7 +193,7 @@ impl Receiving {
                         self.interrupt.check()?;
                     }
                     (BEGIN, _) => {
-                        return Err(self.failed(&Fault::Disconnected { peers: "sender" }));
+                        return Err(self.failed(&Fault::Disconnected { side: Side::Sender }));
                     }
                     (_, None) => {
                         return Err(Failure::Broken(format!(
@@ -206,7 +211,7 @@ impl Receiving {
         loop {
             match into.acks.send_timeout(ack, TURN) {
                 Ok(()) => return Ok(()),
-                Err(error) => match error.fault() {
+                Err(error) => match error.into_fault() {
                     None => self.interrupt.check()?,
                     Some(Fault::Disconnected { .. }) => return Ok(()),
                     Some(fault) => return Err(self.failed(&fault)),
@@ -223,7 +228,7 @@ impl Receiving {
         loop {
             match into.data.take_timeout(TURN) {
                 Ok(next) => break next.give_back(),
-                Err(error) => match error.fault() {
+                Err(error) => match error.into_fault() {
                     None => self.interrupt.check()?,
                     Some(Fault::Disconnected { .. }) => break,
                     Some(fault) => return Err(self.failed(&fault)),
@@ -236,7 +241,7 @@ impl Receiving {
         loop {
             match acks.send_timeout([session, FINISHED], TURN) {
                 Ok(()) => return Ok(()),
-                Err(error) => match error.fault() {
+                Err(error) => match error.into_fault() {
                     None => self.interrupt.check()?,
                     // All of it is here; that nobody wants to know is no loss.
                     Some(_) => return Ok(()),

@@ -1,4 +1,4 @@
-//! `tombolo send`: a file, or standard input, to the processes that
+//! `tombolo send`: sends a file, or standard input, to processes that
 //! [`recv`](crate::recv).
 
 use std::fs::File;
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use nix::poll::PollFlags;
 use tombolo::sys::proc::random_u64;
-use tombolo::{ByteSender, Fault, Receiver, SendBytesError, TryRecvError};
+use tombolo::{ByteSender, Fault, Receiver, SendTimeoutError, TryRecvError, TrySendError};
 
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::standard;
 use crate::stream::{
-    Ack, BEGIN, CHUNK, Crowd, END, Ended, FINISHED, Interrupt, LONGEST, Mode, Notice, StreamOut,
-    TOGETHER, TURN, WORD, progress, ready, turn,
+    Ack, BEGIN, CHUNK, Crowd, END, FINISHED, Interrupt, LONGEST, Mode, Notice, StreamOut, TOGETHER,
+    TURN, WORD, progress, ready, turn,
 };
 use crate::terms::remark;
 
@@ -147,11 +147,17 @@ impl Sending {
         })
     }
 
+    fn unsent(&self, error: impl Into<TrySendError>) -> Failure {
+        let error = error.into();
+        let text = error.to_string();
+        error.into_fault().map_or(Failure::Broken(text), |fault| self.failed(&fault))
+    }
+
     /// Waits for the receiver to say something of this session, for a turn.
     fn hear(&self, acks: &Receiver<Ack>, session: u64) -> Result<Option<u64>, Fault> {
         match acks.recv_timeout(TURN) {
             Ok([of, word]) => Ok((of == session).then_some(word)),
-            Err(error) => error.fault().map_or(Ok(None), Err),
+            Err(error) => error.into_fault().map_or(Ok(None), Err),
         }
     }
 
@@ -165,7 +171,7 @@ impl Sending {
                 continue;
             }
             self.room(&mut out, session)?;
-            let fault = |error: SendBytesError| Failure::Broken(error.to_string());
+            let fault = |error: TrySendError| Failure::Broken(error.to_string());
             let mut grant = out.data.try_reserve(WORD + CHUNK).map_err(fault)?;
             let read = self.input.read(&mut chunk, self.interrupt)?;
             if read == 0 {
@@ -175,8 +181,7 @@ impl Sending {
             grant.write_at(WORD, &chunk[..read]);
             match grant.commit(WORD + read) {
                 Ok(()) => {}
-                Err(SendBytesError::Fault(fault)) => return Err(self.failed(&fault)),
-                Err(error) => return Err(Failure::Broken(error.to_string())),
+                Err(error) => return Err(self.unsent(error)),
             }
             self.sent += read as u64;
             self.input.progress.set_position(self.sent);
@@ -193,7 +198,7 @@ impl Sending {
             begin.extend(session.to_le_bytes());
             let begun = loop {
                 self.interrupt.check()?;
-                match out.data.send_timeout(&begin, TURN).map_err(Ended::fault) {
+                match out.data.send_timeout(&begin, TURN).map_err(SendTimeoutError::into_fault) {
                     Ok(()) => break Ok(()),
                     Err(None) => self.notice.waits(&out.segment, "receiver", || true),
                     Err(Some(fault)) => break Err(fault),
@@ -225,7 +230,7 @@ impl Sending {
         out.segment.sweep().map_err(|fault| self.failed(&fault))?;
         match out.acks.try_recv() {
             Ok(_) | Err(TryRecvError::Empty | TryRecvError::Pending) => Ok(()),
-            Err(error) => error.fault().map_or(Ok(()), |fault| Err(self.failed(&fault))),
+            Err(error) => error.into_fault().map_or(Ok(()), |fault| Err(self.failed(&fault))),
         }
     }
 
@@ -235,9 +240,8 @@ impl Sending {
         loop {
             match out.data.try_reserve(WORD + CHUNK) {
                 Ok(_) => return Ok(()),
-                Err(SendBytesError::Full | SendBytesError::Paused) => {}
-                Err(SendBytesError::Fault(fault)) => return Err(self.failed(&fault)),
-                Err(error) => return Err(Failure::Broken(error.to_string())),
+                Err(TrySendError::Full(()) | TrySendError::Paused(())) => {}
+                Err(error) => return Err(self.unsent(error)),
             }
             self.interrupt.check()?;
             let heard = self.hear(&out.acks, session).map_err(|fault| self.failed(&fault))?;
@@ -253,7 +257,7 @@ impl Sending {
         let mut end = END.to_le_bytes().to_vec();
         end.extend(self.sent.to_le_bytes());
         while let Err(error) = out.data.send_timeout(&end, TURN) {
-            match error.fault() {
+            match error.into_fault() {
                 None => {
                     self.interrupt.check()?;
                     self.notice.waits(&out.segment, "receiver", || false);
@@ -296,7 +300,8 @@ impl Sending {
             } else {
                 // Nobody else may notice that the receivers have died.
                 crowd.segment.sweep().map_err(|fault| self.failed(&fault))?;
-                if let Err(SendBytesError::Fault(fault)) = lines.try_reserve(0).map(drop) {
+                let full = lines.try_reserve(0).err();
+                if let Some(fault) = full.and_then(TrySendError::into_fault) {
                     self.left(&crowd, &mut lines, &fault)?;
                 }
             }
@@ -317,22 +322,21 @@ impl Sending {
     }
 
     fn line(&mut self, crowd: &Crowd, lines: &mut ByteSender, line: &[u8]) -> Result<(), Failure> {
-        let mut sent = lines.try_send(line);
+        let mut sent = lines.try_send(line).map_err(TrySendError::into_fault);
         loop {
             match sent {
                 Ok(()) => {
                     self.sent += line.len() as u64;
                     return Ok(());
                 }
-                Err(SendBytesError::Full | SendBytesError::Paused) => {
+                Err(None) => {
                     self.interrupt.check()?;
                     let alone = || !crowd.has_receivers();
                     self.notice.waits(&crowd.segment, "receiver", alone);
                 }
-                Err(SendBytesError::Fault(fault)) => self.left(crowd, lines, &fault)?,
-                Err(error) => return Err(Failure::Broken(error.to_string())),
+                Err(Some(fault)) => self.left(crowd, lines, &fault)?,
             }
-            sent = lines.send_timeout(line, TURN);
+            sent = lines.send_timeout(line, TURN).map_err(SendTimeoutError::into_fault);
         }
     }
 

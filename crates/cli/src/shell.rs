@@ -1,4 +1,4 @@
-//! What the shell is told: the exit status, and why in a single line.
+//! The exit status, and the reason for it in a single line.
 
 use std::io::Write;
 use std::process::ExitCode;

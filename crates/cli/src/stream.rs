@@ -1,11 +1,10 @@
-//! What `send` and `recv` have in common: how they find each other, and what
-//! they say.
+//! Shared by `send` and `recv`: how they find each other, and their protocol.
 //!
-//! Each NAME is a transient segment with the channel `stream`, which carries
-//! the data. Its kind is the mode: SPSC for a stream, MPMC for lines; so who
-//! comes with the other mode is told by the library.
+//! Each NAME is a transient segment with the channel `stream`, which carries the
+//! data. The channel's kind is the mode: SPSC for a stream, MPMC for lines. So the
+//! library refuses a process that comes with the other mode.
 //!
-//! **A stream.** The sender's messages are `word:64 | bytes`, the receiver's
+//! **A stream.** The sender's messages are `word:64 | bytes`. The receiver's
 //! acknowledgements (channel `acks`) are a session and a word.
 //!
 //! ```text
@@ -19,19 +18,19 @@
 //!    ◀──────────────────── session, FINISHED         done
 //! ```
 //!
-//! A peer that goes before its session has begun belonged to an earlier one,
-//! and is not waited for; one that goes later has failed. Both have left
-//! `stream` before either ends, so that who starts next finds the roles free,
-//! or a segment that is [over](is_over).
+//! A peer that goes before its session has begun belonged to an earlier one, and
+//! nobody waits for it. A peer that goes later has failed. Both have left `stream`
+//! before either ends. So the next process finds the roles free, or a segment that
+//! is [over](is_over).
 //!
-//! **Lines.** A message is one line or several. A receiver lets go of lines only
-//! when they are delivered, so if it dies another one gets them. A sender that
-//! has sent its last line sends as many empty messages as the channel holds:
-//! then all of its lines have been let go. Each party puts a token into
-//! `sending` or `receiving` and takes one out in the end. So what is left
-//! there when the last one has gone are those that failed. A receiver that has
-//! lost lines puts a token into `losses`. It is a sender of that channel as
-//! long as it asks for one line in each message.
+//! **Lines.** A message is one line or several. A receiver releases lines only when
+//! they are delivered, so if it dies, another receiver gets them. A sender that has
+//! sent its last line sends as many empty messages as the channel holds; after that,
+//! all of its lines have been released. Each party puts a token into `sending` or
+//! `receiving`, and takes one out at the end. So the tokens that remain when the last
+//! party has gone count those that failed. A receiver that has lost lines puts a
+//! token into `losses`. A receiver that wants one line in each message is a sender of
+//! that channel meanwhile.
 
 mod interrupt;
 
@@ -45,8 +44,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tombolo::{
     ByteChannel, ByteReceiver, ByteSender, Channel, ChannelError, ChannelInfo, Fault, OpenError,
-    Receiver, RecvError, RecvTimeoutError, Segment, SendBytesError, SendTimeoutError, Sender, Spsc,
-    State, TryRecvError,
+    Receiver, Segment, Sender, Spsc, State,
 };
 
 use crate::failure::Failure;
@@ -210,9 +208,9 @@ fn join<T>(
                 Err(ChannelError::Mismatch { .. }) if !is_over(&segment) => {
                     return Err(Failure::Unusable(mode.refusal(name)));
                 }
-                Err(ChannelError::RoleTaken { role, pid, .. }) => {
+                Err(ChannelError::RoleTaken { side, pid, .. }) => {
                     return Err(Failure::Unusable(format!(
-                        "{name} has its {role} already, in process {pid}; a stream has one of each"
+                        "{name} has its {side} already, in process {pid}; a stream has one of each"
                     )));
                 }
                 // Removed meanwhile.
@@ -438,47 +436,6 @@ fn count(segment: &Segment, name: &str, of: impl Fn(&ChannelInfo) -> u64) -> usi
     let channels = segment.channels();
     let number = channels.iter().find(|channel| channel.name == name).map_or(0, of);
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-/// What ended an operation, if it was not the time.
-pub(crate) trait Ended {
-    fn fault(self) -> Option<Fault>;
-}
-
-impl Ended for SendBytesError {
-    fn fault(self) -> Option<Fault> {
-        match self {
-            Self::Fault(fault) => Some(fault),
-            _ => None,
-        }
-    }
-}
-
-impl Ended for RecvTimeoutError {
-    fn fault(self) -> Option<Fault> {
-        match self {
-            Self::Failed(RecvError::Fault(fault)) => Some(fault),
-            _ => None,
-        }
-    }
-}
-
-impl Ended for TryRecvError {
-    fn fault(self) -> Option<Fault> {
-        match self {
-            Self::Failed(RecvError::Fault(fault)) => Some(fault),
-            _ => None,
-        }
-    }
-}
-
-impl<T> Ended for SendTimeoutError<T> {
-    fn fault(self) -> Option<Fault> {
-        match self {
-            Self::Failed(error) => Some(error.fault),
-            Self::Timeout(_) => None,
-        }
-    }
 }
 
 /// Waits until the file is ready for this, or a turn is over; whether it is.

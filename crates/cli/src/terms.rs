@@ -1,5 +1,5 @@
-//! What the subcommands have in common towards the user: how many workers for
-//! how long, the bar, the result, remarks.
+//! Shared by the subcommands: how many workers for how long, the progress bar, the
+//! result, and remarks.
 
 use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;

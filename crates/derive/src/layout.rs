@@ -1,4 +1,5 @@
-//! What is said of a type's layout, in `#[repr(…)]` and `#[message(…)]`.
+//! The attributes of a type that concern its layout: `#[repr(…)]` and
+//! `#[message(…)]`.
 
 use proc_macro2::Ident;
 use syn::{DeriveInput, Error, Result};

@@ -1,4 +1,4 @@
-//! Why a segment was not handed over, or not got.
+//! Why a segment was not handed over, or not inherited.
 
 use std::io;
 
@@ -36,7 +36,7 @@ pub enum SpawnError {
 }
 
 /// Why there is no segment to inherit.
-#[derive(Clone, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InheritError {
     /// Nobody has handed anything over.

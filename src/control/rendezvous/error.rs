@@ -7,7 +7,7 @@ use crate::error::{BadName, OpenError, debug_as_display};
 use crate::sys;
 
 /// Why nobody can be listened for, or accepted.
-#[derive(Clone, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
     /// The name cannot be used.
@@ -59,7 +59,7 @@ pub enum ListenError {
 }
 
 /// Why there is no connection to a server.
-#[derive(Clone, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The name cannot be used.

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::ring::{blocks, mpmc};
-use crate::storage::{Bytes, Cells, RingKind, Slotted, View};
+use crate::storage::{ByteSpan, Cells, RingKind, Slotted, View};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Slots of an MPMC ring that name blocks.
@@ -38,14 +38,14 @@ impl BlockSlots {
     }
 
     /// The bytes of a block.
-    pub(crate) fn bytes(&self, block: u64, length: u64) -> Bytes<'_> {
+    pub(crate) fn bytes(&self, block: u64, length: u64) -> ByteSpan<'_> {
         let block = if block < self.0.blocks() { block as usize } else { 0 };
         let length = (length as usize).min(self.0.apart());
         // SAFETY: the block is below their number, just made sure.
         let first = unsafe { self.0.bytes().add(block * self.0.apart()) };
         // SAFETY: inside the block, which is whole lines, and at the start of
         // one; the memory is attached as long as the cells are there.
-        unsafe { Bytes::new(first, length) }
+        unsafe { ByteSpan::new(first, length) }
     }
 
     /// Which blocks are named by a slot with a message in it.

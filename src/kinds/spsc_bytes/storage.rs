@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::ring::records;
-use crate::storage::{Bytes, Cells, RingKind, View};
+use crate::storage::{ByteSpan, Cells, RingKind, View};
 use crate::sync::AtomicU64;
 
 /// Records of an SPSC ring.
@@ -17,13 +17,13 @@ impl RecordRing {
     }
 
     /// The bytes of a record from unit `start` on.
-    pub(crate) fn bytes(&self, start: u64, length: u64) -> Bytes<'_> {
+    pub(crate) fn bytes(&self, start: u64, length: u64) -> ByteSpan<'_> {
         let (start, length) = within(start, length, self.0.capacity());
         // SAFETY: `within` keeps the range inside the ring.
         let first = unsafe { self.0.slots().add(start * records::UNIT) };
         // SAFETY: inside the ring, which is whole units, and aligned to one;
         // the memory is attached as long as the cells are there.
-        unsafe { Bytes::new(first, length) }
+        unsafe { ByteSpan::new(first, length) }
     }
 }
 

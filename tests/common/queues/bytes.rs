@@ -1,8 +1,10 @@
 //! The ends of channels of bytes.
 
-use tombolo::{ByteDelivery, ByteKind, ByteReceiver, ByteSender, Fault, SendBytesError};
+use tombolo::{
+    ByteDelivery, ByteReceiver, ByteSender, Fault, Kind, SendTimeoutError, TrySendError,
+};
 
-use super::{Got, Grants, LONGEST, Patience, Rx, Tx, Verdict, page, timed, tried};
+use super::{Got, Grants, LONGEST, Patience, Rx, Tx, Verdict, fault, page, timed, tried, unsent};
 
 /// An end of a channel of bytes.
 pub(super) struct Bytes<E> {
@@ -24,29 +26,28 @@ impl<E> Bytes<E> {
     }
 }
 
-fn sent(result: Result<(), SendBytesError>) -> Result<bool, Fault> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(SendBytesError::Full) => Ok(false),
-        Err(SendBytesError::Fault(fault)) => Err(fault),
-        Err(error) => panic!("{error}"),
-    }
-}
-
-impl<K: ByteKind> Tx for Bytes<ByteSender<K>> {
+impl<K: Kind> Tx for Bytes<ByteSender<K>> {
     fn send(&mut self, id: u64, patience: Patience) -> Result<bool, Fault> {
         let message = self.message(id);
-        sent(match patience {
-            Patience::None => self.end.try_send(&message),
-            Patience::For(time) => self.end.send_timeout(&message, time),
-            Patience::Ever => self.end.send(&message),
-        })
+        match patience {
+            Patience::None => match self.end.try_send(&message) {
+                Ok(()) => Ok(true),
+                Err(TrySendError::Full(())) => Ok(false),
+                Err(error) => Err(error.into_fault().expect("no pause, and not too long")),
+            },
+            Patience::For(time) => match self.end.send_timeout(&message, time) {
+                Ok(()) => Ok(true),
+                Err(SendTimeoutError::Timeout(())) => Ok(false),
+                Err(error) => Err(error.into_fault().expect("a message that is not too long")),
+            },
+            Patience::Ever => self.end.send(&message).map(|()| true).map_err(unsent),
+        }
     }
 
     fn send_batch(&mut self, ids: &[u64]) -> Result<(), Fault> {
         let messages: Vec<Vec<u8>> = ids.iter().map(|id| self.message(*id)).collect();
         let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
-        sent(self.end.send_batch(&messages).map_err(|(_, error)| error)).map(drop)
+        self.end.send_batch(&messages).map_err(|error| unsent(error.reason))
     }
 
     fn try_send_batch(&mut self, _ids: &[u64]) -> Option<Result<usize, Fault>> {
@@ -63,16 +64,17 @@ impl<K: ByteKind> Tx for Bytes<ByteSender<K>> {
         let message = self.message(id);
         let granted = match patience {
             Patience::None => self.end.try_reserve(LONGEST),
-            _ => self.end.reserve(LONGEST),
+            _ => self.end.reserve(LONGEST).map_err(TrySendError::from),
         };
         let mut grant = match granted {
             Ok(grant) => grant,
-            Err(error) => return sent(Err(error)),
+            Err(TrySendError::Full(())) => return Ok(false),
+            Err(error) => return Err(error.into_fault().expect("no pause, and not too long")),
         };
         assert_eq!(grant.write_at(0, &message), message.len());
         meanwhile();
         match end {
-            Grants::Commit => assert!(sent(grant.commit(message.len()))?),
+            Grants::Commit => grant.commit(message.len()).map_err(unsent)?,
             Grants::Abort => grant.abort(),
             Grants::Drop => drop(grant),
         }
@@ -84,7 +86,7 @@ impl<K: ByteKind> Tx for Bytes<ByteSender<K>> {
     }
 }
 
-fn finish_bytes<K: ByteKind>(delivery: ByteDelivery<'_, K>, end: Verdict) {
+fn finish_bytes<K: Kind>(delivery: ByteDelivery<'_, K>, end: Verdict) {
     match end {
         Verdict::Release => delivery.release(),
         Verdict::GiveBack => delivery.give_back(),
@@ -92,13 +94,13 @@ fn finish_bytes<K: ByteKind>(delivery: ByteDelivery<'_, K>, end: Verdict) {
     }
 }
 
-impl<K: ByteKind> Rx for Bytes<ByteReceiver<K>> {
+impl<K: Kind> Rx for Bytes<ByteReceiver<K>> {
     fn recv(&mut self, patience: Patience) -> Got<u64> {
         let mut into = Vec::new();
         let got = match patience {
             Patience::None => tried(self.end.try_recv(&mut into))?,
             Patience::For(time) => timed(self.end.recv_timeout(&mut into, time))?,
-            Patience::Ever => Ok(self.end.recv(&mut into)?),
+            Patience::Ever => Ok(self.end.recv(&mut into).map_err(fault)?),
         };
         Ok(got.map(|length| {
             assert_eq!(length, into.len());
@@ -108,7 +110,7 @@ impl<K: ByteKind> Rx for Bytes<ByteReceiver<K>> {
 
     fn recv_batch(&mut self, most: usize) -> Result<Vec<u64>, Fault> {
         let mut into = Vec::new();
-        let count = self.end.recv_batch(&mut into, most)?;
+        let count = self.end.recv_batch(&mut into, most).map_err(fault)?;
         assert_eq!(count, into.len());
         Ok(into.iter().map(|message| self.number(message)).collect())
     }
@@ -123,7 +125,7 @@ impl<K: ByteKind> Rx for Bytes<ByteReceiver<K>> {
         let taken = match patience {
             Patience::None => tried(self.end.try_take())?,
             Patience::For(time) => timed(self.end.take_timeout(time))?,
-            Patience::Ever => Ok(self.end.take()?),
+            Patience::Ever => Ok(self.end.take().map_err(fault)?),
         };
         Ok(taken.map(|delivery| {
             let id = reader.number(&delivery.to_vec());

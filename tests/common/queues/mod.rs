@@ -1,12 +1,12 @@
-//! The ends of the four rings behind one interface that keeps every answer.
-//! Messages are numbers here; the rest of a message follows from its number.
+//! The ends of the four rings behind one interface that keeps every answer. Messages are
+//! numbers here; the rest of a message follows from its number.
 
 mod bytes;
 mod typed;
 
 use std::time::Duration;
 
-use tombolo::{Fault, RecvError, RecvTimeoutError, Segment, TryRecvError};
+use tombolo::{Fault, RecvError, RecvTimeoutError, Segment, SendError, TryRecvError};
 
 use bytes::Bytes;
 
@@ -167,10 +167,11 @@ fn number(page: &Page) -> u64 {
 }
 
 fn fault(error: RecvError) -> Fault {
-    match error {
-        RecvError::Fault(fault) => fault,
-        error => panic!("{error}"),
-    }
+    error.into_fault().expect("a message of the type")
+}
+
+fn unsent<T>(error: SendError<T>) -> Fault {
+    error.into_fault().expect("a message that is not too long")
 }
 
 fn tried<R>(got: Result<R, TryRecvError>) -> Got<R> {
@@ -178,8 +179,7 @@ fn tried<R>(got: Result<R, TryRecvError>) -> Got<R> {
         Ok(got) => Ok(Ok(got)),
         Err(TryRecvError::Empty) => Ok(Err(Nothing::Empty)),
         Err(TryRecvError::Pending) => Ok(Err(Nothing::Pending)),
-        Err(TryRecvError::Failed(error)) => Err(fault(error)),
-        Err(error) => panic!("{error}"),
+        Err(error) => Err(error.into_fault().expect("a message of the type")),
     }
 }
 
@@ -187,7 +187,6 @@ fn timed<R>(got: Result<R, RecvTimeoutError>) -> Got<R> {
     match got {
         Ok(got) => Ok(Ok(got)),
         Err(RecvTimeoutError::Timeout) => Ok(Err(Nothing::TimedOut)),
-        Err(RecvTimeoutError::Failed(error)) => Err(fault(error)),
-        Err(error) => panic!("{error}"),
+        Err(error) => Err(error.into_fault().expect("a message of the type")),
     }
 }

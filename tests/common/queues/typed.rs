@@ -4,7 +4,9 @@ use tombolo::{
     Delivery, Fault, Kind, Mpmc, Receiver, SendTimeoutError, Sender, Spsc, TrySendError,
 };
 
-use super::{Got, Grants, Page, Patience, Rx, Tx, Verdict, fault, number, page, timed, tried};
+use super::{
+    Got, Grants, Page, Patience, Rx, Tx, Verdict, fault, number, page, timed, tried, unsent,
+};
 
 impl<K: Kind> Tx for Sender<Page, K>
 where
@@ -15,16 +17,15 @@ where
             Patience::None => match self.try_send(page(id)) {
                 Ok(()) => return Ok(true),
                 Err(TrySendError::Full(back)) => back,
-                Err(TrySendError::Failed(error)) => return Err(error.fault),
-                Err(other) => panic!("{other}"),
+                Err(error) => return Err(error.into_fault().expect("a segment not paused")),
             },
             Patience::For(time) => match self.send_timeout(page(id), time) {
                 Ok(()) => return Ok(true),
                 Err(SendTimeoutError::Timeout(back)) => back,
-                Err(SendTimeoutError::Failed(error)) => return Err(error.fault),
+                Err(error) => return Err(error.into_fault().expect("a fault")),
             },
             Patience::Ever => {
-                return Sender::send(self, page(id)).map(|()| true).map_err(|e| e.fault);
+                return Sender::send(self, page(id)).map(|()| true).map_err(unsent);
             }
         };
         assert_eq!(back, page(id), "another message came back");
@@ -33,12 +34,12 @@ where
 
     fn send_batch(&mut self, ids: &[u64]) -> Result<(), Fault> {
         let pages: Vec<Page> = ids.iter().map(|id| page(*id)).collect();
-        Sender::send_batch(self, &pages).map_err(|error| error.fault)
+        Sender::send_batch(self, &pages).map_err(|error| unsent(error.reason))
     }
 
     fn try_send_batch(&mut self, ids: &[u64]) -> Option<Result<usize, Fault>> {
         let pages: Vec<Page> = ids.iter().map(|id| page(*id)).collect();
-        Some(Sender::try_send_batch(self, &pages).map_err(|error| error.fault))
+        Some(Sender::try_send_batch(self, &pages).map_err(|error| unsent(error.reason)))
     }
 
     fn grant(
@@ -49,14 +50,18 @@ where
         meanwhile: &mut dyn FnMut(),
     ) -> Result<bool, Fault> {
         let granted = match patience {
-            Patience::None => self.try_reserve()?,
-            _ => Some(self.reserve()?),
+            Patience::None => self.try_reserve(),
+            _ => self.reserve().map_err(TrySendError::from),
         };
-        let Some(mut grant) = granted else { return Ok(false) };
+        let mut grant = match granted {
+            Ok(grant) => grant,
+            Err(TrySendError::Full(())) => return Ok(false),
+            Err(error) => return Err(error.into_fault().expect("a segment not paused")),
+        };
         grant.write(&page(id));
         meanwhile();
         match end {
-            Grants::Commit => grant.commit()?,
+            Grants::Commit => grant.commit().map_err(unsent)?,
             Grants::Abort => grant.abort(),
             Grants::Drop => drop(grant),
         }
@@ -95,7 +100,7 @@ impl Slices for Sender<Page, Spsc> {
             grant.commit(commit)?;
             Ok(room)
         });
-        Some(granted)
+        Some(granted.map_err(unsent))
     }
 }
 
@@ -106,7 +111,7 @@ impl Slices for Receiver<Page, Spsc> {
             slice.release(release);
             ids
         });
-        Some(taken)
+        Some(taken.map_err(fault))
     }
 }
 
@@ -126,7 +131,7 @@ where
         let got = match patience {
             Patience::None => tried(self.try_recv())?,
             Patience::For(time) => timed(self.recv_timeout(time))?,
-            Patience::Ever => Ok(Receiver::recv(self).map_err(fault)?),
+            Patience::Ever => Ok(Receiver::<Page, K>::recv(self).map_err(fault)?),
         };
         Ok(got.map(|page| number(&page)))
     }
@@ -147,7 +152,7 @@ where
         let taken = match patience {
             Patience::None => tried(self.try_take())?,
             Patience::For(time) => timed(self.take_timeout(time))?,
-            Patience::Ever => Ok(Receiver::take(self)?),
+            Patience::Ever => Ok(Receiver::take(self).map_err(fault)?),
         };
         Ok(taken.map(|delivery| {
             let id = number(&delivery.read());

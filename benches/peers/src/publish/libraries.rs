@@ -1,4 +1,5 @@
-//! Tombolo beside each library and mechanism, each used in its best way.
+//! The README's table: Tombolo against each library and mechanism, each used in
+//! its best way.
 
 use super::{Run, cases};
 use crate::harness::beside::Beside;
@@ -162,7 +163,8 @@ pub(super) fn table(runs: &[Run]) -> String {
         table += &cells;
     }
     table
-        + "\nHow many times as good Tombolo is: 2 is twice the rate, or half the time; below 1 the \
-           other is better. `~`: not in every round, so neither is. `–`: not measured. *The limit* is the same done by hand, without any promise; *(threads)* are \
-           queues within one process."
+        + "\nTombolo's advantage: 2 is twice the rate or half the latency; below 1 the other is \
+           better. `~`: the rounds disagree, so neither is better. `–`: not measured. *The limit* \
+           is the same work written by hand, without Tombolo's guarantees; *(threads)* are queues \
+           within one process."
 }

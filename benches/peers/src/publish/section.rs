@@ -1,5 +1,5 @@
-//! The section of figures: what was to be reached, and of every case each way
-//! to use Tombolo beside each other subject.
+//! The section of figures: the goals, and for every case each way to use Tombolo
+//! beside each other subject.
 
 use std::fmt::Write;
 
@@ -10,11 +10,11 @@ use crate::harness::table::{amount, heading, short};
 use crate::standing::{mark, others, ways};
 
 pub(super) fn of(runs: &[Run], provenance: &[String]) -> String {
-    let mut text = String::from("### What was to be reached\n\n");
+    let mut text = String::from("### Goals\n\n");
     text += &demands::table(runs);
-    text += "\nMedian and range are of the ratios within rounds; between two cases, of their \
-             medians, with the furthest that their ranges allow. Of times it is how many times as \
-             long it takes, of rates how many times as many. `–` was not measured.\n";
+    text += "\nMedians and ranges are of the ratios within rounds. Between two cases, they are of \
+             the ratio of the medians, with the widest range that the two ranges allow. For times, \
+             2 means twice as long; for rates, twice as many. `–`: not measured.\n";
     for (run, provenance) in runs.iter().zip(provenance) {
         let _ = writeln!(text, "\n### All cases\n\n{provenance}");
         for outcome in &run.outcomes {

@@ -1,4 +1,4 @@
-//! What is put side by side.
+//! Cases: the subjects that are compared.
 
 use super::orders::Setting;
 

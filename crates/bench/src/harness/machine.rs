@@ -1,4 +1,4 @@
-//! What it was measured on, and when.
+//! Describes the machine and the time of a measurement.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! What the conductor and its workers say to each other: orders as a worker's
+//! The messages between the conductor and its workers: orders as a worker's
 //! argument, and one report as a line of JSON on its standard output.
 
 use std::any::Any;

@@ -1,4 +1,4 @@
-//! What can be measured.
+//! Subjects: the things that can be measured.
 
 use std::ops::Range;
 

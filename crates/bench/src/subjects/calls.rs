@@ -1,4 +1,4 @@
-//! What single calls cost, where nobody waits; and what copying costs.
+//! The cost of single calls while no process waits, and of copying.
 
 use std::hint::black_box;
 use std::os::fd::OwnedFd;

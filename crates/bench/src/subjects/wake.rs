@@ -1,5 +1,5 @@
-//! What only wakes: semaphores, futexes, event descriptors. They carry nothing;
-//! who is woken the nth time is taken to have got the nth message.
+//! Mechanisms that only wake: semaphores, futexes, event descriptors. They carry
+//! nothing; the nth wake-up counts as the nth message.
 
 #![allow(unsafe_code)]
 

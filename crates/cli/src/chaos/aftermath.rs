@@ -1,10 +1,10 @@
-//! What is left when all have ended: a last participant looks round, uses all
-//! there is, and puts everything away.
+//! The end of a storm: when all workers have ended, a last participant inspects
+//! the segment, uses everything in it, and removes it.
 
 use std::iter;
 
 use tombolo::sys::{Key, sem::Set, shm::Shm};
-use tombolo::{OpenError, Segment, SendBytesError, TryRecvError};
+use tombolo::{OpenError, Segment, TryRecvError, TrySendError};
 
 use super::orders::{Kind, Setting};
 use super::side;
@@ -93,7 +93,7 @@ impl Aftermath {
         loop {
             match sender.try_send(&payload) {
                 Ok(()) => filled += 1,
-                Err(SendBytesError::Full) => break,
+                Err(TrySendError::Full(())) => break,
                 Err(error) => return Err(Failure::broken("cannot send after the storm", error)),
             }
         }

@@ -1,14 +1,13 @@
-//! A consumer: receives in every way there is, and notes what it has in its
-//! hands.
+//! A consumer: receives in every possible way, and notes what it holds.
 
 use std::time::Duration;
 
-use tombolo::{ByteDelivery, ByteReceiver, Fault, RecvError, RecvTimeoutError, TryRecvError};
+use tombolo::{ByteDelivery, ByteReceiver, RecvError, RecvTimeoutError, TryRecvError};
 
 use super::ledger::{Id, Note, Phase};
 use super::message;
 use super::orders::Kind;
-use super::worker::{Post, forgive, opened, wrong};
+use super::worker::{Post, opened, wrong};
 use crate::failure::Failure;
 
 /// Messages of the longest batch.
@@ -92,17 +91,13 @@ impl Consumer<'_> {
         let mut message = Vec::with_capacity(self.post.orders.setting.length());
         self.ask(1, true);
         let received = match timeout {
-            None => receiver.recv(&mut message),
-            Some(timeout) => match receiver.recv_timeout(&mut message, timeout) {
-                Err(RecvTimeoutError::Timeout) => {
-                    self.post.note(Note::Done);
-                    return Ok(Next::Same);
-                }
-                Err(RecvTimeoutError::Failed(RecvError::Fault(fault))) => Err(fault),
-                Err(error) => return Err(wrong("receive", error)),
-                Ok(length) => Ok(length),
-            },
+            None => receiver.recv(&mut message).map_err(RecvTimeoutError::from),
+            Some(timeout) => receiver.recv_timeout(&mut message, timeout),
         };
+        if received == Err(RecvTimeoutError::Timeout) {
+            self.post.note(Note::Done);
+            return Ok(Next::Same);
+        }
         self.conclude(received, |this| this.got(&message))
     }
 
@@ -116,7 +111,7 @@ impl Consumer<'_> {
 
     fn conclude(
         &self,
-        received: Result<usize, Fault>,
+        received: Result<usize, impl Into<RecvTimeoutError>>,
         enter: impl FnOnce(&Self),
     ) -> Result<Next, Failure> {
         let next = match received {
@@ -124,8 +119,11 @@ impl Consumer<'_> {
                 enter(self);
                 Next::Same
             }
-            Err(fault) => {
-                forgive("receive", fault)?;
+            Err(error) => {
+                let error = error.into();
+                if !error.is_disconnected() {
+                    return Err(wrong("receive", error));
+                }
                 Next::Another
             }
         };
@@ -144,11 +142,11 @@ impl Consumer<'_> {
         self.ask(1, false);
         match first.take() {
             Ok(delivery) => held.extend(self.took(delivery)),
-            Err(fault) => {
-                forgive("take", fault)?;
+            Err(RecvError::Disconnected) => {
                 self.post.note(Note::Done);
                 return Ok(Next::Another);
             }
+            Err(error) => return Err(wrong("take", error)),
         }
         for receiver in others {
             self.ask(1, false);
@@ -210,8 +208,7 @@ impl Consumer<'_> {
 /// Nothing, if there was only nothing to take.
 fn forgive_try(error: TryRecvError) -> Result<(), Failure> {
     match error {
-        TryRecvError::Empty | TryRecvError::Pending => Ok(()),
-        TryRecvError::Failed(RecvError::Fault(fault)) => forgive("take", fault),
+        TryRecvError::Empty | TryRecvError::Pending | TryRecvError::Disconnected => Ok(()),
         error => Err(wrong("take", error)),
     }
 }

@@ -1,5 +1,5 @@
-//! Who waits for what, when nothing moves any more: from the kernel's tables
-//! and the segment's own words, without joining it.
+//! Explains a stall: which process waits for what, from the kernel's tables and the
+//! segment's own words, without joining it.
 
 use std::fmt::Write;
 use std::fs;

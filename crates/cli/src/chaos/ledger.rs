@@ -1,35 +1,37 @@
-//! What the workers note, outside the segment: a book for each seat, in a
-//! shared-memory object of its own that nobody finds by a key and that goes
-//! with its last process.
+//! The workers' notes, outside the segment: a book for each seat, in one
+//! shared-memory object that has no key and is freed with its last process.
 //!
-//! A book is a ring of notes that one worker at a time writes and the
-//! conductor reads. A note is written before the index that makes it visible,
-//! so a writer that is killed at any instruction leaves whole notes, and its
-//! successor goes on behind the last one. A full book makes its writer wait
-//! until the conductor has read.
+//! A book is a ring of notes that one worker at a time writes and the conductor
+//! reads. A worker writes a note before the index that makes it visible. So a
+//! writer that is killed at any instruction leaves whole notes, and its successor
+//! continues behind the last one. If the book is full, the writer waits for the
+//! conductor.
 //!
-//! The library's channels are not used for it: they are what is judged.
+//! The ledger does not use the library's channels, because they are under test.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use tombolo::sys;
+use tombolo::sys::{self, limits};
 
 use crate::terms::now;
 use crate::words::Words;
 
-/// Notes that a book holds.
+/// Notes that a book holds, or fewer where `kernel.shmmax` allows no such ledger:
+/// then its writer waits more often.
 const NOTES: u64 = 1 << 15;
+/// With fewer, nothing would get on.
+const FEWEST_NOTES: u64 = 16;
 /// Words of a note.
 const WORDS: u64 = 3;
 /// Words before a book's notes: what is written and what is read, a line each.
 const HEAD: u64 = 32;
 const READ: u64 = 16;
-const BOOK: u64 = HEAD + NOTES * WORDS;
-/// Words before the first book.
+/// Words before the first book: the phase, and how many notes a book holds.
 const COVER: u64 = 16;
+const HOLDS: u64 = 1;
 
 /// Which message: of which producer, in which of its lives, and its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -139,24 +141,51 @@ impl Note {
 
 /// All books.
 #[derive(Debug)]
-pub(crate) struct Ledger(Words);
+pub(crate) struct Ledger {
+    words: Words,
+    /// Notes that a book holds.
+    notes: u64,
+}
+
+/// How many notes fit each of so many books, in so many bytes together.
+const fn fitting(books: u64, bytes: u64) -> u64 {
+    let mut notes = NOTES;
+    while notes > FEWEST_NOTES && 8 * (COVER + books * (HEAD + notes * WORDS)) > bytes {
+        notes /= 2;
+    }
+    notes
+}
 
 impl Ledger {
     /// Makes one of so many books.
     pub(crate) fn create(books: usize) -> Result<Self, sys::Error> {
-        Ok(Self(Words::create(COVER + BOOK * books as u64)?))
+        Self::within(books as u64, limits::shm()?.max_size)
+    }
+
+    fn within(books: u64, bytes: u64) -> Result<Self, sys::Error> {
+        let notes = fitting(books, bytes);
+        let words = Words::create(COVER + books * (HEAD + notes * WORDS))?;
+        words.at(HOLDS).store(notes, Ordering::Release);
+        Ok(Self { words, notes })
     }
 
     pub(crate) fn open(id: i32) -> Result<Self, sys::Error> {
-        Ok(Self(Words::open(id)?))
+        let words = Words::open(id)?;
+        let notes = words.get(HOLDS).max(1);
+        Ok(Self { words, notes })
     }
 
     pub(crate) const fn id(&self) -> i32 {
-        self.0.id()
+        self.words.id()
+    }
+
+    /// Where a book begins.
+    const fn start(&self, book: usize) -> u64 {
+        COVER + book as u64 * (HEAD + self.notes * WORDS)
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        match self.0.get(0) {
+        match self.words.get(0) {
             0 => Phase::Storm,
             1 => Phase::Finish,
             _ => Phase::Drain,
@@ -164,26 +193,26 @@ impl Ledger {
     }
 
     pub(crate) fn set_phase(&self, phase: Phase) {
-        self.0.at(0).store(phase as u64, Ordering::Release);
+        self.words.at(0).store(phase as u64, Ordering::Release);
     }
 
     /// What has been written in a book since it was last read: when, and what.
     pub(crate) fn read(&self, book: usize, mut each: impl FnMut(u64, Note)) {
-        let start = COVER + BOOK * book as u64;
-        let (written, read) = (self.0.get(start), self.0.get(start + READ));
+        let start = self.start(book);
+        let (written, read) = (self.words.get(start), self.words.get(start + READ));
         for index in read..written {
-            let at = start + HEAD + index % NOTES * WORDS;
-            let [time, head, number] = [0, 1, 2].map(|word| self.0.get(at + word));
+            let at = start + HEAD + index % self.notes * WORDS;
+            let [time, head, number] = [0, 1, 2].map(|word| self.words.get(at + word));
             if let Some(note) = Note::read([head, number]) {
                 each(time, note);
             }
         }
-        self.0.at(start + READ).store(written, Ordering::Release);
+        self.words.at(start + READ).store(written, Ordering::Release);
     }
 
     /// A book to write in. Its last writer must have ended.
     pub(crate) const fn book(&self, book: usize) -> Book<'_> {
-        Book { words: &self.0, start: COVER + BOOK * book as u64 }
+        Book { words: &self.words, notes: self.notes, start: self.start(book) }
     }
 }
 
@@ -191,16 +220,17 @@ impl Ledger {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Book<'a> {
     words: &'a Words,
+    notes: u64,
     start: u64,
 }
 
 impl Book<'_> {
     pub(crate) fn write(&self, note: Note) {
         let index = self.words.get(self.start);
-        while index - self.words.get(self.start + READ) >= NOTES {
+        while index - self.words.get(self.start + READ) >= self.notes {
             thread::sleep(Duration::from_micros(100));
         }
-        let at = self.start + HEAD + index % NOTES * WORDS;
+        let at = self.start + HEAD + index % self.notes * WORDS;
         let [head, number] = note.words();
         for (word, value) in (at..).zip([now(), head, number]) {
             self.words.at(word).store(value, Ordering::Relaxed);
@@ -216,7 +246,7 @@ mod tests {
 
     #[test]
     fn what_is_noted_is_read_in_order_by_whoever_comes_later() {
-        let ledger = Ledger::create(2).unwrap();
+        let ledger = Ledger::within(2, 32 << 10).unwrap();
         let id = Id { producer: 3, life: 0xFFFF_0001, number: u64::MAX };
         let notes = [
             Note::Up,
@@ -239,7 +269,8 @@ mod tests {
             heard
         };
         // More than a book holds, by one writer after another.
-        for _ in 0..NOTES {
+        assert_eq!(ledger.notes, 512);
+        for _ in 0..ledger.notes {
             notes.iter().for_each(|&note| ledger.book(1).write(note));
             assert_eq!(heard(1), notes);
         }
@@ -253,7 +284,7 @@ mod tests {
         // What a writer leaves that is killed before its last store.
         let at = COVER + HEAD + WORDS;
         for word in at..at + WORDS {
-            ledger.0.at(word).store(u64::MAX, Ordering::Relaxed);
+            ledger.words.at(word).store(u64::MAX, Ordering::Relaxed);
         }
         ledger.book(0).write(Note::Idle);
         let mut heard = Vec::new();

@@ -1,8 +1,8 @@
-//! What the conductor tells a worker: all of it when it starts one, as its
-//! argument. What comes later is the ledger's phase.
+//! The conductor's orders to a worker, which it gets as its argument when it
+//! starts. Everything later is in the ledger's phase.
 
 use serde::{Deserialize, Serialize};
-use tombolo::{ByteChannel, ByteKind, Mpmc, OpenError, Segment, Spsc};
+use tombolo::{ByteChannel, Mpmc, OpenError, Segment, Spsc};
 
 use super::message;
 
@@ -84,10 +84,8 @@ impl Setting {
     }
 
     pub(crate) fn open(&self) -> Result<Segment, OpenError> {
-        // A slot and its block are little more than the message.
-        let room = (self.capacity + 1) * (self.length() + 512) + (1 << 20);
         Segment::options()
-            .size(room)
+            .room_for_bytes(self.capacity, self.length())
             .participants(self.participants())
             .channels(1)
             .open_or_create(&self.name)
@@ -106,7 +104,7 @@ impl Setting {
 }
 
 /// The storm's channel as one of a kind.
-pub(crate) trait Kind: ByteKind {
+pub(crate) trait Kind: tombolo::Kind {
     fn of(channel: ByteChannel<'_>) -> ByteChannel<'_, Self>;
 }
 

@@ -1,6 +1,5 @@
-//! What befalls a worker from within: it is killed before a step that the
-//! library takes, in a build with the feature `crash-points`. In any other
-//! build there is nothing of the kind.
+//! Deaths from within: in a build with the feature `crash-points`, a worker is
+//! killed before a step of the library. Other builds do not have this.
 
 use super::orders::Orders;
 

@@ -1,15 +1,15 @@
-//! A producer: sends numbered messages in every way there is, and notes
-//! before and after.
+//! A producer: sends numbered messages in every possible way, and notes before and
+//! after.
 
 use std::thread;
 use std::time::Duration;
 
-use tombolo::{ByteSender, SendBytesError};
+use tombolo::{ByteSender, SendTimeoutError};
 
 use super::ledger::{Id, Note, Phase};
 use super::message;
 use super::orders::Kind;
-use super::worker::{Post, forgive, opened, wrong};
+use super::worker::{Post, opened, wrong};
 use crate::failure::Failure;
 
 /// Messages of the longest batch.
@@ -115,7 +115,7 @@ impl Producer<'_> {
         self.write(1);
         let message = &self.messages[0];
         let done = match timeout {
-            None => sender.send(message),
+            None => sender.send(message).map_err(SendTimeoutError::from),
             Some(timeout) => sender.send_timeout(message, timeout),
         };
         outcome(done, 1, 0)
@@ -128,7 +128,7 @@ impl Producer<'_> {
             self.messages.iter().take(count as usize).map(Vec::as_slice).collect();
         match sender.send_batch(&batch) {
             Ok(()) => Ok(Sent::All(count)),
-            Err((sent, error)) => outcome(Err(error), count, sent as u64),
+            Err(error) => outcome(Err(error.reason), count, error.sent as u64),
         }
     }
 
@@ -162,15 +162,16 @@ impl Producer<'_> {
     }
 }
 
-fn outcome(done: Result<(), SendBytesError>, all: u64, sent: u64) -> Result<Sent, Failure> {
-    match done {
+fn outcome(
+    done: Result<(), impl Into<SendTimeoutError>>,
+    all: u64,
+    sent: u64,
+) -> Result<Sent, Failure> {
+    match done.map_err(Into::into) {
         Ok(()) => Ok(Sent::All(all)),
         // In time, there was no room.
-        Err(SendBytesError::Full) => Ok(Sent::All(0)),
-        Err(SendBytesError::Fault(fault)) => {
-            forgive("send", fault)?;
-            Ok(Sent::Alone(sent))
-        }
+        Err(SendTimeoutError::Timeout(())) => Ok(Sent::All(0)),
+        Err(SendTimeoutError::Disconnected(())) => Ok(Sent::Alone(sent)),
         Err(error) => Err(wrong("send", error)),
     }
 }

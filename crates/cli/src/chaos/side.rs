@@ -1,11 +1,15 @@
-//! A side worker: creates, opens, uses and removes a segment that others
-//! create, open, use and remove as well.
+//! A side worker: creates, opens, uses and removes a segment while others do the
+//! same.
 
-use tombolo::{ChannelError, Fault, OpenError, Segment, SendBytesError, TryRecvError};
+use tombolo::{ChannelError, Fault, OpenError, Segment, TryRecvError, TrySendError};
 
 use super::ledger::{Note, Phase};
 use super::worker::{Post, creating, unopened, wrong};
 use crate::failure::Failure;
+
+/// The messages of the channel, and the bytes of the longest.
+const CAPACITY: usize = 4;
+const LONGEST: usize = 64;
 
 pub(crate) fn run(post: &Post<'_>) -> Result<(), Failure> {
     let mut chance = post.orders.chance();
@@ -34,8 +38,8 @@ pub(crate) fn open(name: &str) -> Result<Segment, Failure> {
     options().open_or_create(name).map_err(|error| unopened("open the side segment", error))
 }
 
-const fn options() -> tombolo::Options {
-    Segment::options().size(1 << 16).participants(8).channels(2)
+fn options() -> tombolo::Options {
+    Segment::options().room_for_bytes(CAPACITY, LONGEST).participants(8).channels(2)
 }
 
 fn there_already(name: &str) -> Result<Option<Segment>, Failure> {
@@ -61,14 +65,14 @@ fn opened<T>(done: Result<T, OpenError>) -> Result<Option<T>, Failure> {
 fn there<T>(done: Result<T, Fault>) -> Result<Option<T>, Failure> {
     match done {
         Ok(done) => Ok(Some(done)),
-        Err(Fault::Closed | Fault::Disconnected { .. }) => Ok(None),
+        Err(Fault::Closed) => Ok(None),
         Err(fault) => Err(wrong("use the side segment", fault)),
     }
 }
 
 /// Sends and receives a little in it.
 fn using(post: &Post<'_>, segment: &Segment, chance: &mut fastrand::Rng) -> Result<(), Failure> {
-    let channel = segment.bytes("side").capacity(4, 64);
+    let channel = segment.bytes("side").capacity(CAPACITY, LONGEST);
     let ends = channel.sender().and_then(|sender| Ok((sender, channel.receiver()?)));
     let ends = match ends {
         Err(ChannelError::Fault(fault)) => there(Err(fault))?,
@@ -80,12 +84,14 @@ fn using(post: &Post<'_>, segment: &Segment, chance: &mut fastrand::Rng) -> Resu
     let mut message = Vec::new();
     for _ in 0..chance.u8(..8) {
         let sent = match sender.try_send(b"to whom it may concern") {
-            Err(SendBytesError::Fault(fault)) => there(Err(fault))?,
-            Ok(()) | Err(SendBytesError::Full) => Some(()),
+            Ok(()) | Err(TrySendError::Full(())) => Some(()),
+            Err(TrySendError::Disconnected(())) => None,
+            Err(TrySendError::Fault { fault, .. }) => there(Err(fault))?,
             Err(error) => return Err(wrong("send in the side segment", error)),
         };
         let received = match receiver.try_recv(&mut message) {
-            Err(TryRecvError::Failed(tombolo::RecvError::Fault(fault))) => there(Err(fault))?,
+            Err(TryRecvError::Disconnected) => None,
+            Err(TryRecvError::Fault(fault)) => there(Err(fault))?,
             Ok(_) if message != b"to whom it may concern" => {
                 return Err(Failure::Broken("a message in the side segment is torn".to_owned()));
             }
@@ -103,7 +109,7 @@ fn using(post: &Post<'_>, segment: &Segment, chance: &mut fastrand::Rng) -> Resu
 /// Removes the segment under whoever has it open, this process among them.
 fn removed_in_use(segment: &Segment) -> Result<(), Failure> {
     there(segment.remove())?;
-    match segment.bytes("side").capacity(4, 64).sender() {
+    match segment.bytes("side").capacity(CAPACITY, LONGEST).sender() {
         Err(ChannelError::Fault(Fault::Closed)) => Ok(()),
         Ok(_) => Err(Failure::Broken("a removed segment can still be used".to_owned())),
         Err(error) => Err(wrong("find that the side segment is closed", error)),

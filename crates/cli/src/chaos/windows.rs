@@ -1,4 +1,4 @@
-//! Which messages the dead can have had without having lived to note it.
+//! The messages that dead workers may have had without living to note it.
 
 /// The call that a consumer was killed in.
 #[derive(Clone, Copy, Debug)]

@@ -1,10 +1,10 @@
-//! One life of a worker: from its start until it is killed, or told by the
-//! ledger's phase to leave.
+//! One life of a worker, from its start until it is killed or the ledger's phase
+//! tells it to leave.
 //!
-//! It can be killed anywhere, so all that it has to say is in the ledger.
-//! Only what must not happen it says before it ends by itself, on standard
-//! output. When its standard input ends, the conductor has died, and the
-//! segments are put away here.
+//! A worker can be killed anywhere, so it reports through the ledger. It uses
+//! standard output only for things that must not happen, before it ends by itself.
+//! When its standard input ends, the conductor has died, and the worker removes
+//! the segments.
 
 use std::fmt::Display;
 use std::io::{self, Read, Write};
@@ -16,12 +16,13 @@ use std::time::Duration;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use tombolo::sys::proc;
-use tombolo::{ChannelError, Fault, Mpmc, OpenError, Segment, Spsc};
+use tombolo::{ChannelError, Mpmc, OpenError, Segment, Spsc};
 
 use super::ledger::{Book, Ledger, Note, Phase};
 use super::orders::{Orders, Role};
 use super::{consumer, points, producer, side};
 use crate::failure::Failure;
+use crate::flags::of_crew;
 
 /// What the conductor starts its workers with.
 #[derive(Debug, clap::Args)]
@@ -146,7 +147,7 @@ pub(crate) fn unopened(what: &str, error: OpenError) -> Failure {
                 Invalid | NoMemory | NoSpace | PermissionDenied | TooBig
             ) =>
         {
-            Failure::unusable(format!("cannot {what}"), error)
+            Failure::unusable(format!("cannot {what}"), of_crew(error))
         }
         _ => wrong(what, error),
     }
@@ -155,12 +156,4 @@ pub(crate) fn unopened(what: &str, error: OpenError) -> Failure {
 /// What a channel that was just opened says.
 pub(crate) fn opened<T>(end: Result<T, ChannelError>) -> Result<T, Failure> {
     end.map_err(|error| wrong("open the channel", error))
-}
-
-/// Nothing, if it is only that the others have all gone for the moment.
-pub(crate) fn forgive(what: &str, fault: Fault) -> Result<(), Failure> {
-    match fault {
-        Fault::Disconnected { .. } => Ok(()),
-        fault => Err(wrong(what, fault)),
-    }
 }

@@ -1,6 +1,6 @@
-//! What the demo and its workers say to each other: orders as a worker's
-//! argument, then lines on its standard input, and reports as lines of JSON
-//! on its standard output.
+//! The messages between the demo and its workers: orders as a worker's argument,
+//! then lines on its standard input, and reports as lines of JSON on its standard
+//! output.
 
 use std::time::Duration;
 
@@ -54,6 +54,11 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
+    /// How many take part: the workers, and the demo itself.
+    pub(crate) const fn participants(&self) -> u16 {
+        self.producers + self.consumers + 1
+    }
+
     /// This worker's part of so many messages, which the producers share.
     pub(crate) fn part_of(&self, messages: u64) -> u64 {
         let producers = u64::from(self.producers.max(1));

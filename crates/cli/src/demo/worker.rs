@@ -1,7 +1,7 @@
 //! One process of a demo: a producer or a consumer.
 //!
-//! Having done its work it waits for the demo to end it. When its standard
-//! input ends instead, the demo has died, and the segment is put away here.
+//! When it has done its work, it waits until the demo ends it. If its standard
+//! input ends instead, the demo has died, and the worker removes the segment.
 
 use std::fs;
 use std::io::{self, BufRead, Write};
@@ -11,12 +11,13 @@ use std::thread;
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
-use tombolo::{Channel, Fault, Kind, OpenError, Receiver, RecvError, Segment, Sender};
+use tombolo::{Channel, Kind, OpenError, Receiver, RecvError, Segment, SendError, Sender};
 
 use super::ledger::{Chunk, Marks};
 use super::orders::{Findings, Limit, Orders, Report, Role, histogram};
 use super::piece::{self, Input, Piece};
 use crate::failure::Failure;
+use crate::flags::of_crew;
 use crate::terms::now;
 
 /// One message in so many says when it was sent: asking for the time costs as
@@ -102,22 +103,27 @@ fn prepare(args: &Args, orders: &Orders) -> Result<(Input, Segment), Failure> {
         Ok(id) => Segment::open_id(id)
             .map_err(|error| Failure::unusable("cannot open the segment", error))?,
         // The first worker is told to create it.
-        Err(_) => {
-            found(orders).map_err(|error| Failure::unusable("cannot create a segment", error))?
-        }
+        Err(_) => piece::sized(orders.size, Founding(orders))
+            .map_err(|error| Failure::unusable("cannot create a segment", of_crew(error)))?,
     };
     Ok((input, segment))
 }
 
-fn found(orders: &Orders) -> Result<Segment, OpenError> {
-    // A slot is little more than its message, and the rest fits a page or two
-    // for each worker. What is not touched costs nothing.
-    let room = orders.capacity * (piece::bytes(orders.size) + 64) + (1 << 20);
-    Segment::options()
-        .size(room)
-        .participants(orders.producers + orders.consumers + 1)
-        .channels(1)
-        .anonymous()
+/// Creates the segment with room for the channel, and no more: a limit may allow
+/// just that.
+struct Founding<'a>(&'a Orders);
+
+impl piece::Job for Founding<'_> {
+    type Outcome = Result<Segment, OpenError>;
+
+    fn run<const WORDS: usize>(self) -> Self::Outcome {
+        let Self(orders) = self;
+        Segment::options()
+            .room_for::<Piece<WORDS>>(orders.capacity)
+            .participants(orders.participants())
+            .channels(1)
+            .anonymous()
+    }
 }
 
 /// A worker's work, for messages of any size.
@@ -180,7 +186,7 @@ impl Task<'_> {
             match sender.send(piece) {
                 Ok(()) => {}
                 // What became of the consumers, the demo will find out.
-                Err(error) if matches!(error.fault, Fault::Disconnected { .. }) => break,
+                Err(SendError::Disconnected(_)) => break,
                 Err(error) => return Err(Failure::broken("cannot send", error)),
             }
             number += 1;
@@ -197,7 +203,7 @@ impl Task<'_> {
         loop {
             match receiver.recv() {
                 Ok(piece) => log.enter(&piece)?,
-                Err(RecvError::Fault(Fault::Disconnected { .. })) => return log.close(),
+                Err(RecvError::Disconnected) => return log.close(),
                 Err(error) => return Err(Failure::broken("cannot receive", error)),
             }
         }

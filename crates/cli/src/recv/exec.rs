@@ -1,5 +1,5 @@
-//! Lines as the work of a command: one at a time to its standard input, and
-//! acknowledged when it has done well.
+//! Lines as work for a command: each line goes to the command's standard input,
+//! and is acknowledged when the command succeeds.
 
 #![allow(unsafe_code)]
 
@@ -16,14 +16,14 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tombolo::{ByteDelivery, Fault, Mpmc};
+use tombolo::{ByteDelivery, Fault, Mpmc, Side};
 
 use super::{Receiving, Task};
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::plain::plain;
 use crate::standard;
-use crate::stream::{Crowd, Ended, TURN};
+use crate::stream::{Crowd, TURN};
 use crate::terms::remark;
 
 /// How long a line that has failed is left to others; twice as long each time.
@@ -43,11 +43,11 @@ pub(super) fn work(receiving: &mut Receiving, name: &Place, task: &Task) -> Resu
                 lost += job(receiving, &crowd, task, message)?;
                 continue;
             }
-            Err(error) => error.fault(),
+            Err(error) => error.into_fault(),
         };
         receiving.interrupt.check()?;
         receiving.waits(&crowd);
-        let cut = crowd.was_cut().then_some(Fault::Disconnected { peers: "sender" });
+        let cut = crowd.was_cut().then_some(Fault::Disconnected { side: Side::Sender });
         let Some(fault) = taken.or(cut) else { continue };
         if !crowd.goes_on(fault).map_err(|fault| receiving.failed(&fault))? {
             break;

@@ -1,20 +1,20 @@
-//! Lines, shared out among receivers by what becomes of them.
+//! Distributes lines among receivers by how fast each of them is read.
 //!
-//! What was taken is this receiver's until it has been read out of the pipe,
-//! and no more is taken than a reader goes through in a moment: so a slow one
-//! leaves the rest to others, and what a dead one has not read comes again.
-//! Hands, each with a message at most, are in two banks: what one bank holds is
-//! being read while the other takes.
+//! A line that was taken belongs to this receiver until it has been read out of
+//! the pipe. A receiver takes no more than its reader consumes in a moment. So a
+//! slow reader leaves the rest to other receivers, and what a dead one had not
+//! read is delivered again. Two banks of hands hold at most one message each: the
+//! content of one bank is being read while the other bank takes.
 
 use std::mem;
 use std::time::{Duration, Instant};
 
-use tombolo::{ByteDelivery, ByteReceiver, Fault, Mpmc};
+use tombolo::{ByteDelivery, ByteReceiver, Fault, Mpmc, Side};
 
 use super::Receiving;
 use crate::failure::Failure;
 use crate::place::Place;
-use crate::stream::{CHUNK, Crowd, Ended, TOGETHER, TURN};
+use crate::stream::{CHUNK, Crowd, TOGETHER, TURN};
 
 /// Hands of a bank.
 const BANK: usize = 16;
@@ -185,7 +185,7 @@ impl Lines<'_> {
             Err(error) => {
                 self.settle(before)?;
                 self.receiving.outlet.pass_on();
-                let fault = error.fault();
+                let fault = error.into_fault();
                 self.idle()?;
                 return fault.map_or_else(|| Ok(Held::none()), |fault| Err(Stop::Fault(fault)));
             }
@@ -313,7 +313,7 @@ impl Lines<'_> {
         self.receiving.look_up()?;
         self.receiving.waits(&self.crowd);
         if self.crowd.was_cut() {
-            return Err(Stop::Fault(Fault::Disconnected { peers: "sender" }));
+            return Err(Stop::Fault(Fault::Disconnected { side: Side::Sender }));
         }
         Ok(())
     }

@@ -1,11 +1,13 @@
-//! Standard output, as far as it can be known what becomes of what is written
-//! to it.
+//! Standard output, with as much as can be known about what becomes of the data.
 //!
-//! The kernel tells how much of what is in a pipe, or a local socket, nobody
-//! has read yet. Receivers that write into one pipe take turns: each locks it
-//! (`fcntl`; a pipe's own file can be locked, and a death unlocks it), writes,
-//! and waits until all has been read. So what is in the pipe is one
-//! receiver's, and lines that are too long for one atomic write do not mix.
+//! The kernel tells how much of the content of a pipe, or of a local socket, has
+//! not been read yet. Receivers that write into one pipe take turns: each locks it
+//! (`fcntl`; a pipe's own file can be locked, and a death unlocks it), writes, and
+//! waits until all has been read. So the pipe contains data of one receiver only,
+//! and lines that are too long for one atomic write do not mix.
+//!
+//! Receivers that append to one file need no turns: each write has whole lines. Each
+//! holds a lock of its own, by which the others see that it is there.
 
 #![allow(unsafe_code)]
 
@@ -97,11 +99,17 @@ impl Outlet {
     pub(super) fn open(interrupt: Interrupt) -> Result<Self, Failure> {
         let file = standard::output().map_err(|error| unwritable(&error))?;
         let outlet = Self { kind: Kind::of(&file), file, interrupt, locked: false, written: 0 };
-        if outlet.is_queue() {
-            // Says that this process is one of those that write to it.
-            let _ = fcntl(&outlet.file, FcntlArg::F_SETLK(&lock(libc::F_WRLCK, own_byte(), 1)));
-        }
+        outlet.show();
         Ok(outlet)
+    }
+
+    /// Shows that this process is one of those that write to it.
+    fn show(&self) {
+        if self.is_queue() || self.is_file() {
+            let own = lock(libc::F_WRLCK, own_byte(), 1);
+            // Where there are no locks, nobody sees the others.
+            let _ = fcntl(&self.file, FcntlArg::F_SETLK(&own));
+        }
     }
 
     pub(super) const fn file(&self) -> &File {
@@ -117,12 +125,12 @@ impl Outlet {
         matches!(self.kind, Kind::File)
     }
 
-    /// Whether another receiver writes to the same pipe.
+    /// Whether another receiver writes to the same pipe or file.
     pub(super) fn is_shared(&self) -> bool {
-        if !self.is_queue() {
+        if !self.is_queue() && !self.is_file() {
             return false;
         }
-        let mut found = lock(libc::F_WRLCK, 1, 0);
+        let mut found = lock(libc::F_WRLCK, TURNS + 1, 0);
         let asked = fcntl(&self.file, FcntlArg::F_GETLK(&mut found));
         asked.is_ok() && c_int::from(found.l_type) != libc::F_UNLCK
     }
@@ -152,7 +160,7 @@ impl Outlet {
         if !self.is_queue() || self.locked {
             return true;
         }
-        match fcntl(&self.file, FcntlArg::F_SETLK(&lock(libc::F_WRLCK, 0, 1))) {
+        match fcntl(&self.file, FcntlArg::F_SETLK(&lock(libc::F_WRLCK, TURNS, 1))) {
             Err(Errno::EACCES | Errno::EAGAIN) => return false,
             // Or there are no locks here, and nothing better to be done.
             _ => self.locked = true,
@@ -163,7 +171,7 @@ impl Outlet {
     /// Waits until it is this process's turn.
     pub(super) fn wait_for_turn(&mut self) -> Result<(), Failure> {
         while !self.locked {
-            match fcntl(&self.file, FcntlArg::F_SETLKW(&lock(libc::F_WRLCK, 0, 1))) {
+            match fcntl(&self.file, FcntlArg::F_SETLKW(&lock(libc::F_WRLCK, TURNS, 1))) {
                 Err(Errno::EINTR) => self.interrupt.check()?,
                 Err(Errno::EDEADLK) => {
                     self.interrupt.check()?;
@@ -178,7 +186,7 @@ impl Outlet {
     /// Ends the turn.
     pub(super) fn pass_on(&mut self) {
         if self.locked && self.is_queue() {
-            let _ = fcntl(&self.file, FcntlArg::F_SETLK(&lock(libc::F_UNLCK, 0, 1)));
+            let _ = fcntl(&self.file, FcntlArg::F_SETLK(&lock(libc::F_UNLCK, TURNS, 1)));
             self.locked = false;
         }
     }
@@ -212,8 +220,8 @@ impl Outlet {
         Ok(())
     }
 
-    /// Writes lines, and counts in `written` how far it came. Into a pipe that
-    /// others write to as well they go in pieces that it takes whole: so a
+    /// Writes lines, and counts in `written` how far it came. Into a pipe or file
+    /// that others write to as well they go in pieces that it takes whole: so a
     /// death cuts none that another's would follow.
     pub(super) fn write(&mut self, lines: &[u8], written: &mut usize) -> Result<(), Failure> {
         let before = *written;
@@ -240,7 +248,10 @@ impl Outlet {
         if !self.is_file() {
             return Ok(());
         }
-        standard::settle(&self.file).map_err(|error| unwritable(&error))
+        let settled = standard::settle(&self.file).map_err(|error| unwritable(&error));
+        // Closing any copy of the file has let go of the lock.
+        self.show();
+        settled
     }
 
     /// Ends the output.
@@ -250,9 +261,13 @@ impl Outlet {
     }
 }
 
-/// The byte of the file whose lock says that this process writes to it.
+/// The byte whose lock is the turn to write. Those behind it say who writes. They are
+/// beyond what a program that uses the file would lock.
+const TURNS: i64 = 1 << 62;
+
+/// The byte whose lock says that this process writes to the pipe or file.
 fn own_byte() -> i64 {
-    1 + i64::from(process::id())
+    TURNS + 1 + i64::from(process::id())
 }
 
 /// How many bytes of these are as many whole lines as a pipe takes at once, or

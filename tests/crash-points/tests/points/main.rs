@@ -1,12 +1,10 @@
-//! Processes are killed before every step that the library takes, and the
-//! promise is checked with those who survive.
+//! Kills processes before every step of the library, and checks the guarantees with the
+//! survivors.
 //!
-//! A play is a channel in a state and somebody who does something with it.
-//! One performance counts the steps; then each of them is the last one in a
-//! performance of its own. What is a step is not a matter of taste: every
-//! use of an atomic in a segment, every system call that changes something
-//! and the middle of every copy is one
-//! ([`crash`](tombolo::sys::crash)).
+//! A play is a channel in some state and a process that does something with it. One
+//! performance counts the steps. Then each step is the last one in a performance of its
+//! own. A step is every use of an atomic in a segment, every system call that changes
+//! something, and the middle of every copy ([`crash`](tombolo::sys::crash)).
 
 #![allow(unsafe_code, missing_docs)]
 

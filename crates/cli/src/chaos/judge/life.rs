@@ -1,4 +1,4 @@
-//! What became of the messages of one producer's life.
+//! The fate of the messages of one life of a producer.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,0 +1,670 @@
+//! Messages written and read in place, and messages of bytes: grants, deliveries, and
+//! what becomes of both when their holder is killed.
+
+#![allow(unsafe_code)]
+
+use crate::common;
+
+use std::io::{Read, Write};
+use std::panic::{self, RefUnwindSafe, UnwindSafe};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use common::{Brief, Name, Peer, thread_parked, tid, wait_until};
+use tombolo::{
+    ByteChannel, ByteReceiver, ByteSender, Channel, Fault, Kind, Mpmc, Receiver, RecvError,
+    RecvTimeoutError, Segment, SendError, SendTimeoutError, Sender, Spsc, TrustedPeers,
+    TryRecvError, TrySendError,
+};
+
+type Page = [u64; 64];
+
+fn page(n: u64) -> Page {
+    [n; 64]
+}
+
+fn segment() -> (Name, Segment) {
+    let name = Name::new();
+    let segment = Segment::options().size(4 << 20).participants(8).create(&name).unwrap();
+    (name, segment)
+}
+
+fn typed<K: Kind>(channel: &Channel<'_, Page, K>) {
+    let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    // Dropped or aborted, nobody sees anything, and the place is there again.
+    for n in 0..10 {
+        let mut grant = tx.reserve().unwrap();
+        grant.write(&page(n));
+        if n % 2 == 0 {
+            grant.abort()
+        } else {
+            drop(grant)
+        }
+        assert!(matches!(rx.try_take(), Err(TryRecvError::Empty)), "{n}");
+    }
+    for n in 0..10 {
+        let mut grant = tx.reserve().unwrap();
+        grant.write(&page(n));
+        grant.commit().unwrap();
+        let delivery = rx.take().unwrap();
+        assert_eq!((delivery.read(), delivery.attempts()), (page(n), 0));
+        if n % 2 == 0 { delivery.release() } else { drop(delivery) }
+    }
+    // A message in hand counts; one given back comes again.
+    for n in 0..tx.capacity() as u64 {
+        tx.send(page(n)).unwrap();
+    }
+    assert_eq!(tx.try_reserve().unwrap_err(), TrySendError::Full(()));
+    rx.take().unwrap().give_back();
+    assert_eq!(tx.try_reserve().unwrap_err(), TrySendError::Full(()));
+    for n in 0..tx.capacity() as u64 {
+        assert_eq!(rx.take().unwrap().read(), page(n));
+    }
+    assert!(matches!(rx.take_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout)));
+    drop(tx);
+    assert_eq!(rx.take().unwrap_err(), RecvError::Disconnected);
+}
+
+#[test]
+fn a_grant_is_seen_when_committed_and_a_delivery_is_there_until_released() {
+    let (_name, segment) = segment();
+    for capacity in [1, 2, 5] {
+        let (spsc, mpmc) = (format!("s{capacity}"), format!("m{capacity}"));
+        typed(&segment.channel::<Page>(&spsc).spsc().capacity(capacity));
+        typed(&segment.channel::<Page>(&mpmc).capacity(capacity));
+    }
+}
+
+#[test]
+fn slices_lie_side_by_side_and_are_published_and_released_in_part() {
+    let (_name, segment) = segment();
+    let channel = segment.channel::<u64>("s").spsc().capacity(10);
+    let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let (mut sent, mut received) = (0_u64, 0_u64);
+    for round in 0..1_000 {
+        let mut room = tx.reserve_slice(1 + round % 7).unwrap();
+        assert!((1..=1 + round % 7).contains(&room.len()));
+        let numbers: Vec<u64> = (sent..sent + room.len() as u64).collect();
+        // One by one, or all at once, and then there is room for no more.
+        if round % 2 == 0 {
+            for (index, number) in numbers.iter().enumerate() {
+                assert_eq!(room.write_at(index, &[*number]), 1);
+            }
+        } else {
+            assert_eq!(room.write_at(0, &[&numbers[..], &[7]].concat()), numbers.len());
+        }
+        assert_eq!(room.write_at(room.len(), &[7]), 0);
+        sent += room.len() as u64;
+        // The last one is taken back, unless it is the only one.
+        let keep = room.len().saturating_sub(1).max(1);
+        sent -= (room.len() - keep) as u64;
+        room.commit(keep).unwrap();
+        while received < sent {
+            let slice = rx.take_slice(1 + round % 5).unwrap();
+            let keep = slice.len().div_ceil(2);
+            assert_eq!(slice.read(slice.len()), None);
+            assert_eq!(slice.read(0), Some(received));
+            assert_eq!(slice.to_vec(), slice.iter().collect::<Vec<_>>());
+            for message in slice.iter().take(keep) {
+                assert_eq!(message, received);
+                received += 1;
+            }
+            slice.release(keep);
+        }
+    }
+    assert!(received > 1_000);
+}
+
+fn bytes<K: Kind>(channel: &ByteChannel<'_, K>, longest: usize) {
+    let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    assert_eq!((tx.max_len(), rx.max_len()), (longest, longest));
+    let mut into = Vec::new();
+    // Every length, through many laps, so that each meets the end somewhere.
+    for length in (0..=longest).chain((0..=longest).rev()) {
+        let message: Vec<u8> = (0..length).map(|n| (n + length) as u8).collect();
+        tx.send(&message).unwrap();
+        assert_eq!(rx.recv(&mut into).unwrap(), length);
+        assert_eq!(into, message);
+        let mut grant = tx.reserve(length).unwrap();
+        assert_eq!(grant.write_at(0, &message), length);
+        // All of it, or less.
+        grant.commit(length / 2).unwrap();
+        assert_eq!(rx.take().unwrap().to_vec(), message[..length / 2]);
+        drop(tx.reserve(length).unwrap());
+        assert!(matches!(rx.try_recv(&mut into), Err(TryRecvError::Empty)));
+    }
+    let long = vec![0; longest + 1];
+    let too_long = SendError::TooLong { message: (), length: longest + 1, longest };
+    assert_eq!(tx.send(&long), Err(too_long.clone()));
+    assert_eq!(tx.try_send(&long), Err(too_long.clone().into()));
+    assert_eq!(tx.send_timeout(&long, Duration::ZERO), Err(too_long.into()));
+    // At least as many as asked for, wherever in the ring it begins.
+    let message = vec![7; longest];
+    for _ in 0..3 {
+        let mut fit = 0;
+        while tx.try_send(&message).is_ok() {
+            fit += 1;
+        }
+        assert!(fit >= tx.capacity(), "{fit}");
+        let late = Instant::now() + Duration::from_millis(1);
+        // Out of time, and never said to be full.
+        assert_eq!(tx.send_deadline(&message, late), Err(SendTimeoutError::Timeout(())));
+        rx.take().unwrap().give_back();
+        for _ in 0..fit {
+            assert_eq!(rx.recv(&mut into).unwrap(), longest);
+        }
+    }
+    assert!(rx.is_empty());
+    drop(tx);
+    assert_eq!(rx.recv(&mut into), Err(RecvError::Disconnected));
+}
+
+#[test]
+fn bytes_of_every_length_arrive_as_they_were() {
+    let (_name, segment) = segment();
+    for (n, (capacity, longest)) in
+        [(1, 0), (1, 1), (1, 100), (3, 64), (7, 1_000)].into_iter().enumerate()
+    {
+        bytes(&segment.bytes(&format!("s{n}")).spsc().capacity(capacity, longest), longest);
+        bytes(&segment.bytes(&format!("m{n}")).capacity(capacity, longest), longest);
+    }
+}
+
+fn by_reference<K: Kind + Kind>(
+    typed: &Channel<'_, Page, K>,
+    bytes: &ByteChannel<'_, K>,
+    trust: TrustedPeers,
+) {
+    let (mut tx, mut rx) = (typed.sender().unwrap(), typed.receiver().unwrap());
+    let mut grant = tx.reserve().unwrap();
+    *grant.as_mut(trust) = page(7);
+    assert_eq!(grant.as_ref(trust)[63], 7);
+    assert!(grant.as_mut_ptr().is_aligned());
+    grant.commit().unwrap();
+    let delivery = rx.take().unwrap();
+    assert_eq!((delivery.as_ref(trust), delivery.read()), (&page(7), page(7)));
+    assert_eq!(delivery.as_ptr(), std::ptr::from_ref(delivery.as_ref(trust)));
+
+    let (mut tx, mut rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+    let mut grant = tx.reserve(5).unwrap();
+    grant.as_mut_slice(trust).copy_from_slice(b"bytes");
+    assert_eq!((grant.as_slice(trust)[4], grant.len()), (b's', 5));
+    grant.commit(4).unwrap();
+    let delivery = rx.take().unwrap();
+    assert_eq!((delivery.as_slice(trust), delivery.len()), (&b"byte"[..], 4));
+    assert_eq!(delivery.as_ptr(), delivery.as_slice(trust).as_ptr());
+}
+
+#[test]
+fn messages_are_written_and_read_by_reference_where_the_peers_are_trusted() {
+    let (_name, segment) = segment();
+    // SAFETY: nobody else knows the name.
+    let trust = unsafe { segment.trust_peers() };
+    let (m, s) = (segment.channel("m").capacity(2), segment.channel("s").capacity(2));
+    let (bytes, line) = (segment.bytes("b").capacity(2, 9), segment.bytes("l").capacity(2, 9));
+    by_reference(&m, &bytes, trust);
+    by_reference(&s.spsc(), &line.spsc(), trust);
+    let channel = segment.channel::<u64>("slices").spsc().capacity(4);
+    let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let mut grant = tx.reserve_slice(3).unwrap();
+    grant.as_mut_slice(trust).copy_from_slice(&[1, 2, 3]);
+    assert_eq!(grant.as_slice(trust), [1, 2, 3]);
+    assert!(grant.as_mut_ptr().is_aligned());
+    grant.commit(2).unwrap();
+    let slice = rx.take_slice(9).unwrap();
+    assert_eq!((slice.as_slice(trust), slice.len()), (&[1, 2][..], 2));
+    assert_eq!(slice.as_ptr(), slice.as_slice(trust).as_ptr());
+}
+
+#[test]
+fn the_peers_of_one_segment_are_not_those_of_another() {
+    let ((_name, segment), (_other, other)) = (segment(), self::segment());
+    // SAFETY: nobody else knows the names.
+    let [trust, foreign] = [&segment, &other].map(|segment| unsafe { segment.trust_peers() });
+    assert_ne!(trust, foreign);
+    let bytes = segment.bytes("b").capacity(1, 9);
+    bytes.sender().unwrap().send(b"mine").unwrap();
+    let mut rx = bytes.receiver().unwrap();
+    let delivery = rx.take().unwrap();
+    let mixed_up =
+        panic::catch_unwind(panic::AssertUnwindSafe(|| delivery.as_slice(foreign).len()));
+    assert!(mixed_up.is_err());
+    // SAFETY: as above. A clone is the same participant.
+    assert_eq!(unsafe { segment.clone().trust_peers() }, trust);
+    assert_eq!(delivery.as_slice(trust), b"mine");
+}
+
+#[test]
+fn bytes_are_written_and_read_in_parts() {
+    let (_name, segment) = segment();
+    let bytes = segment.bytes("b").capacity(1, 20);
+    let (mut tx, mut rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+    let mut grant = tx.reserve(20).unwrap();
+    let mut writer = grant.writer();
+    write!(writer, "{} and {}", 1_234_567, 89).unwrap();
+    assert_eq!(writer.written(), 14);
+    assert!(writer.write_all(b"more than there is room for").is_err());
+    assert_eq!(writer.written(), 20);
+    assert_eq!((grant.write_at(8, b"AND"), grant.write_at(18, b"four")), (3, 2));
+    assert_eq!((grant.write_at(20, b"x"), grant.write_at(usize::MAX, b"x")), (0, 0));
+    grant.commit(20).unwrap();
+    let delivery = rx.take().unwrap();
+    assert_eq!(delivery.to_vec(), b"1234567 AND 89morefo");
+    let (mut part, mut into) = ([0; 5], b"> ".to_vec());
+    assert_eq!((delivery.read_at(7, &mut part), &part), (5, b" AND "));
+    assert_eq!((delivery.read_at(18, &mut part), &part[..2]), (2, &b"fo"[..]));
+    assert_eq!(delivery.read_at(usize::MAX, &mut part), 0);
+    delivery.append_to(&mut into);
+    assert_eq!(into, b"> 1234567 AND 89morefo");
+    let mut reader = delivery.reader();
+    reader.read_exact(&mut part).unwrap();
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).unwrap();
+    assert_eq!((&part, &*rest), (b"12345", "67 AND 89morefo"));
+}
+
+#[test]
+fn handles_can_be_caught_with_a_panic() {
+    const fn caught<T: UnwindSafe + RefUnwindSafe>() {}
+    const {
+        caught::<Segment>();
+        caught::<TrustedPeers>();
+        caught::<(Sender<u64>, Receiver<u64>)>();
+        caught::<(Sender<Page, Spsc>, Receiver<Page, Spsc>)>();
+        caught::<(ByteSender, ByteReceiver)>();
+        caught::<(ByteSender<Spsc>, ByteReceiver<Spsc>)>();
+    }
+}
+
+fn batches<K: Kind>(channel: &ByteChannel<'_, K>) {
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let all: Vec<Vec<u8>> = (0..500_usize).map(|n| vec![n as u8; n * 7 % 33]).collect();
+    let borrowed: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+    std::thread::scope(|scope| {
+        let receiving = scope.spawn(move || {
+            let mut got = Vec::new();
+            let mut most = 1;
+            while let Ok(count) = rx.recv_batch(&mut got, most) {
+                assert!((1..=most).contains(&count));
+                most = most % 5 + 1;
+            }
+            got
+        });
+        // All at once, which is more than fits, and a few at a time.
+        tx.send_batch(&borrowed).unwrap();
+        borrowed.chunks(3).for_each(|some| tx.send_batch(some).unwrap());
+        let long = [0; 34];
+        let failed = tx.send_batch(&[b"fits", &long]).unwrap_err();
+        assert_eq!(failed.sent, 0);
+        assert_eq!(failed.reason, SendError::TooLong { message: (), length: 34, longest: 33 });
+        drop(tx);
+        let got = receiving.join().unwrap();
+        assert_eq!((&got[..500], &got[500..]), (&all[..], &all[..]));
+    });
+}
+
+#[test]
+fn batches_of_bytes_arrive_whole_and_in_order() {
+    let (_name, segment) = segment();
+    for capacity in [1, 2, 7] {
+        let (spsc, mpmc) = (format!("s{capacity}"), format!("m{capacity}"));
+        batches(&segment.bytes(&spsc).spsc().capacity(capacity, 33));
+        batches(&segment.bytes(&mpmc).capacity(capacity, 33));
+    }
+}
+
+#[test]
+fn an_mpmc_grant_of_bytes_holds_up_nobody() {
+    let (_name, segment) = segment();
+    let channel = segment.bytes("m").capacity(2, 8);
+    let (mut slow, quick) = (channel.sender().unwrap(), channel.sender().unwrap());
+    let rx = channel.receiver().unwrap();
+    let mut into = Vec::new();
+    let grant = slow.reserve(8).unwrap();
+    for _ in 0..10 {
+        quick.send(b"quick").unwrap();
+        assert_eq!(rx.recv(&mut into).unwrap(), 5);
+    }
+    // But it counts.
+    quick.send(b"quick").unwrap();
+    assert_eq!(quick.try_send(b"more"), Err(TrySendError::Full(())));
+    grant.commit(3).unwrap();
+    assert_eq!((rx.recv(&mut into).unwrap(), rx.recv(&mut into).unwrap()), (5, 3));
+}
+
+/// A child holds something of a channel and is killed over it; what it held
+/// is there for the others, as promised.
+/// Calls in a thread of its own, and waits until it sleeps.
+fn parked<R: Send + 'static>(call: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
+    let (tell, told) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        tell.send(tid()).unwrap();
+        call()
+    });
+    let tid = told.recv().unwrap();
+    wait_until(|| thread_parked(tid));
+    thread
+}
+
+/// Two messages, of which the first is in a reader's hands, and one block.
+fn one_in_hand(segment: &Segment) -> (ByteChannel<'_, Mpmc>, ByteReceiver<Mpmc>) {
+    let bytes = segment.bytes("places").capacity(2, 8);
+    let (tx, rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+    tx.send(b"0").unwrap();
+    tx.send(b"1").unwrap();
+    (bytes, rx)
+}
+
+#[test]
+fn a_commit_whose_place_is_free_is_not_held_up_by_who_waits_for_a_block() {
+    let (_name, segment) = segment();
+    let (bytes, mut slow) = one_in_hand(&segment);
+    let quick = bytes.receiver().unwrap();
+    let held = slow.take().unwrap();
+    quick.recv(&mut Vec::new()).unwrap();
+    // One block for the commit, and none for the other, who sleeps first.
+    let mut tx = bytes.sender().unwrap();
+    let (reserved, is_reserved) = mpsc::channel();
+    let (go, gone) = mpsc::channel();
+    let commit = thread::spawn(move || {
+        let mut grant = tx.reserve(1).unwrap();
+        grant.write_at(0, b"c");
+        reserved.send(tid()).unwrap();
+        gone.recv().unwrap();
+        grant.commit(1).unwrap();
+    });
+    let committer = is_reserved.recv().unwrap();
+    let (tx, mut third) = (bytes.sender().unwrap(), bytes.sender().unwrap());
+    let reserve = parked(move || tx.send(b"b").unwrap());
+    go.send(()).unwrap();
+    wait_until(|| thread_parked(committer));
+    held.release();
+    // Whoever of the two is woken, and whoever gets the block.
+    let snatched = third.try_reserve(1);
+    wait_until(|| commit.is_finished());
+    drop(snatched);
+    let mut got = Vec::new();
+    quick.recv(&mut got).unwrap();
+    quick.recv(&mut got).unwrap();
+    commit.join().unwrap();
+    reserve.join().unwrap();
+}
+
+#[test]
+fn a_block_that_is_free_is_not_kept_from_who_waits_by_one_without_a_place() {
+    let (_name, segment) = segment();
+    let (bytes, mut slow) = one_in_hand(&segment);
+    let quick = bytes.receiver().unwrap();
+    let held = slow.take().unwrap();
+    quick.recv(&mut Vec::new()).unwrap();
+    // There is a block, and no place for a message.
+    let tx = bytes.sender().unwrap();
+    let send = parked(move || tx.send(b"s").unwrap());
+    // Now there is no block either.
+    let mut writer = bytes.sender().unwrap();
+    let grant = writer.try_reserve(1).unwrap();
+    let mut tx = bytes.sender().unwrap();
+    let reserve = parked(move || drop(tx.reserve(1).unwrap()));
+    drop(grant);
+    wait_until(|| reserve.is_finished());
+    assert!(!send.is_finished());
+    held.release();
+    send.join().unwrap();
+    reserve.join().unwrap();
+}
+
+#[test]
+fn a_commit_ends_when_its_last_receiver_goes_and_when_the_segment_is_removed() {
+    for leaves in [true, false] {
+        let (_name, segment) = segment();
+        let (bytes, mut slow) = one_in_hand(&segment);
+        drop(bytes.sender().unwrap());
+        let held = slow.take().unwrap();
+        bytes.receiver().unwrap().recv(&mut Vec::new()).unwrap();
+        let mut tx = bytes.sender().unwrap();
+        let commit = parked(move || tx.reserve(1).unwrap().commit(1));
+        if leaves {
+            core::mem::forget(held);
+            drop(slow);
+        } else {
+            segment.remove().unwrap();
+        }
+        let ended = commit.join().unwrap();
+        match ended {
+            Err(SendError::Disconnected(())) => assert!(leaves),
+            Err(SendError::Fault { fault: Fault::Closed, .. }) => assert!(!leaves),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_send_gives_up_in_time_where_it_has_a_block_and_no_place() {
+    let (_name, segment) = segment();
+    let (bytes, mut slow) = one_in_hand(&segment);
+    let held = slow.take().unwrap();
+    bytes.receiver().unwrap().recv(&mut Vec::new()).unwrap();
+    let tx = bytes.sender().unwrap();
+    let late = tx.send_timeout(b"late", Duration::from_millis(5));
+    assert_eq!(late, Err(SendTimeoutError::Timeout(())));
+    held.release();
+    tx.send_timeout(b"in time", Duration::from_secs(60)).unwrap();
+}
+
+#[test]
+fn a_commit_gets_the_place_of_a_reader_who_is_killed() {
+    let (name, segment) = segment();
+    let bytes = segment.bytes("bytes").capacity(2, 512).redeliver(0);
+    segment.channel::<Page>("typed").capacity(2).sender().unwrap();
+    let (mut tx, rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+    tx.send(b"0").unwrap();
+    tx.send(b"1").unwrap();
+    let reader = Peer::start("take", &[&name, &"bytes"]);
+    reader.expect("open");
+    reader.expect("held");
+    rx.recv(&mut Vec::new()).unwrap();
+    let commit = parked(move || tx.reserve(1).unwrap().commit(1).unwrap());
+    reader.kill();
+    commit.join().unwrap();
+    reader.finish();
+    assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 1);
+}
+
+fn killed(role: &str, ring: &str) {
+    let (name, segment) = segment();
+    let mpmc = segment.channel::<Page>("typed").capacity(2);
+    let spsc = segment.channel::<Page>("single").spsc().capacity(2);
+    let lines = segment.bytes("bytes").capacity(2, 512);
+    let line = segment.bytes("one").spsc().capacity(2, 512);
+    // The channels are there before the child is.
+    drop((mpmc.receiver(), spsc.receiver(), lines.receiver(), line.receiver()));
+    let start = || {
+        let child = Peer::start(role, &[&name, &ring]);
+        child.expect("open");
+        child
+    };
+    let bytes = [7; 512];
+    let kill = |child: Peer| {
+        child.expect("held");
+        child.finish();
+        wait_until(|| segment.sweep().unwrap() || segment.participants().len() == 1);
+    };
+    match (role, ring) {
+        ("grant", "typed") => {
+            kill(start());
+            let (tx, rx) = (mpmc.sender().unwrap(), mpmc.receiver().unwrap());
+            // The whole capacity, and nothing torn.
+            assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+            (0..2).for_each(|n| tx.try_send(page(n)).unwrap());
+            (0..2).for_each(|n| assert_eq!(rx.recv().unwrap(), page(n)));
+        }
+        ("grant", "single") => {
+            kill(start());
+            let (tx, rx) = (spsc.sender().unwrap(), spsc.receiver().unwrap());
+            assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+            (0..2).for_each(|n| tx.try_send(page(n)).unwrap());
+            (0..2).for_each(|n| assert_eq!(rx.recv().unwrap(), page(n)));
+        }
+        ("grant", "bytes") => {
+            kill(start());
+            let (tx, rx) = (lines.sender().unwrap(), lines.receiver().unwrap());
+            (0..2).for_each(|_| tx.try_send(&bytes).unwrap());
+            (0..2).for_each(|_| assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 512));
+        }
+        ("grant", _) => {
+            kill(start());
+            let (tx, rx) = (line.sender().unwrap(), line.receiver().unwrap());
+            (0..2).for_each(|_| tx.try_send(&bytes).unwrap());
+            (0..2).for_each(|_| assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 512));
+        }
+        (_, "typed") => {
+            let (tx, mut rx) = (mpmc.sender().unwrap(), mpmc.receiver().unwrap());
+            tx.send(page(1)).unwrap();
+            for deaths in 1..=3 {
+                kill(start());
+                let delivery = rx.take().unwrap();
+                assert_eq!((delivery.read(), delivery.attempts()), (page(1), deaths));
+                delivery.give_back();
+            }
+            rx.take().unwrap().release();
+            (0..2).for_each(|n| tx.try_send(page(n)).unwrap());
+        }
+        (_, "single") => {
+            let tx = spsc.sender().unwrap();
+            tx.send(page(1)).unwrap();
+            for deaths in 1..=3 {
+                kill(start());
+                let mut rx = spsc.receiver().unwrap();
+                let delivery = rx.take().unwrap();
+                assert_eq!((delivery.read(), delivery.attempts()), (page(1), deaths));
+                delivery.give_back();
+            }
+            let mut rx = spsc.receiver().unwrap();
+            rx.take().unwrap().release();
+            (0..2).for_each(|n| tx.try_send(page(n)).unwrap());
+        }
+        (_, "bytes") => {
+            let (tx, mut rx) = (lines.sender().unwrap(), lines.receiver().unwrap());
+            tx.send(&bytes).unwrap();
+            for deaths in 1..=3 {
+                kill(start());
+                let delivery = rx.take().unwrap();
+                assert_eq!((delivery.to_vec(), delivery.attempts()), (bytes.to_vec(), deaths));
+                delivery.give_back();
+            }
+            rx.take().unwrap().release();
+            (0..2).for_each(|_| tx.try_send(&bytes).unwrap());
+        }
+        _ => {
+            let tx = line.sender().unwrap();
+            tx.send(&bytes).unwrap();
+            for deaths in 1..=3 {
+                kill(start());
+                let mut rx = line.receiver().unwrap();
+                let delivery = rx.take().unwrap();
+                assert_eq!((delivery.to_vec(), delivery.attempts()), (bytes.to_vec(), deaths));
+                delivery.give_back();
+            }
+            let mut rx = line.receiver().unwrap();
+            rx.take().unwrap().release();
+            (0..2).for_each(|_| tx.try_send(&bytes).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_sender_killed_over_its_grant_leaves_the_capacity_whole_and_nothing_torn() {
+    for ring in ["typed", "single", "bytes", "one"] {
+        killed("grant", ring);
+    }
+}
+
+#[test]
+fn a_message_whose_reader_is_killed_is_delivered_again_and_says_so() {
+    for ring in ["typed", "single", "bytes", "one"] {
+        killed("delivery", ring);
+    }
+}
+
+#[test]
+fn a_message_that_kills_every_reader_is_dropped_when_its_attempts_are_used_up() {
+    let (name, segment) = segment();
+    let lines = segment.bytes("bytes").capacity(2, 512).redeliver(2);
+    let (tx, rx) = (lines.sender().unwrap(), lines.receiver().unwrap());
+    tx.send(&[7; 512]).unwrap();
+    for _ in 0..3 {
+        let child = Peer::start("delivery", &[&name, &"bytes"]);
+        child.expect("open");
+        child.expect("held");
+        child.finish();
+        segment.sweep().unwrap();
+    }
+    assert!(matches!(rx.try_recv(&mut Vec::new()), Err(TryRecvError::Empty)));
+    // And its room is there again.
+    (0..2).for_each(|_| tx.try_send(&[1; 512]).unwrap());
+}
+
+#[test]
+#[ignore = "what the child processes run"]
+fn child_entry() {
+    let Some(brief) = Brief::take() else { return };
+    let segment = Segment::open(brief.text(0)).unwrap();
+    let hold = || {
+        brief.say("held");
+        brief.hear();
+    };
+    let mpmc = segment.channel::<Page>("typed");
+    let (spsc, lines, line) = (
+        segment.channel::<Page>("single").spsc(),
+        segment.bytes("bytes"),
+        segment.bytes("one").spsc(),
+    );
+    brief.say("open");
+    match (&*brief.role, brief.text(1)) {
+        ("grant", "typed") => {
+            let mut tx = mpmc.sender().unwrap();
+            let mut grant = tx.reserve().unwrap();
+            grant.write(&page(9));
+            hold();
+        }
+        ("grant", "single") => {
+            let mut tx = spsc.sender().unwrap();
+            let mut grant = tx.reserve().unwrap();
+            grant.write(&page(9));
+            hold();
+        }
+        ("grant", "bytes") => {
+            let mut tx = lines.sender().unwrap();
+            let mut grant = tx.reserve(512).unwrap();
+            grant.write_at(0, &[9; 512]);
+            hold();
+        }
+        ("grant", _) => {
+            let mut tx = line.sender().unwrap();
+            let mut grant = tx.reserve(512).unwrap();
+            grant.write_at(0, &[9; 512]);
+            hold();
+        }
+        (_, "typed") => {
+            let mut rx = mpmc.receiver().unwrap();
+            let _held = rx.take().unwrap();
+            hold();
+        }
+        (_, "single") => {
+            let mut rx = spsc.receiver().unwrap();
+            let _held = rx.take().unwrap();
+            hold();
+        }
+        (_, "bytes") => {
+            let mut rx = lines.receiver().unwrap();
+            let _held = rx.take().unwrap();
+            hold();
+        }
+        _ => {
+            let mut rx = line.receiver().unwrap();
+            let _held = rx.take().unwrap();
+            hold();
+        }
+    }
+}

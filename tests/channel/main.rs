@@ -1,0 +1,13 @@
+//! The guarantees of a channel: messages, waiting, and the descriptor for event loops.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod channels;
+mod fence;
+mod in_place;
+mod properties;
+mod readiness;
+mod readiness_thread;
+mod waits;
+mod wake;

@@ -1,0 +1,9 @@
+//! Segments: how they are created, their owners, their limits, and how they are removed.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod creation;
+mod limits;
+mod owners;
+mod removal;
