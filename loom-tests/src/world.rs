@@ -17,7 +17,7 @@ use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::mpmc::{self, Cursor, Refused};
 use crate::ring::registration::Registration;
 use crate::ring::set::SetMap;
-use crate::ring::table::{self, Blind, Entry, Member, Phase, Scratch, Table};
+use crate::ring::table::{self, Blind, Member, MemberState, MemberWord, Scratch, Table};
 use crate::slots::{HasSlots, Slots};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -173,7 +173,7 @@ impl World {
                 space_record: AtomicU64::new(event::record(FIRST)),
             }
         };
-        let live = Entry { phase: Phase::Live, incarnation: FIRST };
+        let live = MemberWord { state: MemberState::Live, incarnation: FIRST };
         let world = Rc::new(Self {
             system: Rc::clone(&system),
             map,
@@ -227,9 +227,10 @@ impl World {
     fn recorded(&self, record: impl Fn(&Row) -> &AtomicU64) -> u64 {
         (0..self.map.participants)
             .filter_map(|id| {
-                let entry = Entry::read(self.word(id).load(Ordering::Acquire))?;
+                let entry = MemberWord::read(self.word(id).load(Ordering::Acquire))?;
                 let record = record(&self.rows[usize::from(id)]).load(Ordering::Acquire);
-                (entry.phase == Phase::Live).then(|| event::recorded(record, entry.incarnation))
+                (entry.state == MemberState::Live)
+                    .then(|| event::recorded(record, entry.incarnation))
             })
             .sum()
     }
@@ -279,7 +280,7 @@ impl Peer {
         let witness = self.world.map.liveness(self.me.id);
         let bury = |dead: Member, values: &[u16]| self.world.sweep(&self.process, dead, values);
         let mut scratch = self.scratch.borrow_mut();
-        table::look(&self.process, &*self.world, GENERATION, witness, &mut scratch, bury)
+        table::scan(&self.process, &*self.world, GENERATION, witness, &mut scratch, bury)
     }
 
     /// `Participant::scan_if_cheap`.
@@ -300,8 +301,8 @@ impl Peer {
         let changes = self.world.changes.load(Ordering::Acquire);
         let others = (0..self.world.map.participants).map(|id| {
             let word = self.world.word(id).load(Ordering::Acquire);
-            let Some(entry) = Entry::read(word) else { return 0 };
-            if entry.phase != Phase::Live {
+            let Some(entry) = MemberWord::read(word) else { return 0 };
+            if entry.state != MemberState::Live {
                 return 0;
             }
             let row = self.world.rows[usize::from(id)].endpoints.load(Ordering::Acquire);
@@ -417,7 +418,9 @@ impl Peer {
         loop {
             match stuck {
                 Stuck::Nothing | Stuck::Pending => return None,
-                Stuck::Alone if self.side == Side::Receiver && mpmc::in_hand(&self.world.ring) => {
+                Stuck::Alone
+                    if self.side == Side::Receiver && mpmc::in_flight(&self.world.ring) =>
+                {
                     return None;
                 }
                 Stuck::Alone => return Some(Err(Told::Disconnected)),

@@ -13,7 +13,7 @@ pub(crate) struct Prospects<A, H, W> {
     /// Whether another receiver could go on.
     pub(crate) available: A,
     /// Whether a message is in a reader's hands and may come back.
-    pub(crate) in_hand: H,
+    pub(crate) in_flight: H,
     /// What has just refused a try.
     pub(crate) want: W,
 }
@@ -232,10 +232,10 @@ impl Endpoint {
         &self,
         mut stuck: NotNow,
         attempt: &mut impl FnMut() -> Result<R, NotNow>,
-        in_hand: &impl Fn() -> bool,
+        in_flight: &impl Fn() -> bool,
     ) -> Result<Polled<R>, Fault> {
         loop {
-            if matches!(stuck, NotNow::PeersGone) && in_hand() {
+            if matches!(stuck, NotNow::PeersGone) && in_flight() {
                 return Ok(Polled::Needs(Need::Progress));
             }
             if let Some(need) = self.resolve(stuck)? {
@@ -267,7 +267,7 @@ impl Endpoint {
         prospects: &Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want>,
     ) -> Result<Polled<R>, Fault> {
         loop {
-            match self.insist_on(stuck, &mut attempt, &prospects.in_hand)? {
+            match self.insist_on(stuck, &mut attempt, &prospects.in_flight)? {
                 Polled::Needs(need) if !self.in_vain()? => {
                     self.await_readiness(&prospects.want)?;
                     return Ok(Polled::Needs(need));
@@ -288,13 +288,13 @@ impl Endpoint {
         prospects: &Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want>,
     ) -> Result<Option<R>, Fault> {
         self.not_cancelled()?;
-        if let Polled::Done(got) = self.insist_on(stuck, &mut attempt, &prospects.in_hand)? {
+        if let Polled::Done(got) = self.insist_on(stuck, &mut attempt, &prospects.in_flight)? {
             return Ok(Some(got));
         }
         let attempt = || match self.not_cancelled().map(|()| attempt()) {
             Err(fault) => Some(Err(fault)),
             Ok(Ok(got)) => Some(Ok(got)),
-            Ok(Err(stuck)) => match self.insist_on(stuck, &mut attempt, &prospects.in_hand) {
+            Ok(Err(stuck)) => match self.insist_on(stuck, &mut attempt, &prospects.in_flight) {
                 Ok(Polled::Done(got)) => Some(Ok(got)),
                 Ok(Polled::Needs(_)) => None,
                 Err(fault) => Some(Err(fault)),

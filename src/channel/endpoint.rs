@@ -25,6 +25,7 @@ use crate::wait::{Asymmetric, Spin};
 const TRIES_PER_LOOK: u32 = 256;
 
 /// One end of a channel. Belongs to one thread at a time.
+// More fields than 12: to be split by what changes together: lifetime, change detection, notifying, waiting.
 pub struct Endpoint {
     /// Declared before the participant, so that the memory is detached when
     /// that goes.

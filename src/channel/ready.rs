@@ -157,7 +157,7 @@ impl At {
         endpoint::changes(&self.cells) != ask.changes
             || is_there(ask.want, &self.cells)
             || ask.peer.is_some_and(|peer| !peer.is_live(self.participant.mapped()))
-            || ask.alone && (self.block.kind.is_single() || !mpmc::in_hand(&self.cells))
+            || ask.alone && (self.block.kind.is_single() || !mpmc::in_flight(&self.cells))
     }
 }
 

@@ -308,6 +308,7 @@ impl Commander {
 
     /// Asks everybody concerned, and waits until each has answered, is gone,
     /// or the deadline.
+    // More parameters than 5: a command, and how long it may take.
     fn ask(
         &self,
         mut asked: Vec<Asked>,

@@ -194,6 +194,7 @@ pub(crate) fn rouse<K: Kernel>(
 ///
 /// [counted]: Standing::is_counted
 #[expect(clippy::too_many_arguments, reason = "each is another's")]
+// More parameters than 5: each belongs to another owner.
 pub(crate) fn park<K: Kernel, R>(
     kernel: &K,
     event: Event<'_>,

@@ -41,6 +41,7 @@ pub(crate) fn freed<K: Kernel>(kernel: &K, waiting: &AtomicU64) -> Result<(), Re
 /// `attempt` is asked again when the deadline has passed, and has to find
 /// that out by itself. `listen` sweeps the dead and says what the wake-all semaphore was
 /// before. The caller's process holds a credit on the wake-all semaphore.
+// More parameters than 5: each belongs to another owner.
 pub(crate) fn park<K: Kernel, R>(
     kernel: &K,
     waiting: &AtomicU64,

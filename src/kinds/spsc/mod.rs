@@ -25,7 +25,7 @@ impl AnyKind for OfElements {
         spsc::len(cells)
     }
 
-    fn in_hand(&self, _: &Cells) -> bool {
+    fn in_flight(&self, _: &Cells) -> bool {
         false
     }
 }
@@ -227,7 +227,7 @@ impl<T: Message> Ring for Packed<T> {
         false
     }
 
-    fn in_hand(&self) -> bool {
+    fn in_flight(&self) -> bool {
         false
     }
 
