@@ -17,6 +17,7 @@ use crate::ring::credit;
 use crate::ring::event::{self, Event, Memo};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::mpmc::{self, Cursor, Refused};
+use crate::ring::recovery::Repairing;
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, Member, MemberState, MemberWord, Scratch, Table};
 use crate::ring::wait::{
@@ -231,7 +232,9 @@ impl World {
         let row = &self.rows[usize::from(dead.id)];
         if row.endpoints.load(Ordering::Acquire) >> 32 == dead.incarnation {
             let still_dead = || dead.is_dead(self);
-            if mpmc::recover(&self.ring, dead.id, self.attempts, still_dead, |_, _| {}).is_none() {
+            if mpmc::recover(&self.ring, dead.id, self.attempts, &Repairing(still_dead), |_, _| {})
+                .is_err()
+            {
                 return Ok(());
             }
             self.changes.fetch_add(1, Ordering::Release);

@@ -7,10 +7,10 @@
 //!      └──────────────── the slot's next life begins ───────────────┘
 //! ```
 //!
-//! Each participant's slot has a word: `n or p:32 | deaths:31 | ended:1`, n
-//! being the incarnation and p the position of the record, modulo 2^32;
-//! `deaths` counts the lives of this slot that ended by death. So one
-//! compare-and-swap decides which record counts and counts the death.
+//! Each participant's slot has a word: `n or p:32 | deaths:31 | ended:1`. n is
+//! the incarnation and p the position of the record modulo 2^32. `deaths`
+//! counts the lives of this slot that ended by death. So one compare-and-swap
+//! decides which record counts, and counts the death.
 //!
 //! A process that loses the swap gives its own record up. A process that finds
 //! the word *ended* publishes the record that it names. That record is whole:

@@ -8,11 +8,11 @@
 //!                       └─────┘ claim, after the holder's death and its sweep
 //! ```
 //!
-//! The word is zero, or `incarnation << 32 | id`: the participant's slot, and which
-//! of the slot's lives it is. A successor takes over by one compare-and-swap of the
-//! exact word of a holder that has ended and been swept. So one of two successors
-//! wins, and none changes anything before a sweep has recorded what the dead holder
-//! held.
+//! The word is zero, or `incarnation << 32 | id`: the participant's slot,
+//! and which of the slot's lives it is. A successor takes over by one
+//! compare-and-swap of the exact word of a holder that has ended and been swept.
+//! So one of two successors wins, and none changes anything before a sweep has
+//! recorded what the dead holder held.
 //!
 //! Edge R: claim (AcqRel) with release (Release) passes the predecessor's index
 //! on.
@@ -24,7 +24,7 @@ const fn word(holder: Member) -> u64 {
     holder.incarnation << INCARNATION_SHIFT | holder.id as u64
 }
 
-/// Which participant holds the role.
+/// The participant that holds the role.
 pub(crate) fn holder(word: u64) -> Option<Member> {
     (word != 0).then(|| Member { id: word as u16, incarnation: word >> INCARNATION_SHIFT })
 }

@@ -6,7 +6,7 @@
 //!                 join: {L wait 0, +1 undo}, then the word
 //!  FREE(i−1) ─────────────────────────────────────────▶ LIVE(i)
 //!                                                        │   │
-//!  FREE(i) ◀── leave: the word, then L −1 ───────────────┘   │ look: L is 0,
+//!  FREE(i) ◀── leave: the word, then L −1 ───────────────┘   │ scan: L is 0,
 //!    ▲                                                       │ the word unchanged
 //!    └────────── the sweep is complete ─────── DEAD(i) ◀─────┘
 //! ```
@@ -15,19 +15,20 @@
 //! number of the last life in it. Every word of a segment that names a life has
 //! its number in the upper half ([`INCARNATION_SHIFT`]).
 //!
-//! Death is a fact of one reading of the whole set: the set's generation is
-//! right, a semaphore that the reader itself holds up is 1 (so this is the set
-//! that it joined, in the namespace where it joined), the other's is 0, and
-//! the word said LIVE with the same incarnation before and after. No pid and
-//! no clock.
+//! One reading of the whole set decides that a participant is dead. The set's
+//! generation must be right. A semaphore that the reader itself holds up must be
+//! 1: so this is the set that the reader joined, in the namespace where it
+//! joined. The other's liveness must be 0, and its word must say LIVE with the
+//! same incarnation before and after the reading. No pid and no clock take
+//! part.
 //!
 //! A participant joins under the lease, and only on a FREE slot. So no joiner
 //! ever raises the liveness of a participant that has just died. A joiner waits
 //! for zero, because a leaver frees its word before it lowers its semaphore.
 //!
-//! Edges: every change of a word is Release and every reading Acquire. What
-//! a participant does as incarnation i is therefore seen by whoever sees its
-//! slot after that.
+//! Edge T: every change of a word is Release, and every reading is Acquire. So
+//! a process that sees a slot after incarnation i sees everything that the
+//! participant did as incarnation i.
 
 use super::kernel::{Kernel, Op, Refusal};
 use super::set::SetMap;
@@ -156,7 +157,8 @@ pub(crate) fn leave<K: Kernel>(
     table: &impl Table,
     member: Member,
 ) -> Result<(), Refusal> {
-    // A failure means that somebody wrote over the slot; then it is not ours.
+    // A failure means that another process overwrote the slot; then the slot is
+    // not ours.
     let _ = table.word(member.id).compare_exchange(
         member.word_in(MemberState::Live),
         member.word_in(MemberState::Free),

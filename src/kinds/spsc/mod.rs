@@ -1,5 +1,6 @@
 //! SPSC: one sender and one receiver; elements of one size, side by side.
 
+mod recover;
 mod storage;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
