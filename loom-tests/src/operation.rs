@@ -29,7 +29,7 @@ where
         (self.more)()
     }
 
-    fn look(&mut self, _: bool) -> Result<Option<u16>, Cause> {
+    fn scan(&mut self, _: bool) -> Result<Option<u16>, Cause> {
         Ok((self.look)())
     }
 

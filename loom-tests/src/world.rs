@@ -585,7 +585,7 @@ impl Operation for Trying<'_> {
             }
     }
 
-    fn look(&mut self, _: bool) -> Result<Option<u16>, Told> {
+    fn scan(&mut self, _: bool) -> Result<Option<u16>, Told> {
         Ok(Some(self.peer.listen()))
     }
 

@@ -270,7 +270,7 @@ impl Operation for Watch<'_> {
         true
     }
 
-    fn look(&mut self, _: bool) -> Result<Option<u16>, Fault> {
+    fn scan(&mut self, _: bool) -> Result<Option<u16>, Fault> {
         self.at.participant.listen().map(Some)
     }
 

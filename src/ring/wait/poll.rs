@@ -102,7 +102,7 @@ pub(crate) trait Operation {
     ///
     /// # Errors
     /// This process cannot see who is dead.
-    fn look(&mut self, must: bool) -> Result<Option<u16>, Self::Fault>;
+    fn scan(&mut self, must: bool) -> Result<Option<u16>, Self::Fault>;
 
     /// A token that was another's could not be passed on.
     fn owes(&mut self, refusal: Refusal);
