@@ -37,7 +37,7 @@ use std::collections::HashMap;
 
 use super::ledger::{Id, Note};
 use super::windows::{Claim, Window, match_up};
-use life::Life;
+use life::{Life, Receipt};
 
 /// Whose note it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,13 +183,14 @@ impl Judge {
                 if let Some((_, left, _)) = &mut consumer.asking {
                     *left = left.saturating_sub(1);
                 }
-                self.take(seat, asked_at, at, id, None);
+                self.take(Receipt { seat, asked_at, at, attempts: None }, id);
                 self.finish(seat, id);
             }
             Note::Took(id, attempts) => {
                 consumer.asking = None;
                 consumer.held.push(id);
-                self.take(seat, asked_at, at, id, self.attempts.map(|_| attempts));
+                let attempts = self.attempts.map(|_| attempts);
+                self.take(Receipt { seat, asked_at, at, attempts }, id);
             }
             Note::Releasing(id) => {
                 let life = self.life(id);
@@ -209,8 +210,9 @@ impl Judge {
         self.producers.get_mut(usize::from(id.producer))?.get_mut(id.life as usize)
     }
 
-    fn take(&mut self, seat: u16, asked_at: u64, at: u64, id: Id, attempts: Option<u8>) {
+    fn take(&mut self, receipt: Receipt, id: Id) {
         let most = self.attempts;
+        let Receipt { seat, asked_at, at, attempts } = receipt;
         let Some(life) = self.life(id).filter(|life| id.number < life.begun) else {
             self.findings.torn += 1;
             self.findings.show(|| format!("{id} was received by consumer {seat} and never sent"));
@@ -221,7 +223,7 @@ impl Judge {
             self.findings.show(|| format!("{id} came again to consumer {seat} when all was done"));
             return;
         }
-        let (first, history) = life.take(id.number, seat, at, attempts, most);
+        let (first, history) = life.take(id.number, receipt, most);
         if let Some(history) = history {
             self.findings.duplicated += 1;
             self.findings.show(|| format!("{id} came again: {history}"));
@@ -229,7 +231,7 @@ impl Judge {
         if first {
             self.findings.messages += 1;
             if attempts.is_none_or(|attempts| attempts == 0) {
-                self.check_order(seat, at, id, attempts);
+                self.check_order(receipt, id);
             }
             if attempts == Some(0) || most.is_none() {
                 self.forget_orphans(asked_at, at);
@@ -239,7 +241,8 @@ impl Judge {
     }
 
     /// A first delivery: whether it came after a later one.
-    fn check_order(&mut self, seat: u16, at: u64, id: Id, attempts: Option<u8>) {
+    fn check_order(&mut self, receipt: Receipt, id: Id) {
+        let Receipt { seat, at, attempts, .. } = receipt;
         let Some(consumer) = self.consumers.get_mut(usize::from(seat)) else {
             return;
         };

@@ -8,6 +8,17 @@ use crate::chaos::windows::Claim;
 /// Times of sending closer together than this are one.
 pub(crate) const COARSE_NS: u64 = 1_000_000;
 
+/// A consumer receives a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Receipt {
+    pub(crate) seat: u16,
+    /// When the consumer had asked for it, and when it noted that it has it.
+    pub(crate) asked_at: u64,
+    pub(crate) at: u64,
+    /// How often receivers had died over it; `None` if it was not said.
+    pub(crate) attempts: Option<u8>,
+}
+
 /// One time that a message was in a consumer's hands.
 #[derive(Debug)]
 pub(crate) struct Take {
@@ -78,11 +89,10 @@ impl Life {
     pub(crate) fn take(
         &mut self,
         number: u64,
-        seat: u16,
-        at: u64,
-        attempts: Option<u8>,
+        receipt: Receipt,
         most: Option<u8>,
     ) -> (bool, Option<String>) {
+        let Receipt { seat, at, attempts, .. } = receipt;
         let open = self.open.entry(number).or_default();
         let before = open.takes.len();
         let too_often = match (most, attempts) {
