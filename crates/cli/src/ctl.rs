@@ -33,9 +33,9 @@ pub(crate) struct Args {
     /// The segment: its name, or @ID
     #[arg(value_name = "NAME")]
     segment: Target,
-    /// What to do
+    /// The command
     verb: Verb,
-    /// What to tell the applications
+    /// The text of `user`, for the applications
     #[arg(required_if_eq("verb", "user"))]
     text: Option<String>,
     /// How long to wait for the answers
@@ -129,7 +129,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if well { Ok(()) } else { Err(Failure::Told(1)) }
 }
 
-/// What to say if nobody has answered: the segment has heard it all the same.
+/// The remark for a command that nobody answered: the state has changed all the same.
 fn unanswered(args: &Args, alone: bool) -> String {
     let segment = &args.segment;
     let is = match args.verb {

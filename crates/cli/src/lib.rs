@@ -1,6 +1,5 @@
-//! What the programs `tombolo` and `tombolo-bench` have in common towards the
-//! shell: how they fail, what they print, which signals end them. It is for
-//! these two only.
+//! Shared by the programs `tombolo` and `tombolo-bench`, and for these two only:
+//! exit statuses, messages, progress bars, and the signals that end them.
 
 pub mod failure;
 pub mod flags;

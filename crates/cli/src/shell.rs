@@ -1,4 +1,5 @@
-//! What the shell is told: the exit status, and why in a single line.
+//! The end of a program, as the shell sees it: the exit status, and the reason in a
+//! single line.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -24,11 +25,11 @@ pub fn end(done: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// The command line. What follows an option that takes a number is its value, if
-/// a bad one, and no option of its own: -1, or -inf.
+/// The command line. The word after an option that takes a number is its value, even
+/// a bad one such as -1 or -inf, and never an option.
 ///
 /// # Errors
-/// What [`misused`] shows.
+/// For [`misused`] to show.
 pub fn parse<T: CommandFactory + FromArgMatches>() -> Result<T, clap::Error> {
     let numbers = |arg: Arg| {
         let named = arg.get_value_names().and_then(|names| names.first());

@@ -1,9 +1,8 @@
-//! What `send` and `recv` have in common: how they find each other, and what
-//! they say.
+//! Shared by `send` and `recv`: how they find each other, and their protocol.
 //!
 //! Each NAME is a transient segment with the channel `stream`, which carries
-//! the data. Its kind is the mode: SPSC for a stream, MPMC for lines; so who
-//! comes with the other mode is told by the library.
+//! the data. Its kind is the mode: SPSC for a stream, MPMC for lines; so the
+//! library refuses a peer that comes with the other mode.
 //!
 //! **A stream.** The sender's messages are `word:64 | bytes`, the receiver's
 //! acknowledgements (channel `acks`) are a session and a word.
@@ -21,7 +20,7 @@
 //!
 //! A peer that goes before its session has begun belonged to an earlier one,
 //! and is not waited for; one that goes later has failed. Both have left
-//! `stream` before either ends, so that who starts next finds the roles free,
+//! `stream` before either ends, so that the next to start finds the roles free,
 //! or a segment that is [over](is_over).
 //!
 //! **Lines.** A message is one line or several. A receiver lets go of lines only
@@ -84,7 +83,7 @@ pub(crate) const TOGETHER: usize = 4 << 10;
 /// of which only what is used takes memory.
 const LINES: usize = 128;
 const MOST: usize = LONGEST + 1 + TOGETHER;
-/// What one of them takes, at most, and what there is beside them.
+/// The most room that one of them takes, and the room for everything else.
 const FOR_ONE: usize = MOST + 4_096;
 const BESIDE: usize = 1 << 20;
 /// The same of a stream's chunks. The channel has room for one more than it holds.
@@ -134,7 +133,7 @@ impl Mode {
         data + BESIDE
     }
 
-    /// What to tell one that came with this mode when the other was there.
+    /// The message for a peer that came with this mode where the other is in use.
     fn refusal(self, name: &str) -> String {
         match self {
             Self::Stream => format!("{name} carries lines: use --lines here as well"),
@@ -193,7 +192,7 @@ fn join<T>(
     loop {
         interrupt.check()?;
         let segment = mode.open(name).map_err(|error| Failure::Unusable(error.to_string()))?;
-        // Who died without being noticed is not there.
+        // A peer whose death nobody has noticed yet does not count.
         let _ = segment.sweep();
         let ours = [STREAM, ACKS, SENDING, RECEIVING, LOSSES];
         let channels = segment.channels();
@@ -387,7 +386,7 @@ impl Crowd {
         (self.losses.len() + dropped) as u64
     }
 
-    /// What a fault means to a receiver: whether others send by now. If not,
+    /// Whether a receiver goes on after this fault, since others send by now. If not,
     /// all senders have ended, and well.
     pub(crate) fn goes_on(&self, fault: Fault) -> Result<bool, Fault> {
         if !matches!(fault, Fault::Disconnected { .. }) {

@@ -1,4 +1,4 @@
-//! What a segment is called on the command line: its name, or `@ID`.
+//! A segment on the command line: its name, or `@ID`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// What a segment is called that has this name, or none.
+    /// The word on the command line for a segment with this name, or with none.
     pub(crate) fn of(segment: &Segment, name: Option<&str>) -> Self {
         name.map_or_else(|| Self::Id(segment.id()), |name| Self::Name(name.to_owned()))
     }

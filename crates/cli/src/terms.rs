@@ -1,5 +1,5 @@
-//! What the subcommands have in common towards the user: how many workers for
-//! how long, the bar, the result, remarks.
+//! Shared by the subcommands: counts of workers and times on the command line, the
+//! progress bar, results and remarks.
 
 use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;

@@ -1,5 +1,5 @@
-//! What is left when all have ended: a last participant looks round, uses all
-//! there is, and puts everything away.
+//! The end of a storm: a last participant inspects the segment, uses every slot
+//! and every place in it, and removes it.
 
 use std::iter;
 
@@ -10,7 +10,7 @@ use super::orders::{Kind, Setting};
 use super::side;
 use crate::failure::Failure;
 
-/// What the last participant found.
+/// The findings of the last participant.
 #[derive(Debug, Default)]
 pub(crate) struct Aftermath {
     /// Deaths that were swept.

@@ -1,5 +1,6 @@
-//! Who waits for what, when nothing moves any more: from the kernel's tables
-//! and the segment's own words, without joining it.
+//! A report for a storm in which nothing moves any more: which process waits for
+//! what, read from the kernel's tables and from the segment's words without joining
+//! it.
 
 use std::fmt::Write;
 use std::fs;
@@ -29,7 +30,7 @@ pub(crate) fn waiting(setting: &Setting, workers: &[(String, i32)]) -> String {
     text
 }
 
-/// What a process is at: its state, and the system call that it is in.
+/// The state of a process, and the system call that it is in.
 fn doing(pid: i32) -> String {
     let read = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
     let stat = read("stat");
@@ -69,7 +70,7 @@ fn semaphores(text: &mut String, setting: &Setting, segment: &SegmentInfo) {
     text.push('\n');
 }
 
-/// What the channel's own words say, as docs/format.md places them.
+/// The channel's words, at the places that docs/format.md gives.
 fn words(text: &mut String, setting: &Setting, segment: &SegmentInfo) {
     let Ok(words) = Words::of(Shm::from_id(segment.id)) else {
         return;

@@ -1,4 +1,4 @@
-//! What the notes prove.
+//! Judges the storm by the notes of its workers.
 //!
 //! The judge gets every note of every worker in the order of their times, and
 //! every death: when the signal was sent, and when the process was reaped. It
@@ -21,8 +21,8 @@
 //!   messages as it was asked for, so the messages are matched to windows; what
 //!   finds none is lost.
 //!
-//! A message is received twice rightly if whoever had it before was killed
-//! before it came again. The time of a death is that of the signal, which is
+//! A message may be received twice if the consumer that had it was killed before
+//! it came again. The time of a death is that of the signal, which is
 //! before any effect of it, so that nothing is excused that was not dead.
 //!
 //! Order is that of the first deliveries that one consumer's life sees of one
@@ -39,7 +39,7 @@ use super::ledger::{Id, Note};
 use super::windows::{Claim, Window, match_up};
 use life::{Life, Receipt};
 
-/// Whose note it is.
+/// The worker that a note is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seat {
     Producer(u16),
@@ -55,7 +55,7 @@ pub(crate) enum End {
     ByItself,
 }
 
-/// What the judge found.
+/// The verdict so far, in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Findings {
     /// Different messages received.
@@ -81,25 +81,25 @@ impl Findings {
 /// A consumer's life that is going on.
 #[derive(Debug, Default)]
 struct Consumer {
-    /// What it has asked for: since when, how many more may come, and whether
-    /// they are acknowledged by the same call.
+    /// The call that it is in: since when, how many messages may still come, and
+    /// whether the call acknowledges them.
     asking: Option<(u64, u64, bool)>,
     held: Vec<Id>,
     /// The last first delivery of each producer's life, and when it was noted.
     seen: HashMap<(u16, u32), (u64, u64)>,
 }
 
-/// What a dead consumer may have left to be taken again.
+/// Messages of a dead consumer that another one has to take again.
 #[derive(Debug)]
 enum Left {
     Message(Id),
-    /// Whatever it had in this window, by its index.
+    /// All that it may have had in the window of this index.
     In(usize),
 }
 
-/// It is swept at the latest when the dead consumer's successor has joined.
-/// Orphans come first: who asks after that and receives something else shows
-/// that there was none any more.
+/// A dead consumer is swept at the latest when its successor has joined. Orphans
+/// are delivered first: a consumer that asks after that and receives something
+/// else shows that there was no orphan any more.
 #[derive(Debug)]
 struct Orphan {
     seat: u16,
@@ -114,9 +114,9 @@ pub(crate) struct Judge {
     producers: Vec<Vec<Life>>,
     consumers: Vec<Consumer>,
     windows: Vec<Window>,
-    /// What came out of order and was not marked as a repetition.
+    /// Messages that came out of order and were not marked as repeated.
     late: Vec<(Id, Claim)>,
-    /// What has to come again and was not seen to be taken yet.
+    /// Messages that have to come again, and that no note shows to be taken again.
     orphans: Vec<Orphan>,
     findings: Findings,
 }
@@ -308,14 +308,14 @@ impl Judge {
         }
     }
 
-    /// This consumer has lived with the message until then: whoever took it
-    /// in between should not have got it.
+    /// This consumer was alive with the message until then: no other should have
+    /// got it in between.
     fn resolve(&mut self, seat: u16, id: Id, until: u64) {
-        let robbers = self.life(id).map(|life| life.resolve(id.number, seat, until));
-        for robber in robbers.unwrap_or_default() {
+        let early = self.life(id).map(|life| life.resolve(id.number, seat, until));
+        for take in early.unwrap_or_default() {
             self.findings.duplicated += 1;
             self.findings.show(|| {
-                format!("{id} was taken from consumer {seat}, alive until {until}: {robber}")
+                format!("{id} was taken from consumer {seat}, alive until {until}: {take}")
             });
         }
     }

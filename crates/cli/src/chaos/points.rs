@@ -1,10 +1,9 @@
-//! What befalls a worker from within: it is killed before a step that the
-//! library takes, in a build with the feature `crash-points`. In any other
-//! build there is nothing of the kind.
+//! Kills from within: in a build with the feature `crash-points`, a worker is killed
+//! before a certain step of the library. Any other build has no such steps.
 
 use super::orders::Orders;
 
-/// What a storm can ask for in such a build.
+/// Options of a storm in such a build.
 #[derive(Debug, Default, clap::Args)]
 // There are other arguments of this name.
 #[group(skip)]

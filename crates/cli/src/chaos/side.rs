@@ -52,7 +52,7 @@ fn create(name: &str) -> Result<Option<Segment>, Failure> {
     opened(options().create(name))
 }
 
-/// What may be there or not.
+/// `None` where the segment was not there, or was there already.
 fn opened<T>(done: Result<T, OpenError>) -> Result<Option<T>, Failure> {
     match done {
         Ok(done) => Ok(Some(done)),

@@ -1,10 +1,9 @@
 //! One life of a worker: from its start until it is killed, or told by the
 //! ledger's phase to leave.
 //!
-//! It can be killed anywhere, so all that it has to say is in the ledger.
-//! Only what must not happen it says before it ends by itself, on standard
-//! output. When its standard input ends, the conductor has died, and the
-//! segments are put away here.
+//! It can be killed anywhere, so it reports in the ledger. Only a broken promise is
+//! reported on standard output, before the worker ends by itself. When its standard
+//! input ends, the conductor has died, and the worker removes the segments.
 
 use std::fmt::Display;
 use std::io::{self, Read, Write};
@@ -24,7 +23,7 @@ use super::{consumer, points, producer, side};
 use crate::failure::Failure;
 use crate::flags::of_crew;
 
-/// What the conductor starts its workers with.
+/// The arguments with which the conductor starts a worker.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     orders: String,
@@ -53,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 
 fn live(orders: &Orders) -> Result<(), Failure> {
     // While there is one thread: with two it takes some milliseconds, in which
-    // so short a life may end. Whether it can be had, opening will say.
+    // so short a life may end. If it fails, opening the segment will say so.
     let _ = proc::register_global_barrier();
     watch(orders)?;
     let ledger = Ledger::open(orders.setting.ledger)
@@ -71,7 +70,7 @@ fn live(orders: &Orders) -> Result<(), Failure> {
 
 /// Notices the conductor's death, stopped or not.
 fn watch(orders: &Orders) -> Result<(), Failure> {
-    // Who would let it go on otherwise?
+    // A stopped worker could not notice that its input has ended.
     prctl::set_pdeathsig(Signal::SIGCONT)
         .map_err(|error| Failure::unusable("cannot ask to be told of the end", error))?;
     let names = [orders.setting.name.clone(), orders.setting.side()];
@@ -131,7 +130,7 @@ impl Post<'_> {
     }
 }
 
-/// What a living worker must never meet.
+/// An error that a living worker must never meet.
 pub(crate) fn wrong(what: &str, error: impl Display) -> Failure {
     Failure::broken(format!("cannot {what}"), error)
 }
@@ -153,7 +152,7 @@ pub(crate) fn unopened(what: &str, error: OpenError) -> Failure {
     }
 }
 
-/// What a channel that was just opened says.
+/// An end of the channel that was just opened.
 pub(crate) fn opened<T>(end: Result<T, ChannelError>) -> Result<T, Failure> {
     end.map_err(|error| wrong("open the channel", error))
 }

@@ -1,5 +1,5 @@
-//! Which messages have come: a bit for each, in chunks, so that the memory it
-//! takes does not grow with the run.
+//! The numbers of the messages that have come: a bit for each, in chunks, so that
+//! their memory does not grow with the run.
 //!
 //! A consumer keeps one chunk of numbers for each producer and hands it over
 //! when a number beyond it comes. A number that comes late opens its chunk
@@ -107,7 +107,7 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    /// What becomes of these numbers, each received by one of the consumers.
+    /// The counts for these numbers, each received by one of the consumers.
     fn account(consumers: &[&[u64]]) -> (u64, u64) {
         let mut ledger = Ledger::default();
         let mut again = 0;

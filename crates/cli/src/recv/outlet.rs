@@ -1,8 +1,7 @@
-//! Standard output, as far as it can be known what becomes of what is written
-//! to it.
+//! Standard output, and how far it has been read.
 //!
-//! The kernel tells how much of what is in a pipe, or a local socket, nobody
-//! has read yet. Receivers that write into one pipe take turns: each locks it
+//! The kernel tells how many bytes in a pipe or a local socket nobody has read
+//! yet. Receivers that write into one pipe take turns: each locks it
 //! (`fcntl`; a pipe's own file can be locked, and a death unlocks it), writes,
 //! and waits until all has been read. So what is in the pipe is one
 //! receiver's, and lines that are too long for one atomic write do not mix.
