@@ -1,4 +1,4 @@
-//! What is put side by side, to answer which question.
+//! The groups of cases, each with the question that it answers.
 
 mod attach;
 mod contention;

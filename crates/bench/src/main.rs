@@ -1,8 +1,8 @@
 //! `tombolo bench`: how fast it is, beside every other way between processes
 //! that Linux has, and beside what the hardware allows.
 //!
-//! What is measured how is in the [`harness`]; what there is to measure in
-//! [`subjects`]; what is put side by side in [`groups`].
+//! The [`harness`] measures; [`subjects`] are the things that it can measure;
+//! [`groups`] says which of them are compared.
 
 mod groups;
 mod harness;
@@ -32,7 +32,7 @@ any of the guarantees; the other figures are also given as ratios to it. Leave
 the machine alone meanwhile."
 )]
 struct Args {
-    /// What to measure [default: everything]
+    /// The groups to measure [default: all]
     #[arg(value_name = "GROUP")]
     groups: Vec<Which>,
     #[command(flatten)]
@@ -41,7 +41,7 @@ struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Which {
-    /// What the machine itself can do
+    /// The machine's own limits
     Limits,
     /// How long an exchange takes
     Latency,

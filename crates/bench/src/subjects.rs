@@ -1,4 +1,4 @@
-//! What is measured: each mechanism, used as its own manual says.
+//! The mechanisms that are measured, each used as its own manual says.
 
 mod attach;
 mod bare;

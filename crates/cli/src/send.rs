@@ -23,7 +23,7 @@ use crate::terms::remark;
 /// Receivers that have so many messages before them have plenty to do.
 const PLENTY: usize = 32;
 
-/// Sends a file, or standard input, to whoever runs `recv` with the same name.
+/// Sends a file, or standard input, to the process that runs `recv` with the same name.
 ///
 /// Either may come first, and waits for the other. Returns when all has been
 /// written out by the other side; with --lines, when all

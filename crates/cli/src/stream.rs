@@ -143,8 +143,8 @@ impl Mode {
 }
 
 /// How many messages of lines a segment has room for: as many as usual, or fewer
-/// where a limit or the user has made it smaller. Everybody who takes part
-/// comes to the same number.
+/// where a limit or the user has made it smaller. All participants come to the
+/// same number.
 fn lines_in(segment: &Segment) -> usize {
     (segment.size().saturating_sub(BESIDE) / FOR_ONE).clamp(1, LINES)
 }
@@ -181,7 +181,7 @@ fn is_over(segment: &Segment) -> bool {
 }
 
 /// Joins the segment, creating it if need be, and takes part in it by
-/// `enter`. Nobody is in the way who belongs to an earlier session.
+/// `enter`. Peers of an earlier session are not in the way.
 fn join<T>(
     name: &Place,
     mode: Mode,
@@ -296,7 +296,7 @@ fn tokens<'a>(segment: &'a Segment, name: &'a str) -> Channel<'a, u8> {
 }
 
 impl Crowd {
-    /// Joins those who send.
+    /// Joins the senders.
     pub(crate) fn out(name: &Place, interrupt: Interrupt) -> Result<(Self, ByteSender), Failure> {
         let (mut crowd, end) =
             Self::join(name, interrupt, (SENDING, RECEIVING), false, |lines| lines.sender())?;
@@ -306,7 +306,7 @@ impl Crowd {
         Ok((crowd, end))
     }
 
-    /// Joins those who receive; careful ones get each line by itself.
+    /// Joins the receivers; careful ones get each line by itself.
     pub(crate) fn into(
         name: &Place,
         interrupt: Interrupt,
@@ -500,7 +500,7 @@ pub(crate) fn progress(bytes: Option<u64>, quiet: bool) -> ProgressBar {
 /// Tells the user, once, what a party waits for that seems to hang.
 pub(crate) struct Notice {
     name: String,
-    /// Neither with `--quiet` nor for those who do not look.
+    /// With `--quiet` nothing is said, nor where standard error is no terminal.
     quiet: bool,
     terminal: bool,
     since: Instant,

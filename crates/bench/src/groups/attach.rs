@@ -1,4 +1,4 @@
-//! What it costs to make a segment and to join one.
+//! The cost of making a segment and of joining one.
 
 use super::{Scale, bars};
 use crate::harness::{Group, Setting};

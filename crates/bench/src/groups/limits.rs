@@ -1,4 +1,4 @@
-//! What the machine can do: between two processors, in one, and in the kernel.
+//! The machine's own limits: between two processors, in one, and in the kernel.
 
 use super::{Scale, bars};
 use crate::harness::carry::batch;

@@ -219,7 +219,7 @@ impl<'a> Conductor<'a> {
                 self.hung.borrow_mut().push(hung);
                 Err(Failure::Broken(format!("no end after {:.1} s", took.as_secs_f64())))
             }
-            // That says nothing of the subject: a larger case is tried.
+            // This says nothing about the subject, so larger cases are still tried.
             Err(Vain::Starved(took)) => Err(Failure::Broken(format!(
                 "the machine is too busy: no end after {:.1} s, in which its workers had to wait \
                  for a processor",

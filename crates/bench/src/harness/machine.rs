@@ -1,4 +1,4 @@
-//! What it was measured on, and when.
+//! The machine and the time of the measurement.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! The harness: it knows how to measure, and not what.
+//! The harness: how subjects are measured, whatever they are.
 //!
 //! A [`Subject`] is something to be measured: a mechanism that carries
 //! messages, given by its two ends ([`Mechanism`]), or a piece of work. A
@@ -9,7 +9,7 @@
 //! [`exchange`]). [`records`] makes figures of the samples, [`table`] and
 //! [`report`] something to read.
 //!
-//! Whoever brings subjects of their own includes this folder as it is, calls
+//! A program with subjects of its own includes this folder as it is, calls
 //! [`driver::run`] with groups of cases, and [`worker::run`] in the processes
 //! that it starts.
 

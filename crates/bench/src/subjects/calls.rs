@@ -1,4 +1,4 @@
-//! What single calls cost, where nobody waits; and what copying costs.
+//! The cost of single calls where nobody waits, and of copying.
 
 use std::hint::black_box;
 use std::os::fd::OwnedFd;
@@ -94,7 +94,7 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
     calls.map(|call| Box::new(call) as Box<dyn Subject>).chain(copies).collect()
 }
 
-/// Whatever can go wrong in a call.
+/// Any error of a call.
 struct Oops(String);
 
 impl From<Errno> for Oops {

@@ -1,5 +1,5 @@
-//! What only wakes: semaphores, futexes, event descriptors. They carry nothing;
-//! who is woken the nth time is taken to have got the nth message.
+//! Mechanisms that only wake: semaphores, futexes, event descriptors. They carry
+//! nothing; the nth wake-up is taken for the nth message.
 
 #![allow(unsafe_code)]
 
@@ -93,8 +93,8 @@ impl<const W: usize> Rx<W> for Taker {
     }
 }
 
-/// A word for each direction, on a line of its own: it counts, and whoever
-/// has seen the count sleeps until it is another.
+/// A word for each direction, on a line of its own. It counts, and a reader that has
+/// seen the count sleeps until it is another.
 struct Futex;
 
 impl Mechanism for Futex {

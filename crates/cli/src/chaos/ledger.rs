@@ -237,7 +237,7 @@ impl Book<'_> {
         for (word, value) in (at..).zip([now(), head, number]) {
             self.words.at(word).store(value, Ordering::Relaxed);
         }
-        // Release: whoever sees the index sees the note.
+        // Release: a reader that sees the index sees the note.
         self.words.at(self.start).store(index + 1, Ordering::Release);
     }
 }

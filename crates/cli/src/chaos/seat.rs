@@ -15,7 +15,7 @@ use super::orders::{Orders, Role};
 use crate::failure::Failure;
 use crate::terms::{fate, now};
 
-/// A place and who has it now.
+/// A place in the storm, and the process that has it now.
 #[derive(Debug)]
 pub(crate) struct Seat {
     pub(crate) orders: Orders,

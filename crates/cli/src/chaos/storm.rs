@@ -210,7 +210,7 @@ impl Storm {
         }
     }
 
-    /// Lets those go on whose time has come.
+    /// Continues the stopped workers whose time is over.
     fn resume(&mut self, by: Instant) {
         for seat in &mut self.seats {
             if seat.stopped.is_some_and(|until| until <= by) {
@@ -309,7 +309,7 @@ impl Storm {
         moved
     }
 
-    /// Notices who has ended. Nobody does before there is nothing left to do.
+    /// Notices the workers that have ended. None does before there is nothing left to do.
     fn attend(&mut self) -> Result<(), Failure> {
         let phase = self.ledger.phase();
         for index in 0..self.seats.len() {

@@ -260,7 +260,7 @@ fn a_message_that_comes_again_without_a_death_is_a_duplicate() {
     case.acknowledge(1, 0);
     case.found(DUPLICATED);
 
-    // Taken from one who lives, and then dies.
+    // Taken from a consumer that lives, and dies later.
     let mut case = Case::new(Some(8), 1);
     case.take(0, 0, 0);
     case.take(1, 0, 1);
