@@ -35,7 +35,7 @@ pub fn parse<T: CommandFactory + FromArgMatches>() -> Result<T, clap::Error> {
         let named = arg.get_value_names().and_then(|names| names.first());
         let text = named.is_some_and(|name| matches!(name.as_str(), "COMMAND" | "FILE" | "DIR"));
         let takes = arg.get_long().is_some() && arg.get_action().takes_values();
-        arg.allow_hyphen_values(takes && !text)
+        if takes && !text { arg.allow_hyphen_values(true) } else { arg }
     };
     let command = T::command().mut_args(numbers);
     let command = command.mut_subcommands(|command| command.mut_args(numbers));
