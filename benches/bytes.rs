@@ -1,11 +1,11 @@
-//! Messages of 64 KiB from one process to another: what several senders and
-//! receivers, and what copying, cost.
+//! The cost of several senders and receivers, and of copying, for messages of
+//! 64 KiB between processes.
 //!
 //! `cargo bench --bench bytes` prints the bytes per second of each way through a
-//! channel of bytes, every message filled by the one and summed up by the
-//! other, and the ratio to SPSC in place, by reference, in the same round. How that stands
-//! beside a ring written by hand and the kernel's own ways is for
-//! `tombolo bench throughput`.
+//! channel of bytes, and the ratio to SPSC in place, by reference, in the same
+//! round. The sender fills every message and the receiver sums it up.
+//! `tombolo bench throughput` compares this with a ring written by hand and with
+//! the kernel's own mechanisms.
 
 #![allow(unsafe_code)]
 

@@ -1,12 +1,12 @@
-//! How many instructions the hot paths are, under callgrind: a figure that is
-//! the same in every run of one binary.
+//! Counts the instructions of the hot paths under callgrind. One binary gives the
+//! same figures in every run.
 //!
 //! `cargo bench --bench instructions` prints them for each message, and
-//! `-- --json` as a line of JSON for each path. This program starts itself
+//! `-- --json` prints a line of JSON for each path. This program starts itself
 //! under valgrind, which counts only within [`tombolo_measured`] and writes a file
-//! each time it returns. What is counted is one lap of the ring, from empty to
-//! full or from full to empty, so that each lap's looks at the other side are
-//! in it; and the loop around: what is under `plain array` is hardly more than that.
+//! each time that function returns. It counts one lap of the ring, from empty to
+//! full or from full to empty, so each lap's reads of the other side's index are
+//! included. So is the loop around it: `plain array` is hardly more than that loop.
 
 #![allow(unsafe_code)]
 

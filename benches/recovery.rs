@@ -1,13 +1,13 @@
-//! What a death costs: from the SIGKILL of a receiver that holds a message
-//! until another, which slept over it, has that message.
+//! The cost of a death: the time from the SIGKILL of a receiver that holds a
+//! message until another, which slept meanwhile, has that message.
 //!
-//! `cargo bench --bench recovery` prints medians for MPMC channels of
-//! different sizes. Whoever looks first sweeps, so it is the first of those
-//! who wait, or poll, or attach that is delayed; the others go on meanwhile,
-//! unless they wait for what the dead one held. *Mapped* is a channel all of
-//! which the survivor has used before, *used* one that only the dead has, and
-//! *fresh* one of which nobody has used more than a slot. *Next* is what the
-//! first look for another message costs after that.
+//! `cargo bench --bench recovery` prints medians for MPMC channels of different
+//! sizes. The first process that scans for deaths sweeps, so only the first one
+//! that waits, polls or attaches is delayed. The others keep working, unless they
+//! wait for what the dead one held. In a *mapped* channel, the survivor has used
+//! all slots before; in a *used* channel, only the dead process has; in a *fresh*
+//! channel, nobody has used more than one slot. *Next* is the cost of the first
+//! scan for another message after that.
 
 mod common;
 

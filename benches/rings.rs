@@ -1,12 +1,12 @@
-//! What a message costs where nobody else is: both ends in one thread.
+//! The cost of a message without another processor: both ends in one thread.
 //!
-//! `cargo bench --bench rings` prints the time of sending and receiving one, for
-//! every way through a channel, beside the best queues between threads: the
-//! median of interleaved rounds, their range, and the median of the ratios to
-//! the first of the group in the same round. No cache line moves here, so it
-//! is what the code costs, which `instructions` counts. What moving lines
-//! costs is for `tombolo bench` and `benches/peers`, which know where their
-//! processes are.
+//! `cargo bench --bench rings` prints the time to send and receive one message,
+//! for every way through a channel and for the best queues between threads: the
+//! median of interleaved rounds, their range, and the median of the ratios to the
+//! first line of the group in the same round. No cache line moves, so this is the
+//! cost of the code, whose instructions `instructions` counts. `tombolo bench` and
+//! `benches/peers` measure the cost of moving cache lines, because they know where
+//! their processes run.
 
 mod common;
 

@@ -1,10 +1,13 @@
-//! What waking costs: where nobody waits, and where somebody does.
+//! The cost of waking: while no process waits, and while one does.
 //!
-//! `cargo bench --bench wake` prints three things. What a send takes while
-//! nobody sleeps, beside an index moved by hand: the difference is all that
-//! crash safety, and asking whether somebody waits, cost. What a message and
-//! its answer take when both sides sleep in between, beside `semop` alone, on
-//! two processors and on one. And, if strace is there, which calls that makes.
+//! `cargo bench --bench wake` prints three things:
+//!
+//! - the time of a send while no process sleeps, compared with an index moved by
+//!   hand. The difference is the cost of crash safety and of the check for
+//!   sleepers;
+//! - the time of a message and its answer when both sides sleep in between,
+//!   compared with `semop` alone, on two processors and on one;
+//! - the system calls that this makes, if strace is installed.
 
 mod common;
 

@@ -1,11 +1,10 @@
-//! Waiting for zero as a barrier: processes that begin at different times go
-//! on together.
+//! A barrier: processes that begin at different times continue together.
 //!
 //! `cargo run --example barrier`
 //!
-//! The semaphore counts who is still missing. Each arrival takes one away
-//! and then, in a second call, waits for zero; in one call the two would be
-//! a wait for both, and nobody could arrive alone.
+//! The semaphore counts the missing processes. Each arrival subtracts one and
+//! then, in a second call, waits for zero. One call that does both would wait for
+//! both conditions, and nobody could arrive alone.
 
 use std::env;
 use std::error::Error;

@@ -1,5 +1,5 @@
-//! The other of two processes that meet by name: this one receives, until
-//! the last sender has gone, and then removes the segment.
+//! The receiving one of two processes that meet by name. It receives until the
+//! last sender has gone, and then removes the segment.
 //!
 //! See `producer.rs` for how to run the two.
 

@@ -1,5 +1,5 @@
-//! A critical section between processes that nobody can die in for good: the
-//! kernel gives back the lock of a holder that is killed.
+//! A critical section between processes. If the holder of the lock is killed, the
+//! kernel releases the lock.
 //!
 //! `cargo run --example critical_section`
 

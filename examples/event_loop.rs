@@ -1,9 +1,9 @@
-//! An event loop of a program's own: two channels and a timer in one `epoll`.
+//! A plain event loop: two channels and a timer in one `epoll`.
 //!
 //! `cargo run --release --example event_loop`
 //!
-//! It starts the other side itself, a process that sends prices as they come
-//! and alarms now and then. Any descriptor fits in beside them: sockets,
+//! The example starts the other side itself, a process that sends prices as they
+//! come and alarms now and then. Other descriptors fit in as well: sockets,
 //! signals, standard input.
 
 use std::env;

@@ -1,9 +1,9 @@
-//! A server that is found by a path, and clients whose records never mix.
+//! A server that clients find by a path, and records that never mix.
 //!
 //! `cargo run --example fifo`
 //!
-//! Each record is written in one go and is shorter than `PIPE_BUF`, so the
-//! server reads whole ones, whoever else writes and whoever is killed.
+//! Each record is written in one call and is shorter than `PIPE_BUF`. So the
+//! server reads whole records, even if other clients write or are killed.
 
 use std::env;
 use std::error::Error;

@@ -1,10 +1,10 @@
-//! A parent that hands a segment without a name to its child.
+//! A parent that gives a segment without a name to its child.
 //!
 //! `cargo run --example inherit`
 //!
-//! The child calls one function to get it. The parent learns that the child
-//! has been killed as it would of any peer: here by the end of a channel, and
-//! by the events of the segment.
+//! The child calls one function to open it. If the child is killed, the parent
+//! learns of it as of any peer's death: here by the end of a channel, and by the
+//! events of the segment.
 
 use std::env;
 use std::error::Error;

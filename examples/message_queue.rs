@@ -2,8 +2,8 @@
 //!
 //! `cargo run --example message_queue`
 //!
-//! A message's type is what receivers choose by: here 1 and 2 are orders, of
-//! which the worker always takes the lowest, and 3 is an answer.
+//! Receivers select messages by type. Here, types 1 and 2 are orders, of which the
+//! worker always takes the lowest, and type 3 is an answer.
 
 use std::env;
 use std::error::Error;

@@ -1,10 +1,11 @@
-//! A parent and a child with a pipe each way, of which nobody else has an end.
+//! A parent and a child with a pipe in each direction, whose ends no other process
+//! has.
 //!
 //! `cargo run --example pipe`
 //!
-//! The child is told the numbers of its two descriptors. When the parent
-//! closes its end, the child finds the end of the file, and the other way
-//! round: however either ends.
+//! The child is told the numbers of its two descriptors. When the parent closes
+//! its end, or ends in any way, the child reads the end of the file; and the other
+//! way round.
 
 #![allow(unsafe_code)]
 

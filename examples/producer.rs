@@ -1,10 +1,10 @@
-//! One of two processes that meet by name: this one sends.
+//! The sending one of two processes that meet by name.
 //!
-//! In one terminal `cargo run --example consumer`, in another
-//! `cargo run --example producer`, in any order: whoever comes first creates
-//! the segment and the channel. Kill the producer with `kill -9`, and the
-//! consumer receives what was sent and ends. Kill the consumer and start it
-//! again: it goes on where it was.
+//! In one terminal run `cargo run --example consumer`, in another
+//! `cargo run --example producer`, in any order: the first one creates the segment
+//! and the channel. Kill the producer with `kill -9`, and the consumer receives
+//! what was sent and ends. Kill the consumer and start it again: it continues
+//! where it was.
 
 use std::error::Error;
 use std::thread;

@@ -1,10 +1,10 @@
-//! Raw shared memory: why everything in it is found by offset.
+//! Raw shared memory: why it contains only offsets.
 //!
 //! `cargo run --example raw_segment`
 //!
-//! The same segment is attached twice, as two processes would have it, and
-//! lies at two addresses. A list written through one is read through the
-//! other, because its links count from the start of the segment.
+//! The example attaches one segment twice, at two addresses, as two processes
+//! would. A list written through one address is read through the other, because
+//! its links count from the start of the segment.
 
 #![allow(unsafe_code)]
 

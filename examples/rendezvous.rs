@@ -1,11 +1,11 @@
-//! A server, and clients that find it by a name: each meets it on a segment
-//! of its own.
+//! A server, and clients that find it by name. Each client meets the server on a
+//! segment of its own.
 //!
 //! `cargo run --example rendezvous`
 //!
-//! The name is that of a FIFO in the user's runtime directory, which is there
-//! only to find each other. One client is killed as soon as it has asked, and
-//! nobody waits for it.
+//! The name is that of a FIFO in the user's runtime directory, which serves only
+//! to find each other. One client is killed right after its request, and nobody
+//! waits for it.
 
 use std::env;
 use std::error::Error;

@@ -1,12 +1,12 @@
-//! Receiving and sending in `tokio` tasks: its `AsyncFd` around a handle's
+//! Receiving and sending in `tokio` tasks, with `AsyncFd` around a handle's
 //! descriptor.
 //!
 //! `cargo run --release --example tokio`
 //!
-//! It starts the other side itself, a process that sends each number back
-//! doubled. One task sends, another receives, and a third ticks meanwhile.
-//! A handle belongs to one task at a time, which owns it or has a `&mut` to it;
-//! such tasks may move from thread to thread.
+//! The example starts the other side itself, a process that sends each number back
+//! doubled. One task sends, another receives, and a third ticks meanwhile. A handle
+//! belongs to one task at a time, which owns it or has a `&mut` to it. Such a task
+//! may move from thread to thread.
 
 use std::env;
 use std::error::Error;

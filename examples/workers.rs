@@ -1,9 +1,9 @@
-//! A pool of worker processes: jobs go out over one channel, each to one
-//! worker, and results come back over another.
+//! A pool of worker processes: jobs go out over one channel, each to one worker,
+//! and results come back over another.
 //!
 //! `cargo run --release --example workers`
 //!
-//! The segment has no name: the workers are told its id, and its memory goes
+//! The segment has no name. The workers are told its id, and its memory is freed
 //! with the last process attached.
 
 use std::env;

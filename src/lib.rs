@@ -126,9 +126,9 @@
 //! sender is gone, receivers get the remaining messages and then
 //! [`Disconnected`](RecvError::Disconnected).
 //!
-//! When the last receiver is gone, current senders get [`Disconnected`](SendError::Disconnected)
-//! until a new receiver comes. A sender opened later does not get it: it can fill
-//! the channel, and then waits for a new receiver.
+//! When the last receiver is gone, current senders get
+//! [`Disconnected`](SendError::Disconnected) until a new receiver comes. A sender opened
+//! later does not get it: it can fill the channel, and then waits for a new receiver.
 //!
 //! A handle is disconnected only from peers that it has met, so a process may
 //! start before its peers. In a [lasting](Channel::lasting) channel no handle is
@@ -212,8 +212,15 @@
 //!
 //! # Errors
 //!
-//! Each sort of operation has its own error type, which contains the message that
-//! was not sent. A [`Fault`] ends the use of a handle. A [`sys::Error`] is a
+//! Each form of an operation has its own error: [`SendError`],
+//! [`TrySendError`] and [`SendTimeoutError`]; [`RecvError`], [`TryRecvError`] and
+//! [`RecvTimeoutError`]. They have the names and the predicates of
+//! crossbeam-channel, compare with `==`, and give back the message that was not
+//! sent. `docs/how-to.md` says what differs from crossbeam-channel, and why.
+//!
+//! Each error is flat: `Disconnected` is a variant of it, and whatever else ends
+//! the use of a handle is its `Fault`, a [`Fault`]. The smaller errors convert to
+//! the larger ones. All error types are `#[non_exhaustive]`. A [`sys::Error`] is a
 //! refusal of the kernel: it names the object, the limit in force and the remedy.
 //! `{:?}` of an error prints the same text as `{}`, after the kind of error, so
 //! that `unwrap`, and a `main` that returns the error, show the remedy too.
@@ -258,8 +265,10 @@
 mod channel;
 mod control;
 mod error;
+mod kinds;
 mod ring;
 mod segment;
+mod storage;
 mod sync;
 pub mod sys;
 mod wait;
@@ -268,9 +277,9 @@ pub use bytemuck;
 #[doc(hidden)]
 pub use channel::derive as __derive;
 pub use channel::{
-    ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReader, ByteReceiver, ByteSender,
-    ByteWriter, Canceller, Channel, Delivery, DeliverySlice, Grant, GrantSlice, Iter, Kind,
-    Message, Mpmc, Readiness, Receiver, Sender, Spsc,
+    ByteChannel, ByteDelivery, ByteGrant, ByteReader, ByteReceiver, ByteSender, ByteWriter,
+    Canceller, Channel, Delivery, DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Readiness,
+    Receiver, Sender, TryIter,
 };
 pub use control::{
     Answer, Commander, ConnectError, Drain, Event, Events, EventsIter, Inbox, InheritError,
@@ -281,6 +290,9 @@ pub use error::{
     RecvTimeoutError, SendBatchError, SendError, SendTimeoutError, TryRecvError, TrySendError,
     Unwoken,
 };
+pub use kinds::message::Message;
+pub use kinds::payload::Bytes;
+pub use kinds::table::{Kind, Mpmc, Payload, Spsc};
 pub use segment::{
     Audit, ChannelInfo, Death, Deaths, Finding, Options, Orphan, Owner, ParticipantInfo, Peer,
     RemoveOnDrop, Segment, SegmentInfo, Side, State, Stats, TrustedPeers, UserCommand,

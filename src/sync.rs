@@ -1,9 +1,9 @@
-//! The only door to atomics.
+//! The only source of atomics.
 //!
 //! Everything in [`ring`](crate::ring) takes its atomics from here. The
 //! model checker's crate compiles the same ring files beside a `sync` of its
 //! own, which hands out loom's atomics instead. With the feature
-//! `crash-points` each use of an atomic is a place to be killed at.
+//! `crash-points`, each use of an atomic is a point at which a test can kill the process.
 
 #[cfg(feature = "crash-points")]
 mod stepped;

@@ -1,9 +1,9 @@
-//! Objects of the kernel that go when the benchmark does, however it ends.
+//! Kernel objects that are removed when the benchmark ends, however it ends.
 //!
 //! The set of an anonymous segment stays if its last participant is killed, and
-//! any other stays anyway. So a process of its own makes them, which a Ctrl-C
-//! does not reach, and takes them away when its standard input ends: when they
-//! are dropped, or when whoever has the other end of that pipe is no more.
+//! other objects stay anyway. So a separate process creates them, which Ctrl-C
+//! does not reach. It removes them when its standard input ends: when they are
+//! dropped, or when the process with the other end of that pipe has ended.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;

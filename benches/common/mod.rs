@@ -1,5 +1,5 @@
-//! What the micro-benchmarks share: how they are told, whose processes and
-//! objects they use, and the ways through a queue that they compare.
+//! Shared by the micro-benchmarks: their arguments, their processes and kernel
+//! objects, and the ways through a queue that they compare.
 
 // Each of them uses some of it.
 #![allow(dead_code, unused_imports)]

@@ -1,4 +1,4 @@
-//! Subjects in turns, and what came of it.
+//! Measures subjects in turns, and prints the results.
 
 /// Something to measure: each call is a sample.
 pub(crate) struct Subject<'a> {

@@ -1,5 +1,6 @@
-//! The ways through a queue, all in one thread: so many messages in, as many
-//! out. Each is written word by word, and read and summed up word by word.
+//! The ways through a queue, all in one thread: a number of messages in, and the
+//! same number out. Each message is written word by word, and read and summed up
+//! word by word.
 
 mod channels;
 mod peers;

@@ -1,4 +1,4 @@
-//! Says which versions the lockfile has, and builds what is in C++ if it can be.
+//! Reads the versions from the lockfile, and builds the C++ part if possible.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Running a scene in many schedules, and saying in how many.
+//! Runs a scene in many schedules, and reports their number.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,10 +10,9 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
 use crate::death::{self, End, Fate};
+use crate::effort;
 use crate::mutant::{self, Mutant};
 
-/// Schedules of a scene unless it is said otherwise, of each kind.
-const SCHEDULES: usize = 1_500;
 /// How many changes of priority the second kind makes.
 const CHANGES: usize = 3;
 /// More than any scene has, unless somebody goes round in circles.
@@ -21,10 +20,6 @@ const MOST_STEPS: usize = 200_000;
 
 thread_local! {
     static DEATHS: Cell<usize> = const { Cell::new(0) };
-}
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
 fn run(scheduler: impl Scheduler + 'static, scene: impl Fn() + Send + Sync + 'static) -> usize {
@@ -44,9 +39,9 @@ fn run(scheduler: impl Scheduler + 'static, scene: impl Fn() + Send + Sync + 'st
     count.load(Ordering::Relaxed)
 }
 
-fn both(scene: impl Fn() + Copy + Send + Sync + 'static) -> usize {
-    let schedules = number("TOMBOLO_SCHEDULES").map_or(SCHEDULES, |count| count as usize);
-    let seed = number("TOMBOLO_SEED").unwrap_or(1);
+/// In so many schedules of each of the two kinds.
+fn both(schedules: u64, seed: u64, scene: impl Fn() + Copy + Send + Sync + 'static) -> usize {
+    let schedules = schedules as usize;
     let random = run(RandomScheduler::new_from_seed(seed, schedules), scene);
     random + run(PctScheduler::new_from_seed(seed, CHANGES, schedules), scene)
 }
@@ -56,7 +51,7 @@ pub(crate) fn holds(name: &str, scene: impl Fn() + Copy + Send + Sync + 'static)
     mutant::set(None);
     DEATHS.set(0);
     let start = Instant::now();
-    let schedules = both(scene);
+    let schedules = both(effort::rounds(100, 1_500), effort::seed(), scene);
     let (deaths, took) = (DEATHS.get(), start.elapsed().as_secs_f32());
     println!("{name}: {schedules} schedules, {deaths} with a death, {took:.1} s");
     assert!(schedules > 1, "that is no exploring");
@@ -70,7 +65,7 @@ pub(crate) fn fails(
     scene: impl Fn() + Copy + Send + Sync + 'static,
 ) {
     mutant::set(Some(Mutant::Model(mutant)));
-    let broken = catch_unwind(AssertUnwindSafe(|| both(scene)));
+    let broken = catch_unwind(AssertUnwindSafe(|| both(1_500, 1, scene)));
     let used = mutant::used();
     mutant::set(None);
     assert!(used, "{name}: {mutant:?} changes nothing");

@@ -8,18 +8,15 @@
 //!  scenes/   what happens, and what must hold then
 //! ```
 //!
-//! Shuttle is sequentially consistent: a weakened ordering or a dropped fence
-//! is nothing that it can see, and loom is there for those. What it finds is
-//! orders of steps, among more threads and over longer lives: at random, or by
-//! probabilistic concurrency testing, a few changes of priority at random
-//! places. It proves nothing; a mutant shows that it sees what it looks at.
+//! Shuttle is sequentially consistent, so it cannot find a weakened ordering or a
+//! dropped fence; loom does that. Shuttle explores orders of steps, among more threads
+//! and over longer lives: at random, or by probabilistic concurrency testing, which
+//! changes priorities at a few random points. It proves nothing; a mutant shows that it
+//! finds what it looks for.
 //!
-//! For a long run, so many schedules of each scene, from a seed of its own:
-//!
-//! ```sh
-//! TOMBOLO_SCHEDULES=1000000 TOMBOLO_SEED=1 cargo test --release -p shuttle-tests -- --nocapture
-//! ```
-#![allow(dead_code)]
+//! `TOMBOLO_TEST_LONG=100 cargo test -p shuttle-tests -- --nocapture` runs 300,000
+//! schedules of each scene.
+#![allow(dead_code, unused_imports)]
 
 #[path = "../../src/ring/mod.rs"]
 mod ring;
@@ -27,6 +24,8 @@ mod ring;
 mod checker;
 #[path = "../../loom-tests/src/death.rs"]
 mod death;
+#[path = "../../tests/common/effort.rs"]
+mod effort;
 mod explore;
 #[path = "../../loom-tests/src/kernel.rs"]
 mod kernel;

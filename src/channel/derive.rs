@@ -6,8 +6,8 @@ pub use bytemuck;
 
 use bytemuck::{AnyBitPattern, CheckedBitPattern, NoUninit};
 
-use super::Message;
-use crate::segment::SCHEMA_BYTES;
+use crate::kinds::message::Message;
+use crate::storage::layout::SCHEMA_BYTES;
 
 /// A schema, put together by the compiler. One that is too long ends with the
 /// hash of all of it.

@@ -1,49 +1,117 @@
-//! Writing and reading typed messages in place.
+//! Writing messages in place.
 //!
-//! A guard copies in and out of the message's place, which stays defined
-//! whatever a peer writes there. A reference assumes that peers do not write
-//! what they have not claimed, and so takes a [`TrustedPeers`]. The types are
-//! such that whatever is there is a value of them.
+//! A guard copies into the message's place, which stays defined whatever a peer
+//! writes there. A reference assumes that peers do not write what they have not
+//! claimed, and so takes a [`TrustedPeers`]. The types are such that whatever is there
+//! is a value of them.
 
 #![allow(unsafe_code)]
 
 use core::fmt;
-use core::mem::ManuallyDrop;
+use std::io;
 use std::time::{Duration, Instant};
 
-use bytemuck::{AnyBitPattern, CheckedBitPattern, NoUninit};
+use bytemuck::{AnyBitPattern, NoUninit};
 
-use super::endpoint::Resolved;
-use super::kind::{Kind, Spsc, Stuck};
-use super::message::Message;
-use super::receiver::Receiver;
-use super::sender::Sender;
-use crate::error::{
-    Done, Fault, RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError,
-};
+use super::sender::{Sender, not_now};
+use crate::error::{Done, Fault, SendError, SendTimeoutError, TrySendError};
+use crate::kinds::message::Message;
+use crate::kinds::payload::Bytes;
+use crate::kinds::ring::{Place, Ring};
+use crate::kinds::table::{Kind, Mpmc, Payload, Spsc};
+use crate::ring::wait::{NotNow, Polled};
 use crate::ring::{event, gate};
-use crate::segment::{Elements, Side, TrustedPeers};
+use crate::segment::{Side, TrustedPeers};
+use crate::storage::{ByteSpan, Elements};
 use crate::sync::AtomicU64;
 use crate::wait::Asymmetric;
 
-impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
+/// The claim of a sender's ring.
+type Claim<P, K> = <<P as crate::kinds::table::sealed::Payload>::Ring<K> as Ring>::Claim;
+
+impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Sender<P, K> {
     /// Claims, if that takes nothing but to do it.
     #[inline(always)]
-    fn reserve_next(&self) -> Option<K::Claim> {
+    fn reserve_next(&self, length: usize) -> Result<Claim<P, K>, NotNow> {
+        let reserve = || self.ring.reserve_next(&self.at, self.end.owner(), length);
+        if !P::Ring::<K>::CLAIM_IS_PLACE {
+            return if self.end.quiet_fast() { reserve() } else { Err(NotNow::Unsure) };
+        }
         if !self.end.enter_fast() {
-            return None;
+            return Err(NotNow::Unsure);
         }
-        let claim = K::reserve_next(&self.slots, &self.at, self.end.owner());
-        if claim.is_none() {
-            self.end.leave();
-        }
-        claim
+        reserve().inspect_err(|_| self.end.leave())
     }
 
-    fn reserve_once(&self) -> Result<K::Claim, Stuck> {
-        self.end.begin(|| K::reserve(&self.slots, &self.at, self.end.owner()))
+    fn reserve_once(&self, length: usize) -> Result<Claim<P, K>, NotNow> {
+        let reserve = || self.ring.reserve(&self.at, self.end.owner(), length);
+        // Whoever holds a place in the order is sending until it gives that up.
+        if P::Ring::<K>::CLAIM_IS_PLACE {
+            self.end.begin(reserve)
+        } else {
+            self.end.guarded(reserve)
+        }
     }
 
+    #[inline(always)]
+    fn grant(&self, claim: Claim<P, K>) -> Grant<'_, P, K> {
+        Grant { sender: self, busy: self.end.busy(), claim, done: false }
+    }
+
+    #[inline(always)]
+    fn claim(&self, length: usize) -> Result<Grant<'_, P, K>, SendError> {
+        let claim = match self.reserve_next(length) {
+            Ok(claim) => claim,
+            Err(_) => self.claim_on(length)?,
+        };
+        Ok(self.grant(claim))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn claim_on(&self, length: usize) -> Result<Claim<P, K>, SendError> {
+        Ok(self.claim_until(length, None)?.ok_or(Fault::Closed)?)
+    }
+
+    fn claim_by(
+        &self,
+        length: usize,
+        until: impl FnOnce() -> Option<Instant>,
+    ) -> Result<Grant<'_, P, K>, SendTimeoutError> {
+        let claim = match self.reserve_next(length) {
+            Ok(claim) => claim,
+            Err(_) => self.claim_until(length, until())?.ok_or(SendTimeoutError::Timeout(()))?,
+        };
+        Ok(self.grant(claim))
+    }
+
+    fn claim_until(
+        &self,
+        length: usize,
+        until: Option<Instant>,
+    ) -> Result<Option<Claim<P, K>>, Fault> {
+        match self.reserve_once(length) {
+            Ok(claim) => Ok(Some(claim)),
+            Err(why) => self.wait_on(why, until, || self.reserve_once(length)),
+        }
+    }
+
+    fn try_claim(&self, length: usize) -> Result<Grant<'_, P, K>, TrySendError> {
+        let claim = match self.reserve_next(length) {
+            Ok(claim) => claim,
+            Err(_) => match self.reserve_once(length) {
+                Ok(claim) => claim,
+                Err(why) => match self.try_on(why, || self.reserve_once(length))? {
+                    Polled::Done(claim) => claim,
+                    Polled::Needs(need) => return Err(not_now(need, ())),
+                },
+            },
+        };
+        Ok(self.grant(claim))
+    }
+}
+
+impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
     /// Claims a message's place, to be written there; waits for it as long as
     /// it takes.
     ///
@@ -68,51 +136,111 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
     /// Why the channel cannot be used.
     #[inline(always)]
     pub fn reserve(&mut self) -> Result<Grant<'_, T, K>, SendError> {
-        let busy = self.end.busy();
-        let claim = match self.reserve_next() {
-            Some(claim) => claim,
-            None => self.reserve_on()?,
-        };
-        Ok(Grant { sender: self, busy, claim, done: false })
+        self.claim(size_of::<T>())
     }
 
-    #[cold]
-    #[inline(never)]
-    fn reserve_on(&self) -> Result<K::Claim, SendError> {
-        match self.reserve_once() {
-            Ok(claim) => Ok(claim),
-            Err(stuck) => Ok(self
-                .end
-                .wait_to_send(stuck, None, || self.reserve_once(), || self.room())?
-                .ok_or(Fault::Closed)?),
-        }
+    /// Claims a message's place, waiting for it at most this long.
+    ///
+    /// # Errors
+    /// [`SendTimeoutError::Timeout`], and those of [`reserve`](Self::reserve).
+    pub fn reserve_timeout(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<Grant<'_, T, K>, SendTimeoutError> {
+        self.claim_by(size_of::<T>(), || Instant::now().checked_add(timeout))
     }
 
-    /// The same, without waiting.
+    /// Claims a message's place, waiting for it until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`reserve_timeout`](Self::reserve_timeout).
+    pub fn reserve_deadline(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<Grant<'_, T, K>, SendTimeoutError> {
+        self.claim_by(size_of::<T>(), || Some(deadline))
+    }
+
+    /// Claims a message's place, without waiting.
     ///
     /// # Errors
     /// [`TrySendError::Full`], [`TrySendError::Paused`], or why the channel cannot be
     /// used.
     pub fn try_reserve(&mut self) -> Result<Grant<'_, T, K>, TrySendError> {
-        let claim = match self.reserve_once() {
-            Ok(claim) => claim,
-            Err(stuck) => self
-                .end
-                .try_to_send(stuck, || self.reserve_once(), || self.want())?
-                .map_err(Resolved::not_now)?,
-        };
-        Ok(Grant { sender: self, busy: self.end.busy(), claim, done: false })
+        self.try_claim(size_of::<T>())
+    }
+}
+
+impl<K: Kind> Sender<Bytes, K> {
+    fn fits(&self, length: usize) -> Result<(), SendError> {
+        let longest = self.max_len();
+        if length > longest {
+            return Err(SendError::TooLong { message: (), length, longest });
+        }
+        Ok(())
+    }
+
+    /// Makes room for a message of up to `length` bytes, to be written in
+    /// place; waits for it as long as it takes.
+    ///
+    /// While the grant is held, an SPSC channel's receiver sees nothing new.
+    /// In an MPMC channel it holds up nobody: the message takes its place in
+    /// the order when it is committed. It counts against the capacity. If this
+    /// process dies, the room is free again.
+    ///
+    /// # Errors
+    /// [`SendError::TooLong`], or why the channel cannot be used.
+    #[inline]
+    pub fn reserve(&mut self, length: usize) -> Result<Grant<'_, Bytes, K>, SendError> {
+        self.fits(length)?;
+        self.claim(length)
+    }
+
+    /// Makes room for a message, waiting for it at most this long.
+    ///
+    /// # Errors
+    /// [`SendTimeoutError::Timeout`], and those of [`reserve`](Self::reserve).
+    pub fn reserve_timeout(
+        &mut self,
+        length: usize,
+        timeout: Duration,
+    ) -> Result<Grant<'_, Bytes, K>, SendTimeoutError> {
+        self.fits(length)?;
+        self.claim_by(length, || Instant::now().checked_add(timeout))
+    }
+
+    /// Makes room for a message, waiting for it until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`reserve_timeout`](Self::reserve_timeout).
+    pub fn reserve_deadline(
+        &mut self,
+        length: usize,
+        deadline: Instant,
+    ) -> Result<Grant<'_, Bytes, K>, SendTimeoutError> {
+        self.fits(length)?;
+        self.claim_by(length, || Some(deadline))
+    }
+
+    /// Makes room for a message, without waiting.
+    ///
+    /// # Errors
+    /// [`TrySendError::TooLong`], [`TrySendError::Full`], [`TrySendError::Paused`], or
+    /// why the channel cannot be used.
+    pub fn try_reserve(&mut self, length: usize) -> Result<Grant<'_, Bytes, K>, TrySendError> {
+        self.fits(length)?;
+        self.try_claim(length)
     }
 }
 
 impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
     #[inline]
-    fn room_once(&self, most: usize) -> Result<usize, Stuck> {
+    fn room_once(&self, most: usize) -> Result<usize, NotNow> {
         self.end.begin(|| {
-            let room = self.at.room(&self.slots, most as u64).map_err(Stuck::Torn)?;
+            let room = self.at.room(&self.ring, most as u64).map_err(NotNow::Torn)?;
             // Only what is side by side.
-            match self.at.span(&self.slots, room).first {
-                0 => Err(Stuck::None),
+            match self.at.span(&self.ring, room).first {
+                0 => Err(NotNow::Nothing),
                 first => Ok(first as usize),
             }
         })
@@ -128,50 +256,161 @@ impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
         let most = most.max(1);
         let count = match self.room_once(most) {
             Ok(count) => count,
-            Err(stuck) => self.room_on(stuck, most)?,
+            Err(why) => self.room_on(why, most)?,
         };
         Ok(GrantSlice { sender: self, count })
     }
 
     #[cold]
     #[inline(never)]
-    fn room_on(&self, stuck: Stuck, most: usize) -> Result<usize, SendError> {
-        let room = self.end.wait_to_send(stuck, None, || self.room_once(most), || false)?;
+    fn room_on(&self, why: NotNow, most: usize) -> Result<usize, SendError> {
+        let room = self.wait_on(why, None, || self.room_once(most))?;
         Ok(room.ok_or(Fault::Closed)?)
+    }
+
+    fn reserve_slice_by(
+        &mut self,
+        most: usize,
+        until: impl FnOnce() -> Option<Instant>,
+    ) -> Result<GrantSlice<'_, T>, SendTimeoutError> {
+        let most = most.max(1);
+        let count = match self.room_once(most) {
+            Ok(count) => count,
+            Err(why) => self
+                .wait_on(why, until(), || self.room_once(most))?
+                .ok_or(SendTimeoutError::Timeout(()))?,
+        };
+        Ok(GrantSlice { sender: self, count })
+    }
+
+    /// Claims places as [`reserve_slice`](Self::reserve_slice) does, waiting for them
+    /// at most this long.
+    ///
+    /// # Errors
+    /// [`SendTimeoutError::Timeout`], or why the channel cannot be used.
+    pub fn reserve_slice_timeout(
+        &mut self,
+        most: usize,
+        timeout: Duration,
+    ) -> Result<GrantSlice<'_, T>, SendTimeoutError> {
+        self.reserve_slice_by(most, || Instant::now().checked_add(timeout))
+    }
+
+    /// Claims places as [`reserve_slice`](Self::reserve_slice) does, waiting for them
+    /// until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`reserve_slice_timeout`](Self::reserve_slice_timeout).
+    pub fn reserve_slice_deadline(
+        &mut self,
+        most: usize,
+        deadline: Instant,
+    ) -> Result<GrantSlice<'_, T>, SendTimeoutError> {
+        self.reserve_slice_by(most, || Some(deadline))
+    }
+
+    /// Claims places as [`reserve_slice`](Self::reserve_slice) does, without waiting.
+    ///
+    /// # Errors
+    /// [`TrySendError::Full`], [`TrySendError::Paused`], or why the channel cannot be
+    /// used.
+    pub fn try_reserve_slice(&mut self, most: usize) -> Result<GrantSlice<'_, T>, TrySendError> {
+        let most = most.max(1);
+        let count = match self.room_once(most) {
+            Ok(count) => count,
+            Err(why) => match self.try_on(why, || self.room_once(most))? {
+                Polled::Done(count) => count,
+                Polled::Needs(need) => return Err(not_now(need, ())),
+            },
+        };
+        Ok(GrantSlice { sender: self, count })
     }
 }
 
 /// A place to write a message in. Dropped, it is aborted: nobody sees
 /// anything. It contains what was there before.
 ///
-/// The place is in memory that peers can write to. [`write`](Self::write)
-/// copies into it, whatever they do; to write it by reference, declare that
-/// they are [trusted](crate::Segment::trust_peers).
+/// The place is in memory that peers can write to. What writes it is a copy,
+/// whatever they do; to write it by reference, declare that they are
+/// [trusted](crate::Segment::trust_peers).
+///
+/// Bytes:
+///
+/// ```
+/// use std::io::Write;
+/// use tombolo::Segment;
+///
+/// let segment = Segment::anonymous()?;
+/// let lines = segment.bytes("lines").capacity(4, 80);
+/// let (mut sender, mut receiver) = (lines.sender()?, lines.receiver()?);
+/// let mut grant = sender.reserve(80)?;
+/// let mut line = grant.writer();
+/// write!(line, "{} of {}", 1, 3)?;
+/// let written = line.written();
+/// grant.commit(written)?;
+/// assert_eq!(receiver.take()?.to_vec(), b"1 of 3");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a grant that is dropped is aborted"]
-pub struct Grant<'a, T: Message + NoUninit + AnyBitPattern, K: Kind> {
-    sender: &'a Sender<T, K>,
+pub struct Grant<'a, P: Payload, K: Kind = Mpmc> {
+    sender: &'a Sender<P, K>,
     /// The sender's.
     busy: &'a AtomicU64,
-    claim: K::Claim,
+    claim: Claim<P, K>,
     done: bool,
 }
 
-impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
-    /// Sends the message.
-    ///
-    /// # Errors
-    /// [`SendError::Unwoken`] if the message is in the channel, and a receiver that
-    /// sleeps could not be woken. [`Fault::Forked`], and then nothing was sent.
+/// Room for a message of bytes.
+pub type ByteGrant<'a, K = Mpmc> = Grant<'a, Bytes, K>;
+
+impl<P: Payload, K: Kind> Grant<'_, P, K> {
+    /// Gives the place up, as dropping does.
+    pub fn abort(self) {}
+
     #[inline(always)]
-    pub fn commit(mut self) -> Result<(), SendError> {
+    fn place(&self) -> Place<'_, P::Ring<K>> {
+        self.sender.ring.claimed(&self.claim)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_up(sender: &Sender<P, K>, claim: Claim<P, K>) {
+        let end = &sender.end;
+        // In a forked child the claim is the parent's.
+        if end.in_child() || !sender.ring.abort(&claim) {
+            return;
+        }
+        // Its place is free for the next lap.
+        end.notify(Side::Sender, Done::GivenUp);
+        if P::Ring::<K>::SLOT_WAITERS {
+            end.notify_slot_waiters(Done::GivenUp);
+        }
+        if P::Ring::<K>::CLAIM_IS_PLACE {
+            // It was in the way of what comes after it.
+            end.notify(Side::Receiver, Done::GivenUp);
+        }
+    }
+}
+
+impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Grant<'_, P, K> {
+    #[inline(always)]
+    fn send(mut self, length: usize) -> Result<(), SendError> {
+        let (sender, claim) = (self.sender, self.claim);
+        let Sender { end, ring, at } = sender;
+        if !P::Ring::<K>::CLAIM_IS_PLACE {
+            if let Err(why) = end.publish(|| ring.commit(at, end.owner(), claim, length)) {
+                Self::send_on(sender, why, claim, length)?;
+            }
+            self.done = true;
+            return Ok(end.unwoken()?);
+        }
         self.done = true;
-        let Sender { end, slots, at, .. } = self.sender;
         let waiting = end.waiting(Side::Receiver);
         if !end.quiet_fast() {
-            Self::commit_by_fence(self.sender, self.claim)?;
-            return Ok(());
+            return Self::send_by_fence(sender, claim, length);
         }
-        K::commit(slots, at, self.claim);
+        // Never refused.
+        let _committed = ring.commit(at, end.owner(), claim, length);
         if event::waited_for(&Asymmetric, waiting).is_some() {
             end.told()?;
         }
@@ -181,47 +420,62 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
     /// Apart from the above, so that it is small where it is used.
     #[cold]
     #[inline(never)]
-    fn commit_by_fence(sender: &Sender<T, K>, claim: K::Claim) -> Result<(), SendError> {
-        let end = &sender.end;
+    fn send_by_fence(
+        sender: &Sender<P, K>,
+        claim: Claim<P, K>,
+        length: usize,
+    ) -> Result<(), SendError> {
+        let Sender { end, ring, at } = sender;
         if end.in_child() {
             return Err(Fault::Forked.into());
         }
-        K::commit(&sender.slots, &sender.at, claim);
+        let _committed = ring.commit(at, end.owner(), claim, length);
         Ok(end.told()?)
     }
 
-    /// Gives the place up, as dropping does.
-    pub fn abort(self) {}
-
+    /// Waits for a place in the order.
     #[cold]
     #[inline(never)]
-    fn give_up(sender: &Sender<T, K>, claim: K::Claim) {
-        let end = &sender.end;
-        if !end.in_child() && K::abort(&sender.slots, claim) {
-            // Its place is free for the next lap, and was in the way of what
-            // comes after it.
-            end.notify(Side::Sender, Done::GivenUp);
-            end.notify(Side::Receiver, Done::GivenUp);
-        }
+    fn send_on(
+        sender: &Sender<P, K>,
+        why: NotNow,
+        claim: Claim<P, K>,
+        length: usize,
+    ) -> Result<(), SendError> {
+        let Sender { end, ring, at } = sender;
+        let commit = || end.publish(|| ring.commit(at, end.owner(), claim, length));
+        Ok(sender.wait_on(why, None, commit)?.ok_or(Fault::Closed)?)
+    }
+}
+
+impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
+    /// Sends the message.
+    ///
+    /// # Errors
+    /// [`SendError::Unwoken`] if the message is in the channel, and a receiver that
+    /// sleeps could not be woken. [`Fault::Forked`], and then nothing was sent.
+    #[inline(always)]
+    pub fn commit(self) -> Result<(), SendError> {
+        self.send(size_of::<T>())
     }
 
     #[inline]
-    fn place(&self) -> Elements<'_, T> {
-        K::claimed(&self.sender.slots, &self.claim)
+    fn element(&self) -> Elements<'_, T> {
+        self.place()
     }
 
     /// Copies the message in. It is sent when the grant is
     /// [committed](Self::commit).
     #[inline]
     pub fn write(&mut self, message: &T) {
-        self.place().write(0, core::slice::from_ref(message));
+        self.element().write(0, core::slice::from_ref(message));
     }
 
     /// Where the message is written. What may be done through the pointer is
     /// for the caller to argue: a peer may be writing there.
     #[inline]
     pub fn as_mut_ptr(&mut self) -> *mut T {
-        self.place().as_ptr()
+        self.element().as_ptr()
     }
 
     /// The message's place by reference: what was there before, or has been
@@ -235,7 +489,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
         self.sender.end.check(trust);
         // SAFETY: claimed by this grant, so nobody writes it: the peers are
         // trusted, and `self` is borrowed.
-        unsafe { self.place().as_ref() }
+        unsafe { self.element().as_ref() }
     }
 
     /// The same, to write it.
@@ -247,23 +501,126 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
     pub fn as_mut(&mut self, trust: TrustedPeers) -> &mut T {
         self.sender.end.check(trust);
         // SAFETY: as for `as_ref`; `&mut self` makes it the only one here.
-        unsafe { self.place().as_mut() }
+        unsafe { self.element().as_mut() }
     }
 }
 
-impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Drop for Grant<'_, T, K> {
+impl<K: Kind> Grant<'_, Bytes, K> {
+    /// Sends the first `length` bytes: all of it, or less.
+    ///
+    /// In an MPMC channel this waits if a receiver still holds a message that
+    /// is older by a whole capacity.
+    ///
+    /// # Errors
+    /// [`SendError::Unwoken`], and the message is in the channel; or why the
+    /// channel cannot be used, and nothing was sent.
+    #[inline]
+    pub fn commit(self, length: usize) -> Result<(), SendError> {
+        let length = length.min(self.len());
+        self.send(length)
+    }
+
+    #[inline]
+    fn room(&self) -> ByteSpan<'_> {
+        self.place()
+    }
+
+    /// How many bytes there is room for.
+    pub fn len(&self) -> usize {
+        self.room().len()
+    }
+
+    /// Whether there is room for none: for an empty message.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies bytes in, from `offset` on, as many as there is room for; says
+    /// how many.
+    pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> usize {
+        self.room().write(offset, bytes)
+    }
+
+    /// Writes one after the other, from the start on.
+    pub fn writer(&mut self) -> ByteWriter<'_> {
+        ByteWriter { room: self.room(), written: 0 }
+    }
+
+    /// Where the message is written. What may be done through the pointer is
+    /// for the caller to argue: a peer may be writing there.
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.room().as_ptr()
+    }
+
+    /// The bytes by reference: what was there before, or has been written by
+    /// now.
+    ///
+    /// # Panics
+    /// If `trust` is of another [`Segment`](crate::Segment).
+    #[inline]
+    #[track_caller]
+    pub fn as_slice(&self, trust: TrustedPeers) -> &[u8] {
+        self.sender.end.check(trust);
+        // SAFETY: reserved by this grant, so nobody writes it: the peers are
+        // trusted, and `self` is borrowed.
+        unsafe { self.room().as_slice() }
+    }
+
+    /// The same, to write them.
+    ///
+    /// # Panics
+    /// As for [`as_slice`](Self::as_slice).
+    #[inline]
+    #[track_caller]
+    pub fn as_mut_slice(&mut self, trust: TrustedPeers) -> &mut [u8] {
+        self.sender.end.check(trust);
+        // SAFETY: as for `as_slice`; `&mut self` makes it the only one here.
+        unsafe { self.room().as_mut_slice() }
+    }
+}
+
+impl<P: Payload, K: Kind> Drop for Grant<'_, P, K> {
     #[inline(always)]
     fn drop(&mut self) {
         if !self.done {
             Self::give_up(self.sender, self.claim);
         }
-        gate::leave(self.busy);
+        if P::Ring::<K>::CLAIM_IS_PLACE {
+            gate::leave(self.busy);
+        }
     }
 }
 
-impl<T: Message + NoUninit + AnyBitPattern, K: Kind> fmt::Debug for Grant<'_, T, K> {
+impl<P: Payload, K: Kind> fmt::Debug for Grant<'_, P, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Grant").finish_non_exhaustive()
+    }
+}
+
+/// Writes into the room of a [`Grant`] of bytes: see [`Grant::writer`].
+#[derive(Debug)]
+pub struct ByteWriter<'a> {
+    room: ByteSpan<'a>,
+    written: usize,
+}
+
+impl ByteWriter<'_> {
+    /// How many bytes have been written: what to commit.
+    pub const fn written(&self) -> usize {
+        self.written
+    }
+}
+
+impl io::Write for ByteWriter<'_> {
+    /// Writes what there is room for; nothing if it is full.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.room.write(self.written, bytes);
+        self.written += count;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -292,7 +649,7 @@ impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
         if count == 0 {
             return Ok(());
         }
-        self.sender.at.publish(&self.sender.slots, count as u64);
+        self.sender.at.publish(&self.sender.ring, count as u64);
         if !fast || !end.nobody_waits(Side::Receiver) {
             end.told()?;
         }
@@ -304,7 +661,7 @@ impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
 
     #[inline]
     fn places(&self) -> Elements<'_, T> {
-        self.sender.slots.at(self.sender.at.index(), self.count)
+        self.sender.ring.at(self.sender.at.index(), self.count)
     }
 
     /// How many places there are.
@@ -363,319 +720,5 @@ impl<T: Message + NoUninit + AnyBitPattern> Drop for GrantSlice<'_, T> {
 impl<T: Message + NoUninit + AnyBitPattern> fmt::Debug for GrantSlice<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GrantSlice").field("len", &self.count).finish_non_exhaustive()
-    }
-}
-
-impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<T, K> {
-    /// Takes, if that takes nothing but to do it.
-    #[inline(always)]
-    fn take_next(&self) -> Option<K::Taken> {
-        if !self.end.quiet_fast() {
-            return None;
-        }
-        K::take_next(&self.slots, &self.at, self.end.owner())
-    }
-
-    fn take_once(&self, alone: bool) -> Result<K::Taken, Stuck> {
-        let take = || K::take(&self.slots, &self.at, self.end.owner());
-        if alone { take() } else { self.end.guarded(take) }
-    }
-
-    fn take_by(&self, until: Option<Instant>) -> Result<K::Taken, RecvTimeoutError> {
-        match self.take_once(false) {
-            Ok(taken) => Ok(taken),
-            Err(stuck) => {
-                let take = |alone| self.take_once(alone);
-                let taken = self.end.wait_to_receive(stuck, until, take, &self.prospects())?;
-                taken.ok_or(RecvTimeoutError::Timeout)
-            }
-        }
-    }
-
-    /// Takes a message to be read in place, waiting as long as it takes.
-    /// Dropping the delivery acknowledges it.
-    ///
-    /// While it is held its place is occupied: senders go on until they come
-    /// round to it, and other receivers are not held up. If this process
-    /// dies, it is delivered again.
-    ///
-    /// # Errors
-    /// Why nothing can be received.
-    #[inline(always)]
-    pub fn take(&mut self) -> Result<Delivery<'_, T, K>, RecvError> {
-        let taken = match self.take_next() {
-            Some(taken) => taken,
-            None => self.take_on()?,
-        };
-        Ok(Delivery { receiver: self, taken: ManuallyDrop::new(taken) })
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn take_on(&self) -> Result<K::Taken, RecvError> {
-        self.take_by(None).map_err(RecvTimeoutError::without_deadline)
-    }
-
-    /// The same, waiting at most this long.
-    ///
-    /// # Errors
-    /// As for [`recv_timeout`](Self::recv_timeout).
-    pub fn take_timeout(
-        &mut self,
-        timeout: Duration,
-    ) -> Result<Delivery<'_, T, K>, RecvTimeoutError> {
-        let taken = self.take_by(Instant::now().checked_add(timeout))?;
-        Ok(Delivery { receiver: self, taken: ManuallyDrop::new(taken) })
-    }
-
-    /// The same, without waiting.
-    ///
-    /// # Errors
-    /// As for [`try_recv`](Self::try_recv).
-    pub fn try_take(&mut self) -> Result<Delivery<'_, T, K>, TryRecvError> {
-        let taken = match self.take_once(false) {
-            Ok(taken) => taken,
-            Err(stuck) => {
-                let take = |alone| self.take_once(alone);
-                match self.end.try_to_receive(stuck, take, &self.prospects())? {
-                    Ok(taken) => taken,
-                    Err(Resolved::WaitPending) => return Err(TryRecvError::Pending),
-                    Err(_) => return Err(TryRecvError::Empty),
-                }
-            }
-        };
-        Ok(Delivery { receiver: self, taken: ManuallyDrop::new(taken) })
-    }
-}
-
-impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
-    #[inline]
-    fn filled_once(&self, most: usize, alone: bool) -> Result<usize, Stuck> {
-        let filled = || {
-            let filled = self.at.filled(&self.slots, most as u64).map_err(Stuck::Torn)?;
-            // Only what is side by side, and comes as often again.
-            match self.at.span(&self.slots, filled).first {
-                0 => Err(Stuck::None),
-                first => {
-                    let count = self.at.alike(&self.slots, first);
-                    self.at.hold(&self.slots, count);
-                    Ok(count as usize)
-                }
-            }
-        };
-        if alone { filled() } else { self.end.guarded(filled) }
-    }
-
-    /// Takes up to `most` messages side by side, at least one, to be read in
-    /// place; waits as long as it takes. Dropping the delivery acknowledges
-    /// all of them. If this process dies, all of them are delivered again, and
-    /// no others with them.
-    ///
-    /// # Errors
-    /// Why nothing can be received.
-    #[inline(always)]
-    pub fn take_slice(&mut self, most: usize) -> Result<DeliverySlice<'_, T>, RecvError> {
-        let most = most.max(1);
-        let count = match self.filled_once(most, false) {
-            Ok(count) => count,
-            Err(stuck) => self.filled_on(stuck, most)?,
-        };
-        Ok(DeliverySlice { receiver: self, count, released: count })
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn filled_on(&self, stuck: Stuck, most: usize) -> Result<usize, RecvError> {
-        let filled = |alone| self.filled_once(most, alone);
-        let filled = self.end.wait_to_receive(stuck, None, filled, &self.prospects())?;
-        Ok(filled.ok_or(Fault::Closed)?)
-    }
-}
-
-/// A message that is read in place, and is this receiver's until it is
-/// [released](Self::release) or dropped.
-///
-/// It is in memory that peers can write to. [`read`](Self::read) gives a copy,
-/// which nobody can change; to read it by reference, declare that they are
-/// [trusted](crate::Segment::trust_peers).
-pub struct Delivery<'a, T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> {
-    receiver: &'a Receiver<T, K>,
-    taken: ManuallyDrop<K::Taken>,
-}
-
-impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Delivery<'_, T, K> {
-    /// How many receivers have died over this message.
-    pub fn attempts(&self) -> u8 {
-        K::attempts(&self.receiver.slots, &self.receiver.at, &self.taken)
-    }
-
-    /// Acknowledges the message, as dropping does.
-    #[inline]
-    pub fn release(self) {}
-
-    /// Leaves the message for another receiver, or for this one's next take.
-    /// In an MPMC channel it may then come after messages that were sent
-    /// later.
-    pub fn give_back(self) {
-        let mut this = ManuallyDrop::new(self);
-        // SAFETY: `this` is never dropped, so it is taken out once.
-        let taken = unsafe { ManuallyDrop::take(&mut this.taken) };
-        let receiver = this.receiver;
-        if !receiver.end.in_child() && K::give_back(&receiver.slots, &receiver.at, taken) {
-            receiver.end.notify(Side::Receiver, Done::GivenUp);
-        }
-    }
-
-    #[inline]
-    fn place(&self) -> Elements<'_, T> {
-        K::taken(&self.receiver.slots, &self.taken)
-    }
-
-    /// Copies the message out.
-    #[inline]
-    pub fn read(&self) -> T {
-        self.place().read()
-    }
-
-    /// Where the message is. What may be done through the pointer is for the
-    /// caller to argue: a peer may be writing there.
-    #[inline]
-    pub fn as_ptr(&self) -> *const T {
-        self.place().as_ptr()
-    }
-
-    /// The message by reference.
-    ///
-    /// # Panics
-    /// If `trust` is of another [`Segment`](crate::Segment).
-    #[inline]
-    #[track_caller]
-    pub fn as_ref(&self, trust: TrustedPeers) -> &T {
-        self.receiver.end.check(trust);
-        // SAFETY: taken by this delivery, so nobody writes it: the peers are
-        // trusted, and `self` is borrowed.
-        unsafe { self.place().as_ref() }
-    }
-}
-
-impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> Drop for Delivery<'_, T, K> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        // SAFETY: dropped once, and not used after.
-        let taken = unsafe { ManuallyDrop::take(&mut self.taken) };
-        let receiver = self.receiver;
-        // In a forked child it is the parent's.
-        if !receiver.end.in_child() {
-            K::release(&receiver.slots, &receiver.at, taken);
-            receiver.end.acknowledge();
-        }
-    }
-}
-
-impl<T: Message + CheckedBitPattern + AnyBitPattern, K: Kind> fmt::Debug for Delivery<'_, T, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delivery").field("attempts", &self.attempts()).finish_non_exhaustive()
-    }
-}
-
-/// Messages of an SPSC channel that are read in place, side by side: by
-/// copies, or by reference, as the one of a [`Delivery`].
-pub struct DeliverySlice<'a, T: Message + CheckedBitPattern + AnyBitPattern> {
-    receiver: &'a Receiver<T, Spsc>,
-    count: usize,
-    /// How many to acknowledge at the end.
-    released: usize,
-}
-
-impl<T: Message + CheckedBitPattern + AnyBitPattern> DeliverySlice<'_, T> {
-    /// How many receivers have died over these messages: over each of them
-    /// the same number, or it would not be one slice.
-    pub fn attempts(&self) -> u8 {
-        self.receiver.at.attempts(&self.receiver.slots)
-    }
-
-    /// Acknowledges the first `count` messages only, by one store; the others
-    /// come again.
-    pub fn release(mut self, count: usize) {
-        self.released = count.min(self.count);
-    }
-
-    #[inline]
-    fn places(&self) -> Elements<'_, T> {
-        self.receiver.slots.at(self.receiver.at.index(), self.count)
-    }
-
-    /// How many messages there are.
-    #[expect(clippy::len_without_is_empty, reason = "there is one at least")]
-    #[inline]
-    pub fn len(&self) -> usize {
-        self.places().len()
-    }
-
-    /// Copies the message at `index` out, if there is one.
-    #[inline]
-    pub fn read(&self, index: usize) -> Option<T> {
-        Some(self.places().get(index)?.read())
-    }
-
-    /// Copies of the messages, one after the other.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = T> + '_ {
-        let places = self.places();
-        places.each().map(|place| place.read())
-    }
-
-    /// Copies all messages to the end of `into`.
-    pub fn append_to(&self, into: &mut Vec<T>) {
-        self.places().append_to(into);
-    }
-
-    /// Copies of all messages.
-    pub fn to_vec(&self) -> Vec<T> {
-        let mut into = Vec::new();
-        self.append_to(&mut into);
-        into
-    }
-
-    /// Where the first message is: as [`Delivery::as_ptr`].
-    #[inline]
-    pub fn as_ptr(&self) -> *const T {
-        self.places().as_ptr()
-    }
-
-    /// The messages by reference.
-    ///
-    /// # Panics
-    /// If `trust` is of another [`Segment`](crate::Segment).
-    #[inline]
-    #[track_caller]
-    pub fn as_slice(&self, trust: TrustedPeers) -> &[T] {
-        self.receiver.end.check(trust);
-        // SAFETY: so many messages lie side by side, which nobody writes: the
-        // peers are trusted, and `self` is borrowed.
-        unsafe { self.places().as_slice() }
-    }
-}
-
-impl<T: Message + CheckedBitPattern + AnyBitPattern> Drop for DeliverySlice<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        let Receiver { end, slots, at, .. } = self.receiver;
-        if end.in_child() {
-            return;
-        }
-        if self.released < self.count {
-            // Before the head moves: nobody has died over the others.
-            at.hold(slots, self.released as u64);
-        }
-        if self.released > 0 {
-            at.release(slots, self.released as u64);
-            end.acknowledge();
-        }
-    }
-}
-
-impl<T: Message + CheckedBitPattern + AnyBitPattern> fmt::Debug for DeliverySlice<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeliverySlice").field("len", &self.count).finish_non_exhaustive()
     }
 }

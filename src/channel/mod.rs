@@ -1,18 +1,23 @@
-//! Channels: typed queues in a segment, and their two ends.
+//! Channels: queues in a segment, of values of a type or of bytes, and their two
+//! ends.
 
 mod blocking;
 mod bound;
-mod bytes;
 mod cancel;
+mod changes;
 mod debts;
+mod delivery;
 pub mod derive;
 mod endpoint;
 mod grant;
-mod kind;
-mod message;
+mod guarded;
+mod notify;
+mod queues;
 mod ready;
 mod receiver;
 mod sender;
+mod transfer;
+mod waiting;
 
 use core::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -20,22 +25,20 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use bytemuck::{CheckedBitPattern, NoUninit};
 
 use crate::error::ChannelError;
+use crate::kinds::message::Message;
+use crate::kinds::payload::Bytes;
+use crate::kinds::table::{Kind, Mpmc, Payload, Spsc};
 use crate::ring::mpmc::MAX_ATTEMPTS;
-use crate::segment::{CHANNEL_NAME_BYTES, MAX_CAPACITY, Name, Segment, Side, Spec};
+use crate::segment::{Name, Segment, Side, Spec};
+use crate::storage::layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY};
 
-pub use bytes::{
-    ByteChannel, ByteDelivery, ByteGrant, ByteKind, ByteReader, ByteReceiver, ByteSender,
-    ByteWriter,
-};
 pub use cancel::Canceller;
+pub use delivery::{ByteDelivery, ByteReader, Delivery, DeliverySlice};
 use endpoint::Endpoint;
-pub use grant::{Delivery, DeliverySlice, Grant, GrantSlice};
-use kind::sealed;
-pub use kind::{Kind, Mpmc, Spsc};
-pub use message::Message;
+pub use grant::{ByteGrant, ByteWriter, Grant, GrantSlice};
 pub use ready::Readiness;
-pub use receiver::{Iter, Receiver};
-pub use sender::Sender;
+pub use receiver::{ByteReceiver, IntoIter, Iter, Receiver, TryIter};
+pub use sender::{ByteSender, Sender};
 
 /// How often a message is delivered again unless it is said otherwise.
 const ATTEMPTS: u8 = 8;
@@ -44,14 +47,23 @@ const ATTEMPTS: u8 = 8;
 /// [`Segment::channel`].
 #[derive(Clone, Debug)]
 #[must_use = "a channel does nothing until it is opened as a sender or a receiver"]
-pub struct Channel<'a, T, K: Kind = Mpmc> {
+pub struct Channel<'a, P: Payload, K: Kind = Mpmc> {
     segment: &'a Segment,
     name: &'a str,
     capacity: Option<usize>,
+    /// Bytes of a message; of bytes, of the longest.
+    size: Option<usize>,
     attempts: u8,
     lasting: bool,
-    types: PhantomData<(fn() -> T, K)>,
+    types: PhantomData<(fn() -> P, K)>,
 }
+
+/// A channel of bytes to be opened, or created where a capacity is given: see
+/// [`Segment::bytes`].
+// Not an alias: with one `capacity` for each, `Channel` would not infer its type.
+#[derive(Clone, Debug)]
+#[must_use = "a channel does nothing until it is opened as a sender or a receiver"]
+pub struct ByteChannel<'a, K: Kind = Mpmc>(Channel<'a, Bytes, K>);
 
 impl Segment {
     /// The channel of this name, MPMC unless it is said otherwise.
@@ -67,46 +79,73 @@ impl Segment {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub const fn channel<'a, T: Message>(&'a self, name: &'a str) -> Channel<'a, T, Mpmc> {
-        Channel {
-            segment: self,
+        Channel::new(self, name)
+    }
+
+    /// The channel of bytes of this name, MPMC unless it is said otherwise: messages
+    /// of any length up to a maximum.
+    ///
+    /// ```
+    /// use tombolo::Segment;
+    ///
+    /// let segment = Segment::anonymous()?;
+    /// let lines = segment.bytes("lines").capacity(100, 4_096);
+    /// let (sender, receiver) = (lines.sender()?, lines.receiver()?);
+    /// sender.send(b"a line")?;
+    /// let mut line = Vec::new();
+    /// receiver.recv(&mut line)?;
+    /// assert_eq!(line, b"a line");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn bytes<'a>(&'a self, name: &'a str) -> ByteChannel<'a, Mpmc> {
+        ByteChannel(Channel::new(self, name))
+    }
+}
+
+impl<T: Message, K: Kind> Channel<'_, T, K> {
+    /// Creates the channel if there is none, for exactly this many messages:
+    /// 1 to 2,147,483,648. Without it the channel must exist.
+    pub const fn capacity(mut self, messages: usize) -> Self {
+        self.capacity = Some(messages);
+        self
+    }
+}
+
+impl<'a, P: Payload, K: Kind> Channel<'a, P, K> {
+    const fn new(segment: &'a Segment, name: &'a str) -> Self {
+        Self {
+            segment,
             name,
             capacity: None,
+            size: P::SIZE,
             attempts: ATTEMPTS,
             lasting: false,
             types: PhantomData,
         }
     }
-}
 
-impl<'a, T: Message, K: Kind> Channel<'a, T, K> {
     /// The channel has any number of senders and receivers.
-    pub const fn mpmc(self) -> Channel<'a, T, Mpmc> {
+    pub const fn mpmc(self) -> Channel<'a, P, Mpmc> {
         self.kind()
     }
 
     /// The channel has one sender and one receiver at a time. When one of
     /// them has gone, whether it was dropped or killed, another can take its
     /// place and goes on where the queue is.
-    pub const fn spsc(self) -> Channel<'a, T, Spsc> {
+    pub const fn spsc(self) -> Channel<'a, P, Spsc> {
         self.kind()
     }
 
-    const fn kind<L: Kind>(self) -> Channel<'a, T, L> {
+    const fn kind<L: Kind>(self) -> Channel<'a, P, L> {
         Channel {
             segment: self.segment,
             name: self.name,
             capacity: self.capacity,
+            size: self.size,
             attempts: self.attempts,
             lasting: self.lasting,
             types: PhantomData,
         }
-    }
-
-    /// Creates the channel if there is none, for exactly this many messages:
-    /// 1 to 2,147,483,648. Without it the channel must exist.
-    pub const fn capacity(mut self, messages: usize) -> Self {
-        self.capacity = Some(messages);
-        self
     }
 
     /// How often a message may be delivered again because the receiver that
@@ -139,10 +178,10 @@ impl<'a, T: Message, K: Kind> Channel<'a, T, K> {
     fn endpoint(&self, side: Side) -> Result<Endpoint, ChannelError> {
         let spec = Spec {
             name: Name::new(self.name, CHANNEL_NAME_BYTES)?,
-            kind: <K as sealed::Kind>::RING,
-            size: Some(size_of::<T>()),
-            align: align_of::<T>(),
-            schema: Spec::schema(T::SCHEMA),
+            kind: P::ring_kind::<K>(),
+            size: self.size,
+            align: P::ALIGN,
+            schema: Spec::schema(P::SCHEMA),
             capacity: self.capacity,
             attempts: self.attempts,
             lasting: self.lasting,
@@ -158,9 +197,9 @@ impl<'a, T: Message, K: Kind> Channel<'a, T, K> {
     /// [`ChannelError::NotFound`], [`ChannelError::Mismatch`],
     /// [`ChannelError::RoleTaken`] for an SPSC channel that has a living
     /// sender, and every limit.
-    pub fn sender(&self) -> Result<Sender<T, K>, ChannelError>
+    pub fn sender(&self) -> Result<Sender<P, K>, ChannelError>
     where
-        T: NoUninit,
+        P: NoUninit,
     {
         Sender::new(self.endpoint(Side::Sender)?)
     }
@@ -169,11 +208,62 @@ impl<'a, T: Message, K: Kind> Channel<'a, T, K> {
     ///
     /// # Errors
     /// As for [`sender`](Self::sender).
-    pub fn receiver(&self) -> Result<Receiver<T, K>, ChannelError>
+    pub fn receiver(&self) -> Result<Receiver<P, K>, ChannelError>
     where
-        T: CheckedBitPattern,
+        P: CheckedBitPattern,
     {
         Receiver::new(self.endpoint(Side::Receiver)?)
+    }
+}
+
+impl<'a, K: Kind> ByteChannel<'a, K> {
+    /// The channel has any number of senders and receivers.
+    pub const fn mpmc(self) -> ByteChannel<'a, Mpmc> {
+        ByteChannel(self.0.mpmc())
+    }
+
+    /// The channel has one sender and one receiver at a time: see [`Channel::spsc`].
+    pub const fn spsc(self) -> ByteChannel<'a, Spsc> {
+        ByteChannel(self.0.spsc())
+    }
+
+    /// Creates the channel if there is none, for this many messages of up to
+    /// `longest` bytes each (at most 1 GiB). Without it the channel must
+    /// exist.
+    ///
+    /// That is exactly how many of the longest messages fit. Of shorter ones as
+    /// many fit in an MPMC channel, where each has a block of its own; in an SPSC
+    /// channel, where they lie side by side, more of them do.
+    pub const fn capacity(mut self, messages: usize, longest: usize) -> Self {
+        self.0.capacity = Some(messages);
+        self.0.size = Some(longest);
+        self
+    }
+
+    /// As for [`Channel::redeliver`].
+    pub const fn redeliver(self, times: u8) -> Self {
+        Self(self.0.redeliver(times))
+    }
+
+    /// As for [`Channel::lasting`].
+    pub const fn lasting(self) -> Self {
+        Self(self.0.lasting())
+    }
+
+    /// Opens the sending end.
+    ///
+    /// # Errors
+    /// As for [`Channel::sender`].
+    pub fn sender(&self) -> Result<ByteSender<K>, ChannelError> {
+        self.0.sender()
+    }
+
+    /// Opens the receiving end.
+    ///
+    /// # Errors
+    /// As for [`Channel::sender`].
+    pub fn receiver(&self) -> Result<ByteReceiver<K>, ChannelError> {
+        self.0.receiver()
     }
 }
 
@@ -181,11 +271,7 @@ const _: () = assert!(MAX_CAPACITY == 2_147_483_648);
 
 // A panic leaves no handle in the middle of anything: no operation runs code
 // of the caller's, and a guard that is dropped by one ends as any does.
-impl<T, K: Kind> UnwindSafe for Sender<T, K> {}
-impl<T, K: Kind> RefUnwindSafe for Sender<T, K> {}
-impl<T, K: Kind> UnwindSafe for Receiver<T, K> {}
-impl<T, K: Kind> RefUnwindSafe for Receiver<T, K> {}
-impl<K: ByteKind> UnwindSafe for ByteSender<K> {}
-impl<K: ByteKind> RefUnwindSafe for ByteSender<K> {}
-impl<K: ByteKind> UnwindSafe for ByteReceiver<K> {}
-impl<K: ByteKind> RefUnwindSafe for ByteReceiver<K> {}
+impl<P: Payload, K: Kind> UnwindSafe for Sender<P, K> {}
+impl<P: Payload, K: Kind> RefUnwindSafe for Sender<P, K> {}
+impl<P: Payload, K: Kind> UnwindSafe for Receiver<P, K> {}
+impl<P: Payload, K: Kind> RefUnwindSafe for Receiver<P, K> {}

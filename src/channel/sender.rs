@@ -1,179 +1,317 @@
 //! The sending end.
 
 use core::fmt;
-use core::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 use bytemuck::NoUninit;
 
 use super::cancel::Canceller;
-use super::endpoint::{Endpoint, Resolved};
-use super::kind::{Kind, Mpmc, Stuck};
-use super::message::Message;
-use super::ready::{Readiness, Want};
+use super::endpoint::Endpoint;
+use super::ready::Readiness;
 use crate::error::{
-    ChannelError, Done, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError,
+    ChannelError, Done, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError, Unwoken,
 };
+use crate::kinds::payload::Bytes;
+use crate::kinds::ring::Ring;
+use crate::kinds::table::{Kind, Mpmc, Payload};
+use crate::ring::wait::{Need, NotNow, Polled};
 use crate::segment::{Peer, Side};
 
-/// The sending end of a channel of `T`.
+/// The sending end of a channel: of values of a type, `Sender<T>`, or of
+/// [`Bytes`], [`ByteSender`](crate::ByteSender).
 ///
 /// A handle belongs to one thread at a time: it can be moved to another one,
 /// and for use by several at once an MPMC channel's handle can be
 /// [cloned](Self::try_clone). A process may have any number of them.
 ///
+/// A message is given as [`Payload`] says: a `T` by value, bytes as a `&[u8]`
+/// that is not longer than the channel's [longest](Self::max_len).
+///
 /// **Crashes.** A process killed while it sends loses at most the message
 /// that this very call was sending; one whose `send` has returned will be
-/// delivered. Whoever waits is woken by the kernel.
-pub struct Sender<T, K: Kind = Mpmc> {
+/// delivered. A process that waits is woken by the kernel.
+pub struct Sender<P: Payload, K: Kind = Mpmc> {
     /// Before `end`, so that the memory is detached when that goes.
-    pub(crate) slots: K::Slots<T>,
-    pub(crate) end: Endpoint,
-    pub(crate) at: K::Producer,
-    message: PhantomData<fn(T)>,
+    pub(super) ring: P::Ring<K>,
+    pub(super) end: Endpoint,
+    pub(super) at: <P::Ring<K> as Ring>::Producer,
 }
 
-impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
-    pub(crate) fn new(end: Endpoint) -> Result<Self, ChannelError> {
-        let slots = end.typed(K::slots)?;
-        let at = K::producer(end.cells())
-            .map_err(|stuck| end.corrupt(&stuck.corruption().unwrap_or_default()))?;
-        Ok(Self { end, slots, at, message: PhantomData })
+/// The sending end of a channel of bytes.
+pub type ByteSender<K = Mpmc> = Sender<Bytes, K>;
+
+/// Why a call that does not wait has not sent.
+pub(super) const fn not_now<M>(need: Need, message: M) -> TrySendError<M> {
+    match need {
+        Need::Resumption => TrySendError::Paused(message),
+        _ => TrySendError::Full(message),
+    }
+}
+
+/// Why a message was not sent; or, of one that was, what else is to be told.
+enum Refusal {
+    TooLong { length: usize, longest: usize },
+    Needs(Need),
+    TimedOut,
+    Fault(Fault),
+    Unwoken(Box<Unwoken>),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Box<Unwoken>> for Refusal {
+    fn from(unwoken: Box<Unwoken>) -> Self {
+        Self::Unwoken(unwoken)
+    }
+}
+
+impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
+    pub(super) fn new(end: Endpoint) -> Result<Self, ChannelError> {
+        let ring = end.typed(P::Ring::<K>::of)?;
+        let at =
+            ring.producer().map_err(|why| end.corrupt(&why.corruption().unwrap_or_default()))?;
+        Ok(Self { ring, end, at })
+    }
+
+    /// The message's length and the channel's longest, if that is shorter.
+    #[inline(always)]
+    fn too_long(&self, message: &P::Sent<'_>) -> Option<(usize, usize)> {
+        let longest = self.end.block.longest;
+        P::length(message).filter(|&length| length > longest).map(|length| (length, longest))
     }
 
     /// Sends, if that takes nothing but to do it: what most sends are, and so
     /// a part of its caller.
     #[inline(always)]
-    fn send_next(&self, message: &T) -> Result<(), Stuck> {
-        if !self.end.enter_fast() {
-            return Err(Stuck::Unsure);
+    fn send_next(&self, message: &P::Sent<'_>) -> Result<(), NotNow> {
+        if self.too_long(message).is_some() || !self.end.enter_fast() {
+            return Err(NotNow::Unsure);
         }
-        let sent = K::push_next(&self.slots, &self.at, self.end.owner(), message);
+        let sent = self.ring.push_next(&self.at, self.end.owner(), message);
         self.end.leave();
         sent?;
         let woken = self.end.notify_fast(Side::Receiver, Done::Sent);
-        if woken { Ok(()) } else { Err(Stuck::Unwoken) }
+        if woken { Ok(()) } else { Err(NotNow::Unwoken) }
     }
 
     /// What is in the way after the above.
-    fn refused(&self, stuck: Stuck, message: &T) -> Result<(), Stuck> {
-        match stuck {
-            Stuck::Unsure => self.push(message),
+    fn refused(&self, why: NotNow, message: &P::Sent<'_>) -> Result<(), NotNow> {
+        match why {
+            NotNow::Unsure => self.push(message),
             // It is sent; what is to be said of it is not in the way.
-            Stuck::Unwoken => Ok(()),
-            stuck => Err(stuck),
+            NotNow::Unwoken => Ok(()),
+            why => {
+                self.gave_room_back(why);
+                Err(why)
+            }
         }
     }
 
-    fn push(&self, message: &T) -> Result<(), Stuck> {
-        self.end.publish(|| K::push(&self.slots, &self.at, self.end.owner(), message))
+    fn push(&self, message: &P::Sent<'_>) -> Result<(), NotNow> {
+        let push = || self.ring.push(&self.at, self.end.owner(), message);
+        self.end.publish(push).inspect_err(|&why| self.gave_room_back(why))
     }
 
-    fn push_many(&self, messages: &[T]) -> Result<usize, Stuck> {
-        self.end.publish(|| K::push_many(&self.slots, &self.at, self.end.owner(), messages))
+    /// A push that found room and gave it back: another sender may have found none
+    /// because of it.
+    #[inline]
+    fn gave_room_back(&self, why: NotNow) {
+        let nothing = matches!(why, NotNow::Nothing | NotNow::Changed | NotNow::Unsure);
+        if P::Ring::<K>::SLOT_WAITERS && !nothing {
+            self.end.notify(Side::Sender, Done::GivenUp);
+            self.end.notify_slot_waiters(Done::GivenUp);
+        }
     }
 
-    pub(crate) fn room(&self) -> bool {
-        K::room(self.end.cells(), &self.at)
+    fn push_many(&self, messages: &[P::Sent<'_>]) -> Result<usize, NotNow> {
+        let push = || self.ring.push_many(&self.at, self.end.owner(), messages);
+        let pushed = self.end.publish(push).inspect_err(|&why| self.gave_room_back(why))?;
+        if pushed < messages.len() {
+            self.gave_room_back(NotNow::NoSlot);
+        }
+        Ok(pushed)
     }
 
-    /// What has just refused a try.
-    pub(crate) fn want(&self) -> Want {
-        K::wanted_by_producer(&self.at)
+    /// A push for a sender that waits: it takes nothing that it would have to give
+    /// back, which would wake others that do the same.
+    fn if_nothing_lacks<R>(&self, push: impl FnOnce() -> Result<R, NotNow>) -> Result<R, NotNow> {
+        if P::Ring::<K>::SLOT_WAITERS {
+            self.end.guarded(|| self.ring.lacks(&self.at).map_or(Ok(()), Err))?;
+        }
+        push()
     }
 
-    /// Sends without waiting. On the heels of a receiver that goes on receiving
-    /// it keeps back before it looks, up to 0.8 µs, and then finds more room at
+    /// Goes on after a refused attempt, without waiting.
+    pub(super) fn try_on<R>(
+        &self,
+        why: NotNow,
+        attempt: impl FnMut() -> Result<R, NotNow>,
+    ) -> Result<Polled<R>, Fault> {
+        self.end.try_to_send(why, attempt, || P::Ring::<K>::wanted_by_producer(&self.at))
+    }
+
+    /// Goes on after a refused attempt, until the deadline (`None`).
+    pub(super) fn wait_on<R>(
+        &self,
+        why: NotNow,
+        until: Option<Instant>,
+        attempt: impl FnMut() -> Result<R, NotNow>,
+    ) -> Result<Option<R>, Fault> {
+        self.end.wait_to_send(why, until, attempt, || self.ring.may_reserve(&self.at))
+    }
+
+    /// Sends without waiting. Close behind a receiver that goes on receiving, it
+    /// backs off before it looks for room, up to 0.8 µs, and then finds more at
     /// once.
     ///
     /// # Errors
-    /// [`TrySendError::Full`], [`TrySendError::Paused`], or why the channel
-    /// cannot be used; each with the message.
+    /// [`TrySendError::Full`], [`TrySendError::Paused`], [`TrySendError::TooLong`],
+    /// or why the channel cannot be used; each with the message, if that was given by
+    /// value.
     #[inline(always)]
-    pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+    pub fn try_send(&self, message: P::Sent<'_>) -> Result<(), TrySendError<P::Unsent>> {
         match self.send_next(&message) {
             Ok(()) => Ok(()),
-            Err(stuck) => self.try_on(stuck, message),
+            Err(why) => self.try_to_send(why, message),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn try_on(&self, stuck: Stuck, message: T) -> Result<(), TrySendError<T>> {
-        match self.try_further(stuck, &message) {
-            Ok(Ok(())) => Ok(self.end.unwoken()?),
-            Ok(Err(Resolved::WaitPaused)) => Err(TrySendError::Paused(message)),
-            Ok(Err(_)) => Err(TrySendError::Full(message)),
-            Err(fault) => Err(TrySendError::unsent(message, fault)),
-        }
-    }
-
-    fn try_further(&self, stuck: Stuck, message: &T) -> Result<Result<(), Resolved>, Fault> {
-        let Err(stuck) = self.refused(stuck, message) else { return Ok(Ok(())) };
-        if self.end.fail_fast(stuck) {
-            return Ok(Err(Resolved::Wait));
-        }
-        self.end.try_to_send(stuck, || self.push(message), || self.want())
-    }
-
-    /// Sends, waiting for space for as long as it takes.
-    ///
-    /// # Errors
-    /// Why the channel cannot be used, with the message. In particular
-    /// [`SendError::Disconnected`] when the last receiver has gone, also while
-    /// this call waits. That a receiver was killed is noticed by whoever
-    /// waits; while there is room, sends may still succeed.
-    #[inline(always)]
-    pub fn send(&self, message: T) -> Result<(), SendError<T>> {
-        match self.send_next(&message) {
-            Ok(()) => Ok(()),
-            Err(stuck) => self.wait_on(stuck, message),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn wait_on(&self, stuck: Stuck, message: T) -> Result<(), SendError<T>> {
-        match self.outlast(stuck, &message, None) {
-            Ok(_) => Ok(self.end.unwoken()?),
-            Err(fault) => Err(SendError::unsent(message, fault)),
-        }
-    }
-
-    /// Goes on after the first attempt, until the deadline (`None`).
-    fn outlast(
+    fn try_to_send(
         &self,
-        stuck: Stuck,
-        message: &T,
-        until: Option<Instant>,
-    ) -> Result<Option<()>, Fault> {
-        match self.refused(stuck, message) {
-            Ok(()) => Ok(Some(())),
-            Err(stuck) => self.wait(stuck, until, || self.push(message)),
+        why: NotNow,
+        message: P::Sent<'_>,
+    ) -> Result<(), TrySendError<P::Unsent>> {
+        self.send_on(why, &message, None).map_err(|refusal| Self::try_error(&message, refusal))
+    }
+
+    /// Goes on after the fast path: waits until that time, if it waits.
+    fn send_on(
+        &self,
+        why: NotNow,
+        message: &P::Sent<'_>,
+        wait: Option<Option<Instant>>,
+    ) -> Result<(), Refusal> {
+        if let Some((length, longest)) = self.too_long(message) {
+            return Err(Refusal::TooLong { length, longest });
+        }
+        if let Err(why) = self.refused(why, message) {
+            let push = || self.push(message);
+            match wait {
+                None if self.end.fail_fast(why) => return Err(Refusal::Needs(Need::Progress)),
+                None => match self.try_on(why, push)? {
+                    Polled::Done(()) => {}
+                    Polled::Needs(need) => return Err(Refusal::Needs(need)),
+                },
+                Some(until) => self
+                    .wait_on(why, until, || self.if_nothing_lacks(push))?
+                    .ok_or(Refusal::TimedOut)?,
+            }
+        }
+        // It is in the channel; a receiver that sleeps may not have been woken.
+        Ok(self.end.unwoken()?)
+    }
+
+    // The places where a message becomes part of an error: a large one is on the stack
+    // no more often than it has to be.
+
+    #[cold]
+    #[inline(never)]
+    fn try_error(message: &P::Sent<'_>, refusal: Refusal) -> TrySendError<P::Unsent> {
+        let message = P::unsent(message);
+        match refusal {
+            Refusal::TooLong { length, longest } => {
+                TrySendError::TooLong { message, length, longest }
+            }
+            Refusal::Needs(need) => not_now(need, message),
+            Refusal::TimedOut => TrySendError::Full(message),
+            Refusal::Fault(fault) => TrySendError::unsent(message, fault),
+            Refusal::Unwoken(unwoken) => TrySendError::Unwoken(unwoken),
         }
     }
 
-    /// Sends, waiting for space at most this long.
+    #[cold]
+    #[inline(never)]
+    fn error(message: &P::Sent<'_>, refusal: Refusal) -> SendError<P::Unsent> {
+        let message = P::unsent(message);
+        match refusal {
+            Refusal::TooLong { length, longest } => SendError::TooLong { message, length, longest },
+            // A call that waits without a deadline has no other.
+            Refusal::Needs(_) | Refusal::TimedOut => SendError::unsent(message, Fault::Closed),
+            Refusal::Fault(fault) => SendError::unsent(message, fault),
+            Refusal::Unwoken(unwoken) => SendError::Unwoken(unwoken),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn timeout_error(message: &P::Sent<'_>, refusal: Refusal) -> SendTimeoutError<P::Unsent> {
+        let message = P::unsent(message);
+        match refusal {
+            Refusal::TooLong { length, longest } => {
+                SendTimeoutError::TooLong { message, length, longest }
+            }
+            Refusal::Needs(_) | Refusal::TimedOut => SendTimeoutError::Timeout(message),
+            Refusal::Fault(fault) => SendTimeoutError::unsent(message, fault),
+            Refusal::Unwoken(unwoken) => SendTimeoutError::Unwoken(unwoken),
+        }
+    }
+
+    /// Sends, waiting for room for as long as it takes.
     ///
     /// # Errors
-    /// [`SendTimeoutError::Timeout`], or why the channel cannot be used; both
-    /// with the message.
-    pub fn send_timeout(&self, message: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
+    /// Why the channel cannot be used, with the message, if that was given by value.
+    /// In particular [`SendError::Disconnected`] when the last receiver has gone,
+    /// also while this call waits. A sender that waits notices that a receiver was
+    /// killed; while there is room, sends may still succeed.
+    /// [`SendError::TooLong`].
+    #[inline(always)]
+    pub fn send(&self, message: P::Sent<'_>) -> Result<(), SendError<P::Unsent>> {
+        match self.send_next(&message) {
+            Ok(()) => Ok(()),
+            Err(why) => self.wait_to_send(why, message),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait_to_send(&self, why: NotNow, message: P::Sent<'_>) -> Result<(), SendError<P::Unsent>> {
+        self.send_on(why, &message, Some(None)).map_err(|refusal| Self::error(&message, refusal))
+    }
+
+    /// Sends, waiting for room at most this long.
+    ///
+    /// # Errors
+    /// [`SendTimeoutError::Timeout`], and those of [`send`](Self::send).
+    pub fn send_timeout(
+        &self,
+        message: P::Sent<'_>,
+        timeout: Duration,
+    ) -> Result<(), SendTimeoutError<P::Unsent>> {
         match self.send_next(&message) {
             Ok(()) => Ok(()),
             // A time-out beyond what the clock can say is none.
-            Err(stuck) => self.send_by(stuck, message, Instant::now().checked_add(timeout)),
+            Err(why) => self.send_by(why, message, Instant::now().checked_add(timeout)),
         }
     }
 
-    /// Sends, waiting for space until `deadline`.
+    /// Sends, waiting for room until `deadline`.
     ///
     /// # Errors
     /// As for [`send_timeout`](Self::send_timeout).
-    pub fn send_deadline(&self, message: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
+    pub fn send_deadline(
+        &self,
+        message: P::Sent<'_>,
+        deadline: Instant,
+    ) -> Result<(), SendTimeoutError<P::Unsent>> {
         match self.send_next(&message) {
             Ok(()) => Ok(()),
-            Err(stuck) => self.send_by(stuck, message, Some(deadline)),
+            Err(why) => self.send_by(why, message, Some(deadline)),
         }
     }
 
@@ -181,38 +319,99 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     #[inline(never)]
     fn send_by(
         &self,
-        stuck: Stuck,
-        message: T,
+        why: NotNow,
+        message: P::Sent<'_>,
         until: Option<Instant>,
-    ) -> Result<(), SendTimeoutError<T>> {
-        match self.outlast(stuck, &message, until) {
-            Ok(Some(())) => Ok(self.end.unwoken()?),
-            Ok(None) => Err(SendTimeoutError::Timeout(message)),
-            Err(fault) => Err(SendTimeoutError::unsent(message, fault)),
-        }
+    ) -> Result<(), SendTimeoutError<P::Unsent>> {
+        self.send_on(why, &message, Some(until))
+            .map_err(|refusal| Self::timeout_error(&message, refusal))
     }
 
-    /// Sends all of `messages` in order, waiting for space as needed. What
+    /// Sends all of `messages` in order, waiting for room as needed. What
     /// fits at once is published at once: in an SPSC channel by a single
     /// store. Each message stands alone: receivers see it as soon as it is
     /// published, and a crash in between leaves the first part sent.
     ///
     /// # Errors
-    /// Why the channel cannot be used, and how many messages were sent.
-    pub fn send_batch(&self, messages: &[T]) -> Result<(), SendBatchError> {
+    /// Why the channel cannot be used, and how many messages were sent;
+    /// [`SendError::TooLong`] before any is.
+    pub fn send_batch(&self, messages: &[P::Sent<'_>]) -> Result<(), SendBatchError> {
+        match self.send_batch_by(messages, None) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends all of `messages` as [`send_batch`](Self::send_batch) does, waiting for
+    /// room at most this long in all.
+    ///
+    /// # Errors
+    /// [`SendTimeoutError::Timeout`], and those of [`send_batch`](Self::send_batch);
+    /// with it, how many messages were sent.
+    pub fn send_batch_timeout(
+        &self,
+        messages: &[P::Sent<'_>],
+        timeout: Duration,
+    ) -> Result<(), SendBatchError<SendTimeoutError>> {
+        let deadline = Instant::now().checked_add(timeout);
+        self.send_batch_until(messages, deadline)
+    }
+
+    /// Sends all of `messages` as [`send_batch`](Self::send_batch) does, waiting for
+    /// room until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`send_batch_timeout`](Self::send_batch_timeout).
+    pub fn send_batch_deadline(
+        &self,
+        messages: &[P::Sent<'_>],
+        deadline: Instant,
+    ) -> Result<(), SendBatchError<SendTimeoutError>> {
+        self.send_batch_until(messages, Some(deadline))
+    }
+
+    fn send_batch_until(
+        &self,
+        messages: &[P::Sent<'_>],
+        until: Option<Instant>,
+    ) -> Result<(), SendBatchError<SendTimeoutError>> {
+        match self.send_batch_by(messages, until)? {
+            sent if sent == messages.len() => Ok(()),
+            sent => Err(SendBatchError::after(sent, SendTimeoutError::Timeout(()))),
+        }
+    }
+
+    /// Says how many were sent by the deadline.
+    fn send_batch_by(
+        &self,
+        messages: &[P::Sent<'_>],
+        until: Option<Instant>,
+    ) -> Result<usize, SendBatchError> {
+        self.none_too_long(messages)?;
         let mut sent = 0;
         while sent < messages.len() {
             let rest = &messages[sent..];
-            sent += match self.push_many(rest) {
-                Ok(pushed) => pushed,
-                Err(stuck) => self
-                    .wait(stuck, None, || self.push_many(rest))
-                    .map_err(|fault| SendBatchError::after(sent, fault))?
-                    .unwrap_or(0),
+            let pushed = match self.push_many(rest) {
+                Ok(pushed) => Some(pushed),
+                Err(why) => self
+                    .wait_on(why, until, || self.if_nothing_lacks(|| self.push_many(rest)))
+                    .map_err(|fault| SendBatchError::after(sent, fault))?,
             };
+            let Some(pushed) = pushed else { return Ok(sent) };
+            sent += pushed;
             self.end.unwoken().map_err(|unwoken| SendBatchError::after(sent, unwoken))?;
         }
-        Ok(())
+        Ok(sent)
+    }
+
+    fn none_too_long(&self, messages: &[P::Sent<'_>]) -> Result<(), SendBatchError> {
+        match messages.iter().find_map(|message| self.too_long(message)) {
+            None => Ok(()),
+            Some((length, longest)) => {
+                let why = SendError::TooLong { message: (), length, longest };
+                Err(SendBatchError::after(0, why))
+            }
+        }
     }
 
     /// Sends as many of `messages` as fit now, in order, and says how many:
@@ -221,22 +420,26 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     /// # Errors
     /// Why the channel cannot be used; then none was sent. Or that a receiver
     /// could not be woken ([`SendError::Unwoken`]), and how many messages were sent.
-    pub fn try_send_batch(&self, messages: &[T]) -> Result<usize, SendBatchError> {
+    /// [`SendError::TooLong`] before any is sent.
+    pub fn try_send_batch(&self, messages: &[P::Sent<'_>]) -> Result<usize, SendBatchError> {
         if messages.is_empty() {
             return Ok(0);
         }
+        self.none_too_long(messages)?;
         let sent = match self.push_many(messages) {
             Ok(sent) => sent,
-            Err(stuck) => {
-                let push = || self.push_many(messages);
-                let tried = self.end.try_to_send(stuck, push, || self.want());
-                tried.map_err(|fault| SendBatchError::after(0, fault))?.unwrap_or(0)
-            }
+            Err(why) => self
+                .try_on(why, || self.push_many(messages))
+                .map_err(|fault| SendBatchError::after(0, fault))?
+                .done()
+                .unwrap_or(0),
         };
         self.end.unwoken().map_err(|unwoken| SendBatchError::after(sent, unwoken))?;
         Ok(sent)
     }
+}
 
+impl<P: Payload, K: Kind> Sender<P, K> {
     /// Binds this handle's waits to a participant's life:
     /// [`Receiver::bind_to_peer`] the other way round. A send that finds room
     /// sends all the same.
@@ -267,7 +470,8 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     /// make progress: [`Receiver::readiness`] the other way round. It is
     /// readable, as pipes are, and not writable, when there is room, or an
     /// error to be told; until a call that does not wait answers that the
-    /// channel is full.
+    /// channel is full. It also becomes readable when there is room for less than
+    /// the bytes that were refused.
     ///
     /// [`Receiver::readiness`]: crate::Receiver::readiness
     ///
@@ -277,18 +481,17 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
         self.end.readiness()
     }
 
-    fn wait<R>(
-        &self,
-        stuck: Stuck,
-        until: Option<Instant>,
-        attempt: impl FnMut() -> Result<R, Stuck>,
-    ) -> Result<Option<R>, Fault> {
-        self.end.wait_to_send(stuck, until, attempt, || self.room())
+    /// Whether this and the other handle are ends of one channel.
+    pub fn same_channel(&self, other: &Self) -> bool {
+        self.end.same_channel(&other.end)
     }
 
     /// How many messages are in the channel, now or a moment ago. A message
     /// counts from when its sender claims a slot until a receiver takes it, and
     /// again once that receiver has died and another one is to get it.
+    ///
+    /// Bytes in an SPSC channel: as how many of the longest messages they take up
+    /// room.
     pub fn len(&self) -> usize {
         self.end.len()
     }
@@ -303,13 +506,21 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
         self.len() == self.capacity()
     }
 
-    /// How many messages the channel holds: what was asked for, exactly.
-    pub fn capacity(&self) -> usize {
+    /// How many messages the channel holds: what was asked for, exactly. Of bytes in
+    /// an SPSC channel, how many of the longest; it holds more of shorter ones.
+    pub const fn capacity(&self) -> usize {
         self.end.messages()
     }
 }
 
-impl<T: Message + NoUninit> Sender<T, Mpmc> {
+impl<K: Kind> Sender<Bytes, K> {
+    /// The most bytes of a message.
+    pub const fn max_len(&self) -> usize {
+        self.end.block.longest
+    }
+}
+
+impl<P: Payload + NoUninit> Sender<P, Mpmc> {
     /// Another handle of this channel in this process, for another thread.
     ///
     /// # Errors
@@ -319,7 +530,7 @@ impl<T: Message + NoUninit> Sender<T, Mpmc> {
     }
 }
 
-impl<T, K: Kind> fmt::Debug for Sender<T, K> {
+impl<P: Payload, K: Kind> fmt::Debug for Sender<P, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Sender").field(&self.end).finish()
     }

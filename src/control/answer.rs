@@ -1,4 +1,4 @@
-//! What comes back of a command.
+//! The answers to a command.
 
 use core::fmt;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! Commands to whoever takes part in a segment.
+//! Commands to the participants of a segment.
 //!
-//! What a command changes stands in the segment, so whoever never looks at its
-//! mail obeys at its next operation. The mail, in a System V message queue, is
-//! for asking each by name and for its answer.
+//! The effect of a command is a state of the segment. So a participant that never
+//! reads its messages obeys too, at its next operation. The message queue of System
+//! V only asks each participant by name and carries its answer.
 
 use core::cell::Cell;
 use core::fmt;
@@ -15,7 +15,8 @@ use crate::error::{CommandError, Fault};
 use crate::ring::death_record;
 use crate::ring::table::Member;
 use crate::segment::mail::{Band, MAX_PAYLOAD, Mail, Status, Verb, address};
-use crate::segment::{Participant, Segment, State, Unleased, gate, received};
+use crate::segment::{Participant, Segment, State, Unleased, received};
+use crate::storage::layout::gate;
 use crate::sync::Ordering;
 use crate::sys::msg::{Queue, Selector, Wait};
 use crate::sys::{self, ErrorKind, proc};

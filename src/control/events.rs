@@ -1,4 +1,4 @@
-//! Who joins, leaves and dies, as it happens.
+//! Joins, leaves and deaths, as they happen.
 
 use core::cell::Cell;
 use core::fmt;

@@ -10,10 +10,9 @@
 //!    let go of the segment, or not
 //! ```
 //!
-//! The record is in the pipe before the child exists, so the child never
-//! waits for it. What else is written through the two pipes afterwards is the
-//! users'. How the child finds its ends, and why it may take them, is in
-//! `sys/child.rs`.
+//! The record is in the pipe before the child exists, so the child never waits for
+//! it. Afterwards, both pipes belong to the user. `sys/child.rs` says how the child
+//! finds its ends, and why it may take them.
 
 mod error;
 

@@ -1,4 +1,4 @@
-//! What is rare, small or urgent, beside the channels.
+//! Everything rare, small or urgent, beside the channels.
 
 mod answer;
 mod commander;

@@ -1,6 +1,6 @@
-//! What passes through a pipe or a FIFO to find a segment: records of one
-//! size, far below `PIPE_BUF`, so that each is written whole or not at all,
-//! whoever writes and whoever is killed.
+//! The records by which processes find a segment through a pipe or a FIFO. All
+//! have one size, far below `PIPE_BUF`. So each is written completely or not at
+//! all, even if several processes write or one is killed.
 //!
 //! ```text
 //!  word  0       1         2       3            4
@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Words are little-endian. The check is FNV-1a of the words before it. Magic,
-//! version and check stay where they are in every version.
+//! version and check have the same place in every version.
 
 use core::hash::Hasher as _;
 

@@ -13,28 +13,27 @@
 //!    joined, or dead: look
 //! ```
 //!
-//! **Who makes the segment**: the server. Nobody but its participants removes
-//! the semaphore set of an anonymous segment. If a client made it and was
-//! killed before the server knew of it, the set would stay; as it is, the
-//! server is a participant of every segment that a client may have heard of,
-//! and leaves it as the last one.
+//! **The server creates the segment.** Only its participants remove the semaphore
+//! set of an anonymous segment. If a client created it and was killed before the
+//! server knew of it, the set would stay. Instead, the server is a participant of
+//! every segment that a client may know, and leaves it last.
 //!
-//! **How each learns that the other is dead**: from the kernel, as the end of
-//! a FIFO. Whoever sleeps here sleeps in one `poll`.
+//! **Each learns of the other's death** from the kernel, as the end of a FIFO. Both
+//! sleep in a single `poll`.
 //!
-//! - The client has NAME open for writing as long as it connects. If the server
-//!   dies, nobody reads NAME: `POLLERR`.
+//! - The client has NAME open for writing while it connects. If the server dies,
+//!   nobody reads NAME: `POLLERR`.
 //! - The server has NAME@token open for writing until the client has let go of
 //!   it: `POLLERR`. Then the segment's journal says whether it has joined.
-//! - A client that dies before it has asked had NAME open. When the last one
-//!   that had is gone, `POLLHUP` tells the server, which then sweeps. It opens
-//!   NAME anew after that, for the hang-up would stay.
+//! - A client that dies before its request had NAME open. When the last such client
+//!   is gone, `POLLHUP` tells the server, which then sweeps. After that it opens NAME
+//!   anew, because the hang-up would stay.
 //!
-//! Nobody has to have a descriptor open in two places for that, so no end is
-//! missed; but a process that is forked from one of them, and goes on without
-//! `exec`, holds what it inherited open.
+//! No process needs a descriptor open in two places for this, so no end is missed.
+//! But a process that is forked from one of them, and continues without `exec`,
+//! keeps open what it inherited.
 //!
-//! **Whose a FIFO is** is in [`claim`].
+//! The ownership of a FIFO is in [`claim`].
 
 mod claim;
 mod connect;

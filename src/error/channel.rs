@@ -13,8 +13,7 @@ pub enum ChannelError {
     /// The name cannot be used.
     #[error(transparent)]
     BadName(#[from] BadName),
-    /// The channel does not exist and no capacity to create it with was
-    /// given.
+    /// The channel does not exist, and there was no capacity to create it with.
     #[error("segment {segment} has no channel {channel}; give a capacity to create it")]
     NotFound {
         /// The channel's name.
@@ -22,8 +21,8 @@ pub enum ChannelError {
         /// The segment's name.
         segment: String,
     },
-    /// The channel is of another kind, capacity or type: one that an earlier
-    /// build of the program has created, for example.
+    /// The channel has another kind, capacity or type. An earlier build of the
+    /// program may have created it.
     #[error(
         "channel {channel} of segment {segment} has {what} {theirs}, and {ours} was asked for; \
          ask for what it was created with, or remove the segment (`tombolo rm {segment}`) to \
@@ -34,7 +33,7 @@ pub enum ChannelError {
         channel: String,
         /// The segment's name, or `@` and its id.
         segment: String,
-        /// In what they differ.
+        /// The property in which they differ.
         what: ChannelProperty,
         /// What the channel has.
         theirs: String,
@@ -60,7 +59,7 @@ pub enum ChannelError {
         /// How many channels it was created for.
         channels: u16,
     },
-    /// The channel does not fit.
+    /// The segment has no room left for the channel.
     #[error(
         "channel {channel} needs {needed} bytes, and segment {segment} has {available} left; \
          create the segment with `Options::size({size})`, or more for further channels"
@@ -74,11 +73,11 @@ pub enum ChannelError {
         needed: usize,
         /// What is left.
         available: usize,
-        /// The [size](crate::Options::size) with which this channel, too, has
-        /// room.
+        /// The [size](crate::Options::size) of a segment that also has room for
+        /// this channel.
         size: usize,
     },
-    /// An SPSC channel has its one sender, or its one receiver.
+    /// The SPSC channel already has its one sender, or its one receiver.
     #[error(
         "channel {channel} is SPSC and has its {side} already, in process {pid}; drop that one, \
          or use an MPMC channel"
@@ -88,32 +87,32 @@ pub enum ChannelError {
         channel: String,
         /// The side that is taken.
         side: Side,
-        /// The process that has it; 0 if it did not say.
+        /// The process that has it; 0 if it is not known.
         pid: u64,
     },
-    /// This process has too many endpoints of one channel.
+    /// This process has as many ends of the channel as it can have.
     #[error(
         "channel {channel} has {limit} {side}s in this process, and that is the limit; drop some"
     )]
     TooMany {
         /// The channel's name.
         channel: String,
-        /// Of which side.
+        /// The side of these ends.
         side: Side,
         /// The limit.
         limit: u16,
     },
-    /// What the channel says of itself cannot be.
+    /// The channel's entry contradicts itself.
     #[error(
         "channel {channel} is damaged: {what}; remove the segment (`tombolo rm`) and create it anew"
     )]
     Damaged {
         /// The channel's name.
         channel: String,
-        /// What contradicts what.
+        /// The contradiction.
         what: String,
     },
-    /// Somebody has held the segment's lease for too long.
+    /// Another process has held the segment's lease for too long.
     #[error(
         "segment {segment} is busy: process {pid} has been creating, joining or leaving it for \
          {waited:?}; continue or end that process"
@@ -121,9 +120,9 @@ pub enum ChannelError {
     Busy {
         /// The segment's name.
         segment: String,
-        /// Who holds the lease; 0 if not visible from here.
+        /// The process that holds the lease; 0 if it is not visible from here.
         pid: i32,
-        /// How long was waited.
+        /// How long this process waited.
         waited: Duration,
     },
     /// The segment itself can no longer be used.
@@ -131,7 +130,7 @@ pub enum ChannelError {
     Fault(#[from] Fault),
 }
 
-/// In what a channel differs from what was asked for: see
+/// A property in which a channel differs from what was asked for: see
 /// [`ChannelError::Mismatch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

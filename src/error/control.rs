@@ -17,7 +17,7 @@ pub enum CommandError {
         /// The segment's name.
         segment: String,
     },
-    /// Somebody has held the segment's lease for too long.
+    /// Another process has held the segment's lease for too long.
     #[error(
         "segment {segment} is busy: process {pid} has been creating, joining or leaving it for \
          {waited:?}; continue or end that process"
@@ -25,12 +25,12 @@ pub enum CommandError {
     Busy {
         /// The segment's name.
         segment: String,
-        /// Who holds the lease; 0 if not visible from here.
+        /// The process that holds the lease; 0 if it is not visible from here.
         pid: i32,
-        /// How long was waited.
+        /// How long this process waited.
         waited: Duration,
     },
-    /// Somebody has removed the segment's message queue.
+    /// The segment's message queue has been removed.
     #[error(
         "the message queue of segment {segment} has been removed; another commander makes a new \
          one"
@@ -39,12 +39,12 @@ pub enum CommandError {
         /// The segment's name.
         segment: String,
     },
-    /// What the segment is in the way of the command.
+    /// The segment's state does not allow the command.
     #[error("segment {segment} is {state}; `tombolo ctl {segment} resume` opens it again")]
     State {
         /// The segment's name.
         segment: String,
-        /// What it is.
+        /// Its state.
         state: crate::State,
     },
     /// The command for the application is too long.
@@ -55,7 +55,7 @@ pub enum CommandError {
         /// The longest.
         longest: usize,
     },
-    /// The segment can no longer be used, or the kernel has refused.
+    /// The segment can no longer be used, or the kernel refused.
     #[error(transparent)]
     Fault(#[from] Fault),
 }

@@ -6,13 +6,13 @@ use crate::sys;
 
 /// Why a handle cannot go on, whichever operation was asked for.
 ///
-/// Each error of an operation converts from it, and says `Disconnected` itself:
-/// no error that the library returns has [`Fault::Disconnected`] inside.
+/// The error of each operation converts from it. A disconnection becomes that error's
+/// own variant: no error that the library returns contains [`Fault::Disconnected`].
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
     /// The last living peer on the other side has gone.
-    /// [`Segment::deaths`](crate::Segment::deaths) tells whether it has died.
+    /// [`Segment::deaths`](crate::Segment::deaths) tells whether it died.
     #[error("the channel is disconnected: its last {side} has gone")]
     Disconnected {
         /// The side that has gone.
@@ -33,25 +33,26 @@ pub enum Fault {
     /// The handle belongs to the process that this one was forked from.
     #[error("this handle belongs to the parent process; open the segment again after fork")]
     Forked,
-    /// Another process has written what none of ours writes.
+    /// Another process has written over the channel.
     #[error("the channel is corrupt: {what}; another process has written over it")]
     Corrupt {
-        /// Which word, and what it says.
+        /// The word, and its value.
         what: String,
     },
-    /// The participant that this handle's waits were [bound
-    /// to](crate::Receiver::bind_to_peer) has left or died, and there is nothing
-    /// to be had without waiting.
+    /// The participant to which this handle's waits are
+    /// [bound](crate::Receiver::bind_to_peer) has left or died, and the operation
+    /// would have to wait.
     #[error("{peer} has left or died, and this handle waits no longer than that")]
     PeerGone {
-        /// Which participant.
+        /// The participant.
         peer: Peer,
     },
     /// This handle's [`Canceller`](crate::Canceller) has ended its waits.
     #[error("the wait was cancelled; `Canceller::reset` lets the handle wait again")]
     Cancelled,
-    /// What was to be done is done, but the kernel has refused to wake who
-    /// sleeps over it.
+    /// An earlier operation of this handle was done, but the kernel refuses to wake
+    /// a peer that sleeps. The operation that returns this has done nothing; the
+    /// exceptions are `close`, `leave` and `cancel`, which are done.
     #[error(transparent)]
     Unwoken(#[from] Box<Unwoken>),
     /// This process no longer counts as a participant: it has left the IPC
@@ -64,7 +65,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The same fault; a refusal of the kernel's is of this segment.
+    /// The same fault; a refusal of the kernel's names this segment.
     pub(crate) fn of_segment(self, name: &str) -> Self {
         match self {
             Self::System(error) => Self::System(error.about(&format!("segment {name}"))),
@@ -76,11 +77,10 @@ impl Fault {
 /// A peer that sleeps and that the kernel refuses to wake, because this process
 /// has lost the right to operate on the segment's semaphores, or has no memory.
 ///
-/// A send that is told so by [`SendError::Unwoken`](crate::SendError::Unwoken) has sent
-/// its message all the same. A receive never is: it returns its
-/// message, and the handle remembers. The next call of the
-/// handle, whichever it is, first tries again to wake the peer. If that is refused
-/// again, the call fails with this and has done nothing.
+/// A send that returns [`SendError::Unwoken`](crate::SendError::Unwoken) has sent its
+/// message. A receive returns its message, and the handle remembers. The next call of
+/// the handle, whichever it is, first tries again to wake the peer. If the kernel
+/// refuses again, the call fails with [`Fault::Unwoken`] and has done nothing.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{} {channel}, but {side}s sleep there and could not be woken: {source}; open the segment \
@@ -88,7 +88,7 @@ impl Fault {
 )]
 #[non_exhaustive]
 pub struct Unwoken {
-    /// What was done before.
+    /// The operation that was done.
     pub done: Done,
     /// The channel.
     pub channel: String,
@@ -104,7 +104,7 @@ impl Unwoken {
     }
 }
 
-/// What was done for which a peer was to be woken: see [`Unwoken`].
+/// The operation for which a peer was to be woken: see [`Unwoken`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Done {
@@ -112,8 +112,7 @@ pub enum Done {
     Sent,
     /// Messages were taken.
     Taken,
-    /// What was held, or owed to others, was given up: a grant, a delivery, a
-    /// wake that another had better get.
+    /// A grant, a delivery, or a wake that another handle needs was given up.
     GivenUp,
     /// The handle is closed.
     Closed,

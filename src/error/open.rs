@@ -29,7 +29,7 @@ pub enum OpenError {
         /// The name, or `with id …`.
         name: String,
     },
-    /// A segment of this name exists, and was to be created.
+    /// The segment was to be created, and one of this name exists.
     #[error(
         "segment {name} exists already (id {id}); open it, or remove it first: `tombolo rm {name}`"
     )]
@@ -39,7 +39,7 @@ pub enum OpenError {
         /// The id of its shared-memory object.
         id: i32,
     },
-    /// Another user has created what is on a key of the name: see
+    /// Another user created what is on a key of the name: see
     /// [`Options::any_owner`](crate::Options::any_owner).
     #[error(
         "segment {name} was created by another user, {}, and this process runs as uid {own_uid}: \
@@ -50,15 +50,15 @@ pub enum OpenError {
     Stranger {
         /// The name.
         name: String,
-        /// The user that has created it.
+        /// The user that created it.
         uid: u32,
-        /// What that user is called, if that is known.
+        /// That user's name, if it is known.
         user_name: Option<String>,
-        /// The user that was to open it.
+        /// The user of this process.
         own_uid: u32,
-        /// The id of the shared-memory object, if it is that one.
+        /// The id of the shared-memory object, if that user created it.
         shm: Option<i32>,
-        /// The id of the semaphore set, if it is that one.
+        /// The id of the semaphore set, if that user created it.
         set: Option<i32>,
     },
     /// Other programs hold every key that the name hashes to.
@@ -80,32 +80,42 @@ pub enum OpenError {
     NotOurs {
         /// The id.
         id: i32,
-        /// How one can tell.
+        /// What shows it.
         reason: &'static str,
     },
-    /// The segment's layout is of another version.
+    /// The segment's format is of another version.
     #[error(
-        "segment {name} has layout version {found}, and this build reads {supported}; \
-         use one build on both sides"
+        "segment {name} has format version {found}, and this build uses version {supported} only: \
+         use programs of one build, or end those that use the segment and remove it \
+         (`tombolo rm`)"
     )]
     Version {
         /// The name.
         name: String,
         /// The segment's version.
         found: u64,
-        /// The only version that this build reads.
+        /// The only version that this build uses.
         supported: u64,
     },
-    /// What the segment says of itself cannot be.
+    /// The segment has something of a later build that each participant has to know.
+    #[error(
+        "segment {name} is used by a later build for something that this build does not know; \
+         use programs of that build"
+    )]
+    Newer {
+        /// The name.
+        name: String,
+    },
+    /// The segment's header contradicts itself.
     #[error("segment {name} is damaged: {what}; remove it (`tombolo rm`) and create it anew")]
     Damaged {
         /// The name.
         name: String,
-        /// What contradicts what.
+        /// The contradiction.
         what: String,
     },
-    /// Somebody has held the creation lease for too long: being stopped,
-    /// most likely, for a dead holder loses it.
+    /// Another process has held the creation lease for too long. It is probably
+    /// stopped: a holder that dies loses the lease.
     #[error(
         "segment {name} is busy: process {pid} has been creating, joining or leaving it for \
          {waited:?}; continue or end that process"
@@ -113,12 +123,12 @@ pub enum OpenError {
     Busy {
         /// The name.
         name: String,
-        /// Who holds the lease; 0 if not visible from here.
+        /// The process that holds the lease; 0 if it is not visible from here.
         pid: i32,
-        /// How long was waited.
+        /// How long this process waited.
         waited: Duration,
     },
-    /// Every participant's slot is taken by a living process.
+    /// A living process has each of the participants' slots.
     #[error(
         "segment {name} is full: all {participants} participants are living processes; \
          create it with `Options::participants` for more"
@@ -143,8 +153,8 @@ pub enum OpenError {
         /// Which option, and its range.
         what: String,
     },
-    /// The other participants rely on `membarrier`, which this process may
-    /// not use.
+    /// The other participants rely on `membarrier`, which this process is not
+    /// allowed to use.
     #[error(
         "segment {name} relies on membarrier(2), which this process cannot use (a sandbox?); \
          create it with `Options::symmetric_fences`"
@@ -169,7 +179,7 @@ fn objects(shm: Option<i32>, set: Option<i32>) -> String {
 }
 
 impl OpenError {
-    /// The same error; a refusal of the kernel's is of this segment.
+    /// The same error; a refusal of the kernel's names this segment.
     pub(crate) fn of_segment(self, name: &str) -> Self {
         match self {
             Self::System(error) => Self::System(error.about(&format!("segment {name}"))),
@@ -181,8 +191,8 @@ impl OpenError {
 debug_as_display! {
     BadName
     OpenError {
-        NotFound Exists NoKey NotOurs Version Damaged Busy TableFull Unstable BadOption NoBarrier
-        Stranger;
+        NotFound Exists NoKey NotOurs Version Newer Damaged Busy TableFull Unstable BadOption
+        NoBarrier Stranger;
         BadName System
     }
 }

@@ -1,23 +1,23 @@
-//! Keeping back from what the other side is writing.
+//! Delays polling of what the other side is writing.
 //!
-//! Whoever looks at a word takes its line away from the one who writes it, and
-//! the next write takes the line back: both wait, for as long as a hundred
-//! messages take. One who looks right on the heels of the other pays that for
-//! each message or two. One who keeps back a moment before it looks pays it
-//! once for many, and no message comes later than by that moment.
+//! A poll of a word takes its cache line away from the writer, and the next write takes the
+//! line back. Both sides wait, for as long as a hundred messages take. A side that polls
+//! right behind the other one pays this for each message or two. A side that waits a moment
+//! before it polls pays it once for many messages, and no message is delayed by more than
+//! that moment.
 //!
 //! ```text
 //!             ┌────── few: twice as long ──────┐
 //!             ▼                                │
-//!      keep back, look ─── how many came? ─────┼── enough: as before
+//!        delay, poll ─── how many came? ───────┼── enough: as before
 //!             ▲                                │
 //!             ├─── one or none: half as long ──┤
 //!             └─── many: somewhat shorter ─────┘
 //! ```
 //!
-//! A question and its answer, or a stream that is slower than its reader, come
-//! one by one: there nobody keeps back. The lengths are a guess of what is
-//! next, and nothing depends on them but the speed.
+//! In a request-response exchange, or in a stream that is slower than its reader, messages
+//! come one by one, and there is no delay. The length of the delay is a guess, on which
+//! nothing but the speed depends.
 
 use core::cell::Cell;
 

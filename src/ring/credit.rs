@@ -1,4 +1,4 @@
-//! The death credit: the kernel's promise to ring when this process ends.
+//! The death credit: the kernel's promise to post a token when this process ends.
 //!
 //! ```text
 //!  none ── arm: {W +1}{W −1 undo}, net nothing ──▶ held
@@ -7,11 +7,11 @@
 //!    └── the process ends: the kernel does W +1 ────┘  leaves one token more
 //! ```
 //!
-//! A process holds one credit on each wake semaphore of each channel that it
-//! is attached to, from before it can be seen there until after it no longer
-//! can. Whatever wake it owed at its end, its end itself gives: a
-//! notification that it had published for and not yet rung, or a token that
-//! the kernel had granted it and that it did not live to use.
+//! A process holds one credit on each wake semaphore of each channel that it is attached to.
+//! It takes the credit before it can be seen there, and gives it up after it no longer can.
+//! So the end of a process makes up for any wake-up that it owed: for a message that it had
+//! published without posting a token, or for a token that the kernel had given it and that it
+//! did not live to use.
 
 use super::kernel::{Kernel, Op, Refusal};
 

@@ -1,22 +1,22 @@
-//! Stopping every sender, and knowing that it has stopped.
+//! Stops every sender, and knows when they have stopped.
 //!
-//! A word of the segment says that nothing more may be sent, and `changes`
-//! grows with it. A sender looks at `changes` before each message, and so
-//! finds out; what it does not show is whether it looked just before. So each
-//! sending handle has a word of its own, in its process's memory:
+//! A word of the segment says that nothing more may be sent, and `changes` grows with it. A
+//! sender reads `changes` before each message, so it notices. But `changes` does not show
+//! whether a sender read it just before. So each sending handle has a word `busy` of its own,
+//! in its process's memory:
 //!
 //! ```text
-//!  sender                             who wants to know, in the same process
+//!  sender                             asking thread, in the same process
 //!  busy = 1 ─▶ light fence ─▶ changes   changes grew ─▶ own fence ─▶ busy?
 //!     ▲                        │ as before                          0: it sends
 //!     │                        ▼                                    nothing any
 //!     └── busy = 0 ◀──────── publish                                more
 //! ```
 //!
-//! Either the sender sees that `changes` has grown, or who asks sees that it
-//! is busy (edge G: the light fence in [`enter`] with that of the whole process
-//! in [`idle`], which, unlike a heavy one, leaves no thread out). A sender that is
-//! killed takes its word with it.
+//! Either the sender sees that `changes` has grown, or the asking thread sees that the sender
+//! is busy (edge G: the light fence in [`enter`] with that of the whole process in [`idle`],
+//! which, unlike a heavy one, leaves no thread out). If a sender is killed, its word goes with
+//! it.
 
 use super::kernel::{Kernel, LightFence};
 use crate::sync::{AtomicU64, Ordering};

@@ -33,14 +33,13 @@ use core::ops::Deref;
 use super::backoff::Backoff;
 use super::mpmc::{MAX_ATTEMPTS, Recovered};
 use super::spsc::{Consumer, Indices, Torn};
-use super::table::Member;
+use super::table::{INCARNATION_SHIFT, Member};
 use crate::sync::{AtomicU64, Ordering};
 
 /// One for each that may die over a message, and one for who takes it last.
 pub(crate) const IN_FLIGHT: usize = MAX_ATTEMPTS as usize + 1;
-const ID_BITS: u32 = 16;
-const HAND_BITS: u32 = 4;
-const HAND: u64 = (1 << HAND_BITS) - 1;
+const HAND_SHIFT: u32 = 16;
+const HAND: u64 = u16::MAX as u64;
 
 /// Where the words are.
 pub(crate) trait InFlight: Indices {
@@ -49,15 +48,14 @@ pub(crate) trait InFlight: Indices {
     fn hands(&self) -> usize;
     /// Hand `n`, below their number.
     fn hand(&self, n: usize) -> &AtomicU64;
-    /// Whose hand is which: `incarnation + 1:44 | hand:4 | id:16`, or zero.
+    /// Whose hand is which: `incarnation:32 | hand:16 | id:16`, or zero.
     fn taker(&self) -> &AtomicU64;
     /// How many messages these cells are that somebody had in hand.
     fn messages(&self, cells: u64) -> u64;
 }
 
 const fn taker(member: Member, hand: usize) -> u64 {
-    let life = member.incarnation.wrapping_add(1);
-    life << (ID_BITS + HAND_BITS) | (hand as u64 & HAND) << ID_BITS | member.id as u64
+    member.incarnation << INCARNATION_SHIFT | (hand as u64 & HAND) << HAND_SHIFT | member.id as u64
 }
 
 /// How far a hand reaches beyond `position`: at most `most`, or it lies.
@@ -150,8 +148,8 @@ impl Reader {
 /// says whose it was; `None` if it is not the last consumer.
 fn left(ring: &impl InFlight, dead: Member, attempts: u8) -> Option<(u64, Recovered)> {
     let seen = ring.taker().load(Ordering::Relaxed);
-    let hand = (seen >> ID_BITS & HAND) as usize;
-    if seen != taker(dead, hand) {
+    let hand = (seen >> HAND_SHIFT & HAND) as usize;
+    if hand >= ring.hands() || seen != taker(dead, hand) {
         return None;
     }
     let head = ring.head().load(Ordering::Relaxed);

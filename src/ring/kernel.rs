@@ -1,7 +1,7 @@
-//! What the algorithms ask of the kernel: one semaphore set and two fences.
+//! The kernel as the algorithms see it: one semaphore set and two fences.
 //!
-//! The library answers with `semtimedop` and `membarrier`; the models answer
-//! with a mutex, a condition variable and a table of undo adjustments.
+//! The library implements it with `semtimedop` and `membarrier`; the models implement it with
+//! a mutex, a condition variable and a table of undo adjustments.
 
 /// One operation on one semaphore of the set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

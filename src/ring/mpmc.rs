@@ -143,7 +143,7 @@ pub(crate) trait Words {
 }
 
 /// A handle's place in one direction: a lower bound, private to the handle.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     position: u64,
     lap: u64,

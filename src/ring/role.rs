@@ -7,26 +7,21 @@
 //!                       └─────┘ claim, after the holder's death and its sweep
 //! ```
 //!
-//! The word is zero, or `(incarnation + 1) << 16 | id`: which participant in
-//! which of its lives. Taking over is one compare-and-swap of the exact word
+//! The word is zero, or `incarnation << 32 | id`: which participant in which of
+//! its lives. Taking over is one compare-and-swap of the exact word
 //! of somebody who has ended and been swept, so of two successors one wins,
 //! and none changes anything while it is still to be told what the dead held.
 
-use super::table::{Member, Table};
+use super::table::{INCARNATION_SHIFT, Member, Table};
 use crate::sync::{AtomicU64, Ordering};
 
-const ID_BITS: u32 = 16;
-
 const fn word(holder: Member) -> u64 {
-    holder.incarnation.wrapping_add(1) << ID_BITS | holder.id as u64
+    holder.incarnation << INCARNATION_SHIFT | holder.id as u64
 }
 
-/// Who holds the role. Compare only: a wrapped incarnation loses its top bits.
+/// Which participant holds the role.
 pub(crate) fn holder(word: u64) -> Option<Member> {
-    (word != 0).then(|| Member {
-        id: (word & ((1 << ID_BITS) - 1)) as u16,
-        incarnation: (word >> ID_BITS).wrapping_sub(1),
-    })
+    (word != 0).then(|| Member { id: word as u16, incarnation: word >> INCARNATION_SHIFT })
 }
 
 /// Takes the role for `me` if it is vacant or its holder is neither living nor

@@ -4,12 +4,16 @@
 //!
 //! ```text
 //!                 join: {L wait 0, +1 undo}, then the word
-//!  FREE(i) ───────────────────────────────────────────▶ LIVE(i)
-//!    ▲  ▲                                                │   │
-//!    │  └── leave: the word to FREE(i+1), then L −1 ─────┘   │ look: L is 0,
-//!    │                                                       │ the word unchanged
+//!  FREE(i−1) ─────────────────────────────────────────▶ LIVE(i)
+//!                                                        │   │
+//!  FREE(i) ◀── leave: the word, then L −1 ───────────────┘   │ look: L is 0,
+//!    ▲                                                       │ the word unchanged
 //!    └────────── the sweep is complete ─────── DEAD(i) ◀─────┘
 //! ```
+//!
+//! Lives are numbered from 1, and number 0 is nobody's: a FREE slot has the
+//! number of the last life in it. Every word of a segment that names a life has
+//! its number in the upper half ([`INCARNATION_SHIFT`]).
 //!
 //! Death is a fact of one reading of the whole set: the set's generation is
 //! right, a semaphore that the reader itself holds up is 1 (so this is the set
@@ -23,14 +27,16 @@
 //!
 //! Edges: every change of a word is Release and every reading Acquire. What
 //! a participant does as incarnation i is therefore seen by whoever sees its
-//! slot at i+1.
+//! slot after that.
 
 use super::kernel::{Kernel, Op, Refusal};
 use super::set::SetMap;
 use super::wake_all;
 use crate::sync::{AtomicU64, Ordering};
 
-const PHASE_BITS: u32 = 2;
+/// Where the number of a life is, in every word that has one: the upper half.
+pub(crate) const INCARNATION_SHIFT: u32 = 32;
+const PHASE: u64 = (1 << INCARNATION_SHIFT) - 1;
 
 /// What a slot's word says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,32 +60,29 @@ impl Entry {
             Phase::Live => 1,
             Phase::Dead => 2,
         };
-        self.incarnation << PHASE_BITS | phase
+        self.incarnation << INCARNATION_SHIFT | phase
     }
 
     /// `None` for a word that none of us writes.
     pub(crate) const fn read(word: u64) -> Option<Self> {
-        let phase = match word & ((1 << PHASE_BITS) - 1) {
+        let phase = match word & PHASE {
             0 => Phase::Free,
             1 => Phase::Live,
             2 => Phase::Dead,
             _ => return None,
         };
-        Some(Self { phase, incarnation: word >> PHASE_BITS })
+        Some(Self { phase, incarnation: word >> INCARNATION_SHIFT })
     }
 
-    /// Incarnations wrap within the bits that a word has for them.
-    const fn next(self) -> Self {
-        Self {
-            phase: Phase::Free,
-            incarnation: self.incarnation.wrapping_add(1) & (u64::MAX >> PHASE_BITS),
-        }
+    /// The number of the life that comes after: numbers go round, past 0.
+    const fn next_incarnation(self) -> u64 {
+        if self.incarnation >= u32::MAX as u64 { 1 } else { self.incarnation + 1 }
     }
 }
 
 /// One participant: a slot and which of its lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Member {
+pub struct Member {
     pub(crate) id: u16,
     pub(crate) incarnation: u64,
 }
@@ -138,7 +141,7 @@ pub(crate) fn join<K: Kernel>(
             Err(Refusal::WouldBlock) => continue,
             Err(refusal) => return Err(refusal),
         }
-        let member = Member { id, incarnation: entry.incarnation };
+        let member = Member { id, incarnation: entry.next_incarnation() };
         introduce(member);
         word.store(member.entry(Phase::Live).word(), Ordering::Release);
         return Ok(Some(member));
@@ -153,11 +156,10 @@ pub(crate) fn leave<K: Kernel>(
     table: &impl Table,
     member: Member,
 ) -> Result<(), Refusal> {
-    let live = member.entry(Phase::Live);
     // A failure means that somebody wrote over the slot; then it is not ours.
     let _ = table.word(member.id).compare_exchange(
-        live.word(),
-        live.next().word(),
+        member.entry(Phase::Live).word(),
+        member.entry(Phase::Free).word(),
         Ordering::AcqRel,
         Ordering::Relaxed,
     );
@@ -265,7 +267,7 @@ pub(crate) fn look<K: Kernel>(
             // Complete: the slot may have its next life.
             let _ = table.word(id).compare_exchange(
                 member.entry(Phase::Dead).word(),
-                member.entry(Phase::Dead).next().word(),
+                member.entry(Phase::Free).word(),
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             );

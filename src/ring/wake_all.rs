@@ -1,35 +1,35 @@
-//! The wake-all semaphore: everybody hears that there is something new in the journal.
+//! The wake-all semaphore: it wakes all processes that wait for something new in the
+//! journal.
 //!
-//! A semaphore that counts what has happened: a joining, a leaving, a death, a
-//! record that somebody has closed for another. Nobody takes anything from it.
+//! The semaphore counts what has happened: a join, a leave, a death, or a record that one
+//! process has closed for another. No process takes anything from it.
 //!
 //! ```text
 //!  write it down ─▶ {G +1}                  a death: the kernel does G +1
 //!
-//!  look, G is v ─▶ read the journal ─▶ sleep while G is v ─▶ (again)
+//!  scan, G is v ─▶ read the journal ─▶ sleep while G is v ─▶ (again)
 //!                  {G −v no-wait}{G −1}{G +(v + 1)}
 //! ```
 //!
-//! The three operations of a sleep are done at once or not at all, and leave
-//! the value as it is. Below v the first one refuses, at v the second one
-//! sleeps, above v all of them go through.
+//! The kernel does the three operations of a sleep at once or not at all, and they leave the
+//! value as it is. Below v the first one fails, at v the second one sleeps, and above v all
+//! of them succeed.
 //!
-//! **No wake is lost.** What was struck for before v was read is in the
-//! journal by then, or is a death that the look finds; what is struck for
-//! later makes the value another, and the kernel compares it at the instant
-//! of falling asleep.
+//! **No wake-up is lost.** An event that was counted before v was read is in the journal by
+//! then, or is a death that the scan finds. An event that is counted later changes the value,
+//! which the kernel compares at the instant of falling asleep.
 //!
-//! **Everybody is woken.** A channel's semaphore wakes one, who passes the token
-//! on; here there is no token, so nobody who is stopped or killed over it can
-//! keep it from the others, and a reader leaves no trace in the segment.
+//! **All sleepers are woken.** A channel's semaphore wakes one waiter, which passes the token
+//! on. Here there is no token, so a stopped or killed process cannot keep it from the others,
+//! and a reader leaves no trace in the segment.
 //!
-//! **The credit** ([`credit`](super::credit)) is held from before a process
-//! looks in order to join until it has left: whatever it wrote down and did
-//! not strike for, its death strikes for.
+//! **The credit** ([`credit`](super::credit)) is held from before a process scans in order to
+//! join until it has left. If the process has written an event down and not counted it, its
+//! death counts it.
 //!
-//! The value is wound back before it gets near its end. So who is stopped
-//! between looking and sleeping while it comes round to exactly v, after
-//! thousands of strokes, sleeps until the next one.
+//! The value is reset before it gets near its end. If a process is stopped between reading
+//! and sleeping, and the value comes round to exactly v after thousands of events, the
+//! process sleeps until the next event.
 
 use super::kernel::{Kernel, Op, Refusal};
 use super::set::SetMap;
@@ -98,20 +98,11 @@ pub(crate) fn take<K: Kernel>(
         Op::add(SetMap::WAKE_ALL, heard),
     ];
     // Taking nothing would wait for zero.
-    let ops = if heard == 0 { &ops[1..3] } else { &ops };
-    match kernel.semop(ops, until) {
-        // The kernel does not tell the two apart. If both are true, the next
-        // call finds the other.
-        Err(Refusal::WouldBlock) if until.is_some_and(|until| kernel.now() >= until) => {
-            Err(Refusal::TimedOut)
-        }
-        done => done,
-    }
+    unless_late(kernel, if heard == 0 { &ops[1..3] } else { &ops }, until)
 }
 
-/// Sleeps while the value is `heard`. Also returns when the deadline passes,
-/// which the kernel does not tell apart.
-pub(crate) fn park<K: Kernel>(
+/// Sleeps while the value is `heard`: `WouldBlock` or `Ok` as soon as it is not.
+pub(crate) fn wait<K: Kernel>(
     kernel: &K,
     heard: u16,
     until: Option<K::Deadline>,
@@ -128,8 +119,33 @@ pub(crate) fn park<K: Kernel>(
         Op::add(SetMap::WAKE_ALL, back),
     ];
     // Taking nothing would wait for zero.
-    let ops = if heard == 0 { &ops[1..] } else { &ops };
+    unless_late(kernel, if heard == 0 { &ops[1..] } else { &ops }, until)
+}
+
+/// Does `ops`, which compare the value, and tells a deadline from a value that
+/// is another: the kernel says the same of both. If both are true, the next call
+/// finds the other.
+#[track_caller]
+fn unless_late<K: Kernel>(
+    kernel: &K,
+    ops: &[Op],
+    until: Option<K::Deadline>,
+) -> Result<(), Refusal> {
     match kernel.semop(ops, until) {
+        Err(Refusal::WouldBlock) if until.is_some_and(|until| kernel.now() >= until) => {
+            Err(Refusal::TimedOut)
+        }
+        done => done,
+    }
+}
+
+/// The same, and returns when the deadline passes, too.
+pub(crate) fn park<K: Kernel>(
+    kernel: &K,
+    heard: u16,
+    until: Option<K::Deadline>,
+) -> Result<(), Refusal> {
+    match wait(kernel, heard, until) {
         Err(Refusal::WouldBlock | Refusal::TimedOut) => Ok(()),
         done => done,
     }

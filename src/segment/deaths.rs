@@ -1,4 +1,4 @@
-//! Who died, when, holding what, and what was done with it: for people.
+//! The deaths in a segment, for people: which process, when, what it held, what became of it.
 
 use core::fmt;
 use std::time::Duration;
@@ -13,21 +13,21 @@ use crate::sys;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deaths {
-    /// How many participants have died since the segment was created. Each
-    /// counts once, whoever died over its recovery.
+    /// How many participants have died since the segment was created. Each death counts
+    /// once, even if other processes die over its recovery.
     pub total: u64,
-    /// Those that the segment remembers, the newest last.
+    /// The deaths that the segment remembers, the newest last.
     ///
-    /// It keeps the last 128 comings, goings and deaths together. A death is
-    /// missing among them if whoever recorded it was stopped over it while
-    /// 128 others were recorded.
+    /// It keeps the last 128 joins, leaves and deaths together. A death is missing here
+    /// if the process that recorded it was stopped in the middle while 128 others were
+    /// recorded.
     pub recent: Vec<Death>,
 }
 
-/// A participant that died, and what was done with what it held.
+/// A participant that died, and what became of what it held.
 ///
-/// It was recorded before anything was changed, so the counts are exact: what
-/// they say will be done has been done, or is being done by somebody.
+/// The death was recorded before anything was changed, so the counts are exact. The
+/// recovery that they describe is complete, or some process is at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Death {
@@ -38,9 +38,9 @@ pub struct Death {
     pub life: u64,
     /// Its process, as it was numbered in its own pid namespace.
     pub pid: u32,
-    /// When the process was started, as [`sys::proc::start_time`] told it, and
-    /// its [pid namespace](sys::proc::pid_namespace): with the pid they name a
-    /// process for good. 0 where it could not be found out.
+    /// When the process was started, as [`sys::proc::start_time`] told it, and its [pid
+    /// namespace](sys::proc::pid_namespace): together with the pid they identify a
+    /// process for ever. 0 if unknown.
     pub start_time: u64,
     /// See [`start_time`](Self::start_time).
     pub pid_namespace: u64,
@@ -54,8 +54,8 @@ pub struct Death {
     pub senders: u64,
     /// How many receivers it had, of all channels.
     pub receivers: u64,
-    /// Messages that it was writing, in their place in an MPMC channel: the
-    /// place was given up, and nobody sees them.
+    /// Messages that it was writing into a slot of an MPMC channel. The slot was given
+    /// up, and nobody sees them.
     pub unsent: u64,
     /// Messages that it had taken and not acknowledged, and that are
     /// delivered to another receiver.
@@ -64,12 +64,10 @@ pub struct Death {
     /// delivered again: their [attempts](crate::Channel::redeliver) were used
     /// up.
     pub dropped: u64,
-    /// Room for messages of bytes that it held in MPMC channels without their
-    /// being queued: messages that it was writing, or had just read. It was
-    /// freed.
+    /// Blocks for messages of bytes that it held in MPMC channels without having queued
+    /// them: messages that it was writing, or had just read. They were freed.
     pub buffers: u64,
-    /// The channel in which it held any of this; the first, if there were
-    /// several.
+    /// The channel in which it held any of this; the first one, if there were several.
     pub channel: Option<String>,
 }
 

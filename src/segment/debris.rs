@@ -1,12 +1,12 @@
-//! Clearing away, bit by bit, what killed processes have left.
+//! Removes, bit by bit, what killed processes have left.
 //!
-//! The kernel removes the memory of an anonymous segment with its last process,
-//! but not its semaphore set. So whoever makes a segment looks at a few places of
-//! the kernel's tables first, and removes what nobody holds there. It looks at
-//! more where it finds something: as many sets are removed as are left, and a
-//! small part of the table is looked at where there are none.
+//! The kernel removes the memory of an anonymous segment with its last process, but not
+//! its semaphore set. So each creation of a segment first looks at a few places of the
+//! kernel's tables, and removes what no process holds there. Where it finds something, it
+//! looks further. So as many sets are removed as are left behind, and if there are none,
+//! only a small part of the table is read.
 //!
-//! What has no name to come by, and what nobody can use any more:
+//! It removes objects without a name, and objects that nobody can use any more:
 //!
 //! | object | is removed if |
 //! |---|---|
@@ -15,28 +15,27 @@
 //! | a segment | it is complete, or its key is an anonymous one; no set is on its key, and nobody has it attached |
 //! | a queue | no set is on its key |
 //!
-//! A set does not say which of its semaphores are liveness, and its segment is
-//! gone. So a set is held if any semaphore above 0 was last changed by a process
-//! that is still there, or that is not visible from here; by this process, if it
-//! is in that segment. A living participant
-//! holds its own up, and nobody else changes that one; where the process that
-//! last changed a semaphore has gone, its undo has been done, so it is a semaphore.
-//! This is the one place where a pid is asked for, and a pid that is used again
+//! A set does not say which of its semaphores are liveness semaphores, and its segment is
+//! gone. So a set counts as held if any semaphore above 0 was last changed by a process
+//! that still exists, or that is not visible from here; or by this process, if it is in
+//! that segment. A living participant holds its own semaphore up, and nobody else changes
+//! that one. If the process that last changed a semaphore is gone, its undo has been
+//! applied, so this is a wake semaphore. Only this code asks for a pid, and a reused pid
 //! only delays the removal.
 //!
-//! A creator that has made its set and has not taken the lease yet finds it gone, and
-//! makes another: as beside `Segment::orphans`.
+//! A creator that has created its set and has not taken the lease yet may find the set
+//! gone, and then creates another, as with `Segment::orphans`.
 //!
-//! Under the lease of a set nobody builds, joins or leaves, so what was found is
-//! looked at once more there. Of two who clear away at once, one gets the lease.
+//! Under the lease of a set nobody builds, joins or leaves, so the code checks again
+//! there. If two processes clean up at once, one gets the lease.
 
 use super::inspect::{Inspected, inspect, is_stray, leased, values, without_set};
-use super::layout::plausible;
 use super::mapped::Mapped;
 use super::name::{Name, PROBES, is_anonymous};
 use super::queue::marked_on;
 use crate::ring::lease;
 use crate::ring::set::SetMap;
+use crate::storage::layout::plausible;
 use crate::sys::msg::{self, Queue};
 use crate::sys::sem::{self, Set};
 use crate::sys::shm::{self, Shm};

@@ -8,14 +8,14 @@
 //! leaves a free entry and untouched heap, because where the heap is used up
 //! to is computed from the READY entries. An entry never changes again.
 
-use super::layout::{
-    BlockPlan, Entry, LASTING, MAX_CAPACITY, MAX_LENGTH, READY, RingKind, SCHEMA_BYTES, flags,
-};
 use super::mapped::Mapped;
 use super::name::{Name, fingerprint};
-use super::view::{Block, Cells};
 use crate::error::{ChannelError, ChannelProperty};
 use crate::ring::mpmc::MAX_ATTEMPTS;
+use crate::storage::layout::{
+    BlockPlan, Entry, LASTING, MAX_CAPACITY, MAX_LENGTH, READY, RingKind, SCHEMA_BYTES, flags,
+};
+use crate::storage::{Block, Cells};
 use crate::sync::Ordering;
 
 /// What a caller wants a channel to be.

@@ -1,15 +1,14 @@
-//! This process's endpoints: what it takes to have one, and to have none any
-//! more.
+//! This process's endpoints: what is needed to have one, and to give it up.
 
 use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
 use super::participant::{Participant, Side, lock};
-use super::view::Block;
 use crate::error::{ChannelError, Done, Fault, Unwoken};
 use crate::ring::event::{self, Event, Memo};
 use crate::ring::{credit, gate, role, slot_waiters};
+use crate::storage::Block;
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// Not 0 while a handle sends: see [`gate`].
@@ -206,7 +205,7 @@ impl Participant {
     }
 
     fn show(&self, block: &Block, counts: Counts) {
-        let word = super::layout::Row::pack(self.me, counts.senders, counts.receivers);
+        let word = crate::storage::layout::Row::pack(self.me, counts.senders, counts.receivers);
         // Release: who finds an endpoint there, finds its credits taken.
         self.mapped.row(block, self.me.id).endpoints.store(word, Ordering::Release);
     }

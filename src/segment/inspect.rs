@@ -1,14 +1,11 @@
-//! What is there, seen from outside: without joining, and without the right
-//! to write.
+//! Inspects segments from outside, without joining and without the right to write.
 
 use std::thread;
 use std::time::Duration;
 
 use super::deaths::{Deaths, deaths};
 use super::debris::has_holder;
-use super::layout::{flags, plausible};
 use super::mapped::Mapped;
-use super::memory::Memory;
 use super::name::is_anonymous;
 use super::queue::{is_marked, marked_on};
 use super::site::gone;
@@ -18,6 +15,8 @@ use crate::error::OpenError;
 use crate::ring::creation::MAGIC;
 use crate::ring::lease;
 use crate::ring::set::SetMap;
+use crate::storage::Memory;
+use crate::storage::layout::{flags, plausible};
 use crate::sync::Ordering;
 use crate::sys::msg::{self, Queue};
 use crate::sys::sem::{self, Set};
@@ -29,9 +28,9 @@ use crate::wait::Semaphores;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentInfo {
-    /// Its name; empty for an anonymous one. What the segment says, as are all
-    /// texts here: whoever may write to it may have written what moves a
-    /// terminal's cursor.
+    /// Its name; empty for an anonymous one. Like all texts here, it comes from the
+    /// segment: a process with write access may have written text that moves a terminal's
+    /// cursor.
     pub name: String,
     /// Its key; 0 for an anonymous one.
     pub key: i32,
@@ -48,42 +47,42 @@ pub struct SegmentInfo {
     pub creator_uid: u32,
     /// Its permissions, as nine bits.
     pub mode: u32,
-    /// How many attachments there are, in all processes. Those who only look, as
+    /// How many attachments there are, in all processes. Processes that only look, as
     /// this list does, are attached for some microseconds, and left out as far as
-    /// one can tell.
+    /// possible.
     pub attached: u64,
     /// How many participants live.
     pub participants: usize,
-    /// Whether it is known who lives. Where the semaphore set is gone or may not be
-    /// read, it is not: then `participants`, and the senders and receivers of the
-    /// channels, count everybody who has joined and not left, and who has died as
-    /// well unless somebody has swept it.
+    /// Whether it is known which participants live. It is not if the semaphore set is
+    /// gone or may not be read. Then `participants`, and the senders and receivers of the
+    /// channels, count all participants that have joined and not left, including dead
+    /// ones that have not been swept.
     pub living_known: bool,
     /// Whether it is open for messages.
     pub state: State,
-    /// Who has died in it.
+    /// The deaths in it.
     pub deaths: Deaths,
     /// Its channels.
     pub channels: Vec<ChannelInfo>,
 }
 
-/// Something of Tombolo's that no living process holds, as
+/// An object of Tombolo that no living process holds, as
 /// [`Segment::orphans`](super::Segment::orphans) finds it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Orphan {
-    /// What it is, for people. Contains the name, as the segment says it: see
+    /// What it is, for people. It contains the name, as the segment has it: see
     /// [`SegmentInfo::name`].
     pub what: String,
     /// The name, of a segment that has one.
     pub name: Option<String>,
     shm: Option<Shm>,
     set: Option<Claimed>,
-    /// One without a set.
+    /// A segment without a set.
     queue: Option<Queue>,
 }
 
-/// A set that is to be removed, as it was when it was found.
+/// A set to remove, as it was when it was found.
 #[derive(Clone, Copy, Debug)]
 struct Claimed {
     set: Set,
@@ -91,21 +90,20 @@ struct Claimed {
     holders: Holders,
 }
 
-/// How it is known whether somebody holds a set.
+/// How it is known whether a process holds a set.
 #[derive(Clone, Copy, Debug)]
 enum Holders {
     /// By the map of its own segment.
     Mapped(SetMap),
-    /// By who has changed its semaphores last: it may be that only what an
-    /// unprivileged user has put beside it, or in its name, makes it look like an
-    /// orphan.
+    /// By the processes that last changed its semaphores. It may look like an orphan only
+    /// because of what an unprivileged user has put beside it, or in its name.
     Changers,
-    /// There is no segment, so nobody can.
+    /// There is no segment, so no process can hold it.
     Nobody,
 }
 
-/// Longer than somebody looks at a segment, of those whom there is a processor for;
-/// and how often that is waited for.
+/// Longer than a process that has a processor looks at a segment; and how often to wait
+/// for that.
 const LOOK: Duration = Duration::from_millis(1);
 const LOOKS: u32 = 20;
 
@@ -115,7 +113,7 @@ pub(super) struct Found {
     pub(super) mapped: Mapped,
 }
 
-/// What a segment turns out to be.
+/// The result of inspecting a segment.
 pub(super) enum Inspected {
     Complete(Box<Found>),
     /// Complete, or nobody can tell, but not to be used by this caller: of
@@ -135,7 +133,7 @@ pub(super) fn inspect(stat: shm::Stat) -> Result<Inspected, OpenError> {
         Ok(attachment) => Memory::for_reading(attachment),
         Err(error) if error.kind() == ErrorKind::Removed => return Ok(Inspected::Gone),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => None,
-        // Who cannot look must not conclude anything.
+        // A process that cannot look must not conclude anything.
         Err(error) => return Err(error.into()),
     };
     let Some(memory) = memory else {
@@ -168,9 +166,8 @@ fn ours() -> Result<Vec<shm::Stat>, OpenError> {
 
 /// Every segment of ours that the caller may read.
 pub(crate) fn list() -> Result<Vec<SegmentInfo>, OpenError> {
-    // One that has been removed is there until its last process has gone, but
-    // nobody can come to it any more; an anonymous one is removed from the
-    // start.
+    // A removed segment exists until its last process is gone, but no new process can
+    // find it. An anonymous one is removed from the start.
     let found = ours()?.into_iter().filter_map(find).filter(|found| {
         !found.stat.marked_for_removal || found.mapped.flags & flags::ANONYMOUS != 0
     });
@@ -204,8 +201,8 @@ pub(crate) fn list() -> Result<Vec<SegmentInfo>, OpenError> {
         .collect())
 }
 
-/// How many are attached, of those found at first, without those who only look:
-/// waits a little for more than `most` to become fewer.
+/// How many of the attachments found at first remain, without processes that only look:
+/// waits a little until there are no more than `most`.
 fn attached_for_good(shm: Shm, first: u64, most: u64) -> u64 {
     let mut fewest = first;
     for _ in 0..LOOKS {
@@ -316,7 +313,7 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
                 let own = match before {
                     None => None,
                     Some((set, Some(values))) if SetMap::ours(&values) => {
-                        // Who builds holds the lease of the set on the key.
+                        // A builder holds the lease of the set on the key.
                         if leased(&values) {
                             continue;
                         }
@@ -405,7 +402,7 @@ impl Claimed {
             && self.is_free()
     }
 
-    /// Whether nobody holds it, whoever has its lease.
+    /// Whether no process holds it, whichever process has its lease.
     fn is_free(&self) -> bool {
         values(&self.set).is_some_and(|values| match self.holders {
             Holders::Mapped(map) => !has_peer(map, &values),
@@ -416,7 +413,7 @@ impl Claimed {
 }
 
 impl Orphan {
-    /// Removes it, unless somebody holds it by now (`false`).
+    /// Removes it, unless a process holds it by now (`false`).
     ///
     /// # Errors
     /// The kernel's refusal, if the caller is neither the owner nor

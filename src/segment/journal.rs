@@ -1,13 +1,14 @@
-//! What the journal's records say, and when they are written.
+//! The content of the journal's records, and when they are written.
 
-use super::layout::{RECORD_FIELDS, RECORDS, Record};
 use super::mapped::{Mapped, inside};
-use super::view::Block;
+use crate::kinds::mpmc_bytes::BlockSlots;
 use crate::ring::death_record::{self, How};
 use crate::ring::journal::{self, LEASEHOLDER, Read};
 use crate::ring::mpmc::{self, Recovered};
 use crate::ring::table::{Member, Table as _};
 use crate::ring::{blocks, in_flight, set::SetMap};
+use crate::storage::Block;
+use crate::storage::layout::{RECORD_FIELDS, RECORDS, Record};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc;
 
@@ -228,7 +229,7 @@ impl Mapped {
             return (in_flight::held(&cells, dead, block.attempts), 0);
         }
         let slots = mpmc::held(&cells, dead.id, block.attempts);
-        let block_slots = cells.block_slots().map_or(0, |block_slots| {
+        let block_slots = BlockSlots::of(&cells).map_or(0, |block_slots| {
             let named = block_slots.all_named();
             let named = |block: u64| named.get(block as usize).copied().unwrap_or(true);
             blocks::unnamed(&block_slots, dead.id, named)

@@ -3,16 +3,17 @@
 use std::sync::{Arc, OnceLock};
 
 use super::directory;
-use super::layout::{Control, Info, Plan, Row, VERSION, gate};
-use super::memory::Memory;
 use super::open::shape;
-use super::view::Block;
 use crate::error::Fault;
+use crate::kinds::mpmc_bytes::BlockSlots;
 use crate::ring::kernel::Refusal;
 use crate::ring::mpmc::{self, Recovered};
 use crate::ring::set::SetMap;
-use crate::ring::table::{self, Blind, Member, Phase, Scratch, Table};
+use crate::ring::table::{self, Blind, INCARNATION_SHIFT, Member, Phase, Scratch, Table};
 use crate::ring::{blocks, event, in_flight, wake_all};
+use crate::storage::Block;
+use crate::storage::Memory;
+use crate::storage::layout::{Control, Info, Plan, Row, VERSION, gate};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys;
 use crate::sys::sem::Set;
@@ -282,7 +283,7 @@ impl Mapped {
         if block.kind.is_single() {
             return Some(in_flight::recover(&cells, dead, block.attempts));
         }
-        let Some(block_slots) = cells.block_slots() else {
+        let Some(block_slots) = BlockSlots::of(&cells) else {
             return mpmc::recover(&cells, dead.id, block.attempts, still_dead, |_, _| {});
         };
         let let_go = |slot: u64, state: mpmc::State| {
@@ -331,23 +332,22 @@ impl Mapped {
     }
 }
 
-/// A row's mark of a life: never zero, which is what a fresh row says.
-const fn life(member: Member) -> u64 {
-    member.incarnation.wrapping_add(1) & u32::MAX as u64
-}
-
 impl Row {
     pub(crate) const fn pack(member: Member, senders: u16, receivers: u16) -> u64 {
-        life(member) << 32 | (senders as u64) << 16 | receivers as u64
+        member.incarnation << INCARNATION_SHIFT | (senders as u64) << 16 | receivers as u64
     }
 
     /// Senders and receivers, if they are of this life.
     pub(crate) fn endpoints(&self, member: Member) -> (u16, u16) {
         let word = self.endpoints.load(Ordering::Acquire);
-        if word >> 32 == life(member) { ((word >> 16) as u16, word as u16) } else { (0, 0) }
+        if word >> INCARNATION_SHIFT == member.incarnation {
+            ((word >> 16) as u16, word as u16)
+        } else {
+            (0, 0)
+        }
     }
 
     pub(super) fn belongs_to(&self, member: Member) -> bool {
-        self.endpoints.load(Ordering::Acquire) >> 32 == life(member)
+        self.endpoints.load(Ordering::Acquire) >> INCARNATION_SHIFT == member.incarnation
     }
 }

@@ -1,19 +1,16 @@
 //! One name, one segment: a shared-memory object and a semaphore set that
 //! belong together, with everything inside found by offset.
 
+mod block;
 mod check;
-mod copy;
-mod copy_out;
 mod deaths;
 mod debris;
 mod directory;
 mod enlist;
 mod inspect;
 pub(crate) mod journal;
-mod layout;
 pub(crate) mod mail;
 mod mapped;
-mod memory;
 mod name;
 mod open;
 mod options;
@@ -21,30 +18,26 @@ mod owner;
 mod participant;
 mod peer;
 mod queue;
-mod region;
 mod removal;
 mod serve;
 mod site;
 mod state;
 mod trust;
-mod view;
 
 use core::fmt;
 use std::sync::Arc;
 
 use crate::error::{Fault, OpenError};
 use crate::ring::table::Member;
+use crate::storage::layout;
 use crate::sync::Ordering;
 use crate::sys;
 
 pub use check::{Audit, Finding};
-pub(crate) use copy_out::CopyOut;
 pub use deaths::{Death, Deaths};
 pub(crate) use directory::Spec;
 pub(crate) use enlist::Busy;
 pub use inspect::{Orphan, SegmentInfo};
-pub(crate) use layout::RingKind;
-pub(crate) use layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY, SCHEMA_BYTES, gate};
 use mapped::Mapped;
 pub(crate) use name::Name;
 pub use options::Options;
@@ -53,23 +46,20 @@ pub use participant::Side;
 pub(crate) use participant::{Participant, Unleased};
 pub use peer::Peer;
 pub(crate) use queue::received;
-pub(crate) use region::{Bytes, Elements};
 pub use removal::RemoveOnDrop;
 pub use serve::{Stats, UserCommand};
 pub use state::State;
 pub(crate) use trust::Membership;
 pub use trust::TrustedPeers;
-pub(crate) use view::{Block, BlockSlots, Cells, Packed, RecordRing, Tagged};
 
 /// A segment that this process participates in.
 ///
-/// Cloning it is cheap and gives another handle of the same participant. The
-/// process leaves when the last handle, sender and receiver is dropped, or
-/// when it ends, however it ends. The segment stays until it is
-/// [removed](Self::remove), unless it is
+/// Cloning it is cheap and gives another handle of the same participant. The process
+/// leaves when its last handle, sender and receiver is dropped, or when it ends in any
+/// way. The segment stays until it is [removed](Self::remove), unless it is
 /// [transient](Options::transient).
 ///
-/// A process that opens a segment twice is two participants.
+/// A process that opens a segment twice counts as two participants.
 #[derive(Clone)]
 pub struct Segment {
     participant: Arc<Participant>,
@@ -90,15 +80,15 @@ pub struct ParticipantInfo {
     pub uid: u32,
     /// Whether it is this handle's own.
     pub own: bool,
-    /// Whether its process still has the segment in its memory. `Some(false)`
-    /// says that the process has `exec`ed, or detached the segment behind the
-    /// library's back: it takes part no more, and what it holds is given back
-    /// when it ends, so killing it gives that back.
+    /// Whether its process still has the segment in its memory. `Some(false)` means that
+    /// the process has called `exec`, or has detached the segment without the library. It
+    /// no longer takes part. What it holds is recovered when it ends, so killing it
+    /// recovers that.
     ///
-    /// `None` where it cannot be seen: in another pid namespace, without the
-    /// right to look into that process, or if the process has just ended.
-    /// It is evidence for people, as old as this list; nothing is ever taken
-    /// from a participant because of it.
+    /// `None` if this is not visible: in another pid namespace, without the right to
+    /// inspect that process, or if the process has just ended. This information is for
+    /// people, and as old as this list. The library never takes anything from a
+    /// participant because of it.
     pub attached: Option<bool>,
 }
 
@@ -106,7 +96,7 @@ pub struct ParticipantInfo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChannelInfo {
-    /// Its name, as the segment says it: see [`SegmentInfo::name`].
+    /// Its name, as the segment contains it: see [`SegmentInfo::name`].
     pub name: String,
     /// `SPSC` or `MPMC`, and `bytes` for messages of any length.
     pub kind: &'static str,
@@ -116,18 +106,18 @@ pub struct ChannelInfo {
     pub element_size: usize,
     /// How many messages it holds.
     pub capacity: usize,
-    /// How many there are to be received now, with those that a dead receiver had
-    /// taken and that are delivered again. Of bytes in SPSC, how many of the longest
-    /// take as much room.
+    /// How many messages can be received now, including those that a dead receiver had
+    /// taken and that are delivered again. For SPSC bytes, how many of the longest
+    /// messages take as much room.
     pub depth: u64,
-    /// Senders of living participants; of those who have died and have not been
-    /// swept as well, where [`SegmentInfo::living_known`] is false.
+    /// Senders of living participants; if [`SegmentInfo::living_known`] is false, also of
+    /// dead ones that have not been swept.
     pub senders: u64,
     /// Receivers, in the same way.
     pub receivers: u64,
-    /// Messages that died with who was writing them, ever. This and the next
-    /// two count what was done for the dead in MPMC channels; they may be low
-    /// by what a participant had done that was killed over it.
+    /// Messages that were lost with the process that was writing them, ever. This and the
+    /// next two count recoveries in MPMC channels. They may lack what a sweeper had done
+    /// that was itself killed.
     pub unsent: u64,
     /// Messages delivered again because their receiver died, ever.
     pub redelivered: u64,
@@ -181,9 +171,9 @@ impl Segment {
         Options::new()
     }
 
-    /// Removes the segment of this name, whoever has created it: every call in
-    /// it, blocked or new, in any process, returns [`Fault::Closed`]. The kernel
-    /// allows it to its creator, its owner and root.
+    /// Removes the segment of this name, whichever user has created it. Every call in it,
+    /// blocked or new, in any process, returns [`Fault::Closed`]. The kernel allows this
+    /// to its creator, its owner and root.
     ///
     /// # Errors
     /// [`OpenError::NotFound`], and the kernel's.
@@ -199,9 +189,9 @@ impl Segment {
         &self.participant
     }
 
-    /// Removes this segment: every call in it, blocked or new, in any
-    /// process, returns [`Fault::Closed`]. Its memory is freed when the last
-    /// process has detached; its name is free at once.
+    /// Removes this segment. Every call in it, blocked or new, in any process, returns
+    /// [`Fault::Closed`]. Its memory is freed when the last process has detached. Its
+    /// name is free at once.
     ///
     /// # Errors
     /// [`Fault::Forked`], or the kernel's refusal if the caller is neither
@@ -214,15 +204,15 @@ impl Segment {
         removed.map_err(|error| Fault::System(error).of_segment(self.name()))
     }
 
-    /// Lets go of this handle, as dropping it does, and says if that fails. The
-    /// process leaves the segment with the last handle of this participant, its
-    /// senders and receivers included: then this tells the others, or says why
-    /// they could not be told.
+    /// Releases this handle, as dropping it does, and reports a failure. The process
+    /// leaves the segment with the last handle of this participant, including senders and
+    /// receivers. The last handle tells the other participants, or reports why they could
+    /// not be told.
     ///
     /// # Errors
-    /// [`Fault::System`] if the kernel refuses what leaving takes: those who
-    /// wait may not be woken before this process ends. [`Fault::Forked`]. A
-    /// segment that is removed has been left.
+    /// [`Fault::System`] if the kernel refuses the operations of leaving; waiting
+    /// processes may then not be woken before this process ends. [`Fault::Forked`]. A
+    /// removed segment counts as left.
     pub fn leave(self) -> Result<(), Fault> {
         Participant::let_go(self.participant)
     }
@@ -237,7 +227,7 @@ impl Segment {
         self.participant.mapped().shm.id()
     }
 
-    /// Told from every other that has had or will have this id.
+    /// Distinguishes it from every other segment that has had or will have this id.
     pub(crate) fn generation(&self) -> u64 {
         self.participant.mapped().generation
     }
@@ -247,9 +237,9 @@ impl Segment {
         self.participant.mapped().memory.len()
     }
 
-    /// Looks for participants that have died and recovers what they held;
-    /// says whether there were any. Nobody needs to call this: whoever waits
-    /// for the dead does it.
+    /// Looks for participants that have died, and recovers what they held. Returns
+    /// whether there were any. No program needs to call this, because a process that
+    /// waits for a dead one does it.
     ///
     /// # Errors
     /// Those of every operation.
@@ -260,11 +250,11 @@ impl Segment {
         }
     }
 
-    /// The living participants. Those that have died are not listed, whether or not
-    /// anybody has [swept](Self::sweep) them. Reads a few files of each process.
+    /// The living participants. Dead ones are not listed, whether or not they have been
+    /// [swept](Self::sweep). This reads a few files of each process.
     ///
-    /// Once the segment's semaphore set is gone, nobody knows who has died, and
-    /// all are listed that have joined and not left.
+    /// Once the segment's semaphore set is gone, deaths are unknown, and the list
+    /// contains all participants that have joined and not left.
     pub fn participants(&self) -> Vec<ParticipantInfo> {
         let mapped = self.participant.mapped();
         let number = |word: u64| u32::try_from(word).unwrap_or(0);
@@ -286,9 +276,9 @@ impl Segment {
             .collect()
     }
 
-    /// Who has died, when, holding what, and what was done with it, as far as
-    /// it is known without a [sweep](Self::sweep). Reads some 20 KiB, and
-    /// holds nobody up.
+    /// Which participants have died, when, what they held, and what became of it, as far
+    /// as is known without a [sweep](Self::sweep). This reads some 20 KiB, and delays
+    /// nobody.
     ///
     /// ```
     /// let segment = tombolo::Segment::anonymous()?;
@@ -308,15 +298,14 @@ impl Segment {
         deaths::deaths(self.participant.mapped())
     }
 
-    /// The channels there are. Their senders and receivers are those of
+    /// All channels. Their senders and receivers are those of
     /// [`participants`](Self::participants).
     pub fn channels(&self) -> Vec<ChannelInfo> {
         let mapped = self.participant.mapped();
         describe(mapped, &alive_or_joined(mapped).0)
     }
 
-    /// Every segment of Tombolo that the caller may read, found without
-    /// joining any.
+    /// Every Tombolo segment that the caller may read. Joins none of them.
     ///
     /// # Errors
     /// The kernel's refusal to list its objects.
@@ -327,9 +316,9 @@ impl Segment {
     /// Audits the segment of this name at rest: every word against
     /// `docs/format.md`, without joining and without the right to write.
     ///
-    /// A fault counts only if several readings find it, so a segment that is in
-    /// use shows none of what is wrong for a moment. A participant that is
-    /// stopped in the middle of an operation may show as one.
+    /// A fault counts only if several readings find it, so a word that is wrong only for
+    /// a moment is not reported for a segment in use. A participant that is stopped in
+    /// the middle of an operation may appear as a fault.
     ///
     /// ```
     /// let name = format!("doc:check:{}", std::process::id());
@@ -355,13 +344,13 @@ impl Segment {
         check::by_id(id)
     }
 
-    /// Every segment, and every semaphore set that has lost its segment, that
-    /// no living process holds: what is left where everybody was killed, and
-    /// segments that wait, with or without messages, for somebody to come.
+    /// Every segment, and every semaphore set that has lost its segment, that no living
+    /// process holds: the remains of killed processes, and segments that wait for the
+    /// next process, with or without messages.
     ///
-    /// Looking takes being attached for some microseconds. What somebody has
-    /// attached without taking part is waited for, 20 ms at most, so that two who
-    /// look at once both find it.
+    /// This attaches segments for some microseconds. If another process has attached a
+    /// segment without taking part, this waits for it, 20 ms at most, so that two
+    /// processes that look at once both find the orphan.
     ///
     /// # Errors
     /// The kernel's refusal to list its objects.
@@ -370,7 +359,7 @@ impl Segment {
     }
 }
 
-/// Whether the process that `info` names has the object with this id attached.
+/// Whether the process in `info` has the object with this id attached.
 fn attached(info: &layout::Info, id: i32) -> Option<bool> {
     let pid = u32::try_from(info.pid.load(Ordering::Relaxed)).ok()?;
     let start_time = info.start_time.load(Ordering::Relaxed);
@@ -379,11 +368,11 @@ fn attached(info: &layout::Info, id: i32) -> Option<bool> {
         return None;
     }
     let attached = sys::proc::has_attached(pid, id);
-    // Afterwards: the process that was looked at is still this one.
+    // Afterwards: the inspected process is still the same one.
     attached.filter(|_| sys::proc::start_time(pid) == Some(start_time))
 }
 
-/// The living, and that they are known; or else all that have joined.
+/// The living participants, and that they are known; otherwise all that have joined.
 fn alive_or_joined(mapped: &Mapped) -> (Vec<Member>, bool) {
     match mapped.alive() {
         Some(alive) => (alive, true),

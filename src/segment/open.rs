@@ -6,7 +6,6 @@ use std::time::Instant;
 use super::Segment;
 use super::debris::{self, Reach};
 use super::inspect::{belong, values};
-use super::layout::{Header, NAME_BYTES, Plan, VERSION, flags, plausible};
 use super::mapped::Mapped;
 use super::name::{Name, PROBES, anonymous_key, is_anonymous};
 use super::options::{Options, shape_allowed};
@@ -17,6 +16,7 @@ use crate::ring::creation::{self, Established, MAGIC, Site as _};
 use crate::ring::kernel::Refusal;
 use crate::ring::lease;
 use crate::ring::set::SetMap;
+use crate::storage::layout::{Header, NAME_BYTES, Plan, VERSION, flags, plausible};
 use crate::sync::Ordering;
 use crate::sys::sem::Set;
 use crate::sys::shm::Shm;
@@ -392,7 +392,11 @@ fn mapped(
             return Err((semaphores, block, error));
         }
     };
-    let what = if size != len as u64 {
+    let kinds = read(&header.kinds);
+    let what = if flags & !flags::KNOWN != 0 || kinds != 0 {
+        let name = name.to_owned();
+        return Err((semaphores, block, OpenError::Newer { name }));
+    } else if size != len as u64 {
         format!("it says {size} bytes and has {len}")
     } else if plan.heap > len {
         format!("its directory ends at {} of {len} bytes", plan.heap)

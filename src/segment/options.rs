@@ -1,18 +1,18 @@
-//! What a segment is created with, and how it is opened.
+//! The options with which a segment is created and opened.
 
 use std::time::{Duration, Instant};
 
-use super::layout::{BlockPlan, PAGE, Plan, RingKind, SIGNATURE, flags};
 use super::{Segment, open};
 use crate::error::OpenError;
 use crate::ring::mpmc::MAX_OWNERS;
 use crate::ring::set::SetMap;
+use crate::storage::layout::{BlockPlan, PAGE, Plan, RingKind, SIGNATURE, flags};
 use crate::sys::shm::{AttachOptions, HugePages, Shm};
 use crate::sys::{limits, proc};
 
 /// How to create or open a segment: see [`Segment::options`].
 ///
-/// Size, participants, channels, mode and the like are the creator's; who
+/// The creator decides size, participants, channels, mode and the like. A process that
 /// opens an existing segment takes it as it is.
 ///
 /// ```
@@ -27,7 +27,7 @@ use crate::sys::{limits, proc};
 pub struct Options {
     pub(crate) mode: u32,
     size: Amount<usize>,
-    /// Channels that there is to be room for.
+    /// Channels for which there must be room.
     rooms: Vec<Room>,
     participants: Amount<u16>,
     channels: u16,
@@ -44,9 +44,9 @@ pub struct Options {
 /// How much of something to create.
 #[derive(Clone, Copy, Debug)]
 enum Amount<T> {
-    /// So much, or a refusal.
+    /// Exactly this much, or an error.
     Exactly(T),
-    /// So much, or less where a limit is lower.
+    /// This much, or less where a limit is lower.
     UpTo(T),
 }
 
@@ -58,7 +58,7 @@ impl<T: Copy> Amount<T> {
     }
 }
 
-/// A channel that there is to be room for.
+/// A channel for which there must be room.
 #[derive(Clone, Copy, Debug)]
 struct Room {
     kinds: [RingKind; 2],
@@ -67,9 +67,9 @@ struct Room {
     align: usize,
 }
 
-/// Fewer participants than this are of no use to whoever did not say how many.
+/// Fewer participants than this are useless to a caller that did not ask for a number.
 const FEWEST: u16 = 8;
-/// And so few bytes.
+/// Fewer bytes than this are useless too.
 const SMALLEST: usize = 64 << 10;
 
 /// As many channels as fit a set beside the participants.
@@ -95,24 +95,22 @@ impl Options {
     }
 
     /// Bytes for the blocks of all channels together (64 MiB, or less where
-    /// `kernel.shmmax`, or a quarter of `kernel.shmall`, is less).
-    /// Memory is taken page by page as it is first touched, so what no channel
-    /// uses costs nothing.
+    /// `kernel.shmmax`, or a quarter of `kernel.shmall`, is less). Memory is taken page
+    /// by page as it is first touched, so unused bytes cost nothing.
     pub const fn size(mut self, bytes: usize) -> Self {
         self.size = Amount::Exactly(bytes);
         self
     }
 
-    /// As [`size`](Self::size), but takes less where one segment may not have
-    /// so much.
+    /// Like [`size`](Self::size), but takes less where a limit on one segment is lower.
     pub const fn size_up_to(mut self, bytes: usize) -> Self {
         self.size = Amount::UpTo(bytes);
         self
     }
 
-    /// Makes room for a channel of elements of this type, of either kind. The
-    /// segment then has room for the channels that were named so, in addition
-    /// to the [`size`](Self::size) if one was given.
+    /// Makes room for a channel of elements of this type, of either kind. The segment
+    /// then has room for all channels named in this way, in addition to the
+    /// [`size`](Self::size), if one was given.
     ///
     /// ```
     /// use tombolo::Segment;
@@ -155,8 +153,8 @@ impl Options {
         self
     }
 
-    /// As [`participants`](Self::participants), but takes fewer where one
-    /// semaphore set may not have so many semaphores.
+    /// Like [`participants`](Self::participants), but takes fewer where the limit on one
+    /// semaphore set is lower.
     pub const fn participants_up_to(mut self, participants: u16) -> Self {
         self.participants = Amount::UpTo(participants);
         self
@@ -176,17 +174,17 @@ impl Options {
         self
     }
 
-    /// Whether the last participant to leave removes the segment (no). If
-    /// the last is killed instead, the segment stays until the next one
-    /// leaves, or until it is removed.
+    /// Whether the last participant to leave removes the segment (no). If the last
+    /// participant is killed instead, the segment stays until another one leaves, or
+    /// until it is removed.
     pub const fn transient(mut self, transient: bool) -> Self {
         self.transient = transient;
         self
     }
 
-    /// Whether notifiers fence fully instead of relying on `membarrier` (no).
-    /// Costs some nanoseconds on every send and receive; for sandboxes that
-    /// forbid `membarrier`.
+    /// Whether notifiers make full fences instead of relying on `membarrier` (no). This
+    /// costs some nanoseconds on every send and receive, and is for sandboxes that forbid
+    /// `membarrier`.
     pub const fn symmetric_fences(mut self, symmetric: bool) -> Self {
         self.symmetric = symmetric;
         self
@@ -198,16 +196,16 @@ impl Options {
         self
     }
 
-    /// Whether to leave memory unreserved until it is touched (no). If there
-    /// is none then, the kernel kills who touches it.
+    /// Whether to leave memory unreserved until it is touched (no). If there is none
+    /// then, the kernel kills the process that touches it.
     pub const fn no_reserve(mut self, no_reserve: bool) -> Self {
         self.no_reserve = no_reserve;
         self
     }
 
-    /// Whether to map every page when attaching (no), so that no first touch
-    /// is slow later. Costs about 3 µs a page for the first process that
-    /// does, half of that for the others.
+    /// Whether to map every page when attaching (no), so that no first touch is slow
+    /// later. This costs about 3 µs a page for the first process that maps it, and half
+    /// of that for the others.
     pub const fn prefault(mut self, prefault: bool) -> Self {
         self.prefault = prefault;
         self
@@ -219,30 +217,29 @@ impl Options {
         self
     }
 
-    /// Whether to open a segment by its name whoever has created it (no): by
-    /// default only one that this user or root has created, and
-    /// [`OpenError::Stranger`] otherwise.
+    /// Whether opening by name accepts a segment of any creator (no). By default, the
+    /// creator must be this user or root; otherwise opening fails with
+    /// [`OpenError::Stranger`].
     ///
-    /// A name is free to whoever comes first. The creator of a segment reads
-    /// and writes what is in it, and can take it away, whatever it becomes
-    /// later; so it is the creator that is judged, and not the owner, which can
-    /// be [changed](Segment::set_owner). The user is the effective one of the
-    /// thread that opens. What is opened by an id or inherited is not judged:
-    /// whoever passed that on has chosen it.
+    /// Any user can be the first to use a name. The creator of a segment can always read
+    /// and write it, and can remove it. So the check concerns the creator, and not the
+    /// owner, which can be [changed](Segment::set_owner). It compares with the effective
+    /// user of the opening thread. A segment that is opened by its id, or inherited, is
+    /// not checked, because the process that passed it on has chosen it.
     pub const fn any_owner(mut self, any_owner: bool) -> Self {
         self.any_owner = any_owner;
         self
     }
 
-    /// How long to wait for somebody else who is creating, joining or leaving
-    /// (10 s). That takes microseconds, unless the other is stopped over it.
-    /// A time-out beyond what the clock can say is none.
+    /// How long to wait for another process that is creating, joining or leaving (10 s).
+    /// This takes microseconds, unless that process is stopped in the middle. A timeout
+    /// beyond what the clock can represent never expires.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Creates a segment; there must be none of this name.
+    /// Creates a segment. No segment of this name may exist.
     ///
     /// # Errors
     /// [`OpenError::Exists`], [`OpenError::BadName`], [`OpenError::Stranger`],
@@ -251,7 +248,7 @@ impl Options {
         open::named(self, name, open::Wish::Create).map_err(|error| error.of_segment(name))
     }
 
-    /// Opens a segment that exists.
+    /// Opens an existing segment.
     ///
     /// # Errors
     /// [`OpenError::NotFound`], [`OpenError::Stranger`], and those of joining.
@@ -259,19 +256,19 @@ impl Options {
         open::named(self, name, open::Wish::Open).map_err(|error| error.of_segment(name))
     }
 
-    /// Opens the segment, or creates it: whoever comes first.
+    /// Opens the segment, or creates it if it does not exist.
     ///
     /// # Errors
-    /// Those of [`create`](Self::create) and [`open`](Self::open), but for
-    /// one existing or not existing.
+    /// Those of [`create`](Self::create) and [`open`](Self::open), except for `Exists`
+    /// and `NotFound`.
     pub fn open_or_create(&self, name: &str) -> Result<Segment, OpenError> {
         open::named(self, name, open::Wish::Either).map_err(|error| error.of_segment(name))
     }
 
-    /// Creates a segment without a name, to be opened by its
-    /// [`id`](Segment::id). Its memory goes with the last process attached,
-    /// however that ends; its semaphore set goes with the last participant to
-    /// leave, and stays if that one is killed instead.
+    /// Creates a segment without a name. Other processes open it by its
+    /// [`id`](Segment::id). Its memory is freed with the last process attached, however
+    /// that ends. The last participant to leave removes its semaphore set; if that
+    /// participant is killed instead, the set stays.
     ///
     /// # Errors
     /// Every limit.
@@ -323,18 +320,18 @@ impl Options {
         Plan::new(SetMap { participants, channels: self.channels })
     }
 
-    /// Whether an object that this user has created is to be used.
+    /// Whether to use an object that this user has created.
     pub(crate) fn trusts(&self, creator: u32) -> bool {
         self.any_owner || creator == ROOT || creator == proc::uid()
     }
 
-    /// Until when to wait.
+    /// The deadline of a wait.
     pub(crate) fn until(&self) -> Option<Instant> {
         Instant::now().checked_add(self.timeout)
     }
 
-    /// With what the limits allow of what need not be exact. If that is too little
-    /// to be of use, the kernel refuses more.
+    /// Reduces what need not be exact to what the limits allow. If that is too little to
+    /// be useful, asks for more, which the kernel refuses.
     pub(crate) fn settled(&self) -> Self {
         let mut options = self.clone();
         if let Amount::UpTo(most) = self.participants
@@ -354,7 +351,7 @@ impl Options {
         if let Amount::UpTo(most) = self.size
             && let Ok(limit) = limits::shm()
         {
-            // The limit on all segments is not for one.
+            // The limit on all segments together is not a limit on one.
             let total = (limit.max_pages_total / 4).saturating_mul(limits::page_size());
             let total = usize::try_from(limit.max_size.min(total)).unwrap_or(usize::MAX);
             let around = options.plan().heap + SIGNATURE;
@@ -400,7 +397,7 @@ impl Options {
     }
 }
 
-/// The user whom everybody has to trust.
+/// The user that everybody must trust.
 const ROOT: u32 = 0;
 
 /// Whether a segment can be of this shape.

@@ -11,8 +11,7 @@ use crate::sys::{self, ErrorKind, Permissions};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Owner {
-    /// The user that has created it, who keeps the owner's rights whatever
-    /// becomes of it.
+    /// The user that has created it. It always keeps the owner's rights.
     pub creator_uid: u32,
     /// The creator's group.
     pub creator_gid: u32,
@@ -25,7 +24,7 @@ pub struct Owner {
 }
 
 impl Segment {
-    /// The owner of the segment, and what others may do.
+    /// The owner of the segment, and the rights of other users.
     ///
     /// # Errors
     /// [`Fault::Forked`], [`Fault::Closed`], and the kernel's.
@@ -42,13 +41,12 @@ impl Segment {
         })
     }
 
-    /// Hands the segment over to another user and group: what a daemon does
-    /// before it drops the privileges with which it has created it.
+    /// Hands the segment over to another user and group. A daemon does this before it
+    /// drops the privileges with which it created the segment.
     ///
-    /// A process that has dropped them can go on using a segment only if its new
-    /// user may write to the semaphore set as well: the memory that it has
-    /// attached stays its own, but without the set it cannot wake, or wait for,
-    /// anybody.
+    /// After that, the process can use the segment only if its new user may write to the
+    /// semaphore set. The memory stays attached, but without the set the process can
+    /// neither wake another process nor wait.
     ///
     /// ```
     /// use tombolo::Segment;
@@ -62,14 +60,14 @@ impl Segment {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// The creator stays who it was, and with it who opens the segment by its
-    /// name without [`Options::any_owner`](crate::Options::any_owner): so
-    /// everybody goes on opening what root has handed over.
+    /// The creator does not change, and neither does the set of users that can open the
+    /// segment by name without [`Options::any_owner`](crate::Options::any_owner). So all
+    /// users can still open a segment that root has handed over.
     ///
-    /// The semaphore set is changed first, then the memory, then the queue for
-    /// commands if there is one; one that is made later follows. If one of them
-    /// cannot be changed, those before it are changed back, and the error names
-    /// it. Somebody who opens the segment meanwhile may be refused once.
+    /// This changes the semaphore set first, then the memory, then the queue for
+    /// commands, if there is one; a queue that is created later has the same owner. If
+    /// one of them cannot be changed, those before it are changed back, and the error
+    /// names it. A process that opens the segment meanwhile may be refused once.
     ///
     /// # Errors
     /// [`Fault::Forked`], [`Fault::Closed`], and the kernel's refusal unless the
@@ -82,9 +80,9 @@ impl Segment {
     }
 
     /// Changes the permissions, nine bits as of [`Options::mode`](crate::Options::mode),
-    /// in the manner of [`set_owner`](Self::set_owner). A participant needs to
-    /// read and write; who is one already is not asked again, but cannot wake
-    /// or wait for anybody without that right.
+    /// in the manner of [`set_owner`](Self::set_owner). A participant needs the right to
+    /// read and write. An existing participant that loses it stays one, but can neither
+    /// wake another process nor wait.
     ///
     /// # Errors
     /// Those of [`set_owner`](Self::set_owner).
@@ -100,7 +98,7 @@ impl Segment {
         if let Some(fault) = participant.barred() {
             return Err(fault);
         }
-        // Elsewhere, the same ids are somebody else's.
+        // Elsewhere, the same ids belong to other objects.
         if !participant.is_known() {
             participant.look()?;
         }
@@ -129,7 +127,8 @@ impl Mapped {
         let stat = self.shm.stat_any()?;
         let old_memory = Permissions { uid: stat.uid, gid: stat.gid, mode: stat.mode };
         let new = change(old);
-        // The set first: who makes the queue looks at it again afterwards.
+        // The set first: a process that creates the queue looks at the set again
+        // afterwards.
         set.set_permissions(new)?;
         let rest = || {
             self.shm.set_permissions(new)?;
@@ -146,10 +145,10 @@ impl Mapped {
         })
     }
 
-    /// Whether this user, who has made something on the segment's key, is one
-    /// who may take part, or has: the creator or owner of the set, who runs this
-    /// process, root, or a participant that is still remembered. Only who may
-    /// write to the segment can have put its user there.
+    /// Whether this user, which has created something on the segment's key, may take part
+    /// or has taken part: the creator or owner of the set, the user of this process,
+    /// root, or a participant that is still remembered. Only a process that may write to
+    /// the segment can have put its user there.
     pub(super) fn is_known_user(&self, uid: u32, set: &sys::sem::Stat) -> bool {
         let participant = |id| self.info(id).uid.load(Ordering::Relaxed) == u64::from(uid);
         [0, sys::proc::uid(), set.creator_uid, set.uid].contains(&uid)

@@ -1,4 +1,4 @@
-//! Which participant is meant.
+//! Names a participant.
 
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -6,8 +6,8 @@ use core::hash::{Hash, Hasher};
 use super::mapped::Mapped;
 use crate::ring::table::Member;
 
-/// One participant of one segment: its slot, and which of the slot's lives.
-/// Never another one's, however often slots and pids are used again.
+/// One participant of one segment: its slot, and which of the slot's lives. It never
+/// names another participant, however often slots and pids are reused.
 ///
 /// [`Segment::participants`](crate::Segment::participants), the
 /// [events](crate::Event) and [`SpawnedChild::joined`](crate::SpawnedChild::joined) name
@@ -15,7 +15,7 @@ use crate::ring::table::Member;
 /// longer than it lives.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
-    /// The segment's.
+    /// The segment.
     generation: u64,
     pub(crate) member: Member,
     pid: u32,
@@ -41,8 +41,8 @@ impl Peer {
         self.pid
     }
 
-    /// Whether it participates, as far as anybody has found out. A participant
-    /// of another segment does not.
+    /// Whether it still participates, as far as is known. A participant of another
+    /// segment does not.
     pub(crate) fn is_live(&self, mapped: &Mapped) -> bool {
         self.generation == mapped.generation && self.member.is_live(mapped)
     }

@@ -1,14 +1,14 @@
-//! The message queue of a segment: found, made, used, removed.
+//! The message queue of a segment: found, created, used, removed.
 //!
-//! It is on the segment's key, and has a mark that no other program's queue
-//! would have: of the three permissions to execute, which mean nothing to a
-//! queue, that of others alone, and its owner may read and write. So what a
-//! killed process leaves is known as ours, at the instant that it comes to be.
-//! (Its group's is what a mode of 666 has that is meant to be octal.)
+//! The queue has the segment's key. A mark distinguishes it from other programs' queues:
+//! of the three permissions to execute, which mean nothing for a queue, it has only that
+//! of others, and its owner may read and write. So a queue that a killed process leaves
+//! can be recognized from the instant of its creation. (The group's permission would be
+//! set in a mode of 666 that was meant to be octal.)
 //!
-//! A queue is used with the set under whose lease it was made, and with no
-//! other: whoever finds one that is no longer used removes that one and no
-//! later one, since ids are not soon used again.
+//! A queue is used only with the set under whose lease it was created. A process that
+//! finds an unused queue removes that one, and no later one, because ids are not reused
+//! soon.
 
 use super::mail::{MAX_MAIL, Mail, is_to};
 use super::mapped::Mapped;

@@ -1,4 +1,4 @@
-//! A segment that goes with a scope.
+//! A segment that is removed at the end of a scope.
 
 use super::Segment;
 
@@ -11,14 +11,13 @@ pub struct RemoveOnDrop {
 }
 
 impl Segment {
-    /// Has the segment removed at the end of the scope, whether that returns, fails
-    /// or panics. Processes that still use it get
-    /// [`Fault::Closed`](crate::Fault::Closed).
+    /// Removes the segment at the end of the scope, whether that returns, fails or
+    /// panics. Processes that still use it get [`Fault::Closed`](crate::Fault::Closed).
     ///
-    /// It is for tests, and for programs that own their segment. A process that is
-    /// killed, or aborts, drops nothing: remove what an earlier run may have left
-    /// before you create it, or use an [anonymous](Self::anonymous) segment, whose
-    /// memory goes with the last process in any case.
+    /// This is for tests, and for programs that own their segment. A process that is
+    /// killed, or aborts, drops nothing. So remove what an earlier run may have left
+    /// before you create the segment, or use an [anonymous](Self::anonymous) one, whose
+    /// memory is always freed with the last process.
     ///
     /// ```
     /// use tombolo::{OpenError, Segment};
@@ -39,8 +38,8 @@ impl Segment {
 
 impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
-        // Nobody is left to be told that somebody else was faster, or that it is
-        // not this process's: a forked child removes nothing.
+        // There is no caller to report an error to: another process was faster, or this
+        // is a forked child, which removes nothing.
         let _ = self.segment.remove();
     }
 }

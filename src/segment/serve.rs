@@ -1,5 +1,5 @@
-//! What a participant does about commands: whichever of its handles finds out
-//! that something has changed, blocked or busy, serves them for all.
+//! Serves commands for a participant: the first of its handles that notices a change,
+//! blocked or busy, does so for all.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;

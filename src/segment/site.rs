@@ -3,15 +3,15 @@
 use core::fmt;
 
 use super::inspect::values;
-use super::layout::{Header, Plan, VERSION, plausible};
 use super::mapped::Mapped;
-use super::memory::Memory;
 use super::name::Name;
 use super::options::Options;
 use crate::error::OpenError;
 use crate::ring::creation::{Block, Found, MAGIC, Site};
 use crate::ring::kernel::Refusal;
 use crate::ring::set::SetMap;
+use crate::storage::Memory;
+use crate::storage::layout::{Header, Plan, VERSION, plausible};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::sem::Set;
 use crate::sys::shm::Shm;

@@ -1,14 +1,15 @@
-//! Whether a segment is open for messages, and changing it for everybody.
+//! The state of a segment (open, paused, drained, shut down), and changing it for all
+//! participants.
 
 use core::fmt;
 
-use super::layout::gate;
 use super::mail::Verb;
 use super::mapped::Mapped;
 use super::participant::{Participant, Unleased};
 use crate::error::Fault;
 use crate::ring::event::{self, Event, Memo};
 use crate::ring::kernel::Kernel;
+use crate::storage::layout::gate;
 use crate::sync::Ordering;
 
 /// Whether a segment is open for messages, as the last

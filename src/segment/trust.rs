@@ -1,15 +1,15 @@
-//! The promise that nobody writes what another holds.
+//! The promise that peers do not write what another process holds.
 
 #![allow(unsafe_code)]
 
 use super::{Participant, Segment};
 
-/// The promise that the peers of one segment keep to the protocol: made by
-/// [`Segment::trust_peers`], and what it takes to get references into shared
-/// memory from a grant or a delivery.
+/// The promise that the peers of one segment keep to the protocol, made by
+/// [`Segment::trust_peers`]. A grant or a delivery needs it to give references into
+/// shared memory.
 ///
-/// It is a value to be copied and handed around. It counts for every sender
-/// and receiver of the [`Segment`] that it came from, and of its clones.
+/// It can be copied and passed around. It is valid for every sender and receiver of the
+/// [`Segment`] that it came from, and of its clones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrustedPeers {
     /// In which it was given.
@@ -22,9 +22,9 @@ pub struct TrustedPeers {
 pub(crate) struct Membership(usize);
 
 impl Segment {
-    /// Promises that the peers of this segment keep to the protocol. With the
-    /// token a message can be read and written where it is, by reference;
-    /// without it, by copies, which stay defined whatever a peer writes.
+    /// Promises that the peers of this segment keep to the protocol. With the token,
+    /// messages can be read and written in place, by reference. Without it, they are
+    /// copied, which stays defined whatever a peer writes.
     ///
     /// ```
     /// use tombolo::Segment;
@@ -44,18 +44,17 @@ impl Segment {
     /// ```
     ///
     /// # Safety
-    /// As long as any reference lives that was got by the token, nobody writes
-    /// to the message that it refers to, and nobody reads one that is being
-    /// written; but the holder of that grant or delivery, through it. This
-    /// includes every process that has the right to write to the segment
-    /// ([`Options::mode`](super::Options::mode) says which those are), forked
-    /// children, and code of this process that attaches the segment by other
-    /// means. A process that uses this library keeps to that if all who may
-    /// write to the segment do. One that writes into the segment otherwise
-    /// has to do so as `docs/format.md` says.
+    /// While any reference obtained with the token lives, only the holder of that grant
+    /// or delivery may write to its message, through the guard, and only the holder may
+    /// read a message that is being written. This binds every process with the right to
+    /// write to the segment ([`Options::mode`](super::Options::mode) decides which),
+    /// forked children, and code of this process that attaches the segment by other
+    /// means. A process that uses this library keeps to this if all processes that may
+    /// write to the segment do. A process that writes to the segment in another way must
+    /// do so as `docs/format.md` says.
     ///
-    /// Nothing is promised of what is in the messages: any bytes are a value
-    /// of a type that can be read in place, and lengths are checked.
+    /// The promise does not cover the content of messages: any bytes are a value of a
+    /// type that can be read in place, and lengths are checked.
     pub unsafe fn trust_peers(&self) -> TrustedPeers {
         TrustedPeers { membership: self.participant().membership() }
     }
@@ -71,8 +70,8 @@ impl TrustedPeers {
     /// Makes sure that the promise is one about the segment of this membership.
     ///
     /// # Panics
-    /// If it was made of another segment: two have been mixed up in the
-    /// caller's program.
+    /// If the promise was made for another segment: the caller's program has confused two
+    /// segments.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn check(self, membership: Membership) {

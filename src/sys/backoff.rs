@@ -1,4 +1,4 @@
-//! Waiting until a deadline for what the kernel has no timed form of.
+//! Waits until a deadline, for calls of the kernel that have no timed form.
 
 use std::time::{Duration, Instant};
 

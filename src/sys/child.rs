@@ -1,28 +1,28 @@
-//! A child that is started with a pipe each way, and finds its ends.
+//! Starts a child with a pipe in each direction; and finds the pipes in the child.
 //!
-//! What the child needs to know is in one variable of its environment: who
-//! started it, and for each end the number of its descriptor and the pipe's
-//! inode. Environments are inherited by everybody below; so a process takes
-//! what the variable names only if it is the one that is meant.
+//! One variable of the child's environment says which process started it, and for
+//! each pipe the number of its descriptor and the pipe's inode. All descendants
+//! inherit an environment. So a process takes the descriptors only if it is the
+//! child that is meant.
 //!
-//! # Why a child may take its ends without further ado
+//! # Why a child may take its ends in safe code
 //!
 //! To own a descriptor by its number, nothing else in the process may own it.
-//! That is so here:
+//! This holds here:
 //!
-//! - *It is the parent's doing.* The variable names this process's own parent,
-//!   which has put it there together with the descriptors, before this program
-//!   started. In a grandchild, or an orphan, it names somebody else.
-//! - *It is that very pipe.* The descriptor is a pipe of the inode that the
-//!   variable says, in the direction that it says. What this program has
-//!   opened itself under the same number, since somebody closed ours, is not.
-//! - *It came through `exec`.* It lacks the mark `FD_CLOEXEC`, which all that
-//!   Rust opens has, and which the taker sets: before anybody has it, and for
-//!   the programs that come after this one.
-//! - *Once.* A flag of the process goes up with the first who takes it.
+//! - *The parent put it there.* The variable names this process's own parent, which
+//!   set it together with the descriptors, before this program started. In a
+//!   grandchild, or an orphan, it names another process.
+//! - *It is the right pipe.* The descriptor is a pipe with the inode and the direction
+//!   that the variable names. If the original was closed and this program opened
+//!   something else under the same number, this does not match.
+//! - *It came through `exec`.* It lacks `FD_CLOEXEC`, which every descriptor has that
+//!   Rust opens. Taking the descriptor sets the flag, before any caller has it, so
+//!   that later programs do not inherit it.
+//! - *It is taken once.* The first taker sets a flag of the process.
 //!
-//! Somebody else here who owns the same number can only have claimed it, by
-//! `unsafe` of their own, as theirs without having opened it.
+//! If other code in this process owns the same number, it has claimed it by `unsafe`
+//! of its own, without having opened it.
 
 #![allow(unsafe_code)]
 

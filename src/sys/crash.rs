@@ -1,11 +1,10 @@
-//! Places where a process can be killed, for tests: the feature
-//! `crash-points`, which nothing else should enable.
+//! Points at which a test can kill the process. They exist with the feature
+//! `crash-points`, which only tests should enable.
 //!
 //! Every use of an atomic in a segment, every system call that changes
 //! something and the middle of every copy into a segment is a *point*. A
 //! point is named by its place in the source and what is about to happen
-//! there, so that no point can be forgotten: who adds a step has added a
-//! point.
+//! there. So no point can be forgotten: a new step is a new point.
 //!
 //! ```text
 //!           watch                     plot
@@ -15,8 +14,7 @@
 //!                 the points passed          killed, or stopped, before it
 //! ```
 //!
-//! What is watched and plotted belongs to this process; a forked child
-//! starts with a copy.
+//! The state belongs to this process; a forked child starts with a copy.
 
 use std::collections::HashMap;
 use std::fmt;

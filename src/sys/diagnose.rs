@@ -1,9 +1,9 @@
-//! Finding out, right after a call failed, what stood in its way.
+//! Finds out, right after a call failed, why it failed.
 //!
 //! Error numbers are few and causes many: `ENOSPC` from `shmget` is the number
 //! of segments or their total size. The limits and the use made of them can be
-//! read by anyone, so this compares them, in the kernel's order. What it reads is
-//! the state a moment later: a use that it quotes may be below its limit again.
+//! read by anyone, so this compares them, in the kernel's order. It reads the
+//! state a moment after the failure, so a use that it quotes may be below its limit again.
 
 mod file;
 mod memory;

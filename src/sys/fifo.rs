@@ -1,8 +1,8 @@
 //! FIFOs: pipes that are found by a path.
 //!
-//! The file is only the name: what is written lives in the kernel, for as long
-//! as anybody has the FIFO open, and unread bytes go with the last who closes
-//! it. The ends are those of a [pipe](super::pipe).
+//! The file is only the name. The data is in the kernel while any process has the
+//! FIFO open; unread bytes are lost when the last one closes it. The ends are those
+//! of a [pipe](super::pipe).
 //!
 //! ```
 //! use tombolo::sys::{ErrorKind, fifo, proc};
@@ -23,11 +23,10 @@
 //! # Ok::<(), tombolo::sys::Error>(())
 //! ```
 //!
-//! A path is taken as it is, with one exception: if its last part is a
-//! symbolic link, it is not followed. Whoever may write to a directory can put
-//! something else into the place of what is there; ask for the owner and the
-//! mode of what was opened ([`Options::owner`], [`Options::deny`]), and use a
-//! directory that is one's own.
+//! If the last part of a path is a symbolic link, it is not followed. Otherwise
+//! paths are used as they are. A user who may write to a directory can replace the
+//! files in it. So check the owner and the mode of the opened file
+//! ([`Options::owner`], [`Options::deny`]), and use a directory of your own.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};

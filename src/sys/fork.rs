@@ -1,4 +1,4 @@
-//! Telling a forked child from its parent with one load.
+//! Tells a forked child from its parent with one load.
 
 #![allow(unsafe_code)]
 

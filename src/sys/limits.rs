@@ -1,8 +1,8 @@
 //! The limits on System V objects in this IPC namespace, and how much of them
 //! is in use.
 //!
-//! A fresh namespace (a container's) starts from the kernel's defaults,
-//! whatever the host was tuned to.
+//! A new namespace, such as a container's, starts with the kernel's defaults, not
+//! with the host's settings.
 //!
 //! ```
 //! use tombolo::sys::limits;

@@ -1,11 +1,11 @@
-//! System V IPC, pipes and FIFOs as safe Rust: the one module of the library
-//! that makes system calls.
+//! System V IPC, pipes and FIFOs as safe Rust: the only module of the library that
+//! makes system calls.
 //!
-//! It is thin on purpose. Every function below is one call into the kernel
-//! (its manual page is named), takes and returns safe types, and fails with an
-//! [`Error`] that names the object and, when a system limit or a permission
-//! stood in the way, which one and what to do about it. Policy (who creates,
-//! who waits for whom, what a token means) lives in the modules above.
+//! The module is thin. Each function below is one system call, whose manual page is
+//! named, and takes and returns safe types. It fails with an [`Error`] that names the
+//! object. If a system limit or a permission was the cause, the error names it and
+//! says what to do. Decisions (which process creates, which one waits, what a token
+//! means) belong to the modules above.
 //!
 //! | here | kernel | manual page |
 //! |---|---|---|
@@ -14,7 +14,7 @@
 //! | [`Shm::attach`], [`shm::Attachment`] | `shmat`, `shmdt`, `madvise` | [shmop(2)] |
 //! | [`Shm::stat`], [`Shm::stat_any`], [`Shm::remove`], [`shm::all`] | `shmctl` | [shmctl(2)] |
 //! | [`sem::Options::create`], [`Set::open`] | `semget` | [semget(2)] |
-//! | [`Set::perform`] and its timed sisters | `semop`, `semtimedop` | [semop(2)] |
+//! | [`Set::perform`] and its timed forms | `semop`, `semtimedop` | [semop(2)] |
 //! | [`Set::value`], [`Set::values`], [`Set::stat`], [`Set::remove`], … | `semctl` | [semctl(2)] |
 //! | [`msg::Options::create`], [`Queue::open`] | `msgget` | [msgget(2)] |
 //! | [`Queue::send`], [`Queue::receive`], [`Queue::receive_truncated`] | `msgsnd`, `msgrcv` | [msgop(2)] |
@@ -32,24 +32,23 @@
 //! ```
 //! use tombolo::sys::{ErrorKind, Key, sem::{Op, Set}, shm::Shm};
 //!
-//! // A segment, and a set of two semaphores; the kernel zeroes both.
+//! // A segment, and a set of two semaphores. The kernel zeroes both.
 //! let segment = Shm::options().create(Key::PRIVATE, 4096)?;
 //! let set = Set::options().create(Key::PRIVATE, 2)?;
 //!
-//! // Two operations in one atomic call; the first is undone by the kernel
-//! // when this process ends, however it ends.
+//! // Two operations in one atomic call. When this process ends, in whatever
+//! // way, the kernel undoes the first one.
 //! set.perform(&[Op::add(0, 1).undo(), Op::add(1, 5)])?;
 //! assert_eq!((set.value(0)?, set.value(1)?), (1, 5));
 //!
-//! // What would wait says so instead.
+//! // An operation that would wait fails instead.
 //! let error = set.perform(&[Op::zero(0).no_wait()]).unwrap_err();
 //! assert_eq!(error.kind(), ErrorKind::WouldBlock);
 //!
 //! let memory = segment.attach()?;
 //! assert_eq!(memory.len(), 4096);
 //!
-//! // Objects outlive their creator: nothing but `remove` (or a reboot)
-//! // frees them.
+//! // Objects outlive their creator: only `remove` (or a reboot) frees them.
 //! segment.remove()?;
 //! set.remove()?;
 //! # Ok::<(), tombolo::sys::Error>(())
@@ -57,8 +56,8 @@
 //!
 //! # Kernel
 //!
-//! 64-bit Linux. [`Shm::stat_any`] and the listings need 4.17, prefaulting
-//! needs 5.14.
+//! 64-bit Linux. [`Shm::stat_any`] and the listings need 4.17; prefaulting needs
+//! 5.14.
 //!
 //! [ftok(3)]: https://man7.org/linux/man-pages/man3/ftok.3.html
 //! [shmget(2)]: https://man7.org/linux/man-pages/man2/shmget.2.html

@@ -1,8 +1,8 @@
 //! Message queues.
 //!
-//! A queue is a list of messages in the kernel, each with a type (a positive
-//! number) and some bytes, that outlives the processes that use it. Receivers
-//! choose by the type ([`Selector`]): an address, or an urgency.
+//! A queue is a list of messages in the kernel, each with a type (a positive number)
+//! and some bytes. It outlives the processes that use it. Receivers select messages
+//! by type ([`Selector`]); a type may mean an address or an urgency.
 //!
 //! ```
 //! use tombolo::sys::Key;
@@ -20,10 +20,9 @@
 //! # Ok::<(), tombolo::sys::Error>(())
 //! ```
 //!
-//! What it does not do: a receiver that is killed once the kernel has taken
-//! the message off for it, even before it has woken, takes the message with
-//! it; so what matters is asked for again until it is answered. And a queue
-//! cannot be polled together with other things.
+//! If a receiver is killed after the kernel has removed a message for it, even before
+//! it has woken, the message is lost. So repeat an important request until it is
+//! answered. A queue cannot be polled together with descriptors.
 
 use std::time::Instant;
 

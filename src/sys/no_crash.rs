@@ -1,4 +1,4 @@
-//! No points: what everybody but the crash tests is built with.
+//! Without crash points: every build except that of the crash tests.
 
 /// Before a step.
 #[inline(always)]

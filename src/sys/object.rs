@@ -1,4 +1,4 @@
-//! What a call is about: the names that errors give to objects.
+//! The names that errors give to objects.
 
 use std::fmt;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The owner of an object, and what others may do with it.
+//! The owner of an object, and the rights of other users.
 
 use super::error::{Call, Result};
 use super::msg::Queue;

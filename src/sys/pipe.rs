@@ -1,12 +1,12 @@
 //! Pipes, and what both ends of a pipe or a [FIFO](super::fifo) can do.
 //!
-//! A pipe is a stream of bytes in the kernel, of a limited capacity, for as
-//! long as somebody has an end of it open. When the last writer ends, however
-//! it ends, readers get what is left and then the end of the file.
+//! A pipe is a stream of bytes in the kernel with a limited capacity. It exists while
+//! any process has an end of it open. When the last writer ends, in whatever way,
+//! readers get the remaining bytes and then the end of the file.
 //!
-//! Writes of up to [`PIPE_BUF`] bytes are never mixed with others:
-//! [`Writer::write_record`] promises that, [`Reader::read_record`] is its
-//! counterpart. Besides, the ends are [`Write`] and [`Read`].
+//! Writes of up to [`PIPE_BUF`] bytes are never mixed with others.
+//! [`Writer::write_record`] guarantees this, and [`Reader::read_record`] is its
+//! counterpart. The ends also implement [`Write`] and [`Read`].
 //!
 //! ```
 //! use tombolo::sys::{ErrorKind, pipe};
@@ -24,10 +24,10 @@
 //! # Ok::<(), tombolo::sys::Error>(())
 //! ```
 //!
-//! A write to a pipe that nobody reads raises `SIGPIPE`. Rust programs ignore
-//! that signal from their start, and get [`NoReader`](super::ErrorKind::NoReader).
-//! In a program whose `main` is of another language, or that has turned it on
-//! again, it ends the process.
+//! A write to a pipe without a reader raises `SIGPIPE`. Rust programs ignore that
+//! signal by default, and get [`NoReader`](super::ErrorKind::NoReader). In a program
+//! whose `main` is in another language, or that has enabled the signal again, it ends
+//! the process.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

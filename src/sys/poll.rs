@@ -1,4 +1,4 @@
-//! Sleeping until one of several pipes has changed.
+//! Sleeps until one of several pipes has changed.
 
 use std::os::fd::AsFd;
 use std::time::Instant;

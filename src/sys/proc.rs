@@ -1,5 +1,5 @@
-//! This process and the machine under it: what the modules above need of the
-//! kernel besides System V IPC.
+//! This process and its machine: what the modules above need from the kernel
+//! besides System V IPC.
 
 #![allow(unsafe_code)]
 

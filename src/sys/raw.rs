@@ -1,8 +1,8 @@
-//! The System V calls themselves, with the kernel's own numbers and
-//! structures: what libc lacks is declared here. So is what nix lacks for pipes.
+//! The System V calls themselves, with the kernel's own numbers and structures. This
+//! module declares what libc lacks, and what nix lacks for pipes.
 //!
-//! Nothing here explains a failure, so that [`diagnose`](super::diagnose) can
-//! use it to find out about one.
+//! It explains no failure, so that [`diagnose`](super::diagnose) can use it to find
+//! the cause of one.
 
 #![allow(unsafe_code)]
 

@@ -1,10 +1,9 @@
 //! Semaphore sets.
 //!
-//! A set is an array of numbers from 0 to 32767 that the kernel keeps, adds
-//! to, and lets processes sleep on: [`Set::perform`] does any number of
-//! [`Op`]s at once or waits until it can. What makes them worth more than a
-//! futex in shared memory is [`Op::undo`]: the kernel itself takes back what a
-//! process did, when that process is killed.
+//! A set is an array of numbers from 0 to 32767 in the kernel. Processes add to them
+//! and sleep on them: [`Set::perform`] does any number of [`Op`]s at once, or waits
+//! until it can. [`Op::undo`] is the advantage over a futex in shared memory: when a
+//! process is killed, the kernel takes back what the process did.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Walking through one of the kernel's tables of objects.
+//! Walks through one of the kernel's tables of objects.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 

@@ -1,4 +1,4 @@
-//! A thread of the library's own, which leaves signals to the application.
+//! A thread of the library, which leaves signals to the application.
 
 use std::io;
 use std::thread::{self, JoinHandle};

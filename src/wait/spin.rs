@@ -1,17 +1,17 @@
-//! How long to try before sleeping, and how often.
+//! How long to spin before sleeping, and how often.
 //!
-//! A wake-up through the kernel costs tens of microseconds on both sides, so
-//! trying for about as long costs at most twice the better choice. Where
-//! trying keeps failing, because the other side is slow or needs this very
-//! processor, less is tried, and in the end nothing but a probe now and then;
-//! where it succeeds, all of it again.
+//! A wake-up through the kernel costs tens of microseconds on both sides. So
+//! spinning for about that long costs at most twice the better choice. If spinning
+//! keeps failing, because the other side is slow or needs this very processor, the
+//! spin gets shorter, down to an occasional probe. If it succeeds, the spin has its
+//! full length again.
 //!
-//! Where there are more threads than processors the other side may be waiting
-//! for this one, so after a while a try gives way: sooner if that is what the last
-//! wait ended by, and a few times even without patience, as it costs less than a
-//! sleep. If whoever gets the processor keeps it for long and nothing has moved in
-//! the channel meanwhile, it is somebody who has other things to do: a sleeper
-//! would be woken earlier. Then nothing gives way for some time, each time longer.
+//! With more threads than processors, the other side may be waiting for this
+//! thread. So after a while a spin yields. It yields earlier if yielding ended the
+//! last wait, and a few times even when it does not spin at all, because a yield
+//! costs less than a sleep. If a yield comes back late and nothing has moved in the
+//! channel meanwhile, an unrelated process is using the processor, and a sleeper
+//! would be woken earlier. Then the spin stops yielding, each time for longer.
 
 use core::cell::Cell;
 use core::hint::spin_loop;

@@ -1,4 +1,4 @@
-//! What a channel promises while everybody lives.
+//! The guarantees of a channel while all processes live.
 
 #![allow(unsafe_code)]
 

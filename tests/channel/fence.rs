@@ -1,9 +1,9 @@
-//! The second look: who is about to sleep and has not been seen by a notifier,
-//! because Linux has left that one out of the waiter's fence.
+//! The recheck of a waiter that a notifier has not seen, because Linux left that
+//! notifier out of the waiter's fence.
 //!
-//! `docs/orderings.md` says when Linux does that. That the second look finds what
-//! the first has missed is shown by the models: an exchange of real threads meets
-//! the case once in millions, and would pass without it.
+//! `docs/orderings.md` says when Linux does that. The models show that the recheck finds
+//! what the first try missed: an exchange of real threads meets the case once in
+//! millions, and would pass without the recheck.
 
 use crate::common;
 

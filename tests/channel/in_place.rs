@@ -1,5 +1,5 @@
-//! Messages written and read in place, and messages of bytes: grants,
-//! deliveries, and what becomes of both when their holder is killed.
+//! Messages written and read in place, and messages of bytes: grants, deliveries, and
+//! what becomes of both when their holder is killed.
 
 #![allow(unsafe_code)]
 
@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use common::{Brief, Name, Peer, thread_parked, tid, wait_until};
 use tombolo::{
-    ByteChannel, ByteKind, ByteReceiver, ByteSender, Channel, Fault, Kind, Mpmc, Receiver,
-    RecvError, RecvTimeoutError, Segment, SendError, SendTimeoutError, Sender, Spsc, TrustedPeers,
+    ByteChannel, ByteReceiver, ByteSender, Channel, Fault, Kind, Mpmc, Receiver, RecvError,
+    RecvTimeoutError, Segment, SendError, SendTimeoutError, Sender, Spsc, TrustedPeers,
     TryRecvError, TrySendError,
 };
 
@@ -116,7 +116,7 @@ fn slices_lie_side_by_side_and_are_published_and_released_in_part() {
     assert!(received > 1_000);
 }
 
-fn bytes<K: ByteKind>(channel: &ByteChannel<'_, K>, longest: usize) {
+fn bytes<K: Kind>(channel: &ByteChannel<'_, K>, longest: usize) {
     let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
     assert_eq!((tx.max_len(), rx.max_len()), (longest, longest));
     let mut into = Vec::new();
@@ -171,7 +171,7 @@ fn bytes_of_every_length_arrive_as_they_were() {
     }
 }
 
-fn by_reference<K: Kind + ByteKind>(
+fn by_reference<K: Kind + Kind>(
     typed: &Channel<'_, Page, K>,
     bytes: &ByteChannel<'_, K>,
     trust: TrustedPeers,
@@ -277,7 +277,7 @@ fn handles_can_be_caught_with_a_panic() {
     }
 }
 
-fn batches<K: ByteKind>(channel: &ByteChannel<'_, K>) {
+fn batches<K: Kind>(channel: &ByteChannel<'_, K>) {
     let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
     let all: Vec<Vec<u8>> = (0..500_usize).map(|n| vec![n as u8; n * 7 % 33]).collect();
     let borrowed: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();

@@ -1,4 +1,4 @@
-//! What a channel promises: messages, waiting, and the descriptor for event loops.
+//! The guarantees of a channel: messages, waiting, and the descriptor for event loops.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,5 +1,4 @@
-//! Every queue against a list: whatever is called, in whatever order, by one
-//! process.
+//! Every queue against a list: any calls, in any order, by one process.
 
 #![allow(unsafe_code)]
 
@@ -12,8 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use tombolo::{Fault, Segment};
 
+use common::effort;
 use common::queues::{Grants, LONGEST, Nothing, Patience, Queue, Ring, Rx, Tx, Verdict};
 
 /// Long enough to be waited for, short enough for thousands.
@@ -322,9 +323,12 @@ fn nothing(patience: Patience) -> Nothing {
 
 fn behaves_like_a_list(ring: Ring) {
     // Files of past failures would be the only trace of a run.
-    let asked = std::env::var("TOMBOLO_SEQUENCES").ok();
-    let cases = asked.map_or(250, |number| number.parse().unwrap());
-    let config = ProptestConfig { cases, failure_persistence: None, ..Default::default() };
+    let config = ProptestConfig {
+        cases: u32::try_from(effort::rounds(60, 250)).unwrap(),
+        rng_seed: RngSeed::Fixed(effort::seed()),
+        failure_persistence: None,
+        ..Default::default()
+    };
     proptest!(config, |((capacity, varied, calls) in calls())| {
         let mut run = Run::new(ring, capacity, varied);
         let segment = Arc::clone(&run.segment);

@@ -1,5 +1,5 @@
-//! The descriptor for event loops: readable when it should be, never silent
-//! when it should not, and nobody's hindrance.
+//! The descriptor for event loops: readable when it should be, not readable when it
+//! should not, and no obstacle to other waiters.
 
 use crate::common;
 

@@ -1,5 +1,4 @@
-//! The thread behind a descriptor: it goes with its handle, and is in nobody's
-//! way.
+//! The thread behind a descriptor: it ends with its handle, and delays nobody.
 
 #![allow(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! Who sleeps is woken by the kernel alone: no time-out, no helper, and also
-//! when the one that dies was the only one awake, or not even that.
+//! The kernel alone wakes sleepers: without a timeout or a helper, and also when the
+//! process that dies was the only one awake, or was asleep itself.
 
 use crate::common;
 

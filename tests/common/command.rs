@@ -1,4 +1,4 @@
-//! The command under test: run, heard, and killed with the test.
+//! The command under test: runs it, reads its output, and kills it with the test.
 
 use std::fs;
 use std::io::Read;

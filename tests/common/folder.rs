@@ -1,4 +1,4 @@
-//! A directory of a test's own.
+//! A directory for one test.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

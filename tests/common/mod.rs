@@ -1,10 +1,11 @@
-//! What the tests with real processes share: objects and children that go
-//! when the test does, and waiting for conditions.
+//! Shared by the tests with real processes: objects and children that are removed with
+//! the test, and waiting for conditions.
 
 #![allow(unsafe_code)]
 // Each test binary uses some of it.
 #![allow(dead_code, unused_imports)]
 
+pub(crate) mod effort;
 mod folder;
 mod holder;
 mod names;

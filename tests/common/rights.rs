@@ -1,4 +1,4 @@
-//! Other rights, and tables of one's own, for a thread of a test.
+//! Other rights, and kernel tables of its own, for a thread of a test.
 
 use std::fs;
 use std::thread;

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use tombolo::{
-    ByteChannel, ByteKind, ByteReceiver, ByteSender, Channel, Fault, Kind, Readiness, Receiver,
-    RecvError, RecvTimeoutError, Segment, SendError, SendTimeoutError, Sender, TryRecvError,
-    TrySendError,
+    ByteChannel, ByteReceiver, ByteSender, Channel, Fault, Kind, Readiness, Receiver, RecvError,
+    RecvTimeoutError, Segment, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
 };
 
 /// MPMC and SPSC of plain data, MPMC and SPSC of bytes.
@@ -133,15 +132,15 @@ where
     Self: Send,
 {
     fn recv(&self) -> Result<u64, Fault> {
-        Receiver::recv(self).map(|page| whole(&page)).map_err(received)
+        Receiver::<Page, K>::recv(self).map(|page| whole(&page)).map_err(received)
     }
 
     fn try_recv(&self) -> Result<Option<u64>, Fault> {
-        Ok(tried(Receiver::try_recv(self))?.map(|page| whole(&page)))
+        Ok(tried(Receiver::<Page, K>::try_recv(self))?.map(|page| whole(&page)))
     }
 
     fn recv_timeout(&self, time: Duration) -> Result<Option<u64>, Fault> {
-        Ok(timed(Receiver::recv_timeout(self, time))?.map(|page| whole(&page)))
+        Ok(timed(Receiver::<Page, K>::recv_timeout(self, time))?.map(|page| whole(&page)))
     }
 
     fn recv_batch(&self) -> Result<usize, Fault> {
@@ -159,7 +158,7 @@ where
     }
 }
 
-impl<K: ByteKind> Tx for ByteSender<K>
+impl<K: Kind> Tx for ByteSender<K>
 where
     Self: Send,
 {
@@ -194,7 +193,7 @@ where
     }
 }
 
-impl<K: ByteKind> Rx for ByteReceiver<K>
+impl<K: Kind> Rx for ByteReceiver<K>
 where
     Self: Send,
 {

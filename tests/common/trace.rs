@@ -1,4 +1,4 @@
-//! What a process asks of the kernel, as strace sees it.
+//! The system calls of a process, as strace sees them.
 
 use std::fmt::Display;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What is rare: commands, rendezvous, and segments that children inherit.
+//! Everything rare: commands, rendezvous, and segments that children inherit.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,4 +1,4 @@
-//! Servers and clients that meet at a FIFO: real processes, killed for real.
+//! Servers and clients that meet at a FIFO: real processes, really killed.
 
 #![allow(unsafe_code)]
 

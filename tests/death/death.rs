@@ -1,4 +1,4 @@
-//! What happens when processes are killed, stopped, forked, or just end.
+//! Processes that are killed, stopped or forked, or that just end.
 
 #![allow(unsafe_code)]
 

@@ -1,6 +1,5 @@
-//! Who is who: pid namespaces, pids that are used again, threads that end,
-//! slow deaths. Only the kernel's word counts, and the living are never taken
-//! for dead.
+//! The identity of processes: pid namespaces, reused pids, threads that end, slow deaths.
+//! Only the kernel decides, and living processes are never taken for dead.
 
 #![allow(unsafe_code)]
 

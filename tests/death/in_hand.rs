@@ -1,5 +1,5 @@
-//! What a killed receiver of an SPSC channel had taken: it comes again,
-//! marked and to a limit, to its successor.
+//! The messages that a killed receiver of an SPSC channel had taken: its successor gets them
+//! again, marked, and up to a limit.
 
 use crate::common;
 

@@ -1,5 +1,5 @@
-//! Processes that stand still for a while, in the middle of something: none is
-//! taken for dead, none is robbed, and afterwards everything goes on.
+//! Processes that are stopped for a while, in the middle of something. None is taken for dead
+//! or robbed, and afterwards everything continues.
 
 #![allow(unsafe_code)]
 

@@ -1,29 +1,24 @@
-//! Ten thousand deaths, and afterwards everything is whole: the capacity, the
+//! Thousands of deaths, and afterwards everything is whole: the capacity, the
 //! participants' slots, the values of the semaphores, the kernel's objects.
-//!
-//! As a soak: `TOMBOLO_DEATHS=100000 cargo test --test many_deaths -- --nocapture`
-//! kills so many participants of each ring.
 
 #![allow(unsafe_code)]
 
 use crate::common;
 
-use std::env;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
-use tombolo::sys::{proc, sem::Set, shm::Shm};
-use tombolo::{Fault, Segment};
+use tombolo::sys::sem::{Op, Set};
+use tombolo::sys::shm::Shm;
+use tombolo::{Fault, Options, Segment};
 
 use common::{
-    Brief, CAPACITY, Name, Peer, RINGS, Words, key_of, own_tables, receiver, room, segment as shm,
-    sender, single, tables, wait_until,
+    Brief, CAPACITY, Name, Peer, RINGS, Words, effort, key_of, own_tables, receiver, room,
+    segment as shm, sender, single, tables, wait_until,
 };
 
-/// In all; the rings share them.
-const DEATHS: u64 = 10_000;
 const PARTICIPANTS: u16 = 8;
 /// Where the gong is wound back.
 const HIGH: u16 = 8_192;
@@ -33,20 +28,16 @@ const RECEIVED: usize = 0;
 /// Torn messages, refusals: whatever there should be none of.
 const FAILED: usize = 1;
 
-fn deaths() -> u64 {
-    match env::var("TOMBOLO_DEATHS") {
-        Ok(each) => each.parse().unwrap(),
-        Err(_) => DEATHS / RINGS.len() as u64,
-    }
-}
-
-fn after_many_deaths_everything_is_whole(ring: &str) {
+fn everything_is_whole_after(deaths: u64, seed: u64, ring: &str) {
     let own = own_tables();
     let before = tables();
     let name = Name::new();
     let ledger = shm(64);
+    drop(options().create(&name).unwrap());
+    // So that it has to be wound back.
+    Set::open(key_of(&name, 0)).unwrap().perform(&[Op::add(7, HIGH - 100)]).unwrap();
     let began = Instant::now();
-    let driver = Peer::start("drive", &[&name, &ring, &ledger.id(), &deaths()]);
+    let driver = Peer::start("drive", &[&name, &ring, &ledger.id(), &deaths, &seed]);
     // As long as it takes: it fails by itself where nothing moves.
     let said = loop {
         if let Some(said) = driver.said_within(Duration::from_secs(20)) {
@@ -60,8 +51,7 @@ fn after_many_deaths_everything_is_whole(ring: &str) {
     assert_eq!(driver.join(), 0);
     let words = Words::of(*ledger);
     eprintln!(
-        "{ring}: {} deaths in {:?}, {} messages meanwhile",
-        deaths(),
+        "{ring}: {deaths} deaths in {:?}, {} messages meanwhile",
         began.elapsed(),
         words.get(RECEIVED)
     );
@@ -85,6 +75,10 @@ fn after_many_deaths_everything_is_whole(ring: &str) {
     }
 }
 
+fn options() -> Options {
+    Segment::options().size(64 << 10).participants(PARTICIPANTS).channels(2)
+}
+
 /// The lease is free, nobody but this process lives, and there is at most a
 /// token at each bell.
 fn whole_set(name: &Name, segment: &Segment) {
@@ -103,12 +97,13 @@ fn whole_set(name: &Name, segment: &Segment) {
 }
 
 #[test]
-fn after_ten_thousand_deaths_everything_is_whole() {
+fn after_thousands_of_deaths_everything_is_whole() {
+    let (deaths, seed) = (effort::rounds(400, 2_500), effort::seed());
     for ring in RINGS {
         // A thread of its own for a namespace of its own.
         std::thread::scope(|scope| {
             let run = std::thread::Builder::new().name(format!("deaths/{ring}"));
-            run.spawn_scoped(scope, || after_many_deaths_everything_is_whole(ring))
+            run.spawn_scoped(scope, || everything_is_whole_after(deaths, seed, ring))
                 .unwrap()
                 .join()
                 .unwrap();
@@ -123,7 +118,7 @@ fn drive(brief: &Brief) {
     let received = || words.get(RECEIVED);
     let each = if single(ring) { 1 } else { 2 };
     let mut children: Vec<(bool, Pid)> = Vec::new();
-    let mut random = proc::random_u64().unwrap() | 1;
+    let mut random = brief.number::<u64>(4) | 1;
     let mut below = |end: u64| {
         random ^= random << 13;
         random ^= random >> 7;
@@ -190,8 +185,7 @@ fn child(brief: &Brief, words: &Words, sends: bool) -> Pid {
 
 fn work(brief: &Brief, words: &Words, sends: bool) {
     let ring = brief.text(1);
-    let options = Segment::options().size(64 << 10).participants(PARTICIPANTS).channels(2);
-    let segment = options.open_or_create(brief.text(0)).unwrap();
+    let segment = options().open_or_create(brief.text(0)).unwrap();
     let mut turn = 0_u64;
     if sends {
         let mut tx = sender(&segment, ring, "c");

@@ -1,5 +1,5 @@
-//! What `Segment::orphans` finds is what no living process holds, and what it
-//! found is not removed once somebody holds it.
+//! `Segment::orphans` finds what no living process holds, and does not remove it once a process
+//! holds it.
 
 use crate::common;
 

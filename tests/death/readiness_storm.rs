@@ -1,14 +1,10 @@
 //! Event loops on short channels, while whoever is at the other end is killed,
 //! over and over: no readiness is lost. And none is paid for under load.
-//!
-//! `TOMBOLO_CYCLES=1000000 cargo test --test readiness_storm -- --nocapture`
-//! makes so many readiness cycles.
 
 #![allow(unsafe_code)]
 
 use crate::common;
 
-use std::env;
 use std::fs;
 use std::os::fd::AsFd;
 use std::process::Command;
@@ -23,12 +19,9 @@ use tombolo::sys::{proc, shm::Shm};
 use tombolo::{Fault, Readiness, Segment};
 
 use common::{
-    Brief, Ends, Name, PATIENCE, Peer, RINGS, Rx, Tx, Words, receiver, segment as shm, sender,
-    single,
+    Brief, Ends, Name, PATIENCE, Peer, RINGS, Rx, Tx, Words, effort, receiver, segment as shm,
+    sender, single,
 };
-
-/// In all.
-const CYCLES: u64 = 80_000;
 
 /// Words of the ledger.
 const KILLED: usize = 0;
@@ -41,9 +34,10 @@ enum Side {
     Sender,
 }
 
+/// Readiness cycles of each ring at each side.
 fn cycles() -> u64 {
-    let all = env::var("TOMBOLO_CYCLES").map_or(CYCLES, |all| all.parse().unwrap());
-    all / (2 * RINGS.len() as u64)
+    effort::say_how_to_repeat();
+    effort::rounds(1_000, 10_000)
 }
 
 #[test]
@@ -61,6 +55,7 @@ fn no_senders_readiness_is_lost_while_receivers_are_killed() {
 }
 
 fn storm(ring: &str, capacity: usize, side: Side) {
+    let cycles = cycles();
     let name = Name::new();
     let segment = Segment::options().size(64 << 10).participants(8).channels(2);
     let segment = segment.create(&name).unwrap();
@@ -81,7 +76,7 @@ fn storm(ring: &str, capacity: usize, side: Side) {
     let breeder = Peer::start("breed", &[&name, &ring, &capacity, &!sends, &ledger.id()]);
     let (mut moved, mut futile) = (0_u64, 0_u64);
     let patience = EpollTimeout::try_from(PATIENCE).unwrap();
-    for n in 0..cycles() {
+    for n in 0..cycles {
         let woken = epoll.wait(&mut [EpollEvent::empty()], patience).unwrap();
         assert_eq!(woken, 1, "{ring} of {capacity}, {side:?}: stalled after {n} cycles");
         let before = moved;
@@ -107,7 +102,7 @@ fn storm(ring: &str, capacity: usize, side: Side) {
     eprintln!(
         "{side:?} of {capacity} in {ring}: {} cycles in {time:.1?}, {futile} futile; \
          {moved} messages, {} peers killed",
-        cycles(),
+        cycles,
         words.get(KILLED)
     );
     drop((tx, rx));
@@ -209,7 +204,7 @@ fn under_load_no_message_costs_a_system_call() {
     }
     let name = Name::new();
     let segment = Segment::options().size(1 << 20).create(&name).unwrap();
-    let file = env::temp_dir().join(format!("tombolo-load-{}", proc::pid()));
+    let file = std::env::temp_dir().join(format!("tombolo-load-{}", proc::pid()));
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-o"]).arg(&file);
     let loaded = Peer::start_under(strace, "load", &[&name]);

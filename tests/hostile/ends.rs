@@ -1,4 +1,4 @@
-//! The ends of every kind of ring, and everything that can be done with them.
+//! The ends of every kind of ring, and all their operations.
 
 use std::io::{Read, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tombolo::{
-    ByteDelivery, ByteKind, ByteReceiver, ByteSender, ChannelError, Kind, Mpmc, Receiver, Segment,
-    Sender, Spsc, TryRecvError,
+    ByteDelivery, ByteReceiver, ByteSender, ChannelError, Kind, Mpmc, Receiver, Segment, Sender,
+    Spsc, TryRecvError,
 };
 
 use crate::input::Input;
@@ -244,7 +244,7 @@ where
     }
 }
 
-impl<K: ByteKind> End for ByteSender<K>
+impl<K: Kind> End for ByteSender<K>
 where
     Self: Send,
 {
@@ -297,7 +297,7 @@ where
 
 /// Reads a message in every way that takes no trust. A text that was checked
 /// stays one, whatever a peer does.
-fn looked_at<K: ByteKind>(delivery: &ByteDelivery<'_, K>, input: &mut Input<'_>) -> usize {
+fn looked_at<K: Kind>(delivery: &ByteDelivery<'_, K>, input: &mut Input<'_>) -> usize {
     let (at, count) = (input.below(LONGEST + 9), input.below(LONGEST + 9));
     let mut part = [0; LONGEST + 9];
     let there = delivery.len().saturating_sub(at);
@@ -312,7 +312,7 @@ fn looked_at<K: ByteKind>(delivery: &ByteDelivery<'_, K>, input: &mut Input<'_>)
     }
 }
 
-impl<K: ByteKind> End for ByteReceiver<K>
+impl<K: Kind> End for ByteReceiver<K>
 where
     Self: Send,
 {

@@ -1,7 +1,7 @@
-//! The values at which arithmetic goes wrong, in every word that a peer may write:
+//! Extreme values, at which arithmetic goes wrong, in every word that a peer may write:
 //! looking at the segment, from inside and from outside, still gives an answer.
 //!
-//! A mutation meets two extreme cursors beside an orphan only by luck. This
+//! A random mutation meets two extreme cursors beside an orphan only by luck. This test
 //! writes all of them.
 
 use std::thread;

@@ -1,9 +1,8 @@
-//! What makes a touch beyond a segment, or memory without bound, a crash.
+//! Turns an access beyond a segment, or unbounded memory, into a crash.
 //!
-//! Attaching goes through here: this program's `shmat` takes the place of the
-//! C library's. Every attachment lies between regions that nobody may touch.
-//! The rest of its last page cannot be such a region. What is written there is
-//! found when it is detached; under AddressSanitizer (`.ci/sanitize`), reading
+//! This program's `shmat` replaces that of the C library. Every attachment lies between
+//! inaccessible regions. The rest of its last page cannot be such a region: a write there
+//! is found when the segment is detached. Under AddressSanitizer (`.ci/sanitize`), a read
 //! there is a crash too.
 
 #![allow(unsafe_code)]

@@ -1,4 +1,4 @@
-//! What a fuzzer hands out, read as decisions; and words written over by it.
+//! Reads a fuzzer's input as decisions, and overwrites words by it.
 
 use crate::common::Words;
 use crate::fields::Fields;

@@ -1,31 +1,28 @@
-//! Two processes, of several threads each, exchange messages on every kind of
-//! ring; a third writes over anything in the segment meanwhile.
+//! Two processes with several threads each exchange messages on every kind of ring, while
+//! a third overwrites anything in the segment.
 //!
-//! In rounds, because a segment that has been written over for long has
-//! nothing left to go wrong. In each, threads that never wait, threads that
-//! wait for ever, and one that opens, lists, looks and sweeps. Then the segment
-//! is removed, which ends those that wait, and one of the same name is made.
+//! This happens in rounds, because a segment that was overwritten for long has nothing
+//! left to go wrong. Each round has threads that never wait, threads that wait for ever,
+//! and one that opens, lists, looks and sweeps. Then the segment is removed, which ends
+//! the waiting threads, and a new one with the same name is created.
 
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tombolo::sys::{proc, shm::Shm};
+use tombolo::sys::shm::Shm;
 use tombolo::{OpenError, Segment};
 
 use crate::case::small;
-use crate::common::{Brief, Name, Owned, Peer, Words, own_tables, segment, tables};
+use crate::common::{Brief, Name, Owned, Peer, Words, effort, own_tables, segment, tables};
 use crate::ends::{A_CALL, End, PROMPT, RINGS, Site, WAITING, receiver, sender, timed};
 use crate::fields::Fields;
 use crate::guard;
 use crate::input::{Input, mutate};
 use crate::replay::Random;
-use crate::setting;
 
-/// How long the attack goes on, unless it is told how many mutations to make.
-const TIME: Duration = Duration::from_secs(15);
-/// What a number of mutations may take.
-const LONG: Duration = Duration::from_secs(3_600);
+/// Longer than one segment is attacked.
+const A_ROUND_TAKES: Duration = Duration::from_secs(60);
 /// Mutations of one segment.
 const A_ROUND: u64 = 300;
 /// How long an attack waits for the others to do something.
@@ -78,21 +75,22 @@ impl Ledger {
 #[test]
 fn two_processes_go_on_while_a_third_writes_over_everything() {
     let own = own_tables();
-    let seed = setting("TOMBOLO_HOSTILE_SEED", proc::random_u64().unwrap() >> 32);
-    let mutations = setting("TOMBOLO_HOSTILE_MUTATIONS", 0);
-    eprintln!("TOMBOLO_HOSTILE_SEED={seed}");
+    let (rounds, seed) = (effort::rounds(20, 200), effort::seed());
     let name = Name::new();
     let shared: Owned<Shm> = segment(Ledger::SIZE);
     let ledger = Ledger::of(shared.id());
     let start = |role: &str, n: u64| {
-        Peer::start(role, &[&name, &shared.id(), &(seed.wrapping_mul(n + 1)), &n, &mutations])
+        Peer::start(role, &[&name, &shared.id(), &(seed.wrapping_mul(n + 1)), &n, &rounds])
     };
     let peers = [start("attack", 2), start("exchange", 0), start("exchange", 1)];
 
-    let deadline = Instant::now() + if mutations == 0 { 8 * TIME } else { LONG };
+    let (mut round, mut since) = (0, Instant::now());
     let mut seen = vec![(0, Instant::now()); 2 * ROLES];
     while ledger.get(Ledger::STOP) == 0 {
-        assert!(Instant::now() < deadline, "it does not come to its end");
+        if ledger.get(Ledger::ROUND) != round {
+            (round, since) = (ledger.get(Ledger::ROUND), Instant::now());
+        }
+        assert!(since.elapsed() < A_ROUND_TAKES, "it does not come to its end");
         thread::park_timeout(Duration::from_millis(20));
         let there = peers.iter().all(Peer::silent);
         assert!(there || ledger.get(Ledger::STOP) != 0, "one of them has ended: seed {seed}");
@@ -110,7 +108,7 @@ fn two_processes_go_on_while_a_third_writes_over_everything() {
     let [mutations, calls, received] =
         [Ledger::MUTATIONS, Ledger::CALLS, Ledger::RECEIVED].map(|word| ledger.get(word));
     let rounds = ledger.get(Ledger::ROUND);
-    eprintln!(
+    println!(
         "{mutations} mutations of {rounds} segments; {calls} calls, {received} messages received"
     );
     assert!(mutations >= A_ROUND && received > rounds, "hardly anything has happened");
@@ -125,11 +123,8 @@ fn two_processes_go_on_while_a_third_writes_over_everything() {
 fn attack(brief: &Brief) {
     let (name, ledger) = (brief.text(0), Ledger::of(brief.number(1)));
     let mut random = Random(brief.number::<u64>(2) | 1 << 63);
-    let (began, mutations) = (Instant::now(), brief.number::<u64>(4));
     let mut made = 0;
-    let mut round = 0;
-    while if mutations == 0 { began.elapsed() < TIME } else { made < mutations } {
-        round += 1;
+    for round in 1..=brief.number::<u64>(4) {
         let segment = small().create(name).unwrap();
         let words = Words::behind(&segment);
         // The channels, and that a segment of this name works.

@@ -1,14 +1,16 @@
-//! A peer that writes anything anywhere: whoever else is in the segment gets
-//! data or an error, in time, and goes on.
+//! A peer that writes anything anywhere: the other processes in the segment get data or
+//! an error, in time, and keep working.
 //!
-//! The victims are processes of their own, so that a crash is seen as one. In
-//! them, whatever touches memory beyond a segment or asks for memory without
-//! bound ends the process: see `guard`.
+//! The victims are separate processes, so that a crash is seen as one. In them, an access
+//! beyond a segment, or a request for unbounded memory, ends the process: see `guard`.
 //!
 //! `replay` runs the corpus of `fuzz/`, and mutations of it, without a
-//! fuzzer; `live` writes into a segment while others use it, and
-//! `storm` into one word of it as fast as it can; `views` into the messages that
-//! others hold; `extremes` writes the values at which arithmetic goes wrong.
+//! fuzzer; `live` writes into a segment while others use it, `storm` into one word
+//! of it as fast as it can, and `stepped` into one word at each instruction of a
+//! call; `views` writes into the messages that others hold; `extremes`
+//! writes the values at which arithmetic goes wrong.
+//!
+//! Every day each of them takes a sample, as the seed decides.
 
 #![allow(unsafe_code)]
 
@@ -29,10 +31,3 @@ mod views;
 
 #[global_allocator]
 static ALLOCATOR: guard::Bounded = guard::Bounded;
-
-/// A number that the environment may set.
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| {
-        text.parse().unwrap_or_else(|_| panic!("{name} should be a number, and is {text:?}"))
-    })
-}

@@ -1,35 +1,38 @@
-//! The fuzzer's cases without a fuzzer: the corpus, and then mutations of it
-//! that a seed decides. In a process of its own; the input that it is at is in
-//! a file, for whoever wants to know what it died of.
+//! The fuzzer's cases without a fuzzer: the corpus, and then mutations of it that a seed
+//! decides. They run in a separate process. A file contains the current input, which
+//! shows the cause if the process dies.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tombolo::sys::proc;
 
-use crate::common::{Brief, Peer, own_tables, tables};
-use crate::{case, setting};
+use crate::case;
+use crate::common::{Brief, Peer, effort, own_tables, tables};
 
-/// How long it goes on unless it is told how many runs to make.
-const TIME: Duration = Duration::from_secs(12);
-/// What it has for them.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// What one input may take at most, on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Of how many inputs of the corpus an everyday run takes one.
+const ONE_IN: u64 = 12;
 /// The longest input.
 const LONGEST: usize = 400;
 
 #[test]
 fn whatever_is_in_a_segment_ends_in_data_or_an_error() {
     let own = own_tables();
-    let seed = setting("TOMBOLO_HOSTILE_SEED", proc::random_u64().unwrap() >> 32);
-    let runs = setting("TOMBOLO_HOSTILE_RUNS", 0);
+    let (runs, seed) = (effort::rounds(30, 500), effort::seed());
     let at = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("hostile-{}", proc::pid()));
-    eprintln!("TOMBOLO_HOSTILE_SEED={seed}; the input that it is at is in {}", at.display());
+    println!("the input that it is at is in {}", at.display());
     let mut child = Peer::start("replay", &[&seed, &runs, &at.display()]);
     child.tell("go");
-    let patience = if runs == 0 { PATIENCE } else { Duration::MAX };
-    let said = child.said_within(patience).expect("it hangs");
-    eprintln!("{said}");
+    let said = loop {
+        let said = child.said_within(PATIENCE).expect("it hangs");
+        if !said.is_empty() {
+            break said;
+        }
+    };
+    println!("{said}");
     assert_eq!(child.join(), 0);
     fs::remove_file(at).unwrap();
     if own {
@@ -98,6 +101,8 @@ fn child_entry() {
     brief.hear();
     let run = |target: &str, input: &[u8]| {
         fs::write(at, [target.as_bytes(), b"\n", input].concat()).unwrap();
+        // It goes on.
+        brief.say("");
         match target {
             "steps" => case::steps(input),
             _ => case::image(input),
@@ -106,16 +111,16 @@ fn child_entry() {
     let targets = ["steps", "image"].map(|target| (target, corpus(target)));
     let mut done = 0;
     for (target, inputs) in &targets {
-        inputs.iter().for_each(|input| run(target, input));
-        done += inputs.len();
+        for (input, _) in inputs.iter().zip(0..).filter(|(_, n)| effort::sampled(ONE_IN, seed, *n))
+        {
+            run(target, input);
+            done += 1;
+        }
     }
-    let began = Instant::now();
     let mut random = Random(seed | 1 << 63);
-    let mut made = 0;
-    while if runs == 0 { began.elapsed() < TIME } else { made < runs } {
+    for _ in 0..runs {
         let (target, inputs) = &targets[random.below(targets.len())];
         run(target, &mutated(inputs, &mut random));
-        made += 1;
     }
-    brief.say(format!("{done} inputs of the corpus and {made} mutations of seed {seed}"));
+    brief.say(format!("{done} inputs of the corpus and {runs} mutations of seed {seed}"));
 }

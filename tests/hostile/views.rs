@@ -1,5 +1,5 @@
-//! A peer that writes over the messages which safe code holds: what was read
-//! stays as it was read, and what is written goes nowhere else.
+//! A peer overwrites the messages that safe code holds. What was read stays as it was
+//! read, and what is written goes nowhere else.
 
 use std::borrow::Borrow;
 use std::ops::Deref;
@@ -7,8 +7,7 @@ use std::str;
 use std::time::{Duration, Instant};
 
 use tombolo::{
-    ByteDelivery, ByteGrant, ByteKind, Delivery, DeliverySlice, Grant, GrantSlice, Kind, Mpmc,
-    Segment, Spsc,
+    ByteDelivery, ByteGrant, Delivery, DeliverySlice, Grant, GrantSlice, Kind, Mpmc, Segment, Spsc,
 };
 
 use crate::case::small;
@@ -101,7 +100,7 @@ impl<T: Deref> LendsNothing<Lends<0>> for T {}
 impl<T: AsRef<[u8]>> LendsNothing<Lends<1>> for T {}
 impl<T: Borrow<[u8]>> LendsNothing<Lends<2>> for T {}
 
-fn lend_nothing<K: Kind + ByteKind>() {
+fn lend_nothing<K: Kind + Kind>() {
     <Grant<'_, Element, K> as LendsNothing<_>>::known();
     <GrantSlice<'_, Element> as LendsNothing<_>>::known();
     <Delivery<'_, Element, K> as LendsNothing<_>>::known();

@@ -1,4 +1,4 @@
-//! A process that does what is on its tape, and notes it.
+//! A process that does what its tape says, and notes it.
 
 use std::cell::Cell;
 use std::os::unix::process::parent_id;

@@ -1,10 +1,10 @@
-//! Whether a history is one of a queue: the search of Wing and Gong, with
-//! Lowe's memory of what has been tried.
+//! Checks whether a queue could have a history: the search of Wing and Gong, with Lowe's
+//! memory of tried states.
 //!
-//! It goes through what happened in the order of time, and keeps what the
-//! queue may be like. A call's events are done only when they must be: before
-//! something returns, in any order that the specification allows. A state at
-//! a place in the history that has been tried once is not tried again.
+//! The search goes through the history in the order of time, and keeps the possible
+//! states of the queue. A call's events are applied only when they must be: before a call
+//! returns, in any order that the specification allows. A state at a point of the history
+//! is tried only once.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! What was asked and answered, and when.
+//! The calls and their answers, with their times.
 
 use std::fmt;
 

@@ -1,21 +1,15 @@
-//! Histories of real processes, some of them stopped or killed, against the
-//! written specification of a queue ([`queue`]).
+//! Checks histories of real processes, some of them stopped or killed, against the written
+//! specification of a queue ([`queue`]).
 //!
 //! ```text
 //!  queue    the specification
-//!  check    whether a history keeps to it
-//!  step     what a call may come to next
-//!  wrong    made-up histories that do not
+//!  check    checks a history against it
+//!  step     the next events of a call
+//!  wrong    invented histories that violate it
 //!  history  calls, answers and kills, with their times
 //!  tape     where processes read what to do, and note what they have done
 //!  actor    such a process
-//!  play     has them play, and kills some
-//! ```
-//!
-//! For a long run:
-//!
-//! ```sh
-//! TOMBOLO_HISTORIES=1000000 cargo test --test linearizability -- --nocapture
+//!  play     runs the processes, and kills some
 //! ```
 
 #![allow(unsafe_code)]
@@ -34,18 +28,12 @@ mod wrong;
 use std::time::Instant;
 
 use check::{Judgement, check};
+use common::effort;
 use play::Stage;
-
-/// How many histories are recorded unless it is said otherwise.
-const HISTORIES: usize = 2_000;
 
 #[test]
 fn what_processes_do_is_what_a_queue_does() {
-    let asked = std::env::var("TOMBOLO_HISTORIES").ok();
-    let histories = asked.map_or(HISTORIES, |number| number.parse().unwrap());
-    let seed = std::env::var("TOMBOLO_SEED")
-        .map_or_else(|_| tombolo::sys::proc::random_u64().unwrap(), |seed| seed.parse().unwrap());
-    println!("seed {seed}");
+    let (histories, seed) = (effort::rounds(400, 4_000) as usize, effort::seed());
     let start = Instant::now();
     let mut stage = Stage::new(seed);
     let (mut calls, mut kills, mut cut, mut held, mut overlaps, mut most) = (0, 0, 0, 0, 0, 0);

@@ -1,4 +1,4 @@
-//! Short histories, one after the other, of real processes.
+//! Short histories of real processes, one after the other.
 
 use std::time::{Duration, Instant};
 

@@ -1,47 +1,44 @@
 //! The specification: what a queue is, and which answers it may give.
 //!
-//! A call is not one event but a few, each at one instant between the call
-//! and its return:
+//! A call has several events, each at one instant between the call and its return:
 //!
 //! | call | events |
 //! |---|---|
 //! | send | a place is *claimed*; its message is *published* |
 //! | receive | the next message is *taken*; its place is *released* |
 //! | grant, delivery | the same, each half in a call of its own; or the place is given up, or the message given back |
-//! | batch | those of its messages, one after the other |
+//! | batch | the events of its messages, one after the other |
 //!
-//! In an SPSC queue a send is its publication alone, and a receive its
-//! release: what is being written or read changes nothing for the other side.
+//! In an SPSC queue, a send is only its publication, and a receive only its release: a
+//! message that is being written or read changes nothing for the other side.
 //!
-//! The places are claimed in turn, round and round, and one can be claimed
-//! when it is free; they are taken in that order, those passed over that were
-//! given up. Messages given back, or whose reader was killed, come before
-//! all others, in any order.
+//! Places are claimed in turn, round and round; a place can be claimed when it is free.
+//! They are taken in the same order, and places that were given up are skipped. Messages
+//! that were given back, or whose reader was killed, come before all others, in any
+//! order.
 //!
-//! **Full** may be said at an instant at which the next place is not free: it
-//! holds a message, or one that is being written or read, even if another
-//! place is free. In MPMC queues of bytes there are also blocks, one for each
-//! place, looked at one after the other: it may be said as well if at each
-//! one's instant it was in use, and a sender has one from its call on, perhaps
-//! another one after being refused a place. SPSC queues of bytes hold one
-//! message more than their capacity of the longest, and may do so or not.
+//! A queue may answer **full** at an instant at which the next place is not free: it
+//! holds a message, or one that is being written or read, even if another place is free.
+//! MPMC queues of bytes also have blocks, one for each place, which a sender looks at one
+//! after the other. They may answer *full* if each block was in use at the instant at
+//! which it was looked at. A sender has a block from its call on, and perhaps another one
+//! after it was refused a place. The specification allows, but does not require, that an
+//! SPSC queue of bytes holds one message more than its capacity.
 //!
-//! **Empty** may be said at an instant at which everything claimed has been
-//! taken; **pending** at one at which the next to be taken is claimed and not
-//! published. Neither, nor a message in its turn, may pass over one that was
-//! given back before the call and is there all the time since. **Timed out**
-//! is one or the other.
+//! A queue may answer **empty** at an instant at which all claimed places have been
+//! taken, and **pending** at an instant at which the next place to be taken is claimed
+//! and not published. Neither answer, nor a message in its turn, may pass over a message
+//! that was given back before the call and has been there since. **Timed out** is one of
+//! the two.
 //!
-//! A batch that stops short says that at some instant there was no more than
-//! what was still to come of it.
+//! A batch that stops short says that at some instant there was no more.
 //!
-//! **Death.** A killed process has done any first part of what it was in.
-//! Some time after, until a sweep has returned at the latest, each place that
-//! it was writing is given up, and each message that it was reading comes
-//! back, once more often delivered, or is dropped if that was the last time.
-//! In an SPSC queue what was not released is just there; none of these drops
-//! (`tests/in_hand.rs` has those that do). Nothing else is ever lost, and
-//! nothing comes twice.
+//! **Death.** A killed process has done some first part of its call. Later, at the latest
+//! when a sweep has returned, each place that it was writing is given up. Each message
+//! that it was reading comes back with one more delivery counted, or is dropped if that
+//! was the last one. In an SPSC queue, a message that was not released is still there;
+//! none is dropped here (`tests/death/in_hand.rs` tests the drops). Nothing else is ever
+//! lost, and nothing is delivered twice.
 
 use crate::common::queues::Ring;
 use crate::history::Spec;

@@ -1,4 +1,4 @@
-//! The events that a call under way may come to next.
+//! The next possible events of a running call.
 
 use crate::check::{Search, State, Under};
 use crate::common::queues::Nothing;

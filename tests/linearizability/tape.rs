@@ -1,5 +1,5 @@
-//! What processes are to do, and what they have done: in memory of their
-//! own, beside the segment, so that it survives whoever wrote it.
+//! The orders for processes, and their notes of what they have done: in memory beside the
+//! segment, so that the notes survive their writers.
 
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Made-up histories: those that no queue could have are refused, and as
-//! little else makes them right they are accepted.
+//! Invented histories: those that no queue could have are refused, and accepted after the
+//! smallest correction.
 
 use crate::check::{Judgement, check};
 use crate::common::queues::{Nothing, Ring};

@@ -1,5 +1,5 @@
-//! A limit is reached in the middle of something: a typed error, all or
-//! nothing, and nothing left behind.
+//! A limit is reached in the middle of an operation: it fails with a typed error, does
+//! all or nothing, and leaves nothing behind.
 
 use crate::common;
 

@@ -1,4 +1,4 @@
-//! Segments: how they come into being, whose they are, what limits them, how they go.
+//! Segments: how they are created, their owners, their limits, and how they are removed.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,5 +1,5 @@
-//! The owners of segments: strangers that are first at a name, and segments that
-//! are handed over.
+//! The owners of segments: strangers that are first at a name, and segments that are
+//! handed over.
 
 use crate::common;
 

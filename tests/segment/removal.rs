@@ -1,5 +1,5 @@
-//! A segment is removed, by Tombolo or behind its back: every call in it, of
-//! every kind of channel, ends with `Closed`, and nobody dies of it.
+//! A segment is removed, by Tombolo or by another program: every call in it, on every
+//! kind of channel, ends with `Closed`, and no process crashes.
 
 use crate::common;
 

@@ -1,4 +1,4 @@
-//! What Tombolo is measured beside, between the threads of one process.
+//! The queues between threads of one process with which Tombolo is compared.
 
 use std::cell::Cell;
 use std::hint::black_box;

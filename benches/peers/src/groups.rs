@@ -1,4 +1,4 @@
-//! What is put side by side.
+//! The groups of cases: which subjects are compared.
 
 use clap::ValueEnum;
 

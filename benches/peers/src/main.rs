@@ -1,5 +1,5 @@
-//! Other libraries beside Tombolo, measured by the harness of `tombolo bench`:
-//! between threads of one process, and between processes.
+//! Compares Tombolo with other libraries, between threads of one process and
+//! between processes, in the harness of `tombolo bench`.
 
 // The harness and Tombolo's own subjects, as `tombolo bench` has them. It needs
 // some of what is not used here.

@@ -1,4 +1,4 @@
-//! The figures in the documents, written from the samples of earlier runs: the
+//! Writes the figures in the documents from the samples of earlier runs: the
 //! README's plot and table, and the section of `docs/benchmarks.md`.
 
 mod demands;

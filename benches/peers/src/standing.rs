@@ -1,5 +1,5 @@
-//! How Tombolo stands beside its peers: of every case, each way to use it
-//! beside each peer, as ratios within rounds.
+//! Compares Tombolo with its peers: for every case, each way to use Tombolo
+//! against each peer, as ratios within rounds.
 
 use std::fmt::Write;
 

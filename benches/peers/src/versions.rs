@@ -1,4 +1,4 @@
-//! Which version of each peer this is, by the lockfile.
+//! The version of each peer, from the lockfile.
 
 use crate::harness::driver::Version;
 

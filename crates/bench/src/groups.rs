@@ -1,4 +1,4 @@
-//! The groups of cases, each with the question that it answers.
+//! The groups of cases: which subjects are compared, to answer which question.
 
 mod attach;
 mod contention;

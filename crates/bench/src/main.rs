@@ -1,8 +1,8 @@
-//! `tombolo bench`: how fast it is, beside every other way between processes
-//! that Linux has, and beside what the hardware allows.
+//! `tombolo bench`: compares Tombolo's speed with every other way between
+//! processes that Linux has, and with what the hardware allows.
 //!
-//! The [`harness`] measures; [`subjects`] are the things that it can measure;
-//! [`groups`] says which of them are compared.
+//! The [`harness`] decides how to measure, [`subjects`] has the things that are
+//! measured, and [`groups`] decides which of them are compared.
 
 mod groups;
 mod harness;

@@ -1,4 +1,4 @@
-//! The mechanisms that are measured, each used as its own manual says.
+//! The subjects: each mechanism, used as its own manual says.
 
 mod attach;
 mod bare;

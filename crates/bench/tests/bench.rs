@@ -1,5 +1,5 @@
-//! The benchmark as a shell sees it: what it says, what it writes, and what it
-//! leaves behind. Nothing here depends on how fast anything is.
+//! The benchmark as a shell sees it: its messages, its files, and that it leaves
+//! nothing behind. No test here depends on speed.
 
 #[path = "../../../tests/common/command.rs"]
 mod command;

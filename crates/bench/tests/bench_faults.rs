@@ -1,9 +1,9 @@
-//! The harness of the benchmark catches what a subject does wrong: subjects that
-//! lose, double, damage, exchange or keep messages, or die, are left out with
-//! the reason, and an honest one beside them is measured.
+//! The benchmark's harness detects wrong subjects. Subjects that lose, duplicate,
+//! damage, exchange or keep messages, or die, are left out with the reason, and an
+//! honest subject beside them is measured.
 //!
-//! A program of its own (`harness = false`): its workers are itself, started
-//! with the argument `bench-worker`.
+//! A program of its own (`harness = false`): it starts itself as its workers, with
+//! the argument `bench-worker`.
 
 #[allow(dead_code, unused_imports)]
 #[path = "../src/harness/mod.rs"]

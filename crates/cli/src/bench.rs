@@ -1,5 +1,5 @@
-//! `tombolo bench`: hands over to `tombolo-bench`, a program of its own, so that
-//! nobody who does not measure has to build what measuring needs.
+//! `tombolo bench`: starts `tombolo-bench`, a separate program, so that only users
+//! who measure have to build what measuring needs.
 
 use std::env;
 use std::ffi::OsString;

@@ -1,11 +1,10 @@
-//! `tombolo chaos`: the storm. Processes on one segment are killed, stopped
-//! and started again, several times a second, and then every message is
-//! accounted for.
+//! `tombolo chaos`: the storm. It kills, stops and restarts processes on one
+//! segment several times a second, and then accounts for every message.
 //!
-//! This process is the conductor, and no participant. The workers note what
-//! they are about to do and what they have done in a [`ledger`] outside the
-//! segment; from that alone the [`judge`] concludes. A last participant, in
-//! the [`aftermath`], uses everything there is, and puts it away.
+//! This process is the conductor, and no participant. The workers note what they
+//! are about to do and what they have done in a [`ledger`] outside the segment.
+//! The [`judge`] draws its conclusions from the ledger alone. In the
+//! [`aftermath`], a last participant uses everything that is left, and removes it.
 
 mod aftermath;
 mod clerk;

@@ -1,4 +1,4 @@
-//! `tombolo check`: whether a segment at rest is as the format says.
+//! `tombolo check`: compares a segment at rest with the format.
 
 use std::io::{self, Write};
 

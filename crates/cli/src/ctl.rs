@@ -1,4 +1,4 @@
-//! `tombolo ctl`: commands for the participants of a segment.
+//! `tombolo ctl`: commands to the participants of a segment.
 
 use std::time::Duration;
 

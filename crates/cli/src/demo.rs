@@ -1,12 +1,13 @@
-//! `tombolo demo`: the main job. Processes carry a file to each other, and
-//! every message is accounted for.
+//! `tombolo demo`: processes send a file to each other, and every message is
+//! accounted for.
 //!
-//! This process only arranges it. It starts the workers, has one of them create
-//! the segment, waits until all have opened it, lets them go, and adds up what
-//! they report over pipes. The messages themselves go from worker to worker.
+//! This process only organizes the demo. It starts the workers, lets one of them
+//! create the segment, waits until all have opened it, lets them go, and adds up
+//! their reports, which come over pipes. The messages themselves go from worker to
+//! worker.
 //!
-//! A worker creates the segment, so that at no time the only process that
-//! knows of it is one that no other watches: this one.
+//! A worker creates the segment, and this process watches the worker. If this
+//! process created it and was killed, no other process would know of the segment.
 
 mod crew;
 mod ledger;

@@ -1,4 +1,4 @@
-//! `tombolo events`: participants that join, leave and die, as it happens.
+//! `tombolo events`: prints joins, leaves and deaths as they happen.
 
 use std::io;
 use std::os::fd::AsFd;

@@ -1,4 +1,4 @@
-//! Why a subcommand did not do what it promises, as the shell is told.
+//! Why a subcommand failed, as the shell is told.
 
 use std::fmt::Display;
 

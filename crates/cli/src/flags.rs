@@ -1,4 +1,4 @@
-//! The library's options, in the words of the command.
+//! Translates the library's options into the command's flags.
 
 use std::fmt::Display;
 

@@ -1,5 +1,5 @@
-//! Shared by the programs `tombolo` and `tombolo-bench`, and for these two only:
-//! exit statuses, messages, progress bars, and the signals that end them.
+//! Shared by the programs `tombolo` and `tombolo-bench`: how they fail, what they
+//! print, and which signals end them. It is for these two programs only.
 
 pub mod failure;
 pub mod flags;

@@ -1,4 +1,4 @@
-//! `tombolo ls`: the segments there are, and what is in them.
+//! `tombolo ls`: lists the segments and their content.
 
 use nix::unistd::{Uid, User};
 use serde::Serialize;

@@ -1,5 +1,5 @@
-//! The `tombolo` command: the library's first customer, through its public
-//! interface only. One file a subcommand.
+//! The `tombolo` command: the library's first user, through its public interface
+//! only. Each subcommand has a file.
 
 mod bench;
 mod chaos;

@@ -1,5 +1,5 @@
-//! The segment that a subcommand uses, and the options with which it creates one
-//! that is not there.
+//! The segment in which a subcommand meets others, and the options with which the
+//! subcommand creates it if it does not exist.
 
 use std::fmt;
 use std::ops::Deref;

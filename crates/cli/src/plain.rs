@@ -1,5 +1,5 @@
-//! Text that somebody else wrote, made fit to be printed: whoever may write to
-//! a segment decides what its name is.
+//! Makes foreign text safe to print: any process that may write to a segment
+//! chooses its name.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! `tombolo recv`: what [`send`](crate::send) sends, to standard output.
+//! `tombolo recv`: writes the data of [`send`](crate::send) to standard output.
 
 mod exec;
 mod lines;

@@ -1,4 +1,4 @@
-//! `tombolo rm`: segments that are no longer wanted, or no longer used.
+//! `tombolo rm`: removes segments that are not wanted or not used any more.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! `tombolo run`: a command with a segment handed over to it.
+//! `tombolo run`: starts a command with a segment.
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;

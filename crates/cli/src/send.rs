@@ -1,4 +1,4 @@
-//! `tombolo send`: a file, or standard input, to the processes that
+//! `tombolo send`: sends a file, or standard input, to processes that
 //! [`recv`](crate::recv).
 
 use std::fs::File;

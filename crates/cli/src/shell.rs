@@ -1,5 +1,4 @@
-//! The end of a program, as the shell sees it: the exit status, and the reason in a
-//! single line.
+//! The exit status, and the reason for it in a single line.
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! Signals that ask to end, as something to poll: whoever waits for them can
-//! put everything away before it obeys.
+//! Turns signals that ask a process to end into something to poll. So a process
+//! that waits for them can clean up before it obeys.
 
 #![allow(unsafe_code)]
 

@@ -1,8 +1,8 @@
 //! Standard input, output and error as this process was started with them.
 //!
-//! The language's runtime opens those that are closed as `/dev/null`, before
-//! `main`: then everything written would be gone, and what is read be empty,
-//! without an error. So this looks before the runtime does.
+//! Rust's runtime opens closed ones as `/dev/null` before `main`. Then everything
+//! written is lost, and everything read is empty, without an error. So this module
+//! looks before the runtime does.
 
 #![allow(unsafe_code)]
 

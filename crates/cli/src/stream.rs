@@ -1,10 +1,10 @@
 //! Shared by `send` and `recv`: how they find each other, and their protocol.
 //!
-//! Each NAME is a transient segment with the channel `stream`, which carries
-//! the data. Its kind is the mode: SPSC for a stream, MPMC for lines; so the
-//! library refuses a peer that comes with the other mode.
+//! Each NAME is a transient segment with the channel `stream`, which carries the
+//! data. The channel's kind is the mode: SPSC for a stream, MPMC for lines. So the
+//! library refuses a process that comes with the other mode.
 //!
-//! **A stream.** The sender's messages are `word:64 | bytes`, the receiver's
+//! **A stream.** The sender's messages are `word:64 | bytes`. The receiver's
 //! acknowledgements (channel `acks`) are a session and a word.
 //!
 //! ```text
@@ -18,19 +18,19 @@
 //!    ◀──────────────────── session, FINISHED         done
 //! ```
 //!
-//! A peer that goes before its session has begun belonged to an earlier one,
-//! and is not waited for; one that goes later has failed. Both have left
-//! `stream` before either ends, so that the next to start finds the roles free,
-//! or a segment that is [over](is_over).
+//! A peer that goes before its session has begun belonged to an earlier one, and
+//! nobody waits for it. A peer that goes later has failed. Both have left `stream`
+//! before either ends. So the next process finds the roles free, or a segment that
+//! is [over](is_over).
 //!
-//! **Lines.** A message is one line or several. A receiver lets go of lines only
-//! when they are delivered, so if it dies another one gets them. A sender that
-//! has sent its last line sends as many empty messages as the channel holds:
-//! then all of its lines have been let go. Each party puts a token into
-//! `sending` or `receiving` and takes one out in the end. So what is left
-//! there when the last one has gone are those that failed. A receiver that has
-//! lost lines puts a token into `losses`. It is a sender of that channel as
-//! long as it asks for one line in each message.
+//! **Lines.** A message is one line or several. A receiver releases lines only when
+//! they are delivered, so if it dies, another receiver gets them. A sender that has
+//! sent its last line sends as many empty messages as the channel holds; after that,
+//! all of its lines have been released. Each party puts a token into `sending` or
+//! `receiving`, and takes one out at the end. So the tokens that remain when the last
+//! party has gone count those that failed. A receiver that has lost lines puts a
+//! token into `losses`. A receiver that wants one line in each message is a sender of
+//! that channel meanwhile.
 
 mod interrupt;
 

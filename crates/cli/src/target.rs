@@ -1,4 +1,4 @@
-//! A segment on the command line: its name, or `@ID`.
+//! A segment as the command line names it: its name, or `@ID`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,5 +1,5 @@
-//! Shared by the subcommands: counts of workers and times on the command line, the
-//! progress bar, results and remarks.
+//! Shared by the subcommands: how many workers for how long, the progress bar, the
+//! result, and remarks.
 
 use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;

@@ -1,4 +1,4 @@
-//! The fields of a struct, and what is checked in each.
+//! The fields of a struct, and the checks of each.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};

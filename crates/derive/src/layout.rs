@@ -1,4 +1,5 @@
-//! The attributes about a type's layout: `#[repr(…)]` and `#[message(…)]`.
+//! The attributes of a type that concern its layout: `#[repr(…)]` and
+//! `#[message(…)]`.
 
 use proc_macro2::Ident;
 use syn::{DeriveInput, Error, Result};

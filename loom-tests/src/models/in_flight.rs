@@ -145,7 +145,7 @@ impl Ring {
             let done = in_flight::recover(self, dead, self.attempts);
             self.orphans.set(self.orphans.get() + done.orphans);
             self.dropped.set(self.dropped.get() + done.dropped);
-            let (dead_word, free) = (word(Phase::Dead, FIRST), word(Phase::Free, FIRST + 1));
+            let (dead_word, free) = (word(Phase::Dead, FIRST), word(Phase::Free, FIRST));
             let _ = self.word(dead.id).compare_exchange(dead_word, free, AcqRel, Acquire);
         }
     }

@@ -79,7 +79,7 @@ impl Ring {
     /// A look finds it dead, and the sweep is complete.
     fn bury(&self, id: u16) {
         let [live, dead] = [Phase::Live, Phase::Dead].map(|phase| word(phase, FIRST));
-        let free = word(Phase::Free, FIRST + 1);
+        let free = word(Phase::Free, FIRST);
         for (from, to) in [(live, dead), (dead, free)] {
             self.word(id).compare_exchange(from, to, AcqRel, Acquire).unwrap();
         }

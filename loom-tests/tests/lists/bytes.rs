@@ -5,6 +5,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 
+use crate::effort;
 use crate::ring::blocks::{self, Blocks};
 use crate::ring::mpmc::{self, Cursor, Phase, State, Taken, Words};
 use crate::ring::records::{self, Broken, Units};
@@ -174,7 +175,7 @@ fn records_of_every_length_at_every_place() {
 
 #[test]
 fn records_are_the_list() {
-    for seed in 1..10_000 {
+    for seed in effort::seeds(500, 10_000) {
         let mut random = Random::new(seed);
         let (messages, longest) = (1 + random.below(4), random.below(60));
         let start = random.below(1_000);
@@ -203,7 +204,7 @@ fn records_are_the_list() {
 #[test]
 fn hostile_records_are_broken() {
     let (mut broken, mut torn, mut taken) = (0, 0, 0);
-    for seed in 1..20_000 {
+    for seed in effort::seeds(1_000, 20_000) {
         let mut random = Random::new(seed);
         let (messages, longest) = (1 + random.below(3), random.below(40));
         let ring = RecordRing::new(messages, longest, random.below(1_000));
@@ -520,7 +521,7 @@ fn an_index_that_goes_back_takes_no_room_away() {
 
 #[test]
 fn blocks_are_the_list() {
-    for seed in 1..20_000 {
+    for seed in effort::seeds(1_000, 20_000) {
         let mut run = Run::new(seed);
         for _ in 0..200 {
             run.step();
@@ -532,7 +533,7 @@ fn blocks_are_the_list() {
 /// Whatever the words say: no block that is not there, and no end missing.
 #[test]
 fn hostile_blocks_stay_in_range() {
-    for seed in 1..5_000 {
+    for seed in effort::seeds(250, 5_000) {
         let mut random = Random::new(seed);
         let run = Run::new(seed);
         let ring = &run.ring;

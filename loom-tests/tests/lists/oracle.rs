@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 
+use crate::effort;
 use crate::ring::mpmc::{self, Claim, Cursor, Refused, Taken};
 use crate::slots::Slots;
 
@@ -215,24 +216,13 @@ impl Run {
     }
 }
 
-fn run(seeds: core::ops::Range<u64>) {
-    for seed in seeds {
+#[test]
+fn the_ring_is_the_list() {
+    for seed in effort::seeds(1_000, 20_000) {
         let mut run = Run::new(seed);
         for _ in 0..STEPS {
             run.step();
             run.check();
         }
     }
-}
-
-#[test]
-fn the_ring_is_the_list() {
-    run(1..20_000);
-}
-
-/// Let it run over night.
-#[test]
-#[ignore = "long"]
-fn the_ring_is_the_list_for_longer() {
-    run(20_000..2_000_000);
 }

@@ -1,4 +1,4 @@
-//! Why a segment was not handed over, or not got.
+//! Why a segment was not handed over, or not inherited.
 
 use std::io;
 

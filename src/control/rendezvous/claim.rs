@@ -1,4 +1,4 @@
-//! A FIFO of one owner.
+//! A FIFO with one owner.
 //!
 //! ```text
 //!  none ── mkfifo, open, lock ──▶ owned ── unlink, unlock ──▶ none
@@ -6,9 +6,9 @@
 //!              └─ open, lock ─── ownerless
 //! ```
 //!
-//! Who has the lock on the FIFO that is at the path owns it, and nobody else
-//! ever unlinks it. So what an owner sees at the path before it unlinks is
-//! still there when it does; and of two who claim a path, one gets the lock.
+//! The process that holds the lock on the FIFO at the path owns it, and only the
+//! owner unlinks it. So if the owner sees its FIFO at the path, it is still there
+//! when the owner unlinks it. If two processes claim a path, one gets the lock.
 
 use std::path::{Path, PathBuf};
 

@@ -19,12 +19,12 @@ use core::fmt;
 use std::thread;
 use std::time::Duration;
 
-use super::layout::{NAME_BYTES, Plan, flags, plausible};
 use super::mapped::Mapped;
-use super::memory::Memory;
 use super::name::{Name, PROBES};
 use super::open::shape;
 use crate::error::OpenError;
+use crate::storage::Memory;
+use crate::storage::layout::{NAME_BYTES, Plan, flags, plausible};
 use crate::sync::Ordering;
 use crate::sys::sem::Set;
 use crate::sys::shm::{AttachOptions, Shm, Stat};

@@ -6,7 +6,7 @@ use super::Finding;
 use crate::ring::set::SetMap;
 use crate::ring::table::{Entry, Phase, Table as _};
 use crate::segment::mapped::Mapped;
-use crate::segment::view::Block;
+use crate::storage::Block;
 use crate::sync::{AtomicU64, Ordering};
 
 /// More faults than this are counted only.
@@ -72,7 +72,7 @@ impl Person {
         self.entry.map(|entry| entry.phase)
     }
 
-    /// How many lives the slot has had before this one.
+    /// The number of its life: of the last one, if the slot is free.
     pub(super) fn incarnation(&self) -> u64 {
         self.entry.map_or(0, |entry| entry.incarnation)
     }
@@ -161,7 +161,7 @@ impl<'a> Reading<'a> {
         self.present().any(|(id, person)| {
             person.is_unswept() && {
                 let word = self.mapped.row(block, id).endpoints.load(Ordering::Acquire);
-                word >> 32 == life(person)
+                word >> 32 == person.incarnation()
             }
         })
     }
@@ -177,11 +177,6 @@ impl<'a> Reading<'a> {
                 .fold(sum, u64::wrapping_add)
         })
     }
-}
-
-/// A row's mark of a participant's present life.
-pub(super) fn life(person: Person) -> u64 {
-    person.incarnation().wrapping_add(1) & u64::from(u32::MAX)
 }
 
 /// `channel jobs, slot 7, byte 33792`

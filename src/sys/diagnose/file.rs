@@ -1,4 +1,4 @@
-//! What stood in the way of a pipe or a FIFO.
+//! Why a call on a pipe or a FIFO failed.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};

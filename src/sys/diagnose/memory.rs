@@ -1,4 +1,4 @@
-//! What to say when memory, or huge pages, are not to be had.
+//! The advice when memory, or huge pages, are not available.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What stood in the way of a message queue or a message.
+//! Why a call on a message queue failed.
 
 use nix::errno::Errno;
 

@@ -1,5 +1,5 @@
-//! Whose a FIFO is: its owner holds a lock on it, which the kernel takes back
-//! when that process ends.
+//! The owner of a FIFO: it holds a lock on it, which the kernel releases when the
+//! process ends.
 
 use std::fs::{self, TryLockError};
 use std::os::unix::fs::MetadataExt;

@@ -1,4 +1,4 @@
-//! Looking at a queue, and limiting it.
+//! Inspects a queue, and limits it.
 
 use nix::errno::Errno;
 

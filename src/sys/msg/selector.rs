@@ -1,4 +1,4 @@
-//! Which message to receive.
+//! Selects the message to receive.
 
 /// Which message to receive. Among messages of one type, always the oldest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

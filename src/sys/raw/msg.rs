@@ -1,4 +1,4 @@
-//! The calls of message queues.
+//! The system calls of message queues.
 
 use std::ffi::{c_int, c_long};
 use std::mem::MaybeUninit;

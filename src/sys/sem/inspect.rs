@@ -1,4 +1,4 @@
-//! Looking at a semaphore set, and setting a value.
+//! Inspects a semaphore set, and sets a value.
 
 use nix::errno::Errno;
 

@@ -1,12 +1,12 @@
-//! Reading all values of a set with a buffer of any length.
+//! Reads all values of a set with a buffer of any length.
 //!
-//! `GETALL` writes as many values as the set has and is not told how many fit.
-//! Asking for the number first would not do: between the two calls the set may
-//! be removed and its id given to a longer one. So the kernel writes into a
+//! `GETALL` writes as many values as the set has, without knowing how many fit.
+//! Asking for the number first is not enough: between the two calls, the set may be
+//! removed and its id given to a larger one. So the kernel writes into a
 //! mapping of this thread that ends in an inaccessible page, where it stops
 //! with `EFAULT` ("all data past to + size - N must be left unmodified", says
 //! its uaccess.h). The buffer is first filled with a number that no semaphore
-//! holds, which afterwards shows how many values there were. That makes one
+//! holds, which shows afterwards how many values there were. This costs one
 //! system call, a fill and a copy; the mapping is kept for the next time.
 
 #![allow(unsafe_code)]

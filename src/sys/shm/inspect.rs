@@ -1,4 +1,4 @@
-//! Looking at segments without attaching them.
+//! Inspects segments without attaching them.
 
 use nix::errno::Errno;
 

@@ -1,4 +1,4 @@
-//! Waits that end with a certain participant, who need not be in the channel.
+//! Waits that end with a given participant, which need not be in the channel.
 
 use std::thread;
 use std::time::Duration;

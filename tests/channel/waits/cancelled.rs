@@ -1,4 +1,4 @@
-//! One handle's waits end; nobody else's do.
+//! One handle's waits end; those of other handles do not.
 
 use std::thread;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What one handle has found out, others know.
+//! Other handles know what one handle has found out.
 
 use tombolo::{Fault, RecvError, Segment, SendError, TryRecvError, TrySendError};
 

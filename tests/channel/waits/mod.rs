@@ -1,4 +1,4 @@
-//! How a wait ends, and what is told of it.
+//! How a wait ends, and what its caller is told.
 
 #![allow(unsafe_code)]
 

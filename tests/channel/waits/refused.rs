@@ -1,6 +1,7 @@
-//! A wake that the kernel refuses is told, or made good; nothing waits silently.
+//! A wake-up that the kernel refuses is reported, or made good; no process waits
+//! silently.
 //!
-//! The segment is root's alone. Another process sleeps in it, and this one loses
+//! The segment belongs to root alone. Another process sleeps in it, and this one loses
 //! the right to wake it.
 
 use std::time::Duration;
@@ -120,12 +121,8 @@ fn bytes_say_so_too() {
     }
 }
 
-fn bytes<K: tombolo::ByteKind>(
-    mut tx: tombolo::ByteSender<K>,
-    name: &Name,
-    channel: &str,
-    form: &str,
-) where
+fn bytes<K: tombolo::Kind>(mut tx: tombolo::ByteSender<K>, name: &Name, channel: &str, form: &str)
+where
     tombolo::ByteSender<K>: Send,
 {
     let peer = sleeper(name, "receives bytes", channel);

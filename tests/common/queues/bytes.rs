@@ -1,7 +1,7 @@
 //! The ends of channels of bytes.
 
 use tombolo::{
-    ByteDelivery, ByteKind, ByteReceiver, ByteSender, Fault, SendTimeoutError, TrySendError,
+    ByteDelivery, ByteReceiver, ByteSender, Fault, Kind, SendTimeoutError, TrySendError,
 };
 
 use super::{Got, Grants, LONGEST, Patience, Rx, Tx, Verdict, fault, page, timed, tried, unsent};
@@ -26,7 +26,7 @@ impl<E> Bytes<E> {
     }
 }
 
-impl<K: ByteKind> Tx for Bytes<ByteSender<K>> {
+impl<K: Kind> Tx for Bytes<ByteSender<K>> {
     fn send(&mut self, id: u64, patience: Patience) -> Result<bool, Fault> {
         let message = self.message(id);
         match patience {
@@ -86,7 +86,7 @@ impl<K: ByteKind> Tx for Bytes<ByteSender<K>> {
     }
 }
 
-fn finish_bytes<K: ByteKind>(delivery: ByteDelivery<'_, K>, end: Verdict) {
+fn finish_bytes<K: Kind>(delivery: ByteDelivery<'_, K>, end: Verdict) {
     match end {
         Verdict::Release => delivery.release(),
         Verdict::GiveBack => delivery.give_back(),
@@ -94,7 +94,7 @@ fn finish_bytes<K: ByteKind>(delivery: ByteDelivery<'_, K>, end: Verdict) {
     }
 }
 
-impl<K: ByteKind> Rx for Bytes<ByteReceiver<K>> {
+impl<K: Kind> Rx for Bytes<ByteReceiver<K>> {
     fn recv(&mut self, patience: Patience) -> Got<u64> {
         let mut into = Vec::new();
         let got = match patience {

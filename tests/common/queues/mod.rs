@@ -1,5 +1,5 @@
-//! The ends of the four rings behind one interface that keeps every answer.
-//! Messages are numbers here; the rest of a message follows from its number.
+//! The ends of the four rings behind one interface that keeps every answer. Messages are
+//! numbers here; the rest of a message follows from its number.
 
 mod bytes;
 mod typed;

@@ -131,7 +131,7 @@ where
         let got = match patience {
             Patience::None => tried(self.try_recv())?,
             Patience::For(time) => timed(self.recv_timeout(time))?,
-            Patience::Ever => Ok(Receiver::recv(self).map_err(fault)?),
+            Patience::Ever => Ok(Receiver::<Page, K>::recv(self).map_err(fault)?),
         };
         Ok(got.map(|page| number(&page)))
     }

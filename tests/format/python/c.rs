@@ -1,5 +1,5 @@
-//! The minimal client of the document, section 17, in C: it never sweeps, and
-//! does everything else that a peer relies on.
+//! The minimal client of the document, section 17, in C. It never sweeps, and
+//! does everything else on which a peer relies.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What was to be reached, beside what was.
+//! The goals, and whether they were reached.
 
 use std::fmt::Write;
 

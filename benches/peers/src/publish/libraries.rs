@@ -1,4 +1,5 @@
-//! Tombolo beside each library and mechanism, each used in its best way.
+//! The README's table: Tombolo against each library and mechanism, each used in
+//! its best way.
 
 use super::{Run, cases};
 use crate::harness::beside::Beside;

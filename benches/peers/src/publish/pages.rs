@@ -1,4 +1,4 @@
-//! Documents in which a part is written by this program.
+//! Documents of which this program writes a part.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The README's plot: how many small messages a second, of each library.
+//! The README's plot: small messages a second, for each library.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! Samples of an earlier run, as its report has them.
+//! Reads the samples of an earlier run from its report.
 
 use std::collections::HashMap;
 

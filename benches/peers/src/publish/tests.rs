@@ -1,5 +1,5 @@
-//! What is written of a small stored sample, and that nothing is where
-//! something is missing.
+//! The documents that a small stored sample gives; and that nothing is written
+//! if something is missing.
 
 use super::*;
 

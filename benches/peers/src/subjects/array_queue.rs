@@ -1,4 +1,4 @@
-//! `crossbeam-queue`: the bounded queue, tried until it has room or something,
+//! `crossbeam-queue`: the bounded queue, polled until it has room or a message,
 //! spinning, or yielding as its authors' own benchmarks do.
 
 use std::hint::spin_loop;

@@ -1,6 +1,6 @@
-//! `boost::interprocess::message_queue`: by the calls that wait, as in its
-//! documentation's example, or by those that do not. Its headers may be missing
-//! where this is built; then so is it.
+//! `boost::interprocess::message_queue`: with the calls that wait, as in its
+//! documentation's example, or with those that do not. If its headers are missing
+//! when this is built, the subject is missing too.
 
 #![allow(unsafe_code)]
 

@@ -1,7 +1,7 @@
-//! Channels between threads that send, receive and wait alike: `kanal`, `flume`,
-//! `crossbeam-channel` and that of the standard library. Each by the calls that
-//! its documentation begins with, which wait; those with calls that do not wait
-//! by these as well.
+//! Channels between threads with the same calls: `kanal`, `flume`,
+//! `crossbeam-channel` and the standard library's. Each is used with the calls
+//! that wait, with which its documentation begins, and also with calls that do not
+//! wait, if it has them.
 
 use std::hint::spin_loop;
 use std::marker::PhantomData;

@@ -1,4 +1,4 @@
-//! Names and files in shared memory that go with their sample.
+//! Names and files in shared memory that are removed with their sample.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

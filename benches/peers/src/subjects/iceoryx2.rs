@@ -1,6 +1,6 @@
-//! `iceoryx2`: publish and subscribe by loaned samples, without overflow, as
-//! that loses messages; polled, or with an event beside each sample, as its
-//! example of event-based communication does.
+//! `iceoryx2`: publish and subscribe with loaned samples, without overflow,
+//! because overflow loses messages. It is polled, or sends an event with each
+//! sample, as its example of event-based communication does.
 
 use std::fmt::Debug;
 use std::ops::Range;

@@ -1,5 +1,5 @@
-//! `ipc-channel`: its channel of bytes, which spares it the serializing; set up
-//! by a one-shot server whose name is left in a file.
+//! `ipc-channel`: its channel of bytes, which avoids serializing. A one-shot
+//! server, whose name is left in a file, sets it up.
 
 use std::fs;
 use std::hint::spin_loop;

@@ -1,6 +1,6 @@
-//! `ringfire`: one ring with sequence numbers, for one producer; lossless, as
-//! its consumers otherwise lose what they are too slow for. By single messages
-//! or slices, and spinning or waiting by its futex.
+//! `ringfire`: one ring with sequence numbers, for one producer. It is used in
+//! its lossless mode, because otherwise slow consumers lose messages; with single
+//! messages or slices, spinning or waiting on its futex.
 
 use std::marker::PhantomData;
 use std::ops::Range;

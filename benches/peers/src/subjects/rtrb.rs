@@ -1,4 +1,4 @@
-//! `rtrb`: a ring for one producer and one consumer; by single items, and by
+//! `rtrb`: a ring for one producer and one consumer, with single items and with
 //! chunks.
 
 use std::hint::spin_loop;

@@ -1,5 +1,6 @@
-//! `shaq`: queues in a file that both sides map. One at a time, in batches
-//! written and read in place as in its own example, and waiting by its futex.
+//! `shaq`: queues in a file that both sides map. One message at a time, in
+//! batches that are written and read in place as in its own example, and waiting
+//! on its futex.
 
 #![allow(unsafe_code)]
 

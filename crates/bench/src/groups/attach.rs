@@ -1,4 +1,4 @@
-//! The cost of making a segment and of joining one.
+//! The cost of creating a segment and of joining one.
 
 use super::{Scale, bars};
 use crate::harness::{Group, Setting};

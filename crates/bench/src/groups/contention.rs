@@ -1,4 +1,4 @@
-//! Several processes at each end of one channel, 8 bytes a message.
+//! Several processes at each end of one channel, with messages of 8 bytes.
 
 use crate::harness::{Case, Group, Scale, Shape};
 

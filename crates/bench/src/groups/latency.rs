@@ -1,5 +1,5 @@
-//! How long an exchange of 8 bytes takes: of processes that stay awake, and of
-//! processes that sleep when their message comes.
+//! The duration of an exchange of 8 bytes, between processes that stay awake and
+//! between processes that sleep when their message comes.
 
 use crate::harness::{Case, Group, Plot, Scale, Setting, Shape};
 

@@ -1,4 +1,5 @@
-//! The machine's own limits: between two processors, in one, and in the kernel.
+//! The limits of the machine: between two processors, within one, and in the
+//! kernel.
 
 use super::{Scale, bars};
 use crate::harness::carry::batch;

@@ -1,4 +1,4 @@
-//! How long a death holds the living up.
+//! How long a death delays the living.
 
 use super::{Scale, bars};
 use crate::harness::{Group, Setting, Shape};

@@ -1,5 +1,5 @@
-//! Messages and bytes a second from one process to another: one at a time,
-//! batched and in place; in rings of equal slots and in rings of equal bytes.
+//! Messages and bytes a second from one process to another: one at a time, in
+//! batches and in place; in rings with equal slots and in rings with equal bytes.
 
 use crate::harness::carry::batch;
 use crate::harness::{Case, Group, Scale, Setting, Shape};

@@ -1,4 +1,4 @@
-//! One subject beside another of the same case, round by round.
+//! Compares one subject with another of the same case, round by round.
 
 use super::records::{Outcome, Record, median};
 use super::table::{more_is_better, short};

@@ -1,5 +1,5 @@
-//! Where the workers of a sample meet: a few words that they share, in an
-//! object of its own.
+//! The words that the workers of a sample share, in an object of their own, to
+//! start and stop together.
 
 use std::fs::File;
 use std::hint::{black_box, spin_loop};

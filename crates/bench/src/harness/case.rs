@@ -1,4 +1,4 @@
-//! Cases: subjects that are compared.
+//! Cases: the subjects that are compared.
 
 use super::orders::Setting;
 

@@ -1,5 +1,5 @@
-//! The clock for what takes less than asking the kernel's: the processor's
-//! cycle counter, where it runs evenly and everywhere alike.
+//! The clock for intervals shorter than a call of the kernel's clock: the
+//! processor's cycle counter, if it runs evenly and is the same on all processors.
 
 #![allow(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Rounds of samples: all subjects of a case in turns, in one placement.
+//! Takes samples in rounds: all subjects of a case in turns, in one placement.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! The workers of one sample: started together, heard, and gone with it.
+//! The workers of one sample: starts them together, reads their reports, and ends
+//! them with the sample.
 
 use std::fs;
 use std::io::{self, Read};

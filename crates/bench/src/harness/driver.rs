@@ -1,4 +1,4 @@
-//! A whole run: cases in, text, JSON and report out.
+//! A whole run: takes cases, and writes text, JSON and a report.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Messages there and back: how long an exchange takes.
+//! Messages back and forth: the duration of an exchange.
 
 use super::orders::Report;
 use super::subject::{Mechanism, Rx, Tx};

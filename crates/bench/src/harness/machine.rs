@@ -1,4 +1,4 @@
-//! The machine and the time of the measurement.
+//! Describes the machine and the time of a measurement.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};

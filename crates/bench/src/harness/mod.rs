@@ -1,17 +1,16 @@
-//! The harness: how subjects are measured, whatever they are.
+//! The harness: it knows how to measure, but no subject.
 //!
-//! A [`Subject`] is something to be measured: a mechanism that carries
-//! messages, given by its two ends ([`Mechanism`]), or a piece of work. A
-//! [`Case`] puts subjects side by side, the first of which is the limit of the
-//! others. [`conductor`] takes samples of all of them in rounds and keeps only
-//! what was measured in one placement; each sample is taken by processes of its
-//! own ([`crew`], [`worker`]) that run the same loops for all ([`carry`],
-//! [`exchange`]). [`records`] makes figures of the samples, [`table`] and
-//! [`report`] something to read.
+//! A [`Subject`] is something to measure: a mechanism that carries messages, given
+//! by its two ends ([`Mechanism`]), or a piece of work. A [`Case`] compares
+//! subjects; the first one is the limit of the others. [`conductor`] takes samples
+//! of all of them in rounds, and keeps only those that were measured in one
+//! placement. Separate processes take each sample ([`crew`], [`worker`]) and run
+//! the same loops for all subjects ([`carry`], [`exchange`]). [`records`] computes
+//! figures from the samples, and [`table`] and [`report`] print them.
 //!
-//! A program with subjects of its own includes this folder as it is, calls
-//! [`driver::run`] with groups of cases, and [`worker::run`] in the processes
-//! that it starts.
+//! A program with subjects of its own includes this folder by path. It calls
+//! [`driver::run`] with groups of cases, and [`worker::run`] in the processes that
+//! it starts.
 
 pub(crate) mod beside;
 pub(crate) mod board;

@@ -1,5 +1,5 @@
-//! Which samples were taken in the same placement: where the two processors were
-//! at the same distance, by both that tell it.
+//! Decides which samples were taken in the same placement: those in which both
+//! probes show the same distance between the two processors.
 
 use super::board::Place;
 use super::records::Sample;

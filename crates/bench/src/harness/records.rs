@@ -1,4 +1,4 @@
-//! From samples to figures.
+//! Computes figures from samples.
 
 use serde::Serialize;
 

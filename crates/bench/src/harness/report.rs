@@ -1,5 +1,4 @@
-//! The report: one page that needs nothing else, its plots once more as
-//! files, and the samples to calculate with.
+//! The report: one self-contained page, its plots as files, and the samples.
 
 mod chart;
 mod plots;

@@ -1,4 +1,4 @@
-//! The figures for people: each case from the best subject to the worst.
+//! Prints the figures: each case from the best subject to the worst.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! The screen that a result is shown on.
+//! The terminal that shows a result.
 
 #![allow(unsafe_code)]
 

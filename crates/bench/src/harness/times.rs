@@ -1,4 +1,4 @@
-//! Times that were measured, and how often each.
+//! A histogram of measured times.
 
 use hdrhistogram::Histogram;
 

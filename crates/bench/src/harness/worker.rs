@@ -1,4 +1,5 @@
-//! One process of a sample, or, if its subject's ends are threads, all of it.
+//! One process of a sample; or the whole sample, if the ends of its subject are
+//! threads.
 
 #![allow(unsafe_code)]
 

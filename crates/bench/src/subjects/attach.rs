@@ -1,4 +1,4 @@
-//! Making and joining segments: the bare calls, and what comes on top.
+//! Creating and joining segments: the bare system calls, and Tombolo on top.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The cost of single calls where nobody waits, and of copying.
+//! The cost of single calls while no process waits, and of copying.
 
 use std::hint::black_box;
 use std::os::fd::OwnedFd;

@@ -1,4 +1,4 @@
-//! Message queues of the kernel, with the limits that the system has set.
+//! The kernel's message queues, with the limits that the system has set.
 
 #![allow(unsafe_code)]
 

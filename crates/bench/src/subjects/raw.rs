@@ -1,7 +1,6 @@
-//! The limit: a ring between two processes as one would write it by hand, that
-//! knows nothing of deaths, names or waiting. Two indices on lines of their
-//! own, each side with a copy of the other's, and slots that are written and
-//! read where they are.
+//! The limit: a ring between two processes, written by hand, without deaths,
+//! names or waiting. It has two indices on cache lines of their own; each side
+//! has a copy of the other's index, and slots are written and read in place.
 
 #![allow(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! Vyukov's bounded queue in shared memory, as most libraries have it: quick,
-//! and stuck for good when somebody is killed between its two steps.
+//! Vyukov's bounded queue in shared memory, as most libraries have it. It is fast,
+//! and stuck for good if a process is killed between its two steps.
 
 use std::hint::spin_loop;
 use std::ops::Range;

@@ -1,9 +1,10 @@
-//! From SIGKILL until a process that slept has what the dead one held up.
+//! The time from a SIGKILL until a sleeping process has what the dead one held
+//! up.
 //!
-//! Three processes: the survivor, on one processor; and on the other the
-//! victim, and the supervisor, which starts a victim, waits until it holds what it
-//! is to hold and the survivor sleeps, and kills it. The clock runs from just
-//! before the kill until the survivor's call has returned.
+//! There are three processes. The survivor runs on one processor. The victim and
+//! the nurse run on the other. The nurse starts a victim, waits until the victim
+//! holds what it should and the survivor sleeps, and kills the victim. The clock
+//! runs from just before the kill until the survivor's call has returned.
 
 use std::hint::spin_loop;
 use std::process::Child;

@@ -1,6 +1,5 @@
-//! Bytes through a descriptor: pipes, FIFOs and sockets. One write and one
-//! read for each message, or, where it is a stream and messages are batched,
-//! for as many as there are.
+//! Bytes through a descriptor: pipes, FIFOs and sockets. There is one write and
+//! one read for each message, or for each batch where the descriptor is a stream.
 
 use std::fs::OpenOptions;
 use std::hint::spin_loop;

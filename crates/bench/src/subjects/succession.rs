@@ -1,9 +1,9 @@
-//! From SIGKILL of the one that has the role of an SPSC channel until its
-//! successor's first message: of a receiver, until the successor has received
-//! what was left to it; of a sender, until it has sent.
+//! The time from the SIGKILL of the process that has the role of an SPSC channel
+//! until its successor's first message: a receiver's successor has then received
+//! the first message left to it, and a sender's successor has sent one.
 //!
-//! The successor tries for the role until it has it: there is no call that
-//! waits for one. Processes and clock are those of [`recovery`](super::recovery).
+//! The successor tries for the role until it has it, because no call waits for a
+//! role. Processes and clock are those of [`recovery`](super::recovery).
 
 use std::hint::spin_loop;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
-//! Channels between threads of one process, for comparison: what others have
-//! to cross, they have not. One of the threads makes the channel, all take
-//! their ends.
+//! Channels between threads of one process, for comparison: they need not cross
+//! from one process to another. One of the threads creates the channel, and all
+//! take their ends.
 
 use std::any::Any;
 use std::marker::PhantomData;

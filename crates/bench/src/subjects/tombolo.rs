@@ -1,5 +1,5 @@
-//! Tombolo's typed channels: by value, one at a time or many at once, waiting
-//! or trying; and in place.
+//! Tombolo's typed channels: by value, one message or many at a time, waiting or
+//! polling; and in place.
 
 #![allow(unsafe_code)]
 

@@ -1,5 +1,5 @@
 //! Mechanisms that only wake: semaphores, futexes, event descriptors. They carry
-//! nothing; the nth wake-up is taken for the nth message.
+//! nothing; the nth wake-up counts as the nth message.
 
 #![allow(unsafe_code)]
 

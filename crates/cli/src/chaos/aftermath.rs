@@ -1,5 +1,5 @@
-//! The end of a storm: a last participant inspects the segment, uses every slot
-//! and every place in it, and removes it.
+//! The end of a storm: when all workers have ended, a last participant inspects
+//! the segment, uses everything in it, and removes it.
 
 use std::iter;
 

@@ -1,4 +1,4 @@
-//! Puts what was noted in the order of its times before the judge hears it.
+//! Sorts the notes by time before the judge reads them.
 
 use super::judge::{End, Findings, Judge, Seat};
 use super::ledger::Note;

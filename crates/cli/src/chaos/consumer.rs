@@ -1,5 +1,4 @@
-//! A consumer: receives in every way there is, and notes the messages that it
-//! holds.
+//! A consumer: receives in every possible way, and notes what it holds.
 
 use std::time::Duration;
 

@@ -1,33 +1,34 @@
-//! Judges the storm by the notes of its workers.
+//! The judge: the conclusions that the notes allow.
 //!
-//! The judge gets every note of every worker in the order of their times, and
+//! The judge reads every note of every worker, in the order of their times, and
 //! every death: when the signal was sent, and when the process was reaped. It
 //! concludes for each message:
 //!
 //! - **Sent**: its `Sent` was noted, or a later message of the same life was
-//!   received: one producer's messages are published in order.
+//!   received, because one producer's messages are published in order.
 //! - **Finished**: a consumer noted it as received whole (`Got`), or as
 //!   acknowledged (`Released`). It must never come again.
 //! - **Held by a dead consumer**: `Took` was noted and no `Releasing`. It must
 //!   come again, unless its attempts are used up. After `Releasing` it may or
-//!   may not.
-//! - **Never noted**: only a dead consumer can have had it, in the very call
-//!   that it was killed in (its [`Window`]). A call that takes and acknowledges
-//!   can swallow as many as it was asked for. One that only takes cannot: what
-//!   it had taken must come again, as often as the attempts allow. The window
-//!   must be open when the message can have been taken: not before it was
+//!   may not come again.
+//! - **Never noted**: only a dead consumer can have had it, in the very call in
+//!   which it was killed (its [`Window`]). A call that takes and acknowledges can
+//!   lose as many messages as it asked for. A call that only takes cannot lose
+//!   any: its messages must come again, as often as the attempts allow. The window
+//!   must be open when the message can have been taken: not before the message was
 //!   about to be sent, and not after a later one of the same producer was
-//!   received, since the queue is one. Each window can explain only as many
-//!   messages as it was asked for, so the messages are matched to windows; what
-//!   finds none is lost.
+//!   received, because there is only one queue. Each window explains at most as
+//!   many messages as its call asked for, so the judge matches messages to
+//!   windows. A message without a window is lost.
 //!
-//! A message may be received twice if the consumer that had it was killed before
-//! it came again. The time of a death is that of the signal, which is
-//! before any effect of it, so that nothing is excused that was not dead.
+//! A second delivery is correct if the previous receiver was killed before it. The
+//! time of a death is that of the signal, which is before any effect of it, so a
+//! living process never excuses anything.
 //!
-//! Order is that of the first deliveries that one consumer's life sees of one
-//! producer's life. A receiver that is not told the attempts may have got a
-//! message that another took and did not live to note: that takes a window too.
+//! Order means the order of the first deliveries that one life of a consumer sees
+//! of one life of a producer. A receiver that does not learn the attempts may have
+//! received a message that another one took and did not live to note; this needs a
+//! window too.
 
 mod life;
 #[cfg(test)]

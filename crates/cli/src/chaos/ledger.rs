@@ -1,14 +1,13 @@
-//! The notes of the workers, outside the segment: a book for each seat, in a
-//! shared-memory object of its own, which has no key and goes with its last
-//! process.
+//! The workers' notes, outside the segment: a book for each seat, in one
+//! shared-memory object that has no key and is freed with its last process.
 //!
-//! A book is a ring of notes that one worker at a time writes and the
-//! conductor reads. A note is written before the index that makes it visible,
-//! so a writer that is killed at any instruction leaves whole notes, and its
-//! successor goes on behind the last one. A full book makes its writer wait
-//! until the conductor has read.
+//! A book is a ring of notes that one worker at a time writes and the conductor
+//! reads. A worker writes a note before the index that makes it visible. So a
+//! writer that is killed at any instruction leaves whole notes, and its successor
+//! continues behind the last one. If the book is full, the writer waits for the
+//! conductor.
 //!
-//! The library's channels are not used for it, since they are under test.
+//! The ledger does not use the library's channels, because they are under test.
 
 use std::fmt;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! A set of numbers of which most small ones are in it.
+//! A set of numbers that contains most of the small ones.
 
 use std::collections::VecDeque;
 

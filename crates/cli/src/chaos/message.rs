@@ -1,5 +1,5 @@
-//! A message of the storm: who sent it, which one it is, a filling that
-//! follows from that, and a checksum of it all.
+//! A message of the storm: its sender, its number, a content that follows from
+//! both, and a checksum of it all.
 
 use super::ledger::Id;
 

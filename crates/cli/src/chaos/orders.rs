@@ -1,8 +1,8 @@
-//! Orders of the conductor to a worker, which it gets as its argument. Later the
-//! conductor says only the phase, in the ledger.
+//! The conductor's orders to a worker, which it gets as its argument when it
+//! starts. Everything later is in the ledger's phase.
 
 use serde::{Deserialize, Serialize};
-use tombolo::{ByteChannel, ByteKind, Mpmc, OpenError, Segment, Spsc};
+use tombolo::{ByteChannel, Mpmc, OpenError, Segment, Spsc};
 
 use super::message;
 
@@ -104,7 +104,7 @@ impl Setting {
 }
 
 /// The storm's channel as one of a kind.
-pub(crate) trait Kind: ByteKind {
+pub(crate) trait Kind: tombolo::Kind {
     fn of(channel: ByteChannel<'_>) -> ByteChannel<'_, Self>;
 }
 

@@ -1,5 +1,5 @@
-//! Kills from within: in a build with the feature `crash-points`, a worker is killed
-//! before a certain step of the library. Any other build has no such steps.
+//! Deaths from within: in a build with the feature `crash-points`, a worker is
+//! killed before a step of the library. Other builds do not have this.
 
 use super::orders::Orders;
 

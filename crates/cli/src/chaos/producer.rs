@@ -1,5 +1,5 @@
-//! A producer: sends numbered messages in every way there is, and notes
-//! before and after.
+//! A producer: sends numbered messages in every possible way, and notes before and
+//! after.
 
 use std::thread;
 use std::time::Duration;

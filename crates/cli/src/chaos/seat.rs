@@ -1,4 +1,4 @@
-//! A worker's place: one process after another.
+//! A worker's seat: one process after another.
 
 use std::fs;
 use std::io::{self, Read};

@@ -1,5 +1,5 @@
-//! A side worker: creates, opens, uses and removes a segment that others
-//! create, open, use and remove as well.
+//! A side worker: creates, opens, uses and removes a segment while others do the
+//! same.
 
 use tombolo::{ChannelError, Fault, OpenError, Segment, TryRecvError, TrySendError};
 

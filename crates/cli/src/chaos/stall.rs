@@ -1,4 +1,4 @@
-//! The longest time in which nothing moved though it should have.
+//! The longest time in which nothing moved although it should have.
 
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,9 @@
-//! The conductor's work: it starts the workers, strikes them, hears what they
-//! note, and notices when nothing moves.
+//! The conductor's work: it starts, kills and stops the workers, reads their
+//! notes, and detects when nothing moves.
 //!
-//! It is no participant, so that it holds nothing up and sweeps nobody. What
-//! can befall a worker from without is a [`Blow`]; from within, what its
-//! [`Orders`] say.
+//! It is no participant, so it delays and sweeps nobody. A [`Blow`] is what the
+//! conductor does to a worker from outside; a worker's [`Orders`] say what happens
+//! to it from within.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;

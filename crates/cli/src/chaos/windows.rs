@@ -1,4 +1,4 @@
-//! Matches messages that nobody noted to the calls in which consumers were killed.
+//! The messages that dead workers may have had without living to note it.
 
 /// The call that a consumer was killed in.
 #[derive(Clone, Copy, Debug)]

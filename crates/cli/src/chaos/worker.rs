@@ -1,9 +1,10 @@
-//! One life of a worker: from its start until it is killed, or told by the
-//! ledger's phase to leave.
+//! One life of a worker, from its start until it is killed or the ledger's phase
+//! tells it to leave.
 //!
-//! It can be killed anywhere, so it reports in the ledger. Only a broken promise is
-//! reported on standard output, before the worker ends by itself. When its standard
-//! input ends, the conductor has died, and the worker removes the segments.
+//! A worker can be killed anywhere, so it reports through the ledger. It uses
+//! standard output only for things that must not happen, before it ends by itself.
+//! When its standard input ends, the conductor has died, and the worker removes
+//! the segments.
 
 use std::fmt::Display;
 use std::io::{self, Read, Write};

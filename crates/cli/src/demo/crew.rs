@@ -1,4 +1,5 @@
-//! The demo's workers: started together, heard, and gone with it.
+//! The demo's workers: starts them together, reads their reports, and ends them
+//! with the demo.
 
 use std::fmt::Display;
 use std::io::{self, Read, Write};

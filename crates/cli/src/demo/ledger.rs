@@ -1,11 +1,10 @@
-//! The numbers of the messages that have come: a bit for each, in chunks, so that
-//! their memory does not grow with the run.
+//! Records which messages have come: a bit for each, in chunks, so that the memory
+//! does not grow with the length of the run.
 //!
-//! A consumer keeps one chunk of numbers for each producer and hands it over
-//! when a number beyond it comes. A number that comes late opens its chunk
-//! anew, so nothing depends on the order. The ledger lays the consumers'
-//! chunks over each other: a bit set twice is a duplicate, and a chunk with
-//! all its bits is not kept.
+//! A consumer keeps one chunk of numbers for each producer, and hands it over when
+//! a number beyond it comes. A late number opens its chunk again, so nothing
+//! depends on the order. The ledger overlays the consumers' chunks: a bit that is
+//! set twice is a duplicate, and a chunk with all bits set is not kept.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

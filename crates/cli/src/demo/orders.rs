@@ -1,6 +1,6 @@
-//! The messages between the demo and its workers: orders as a worker's
-//! argument, then lines on its standard input, and reports as lines of JSON
-//! on its standard output.
+//! The messages between the demo and its workers: orders as a worker's argument,
+//! then lines on its standard input, and reports as lines of JSON on its standard
+//! output.
 
 use std::time::Duration;
 

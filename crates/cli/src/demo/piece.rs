@@ -1,5 +1,5 @@
-//! A message of the demo: a piece of the input, with what it takes to account
-//! for it.
+//! A message of the demo: a piece of the input, with the fields that account for
+//! it.
 
 use bytemuck::{Pod, Zeroable, bytes_of, bytes_of_mut, from_bytes, from_bytes_mut};
 use crc32fast::Hasher;

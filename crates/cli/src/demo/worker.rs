@@ -1,6 +1,6 @@
 //! One process of a demo: a producer or a consumer.
 //!
-//! Having done its work it waits for the demo to end it. When its standard
+//! When it has done its work, it waits until the demo ends it. If its standard
 //! input ends instead, the demo has died, and the worker removes the segment.
 
 use std::fs;

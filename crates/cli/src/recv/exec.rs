@@ -1,5 +1,5 @@
-//! Lines as the work of a command: one at a time to its standard input, and
-//! acknowledged when it has done well.
+//! Lines as work for a command: each line goes to the command's standard input,
+//! and is acknowledged when the command succeeds.
 
 #![allow(unsafe_code)]
 

@@ -1,10 +1,10 @@
-//! Lines, shared out among the receivers that are free.
+//! Distributes lines among receivers by how fast each of them is read.
 //!
-//! A message that was taken stays this receiver's until it has been read out of the
-//! pipe, and no more are taken than a reader goes through in a moment. So a slow
-//! reader leaves the rest to others, and the messages that a dead one has not read
-//! come again. The receivers, each with one message at most, are in two banks: the
-//! messages of one bank are being read while the other takes.
+//! A line that was taken belongs to this receiver until it has been read out of
+//! the pipe. A receiver takes no more than its reader consumes in a moment. So a
+//! slow reader leaves the rest to other receivers, and what a dead one had not
+//! read is delivered again. Two banks of hands hold at most one message each: the
+//! content of one bank is being read while the other bank takes.
 
 use std::mem;
 use std::time::{Duration, Instant};

@@ -1,13 +1,13 @@
-//! Standard output, and how far it has been read.
+//! Standard output, with as much as can be known about what becomes of the data.
 //!
-//! The kernel tells how many bytes in a pipe or a local socket nobody has read
-//! yet. Receivers that write into one pipe take turns: each locks it
-//! (`fcntl`; a pipe's own file can be locked, and a death unlocks it), writes,
-//! and waits until all has been read. So what is in the pipe is one
-//! receiver's, and lines that are too long for one atomic write do not mix.
+//! The kernel tells how much of the content of a pipe, or of a local socket, has
+//! not been read yet. Receivers that write into one pipe take turns: each locks it
+//! (`fcntl`; a pipe's own file can be locked, and a death unlocks it), writes, and
+//! waits until all has been read. So the pipe contains data of one receiver only,
+//! and lines that are too long for one atomic write do not mix.
 //!
-//! Receivers that write into one file need no turns, if they append: each write
-//! has whole lines. By a lock of its own each shows the others that it is there.
+//! Receivers that append to one file need no turns: each write has whole lines. Each
+//! holds a lock of its own, by which the others see that it is there.
 
 #![allow(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! Signals that ask to end, for a process that sits in reads and writes: they
-//! interrupt it, and it puts everything away before it obeys.
+//! Signals that ask to end, for a process that blocks in reads and writes: they
+//! interrupt it, and it cleans up before it obeys.
 
 #![allow(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! The storm as a shell sees it: short ones in every setting, what it says,
-//! and what it leaves behind.
+//! The storm as a shell sees it: short storms in every setting, their output, and
+//! that they leave nothing behind.
 
 use crate::command;
 use crate::common;

@@ -1,5 +1,5 @@
-//! The command as a shell sees it: exit statuses, messages, JSON, and what it
-//! leaves behind, however it ends.
+//! The command as a shell sees it: exit statuses, messages, JSON, and that it leaves
+//! nothing behind, in whatever way it ends.
 
 use crate::command;
 use crate::common;

@@ -1,5 +1,5 @@
-//! Names that somebody who may write to a segment has written over: what the
-//! command prints of them moves no cursor, and its JSON says what they are.
+//! Names that a peer with write access has overwritten: the command's output moves no
+//! cursor, and its JSON contains the names as they are.
 
 // It has more than is used here.
 #[allow(dead_code)]

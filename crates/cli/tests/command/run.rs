@@ -1,4 +1,4 @@
-//! `tombolo run`: a command with a segment handed over to it.
+//! `tombolo run`: a command that is started with a segment.
 
 use crate::command;
 use crate::common;

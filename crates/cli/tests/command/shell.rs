@@ -1,6 +1,6 @@
-//! The command in pipelines of a shell: who gets the work, what becomes of what
-//! the dead had not read, and what the shell is told when something was
-//! inherited that is not as it should be.
+//! The command in pipelines of a shell: which receiver gets the work, what becomes of
+//! data that a dead one had not read, and what the shell is told when something
+//! unusual was inherited.
 
 #![allow(unsafe_code)]
 

@@ -1,7 +1,7 @@
-//! Processes of a trial, forked from its director.
+//! The processes of a trial, forked from its director.
 //!
-//! The director is a process of its own with nothing but the harness's
-//! sleeping thread beside it, so its children may do as they like.
+//! The director is a process of its own with no other thread than the harness's sleeping
+//! one, so its children may do anything.
 
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,7 @@
-//! Making segments, joining them, removing them: what others find who come
-//! after somebody was killed over it.
+//! Creating, joining and removing segments: what later processes find after one was
+//! killed in the middle.
 //!
-//! The director has kernel tables of its own, so that nothing can be left in
-//! them without being seen.
+//! The director has kernel tables of its own, so that nothing can stay in them unseen.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Somebody makes a segment, and somebody else clears away what nobody holds:
-//! each is stopped at each of its steps, and the other goes on meanwhile.
+//! One process creates a segment while another removes what no process holds. Each is
+//! stopped at each of its steps, and the other continues meanwhile.
 
 use nix::sys::signal::{Signal, raise};
 use tombolo::Segment;

@@ -1,9 +1,9 @@
-//! The two ends of a channel, whatever its kind: messages are numbers here,
-//! and the rest of a message follows from its number.
+//! The two ends of a channel, of any kind. Messages are numbers here, and the rest of a
+//! message follows from its number.
 
 use std::time::Duration;
 
-use tombolo::{ByteKind, ByteReceiver, ByteSender, Fault, Kind, Receiver, Segment, Sender};
+use tombolo::{ByteReceiver, ByteSender, Fault, Kind, Receiver, Segment, Sender};
 
 /// What a receiver makes of a message that nobody sent like that.
 pub(crate) const TORN: u64 = u64::MAX;
@@ -106,14 +106,14 @@ where
     Receiver<Message, K>: Again,
 {
     fn recv(&mut self) -> Option<u64> {
-        match Receiver::recv(self) {
+        match Receiver::<Message, K>::recv(self) {
             Ok(got) => Some(number(got)),
             Err(error) => error.into_fault().map_or(Some(TORN), |fault| over(&fault)),
         }
     }
 
     fn try_recv(&mut self) -> Option<u64> {
-        Receiver::try_recv(self).ok().map(number)
+        Receiver::<Message, K>::try_recv(self).ok().map(number)
     }
 
     fn recv_in_time(&mut self) -> Option<u64> {
@@ -142,7 +142,7 @@ where
     }
 }
 
-impl<K: ByteKind + 'static> Tx for ByteSender<K>
+impl<K: Kind + 'static> Tx for ByteSender<K>
 where
     ByteSender<K>: Again,
 {
@@ -176,7 +176,7 @@ where
     }
 }
 
-impl<K: ByteKind + 'static> Rx for ByteReceiver<K>
+impl<K: Kind + 'static> Rx for ByteReceiver<K>
 where
     ByteReceiver<K>: Again,
 {

@@ -1,4 +1,4 @@
-//! What must hold when everybody has come to an end.
+//! The conditions that must hold when all processes have ended.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! What everybody in a trial writes down, outside the segment, so that it
-//! survives whoever wrote it.
+//! The notes of all processes in a trial, outside the segment, so that they survive their
+//! writers.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;

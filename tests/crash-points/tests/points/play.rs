@@ -1,4 +1,4 @@
-//! A channel, a victim, and those who survive it.
+//! A channel, a victim, and the survivors.
 
 use tombolo::sys::crash::End;
 use tombolo::sys::sem::Set;

@@ -1,4 +1,4 @@
-//! Its queue for several producers and consumers.
+//! Shaq's queue for several producers and consumers.
 
 use std::hint::spin_loop;
 use std::marker::PhantomData;

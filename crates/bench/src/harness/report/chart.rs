@@ -1,4 +1,4 @@
-//! Pictures, drawn as text: no font, no library and no display is needed.
+//! Draws charts as text. It needs no font, library or display.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Which plots there are, and what is in them.
+//! The plots of a report, and their content.
 
 use super::super::case::Plot as Kind;
 use super::super::records::{Outcome, Record};

@@ -1,5 +1,5 @@
-//! Every figure of every sample, what failed, and the machine, as files to
-//! calculate with.
+//! Writes every sample, the failures and the machine as files for further
+//! calculation.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! Channels of bytes, in place: messages of any length, here all of one.
+//! Channels of bytes, in place: messages of any length, here all of one length.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! The messages of one producer's life, and how each of them ended.
+//! The fate of the messages of one life of a producer.
 
 use std::collections::{BTreeMap, HashMap};
 

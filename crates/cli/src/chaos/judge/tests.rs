@@ -1,5 +1,5 @@
-//! Ledgers made on purpose: what is right passes, and whatever is wrong is
-//! found, each by its own count.
+//! Ledgers made for these tests: correct ones pass, and the judge finds each
+//! error in the others, by its own count.
 
 use super::life::COARSE_NS;
 use super::*;

@@ -1,8 +1,9 @@
-//! What a waiter keeps from one wait to the next, so that the next costs less.
+//! A waiter's registration, which it keeps from one wait to the next, so that the next
+//! wait costs less.
 //!
-//! Announcing a waiter takes a heavy fence, and a second look after a while;
-//! finding out whether somebody has died takes a call. One who waits again and
-//! again stays announced, and takes a token only as long as nobody has died.
+//! Registering a waiter takes a heavy fence, and a recheck after a while. Scanning for
+//! deaths takes a system call. A waiter that waits again and again stays registered, and
+//! takes a token only as long as no process has died.
 //!
 //! ```text
 //!              ┌──────────── raise, heavy fence ───────────┐
@@ -14,42 +15,38 @@
 //!              └── woken, and came late ───────────────────────────┘ at once last time
 //! ```
 //!
-//! **No wake is lost** for one who stays counted. Every notifier sees a count
-//! that is not 0: the raise has been seen by all, or the sleep is a short one
-//! ([`event`], the second look). So a notifier rings, or finds in its memo that
-//! it has rung for this very word; then it fences and reads the word again, and
-//! the waiter has made it another, fenced, and tried: one sees the other (edge
-//! V).
+//! **No wake-up is lost** for a waiter that stays registered. Every notifier sees a count
+//! that is not 0: either all have seen the increment, or the sleep is a short one (the
+//! recheck in [`event`]). So a notifier posts a token, or finds in its memo that it has
+//! posted one for this very word. In the second case it fences and reads the word again,
+//! while the waiter has changed the word, fenced and tried. At least one of the two sees
+//! the other (edge V).
 //!
-//! **Who stays away** is counted for nothing, and each send asks behind a fence
-//! whether it is owed a token. So one stays only if it came back at once the
-//! last time, only if it is the only one who waits, and no longer than until it
-//! finds something, or nothing, without sleeping.
+//! **A registered waiter that does not wait** is counted for nothing, and each send checks
+//! behind a fence whether it owes a token. So a waiter stays registered only if it waited
+//! again within a short time after its last wake-up, only if it is the only waiter, and
+//! only until it gets a result without sleeping.
 //!
-//! **No death is slept through.** All deaths up to the stroke of the [`wake_all`]
-//! that was heard have been looked for; the kernel gives a token only while the
-//! wake-all semaphore is what was heard, and compares at that instant. Else a token is taken
-//! plainly, and followed by a look: for some time where the wake-all semaphore strikes for
-//! other reasons, by those who do not stay, and where many live, because one who
-//! compares has the kernel ask all who sleep over the set at each operation.
+//! **No death is slept through.** The waiter has scanned for all deaths up to the value of
+//! the [`wake_all`] semaphore that it last read. The kernel gives it a token only while the
+//! semaphore has that value, and compares at that instant. Otherwise the waiter takes a
+//! token without the condition, and then scans. It does so for some time if the semaphore
+//! changes for other reasons; if it does not stay registered; and if many processes live,
+//! because a sleeper with a condition makes the kernel go through all sleepers of the set
+//! at each operation.
 //!
-//! **A death elsewhere.** Whoever waits for a certain participant's end, too, is
-//! [strict](Standing::be_strict). That participant may have no credit on this
-//! event's semaphore, but each has one on the wake-all semaphore, and strikes it when it
-//! leaves. So a strict waiter never takes a token plainly. It looks, asks whether
-//! that participant lives, tries, and sleeps while the wake-all semaphore is what was heard by
-//! that look. An end before the look is found by it, or by the question; an end
-//! after it makes the wake-all semaphore another, which the kernel compares at the instant of
-//! falling asleep.
-//!
-//! **A wake that is refused.** A waiter may take a token that is another's too,
-//! and the kernel may refuse to take it back. That is kept here for the waiter's
-//! caller, who tries again, and says so if it can do nothing.
+//! **The end of a given participant.** A waiter that also waits for the end of a given
+//! participant is *strict*. That participant may have no credit on this event's semaphore,
+//! but every participant has one on the wake-all semaphore, and increments it when it
+//! leaves. So a strict waiter never takes a token without the condition. It scans, asks
+//! whether the participant lives, tries, and sleeps while the semaphore has the value of
+//! that scan. The scan or the question finds an end before them. A later end changes the
+//! semaphore, which the kernel compares at the instant of falling asleep.
 
 use core::cell::Cell;
 
-use super::event::{self, Event};
-use super::kernel::{Kernel, Refusal, sooner};
+use super::super::event;
+use super::super::kernel::{Kernel, sooner};
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// After the wake-all semaphore has ended a sleep, so many are plain.
@@ -71,8 +68,6 @@ pub(crate) struct Registration<D: Copy> {
     plain: Cell<u32>,
     /// Whether none may be.
     strict: Cell<bool>,
-    /// A token that could not be passed on.
-    owed: Cell<Option<Refusal>>,
 }
 
 impl<D: Copy + Ord> Registration<D> {
@@ -85,7 +80,6 @@ impl<D: Copy + Ord> Registration<D> {
             heard: Cell::new(heard),
             plain: Cell::new(0),
             strict: Cell::new(false),
-            owed: Cell::new(None),
         }
     }
 
@@ -99,14 +93,9 @@ impl<D: Copy + Ord> Registration<D> {
         self.strict.get()
     }
 
-    /// A token that was another's could not be passed on.
-    pub(super) fn owes(&self, refusal: Refusal) {
-        self.owed.set(Some(refusal));
-    }
-
-    /// Why not, if there is one. It is the caller's from here on.
-    pub(crate) fn take_owed(&self) -> Option<Refusal> {
-        self.owed.take()
+    /// Whether it may not sleep before the dead have been looked for.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.strict.get() && self.heard.get().is_none()
     }
 
     /// Whether this is a wait right after the last one.
@@ -187,9 +176,9 @@ impl<D: Copy + Ord> Registration<D> {
 
     /// Is not counted any more. To be called before the record is used for
     /// anything else.
-    pub(crate) fn let_go(&self, event: Event<'_>, record: &AtomicU64) {
+    pub(crate) fn let_go(&self, waiting: &AtomicU64, record: &AtomicU64) {
         if self.counted.replace(false) {
-            event::lower(event.waiting, record);
+            event::lower(waiting, record);
         }
     }
 }

@@ -36,7 +36,7 @@ impl<T: CheckedBitPattern> CopyOut<T> {
 
     /// Copies the first of these elements to here.
     #[inline]
-    pub(super) fn land(&mut self, source: Elements<'_, T>) {
+    pub(crate) fn land(&mut self, source: Elements<'_, T>) {
         let bits = self.element.as_mut_ptr().cast::<T::Bits>();
         // SAFETY: it is there (`Elements::new`); the room is this thread's own,
         // and `T::Bits` has the layout of `T`.
@@ -62,7 +62,7 @@ impl<T: CheckedBitPattern> CopyOut<T> {
 /// Copies these elements to the end of `into`, up to the first that is no `T`;
 /// says how many were.
 #[inline]
-pub(super) fn append<T: CheckedBitPattern>(source: Elements<'_, T>, into: &mut Vec<T>) -> usize {
+pub(crate) fn append<T: CheckedBitPattern>(source: Elements<'_, T>, into: &mut Vec<T>) -> usize {
     let count = source.len();
     into.reserve(count);
     let room = into.spare_capacity_mut().as_mut_ptr().cast::<T::Bits>();

@@ -93,7 +93,7 @@ impl Memory {
     }
 
     /// Notes in which process it is detached.
-    pub(super) const fn guard(&mut self, guard: ForkGuard) {
+    pub(crate) const fn guard(&mut self, guard: ForkGuard) {
         self.guard = Some(guard);
     }
 }

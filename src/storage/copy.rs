@@ -28,13 +28,13 @@ mod wide;
 mod wide {
     /// # Safety
     /// None is needed: it does nothing.
-    pub(super) const unsafe fn load(_: *const u64, _: *mut u64, _: usize) -> usize {
+    pub(crate) const unsafe fn load(_: *const u64, _: *mut u64, _: usize) -> usize {
         0
     }
 
     /// # Safety
     /// None is needed: it does nothing.
-    pub(super) const unsafe fn store(_: *mut u64, _: *const u64, _: usize) -> usize {
+    pub(crate) const unsafe fn store(_: *mut u64, _: *const u64, _: usize) -> usize {
         0
     }
 }
@@ -169,7 +169,7 @@ unsafe fn store_words(to: *mut u64, from: *const u64, count: usize) {
 /// `from` is readable for so many, and in a slot of `T`s; `into` has room for
 /// as many, and is this thread's alone.
 #[inline(always)]
-pub(super) unsafe fn load<T>(from: NonNull<T>, into: *mut T, count: usize) {
+pub(crate) unsafe fn load<T>(from: NonNull<T>, into: *mut T, count: usize) {
     let (from, size) = (from.as_ptr().cast_const(), size_of::<T>());
     match const { unit(size_of::<T>()) } {
         0 => {}
@@ -191,7 +191,7 @@ pub(super) unsafe fn load<T>(from: NonNull<T>, into: *mut T, count: usize) {
 /// `to` is writable for so many, and in a slot of `T`s; `from` has as many,
 /// without padding.
 #[inline(always)]
-pub(super) unsafe fn store<T>(to: NonNull<T>, from: *const T, count: usize) {
+pub(crate) unsafe fn store<T>(to: NonNull<T>, from: *const T, count: usize) {
     let (to, unit) = (to.as_ptr(), const { unit(size_of::<T>()) });
     if unit == 0 {
         return;
@@ -221,6 +221,54 @@ pub(super) unsafe fn store<T>(to: NonNull<T>, from: *const T, count: usize) {
     part(half, units - half);
 }
 
+/// Copies an element of `size` bytes out of a segment, whatever it is.
+///
+/// # Safety
+/// `from` is readable for so many bytes, and aligned to the [unit] of an element of
+/// that size; `into` has room for as many, and is this thread's alone.
+pub(crate) unsafe fn load_element(from: NonNull<u8>, into: *mut u8, size: usize) {
+    let from = from.as_ptr().cast_const();
+    match unit(size) {
+        0 => {}
+        // SAFETY: by the caller; the units divide the element.
+        1 => unsafe { load_units::<u8>(from, into, size) },
+        // SAFETY: as above.
+        2 => unsafe { load_units::<u16>(from.cast(), into.cast(), size / 2) },
+        // SAFETY: as above.
+        4 => unsafe { load_units::<u32>(from.cast(), into.cast(), size / 4) },
+        // SAFETY: as above.
+        _ => unsafe { load_words(from.cast(), into.cast(), size / 8) },
+    }
+}
+
+/// Copies an element into a segment. In the middle a process can be killed.
+///
+/// # Safety
+/// `to` is writable for so many bytes, and aligned to the [unit] of an element of that
+/// size.
+pub(crate) unsafe fn store_element(to: NonNull<u8>, element: &[u8]) {
+    let size = element.len();
+    let half = if crash::POINTS { size / 16 * 8 } else { 0 };
+    let (one, other) = element.split_at(half);
+    let part = |to: *mut u8, bytes: &[u8]| match unit(size) {
+        0 => {}
+        // SAFETY: by the caller; the units divide the element.
+        1 => unsafe { store_units::<u8>(to, bytes.as_ptr(), bytes.len()) },
+        // SAFETY: as above.
+        2 => unsafe { store_units::<u16>(to.cast(), bytes.as_ptr().cast(), bytes.len() / 2) },
+        // SAFETY: as above.
+        4 => unsafe { store_units::<u32>(to.cast(), bytes.as_ptr().cast(), bytes.len() / 4) },
+        // SAFETY: as above.
+        _ => unsafe { store_words(to.cast(), bytes.as_ptr().cast(), bytes.len() / 8) },
+    };
+    if crash::POINTS {
+        part(to.as_ptr(), one);
+        crash::point("copy");
+    }
+    // SAFETY: within the element.
+    part(unsafe { to.as_ptr().add(half) }, other);
+}
+
 /// A part of a word.
 #[derive(Clone, Copy)]
 struct Part {
@@ -235,7 +283,7 @@ struct Part {
 /// `from` is aligned to 8, and the words that the bytes are in are readable;
 /// `into` has room for the bytes, and is this thread's alone.
 #[inline]
-pub(super) unsafe fn load_bytes(from: NonNull<u8>, offset: usize, into: *mut u8, count: usize) {
+pub(crate) unsafe fn load_bytes(from: NonNull<u8>, offset: usize, into: *mut u8, count: usize) {
     let from = from.as_ptr().cast_const().cast::<u64>();
     let part = |word: usize, Part { first, count }: Part, into: *mut u8| {
         // SAFETY: some of the bytes are in it.
@@ -277,7 +325,7 @@ pub(super) unsafe fn load_bytes(from: NonNull<u8>, offset: usize, into: *mut u8,
 /// `to` is aligned to 8, and the words that the bytes come to be in are
 /// writable.
 #[inline]
-pub(super) unsafe fn store_bytes(to: NonNull<u8>, offset: usize, bytes: &[u8], last: bool) {
+pub(crate) unsafe fn store_bytes(to: NonNull<u8>, offset: usize, bytes: &[u8], last: bool) {
     if crash::POINTS {
         // In words, so that each half writes its own.
         let half = (offset + bytes.len() / 2) / 8 * 8;

@@ -1,0 +1,613 @@
+//! Reading messages in place.
+//!
+//! A guard copies out of the message's place, which stays defined whatever a peer
+//! writes there. A reference assumes that peers do not write what they have not
+//! claimed, and so takes a [`TrustedPeers`]. The types are such that whatever is there
+//! is a value of them.
+
+#![allow(unsafe_code)]
+
+use core::fmt;
+use core::mem::ManuallyDrop;
+use std::io;
+use std::time::{Duration, Instant};
+
+use bytemuck::{AnyBitPattern, CheckedBitPattern};
+
+use super::receiver::Receiver;
+use crate::error::{Done, RecvError, RecvTimeoutError, TryRecvError};
+use crate::kinds::message::Message;
+use crate::kinds::payload::Bytes;
+use crate::kinds::ring::{Place, Ring};
+use crate::kinds::table::{Kind, Mpmc, Payload, Spsc};
+use crate::ring::wait::NotNow;
+use crate::segment::{Side, TrustedPeers};
+use crate::storage::{ByteSpan, Elements};
+
+/// What a receiver's ring has given into its hands.
+type Taken<P, K> = <<P as crate::kinds::table::sealed::Payload>::Ring<K> as Ring>::Taken;
+
+impl<P: Payload + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<P, K> {
+    /// Takes, if that takes nothing but to do it.
+    #[inline(always)]
+    fn take_next(&self) -> Result<Taken<P, K>, NotNow> {
+        if !self.end.quiet_fast() {
+            return Err(NotNow::Unsure);
+        }
+        self.ring.take_next(&self.at, self.end.owner())
+    }
+
+    fn take_once(&self) -> Result<Taken<P, K>, NotNow> {
+        self.end.guarded(|| self.ring.take(&self.at, self.end.owner()))
+    }
+
+    /// Goes on after [`take_next`](Self::take_next).
+    fn take_refused(&self, why: NotNow) -> Result<Taken<P, K>, NotNow> {
+        if matches!(why, NotNow::Unsure) { self.take_once() } else { Err(why) }
+    }
+
+    #[inline(always)]
+    fn delivery(&self, taken: Taken<P, K>) -> Delivery<'_, P, K> {
+        Delivery { receiver: self, taken: ManuallyDrop::new(taken) }
+    }
+
+    #[inline(always)]
+    fn take_waiting(&self) -> Result<Delivery<'_, P, K>, RecvError> {
+        let taken = match self.take_next() {
+            Ok(taken) => taken,
+            Err(why) => self.take_on(why)?,
+        };
+        Ok(self.delivery(taken))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_on(&self, why: NotNow) -> Result<Taken<P, K>, RecvError> {
+        self.take_until(why, None).map_err(RecvTimeoutError::without_deadline)
+    }
+
+    fn take_until(
+        &self,
+        why: NotNow,
+        until: Option<Instant>,
+    ) -> Result<Taken<P, K>, RecvTimeoutError> {
+        match self.take_refused(why) {
+            Ok(taken) => Ok(taken),
+            Err(why) => self.wait_on(why, until, || self.take_once()),
+        }
+    }
+
+    fn take_by(
+        &self,
+        until: impl FnOnce() -> Option<Instant>,
+    ) -> Result<Delivery<'_, P, K>, RecvTimeoutError> {
+        let taken = match self.take_next() {
+            Ok(taken) => taken,
+            Err(why) => self.take_until(why, until())?,
+        };
+        Ok(self.delivery(taken))
+    }
+
+    fn take_now(&self) -> Result<Delivery<'_, P, K>, TryRecvError> {
+        let taken = match self.take_next().or_else(|why| self.take_refused(why)) {
+            Ok(taken) => taken,
+            Err(why) => self.try_on(why, || self.take_once())?,
+        };
+        Ok(self.delivery(taken))
+    }
+
+    /// Takes a message to be read in place, waiting as long as it takes.
+    /// Dropping the delivery acknowledges it.
+    ///
+    /// While it is held its place is occupied: senders go on until they come
+    /// round to it, and other receivers are not held up. If this process
+    /// dies, it is delivered again.
+    ///
+    /// # Errors
+    /// Why nothing can be received.
+    #[inline(always)]
+    pub fn take(&mut self) -> Result<Delivery<'_, P, K>, RecvError> {
+        self.take_waiting()
+    }
+
+    /// Takes a message to be read in place, waiting at most this long.
+    ///
+    /// # Errors
+    /// As for [`recv_timeout`](Self::recv_timeout).
+    pub fn take_timeout(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<Delivery<'_, P, K>, RecvTimeoutError> {
+        self.take_by(|| Instant::now().checked_add(timeout))
+    }
+
+    /// Takes a message to be read in place, waiting until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`recv_timeout`](Self::recv_timeout).
+    pub fn take_deadline(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<Delivery<'_, P, K>, RecvTimeoutError> {
+        self.take_by(|| Some(deadline))
+    }
+
+    /// Takes a message to be read in place, without waiting.
+    ///
+    /// # Errors
+    /// As for [`try_recv`](Self::try_recv).
+    pub fn try_take(&mut self) -> Result<Delivery<'_, P, K>, TryRecvError> {
+        self.take_now()
+    }
+}
+
+/// Several deliveries in one hand. An SPSC channel's receiver takes several messages
+/// as a [slice](Receiver::take_slice).
+impl<P: Payload + CheckedBitPattern + AnyBitPattern> Receiver<P, Mpmc> {
+    /// Takes a message as [`take`](Self::take) does, while others may be in hand. Each
+    /// is acknowledged, or given back, by itself and in any order.
+    ///
+    /// What is in hand counts against the capacity: a receiver that holds as many
+    /// messages as the channel has room for waits in vain for another one.
+    ///
+    /// ```
+    /// use tombolo::Segment;
+    ///
+    /// let segment = Segment::anonymous()?;
+    /// let jobs = segment.channel::<u64>("jobs").capacity(8);
+    /// let (sender, receiver) = (jobs.sender()?, jobs.receiver()?);
+    /// sender.send_batch(&[1, 2])?;
+    /// let (first, second) = (receiver.take_shared()?, receiver.take_shared()?);
+    /// assert_eq!((first.read(), second.read()), (1, 2));
+    /// second.release();
+    /// first.give_back();
+    /// assert_eq!(receiver.recv()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`take`](Self::take).
+    #[inline(always)]
+    pub fn take_shared(&self) -> Result<Delivery<'_, P, Mpmc>, RecvError> {
+        self.take_waiting()
+    }
+
+    /// Takes a message while others may be in hand, waiting at most this long.
+    ///
+    /// # Errors
+    /// As for [`recv_timeout`](Self::recv_timeout).
+    pub fn take_shared_timeout(
+        &self,
+        timeout: Duration,
+    ) -> Result<Delivery<'_, P, Mpmc>, RecvTimeoutError> {
+        self.take_by(|| Instant::now().checked_add(timeout))
+    }
+
+    /// Takes a message while others may be in hand, waiting until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`recv_timeout`](Self::recv_timeout).
+    pub fn take_shared_deadline(
+        &self,
+        deadline: Instant,
+    ) -> Result<Delivery<'_, P, Mpmc>, RecvTimeoutError> {
+        self.take_by(|| Some(deadline))
+    }
+
+    /// Takes a message while others may be in hand, without waiting.
+    ///
+    /// # Errors
+    /// As for [`try_recv`](Self::try_recv).
+    pub fn try_take_shared(&self) -> Result<Delivery<'_, P, Mpmc>, TryRecvError> {
+        self.take_now()
+    }
+}
+
+impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
+    #[inline]
+    fn filled_once(&self, most: usize) -> Result<usize, NotNow> {
+        self.end.guarded(|| {
+            let filled = self.at.filled(&self.ring, most as u64).map_err(NotNow::Torn)?;
+            // Only what is side by side, and comes as often again.
+            match self.at.span(&self.ring, filled).first {
+                0 => Err(NotNow::Nothing),
+                first => {
+                    let count = self.at.alike(&self.ring, first);
+                    self.at.hold(&self.ring, count);
+                    Ok(count as usize)
+                }
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn slice(&self, count: usize) -> DeliverySlice<'_, T> {
+        DeliverySlice { receiver: self, count, released: count }
+    }
+
+    /// Takes up to `most` messages side by side, at least one, to be read in
+    /// place; waits as long as it takes. Dropping the delivery acknowledges
+    /// all of them. If this process dies, all of them are delivered again, and
+    /// no others with them.
+    ///
+    /// # Errors
+    /// Why nothing can be received.
+    #[inline(always)]
+    pub fn take_slice(&mut self, most: usize) -> Result<DeliverySlice<'_, T>, RecvError> {
+        let most = most.max(1);
+        let count = match self.filled_once(most) {
+            Ok(count) => count,
+            Err(why) => self.filled_on(why, most)?,
+        };
+        Ok(self.slice(count))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn filled_on(&self, why: NotNow, most: usize) -> Result<usize, RecvError> {
+        let filled = self.wait_on(why, None, || self.filled_once(most));
+        filled.map_err(RecvTimeoutError::without_deadline)
+    }
+
+    fn take_slice_by(
+        &self,
+        most: usize,
+        until: impl FnOnce() -> Option<Instant>,
+    ) -> Result<DeliverySlice<'_, T>, RecvTimeoutError> {
+        let most = most.max(1);
+        let count = match self.filled_once(most) {
+            Ok(count) => count,
+            Err(why) => self.wait_on(why, until(), || self.filled_once(most))?,
+        };
+        Ok(self.slice(count))
+    }
+
+    /// Takes messages as [`take_slice`](Self::take_slice) does, waiting for the first
+    /// at most this long.
+    ///
+    /// # Errors
+    /// As for [`recv_timeout`](Self::recv_timeout).
+    pub fn take_slice_timeout(
+        &mut self,
+        most: usize,
+        timeout: Duration,
+    ) -> Result<DeliverySlice<'_, T>, RecvTimeoutError> {
+        self.take_slice_by(most, || Instant::now().checked_add(timeout))
+    }
+
+    /// Takes messages as [`take_slice`](Self::take_slice) does, waiting for the first
+    /// until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`recv_timeout`](Self::recv_timeout).
+    pub fn take_slice_deadline(
+        &mut self,
+        most: usize,
+        deadline: Instant,
+    ) -> Result<DeliverySlice<'_, T>, RecvTimeoutError> {
+        self.take_slice_by(most, || Some(deadline))
+    }
+
+    /// Takes messages as [`take_slice`](Self::take_slice) does, without waiting.
+    ///
+    /// # Errors
+    /// As for [`try_recv`](Self::try_recv).
+    pub fn try_take_slice(&mut self, most: usize) -> Result<DeliverySlice<'_, T>, TryRecvError> {
+        let most = most.max(1);
+        let count = match self.filled_once(most) {
+            Ok(count) => count,
+            Err(why) => self.try_on(why, || self.filled_once(most))?,
+        };
+        Ok(self.slice(count))
+    }
+}
+
+/// A message that is read in place, and is this receiver's until it is
+/// [released](Self::release) or dropped.
+///
+/// It is in memory that peers can write to. What is read is a copy, which nobody can
+/// change; to read it by reference, declare that the peers are
+/// [trusted](crate::Segment::trust_peers).
+///
+/// Bytes:
+///
+/// ```
+/// use tombolo::Segment;
+///
+/// let segment = Segment::anonymous()?;
+/// let words = segment.bytes("words").capacity(4, 80);
+/// let (sender, mut receiver) = (words.sender()?, words.receiver()?);
+/// sender.send("größer".as_bytes())?;
+/// let delivery = receiver.take()?;
+/// assert_eq!(String::from_utf8(delivery.to_vec())?, "größer");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A text that a peer could change after it was checked does not compile:
+///
+/// ```compile_fail,E0308
+/// use tombolo::Segment;
+///
+/// let segment = Segment::anonymous()?;
+/// let words = segment.bytes("words").capacity(4, 80);
+/// let mut receiver = words.receiver()?;
+/// let delivery = receiver.take()?;
+/// let text: &str = std::str::from_utf8(&delivery)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Delivery<'a, P: Payload, K: Kind = Mpmc> {
+    receiver: &'a Receiver<P, K>,
+    taken: ManuallyDrop<Taken<P, K>>,
+}
+
+/// A message of bytes that is read in place.
+pub type ByteDelivery<'a, K = Mpmc> = Delivery<'a, Bytes, K>;
+
+impl<P: Payload, K: Kind> Delivery<'_, P, K> {
+    /// How many receivers have died over this message, or have
+    /// [given it back](Delivery::give_back_counted) as one that failed.
+    pub fn attempts(&self) -> u8 {
+        self.receiver.ring.attempts(&self.receiver.at, &self.taken)
+    }
+
+    /// Acknowledges the message, as dropping does.
+    #[inline]
+    pub fn release(self) {}
+
+    /// Leaves the message for another receiver, or for this one's next take.
+    /// In an MPMC channel it may then come after messages that were sent
+    /// later.
+    pub fn give_back(self) {
+        self.leave(false);
+    }
+
+    fn leave(self, counted: bool) {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `this` is never dropped, so it is taken out once.
+        let taken = unsafe { ManuallyDrop::take(&mut this.taken) };
+        let Receiver { ring, end, at } = this.receiver;
+        if !end.in_child() && ring.give_back(at, taken, counted) {
+            end.notify(Side::Receiver, Done::GivenUp);
+        }
+    }
+
+    #[inline]
+    fn place(&self) -> Place<'_, P::Ring<K>> {
+        self.receiver.ring.taken(&self.taken)
+    }
+}
+
+impl<P: Payload> Delivery<'_, P, Mpmc> {
+    /// Gives the message back as one with which its receiver has failed: this
+    /// counts in its [`attempts`](Self::attempts), up to 15. How many are too
+    /// many is for the receivers to say: the message comes again in any case.
+    pub fn give_back_counted(self) {
+        self.leave(true);
+    }
+}
+
+impl<T: Message + AnyBitPattern, K: Kind> Delivery<'_, T, K> {
+    #[inline]
+    fn element(&self) -> Elements<'_, T> {
+        self.place()
+    }
+
+    /// Copies the message out.
+    #[inline]
+    pub fn read(&self) -> T {
+        self.element().read()
+    }
+
+    /// Where the message is. What may be done through the pointer is for the
+    /// caller to argue: a peer may be writing there.
+    #[inline]
+    pub fn as_ptr(&self) -> *const T {
+        self.element().as_ptr()
+    }
+
+    /// The message by reference.
+    ///
+    /// # Panics
+    /// If `trust` is of another [`Segment`](crate::Segment).
+    #[inline]
+    #[track_caller]
+    pub fn as_ref(&self, trust: TrustedPeers) -> &T {
+        self.receiver.end.check(trust);
+        // SAFETY: taken by this delivery, so nobody writes it: the peers are
+        // trusted, and `self` is borrowed.
+        unsafe { self.element().as_ref() }
+    }
+}
+
+impl<K: Kind> Delivery<'_, Bytes, K> {
+    #[inline]
+    fn message(&self) -> ByteSpan<'_> {
+        self.place()
+    }
+
+    /// How long the message is.
+    pub fn len(&self) -> usize {
+        self.message().len()
+    }
+
+    /// Whether the message has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies bytes out, from `offset` on, as many as there are; says how many.
+    pub fn read_at(&self, offset: usize, into: &mut [u8]) -> usize {
+        self.message().read(offset, into)
+    }
+
+    /// Reads one after the other, from the start on.
+    pub fn reader(&self) -> ByteReader<'_> {
+        ByteReader { message: self.message(), read: 0 }
+    }
+
+    /// Copies the message to the end of `into`.
+    pub fn append_to(&self, into: &mut Vec<u8>) {
+        self.message().append_to(into);
+    }
+
+    /// A copy of the message.
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.message().to_vec()
+    }
+
+    /// Where the message is. What may be done through the pointer is for the
+    /// caller to argue: a peer may be writing there.
+    pub fn as_ptr(&self) -> *const u8 {
+        self.message().as_ptr()
+    }
+
+    /// The message by reference.
+    ///
+    /// # Panics
+    /// If `trust` is of another [`Segment`](crate::Segment).
+    #[track_caller]
+    pub fn as_slice(&self, trust: TrustedPeers) -> &[u8] {
+        self.receiver.end.check(trust);
+        // SAFETY: taken by this delivery, so nobody writes it: the peers are
+        // trusted, and `self` is borrowed.
+        unsafe { self.message().as_slice() }
+    }
+}
+
+impl<P: Payload, K: Kind> Drop for Delivery<'_, P, K> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: dropped once, and not used after.
+        let taken = unsafe { ManuallyDrop::take(&mut self.taken) };
+        let receiver = self.receiver;
+        // In a forked child it is the parent's.
+        if !receiver.end.in_child() {
+            receiver.ring.release(&receiver.at, taken);
+            receiver.end.acknowledge();
+            receiver.tell_slot_waiters();
+        }
+    }
+}
+
+impl<P: Payload, K: Kind> fmt::Debug for Delivery<'_, P, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery").field("attempts", &self.attempts()).finish_non_exhaustive()
+    }
+}
+
+/// Reads the message of a [`Delivery`] of bytes: see [`Delivery::reader`].
+#[derive(Clone, Debug)]
+pub struct ByteReader<'a> {
+    message: ByteSpan<'a>,
+    read: usize,
+}
+
+impl io::Read for ByteReader<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.message.read(self.read, into);
+        self.read += count;
+        Ok(count)
+    }
+}
+
+/// Messages of an SPSC channel that are read in place, side by side: by
+/// copies, or by reference, as the one of a [`Delivery`].
+pub struct DeliverySlice<'a, T: Message + CheckedBitPattern + AnyBitPattern> {
+    receiver: &'a Receiver<T, Spsc>,
+    count: usize,
+    /// How many to acknowledge at the end.
+    released: usize,
+}
+
+impl<T: Message + CheckedBitPattern + AnyBitPattern> DeliverySlice<'_, T> {
+    /// How many receivers have died over these messages: over each of them
+    /// the same number, or it would not be one slice.
+    pub fn attempts(&self) -> u8 {
+        self.receiver.at.attempts(&self.receiver.ring)
+    }
+
+    /// Acknowledges the first `count` messages only, by one store; the others
+    /// come again.
+    pub fn release(mut self, count: usize) {
+        self.released = count.min(self.count);
+    }
+
+    #[inline]
+    fn places(&self) -> Elements<'_, T> {
+        self.receiver.ring.at(self.receiver.at.index(), self.count)
+    }
+
+    /// How many messages there are.
+    #[expect(clippy::len_without_is_empty, reason = "there is one at least")]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.places().len()
+    }
+
+    /// Copies the message at `index` out, if there is one.
+    #[inline]
+    pub fn read(&self, index: usize) -> Option<T> {
+        Some(self.places().get(index)?.read())
+    }
+
+    /// Copies of the messages, one after the other.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = T> + '_ {
+        let places = self.places();
+        places.each().map(|place| place.read())
+    }
+
+    /// Copies all messages to the end of `into`.
+    pub fn append_to(&self, into: &mut Vec<T>) {
+        self.places().append_to(into);
+    }
+
+    /// Copies of all messages.
+    pub fn to_vec(&self) -> Vec<T> {
+        let mut into = Vec::new();
+        self.append_to(&mut into);
+        into
+    }
+
+    /// Where the first message is: as [`Delivery::as_ptr`].
+    #[inline]
+    pub fn as_ptr(&self) -> *const T {
+        self.places().as_ptr()
+    }
+
+    /// The messages by reference.
+    ///
+    /// # Panics
+    /// If `trust` is of another [`Segment`](crate::Segment).
+    #[inline]
+    #[track_caller]
+    pub fn as_slice(&self, trust: TrustedPeers) -> &[T] {
+        self.receiver.end.check(trust);
+        // SAFETY: so many messages lie side by side, which nobody writes: the
+        // peers are trusted, and `self` is borrowed.
+        unsafe { self.places().as_slice() }
+    }
+}
+
+impl<T: Message + CheckedBitPattern + AnyBitPattern> Drop for DeliverySlice<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        let Receiver { end, ring, at } = self.receiver;
+        if end.in_child() {
+            return;
+        }
+        if self.released < self.count {
+            // Before the head moves: nobody has died over the others.
+            at.hold(ring, self.released as u64);
+        }
+        if self.released > 0 {
+            at.release(ring, self.released as u64);
+            end.acknowledge();
+        }
+    }
+}
+
+impl<T: Message + CheckedBitPattern + AnyBitPattern> fmt::Debug for DeliverySlice<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeliverySlice").field("len", &self.count).finish_non_exhaustive()
+    }
+}

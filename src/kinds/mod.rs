@@ -1,0 +1,17 @@
+//! The kinds of channels. All that is particular to one stands in its folder:
+//! how its messages lie in memory (`storage`), and how its ring is used (`mod`).
+//!
+//! A kind is one of rings, and of what messages are made of: elements of one
+//! size, or bytes of any length. [`table`] lists the kinds; [`ring`] and [`any`] say
+//! what each has to be.
+
+mod any;
+pub(crate) mod element;
+pub(crate) mod message;
+pub(crate) mod mpmc;
+pub(crate) mod mpmc_bytes;
+pub(crate) mod payload;
+pub(crate) mod ring;
+pub(crate) mod spsc;
+pub(crate) mod spsc_bytes;
+pub(crate) mod table;

@@ -1,0 +1,169 @@
+//! MPMC: any number of senders and receivers; elements of one size, each behind
+//! the word of its slot.
+
+mod position;
+mod storage;
+
+use bytemuck::{CheckedBitPattern, NoUninit};
+
+use super::any::AnyKind;
+use super::element::Element;
+use super::ring::Ring;
+use crate::ring::mpmc::{self, Claim, Taken};
+use crate::ring::table::Member;
+use crate::ring::wait::{NotNow, Want};
+use crate::storage::Cells;
+
+pub(crate) use position::Position;
+pub(crate) use storage::Tagged;
+
+/// The kind, to the segment.
+pub(crate) struct OfElements;
+
+impl AnyKind for OfElements {
+    fn len(&self, cells: &Cells) -> u64 {
+        mpmc::len(cells)
+    }
+
+    fn in_hand(&self, cells: &Cells) -> bool {
+        mpmc::in_hand(cells)
+    }
+}
+
+impl<E: Element> Ring for Tagged<E> {
+    type Of = E;
+    type Producer = Position;
+    type Consumer = Position;
+    type Claim = Claim;
+    type Taken = Taken;
+
+    const CLAIM_IS_PLACE: bool = true;
+
+    fn of(cells: &Cells) -> Option<Self> {
+        Self::of(cells)
+    }
+
+    fn producer(&self) -> Result<Position, NotNow> {
+        Ok(Position::producer(self))
+    }
+
+    fn consumer(&self, _: Member, _: u8) -> Result<(Position, bool), NotNow> {
+        Ok((Position::consumer(self), false))
+    }
+
+    #[inline(always)]
+    fn push_next(&self, at: &Position, owner: u16, message: &E::Sent<'_>) -> Result<(), NotNow>
+    where
+        E: NoUninit,
+    {
+        let claim = mpmc::claim_next(self, &at.cursor, owner).ok_or(NotNow::Unsure)?;
+        E::write(self.element(claim.index), message);
+        mpmc::publish(self, claim);
+        Ok(())
+    }
+
+    fn push(&self, at: &Position, owner: u16, message: &E::Sent<'_>) -> Result<(), NotNow>
+    where
+        E: NoUninit,
+    {
+        let claim = at.claim(self, owner)?;
+        E::write(self.element(claim.index), message);
+        mpmc::publish(self, claim);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn pop_next(&self, at: &Position, owner: u16, into: &mut E::Out) -> Result<(), NotNow>
+    where
+        E: CheckedBitPattern,
+    {
+        let taken = mpmc::take_next(self, &at.cursor, owner).ok_or(NotNow::Unsure)?;
+        E::read(self.element(taken.index), into);
+        mpmc::release(self, taken);
+        Ok(())
+    }
+
+    fn pop(&self, at: &Position, owner: u16, into: &mut E::Out) -> Result<(), NotNow>
+    where
+        E: CheckedBitPattern,
+    {
+        let taken = at.take(self, owner)?;
+        E::read(self.element(taken.index), into);
+        mpmc::release(self, taken);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn reserve_next(&self, at: &Position, owner: u16, _: usize) -> Result<Claim, NotNow> {
+        mpmc::claim_next(self, &at.cursor, owner).ok_or(NotNow::Unsure)
+    }
+
+    fn reserve(&self, at: &Position, owner: u16, _: usize) -> Result<Claim, NotNow> {
+        at.claim(self, owner)
+    }
+
+    #[inline(always)]
+    fn claimed(&self, claim: &Claim) -> E::Place<'_> {
+        self.element(claim.index)
+    }
+
+    #[inline(always)]
+    fn commit(&self, _: &Position, _: u16, claim: Claim, _: usize) -> Result<(), NotNow> {
+        mpmc::publish(self, claim);
+        Ok(())
+    }
+
+    fn abort(&self, claim: &Claim) -> bool {
+        mpmc::abort(self, *claim);
+        true
+    }
+
+    #[inline(always)]
+    fn take_next(&self, at: &Position, owner: u16) -> Result<Taken, NotNow> {
+        mpmc::take_next(self, &at.cursor, owner).ok_or(NotNow::Unsure)
+    }
+
+    fn take(&self, at: &Position, owner: u16) -> Result<Taken, NotNow> {
+        at.take(self, owner)
+    }
+
+    #[inline(always)]
+    fn taken(&self, taken: &Taken) -> E::Place<'_> {
+        self.element(taken.index)
+    }
+
+    fn attempts(&self, _: &Position, taken: &Taken) -> u8 {
+        u8::try_from(taken.attempts).unwrap_or(u8::MAX)
+    }
+
+    #[inline(always)]
+    fn release(&self, _: &Position, taken: Taken) {
+        mpmc::release(self, taken);
+    }
+
+    fn give_back(&self, _: &Position, taken: Taken, counted: bool) -> bool {
+        let give_back = if counted { mpmc::give_back_counted } else { mpmc::give_back };
+        give_back(self, taken);
+        true
+    }
+
+    fn may_reserve(&self, at: &Position) -> bool {
+        mpmc::room(self, at.cursor.get())
+    }
+
+    fn may_take(&self, at: &Position) -> bool {
+        mpmc::available(self, at.cursor.get())
+    }
+
+    fn in_hand(&self) -> bool {
+        mpmc::in_hand(self)
+    }
+
+    fn wanted_by_producer(at: &Position) -> Want {
+        Want::Slot(at.cursor.get())
+    }
+
+    fn wanted_by_consumer(at: &Position) -> Want {
+        Want::Message(at.cursor.get())
+    }
+}

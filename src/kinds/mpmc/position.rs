@@ -1,0 +1,101 @@
+//! Where a handle is in an MPMC ring, and how it goes on when it is refused.
+
+use core::cell::Cell;
+
+use crate::ring::backoff::Backoff;
+use crate::ring::mpmc::{self, Claim, Cursor, Refused, Taken, Words};
+use crate::ring::wait::NotNow;
+use crate::wait;
+
+/// A handle's position in an MPMC ring, and its backoff.
+#[derive(Debug)]
+pub struct Position {
+    pub(crate) cursor: Cell<Cursor>,
+    backoff: Backoff,
+    /// The position at which there was last nothing to be had.
+    ended: Cell<u64>,
+}
+
+impl Position {
+    fn at(cursor: Cursor, words: &impl Words) -> Self {
+        let backoff = Backoff::new(wait::longest_backoff(), words.capacity());
+        Self { ended: Cell::new(cursor.position()), cursor: Cell::new(cursor), backoff }
+    }
+
+    pub(crate) fn producer(words: &impl Words) -> Self {
+        Self::at(Cursor::producer(words), words)
+    }
+
+    pub(crate) fn consumer(words: &impl Words) -> Self {
+        Self::at(Cursor::consumer(words), words)
+    }
+
+    /// Claims the next slot.
+    pub(crate) fn claim(&self, words: &impl Words, owner: u16) -> Result<Claim, NotNow> {
+        let claim = || mpmc::claim(words, &self.cursor, owner);
+        claim().or_else(|refused| self.go_on(refused, claim))
+    }
+
+    /// Takes the next message.
+    pub(crate) fn take(&self, words: &impl Words, owner: u16) -> Result<Taken, NotNow> {
+        let take = || mpmc::take(words, &self.cursor, owner);
+        take().or_else(|refused| self.go_on(refused, take))
+    }
+
+    /// Goes on after a refusal: settles it, and where there is nothing to be had
+    /// just now, backs off and tries once more.
+    #[cold]
+    #[inline(never)]
+    fn go_on<R>(
+        &self,
+        refused: Refused,
+        mut attempt: impl FnMut() -> Result<R, Refused>,
+    ) -> Result<R, NotNow> {
+        let why = match settled(refused, &mut attempt) {
+            Err(why @ (NotNow::Nothing | NotNow::Pending)) => why,
+            done => return done,
+        };
+        let position = self.cursor.get().position();
+        self.backoff.found(position.wrapping_sub(self.ended.replace(position)));
+        if !self.backoff.keeps_back() {
+            return Err(why);
+        }
+        self.backoff.back_off();
+        attempt().or_else(|refused| settled(refused, attempt))
+    }
+}
+
+/// Nobody is beaten so many times in a row by others who keep to the protocol.
+const MOST_PASSES: u32 = 1_000;
+
+/// Tries again as long as the answer is *contended*: others were faster. If
+/// what is seen repeats itself, nothing moves, and the ring is corrupt.
+#[cold]
+fn settled<R>(
+    mut refused: Refused,
+    mut attempt: impl FnMut() -> Result<R, Refused>,
+) -> Result<R, NotNow> {
+    let backoff = crossbeam_utils::Backoff::new();
+    // Brent's way to find a cycle of any length: compare with what was seen
+    // at the last power of two.
+    let mut landmark = None;
+    for pass in 1..=MOST_PASSES {
+        match refused {
+            Refused::None => return Err(NotNow::Nothing),
+            Refused::Pending(_) => return Err(NotNow::Pending),
+            Refused::Corrupt(state) => return Err(NotNow::Word(state.0)),
+            Refused::Contended(digest) if landmark == Some(digest) => break,
+            Refused::Contended(digest) => {
+                if pass.is_power_of_two() {
+                    landmark = Some(digest);
+                }
+                backoff.spin();
+            }
+        }
+        match attempt() {
+            Ok(done) => return Ok(done),
+            Err(again) => refused = again,
+        }
+    }
+    Err(NotNow::Disorder)
+}

@@ -1,0 +1,141 @@
+//! What a channel carries: values of a type, or bytes.
+
+#![allow(unsafe_code)]
+
+use core::fmt::Debug;
+
+use bytemuck::{CheckedBitPattern, NoUninit, Pod, Zeroable};
+
+use super::message::Message;
+use crate::storage::{ByteSpan, CopyOut, ElementBytes, Elements};
+
+/// Messages of bytes, of any length up to the channel's longest: the payload of a
+/// [`ByteSender`](crate::ByteSender) and a [`ByteReceiver`](crate::ByteReceiver).
+///
+/// It only names the payload; there is nothing in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes;
+
+// SAFETY: it has no bytes, so they are all valid.
+unsafe impl Zeroable for Bytes {}
+// SAFETY: as above, and none is uninitialised.
+unsafe impl Pod for Bytes {}
+
+/// Elements of a size that is known only when the program runs, as bytes: the payload of
+/// the handles that [`Segment::open_channel`](crate::Segment::open_channel) opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Untyped;
+
+// SAFETY: it has no bytes, so they are all valid.
+unsafe impl Zeroable for Untyped {}
+// SAFETY: as above, and none is uninitialised.
+unsafe impl Pod for Untyped {}
+
+/// In which forms a payload is given to a handle, and comes out of one.
+pub trait Form: Copy + 'static {
+    /// A message to be sent: a `T` by value, or `&[u8]`.
+    type Sent<'m>;
+    /// What an error gives back of a message that was not sent: a `T`, or `()`,
+    /// because the caller still has the bytes.
+    type Unsent;
+    /// A message that was received: a `T`, or a `Vec<u8>`.
+    type Owned;
+    /// Where a message is copied to. Bytes are added at its end.
+    type Out;
+    /// A message's place in memory.
+    type Place<'a>: Copy + Debug;
+
+    fn unsent(message: &Self::Sent<'_>) -> Self::Unsent;
+    fn out() -> Self::Out
+    where
+        Self: CheckedBitPattern;
+    /// What was copied out; `None` if the bytes are not a value of the type.
+    fn owned(out: Self::Out) -> Option<Self::Owned>
+    where
+        Self: CheckedBitPattern;
+    /// What the directory says of the messages: what the bytes mean, and how they are
+    /// aligned; of how many bytes each is, if that is always the same.
+    const SCHEMA: &'static str;
+    const ALIGN: usize;
+    const SIZE: Option<usize>;
+
+    /// How many bytes a message has, where their number varies.
+    fn length(_message: &Self::Sent<'_>) -> Option<usize> {
+        None
+    }
+}
+
+impl<T: Message> Form for T {
+    type Sent<'m> = T;
+    type Unsent = T;
+    type Owned = T;
+    type Out = CopyOut<T>;
+    type Place<'a> = Elements<'a, T>;
+
+    const SCHEMA: &'static str = <T as Message>::SCHEMA;
+    const ALIGN: usize = align_of::<T>();
+    const SIZE: Option<usize> = Some(size_of::<T>());
+
+    #[inline(always)]
+    fn unsent(message: &T) -> T {
+        *message
+    }
+
+    #[inline(always)]
+    fn out() -> CopyOut<T>
+    where
+        T: CheckedBitPattern,
+    {
+        CopyOut::new()
+    }
+
+    #[inline(always)]
+    fn owned(out: CopyOut<T>) -> Option<T>
+    where
+        T: CheckedBitPattern,
+    {
+        out.hand_on(Some, || None)
+    }
+}
+
+macro_rules! form_of_bytes {
+    ($($payload:ident: $place:ident, $schema:literal;)*) => {$(
+        impl Form for $payload {
+            type Sent<'m> = &'m [u8];
+            type Unsent = ();
+            type Owned = Vec<u8>;
+            type Out = Vec<u8>;
+            type Place<'a> = $place<'a>;
+
+            const SCHEMA: &'static str = $schema;
+            const ALIGN: usize = 1;
+            const SIZE: Option<usize> = None;
+
+            fn unsent(_: &&[u8]) {}
+
+            fn out() -> Vec<u8> {
+                Vec::new()
+            }
+
+            fn owned(out: Vec<u8>) -> Option<Vec<u8>> {
+                Some(out)
+            }
+
+            #[inline(always)]
+            fn length(message: &&[u8]) -> Option<usize> {
+                Some(message.len())
+            }
+        }
+    )*};
+}
+
+form_of_bytes! {
+    Bytes: ByteSpan, "bytes";
+    // What the directory says of the channel that is opened counts.
+    Untyped: ElementBytes, "";
+}
+
+const _: () = {
+    const fn sent_and_received<T: NoUninit + CheckedBitPattern>() {}
+    sent_and_received::<Bytes>();
+};

@@ -1,0 +1,273 @@
+//! SPSC: one sender and one receiver; elements of one size, side by side.
+
+mod storage;
+
+use bytemuck::{CheckedBitPattern, NoUninit};
+
+use super::any::AnyKind;
+use super::element::Element;
+use super::ring::Ring;
+use crate::ring::backoff::Backoff;
+use crate::ring::in_flight::{InFlight, Reader};
+use crate::ring::spsc::{self, Indices, Producer};
+use crate::ring::table::Member;
+use crate::ring::wait::{NotNow, Want};
+use crate::storage::Cells;
+use crate::wait;
+
+pub(crate) use storage::Packed;
+
+/// The kind, to the segment.
+pub(crate) struct OfElements;
+
+impl AnyKind for OfElements {
+    fn len(&self, cells: &Cells) -> u64 {
+        spsc::len(cells)
+    }
+
+    fn in_hand(&self, _: &Cells) -> bool {
+        false
+    }
+}
+
+/// How a handle of this process keeps back on such a ring.
+pub(super) fn backoff(ring: &impl Indices) -> Backoff {
+    Backoff::new(wait::longest_backoff(), ring.capacity())
+}
+
+/// Takes up the producer's role.
+pub(super) fn producer(ring: &impl Indices) -> Result<Producer, NotNow> {
+    let mut producer = Producer::attach(ring).map_err(NotNow::Torn)?;
+    producer.with_backoff(backoff(ring));
+    Ok(producer)
+}
+
+/// Takes up the consumer's role. Whether messages were dropped for it.
+pub(super) fn consumer(
+    ring: &impl InFlight,
+    me: Member,
+    attempts: u8,
+) -> Result<(Reader, bool), NotNow> {
+    let (mut reader, dropped) = Reader::attach(ring, me, attempts).map_err(NotNow::Torn)?;
+    reader.with_backoff(backoff(ring));
+    Ok((reader, dropped))
+}
+
+impl<E: Element> Packed<E> {
+    /// Copies messages in, side by side from `index` on.
+    #[inline]
+    fn write(&self, index: u64, messages: &[E::Sent<'_>])
+    where
+        E: NoUninit,
+    {
+        if !messages.is_empty() {
+            E::write_slice(self.at(index, messages.len()), messages);
+        }
+    }
+
+    /// Copies messages out, side by side from `index` on, to the end of `into`, up to
+    /// the first that is not valid; says how many were.
+    #[inline]
+    fn read(&self, index: u64, count: u64, into: &mut Vec<E::Owned>) -> u64
+    where
+        E: CheckedBitPattern,
+    {
+        if count == 0 {
+            return 0;
+        }
+        E::read_slice(self.at(index, count as usize), into) as u64
+    }
+}
+
+impl<E: Element> Ring for Packed<E> {
+    type Of = E;
+    type Producer = Producer;
+    type Consumer = Reader;
+    /// The index of the element.
+    type Claim = u64;
+    type Taken = u64;
+
+    const CLAIM_IS_PLACE: bool = true;
+
+    fn of(cells: &Cells) -> Option<Self> {
+        Self::of(cells)
+    }
+
+    fn producer(&self) -> Result<Producer, NotNow> {
+        producer(self)
+    }
+
+    fn consumer(&self, me: Member, attempts: u8) -> Result<(Reader, bool), NotNow> {
+        consumer(self, me, attempts)
+    }
+
+    #[inline(always)]
+    fn push_next(&self, at: &Producer, _: u16, message: &E::Sent<'_>) -> Result<(), NotNow>
+    where
+        E: NoUninit,
+    {
+        match at.room(self, 1) {
+            Ok(1..) => {
+                E::write(self.one(at.index()), message);
+                at.publish(self, 1);
+                Ok(())
+            }
+            Ok(_) => Err(NotNow::Nothing),
+            Err(torn) => Err(NotNow::Torn(torn)),
+        }
+    }
+
+    fn push(&self, at: &Producer, owner: u16, message: &E::Sent<'_>) -> Result<(), NotNow>
+    where
+        E: NoUninit,
+    {
+        self.push_next(at, owner, message)
+    }
+
+    fn push_many(&self, at: &Producer, _: u16, messages: &[E::Sent<'_>]) -> Result<usize, NotNow>
+    where
+        E: NoUninit,
+    {
+        let room = at.room(self, messages.len() as u64).map_err(NotNow::Torn)?;
+        if room == 0 {
+            return Err(NotNow::Nothing);
+        }
+        let span = at.span(self, room);
+        let (first, rest) = messages.split_at(span.first as usize);
+        self.write(span.index, first);
+        self.write(0, &rest[..span.second as usize]);
+        at.publish(self, room);
+        Ok(room as usize)
+    }
+
+    #[inline(always)]
+    fn pop_next(&self, at: &Reader, _: u16, into: &mut E::Out) -> Result<(), NotNow>
+    where
+        E: CheckedBitPattern,
+    {
+        match at.filled(self, 1) {
+            Ok(1..) => {
+                E::read(self.one(at.index()), into);
+                at.release(self, 1);
+                Ok(())
+            }
+            Ok(_) => Err(NotNow::Nothing),
+            Err(torn) => Err(NotNow::Torn(torn)),
+        }
+    }
+
+    fn pop(&self, at: &Reader, owner: u16, into: &mut E::Out) -> Result<(), NotNow>
+    where
+        E: CheckedBitPattern,
+    {
+        self.pop_next(at, owner, into)
+    }
+
+    fn pop_many(
+        &self,
+        at: &Reader,
+        _: u16,
+        most: usize,
+        into: &mut Vec<E::Owned>,
+    ) -> Result<bool, NotNow>
+    where
+        E: CheckedBitPattern,
+    {
+        let filled = at.filled(self, most as u64).map_err(NotNow::Torn)?;
+        if filled == 0 {
+            return Err(NotNow::Nothing);
+        }
+        let span = at.span(self, filled);
+        let mut valid = self.read(span.index, span.first, into);
+        if valid == span.first {
+            valid += self.read(0, span.second, into);
+        }
+        at.release(self, (valid + 1).min(filled));
+        Ok(valid == filled)
+    }
+
+    #[inline(always)]
+    fn reserve_next(&self, at: &Producer, _: u16, _: usize) -> Result<u64, NotNow> {
+        matches!(at.room(self, 1), Ok(1..)).then(|| at.index()).ok_or(NotNow::Unsure)
+    }
+
+    fn reserve(&self, at: &Producer, _: u16, _: usize) -> Result<u64, NotNow> {
+        match at.room(self, 1).map_err(NotNow::Torn)? {
+            0 => Err(NotNow::Nothing),
+            _ => Ok(at.index()),
+        }
+    }
+
+    #[inline(always)]
+    fn claimed(&self, claim: &u64) -> E::Place<'_> {
+        self.one(*claim)
+    }
+
+    #[inline(always)]
+    fn commit(&self, at: &Producer, _: u16, _: u64, _: usize) -> Result<(), NotNow> {
+        at.publish(self, 1);
+        Ok(())
+    }
+
+    fn abort(&self, _: &u64) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn take_next(&self, at: &Reader, _: u16) -> Result<u64, NotNow> {
+        if !matches!(at.filled(self, 1), Ok(1..)) {
+            return Err(NotNow::Unsure);
+        }
+        at.hold(self, 1);
+        Ok(at.index())
+    }
+
+    fn take(&self, at: &Reader, _: u16) -> Result<u64, NotNow> {
+        match at.filled(self, 1).map_err(NotNow::Torn)? {
+            0 => Err(NotNow::Nothing),
+            _ => {
+                at.hold(self, 1);
+                Ok(at.index())
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn taken(&self, taken: &u64) -> E::Place<'_> {
+        self.one(*taken)
+    }
+
+    fn attempts(&self, at: &Reader, _: &u64) -> u8 {
+        at.attempts(self)
+    }
+
+    #[inline(always)]
+    fn release(&self, at: &Reader, _: u64) {
+        at.release(self, 1);
+    }
+
+    fn give_back(&self, at: &Reader, _: u64, _: bool) -> bool {
+        at.hold(self, 0);
+        false
+    }
+
+    fn may_reserve(&self, _: &Producer) -> bool {
+        false
+    }
+
+    fn may_take(&self, _: &Reader) -> bool {
+        false
+    }
+
+    fn in_hand(&self) -> bool {
+        false
+    }
+
+    fn wanted_by_producer(at: &Producer) -> Want {
+        Want::Room(at.limit())
+    }
+
+    fn wanted_by_consumer(_: &Reader) -> Want {
+        Want::Anything
+    }
+}
