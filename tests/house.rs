@@ -119,7 +119,6 @@ fn the_library_never_panics_on_purpose() {
     let allowed = [
         ("segment/trust.rs", "panic!(\"the peers of another segment are trusted"),
         ("segment/mapped.rs", "unreachable!(\"the plan was checked"),
-        ("kinds/mpmc/storage.rs", "panic!(\"a type is smaller than the address space\")"),
     ];
     let lines = library();
     none(&lines, "a panic", |line| {

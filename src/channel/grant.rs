@@ -393,11 +393,11 @@ impl<P: Payload, K: Kind> Grant<'_, P, K> {
 impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Grant<'_, P, K> {
     #[inline(always)]
     fn send(mut self, length: usize) -> Result<(), SendError> {
-        let Sender { end, ring, at } = self.sender;
+        let (sender, claim) = (self.sender, self.claim);
+        let Sender { end, ring, at } = sender;
         if !P::Ring::<K>::CLAIM_IS_PLACE {
-            let commit = || ring.commit(at, end.owner(), &self.claim, length);
-            if let Err(why) = end.publish(commit) {
-                Self::send_on(self.sender, why, &self.claim, length)?;
+            if let Err(why) = end.publish(|| ring.commit(at, end.owner(), claim, length)) {
+                Self::send_on(sender, why, claim, length)?;
             }
             self.done = true;
             return Ok(end.unwoken()?);
@@ -405,10 +405,10 @@ impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Grant<'_, P, K> {
         self.done = true;
         let waiting = end.waiting(Side::Receiver);
         if !end.quiet_fast() {
-            return Self::send_by_fence(self.sender, &self.claim, length);
+            return Self::send_by_fence(sender, claim, length);
         }
         // Never refused.
-        let _committed = ring.commit(at, end.owner(), &self.claim, length);
+        let _committed = ring.commit(at, end.owner(), claim, length);
         if event::waited_for(&Asymmetric, waiting).is_some() {
             end.told()?;
         }
@@ -420,7 +420,7 @@ impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Grant<'_, P, K> {
     #[inline(never)]
     fn send_by_fence(
         sender: &Sender<P, K>,
-        claim: &Claim<P, K>,
+        claim: Claim<P, K>,
         length: usize,
     ) -> Result<(), SendError> {
         let Sender { end, ring, at } = sender;
@@ -437,7 +437,7 @@ impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Grant<'_, P, K> {
     fn send_on(
         sender: &Sender<P, K>,
         why: NotNow,
-        claim: &Claim<P, K>,
+        claim: Claim<P, K>,
         length: usize,
     ) -> Result<(), SendError> {
         let Sender { end, ring, at } = sender;

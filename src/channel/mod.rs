@@ -4,14 +4,20 @@
 mod blocking;
 mod bound;
 mod cancel;
+mod changes;
 mod debts;
 mod delivery;
 pub mod derive;
 mod endpoint;
 mod grant;
+mod guarded;
+mod notify;
+mod queues;
 mod ready;
 mod receiver;
 mod sender;
+mod transfer;
+mod waiting;
 
 use core::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};

@@ -9,7 +9,7 @@ use super::cancel::Canceller;
 use super::endpoint::Endpoint;
 use super::ready::Readiness;
 use crate::error::{
-    ChannelError, Done, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError,
+    ChannelError, Done, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError, Unwoken,
 };
 use crate::kinds::payload::Bytes;
 use crate::kinds::ring::Ring;
@@ -45,6 +45,27 @@ pub(super) const fn not_now<M>(need: Need, message: M) -> TrySendError<M> {
     match need {
         Need::Resumption => TrySendError::Paused(message),
         _ => TrySendError::Full(message),
+    }
+}
+
+/// Why a message was not sent; or, of one that was, what else is to be told.
+enum Refusal {
+    TooLong { length: usize, longest: usize },
+    Needs(Need),
+    TimedOut,
+    Fault(Fault),
+    Unwoken(Box<Unwoken>),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Box<Unwoken>> for Refusal {
+    fn from(unwoken: Box<Unwoken>) -> Self {
+        Self::Unwoken(unwoken)
     }
 }
 
@@ -165,18 +186,78 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         why: NotNow,
         message: P::Sent<'_>,
     ) -> Result<(), TrySendError<P::Unsent>> {
-        if let Some((length, longest)) = self.too_long(&message) {
-            return Err(TrySendError::TooLong { message: P::unsent(message), length, longest });
+        self.send_on(why, &message, None).map_err(|refusal| Self::try_error(&message, refusal))
+    }
+
+    /// Goes on after the fast path: waits until that time, if it waits.
+    fn send_on(
+        &self,
+        why: NotNow,
+        message: &P::Sent<'_>,
+        wait: Option<Option<Instant>>,
+    ) -> Result<(), Refusal> {
+        if let Some((length, longest)) = self.too_long(message) {
+            return Err(Refusal::TooLong { length, longest });
         }
-        let tried = match self.refused(why, &message) {
-            Ok(()) => Ok(Polled::Done(())),
-            Err(why) if self.end.fail_fast(why) => Ok(Polled::Needs(Need::Progress)),
-            Err(why) => self.try_on(why, || self.push(&message)),
-        };
-        match tried {
-            Ok(Polled::Done(())) => Ok(self.end.unwoken()?),
-            Ok(Polled::Needs(need)) => Err(not_now(need, P::unsent(message))),
-            Err(fault) => Err(TrySendError::unsent(P::unsent(message), fault)),
+        if let Err(why) = self.refused(why, message) {
+            let push = || self.push(message);
+            match wait {
+                None if self.end.fail_fast(why) => return Err(Refusal::Needs(Need::Progress)),
+                None => match self.try_on(why, push)? {
+                    Polled::Done(()) => {}
+                    Polled::Needs(need) => return Err(Refusal::Needs(need)),
+                },
+                Some(until) => self
+                    .wait_on(why, until, || self.if_nothing_lacks(push))?
+                    .ok_or(Refusal::TimedOut)?,
+            }
+        }
+        // It is in the channel; a receiver that sleeps may not have been woken.
+        Ok(self.end.unwoken()?)
+    }
+
+    // The places where a message becomes part of an error: a large one is on the stack
+    // no more often than it has to be.
+
+    #[cold]
+    #[inline(never)]
+    fn try_error(message: &P::Sent<'_>, refusal: Refusal) -> TrySendError<P::Unsent> {
+        let message = P::unsent(message);
+        match refusal {
+            Refusal::TooLong { length, longest } => {
+                TrySendError::TooLong { message, length, longest }
+            }
+            Refusal::Needs(need) => not_now(need, message),
+            Refusal::TimedOut => TrySendError::Full(message),
+            Refusal::Fault(fault) => TrySendError::unsent(message, fault),
+            Refusal::Unwoken(unwoken) => TrySendError::Unwoken(unwoken),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn error(message: &P::Sent<'_>, refusal: Refusal) -> SendError<P::Unsent> {
+        let message = P::unsent(message);
+        match refusal {
+            Refusal::TooLong { length, longest } => SendError::TooLong { message, length, longest },
+            // A call that waits without a deadline has no other.
+            Refusal::Needs(_) | Refusal::TimedOut => SendError::unsent(message, Fault::Closed),
+            Refusal::Fault(fault) => SendError::unsent(message, fault),
+            Refusal::Unwoken(unwoken) => SendError::Unwoken(unwoken),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn timeout_error(message: &P::Sent<'_>, refusal: Refusal) -> SendTimeoutError<P::Unsent> {
+        let message = P::unsent(message);
+        match refusal {
+            Refusal::TooLong { length, longest } => {
+                SendTimeoutError::TooLong { message, length, longest }
+            }
+            Refusal::Needs(_) | Refusal::TimedOut => SendTimeoutError::Timeout(message),
+            Refusal::Fault(fault) => SendTimeoutError::unsent(message, fault),
+            Refusal::Unwoken(unwoken) => SendTimeoutError::Unwoken(unwoken),
         }
     }
 
@@ -198,26 +279,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     #[cold]
     #[inline(never)]
     fn wait_to_send(&self, why: NotNow, message: P::Sent<'_>) -> Result<(), SendError<P::Unsent>> {
-        if let Some((length, longest)) = self.too_long(&message) {
-            return Err(SendError::TooLong { message: P::unsent(message), length, longest });
-        }
-        match self.outlast(why, &message, None) {
-            Ok(_) => Ok(self.end.unwoken()?),
-            Err(fault) => Err(SendError::unsent(P::unsent(message), fault)),
-        }
-    }
-
-    /// Continues after the first attempt, until the deadline (`None`: no deadline).
-    fn outlast(
-        &self,
-        why: NotNow,
-        message: &P::Sent<'_>,
-        until: Option<Instant>,
-    ) -> Result<Option<()>, Fault> {
-        match self.refused(why, message) {
-            Ok(()) => Ok(Some(())),
-            Err(why) => self.wait_on(why, until, || self.if_nothing_lacks(|| self.push(message))),
-        }
+        self.send_on(why, &message, Some(None)).map_err(|refusal| Self::error(&message, refusal))
     }
 
     /// Sends. Waits for room, at most this long.
@@ -259,14 +321,8 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         message: P::Sent<'_>,
         until: Option<Instant>,
     ) -> Result<(), SendTimeoutError<P::Unsent>> {
-        if let Some((length, longest)) = self.too_long(&message) {
-            return Err(SendTimeoutError::TooLong { message: P::unsent(message), length, longest });
-        }
-        match self.outlast(why, &message, until) {
-            Ok(Some(())) => Ok(self.end.unwoken()?),
-            Ok(None) => Err(SendTimeoutError::Timeout(P::unsent(message))),
-            Err(fault) => Err(SendTimeoutError::unsent(P::unsent(message), fault)),
-        }
+        self.send_on(why, &message, Some(until))
+            .map_err(|refusal| Self::timeout_error(&message, refusal))
     }
 
     /// Sends all of `messages` in order, and waits for room as needed. Messages that fit

@@ -112,7 +112,11 @@ impl Cells {
 
     /// Whether the slots are of this kind, and shaped so.
     pub(crate) fn are(&self, kind: RingKind, shape: Option<Shape>) -> bool {
-        self.kind == kind && shape == Some(Shape { cell: self.cell, stride: self.stride })
+        self.kind == kind && shape == Some(self.shape())
+    }
+
+    pub(crate) const fn shape(&self) -> Shape {
+        Shape { cell: self.cell, stride: self.stride }
     }
 
     pub(crate) const fn kind(&self) -> RingKind {

@@ -346,7 +346,7 @@ impl RingKind {
 
 /// A slot: where its element is, and how far it is to the next slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
+pub struct Shape {
     pub(crate) cell: usize,
     pub(crate) stride: usize,
 }
