@@ -18,7 +18,7 @@ use crate::ring::event::{self, Event, Memo};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::mpmc::{self, Cursor, Refused};
 use crate::ring::set::SetMap;
-use crate::ring::table::{self, Blind, Entry, Member, Phase, Scratch, Table};
+use crate::ring::table::{self, Blind, Member, MemberState, MemberWord, Scratch, Table};
 use crate::ring::wait::{
     Cause, Found, NotNow, Operation, Over, Polled, Queue, Registration, Seat, Session, Waited, poll,
 };
@@ -165,7 +165,7 @@ impl World {
                 space_record: AtomicU64::new(event::record(FIRST)),
             }
         };
-        let live = Entry { phase: Phase::Live, incarnation: FIRST };
+        let live = MemberWord { state: MemberState::Live, incarnation: FIRST };
         let world = Rc::new(Self {
             system: Rc::clone(&system),
             map,
@@ -218,9 +218,10 @@ impl World {
     fn recorded(&self, record: impl Fn(&Row) -> &AtomicU64) -> u64 {
         (0..self.map.participants)
             .filter_map(|id| {
-                let entry = Entry::read(self.word(id).load(Ordering::Acquire))?;
+                let entry = MemberWord::read(self.word(id).load(Ordering::Acquire))?;
                 let record = record(&self.rows[usize::from(id)]).load(Ordering::Acquire);
-                (entry.phase == Phase::Live).then(|| event::recorded(record, entry.incarnation))
+                (entry.state == MemberState::Live)
+                    .then(|| event::recorded(record, entry.incarnation))
             })
             .sum()
     }
@@ -270,7 +271,7 @@ impl Peer {
         let witness = self.world.map.liveness(self.me.id);
         let bury = |dead: Member, values: &[u16]| self.world.sweep(&self.process, dead, values);
         let mut scratch = self.scratch.borrow_mut();
-        table::look(&self.process, &*self.world, GENERATION, witness, &mut scratch, bury)
+        table::scan(&self.process, &*self.world, GENERATION, witness, &mut scratch, bury)
     }
 
     /// `Participant::scan_if_cheap`.
@@ -295,8 +296,8 @@ impl Peer {
         }
         let others = (0..self.world.map.participants).map(|id| {
             let word = self.world.word(id).load(Ordering::Acquire);
-            let Some(entry) = Entry::read(word) else { return 0 };
-            if entry.phase != Phase::Live {
+            let Some(entry) = MemberWord::read(word) else { return 0 };
+            if entry.state != MemberState::Live {
                 return 0;
             }
             let row = self.world.rows[usize::from(id)].endpoints.load(Ordering::Acquire);
@@ -543,8 +544,8 @@ impl Operation for Trying<'_> {
         self.peer.side == Side::Receiver
     }
 
-    fn in_hand(&self) -> bool {
-        mpmc::in_hand(&self.peer.world.ring)
+    fn in_flight(&self) -> bool {
+        mpmc::in_flight(&self.peer.world.ring)
     }
 
     fn more(&self) -> bool {
@@ -604,7 +605,7 @@ impl Operation for Watch<'_> {
         true
     }
 
-    fn in_hand(&self) -> bool {
+    fn in_flight(&self) -> bool {
         false
     }
 
@@ -655,7 +656,7 @@ where
         true
     }
 
-    fn in_hand(&self) -> bool {
+    fn in_flight(&self) -> bool {
         false
     }
 

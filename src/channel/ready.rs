@@ -151,7 +151,7 @@ impl At {
         changes::count(&self.cells) != ask.changes
             || is_there(ask.want, &self.cells)
             || ask.peer.is_some_and(|peer| !peer.is_live(self.participant.mapped()))
-            || ask.alone && (self.block.kind.is_single() || !mpmc::in_hand(&self.cells))
+            || ask.alone && (self.block.kind.is_single() || !mpmc::in_flight(&self.cells))
     }
 }
 
@@ -274,7 +274,7 @@ impl Operation for Watch<'_> {
         self.at.side == Side::Receiver
     }
 
-    fn in_hand(&self) -> bool {
+    fn in_flight(&self) -> bool {
         false
     }
 

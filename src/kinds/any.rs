@@ -10,5 +10,5 @@ pub(crate) trait AnyKind {
 
     /// Whether a reader has a message in hand that [`len`](Self::len) does not
     /// count.
-    fn in_hand(&self, cells: &Cells) -> bool;
+    fn in_flight(&self, cells: &Cells) -> bool;
 }

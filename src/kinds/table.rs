@@ -118,8 +118,8 @@ impl Cells {
     }
 
     /// Whether a reader has a message in hand that may come back: see
-    /// [`AnyKind::in_hand`].
-    pub(crate) fn in_hand(&self) -> bool {
-        of(self.kind()).in_hand(self)
+    /// [`AnyKind::in_flight`].
+    pub(crate) fn in_flight(&self) -> bool {
+        of(self.kind()).in_flight(self)
     }
 }

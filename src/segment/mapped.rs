@@ -9,7 +9,7 @@ use crate::kinds::mpmc_bytes::BlockSlots;
 use crate::ring::kernel::Refusal;
 use crate::ring::mpmc::{self, Recovered};
 use crate::ring::set::SetMap;
-use crate::ring::table::{self, Blind, INCARNATION_SHIFT, Member, Phase, Scratch, Table};
+use crate::ring::table::{self, Blind, INCARNATION_SHIFT, Member, MemberState, Scratch, Table};
 use crate::ring::{blocks, event, in_flight, wake_all};
 use crate::storage::Block;
 use crate::storage::Memory;
@@ -100,7 +100,7 @@ impl Mapped {
         }
         let closed = witness == SetMap::LEASE && self.close_leaseholders_records();
         let bury = |dead: Member, values: &[u16]| self.sweep(dead, values, witness);
-        let swept = table::look(&self.semaphores, self, self.generation, witness, scratch, bury)
+        let swept = table::scan(&self.semaphores, self, self.generation, witness, scratch, bury)
             .map_err(|blind| self.fault(blind))?;
         let refused = |refusal| self.refused(refusal);
         wake_all::wind(&self.semaphores, scratch.value(SetMap::WAKE_ALL)).map_err(refused)?;
@@ -198,8 +198,9 @@ impl Mapped {
     /// Everybody who has joined and is not known to be dead.
     pub(crate) fn living(&self) -> impl Iterator<Item = Member> + '_ {
         (0..self.plan.map.participants).filter_map(|id| {
-            let entry = table::Entry::read(self.word(id).load(Ordering::Acquire))?;
-            (entry.phase == Phase::Live).then_some(Member { id, incarnation: entry.incarnation })
+            let entry = table::MemberWord::read(self.word(id).load(Ordering::Acquire))?;
+            (entry.state == MemberState::Live)
+                .then_some(Member { id, incarnation: entry.incarnation })
         })
     }
 
@@ -246,7 +247,7 @@ impl Mapped {
     pub(crate) fn undelivered(&self) -> Vec<(String, u64)> {
         let left = |found: directory::Described| {
             let cells = found.block.cells(self)?;
-            let left = cells.len().max(u64::from(cells.in_hand()));
+            let left = cells.len().max(u64::from(cells.in_flight()));
             (left > 0).then_some((found.name, left))
         };
         (0..self.plan.map.channels)
@@ -286,13 +287,13 @@ impl Mapped {
         let Some(block_slots) = BlockSlots::of(&cells) else {
             return mpmc::recover(&cells, dead.id, block.attempts, still_dead, |_, _| {});
         };
-        let let_go = |slot: u64, state: mpmc::State| {
+        let let_go = |slot: u64, state: mpmc::SlotWord| {
             let still_read = || {
                 mpmc::Words::slot(&block_slots, slot).load(Ordering::Acquire) == state.0
                     && still_dead()
             };
             if let Some((block, _)) = block_slots.named(slot) {
-                blocks::bequeath(&block_slots, block, dead.id, still_read);
+                blocks::assign_to_dead(&block_slots, block, dead.id, still_read);
             }
         };
         let done = mpmc::recover(&block_slots, dead.id, block.attempts, still_dead, let_go)?;

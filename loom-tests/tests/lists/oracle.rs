@@ -212,7 +212,7 @@ impl Run {
         let orphans = self.positions.iter().filter(|is| matches!(is, Is::Orphan(_))).count();
         assert_eq!(len, (end - first.unwrap_or(end) + orphans) as u64, "len");
         let in_hand = |is: &Is| matches!(is, Is::Reading(_) | Is::Orphan(_));
-        assert_eq!(mpmc::in_hand(&self.ring), self.positions.iter().any(in_hand));
+        assert_eq!(mpmc::in_flight(&self.ring), self.positions.iter().any(in_hand));
     }
 }
 

@@ -27,8 +27,8 @@ impl AnyKind for OfBlocks {
         mpmc::len(cells)
     }
 
-    fn in_hand(&self, cells: &Cells) -> bool {
-        mpmc::in_hand(cells)
+    fn in_flight(&self, cells: &Cells) -> bool {
+        mpmc::in_flight(cells)
     }
 }
 
@@ -218,8 +218,8 @@ impl Ring for BlockSlots {
         mpmc::available(self, at.cursor.get())
     }
 
-    fn in_hand(&self) -> bool {
-        mpmc::in_hand(self)
+    fn in_flight(&self) -> bool {
+        mpmc::in_flight(self)
     }
 
     fn wanted_by_producer(at: &Writer) -> Want {

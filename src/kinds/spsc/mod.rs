@@ -25,7 +25,7 @@ impl AnyKind for OfElements {
         spsc::len(cells)
     }
 
-    fn in_hand(&self, _: &Cells) -> bool {
+    fn in_flight(&self, _: &Cells) -> bool {
         false
     }
 }
@@ -259,7 +259,7 @@ impl<E: Element> Ring for Packed<E> {
         false
     }
 
-    fn in_hand(&self) -> bool {
+    fn in_flight(&self) -> bool {
         false
     }
 

@@ -71,7 +71,7 @@ pub(crate) trait Operation {
     fn receives(&self) -> bool;
 
     /// Whether a message is in a reader's hands and may come back.
-    fn in_hand(&self) -> bool;
+    fn in_flight(&self) -> bool;
 
     /// Whether this end may wait.
     ///
@@ -121,7 +121,7 @@ pub(crate) fn resolve<O: Operation>(op: &mut O, why: NotNow) -> Result<Polled<O:
             NotNow::Nothing => return needs(op, Need::Progress),
             NotNow::Pending => return needs(op, Need::Pending),
             NotNow::NoSlot => return needs(op, Need::Slot),
-            NotNow::PeersGone if op.receives() && op.in_hand() => {
+            NotNow::PeersGone if op.receives() && op.in_flight() => {
                 return Ok(Polled::Needs(Need::Progress));
             }
             NotNow::PeersGone
