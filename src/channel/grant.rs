@@ -111,6 +111,29 @@ impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Sender<P, K> {
     }
 }
 
+/// Where the caller says how long the message is.
+impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Sender<P, K> {
+    #[inline]
+    pub(super) fn claim_of(&self, length: usize) -> Result<Grant<'_, P, K>, SendError> {
+        self.fits(length)?;
+        self.claim(length)
+    }
+
+    pub(super) fn claim_of_by(
+        &self,
+        length: usize,
+        until: impl FnOnce() -> Option<Instant>,
+    ) -> Result<Grant<'_, P, K>, SendTimeoutError> {
+        self.fits(length)?;
+        self.claim_by(length, until)
+    }
+
+    pub(super) fn try_claim_of(&self, length: usize) -> Result<Grant<'_, P, K>, TrySendError> {
+        self.fits(length)?;
+        self.try_claim(length)
+    }
+}
+
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
     /// Claims a message's place, to be written there; waits for it as long as
     /// it takes.
@@ -172,14 +195,6 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
 }
 
 impl<K: Kind> Sender<Bytes, K> {
-    fn fits(&self, length: usize) -> Result<(), SendError> {
-        let longest = self.max_len();
-        if length > longest {
-            return Err(SendError::TooLong { message: (), length, longest });
-        }
-        Ok(())
-    }
-
     /// Makes room for a message of up to `length` bytes, to be written in
     /// place; waits for it as long as it takes.
     ///
@@ -192,8 +207,7 @@ impl<K: Kind> Sender<Bytes, K> {
     /// [`SendError::TooLong`], or why the channel cannot be used.
     #[inline]
     pub fn reserve(&mut self, length: usize) -> Result<Grant<'_, Bytes, K>, SendError> {
-        self.fits(length)?;
-        self.claim(length)
+        self.claim_of(length)
     }
 
     /// Makes room for a message, waiting for it at most this long.
@@ -205,8 +219,7 @@ impl<K: Kind> Sender<Bytes, K> {
         length: usize,
         timeout: Duration,
     ) -> Result<Grant<'_, Bytes, K>, SendTimeoutError> {
-        self.fits(length)?;
-        self.claim_by(length, || Instant::now().checked_add(timeout))
+        self.claim_of_by(length, || Instant::now().checked_add(timeout))
     }
 
     /// Makes room for a message, waiting for it until `deadline`.
@@ -218,8 +231,7 @@ impl<K: Kind> Sender<Bytes, K> {
         length: usize,
         deadline: Instant,
     ) -> Result<Grant<'_, Bytes, K>, SendTimeoutError> {
-        self.fits(length)?;
-        self.claim_by(length, || Some(deadline))
+        self.claim_of_by(length, || Some(deadline))
     }
 
     /// Makes room for a message, without waiting.
@@ -228,8 +240,7 @@ impl<K: Kind> Sender<Bytes, K> {
     /// [`TrySendError::TooLong`], [`TrySendError::Full`], [`TrySendError::Paused`], or
     /// why the channel cannot be used.
     pub fn try_reserve(&mut self, length: usize) -> Result<Grant<'_, Bytes, K>, TrySendError> {
-        self.fits(length)?;
-        self.try_claim(length)
+        self.try_claim_of(length)
     }
 }
 
@@ -368,7 +379,7 @@ impl<P: Payload, K: Kind> Grant<'_, P, K> {
     pub fn abort(self) {}
 
     #[inline(always)]
-    fn place(&self) -> Place<'_, P::Ring<K>> {
+    pub(super) fn place(&self) -> Place<'_, P::Ring<K>> {
         self.sender.ring.claimed(&self.claim)
     }
 
@@ -394,7 +405,7 @@ impl<P: Payload, K: Kind> Grant<'_, P, K> {
 
 impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Grant<'_, P, K> {
     #[inline(always)]
-    fn send(mut self, length: usize) -> Result<(), SendError> {
+    pub(super) fn send(mut self, length: usize) -> Result<(), SendError> {
         let (sender, claim) = (self.sender, self.claim);
         let Sender { end, ring, at } = sender;
         if !P::Ring::<K>::CLAIM_IS_PLACE {

@@ -12,7 +12,7 @@ use super::endpoint::Endpoint;
 use super::ready::Readiness;
 use crate::error::{ChannelError, Done, Fault, RecvError, RecvTimeoutError, TryRecvError};
 use crate::kinds::message::Message;
-use crate::kinds::payload::Bytes;
+use crate::kinds::payload::{Bytes, Form};
 use crate::kinds::ring::{Out, Ring};
 use crate::kinds::table::{Kind, Mpmc, Payload};
 use crate::ring::wait::{Need, NotNow, Polled, Want};
@@ -498,6 +498,37 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     }
 }
 
+/// Where a message comes as bytes.
+impl<P, K: Kind> Receiver<P, K>
+where
+    P: Payload + Form<Out = Vec<u8>> + CheckedBitPattern,
+{
+    #[inline]
+    pub(super) fn try_recv_bytes(&self, into: &mut Vec<u8>) -> Result<usize, TryRecvError> {
+        into.clear();
+        match self.receive_next(into) {
+            Ok(()) => {}
+            // Mostly, nothing was there.
+            Err(why) if self.end.fail_fast(why) => return Err(TryRecvError::Empty),
+            Err(why) => self.try_further(why, into)?,
+        }
+        Ok(into.len())
+    }
+
+    #[inline]
+    pub(super) fn recv_bytes(
+        &self,
+        into: &mut Vec<u8>,
+        until: impl FnOnce() -> Option<Instant>,
+    ) -> Result<usize, RecvTimeoutError> {
+        into.clear();
+        if let Err(why) = self.receive_next(into) {
+            self.outlast(why, until(), into)?;
+        }
+        Ok(into.len())
+    }
+}
+
 impl<K: Kind> Receiver<Bytes, K> {
     /// Receives a message into `into`, replacing what was there; waits for it
     /// as long as it takes. Says how long it is.
@@ -508,7 +539,7 @@ impl<K: Kind> Receiver<Bytes, K> {
     /// gone, also while this call waits.
     #[inline]
     pub fn recv(&self, into: &mut Vec<u8>) -> Result<usize, RecvError> {
-        self.recv_by(into, || None).map_err(RecvTimeoutError::without_deadline)
+        self.recv_bytes(into, || None).map_err(RecvTimeoutError::without_deadline)
     }
 
     /// Receives into `into` without waiting. Close behind a sender that goes on
@@ -520,14 +551,7 @@ impl<K: Kind> Receiver<Bytes, K> {
     /// claimed and not yet queued; or why nothing can be received.
     #[inline]
     pub fn try_recv(&self, into: &mut Vec<u8>) -> Result<usize, TryRecvError> {
-        into.clear();
-        match self.receive_next(into) {
-            Ok(()) => {}
-            // Mostly, nothing was there.
-            Err(why) if self.end.fail_fast(why) => return Err(TryRecvError::Empty),
-            Err(why) => self.try_further(why, into)?,
-        }
-        Ok(into.len())
+        self.try_recv_bytes(into)
     }
 
     /// Receives into `into`, waiting at most this long.
@@ -539,7 +563,7 @@ impl<K: Kind> Receiver<Bytes, K> {
         into: &mut Vec<u8>,
         timeout: Duration,
     ) -> Result<usize, RecvTimeoutError> {
-        self.recv_by(into, || Instant::now().checked_add(timeout))
+        self.recv_bytes(into, || Instant::now().checked_add(timeout))
     }
 
     /// Receives into `into`, waiting until `deadline`.
@@ -551,20 +575,7 @@ impl<K: Kind> Receiver<Bytes, K> {
         into: &mut Vec<u8>,
         deadline: Instant,
     ) -> Result<usize, RecvTimeoutError> {
-        self.recv_by(into, || Some(deadline))
-    }
-
-    #[inline]
-    fn recv_by(
-        &self,
-        into: &mut Vec<u8>,
-        until: impl FnOnce() -> Option<Instant>,
-    ) -> Result<usize, RecvTimeoutError> {
-        into.clear();
-        if let Err(why) = self.receive_next(into) {
-            self.outlast(why, until(), into)?;
-        }
-        Ok(into.len())
+        self.recv_bytes(into, || Some(deadline))
     }
 
     /// The most bytes of a message.
