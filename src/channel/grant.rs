@@ -53,18 +53,19 @@ impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Sender<P, K> {
         }
     }
 
-    #[inline(always)]
     fn grant(&self, claim: Claim<P, K>) -> Grant<'_, P, K> {
         Grant { sender: self, busy: self.end.busy(), claim, done: false }
     }
 
     #[inline(always)]
     fn claim(&self, length: usize) -> Result<Grant<'_, P, K>, SendError> {
+        // Before anything is stored: it need not be looked up again then.
+        let busy = self.end.busy();
         let claim = match self.reserve_next(length) {
             Ok(claim) => claim,
             Err(_) => self.claim_on(length)?,
         };
-        Ok(self.grant(claim))
+        Ok(Grant { sender: self, busy, claim, done: false })
     }
 
     #[cold]

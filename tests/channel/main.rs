@@ -5,6 +5,7 @@ mod common;
 
 mod channels;
 mod fence;
+mod handles;
 mod in_place;
 mod properties;
 mod readiness;
