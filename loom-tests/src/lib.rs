@@ -30,6 +30,8 @@ mod ring;
 
 mod checker;
 mod death;
+#[path = "../../tests/common/effort.rs"]
+mod effort;
 mod explore;
 mod kernel;
 mod mutant;

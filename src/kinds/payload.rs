@@ -1,4 +1,4 @@
-//! What a channel carries: values of a type, or bytes.
+//! The payload of a channel: values of a type, or bytes.
 
 #![allow(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! What the handles need of a ring: one interface to every kind.
+//! The interface that the handles use for every kind of ring.
 
 use core::fmt::Debug;
 

@@ -181,8 +181,8 @@ impl Shm {
         Error::new(call, Object::Segment { id: self.id }, errno)
     }
 
-    /// Removes the segment: its key is free at once, its memory when the last
-    /// process detaches. Until then, those who know the id can still attach.
+    /// Removes the segment: its key is free at once, its memory when the last process
+    /// detaches. Until then, processes that know the id can still attach.
     ///
     /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
     ///

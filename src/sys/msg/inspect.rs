@@ -24,9 +24,9 @@ pub struct Stat {
     pub uid: u32,
     /// The owner's group.
     pub gid: u32,
-    /// Who created it.
+    /// The user that created it.
     pub creator_uid: u32,
-    /// The group of who created it.
+    /// The group of the user that created it.
     pub creator_gid: u32,
     /// The nine permission bits.
     pub mode: u32,
@@ -52,7 +52,7 @@ pub struct Stat {
 }
 
 impl Queue {
-    /// The state of the queue, for those who may read it.
+    /// The state of the queue, if this user may read it.
     ///
     /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).
     ///
