@@ -16,7 +16,7 @@
 //!
 //! `TOMBOLO_TEST_LONG=100 cargo test -p shuttle-tests -- --nocapture` runs 300,000
 //! schedules of each scene.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 #[path = "../../src/ring/mod.rs"]
 mod ring;
@@ -31,6 +31,8 @@ mod explore;
 mod kernel;
 #[path = "../../loom-tests/src/mutant.rs"]
 mod mutant;
+#[path = "../../loom-tests/src/operation.rs"]
+mod operation;
 #[path = "../../loom-tests/src/slots.rs"]
 mod slots;
 #[path = "../../loom-tests/src/sync.rs"]

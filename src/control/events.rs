@@ -21,14 +21,14 @@ pub struct Member {
     pub slot: u16,
     /// See [`slot`](Self::slot).
     pub life: u64,
-    /// The same, for waits that end with it: see
+    /// The same participant, for waits that end with it: see
     /// [`Receiver::bind_to_peer`](crate::Receiver::bind_to_peer).
     pub peer: Peer,
     /// Its process, as it is numbered in its own pid namespace.
     pub pid: u32,
-    /// When the process was started, as [`sys::proc::start_time`] told it, and
-    /// its [pid namespace](sys::proc::pid_namespace): with the pid they name a
-    /// process for good. 0 where it could not be found out.
+    /// When the process was started, as [`sys::proc::start_time`] told it, and its [pid
+    /// namespace](sys::proc::pid_namespace): together with the pid they identify a
+    /// process for ever. 0 if unknown.
     pub start_time: u64,
     /// See [`start_time`](Self::start_time).
     pub pid_namespace: u64,
@@ -46,10 +46,10 @@ pub enum Event {
     Joined(Member),
     /// It has left by itself: its last handle was dropped.
     Left(Member),
-    /// It has died. What it held is being put right, or has been.
+    /// It has died. What it held is being recovered, or has been.
     Died(Death),
-    /// So many events were overwritten before they were read. A few of them
-    /// may have been none: records that were begun and given up.
+    /// This many events were overwritten before they were read. A few of them may not
+    /// have been events, but records that were begun and given up.
     Missed(u64),
 }
 
@@ -70,18 +70,17 @@ impl fmt::Display for Event {
 /// A subscription to the [events](Event) of a segment: see
 /// [`Segment::events`].
 ///
-/// Every subscriber gets every event, in one order that is the same for all. A
-/// segment remembers the last 128; who is further behind gets
-/// [`Event::Missed`], and then what is left.
+/// Every subscriber gets every event, in one order that is the same for all. A segment
+/// remembers the last 128; a subscriber that is further behind gets [`Event::Missed`],
+/// and then the remaining events.
 ///
-/// A handle belongs to one thread at a time. A clone goes on from where its
-/// original is, on its own. Neither leaves a trace in the segment: a
-/// subscriber that is slow, stopped or killed concerns nobody else.
+/// A handle belongs to one thread at a time. A clone continues from the position of its
+/// original, independently. Neither leaves a trace in the segment: a slow, stopped or
+/// killed subscriber affects nobody else.
 ///
-/// **Crashes.** A death is told once, whoever dies over its recovery. A
-/// process that is stopped while it records something holds back what comes
-/// after it, until it goes on, is killed, or 128 other events have been
-/// recorded.
+/// **Crashes.** A death is reported once, even if other processes die over its recovery.
+/// A process that is stopped while it records an event holds back later events, until it
+/// continues, is killed, or 128 other events have been recorded.
 #[derive(Clone)]
 pub struct Events {
     participant: Arc<Participant>,
@@ -96,7 +95,7 @@ impl UnwindSafe for Events {}
 impl RefUnwindSafe for Events {}
 
 impl Segment {
-    /// Who joins, leaves and dies from now on.
+    /// A subscription to joins, leaves and deaths from now on.
     ///
     /// ```
     /// use tombolo::{Event, Segment};
@@ -124,8 +123,8 @@ impl Events {
         self
     }
 
-    /// The next event, if there is one. Looks for deaths before it says that
-    /// there is none.
+    /// The next event, if there is one. Scans for deaths before it says that there is
+    /// none.
     ///
     /// # Errors
     /// Those of [`recv`](Self::recv).
@@ -133,7 +132,7 @@ impl Events {
         match self.read()? {
             Read::Record(event) => return Ok(Some(event)),
             Read::Pending(LEASEHOLDER) => {
-                // A deadline that has passed: only if nobody joins just now.
+                // The deadline has passed: scan only if no process is joining right now.
                 let deadline = Instant::now();
                 self.participant.close_leaseholders_records(Some(deadline))?;
             }
@@ -146,26 +145,24 @@ impl Events {
         })
     }
 
-    /// The next event, waiting for it as long as it takes. Whoever waits is
-    /// woken by the kernel, also by a death that nobody else is left to see.
+    /// Waits for the next event, without a timeout. The kernel wakes the caller, even by
+    /// a death that no other process is left to see.
     ///
     /// # Errors
-    /// [`Fault::Closed`] when the segment has been removed and everything that
-    /// was recorded until then has been received, or when the subscription was
-    /// [stopped](Self::stop), also while this call waits; or what else ends a
-    /// handle's use.
+    /// [`Fault::Closed`] if the segment has been removed and all events until then have
+    /// been received, or if the subscription was [stopped](Self::stop), also while this
+    /// call waits; and the other faults that end a handle's use.
     pub fn recv(&self) -> Result<Event, Fault> {
-        // Without a deadline there is no time-out.
+        // Without a deadline there is no timeout.
         self.recv_by(None)?.ok_or(Fault::Closed)
     }
 
-    /// The next event, waiting for it at most this long; `None` if there was
-    /// none.
+    /// Waits for the next event, at most this long; `None` if there was none.
     ///
     /// # Errors
     /// Those of [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<Event>, Fault> {
-        // A time-out beyond what the clock can say is none.
+        // A timeout beyond what the clock can represent never expires.
         self.recv_by(Instant::now().checked_add(timeout))
     }
 
@@ -177,7 +174,7 @@ impl Events {
             match self.wait(until) {
                 Ok(None) => {}
                 Ok(event) => return Ok(event),
-                // What was recorded before the end comes before it.
+                // Events recorded before the end come before it.
                 Err(fault) => match self.read()? {
                     Read::Record(event) => return Ok(Some(event)),
                     _ => return Err(fault),
@@ -201,18 +198,18 @@ impl Events {
         Ok(None)
     }
 
-    /// Ends this subscription and its clones: whoever waits in one of them, in
-    /// another thread, is woken.
+    /// Ends this subscription and its clones, and wakes all threads that wait in one of
+    /// them.
     ///
     /// # Errors
-    /// [`Fault::System`] if the kernel refuses to wake it: then it ends when
-    /// something else wakes it. [`Fault::Forked`].
+    /// [`Fault::System`] if the kernel refuses to wake a waiter, whose wait then ends
+    /// when something else wakes it. [`Fault::Forked`].
     pub fn stop(&self) -> Result<(), Fault> {
         let _ = self.stopped.set(());
         self.participant.strike()
     }
 
-    /// Reads on. That something was missed is a record, too.
+    /// Reads the next record. Missed events count as a record too.
     fn read(&self) -> Result<Read<Event>, Fault> {
         let barred = self.participant.barred();
         if let Some(Fault::Forked) = barred {
@@ -256,7 +253,7 @@ impl Events {
         }
     }
 
-    /// The events as they come, until the segment is removed.
+    /// An iterator over the events as they come, until the segment is removed.
     pub const fn iter(&self) -> EventsIter<'_> {
         EventsIter { events: self, ended: false }
     }
@@ -270,7 +267,7 @@ impl fmt::Debug for Events {
     }
 }
 
-/// The events of a segment: see [`Events::iter`].
+/// An iterator over the events of a segment: see [`Events::iter`].
 #[derive(Debug)]
 pub struct EventsIter<'a> {
     events: &'a Events,

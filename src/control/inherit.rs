@@ -32,10 +32,9 @@ pub use error::{InheritError, SpawnError};
 
 /// A child that was started with a segment: see [`Segment::spawn`].
 ///
-/// It holds the segment, until the child is known to have
-/// [joined](Self::joined) or this is dropped: so an anonymous segment does not
-/// go while the child is on its way to it. Dropping it neither ends the child
-/// nor waits for it.
+/// It keeps the segment open until the child is known to have [joined](Self::joined), or
+/// until it is dropped. So an anonymous segment stays while the child starts. Dropping it
+/// neither ends the child nor waits for it.
 pub struct SpawnedChild {
     child: Child,
     to_child: Writer,
@@ -47,8 +46,8 @@ pub struct SpawnedChild {
 }
 
 impl Segment {
-    /// Starts a command and hands this segment over to it, whether it has a
-    /// name or not: the child gets it from [`Segment::inherited`].
+    /// Starts a command with this segment, with or without a name. The child opens it
+    /// with [`Segment::inherited`].
     ///
     /// ```no_run
     /// use std::process::Command;
@@ -71,21 +70,20 @@ impl Segment {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// The child is a participant like any other, once it has joined: that it
-    /// ends, however it does, shows in its channels and in
-    /// [`events`](Self::events). That it ends before, shows in
-    /// [`SpawnedChild::joined`].
+    /// Once the child has joined, it is a participant like any other: its channels and
+    /// [`events`](Self::events) show its end, of whatever sort. If it ends earlier,
+    /// [`SpawnedChild::joined`] shows it.
     ///
-    /// It is told by the variable `TOMBOLO_INHERIT` of its environment, and by
-    /// two descriptors that no other child gets. Only the process started here
-    /// can take them, be it through programs that become others (`env`, `nice`,
-    /// a shell's `exec`); its own children are refused. The variable is
-    /// removed from the command again.
+    /// The child gets the environment variable `TOMBOLO_INHERIT`, and two descriptors
+    /// that no other child gets. Only the process started here can take them, even
+    /// through programs that `exec` others (`env`, `nice`, a shell's `exec`). Its own
+    /// children are refused. The variable is removed from the command again.
     ///
     /// # Errors
-    /// [`SpawnError::Start`] if there is no such program, or it may not be
-    /// run; [`SpawnError::Fault`] if the segment is removed, or its handle a
-    /// parent's; [`SpawnError::System`] without descriptors for two pipes.
+    /// [`SpawnError::Start`] if the program does not exist or may not be run;
+    /// [`SpawnError::Fault`] if the segment is removed, or the handle belongs to the
+    /// process that this one was forked from; [`SpawnError::System`] without descriptors
+    /// for two pipes.
     pub fn spawn(&self, command: &mut Command) -> Result<SpawnedChild, SpawnError> {
         if let Some(fault) = self.participant().barred() {
             return Err(fault.into());
@@ -101,8 +99,8 @@ impl Segment {
         Ok(SpawnedChild { child, to_child, from_child, kept: Some(self.clone()), peer: None })
     }
 
-    /// The segment that this process was [started](Self::spawn) with. Can be
-    /// taken once.
+    /// The segment with which this process was [started](Self::spawn). It can be taken
+    /// once.
     ///
     /// # Errors
     /// [`InheritError::NotHandedOver`]; [`InheritError::NotForThis`] in a
@@ -113,7 +111,7 @@ impl Segment {
         Self::inherited_with_pipes().map(|(segment, ..)| segment)
     }
 
-    /// The same, with a pipe from the parent, and one to it: its
+    /// The same, with a pipe from the parent and one to it: the parent's
     /// [`SpawnedChild::into_pipes`].
     ///
     /// # Errors
@@ -129,7 +127,7 @@ impl Segment {
             NoEnds::Unfit(error) => InheritError::Spent { what: error.to_string() },
         })?;
         let mut bytes = [0; record::BYTES];
-        // It is there from the start; to wait for it would be for ever.
+        // The record is there from the start; a wait for it would never end.
         let whole = from_parent.waiting()? >= bytes.len() && from_parent.read_record(&mut bytes)?;
         let bequest = if whole { Record::read(&bytes, &[Purpose::Bequest]) } else { None };
         let Some(bequest) = bequest else {
@@ -143,14 +141,14 @@ impl Segment {
             Err(OpenError::NotFound { .. } | OpenError::NotOurs { .. }) => return Err(gone),
             segment => segment?,
         };
-        // The id may have been used again.
+        // The id may have been reused.
         if segment.generation() != bequest.second {
             return Err(gone);
         }
         let me = segment.participant().me();
         let joined = Record::new(Purpose::Joined, u64::from(me.id) + 1, me.incarnation);
         match to_parent.write_record(&joined.to_bytes()) {
-            // A parent that does not want to know.
+            // The parent no longer reads.
             Err(error) if error.kind() == ErrorKind::NoReader => {}
             told => told?,
         }
@@ -158,10 +156,10 @@ impl Segment {
     }
 }
 
-/// Which participant has written this record.
+/// The participant that has written this record.
 fn peer_of(joined: &Record, segment: &Segment, pid: u32) -> Peer {
-    // One that names nobody is of a build that did not say: then it is whoever
-    // has the child's pid, or nobody any more.
+    // A record without a participant is of an earlier build. Then it is the participant
+    // with the child's pid, if there still is one.
     let id = joined.first.checked_sub(1).and_then(|slot| u16::try_from(slot).ok());
     let said = id.map(|id| Member { id, incarnation: joined.second });
     let nobody = Member { id: u16::MAX, incarnation: 0 };
@@ -171,7 +169,7 @@ fn peer_of(joined: &Record, segment: &Segment, pid: u32) -> Peer {
 }
 
 impl SpawnedChild {
-    /// The child: to wait for, or to kill.
+    /// The child, for example to wait for it or to kill it.
     pub const fn child(&mut self) -> &mut Child {
         &mut self.child
     }
@@ -182,9 +180,9 @@ impl SpawnedChild {
         self.child
     }
 
-    /// Waits until the child has joined, and no longer holds the segment for
-    /// it then. Says which participant it is, for waits that end with it: a
-    /// child that dies before it opens a channel is nobody's peer there.
+    /// Waits until the child has joined, and then no longer keeps the segment open for
+    /// it. Returns the child's participant, for waits that end with it: a child that dies
+    /// before it opens a channel is no peer there.
     ///
     /// ```no_run
     /// # use std::process::Command;
@@ -201,9 +199,9 @@ impl SpawnedChild {
     /// ```
     ///
     /// # Errors
-    /// [`SpawnError::NeverJoined`] when the child, and whoever else has its
-    /// end of the pipe from it (children that it has started before it took
-    /// its inheritance), has ended or closed it.
+    /// [`SpawnError::NeverJoined`] if all processes with the child's end of the pipe have
+    /// ended or closed it: the child, and children that it started before it took its
+    /// inheritance.
     pub fn joined(&mut self) -> Result<Peer, SpawnError> {
         loop {
             if let Some(peer) = self.joined_by(None)? {
@@ -218,7 +216,7 @@ impl SpawnedChild {
     /// # Errors
     /// Those of [`joined`](Self::joined).
     pub fn joined_timeout(&mut self, timeout: Duration) -> Result<bool, SpawnError> {
-        // A time-out beyond what the clock can say is none.
+        // A timeout beyond what the clock can represent never expires.
         Ok(self.joined_by(Instant::now().checked_add(timeout))?.is_some())
     }
 
@@ -243,7 +241,7 @@ impl SpawnedChild {
         Ok(self.peer)
     }
 
-    /// The child, with a pipe to it and one from it, which it gets from
+    /// The child, with a pipe to it and one from it, which the child gets from
     /// [`Segment::inherited_with_pipes`]. Waits until it has joined.
     ///
     /// # Errors

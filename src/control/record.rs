@@ -21,7 +21,7 @@ const WORDS: usize = 5;
 /// The only version that this build writes, and understands.
 pub(crate) const VERSION: u64 = 1;
 
-/// What a record is for: the first eight bytes.
+/// The purpose of a record: its first eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// A client asks; first: its token.
@@ -51,7 +51,7 @@ impl Purpose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) purpose: Purpose,
-    /// What its writer understands.
+    /// The version of its writer.
     pub(crate) version: u64,
     pub(crate) first: u64,
     pub(crate) second: u64,
@@ -104,9 +104,9 @@ fn check(words: [u64; WORDS - 1]) -> u64 {
 
 /// Records in a stream of bytes in which there may be anything else.
 ///
-/// Records are written in one piece, so what is no record is skipped byte by
-/// byte, and whatever came before it, a whole one that has come is found: at
-/// every earlier place there are enough bytes to say that it is none.
+/// Records are written in one piece, so bytes that are no record are skipped one by one.
+/// A complete record is found whatever came before it, because at every earlier place
+/// there are enough bytes to see that no record begins there.
 #[derive(Debug, Default)]
 pub(crate) struct Sieve {
     bytes: Vec<u8>,

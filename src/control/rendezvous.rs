@@ -56,7 +56,7 @@ pub use listener::Listener;
 /// token behind it.
 const NAME_BYTES: usize = 200;
 
-/// What stands before a client's token; no name contains it.
+/// The separator before a client's token; no name contains it.
 const MARK: char = '@';
 
 /// A name that is one file.

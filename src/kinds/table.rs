@@ -1,10 +1,13 @@
 //! The table of kinds: to the handles a type, to the segment a number.
 
 use super::any::AnyKind;
+use super::element::Element;
 use super::message::Message;
-use super::payload::{Bytes, Form};
+use super::payload::{Bytes, Form, Untyped};
+use super::recover::{Held, Victim};
 use super::ring::Ring;
 use super::{mpmc, mpmc_bytes, spsc, spsc_bytes};
+use crate::ring::recovery::{Finished, Recovery};
 use crate::storage::{Cells, RingKind};
 
 /// One sender and one receiver at a time: wait-free, and the fastest.
@@ -48,7 +51,7 @@ pub(crate) mod sealed {
 
     pub trait Kind: Sized + 'static {
         /// The ring of elements, and what it is to the segment.
-        type Elements<T: Message>: Ring<Of = T>;
+        type Elements<E: Element>: Ring<Of = E>;
         const RING_OF_ELEMENTS: RingKind;
         /// The ring of bytes.
         type Bytes: Ring<Of = Bytes>;
@@ -63,14 +66,14 @@ pub(crate) mod sealed {
 }
 
 impl sealed::Kind for Spsc {
-    type Elements<T: Message> = spsc::Packed<T>;
+    type Elements<E: Element> = spsc::Packed<E>;
     const RING_OF_ELEMENTS: RingKind = RingKind::Spsc;
     type Bytes = spsc_bytes::RecordRing;
     const RING_OF_BYTES: RingKind = RingKind::SpscBytes;
 }
 
 impl sealed::Kind for Mpmc {
-    type Elements<T: Message> = mpmc::Tagged<T>;
+    type Elements<E: Element> = mpmc::Tagged<E>;
     const RING_OF_ELEMENTS: RingKind = RingKind::Mpmc;
     type Bytes = mpmc_bytes::BlockSlots;
     const RING_OF_BYTES: RingKind = RingKind::MpmcBytes;
@@ -78,6 +81,14 @@ impl sealed::Kind for Mpmc {
 
 impl<T: Message> sealed::Payload for T {
     type Ring<K: sealed::Kind> = K::Elements<T>;
+
+    fn ring_kind<K: sealed::Kind>() -> RingKind {
+        K::RING_OF_ELEMENTS
+    }
+}
+
+impl sealed::Payload for Untyped {
+    type Ring<K: sealed::Kind> = K::Elements<Self>;
 
     fn ring_kind<K: sealed::Kind>() -> RingKind {
         K::RING_OF_ELEMENTS
@@ -109,8 +120,17 @@ impl Cells {
     }
 
     /// Whether a reader has a message in hand that may come back: see
-    /// [`AnyKind::in_hand`].
-    pub(crate) fn in_hand(&self) -> bool {
-        of(self.kind()).in_hand(self)
+    /// [`AnyKind::in_flight`].
+    pub(crate) fn in_flight(&self) -> bool {
+        of(self.kind()).in_flight(self)
+    }
+
+    /// Walks over what a participant that died held: see [`Recover`](super::recover::Recover).
+    pub(crate) fn recover(
+        &self,
+        victim: Victim,
+        recovery: &dyn Recovery,
+    ) -> Result<Held, Finished> {
+        of(self.kind()).recover(self, victim, recovery)
     }
 }

@@ -24,6 +24,7 @@ use crate::sys::{limits, proc};
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until a segment is created or opened with them"]
+// More fields than 12: one for each option.
 pub struct Options {
     pub(crate) mode: u32,
     size: Amount<usize>,
@@ -146,8 +147,8 @@ impl Options {
     }
 
     /// How many processes can be attached at a time (64, or fewer where
-    /// `kernel.sem` allows no set of 109 semaphores; 1 to 8,192). Each costs 72
-    /// bytes, 32 for each channel, and a semaphore.
+    /// `kernel.sem` allows no set of 109 semaphores; 1 to 8,192). Each costs 136
+    /// bytes, 64 for each channel, and a semaphore.
     pub const fn participants(mut self, participants: u16) -> Self {
         self.participants = Amount::Exactly(participants);
         self

@@ -10,9 +10,10 @@ mod copy_out;
 pub(crate) mod layout;
 mod memory;
 mod region;
+mod shared;
 
 pub(crate) use cells::{Block, Cells, Slotted, View};
 pub(crate) use copy_out::{CopyOut, append};
 pub(crate) use layout::{RingKind, Shape};
 pub(crate) use memory::Memory;
-pub(crate) use region::{ByteSpan, Elements};
+pub(crate) use region::{ByteSpan, ElementBytes, Elements};

@@ -262,3 +262,65 @@ impl<'a> ByteSpan<'a> {
         unsafe { core::slice::from_raw_parts_mut(self.first.as_ptr(), self.length) }
     }
 }
+
+/// The bytes of elements of one size side by side, whose type is not known. A view,
+/// which keeps nobody else away.
+#[derive(Clone, Copy, Debug)]
+pub struct ElementBytes<'a> {
+    first: NonNull<u8>,
+    size: usize,
+    count: usize,
+    memory: PhantomData<&'a Memory>,
+}
+
+impl<'a> ElementBytes<'a> {
+    /// # Safety
+    /// So many elements of `size` bytes lie side by side, inside memory that stays
+    /// attached for `'a`, and each begins at a multiple of its [unit](copy).
+    pub(crate) const unsafe fn new(first: NonNull<u8>, size: usize, count: usize) -> Self {
+        Self { first, size, count, memory: PhantomData }
+    }
+
+    /// How many bytes an element has.
+    pub(crate) const fn len(&self) -> usize {
+        self.size
+    }
+
+    pub(crate) const fn as_ptr(&self) -> *mut u8 {
+        self.first.as_ptr()
+    }
+
+    /// Each of them by itself.
+    pub(crate) fn each(self) -> impl Iterator<Item = Self> {
+        // SAFETY: below their number.
+        (0..self.count).map(move |index| unsafe { self.first.add(index * self.size) }).map(
+            move |first| {
+                // SAFETY: it is one of those that `new` was told of.
+                unsafe { Self::new(first, self.size, 1) }
+            },
+        )
+    }
+
+    /// Copies an element in, to where the element with this index is, if there is one and
+    /// it is of that size; says how many bytes it has, or 0.
+    pub(crate) fn write(&self, index: usize, element: &[u8]) -> usize {
+        if index >= self.count || element.len() != self.size {
+            return 0;
+        }
+        // SAFETY: the index is below their number.
+        let to = unsafe { self.first.add(index * self.size) };
+        // SAFETY: there is room for so many bytes, and `new` says how they are aligned.
+        unsafe { copy::store_element(to, element) };
+        self.size
+    }
+
+    /// Copies the first element to the end of `into`.
+    pub(crate) fn append_to(&self, into: &mut Vec<u8>) {
+        into.reserve(self.size);
+        let room = into.spare_capacity_mut().as_mut_ptr().cast::<u8>();
+        // SAFETY: `new` says that one is there; the room was reserved just now.
+        unsafe { copy::load_element(self.first, room, self.size) };
+        // SAFETY: so many have just been written.
+        unsafe { into.set_len(into.len() + self.size) };
+    }
+}

@@ -43,7 +43,7 @@ use super::pipe::{End, Reader, Writer};
 
 mod lock;
 
-/// Whose a FIFO is, and who may open it.
+/// The owner and the mode of a FIFO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stat {
@@ -94,7 +94,7 @@ pub fn create(path: impl AsRef<Path>, mode: u32) -> Result<()> {
         .map_err(|e| error(Call::FifoCreate, path, e))
 }
 
-/// Who owns the FIFO at `path` and who may use it.
+/// The owner and the mode of the FIFO at `path`.
 ///
 /// See [stat(2)](https://man7.org/linux/man-pages/man2/stat.2.html).
 ///
@@ -108,7 +108,7 @@ pub fn stat(path: impl AsRef<Path>) -> Result<Stat> {
     examine(Call::FifoStat, path, fs::symlink_metadata(path))
 }
 
-/// Removes the FIFO's name. Who has it open goes on using it.
+/// Removes the FIFO's name. Processes that have it open can still use it.
 ///
 /// See [unlink(2)](https://man7.org/linux/man-pages/man2/unlink.2.html).
 ///

@@ -309,7 +309,7 @@ impl Queue {
         }
     }
 
-    /// Removes the queue and what is in it, now: whoever sleeps on it wakes to
+    /// Removes the queue and its messages at once: processes that sleep on it wake with
     /// [`Removed`](ErrorKind::Removed).
     ///
     /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).

@@ -6,8 +6,8 @@ use super::raw;
 use super::sem::Set;
 use super::shm::Shm;
 
-/// The owner and the mode of a System V object. What it never changes is the
-/// creator, who keeps the owner's rights.
+/// The owner and the mode of a System V object. What it never changes is the creator,
+/// which keeps the owner's rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "ipc_perm")]
 pub struct Permissions {

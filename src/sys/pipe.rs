@@ -172,9 +172,9 @@ impl Writer {
         Writer(end)
     }
 
-    /// Writes all of `bytes`, whole or not at all, and with nothing of others
-    /// in between: also if this process is killed in the middle of it, and
-    /// whoever else writes.
+    /// Writes all of `bytes`, whole or not at all, and with nothing of others in between:
+    /// also if this process is killed in the middle of it, and even if other processes
+    /// write.
     ///
     /// See [pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html).
     ///

@@ -230,7 +230,7 @@ impl Set {
         }
     }
 
-    /// Removes the set, now: whoever sleeps on it wakes to
+    /// Removes the set at once: processes that sleep on it wake with
     /// [`Removed`](ErrorKind::Removed).
     ///
     /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).

@@ -6,6 +6,7 @@ mod common;
 mod busy;
 mod channels;
 mod fence;
+mod handles;
 mod in_place;
 mod properties;
 mod readiness;

@@ -25,12 +25,12 @@ pub(super) struct Claim {
     pub(super) guard: ForkGuard,
 }
 
-/// What claiming a path comes to.
+/// The result of claiming a path.
 pub(super) enum Claimed {
     Mine(Claim),
     /// It is owned, by this process if it can be seen.
     Taken(Option<u32>),
-    /// Somebody else was at it at the same time.
+    /// Another process was claiming it at the same time.
     Again,
 }
 
@@ -78,17 +78,17 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.guard.in_child() && self.is_at_path() {
-            // What cannot be removed is swept by the next who may.
+            // If it cannot be removed, the next process that may removes it.
             let _ = fifo::remove(&self.path);
         }
     }
 }
 
-/// Removes the FIFOs in a directory that nobody owns, of those names.
+/// Removes the FIFOs in a directory that nobody owns, among those names.
 pub(super) fn sweep(directory: &Directory, of: impl Fn(&str) -> bool) -> sys::Result<()> {
     for name in directory.names()?.into_iter().filter(|name| of(name)) {
         let path = directory.at(&name);
-        // What is none of ours is left alone.
+        // Foreign files are left alone.
         let Ok(end) = ours().reader(&path) else {
             continue;
         };

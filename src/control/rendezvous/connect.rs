@@ -16,12 +16,11 @@ use crate::sys::{self, ErrorKind};
 /// How often a token is drawn anew because a sweeper was at its FIFO.
 const STARTS: u32 = 64;
 
-/// Connects to the server that [listens](crate::Listener) under this name,
-/// and returns the anonymous segment that both are on. Waits for the server
-/// as long as it lives.
+/// Connects to the server that [listens](crate::Listener) under this name, and returns
+/// the anonymous segment that both share. Waits for the server as long as it lives.
 ///
-/// The server may die or end at any time afterwards, as any peer:
-/// [`Segment::events`], asked for what is remembered, tells.
+/// The server may die or end at any time afterwards, like any peer. [`Segment::events`]
+/// reports it, also if it is [remembered](crate::Events::remembered).
 ///
 /// # Errors
 /// [`ConnectError::NobodyListens`]; [`ConnectError::Gone`] at once when the
@@ -31,8 +30,8 @@ pub fn connect(name: &str) -> Result<Segment, ConnectError> {
     Client::new(name, None)?.connect()
 }
 
-/// The same, waiting at most this long: for room in the FIFO, for the answer
-/// and for joining.
+/// Like [`connect`], but waits at most this long for room in the FIFO, for the answer and
+/// for joining.
 ///
 /// # Errors
 /// Those of [`connect`], and [`ConnectError::TimedOut`].
@@ -44,7 +43,7 @@ struct Client {
     name: Name,
     directory: Directory,
     timeout: Option<Duration>,
-    /// A time-out beyond what the clock can say is none.
+    /// A timeout beyond what the clock can represent never expires.
     until: Option<Instant>,
 }
 
@@ -68,7 +67,7 @@ impl Client {
 
     fn connect(&self) -> Result<Segment, ConnectError> {
         let path = self.directory.at(self.name.as_str());
-        // First of all: from now on the server is told when this one ends.
+        // First of all: from now on the server learns of this process's end.
         let server = match ours().writer(&path) {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NoReader) => {
                 return Err(ConnectError::NobodyListens { name: self.name.to_string(), path });
@@ -79,7 +78,7 @@ impl Client {
         self.ask(&server, token)?;
         let offer = self.answer(&server, &replies)?;
         let segment = self.join(&offer)?;
-        // Now the server looks who has joined.
+        // Now the server checks which process has joined.
         drop(replies);
         Ok(segment)
     }
@@ -93,7 +92,7 @@ impl Client {
                 return Ok((token, claim));
             }
         }
-        // Who sweeps so fast is no server of ours.
+        // Nothing that sweeps so fast is a Tombolo server.
         Err(self.gone())
     }
 
@@ -122,7 +121,7 @@ impl Client {
             [reply, server] => (reply, server),
             _ => return Err(self.gone()),
         };
-        // What it has said counts, even if it has ended since.
+        // Its answer counts, even if it has ended since.
         if !reply.ready {
             return Err(if reply.lost || server.lost { self.gone() } else { self.timed_out() });
         }
@@ -136,7 +135,7 @@ impl Client {
             }
             Some(record) if record.purpose == Purpose::Offer => Ok(record),
             Some(_) => Err(ConnectError::Refused { name }),
-            // Not from a server of ours.
+            // Not from a Tombolo server.
             None => Err(self.gone()),
         }
     }
@@ -152,8 +151,8 @@ impl Client {
             Err(OpenError::Busy { .. }) if self.until.is_some() => return Err(self.timed_out()),
             segment => segment?,
         };
-        // An id that was used again is not the server's; a segment that it is
-        // not on any more is nobody's.
+        // A reused id does not belong to the server; and a segment that the server has
+        // left belongs to nobody.
         let _ = segment.sweep();
         let met = segment.participants().iter().any(|member| !member.own);
         if segment.generation() == offer.second && met { Ok(segment) } else { Err(self.gone()) }

@@ -24,12 +24,12 @@ const STARTS: u32 = 64;
 /// How many clients can be on their way in. More wait in the FIFO.
 const BACKLOG: usize = 128;
 
-/// A server that clients find by its name, and meet on a segment each.
+/// A server that clients find by name. It meets each client on a segment of its own.
 ///
-/// The name is that of a FIFO in the directory `tombolo` in
-/// `$XDG_RUNTIME_DIR`, or if that is not set `tombolo-<uid>` in the directory
-/// for temporary files. It has to be this user's and closed to all others
-/// (0700); so whoever is there is this user, or root.
+/// The name is that of a FIFO in the directory `tombolo` in `$XDG_RUNTIME_DIR`, or if
+/// that is not set, in `tombolo-<uid>` in the directory for temporary files. The
+/// directory must belong to this user and be closed to all others (0700). So only this
+/// user and root can use it.
 ///
 /// ```
 /// # let folder = std::env::temp_dir().join(format!("tombolo-doc-{}", std::process::id()));
@@ -55,20 +55,18 @@ const BACKLOG: usize = 128;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Dropping it removes the FIFO, and tells clients that are not yet accepted
-/// ([`ConnectError::Gone`](crate::ConnectError::Gone)). What was accepted
-/// stays.
+/// Dropping it removes the FIFO. Clients that are not accepted yet get
+/// [`ConnectError::Gone`](crate::ConnectError::Gone). Accepted segments stay.
 ///
-/// **Crashes.** A client that is killed on the way in is told from one that is
-/// slow by the kernel, and leaves nothing; one that is stopped there keeps one
-/// of 128 places until it goes on or dies. If the server is killed, clients on
-/// the way in are told at once, and the next server takes the name over; of the
-/// segments that no client had joined, the semaphore sets stay (`tombolo rm
+/// **Crashes.** The kernel distinguishes a client that is killed while it connects from a
+/// slow one, and a killed client leaves nothing. A client that is stopped while it
+/// connects occupies one of 128 places until it continues or dies. If the server is
+/// killed, connecting clients are told at once, and the next server takes the name over.
+/// The semaphore sets of segments that no client had joined stay (`tombolo rm
 /// --orphans`).
 ///
-/// A forked child that goes on without `exec` keeps the FIFO open: until it
-/// ends, too, clients are not told of the server's end, and the name stays
-/// taken.
+/// A forked child that continues without `exec` keeps the FIFO open. Until it ends too,
+/// clients do not learn of the server's end, and the name stays taken.
 pub struct Listener {
     name: String,
     directory: Directory,
@@ -85,16 +83,15 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens under a name: up to 200 ASCII letters, digits and `. _ - :`,
-    /// the first no dot.
+    /// Listens under a name of up to 200 ASCII letters, digits and `. _ - :`, which does
+    /// not begin with a dot.
     ///
     /// Removes what dead servers and clients have left in the directory.
     ///
     /// # Errors
-    /// [`ListenError::Taken`] if the name has a living server;
-    /// [`ListenError::BadName`], [`ListenError::Busy`]; and
-    /// [`ListenError::System`]: a directory that is not to be trusted
-    /// ([`Untrusted`](ErrorKind::Untrusted)), a path that is no FIFO
+    /// [`ListenError::Taken`] if the name has a living server; [`ListenError::BadName`],
+    /// [`ListenError::Busy`]; and [`ListenError::System`]: a directory that cannot be
+    /// trusted ([`Untrusted`](ErrorKind::Untrusted)), a path that is no FIFO
     /// ([`NotFifo`](ErrorKind::NotFifo)), a permission.
     pub fn bind(name: &str) -> Result<Self, ListenError> {
         let name = checked(name)?;
@@ -132,7 +129,8 @@ impl Listener {
         Err(taken(None))
     }
 
-    /// With what options the clients' segments are made (the default ones).
+    /// The options with which the clients' segments are created (default: the default
+    /// ones).
     #[must_use = "this returns the listener"]
     pub fn segments(mut self, options: Options) -> Self {
         self.options = options;
@@ -144,19 +142,19 @@ impl Listener {
         self.claim.path()
     }
 
-    /// How many bytes have come through the FIFO that were no request: of
-    /// programs that have no business there, or speak another language.
+    /// How many bytes have come through the FIFO that were no request: from foreign
+    /// programs.
     pub const fn skipped(&self) -> u64 {
         self.sieve.skipped
     }
 
-    /// Waits for a client, as long as it takes, and returns the anonymous
-    /// segment that both are on.
+    /// Waits for a client, without a timeout, and returns the anonymous segment that both
+    /// share.
     ///
-    /// The client has joined it. It may have died or left since: who wants to
-    /// know, asks [`Segment::events`] for what is
-    /// [remembered](crate::Events::remembered). One that has gone by now without
-    /// leaving a message in any channel is passed over.
+    /// The client has joined it. It may have died or left since; the
+    /// [remembered](crate::Events::remembered) [events](Segment::events) show that. A
+    /// client that is gone by now without having left a message in any channel is
+    /// skipped.
     ///
     /// # Errors
     /// [`ListenError::Segment`] if there can be no segment for this client,
@@ -176,13 +174,13 @@ impl Listener {
     /// # Errors
     /// Those of [`accept`](Self::accept).
     pub fn accept_timeout(&mut self, timeout: Duration) -> Result<Option<Segment>, ListenError> {
-        // A time-out beyond what the clock can say is none.
+        // A timeout beyond what the clock can represent never expires.
         self.accept_by(Instant::now().checked_add(timeout))
     }
 
-    /// A client that is there, if there is one. Clients come in only while
-    /// their listener is asked for them, by this or one that waits, and it
-    /// takes more than one call.
+    /// A client that has connected, if there is one. Clients make progress only during
+    /// calls of this method or of one that waits, and a connection takes more than one
+    /// call.
     ///
     /// # Errors
     /// Those of [`accept`](Self::accept).
@@ -229,7 +227,7 @@ impl Listener {
         Ok((ear.unwrap_or_default(), states))
     }
 
-    /// Reads what has come through the FIFO.
+    /// Reads the requests from the FIFO.
     fn hear(&mut self) {
         let mut bytes = [0; PIPE_BUF];
         // Another process of this user may have read it first.
@@ -239,12 +237,12 @@ impl Listener {
         self.sieve.sift(whole, Purpose::Request, |request| tokens.push_back(request.first));
     }
 
-    /// Every client that had the FIFO open has let go of it. What they may
-    /// have left is cleared away, and the FIFO opened anew, to be told again.
+    /// Every client that had the FIFO open has closed it. This removes what they may have
+    /// left, and opens the FIFO anew, to be told again.
     fn listen_on(&mut self) -> Result<(), ListenError> {
         let path = self.claim.path();
         let ear = ours().reader(path);
-        // Whoever opens it between this and the sweep is told of later.
+        // A client that opens it between this and the sweep is reported later.
         match ear {
             Ok(ear) if ear.is_at(path) && self.claim.end.is_at(path) => self.ear = ear,
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
@@ -269,11 +267,11 @@ impl Listener {
                 line => line,
             };
             self.tokens.pop_front();
-            // A client that has died, or nobody that this has to do with.
+            // A client that has died, or a foreign process.
             let Ok(line) = line else {
                 continue;
             };
-            // If it does not listen any more, that is found out by and by.
+            // If it no longer listens, this is noticed later.
             let answer = |record: Record| drop(line.write_record(&record.to_bytes()));
             let segment = self.options.anonymous().map_err(|error| {
                 answer(Record::new(Purpose::Refusal, 0, 0));
@@ -288,8 +286,8 @@ impl Listener {
         Ok(())
     }
 
-    /// Accepts those that have joined and let go of their FIFO, and forgets
-    /// those that have died, or given up.
+    /// Accepts clients that have joined and closed their FIFO, and forgets clients that
+    /// have died or given up.
     fn settle(&mut self, lines: &[State]) {
         let mut lines = lines.iter();
         let accepted = &mut self.accepted;

@@ -9,7 +9,7 @@ pub(super) struct Pending {
     pub(super) segment: Segment,
     /// Since before the client knew.
     pub(super) events: Events,
-    /// Its reader is the client, until that has joined.
+    /// Its reader is the client, until the client has joined.
     pub(super) line: Writer,
 }
 
@@ -22,7 +22,7 @@ impl Pending {
     }
 
     fn has_been_joined(&self) -> bool {
-        // Each looks for the dead first.
+        // Each scans for deaths first.
         while let Ok(Some(event)) = self.events.try_recv() {
             if matches!(event, Event::Joined(_) | Event::Missed(_)) {
                 let _ = self.segment.sweep();

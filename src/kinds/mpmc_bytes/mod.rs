@@ -4,6 +4,7 @@
 //! So nobody waits for a slow writer. The blocks take `capacity × longest`
 //! bytes, however short the messages are.
 
+mod recover;
 mod storage;
 
 use core::cell::Cell;
@@ -27,8 +28,8 @@ impl AnyKind for OfBlocks {
         mpmc::len(cells)
     }
 
-    fn in_hand(&self, cells: &Cells) -> bool {
-        mpmc::in_hand(cells)
+    fn in_flight(&self, cells: &Cells) -> bool {
+        mpmc::in_flight(cells)
     }
 }
 
@@ -111,7 +112,7 @@ impl Ring for BlockSlots {
     fn push(&self, at: &Writer, owner: u16, message: &&[u8]) -> Result<(), NotNow> {
         let claim = self.reserve(at, owner, message.len())?;
         self.claimed(&claim).write(0, message);
-        self.commit(at, owner, &claim, message.len()).inspect_err(|_| {
+        self.commit(at, owner, claim, message.len()).inspect_err(|_| {
             self.abort(&claim);
         })
     }
@@ -151,13 +152,7 @@ impl Ring for BlockSlots {
     }
 
     #[inline]
-    fn commit(
-        &self,
-        at: &Writer,
-        owner: u16,
-        claim: &Writing,
-        length: usize,
-    ) -> Result<(), NotNow> {
+    fn commit(&self, at: &Writer, owner: u16, claim: Writing, length: usize) -> Result<(), NotNow> {
         let slot = match mpmc::claim_next(self, &at.order.cursor, owner) {
             Some(slot) => slot,
             None => at.order.claim(self, owner).map_err(|why| match why {
@@ -165,7 +160,7 @@ impl Ring for BlockSlots {
                 why => why,
             })?,
         };
-        self.queue(slot, claim, length);
+        self.queue(slot, &claim, length);
         Ok(())
     }
 
@@ -224,8 +219,8 @@ impl Ring for BlockSlots {
         mpmc::available(self, at.cursor.get())
     }
 
-    fn in_hand(&self) -> bool {
-        mpmc::in_hand(self)
+    fn in_flight(&self) -> bool {
+        mpmc::in_flight(self)
     }
 
     fn wanted_by_producer(at: &Writer) -> Want {

@@ -15,6 +15,7 @@ const LOOKED_AT: i64 = 1_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[doc(alias = "msqid_ds")]
+// More fields than 12: they are those of the kernel's `msqid_ds`.
 pub struct Stat {
     /// Its id.
     pub id: i32,
@@ -24,9 +25,9 @@ pub struct Stat {
     pub uid: u32,
     /// The owner's group.
     pub gid: u32,
-    /// Who created it.
+    /// The user that created it.
     pub creator_uid: u32,
-    /// The group of who created it.
+    /// The group of the user that created it.
     pub creator_gid: u32,
     /// The nine permission bits.
     pub mode: u32,
@@ -52,7 +53,7 @@ pub struct Stat {
 }
 
 impl Queue {
-    /// The state of the queue, for those who may read it.
+    /// The state of the queue, if this user may read it.
     ///
     /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).
     ///

@@ -23,9 +23,9 @@ pub struct Stat {
     pub uid: u32,
     /// The owner's group.
     pub gid: u32,
-    /// Who created it.
+    /// The user that created it.
     pub creator_uid: u32,
-    /// The group of who created it.
+    /// The group of the user that created it.
     pub creator_gid: u32,
     /// The nine permission bits.
     pub mode: u32,
@@ -148,7 +148,7 @@ impl Set {
         })
     }
 
-    /// The state of the set, for those who may read it.
+    /// The state of the set, if this user may read it.
     ///
     /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
     ///

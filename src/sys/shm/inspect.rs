@@ -12,6 +12,7 @@ use crate::sys::{raw, table};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[doc(alias = "shmid_ds")]
+// More fields than 12: they are those of the kernel's `shmid_ds`.
 pub struct Stat {
     /// Its id.
     pub id: i32,
@@ -30,9 +31,9 @@ pub struct Stat {
     pub uid: u32,
     /// The owner's group.
     pub gid: u32,
-    /// Who created it.
+    /// The user that created it.
     pub creator_uid: u32,
-    /// The group of who created it.
+    /// The group of the user that created it.
     pub creator_gid: u32,
     /// The nine permission bits.
     pub mode: u32,
@@ -50,7 +51,7 @@ pub struct Stat {
 }
 
 impl Shm {
-    /// The state of the segment, for those who may read it.
+    /// The state of the segment, if this user may read it.
     ///
     /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
     ///
