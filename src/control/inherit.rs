@@ -26,7 +26,7 @@ use crate::segment::{Peer, Segment};
 use crate::sys::ErrorKind;
 use crate::sys::child::{self, Child, Command, NoEnds, VARIABLE};
 use crate::sys::pipe::{self, Reader, Writer};
-use crate::sys::poll::{Interest, State, wait};
+use crate::sys::poll::{Interest, Polled, wait};
 
 pub use error::{InheritError, SpawnError};
 
@@ -229,7 +229,7 @@ impl SpawnedChild {
         if kept.participant().guard().in_child() {
             return Err(Fault::Forked.into());
         }
-        if *wait(&[(&*self.from_child, Interest::Input)], until)? == [State::default()] {
+        if *wait(&[(&*self.from_child, Interest::Input)], until)? == [Polled::default()] {
             return Ok(None);
         }
         let mut bytes = [0; record::BYTES];

@@ -10,7 +10,7 @@ use crate::error::OpenError;
 use crate::segment::{Name, Segment};
 use crate::sys::directory::Directory;
 use crate::sys::pipe::Writer;
-use crate::sys::poll::{Interest, State, wait};
+use crate::sys::poll::{Interest, Polled, wait};
 use crate::sys::{self, ErrorKind};
 
 /// How often a token is drawn anew because a sweeper was at its FIFO.
@@ -108,8 +108,8 @@ impl Client {
                 Err(error) => return Err(error.into()),
             }
             match *wait(&[(server, Interest::Room)], self.until)? {
-                [State { lost: true, .. }] => return Err(self.gone()),
-                [State { ready: true, .. }] => {}
+                [Polled { lost: true, .. }] => return Err(self.gone()),
+                [Polled { ready: true, .. }] => {}
                 _ => return Err(self.timed_out()),
             }
         }

@@ -14,7 +14,7 @@ use crate::control::record::{Purpose, Record, Sieve};
 use crate::segment::{Options, Segment};
 use crate::sys::directory::Directory;
 use crate::sys::pipe::{End, PIPE_BUF, Reader};
-use crate::sys::poll::{Interest, State, wait};
+use crate::sys::poll::{Interest, Polled, wait};
 use crate::sys::{self, ErrorKind};
 
 /// How long to wait for others at the directory, as [`Options::timeout`].
@@ -218,7 +218,7 @@ impl Listener {
     }
 
     /// Waits for requests, and for the clients that are pending.
-    fn wait(&self, until: Option<Instant>) -> sys::Result<(State, Vec<State>)> {
+    fn wait(&self, until: Option<Instant>) -> sys::Result<(Polled, Vec<Polled>)> {
         let mut ends: Vec<(&End, Interest)> =
             self.pending.iter().map(|pending| (&*pending.line, Interest::Loss)).collect();
         if self.has_room() {
@@ -290,7 +290,7 @@ impl Listener {
 
     /// Accepts those that have joined and let go of their FIFO, and forgets
     /// those that have died, or given up.
-    fn settle(&mut self, lines: &[State]) {
+    fn settle(&mut self, lines: &[Polled]) {
         let mut lines = lines.iter();
         let accepted = &mut self.accepted;
         self.pending.retain(|pending| {
