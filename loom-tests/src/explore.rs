@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::death::{self, End, Fate};
+use crate::effort;
 use crate::mutant::{self, Mutant};
 
 /// How many times a thread may be interrupted where it could go on; `None`
@@ -31,12 +32,42 @@ pub(crate) fn completely(explore: impl FnOnce()) {
     COMPLETE.set(false);
 }
 
-fn run(bound: Bound, model: impl Fn() + Send + Sync + 'static) {
+/// How much of a model an everyday run explores: so many preemptions and
+/// executions, and an end before one step of so many.
+const PREEMPTIONS: usize = 1;
+const EXECUTIONS: usize = 500;
+const OF_AN_END: usize = 100;
+const STEPS: usize = 4;
+/// Of how many mutants it tries one.
+const MUTANTS: u64 = 4;
+
+fn everyday() -> bool {
+    effort::times() == 0
+}
+
+type Model = Box<dyn Fn() + Send + Sync>;
+
+/// Explores `model` as far as `bound`, or every day so many executions of it.
+fn sample(bound: Bound, executions: usize, model: Model) {
+    if everyday() {
+        let preemptions = bound.map_or(PREEMPTIONS, |bound| bound.min(PREEMPTIONS));
+        run(Some(preemptions), Some(executions), model);
+    } else {
+        run(bound, None, model);
+    }
+}
+
+fn run(bound: Bound, executions: Option<usize>, model: Model) {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
     let complete = COMPLETE.get();
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = bound;
+    builder.max_permutations = executions;
+    if executions.is_some() {
+        // How often it looks whether it is to end.
+        builder.checkpoint_interval = 50;
+    }
     builder.max_branches = 10_000;
     let check = AssertUnwindSafe(|| {
         builder.check(move || {
@@ -55,7 +86,11 @@ fn run(bound: Bound, model: impl Fn() + Send + Sync + 'static) {
 }
 
 fn report(name: &str, bound: Bound, took: Duration, more: &str) {
-    let bound = bound.map_or("exhaustive".to_owned(), |n| format!("at most {n} preemptions"));
+    let bound = match bound {
+        _ if everyday() => "a sample".to_owned(),
+        Some(n) => format!("at most {n} preemptions"),
+        None => "exhaustive".to_owned(),
+    };
     let orders = if COMPLETE.get() { "complete" } else { "loom's orders" };
     let (explored, took) = (EXPLORED.get(), took.as_secs_f32());
     println!("{name}: {explored} executions, {orders}, {bound}, {took:.1} s{more}");
@@ -66,7 +101,7 @@ pub(crate) fn holds(name: &str, bound: Bound, model: impl Fn() + Send + Sync + '
     mutant::set(None);
     EXPLORED.set(0);
     let start = Instant::now();
-    run(bound, model);
+    sample(bound, EXECUTIONS, Box::new(model));
     report(name, bound, start.elapsed(), "");
 }
 
@@ -80,21 +115,34 @@ pub(crate) fn holds_for_every_end(
     mutant::set(None);
     EXPLORED.set(0);
     let start = Instant::now();
-    let steps = every_end(bound, end, model);
+    let steps = if everyday() {
+        let first = effort::seed() as usize % STEPS;
+        every_end((first..).step_by(STEPS), end, |model| sample(bound, OF_AN_END, model), model)
+    } else {
+        every_end(0.., end, |model| run(bound, None, model), model)
+    };
     report(name, bound, start.elapsed(), &format!(", {end:?} before each of {steps} steps"));
 }
 
-fn every_end(bound: Bound, end: End, model: impl Fn(Fate) + Copy + Send + Sync + 'static) -> usize {
-    for step in 0.. {
+/// Has the mortal thread end before each of `steps` that it has; says up to which.
+fn every_end<M: Fn(Fate) + Copy + Send + Sync + 'static>(
+    steps: impl Iterator<Item = usize>,
+    end: End,
+    explore: impl Fn(Model),
+    model: M,
+) -> usize {
+    let mut ended = false;
+    for step in steps {
         death::burnt();
         if std::env::var_os("TOMBOLO_STEPS").is_some_and(|steps| !steps.is_empty()) {
             eprintln!("step {step}, {} executions so far", EXPLORED.get());
         }
-        run(bound, move || model(Fate { step, end }));
+        explore(Box::new(move || model(Fate { step, end })));
         if !death::burnt() {
-            assert!(step > 0, "nobody can die in this model");
+            assert!(ended, "nobody can die in this model");
             return step;
         }
+        ended = true;
     }
     unreachable!("a model has finitely many steps")
 }
@@ -107,7 +155,7 @@ pub(crate) fn fails(
     bound: Bound,
     model: impl Fn() + Send + Sync + 'static,
 ) {
-    breaks(name, mutant, how, || run(bound, model));
+    breaks(name, mutant, how, || run(bound, None, Box::new(model)));
 }
 
 /// Explores `model` with a mutant, which must not break it.
@@ -120,7 +168,7 @@ pub(crate) fn holds_despite(
     mutant::set(Some(mutant));
     EXPLORED.set(0);
     let start = Instant::now();
-    run(bound, model);
+    sample(bound, EXECUTIONS, Box::new(model));
     assert!(mutant::used(), "{name}: {mutant:?} changes nothing");
     mutant::set(None);
     report(name, bound, start.elapsed(), &format!(", despite {mutant:?}"));
@@ -136,11 +184,15 @@ pub(crate) fn fails_for_some_end(
     model: impl Fn(Fate) + Copy + Send + Sync + 'static,
 ) {
     breaks(name, mutant, how, || {
-        every_end(bound, end, model);
+        every_end(0.., end, |model| run(bound, None, model), model);
     });
 }
 
 fn breaks(name: &str, mutant: Mutant, how: &str, run: impl FnOnce()) {
+    let number = format!("{name} {mutant:?}").bytes().fold(0, |sum, byte| sum + u64::from(byte));
+    if !effort::sampled(MUTANTS, effort::seed(), number) {
+        return;
+    }
     mutant::set(Some(mutant));
     EXPLORED.set(0);
     let broken = catch_unwind(AssertUnwindSafe(run));

@@ -23,13 +23,15 @@
 //! What loom cannot show: load buffering, a spuriously failing weak
 //! compare-and-swap, and any weakness of the kernel's own locks (they are a
 //! mutex here, which orders more than a system call promises).
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 #[path = "../../src/ring/mod.rs"]
 mod ring;
 
 mod checker;
 mod death;
+#[path = "../../tests/common/effort.rs"]
+mod effort;
 mod explore;
 mod kernel;
 mod mutant;

@@ -11,7 +11,7 @@ pub(crate) use crate::checker::atomic::Ordering;
 /// As the rings' own fences, which are few.
 #[track_caller]
 pub(crate) fn fence(order: Ordering) {
-    let renewing = Location::caller().file().ends_with("ring/standing.rs");
+    let renewing = Location::caller().file().ends_with("ring/wait/registration.rs");
     let gone = renewing && mutant::has("no fence after the next version")
         || mutant::is(|mutant| matches!(mutant, Mutant::NoSkipFence));
     if !gone {

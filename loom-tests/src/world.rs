@@ -1,8 +1,10 @@
 //! A segment with one channel, and the processes that are attached to it.
 //!
-//! What `src/segment/{mapped,participant}.rs` and `src/channel/{endpoint,
-//! sender,receiver}.rs` do around the rings is repeated here as they do it;
-//! when they change, this changes.
+//! What a handle does about an operation that cannot be done yet is the shipping
+//! [`wait`](crate::ring::wait): here stands only what that asks of an end of a
+//! channel ([`Operation`]). What `src/segment/{mapped,participant,enlist}.rs` do
+//! around the rings (a sweep, an endpoint's row) is repeated as they do it; when
+//! they change, this changes.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -12,12 +14,14 @@ use crate::death::{self, Fate};
 use crate::kernel::{Deadline, Process, System};
 use crate::mutant;
 use crate::ring::credit;
-use crate::ring::event::{self, Event, Memo, Parked};
+use crate::ring::event::{self, Event, Memo};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::mpmc::{self, Cursor, Refused};
-use crate::ring::registration::Registration;
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, Member, MemberState, MemberWord, Scratch, Table};
+use crate::ring::wait::{
+    Cause, Found, NotNow, Operation, Over, Polled, Queue, Registration, Seat, Session, Waited, poll,
+};
 use crate::slots::{HasSlots, Slots};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -130,23 +134,11 @@ pub(crate) struct Peer {
     scratch: RefCell<Scratch>,
     changes: Cell<u64>,
     alone: Cell<bool>,
-    informed: Cell<bool>,
     memo: Cell<Memo>,
     pub(crate) registration: Registration<Deadline>,
     cursor: Cell<Cursor>,
     /// For a mutant: the word at which it last rang.
     rung: Cell<Option<u64>>,
-}
-
-/// Why an attempt came to nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stuck {
-    Nothing,
-    Pending,
-    /// Who is at the ends has changed.
-    Changed,
-    /// Nobody is at the other end, and there is nothing left.
-    Alone,
 }
 
 /// What a receiver is told besides a message.
@@ -202,7 +194,6 @@ impl World {
                     scratch: RefCell::new(Scratch::new(map)),
                     changes: Cell::new(1),
                     alone: Cell::new(false),
-                    informed: Cell::new(false),
                     memo: Cell::default(),
                     registration: Registration::new(Some(0)),
                     cursor: Cell::new(cursor),
@@ -238,7 +229,7 @@ impl World {
     /// `Mapped::sweep`, but for the journal, which has models of its own.
     fn sweep(&self, process: &Process, dead: Member, values: &[u16]) -> Result<(), Refusal> {
         let row = &self.rows[usize::from(dead.id)];
-        if row.endpoints.load(Ordering::Acquire) >> 32 == dead.incarnation + 1 {
+        if row.endpoints.load(Ordering::Acquire) >> 32 == dead.incarnation {
             let still_dead = || dead.is_dead(self);
             if mpmc::recover(&self.ring, dead.id, self.attempts, still_dead, |_, _| {}).is_none() {
                 return Ok(());
@@ -284,21 +275,25 @@ impl Peer {
     }
 
     /// `Participant::scan_if_cheap`.
-    fn listen(&self) -> Result<Option<u16>, Blind> {
+    fn listen(&self) -> u16 {
         if mutant::has("no look after a wake") {
-            return Ok(Some(self.process.system.value(SetMap::WAKE_ALL)));
+            return self.process.system.value(SetMap::WAKE_ALL);
         }
-        self.look().map(|_| Some(self.scratch.borrow().heard()))
+        self.look().expect("the set is still there");
+        self.scratch.borrow().heard()
     }
 
-    /// `Endpoint::quiet`.
+    /// `Endpoint::quiet`: never while the other side has gone.
     fn quiet(&self) -> bool {
-        self.world.changes.load(Ordering::Acquire) == self.changes.get()
+        self.world.changes.load(Ordering::Acquire) == self.changes.get() && !self.alone.get()
     }
 
     /// `Endpoint::find_out`.
-    fn find_out(&self) {
+    fn find_out(&self) -> Found {
         let changes = self.world.changes.load(Ordering::Acquire);
+        if self.alone.get() && changes == self.changes.get() {
+            return Found::PeersGone;
+        }
         let others = (0..self.world.map.participants).map(|id| {
             let word = self.world.word(id).load(Ordering::Acquire);
             let Some(entry) = MemberWord::read(word) else { return 0 };
@@ -306,7 +301,7 @@ impl Peer {
                 return 0;
             }
             let row = self.world.rows[usize::from(id)].endpoints.load(Ordering::Acquire);
-            if row >> 32 != entry.incarnation + 1 {
+            if row >> 32 != entry.incarnation {
                 return 0;
             }
             match self.side {
@@ -316,6 +311,7 @@ impl Peer {
         });
         self.alone.set(others.sum::<u64>() == 0);
         self.changes.set(changes);
+        if self.alone.get() { Found::PeersGone } else { Found::Open }
     }
 
     fn items(&self) -> Event<'_> {
@@ -355,92 +351,71 @@ impl Peer {
         let _ = event::notify(&self.process, event, &mut Memo::default());
     }
 
-    /// `Sender::push`.
-    fn push(&self, message: u64) -> Result<(), Stuck> {
-        if !self.quiet() && !self.informed.get() {
-            return Err(Stuck::Changed);
-        }
-        if self.alone.get() {
-            return Err(Stuck::Alone);
+    /// `Endpoint::publish`.
+    fn push(&self, informed: bool, message: u64) -> Result<u64, NotNow> {
+        if !self.quiet() && !informed {
+            return Err(NotNow::Changed);
         }
         let early = mutant::has("told before it is published");
         if early {
             self.notify_other();
         }
         let pushed = self.world.ring.push(&self.cursor, self.me.id, message);
-        pushed.map_err(|_| Stuck::Nothing)?;
+        pushed.map_err(not_now)?;
         self.world.published.borrow_mut().push(message);
         if !early {
             self.notify_other();
         }
-        Ok(())
-    }
-
-    /// `Receiver::pop`.
-    fn pop(&self) -> Result<u64, Stuck> {
-        let popped = self.world.ring.pop(&self.cursor, self.me.id);
-        let message = popped.map_err(|refused| match refused {
-            Refused::None => Stuck::Nothing,
-            _ => Stuck::Pending,
-        })?;
-        self.world.consumed.borrow_mut().push(message);
         Ok(message)
     }
 
-    /// `Receiver::get`.
-    fn get(&self) -> Result<u64, Stuck> {
-        if !self.quiet() && !self.informed.get() {
-            return Err(Stuck::Changed);
+    /// `Endpoint::consume`.
+    fn pop(&self, informed: bool) -> Result<u64, NotNow> {
+        if !self.quiet() && !informed {
+            return Err(NotNow::Changed);
         }
-        let alone = self.alone.get();
-        match self.pop() {
-            Ok(message) => {
-                self.notify_other();
-                // Asked once more, after the release and the fence within
-                // the call above.
-                let before = mutant::has("alone is known before the release");
-                if alone || !before && !self.quiet() {
-                    self.notify_own();
-                }
-                Ok(message)
-            }
-            Err(Stuck::Nothing) if alone => Err(Stuck::Alone),
-            Err(stuck) => Err(stuck),
+        let early = mutant::has("alone is known before the release").then(|| self.quiet());
+        let message = self.world.ring.pop(&self.cursor, self.me.id).map_err(not_now)?;
+        self.world.consumed.borrow_mut().push(message);
+        self.notify_other();
+        // Asked once more, after the release and the fence within the call
+        // above.
+        if !early.unwrap_or_else(|| self.quiet()) {
+            self.notify_own();
         }
+        Ok(message)
     }
 
-    /// `insist` of both.
-    fn insist<R>(
-        &self,
-        mut stuck: Stuck,
-        attempt: impl Fn() -> Result<R, Stuck>,
-    ) -> Option<Result<R, Told>> {
-        loop {
-            match stuck {
-                Stuck::Nothing | Stuck::Pending => return None,
-                Stuck::Alone
-                    if self.side == Side::Receiver && mpmc::in_flight(&self.world.ring) =>
-                {
-                    return None;
-                }
-                Stuck::Alone => return Some(Err(Told::Disconnected)),
-                Stuck::Changed => self.find_out(),
-            }
-            self.informed.set(true);
-            let result = attempt();
-            self.informed.set(false);
-            match result {
-                Ok(done) => return Some(Ok(done)),
-                Err(why) => stuck = why,
-            }
-        }
-    }
-
-    /// `Sender::send`.
     pub(crate) fn send(&self, message: u64) -> Result<(), Told> {
-        let record = &self.world.rows[usize::from(self.me.id)].space_record;
-        let more = || mpmc::room(&self.world.ring, self.cursor.get());
-        self.by(self.space(), record, None, || self.push(message), more)
+        self.by(Act::Send(message), None).map(drop)
+    }
+
+    pub(crate) fn receive(&self, until: Option<Deadline>) -> Result<u64, Told> {
+        self.by(Act::Receive, until)
+    }
+
+    /// `Endpoint::wait_on`, without spinning.
+    fn by(&self, act: Act, until: Option<Deadline>) -> Result<u64, Told> {
+        let mut trying = Trying { peer: self, act, hasty: false };
+        if let Polled::Done(done) = poll(&mut trying)? {
+            return Ok(done);
+        }
+        trying.hasty = mutant::has("not tried again before it sleeps");
+        match Session::new(&self.process, self.seat(), until).block(&mut trying)? {
+            Waited::Done(done) => Ok(done),
+            Waited::TimedOut => Err(Told::TimedOut),
+            Waited::Needs(need) => panic!("nobody needs {need:?} here"),
+        }
+    }
+
+    fn seat(&self) -> Seat<'_, Deadline> {
+        let row = &self.world.rows[usize::from(self.me.id)];
+        let (event, record) = match self.side {
+            Side::Sender => (self.space(), &row.space_record),
+            Side::Receiver => (self.items(), &row.items_record),
+        };
+        let queue = Queue { waiting: event.waiting, over: Over::Token(event.sem) };
+        Seat { queue, record, registration: &self.registration }
     }
 
     /// These have waited before and are still counted. `self` has woken all of
@@ -460,82 +435,20 @@ impl Peer {
 
     /// `Endpoint::let_go`.
     pub(crate) fn let_go(&self) {
-        let record = &self.world.rows[usize::from(self.me.id)].items_record;
-        self.registration.let_go(self.items(), record);
-    }
-
-    /// `Receiver::recv_by`.
-    pub(crate) fn receive(&self, until: Option<Deadline>) -> Result<u64, Told> {
-        let record = &self.world.rows[usize::from(self.me.id)].items_record;
-        let more = || mpmc::available(&self.world.ring, self.cursor.get());
-        self.by(self.items(), record, until, || self.get(), more)
-    }
-
-    fn by<R>(
-        &self,
-        event: Event<'_>,
-        record: &AtomicU64,
-        until: Option<Deadline>,
-        attempt: impl Fn() -> Result<R, Stuck>,
-        more: impl Fn() -> bool,
-    ) -> Result<R, Told> {
-        let insist = || match attempt() {
-            Ok(done) => Some(Ok(done)),
-            Err(stuck) => self.insist(stuck, &attempt),
-        };
-        match insist() {
-            Some(done) => done,
-            None => self.wait(event, record, until, insist, more),
-        }
-    }
-
-    /// `Endpoint::wait`.
-    fn wait<R>(
-        &self,
-        event: Event<'_>,
-        record: &AtomicU64,
-        until: Option<Deadline>,
-        mut attempt: impl FnMut() -> Option<Result<R, Told>>,
-        more: impl Fn() -> bool,
-    ) -> Result<R, Told> {
-        let mut hasty = mutant::has("not tried again before it sleeps");
-        let attempt = || if core::mem::take(&mut hasty) { None } else { attempt() };
-        let more = |done: &Result<R, Told>| !mutant::has("no baton") && (done.is_err() || more());
-        let registration = &self.registration;
-        let listen = || self.listen();
-        match event::park(&self.process, event, record, registration, until, attempt, more, listen)
-        {
-            Parked::Ready(done) => done,
-            Parked::TimedOut => Err(Told::TimedOut),
-            Parked::Gone(blind) => panic!("the set is still there: {blind:?}"),
-        }
+        self.seat().let_go();
     }
 
     /// One round of `Watcher::run` in `src/channel/ready.rs`: waits until a
     /// receive could come to something, or another answer; `false` if it is to
     /// stop.
     pub(crate) fn watch(&self, stop: &AtomicU64) -> bool {
-        let record = &self.world.rows[usize::from(self.me.id)].items_record;
-        let asked = self.changes.get();
-        let mut hasty = mutant::has("not looked before it sleeps");
-        let attempt = || {
-            if core::mem::take(&mut hasty) {
-                return None;
-            }
-            if stop.load(Ordering::Acquire) != 0 {
-                return Some(false);
-            }
-            let changed = self.world.changes.load(Ordering::Acquire) != asked;
-            (changed || mpmc::available(&self.world.ring, self.cursor.get())).then_some(true)
-        };
-        let more = |_: &bool| !mutant::has("the watcher keeps its token");
-        let (items, registration) = (self.items(), &self.registration);
-        let listen = || self.listen();
-        let parked =
-            event::park(&self.process, items, record, registration, None, attempt, more, listen);
-        registration.let_go(items, record);
-        match parked {
-            Parked::Ready(progress) => progress,
+        let hasty = mutant::has("not looked before it sleeps");
+        let mut watch = Watch { peer: self, asked: self.changes.get(), stop, hasty };
+        let mut session = Session::new(&self.process, self.seat(), None);
+        let waited = session.block(&mut watch);
+        session.deregister(&mut watch);
+        match waited {
+            Ok(Waited::Done(progress)) => progress,
             other => panic!("there is no deadline, and the set is still there: {other:?}"),
         }
     }
@@ -552,7 +465,7 @@ impl Peer {
     /// `Participant::withdraw`, of the only endpoint.
     pub(crate) fn withdraw(&self) {
         let row = &self.world.rows[usize::from(self.me.id)];
-        row.endpoints.store((self.me.incarnation + 1) << 32, Ordering::Release);
+        row.endpoints.store(self.me.incarnation << 32, Ordering::Release);
         self.world.changes.fetch_add(1, Ordering::Release);
         let event = match self.side {
             Side::Sender => self.items(),
@@ -583,6 +496,198 @@ impl Peer {
                     return all;
                 }
             }
+        }
+    }
+}
+
+fn not_now(refused: Refused) -> NotNow {
+    match refused {
+        Refused::None => NotNow::Nothing,
+        _ => NotNow::Pending,
+    }
+}
+
+/// What a peer does.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Send(u64),
+    Receive,
+}
+
+/// `Try` in `src/channel/blocking.rs`.
+struct Trying<'a> {
+    peer: &'a Peer,
+    act: Act,
+    /// For a mutant: the next attempt does nothing.
+    hasty: bool,
+}
+
+impl Operation for Trying<'_> {
+    type Done = u64;
+    type Fault = Told;
+
+    fn attempt(&mut self, informed: bool) -> Result<u64, NotNow> {
+        if core::mem::take(&mut self.hasty) {
+            return Err(NotNow::Nothing);
+        }
+        match self.act {
+            Act::Send(message) => self.peer.push(informed, message),
+            Act::Receive => self.peer.pop(informed),
+        }
+    }
+
+    fn find_out(&mut self) -> Result<Found, Told> {
+        Ok(self.peer.find_out())
+    }
+
+    fn receives(&self) -> bool {
+        self.peer.side == Side::Receiver
+    }
+
+    fn in_flight(&self) -> bool {
+        mpmc::in_flight(&self.peer.world.ring)
+    }
+
+    fn more(&self) -> bool {
+        let (ring, cursor) = (&self.peer.world.ring, self.peer.cursor.get());
+        !mutant::has("no baton")
+            && match self.act {
+                Act::Send(_) => mpmc::room(ring, cursor),
+                Act::Receive => mpmc::available(ring, cursor),
+            }
+    }
+
+    fn look(&mut self, _: bool) -> Result<Option<u16>, Told> {
+        Ok(Some(self.peer.listen()))
+    }
+
+    fn owes(&mut self, refusal: Refusal) {
+        panic!("nothing is refused here: {refusal:?}");
+    }
+
+    fn fault(&self, cause: Cause) -> Told {
+        assert_eq!(cause, Cause::Attempt(NotNow::PeersGone));
+        Told::Disconnected
+    }
+}
+
+/// `Watch` in `src/channel/ready.rs`.
+struct Watch<'a> {
+    peer: &'a Peer,
+    asked: u64,
+    stop: &'a AtomicU64,
+    /// For a mutant: the next attempt does nothing.
+    hasty: bool,
+}
+
+impl Operation for Watch<'_> {
+    type Done = bool;
+    type Fault = Cause;
+
+    fn attempt(&mut self, _: bool) -> Result<bool, NotNow> {
+        if core::mem::take(&mut self.hasty) {
+            return Err(NotNow::Nothing);
+        }
+        if self.stop.load(Ordering::Acquire) != 0 {
+            return Ok(false);
+        }
+        let Peer { world, cursor, .. } = self.peer;
+        let changed = world.changes.load(Ordering::Acquire) != self.asked;
+        let there = changed || mpmc::available(&world.ring, cursor.get());
+        if there { Ok(true) } else { Err(NotNow::Nothing) }
+    }
+
+    fn find_out(&mut self) -> Result<Found, Cause> {
+        Ok(Found::Open)
+    }
+
+    fn receives(&self) -> bool {
+        true
+    }
+
+    fn in_flight(&self) -> bool {
+        false
+    }
+
+    fn more(&self) -> bool {
+        !mutant::has("the watcher keeps its token")
+    }
+
+    fn look(&mut self, _: bool) -> Result<Option<u16>, Cause> {
+        Ok(Some(self.peer.listen()))
+    }
+
+    fn owes(&mut self, refusal: Refusal) {
+        panic!("nothing is refused here: {refusal:?}");
+    }
+
+    fn fault(&self, cause: Cause) -> Cause {
+        cause
+    }
+}
+
+/// An operation of which only so much matters.
+pub(crate) struct Plain<A, M, L> {
+    pub(crate) attempt: A,
+    pub(crate) more: M,
+    pub(crate) look: L,
+    /// What it could not pass on.
+    pub(crate) owed: Option<Refusal>,
+}
+
+impl<R, A, M, L> Operation for Plain<A, M, L>
+where
+    A: FnMut() -> Result<R, NotNow>,
+    M: Fn() -> bool,
+    L: FnMut() -> Option<u16>,
+{
+    type Done = R;
+    type Fault = Cause;
+
+    fn attempt(&mut self, _: bool) -> Result<R, NotNow> {
+        (self.attempt)()
+    }
+
+    fn find_out(&mut self) -> Result<Found, Cause> {
+        Ok(Found::Open)
+    }
+
+    fn receives(&self) -> bool {
+        true
+    }
+
+    fn in_flight(&self) -> bool {
+        false
+    }
+
+    fn more(&self) -> bool {
+        (self.more)()
+    }
+
+    fn look(&mut self, _: bool) -> Result<Option<u16>, Cause> {
+        Ok((self.look)())
+    }
+
+    fn owes(&mut self, refusal: Refusal) {
+        self.owed = Some(refusal);
+    }
+
+    fn fault(&self, cause: Cause) -> Cause {
+        cause
+    }
+}
+
+impl<A, M, L> Plain<A, M, L> {
+    /// Waits in a seat until this gives something.
+    pub(crate) fn wait<K: Kernel, R>(&mut self, kernel: &K, seat: Seat<'_, K::Deadline>) -> R
+    where
+        Self: Operation<Done = R, Fault = Cause>,
+    {
+        match Session::new(kernel, seat, None).block(self) {
+            Ok(Waited::Done(done)) => done,
+            Ok(Waited::Needs(need)) => panic!("it needs {need:?}"),
+            Ok(Waited::TimedOut) => panic!("there is no deadline"),
+            Err(cause) => panic!("the set is still there: {cause:?}"),
         }
     }
 }

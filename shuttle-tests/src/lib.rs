@@ -16,7 +16,7 @@
 //!
 //! `TOMBOLO_TEST_LONG=100 cargo test -p shuttle-tests -- --nocapture` runs 300,000
 //! schedules of each scene.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 #[path = "../../src/ring/mod.rs"]
 mod ring;

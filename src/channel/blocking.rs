@@ -1,14 +1,32 @@
-//! How a sender and a receiver go about an operation: try, find out what has
-//! changed, try again, wait. What is tried is the caller's.
+//! Going on after an attempt that came to nothing: without waiting, or until it
+//! is done.
+//!
+//! What is done is decided in [`ring::wait`](crate::ring::wait). Here stand the
+//! drivers of a thread that blocks: one that only polls, and one that polls,
+//! spins and sleeps.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::cancel::{Canceller, Shared, Waits};
+use super::debts::Whom;
 use super::endpoint::Endpoint;
-use crate::error::{Done, Fault, Unwoken};
-use crate::ring::wait::{Need, NotNow, Polled, Want};
+use super::queues;
+use super::ready::{Ask, Readiness};
+use crate::error::{Done, Fault};
+use crate::ring::kernel::Refusal;
+use crate::ring::wait::{
+    Cause, Found, Need, NotNow, Operation, Polled, Registration, Seat, Session, Waited, Want, poll,
+    resolve,
+};
 use crate::segment::Side;
+use crate::sync::Ordering;
 
-/// What a receiver's flow asks of its ring.
+/// After how many fruitless tries in a row a polling handle looks for the
+/// dead: a sleeping one is told, a polling one has to ask.
+const TRIES_PER_LOOK: u32 = 256;
+
+/// What a receiver's operation asks of its ring.
 pub(crate) struct Prospects<A, H, W> {
     /// Whether another receiver could go on.
     pub(crate) available: A,
@@ -18,288 +36,301 @@ pub(crate) struct Prospects<A, H, W> {
     pub(crate) want: W,
 }
 
+/// An attempt of one handle, as the waiting session sees it.
+struct Try<'a, A, M, H> {
+    end: &'a Endpoint,
+    attempt: A,
+    more: M,
+    in_flight: H,
+}
+
+impl<R, A, M, H> Operation for Try<'_, A, M, H>
+where
+    A: FnMut() -> Result<R, NotNow>,
+    M: Fn() -> bool,
+    H: Fn() -> bool,
+{
+    type Done = R;
+    type Fault = Fault;
+
+    fn attempt(&mut self, informed: bool) -> Result<R, NotNow> {
+        if informed { self.end.informed(&mut self.attempt) } else { (self.attempt)() }
+    }
+
+    fn find_out(&mut self) -> Result<Found, Fault> {
+        self.end.find_out()
+    }
+
+    fn receives(&self) -> bool {
+        self.end.side == Side::Receiver
+    }
+
+    fn in_flight(&self) -> bool {
+        (self.in_flight)()
+    }
+
+    fn may_wait(&self) -> Result<(), Fault> {
+        self.end.not_cancelled()
+    }
+
+    fn bereft(&self) -> Option<Fault> {
+        self.end.bereft()
+    }
+
+    fn more(&self) -> bool {
+        (self.more)()
+    }
+
+    fn look(&mut self, must: bool) -> Result<Option<u16>, Fault> {
+        let participant = self.end.participant();
+        if must { participant.listen().map(Some) } else { participant.scan_if_cheap() }
+    }
+
+    fn owes(&mut self, refusal: Refusal) {
+        self.end.owe(Whom::on(self.end.side), Done::GivenUp, refusal);
+    }
+
+    #[cold]
+    fn fault(&self, cause: Cause) -> Fault {
+        let end = self.end;
+        match cause {
+            Cause::Attempt(NotNow::PeersGone) => Fault::Disconnected { side: end.side.other() },
+            Cause::Attempt(why) => match (why.corruption(), end.unwoken()) {
+                (Some(what), _) => end.corrupt(&what),
+                (None, Err(unwoken)) => unwoken.into(),
+                // Each other one is something to wait for, or to find out about.
+                (None, Ok(())) => Fault::Closed,
+            },
+            Cause::Sleep(refusal) => end.participant().mapped().refused(refusal),
+        }
+    }
+}
+
 impl Endpoint {
-    /// Does `attempt`, if nothing has changed.
-    #[inline]
-    pub(crate) fn guarded<R>(
-        &self,
-        attempt: impl FnOnce() -> Result<R, NotNow>,
-    ) -> Result<R, NotNow> {
-        if !self.quiet() && !self.informed.get() {
-            return Err(NotNow::Changed);
-        }
-        attempt().inspect(|_| self.let_go())
+    fn seat<'a>(
+        &'a self,
+        need: Need,
+        registration: &'a Registration<Instant>,
+    ) -> Seat<'a, Instant> {
+        queues::seat(self.participant(), &self.block, self.side, need, registration)
     }
 
-    /// Does `attempt` right after it was found out what has changed, whether
-    /// or not something has since: as if it had changed a moment later. Or one
-    /// who changes things without end would never let anybody get to it.
-    fn informed<R>(&self, attempt: impl FnOnce() -> R) -> R {
-        self.informed.set(true);
-        let result = attempt();
-        self.informed.set(false);
-        result
+    /// Whether this handle is counted among those who wait.
+    pub(super) fn is_counted(&self) -> bool {
+        self.wait.registration.is_counted()
     }
 
-    /// Does a sender's `attempt`, if nothing has changed. If it succeeds, this
-    /// handle is sending until it [leaves](Self::leave).
+    /// This handle has got something, or nothing, without sleeping: it is not
+    /// to be counted as if it slept. While it is, nothing goes the fast way.
     #[inline]
-    pub(crate) fn begin<R>(
-        &self,
-        attempt: impl FnOnce() -> Result<R, NotNow>,
-    ) -> Result<R, NotNow> {
-        if !self.enter() {
-            return Err(NotNow::Changed);
+    pub(crate) fn let_go(&self) {
+        if self.is_counted() && !self.wait.parking.get() && !self.in_child() {
+            self.seat(Need::Progress, &self.wait.registration).let_go();
+            self.set_fast();
         }
-        let done = attempt().inspect_err(|_| self.leave())?;
+    }
+
+    /// Whether a try that was refused like this needs no more than to be
+    /// counted, and its caller told.
+    #[inline]
+    pub(crate) fn fail_fast(&self, why: NotNow) -> bool {
         self.let_go();
-        Ok(done)
+        let fruitless = self.wait.fruitless.get() + 1;
+        let fail_fast = matches!(why, NotNow::Nothing)
+            && fruitless < TRIES_PER_LOOK
+            && self.wait.readiness.get().is_none()
+            && self.bound().is_none();
+        if fail_fast {
+            self.wait.fruitless.set(fruitless);
+        }
+        fail_fast
     }
 
-    /// Publishes by `attempt`, if nothing has changed, and tells a receiver.
-    #[inline]
-    pub(crate) fn publish<R>(
+    /// Counts a try that came to nothing; now and then, looks for the dead.
+    /// Whether it is worth trying again at once.
+    fn in_vain(&self) -> Result<bool, Fault> {
+        let fruitless = self.wait.fruitless.get() + 1;
+        self.wait.fruitless.set(fruitless % TRIES_PER_LOOK);
+        if fruitless < TRIES_PER_LOOK {
+            return Ok(false);
+        }
+        self.participant().look()
+    }
+
+    /// Polls until the operation is done or needs something that no look for
+    /// the dead brings.
+    fn try_on<O: Operation<Fault = Fault>>(
         &self,
-        attempt: impl FnOnce() -> Result<R, NotNow>,
-    ) -> Result<R, NotNow> {
-        let fast = self.enter_fast();
-        if !fast && !self.enter() {
-            return Err(NotNow::Changed);
-        }
-        let done = attempt().inspect_err(|_| self.leave())?;
-        self.leave();
-        if !fast || !self.nobody_waits(Side::Receiver) {
-            self.published_by_fence();
-        }
-        Ok(done)
-    }
-
-    /// Apart from the above, so that it is small where it is used.
-    #[cold]
-    #[inline(never)]
-    fn published_by_fence(&self) {
-        self.let_go();
-        self.notify(Side::Receiver, Done::Sent);
-    }
-
-    /// Tells a receiver of what was sent, where that may take more than to see
-    /// that none waits.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn told(&self) -> Result<(), Box<Unwoken>> {
-        self.notify(Side::Receiver, Done::Sent);
-        self.unwoken()
-    }
-
-    /// Consumes by `attempt`, if nothing has changed, and tells a sender.
-    #[inline]
-    pub(crate) fn consume<R>(
-        &self,
-        attempt: impl FnOnce() -> Result<R, NotNow>,
-    ) -> Result<R, NotNow> {
-        let done = self.guarded(attempt)?;
-        self.acknowledge();
-        Ok(done)
-    }
-
-    /// Tells whoever waits for a message to have been consumed: senders, and
-    /// where no sender is left also receivers, who learn only from that that
-    /// nothing more will come.
-    #[inline(always)]
-    pub(crate) fn acknowledge(&self) {
-        // Mostly, nobody waits and nothing has changed. That is seen by the fence
-        // which costs nothing, and counts if that was the one to use.
-        if !self.nobody_waits(Side::Sender) || !self.quiet_fast() {
-            self.acknowledge_by_fence();
-        }
-    }
-
-    /// Apart from the above, so that it is small where it is used.
-    #[cold]
-    #[inline(never)]
-    fn acknowledge_by_fence(&self) {
-        self.notify(Side::Sender, Done::Taken);
-        // The last sender may have gone since this handle looked; the fence
-        // in between makes one of us see the other. Never quiet while no
-        // sender is left.
-        if !self.quiet() {
-            self.notify(Side::Receiver, Done::Taken);
-        }
-    }
-
-    /// The same after [`quiet_fast`](Self::quiet_and_swift).
-    #[inline(always)]
-    pub(crate) fn acknowledge_fast(&self) {
-        self.notify_fast(Side::Sender, Done::Taken);
-        // As above.
-        if !self.quiet_fast() {
-            self.notify(Side::Receiver, Done::Taken);
-        }
-    }
-
-    /// Repeats a sender's `attempt` until it is done, or needs something.
-    fn insist<R>(
-        &self,
-        mut stuck: NotNow,
-        mut attempt: impl FnMut() -> Result<R, NotNow>,
-    ) -> Result<Polled<R>, Fault> {
+        op: &mut O,
+        mut why: NotNow,
+        want: impl Fn() -> Want,
+    ) -> Result<Polled<O::Done>, Fault> {
         loop {
-            match self.resolve(stuck)? {
-                None => {}
-                Some(need) => match self.bereft() {
-                    None => return Ok(Polled::Needs(need)),
-                    // It may have made room before it went.
-                    Some(fault) => {
-                        return self.informed(&mut attempt).map(Polled::Done).map_err(|_| fault);
-                    }
-                },
-            }
-            match self.informed(&mut attempt) {
-                Ok(done) => return Ok(Polled::Done(done)),
-                Err(why) => stuck = why,
+            match resolve(op, why)? {
+                Polled::Needs(need) if !self.in_vain()? => {
+                    let paused = need == Need::Resumption;
+                    self.await_readiness(|| if paused { Want::Change } else { want() })?;
+                    return Ok(Polled::Needs(need));
+                }
+                Polled::Needs(_) => why = NotNow::Changed,
+                done => return Ok(done),
             }
         }
+    }
+
+    /// Waits until the operation is done, or the deadline passes (`None`). What
+    /// it needs may come to be something else meanwhile.
+    fn wait_on<O: Operation<Fault = Fault>>(
+        &self,
+        op: &mut O,
+        why: NotNow,
+        until: Option<Instant>,
+    ) -> Result<Option<O::Done>, Fault> {
+        op.may_wait()?;
+        let mut need = match resolve(op, why)? {
+            Polled::Done(done) => return Ok(Some(done)),
+            Polled::Needs(need) => need,
+        };
+        loop {
+            match self.wait_for(need, op, until)? {
+                Waited::Done(done) => return Ok(Some(done)),
+                Waited::TimedOut => return Ok(None),
+                Waited::Needs(other) => need = other,
+            }
+        }
+    }
+
+    /// Spins for a while, then sleeps.
+    fn wait_for<O: Operation<Fault = Fault>>(
+        &self,
+        need: Need,
+        op: &mut O,
+        until: Option<Instant>,
+    ) -> Result<Waited<O::Done>, Fault> {
+        // Nobody stays counted among those who wait for a slot, nor among the
+        // others while it does.
+        let for_slots = Registration::new(None);
+        for_slots.be_strict(true);
+        let registration = if need == Need::Slot {
+            self.let_go();
+            &for_slots
+        } else {
+            &self.wait.registration
+        };
+        let seat = self.seat(need, registration);
+        let _waiting = self.going_to_wait(need);
+        let much = (self.cells().capacity() / 4).max(2);
+        let spun = self.wait.spin.until(
+            until,
+            || self.cells().moved(),
+            much,
+            || match poll(op) {
+                Ok(Polled::Needs(need)) if seat.queue.serves(need) => None,
+                ended => Some(ended),
+            },
+        );
+        if let Some(ended) = spun {
+            return ended.map(Waited::from);
+        }
+        self.participant().desk.sleeps.fetch_add(1, Ordering::Relaxed);
+        self.wait.parking.set(true);
+        let waited = Session::new(self.semaphores(), seat, until).block(op);
+        self.wait.parking.set(false);
+        self.set_fast();
+        waited
     }
 
     /// Goes on after a sender's first attempt, without waiting.
     #[cold]
     pub(crate) fn try_to_send<R>(
         &self,
-        mut stuck: NotNow,
-        mut attempt: impl FnMut() -> Result<R, NotNow>,
+        why: NotNow,
+        attempt: impl FnMut() -> Result<R, NotNow>,
         want: impl Fn() -> Want,
     ) -> Result<Polled<R>, Fault> {
-        loop {
-            match self.insist(stuck, &mut attempt)? {
-                Polled::Needs(need) if !self.in_vain()? => {
-                    let paused = need == Need::Resumption;
-                    self.await_readiness(|| if paused { Want::Change } else { want() })?;
-                    return Ok(Polled::Needs(need));
-                }
-                Polled::Needs(_) => stuck = NotNow::Changed,
-                done => return Ok(done),
-            }
-        }
+        let mut op = Try { end: self, attempt, more: || false, in_flight: || false };
+        self.try_on(&mut op, why, want)
     }
 
-    /// Goes on after a sender's first attempt, until the deadline (`None`):
-    /// sleeps over what is wanting, which may come to be another.
+    /// Goes on after a sender's first attempt, until the deadline (`None`).
     #[cold]
     pub(crate) fn wait_to_send<R>(
         &self,
-        stuck: NotNow,
+        why: NotNow,
         until: Option<Instant>,
-        mut attempt: impl FnMut() -> Result<R, NotNow>,
+        attempt: impl FnMut() -> Result<R, NotNow>,
         room: impl Fn() -> bool,
     ) -> Result<Option<R>, Fault> {
-        self.not_cancelled()?;
-        let mut need = match self.insist(stuck, &mut attempt)? {
-            Polled::Done(done) => return Ok(Some(done)),
-            Polled::Needs(need) => need,
-        };
-        loop {
-            let for_slot = need == Need::Slot;
-            let here = || {
-                let tried = self.not_cancelled().and_then(|()| {
-                    attempt().map_or_else(
-                        |stuck| self.insist(stuck, &mut attempt),
-                        |done| Ok(Polled::Done(done)),
-                    )
-                });
-                match tried {
-                    Ok(Polled::Needs(need)) if (need == Need::Slot) == for_slot => None,
-                    done => Some(done),
-                }
-            };
-            let done = if for_slot {
-                self.wait_for_place(until, here)
-            } else {
-                self.wait(until, here, &room)
-            };
-            match done.transpose()? {
-                None => return Ok(None),
-                Some(Polled::Done(done)) => return Ok(Some(done)),
-                Some(Polled::Needs(other)) => need = other,
-            }
-        }
-    }
-
-    /// Repeats a receiver's attempt until it gives something, or finds the
-    /// channel empty. Empty for good is a fault: no sender lives, one more try
-    /// since that was found out has come to nothing, and no message is in the
-    /// hands of a reader who may yet let it go.
-    fn insist_on<R>(
-        &self,
-        mut stuck: NotNow,
-        attempt: &mut impl FnMut() -> Result<R, NotNow>,
-        in_flight: &impl Fn() -> bool,
-    ) -> Result<Polled<R>, Fault> {
-        loop {
-            if matches!(stuck, NotNow::PeersGone) && in_flight() {
-                return Ok(Polled::Needs(Need::Progress));
-            }
-            if let Some(need) = self.resolve(stuck)? {
-                let Some(fault) = self.bereft() else { return Ok(Polled::Needs(need)) };
-                // What it had sent before it went comes first.
-                return match self.informed(&mut *attempt) {
-                    Ok(got) => Ok(Polled::Done(got)),
-                    Err(NotNow::Nothing | NotNow::PeersGone) => Err(fault),
-                    // Somebody else's is on its way.
-                    Err(NotNow::Pending) => Ok(Polled::Needs(Need::Pending)),
-                    Err(stuck) => Err(self.corrupt(&stuck.corruption().unwrap_or_default())),
-                };
-            }
-            let alone = self.alone();
-            match self.informed(&mut *attempt) {
-                Ok(got) => return Ok(Polled::Done(got)),
-                Err(NotNow::Nothing) if alone => stuck = NotNow::PeersGone,
-                Err(why) => stuck = why,
-            }
-        }
+        let mut op = Try { end: self, attempt, more: room, in_flight: || false };
+        self.wait_on(&mut op, why, until)
     }
 
     /// Goes on after a receiver's first attempt, without waiting.
     #[cold]
     pub(crate) fn try_to_receive<R>(
         &self,
-        mut stuck: NotNow,
-        mut attempt: impl FnMut() -> Result<R, NotNow>,
+        why: NotNow,
+        attempt: impl FnMut() -> Result<R, NotNow>,
         prospects: &Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want>,
     ) -> Result<Polled<R>, Fault> {
-        loop {
-            match self.insist_on(stuck, &mut attempt, &prospects.in_flight)? {
-                Polled::Needs(need) if !self.in_vain()? => {
-                    self.await_readiness(&prospects.want)?;
-                    return Ok(Polled::Needs(need));
-                }
-                Polled::Needs(_) => stuck = NotNow::Changed,
-                got => return Ok(got),
-            }
-        }
+        let Prospects { available, in_flight, want } = prospects;
+        let mut op = Try { end: self, attempt, more: available, in_flight };
+        self.try_on(&mut op, why, want)
     }
 
     /// Goes on after a receiver's first attempt, until the deadline (`None`).
     #[cold]
     pub(crate) fn wait_to_receive<R>(
         &self,
-        stuck: NotNow,
+        why: NotNow,
         until: Option<Instant>,
-        mut attempt: impl FnMut() -> Result<R, NotNow>,
+        attempt: impl FnMut() -> Result<R, NotNow>,
         prospects: &Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want>,
     ) -> Result<Option<R>, Fault> {
-        self.not_cancelled()?;
-        if let Polled::Done(got) = self.insist_on(stuck, &mut attempt, &prospects.in_flight)? {
-            return Ok(Some(got));
+        let Prospects { available, in_flight, .. } = prospects;
+        let mut op = Try { end: self, attempt, more: available, in_flight };
+        self.wait_on(&mut op, why, until)
+    }
+
+    /// The pollable descriptor.
+    pub(crate) fn readiness(&self) -> Result<&Readiness, Fault> {
+        if let Some(fault) = self.participant().barred() {
+            return Err(fault);
         }
-        let attempt = || match self.not_cancelled().map(|()| attempt()) {
-            Err(fault) => Some(Err(fault)),
-            Ok(Ok(got)) => Some(Ok(got)),
-            Ok(Err(stuck)) => match self.insist_on(stuck, &mut attempt, &prospects.in_flight) {
-                Ok(Polled::Done(got)) => Some(Ok(got)),
-                Ok(Polled::Needs(_)) => None,
-                Err(fault) => Some(Err(fault)),
-            },
-        };
-        self.wait(until, attempt, || (prospects.available)()).transpose()
+        if let Some(made) = self.wait.readiness.get() {
+            return Ok(made);
+        }
+        let cells = self.cells().clone();
+        let made = Readiness::new(self.participant(), cells, self.block, self.side);
+        let made = made.map_err(Fault::System)?;
+        Ok(self.wait.readiness.get_or_init(|| made))
+    }
+
+    /// Has the thread behind the descriptor wait for what refused a try, if
+    /// there is one.
+    fn await_readiness(&self, want: impl FnOnce() -> Want) -> Result<(), Fault> {
+        let Some(readiness) = self.wait.readiness.get() else { return Ok(()) };
+        let (changes, alone) = (self.changes.looked(), self.changes.peers_gone());
+        let ask = Ask { want: want(), changes, alone, peer: self.bound() };
+        match readiness.arm(ask) {
+            Ok(()) => Ok(()),
+            Err(fault) => self.participant().look().and(Err(fault)),
+        }
+    }
+
+    pub(super) fn canceller(&self) -> Canceller {
+        let made = || Shared::new(self.participant(), self.block, self.side, &self.name);
+        Canceller::new(Arc::clone(self.wait.cancel.get_or_init(|| Arc::new(made()))))
+    }
+
+    /// Whether this handle may wait.
+    pub(super) fn not_cancelled(&self) -> Result<(), Fault> {
+        let cancelled = self.wait.cancel.get().is_some_and(|shared| shared.is_cancelled());
+        if cancelled { Err(Fault::Cancelled) } else { Ok(()) }
+    }
+
+    /// Says that this handle is going to wait, until the result is dropped.
+    fn going_to_wait(&self, need: Need) -> Waits<'_> {
+        Waits::new(self.wait.cancel.get().map(|shared| &**shared), need)
     }
 }

@@ -1,13 +1,13 @@
-//! Waits that end with a certain participant.
+//! Waits that end with a given participant.
 //!
-//! The participant need not be an end of the channel: it may have died before it
-//! became one. So its end is not a change of the channel. It shows in the table,
-//! and is a stroke of the wake-all semaphore. A handle that is bound asks the table whenever it
-//! would have to wait, and wakes at each stroke: see
-//! [`registration`](crate::ring::registration), *A death elsewhere*.
+//! The participant need not be an end of the channel: it may have died before it became
+//! one. So its end is not a change of the channel. It shows in the table, and increments the
+//! wake-all semaphore. A bound handle asks the table whenever it would have to wait, and
+//! wakes each time the semaphore changes: see
+//! [`Registration`](crate::ring::wait::Registration), *The end of a given participant*.
 //!
-//! What that participant had sent before it went is received. So the question
-//! comes first, then one more try, then the answer.
+//! The handle still receives what the participant had sent before it went. So it asks
+//! first, then tries once more, and only then says that the participant has gone.
 
 use super::endpoint::Endpoint;
 use crate::error::Fault;
@@ -19,10 +19,9 @@ impl Endpoint {
         if let Some(fault) = self.participant().barred() {
             return Err(fault);
         }
-        self.peer.set(peer);
-        self.registration.be_strict(peer.is_some());
+        self.wait.bind(peer);
         // Its thread is to wait for that, too, from the next try on.
-        match self.readiness.get().map(|readiness| readiness.restart()) {
+        match self.wait.readiness.get().map(|readiness| readiness.restart()) {
             None | Some(Ok(())) => Ok(()),
             Some(Err(refusal)) => Err(self.participant().mapped().refused(refusal)),
         }
@@ -30,7 +29,7 @@ impl Endpoint {
 
     /// To whom.
     pub(super) const fn bound(&self) -> Option<Peer> {
-        self.peer.get()
+        self.wait.peer()
     }
 
     /// That the one whom this handle is bound to has gone, if it has and that is

@@ -6,25 +6,24 @@
 //!  waiting ─▶ cancelled? ─▶ try ─▶ sleep    cancelled ─▶ waiting? ── no ─▶ done
 //!                ▲                   │                      │ yes       ▲
 //!                └── woken ──────────┘ ◀── wakes all ───────┤           │
-//!                                          who sleep there  └─ 1 ms ────┘
+//!                                          sleepers there   └─ 1 ms ────┘
 //! ```
 //!
-//! **It comes to an end.** Both words are under one lock, so one of the two sees
-//! the other. A handle that was about to sleep is woken by the next round.
+//! **It comes to an end.** Both words are under one lock, so at least one of the two sees
+//! the other. The next round wakes a handle that was about to sleep.
 //!
-//! **It keeps nothing from others.** Everybody who sleeps on this side of the
-//! channel is given a token, as when a descriptor's thread is to end
-//! ([`ready`](super::ready)). A sleeper that finds nothing sleeps again. The handle takes
-//! nothing any more, so it passes on the token that it has taken.
+//! **It keeps nothing from others.** Each sleeper on this side of the channel is given a
+//! token, as when a descriptor's thread is to end ([`ready`](super::ready)). A sleeper that
+//! finds nothing sleeps again. The cancelled handle takes nothing any more, so it passes on
+//! the token that it has taken.
 
 use core::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::endpoint::Endpoint;
+use super::queues;
 use super::ready::ROUND;
 use crate::error::{Done, Fault, Unwoken};
-use crate::ring::event::{self, Event};
-use crate::ring::slot_waiters;
+use crate::ring::wait::Need;
 use crate::segment::{Participant, Side};
 use crate::storage::Block;
 use crate::sync::Ordering;
@@ -49,24 +48,27 @@ pub(super) struct Shared {
     name: Arc<str>,
 }
 
-/// Over what a handle is going to sleep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Over {
-    Bell,
-    /// For a place.
-    WakeAll,
-}
-
 #[derive(Debug, Default)]
 struct State {
     cancelled: bool,
-    waiting: Option<Over>,
+    /// What the handle waits for.
+    waiting: Option<Need>,
 }
 
 /// A wait that goes on.
-pub(super) struct Waiting<'a>(Option<&'a Shared>);
+pub(super) struct Waits<'a>(Option<&'a Shared>);
 
-impl Drop for Waiting<'_> {
+impl<'a> Waits<'a> {
+    /// One that its cancellers, if there are any, are to end.
+    pub(super) fn new(shared: Option<&'a Shared>, need: Need) -> Self {
+        if let Some(shared) = shared {
+            shared.state().waiting = Some(need);
+        }
+        Self(shared)
+    }
+}
+
+impl Drop for Waits<'_> {
     fn drop(&mut self) {
         if let Some(shared) = self.0 {
             shared.state().waiting = None;
@@ -76,12 +78,36 @@ impl Drop for Waiting<'_> {
 }
 
 impl Shared {
+    pub(super) fn new(
+        participant: &Arc<Participant>,
+        block: Block,
+        side: Side,
+        name: &Arc<str>,
+    ) -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            participant: Arc::downgrade(participant),
+            block,
+            side,
+            name: Arc::clone(name),
+        }
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.state().cancelled
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Canceller {
+    pub(super) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
     /// Ends with [`Fault::Cancelled`] the call of the handle that waits now, and
     /// every later call of a form that may wait: `send`, `recv`, `take`, `reserve`
     /// and their forms with a time-out or a batch, even if there is room or a
@@ -113,18 +139,10 @@ impl Canceller {
             // The set is gone, and has woken everybody; or it is out of reach.
             return Ok(());
         }
-        while let (true, Some(over)) = (state.cancelled, state.waiting) {
+        while let (true, Some(need)) = (state.cancelled, state.waiting) {
             drop(state);
-            let (waiting, sem) = match shared.side {
-                Side::Sender => (&control.space_waiting, shared.block.space(mapped)),
-                Side::Receiver => (&control.items_waiting, shared.block.items(mapped)),
-            };
-            let woken = match over {
-                Over::WakeAll => slot_waiters::freed(&mapped.semaphores, &control.slots_waiting),
-                Over::Bell => event::rouse(&mapped.semaphores, Event { waiting, sem }, || {
-                    shared.state().waiting.is_none()
-                }),
-            };
+            let queue = queues::queue(&participant, &shared.block, shared.side, need);
+            let woken = queue.rouse(&mapped.semaphores, || shared.state().waiting.is_none());
             if let Err(refusal) = woken {
                 return match mapped.refused(refusal) {
                     Fault::System(source) => {
@@ -158,7 +176,7 @@ impl Canceller {
     pub fn is_cancelled(&self) -> bool {
         // A thread that is not in the child may have held the lock.
         let in_child = |participant: Arc<Participant>| participant.guard().in_child();
-        !self.shared.participant.upgrade().is_some_and(in_child) && self.shared.state().cancelled
+        !self.shared.participant.upgrade().is_some_and(in_child) && self.shared.is_cancelled()
     }
 }
 
@@ -168,39 +186,5 @@ impl fmt::Debug for Canceller {
             .field("channel", &self.shared.name)
             .field("side", &self.shared.side)
             .finish_non_exhaustive()
-    }
-}
-
-impl Endpoint {
-    pub(super) fn canceller(&self) -> Canceller {
-        let made = || {
-            Arc::new(Shared {
-                state: Mutex::default(),
-                changed: Condvar::new(),
-                participant: Arc::downgrade(self.participant()),
-                block: self.block,
-                side: self.side,
-                name: Arc::clone(&self.name),
-            })
-        };
-        Canceller { shared: Arc::clone(self.cancel.get_or_init(made)) }
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.cancel.get().is_some_and(|shared| shared.state().cancelled)
-    }
-
-    /// Whether this handle may wait.
-    pub(super) fn not_cancelled(&self) -> Result<(), Fault> {
-        if self.is_cancelled() { Err(Fault::Cancelled) } else { Ok(()) }
-    }
-
-    /// Says that this handle is going to sleep, until the result is dropped.
-    pub(super) fn going_to_wait(&self, over: Over) -> Waiting<'_> {
-        let shared = self.cancel.get().map(|shared| &**shared);
-        if let Some(shared) = shared {
-            shared.state().waiting = Some(over);
-        }
-        Waiting(shared)
     }
 }

@@ -1,29 +1,27 @@
-//! Wakes that the kernel has refused.
+//! Wake-ups that the kernel has refused.
 //!
-//! A process may lose the right to operate on the semaphores, or be short of
-//! memory. Then what it does wakes nobody. The handle remembers which side it owes
-//! a wake, and takes the long way until it has given it: the next call, whichever it
-//! is, first tries again, and does nothing else if that is refused again.
-//! Trying again asks whether anybody still sleeps there. One token stands for any
-//! number of changes, so one wake for each side is enough.
+//! A process may lose the right to operate on the semaphores, or the kernel may be short of
+//! memory. Then what the process does wakes nobody. The handle remembers which side it owes
+//! a wake-up, and takes the slow path until it has given it: the next call, of any form,
+//! tries again first, and does nothing else if the kernel refuses again. Trying again asks
+//! whether anybody still sleeps there. One token stands for any number of changes, so one
+//! wake-up for each side is enough.
 //!
-//! A set that is gone has woken everybody: nothing is owed then.
+//! A set that is gone has woken all sleepers: then nothing is owed.
 
 use core::cell::{Cell, RefCell};
 
-use super::endpoint::Endpoint;
-use crate::error::{Done, Fault, Unwoken};
-use crate::ring::event::{self, Memo};
-use crate::ring::kernel::Refusal;
-use crate::ring::slot_waiters;
+use crate::error::Unwoken;
+use crate::ring::event::Memo;
 use crate::segment::Side;
+use crate::sys;
 
-/// The sleepers that are owed a wake.
+/// The sleepers that a handle wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whom {
     Senders,
     Receivers,
-    /// Those who wait for a place.
+    /// Those who wait for a slot.
     SlotWaiters,
 }
 
@@ -37,7 +35,7 @@ impl Whom {
         }
     }
 
-    const fn side(self) -> Side {
+    pub(super) const fn side(self) -> Side {
         match self {
             Self::Receivers => Side::Receiver,
             Self::Senders | Self::SlotWaiters => Side::Sender,
@@ -49,70 +47,53 @@ impl Whom {
     }
 }
 
-/// What a handle owes.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Debts {
-    whom: Cell<u8>,
-    /// What the caller is told.
+/// The wakes that one handle has given, and those that it owes.
+#[derive(Debug, Default)]
+pub(super) struct Wakes {
+    /// What it has rung the other side for.
+    pub(super) memo: Cell<Memo>,
+    owed: Cell<u8>,
+    /// What the caller is told of that.
     told: RefCell<Option<Box<Unwoken>>>,
 }
 
-impl Endpoint {
-    /// Keeps that this wake was refused, and has the next call find out.
-    #[cold]
-    pub(super) fn owe(&self, whom: Whom, done: Done, refusal: Refusal) {
-        if let Fault::System(source) = self.participant().mapped().refused(refusal) {
-            self.debts.whom.set(self.debts.whom.get() | whom.bit());
-            let unwoken = Unwoken::new(done, &self.name, whom.side(), source);
-            *self.debts.told.borrow_mut() = Some(unwoken);
-            self.spoil();
-        }
+impl Wakes {
+    /// Those of a clone of the handle.
+    pub(super) fn another(&self) -> Self {
+        Self { memo: Cell::default(), owed: self.owed.clone(), told: self.told.clone() }
     }
 
-    /// Whether a wake was refused, for what was done just now.
+    /// This wake was refused.
+    pub(super) fn owe(&self, whom: Whom, unwoken: Box<Unwoken>) {
+        self.owed.set(self.owed.get() | whom.bit());
+        *self.told.borrow_mut() = Some(unwoken);
+    }
+
     #[inline]
     pub(super) fn owes(&self) -> bool {
-        self.debts.whom.get() != 0
+        self.owed.get() != 0
     }
 
-    /// Tells the caller of that, who has been served all the same.
-    #[inline]
-    pub(super) fn unwoken(&self) -> Result<(), Box<Unwoken>> {
-        if self.owes() { self.debt() } else { Ok(()) }
-    }
-
+    /// What the caller is told.
     #[cold]
-    fn debt(&self) -> Result<(), Box<Unwoken>> {
-        self.debts.told.borrow().clone().map_or(Ok(()), Err)
+    pub(super) fn debt(&self) -> Result<(), Box<Unwoken>> {
+        self.told.borrow().clone().map_or(Ok(()), Err)
     }
 
-    /// Gives the wakes that are owed.
-    pub(super) fn make_good(&self) -> Result<(), Fault> {
-        // The thread behind the descriptor has kept a token.
-        if let Some(refusal) = self.readiness.get().and_then(|readiness| readiness.take_owed()) {
-            self.owe(Whom::on(self.side), Done::GivenUp, refusal);
-        }
-        if !self.owes() {
-            return Ok(());
-        }
-        let semaphores = &self.participant().mapped().semaphores;
-        for whom in Whom::ALL.into_iter().filter(|whom| self.debts.whom.get() & whom.bit() != 0) {
-            let woken = match whom {
-                Whom::SlotWaiters => {
-                    slot_waiters::freed(semaphores, &self.cells().control().slots_waiting)
-                }
-                _ => event::notify(semaphores, self.event(whom.side()), &mut Memo::default()),
-            };
-            if let Err(refusal) = woken
-                && let Fault::System(now) = self.participant().mapped().refused(refusal)
-            {
+    /// Has `give` give each wake that is owed; it says why one is refused again.
+    pub(super) fn make_good(
+        &self,
+        give: impl Fn(Whom) -> Option<sys::Error>,
+    ) -> Result<(), Box<Unwoken>> {
+        for whom in Whom::ALL.into_iter().filter(|whom| self.owed.get() & whom.bit() != 0) {
+            if let Some(now) = give(whom) {
                 // As it is refused now.
-                if let Some(told) = &mut *self.debts.told.borrow_mut() {
+                if let Some(told) = &mut *self.told.borrow_mut() {
                     told.source = now;
                 }
-                return Ok(self.debt()?);
+                return self.debt();
             }
-            self.debts.whom.set(self.debts.whom.get() & !whom.bit());
+            self.owed.set(self.owed.get() & !whom.bit());
         }
         Ok(())
     }

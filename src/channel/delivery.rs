@@ -1,9 +1,8 @@
 //! Reading messages in place.
 //!
-//! A guard copies out of the message's place, which stays defined whatever a peer
-//! writes there. A reference assumes that peers do not write what they have not
-//! claimed, and so takes a [`TrustedPeers`]. The types are such that whatever is there
-//! is a value of them.
+//! A guard copies out of the message's place, which stays defined whatever a peer writes
+//! there. A reference assumes that peers do not write what they have not claimed, and so
+//! needs a [`TrustedPeers`]. The types are such that any bytes are a value of them.
 
 #![allow(unsafe_code)]
 
@@ -24,11 +23,11 @@ use crate::ring::wait::NotNow;
 use crate::segment::{Side, TrustedPeers};
 use crate::storage::{ByteSpan, Elements};
 
-/// What a receiver's ring has given into its hands.
+/// What a receiver's ring has given it.
 type Taken<P, K> = <<P as crate::kinds::table::sealed::Payload>::Ring<K> as Ring>::Taken;
 
 impl<P: Payload + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<P, K> {
-    /// Takes, if that takes nothing but to do it.
+    /// Fast path of taking.
     #[inline(always)]
     fn take_next(&self) -> Result<Taken<P, K>, NotNow> {
         if !self.end.quiet_fast() {
@@ -41,7 +40,7 @@ impl<P: Payload + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<P, K> {
         self.end.guarded(|| self.ring.take(&self.at, self.end.owner()))
     }
 
-    /// Goes on after [`take_next`](Self::take_next).
+    /// Continues after [`take_next`](Self::take_next).
     fn take_refused(&self, why: NotNow) -> Result<Taken<P, K>, NotNow> {
         if matches!(why, NotNow::Unsure) { self.take_once() } else { Err(why) }
     }
@@ -96,21 +95,21 @@ impl<P: Payload + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<P, K> {
         Ok(self.delivery(taken))
     }
 
-    /// Takes a message to be read in place, waiting as long as it takes.
-    /// Dropping the delivery acknowledges it.
+    /// Takes a message, to read it in place. Waits for it, without a timeout. Dropping
+    /// the delivery acknowledges the message.
     ///
-    /// While it is held its place is occupied: senders go on until they come
-    /// round to it, and other receivers are not held up. If this process
-    /// dies, it is delivered again.
+    /// While it is held, its place is occupied: senders continue until they come round to
+    /// it, and other receivers are not delayed. If this process dies, the message is
+    /// delivered again.
     ///
     /// # Errors
-    /// Why nothing can be received.
+    /// The errors of [`recv`](Self::recv).
     #[inline(always)]
     pub fn take(&mut self) -> Result<Delivery<'_, P, K>, RecvError> {
         self.take_waiting()
     }
 
-    /// Takes a message to be read in place, waiting at most this long.
+    /// Takes a message, to read it in place. Waits at most this long.
     ///
     /// # Errors
     /// As for [`recv_timeout`](Self::recv_timeout).
@@ -121,7 +120,7 @@ impl<P: Payload + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<P, K> {
         self.take_by(|| Instant::now().checked_add(timeout))
     }
 
-    /// Takes a message to be read in place, waiting until `deadline`.
+    /// Takes a message, to read it in place. Waits until `deadline`.
     ///
     /// # Errors
     /// As for [`recv_timeout`](Self::recv_timeout).
@@ -132,7 +131,7 @@ impl<P: Payload + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<P, K> {
         self.take_by(|| Some(deadline))
     }
 
-    /// Takes a message to be read in place, without waiting.
+    /// Takes a message, to read it in place, without waiting.
     ///
     /// # Errors
     /// As for [`try_recv`](Self::try_recv).
@@ -141,14 +140,14 @@ impl<P: Payload + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<P, K> {
     }
 }
 
-/// Several deliveries in one hand. An SPSC channel's receiver takes several messages
+/// Several deliveries at a time. The receiver of an SPSC channel takes several messages
 /// as a [slice](Receiver::take_slice).
 impl<P: Payload + CheckedBitPattern + AnyBitPattern> Receiver<P, Mpmc> {
-    /// Takes a message as [`take`](Self::take) does, while others may be in hand. Each
-    /// is acknowledged, or given back, by itself and in any order.
+    /// Takes a message like [`take`](Self::take), but while others may be held. Each is
+    /// acknowledged or given back on its own, in any order.
     ///
-    /// What is in hand counts against the capacity: a receiver that holds as many
-    /// messages as the channel has room for waits in vain for another one.
+    /// Held messages count against the capacity. A receiver that holds as many messages
+    /// as the channel has room for waits in vain for another one.
     ///
     /// ```
     /// use tombolo::Segment;
@@ -172,7 +171,7 @@ impl<P: Payload + CheckedBitPattern + AnyBitPattern> Receiver<P, Mpmc> {
         self.take_waiting()
     }
 
-    /// Takes a message while others may be in hand, waiting at most this long.
+    /// Takes a message while others may be held. Waits at most this long.
     ///
     /// # Errors
     /// As for [`recv_timeout`](Self::recv_timeout).
@@ -183,7 +182,7 @@ impl<P: Payload + CheckedBitPattern + AnyBitPattern> Receiver<P, Mpmc> {
         self.take_by(|| Instant::now().checked_add(timeout))
     }
 
-    /// Takes a message while others may be in hand, waiting until `deadline`.
+    /// Takes a message while others may be held. Waits until `deadline`.
     ///
     /// # Errors
     /// As for [`recv_timeout`](Self::recv_timeout).
@@ -194,7 +193,7 @@ impl<P: Payload + CheckedBitPattern + AnyBitPattern> Receiver<P, Mpmc> {
         self.take_by(|| Some(deadline))
     }
 
-    /// Takes a message while others may be in hand, without waiting.
+    /// Takes a message while others may be held, without waiting.
     ///
     /// # Errors
     /// As for [`try_recv`](Self::try_recv).
@@ -208,7 +207,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
     fn filled_once(&self, most: usize) -> Result<usize, NotNow> {
         self.end.guarded(|| {
             let filled = self.at.filled(&self.ring, most as u64).map_err(NotNow::Torn)?;
-            // Only what is side by side, and comes as often again.
+            // Only messages that lie side by side and have the same number of attempts.
             match self.at.span(&self.ring, filled).first {
                 0 => Err(NotNow::Nothing),
                 first => {
@@ -225,13 +224,12 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
         DeliverySlice { receiver: self, count, released: count }
     }
 
-    /// Takes up to `most` messages side by side, at least one, to be read in
-    /// place; waits as long as it takes. Dropping the delivery acknowledges
-    /// all of them. If this process dies, all of them are delivered again, and
-    /// no others with them.
+    /// Takes up to `most` messages side by side, at least one, to read them in place.
+    /// Waits for them, without a timeout. Dropping the delivery acknowledges all of them.
+    /// If this process dies, all of them are delivered again, and no others with them.
     ///
     /// # Errors
-    /// Why nothing can be received.
+    /// The errors of [`recv`](Self::recv).
     #[inline(always)]
     pub fn take_slice(&mut self, most: usize) -> Result<DeliverySlice<'_, T>, RecvError> {
         let most = most.max(1);
@@ -262,8 +260,8 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
         Ok(self.slice(count))
     }
 
-    /// Takes messages as [`take_slice`](Self::take_slice) does, waiting for the first
-    /// at most this long.
+    /// Like [`take_slice`](Self::take_slice), but waits for the first message at most
+    /// this long.
     ///
     /// # Errors
     /// As for [`recv_timeout`](Self::recv_timeout).
@@ -275,8 +273,8 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
         self.take_slice_by(most, || Instant::now().checked_add(timeout))
     }
 
-    /// Takes messages as [`take_slice`](Self::take_slice) does, waiting for the first
-    /// until `deadline`.
+    /// Like [`take_slice`](Self::take_slice), but waits for the first message until
+    /// `deadline`.
     ///
     /// # Errors
     /// As for [`recv_timeout`](Self::recv_timeout).
@@ -288,7 +286,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
         self.take_slice_by(most, || Some(deadline))
     }
 
-    /// Takes messages as [`take_slice`](Self::take_slice) does, without waiting.
+    /// Like [`take_slice`](Self::take_slice), but does not wait.
     ///
     /// # Errors
     /// As for [`try_recv`](Self::try_recv).
@@ -302,12 +300,11 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
     }
 }
 
-/// A message that is read in place, and is this receiver's until it is
+/// A message that is read in place. It belongs to this receiver until it is
 /// [released](Self::release) or dropped.
 ///
-/// It is in memory that peers can write to. What is read is a copy, which nobody can
-/// change; to read it by reference, declare that the peers are
-/// [trusted](crate::Segment::trust_peers).
+/// Peers can write to this memory. Reading makes a copy, which nobody can change. To read
+/// by reference, declare that the peers are [trusted](crate::Segment::trust_peers).
 ///
 /// Bytes:
 ///
@@ -344,8 +341,8 @@ pub struct Delivery<'a, P: Payload, K: Kind = Mpmc> {
 pub type ByteDelivery<'a, K = Mpmc> = Delivery<'a, Bytes, K>;
 
 impl<P: Payload, K: Kind> Delivery<'_, P, K> {
-    /// How many receivers have died over this message, or have
-    /// [given it back](Delivery::give_back_counted) as one that failed.
+    /// How many receivers have died over this message, or have [given it
+    /// back](Delivery::give_back_counted) after a failure.
     pub fn attempts(&self) -> u8 {
         self.receiver.ring.attempts(&self.receiver.at, &self.taken)
     }
@@ -354,9 +351,8 @@ impl<P: Payload, K: Kind> Delivery<'_, P, K> {
     #[inline]
     pub fn release(self) {}
 
-    /// Leaves the message for another receiver, or for this one's next take.
-    /// In an MPMC channel it may then come after messages that were sent
-    /// later.
+    /// Leaves the message for another receiver, or for the next take of this one. In an
+    /// MPMC channel, it may then come after messages that were sent later.
     pub fn give_back(self) {
         self.leave(false);
     }
@@ -378,9 +374,9 @@ impl<P: Payload, K: Kind> Delivery<'_, P, K> {
 }
 
 impl<P: Payload> Delivery<'_, P, Mpmc> {
-    /// Gives the message back as one with which its receiver has failed: this
-    /// counts in its [`attempts`](Self::attempts), up to 15. How many are too
-    /// many is for the receivers to say: the message comes again in any case.
+    /// Gives the message back after its receiver has failed. This counts in its
+    /// [`attempts`](Self::attempts), up to 15. The receivers decide how many attempts are
+    /// too many: the message is always delivered again.
     pub fn give_back_counted(self) {
         self.leave(true);
     }
@@ -398,8 +394,8 @@ impl<T: Message + AnyBitPattern, K: Kind> Delivery<'_, T, K> {
         self.element().read()
     }
 
-    /// Where the message is. What may be done through the pointer is for the
-    /// caller to argue: a peer may be writing there.
+    /// A pointer to the message. The caller must ensure that each use of the pointer is
+    /// sound: a peer may be writing there.
     #[inline]
     pub fn as_ptr(&self) -> *const T {
         self.element().as_ptr()
@@ -408,13 +404,13 @@ impl<T: Message + AnyBitPattern, K: Kind> Delivery<'_, T, K> {
     /// The message by reference.
     ///
     /// # Panics
-    /// If `trust` is of another [`Segment`](crate::Segment).
+    /// If `trust` belongs to another [`Segment`](crate::Segment).
     #[inline]
     #[track_caller]
     pub fn as_ref(&self, trust: TrustedPeers) -> &T {
         self.receiver.end.check(trust);
-        // SAFETY: taken by this delivery, so nobody writes it: the peers are
-        // trusted, and `self` is borrowed.
+        // SAFETY: this delivery has taken it, so nobody writes it: the peers are trusted,
+        // and `self` is borrowed.
         unsafe { self.element().as_ref() }
     }
 }
@@ -425,7 +421,7 @@ impl<K: Kind> Delivery<'_, Bytes, K> {
         self.place()
     }
 
-    /// How long the message is.
+    /// The length of the message.
     pub fn len(&self) -> usize {
         self.message().len()
     }
@@ -435,12 +431,12 @@ impl<K: Kind> Delivery<'_, Bytes, K> {
         self.len() == 0
     }
 
-    /// Copies bytes out, from `offset` on, as many as there are; says how many.
+    /// Copies bytes out, from `offset` on, as many as there are. Returns how many.
     pub fn read_at(&self, offset: usize, into: &mut [u8]) -> usize {
         self.message().read(offset, into)
     }
 
-    /// Reads one after the other, from the start on.
+    /// A reader that starts at the beginning.
     pub fn reader(&self) -> ByteReader<'_> {
         ByteReader { message: self.message(), read: 0 }
     }
@@ -455,8 +451,8 @@ impl<K: Kind> Delivery<'_, Bytes, K> {
         self.message().to_vec()
     }
 
-    /// Where the message is. What may be done through the pointer is for the
-    /// caller to argue: a peer may be writing there.
+    /// A pointer to the message. The caller must ensure that each use of the pointer is
+    /// sound: a peer may be writing there.
     pub fn as_ptr(&self) -> *const u8 {
         self.message().as_ptr()
     }
@@ -464,12 +460,12 @@ impl<K: Kind> Delivery<'_, Bytes, K> {
     /// The message by reference.
     ///
     /// # Panics
-    /// If `trust` is of another [`Segment`](crate::Segment).
+    /// If `trust` belongs to another [`Segment`](crate::Segment).
     #[track_caller]
     pub fn as_slice(&self, trust: TrustedPeers) -> &[u8] {
         self.receiver.end.check(trust);
-        // SAFETY: taken by this delivery, so nobody writes it: the peers are
-        // trusted, and `self` is borrowed.
+        // SAFETY: this delivery has taken it, so nobody writes it: the peers are trusted,
+        // and `self` is borrowed.
         unsafe { self.message().as_slice() }
     }
 }
@@ -480,7 +476,7 @@ impl<P: Payload, K: Kind> Drop for Delivery<'_, P, K> {
         // SAFETY: dropped once, and not used after.
         let taken = unsafe { ManuallyDrop::take(&mut self.taken) };
         let receiver = self.receiver;
-        // In a forked child it is the parent's.
+        // In a forked child, it belongs to the parent.
         if !receiver.end.in_child() {
             receiver.ring.release(&receiver.at, taken);
             receiver.end.acknowledge();
@@ -510,8 +506,8 @@ impl io::Read for ByteReader<'_> {
     }
 }
 
-/// Messages of an SPSC channel that are read in place, side by side: by
-/// copies, or by reference, as the one of a [`Delivery`].
+/// Messages of an SPSC channel that are read in place, side by side: by copies, or by
+/// reference, like a [`Delivery`].
 pub struct DeliverySlice<'a, T: Message + CheckedBitPattern + AnyBitPattern> {
     receiver: &'a Receiver<T, Spsc>,
     count: usize,
@@ -520,14 +516,14 @@ pub struct DeliverySlice<'a, T: Message + CheckedBitPattern + AnyBitPattern> {
 }
 
 impl<T: Message + CheckedBitPattern + AnyBitPattern> DeliverySlice<'_, T> {
-    /// How many receivers have died over these messages: over each of them
-    /// the same number, or it would not be one slice.
+    /// How many receivers have died over each of these messages. The number is the same
+    /// for all messages of a slice.
     pub fn attempts(&self) -> u8 {
         self.receiver.at.attempts(&self.receiver.ring)
     }
 
-    /// Acknowledges the first `count` messages only, by one store; the others
-    /// come again.
+    /// Acknowledges only the first `count` messages, by one store. The others are
+    /// delivered again.
     pub fn release(mut self, count: usize) {
         self.released = count.min(self.count);
     }
@@ -568,7 +564,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> DeliverySlice<'_, T> {
         into
     }
 
-    /// Where the first message is: as [`Delivery::as_ptr`].
+    /// A pointer to the first message: see [`Delivery::as_ptr`].
     #[inline]
     pub fn as_ptr(&self) -> *const T {
         self.places().as_ptr()
@@ -577,7 +573,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> DeliverySlice<'_, T> {
     /// The messages by reference.
     ///
     /// # Panics
-    /// If `trust` is of another [`Segment`](crate::Segment).
+    /// If `trust` belongs to another [`Segment`](crate::Segment).
     #[inline]
     #[track_caller]
     pub fn as_slice(&self, trust: TrustedPeers) -> &[T] {
@@ -596,7 +592,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Drop for DeliverySlice<'_, 
             return;
         }
         if self.released < self.count {
-            // Before the head moves: nobody has died over the others.
+            // Before the head moves: no receiver has died over the others.
             at.hold(ring, self.released as u64);
         }
         if self.released > 0 {

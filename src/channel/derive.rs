@@ -1,4 +1,4 @@
-//! What `#[derive(Message)]` refers to. It is no part of the interface.
+//! Support for `#[derive(Message)]`. It is no part of the interface.
 
 #![allow(missing_docs)]
 

@@ -1,9 +1,8 @@
 //! Writing messages in place.
 //!
-//! A guard copies into the message's place, which stays defined whatever a peer
-//! writes there. A reference assumes that peers do not write what they have not
-//! claimed, and so takes a [`TrustedPeers`]. The types are such that whatever is there
-//! is a value of them.
+//! A guard copies into the message's place, which stays defined whatever a peer writes
+//! there. A reference assumes that peers do not write what they have not claimed, and so
+//! needs a [`TrustedPeers`]. The types are such that any bytes are a value of them.
 
 #![allow(unsafe_code)]
 
@@ -26,11 +25,11 @@ use crate::storage::{ByteSpan, Elements};
 use crate::sync::AtomicU64;
 use crate::wait::Asymmetric;
 
-/// The claim of a sender's ring.
+/// A claim in a sender's ring.
 type Claim<P, K> = <<P as crate::kinds::table::sealed::Payload>::Ring<K> as Ring>::Claim;
 
 impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Sender<P, K> {
-    /// Claims, if that takes nothing but to do it.
+    /// Fast path of claiming.
     #[inline(always)]
     fn reserve_next(&self, length: usize) -> Result<Claim<P, K>, NotNow> {
         let reserve = || self.ring.reserve_next(&self.at, self.end.owner(), length);
@@ -45,7 +44,8 @@ impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Sender<P, K> {
 
     fn reserve_once(&self, length: usize) -> Result<Claim<P, K>, NotNow> {
         let reserve = || self.ring.reserve(&self.at, self.end.owner(), length);
-        // Whoever holds a place in the order is sending until it gives that up.
+        // A sender that holds a place in the order counts as sending until it gives the
+        // place up.
         if P::Ring::<K>::CLAIM_IS_PLACE {
             self.end.begin(reserve)
         } else {
@@ -112,12 +112,12 @@ impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Sender<P, K> {
 }
 
 impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
-    /// Claims a message's place, to be written there; waits for it as long as
-    /// it takes.
+    /// Claims the place of a message, to write the message in place. Waits for it,
+    /// without a timeout.
     ///
-    /// Until it is committed, receivers see nothing that comes after it, in
-    /// an MPMC channel of other senders either: hold it no longer than it
-    /// takes to write. If this process dies, the place is empty.
+    /// Until it is committed, receivers do not see later messages; in an MPMC channel,
+    /// this includes messages of other senders. So hold it no longer than you need to
+    /// write. If this process dies, the place becomes free.
     ///
     /// ```
     /// use tombolo::Segment;
@@ -139,7 +139,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
         self.claim(size_of::<T>())
     }
 
-    /// Claims a message's place, waiting for it at most this long.
+    /// Claims the place of a message. Waits for it at most this long.
     ///
     /// # Errors
     /// [`SendTimeoutError::Timeout`], and those of [`reserve`](Self::reserve).
@@ -150,7 +150,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
         self.claim_by(size_of::<T>(), || Instant::now().checked_add(timeout))
     }
 
-    /// Claims a message's place, waiting for it until `deadline`.
+    /// Claims the place of a message. Waits for it until `deadline`.
     ///
     /// # Errors
     /// As for [`reserve_timeout`](Self::reserve_timeout).
@@ -161,11 +161,11 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
         self.claim_by(size_of::<T>(), || Some(deadline))
     }
 
-    /// Claims a message's place, without waiting.
+    /// Claims the place of a message, without waiting.
     ///
     /// # Errors
-    /// [`TrySendError::Full`], [`TrySendError::Paused`], or why the channel cannot be
-    /// used.
+    /// [`TrySendError::Full`], [`TrySendError::Paused`], or the fault that ends the use
+    /// of the channel.
     pub fn try_reserve(&mut self) -> Result<Grant<'_, T, K>, TrySendError> {
         self.try_claim(size_of::<T>())
     }
@@ -180,23 +180,23 @@ impl<K: Kind> Sender<Bytes, K> {
         Ok(())
     }
 
-    /// Makes room for a message of up to `length` bytes, to be written in
-    /// place; waits for it as long as it takes.
+    /// Reserves room for a message of up to `length` bytes, to write it in place. Waits
+    /// for room, without a timeout.
     ///
-    /// While the grant is held, an SPSC channel's receiver sees nothing new.
-    /// In an MPMC channel it holds up nobody: the message takes its place in
-    /// the order when it is committed. It counts against the capacity. If this
-    /// process dies, the room is free again.
+    /// While the grant is held, the receiver of an SPSC channel sees nothing new. In an
+    /// MPMC channel, the grant delays nobody: the message takes its place in the order
+    /// when it is committed. The grant counts against the capacity. If this process dies,
+    /// the room becomes free.
     ///
     /// # Errors
-    /// [`SendError::TooLong`], or why the channel cannot be used.
+    /// [`SendError::TooLong`], or the fault that ends the use of the channel.
     #[inline]
     pub fn reserve(&mut self, length: usize) -> Result<Grant<'_, Bytes, K>, SendError> {
         self.fits(length)?;
         self.claim(length)
     }
 
-    /// Makes room for a message, waiting for it at most this long.
+    /// Reserves room for a message. Waits for it at most this long.
     ///
     /// # Errors
     /// [`SendTimeoutError::Timeout`], and those of [`reserve`](Self::reserve).
@@ -209,7 +209,7 @@ impl<K: Kind> Sender<Bytes, K> {
         self.claim_by(length, || Instant::now().checked_add(timeout))
     }
 
-    /// Makes room for a message, waiting for it until `deadline`.
+    /// Reserves room for a message. Waits for it until `deadline`.
     ///
     /// # Errors
     /// As for [`reserve_timeout`](Self::reserve_timeout).
@@ -222,11 +222,11 @@ impl<K: Kind> Sender<Bytes, K> {
         self.claim_by(length, || Some(deadline))
     }
 
-    /// Makes room for a message, without waiting.
+    /// Reserves room for a message, without waiting.
     ///
     /// # Errors
     /// [`TrySendError::TooLong`], [`TrySendError::Full`], [`TrySendError::Paused`], or
-    /// why the channel cannot be used.
+    /// the fault that ends the use of the channel.
     pub fn try_reserve(&mut self, length: usize) -> Result<Grant<'_, Bytes, K>, TrySendError> {
         self.fits(length)?;
         self.try_claim(length)
@@ -246,8 +246,8 @@ impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
         })
     }
 
-    /// Claims the places of up to `most` messages side by side, at least one,
-    /// to be written there; waits for them as long as it takes.
+    /// Claims the places of up to `most` messages side by side, at least one, to write
+    /// them in place. Waits for them, without a timeout.
     ///
     /// # Errors
     /// Why the channel cannot be used.
@@ -283,11 +283,10 @@ impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
         Ok(GrantSlice { sender: self, count })
     }
 
-    /// Claims places as [`reserve_slice`](Self::reserve_slice) does, waiting for them
-    /// at most this long.
+    /// Like [`reserve_slice`](Self::reserve_slice), but waits at most this long.
     ///
     /// # Errors
-    /// [`SendTimeoutError::Timeout`], or why the channel cannot be used.
+    /// [`SendTimeoutError::Timeout`], or the fault that ends the use of the channel.
     pub fn reserve_slice_timeout(
         &mut self,
         most: usize,
@@ -296,8 +295,7 @@ impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
         self.reserve_slice_by(most, || Instant::now().checked_add(timeout))
     }
 
-    /// Claims places as [`reserve_slice`](Self::reserve_slice) does, waiting for them
-    /// until `deadline`.
+    /// Like [`reserve_slice`](Self::reserve_slice), but waits until `deadline`.
     ///
     /// # Errors
     /// As for [`reserve_slice_timeout`](Self::reserve_slice_timeout).
@@ -309,11 +307,11 @@ impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
         self.reserve_slice_by(most, || Some(deadline))
     }
 
-    /// Claims places as [`reserve_slice`](Self::reserve_slice) does, without waiting.
+    /// Like [`reserve_slice`](Self::reserve_slice), but does not wait.
     ///
     /// # Errors
-    /// [`TrySendError::Full`], [`TrySendError::Paused`], or why the channel cannot be
-    /// used.
+    /// [`TrySendError::Full`], [`TrySendError::Paused`], or the fault that ends the use
+    /// of the channel.
     pub fn try_reserve_slice(&mut self, most: usize) -> Result<GrantSlice<'_, T>, TrySendError> {
         let most = most.max(1);
         let count = match self.room_once(most) {
@@ -327,11 +325,11 @@ impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
     }
 }
 
-/// A place to write a message in. Dropped, it is aborted: nobody sees
-/// anything. It contains what was there before.
+/// A place in which to write a message. If it is dropped, it is aborted, and nobody sees
+/// anything. At first it contains the bytes that were there before.
 ///
-/// The place is in memory that peers can write to. What writes it is a copy,
-/// whatever they do; to write it by reference, declare that they are
+/// Peers can write to this memory. Writing copies into it, which is sound whatever they
+/// do. To write by reference, declare that the peers are
 /// [trusted](crate::Segment::trust_peers).
 ///
 /// Bytes:
@@ -354,7 +352,7 @@ impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
 #[must_use = "a grant that is dropped is aborted"]
 pub struct Grant<'a, P: Payload, K: Kind = Mpmc> {
     sender: &'a Sender<P, K>,
-    /// The sender's.
+    /// Belongs to the sender.
     busy: &'a AtomicU64,
     claim: Claim<P, K>,
     done: bool,
@@ -376,17 +374,17 @@ impl<P: Payload, K: Kind> Grant<'_, P, K> {
     #[inline(never)]
     fn give_up(sender: &Sender<P, K>, claim: Claim<P, K>) {
         let end = &sender.end;
-        // In a forked child the claim is the parent's.
+        // In a forked child, the claim belongs to the parent.
         if end.in_child() || !sender.ring.abort(&claim) {
             return;
         }
-        // Its place is free for the next lap.
+        // Its place becomes free for the next lap.
         end.notify(Side::Sender, Done::GivenUp);
         if P::Ring::<K>::SLOT_WAITERS {
             end.notify_slot_waiters(Done::GivenUp);
         }
         if P::Ring::<K>::CLAIM_IS_PLACE {
-            // It was in the way of what comes after it.
+            // It was in the way of later messages.
             end.notify(Side::Receiver, Done::GivenUp);
         }
     }
@@ -395,11 +393,11 @@ impl<P: Payload, K: Kind> Grant<'_, P, K> {
 impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Grant<'_, P, K> {
     #[inline(always)]
     fn send(mut self, length: usize) -> Result<(), SendError> {
-        let Sender { end, ring, at } = self.sender;
+        let (sender, claim) = (self.sender, self.claim);
+        let Sender { end, ring, at } = sender;
         if !P::Ring::<K>::CLAIM_IS_PLACE {
-            let commit = || ring.commit(at, end.owner(), &self.claim, length);
-            if let Err(why) = end.publish(commit) {
-                Self::send_on(self.sender, why, &self.claim, length)?;
+            if let Err(why) = end.publish(|| ring.commit(at, end.owner(), claim, length)) {
+                Self::send_on(sender, why, claim, length)?;
             }
             self.done = true;
             return Ok(end.unwoken()?);
@@ -407,10 +405,10 @@ impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Grant<'_, P, K> {
         self.done = true;
         let waiting = end.waiting(Side::Receiver);
         if !end.quiet_fast() {
-            return Self::send_by_fence(self.sender, &self.claim, length);
+            return Self::send_by_fence(sender, claim, length);
         }
         // Never refused.
-        let _committed = ring.commit(at, end.owner(), &self.claim, length);
+        let _committed = ring.commit(at, end.owner(), claim, length);
         if event::waited_for(&Asymmetric, waiting).is_some() {
             end.told()?;
         }
@@ -422,7 +420,7 @@ impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Grant<'_, P, K> {
     #[inline(never)]
     fn send_by_fence(
         sender: &Sender<P, K>,
-        claim: &Claim<P, K>,
+        claim: Claim<P, K>,
         length: usize,
     ) -> Result<(), SendError> {
         let Sender { end, ring, at } = sender;
@@ -433,13 +431,13 @@ impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Grant<'_, P, K> {
         Ok(end.told()?)
     }
 
-    /// Waits for a place in the order.
+    /// Waits for a queue slot.
     #[cold]
     #[inline(never)]
     fn send_on(
         sender: &Sender<P, K>,
         why: NotNow,
-        claim: &Claim<P, K>,
+        claim: Claim<P, K>,
         length: usize,
     ) -> Result<(), SendError> {
         let Sender { end, ring, at } = sender;
@@ -452,8 +450,8 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
     /// Sends the message.
     ///
     /// # Errors
-    /// [`SendError::Unwoken`] if the message is in the channel, and a receiver that
-    /// sleeps could not be woken. [`Fault::Forked`], and then nothing was sent.
+    /// [`SendError::Unwoken`] if the message is in the channel, but a sleeping receiver
+    /// could not be woken. [`Fault::Forked`]; then nothing was sent.
     #[inline(always)]
     pub fn commit(self) -> Result<(), SendError> {
         self.send(size_of::<T>())
@@ -464,25 +462,24 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
         self.place()
     }
 
-    /// Copies the message in. It is sent when the grant is
-    /// [committed](Self::commit).
+    /// Copies the message in. [`commit`](Self::commit) sends it.
     #[inline]
     pub fn write(&mut self, message: &T) {
         self.element().write(0, core::slice::from_ref(message));
     }
 
-    /// Where the message is written. What may be done through the pointer is
-    /// for the caller to argue: a peer may be writing there.
+    /// A pointer to the message's place. The caller must ensure that each use of the
+    /// pointer is sound: a peer may be writing there.
     #[inline]
     pub fn as_mut_ptr(&mut self) -> *mut T {
         self.element().as_ptr()
     }
 
-    /// The message's place by reference: what was there before, or has been
-    /// written by now.
+    /// The message's place by reference: the bytes that were there before, or have been
+    /// written since.
     ///
     /// # Panics
-    /// If `trust` is of another [`Segment`](crate::Segment).
+    /// If `trust` belongs to another [`Segment`](crate::Segment).
     #[inline]
     #[track_caller]
     pub fn as_ref(&self, trust: TrustedPeers) -> &T {
@@ -492,7 +489,7 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
         unsafe { self.element().as_ref() }
     }
 
-    /// The same, to write it.
+    /// Like [`as_ref`](Self::as_ref), but mutable.
     ///
     /// # Panics
     /// As for [`as_ref`](Self::as_ref).
@@ -506,14 +503,14 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
 }
 
 impl<K: Kind> Grant<'_, Bytes, K> {
-    /// Sends the first `length` bytes: all of it, or less.
+    /// Sends the first `length` bytes: all of the room, or less.
     ///
-    /// In an MPMC channel this waits if a receiver still holds a message that
-    /// is older by a whole capacity.
+    /// In an MPMC channel, this waits if a receiver still holds a message that is a whole
+    /// capacity older.
     ///
     /// # Errors
-    /// [`SendError::Unwoken`], and the message is in the channel; or why the
-    /// channel cannot be used, and nothing was sent.
+    /// [`SendError::Unwoken`], with the message in the channel; or the fault that ends
+    /// the use of the channel, with nothing sent.
     #[inline]
     pub fn commit(self, length: usize) -> Result<(), SendError> {
         let length = length.min(self.len());
@@ -525,38 +522,36 @@ impl<K: Kind> Grant<'_, Bytes, K> {
         self.place()
     }
 
-    /// How many bytes there is room for.
+    /// For how many bytes there is room.
     pub fn len(&self) -> usize {
         self.room().len()
     }
 
-    /// Whether there is room for none: for an empty message.
+    /// Whether there is room only for an empty message.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Copies bytes in, from `offset` on, as many as there is room for; says
-    /// how many.
+    /// Copies bytes in, from `offset` on, as many as fit. Returns how many.
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> usize {
         self.room().write(offset, bytes)
     }
 
-    /// Writes one after the other, from the start on.
+    /// A writer that starts at the beginning.
     pub fn writer(&mut self) -> ByteWriter<'_> {
         ByteWriter { room: self.room(), written: 0 }
     }
 
-    /// Where the message is written. What may be done through the pointer is
-    /// for the caller to argue: a peer may be writing there.
+    /// A pointer to the message's place. The caller must ensure that each use of the
+    /// pointer is sound: a peer may be writing there.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         self.room().as_ptr()
     }
 
-    /// The bytes by reference: what was there before, or has been written by
-    /// now.
+    /// The bytes by reference: those that were there before, or have been written since.
     ///
     /// # Panics
-    /// If `trust` is of another [`Segment`](crate::Segment).
+    /// If `trust` belongs to another [`Segment`](crate::Segment).
     #[inline]
     #[track_caller]
     pub fn as_slice(&self, trust: TrustedPeers) -> &[u8] {
@@ -566,7 +561,7 @@ impl<K: Kind> Grant<'_, Bytes, K> {
         unsafe { self.room().as_slice() }
     }
 
-    /// The same, to write them.
+    /// Like [`as_slice`](Self::as_slice), but mutable.
     ///
     /// # Panics
     /// As for [`as_slice`](Self::as_slice).
@@ -605,14 +600,14 @@ pub struct ByteWriter<'a> {
 }
 
 impl ByteWriter<'_> {
-    /// How many bytes have been written: what to commit.
+    /// How many bytes have been written: the length to commit.
     pub const fn written(&self) -> usize {
         self.written
     }
 }
 
 impl io::Write for ByteWriter<'_> {
-    /// Writes what there is room for; nothing if it is full.
+    /// Writes as much as fits; nothing if it is full.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.room.write(self.written, bytes);
         self.written += count;
@@ -624,9 +619,9 @@ impl io::Write for ByteWriter<'_> {
     }
 }
 
-/// Places of an SPSC channel to write messages in, side by side. Dropped,
-/// they are aborted. They contain what was there before. They are written by
-/// copies, or by reference, as the one of a [`Grant`].
+/// Places of an SPSC channel, side by side, in which to write messages. If it is dropped,
+/// the places are aborted. At first they contain the bytes that were there before. They
+/// are written by copies, or by reference, like a [`Grant`].
 #[must_use = "a grant that is dropped is aborted"]
 pub struct GrantSlice<'a, T: Message + NoUninit + AnyBitPattern> {
     sender: &'a Sender<T, Spsc>,
@@ -671,23 +666,22 @@ impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
         self.places().len()
     }
 
-    /// Copies messages in, from place `index` on, as many as there are places
-    /// for; says how many.
+    /// Copies messages in, from place `index` on, as many as fit. Returns how many.
     #[inline]
     pub fn write_at(&mut self, index: usize, messages: &[T]) -> usize {
         self.places().write(index, messages)
     }
 
-    /// Where the first message is written: as [`Grant::as_mut_ptr`].
+    /// A pointer to the first message's place: see [`Grant::as_mut_ptr`].
     #[inline]
     pub fn as_mut_ptr(&mut self) -> *mut T {
         self.places().as_ptr()
     }
 
-    /// The places by reference: as [`Grant::as_ref`].
+    /// The places by reference: see [`Grant::as_ref`].
     ///
     /// # Panics
-    /// If `trust` is of another [`Segment`](crate::Segment).
+    /// If `trust` belongs to another [`Segment`](crate::Segment).
     #[inline]
     #[track_caller]
     pub fn as_slice(&self, trust: TrustedPeers) -> &[T] {
@@ -697,7 +691,7 @@ impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
         unsafe { self.places().as_slice() }
     }
 
-    /// The same, to write them.
+    /// Like [`as_slice`](Self::as_slice), but mutable.
     ///
     /// # Panics
     /// As for [`as_slice`](Self::as_slice).

@@ -4,14 +4,20 @@
 mod blocking;
 mod bound;
 mod cancel;
+mod changes;
 mod debts;
 mod delivery;
 pub mod derive;
 mod endpoint;
 mod grant;
+mod guarded;
+mod notify;
+mod queues;
 mod ready;
 mod receiver;
 mod sender;
+mod transfer;
+mod waiting;
 
 use core::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -34,25 +40,24 @@ pub use ready::Readiness;
 pub use receiver::{ByteReceiver, IntoIter, Iter, Receiver, TryIter};
 pub use sender::{ByteSender, Sender};
 
-/// How often a message is delivered again unless it is said otherwise.
+/// How often a message is delivered again by default.
 const ATTEMPTS: u8 = 8;
 
-/// A channel to be opened, or created where a capacity is given: see
-/// [`Segment::channel`].
+/// A channel to open, or to create if a capacity is given: see [`Segment::channel`].
 #[derive(Clone, Debug)]
 #[must_use = "a channel does nothing until it is opened as a sender or a receiver"]
 pub struct Channel<'a, P: Payload, K: Kind = Mpmc> {
     segment: &'a Segment,
     name: &'a str,
     capacity: Option<usize>,
-    /// Bytes of a message; of bytes, of the longest.
+    /// The size of a message in bytes; for bytes, of the longest message.
     size: Option<usize>,
     attempts: u8,
     lasting: bool,
     types: PhantomData<(fn() -> P, K)>,
 }
 
-/// A channel of bytes to be opened, or created where a capacity is given: see
+/// A channel of bytes to open, or to create if a capacity is given: see
 /// [`Segment::bytes`].
 // Not an alias: with one `capacity` for each, `Channel` would not infer its type.
 #[derive(Clone, Debug)]
@@ -60,7 +65,7 @@ pub struct Channel<'a, P: Payload, K: Kind = Mpmc> {
 pub struct ByteChannel<'a, K: Kind = Mpmc>(Channel<'a, Bytes, K>);
 
 impl Segment {
-    /// The channel of this name, MPMC unless it is said otherwise.
+    /// The channel of this name; MPMC by default.
     ///
     /// ```
     /// use tombolo::Segment;
@@ -76,8 +81,8 @@ impl Segment {
         Channel::new(self, name)
     }
 
-    /// The channel of bytes of this name, MPMC unless it is said otherwise: messages
-    /// of any length up to a maximum.
+    /// The channel of bytes of this name, for messages of any length up to a maximum;
+    /// MPMC by default.
     ///
     /// ```
     /// use tombolo::Segment;
@@ -97,8 +102,8 @@ impl Segment {
 }
 
 impl<T: Message, K: Kind> Channel<'_, T, K> {
-    /// Creates the channel if there is none, for exactly this many messages:
-    /// 1 to 2,147,483,648. Without it the channel must exist.
+    /// Creates the channel if it does not exist, for exactly this many messages: 1 to
+    /// 2,147,483,648. Without a capacity, the channel must exist.
     pub const fn capacity(mut self, messages: usize) -> Self {
         self.capacity = Some(messages);
         self
@@ -123,9 +128,9 @@ impl<'a, P: Payload, K: Kind> Channel<'a, P, K> {
         self.kind()
     }
 
-    /// The channel has one sender and one receiver at a time. When one of
-    /// them has gone, whether it was dropped or killed, another can take its
-    /// place and goes on where the queue is.
+    /// The channel has one sender and one receiver at a time. When one of them is gone,
+    /// dropped or killed, a successor can take its place and continues where the queue
+    /// is.
     pub const fn spsc(self) -> Channel<'a, P, Spsc> {
         self.kind()
     }
@@ -142,28 +147,27 @@ impl<'a, P: Payload, K: Kind> Channel<'a, P, K> {
         }
     }
 
-    /// How often a message may be delivered again because the receiver that
-    /// had taken it was killed (8; up to 15). With 0 it is dropped instead.
-    /// Decided when the channel is created.
+    /// How often a message may be delivered again because the receiver that had taken it
+    /// was killed (8; up to 15). With 0, it is dropped instead. The creator of the
+    /// channel decides.
     ///
-    /// In an SPSC channel a message counts as taken while it is read in
-    /// place ([`take`](Receiver::take), [`take_slice`](Receiver::take_slice)).
-    /// What a killed `recv` had not copied out was nobody's yet, and comes
-    /// again in any case. What is to be dropped is dropped when a successor
-    /// comes, and occupies its place until then.
+    /// In an SPSC channel, a message counts as taken while it is read in place
+    /// ([`take`](Receiver::take), [`take_slice`](Receiver::take_slice)). A message that a
+    /// killed `recv` had not copied out was not taken yet, and is always delivered again.
+    /// A message whose attempts are used up is dropped when a successor comes, and
+    /// occupies its place until then.
     pub const fn redeliver(mut self, times: u8) -> Self {
         self.attempts = if times < MAX_ATTEMPTS { times } else { MAX_ATTEMPTS };
         self
     }
 
-    /// The channel outlives its peers: nobody is told `Disconnected`, and
-    /// whoever waits goes on waiting for somebody to come. Decided when the
-    /// channel is created.
+    /// The channel outlives its peers: no handle gets `Disconnected`, and waiting calls
+    /// wait for the next peer to come. The creator of the channel decides.
     ///
-    /// Otherwise a handle is disconnected when the last living peer that it
-    /// has met has gone: one that was there when it was opened, that came
-    /// later, or, to a receiver, whose messages it found. Before the first
-    /// one comes, and again when another comes, it just waits.
+    /// Otherwise a handle is disconnected when the last living peer that it has met is
+    /// gone. A handle has met the peers that were there when it was opened, that came
+    /// later, or, for a receiver, whose messages it found. Before the first peer comes,
+    /// and again when another comes, the handle just waits.
     pub const fn lasting(mut self) -> Self {
         self.lasting = true;
         self
@@ -221,13 +225,12 @@ impl<'a, K: Kind> ByteChannel<'a, K> {
         ByteChannel(self.0.spsc())
     }
 
-    /// Creates the channel if there is none, for this many messages of up to
-    /// `longest` bytes each (at most 1 GiB). Without it the channel must
-    /// exist.
+    /// Creates the channel if it does not exist, for this many messages of up to
+    /// `longest` bytes each (at most 1 GiB). Without a capacity, the channel must exist.
     ///
-    /// That is exactly how many of the longest messages fit. Of shorter ones as
-    /// many fit in an MPMC channel, where each has a block of its own; in an SPSC
-    /// channel, where they lie side by side, more of them do.
+    /// Exactly this many of the longest messages fit. The same number of shorter ones
+    /// fits in an MPMC channel, where each message has a block of its own. In an SPSC
+    /// channel, where messages lie side by side, more of them fit.
     pub const fn capacity(mut self, messages: usize, longest: usize) -> Self {
         self.0.capacity = Some(messages);
         self.0.size = Some(longest);

@@ -1,36 +1,34 @@
 //! A descriptor that tells an event loop when a handle can go on.
 //!
-//! A handle that is asked for one gets a thread, which sleeps as any blocked
-//! call does ([`event::park`]) and then writes one byte into a pipe:
+//! A handle that is asked for one gets a thread. The thread waits as any blocked call does
+//! (a [`Session`], with an operation that only looks) and then writes one byte into a pipe:
 //!
 //! ```text
 //!  the handle                                          its thread
 //!
-//!  a try finds nothing: takes the byte,  ── armed ──▶  announces itself, looks,
-//!  says what refused it                                sleeps, looks
+//!  a try finds nothing: takes the byte,  ── armed ──▶  registers, looks,
+//!  says what the try lacked                            sleeps, looks
 //!                                                          │ there, or changed
 //!  event loop: readable ◀───────────────── byte ───────────┤
-//!  tries until nothing is found                            ▼ passes the token on
+//!  tries until it finds nothing                            ▼ passes the token on
 //!                                                       waits to be armed
 //! ```
 //!
-//! **No readiness is lost.** What the thread looks for is the very thing that
-//! refused the try, as the try saw it; so what has come since is found before
-//! the first sleep. Of what comes later it is told like everybody who waits.
+//! **No readiness is lost.** The thread looks for the very thing that the try lacked, as
+//! the try saw it. So it finds what has come since before it sleeps for the first time, and
+//! it is woken for what comes later like any waiter.
 //!
-//! **It keeps nothing from others.** It consumes nothing, so the token it has
-//! taken is for somebody else too: it passes it on, whenever the event loop
-//! will come round. Then it no longer waits, and does not take it again: a
-//! token goes once through all who wait, and round no more. A sender of MPMC
-//! bytes, who may want a block now and a place the next time, has its thread
-//! wait over the wake-all semaphore ([`places`]), where there is no token to be kept.
+//! **It keeps nothing from others.** The thread consumes nothing, so another waiter needs
+//! the token that it has taken. It passes the token on at once, whenever the event loop may
+//! come round. Then it does not wait any more, and so does not take the token again: a
+//! token goes through all waiters once. A sender of MPMC bytes may want a block now and a
+//! slot the next time; its thread waits on the wake-all semaphore
+//! ([`slot_waiters`](crate::ring::slot_waiters)), where no token can be kept.
 //!
-//! **Ending it.** A thread that sleeps on the channel's semaphore can be woken
-//! by a token only, which others may take. Each who sleeps is given one; the
-//! thread passes on what it took. Only one that was about to sleep can miss it,
-//! and for that it is done again.
+//! **Ending it.** Only a token ends a sleep on the channel's semaphore, and another sleeper
+//! may take it. So each sleeper is given one, and the thread passes on the one that it took.
+//! A thread that was about to sleep may miss it, so this is repeated until it has ended.
 
-use core::cell::RefCell;
 use core::fmt;
 use core::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -38,15 +36,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::endpoint::{self, Endpoint};
+use super::{changes, queues};
 use crate::error::Fault;
 use crate::kinds::mpmc_bytes::BlockSlots;
-use crate::ring::event::{self, Event, Parked};
 use crate::ring::kernel::Refusal;
-use crate::ring::registration::Registration;
-use crate::ring::table::Blind;
-use crate::ring::wait::Want;
-use crate::ring::{blocks, mpmc, slot_waiters, spsc};
+use crate::ring::wait::{
+    Cause, Found, Need, NotNow, Operation, Queue, Registration, Session, Waited, Want,
+};
+use crate::ring::{blocks, mpmc, spsc};
 use crate::segment::{Participant, Peer, Side};
 use crate::storage::{Block, Cells, RingKind};
 use crate::sync::Ordering;
@@ -133,28 +130,25 @@ struct At {
 }
 
 impl At {
-    fn event(&self) -> Event<'_> {
-        endpoint::event(&self.participant, &self.cells, &self.block, self.side)
+    /// What its thread waits for. A sender of MPMC bytes may want a block or a
+    /// slot, and is woken for either.
+    fn need(&self) -> Need {
+        let either = self.side == Side::Sender && self.block.kind == RingKind::MpmcBytes;
+        if either { Need::Slot } else { Need::Progress }
     }
 
-    /// Whether its thread waits over the wake-all semaphore.
-    fn is_for_all(&self) -> bool {
-        self.side == Side::Sender && self.block.kind == RingKind::MpmcBytes
+    fn queue(&self) -> Queue<'_> {
+        queues::queue(&self.participant, &self.block, self.side, self.need())
     }
 
     /// Wakes its thread, with others; unless it is about to sleep, perhaps.
     fn rouse(&self, enough: impl Fn() -> bool) -> Result<(), Refusal> {
-        let semaphores = &self.participant.mapped().semaphores;
-        if self.is_for_all() {
-            slot_waiters::freed(semaphores, &self.cells.control().slots_waiting)
-        } else {
-            event::rouse(semaphores, self.event(), enough)
-        }
+        self.queue().rouse(&self.participant.mapped().semaphores, enough)
     }
 
     /// Whether a try could come to something, or to another answer.
     fn is_there(&self, ask: Ask) -> bool {
-        endpoint::changes(&self.cells) != ask.changes
+        changes::count(&self.cells) != ask.changes
             || is_there(ask.want, &self.cells)
             || ask.peer.is_some_and(|peer| !peer.is_live(self.participant.mapped()))
             || ask.alone && (self.block.kind.is_single() || !mpmc::in_flight(&self.cells))
@@ -192,37 +186,29 @@ enum Woken {
 struct Watcher {
     shared: Arc<Shared>,
     at: At,
-    registration: Registration<Instant>,
-    /// Why a look has failed.
-    fault: RefCell<Option<Fault>>,
 }
 
 impl Watcher {
     fn run(&self) {
+        let registration = Registration::new(None);
         while let Some(ask) = self.armed() {
-            let parked = self.park(ask);
+            // Over the wake-all semaphore there are no tokens.
+            registration.be_strict(ask.peer.is_some() || self.at.need() == Need::Slot);
+            let woken = self.watch(&registration);
             let mut state = self.shared.state();
             state.parked = false;
             self.shared.changed.notify_all();
-            if let Some(refusal) = self.registration.take_owed() {
-                state.owed = Some(refusal);
-                self.shared.ring_if_asked(&mut state);
-                // Its handle is to find out, whatever it does next.
-                self.at.cells.control().changes.fetch_add(1, Ordering::Release);
-            }
-            match parked {
-                Parked::Ready(Woken::Progress(asked)) => {
+            match woken {
+                Ok(Some(Woken::Progress(asked))) => {
                     // The handle may have been and had it meanwhile.
                     if state.asked == asked {
                         self.shared.ring_if_asked(&mut state);
                     }
                 }
-                Parked::Ready(Woken::Stopped) => return,
+                Ok(Some(Woken::Stopped)) => return,
                 // Without a deadline there is no time-out.
-                Parked::TimedOut => {}
-                Parked::Gone(blind) => {
-                    let why = self.fault.borrow_mut().take();
-                    let why = why.unwrap_or_else(|| self.at.participant.mapped().fault(blind));
+                Ok(None) => {}
+                Err(why) => {
                     state.gone = Some(why);
                     return self.shared.ring_if_asked(&mut state);
                 }
@@ -240,39 +226,81 @@ impl Watcher {
         Some(ask)
     }
 
-    fn park(&self, ask: Ask) -> Parked<Woken> {
+    fn watch(&self, registration: &Registration<Instant>) -> Result<Option<Woken>, Fault> {
         let At { participant, block, side, .. } = &self.at;
-        let attempt = || {
-            let state = self.shared.state();
-            let (ask, asked, stop) = (state.ask, state.asked, state.stop);
-            drop(state);
-            if stop {
-                return Some(Woken::Stopped);
-            }
-            // Without an ask: it is to be asked anew.
-            ask.is_none_or(|ask| self.at.is_there(ask)).then_some(Woken::Progress(asked))
-        };
-        let blind = |fault| {
-            *self.fault.borrow_mut() = Some(fault);
-            Blind::NotMember
-        };
-        let semaphores = &participant.mapped().semaphores;
-        if self.at.is_for_all() {
-            let (waiting, record) = endpoint::slot_waiters(participant, &self.at.cells, block);
-            let listen = || participant.listen().map_err(blind);
-            return slot_waiters::park(semaphores, waiting, record, None, attempt, listen);
-        }
-        let record = endpoint::record(participant, block, *side);
-        let (event, registration) = (self.at.event(), &self.registration);
-        let strict = ask.peer.is_some();
-        registration.be_strict(strict);
-        let look = || participant.listen().map(|heard| strict.then_some(heard)).map_err(blind);
-        // Nothing was consumed: what the token was for is there for others.
-        let parked =
-            event::park(semaphores, event, record, registration, None, attempt, |_| true, look);
+        let seat = queues::seat(participant, block, *side, self.at.need(), registration);
+        let mut session = Session::new(&participant.mapped().semaphores, seat, None);
+        let mut watch = Watch { shared: &self.shared, at: &self.at };
+        let waited = session.block(&mut watch);
         // It comes back when the handle has been asked, and has found nothing.
-        registration.let_go(event, record);
-        parked
+        session.deregister(&mut watch);
+        match waited? {
+            Waited::Done(woken) => Ok(Some(woken)),
+            Waited::Needs(_) | Waited::TimedOut => Ok(None),
+        }
+    }
+}
+
+/// Waiting for what the handle lacks, without consuming it.
+struct Watch<'a> {
+    shared: &'a Shared,
+    at: &'a At,
+}
+
+impl Operation for Watch<'_> {
+    type Done = Woken;
+    type Fault = Fault;
+
+    fn attempt(&mut self, _: bool) -> Result<Woken, NotNow> {
+        let state = self.shared.state();
+        let (ask, asked, stop) = (state.ask, state.asked, state.stop);
+        drop(state);
+        if stop {
+            return Ok(Woken::Stopped);
+        }
+        // Without an ask: it is to be asked anew.
+        if ask.is_none_or(|ask| self.at.is_there(ask)) {
+            return Ok(Woken::Progress(asked));
+        }
+        Err(if self.at.need() == Need::Slot { NotNow::NoSlot } else { NotNow::Nothing })
+    }
+
+    fn find_out(&mut self) -> Result<Found, Fault> {
+        // The handle does, which is told of any change.
+        Ok(Found::Open)
+    }
+
+    fn receives(&self) -> bool {
+        self.at.side == Side::Receiver
+    }
+
+    fn in_flight(&self) -> bool {
+        false
+    }
+
+    /// Nothing was consumed: what the token was for is there for others.
+    fn more(&self) -> bool {
+        true
+    }
+
+    fn look(&mut self, _: bool) -> Result<Option<u16>, Fault> {
+        self.at.participant.listen().map(Some)
+    }
+
+    /// Its handle is to find out, whatever it does next.
+    fn owes(&mut self, refusal: Refusal) {
+        let mut state = self.shared.state();
+        state.owed = Some(refusal);
+        self.shared.ring_if_asked(&mut state);
+        self.at.cells.control().changes.fetch_add(1, Ordering::Release);
+    }
+
+    fn fault(&self, cause: Cause) -> Fault {
+        match cause {
+            Cause::Sleep(refusal) => self.at.participant.mapped().refused(refusal),
+            // It only looks, which corrupts nothing.
+            Cause::Attempt(_) => Fault::Closed,
+        }
     }
 }
 
@@ -291,12 +319,7 @@ impl Readiness {
         let shared = Arc::new(Shared { state, changed: Condvar::new(), reader, writer });
         shared.ring(&mut shared.state());
         let at = At { cells, participant: Arc::clone(participant), block, side };
-        let watcher = Watcher {
-            shared: Arc::clone(&shared),
-            at: at.clone(),
-            registration: Registration::new(None),
-            fault: RefCell::new(None),
-        };
+        let watcher = Watcher { shared: Arc::clone(&shared), at: at.clone() };
         let body = move || {
             watcher.run();
             let shared = Arc::clone(&watcher.shared);
@@ -399,18 +422,6 @@ impl Drop for Readiness {
     fn drop(&mut self) {
         // A handle that is closed is told: see `Endpoint::close`.
         let _ = self.stop();
-    }
-}
-
-impl Endpoint {
-    /// Has the thread behind the descriptor wait for what refused a try, if
-    /// there is one.
-    pub(super) fn await_readiness(&self, want: impl FnOnce() -> Want) -> Result<(), Fault> {
-        let Some(readiness) = self.readiness.get() else { return Ok(()) };
-        match readiness.arm(self.ask(want())) {
-            Ok(()) => Ok(()),
-            Err(fault) => self.participant().look().and(Err(fault)),
-        }
     }
 }
 

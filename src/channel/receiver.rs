@@ -19,17 +19,17 @@ use crate::ring::wait::{Need, NotNow, Polled, Want};
 use crate::segment::{Peer, Side};
 use crate::storage::CopyOut;
 
-/// The receiving end of a channel: of values of a type, `Receiver<T>`, or of
-/// [`Bytes`], [`ByteReceiver`](crate::ByteReceiver).
+/// The receiving end of a channel: `Receiver<T>` for values of a type,
+/// [`ByteReceiver`](crate::ByteReceiver) for [`Bytes`].
 ///
-/// A handle belongs to one thread at a time: it can be moved to another one,
-/// and for use by several at once an MPMC channel's handle can be
-/// [cloned](Self::try_clone). Each message goes to one receiver.
+/// A handle belongs to one thread at a time, and can be moved to another one. For use by
+/// several threads at once, [clone](Self::try_clone) the handle of an MPMC channel. Each
+/// message goes to one receiver.
 ///
-/// **Crashes.** A message whose receiver is killed while it copies it out is
-/// delivered to another one (or dropped, if the channel was created
-/// [so](super::Channel::redeliver)); one that has been copied out is gone
-/// with its process. A process that waits is woken by the kernel.
+/// **Crashes.** If a receiver is killed while it copies a message out, the message is
+/// delivered to another receiver, or dropped, as the channel
+/// [decides](super::Channel::redeliver). A message that has been copied out is lost with
+/// its process. The kernel wakes waiting processes.
 pub struct Receiver<P: Payload, K: Kind = Mpmc> {
     /// Before `end`, so that the memory is detached when that goes.
     pub(super) ring: P::Ring<K>,
@@ -52,8 +52,8 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
         Ok(Self { ring, end, at })
     }
 
-    /// Receives, if that takes nothing but to do it: what most receives are,
-    /// and so a part of its caller.
+    /// Fast path: receives if the next message is there and nothing has changed. Inlined
+    /// into callers, because most receives are of this sort.
     #[inline(always)]
     fn receive_next(&self, into: &mut Out<P::Ring<K>>) -> Result<(), NotNow> {
         if !self.end.quiet_fast() {
@@ -69,14 +69,14 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
         self.consume(|| self.ring.pop(&self.at, self.end.owner(), into))
     }
 
-    /// Consumes by `attempt`, if nothing has changed, and tells senders.
+    /// Consumes by `attempt` if nothing has changed, and notifies senders.
     fn consume<R>(&self, attempt: impl FnOnce() -> Result<R, NotNow>) -> Result<R, NotNow> {
         let got = self.end.consume(attempt)?;
         self.tell_slot_waiters();
         Ok(got)
     }
 
-    /// What is in the way after [`receive_next`](Self::receive_next).
+    /// The reason why [`receive_next`](Self::receive_next) failed.
     fn refused(&self, why: NotNow, into: &mut Out<P::Ring<K>>) -> Result<(), NotNow> {
         if matches!(why, NotNow::Unsure) { self.pop(into) } else { Err(why) }
     }
@@ -86,7 +86,7 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
         RecvError::Invalid { type_name: core::any::type_name::<P>() }
     }
 
-    /// Goes on after the fast path, without waiting.
+    /// Continues after the fast path, without waiting.
     fn try_further(&self, why: NotNow, into: &mut Out<P::Ring<K>>) -> Result<(), TryRecvError> {
         match self.refused(why, into) {
             Ok(()) => Ok(()),
@@ -95,7 +95,7 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
         }
     }
 
-    /// Goes on after the fast path, until the deadline.
+    /// Continues after the fast path, until the deadline.
     fn outlast(
         &self,
         why: NotNow,
@@ -111,7 +111,7 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
     #[cold]
     #[inline(never)]
     fn try_to_receive(&self, why: NotNow) -> Result<P::Owned, TryRecvError> {
-        // Mostly, nothing was there.
+        // Usually nothing was there.
         if self.end.fail_fast(why) {
             return Err(TryRecvError::Empty);
         }
@@ -136,19 +136,19 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
         P::owned(out).ok_or_else(|| Self::invalid().into())
     }
 
-    /// Receives what there is, up to `most` messages, to the end of `into`;
-    /// waits if there is nothing. Says how many came. What comes at once is
-    /// released at once: in an SPSC channel by a single store.
+    /// Receives up to `most` messages, and appends them to `into`. Waits if there is
+    /// none. Returns how many came. Messages that come at once are released at once; in
+    /// an SPSC channel, by a single store.
     ///
     /// # Errors
-    /// Those of [`recv`](Self::recv). With [`RecvError::Invalid`] the
-    /// messages before the invalid one are in `into`.
+    /// Those of [`recv`](Self::recv). With [`RecvError::Invalid`], the messages before
+    /// the invalid one are in `into`.
     pub fn recv_batch(&self, into: &mut Vec<P::Owned>, most: usize) -> Result<usize, RecvError> {
         self.recv_batch_by(into, most, None).map_err(RecvTimeoutError::without_deadline)
     }
 
-    /// Receives what there is as [`recv_batch`](Self::recv_batch) does, waiting for
-    /// the first message at most this long.
+    /// Like [`recv_batch`](Self::recv_batch), but waits for the first message at most
+    /// this long.
     ///
     /// # Errors
     /// [`RecvTimeoutError::Timeout`], and those of [`recv_batch`](Self::recv_batch).
@@ -162,8 +162,8 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
         self.recv_batch_by(into, most, deadline)
     }
 
-    /// Receives what there is as [`recv_batch`](Self::recv_batch) does, waiting for
-    /// the first message until `deadline`.
+    /// Like [`recv_batch`](Self::recv_batch), but waits for the first message until
+    /// `deadline`.
     ///
     /// # Errors
     /// As for [`recv_batch_timeout`](Self::recv_batch_timeout).
@@ -195,8 +195,8 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
         if valid { Ok(into.len() - before) } else { Err(Self::invalid().into()) }
     }
 
-    /// Receives what there is now, up to `most` messages, to the end of `into`; says
-    /// how many came.
+    /// Receives up to `most` messages without waiting, and appends them to `into`.
+    /// Returns how many came.
     ///
     /// # Errors
     /// Those of [`try_recv`](Self::try_recv): [`TryRecvError::Empty`] if none came.
@@ -218,19 +218,19 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
         if valid { Ok(into.len() - before) } else { Err(Self::invalid().into()) }
     }
 
-    /// The messages as they come, until the last sender has gone.
+    /// An iterator over the messages as they come, until the last sender is gone.
     ///
-    /// An error other than that is an item too; after one that is not
-    /// [`RecvError::Invalid`] the iteration ends.
+    /// Other errors are items too. After an error other than [`RecvError::Invalid`], the
+    /// iteration ends.
     pub const fn iter(&self) -> Iter<'_, P, K> {
         Iter { receiver: self, ended: false }
     }
 
-    /// The messages that are there, without waiting: ends where
-    /// [`try_recv`](Self::try_recv) finds none, and where the last sender has gone.
+    /// An iterator over the messages that are there, without waiting. It ends when
+    /// [`try_recv`](Self::try_recv) finds none, and when the last sender is gone.
     ///
-    /// An error other than those is an item too; after one that is not
-    /// [`RecvError::Invalid`] the iteration ends.
+    /// Other errors are items too. After an error other than [`RecvError::Invalid`], the
+    /// iteration ends.
     ///
     /// ```
     /// use tombolo::Segment;
@@ -247,7 +247,7 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
         TryIter { receiver: self, ended: false }
     }
 
-    /// The next of [`iter`](Self::iter).
+    /// The next item of [`iter`](Self::iter).
     fn next(&self, ended: &mut bool) -> Option<Result<P::Owned, RecvError>> {
         if *ended {
             return None;
@@ -264,7 +264,7 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
 }
 
 impl<P: Payload, K: Kind> Receiver<P, K> {
-    /// Tells senders that wait for a slot that one has become free.
+    /// Notifies senders that wait for a slot that one has become free.
     #[inline(always)]
     pub(super) fn tell_slot_waiters(&self) {
         if P::Ring::<K>::SLOT_WAITERS {
@@ -280,7 +280,7 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
         }
     }
 
-    /// Goes on after a refused attempt, without waiting.
+    /// Continues after a refused attempt, without waiting.
     pub(super) fn try_on<R>(
         &self,
         why: NotNow,
@@ -304,23 +304,21 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
         got.ok_or(RecvTimeoutError::Timeout)
     }
 
-    /// A descriptor for event loops, which is readable as long as a receive
-    /// could make progress. It is made at the first call.
+    /// A descriptor for event loops that is readable while a receive could make progress.
+    /// The first call creates it.
     ///
-    /// **When it is readable.** From when there is something to receive, or an
-    /// error to be told, until a call of this handle that does not wait
-    /// answers [`Empty`](TryRecvError::Empty) or
-    /// [`Pending`](TryRecvError::Pending); also at first, and after as many
-    /// messages as one likes while there are more. So receive until there is
-    /// nothing, and only then wait for the descriptor, level- or
-    /// edge-triggered. It may be readable although nothing is there: another
-    /// receiver was faster, or somebody joined. It is never unreadable
-    /// although something is there, whoever dies over what.
+    /// **When it is readable.** It is readable at first, and from the time when there is
+    /// a message or an error to report, until a call of this handle that does not wait
+    /// answers [`Empty`](TryRecvError::Empty) or [`Pending`](TryRecvError::Pending). So
+    /// receive until there is nothing, and only then wait for the descriptor, level- or
+    /// edge-triggered. It may be readable although nothing is there, because another
+    /// receiver was faster or a process joined. If something is there, it is always
+    /// readable, whichever process dies.
     ///
-    /// **What it costs.** A thread of this process, which sleeps for this
-    /// handle as a blocked call would, and the handle's every answer that
-    /// there is nothing wakes it. A receive that gets a message makes no
-    /// system call for it, nor do senders while this side is busy.
+    /// **Cost.** It needs a thread of this process, which sleeps for this handle as a
+    /// blocked call would. Each answer of the handle that there is nothing wakes that
+    /// thread. A receive that gets a message makes no system call for this, and neither
+    /// do senders while this side is busy.
     ///
     /// ```
     /// use std::os::fd::AsFd;
@@ -343,40 +341,40 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
     /// ```
     ///
     /// # Errors
-    /// [`Fault::System`] if there is no descriptor or no thread to be had, or
-    /// why nothing can be received.
+    /// [`Fault::System`] if no descriptor or no thread is available, or the fault that
+    /// ends the use of the channel.
     pub fn readiness(&self) -> Result<&Readiness, Fault> {
         self.end.readiness()
     }
 
-    /// Binds this handle's waits to a participant's life, and returns at once: from
-    /// now on, once that participant has left or died, and nothing is left to take,
-    /// calls end with [`Fault::PeerGone`] instead of waiting, or of finding the
-    /// channel empty. `None` unbinds them. A clone is bound as its original is.
+    /// Binds this handle's waits to a participant's life, and returns at once. When that
+    /// participant has left or died, and no message is left, calls end with
+    /// [`Fault::PeerGone`] instead of waiting or finding the channel empty. `None`
+    /// unbinds them. A clone is bound like its original.
     ///
-    /// The participant need not be an end of this channel. So a parent that waits
-    /// for its child's answer is told if the child dies before it opens the
-    /// channel: see [`SpawnedChild::joined`](crate::SpawnedChild::joined). Names of participants
-    /// also come from [`Segment::participants`](crate::Segment::participants) and
-    /// from [events](crate::Event::Joined).
+    /// The participant need not be an end of this channel. So a parent that waits for its
+    /// child's answer learns if the child dies before it opens the channel: see
+    /// [`SpawnedChild::joined`](crate::SpawnedChild::joined). Participants are also named
+    /// by [`Segment::participants`](crate::Segment::participants) and by
+    /// [events](crate::Event::Joined).
     ///
-    /// The kernel wakes a waiting handle, without a time-out. A handle that only tries
-    /// finds out that it has left at once, and that it has died at the latest with
-    /// the 256th try in vain. Where the channel is disconnected, too, a call may
-    /// say that instead.
+    /// The kernel wakes a waiting handle, without a timeout. A handle that only tries
+    /// notices at once that the participant has left, and at the latest with the 256th
+    /// failed try that it has died. If the channel is disconnected too, a call may report
+    /// that instead.
     ///
-    /// While such a handle sleeps, each change of the segment's semaphores costs
-    /// some 13 ns more for each process that sleeps there.
+    /// While such a handle sleeps, each operation on the segment's semaphores costs some
+    /// 13 ns more for each sleeping process.
     ///
     /// # Errors
-    /// What ends a handle's use; or the kernel's refusal to wake the thread behind
-    /// this handle's [descriptor](Self::readiness).
+    /// The faults that end a handle's use; or the kernel's refusal to wake the thread
+    /// behind this handle's [descriptor](Self::readiness).
     pub fn bind_to_peer(&self, peer: impl Into<Option<Peer>>) -> Result<(), Fault> {
         self.end.bind_to_peer(peer.into())
     }
 
-    /// What ends this handle's waits from another thread, with
-    /// [`Fault::Cancelled`]; the segment and all other handles go on.
+    /// Ends this handle's waits from another thread, with [`Fault::Cancelled`]. The
+    /// segment and all other handles keep working.
     ///
     /// ```
     /// use std::thread;
@@ -387,7 +385,7 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
     /// let (sender, receiver) = (jobs.sender()?, jobs.receiver()?);
     /// let canceller = receiver.canceller();
     /// let worker = thread::spawn(move || receiver.recv());
-    /// // Say, when Ctrl-C was pressed:
+    /// // For example, when Ctrl-C was pressed:
     /// canceller.cancel()?;
     /// let ended = worker.join().unwrap();
     /// assert_eq!(ended, Err(RecvError::Fault(Fault::Cancelled)));
@@ -398,56 +396,57 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
         self.end.canceller()
     }
 
-    /// Closes this handle, as dropping it does, and says if that fails. With the
-    /// last handle of this participant the process leaves the segment, too.
+    /// Closes this handle, as dropping it does, and reports a failure. With the last
+    /// handle of this participant, the process also leaves the segment.
     ///
     /// # Errors
-    /// [`Fault::Unwoken`] if senders sleep that the kernel refuses to wake;
-    /// [`Fault::System`] for what else it refuses. What could be done is done.
-    /// [`Fault::Forked`]. A segment that is removed has told everybody.
+    /// [`Fault::Unwoken`] if the kernel refuses to wake sleeping senders;
+    /// [`Fault::System`] for its other refusals. Everything that could be done is done.
+    /// [`Fault::Forked`]. A removed segment is no error, because its removal has woken
+    /// all processes.
     pub fn close(self) -> Result<(), Fault> {
         self.end.close()
     }
 
-    /// Whether this and the other handle are ends of one channel.
+    /// Whether both handles belong to the same channel.
     pub fn same_channel(&self, other: &Self) -> bool {
         self.end.same_channel(&other.end)
     }
 
-    /// How many messages are in the channel, now or a moment ago. A message
-    /// counts from when its sender claims a slot until a receiver takes it, and
-    /// again once that receiver has died and another one is to get it.
+    /// How many messages are in the channel, now or a moment ago. A message counts from
+    /// the time when its sender claims a slot until a receiver takes it. It counts again
+    /// if that receiver has died and another one is to get it.
     ///
-    /// Bytes in an SPSC channel: as how many of the longest messages they take up
-    /// room.
+    /// For bytes in an SPSC channel, this is how many of the longest messages would take
+    /// as much room.
     pub fn len(&self) -> usize {
         self.end.len()
     }
 
-    /// Whether [`len`](Self::len) is zero. May have changed already.
+    /// Whether [`len`](Self::len) is zero. This may already have changed.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether the channel is full. May have changed already.
+    /// Whether the channel is full. This may already have changed.
     pub fn is_full(&self) -> bool {
         self.len() == self.capacity()
     }
 
-    /// How many messages the channel holds: what was asked for, exactly. Of bytes in
-    /// an SPSC channel, how many of the longest; it holds more of shorter ones.
+    /// How many messages the channel holds: exactly as many as were asked for. An SPSC
+    /// channel of bytes holds that many of the longest messages, or more shorter ones.
     pub const fn capacity(&self) -> usize {
         self.end.messages()
     }
 }
 
 impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
-    /// Receives without waiting. Close behind a sender that goes on sending, it
-    /// backs off before it looks, up to 0.8 µs, and then finds more at once.
+    /// Receives without waiting. When close behind an active sender, it delays polling by
+    /// up to 0.8 µs, so that messages arrive together.
     ///
     /// # Errors
-    /// [`TryRecvError::Empty`]; [`TryRecvError::Pending`] if the next message
-    /// is claimed and not yet written; or why nothing can be received.
+    /// [`TryRecvError::Empty`]; [`TryRecvError::Pending`] if the next message is claimed
+    /// and not yet written; or the fault that ends the use of the channel.
     #[inline(always)]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         let mut out = CopyOut::new();
@@ -457,12 +456,12 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
         }
     }
 
-    /// Receives, waiting for a message as long as it takes.
+    /// Receives. Waits for a message, without a timeout.
     ///
     /// # Errors
-    /// [`RecvError::Invalid`], or why nothing can be received. In particular
-    /// [`RecvError::Disconnected`] when the channel is empty and the last sender
-    /// has gone, also while this call waits.
+    /// [`RecvError::Disconnected`] if the channel is empty and the last sender is gone,
+    /// also while this call waits; [`RecvError::Invalid`]; or the fault that ends the use
+    /// of the channel.
     #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
         let mut out = CopyOut::new();
@@ -472,16 +471,16 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
         }
     }
 
-    /// Receives, waiting for a message at most this long.
+    /// Receives. Waits for a message, at most this long.
     ///
     /// # Errors
-    /// [`RecvTimeoutError::Timeout`], or why nothing can be received.
+    /// [`RecvTimeoutError::Timeout`], or the fault that ends the use of the channel.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        // A time-out beyond what the clock can say is none.
+        // A timeout beyond what the clock can represent never expires.
         self.recv_by(|| Instant::now().checked_add(timeout))
     }
 
-    /// Receives, waiting for a message until `deadline`.
+    /// Receives. Waits for a message until `deadline`.
     ///
     /// # Errors
     /// As for [`recv_timeout`](Self::recv_timeout).
@@ -499,41 +498,40 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
 }
 
 impl<K: Kind> Receiver<Bytes, K> {
-    /// Receives a message into `into`, replacing what was there; waits for it
-    /// as long as it takes. Says how long it is.
+    /// Receives a message into `into`, and replaces what was there. Waits for a message,
+    /// without a timeout. Returns the message's length.
     ///
     /// # Errors
-    /// Why nothing can be received; `into` is empty then. In particular
-    /// [`RecvError::Disconnected`] when the channel is empty and the last sender has
-    /// gone, also while this call waits.
+    /// [`RecvError::Disconnected`] if the channel is empty and the last sender is gone,
+    /// also while this call waits; or the fault that ends the use of the channel. `into`
+    /// is empty then.
     #[inline]
     pub fn recv(&self, into: &mut Vec<u8>) -> Result<usize, RecvError> {
         self.recv_by(into, || None).map_err(RecvTimeoutError::without_deadline)
     }
 
-    /// Receives into `into` without waiting. Close behind a sender that goes on
-    /// sending, it backs off before it looks, up to 0.8 µs, and then finds more at
-    /// once.
+    /// Receives into `into` without waiting. When close behind an active sender, it
+    /// delays polling by up to 0.8 µs, so that messages arrive together.
     ///
     /// # Errors
-    /// [`TryRecvError::Empty`]; [`TryRecvError::Pending`] if the next message is
-    /// claimed and not yet queued; or why nothing can be received.
+    /// [`TryRecvError::Empty`]; [`TryRecvError::Pending`] if the next message is claimed
+    /// and not yet queued; or the fault that ends the use of the channel.
     #[inline]
     pub fn try_recv(&self, into: &mut Vec<u8>) -> Result<usize, TryRecvError> {
         into.clear();
         match self.receive_next(into) {
             Ok(()) => {}
-            // Mostly, nothing was there.
+            // Usually nothing was there.
             Err(why) if self.end.fail_fast(why) => return Err(TryRecvError::Empty),
             Err(why) => self.try_further(why, into)?,
         }
         Ok(into.len())
     }
 
-    /// Receives into `into`, waiting at most this long.
+    /// Receives into `into`. Waits at most this long.
     ///
     /// # Errors
-    /// [`RecvTimeoutError::Timeout`], or why nothing can be received.
+    /// [`RecvTimeoutError::Timeout`], or the fault that ends the use of the channel.
     pub fn recv_timeout(
         &self,
         into: &mut Vec<u8>,
@@ -542,7 +540,7 @@ impl<K: Kind> Receiver<Bytes, K> {
         self.recv_by(into, || Instant::now().checked_add(timeout))
     }
 
-    /// Receives into `into`, waiting until `deadline`.
+    /// Receives into `into`. Waits until `deadline`.
     ///
     /// # Errors
     /// As for [`recv_timeout`](Self::recv_timeout).
@@ -567,7 +565,7 @@ impl<K: Kind> Receiver<Bytes, K> {
         Ok(into.len())
     }
 
-    /// The most bytes of a message.
+    /// The maximal length of a message, in bytes.
     pub const fn max_len(&self) -> usize {
         self.end.block.longest
     }
@@ -589,7 +587,7 @@ impl<P: Payload, K: Kind> fmt::Debug for Receiver<P, K> {
     }
 }
 
-/// The messages of a [`Receiver`] as they come: see [`Receiver::iter`].
+/// An iterator over the messages of a [`Receiver`] as they come: see [`Receiver::iter`].
 #[derive(Debug)]
 pub struct Iter<'a, P: Payload, K: Kind> {
     receiver: &'a Receiver<P, K>,
@@ -606,7 +604,8 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Iterator for Iter<'_, P, K> {
 
 impl<P: Payload + CheckedBitPattern, K: Kind> FusedIterator for Iter<'_, P, K> {}
 
-/// The messages that are there for a [`Receiver`]: see [`Receiver::try_iter`].
+/// An iterator over the messages that are there for a [`Receiver`]: see
+/// [`Receiver::try_iter`].
 #[derive(Debug)]
 pub struct TryIter<'a, P: Payload, K: Kind> {
     receiver: &'a Receiver<P, K>,
@@ -637,7 +636,7 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Iterator for TryIter<'_, P, K> {
 
 impl<P: Payload + CheckedBitPattern, K: Kind> FusedIterator for TryIter<'_, P, K> {}
 
-/// The messages of a [`Receiver`] that it owns: made by
+/// An iterator that owns its [`Receiver`]: made by
 /// [`IntoIterator`](Receiver#impl-IntoIterator-for-Receiver<P,+K>).
 #[derive(Debug)]
 pub struct IntoIter<P: Payload, K: Kind> {
@@ -659,8 +658,8 @@ impl<P: Payload + CheckedBitPattern, K: Kind> IntoIterator for Receiver<P, K> {
     type Item = Result<P::Owned, RecvError>;
     type IntoIter = IntoIter<P, K>;
 
-    /// The messages as they come, as [`iter`](Receiver::iter); the handle is closed
-    /// when the iterator is dropped.
+    /// The messages as they come, as with [`iter`](Receiver::iter). Dropping the iterator
+    /// closes the handle.
     fn into_iter(self) -> Self::IntoIter {
         IntoIter { receiver: self, ended: false }
     }

@@ -9,7 +9,7 @@ use super::cancel::Canceller;
 use super::endpoint::Endpoint;
 use super::ready::Readiness;
 use crate::error::{
-    ChannelError, Done, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError,
+    ChannelError, Done, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError, Unwoken,
 };
 use crate::kinds::payload::Bytes;
 use crate::kinds::ring::Ring;
@@ -17,19 +17,19 @@ use crate::kinds::table::{Kind, Mpmc, Payload};
 use crate::ring::wait::{Need, NotNow, Polled};
 use crate::segment::{Peer, Side};
 
-/// The sending end of a channel: of values of a type, `Sender<T>`, or of
-/// [`Bytes`], [`ByteSender`](crate::ByteSender).
+/// The sending end of a channel: `Sender<T>` for values of a type,
+/// [`ByteSender`](crate::ByteSender) for [`Bytes`].
 ///
-/// A handle belongs to one thread at a time: it can be moved to another one,
-/// and for use by several at once an MPMC channel's handle can be
-/// [cloned](Self::try_clone). A process may have any number of them.
+/// A handle belongs to one thread at a time, and can be moved to another one. For use by
+/// several threads at once, [clone](Self::try_clone) the handle of an MPMC channel. A
+/// process may have any number of them.
 ///
-/// A message is given as [`Payload`] says: a `T` by value, bytes as a `&[u8]`
-/// that is not longer than the channel's [longest](Self::max_len).
+/// The [`Payload`] decides the form of a message: a `T` by value, or bytes as a `&[u8]`
+/// of at most [`max_len`](Self::max_len) bytes.
 ///
-/// **Crashes.** A process killed while it sends loses at most the message
-/// that this very call was sending; one whose `send` has returned will be
-/// delivered. A process that waits is woken by the kernel.
+/// **Crashes.** If a process is killed while it sends, at most the message of that call
+/// is lost. A message whose `send` has returned will be delivered. The kernel wakes
+/// waiting processes.
 pub struct Sender<P: Payload, K: Kind = Mpmc> {
     /// Before `end`, so that the memory is detached when that goes.
     pub(super) ring: P::Ring<K>,
@@ -40,11 +40,32 @@ pub struct Sender<P: Payload, K: Kind = Mpmc> {
 /// The sending end of a channel of bytes.
 pub type ByteSender<K = Mpmc> = Sender<Bytes, K>;
 
-/// Why a call that does not wait has not sent.
+/// The error of a call that does not wait and has not sent.
 pub(super) const fn not_now<M>(need: Need, message: M) -> TrySendError<M> {
     match need {
         Need::Resumption => TrySendError::Paused(message),
         _ => TrySendError::Full(message),
+    }
+}
+
+/// Why a message was not sent; or, of one that was, what else is to be told.
+enum Refusal {
+    TooLong { length: usize, longest: usize },
+    Needs(Need),
+    TimedOut,
+    Fault(Fault),
+    Unwoken(Box<Unwoken>),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Box<Unwoken>> for Refusal {
+    fn from(unwoken: Box<Unwoken>) -> Self {
+        Self::Unwoken(unwoken)
     }
 }
 
@@ -56,15 +77,15 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         Ok(Self { ring, end, at })
     }
 
-    /// The message's length and the channel's longest, if that is shorter.
+    /// The message's length and the maximal one, if the message is longer.
     #[inline(always)]
     fn too_long(&self, message: &P::Sent<'_>) -> Option<(usize, usize)> {
         let longest = self.end.block.longest;
         P::length(message).filter(|&length| length > longest).map(|length| (length, longest))
     }
 
-    /// Sends, if that takes nothing but to do it: what most sends are, and so
-    /// a part of its caller.
+    /// Fast path: sends if the next slot is free and nothing has changed. Inlined into
+    /// callers, because most sends are of this sort.
     #[inline(always)]
     fn send_next(&self, message: &P::Sent<'_>) -> Result<(), NotNow> {
         if self.too_long(message).is_some() || !self.end.enter_fast() {
@@ -77,11 +98,11 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         if woken { Ok(()) } else { Err(NotNow::Unwoken) }
     }
 
-    /// What is in the way after the above.
+    /// The reason why the fast path failed.
     fn refused(&self, why: NotNow, message: &P::Sent<'_>) -> Result<(), NotNow> {
         match why {
             NotNow::Unsure => self.push(message),
-            // It is sent; what is to be said of it is not in the way.
+            // The message is sent; reporting the refused wake-up is left to the caller.
             NotNow::Unwoken => Ok(()),
             why => {
                 self.gave_room_back(why);
@@ -95,7 +116,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         self.end.publish(push).inspect_err(|&why| self.gave_room_back(why))
     }
 
-    /// A push that found room and gave it back: another sender may have found none
+    /// A push that found room and gave it back. Another sender may have found none
     /// because of it.
     #[inline]
     fn gave_room_back(&self, why: NotNow) {
@@ -115,8 +136,8 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         Ok(pushed)
     }
 
-    /// A push for a sender that waits: it takes nothing that it would have to give
-    /// back, which would wake others that do the same.
+    /// A push for a waiting sender. It takes nothing that it would have to give back,
+    /// because giving back would wake other senders that do the same.
     fn if_nothing_lacks<R>(&self, push: impl FnOnce() -> Result<R, NotNow>) -> Result<R, NotNow> {
         if P::Ring::<K>::SLOT_WAITERS {
             self.end.guarded(|| self.ring.lacks(&self.at).map_or(Ok(()), Err))?;
@@ -124,7 +145,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         push()
     }
 
-    /// Goes on after a refused attempt, without waiting.
+    /// Continues after a refused attempt, without waiting.
     pub(super) fn try_on<R>(
         &self,
         why: NotNow,
@@ -133,7 +154,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         self.end.try_to_send(why, attempt, || P::Ring::<K>::wanted_by_producer(&self.at))
     }
 
-    /// Goes on after a refused attempt, until the deadline (`None`).
+    /// Continues after a refused attempt, until the deadline (`None`: no deadline).
     pub(super) fn wait_on<R>(
         &self,
         why: NotNow,
@@ -143,14 +164,13 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         self.end.wait_to_send(why, until, attempt, || self.ring.may_reserve(&self.at))
     }
 
-    /// Sends without waiting. Close behind a receiver that goes on receiving, it
-    /// backs off before it looks for room, up to 0.8 µs, and then finds more at
-    /// once.
+    /// Sends without waiting. When close behind an active receiver, it delays polling by
+    /// up to 0.8 µs, so that it finds more room at once.
     ///
     /// # Errors
-    /// [`TrySendError::Full`], [`TrySendError::Paused`], [`TrySendError::TooLong`],
-    /// or why the channel cannot be used; each with the message, if that was given by
-    /// value.
+    /// [`TrySendError::Full`], [`TrySendError::Paused`], [`TrySendError::TooLong`], or
+    /// the fault that ends the use of the channel; each with the message, if that was
+    /// given by value.
     #[inline(always)]
     pub fn try_send(&self, message: P::Sent<'_>) -> Result<(), TrySendError<P::Unsent>> {
         match self.send_next(&message) {
@@ -166,29 +186,88 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         why: NotNow,
         message: P::Sent<'_>,
     ) -> Result<(), TrySendError<P::Unsent>> {
-        if let Some((length, longest)) = self.too_long(&message) {
-            return Err(TrySendError::TooLong { message: P::unsent(message), length, longest });
+        self.send_on(why, &message, None).map_err(|refusal| Self::try_error(&message, refusal))
+    }
+
+    /// Goes on after the fast path: waits until that time, if it waits.
+    fn send_on(
+        &self,
+        why: NotNow,
+        message: &P::Sent<'_>,
+        wait: Option<Option<Instant>>,
+    ) -> Result<(), Refusal> {
+        if let Some((length, longest)) = self.too_long(message) {
+            return Err(Refusal::TooLong { length, longest });
         }
-        let tried = match self.refused(why, &message) {
-            Ok(()) => Ok(Polled::Done(())),
-            Err(why) if self.end.fail_fast(why) => Ok(Polled::Needs(Need::Progress)),
-            Err(why) => self.try_on(why, || self.push(&message)),
-        };
-        match tried {
-            Ok(Polled::Done(())) => Ok(self.end.unwoken()?),
-            Ok(Polled::Needs(need)) => Err(not_now(need, P::unsent(message))),
-            Err(fault) => Err(TrySendError::unsent(P::unsent(message), fault)),
+        if let Err(why) = self.refused(why, message) {
+            let push = || self.push(message);
+            match wait {
+                None if self.end.fail_fast(why) => return Err(Refusal::Needs(Need::Progress)),
+                None => match self.try_on(why, push)? {
+                    Polled::Done(()) => {}
+                    Polled::Needs(need) => return Err(Refusal::Needs(need)),
+                },
+                Some(until) => self
+                    .wait_on(why, until, || self.if_nothing_lacks(push))?
+                    .ok_or(Refusal::TimedOut)?,
+            }
+        }
+        // It is in the channel; a receiver that sleeps may not have been woken.
+        Ok(self.end.unwoken()?)
+    }
+
+    // The places where a message becomes part of an error: a large one is on the stack
+    // no more often than it has to be.
+
+    #[cold]
+    #[inline(never)]
+    fn try_error(message: &P::Sent<'_>, refusal: Refusal) -> TrySendError<P::Unsent> {
+        let message = P::unsent(message);
+        match refusal {
+            Refusal::TooLong { length, longest } => {
+                TrySendError::TooLong { message, length, longest }
+            }
+            Refusal::Needs(need) => not_now(need, message),
+            Refusal::TimedOut => TrySendError::Full(message),
+            Refusal::Fault(fault) => TrySendError::unsent(message, fault),
+            Refusal::Unwoken(unwoken) => TrySendError::Unwoken(unwoken),
         }
     }
 
-    /// Sends, waiting for room for as long as it takes.
+    #[cold]
+    #[inline(never)]
+    fn error(message: &P::Sent<'_>, refusal: Refusal) -> SendError<P::Unsent> {
+        let message = P::unsent(message);
+        match refusal {
+            Refusal::TooLong { length, longest } => SendError::TooLong { message, length, longest },
+            // A call that waits without a deadline has no other.
+            Refusal::Needs(_) | Refusal::TimedOut => SendError::unsent(message, Fault::Closed),
+            Refusal::Fault(fault) => SendError::unsent(message, fault),
+            Refusal::Unwoken(unwoken) => SendError::Unwoken(unwoken),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn timeout_error(message: &P::Sent<'_>, refusal: Refusal) -> SendTimeoutError<P::Unsent> {
+        let message = P::unsent(message);
+        match refusal {
+            Refusal::TooLong { length, longest } => {
+                SendTimeoutError::TooLong { message, length, longest }
+            }
+            Refusal::Needs(_) | Refusal::TimedOut => SendTimeoutError::Timeout(message),
+            Refusal::Fault(fault) => SendTimeoutError::unsent(message, fault),
+            Refusal::Unwoken(unwoken) => SendTimeoutError::Unwoken(unwoken),
+        }
+    }
+
+    /// Sends. Waits for room, without a timeout.
     ///
     /// # Errors
-    /// Why the channel cannot be used, with the message, if that was given by value.
-    /// In particular [`SendError::Disconnected`] when the last receiver has gone,
-    /// also while this call waits. A sender that waits notices that a receiver was
-    /// killed; while there is room, sends may still succeed.
-    /// [`SendError::TooLong`].
+    /// [`SendError::Disconnected`] if the last receiver is gone, also while this call
+    /// waits; [`SendError::TooLong`]; or the fault that ends the use of the channel. Each
+    /// contains the message, if that was given by value. Only a waiting sender notices
+    /// that a receiver was killed: while there is room, sends may still succeed.
     #[inline(always)]
     pub fn send(&self, message: P::Sent<'_>) -> Result<(), SendError<P::Unsent>> {
         match self.send_next(&message) {
@@ -200,29 +279,10 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     #[cold]
     #[inline(never)]
     fn wait_to_send(&self, why: NotNow, message: P::Sent<'_>) -> Result<(), SendError<P::Unsent>> {
-        if let Some((length, longest)) = self.too_long(&message) {
-            return Err(SendError::TooLong { message: P::unsent(message), length, longest });
-        }
-        match self.outlast(why, &message, None) {
-            Ok(_) => Ok(self.end.unwoken()?),
-            Err(fault) => Err(SendError::unsent(P::unsent(message), fault)),
-        }
+        self.send_on(why, &message, Some(None)).map_err(|refusal| Self::error(&message, refusal))
     }
 
-    /// Goes on after the first attempt, until the deadline (`None`).
-    fn outlast(
-        &self,
-        why: NotNow,
-        message: &P::Sent<'_>,
-        until: Option<Instant>,
-    ) -> Result<Option<()>, Fault> {
-        match self.refused(why, message) {
-            Ok(()) => Ok(Some(())),
-            Err(why) => self.wait_on(why, until, || self.if_nothing_lacks(|| self.push(message))),
-        }
-    }
-
-    /// Sends, waiting for room at most this long.
+    /// Sends. Waits for room, at most this long.
     ///
     /// # Errors
     /// [`SendTimeoutError::Timeout`], and those of [`send`](Self::send).
@@ -233,12 +293,12 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     ) -> Result<(), SendTimeoutError<P::Unsent>> {
         match self.send_next(&message) {
             Ok(()) => Ok(()),
-            // A time-out beyond what the clock can say is none.
+            // A timeout beyond what the clock can represent never expires.
             Err(why) => self.send_by(why, message, Instant::now().checked_add(timeout)),
         }
     }
 
-    /// Sends, waiting for room until `deadline`.
+    /// Sends. Waits for room until `deadline`.
     ///
     /// # Errors
     /// As for [`send_timeout`](Self::send_timeout).
@@ -261,24 +321,18 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         message: P::Sent<'_>,
         until: Option<Instant>,
     ) -> Result<(), SendTimeoutError<P::Unsent>> {
-        if let Some((length, longest)) = self.too_long(&message) {
-            return Err(SendTimeoutError::TooLong { message: P::unsent(message), length, longest });
-        }
-        match self.outlast(why, &message, until) {
-            Ok(Some(())) => Ok(self.end.unwoken()?),
-            Ok(None) => Err(SendTimeoutError::Timeout(P::unsent(message))),
-            Err(fault) => Err(SendTimeoutError::unsent(P::unsent(message), fault)),
-        }
+        self.send_on(why, &message, Some(until))
+            .map_err(|refusal| Self::timeout_error(&message, refusal))
     }
 
-    /// Sends all of `messages` in order, waiting for room as needed. What
-    /// fits at once is published at once: in an SPSC channel by a single
-    /// store. Each message stands alone: receivers see it as soon as it is
-    /// published, and a crash in between leaves the first part sent.
+    /// Sends all of `messages` in order, and waits for room as needed. Messages that fit
+    /// at once are published at once; in an SPSC channel, by a single store. A batch is
+    /// not a transaction: receivers see each message as soon as it is published, and a
+    /// crash in between leaves the first part sent.
     ///
     /// # Errors
-    /// Why the channel cannot be used, and how many messages were sent;
-    /// [`SendError::TooLong`] before any is.
+    /// The fault that ends the use of the channel, and how many messages were sent.
+    /// [`SendError::TooLong`] before any message is sent.
     pub fn send_batch(&self, messages: &[P::Sent<'_>]) -> Result<(), SendBatchError> {
         match self.send_batch_by(messages, None) {
             Ok(_) => Ok(()),
@@ -286,8 +340,8 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         }
     }
 
-    /// Sends all of `messages` as [`send_batch`](Self::send_batch) does, waiting for
-    /// room at most this long in all.
+    /// Like [`send_batch`](Self::send_batch), but waits for room at most this long in
+    /// all.
     ///
     /// # Errors
     /// [`SendTimeoutError::Timeout`], and those of [`send_batch`](Self::send_batch);
@@ -301,8 +355,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         self.send_batch_until(messages, deadline)
     }
 
-    /// Sends all of `messages` as [`send_batch`](Self::send_batch) does, waiting for
-    /// room until `deadline`.
+    /// Like [`send_batch`](Self::send_batch), but waits for room until `deadline`.
     ///
     /// # Errors
     /// As for [`send_batch_timeout`](Self::send_batch_timeout).
@@ -325,7 +378,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         }
     }
 
-    /// Says how many were sent by the deadline.
+    /// Returns how many were sent by the deadline.
     fn send_batch_by(
         &self,
         messages: &[P::Sent<'_>],
@@ -358,13 +411,13 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         }
     }
 
-    /// Sends as many of `messages` as fit now, in order, and says how many:
-    /// none while the segment is paused.
+    /// Sends as many of `messages` as fit now, in order, and returns how many: none while
+    /// the segment is paused.
     ///
     /// # Errors
-    /// Why the channel cannot be used; then none was sent. Or that a receiver
-    /// could not be woken ([`SendError::Unwoken`]), and how many messages were sent.
-    /// [`SendError::TooLong`] before any is sent.
+    /// The fault that ends the use of the channel; then no message was sent.
+    /// [`SendError::Unwoken`], with the number of messages sent, if a receiver could not
+    /// be woken. [`SendError::TooLong`] before any message is sent.
     pub fn try_send_batch(&self, messages: &[P::Sent<'_>]) -> Result<usize, SendBatchError> {
         if messages.is_empty() {
             return Ok(0);
@@ -384,9 +437,8 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
 }
 
 impl<P: Payload, K: Kind> Sender<P, K> {
-    /// Binds this handle's waits to a participant's life:
-    /// [`Receiver::bind_to_peer`] the other way round. A send that finds room
-    /// sends all the same.
+    /// Binds this handle's waits to a participant's life: the counterpart of
+    /// [`Receiver::bind_to_peer`]. A send that finds room still sends.
     ///
     /// [`Receiver::bind_to_peer`]: crate::Receiver::bind_to_peer
     ///
@@ -396,13 +448,13 @@ impl<P: Payload, K: Kind> Sender<P, K> {
         self.end.bind_to_peer(peer.into())
     }
 
-    /// What ends this handle's waits from another thread:
-    /// [`Receiver::canceller`](crate::Receiver::canceller) the other way round.
+    /// Ends this handle's waits from another thread: the counterpart of
+    /// [`Receiver::canceller`](crate::Receiver::canceller).
     pub fn canceller(&self) -> Canceller {
         self.end.canceller()
     }
 
-    /// Closes this handle, as dropping it does, and says if that fails.
+    /// Closes this handle, as dropping it does, and reports a failure.
     ///
     /// # Errors
     /// As for [`Receiver::close`](crate::Receiver::close).
@@ -410,12 +462,11 @@ impl<P: Payload, K: Kind> Sender<P, K> {
         self.end.close()
     }
 
-    /// A descriptor for event loops, which is readable as long as a send could
-    /// make progress: [`Receiver::readiness`] the other way round. It is
-    /// readable, as pipes are, and not writable, when there is room, or an
-    /// error to be told; until a call that does not wait answers that the
-    /// channel is full. It also becomes readable when there is room for less than
-    /// the bytes that were refused.
+    /// A descriptor for event loops that is readable while a send could make progress:
+    /// the counterpart of [`Receiver::readiness`]. It becomes *readable*, not writable,
+    /// when there is room or an error to report, until a call that does not wait answers
+    /// that the channel is full. It may become readable when there is room for fewer
+    /// bytes than were refused.
     ///
     /// [`Receiver::readiness`]: crate::Receiver::readiness
     ///
@@ -425,40 +476,40 @@ impl<P: Payload, K: Kind> Sender<P, K> {
         self.end.readiness()
     }
 
-    /// Whether this and the other handle are ends of one channel.
+    /// Whether both handles belong to the same channel.
     pub fn same_channel(&self, other: &Self) -> bool {
         self.end.same_channel(&other.end)
     }
 
-    /// How many messages are in the channel, now or a moment ago. A message
-    /// counts from when its sender claims a slot until a receiver takes it, and
-    /// again once that receiver has died and another one is to get it.
+    /// How many messages are in the channel, now or a moment ago. A message counts from
+    /// the time when its sender claims a slot until a receiver takes it. It counts again
+    /// if that receiver has died and another one is to get it.
     ///
-    /// Bytes in an SPSC channel: as how many of the longest messages they take up
-    /// room.
+    /// For bytes in an SPSC channel, this is how many of the longest messages would take
+    /// as much room.
     pub fn len(&self) -> usize {
         self.end.len()
     }
 
-    /// Whether [`len`](Self::len) is zero. May have changed already.
+    /// Whether [`len`](Self::len) is zero. This may already have changed.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether the channel is full. May have changed already.
+    /// Whether the channel is full. This may already have changed.
     pub fn is_full(&self) -> bool {
         self.len() == self.capacity()
     }
 
-    /// How many messages the channel holds: what was asked for, exactly. Of bytes in
-    /// an SPSC channel, how many of the longest; it holds more of shorter ones.
+    /// How many messages the channel holds: exactly as many as were asked for. An SPSC
+    /// channel of bytes holds that many of the longest messages, or more shorter ones.
     pub const fn capacity(&self) -> usize {
         self.end.messages()
     }
 }
 
 impl<K: Kind> Sender<Bytes, K> {
-    /// The most bytes of a message.
+    /// The maximal length of a message, in bytes.
     pub const fn max_len(&self) -> usize {
         self.end.block.longest
     }

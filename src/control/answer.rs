@@ -16,27 +16,26 @@ pub struct Answer {
     pub life: u64,
     /// Its process, as it is numbered in its own pid namespace.
     pub pid: u32,
-    /// What came of the command.
+    /// The outcome of the command.
     pub outcome: Outcome,
-    /// Whether that is what was asked for. A participant that has left
-    /// obeys what it was told about sending.
+    /// Whether the participant did what was asked. A participant that has left counts as
+    /// obeying commands about sending.
     pub ok: bool,
 }
 
-/// What came of a command to one participant.
+/// The outcome of a command to one participant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
     /// It has obeyed.
     Done,
-    /// What it says of itself.
+    /// Its statistics.
     Stats(Stats),
     /// It has left by itself.
     Left,
     /// It was killed.
     Died,
-    /// It has not answered in time: it is stopped, if that can be seen, or
-    /// does not use the segment.
+    /// It has not answered in time, because it is stopped or does not use the segment.
     Silent {
         /// How long was waited.
         waited: Duration,
@@ -51,7 +50,8 @@ pub enum Outcome {
     },
     /// Another command has changed the state meanwhile.
     Superseded,
-    /// Its application takes no commands: see [`Segment::inbox`](crate::Segment::inbox).
+    /// Its application accepts no commands: see
+    /// [`Segment::inbox`](crate::Segment::inbox).
     NobodyTakes,
     /// Its application has not yet taken the last ones.
     InboxFull,
@@ -86,18 +86,18 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What came of a [`drain`](crate::Commander::drain).
+/// The outcome of a [`drain`](crate::Commander::drain).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drain {
-    /// What the participants answered.
+    /// The answers of the participants.
     pub answers: Vec<Answer>,
     /// The channels that are not empty, and how many messages they have.
     pub left: Vec<(String, u64)>,
 }
 
 impl Outcome {
-    /// `None` for a reply that cannot be one.
+    /// `None` if this cannot be a reply.
     pub(super) fn of(reply: &Mail) -> Option<Self> {
         Some(match reply.status {
             Status::Asked => return None,

@@ -21,22 +21,19 @@ use crate::sync::Ordering;
 use crate::sys::msg::{Queue, Selector, Wait};
 use crate::sys::{self, ErrorKind, proc};
 
-/// How long to wait for answers before everybody is called again: at first,
-/// and at most. A token on a semaphore wakes one, who may not be the one meant.
+/// How long to wait for answers before calling all participants again: at first, and at
+/// most. A token on a semaphore wakes one process, which may not be the one addressed.
 const PAUSES: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(10));
 
-/// Commands the participants of a segment, other than its own: see
-/// [`Segment::commander`].
+/// Sends commands to the other participants of a segment: see [`Segment::commander`].
 ///
-/// A participant answers when it next uses the segment, or at once if it is
-/// blocked in it (a send, a receive, [`Events::recv`], [`Inbox::recv`]). Each
-/// method takes how long to wait for the answers, and returns one for each
-/// participant that it concerns.
+/// A participant answers when it next uses the segment, or at once if it is blocked in it
+/// (a send, a receive, [`Events::recv`], [`Inbox::recv`]). Each method takes a timeout
+/// for the answers, and returns one answer for each participant that it concerns.
 ///
-/// **Crashes.** A commander that is killed has changed the state of the segment
-/// or not; if it has, everybody obeys. A participant that is killed over a
-/// command is reported as that. Answers that nobody waits for any more reach
-/// nobody else.
+/// **Crashes.** A commander that is killed has either changed the state of the segment or
+/// not; if it has, all participants obey. A participant that is killed during a command
+/// is reported as killed. Answers that nobody waits for any more reach nobody else.
 ///
 /// [`Events::recv`]: crate::Events::recv
 /// [`Inbox::recv`]: crate::Inbox::recv
@@ -52,8 +49,8 @@ impl UnwindSafe for Commander {}
 impl RefUnwindSafe for Commander {}
 
 impl Segment {
-    /// Commands to the other participants. Makes the segment's message queue,
-    /// if there is none yet.
+    /// A commander of the other participants. Creates the segment's message queue if
+    /// there is none yet.
     ///
     /// ```
     /// use std::time::Duration;
@@ -105,7 +102,7 @@ fn unleased(refused: Unleased, segment: &str) -> CommandError {
     }
 }
 
-/// Until when; a time-out beyond what the clock can say is none.
+/// The deadline. A timeout beyond what the clock can represent never expires.
 type Deadline = Option<Instant>;
 
 fn deadline(timeout: Duration) -> Deadline {
@@ -116,7 +113,7 @@ fn is_past(deadline: Deadline) -> bool {
     deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
-/// One participant that is asked.
+/// A participant to ask.
 struct Asked {
     member: Member,
     pid: u32,
@@ -127,16 +124,16 @@ struct Asked {
 }
 
 impl Commander {
-    /// Asks everybody for an answer.
+    /// Asks all participants for a sign of life.
     ///
     /// # Errors
-    /// What ends a handle's use, or the queue's.
+    /// The faults that end a handle's use, and those of the queue.
     pub fn ping(&self, timeout: Duration) -> Result<Vec<Answer>, CommandError> {
         let deadline = deadline(timeout);
         self.ask(self.audience(Verb::Ping)?, Verb::Ping, &[], timeout, deadline)
     }
 
-    /// Asks everybody what there is to say.
+    /// Asks all participants for their statistics.
     ///
     /// # Errors
     /// Those of [`ping`](Self::ping).
@@ -158,10 +155,9 @@ impl Commander {
         self.ask(self.audience(Verb::User)?, Verb::User, payload, timeout, deadline)
     }
 
-    /// Makes senders wait, until [`resume`](Self::resume); those that do not
-    /// wait are told why. Receivers go on. Nothing more is sent by a
-    /// participant whose answer is ok: what it was sending, grants included, is
-    /// through or given up.
+    /// Makes senders wait until [`resume`](Self::resume). Calls that do not wait return
+    /// an error that says so. Receivers keep working. A participant whose answer is ok
+    /// sends nothing more: what it was sending, including grants, is sent or given up.
     ///
     /// # Errors
     /// [`CommandError::State`] if it is drained or shut down, and those of
@@ -170,9 +166,8 @@ impl Commander {
         self.change(State::Paused, Verb::Pause, timeout)
     }
 
-    /// Opens the segment again: for senders that are paused, and after a
-    /// [`drain`](Self::drain) or a [`shutdown`](Self::shutdown) for handles
-    /// that are used on, or opened.
+    /// Opens the segment again: for paused senders, and after a [`drain`](Self::drain) or
+    /// a [`shutdown`](Self::shutdown) for existing and new handles.
     ///
     /// # Errors
     /// Those of [`ping`](Self::ping).
@@ -181,8 +176,8 @@ impl Commander {
     }
 
     /// Ends every send and receive in the segment, blocked or new, with
-    /// [`Fault::Shutdown`]. Messages stay where they are; events and commands go
-    /// on.
+    /// [`Fault::Shutdown`]. Messages stay in their channels. Events and commands keep
+    /// working.
     ///
     /// # Errors
     /// Those of [`ping`](Self::ping).
@@ -190,12 +185,12 @@ impl Commander {
         self.change(State::Shutdown, Verb::Shutdown, timeout)
     }
 
-    /// Lets the channels run empty: senders are refused from now on
-    /// ([`Fault::Drained`]), receivers get what there is and are then told
-    /// that nobody sends any more ([`RecvError::Disconnected`](crate::RecvError::Disconnected)).
+    /// Lets the channels run empty. From now on senders get [`Fault::Drained`]. Receivers
+    /// get the remaining messages, and are then told that nobody sends any more
+    /// ([`RecvError::Disconnected`](crate::RecvError::Disconnected)).
     ///
-    /// If a participant does not acknowledge that it has stopped sending,
-    /// receivers are not told yet; drain again.
+    /// If a participant does not acknowledge that it has stopped sending, receivers are
+    /// not told yet. In that case, drain again.
     ///
     /// # Errors
     /// [`CommandError::State`] if it is shut down, or is resumed meanwhile, and
@@ -231,13 +226,13 @@ impl Commander {
         self.ask(audience, verb, &[], timeout, deadline)
     }
 
-    /// Changes the state. Says whom that concerns, and how often the segment
+    /// Changes the state. Returns the participants concerned, and how often the segment
     /// has been opened.
     fn audience_to(&self, state: State, verb: Verb) -> Result<(Vec<Asked>, u64), CommandError> {
-        // Before, or who obeys by leaving would not be named.
+        // Before the change, or a participant that obeys by leaving would not be named.
         let mut audience = self.audience(verb)?;
         let opened = self.announce(state, None)?;
-        // And after: who has come meanwhile may have seen the last state.
+        // And after it: a participant that joined meanwhile may have seen the last state.
         for one in self.audience(verb)? {
             if audience.iter().all(|other| other.member != one.member) {
                 audience.push(one);
@@ -246,15 +241,15 @@ impl Commander {
         Ok((audience, opened))
     }
 
-    /// Changes the state, unless it has been opened `since`, and has everybody
-    /// look. Says how often it has been opened.
+    /// Changes the state, unless it has been opened `since`, and makes all participants
+    /// look. Returns how often it has been opened.
     fn announce(&self, state: State, since: Option<u64>) -> Result<u64, CommandError> {
         self.look()?;
         let mapped = self.participant.mapped();
         let opened = |gate: u64| gate / gate::REOPENED;
         let mut changed = Ok(0);
         let announced = self.participant.announce(|| {
-            // Release: whoever sees it sees what came before.
+            // Release: a process that sees it also sees what came before.
             changed = mapped.memory.header().gate.fetch_update(
                 Ordering::Release,
                 Ordering::Relaxed,
@@ -280,7 +275,7 @@ impl Commander {
         }
     }
 
-    /// Those that a command concerns.
+    /// The participants that a command concerns.
     fn audience(&self, verb: Verb) -> Result<Vec<Asked>, CommandError> {
         self.look()?;
         let mapped = self.participant.mapped();
@@ -301,13 +296,13 @@ impl Commander {
                     outcome: None,
                 }
             })
-            // Or its own death may be among those.
+            // Otherwise its own death may be among them.
             .filter(|one| one.member.is_live(mapped))
             .collect())
     }
 
-    /// Asks everybody concerned, and waits until each has answered, is gone,
-    /// or the deadline.
+    /// Asks all participants concerned, and waits until each has answered or is gone, or
+    /// until the deadline.
     // More parameters than 5: a command, and how long it may take.
     fn ask(
         &self,
@@ -344,7 +339,7 @@ impl Commander {
             self.participant.call()?;
             self.look()?;
             let known: Vec<_> = asked.iter().map(|one| self.known(one, verb)).collect();
-            // After that: who has answered and gone has answered.
+            // After that: a participant that has answered and gone has answered.
             for mail in self.replies(id, reply)? {
                 if let Some(one) = asked.iter_mut().find(|one| one.member == mail.from) {
                     one.outcome = Outcome::of(&mail);
@@ -360,7 +355,7 @@ impl Commander {
         }
     }
 
-    /// What there is of replies to one request, `first` before the others.
+    /// The replies to one request that have come, `first` before the others.
     fn replies(&self, id: u64, first: Option<Mail>) -> Result<Vec<Mail>, CommandError> {
         let mut replies = self.participant.kept_replies(id);
         let mut next = match first {
@@ -378,7 +373,7 @@ impl Commander {
         Ok(replies)
     }
 
-    /// What it means that the queue refuses.
+    /// The meaning of a refusal by the queue.
     fn refused(&self, error: sys::Error) -> CommandError {
         let mapped = self.participant.mapped();
         match error.kind() {
@@ -390,7 +385,7 @@ impl Commander {
         }
     }
 
-    /// What is known of one without its answer.
+    /// What is known of a participant without its answer.
     fn known(&self, one: &Asked, verb: Verb) -> Option<Outcome> {
         let mapped = self.participant.mapped();
         if one.member == self.participant.me() {
@@ -406,7 +401,7 @@ impl Commander {
     /// How a life that is over ended.
     fn end_of(&self, one: &Asked) -> Outcome {
         let mapped = self.participant.mapped();
-        // Somebody else is burying it, and perhaps has not yet recorded it.
+        // Another process is sweeping it, and perhaps has not recorded it yet.
         let dead = one.member.is_dead(mapped);
         let end = mapped.info(one.member.id).end.load(Ordering::Acquire);
         let deaths = death_record::deaths(end);
@@ -440,7 +435,7 @@ impl Commander {
         let own = Selector::Type(address(self.participant.me(), Band::Reply));
         let got = received(self.queue, own, wait).map_err(|error| self.refused(error))?;
         let generation = self.participant.mapped().generation;
-        // What is not ours is dropped.
+        // Replies that are not ours are dropped.
         Ok(got.and_then(|(_, bytes)| Mail::read(&bytes, generation)))
     }
 

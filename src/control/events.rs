@@ -21,7 +21,7 @@ pub struct Member {
     pub slot: u16,
     /// Which of the slot's lives it is, from 0.
     pub life: u64,
-    /// The same, for waits that end with it: see
+    /// The same participant, for waits that end with it: see
     /// [`Receiver::bind_to_peer`](crate::Receiver::bind_to_peer).
     pub peer: Peer,
     /// Its process, by the number in that process's own pid namespace.
@@ -257,7 +257,7 @@ impl Events {
         }
     }
 
-    /// The events as they come, until the segment is removed.
+    /// An iterator over the events as they come, until the segment is removed.
     pub const fn iter(&self) -> EventsIter<'_> {
         EventsIter { events: self, ended: false }
     }
@@ -271,7 +271,7 @@ impl fmt::Debug for Events {
     }
 }
 
-/// The events of a segment: see [`Events::iter`].
+/// An iterator over the events of a segment: see [`Events::iter`].
 #[derive(Debug)]
 pub struct EventsIter<'a> {
     events: &'a Events,

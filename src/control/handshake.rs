@@ -21,7 +21,7 @@ const WORDS: usize = 5;
 /// The only version that this build writes, and understands.
 pub(crate) const VERSION: u64 = 1;
 
-/// What a record is for: the first eight bytes.
+/// The purpose of a record: its first eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// A client asks; first: its token.

@@ -7,18 +7,17 @@ use std::time::{Duration, Instant};
 use crate::error::Fault;
 use crate::segment::{Participant, Segment, UserCommand};
 
-/// The commands that are sent to this participant for its application, with
+/// The commands for this participant's application, sent with
 /// [`Commander::user`](crate::Commander::user): see [`Segment::inbox`].
 ///
-/// Up to 64 of them wait to be taken. Two inboxes of one segment share them.
-/// Those that have been acknowledged and not taken die with the process.
+/// Up to 64 commands wait to be taken. Two inboxes of one segment share them. Commands
+/// that were acknowledged and not taken are lost with the process.
 pub struct Inbox {
     participant: Arc<Participant>,
 }
 
 impl Segment {
-    /// From now on, as long as the inbox lives, commands for the application
-    /// are accepted.
+    /// Accepts commands for the application, from now on and as long as the inbox lives.
     ///
     /// ```
     /// use std::time::Duration;
@@ -45,7 +44,7 @@ impl Inbox {
     /// The next command, if there is one.
     ///
     /// # Errors
-    /// What ends a handle's use.
+    /// The faults that end a handle's use.
     pub fn try_recv(&self) -> Result<Option<UserCommand>, Fault> {
         if let Some(fault) = self.participant.barred() {
             return Err(fault);
@@ -54,23 +53,22 @@ impl Inbox {
         Ok(self.participant.take_command())
     }
 
-    /// The next command, waiting for it as long as it takes.
+    /// Waits for the next command, without a timeout.
     ///
     /// # Errors
-    /// What ends a handle's use: [`Fault::Closed`] when the segment is removed,
+    /// The faults that end a handle's use: [`Fault::Closed`] if the segment is removed,
     /// also while this call waits.
     pub fn recv(&self) -> Result<UserCommand, Fault> {
-        // Without a deadline there is no time-out.
+        // Without a deadline there is no timeout.
         self.recv_by(None)?.ok_or(Fault::Closed)
     }
 
-    /// The next command, waiting for it at most this long; `None` if there was
-    /// none.
+    /// Waits for the next command, at most this long; `None` if there was none.
     ///
     /// # Errors
     /// Those of [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<UserCommand>, Fault> {
-        // A time-out beyond what the clock can say is none.
+        // A timeout beyond what the clock can represent never expires.
         self.recv_by(Instant::now().checked_add(timeout))
     }
 
@@ -79,7 +77,7 @@ impl Inbox {
             if let Some(fault) = self.participant.barred() {
                 return Err(fault);
             }
-            // Before the look, so that a call after it is a stroke to wake for.
+            // Before the scan, so that a later call changes the semaphore.
             let heard = self.participant.listen()?;
             match self.try_recv()? {
                 None if until.is_none_or(|deadline| deadline > Instant::now()) => {}

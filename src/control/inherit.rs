@@ -171,7 +171,7 @@ fn peer_of(joined: &Handshake, segment: &Segment, pid: u32) -> Peer {
 }
 
 impl SpawnedChild {
-    /// The child: to wait for, or to kill.
+    /// The child, for example to wait for it or to kill it.
     pub const fn child(&mut self) -> &mut Child {
         &mut self.child
     }

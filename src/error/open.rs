@@ -83,18 +83,28 @@ pub enum OpenError {
         /// What shows it.
         reason: &'static str,
     },
-    /// The segment has another layout version than this build reads.
+    /// The segment's format is of another version.
     #[error(
-        "segment {name} has layout version {found}, and this build reads {supported}; \
-         use one build on both sides"
+        "segment {name} has format version {found}, and this build uses version {supported} only: \
+         use programs of one build, or end those that use the segment and remove it \
+         (`tombolo rm`)"
     )]
     Version {
         /// The name.
         name: String,
         /// The segment's version.
         found: u64,
-        /// The only version that this build reads.
+        /// The only version that this build uses.
         supported: u64,
+    },
+    /// The segment has something of a later build that each participant has to know.
+    #[error(
+        "segment {name} is used by a later build for something that this build does not know; \
+         use programs of that build"
+    )]
+    Newer {
+        /// The name.
+        name: String,
     },
     /// The segment's header contradicts itself.
     #[error("segment {name} is damaged: {what}; remove it (`tombolo rm`) and create it anew")]
@@ -181,8 +191,8 @@ impl OpenError {
 debug_as_display! {
     BadName
     OpenError {
-        NotFound Exists NoKey NotOurs Version Damaged Busy TableFull Unstable BadOption NoBarrier
-        Stranger;
+        NotFound Exists NoKey NotOurs Version Newer Damaged Busy TableFull Unstable BadOption
+        NoBarrier Stranger;
         BadName System
     }
 }

@@ -1,4 +1,4 @@
-//! What can be sent, and how two programs know that they mean the same.
+//! The types that can be sent, and how two programs know that they mean the same.
 
 /// A type whose values can be messages.
 ///
@@ -34,17 +34,17 @@
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Text, vectors and whatever else has pointers cannot be a message: send arrays of a
-/// fixed length, or serialize into a channel of [bytes](crate::Segment::bytes).
+/// Text, vectors and other types with pointers cannot be messages. Send arrays of a fixed
+/// length, or serialize into a channel of [bytes](crate::Segment::bytes).
 ///
 /// Both sides of a channel must have the same schema, size and alignment. Opening
-/// compares a hash of the three and names both sides if they differ. So after a
-/// change of the struct the segment that was created with the earlier one is
-/// refused: remove it (`tombolo rm NAME`), or use the earlier struct.
+/// compares a hash of the three, and names both sides if they differ. So if you change
+/// the struct, a segment that was created with the old one is refused. Remove the segment
+/// (`tombolo rm NAME`), or use the old struct.
 ///
 /// # What the derive refuses
 ///
-/// Padding, because it would be sent uninitialised. The error says behind which field:
+/// Padding, because it would be sent uninitialised. The error names the field before it:
 ///
 /// ```compile_fail,E0080
 /// #[derive(Clone, Copy, tombolo::Message)]
@@ -96,11 +96,11 @@
 ///
 /// # By hand
 ///
-/// To send, a type is also [`bytemuck::NoUninit`]; to receive,
-/// [`bytemuck::CheckedBitPattern`] (which every [`bytemuck::AnyBitPattern`]
-/// is): the peer may be any program. The derive implements these; for a type that has
-/// them from `bytemuck`'s own derives, the schema is all that lacks. It is any text
-/// that says what the bytes mean, up to 256 bytes; change it whenever that changes.
+/// To be sent, a type must also be [`bytemuck::NoUninit`]. To be received, it must be
+/// [`bytemuck::CheckedBitPattern`] (every [`bytemuck::AnyBitPattern`] is), because the
+/// peer may be any program. The derive implements these. A type that has them from
+/// `bytemuck`'s own derives needs only the schema: any text of up to 256 bytes that says
+/// what the bytes mean. Change the text whenever the meaning changes.
 ///
 /// ```
 /// use bytemuck::{Pod, Zeroable};

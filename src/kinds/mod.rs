@@ -6,6 +6,7 @@
 //! what each has to be.
 
 mod any;
+pub(crate) mod element;
 pub(crate) mod message;
 pub(crate) mod mpmc;
 pub(crate) mod mpmc_bytes;

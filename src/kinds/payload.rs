@@ -1,4 +1,4 @@
-//! What a channel carries: values of a type, or bytes.
+//! The payload of a channel: values of a type, or bytes.
 
 #![allow(unsafe_code)]
 
@@ -7,7 +7,7 @@ use core::fmt::Debug;
 use bytemuck::{CheckedBitPattern, NoUninit, Pod, Zeroable};
 
 use super::message::Message;
-use crate::storage::{ByteSpan, CopyOut, Elements};
+use crate::storage::{ByteSpan, CopyOut, ElementBytes, Elements};
 
 /// Messages of bytes, of any length up to the channel's longest: the payload of a
 /// [`ByteSender`](crate::ByteSender) and a [`ByteReceiver`](crate::ByteReceiver).
@@ -20,6 +20,16 @@ pub struct Bytes;
 unsafe impl Zeroable for Bytes {}
 // SAFETY: as above, and none is uninitialised.
 unsafe impl Pod for Bytes {}
+
+/// Elements of a size that is known only when the program runs, as bytes: the payload of
+/// the handles that [`Segment::open_channel`](crate::Segment::open_channel) opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Untyped;
+
+// SAFETY: it has no bytes, so they are all valid.
+unsafe impl Zeroable for Untyped {}
+// SAFETY: as above, and none is uninitialised.
+unsafe impl Pod for Untyped {}
 
 /// In which forms a payload is given to a handle, and comes out of one.
 pub trait Form: Copy + 'static {
@@ -35,7 +45,7 @@ pub trait Form: Copy + 'static {
     /// A message's place in memory.
     type Place<'a>: Copy + Debug;
 
-    fn unsent(message: Self::Sent<'_>) -> Self::Unsent;
+    fn unsent(message: &Self::Sent<'_>) -> Self::Unsent;
     fn out() -> Self::Out
     where
         Self: CheckedBitPattern;
@@ -67,8 +77,8 @@ impl<T: Message> Form for T {
     const SIZE: Option<usize> = Some(size_of::<T>());
 
     #[inline(always)]
-    fn unsent(message: T) -> T {
-        message
+    fn unsent(message: &T) -> T {
+        *message
     }
 
     #[inline(always)]
@@ -88,31 +98,41 @@ impl<T: Message> Form for T {
     }
 }
 
-impl Form for Bytes {
-    type Sent<'m> = &'m [u8];
-    type Unsent = ();
-    type Owned = Vec<u8>;
-    type Out = Vec<u8>;
-    type Place<'a> = ByteSpan<'a>;
+macro_rules! form_of_bytes {
+    ($($payload:ident: $place:ident, $schema:literal;)*) => {$(
+        impl Form for $payload {
+            type Sent<'m> = &'m [u8];
+            type Unsent = ();
+            type Owned = Vec<u8>;
+            type Out = Vec<u8>;
+            type Place<'a> = $place<'a>;
 
-    const SCHEMA: &'static str = "bytes";
-    const ALIGN: usize = 1;
-    const SIZE: Option<usize> = None;
+            const SCHEMA: &'static str = $schema;
+            const ALIGN: usize = 1;
+            const SIZE: Option<usize> = None;
 
-    fn unsent(_: &[u8]) {}
+            fn unsent(_: &&[u8]) {}
 
-    fn out() -> Vec<u8> {
-        Vec::new()
-    }
+            fn out() -> Vec<u8> {
+                Vec::new()
+            }
 
-    fn owned(out: Vec<u8>) -> Option<Vec<u8>> {
-        Some(out)
-    }
+            fn owned(out: Vec<u8>) -> Option<Vec<u8>> {
+                Some(out)
+            }
 
-    #[inline(always)]
-    fn length(message: &&[u8]) -> Option<usize> {
-        Some(message.len())
-    }
+            #[inline(always)]
+            fn length(message: &&[u8]) -> Option<usize> {
+                Some(message.len())
+            }
+        }
+    )*};
+}
+
+form_of_bytes! {
+    Bytes: ByteSpan, "bytes";
+    // What the directory says of the channel that is opened counts.
+    Untyped: ElementBytes, "";
 }
 
 const _: () = {

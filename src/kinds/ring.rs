@@ -1,4 +1,4 @@
-//! What the handles need of a ring: one interface to every kind.
+//! The interface that the handles use for every kind of ring.
 
 use core::fmt::Debug;
 
@@ -148,7 +148,7 @@ pub trait Ring: Sized + Send {
         &self,
         at: &Self::Producer,
         owner: u16,
-        claim: &Self::Claim,
+        claim: Self::Claim,
         length: usize,
     ) -> Result<(), NotNow>;
     /// Gives the claim back. Whether somebody may be waiting for that.

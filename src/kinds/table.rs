@@ -1,8 +1,9 @@
 //! The table of kinds: to the handles a type, to the segment a number.
 
 use super::any::AnyKind;
+use super::element::Element;
 use super::message::Message;
-use super::payload::{Bytes, Form};
+use super::payload::{Bytes, Form, Untyped};
 use super::ring::Ring;
 use super::{mpmc, mpmc_bytes, spsc, spsc_bytes};
 use crate::storage::{Cells, RingKind};
@@ -48,7 +49,7 @@ pub(crate) mod sealed {
 
     pub trait Kind: Sized + 'static {
         /// The ring of elements, and what it is to the segment.
-        type Elements<T: Message>: Ring<Of = T>;
+        type Elements<E: Element>: Ring<Of = E>;
         const RING_OF_ELEMENTS: RingKind;
         /// The ring of bytes.
         type Bytes: Ring<Of = Bytes>;
@@ -63,14 +64,14 @@ pub(crate) mod sealed {
 }
 
 impl sealed::Kind for Spsc {
-    type Elements<T: Message> = spsc::Packed<T>;
+    type Elements<E: Element> = spsc::Packed<E>;
     const RING_OF_ELEMENTS: RingKind = RingKind::Spsc;
     type Bytes = spsc_bytes::RecordRing;
     const RING_OF_BYTES: RingKind = RingKind::SpscBytes;
 }
 
 impl sealed::Kind for Mpmc {
-    type Elements<T: Message> = mpmc::Tagged<T>;
+    type Elements<E: Element> = mpmc::Tagged<E>;
     const RING_OF_ELEMENTS: RingKind = RingKind::Mpmc;
     type Bytes = mpmc_bytes::BlockSlots;
     const RING_OF_BYTES: RingKind = RingKind::MpmcBytes;
@@ -78,6 +79,14 @@ impl sealed::Kind for Mpmc {
 
 impl<T: Message> sealed::Payload for T {
     type Ring<K: sealed::Kind> = K::Elements<T>;
+
+    fn ring_kind<K: sealed::Kind>() -> RingKind {
+        K::RING_OF_ELEMENTS
+    }
+}
+
+impl sealed::Payload for Untyped {
+    type Ring<K: sealed::Kind> = K::Elements<Self>;
 
     fn ring_kind<K: sealed::Kind>() -> RingKind {
         K::RING_OF_ELEMENTS

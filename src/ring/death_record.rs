@@ -7,7 +7,7 @@
 //!      └──────────────── the slot's next life begins ───────────────┘
 //! ```
 //!
-//! Each participant's slot has a word: `deaths:31 | ended:1 | n or p:32`. n is
+//! Each participant's slot has a word: `n or p:32 | deaths:31 | ended:1`. n is
 //! the incarnation and p the position of the record, both modulo 2^32. `deaths`
 //! counts the lives of this slot that ended by death. So one compare-and-swap
 //! decides which record counts, and counts the death.
@@ -27,11 +27,12 @@
 //! record's fields to the process that publishes it.
 
 use super::journal::{self, Records};
-use super::table::Member;
+use super::table::{INCARNATION_SHIFT, Member};
 use crate::sync::{AtomicU64, Ordering};
 
-const ENDED: u64 = 1 << 32;
-const DEATHS_SHIFT: u32 = 33;
+const ENDED: u64 = 1;
+const DEATHS_SHIFT: u32 = 1;
+const DEATHS: u64 = u32::MAX as u64 >> DEATHS_SHIFT;
 
 /// How a participant's life ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,25 +42,25 @@ pub(crate) enum How {
 }
 
 const fn living(word: u64, member: Member) -> u64 {
-    deaths(word) << DEATHS_SHIFT | member.incarnation & u32::MAX as u64
+    member.incarnation << INCARNATION_SHIFT | deaths(word) << DEATHS_SHIFT
 }
 
 const fn ended(word: u64, position: u64, how: How) -> u64 {
     let deaths = match how {
         How::Left => deaths(word),
-        How::Died => deaths(word) + 1,
+        How::Died => (deaths(word) + 1) & DEATHS,
     };
-    deaths << DEATHS_SHIFT | ENDED | position & u32::MAX as u64
+    position << INCARNATION_SHIFT | deaths << DEATHS_SHIFT | ENDED
 }
 
 /// The position of the record, if the life has ended.
 const fn named(word: u64) -> Option<u32> {
-    if word & ENDED == 0 { None } else { Some(word as u32) }
+    if word & ENDED == 0 { None } else { Some((word >> INCARNATION_SHIFT) as u32) }
 }
 
 /// How many lives of the slot ended by death.
 pub(crate) const fn deaths(word: u64) -> u64 {
-    word >> DEATHS_SHIFT
+    word >> DEATHS_SHIFT & DEATHS
 }
 
 /// Begins a life. The slot is not LIVE yet, and the caller holds the lease.

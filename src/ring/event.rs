@@ -5,24 +5,19 @@
 //! one token.
 //!
 //! ```text
-//!        ┌──────────────────────── nothing there ─────────────────────────────┐
-//!        ▼                                                                    │
-//! try ─▶ register: count, fence ─▶ try ─▶ sleep {W −1} while the wake-all     │
-//!                                   │ ▲      │      │  semaphore is unchanged │
-//!                                   │ └ soon ┘      │         │               │
-//!                                   │  (once)       ▼ token   ▼ it changed    │
-//!                                   │              try ── no ─▶ scan ─▶ try ──┘
-//!                                   ▼               ▼                    ▼
-//!                                  done            done; if there is more,
-//!                                                  pass the token on
+//!  notifier   publish ─▶ light fence ─▶ waiting? ─ 0 ─▶ done
+//!                                          └─ n ─▶ post {W 0 no-wait}{W +1}, unless n
+//!                                                  posts stand for this very word
+//!  waiter     raise record, `waiting` ─▶ heavy fence ─▶ try ─▶ sleep {W −1}
 //! ```
 //!
-//! [`registration`](super::registration) says what a waiter keeps from one wait to the
-//! next, and how a registered waiter announces its next wait.
+//! The waiter's states, from its first try to its last, are drawn in
+//! [`wait`](super::wait).
 //!
 //! **No wake-up is lost.** A notifier publishes, fences, and reads `waiting`. A waiter
 //! increments `waiting`, fences, and tries. At least one of the two sees the other (edge W:
-//! the light fence in [`notify`] with the heavy one in [`park`]).
+//! the light fence in [`waited_for`] with the heavy one in
+//! [`Registration::announce`](super::wait::Registration::announce)).
 //!
 //! **The recheck.** The heavy fence may leave out a running thread
 //! ([`Kernel::heavy_fence`]). Then the waiter has not seen what that thread published, and
@@ -51,14 +46,12 @@
 //! the count since then, and takes one of those tokens, will see what it leaves behind.
 
 use super::kernel::{Kernel, LightFence, Op, Refusal};
-use super::registration::Registration;
-use super::table::Blind;
-use super::wake_all;
+use super::table::INCARNATION_SHIFT;
 use crate::sync::{AtomicU64, Ordering, fence};
 
 const VERSION: u64 = 1 << 32;
 const COUNT: u64 = VERSION - 1;
-const RECORD_BITS: u32 = 16;
+const RECORD_BITS: u32 = INCARNATION_SHIFT;
 const RECORD_COUNT: u64 = (1 << RECORD_BITS) - 1;
 
 /// How often a sweep retries against waiters that come and go.
@@ -76,15 +69,6 @@ pub(crate) struct Event<'a> {
 pub(crate) struct Memo {
     word: u64,
     posts: u64,
-}
-
-/// How a [`park`] ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Parked<R> {
-    Ready(R),
-    TimedOut,
-    /// The set is gone, or is not the one that was joined.
-    Gone(Blind),
 }
 
 /// An empty record of one life of a participant.
@@ -183,115 +167,29 @@ pub(crate) fn rouse<K: Kernel>(
     Ok(())
 }
 
-/// Sleeps until `attempt` gives something, the deadline passes or the set is
-/// gone.
-///
-/// `attempt` tries for good: an answer of *contended* is tried again within.
-/// `record` and `registration` are the caller's own, who may be [counted] when this
-/// ends; `more` says whether what is left concerns another waiter; `listen`
-/// sweeps the dead and says what the wake-all semaphore was before, if that may be compared.
-/// The caller's process holds a credit on the semaphore and on the wake-all semaphore.
-///
-/// [counted]: Standing::is_counted
-#[expect(clippy::too_many_arguments, reason = "each is another's")]
-// More parameters than 5: each belongs to another owner.
-pub(crate) fn park<K: Kernel, R>(
+/// Takes a token, sleeping until there is one.
+pub(super) fn take<K: Kernel>(
     kernel: &K,
-    event: Event<'_>,
-    record: &AtomicU64,
-    registration: &Registration<K::Deadline>,
+    sem: u16,
     until: Option<K::Deadline>,
-    mut attempt: impl FnMut() -> Option<R>,
-    mut more: impl FnMut(&R) -> bool,
-    mut listen: impl FnMut() -> Result<Option<u16>, Blind>,
-) -> Parked<R> {
-    let stays = registration.comes_at_once(kernel);
-    let let_go = || registration.let_go(event, record);
-    loop {
-        registration.announce(kernel, event.waiting, record);
-        let mut heard;
-        let slept = loop {
-            // First the time, then the try: it may be as good as a second look.
-            let second = registration.second_look(kernel, until);
-            if let Some(ready) = attempt() {
-                let_go();
-                return Parked::Ready(ready);
-            }
-            let until = second.or(until);
-            heard = registration.compares(stays);
-            let slept = match heard {
-                Some(heard) => wake_all::take(kernel, event.sem, heard, until),
-                // Nothing was heard yet.
-                None if registration.is_strict() => Err(Refusal::WouldBlock),
-                None => kernel.semop(&[Op::take(event.sem, 1)], until),
-            };
-            if second.is_none() || slept != Err(Refusal::TimedOut) {
-                break slept;
-            }
-            registration.seen();
-        };
-        // No fence before the next attempt: one that fails goes through the
-        // one above before sleeping again, or has taken no token. Two who
-        // stayed and were away would have each send ask the kernel in vain.
-        if !stays || event.waiting.load(Ordering::Relaxed) & COUNT > 1 {
-            let_go();
-        }
-        let mut ready = None;
-        let look = match slept {
-            Ok(()) if heard.is_some() => {
-                ready = attempt();
-                // A token that is for nothing may be for a death.
-                ready.is_none()
-            }
-            Ok(()) => true,
-            Err(Refusal::WouldBlock) => {
-                registration.refused();
-                true
-            }
-            Err(_) => false,
-        };
-        if look {
-            match listen() {
-                Ok(heard) => registration.listened(heard),
-                Err(blind) => {
-                    // Others may still see; the token is theirs.
-                    owing(registration, post(kernel, event.sem));
-                    let_go();
-                    return Parked::Gone(blind);
-                }
-            }
-        }
-        if let Some(ready) = ready.or_else(&mut attempt) {
-            if slept.is_ok() && more(&ready) {
-                owing(registration, pass_on(kernel, event, registration.is_counted()));
-            }
-            registration.woken(kernel);
-            return Parked::Ready(ready);
-        }
-        let end = match slept {
-            Ok(()) | Err(Refusal::WouldBlock) => continue,
-            Err(Refusal::TimedOut) => Parked::TimedOut,
-            Err(refusal) => Parked::Gone(Blind::Refused(refusal)),
-        };
-        let_go();
-        return end;
-    }
+) -> Result<(), Refusal> {
+    kernel.semop(&[Op::take(sem, 1)], until)
+}
+
+/// How many wait, a moment ago.
+pub(super) fn count(waiting: &AtomicU64) -> u64 {
+    waiting.load(Ordering::Relaxed) & COUNT
 }
 
 /// Wakes another waiter than the caller, who may be counted.
-fn pass_on<K: Kernel>(kernel: &K, event: Event<'_>, counted: bool) -> Result<(), Refusal> {
+pub(super) fn pass_on<K: Kernel>(
+    kernel: &K,
+    event: Event<'_>,
+    counted: bool,
+) -> Result<(), Refusal> {
     waited_for(kernel, event.waiting)
         .filter(|word| word & COUNT > u64::from(counted))
         .map_or(Ok(()), |word| ring(kernel, event, word, &mut Memo::default()))
-}
-
-/// A set that is gone has woken everybody.
-fn owing<D: Copy + Ord, R>(registration: &Registration<D>, passed: Result<R, Refusal>) {
-    if let Err(refusal) = passed
-        && refusal != Refusal::Removed
-    {
-        registration.owes(refusal);
-    }
 }
 
 /// Another word with the same count.

@@ -37,15 +37,14 @@ use core::ops::Deref;
 use super::backoff::Backoff;
 use super::mpmc::{MAX_ATTEMPTS, Recovered};
 use super::spsc::{Consumer, Indices, Torn};
-use super::table::Member;
+use super::table::{INCARNATION_SHIFT, Member};
 use crate::sync::{AtomicU64, Ordering};
 
 /// How many marks there are at most: one for each consumer that may die over a
 /// message, and one for the consumer that takes it last.
 pub(crate) const IN_FLIGHT: usize = MAX_ATTEMPTS as usize + 1;
-const ID_BITS: u32 = 16;
-const MARK_BITS: u32 = 4;
-const MARK: u64 = (1 << MARK_BITS) - 1;
+const MARK_SHIFT: u32 = 16;
+const MARK: u64 = u16::MAX as u64;
 
 /// Where the words are.
 pub(crate) trait InFlight: Indices {
@@ -54,16 +53,14 @@ pub(crate) trait InFlight: Indices {
     fn marks(&self) -> usize;
     /// Mark `n`, below their number.
     fn mark(&self, n: usize) -> &AtomicU64;
-    /// Which consumer uses which mark: `incarnation + 1:44 | mark:4 | id:16`, or
-    /// zero.
+    /// Which consumer uses which mark: `incarnation:32 | mark:16 | id:16`, or zero.
     fn taker(&self) -> &AtomicU64;
     /// How many messages these cells are, which a consumer held.
     fn messages(&self, cells: u64) -> u64;
 }
 
 const fn taker(member: Member, mark: usize) -> u64 {
-    let life = member.incarnation.wrapping_add(1);
-    life << (ID_BITS + MARK_BITS) | (mark as u64 & MARK) << ID_BITS | member.id as u64
+    member.incarnation << INCARNATION_SHIFT | (mark as u64 & MARK) << MARK_SHIFT | member.id as u64
 }
 
 /// How far a mark reaches beyond `position`; 0 if that is more than `most`,
@@ -157,8 +154,8 @@ impl Reader {
 /// says that it held them; `None` if it was not the last consumer.
 fn left(ring: &impl InFlight, dead: Member, attempts: u8) -> Option<(u64, Recovered)> {
     let seen = ring.taker().load(Ordering::Relaxed);
-    let mark = (seen >> ID_BITS & MARK) as usize;
-    if seen != taker(dead, mark) {
+    let mark = (seen >> MARK_SHIFT & MARK) as usize;
+    if mark >= ring.marks() || seen != taker(dead, mark) {
         return None;
     }
     let head = ring.head().load(Ordering::Relaxed);

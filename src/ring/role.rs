@@ -8,7 +8,7 @@
 //!                       └─────┘ claim, after the holder's death and its sweep
 //! ```
 //!
-//! The word is zero, or `(incarnation + 1) << 16 | id`: the participant's slot,
+//! The word is zero, or `incarnation << 32 | id`: the participant's slot,
 //! and which of the slot's lives it is. A successor takes over by one
 //! compare-and-swap of the exact word of a holder that has ended and been swept.
 //! So one of two successors wins, and none changes anything before a sweep has
@@ -17,22 +17,16 @@
 //! Edge R: claim (AcqRel) with release (Release) passes the predecessor's index
 //! on.
 
-use super::table::{Member, Table};
+use super::table::{INCARNATION_SHIFT, Member, Table};
 use crate::sync::{AtomicU64, Ordering};
 
-const ID_BITS: u32 = 16;
-
 const fn word(holder: Member) -> u64 {
-    holder.incarnation.wrapping_add(1) << ID_BITS | holder.id as u64
+    holder.incarnation << INCARNATION_SHIFT | holder.id as u64
 }
 
-/// The participant that holds the role. For comparison only: a wrapped
-/// incarnation loses its top bits.
+/// The participant that holds the role.
 pub(crate) fn holder(word: u64) -> Option<Member> {
-    (word != 0).then(|| Member {
-        id: (word & ((1 << ID_BITS) - 1)) as u16,
-        incarnation: (word >> ID_BITS).wrapping_sub(1),
-    })
+    (word != 0).then(|| Member { id: word as u16, incarnation: word >> INCARNATION_SHIFT })
 }
 
 /// Takes the role for `me` if it is vacant, or if its holder is neither alive nor

@@ -4,12 +4,16 @@
 //!
 //! ```text
 //!                 join: {L wait 0, +1 undo}, then the word
-//!  FREE(i) ───────────────────────────────────────────▶ LIVE(i)
-//!    ▲  ▲                                                │   │
-//!    │  └── leave: the word to FREE(i+1), then L −1 ─────┘   │ scan: L is 0,
-//!    │                                                       │ the word unchanged
+//!  FREE(i−1) ─────────────────────────────────────────▶ LIVE(i)
+//!                                                        │   │
+//!  FREE(i) ◀── leave: the word, then L −1 ───────────────┘   │ scan: L is 0,
+//!    ▲                                                       │ the word unchanged
 //!    └────────── the sweep is complete ─────── DEAD(i) ◀─────┘
 //! ```
+//!
+//! The lives of a slot are numbered from 1. Number 0 belongs to no life: a FREE
+//! slot has the number of the last life in it. Every word of a segment that names
+//! a life has its number in the upper half ([`INCARNATION_SHIFT`]).
 //!
 //! One reading of the whole set decides that a participant is dead. The set's
 //! generation must be right. A semaphore that the reader itself holds up must be
@@ -23,15 +27,17 @@
 //! for zero, because a leaver frees its word before it lowers its semaphore.
 //!
 //! Edge T: every change of a word is Release, and every reading is Acquire. So
-//! a process that sees a slot at incarnation i + 1 sees everything that the
-//! participant did as incarnation i.
+//! a process that sees the slot of life i FREE, or in a later life, sees
+//! everything that the participant did in life i.
 
 use super::kernel::{Kernel, Op, Refusal};
 use super::set::SetMap;
 use super::wake_all;
 use crate::sync::{AtomicU64, Ordering};
 
-const STATE_BITS: u32 = 2;
+/// The first bit of a life's number, in every word that has one: the upper half.
+pub(crate) const INCARNATION_SHIFT: u32 = 32;
+const STATE: u64 = (1 << INCARNATION_SHIFT) - 1;
 
 /// What a slot's word says of its participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,26 +61,23 @@ impl MemberWord {
             MemberState::Live => 1,
             MemberState::Dead => 2,
         };
-        self.incarnation << STATE_BITS | state
+        self.incarnation << INCARNATION_SHIFT | state
     }
 
     /// `None` for a word that this algorithm never writes.
     pub(crate) const fn read(word: u64) -> Option<Self> {
-        let state = match word & ((1 << STATE_BITS) - 1) {
+        let state = match word & STATE {
             0 => MemberState::Free,
             1 => MemberState::Live,
             2 => MemberState::Dead,
             _ => return None,
         };
-        Some(Self { state, incarnation: word >> STATE_BITS })
+        Some(Self { state, incarnation: word >> INCARNATION_SHIFT })
     }
 
-    /// Incarnations wrap within the bits that a word has for them.
-    const fn next(self) -> Self {
-        Self {
-            state: MemberState::Free,
-            incarnation: self.incarnation.wrapping_add(1) & (u64::MAX >> STATE_BITS),
-        }
+    /// The number of the next life. Numbers wrap, and skip 0.
+    const fn next_incarnation(self) -> u64 {
+        if self.incarnation >= u32::MAX as u64 { 1 } else { self.incarnation + 1 }
     }
 }
 
@@ -100,8 +103,8 @@ impl Member {
         self.is(MemberState::Dead, table)
     }
 
-    /// An id may come out of a message or a role that a peer wrote. One beyond
-    /// the table belongs to nobody.
+    /// A peer may have written the id, into a message or a role. An id beyond the
+    /// table belongs to no participant.
     fn is(self, state: MemberState, table: &impl Table) -> bool {
         self.id < table.map().participants
             && table.word(self.id).load(Ordering::Acquire) == self.word_in(state)
@@ -139,7 +142,7 @@ pub(crate) fn join<K: Kernel>(
             Err(Refusal::WouldBlock) => continue,
             Err(refusal) => return Err(refusal),
         }
-        let member = Member { id, incarnation: entry.incarnation };
+        let member = Member { id, incarnation: entry.next_incarnation() };
         introduce(member);
         word.store(member.word_in(MemberState::Live), Ordering::Release);
         return Ok(Some(member));
@@ -154,12 +157,11 @@ pub(crate) fn leave<K: Kernel>(
     table: &impl Table,
     member: Member,
 ) -> Result<(), Refusal> {
-    let live = MemberWord { state: MemberState::Live, incarnation: member.incarnation };
     // A failure means that another process overwrote the slot; then the slot is
     // not ours.
     let _ = table.word(member.id).compare_exchange(
-        live.word(),
-        live.next().word(),
+        member.word_in(MemberState::Live),
+        member.word_in(MemberState::Free),
         Ordering::AcqRel,
         Ordering::Relaxed,
     );
@@ -249,7 +251,7 @@ pub(crate) fn scan<K: Kernel>(
             continue;
         };
         let member = Member { id, incarnation: entry.incarnation };
-        let found = match entry.state {
+        let dead = match entry.state {
             MemberState::Free => false,
             MemberState::Dead => member.is_dead(table),
             MemberState::Live => {
@@ -267,13 +269,12 @@ pub(crate) fn scan<K: Kernel>(
                     && (marked().is_ok() || member.is_dead(table))
             }
         };
-        if found {
+        if dead {
             sweep(member, &scratch.values).map_err(Blind::Refused)?;
             // The sweep is complete: a new participant may take the slot.
-            let dead = MemberWord { state: MemberState::Dead, ..entry };
             let _ = table.word(id).compare_exchange(
-                dead.word(),
-                dead.next().word(),
+                member.word_in(MemberState::Dead),
+                member.word_in(MemberState::Free),
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             );

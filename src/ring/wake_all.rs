@@ -98,20 +98,11 @@ pub(crate) fn take<K: Kernel>(
         Op::add(SetMap::WAKE_ALL, heard),
     ];
     // Taking nothing would wait for zero.
-    let ops = if heard == 0 { &ops[1..3] } else { &ops };
-    match kernel.semop(ops, until) {
-        // The kernel does not tell the two apart. If both are true, the next
-        // call finds the other.
-        Err(Refusal::WouldBlock) if until.is_some_and(|until| kernel.now() >= until) => {
-            Err(Refusal::TimedOut)
-        }
-        done => done,
-    }
+    unless_late(kernel, if heard == 0 { &ops[1..3] } else { &ops }, until)
 }
 
-/// Sleeps while the value is `heard`. Also returns when the deadline passes,
-/// which the kernel does not tell apart.
-pub(crate) fn park<K: Kernel>(
+/// Sleeps while the value is `heard`: `WouldBlock` or `Ok` as soon as it is not.
+pub(crate) fn wait<K: Kernel>(
     kernel: &K,
     heard: u16,
     until: Option<K::Deadline>,
@@ -128,8 +119,33 @@ pub(crate) fn park<K: Kernel>(
         Op::add(SetMap::WAKE_ALL, back),
     ];
     // Taking nothing would wait for zero.
-    let ops = if heard == 0 { &ops[1..] } else { &ops };
+    unless_late(kernel, if heard == 0 { &ops[1..] } else { &ops }, until)
+}
+
+/// Does `ops`, which compare the value, and tells a deadline from a value that
+/// is another: the kernel says the same of both. If both are true, the next call
+/// finds the other.
+#[track_caller]
+fn unless_late<K: Kernel>(
+    kernel: &K,
+    ops: &[Op],
+    until: Option<K::Deadline>,
+) -> Result<(), Refusal> {
     match kernel.semop(ops, until) {
+        Err(Refusal::WouldBlock) if until.is_some_and(|until| kernel.now() >= until) => {
+            Err(Refusal::TimedOut)
+        }
+        done => done,
+    }
+}
+
+/// The same, and returns when the deadline passes, too.
+pub(crate) fn park<K: Kernel>(
+    kernel: &K,
+    heard: u16,
+    until: Option<K::Deadline>,
+) -> Result<(), Refusal> {
+    match wait(kernel, heard, until) {
         Err(Refusal::WouldBlock | Refusal::TimedOut) => Ok(()),
         done => done,
     }

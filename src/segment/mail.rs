@@ -41,13 +41,11 @@ impl Band {
 }
 
 const SLOT_BITS: u32 = 13;
-const LIFE_BITS: u32 = 40;
 
-/// The type of messages to one life of a participant. Never another life's:
-/// not for 2^40 more of them.
+/// The type of messages to one life of a participant, and never to another's.
 pub(crate) const fn address(to: Member, band: Band) -> i64 {
-    let life = (to.incarnation & ((1 << LIFE_BITS) - 1)).cast_signed();
-    1 + (band.code() | (to.id as i64) << 2 | life << (2 + SLOT_BITS))
+    let life = (to.incarnation as u32 as i64) << (2 + SLOT_BITS);
+    1 + (band.code() | (to.id as i64) << 2 | life)
 }
 
 /// Whether a type addresses this life, in any band.
@@ -150,6 +148,7 @@ impl Mail {
         let [magic, of, id, what, slot, incarnation, deadline] = words;
         let verb = Verb::ALL.into_iter().find(|verb| verb.code() == what & 0xFFFF)?;
         let status = *Status::ALL.get(usize::try_from(what >> 16).ok()?)?;
+        let incarnation = u32::try_from(incarnation).ok()?.into();
         let from = Member { id: u16::try_from(slot).ok()?, incarnation };
         let whole = magic == MAGIC && of == generation && payload.len() <= MAX_PAYLOAD;
         let payload = payload.to_vec();
@@ -167,7 +166,7 @@ mod tests {
     fn an_address_is_one_lifes_and_one_bands() {
         let mut seen = std::collections::HashSet::new();
         for id in [0, 1, 8_191] {
-            for incarnation in [0, 1, 2, (1 << LIFE_BITS) - 1] {
+            for incarnation in [0, 1, 2, u64::from(u32::MAX) - 1] {
                 let member = Member { id, incarnation };
                 for band in [Band::Urgent, Band::Ping, Band::Bulk, Band::Reply] {
                     let kind = address(member, band);
@@ -200,7 +199,7 @@ mod tests {
         long.resize(MAX_MAIL + 1, 0);
         assert_eq!(Mail::read(&long, 7), None);
         // A wrong magic, generation, or a word out of its range.
-        for at in (0..16).chain(27..32).chain(34..40) {
+        for at in (0..16).chain(27..32).chain(34..40).chain(44..48) {
             let mut other = bytes.clone();
             other[at] ^= 0x80;
             assert_eq!(Mail::read(&other, 7), None, "byte {at}");

@@ -9,7 +9,7 @@ use crate::kinds::mpmc_bytes::BlockSlots;
 use crate::ring::kernel::Refusal;
 use crate::ring::mpmc::{self, Recovered};
 use crate::ring::set::SetMap;
-use crate::ring::table::{self, Blind, Member, MemberState, Scratch, Table};
+use crate::ring::table::{self, Blind, INCARNATION_SHIFT, Member, MemberState, Scratch, Table};
 use crate::ring::{blocks, event, in_flight, wake_all};
 use crate::storage::Block;
 use crate::storage::Memory;
@@ -333,23 +333,22 @@ impl Mapped {
     }
 }
 
-/// A row's mark of a life: never zero, which is what a fresh row says.
-const fn life(member: Member) -> u64 {
-    member.incarnation.wrapping_add(1) & u32::MAX as u64
-}
-
 impl Row {
     pub(crate) const fn pack(member: Member, senders: u16, receivers: u16) -> u64 {
-        life(member) << 32 | (senders as u64) << 16 | receivers as u64
+        member.incarnation << INCARNATION_SHIFT | (senders as u64) << 16 | receivers as u64
     }
 
     /// Senders and receivers, if they are of this life.
     pub(crate) fn endpoints(&self, member: Member) -> (u16, u16) {
         let word = self.endpoints.load(Ordering::Acquire);
-        if word >> 32 == life(member) { ((word >> 16) as u16, word as u16) } else { (0, 0) }
+        if word >> INCARNATION_SHIFT == member.incarnation {
+            ((word >> 16) as u16, word as u16)
+        } else {
+            (0, 0)
+        }
     }
 
     pub(super) fn belongs_to(&self, member: Member) -> bool {
-        self.endpoints.load(Ordering::Acquire) >> 32 == life(member)
+        self.endpoints.load(Ordering::Acquire) >> INCARNATION_SHIFT == member.incarnation
     }
 }

@@ -392,7 +392,11 @@ fn mapped(
             return Err((semaphores, block, error));
         }
     };
-    let what = if size != len as u64 {
+    let kinds = read(&header.kinds);
+    let what = if flags & !flags::KNOWN != 0 || kinds != 0 {
+        let name = name.to_owned();
+        return Err((semaphores, block, OpenError::Newer { name }));
+    } else if size != len as u64 {
         format!("it says {size} bytes and has {len}")
     } else if plan.heap > len {
         format!("its directory ends at {} of {len} bytes", plan.heap)

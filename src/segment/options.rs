@@ -147,8 +147,8 @@ impl Options {
     }
 
     /// How many processes can be attached at a time (64, or fewer where
-    /// `kernel.sem` allows no set of 109 semaphores; 1 to 8,192). Each costs 72
-    /// bytes, 32 for each channel, and a semaphore.
+    /// `kernel.sem` allows no set of 109 semaphores; 1 to 8,192). Each costs 136
+    /// bytes, 64 for each channel, and a semaphore.
     pub const fn participants(mut self, participants: u16) -> Self {
         self.participants = Amount::Exactly(participants);
         self

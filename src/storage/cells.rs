@@ -112,7 +112,11 @@ impl Cells {
 
     /// Whether the slots are of this kind, and shaped so.
     pub(crate) fn are(&self, kind: RingKind, shape: Option<Shape>) -> bool {
-        self.kind == kind && shape == Some(Shape { cell: self.cell, stride: self.stride })
+        self.kind == kind && shape == Some(self.shape())
+    }
+
+    pub(crate) const fn shape(&self) -> Shape {
+        Shape { cell: self.cell, stride: self.stride }
     }
 
     pub(crate) const fn kind(&self) -> RingKind {
@@ -212,8 +216,8 @@ impl<V: View> in_flight::InFlight for V {
 
     #[inline]
     fn mark(&self, n: usize) -> &AtomicU64 {
-        let control = self.cells().control();
-        control.hands.get(n).unwrap_or(&control.last_hand)
+        let [first, ..] = &self.cells().control().in_flight;
+        self.cells().control().in_flight.get(n).unwrap_or(first)
     }
 
     #[inline]

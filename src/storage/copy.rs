@@ -221,6 +221,54 @@ pub(crate) unsafe fn store<T>(to: NonNull<T>, from: *const T, count: usize) {
     part(half, units - half);
 }
 
+/// Copies an element of `size` bytes out of a segment, whatever it is.
+///
+/// # Safety
+/// `from` is readable for so many bytes, and aligned to the [unit] of an element of
+/// that size; `into` has room for as many, and is this thread's alone.
+pub(crate) unsafe fn load_element(from: NonNull<u8>, into: *mut u8, size: usize) {
+    let from = from.as_ptr().cast_const();
+    match unit(size) {
+        0 => {}
+        // SAFETY: by the caller; the units divide the element.
+        1 => unsafe { load_units::<u8>(from, into, size) },
+        // SAFETY: as above.
+        2 => unsafe { load_units::<u16>(from.cast(), into.cast(), size / 2) },
+        // SAFETY: as above.
+        4 => unsafe { load_units::<u32>(from.cast(), into.cast(), size / 4) },
+        // SAFETY: as above.
+        _ => unsafe { load_words(from.cast(), into.cast(), size / 8) },
+    }
+}
+
+/// Copies an element into a segment. In the middle a process can be killed.
+///
+/// # Safety
+/// `to` is writable for so many bytes, and aligned to the [unit] of an element of that
+/// size.
+pub(crate) unsafe fn store_element(to: NonNull<u8>, element: &[u8]) {
+    let size = element.len();
+    let half = if crash::POINTS { size / 16 * 8 } else { 0 };
+    let (one, other) = element.split_at(half);
+    let part = |to: *mut u8, bytes: &[u8]| match unit(size) {
+        0 => {}
+        // SAFETY: by the caller; the units divide the element.
+        1 => unsafe { store_units::<u8>(to, bytes.as_ptr(), bytes.len()) },
+        // SAFETY: as above.
+        2 => unsafe { store_units::<u16>(to.cast(), bytes.as_ptr().cast(), bytes.len() / 2) },
+        // SAFETY: as above.
+        4 => unsafe { store_units::<u32>(to.cast(), bytes.as_ptr().cast(), bytes.len() / 4) },
+        // SAFETY: as above.
+        _ => unsafe { store_words(to.cast(), bytes.as_ptr().cast(), bytes.len() / 8) },
+    };
+    if crash::POINTS {
+        part(to.as_ptr(), one);
+        crash::point("copy");
+    }
+    // SAFETY: within the element.
+    part(unsafe { to.as_ptr().add(half) }, other);
+}
+
 /// A part of a word.
 #[derive(Clone, Copy)]
 struct Part {

@@ -18,6 +18,7 @@
 #![allow(unsafe_code)]
 
 use super::shared::Shared;
+use crate::ring::in_flight::IN_FLIGHT;
 use crate::ring::records::{UNIT, units};
 use crate::ring::set::SetMap;
 use crate::sync::AtomicU64;
@@ -26,7 +27,7 @@ use crate::sync::AtomicU64;
 compile_error!("the segment format is little-endian, and so must the machine be");
 
 /// The layout that this build reads and writes.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 /// Segments of ours have this many bytes beyond a multiple of [`PAGE`], so
 /// that one can be told from anybody else's without attaching it.
 pub(crate) const SIGNATURE: usize = 1_803;
@@ -47,6 +48,9 @@ pub(crate) mod flags {
     pub(crate) const TRANSIENT: u64 = 2;
     /// Reached by id only, and marked for removal from the start.
     pub(crate) const ANONYMOUS: u64 = 4;
+    /// All that this build knows. A segment with another one is of a later build,
+    /// which has a use for it that a participant has to know.
+    pub(crate) const KNOWN: u64 = SYMMETRIC | TRANSIENT | ANONYMOUS;
 }
 
 /// Bits of [`Header::gate`].
@@ -114,7 +118,10 @@ shared! {
         pub(crate) flags: AtomicU64,
         pub(crate) participants: AtomicU64,
         pub(crate) channels: AtomicU64,
-        pub(crate) reserved_a: [AtomicU64; 7],
+        /// Which kinds of channels beyond the first four the segment has had, a
+        /// bit for each: whoever sweeps must know them.
+        pub(crate) kinds: AtomicU64,
+        pub(crate) reserved_a: [AtomicU64; 6],
         pub(crate) name: Text<{ NAME_BYTES / 8 }>,
         pub(crate) gate: AtomicU64,
         /// Grows when there are commands to look for.
@@ -126,7 +133,9 @@ shared! {
 }
 
 shared! {
-    /// What a participant says of itself: for people, never for decisions.
+    /// What a participant says of itself. Decisions are based on `end` and `kinds`
+    /// only.
+    #[repr(align(128))]
     pub(crate) struct Info {
         pub(crate) pid: AtomicU64,
         pub(crate) start_time: AtomicU64,
@@ -134,7 +143,9 @@ shared! {
         pub(crate) uid: AtomicU64,
         /// How its life ended: which record says so, and how many have died here.
         pub(crate) end: AtomicU64,
-        pub(crate) reserved: [AtomicU64; 3],
+        /// Which kinds of channels beyond the first four it can sweep.
+        pub(crate) kinds: AtomicU64,
+        pub(crate) reserved: [AtomicU64; 10],
     }
 }
 
@@ -189,60 +200,69 @@ shared! {
     #[repr(align(128))]
     // More fields than 12: the format has as many.
     pub(crate) struct Control {
-        /// SPSC: the producer's position. MPMC: a lower bound of it.
-        pub(crate) tail: AtomicU64,
-        pub(crate) reserved_a: [AtomicU64; 15],
-        /// SPSC: the consumer's position. MPMC: a lower bound of it.
-        pub(crate) head: AtomicU64,
-        /// SPSC: where what consumers have in hand ends; with `last_hand`, 16.
-        pub(crate) hands: [AtomicU64; 15],
-        /// The line that every operation reads and hardly any writes: grows with
-        /// everything that changes who is there, or whether the gate is open.
+        /// The line that every operation reads and hardly any writes. `changes`
+        /// grows with everything that changes who is there, or whether the gate is
+        /// open.
         pub(crate) changes: AtomicU64,
         pub(crate) items_waiting: AtomicU64,
         pub(crate) space_waiting: AtomicU64,
+        pub(crate) slots_waiting: AtomicU64,
+        /// MPMC: grows with everything that may have left an orphan, and up to
+        /// which value none is left.
         pub(crate) orphans: AtomicU64,
         pub(crate) scanned: AtomicU64,
-        pub(crate) slots_waiting: AtomicU64,
-        pub(crate) reserved_c: [AtomicU64; 10],
-        /// SPSC: who is the producer, and who the consumer.
-        pub(crate) producer: AtomicU64,
-        pub(crate) consumer: AtomicU64,
+        pub(crate) reserved_a: [AtomicU64; 10],
         /// How many endpoints there have ever been.
         pub(crate) senders_joined: AtomicU64,
         pub(crate) receivers_joined: AtomicU64,
+        /// What was done for the dead.
         pub(crate) tombstones: AtomicU64,
         pub(crate) orphaned: AtomicU64,
         pub(crate) dropped: AtomicU64,
-        pub(crate) last_hand: AtomicU64,
-        /// SPSC: whose hand is which.
+        pub(crate) reserved_b: [AtomicU64; 11],
+        /// From here on all words are the kind's. The sending side: in SPSC the
+        /// producer's position, in MPMC a lower bound of it.
+        pub(crate) tail: AtomicU64,
+        /// SPSC: who is the producer.
+        pub(crate) producer: AtomicU64,
+        pub(crate) reserved_c: [AtomicU64; 14],
+        /// The receiving side: in SPSC the consumer's position, in MPMC a lower
+        /// bound of it.
+        pub(crate) head: AtomicU64,
+        /// SPSC: who is the consumer, and who has last used which mark.
+        pub(crate) consumer: AtomicU64,
         pub(crate) taker: AtomicU64,
-        pub(crate) reserved_d: [AtomicU64; 7],
+        /// SPSC: the in-flight marks: where what consumers have taken ends.
+        pub(crate) in_flight: [AtomicU64; IN_FLIGHT],
+        pub(crate) reserved_d: [AtomicU64; 61],
     }
 }
 
 shared! {
     /// What a channel knows of one participant.
+    #[repr(align(64))]
     pub(crate) struct Row {
-        /// `incarnation + 1:32 | senders:16 | receivers:16`.
+        /// `incarnation:32 | senders:16 | receivers:16`.
         pub(crate) endpoints: AtomicU64,
-        /// `incarnation:48 | waiting threads:16`, for each direction, and for who
-        /// waits for a place.
+        /// `incarnation:32 | waiting threads:32`, for each direction, and for those
+        /// that wait for a slot.
         pub(crate) items_record: AtomicU64,
         pub(crate) space_record: AtomicU64,
         pub(crate) slots_record: AtomicU64,
+        pub(crate) reserved: [AtomicU64; 4],
     }
 }
 
 const _: () = {
     assert!(size_of::<Header>() == 4 * LINE);
-    assert!(size_of::<Info>() == 64);
+    assert!(size_of::<Info>() == LINE);
     assert!(size_of::<Record>() == LINE && RECORDS.is_power_of_two());
     assert!(size_of::<Entry>() == 4 * LINE);
-    assert!(size_of::<Control>() == 4 * LINE);
-    assert!(size_of::<Row>() == 32);
+    assert!(size_of::<Control>() == 8 * LINE);
+    assert!(size_of::<Row>() == LINE / 2);
     // The padding is explicit: nothing depends on how a compiler rounds.
     assert!(size_of::<Entry>() == 8 * (16 + 9 + 33 + 6));
+    assert!(size_of::<Control>() == 8 * (16 + 16 + 16 + 3 + IN_FLIGHT + 61));
 };
 
 const fn up(n: usize, to: usize) -> Option<usize> {
@@ -329,7 +349,7 @@ impl RingKind {
 
 /// A slot: where its element is, and how far it is to the next slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
+pub struct Shape {
     pub(crate) cell: usize,
     pub(crate) stride: usize,
 }
@@ -441,6 +461,7 @@ mod tests {
             ("Header.flags", span_of!(Header, flags), 48..56),
             ("Header.participants", span_of!(Header, participants), 56..64),
             ("Header.channels", span_of!(Header, channels), 64..72),
+            ("Header.kinds", span_of!(Header, kinds), 72..80),
             ("Header.name", span_of!(Header, name), 128..256),
             ("Header.gate", span_of!(Header, gate), 256..264),
             ("Info.pid", span_of!(Info, pid), 0..8),
@@ -448,6 +469,7 @@ mod tests {
             ("Info.pid_namespace", span_of!(Info, pid_namespace), 16..24),
             ("Info.uid", span_of!(Info, uid), 24..32),
             ("Info.end", span_of!(Info, end), 32..40),
+            ("Info.kinds", span_of!(Info, kinds), 40..48),
             ("Record.word", span_of!(Record, word), 0..8),
             ("Record.fields", span_of!(Record, fields), 8..112),
             ("Entry.state", span_of!(Entry, state), 0..8),
@@ -461,28 +483,27 @@ mod tests {
             ("Entry.flags", span_of!(Entry, flags), 64..72),
             ("Entry.name", span_of!(Entry, name), 128..200),
             ("Entry.schema", span_of!(Entry, schema), 200..464),
-            ("Control.tail", span_of!(Control, tail), 0..8),
-            ("Control.head", span_of!(Control, head), 128..136),
-            ("Control.hands", span_of!(Control, hands), 136..256),
-            ("Control.changes", span_of!(Control, changes), 256..264),
-            ("Control.items_waiting", span_of!(Control, items_waiting), 264..272),
-            ("Control.space_waiting", span_of!(Control, space_waiting), 272..280),
-            ("Control.orphans", span_of!(Control, orphans), 280..288),
-            ("Control.scanned", span_of!(Control, scanned), 288..296),
-            ("Control.places_waiting", span_of!(Control, slots_waiting), 296..304),
-            ("Control.producer", span_of!(Control, producer), 384..392),
+            ("Control.changes", span_of!(Control, changes), 0..8),
+            ("Control.items_waiting", span_of!(Control, items_waiting), 8..16),
+            ("Control.space_waiting", span_of!(Control, space_waiting), 16..24),
+            ("Control.slots_waiting", span_of!(Control, slots_waiting), 24..32),
+            ("Control.orphans", span_of!(Control, orphans), 32..40),
+            ("Control.scanned", span_of!(Control, scanned), 40..48),
+            ("Control.senders_joined", span_of!(Control, senders_joined), 128..136),
+            ("Control.receivers_joined", span_of!(Control, receivers_joined), 136..144),
+            ("Control.tombstones", span_of!(Control, tombstones), 144..152),
+            ("Control.orphaned", span_of!(Control, orphaned), 152..160),
+            ("Control.dropped", span_of!(Control, dropped), 160..168),
+            ("Control.tail", span_of!(Control, tail), 256..264),
+            ("Control.producer", span_of!(Control, producer), 264..272),
+            ("Control.head", span_of!(Control, head), 384..392),
             ("Control.consumer", span_of!(Control, consumer), 392..400),
-            ("Control.senders_joined", span_of!(Control, senders_joined), 400..408),
-            ("Control.receivers_joined", span_of!(Control, receivers_joined), 408..416),
-            ("Control.tombstones", span_of!(Control, tombstones), 416..424),
-            ("Control.orphaned", span_of!(Control, orphaned), 424..432),
-            ("Control.dropped", span_of!(Control, dropped), 432..440),
-            ("Control.last_hand", span_of!(Control, last_hand), 440..448),
-            ("Control.taker", span_of!(Control, taker), 448..456),
+            ("Control.taker", span_of!(Control, taker), 400..408),
+            ("Control.in_flight", span_of!(Control, in_flight), 408..536),
             ("Row.endpoints", span_of!(Row, endpoints), 0..8),
             ("Row.items_record", span_of!(Row, items_record), 8..16),
             ("Row.space_record", span_of!(Row, space_record), 16..24),
-            ("Row.places_record", span_of!(Row, slots_record), 24..32),
+            ("Row.slots_record", span_of!(Row, slots_record), 24..32),
         ];
         for (field, is, documented) in ranges {
             assert_eq!(is, documented, "{field}");
@@ -496,7 +517,7 @@ mod tests {
             let (participants, channels) = (usize::from(participants), usize::from(channels));
             assert_eq!(plan.words, 512);
             assert!(plan.infos >= plan.words + 8 * participants && plan.infos.is_multiple_of(LINE));
-            assert!(plan.journal >= plan.infos + 64 * participants);
+            assert!(plan.journal >= plan.infos + 128 * participants);
             assert_eq!((plan.journal % LINE, plan.directory), (0, plan.journal + 128 * 128));
             assert!(plan.heap >= plan.directory + 512 * channels && plan.heap.is_multiple_of(PAGE));
             let size = plan.size(1).unwrap();

@@ -16,4 +16,4 @@ pub(crate) use cells::{Block, Cells, Slotted, View};
 pub(crate) use copy_out::{CopyOut, append};
 pub(crate) use layout::{RingKind, Shape};
 pub(crate) use memory::Memory;
-pub(crate) use region::{ByteSpan, Elements};
+pub(crate) use region::{ByteSpan, ElementBytes, Elements};

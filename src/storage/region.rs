@@ -262,3 +262,60 @@ impl<'a> ByteSpan<'a> {
         unsafe { core::slice::from_raw_parts_mut(self.first.as_ptr(), self.length) }
     }
 }
+
+/// The bytes of elements of one size side by side, whose type is not known. A view,
+/// which keeps nobody else away.
+#[derive(Clone, Copy, Debug)]
+pub struct ElementBytes<'a> {
+    first: NonNull<u8>,
+    size: usize,
+    count: usize,
+    memory: PhantomData<&'a Memory>,
+}
+
+impl<'a> ElementBytes<'a> {
+    /// # Safety
+    /// So many elements of `size` bytes lie side by side, inside memory that stays
+    /// attached for `'a`, and each begins at a multiple of its [unit](copy).
+    pub(crate) const unsafe fn new(first: NonNull<u8>, size: usize, count: usize) -> Self {
+        Self { first, size, count, memory: PhantomData }
+    }
+
+    pub(crate) const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// How many bytes an element has.
+    pub(crate) const fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(crate) const fn as_ptr(&self) -> *mut u8 {
+        self.first.as_ptr()
+    }
+
+    /// The first byte of an element, if there is that one.
+    fn start(&self, index: usize) -> Option<NonNull<u8>> {
+        // SAFETY: below their number.
+        (index < self.count).then(|| unsafe { self.first.add(index * self.size) })
+    }
+
+    /// Copies an element in, if it is of that size.
+    pub(crate) fn write(&self, index: usize, element: &[u8]) {
+        if let Some(to) = self.start(index).filter(|_| element.len() == self.size) {
+            // SAFETY: there is room for so many, and `new` says how they are aligned.
+            unsafe { copy::store_element(to, element) };
+        }
+    }
+
+    /// Copies an element to the end of `into`.
+    pub(crate) fn append_to(&self, index: usize, into: &mut Vec<u8>) {
+        let Some(from) = self.start(index) else { return };
+        into.reserve(self.size);
+        let room = into.spare_capacity_mut().as_mut_ptr().cast::<u8>();
+        // SAFETY: `new` says that so many are there; the room was reserved just now.
+        unsafe { copy::load_element(from, room, self.size) };
+        // SAFETY: so many have just been written.
+        unsafe { into.set_len(into.len() + self.size) };
+    }
+}

@@ -9,6 +9,7 @@ use std::collections::hash_map::RandomState;
 use std::env;
 use std::hash::{BuildHasher, Hasher};
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::thread;
 
 const LONG: &str = "TOMBOLO_TEST_LONG";
@@ -32,11 +33,13 @@ pub(crate) fn rounds(everyday: u64, long: u64) -> u64 {
     }
 }
 
-/// The seed of a test that draws numbers.
+/// The seed of a test that draws numbers: one for all tests of a process.
 ///
 /// Prints the command that repeats the test; the harness shows it if the test fails.
 pub(crate) fn seed() -> u64 {
-    let seed = number(SEED).unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 32);
+    static DRAWN: OnceLock<u64> = OnceLock::new();
+    let drawn = || RandomState::new().build_hasher().finish() >> 32;
+    let seed = *DRAWN.get_or_init(|| number(SEED).unwrap_or_else(drawn));
     println!("repeat with: {}", command(Some(seed)));
     seed
 }

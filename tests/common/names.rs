@@ -28,8 +28,10 @@ pub(crate) mod word {
     pub(crate) const VERSION: usize = 2;
     pub(crate) const SIZE: usize = 3;
     pub(crate) const SET: usize = 5;
+    pub(crate) const FLAGS: usize = 6;
     pub(crate) const PARTICIPANTS: usize = 7;
     pub(crate) const CHANNELS: usize = 8;
+    pub(crate) const KINDS: usize = 9;
     pub(crate) const CALLS: usize = 33;
 }
 

@@ -29,13 +29,13 @@ fn queue_of(segment: &Segment) -> Queue {
 /// The word that says how many endpoints a participant has of a channel whose
 /// block begins at `offset`.
 fn row(offset: u64, slot: usize) -> usize {
-    (usize::try_from(offset).unwrap() + 512 + 32 * slot) / 8
+    (usize::try_from(offset).unwrap() + 1_024 + 64 * slot) / 8
 }
 
 /// Where the blocks of so many channels begin, as the directory says.
 fn offsets(words: &Words, participants: usize, channels: usize) -> Vec<u64> {
     let infos = (512 + 8 * participants).next_multiple_of(128);
-    let journal = (infos + 64 * participants).next_multiple_of(128);
+    let journal = (infos + 128 * participants).next_multiple_of(128);
     let directory = journal + 16_384;
     (0..channels).map(|c| words.get((directory + 512 * c + 48) / 8)).collect()
 }
@@ -171,13 +171,13 @@ fn an_old_pause_is_not_acknowledged_by_whoever_has_seen_only_a_later_gate() {
         wait_until(|| sent.load(Ordering::Relaxed) > 1_000);
         // A pause from before a resume, not yet received: to participant 0 from 1.
         let magic = u64::from_le_bytes(*b"TMBLMAIL");
-        let head = [magic, words.get(4), 7, 3, 1, 0, u64::MAX / 2];
+        let head = [magic, words.get(4), 7, 3, 1, 1, u64::MAX / 2];
         let bytes: Vec<u8> = head.into_iter().flat_map(u64::to_le_bytes).collect();
-        queue.send(1, &bytes, Wait::No).unwrap();
+        queue.send(1 + 32_768, &bytes, Wait::No).unwrap();
         // Somebody is about to pause it again, and stopped over that.
         words.put(GATE, 2 | words.get(GATE));
         let mut buffer = [0; 2_000];
-        let reply = Selector::Type(1 + 3 + 4);
+        let reply = Selector::Type(1 + 3 + 4 + 32_768);
         let until = Instant::now() + PATIENCE;
         while queue.receive(reply, &mut buffer, Wait::No).is_err() {
             assert!(Instant::now() < until, "never acknowledged");
@@ -319,7 +319,7 @@ fn a_channel_that_is_made_meanwhile_is_told_too() {
         words.put(armed, 0);
         // As if somebody waited at each: to tell them takes a while.
         for block in &offsets {
-            words.put((usize::try_from(*block).unwrap() + 264) / 8, 1);
+            words.put((usize::try_from(*block).unwrap() + 8) / 8, 1);
         }
         let peer = Peer::start("shut", &[&name]);
         peer.expect("open");

@@ -255,12 +255,12 @@ impl Journal {
 
     /// Where a participant's end is recorded.
     fn end(&self, participant: usize) -> usize {
-        self.infos() + 8 * participant + 4
+        self.infos() + 16 * participant + 4
     }
 
     /// Where the record of a position is.
     fn place(&self, position: u64) -> usize {
-        let journal = (self.infos() + 8 * self.0.get(7) as usize).next_multiple_of(16);
+        let journal = (self.infos() + 16 * self.0.get(7) as usize).next_multiple_of(16);
         journal + 16 * (position % RECORDS) as usize
     }
 
@@ -327,7 +327,7 @@ fn a_death_whose_recorder_died_over_it_is_told_by_the_next() {
             journal.0.put(place + field, value);
         }
         journal.put(at, WRITING, recorder);
-        journal.0.put(journal.end(1), 1 << 33 | 1 << 32 | at);
+        journal.0.put(journal.end(1), at << 32 | 1 << 1 | 1);
         assert_eq!((segment.deaths().total, segment.deaths().recent.len()), (1, 0));
         peer.kill();
         peer.finish();

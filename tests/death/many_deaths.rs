@@ -1,5 +1,5 @@
-//! Thousands of deaths, and afterwards everything is whole: the capacity, the
-//! participants' slots, the values of the semaphores, the kernel's objects.
+//! After thousands of deaths, everything is whole: the capacity, the participants' slots, the
+//! values of the semaphores, the kernel's objects.
 
 #![allow(unsafe_code)]
 

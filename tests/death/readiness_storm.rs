@@ -1,5 +1,5 @@
-//! Event loops on short channels, while whoever is at the other end is killed,
-//! over and over: no readiness is lost. And none is paid for under load.
+//! Event loops on short channels, while the processes at the other end are killed again and
+//! again: no readiness is lost. Under load, readiness costs nothing.
 
 #![allow(unsafe_code)]
 

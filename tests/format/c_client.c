@@ -25,7 +25,7 @@
 
 typedef uint64_t u64;
 
-enum { LEASE = 0, BUILT = 1, GENERATION = 2, CHECK = 6, GONG = 7 };
+enum { LEASE = 0, BUILT = 1, GENERATION = 2, CHECK = 6, WAKE_ALL = 7 };
 enum { FREE_SLOT = 0, LIVE = 1, DEAD = 2 };
 enum { SPSC = 1, MPMC = 2 };
 enum { SENDER = 0, RECEIVER = 1 };
@@ -67,6 +67,15 @@ static bool swap(u64 at, u64 from, u64 to)
     return atomic_compare_exchange_strong_explicit(word(at), &from, to, memory_order_acq_rel,
                                                    memory_order_relaxed);
 }
+/* A word that names a life has its incarnation in the upper half. */
+static u64 of_life(u64 n, u64 what) { return n << 32 | what; }
+static u64 low(u64 word) { return word & 0xFFFFFFFF; }
+
+/* 4.5: where the words of a channel are, in its block */
+enum { CHANGES = 0, ITEMS_WAITING = 8, SPACE_WAITING = 16, ORPHANS = 32, SCANNED = 40 };
+enum { SENDERS_JOINED = 128, RECEIVERS_JOINED = 136 };
+enum { TAIL = 256, PRODUCER = 264, HEAD = 384, CONSUMER = 392, TAKER = 400, MARKS = 408 };
+enum { ROWS = 1024, ROW = 64 };
 static void full_fence(void) { atomic_thread_fence(memory_order_seq_cst); }
 
 /* 2 */
@@ -191,32 +200,34 @@ static u64 start_time(void)
 static void join(void)
 {
     P = relaxed(56), C = relaxed(64), flags = relaxed(48);
-    if (relaxed(16) != 1 || relaxed(24) != size || P < 1 || P > 8192 || C < 1 || C > 4096)
+    if (relaxed(16) != 2 || flags & ~UINT64_C(7) || relaxed(24) != size || P < 1 || P > 8192 || C < 1 || C > 4096)
         fail("the header");
     infos = up(512 + 8 * P, 128);
-    directory = up(infos + 64 * P, 128) + 128 * 128;
+    directory = up(infos + 128 * P, 128) + 128 * 128;
     heap = up(directory + 512 * C, 4096);
     u64 used = 8 + P + 2 * C;
     if (heap > size || count != used + (29 - used % 16) % 16)
         fail("the shape");
-    credit(GONG);
-    if (read_values() && values[GONG] >= 8192)
-        OPS({ GONG, (short)(1 - values[GONG]), NOWAIT });
+    credit(WAKE_ALL);
+    if (read_values() && values[WAKE_ALL] >= 8192)
+        OPS({ WAKE_ALL, (short)(1 - values[WAKE_ALL]), NOWAIT });
     for (u64 i = 0; i < P; i++) {
         u64 free = lives(i);
         unsigned short live = (unsigned short)(8 + i);
-        if ((free & 3) != FREE_SLOT || !OPS({ live, 0, NOWAIT }, { live, 1, UNDO }))
+        if (low(free) != FREE_SLOT || !OPS({ live, 0, NOWAIT }, { live, 1, UNDO }))
             continue;
-        me = i, incarnation = free >> 2;
+        me = i, incarnation = (free >> 32) == 0xFFFFFFFF ? 1 : (free >> 32) + 1;
         struct stat namespace = { 0 };
         stat("/proc/self/ns/pid", &namespace);
-        u64 info = infos + 64 * i;
+        u64 info = infos + 128 * i;
         u64 said[4] = { (u64)getpid(), start_time(), namespace.st_ino, geteuid() };
         for (int n = 0; n < 4; n++)
             release(info + 8 * n, said[n]);
-        u64 deaths = relaxed(info + 32) >> 33;
-        release(info + 32, deaths << 33 | (incarnation & 0xFFFFFFFF));
-        release(512 + 8 * i, free | LIVE);
+        u64 deaths = low(relaxed(info + 32)) >> 1;
+        release(info + 32, of_life(incarnation, deaths << 1));
+        /* It never sweeps, so it knows all kinds. */
+        release(info + 40, ~UINT64_C(0));
+        release(512 + 8 * i, of_life(incarnation, LIVE));
         OPS({ LEASE, -1, UNDO | NOWAIT });
         return;
     }
@@ -237,8 +248,8 @@ static struct {
     u64 position;
 } ch;
 
-static u64 slot(u64 position) { return ch.at + up(512 + 32 * P, 128) + ch.stride * (position % ch.S); }
-static u64 life(int bits) { return (incarnation + 1) & (UINT64_C(~0) >> (64 - bits)); }
+static u64 slots(void) { return up(ROWS + ROW * P, 128); }
+static u64 slot(u64 position) { return ch.at + slots() + ch.stride * (position % ch.S); }
 
 static const char *find_channel(const char *name, int kind)
 {
@@ -255,12 +266,11 @@ static const char *find_channel(const char *name, int kind)
         ch.attempts = relaxed(entry + 56) < 15 ? relaxed(entry + 56) : 15;
         ch.lasting = relaxed(entry + 64) & 1;
         ch.items = (unsigned short)(8 + P + 2 * c), ch.space = ch.items + 1;
-        ch.row = ch.at + 512 + 32 * me;
+        ch.row = ch.at + ROWS + ROW * me;
         bool same = relaxed(entry + 8) == (u64)kind && relaxed(entry + 16) == 8
                     && relaxed(entry + 24) == 8 && relaxed(entry + 32) == fingerprint("u64", 8, 8);
-        u64 slots = up(512 + 32 * P, 128);
         if (same && ch.S >= 1 && ch.S <= UINT64_C(1) << 31 && ch.at >= heap && ch.at % 128 == 0
-            && ch.at <= size && up(slots + ch.stride * ch.S, 128) <= size - ch.at)
+            && ch.at <= size && up(slots() + ch.stride * ch.S, 128) <= size - ch.at)
             why = NULL;
         break;
     }
@@ -269,11 +279,11 @@ static const char *find_channel(const char *name, int kind)
 }
 
 /* 8.4: whether a living participant has an endpoint of a side */
-static bool peopled(int side)
+static bool has_peer(int side)
 {
     for (u64 i = 0; i < P; i++) {
-        u64 w = lives(i), row = acquire(ch.at + 512 + 32 * i);
-        if ((w & 3) == LIVE && row >> 32 == (((w >> 2) + 1) & 0xFFFFFFFF)
+        u64 w = lives(i), row = acquire(ch.at + ROWS + ROW * i);
+        if (low(w) == LIVE && row >> 32 == w >> 32
             && (row >> (side == SENDER ? 16 : 0) & 0xFFFF))
             return true;
     }
@@ -286,18 +296,18 @@ static void post(unsigned short w) { OPS({ w, 0, NOWAIT }, { w, 1, NOWAIT }); }
 static void notify(unsigned short w)
 {
     full_fence();
-    if (relaxed(ch.at + (w == ch.items ? 264 : 272)) & 0xFFFFFFFF)
+    if (low(relaxed(ch.at + (w == ch.items ? ITEMS_WAITING : SPACE_WAITING))))
         post(w);
 }
 
-static u64 joined_at(int side) { return ch.at + (side == SENDER ? 400 : 408); }
-static u64 role_at(void) { return ch.at + (ch.side == SENDER ? 384 : 392); }
-static u64 role(void) { return life(48) << 16 | me; }
+static u64 joined_at(int side) { return ch.at + (side == SENDER ? SENDERS_JOINED : RECEIVERS_JOINED); }
+static u64 role_at(void) { return ch.at + (ch.side == SENDER ? PRODUCER : CONSUMER); }
+static u64 role(void) { return of_life(incarnation, me); }
 
 static void show(bool here)
 {
     u64 one = here ? (ch.side == SENDER ? UINT64_C(1) << 16 : 1) : 0;
-    release(ch.row, life(32) << 32 | one);
+    release(ch.row, of_life(incarnation, one));
 }
 
 static void disarm(void)
@@ -315,8 +325,7 @@ static bool take_role(void)
         u64 held = acquire(role_at()), i = held & 0xFFFF;
         if (held && i < P) {
             u64 w = lives(i);
-            bool his = (((w >> 2) + 1) & 0xFFFFFFFFFFFF) == held >> 16;
-            if (his && ((w & 3) == LIVE || (w & 3) == DEAD))
+            if (w >> 32 == held >> 32 && (low(w) == LIVE || low(w) == DEAD))
                 return false;
         }
         if (swap(role_at(), held, role()))
@@ -325,17 +334,17 @@ static bool take_role(void)
 }
 
 /* 9.3: taking up the role of the consumer */
-static u64 hand_at(int n) { return ch.at + (n < 15 ? 136 + 8 * n : 440); }
+static u64 mark_at(int n) { return ch.at + MARKS + 8 * (u64)n; }
 
-static void take_hand(void)
+static void take_mark(void)
 {
-    u64 head = acquire(ch.at + 128), filled = acquire(ch.at) - head, reach[16], dropped = 0;
+    u64 head = acquire(ch.at + HEAD), filled = acquire(ch.at + TAIL) - head, reach[16], dropped = 0;
     for (int n = 0; n < 16; n++) {
-        reach[n] = relaxed(hand_at(n)) - head;
+        reach[n] = relaxed(mark_at(n)) - head;
         if (reach[n] > filled)
             reach[n] = 0;
     }
-    /* The (A + 1)-th largest: the largest that more than A hands reach. */
+    /* The (A + 1)-th largest: the largest that more than A marks reach. */
     for (int n = 0; n < 16; n++) {
         u64 as_far = 0;
         for (int k = 0; k < 16; k++)
@@ -347,11 +356,11 @@ static void take_hand(void)
     while (reach[mine] > dropped)
         mine++;
     if (dropped) {
-        release(ch.at + 128, head + dropped);
+        release(ch.at + HEAD, head + dropped);
         notify(ch.space);
     }
     ch.position = head + dropped;
-    release(ch.at + 448, life(44) << 20 | (u64)mine << 16 | me);
+    release(ch.at + TAKER, of_life(incarnation, (u64)mine << 16 | me));
 }
 
 static bool waits_for_me(void);
@@ -363,9 +372,9 @@ static const char *open_end(const char *name, int kind, int side)
         return why;
     ch.side = side;
     ch.joined = acquire(joined_at(!side));
-    ch.met = peopled(!side);
+    ch.met = has_peer(!side);
     for (int n = 1; n <= 3; n++)
-        release(ch.row + 8 * n, incarnation << 16);
+        release(ch.row + 8 * (u64)n, of_life(incarnation, 0));
     show(false);
     credit(ch.items);
     credit(ch.space);
@@ -375,14 +384,14 @@ static const char *open_end(const char *name, int kind, int side)
     }
     show(true);
     add(joined_at(side), 1);
-    add(ch.at + 256, 1);
+    add(ch.at + CHANGES, 1);
     full_fence();
-    ch.position = acquire(ch.at + (side == SENDER ? 0 : 128));
+    ch.position = acquire(ch.at + (side == SENDER ? TAIL : HEAD));
     if (side == RECEIVER && kind == SPSC)
-        take_hand();
+        take_mark();
     if (side == RECEIVER && waits_for_me())
         ch.met = true;
-    ch.seen = relaxed(ch.at + 256) - 1;
+    ch.seen = relaxed(ch.at + CHANGES) - 1;
     ch.open = true;
     return NULL;
 }
@@ -390,7 +399,7 @@ static const char *open_end(const char *name, int kind, int side)
 /* 8.4, 14.1: before every operation */
 static void check(void)
 {
-    u64 changes = acquire(ch.at + 256);
+    u64 changes = acquire(ch.at + CHANGES);
     if (changes == ch.seen)
         return;
     ch.seen = changes;
@@ -399,15 +408,15 @@ static void check(void)
     ch.sends_no_more = gate & (1 << 2 | 1 << 3);
     ch.paused = gate & 1 << 1 && !ch.sends_no_more && !ch.over;
     bool came = ch.met || acquire(joined_at(!ch.side)) != ch.joined;
-    ch.alone = (came && !ch.lasting && !peopled(!ch.side)) || (ch.side == RECEIVER && gate & 1 << 3);
+    ch.alone = (came && !ch.lasting && !has_peer(!ch.side)) || (ch.side == RECEIVER && gate & 1 << 3);
 }
 
 /* 9.1 */
 
 static int try_spsc(u64 *message)
 {
-    u64 head = ch.side == SENDER ? acquire(ch.at + 128) : ch.position;
-    u64 tail = ch.side == SENDER ? ch.position : acquire(ch.at);
+    u64 head = ch.side == SENDER ? acquire(ch.at + HEAD) : ch.position;
+    u64 tail = ch.side == SENDER ? ch.position : acquire(ch.at + TAIL);
     if (tail - head > ch.S)
         fail("head and tail");
     if (tail - head == (ch.side == SENDER ? ch.S : 0))
@@ -417,7 +426,7 @@ static int try_spsc(u64 *message)
         memcpy(element, message, 8);
     else
         memcpy(message, element, 8);
-    release(ch.at + (ch.side == SENDER ? 0 : 128), ++ch.position);
+    release(ch.at + (ch.side == SENDER ? TAIL : HEAD), ++ch.position);
     return DONE;
 }
 
@@ -462,7 +471,7 @@ static bool step(u64 w, u64 *lap, bool *claim, int *verdict)
 static bool waits_for_me(void)
 {
     if (ch.kind == SPSC)
-        return acquire(ch.at) != acquire(ch.at + 128);
+        return acquire(ch.at + TAIL) != acquire(ch.at + HEAD);
     u64 was = ch.position, lap;
     bool claim;
     int verdict;
@@ -476,7 +485,7 @@ static bool waits_for_me(void)
 
 static void passed(void)
 {
-    u64 position = ch.position++, bound = ch.at + (ch.side == SENDER ? 0 : 128);
+    u64 position = ch.position++, bound = ch.at + (ch.side == SENDER ? TAIL : HEAD);
     u64 seen = relaxed(bound);
     if (position % 16 == 0 && seen < position)
         swap(bound, seen, position);
@@ -484,8 +493,8 @@ static void passed(void)
 
 static bool take_orphan(u64 *message)
 {
-    u64 orphans = acquire(ch.at + 280);
-    if (orphans == relaxed(ch.at + 288))
+    u64 orphans = acquire(ch.at + ORPHANS);
+    if (orphans == relaxed(ch.at + SCANNED))
         return false;
     for (u64 n = 0; n < ch.S; n++) {
         u64 w = acquire(slot(n));
@@ -496,9 +505,9 @@ static bool take_orphan(u64 *message)
             return true;
         }
     }
-    u64 scanned = relaxed(ch.at + 288);
+    u64 scanned = relaxed(ch.at + SCANNED);
     if (scanned < orphans)
-        swap(ch.at + 288, scanned, orphans);
+        swap(ch.at + SCANNED, scanned, orphans);
     return false;
 }
 
@@ -556,7 +565,7 @@ static int try(u64 *message)
     int got = ch.kind == SPSC ? try_spsc(message) : try_mpmc(message);
     if (got == DONE) {
         notify(ch.side == SENDER ? ch.items : ch.space);
-        if (ch.side == RECEIVER && (acquire(ch.at + 256) != ch.seen || ch.alone))
+        if (ch.side == RECEIVER && (acquire(ch.at + CHANGES) != ch.seen || ch.alone))
             notify(ch.items);
         return DONE;
     }
@@ -579,7 +588,7 @@ static bool death(void)
     }
     bool found = false;
     for (u64 i = 0; i < P; i++)
-        found |= (before[i] & 3) == DEAD || ((before[i] & 3) == LIVE && values[8 + i] == 0);
+        found |= low(before[i]) == DEAD || (low(before[i]) == LIVE && values[8 + i] == 0);
     free(before);
     return found;
 }
@@ -598,7 +607,7 @@ static void heavy_fence(void)
 static void wait_for(u64 *message)
 {
     unsigned short w = ch.side == SENDER ? ch.space : ch.items;
-    u64 waiting = ch.at + (ch.side == SENDER ? 272 : 264);
+    u64 waiting = ch.at + (ch.side == SENDER ? SPACE_WAITING : ITEMS_WAITING);
     u64 record = ch.row + (ch.side == SENDER ? 16 : 8);
     while (try(message) != DONE) {
         if (death()) {
@@ -617,12 +626,12 @@ static void wait_for(u64 *message)
                 token = semops(&take, 1, NULL);
         }
         for (u64 seen = relaxed(waiting);;) {
-            u64 left = (seen & 0xFFFFFFFF) ? (seen & 0xFFFFFFFF) - 1 : 0;
+            u64 left = low(seen) ? low(seen) - 1 : 0;
             if (swap(waiting, seen, ((seen >> 32) + 1) << 32 | left))
                 break;
             seen = relaxed(waiting);
         }
-        for (u64 seen = relaxed(record); seen & 0xFFFF; seen = relaxed(record))
+        for (u64 seen = relaxed(record); low(seen); seen = relaxed(record))
             if (swap(record, seen, seen - 1))
                 break;
         if (done == DONE)
@@ -649,7 +658,7 @@ static void close_end(void)
     show(false);
     if (ch.kind == SPSC)
         swap(role_at(), role(), 0);
-    add(ch.at + 256, 1);
+    add(ch.at + CHANGES, 1);
     notify(ch.side == SENDER ? ch.items : ch.space);
     disarm();
 }
@@ -657,9 +666,8 @@ static void close_end(void)
 /* 7.5 */
 static void leave(void)
 {
-    u64 live = incarnation << 2 | LIVE, next = (incarnation + 1) << 2;
-    swap(512 + 8 * me, live, next);
-    OPS({ (unsigned short)(8 + me), -1, UNDO | NOWAIT }, { GONG, 1, UNDO });
+    swap(512 + 8 * me, of_life(incarnation, LIVE), of_life(incarnation, FREE_SLOT));
+    OPS({ (unsigned short)(8 + me), -1, UNDO | NOWAIT }, { WAKE_ALL, 1, UNDO });
     shmdt(base);
 }
 

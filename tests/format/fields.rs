@@ -275,7 +275,7 @@ struct Parts {
 impl Parts {
     fn new(participants: usize, channels: usize) -> Parts {
         let infos = up(512 + 8 * participants, 128);
-        let journal = up(infos + 64 * participants, 128);
+        let journal = up(infos + 128 * participants, 128);
         let directory = journal + 128 * 128;
         let heap = up(directory + 512 * channels, 4096);
         let used = 8 + participants + 2 * channels;
@@ -303,7 +303,7 @@ struct Block {
     stride: usize,
     units: usize,
     words: usize,
-    parcels: usize,
+    blocks: usize,
     apart: usize,
     end: usize,
 }
@@ -323,17 +323,17 @@ impl Block {
             Kind::SpscBytes => (8, 8, (capacity + 1) * (1 + up(size, 8) / 8)),
             Kind::MpmcBytes => (0, 16, capacity),
         };
-        let slots = up(512 + 32 * participants, 128);
+        let slots = up(1_024 + 64 * participants, 128);
         let words = up(slots + stride * units, 128);
-        let (parcels, apart, end) = match kind {
+        let (blocks, apart, end) = match kind {
             Kind::MpmcBytes => {
-                let parcels = up(words + 8 * capacity, 128);
+                let blocks = up(words + 8 * capacity, 128);
                 let apart = up(size.max(1), 128);
-                (parcels, apart, up(parcels + apart * capacity, 128))
+                (blocks, apart, up(blocks + apart * capacity, 128))
             }
             _ => (words, 0, words),
         };
-        Block { slots, element, stride, units, words, parcels, apart, end }
+        Block { slots, element, stride, units, words, blocks, apart, end }
     }
 }
 
@@ -353,7 +353,7 @@ fn every_field_has_its_place_and_none_overlap() {
         assert_eq!(end, size, "{of}");
     }
     let words: BTreeSet<&String> = document.bits.keys().map(|(of, _)| of).collect();
-    assert_eq!(words.len(), 14, "{words:?}");
+    assert_eq!(words.len(), 13, "{words:?}");
     for of in words {
         let mut bits: Vec<_> =
             document.bits.iter().filter(|((in_, _), _)| in_ == of).map(|(_, bits)| bits).collect();
@@ -387,7 +387,7 @@ fn the_numbers_to_test_against_are_right() {
     let hex = |n: u64| format!("`{n:016X}`");
     let block = |kind, capacity, size, alignment| Block::new(kind, capacity, size, alignment, 64);
     let (three, wide) = (block(Kind::Mpmc, 5, 3, 1), block(Kind::Mpmc, 5, 32, 16));
-    let (packets, parcels) = (block(Kind::SpscBytes, 5, 100, 1), block(Kind::MpmcBytes, 5, 100, 1));
+    let (records, blocks) = (block(Kind::SpscBytes, 5, 100, 1), block(Kind::MpmcBytes, 5, 100, 1));
     let pack = |of, values: &[(&str, u64)]| hex(document.pack(of, values));
     let right = [
         ("keys of `market`, probes 0 … 7", keys),
@@ -409,32 +409,32 @@ fn the_numbers_to_test_against_are_right() {
         ("MPMC, 32 bytes at alignment 16: element, stride", list(&[wide.element, wide.stride])),
         (
             "SPSC bytes, 5 of 100 bytes: units; end of the block, P = 64",
-            format!("{}; {}", packets.units, commas(packets.end)),
+            format!("{}; {}", records.units, commas(records.end)),
         ),
         (
-            "MPMC bytes, 5 of 100 bytes, P = 64: words, parcels, end",
-            list(&[parcels.words, parcels.parcels, parcels.end]),
+            "MPMC bytes, 5 of 100 bytes, P = 64: words, message blocks, end",
+            list(&[blocks.words, blocks.blocks, blocks.end]),
         ),
         (
             "slot word (lap 2, attempts 1, READING, owner 5)",
             pack("Slot word", &[("lap", 2), ("attempts", 1), ("phase", 3), ("owner", 5)]),
         ),
         (
-            "packet headers: message of 100 bytes; padding of 3 units",
+            "record headers: message of 100 bytes; padding of 3 units",
             format!(
                 "{}; {}",
-                pack("Packet header", &[("length", 100), ("what", 1)]),
-                pack("Packet header", &[("length", 3), ("what", 2)])
+                pack("Record header", &[("length", 100), ("what", 1)]),
+                pack("Record header", &[("length", 3), ("what", 2)])
             ),
         ),
-        ("label of 100 bytes in parcel 3", pack("Label", &[("parcel", 3), ("length", 100)])),
+        ("label of 100 bytes in message block 3", pack("Label", &[("block", 3), ("length", 100)])),
         (
-            "parcel word (version 2, held, owner 5)",
-            pack("Parcel word", &[("version", 2), ("held", 1), ("owner", 5)]),
+            "message block word (version 2, held, owner 5)",
+            pack("Message block word", &[("version", 2), ("held", 1), ("owner", 5)]),
         ),
         (
-            "record word (position 300, WRITING, owner 5)",
-            pack("Record word", &[("position", 300), ("phase", 1), ("owner", 5)]),
+            "journal word (position 300, WRITING, owner 5)",
+            pack("Journal word", &[("position", 300), ("phase", 1), ("owner", 5)]),
         ),
         (
             "end word (3 deaths, ended, position 300)",
@@ -537,12 +537,13 @@ impl Stage {
         let values = [
             ("magic", u64::from_le_bytes(*b"tombolo\0")),
             ("magic", 0x006F_6C6F_626D_6F74),
-            ("version", 1),
+            ("version", 2),
             ("size", size as u64),
             ("set", u64::try_from(set.id()).unwrap()),
             ("flags", 0),
             ("participants", PARTICIPANTS as u64),
             ("channels", CHANNELS as u64),
+            ("kinds", 0),
             ("gate", 0),
         ];
         document.fields(memory, "Header", 0, &values);
@@ -604,34 +605,38 @@ impl Stage {
         // One for each joining and leaving; nobody has died.
         let events = self.segment.events().remembered();
         let events = std::iter::from_fn(|| events.try_recv().unwrap()).count();
-        expect(document.semaphore("GONG", &[]), events as u64);
+        expect(document.semaphore("WAKE_ALL", &[]), events as u64);
         let values: Vec<u64> = values.into_iter().map(u64::from).collect();
         assert_eq!(values, expected);
     }
 
     fn participants(&mut self) {
         let (document, memory) = (&mut self.document, &self.memory);
-        for (i, incarnation) in [(0, 0), (1, 1), (2, 0)] {
+        for (i, incarnation) in [(0, 1), (1, 2), (2, 1)] {
             let word = memory.word(512 + 8 * i);
             document.word(
                 "Participant word",
                 word,
                 &[("phase", LIVE), ("incarnation", incarnation)],
             );
-            let base = self.parts.infos + 64 * i;
+            let base = self.parts.infos + 128 * i;
             let pid = proc::pid();
             let values = [
                 ("pid", u64::from(pid)),
                 ("start time", proc::start_time(pid).unwrap()),
                 ("pid namespace", proc::pid_namespace().unwrap()),
                 ("uid", u64::from(proc::uid())),
+                ("kinds", 0),
             ];
             document.fields(memory, "Info", base, &values);
             document.reserved(memory, "Info", base);
         }
         // Which is 0 for root.
         document.check("Info", "uid");
-        document.check("Record", "uid");
+        // There is no such kind yet.
+        document.check("Info", "kinds");
+        document.check("Header", "kinds");
+        document.check("Journal record", "uid");
         assert_eq!(memory.word(512 + 8 * 3), 0);
     }
 
@@ -731,35 +736,36 @@ impl Stage {
             assert_eq!(self.memory.word(at), 0x1000 + n);
         }
         // Participant 1, second life.
-        let row = base + 512 + 32;
+        let row = base + 1_024 + 64;
         for role in ["producer", "consumer"] {
             let word = self.document.get(&self.memory, "Control", *base, role);
-            self.document.word("Role word", word, &[("participant", 1), ("life", 2)]);
+            let values = [("participant", 1), ("mark", 0), ("incarnation", 2)];
+            self.document.word("Holder word", word, &values);
             self.document.check("Control", role);
         }
         let endpoints = self.document.get(&self.memory, "Row", row, "endpoints");
-        let counts = [("senders", 1), ("receivers", 1), ("life", 2)];
+        let counts = [("senders", 1), ("receivers", 1), ("incarnation", 2)];
         self.document.word("Endpoints word", endpoints, &counts);
-        // Positions 4 to 6 in the first hand, the first given back.
-        let hands = base + self.document.field("Control", "hands").start;
+        // Positions 4 to 6 by the first mark, the first given back.
+        let marks = base + self.document.field("Control", "in-flight marks").start;
         let slice = rx.take_slice(9).unwrap();
-        assert_eq!((slice.read(0).unwrap(), self.memory.word(hands)), (0x1004, 5));
+        assert_eq!((slice.read(0).unwrap(), self.memory.word(marks)), (0x1004, 5));
         drop(slice);
-        assert_eq!((rx.take_slice(9).unwrap().len(), self.memory.word(hands)), (2, 7));
+        assert_eq!((rx.take_slice(9).unwrap().len(), self.memory.word(marks)), (2, 7));
         let word = self.document.get(&self.memory, "Control", *base, "taker");
-        let values = [("participant", 1), ("hand", 0), ("life", 2)];
-        self.document.word("Taker word", word, &values);
-        self.document.check("Control", "hands");
+        let values = [("participant", 1), ("mark", 0), ("incarnation", 2)];
+        self.document.word("Holder word", word, &values);
+        self.document.check("Control", "in-flight marks");
         self.document.check("Control", "taker");
         drop(rx);
         let endpoints = self.document.get(&self.memory, "Row", row, "endpoints");
-        let counts = [("senders", 1), ("receivers", 0), ("life", 2)];
+        let counts = [("senders", 1), ("receivers", 0), ("incarnation", 2)];
         self.document.word("Endpoints word", endpoints, &counts);
         self.document.check("Row", "endpoints");
         self.controls(C, &[("consumer", 0), ("changes", changes + 3)]);
         drop(tx);
         self.controls(C, &[("producer", 0), ("changes", changes + 4), ("tail", 7)]);
-        // A delivery that is forgotten stays in its reader's hand.
+        // A delivery that is forgotten stays with its reader's mark.
         channel.sender().unwrap().send(1).unwrap();
         for attempts in 0..16 {
             let mut rx = channel.receiver().unwrap();
@@ -767,10 +773,12 @@ impl Stage {
             assert_eq!(delivery.attempts(), attempts);
             std::mem::forget(delivery);
         }
-        self.controls(C, &[("head", 7), ("last hand", 8)]);
+        self.controls(C, &[("head", 7)]);
+        let last = self.blocks[C].0 + self.document.field("Control", "in-flight marks").end - 8;
+        assert_eq!(self.memory.word(last), 8);
         let word = self.control(C, "taker");
-        let values = [("participant", 1), ("hand", 15), ("life", 2)];
-        self.document.word("Taker word", word, &values);
+        let values = [("participant", 1), ("mark", 15), ("incarnation", 2)];
+        self.document.word("Holder word", word, &values);
     }
 
     fn mpmc(&mut self) {
@@ -828,7 +836,7 @@ impl Stage {
         tx.send(&message(7, 97)).unwrap();
         let header = |document: &mut Document, unit: usize, what, length| {
             let header = self.memory.word(slots + 8 * unit);
-            document.word("Packet header", header, &[("what", what), ("length", length)]);
+            document.word("Record header", header, &[("what", what), ("length", length)]);
         };
         header(&mut self.document, 56, 1, 100);
         header(&mut self.document, 70, 1, 5);
@@ -844,11 +852,11 @@ impl Stage {
     }
 
     #[track_caller]
-    fn parcel_is(&mut self, k: usize, version: u64, held: u64, owner: u64) {
+    fn message_block_is(&mut self, k: usize, version: u64, held: u64, owner: u64) {
         let (base, block) = &self.blocks[5];
         let word = self.memory.word(base + block.words + 8 * k);
         let values = [("version", version), ("held", held), ("owner", owner)];
-        self.document.word("Parcel word", word, &values);
+        self.document.word("Message block word", word, &values);
     }
 
     fn parcels(&mut self) {
@@ -857,8 +865,8 @@ impl Stage {
         let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
         tx.send(b"first").unwrap();
         tx.send(b"second, and longer").unwrap();
-        self.parcel_is(0, 1, 1, 1);
-        self.parcel_is(2, 0, 0, 0);
+        self.message_block_is(0, 1, 1, 1);
+        self.message_block_is(2, 0, 0, 0);
         let (base, block) = &self.blocks[C];
         for (n, message) in [b"first".as_slice(), b"second, and longer"].into_iter().enumerate() {
             let slot = base + block.slots + block.stride * n;
@@ -869,24 +877,24 @@ impl Stage {
                 &[("lap", 0), ("attempts", 0), ("phase", FULL), ("owner", 0)],
             );
             let label = self.document.get(&self.memory, "Bytes slot", slot, "label");
-            let named = [("parcel", n as u64), ("length", message.len() as u64)];
+            let named = [("block", n as u64), ("length", message.len() as u64)];
             self.document.word("Label", label, &named);
-            let bytes = base + block.parcels + block.apart * n;
+            let bytes = base + block.blocks + block.apart * n;
             assert_eq!(self.memory.bytes(bytes, message.len()), message);
         }
         self.document.check("Bytes slot", "word");
         self.document.check("Bytes slot", "label");
         let delivery = rx.take().unwrap();
-        self.parcel_is(0, 2, 1, 1);
+        self.message_block_is(0, 2, 1, 1);
         self.slot_is(C, 0, 0, 0, READING, 1);
         drop(delivery);
-        self.parcel_is(0, 2, 0, 0);
+        self.message_block_is(0, 2, 0, 0);
         self.slot_is(C, 0, 1, 0, FREE, 0);
         let grant = tx.reserve(7).unwrap();
-        self.parcel_is(2, 1, 1, 1);
+        self.message_block_is(2, 1, 1, 1);
         self.slot_is(C, 2, 0, 0, FREE, 0);
         drop(grant);
-        self.parcel_is(2, 1, 0, 0);
+        self.message_block_is(2, 1, 0, 0);
         assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 18);
     }
 
@@ -899,11 +907,12 @@ impl Stage {
             let values = [("count", count), ("version", version)];
             stage.document.word("Waiting word", waiting, &values);
             stage.document.check("Control", word);
-            let row = base + 512 + 32;
+            let row = base + 1_024 + 64;
             let word = stage.document.get(&stage.memory, "Row", row, record);
-            let values = [("threads", count), ("incarnation", 1)];
+            let values = [("threads", count), ("incarnation", 2)];
             stage.document.word("Waiters record", word, &values);
             stage.document.check("Row", record);
+            stage.document.reserved(&stage.memory, "Row", row);
             version
         };
         let segment = self.segment.clone();
@@ -941,10 +950,10 @@ impl Stage {
         let held = slow.take().unwrap();
         (1..tx.capacity()).for_each(|_| assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 3));
         let thread = parked(Box::new(move || tx.reserve(3).unwrap().commit(3).unwrap()));
-        document(self, 5, "places waiting", "places record", 1);
+        document(self, 5, "slots waiting", "slots record", 1);
         held.release();
         thread.join().unwrap();
-        document(self, 5, "places waiting", "places record", 0);
+        document(self, 5, "slots waiting", "slots record", 0);
         rx.recv(&mut Vec::new()).unwrap();
     }
 
@@ -973,9 +982,9 @@ impl Stage {
         child.finish();
         assert!(self.segment.sweep().unwrap());
         let last = self.parts.journal + 128 * 6;
-        let time = self.document.get(&self.memory, "Record", last, "time");
+        let time = self.document.get(&self.memory, "Journal record", last, "time");
         assert!((before..=proc::monotonic()).contains(&time), "{before}, {time}");
-        self.document.check("Record", "time");
+        self.document.check("Journal record", "time");
         self.slot_is(WIDE, 1, 6, 1, ORPHAN, 0);
         self.slot_is(WIDE, 0, 8, 0, FREE, 0);
         let values = [("tombstones", 1), ("orphaned", 2), ("dropped", 0)];
@@ -995,21 +1004,21 @@ impl Stage {
         const DONE: u64 = 2;
         let (own, own_start) = (u64::from(proc::pid()), proc::start_time(proc::pid()).unwrap());
         let records = [
-            (JOINED, 0, 0),
-            (JOINED, 1, 0),
-            (LEFT, 1, 0),
+            (JOINED, 0, 1),
             (JOINED, 1, 1),
-            (JOINED, 2, 0),
-            (JOINED, 3, 0),
-            (DIED, 3, 0),
+            (LEFT, 1, 1),
+            (JOINED, 1, 2),
+            (JOINED, 2, 1),
+            (JOINED, 3, 1),
+            (DIED, 3, 1),
         ];
         let (document, memory) = (&mut self.document, &self.memory);
         for (position, (kind, participant, incarnation)) in (0..).zip(records) {
             let base = self.parts.journal + 128 * position as usize;
-            let word = document.get(memory, "Record", base, "word");
+            let word = document.get(memory, "Journal record", base, "word");
             let values = [("position", position), ("phase", DONE), ("owner", 0)];
-            document.word("Record word", word, &values);
-            let event = document.get(memory, "Record", base, "event");
+            document.word("Journal word", word, &values);
+            let event = document.get(memory, "Journal record", base, "event");
             // Nothing was held in the first three channels.
             let channel = if kind == DIED { 4 } else { 0 };
             let values = [("kind", kind), ("participant", participant), ("channel", channel)];
@@ -1027,18 +1036,18 @@ impl Stage {
                 ("tombstones", died),
                 ("orphaned", 2 * died),
                 ("dropped", died),
-                ("parcels", died),
+                ("blocks", died),
             ];
-            document.fields(memory, "Record", base, &values);
-            document.reserved(memory, "Record", base);
+            document.fields(memory, "Journal record", base, &values);
+            document.reserved(memory, "Journal record", base);
         }
         assert_eq!(memory.word(self.parts.journal + 128 * records.len()), 0);
-        document.check("Record", "word");
-        document.check("Record", "event");
+        document.check("Journal record", "word");
+        document.check("Journal record", "event");
         // The owner while it is written is nobody's business here.
-        document.check("Record word", "owner");
-        for (i, which, ended, deaths) in [(0, 0, 0, 0), (1, 1, 0, 0), (3, 6, 1, 1)] {
-            let end = document.get(memory, "Info", self.parts.infos + 64 * i, "end");
+        document.check("Journal word", "owner");
+        for (i, which, ended, deaths) in [(0, 1, 0, 0), (1, 2, 0, 0), (3, 6, 1, 1)] {
+            let end = document.get(memory, "Info", self.parts.infos + 128 * i, "end");
             let values = [("which", which), ("ended", ended), ("deaths", deaths)];
             document.word("End word", end, &values);
         }
@@ -1117,7 +1126,7 @@ fn the_header_says_who_it_is() {
     let segment = Segment::options().participants(5).channels(3).create(&name).unwrap();
     let words = Words::behind(&segment);
     assert_eq!(words.get(word::MAGIC), MAGIC);
-    assert_eq!(words.get(word::VERSION), 1);
+    assert_eq!(words.get(word::VERSION), 2);
     assert_eq!(words.get(3), segment.size() as u64);
     assert_ne!(words.get(word::NONCE), 0);
     let set = name.set(0).unwrap();
@@ -1167,7 +1176,7 @@ fn a_participant_says_who_it_is() {
     let segment = Segment::options().participants(5).channels(1).create(&name).unwrap();
     let words = Words::behind(&segment);
     // One word for each participant from byte 512 on: LIVE, in its first life.
-    assert_eq!((words.get(64), words.get(65)), (1, 0));
+    assert_eq!((words.get(64), words.get(65)), (1 << 32 | 1, 0));
     // Who it is, on the next line of 128 bytes.
     let pid = u64::from(proc::pid());
     let said = [words.get(80), words.get(81), words.get(82), words.get(83)];
@@ -1175,8 +1184,8 @@ fn a_participant_says_who_it_is() {
     let namespace = proc::pid_namespace().unwrap();
     assert_eq!(said, [pid, start, namespace, u64::from(proc::uid())]);
     drop(segment);
-    // Free, in its second.
-    assert_eq!(words.get(64), 1 << 2);
+    // Free, after its first.
+    assert_eq!(words.get(64), 1 << 32);
 }
 
 #[test]

@@ -302,7 +302,7 @@ impl Market {
         let words = Words::behind(&self.segment);
         let (participants, channels) = (words.get(7) as usize, words.get(8) as usize);
         let infos = (512 + 8 * participants).next_multiple_of(128);
-        let journal = (infos + 64 * participants).next_multiple_of(128);
+        let journal = (infos + 128 * participants).next_multiple_of(128);
         let directory = journal + 128 * 128;
         assert!(channels > 0 && words.get(directory / 8) == 1);
         words.get((words.get(directory / 8 + 6) as usize + offset) / 8)
@@ -331,12 +331,12 @@ impl Market {
     }
 }
 
-const ITEMS_WAITING: usize = 264;
-const SPACE_WAITING: usize = 272;
-const PLACES_WAITING: usize = 296;
-const TOMBSTONES: usize = 416;
-const ORPHANED: usize = 424;
-const DROPPED: usize = 432;
+const ITEMS_WAITING: usize = 8;
+const SPACE_WAITING: usize = 16;
+const SLOTS_WAITING: usize = 24;
+const TOMBSTONES: usize = 144;
+const ORPHANED: usize = 152;
+const DROPPED: usize = 160;
 
 /// Runs in a thread, and returns when that sleeps.
 fn parked_thread<R: Send + 'static>(
@@ -702,7 +702,7 @@ fn a_python_killed_over_a_claim_leaves_a_tombstone(kind: &str) {
     market.holds_its_capacity();
     if kind == "mpmc-bytes" {
         let mut python = market.python("sender");
-        python.tell("hold-parcel c");
+        python.tell("hold-block c");
         assert!(python.said().starts_with("holding "));
         python.kill();
         market.sweep();
@@ -758,7 +758,7 @@ fn a_message_that_may_not_be_taken_again_goes_with_its_python(kind: &str) {
 fn a_rust_process_killed_over_a_claim_or_a_message_is_put_right_by_python(kind: &str) {
     let market = Market::new(kind, 3);
     let mut python = market.python("receiver");
-    // A grant of bytes holds a parcel only; one of elements, a slot.
+    // A grant of bytes holds a message block only; one of elements, a slot.
     let mut rust = market.rust("sender");
     rust.tell("grant");
     rust.expect("holding");
@@ -988,10 +988,10 @@ fn a_commit_of_the_librarys_gets_the_place_that_a_python_frees() {
     all_but_the_first(&market, || python.ask("take c", &market.nth(1)));
     let tx = market.tx();
     let waiting = parked_thread(move || tx.send(3));
-    assert_eq!(market.control(PLACES_WAITING) as u32, 1);
+    assert_eq!(market.control(SLOTS_WAITING) as u32, 1);
     python.ask("release c", "released");
     waiting.join().unwrap().unwrap();
-    assert_eq!(market.control(PLACES_WAITING) as u32, 0);
+    assert_eq!(market.control(SLOTS_WAITING) as u32, 0);
     python.ask("recv c", &market.nth(3));
 }
 
@@ -1006,10 +1006,10 @@ fn a_python_gets_the_place_that_the_library_frees() {
     let mut held = None;
     all_but_the_first(&market, || held = Some(rx.take().unwrap()));
     python.park("send c 3");
-    assert_eq!(market.control(PLACES_WAITING) as u32, 1);
+    assert_eq!(market.control(SLOTS_WAITING) as u32, 1);
     drop(held);
     python.expect("sent");
-    assert_eq!(market.control(PLACES_WAITING) as u32, 0);
+    assert_eq!(market.control(SLOTS_WAITING) as u32, 0);
     assert_eq!(market.rx().recv().unwrap(), market.nth(3));
     // And one that is killed waiting is counted no more.
     let mut held = None;
@@ -1017,7 +1017,7 @@ fn a_python_gets_the_place_that_the_library_frees() {
     python.park("send c 4");
     python.kill();
     market.sweep();
-    assert_eq!(market.control(PLACES_WAITING) as u32, 0);
+    assert_eq!(market.control(SLOTS_WAITING) as u32, 0);
     drop(held);
     market.holds_its_capacity();
 }

@@ -197,8 +197,8 @@ class Set:
         libc.semctl(self.id, 0, IPC_RMID, None)
 
 
-LEASE, BUILT, GENERATION, CHECK, GONG = 0, 1, 2, 6, 7
-# From here on the gong is wound back.
+LEASE, BUILT, GENERATION, CHECK, WAKE_ALL = 0, 1, 2, 6, 7
+# From here on it is wound back.
 HIGH = 8192
 
 
@@ -271,11 +271,22 @@ class Memory:
 
 
 MAGIC = int.from_bytes(b"tombolo\0", "little")
-SYMMETRIC, TRANSIENT = 1, 2
+SYMMETRIC, TRANSIENT, ANONYMOUS = 1, 2, 4
+KNOWN = SYMMETRIC | TRANSIENT | ANONYMOUS
 H_MAGIC, H_VERSION, H_SIZE, H_GENERATION, H_SET, H_FLAGS = 8, 16, 24, 32, 40, 48
-H_PARTICIPANTS, H_CHANNELS, H_NAME, H_GATE = 56, 64, 128, 256
+H_PARTICIPANTS, H_CHANNELS, H_KINDS, H_NAME, H_GATE = 56, 64, 72, 128, 256
 PAUSED, DRAINING, DRAINED, SHUTDOWN = 2, 4, 8, 16
 FREE, LIVE, DEAD = 0, 1, 2
+
+
+def of_life(incarnation, what):
+    """A word that names a life has its number in the upper half."""
+    return incarnation << 32 | what
+
+
+def low(word):
+    return word & 0xFFFFFFFF
+
 
 SPSC, MPMC, SPSC_BYTES, MPMC_BYTES = 1, 2, 3, 4
 KINDS = {"spsc": SPSC, "mpmc": MPMC, "spsc-bytes": SPSC_BYTES, "mpmc-bytes": MPMC_BYTES}
@@ -300,8 +311,7 @@ class Block:
         if self.kind in BYTES and self.size > 2**30:
             raise Corrupt(f"channel #{index}: messages of {self.size} bytes")
         self.element, self.slots = 0, self.capacity
-        self.taker = self.at + 448
-        self.hands = [self.at + 136 + 8 * n for n in range(15)] + [self.at + 440]
+        self.taker, self.marks = self.at + 400, [self.at + 408 + 8 * n for n in range(16)]
         if self.kind == SPSC:
             self.stride = up(self.size, self.alignment)
         elif self.kind == MPMC:
@@ -311,22 +321,22 @@ class Block:
             self.stride, self.slots = 8, (self.capacity + 1) * (1 + up(self.size, 8) // 8)
         else:
             self.stride = 16
-        self.rows = self.at + 512
-        self.first = self.at + up(512 + 32 * segment.participants, 128)
+        self.rows = self.at + 1024
+        self.first = self.at + up(1024 + 64 * segment.participants, 128)
         end = up(self.first - self.at + self.stride * self.slots, 128)
         if self.kind == MPMC_BYTES:
             self.words = self.at + end
             self.apart = up(max(self.size, 1), 128)
-            parcels = up(end + 8 * self.capacity, 128)
-            self.parcels = self.at + parcels
-            end = up(parcels + self.apart * self.capacity, 128)
+            blocks = up(end + 8 * self.capacity, 128)
+            self.blocks = self.at + blocks
+            end = up(blocks + self.apart * self.capacity, 128)
         if self.at < segment.heap or self.at % 128 or self.at + end > memory.size:
             raise Corrupt(f"channel #{index} is not inside the segment")
-        self.tail, self.head, self.changes = self.at, self.at + 128, self.at + 256
-        self.orphans, self.scanned = self.at + 280, self.at + 288
-        self.items = Event(self.at + 264, segment.items(index), 8)
-        self.space = Event(self.at + 272, segment.items(index) + 1, 16)
-        self.places = Event(self.at + 296, GONG, 24)
+        self.changes, self.tail, self.head = self.at, self.at + 256, self.at + 384
+        self.orphans, self.scanned = self.at + 32, self.at + 40
+        self.items = Event(self.at + 8, segment.items(index), 8)
+        self.space = Event(self.at + 16, segment.items(index) + 1, 16)
+        self.slots_event = Event(self.at + 24, WAKE_ALL, 24)
 
     def slot(self, n):
         return self.first + self.stride * n
@@ -344,8 +354,8 @@ class Side:
         self.name, self.role, self.joined, self.shift = name, role, joined, shift
 
 
-SENDER = Side("sender", 384, 400, 16)
-RECEIVER = Side("receiver", 392, 408, 0)
+SENDER = Side("sender", 264, 128, 16)
+RECEIVER = Side("receiver", 392, 136, 0)
 SENDER.other, RECEIVER.other = RECEIVER, SENDER
 
 
@@ -443,12 +453,14 @@ class Segment:
         self.participants, self.channels = memory.load(H_PARTICIPANTS), memory.load(H_CHANNELS)
         self.generation, self.flags = memory.load(H_GENERATION), memory.load(H_FLAGS)
         P, C = self.participants, self.channels
-        if version != 1:
+        if version != 2:
             raise Failed(f"version {version}")
+        if self.flags & ~KNOWN or memory.load(H_KINDS):
+            raise Failed("something that only a later client knows")
         if size != memory.size or not 1 <= P <= 8192 or not 1 <= C <= 4096:
             raise Corrupt("the header")
         self.infos = up(512 + 8 * P, 128)
-        self.journal = up(self.infos + 64 * P, 128)
+        self.journal = up(self.infos + 128 * P, 128)
         self.directory = self.journal + 128 * RECORDS
         self.heap = up(self.directory + 512 * C, 4096)
         used = 8 + P + 2 * C
@@ -459,35 +471,36 @@ class Segment:
             call(libc.syscall(SYS_MEMBARRIER, REGISTER_GLOBAL_EXPEDITED, 0, 0))
         self.me = None
         self.counts = {}
-        self.arm(GONG)
+        self.arm(WAKE_ALL)
         try:
             if self.close_records(LEASEHOLDER, lambda: True):
                 self.strike()
             self.look(LEASE)
             self.take_slot()
         except Exception:
-            self.set.op((GONG, 1, SEM_UNDO))
+            self.set.op((WAKE_ALL, 1, SEM_UNDO))
             raise
 
     def take_slot(self):
         memory = self.memory
         for i in range(self.participants):
             word = memory.load(512 + 8 * i)
-            if word & 3 != FREE:
+            if low(word) != FREE:
                 continue
             if not self.set.tried((8 + i, 0, IPC_NOWAIT), (8 + i, 1, SEM_UNDO)):
                 continue
-            self.me, self.incarnation = i, word >> 2
-            info = self.infos + 64 * i
+            self.me, self.incarnation = i, (word >> 32) % (2**32 - 1) + 1
+            info = self.infos + 128 * i
             with open("/proc/self/stat") as stat:
                 start = int(stat.read().rsplit(")", 1)[1].split()[19])
             memory.store(info, os.getpid())
             memory.store(info + 8, start)
             memory.store(info + 16, os.stat("/proc/self/ns/pid").st_ino)
             memory.store(info + 24, os.geteuid())
-            deaths = memory.load(info + 32) >> 33
-            memory.store(info + 32, deaths << 33 | self.incarnation % 2**32)
-            memory.store(512 + 8 * i, word | LIVE)
+            deaths = low(memory.load(info + 32)) >> 1
+            memory.store(info + 32, of_life(self.incarnation, deaths << 1))
+            memory.store(info + 40, 0)
+            memory.store(512 + 8 * i, of_life(self.incarnation, LIVE))
             position = self.claim_record(i)
             if position is not None:
                 self.fill_record(position, self.fields(JOINED, i, self.incarnation))
@@ -504,7 +517,7 @@ class Segment:
             self.memory.detach()
             return
         word = 512 + 8 * self.me
-        live = self.incarnation << 2 | LIVE
+        live = of_life(self.incarnation, LIVE)
         held = False
         try:
             if self.flags & TRANSIENT:
@@ -517,8 +530,8 @@ class Segment:
                     libc.shmctl(self.memory.shm, IPC_RMID, None)
                     return
             self.record_end(EVENT_LEFT, self.me, self.incarnation, self.me, lambda: [0] * 7)
-            self.memory.swap(word, live, (self.incarnation + 1) % 2**62 << 2 | FREE)
-            self.set.op((8 + self.me, -1, SEM_UNDO | IPC_NOWAIT), (GONG, 1, SEM_UNDO))
+            self.memory.swap(word, live, of_life(self.incarnation, FREE))
+            self.set.op((8 + self.me, -1, SEM_UNDO | IPC_NOWAIT), (WAKE_ALL, 1, SEM_UNDO))
         except (Closed, OSError):
             pass
         finally:
@@ -569,7 +582,7 @@ class Segment:
         return self.memory.load(512 + 8 * i)
 
     def is_live(self, i):
-        return self.word(i) & 3 == LIVE
+        return low(self.word(i)) == LIVE
 
     # 6. Fences. A full one in place of a light one is always right.
 
@@ -615,17 +628,14 @@ class Segment:
         raise NotFound(name)
 
     def row(self, block, i):
-        return block.rows + 32 * i
+        return block.rows + 64 * i
 
-    def life(self, word):
-        return ((word >> 2) + 1) % 2**32
-
-    def peopled(self, block, side):
+    def has_peer(self, block, side):
         for i in range(self.participants):
             word = self.word(i)
-            if word & 3 == LIVE:
+            if low(word) == LIVE:
                 endpoints = self.memory.load(self.row(block, i))
-                if endpoints >> 32 == self.life(word) and endpoints >> side.shift & 0xFFFF:
+                if endpoints >> 32 == word >> 32 and endpoints >> side.shift & 0xFFFF:
                     return True
         return False
 
@@ -651,7 +661,7 @@ class Segment:
             return (old >> 32) + 1 << 32 | count
 
         self.memory.change(event.waiting, recount)
-        self.memory.change(record, lambda old: old - 1 if old & 0xFFFF else None)
+        self.memory.change(record, lambda old: old - 1 if low(old) else None)
 
     def wait(self, block, event, attempt, more, until):
         """11.2: what `attempt` gives, or None at the deadline."""
@@ -709,19 +719,19 @@ class Segment:
                     return None
                 raise self.explained(failure)
 
-    def notify_places(self, block):
+    def notify_slots(self, block):
         """11.3."""
         self.light_fence()
-        if self.memory.load(block.places.waiting) & 0xFFFFFFFF:
+        if self.memory.load(block.slots_event.waiting) & 0xFFFFFFFF:
             try:
-                if not self.set.tried((GONG, -HIGH, IPC_NOWAIT), (GONG, 2, 0)):
+                if not self.set.tried((WAKE_ALL, -HIGH, IPC_NOWAIT), (WAKE_ALL, 2, 0)):
                     self.strike()
             except OSError:
                 pass
 
-    def wait_for_place(self, block, attempt, until):
+    def wait_for_slot(self, block, attempt, until):
         """11.3: what `attempt` gives, or None at the deadline."""
-        memory, event = self.memory, block.places
+        memory, event = self.memory, block.slots_event
         record = self.row(block, self.me) + event.record
         while until is None or time.monotonic() < until:
             memory.add(record, 1)
@@ -732,11 +742,11 @@ class Segment:
                 done = attempt()
                 soon = self.soon(until)
                 if done is None and soon != until:
-                    self.sleep_over_gong(self.heard, soon)
+                    self.sleep_over_wake_all(self.heard, soon)
                     done = attempt()
                 if done is not None:
                     return done
-                self.sleep_over_gong(self.heard, until)
+                self.sleep_over_wake_all(self.heard, until)
             finally:
                 self.lower(event, record)
         return None
@@ -761,18 +771,18 @@ class Segment:
         missed = [self.word(i) for i in range(self.participants)] != before
         swept = False
         for i, word in enumerate(before):
-            dead = word & ~3 | DEAD
-            if word & 3 == LIVE and values[8 + i] == 0:
+            dead = of_life(word >> 32, DEAD)
+            if low(word) == LIVE and values[8 + i] == 0:
                 if not self.memory.swap(512 + 8 * i, word, dead) and self.word(i) != dead:
                     continue
-            elif word & 3 != DEAD or self.word(i) != word:
+            elif low(word) != DEAD or self.word(i) != word:
                 continue
             self.sweep(i, dead, values, LEASEHOLDER if witness == LEASE else witness - 8)
-            self.memory.swap(512 + 8 * i, dead, ((dead >> 2) + 1) % 2**62 << 2 | FREE)
+            self.memory.swap(512 + 8 * i, dead, of_life(dead >> 32, FREE))
             swept = True
-        self.heard = None if missed else values[GONG]
-        if values[GONG] >= HIGH:
-            self.set.tried((GONG, -(values[GONG] - 1), IPC_NOWAIT))
+        self.heard = None if missed else values[WAKE_ALL]
+        if values[WAKE_ALL] >= HIGH:
+            self.set.tried((WAKE_ALL, -(values[WAKE_ALL] - 1), IPC_NOWAIT))
         if swept:
             self.strike()
         return swept
@@ -782,16 +792,16 @@ class Segment:
         memory = self.memory
         still_dead = lambda: self.word(i) == dead
         self.close_records(i, still_dead)
-        self.record_end(DIED, i, dead >> 2, owner, lambda: self.holdings(i, dead))
+        self.record_end(DIED, i, dead >> 32, owner, lambda: self.holdings(i, dead))
         for block in self.blocks():
-            if memory.load(self.row(block, i)) >> 32 != self.life(dead):
+            if memory.load(self.row(block, i)) >> 32 != dead >> 32:
                 continue
             if block.kind in SINGLE:
-                self.recover_hand(block, i, dead)
+                self.recover_in_flight(block, i, dead)
             elif not self.recover(block, i, still_dead):
                 return
             memory.add(block.changes, 1)
-            for event in (block.items, block.space, block.places):
+            for event in (block.items, block.space, block.slots_event):
                 self.settle(block, event)
             for event in (block.items, block.space):
                 value = values[event.number]
@@ -806,8 +816,8 @@ class Segment:
             for i in range(self.participants):
                 word = self.word(i)
                 record = self.memory.load(self.row(block, i) + event.record)
-                if word & 3 == LIVE and record >> 16 == (word >> 2) % 2**48:
-                    living += record & 0xFFFF
+                if low(word) == LIVE and record >> 32 == word >> 32:
+                    living += low(record)
             if self.memory.swap(event.waiting, seen, ((seen >> 32) + 1 << 32 | living) & U64):
                 return
 
@@ -816,15 +826,15 @@ class Segment:
         lap, attempts, phase, owner = parts(w)
         free = slot_word(lap + 1, 0, S_FREE, 0)
         if owner == i and phase == WRITING:
-            return free, 416
+            return free, TOMBSTONES
         if owner == i and phase == READING:
             if attempts < block.attempts:
-                return slot_word(lap, attempts + 1, ORPHAN, 0), 424
-            return free, 432
+                return slot_word(lap, attempts + 1, ORPHAN, 0), ORPHANED
+            return free, DROPPED
         return None
 
     def unnamed(self, block, i):
-        """Where the words are, and what they say, of the parcels that i holds and no slot names."""
+        """Where the words are, and what they say, of the message blocks that i holds and no slot names."""
         if block.kind != MPMC_BYTES:
             return
         named = set()
@@ -838,33 +848,33 @@ class Segment:
 
     def holdings(self, i, dead):
         """The fields of a death, and the channel (13.2, step 2)."""
-        total = {"senders": 0, "receivers": 0, 416: 0, 424: 0, 432: 0, "parcels": 0}
+        total = {"senders": 0, "receivers": 0, TOMBSTONES: 0, ORPHANED: 0, DROPPED: 0, "blocks": 0}
         channel = 0
         for block in self.blocks():
             row = self.memory.load(self.row(block, i))
-            if row >> 32 != self.life(dead):
+            if row >> 32 != dead >> 32:
                 continue
             total["senders"] += row >> 16 & 0xFFFF
             total["receivers"] += row & 0xFFFF
             if block.kind in SINGLE:
-                _, what, messages = self.in_dead_hand(block, i, dead)
+                _, what, messages = self.in_dead_flight(block, i, dead)
                 total[what] += messages
                 if messages:
                     channel = channel or block.index + 1
                 continue
             fates = [self.fate(block, self.memory.load(block.slot(n)), i) for n in range(block.slots)]
             fates = [fate[1] for fate in fates if fate]
-            parcels = len(list(self.unnamed(block, i)))
+            blocks = len(list(self.unnamed(block, i)))
             for what in fates:
                 total[what] += 1
-            total["parcels"] += parcels
-            if fates or parcels:
+            total["blocks"] += blocks
+            if fates or blocks:
                 channel = channel or block.index + 1
         return [*total.values(), channel]
 
     def recover(self, block, i, still_dead):
         memory = self.memory
-        done = {416: 0, 424: 0, 432: 0}
+        done = {TOMBSTONES: 0, ORPHANED: 0, DROPPED: 0}
         for n in reversed(range(block.slots)):
             at = block.slot(n)
             w = memory.load(at)
@@ -874,7 +884,7 @@ class Segment:
             if not still_dead():
                 return False
             to, what = fate
-            if what == 432 and block.kind == MPMC_BYTES:
+            if what == DROPPED and block.kind == MPMC_BYTES:
                 self.bequeath(block, at, w, i, still_dead)
             if memory.swap(at, w, to):
                 done[what] += 1
@@ -888,25 +898,25 @@ class Segment:
         return True
 
     def reaches(self, block):
-        """How many slots each hand reaches (9.3)."""
+        """How many slots each in-flight mark reaches (9.3)."""
         head = self.memory.load(block.head)
         filled = (self.memory.load(block.tail) - head) & U64
-        reaches = [(self.memory.load(at) - head) & U64 for at in block.hands]
+        reaches = [(self.memory.load(at) - head) & U64 for at in block.marks]
         return [n if n <= filled else 0 for n in reaches]
 
-    def in_dead_hand(self, block, i, dead):
+    def in_dead_flight(self, block, i, dead):
         """The taker's word, which counter counts what the dead had in hand, and how much."""
         seen = self.memory.load(block.taker)
-        hand = seen >> 16 & 15
-        if seen != taker_word(dead >> 2, hand, i):
-            return None, 424, 0
+        mark = seen >> 16 & 0xFFFF
+        if mark > 15 or seen != taker_word(dead >> 32, mark, i):
+            return None, ORPHANED, 0
         reaches = self.reaches(block)
-        others = sum(n > 0 for k, n in enumerate(reaches) if k != hand)
-        messages = min(reaches[hand], 1) if block.kind == SPSC_BYTES else reaches[hand]
-        return seen, 424 if others < block.attempts else 432, messages
+        others = sum(n > 0 for k, n in enumerate(reaches) if k != mark)
+        messages = min(reaches[mark], 1) if block.kind == SPSC_BYTES else reaches[mark]
+        return seen, ORPHANED if others < block.attempts else DROPPED, messages
 
-    def recover_hand(self, block, i, dead):
-        seen, what, messages = self.in_dead_hand(block, i, dead)
+    def recover_in_flight(self, block, i, dead):
+        seen, what, messages = self.in_dead_flight(block, i, dead)
         if seen is not None and self.memory.swap(block.taker, seen, 0):
             self.memory.add(block.at + what, messages)
 
@@ -945,7 +955,7 @@ class Segment:
         return None
 
     def fields(self, kind, i, incarnation, held=(0,) * 7):
-        info = self.infos + 64 * i
+        info = self.infos + 128 * i
         who = [self.memory.load(info + 8 * n) for n in range(4)]
         *held, channel = held
         event = channel << 32 | i << 16 | kind
@@ -965,24 +975,24 @@ class Segment:
 
     def record_end(self, kind, i, incarnation, owner, held):
         """13.2."""
-        at = self.infos + 64 * i + 32
+        at = self.infos + 128 * i + 32
         end = self.memory.load(at)
-        if end & (2**33 - 1) == incarnation % 2**32:
+        if end >> 32 == incarnation and not end & 1:
             fields = self.fields(kind, i, incarnation, held())
             position = self.claim_record(owner)
             if position is None:
                 return
             self.fill_record(position, fields)
-            deaths = (end >> 33) + (kind == DIED)
-            if self.memory.swap(at, end, (deaths << 33 | 1 << 32 | position % 2**32) & U64):
+            deaths = (low(end) >> 1) + (kind == DIED)
+            if self.memory.swap(at, end, of_life(position % 2**32, low(deaths << 1) | 1)):
                 self.close_record(position, owner, DONE)
                 return
             self.close_record(position, owner, VOID)
             end = self.memory.load(at)
-        if end >> 32 & 1:
-            w = self.memory.load(self.record(end % 2**32))
-            if w >> 14 & 7 == R_WRITING and (w >> 17) % 2**32 == end % 2**32:
-                self.memory.swap(self.record(end % 2**32), w, record_word(w >> 17, DONE, 0))
+        if end & 1:
+            w = self.memory.load(self.record(end >> 32))
+            if w >> 14 & 7 == R_WRITING and (w >> 17) % 2**32 == end >> 32:
+                self.memory.swap(self.record(end >> 32), w, record_word(w >> 17, DONE, 0))
 
     def close_records(self, owner, still_dead):
         """13.3. Whether there were any."""
@@ -995,8 +1005,8 @@ class Segment:
                 if phase not in (R_WRITING, STUCK) or w & 0x3FFF != owner:
                     break
                 i = self.memory.load(at + 8) >> 16 & 0xFFFF
-                end = self.memory.load(self.infos + 64 * i + 32) if i < self.participants else 0
-                whole = phase == R_WRITING and end % 2**33 == 1 << 32 | position % 2**32
+                end = self.memory.load(self.infos + 128 * i + 32) if i < self.participants else 0
+                whole = phase == R_WRITING and end & 1 and end >> 32 == position % 2**32
                 if not still_dead():
                     return any_closed
                 if self.memory.swap(at, w, record_word(position, DONE if whole else VOID, 0)):
@@ -1030,10 +1040,10 @@ class Segment:
                 return f"{['', 'joined', 'left', 'died'][event & 0xFFFF]} {pid}"
             self.position += 1
 
-    # 13.5 The gong
+    # 13.5 The wake-all semaphore
 
     def strike(self):
-        self.set.op((GONG, 1, 0))
+        self.set.op((WAKE_ALL, 1, 0))
 
     def listen(self):
         while True:
@@ -1050,14 +1060,14 @@ class Segment:
                     self.strike()
                 self.release_lease()
                 continue
-            self.sleep_over_gong(heard)
+            self.sleep_over_wake_all(heard)
 
-    def sleep_over_gong(self, heard, until=None):
+    def sleep_over_wake_all(self, heard, until=None):
         if heard is None:
             return
-        sleep = (GONG, -1, 0), (GONG, heard + 1, 0)
+        sleep = (WAKE_ALL, -1, 0), (WAKE_ALL, heard + 1, 0)
         try:
-            self.system(*([(GONG, -heard, IPC_NOWAIT)] if heard else []), *sleep, until=until)
+            self.system(*([(WAKE_ALL, -heard, IPC_NOWAIT)] if heard else []), *sleep, until=until)
         except OSError as error:
             if error.errno != errno.EAGAIN:
                 raise
@@ -1075,6 +1085,11 @@ def record_word(position, phase, owner):
     return position << 17 | phase << 14 | owner
 
 
+# 4.5 Block
+
+TOMBSTONES, ORPHANED, DROPPED = 144, 152, 160
+
+
 # 4.6 Slots
 
 S_FREE, WRITING, FULL, READING, ORPHAN = range(5)
@@ -1086,8 +1101,8 @@ def slot_word(lap, attempts, phase, owner):
     return lap % 2**44 << 20 | attempts << 16 | phase << 13 | owner
 
 
-def taker_word(incarnation, hand, i):
-    return (incarnation + 1) % 2**44 << 20 | hand << 16 | i
+def taker_word(incarnation, mark, i):
+    return of_life(incarnation, mark << 16 | i)
 
 
 def parts(w):
@@ -1109,7 +1124,7 @@ class Elements:
         self.memory, self.block = segment.memory, block
         self.position = self.memory.load(block.tail if side is SENDER else block.head)
 
-    def take_hand(self, segment):
+    def take_mark(self, segment):
         """Taking up the role (9.3)."""
         block = self.block
         reaches = segment.reaches(block)
@@ -1118,8 +1133,8 @@ class Elements:
             self.position = self.position + dropped & U64
             self.memory.store(block.head, self.position)
             segment.notify(block.space)
-        hand = next(n for n, reach in enumerate(reaches) if reach <= dropped)
-        self.memory.store(block.taker, taker_word(segment.incarnation, hand, segment.me))
+        mark = next(n for n, reach in enumerate(reaches) if reach <= dropped)
+        self.memory.store(block.taker, taker_word(segment.incarnation, mark, segment.me))
 
     def filled(self, head, tail):
         filled = (tail - head) & U64
@@ -1156,7 +1171,7 @@ class Elements:
         self.memory.store(self.block.head, self.position)
 
 
-class Packets(Elements):
+class Records(Elements):
     """SPSC bytes (9.2)."""
 
     def send(self, data):
@@ -1369,7 +1384,7 @@ class Slots:
         return True
 
 
-class Parcels(Slots):
+class MessageBlocks(Slots):
     """MPMC bytes (10.4)."""
 
     hint = 0
@@ -1385,12 +1400,12 @@ class Parcels(Slots):
                 return k
         return None
 
-    def free_parcel(self, k):
+    def free_block(self, k):
         at = self.block.words + 8 * k
         self.memory.store(at, self.memory.load(at) >> 14 << 14)
 
     def queue(self, k, data):
-        self.memory.write(self.block.parcels + self.block.apart * k, data)
+        self.memory.write(self.block.blocks + self.block.apart * k, data)
         claimed = self.claim()
         if claimed is NOTHING:
             return None
@@ -1411,17 +1426,17 @@ class Parcels(Slots):
             at = self.block.words + 8 * k
             word = self.memory.load(at)
             if word & HELD and self.memory.swap(at, word, held(word, self.me)):
-                data = self.memory.read(self.block.parcels + self.block.apart * k, length)
+                data = self.memory.read(self.block.blocks + self.block.apart * k, length)
                 return data, taken, k
         self.free(taken[:2])
         raise Corrupt(f"label {label:#x}")
 
     def release(self, taken):
         super().release(taken)
-        self.free_parcel(taken[2])
+        self.free_block(taken[2])
 
 
-RINGS = {SPSC: Elements, MPMC: Slots, SPSC_BYTES: Packets, MPMC_BYTES: Parcels}
+RINGS = {SPSC: Elements, MPMC: Slots, SPSC_BYTES: Records, MPMC_BYTES: MessageBlocks}
 
 
 class Endpoint:
@@ -1432,13 +1447,13 @@ class Endpoint:
         # 8.2
         segment.look(8 + segment.me)
         self.joined = self.memory.load(block.at + side.other.joined)
-        self.met = segment.peopled(block, side.other)
+        self.met = segment.has_peer(block, side.other)
         counts = segment.counts.setdefault(block.index, {"sender": 0, "receiver": 0})
         first = not any(counts.values())
         row = segment.row(block, segment.me)
         if first:
-            for event in (block.items, block.space, block.places):
-                self.memory.store(row + event.record, segment.incarnation << 16 & U64)
+            for event in (block.items, block.space, block.slots_event):
+                self.memory.store(row + event.record, of_life(segment.incarnation, 0))
             self.show()
             for event in (block.items, block.space):
                 self.segment.arm(event.number)
@@ -1458,7 +1473,7 @@ class Endpoint:
         if side is RECEIVER and self.ring.occupied():
             self.met = True
         if side is RECEIVER and block.kind in SINGLE:
-            self.ring.take_hand(segment)
+            self.ring.take_mark(segment)
         self.seen, self.alone, self.paused, self.open = None, False, False, True
 
     def disarm(self):
@@ -1472,7 +1487,7 @@ class Endpoint:
                 return
 
     def role_word(self):
-        return ((self.segment.incarnation + 1) % 2**48) << 16 | self.segment.me
+        return of_life(self.segment.incarnation, self.segment.me)
 
     def take_role(self):
         at = self.block.at + self.side.role
@@ -1480,10 +1495,10 @@ class Endpoint:
             while True:
                 word = self.memory.load(at)
                 if word:
-                    i, life = word & 0xFFFF, word >> 16
+                    i = word & 0xFFFF
                     if i < self.segment.participants:
                         theirs = self.segment.word(i)
-                        if theirs & 3 in (LIVE, DEAD) and ((theirs >> 2) + 1) % 2**48 == life:
+                        if low(theirs) in (LIVE, DEAD) and theirs >> 32 == word >> 32:
                             break
                 if self.memory.swap(at, word, self.role_word()):
                     return
@@ -1494,9 +1509,8 @@ class Endpoint:
     def show(self):
         segment = self.segment
         counts = segment.counts[self.block.index]
-        life = (segment.incarnation + 1) % 2**32
         self.memory.store(segment.row(self.block, segment.me),
-                          life << 32 | counts["sender"] << 16 | counts["receiver"])
+                          of_life(segment.incarnation, counts["sender"] << 16 | counts["receiver"]))
 
     def close(self):
         """8.3."""
@@ -1515,7 +1529,7 @@ class Endpoint:
             event = self.block.items if self.side is SENDER else self.block.space
             self.segment.notify(event)
             if self.side is RECEIVER:
-                self.segment.notify_places(self.block)
+                self.segment.notify_slots(self.block)
         if not any(counts.values()):
             self.disarm()
 
@@ -1536,7 +1550,7 @@ class Endpoint:
         other = self.side.other
         met = self.met or self.memory.load(self.block.at + other.joined) != self.joined
         self.alone = (met and not self.block.lasting
-                      and not self.segment.peopled(self.block, other)
+                      and not self.segment.has_peer(self.block, other)
                       or self.side is RECEIVER and bool(gate & DRAINED))
         self.seen = changes
 
@@ -1560,7 +1574,7 @@ class Endpoint:
         if block.kind != MPMC_BYTES:
             push = lambda: None if self.ring.send(data) is NOTHING else True
             return sent(self.until(lambda: checked(push), block.space, timeout))
-        # 10.4: keeps the parcel while it waits.
+        # 10.4: keeps the message block while it waits.
         k = self.until(lambda: checked(self.ring.allocate), block.space, timeout)
         done = None
         try:
@@ -1569,12 +1583,12 @@ class Endpoint:
                 done = queue()
                 if not done and timeout != 0:
                     until = None if timeout is None else time.monotonic() + timeout
-                    done = self.segment.wait_for_place(block, queue, until)
+                    done = self.segment.wait_for_slot(block, queue, until)
         finally:
             if k is not None and not done:
-                self.ring.free_parcel(k)
+                self.ring.free_block(k)
                 self.segment.notify(block.space)
-                self.segment.notify_places(block)
+                self.segment.notify_slots(block)
         return sent(done)
 
     def try_take(self):
@@ -1592,7 +1606,7 @@ class Endpoint:
         # Acknowledge (10.2).
         self.segment.notify(self.block.space)
         if self.block.kind == MPMC_BYTES:
-            self.segment.notify_places(self.block)
+            self.segment.notify_slots(self.block)
         if self.memory.load(self.block.changes) != self.seen or self.alone:
             self.segment.notify(self.block.items)
 
@@ -1693,20 +1707,20 @@ class Puppet:
             except Disconnected as gone:
                 return ",".join([""] + got) + f" Disconnected {gone}"
         if command == "hold-claim":
-            # WRITING, and of bytes also a parcel that is named already.
+            # WRITING, and of bytes also a message block that is named already.
             if end.block.kind == MPMC_BYTES:
                 k = end.ring.allocate()
                 end.ring.name(end.ring.claim(), k, 1)
             else:
                 end.ring.claim()
             return "holding"
-        if command == "hold-parcel":
+        if command == "hold-block":
             return f"holding {end.ring.allocate()}"
         if command == "take":
             self.taken = end.take()
             return self.told(end, self.taken[0])
         if command == "hold-taken":
-            # READING, and of bytes the parcel is still its sender's.
+            # READING, and of bytes the message block is still its sender's.
             end.ring.take_slot()
             return "holding"
         if command == "release":

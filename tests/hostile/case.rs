@@ -136,7 +136,7 @@ impl<'a> Case<'a> {
         let (verb, status) = (u64::from(input.byte() % 9), u64::from(input.byte() % 6));
         let from = u64::from(input.byte()) % (PARTICIPANTS as u64 + 1);
         let magic = u64::from_le_bytes(*b"TMBLMAIL");
-        let words = [magic, self.words.get(4), 7, verb | status << 16, from, 0, late];
+        let words = [magic, self.words.get(4), 7, verb | status << 16, from, 1, late];
         let mut bytes: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
         bytes.extend(std::iter::repeat_n(input.byte(), input.pair() % 1_200));
         // One in four is more broken than that.
@@ -145,7 +145,8 @@ impl<'a> Case<'a> {
             bytes[at] = input.byte();
             bytes.truncate(input.pair() % (bytes.len() + 1));
         }
-        let kind = 1 + i64::from(input.byte() % 40);
+        // Of the first life of each.
+        let kind = 32_768 + 1 + i64::from(input.byte() % 40);
         let _ = queue.send(kind, &bytes, Wait::No);
         self.words.add(word::CALLS, 1);
         let inbox = self.segment.inbox();

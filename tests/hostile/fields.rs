@@ -19,17 +19,18 @@ const ENTRY: usize = 64;
 type Parts = &'static [(u32, u32)];
 
 const WHOLE: Parts = &[(0, 63)];
-const PARTICIPANT: Parts = &[(0, 1), (2, 63)];
-const END: Parts = &[(0, 31), (32, 32), (33, 63)];
-const RECORD: Parts = &[(0, 13), (14, 16), (17, 63)];
+const PARTICIPANT: Parts = &[(0, 1), (2, 31), (32, 63)];
+const END: Parts = &[(0, 0), (1, 31), (32, 63)];
+const JOURNAL_RECORD: Parts = &[(0, 13), (14, 16), (17, 63)];
 const EVENT: Parts = &[(0, 15), (16, 31), (32, 63)];
 const WAITING: Parts = &[(0, 31), (32, 63)];
-const ROLE: Parts = &[(0, 15), (16, 63)];
+const HOLDER: Parts = &[(0, 15), (16, 31), (32, 63)];
+const WAITERS: Parts = &[(0, 31), (32, 63)];
 const ENDPOINTS: Parts = &[(0, 15), (16, 31), (32, 63)];
 const SLOT: Parts = &[(0, 12), (13, 15), (16, 19), (20, 63)];
 const LABEL: Parts = &[(0, 31), (32, 63)];
-const PARCEL: Parts = &[(0, 12), (13, 13), (14, 63)];
-const PACKET: Parts = &[(0, 31), (32, 63)];
+const MESSAGE_BLOCK: Parts = &[(0, 12), (13, 13), (14, 63)];
+const RECORD_HEADER: Parts = &[(0, 31), (32, 63)];
 
 /// One word of a segment.
 #[derive(Clone, Copy, Debug)]
@@ -60,16 +61,19 @@ impl Fields {
     /// Of a segment that is as it was made.
     pub(crate) fn of(words: &Words) -> Fields {
         let infos = up(HEADER + 8 * PARTICIPANTS, LINE);
-        let journal = up(infos + 64 * PARTICIPANTS, LINE);
+        let journal = up(infos + LINE * PARTICIPANTS, LINE);
         let directory = journal + LINE * RECORDS;
         let mut groups = vec![
-            fields(0, whole((0..9).chain(16..32))),
+            fields(0, whole((0..10).chain(16..32))),
             // The gate: once it is shut, little else happens.
             fields(0, whole(32..35)),
             fields(HEADER, (0..PARTICIPANTS).map(|i| (i, PARTICIPANT))),
-            fields(infos, (0..PARTICIPANTS).flat_map(|i| whole(8 * i..8 * i + 4))),
-            fields(infos, (0..PARTICIPANTS).map(|i| (8 * i + 4, END))),
-            fields(journal, (0..RECORDS).map(|i| (16 * i, RECORD))),
+            fields(
+                infos,
+                (0..PARTICIPANTS).flat_map(|i| whole((16 * i..16 * i + 4).chain([16 * i + 5]))),
+            ),
+            fields(infos, (0..PARTICIPANTS).map(|i| (16 * i + 4, END))),
+            fields(journal, (0..RECORDS).map(|i| (16 * i, JOURNAL_RECORD))),
             fields(journal, (0..RECORDS).map(|i| (16 * i + 1, EVENT))),
             fields(journal, (0..RECORDS).flat_map(|i| whole(16 * i + 2..16 * i + 14))),
             fields(directory, (0..CHANNELS).flat_map(|c| whole(ENTRY * c..ENTRY * c + 9))),
@@ -128,14 +132,17 @@ impl Fields {
 fn block(words: &Words, entry: usize, groups: &mut Vec<Vec<Field>>) {
     let number = |n: usize| words.get(entry + n) as usize;
     let (kind, size, align, capacity, at) = (number(1), number(2), number(3), number(5), number(6));
-    let rows = at + 512;
-    let slots = at + up(512 + 32 * PARTICIPANTS, LINE);
-    groups.push(fields(at, whole([0, 16])));
-    groups.push(fields(at, whole((35..37).chain(50..55))));
-    groups.push(fields(at, [(32, WHOLE), (33, WAITING), (34, WAITING), (48, ROLE), (49, ROLE)]));
-    groups.push(fields(rows, (0..PARTICIPANTS).map(|i| (4 * i, ENDPOINTS))));
-    groups
-        .push(fields(rows, (0..PARTICIPANTS).flat_map(|i| [(4 * i + 1, ROLE), (4 * i + 2, ROLE)])));
+    let rows = at + 1_024;
+    let slots = at + up(1_024 + 64 * PARTICIPANTS, LINE);
+    groups.push(fields(at, whole([32, 48])));
+    groups.push(fields(at, whole((4..6).chain(16..21))));
+    let roles = [(33, HOLDER), (49, HOLDER), (50, HOLDER)];
+    let waiting = [(1, WAITING), (2, WAITING), (3, WAITING)];
+    groups.push(fields(at, [(0, WHOLE)].into_iter().chain(waiting).chain(roles)));
+    groups.push(fields(at, whole(51..67)));
+    groups.push(fields(rows, (0..PARTICIPANTS).map(|i| (8 * i, ENDPOINTS))));
+    let records = |i| (1..4).map(move |n| (8 * i + n, WAITERS));
+    groups.push(fields(rows, (0..PARTICIPANTS).flat_map(records)));
     match kind {
         1 => groups.push(fields(slots, whole(0..capacity * size / 8))),
         2 => {
@@ -145,13 +152,13 @@ fn block(words: &Words, entry: usize, groups: &mut Vec<Vec<Field>>) {
         }
         3 => {
             let units = (capacity + 1) * (1 + size.div_ceil(8));
-            groups.push(fields(slots, (0..units).map(|n| (n, PACKET))));
+            groups.push(fields(slots, (0..units).map(|n| (n, RECORD_HEADER))));
         }
         _ => {
-            let parcels = up(slots + 16 * capacity, LINE);
+            let blocks = up(slots + 16 * capacity, LINE);
             groups.push(fields(slots, (0..capacity).map(|n| (2 * n, SLOT))));
             groups.push(fields(slots, (0..capacity).map(|n| (2 * n + 1, LABEL))));
-            groups.push(fields(parcels, (0..capacity).map(|n| (n, PARCEL))));
+            groups.push(fields(blocks, (0..capacity).map(|n| (n, MESSAGE_BLOCK))));
         }
     }
 }

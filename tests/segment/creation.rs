@@ -384,13 +384,21 @@ fn another_version_is_named_and_left_alone() {
     works(&name);
     let words = name.words();
     let ours = words.get(word::VERSION);
-    words.put(word::VERSION, ours + 1);
-    for tried in [Segment::open(&name), Segment::open_or_create(&name)] {
-        match tried.unwrap_err() {
-            OpenError::Version { name: n, found, supported } => {
-                assert_eq!((&*n, found, supported), (&*name, ours + 1, ours));
+    for theirs in [ours - 1, ours + 1] {
+        words.put(word::VERSION, theirs);
+        for tried in [Segment::open(&name), Segment::open_or_create(&name)] {
+            let error = tried.unwrap_err();
+            let said = error.to_string();
+            for part in [format!("version {theirs}"), format!("version {ours}"), "remove it".into()]
+            {
+                assert!(said.contains(&part), "{part}: {said}");
             }
-            error => panic!("{error:?}"),
+            match error {
+                OpenError::Version { name: n, found, supported } => {
+                    assert_eq!((&*n, found, supported), (&*name, theirs, ours));
+                }
+                error => panic!("{error:?}"),
+            }
         }
     }
     assert!(matches!(Segment::create(&name), Err(OpenError::Exists { .. })));
@@ -401,6 +409,22 @@ fn another_version_is_named_and_left_alone() {
     words.put(word::VERSION, ours + 1);
     Segment::remove_named(&name).unwrap();
     assert_eq!(name.objects(), (0, 0));
+}
+
+#[test]
+fn what_only_a_later_build_knows_is_left_alone() {
+    // A flag, and a kind of channels that a sweep has to know.
+    for (index, bit) in [(word::FLAGS, 1 << 3), (word::KINDS, 1 << 5)] {
+        let name = Name::new();
+        works(&name);
+        let words = name.words();
+        words.add(index, bit);
+        let error = Segment::open(&name).unwrap_err();
+        assert!(matches!(&error, OpenError::Newer { name: n } if *n == *name), "{error:?}");
+        assert_eq!(name.objects(), (1, 1));
+        words.add(index, bit.wrapping_neg());
+        works(&name);
+    }
 }
 
 #[test]

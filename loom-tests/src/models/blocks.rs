@@ -139,7 +139,7 @@ impl Scene {
 
     /// The next life of `id`, if its last one has been swept.
     fn revive(&self, id: u16) -> bool {
-        let (free, live) = (word(MemberState::Free, FIRST + 1), word(MemberState::Live, FIRST + 1));
+        let (free, live) = (word(MemberState::Free, FIRST), word(MemberState::Live, FIRST + 1));
         self.word(id).compare_exchange(free, live, AcqRel, Acquire).is_ok()
     }
 
@@ -170,7 +170,7 @@ impl Scene {
         let named = |block: u64| !mutant::has("named or not") && named[block as usize] != 0;
         let still_dead = || mutant::has("whose blocks were a dead one's still are") || still_dead();
         let freed = blocks::recover(self, id, named, still_dead);
-        let (dead, free) = (word(MemberState::Dead, FIRST), word(MemberState::Free, FIRST + 1));
+        let (dead, free) = (word(MemberState::Dead, FIRST), word(MemberState::Free, FIRST));
         let _ = self.word(id).compare_exchange(dead, free, AcqRel, Acquire);
         freed
     }

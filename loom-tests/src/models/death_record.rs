@@ -223,7 +223,7 @@ fn leaver_dies(fate: Fate) {
             let fields = || [0, LEFT];
             let end = &scene.ends[0];
             death_record::record(&Journal(scene), end, (member(0), How::Left), 0, fields);
-            let (live, free) = (word(MemberState::Live, FIRST), word(MemberState::Free, FIRST + 1));
+            let (live, free) = (word(MemberState::Live, FIRST), word(MemberState::Free, FIRST));
             let _ = scene.word(0).compare_exchange(live, free, Acquire, Relaxed);
         });
     });

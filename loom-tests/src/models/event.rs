@@ -12,14 +12,14 @@ use crate::explore::{
 };
 use crate::kernel::{Deadline, Process, System};
 use crate::mutant::{self, Mutant};
-use crate::ring::event::{self, Event, Memo, Parked};
+use crate::ring::event::{self, Event, Memo};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
-use crate::ring::registration::Registration;
 use crate::ring::set::SetMap;
+use crate::ring::wait::{NotNow, Over, Queue, Registration, Seat};
 use crate::ring::{credit, wake_all};
 use crate::sync::{AtomicU64, Ordering};
 use crate::world::Side::{Receiver, Sender};
-use crate::world::{Peer, Side, Told, World};
+use crate::world::{Peer, Plain, Side, Told, World};
 
 const LOST: &str = "deadlock";
 /// A semaphore that is none of the others.
@@ -88,16 +88,23 @@ fn a_newcomer_takes_the_token() {
         event::notify(&notifier, Event { waiting, sem: SEM }, &mut memo).unwrap();
     });
     let [waiting, record, published] = &*words;
-    let mut got = [None, Some(())].into_iter();
+    let mut got = [Err(NotNow::Nothing), Ok(())].into_iter();
     let attempt = || got.next().unwrap();
-    let more = |()| published.load(Ordering::Acquire) != 0;
-    let (event, registration) = (Event { waiting, sem: SEM }, Registration::new(Some(0)));
-    let (newcomer, more) = (process(1), |&ready: &()| more(ready));
-    let parked =
-        event::park(&newcomer, event, record, &registration, None, attempt, more, || Ok(None));
-    assert_eq!(parked, Parked::Ready(()));
+    let more = || published.load(Ordering::Acquire) != 0;
+    let registration = Registration::new(Some(0));
+    let mut newcomer = Plain { attempt, more, look: || None, owed: None };
+    newcomer.wait(&process(1), seat(waiting, SEM, record, &registration));
     notifier.join().unwrap();
     assert_eq!(system.value(SEM), 1, "{STRANDED}");
+}
+
+fn seat<'a>(
+    waiting: &'a AtomicU64,
+    sem: u16,
+    record: &'a AtomicU64,
+    registration: &'a Registration<Deadline>,
+) -> Seat<'a, Deadline> {
+    Seat { queue: Queue { waiting, over: Over::Token(sem) }, record, registration }
 }
 
 const STRANDED: &str = "nobody has passed the token on";
@@ -487,21 +494,12 @@ pub(super) fn sweeps_count() {
     let waiter = Rc::clone(&words);
     let waiter = loom::thread::spawn(move || {
         let [waiting, record] = &*waiter;
-        let event = Event { waiting, sem: 0 };
         let life = || {
             let registration = Registration::new(Some(0));
-            for ready in [Some(()), None] {
-                let (attempt, listen) = (|| ready, || Ok(None));
-                event::park(
-                    &Sleep,
-                    event,
-                    record,
-                    &registration,
-                    None,
-                    attempt,
-                    |()| false,
-                    listen,
-                );
+            for ready in [Ok(()), Err(NotNow::Nothing)] {
+                let (attempt, more, look) = (|| ready, || false, || None);
+                let mut waiter = Plain { attempt, more, look, owed: None };
+                waiter.wait(&Sleep, seat(waiting, 0, record, &registration));
             }
         };
         death::mortal_with(|| {}, None, life);
@@ -573,20 +571,12 @@ impl Bound {
     fn wait(&self, process: &Process, heard: Option<u16>) {
         let registration = Registration::new(heard);
         registration.be_strict(!mutant::has("not strict"));
-        let attempt = || (self.gone.load(Ordering::Acquire) != 0).then_some(());
-        let event = Event { waiting: &self.waiting, sem: self.map.items(0) };
-        let listen = || Ok(Some(self.listen(process)));
-        let parked = event::park(
-            process,
-            event,
-            &self.record,
-            &registration,
-            None,
-            attempt,
-            |()| true,
-            listen,
-        );
-        assert_eq!(parked, Parked::Ready(()));
+        let gone = || self.gone.load(Ordering::Acquire) != 0;
+        let attempt = || if gone() { Ok(()) } else { Err(NotNow::Nothing) };
+        let (more, look) = (|| true, || Some(self.listen(process)));
+        let mut waiter = Plain { attempt, more, look, owed: None };
+        let items = self.map.items(0);
+        waiter.wait(process, seat(&self.waiting, items, &self.record, &registration));
     }
 }
 
@@ -671,17 +661,14 @@ fn a_token_that_cannot_be_passed_on() {
     let notifier = Process { system: Rc::clone(&system), id: 1 };
     let notifier = loom::thread::spawn(move || event::post(&notifier, SEM).unwrap());
     let [waiting, record] = [1, event::record(1)].map(AtomicU64::new);
-    let (event, registration) = (Event { waiting: &waiting, sem: SEM }, Registration::new(None));
-    let mut got = [None, Some(())].into_iter();
+    let registration = Registration::new(None);
+    let mut got = [Err(NotNow::Nothing), Ok(())].into_iter();
     let attempt = || got.next().unwrap();
     let barred = Barred(Process { system, id: 0 });
-    let listen = || Ok(None);
-    let parked =
-        event::park(&barred, event, &record, &registration, None, attempt, |()| true, listen);
-    assert_eq!(parked, Parked::Ready(()));
+    let mut waiter = Plain { attempt, more: || true, look: || None, owed: None };
+    waiter.wait(&barred, seat(&waiting, SEM, &record, &registration));
     notifier.join().unwrap();
-    assert_eq!(registration.take_owed(), Some(DENIED), "{STRANDED}");
-    assert_eq!(registration.take_owed(), None);
+    assert_eq!(waiter.owed, Some(DENIED), "{STRANDED}");
 }
 
 #[test]

@@ -146,7 +146,7 @@ impl Ring {
             self.orphans.set(self.orphans.get() + done.orphans);
             self.dropped.set(self.dropped.get() + done.dropped);
             let (dead_word, free) =
-                (word(MemberState::Dead, FIRST), word(MemberState::Free, FIRST + 1));
+                (word(MemberState::Dead, FIRST), word(MemberState::Free, FIRST));
             let _ = self.word(dead.id).compare_exchange(dead_word, free, AcqRel, Acquire);
         }
     }

@@ -124,13 +124,13 @@ impl Scene {
 
     /// Whether `id` is dead and this was the end of its sweep.
     pub(super) fn free(&self, id: u16) -> bool {
-        let (dead, free) = (word(MemberState::Dead, FIRST), word(MemberState::Free, FIRST + 1));
+        let (dead, free) = (word(MemberState::Dead, FIRST), word(MemberState::Free, FIRST));
         self.word(id).compare_exchange(dead, free, AcqRel, Acquire).is_ok()
     }
 
     /// The next life of `id`, if its last one has been swept.
     pub(super) fn revive(&self, id: u16) -> bool {
-        let (free, live) = (word(MemberState::Free, FIRST + 1), word(MemberState::Live, FIRST + 1));
+        let (free, live) = (word(MemberState::Free, FIRST), word(MemberState::Live, FIRST + 1));
         self.word(id).compare_exchange(free, live, AcqRel, Acquire).is_ok()
     }
 

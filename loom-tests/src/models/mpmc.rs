@@ -87,7 +87,7 @@ impl Scene {
         let still_dead = || mutant::has("whoever was dead still is") || dead.is_dead(self);
         let done = mpmc::recover(&self.ring, id, attempts, still_dead, |_, _| {})?;
         self.dropped.set(self.dropped.get() + done.dropped);
-        let (dead, free) = (word(MemberState::Dead, FIRST), word(MemberState::Free, FIRST + 1));
+        let (dead, free) = (word(MemberState::Dead, FIRST), word(MemberState::Free, FIRST));
         let _ = self.word(id).compare_exchange(dead, free, AcqRel, Acquire);
         Some(done)
     }
@@ -283,7 +283,7 @@ pub(super) fn id_is_used_again() {
     let slow = loom::thread::spawn(move || slow.sweep(0, 3).map_or(0, |done| done.tombstones));
     let first = scene.sweep(0, 3).map_or(0, |done| done.tombstones);
     // Under the lease, and only on a free slot.
-    let (free, live) = (word(MemberState::Free, FIRST + 1), word(MemberState::Live, FIRST + 1));
+    let (free, live) = (word(MemberState::Free, FIRST), word(MemberState::Live, FIRST + 1));
     let next = scene.word(0).compare_exchange(free, live, AcqRel, Acquire).is_ok();
     if next {
         assert!(scene.sender(0).push(1));
@@ -303,7 +303,7 @@ pub(super) fn readers_id_is_used_again() {
     let slow = Rc::clone(&scene);
     let slow = loom::thread::spawn(move || slow.sweep(0, 3).map_or(0, |done| done.orphans));
     let first = scene.sweep(0, 3).map_or(0, |done| done.orphans);
-    let (free, live) = (word(MemberState::Free, FIRST + 1), word(MemberState::Live, FIRST + 1));
+    let (free, live) = (word(MemberState::Free, FIRST), word(MemberState::Live, FIRST + 1));
     if scene.word(0).compare_exchange(free, live, AcqRel, Acquire).is_ok() {
         let receiver = scene.receiver(0);
         let _ = receiver.pop() && receiver.pop();

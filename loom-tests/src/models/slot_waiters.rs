@@ -11,11 +11,13 @@ use crate::explore::{
 };
 use crate::kernel::{Process, System};
 use crate::mutant::{self, Mutant};
-use crate::ring::event::{self, Parked};
+use crate::ring::event;
 use crate::ring::kernel::{Kernel, Op};
 use crate::ring::set::SetMap;
+use crate::ring::wait::{NotNow, Over, Queue, Registration, Seat};
 use crate::ring::{credit, slot_waiters, wake_all};
 use crate::sync::{AtomicU64, Ordering};
+use crate::world::Plain;
 
 const LOST: &str = "deadlock";
 const LIFE: u64 = 1;
@@ -114,10 +116,13 @@ impl Peer {
         let unseen = AtomicU64::new(0);
         let waiting = if mutant::has("not announced") { &unseen } else { &self.channel.waiting };
         let record = &self.channel.records[usize::from(self.id)];
-        let attempt = || self.claim().then_some(());
-        let waited =
-            slot_waiters::park(&self.process, waiting, record, None, attempt, || Ok(self.listen()));
-        assert_eq!(waited, Parked::Ready(()));
+        let attempt = || if self.claim() { Ok(()) } else { Err(NotNow::NoSlot) };
+        let (more, look) = (|| true, || Some(self.listen()));
+        let registration = Registration::new(None);
+        registration.be_strict(true);
+        let seat =
+            Seat { queue: Queue { waiting, over: Over::All }, record, registration: &registration };
+        Plain { attempt, more, look, owed: None }.wait(&self.process, seat);
     }
 
     fn count(&self) -> u64 {

@@ -81,7 +81,7 @@ impl Ring {
     /// A look finds it dead, and the sweep is complete.
     fn bury(&self, id: u16) {
         let [live, dead] = [MemberState::Live, MemberState::Dead].map(|state| word(state, FIRST));
-        let free = word(MemberState::Free, FIRST + 1);
+        let free = word(MemberState::Free, FIRST);
         for (from, to) in [(live, dead), (dead, free)] {
             self.word(id).compare_exchange(from, to, AcqRel, Acquire).unwrap();
         }

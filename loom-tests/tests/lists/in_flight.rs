@@ -81,7 +81,7 @@ impl Line {
     fn new(capacity: u64, attempts: u8) -> Self {
         let ring = Ring::new(capacity);
         let producer = Producer::attach(&ring).unwrap();
-        let member = Member { id: 3, incarnation: 0 };
+        let member = Member { id: 3, incarnation: 1 };
         let (reader, dropped) = Reader::attach(&ring, member, attempts).unwrap();
         assert!(!dropped);
         Self { ring, attempts, producer, reader, member, deaths: VecDeque::new(), held: 0 }

@@ -1,6 +1,6 @@
 //! The rings, played by one thread, against plain lists: at capacities, lengths and
 //! laps that the models cannot afford.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 #[path = "../../../tests/common/effort.rs"]
 mod effort;

@@ -51,7 +51,7 @@ impl Scene {
             let still_dead = || mutant::has("whoever was dead still is") || at.load(SeqCst) == seen;
             let done = mpmc::recover(&self.ring, id as u16, ATTEMPTS, still_dead, |_, _| {});
             if done.is_some() {
-                let free = word(MemberState::Free, incarnation + 1);
+                let free = word(MemberState::Free, incarnation);
                 let _ = at.compare_exchange(seen, free, SeqCst, SeqCst);
             }
         }

@@ -90,10 +90,9 @@ impl Listener {
     /// Removes the FIFOs that dead servers and clients have left in the directory.
     ///
     /// # Errors
-    /// [`ListenError::Taken`] if the name has a living server;
-    /// [`ListenError::BadName`], [`ListenError::Busy`]; and
-    /// [`ListenError::System`]: a directory that is not to be trusted
-    /// ([`Untrusted`](ErrorKind::Untrusted)), a path that is no FIFO
+    /// [`ListenError::Taken`] if the name has a living server; [`ListenError::BadName`],
+    /// [`ListenError::Busy`]; and [`ListenError::System`]: a directory that cannot be
+    /// trusted ([`Untrusted`](ErrorKind::Untrusted)), a path that is no FIFO
     /// ([`NotFifo`](ErrorKind::NotFifo)), a permission.
     pub fn bind(name: &str) -> Result<Self, ListenError> {
         let name = checked(name)?;

@@ -7,12 +7,12 @@ mod storage;
 use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::any::AnyKind;
-use super::message::Message;
+use super::element::Element;
 use super::ring::Ring;
 use crate::ring::mpmc::{self, Claim, Taken};
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
-use crate::storage::{Cells, CopyOut, Elements};
+use crate::storage::Cells;
 
 pub(crate) use position::Position;
 pub(crate) use storage::Tagged;
@@ -30,8 +30,8 @@ impl AnyKind for OfElements {
     }
 }
 
-impl<T: Message> Ring for Tagged<T> {
-    type Of = T;
+impl<E: Element> Ring for Tagged<E> {
+    type Of = E;
     type Producer = Position;
     type Consumer = Position;
     type Claim = Claim;
@@ -52,43 +52,43 @@ impl<T: Message> Ring for Tagged<T> {
     }
 
     #[inline(always)]
-    fn push_next(&self, at: &Position, owner: u16, message: &T) -> Result<(), NotNow>
+    fn push_next(&self, at: &Position, owner: u16, message: &E::Sent<'_>) -> Result<(), NotNow>
     where
-        T: NoUninit,
+        E: NoUninit,
     {
         let claim = mpmc::claim_next(self, &at.cursor, owner).ok_or(NotNow::Unsure)?;
-        self.write(claim.index, message);
+        E::write(self.element(claim.index), message);
         mpmc::publish(self, claim);
         Ok(())
     }
 
-    fn push(&self, at: &Position, owner: u16, message: &T) -> Result<(), NotNow>
+    fn push(&self, at: &Position, owner: u16, message: &E::Sent<'_>) -> Result<(), NotNow>
     where
-        T: NoUninit,
+        E: NoUninit,
     {
         let claim = at.claim(self, owner)?;
-        self.write(claim.index, message);
+        E::write(self.element(claim.index), message);
         mpmc::publish(self, claim);
         Ok(())
     }
 
     #[inline(always)]
-    fn pop_next(&self, at: &Position, owner: u16, into: &mut CopyOut<T>) -> Result<(), NotNow>
+    fn pop_next(&self, at: &Position, owner: u16, into: &mut E::Out) -> Result<(), NotNow>
     where
-        T: CheckedBitPattern,
+        E: CheckedBitPattern,
     {
         let taken = mpmc::take_next(self, &at.cursor, owner).ok_or(NotNow::Unsure)?;
-        self.read(taken.index, into);
+        E::read(self.element(taken.index), into);
         mpmc::release(self, taken);
         Ok(())
     }
 
-    fn pop(&self, at: &Position, owner: u16, into: &mut CopyOut<T>) -> Result<(), NotNow>
+    fn pop(&self, at: &Position, owner: u16, into: &mut E::Out) -> Result<(), NotNow>
     where
-        T: CheckedBitPattern,
+        E: CheckedBitPattern,
     {
         let taken = at.take(self, owner)?;
-        self.read(taken.index, into);
+        E::read(self.element(taken.index), into);
         mpmc::release(self, taken);
         Ok(())
     }
@@ -103,13 +103,13 @@ impl<T: Message> Ring for Tagged<T> {
     }
 
     #[inline(always)]
-    fn claimed(&self, claim: &Claim) -> Elements<'_, T> {
+    fn claimed(&self, claim: &Claim) -> E::Place<'_> {
         self.element(claim.index)
     }
 
     #[inline(always)]
-    fn commit(&self, _: &Position, _: u16, claim: &Claim, _: usize) -> Result<(), NotNow> {
-        mpmc::publish(self, *claim);
+    fn commit(&self, _: &Position, _: u16, claim: Claim, _: usize) -> Result<(), NotNow> {
+        mpmc::publish(self, claim);
         Ok(())
     }
 
@@ -128,7 +128,7 @@ impl<T: Message> Ring for Tagged<T> {
     }
 
     #[inline(always)]
-    fn taken(&self, taken: &Taken) -> Elements<'_, T> {
+    fn taken(&self, taken: &Taken) -> E::Place<'_> {
         self.element(taken.index)
     }
 

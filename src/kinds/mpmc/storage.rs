@@ -5,66 +5,48 @@
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use bytemuck::{CheckedBitPattern, NoUninit};
-
-use crate::storage::{Cells, CopyOut, Elements, RingKind, Shape, Slotted, View};
+use crate::kinds::element::Element;
+use crate::kinds::payload::Form;
+use crate::storage::{Cells, RingKind, Shape, Slotted, View};
 
 /// Slots with a word before the element.
 #[derive(Debug)]
-pub struct Tagged<T>(Cells, PhantomData<fn(T) -> T>);
+pub struct Tagged<E>(Cells, PhantomData<fn(E) -> E>);
 
-impl<T> Tagged<T> {
-    const SHAPE: Shape = match Shape::new(RingKind::Mpmc, size_of::<T>(), align_of::<T>()) {
-        Some(shape) => shape,
-        None => panic!("a type is smaller than the address space"),
-    };
-
-    /// The slots as words with `T`s, if they are that large and apart.
+impl<E: Element> Tagged<E> {
+    /// The slots as words with elements of this payload, if they are that large and
+    /// apart.
     pub(crate) fn of(cells: &Cells) -> Option<Self> {
-        cells.are(RingKind::Mpmc, Some(Self::SHAPE)).then(|| Self(cells.clone(), PhantomData))
+        let shape = E::shape(cells, RingKind::Mpmc);
+        cells.are(RingKind::Mpmc, shape).then(|| Self(cells.clone(), PhantomData))
+    }
+
+    #[inline(always)]
+    fn shape(&self) -> Shape {
+        E::shape(&self.0, RingKind::Mpmc).unwrap_or(Shape { cell: 0, stride: 0 })
     }
 
     /// The start of a slot. An index out of range, which no ring makes, is
     /// brought into it rather than trusted.
-    #[inline]
+    #[inline(always)]
     fn start(&self, index: u64) -> NonNull<u8> {
         debug_assert!(index < self.0.capacity());
         let index = if index < self.0.capacity() { index as usize } else { 0 };
-        // SAFETY: the index is below the capacity, and `of` checked that
-        // the stride is this one.
-        unsafe { self.0.slots().add(index * Self::SHAPE.stride) }
+        // SAFETY: the index is below the capacity, and `of` checked the stride.
+        unsafe { self.0.slots().add(index * self.shape().stride) }
     }
 
     /// The element of a slot.
-    #[inline]
-    pub(crate) fn element(&self, index: u64) -> Elements<'_, T> {
+    #[inline(always)]
+    pub(crate) fn element(&self, index: u64) -> <E as Form>::Place<'_> {
         // SAFETY: within the slot.
-        let first = unsafe { self.start(index).add(Self::SHAPE.cell) };
-        // SAFETY: inside the slot and aligned (`of`); the memory is
-        // attached as long as the cells are there.
-        unsafe { Elements::new(first.cast(), 1) }
-    }
-
-    /// Copies an element in. Only the slot's owner may.
-    #[inline]
-    pub(crate) fn write(&self, index: u64, element: &T)
-    where
-        T: NoUninit,
-    {
-        self.element(index).write(0, core::slice::from_ref(element));
-    }
-
-    /// Copies an element out, whatever it is: a peer may be writing it.
-    #[inline]
-    pub(crate) fn read(&self, index: u64, into: &mut CopyOut<T>)
-    where
-        T: CheckedBitPattern,
-    {
-        into.land(self.element(index));
+        let first = unsafe { self.start(index).add(self.shape().cell) };
+        // SAFETY: inside the slot and aligned (`of`).
+        unsafe { E::place(&self.0, first, 1) }
     }
 }
 
-impl<T> View for Tagged<T> {
+impl<E> View for Tagged<E> {
     #[inline]
     fn cells(&self) -> &Cells {
         &self.0
@@ -72,7 +54,7 @@ impl<T> View for Tagged<T> {
 }
 
 // SAFETY: `of` checked that the slots begin with a word.
-unsafe impl<T> Slotted for Tagged<T> {
+unsafe impl<E: Element> Slotted for Tagged<E> {
     #[inline]
     fn start_of(&self, index: u64) -> NonNull<u8> {
         self.start(index)

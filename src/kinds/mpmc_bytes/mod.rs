@@ -111,7 +111,7 @@ impl Ring for BlockSlots {
     fn push(&self, at: &Writer, owner: u16, message: &&[u8]) -> Result<(), NotNow> {
         let claim = self.reserve(at, owner, message.len())?;
         self.claimed(&claim).write(0, message);
-        self.commit(at, owner, &claim, message.len()).inspect_err(|_| {
+        self.commit(at, owner, claim, message.len()).inspect_err(|_| {
             self.abort(&claim);
         })
     }
@@ -151,13 +151,7 @@ impl Ring for BlockSlots {
     }
 
     #[inline]
-    fn commit(
-        &self,
-        at: &Writer,
-        owner: u16,
-        claim: &Writing,
-        length: usize,
-    ) -> Result<(), NotNow> {
+    fn commit(&self, at: &Writer, owner: u16, claim: Writing, length: usize) -> Result<(), NotNow> {
         let slot = match mpmc::claim_next(self, &at.order.cursor, owner) {
             Some(slot) => slot,
             None => at.order.claim(self, owner).map_err(|why| match why {
@@ -165,7 +159,7 @@ impl Ring for BlockSlots {
                 why => why,
             })?,
         };
-        self.queue(slot, claim, length);
+        self.queue(slot, &claim, length);
         Ok(())
     }
 

@@ -5,14 +5,14 @@ mod storage;
 use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::any::AnyKind;
-use super::message::Message;
+use super::element::Element;
 use super::ring::Ring;
 use crate::ring::backoff::Backoff;
 use crate::ring::in_flight::{InFlight, Reader};
 use crate::ring::spsc::{self, Indices, Producer};
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
-use crate::storage::{Cells, CopyOut, Elements};
+use crate::storage::Cells;
 use crate::wait;
 
 pub(crate) use storage::Packed;
@@ -53,8 +53,34 @@ pub(super) fn consumer(
     Ok((reader, dropped))
 }
 
-impl<T: Message> Ring for Packed<T> {
-    type Of = T;
+impl<E: Element> Packed<E> {
+    /// Copies messages in, side by side from `index` on.
+    #[inline]
+    fn write(&self, index: u64, messages: &[E::Sent<'_>])
+    where
+        E: NoUninit,
+    {
+        if !messages.is_empty() {
+            E::write_slice(self.at(index, messages.len()), messages);
+        }
+    }
+
+    /// Copies messages out, side by side from `index` on, to the end of `into`, up to
+    /// the first that is not valid; says how many were.
+    #[inline]
+    fn read(&self, index: u64, count: u64, into: &mut Vec<E::Owned>) -> u64
+    where
+        E: CheckedBitPattern,
+    {
+        if count == 0 {
+            return 0;
+        }
+        E::read_slice(self.at(index, count as usize), into) as u64
+    }
+}
+
+impl<E: Element> Ring for Packed<E> {
+    type Of = E;
     type Producer = Producer;
     type Consumer = Reader;
     /// The index of the element.
@@ -76,13 +102,13 @@ impl<T: Message> Ring for Packed<T> {
     }
 
     #[inline(always)]
-    fn push_next(&self, at: &Producer, _: u16, message: &T) -> Result<(), NotNow>
+    fn push_next(&self, at: &Producer, _: u16, message: &E::Sent<'_>) -> Result<(), NotNow>
     where
-        T: NoUninit,
+        E: NoUninit,
     {
         match at.room(self, 1) {
             Ok(1..) => {
-                self.write(at.index(), message);
+                E::write(self.one(at.index()), message);
                 at.publish(self, 1);
                 Ok(())
             }
@@ -91,16 +117,16 @@ impl<T: Message> Ring for Packed<T> {
         }
     }
 
-    fn push(&self, at: &Producer, owner: u16, message: &T) -> Result<(), NotNow>
+    fn push(&self, at: &Producer, owner: u16, message: &E::Sent<'_>) -> Result<(), NotNow>
     where
-        T: NoUninit,
+        E: NoUninit,
     {
         self.push_next(at, owner, message)
     }
 
-    fn push_many(&self, at: &Producer, _: u16, messages: &[T]) -> Result<usize, NotNow>
+    fn push_many(&self, at: &Producer, _: u16, messages: &[E::Sent<'_>]) -> Result<usize, NotNow>
     where
-        T: NoUninit,
+        E: NoUninit,
     {
         let room = at.room(self, messages.len() as u64).map_err(NotNow::Torn)?;
         if room == 0 {
@@ -108,20 +134,20 @@ impl<T: Message> Ring for Packed<T> {
         }
         let span = at.span(self, room);
         let (first, rest) = messages.split_at(span.first as usize);
-        self.write_slice(span.index, first);
-        self.write_slice(0, &rest[..span.second as usize]);
+        self.write(span.index, first);
+        self.write(0, &rest[..span.second as usize]);
         at.publish(self, room);
         Ok(room as usize)
     }
 
     #[inline(always)]
-    fn pop_next(&self, at: &Reader, _: u16, into: &mut CopyOut<T>) -> Result<(), NotNow>
+    fn pop_next(&self, at: &Reader, _: u16, into: &mut E::Out) -> Result<(), NotNow>
     where
-        T: CheckedBitPattern,
+        E: CheckedBitPattern,
     {
         match at.filled(self, 1) {
             Ok(1..) => {
-                self.read(at.index(), into);
+                E::read(self.one(at.index()), into);
                 at.release(self, 1);
                 Ok(())
             }
@@ -130,25 +156,31 @@ impl<T: Message> Ring for Packed<T> {
         }
     }
 
-    fn pop(&self, at: &Reader, owner: u16, into: &mut CopyOut<T>) -> Result<(), NotNow>
+    fn pop(&self, at: &Reader, owner: u16, into: &mut E::Out) -> Result<(), NotNow>
     where
-        T: CheckedBitPattern,
+        E: CheckedBitPattern,
     {
         self.pop_next(at, owner, into)
     }
 
-    fn pop_many(&self, at: &Reader, _: u16, most: usize, into: &mut Vec<T>) -> Result<bool, NotNow>
+    fn pop_many(
+        &self,
+        at: &Reader,
+        _: u16,
+        most: usize,
+        into: &mut Vec<E::Owned>,
+    ) -> Result<bool, NotNow>
     where
-        T: CheckedBitPattern,
+        E: CheckedBitPattern,
     {
         let filled = at.filled(self, most as u64).map_err(NotNow::Torn)?;
         if filled == 0 {
             return Err(NotNow::Nothing);
         }
         let span = at.span(self, filled);
-        let mut valid = self.read_slice(span.index, span.first, into);
+        let mut valid = self.read(span.index, span.first, into);
         if valid == span.first {
-            valid += self.read_slice(0, span.second, into);
+            valid += self.read(0, span.second, into);
         }
         at.release(self, (valid + 1).min(filled));
         Ok(valid == filled)
@@ -167,12 +199,12 @@ impl<T: Message> Ring for Packed<T> {
     }
 
     #[inline(always)]
-    fn claimed(&self, claim: &u64) -> Elements<'_, T> {
+    fn claimed(&self, claim: &u64) -> E::Place<'_> {
         self.one(*claim)
     }
 
     #[inline(always)]
-    fn commit(&self, at: &Producer, _: u16, _: &u64, _: usize) -> Result<(), NotNow> {
+    fn commit(&self, at: &Producer, _: u16, _: u64, _: usize) -> Result<(), NotNow> {
         at.publish(self, 1);
         Ok(())
     }
@@ -201,7 +233,7 @@ impl<T: Message> Ring for Packed<T> {
     }
 
     #[inline(always)]
-    fn taken(&self, taken: &u64) -> Elements<'_, T> {
+    fn taken(&self, taken: &u64) -> E::Place<'_> {
         self.one(*taken)
     }
 

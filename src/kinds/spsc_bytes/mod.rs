@@ -161,8 +161,8 @@ impl Ring for RecordRing {
     }
 
     #[inline(always)]
-    fn commit(&self, at: &Producer, _: u16, claim: &Reserved, length: usize) -> Result<(), NotNow> {
-        records::commit(self, at, *claim, length as u64);
+    fn commit(&self, at: &Producer, _: u16, claim: Reserved, length: usize) -> Result<(), NotNow> {
+        records::commit(self, at, claim, length as u64);
         Ok(())
     }
 

@@ -1,106 +1,75 @@
 //! Waiting: what a handle does about an operation that cannot be done yet.
 //!
-//! The answers: why an attempt came to nothing, what is waited for instead, and
-//! how to tell whether it has come.
+//! One state machine, generic over the [`Kernel`](super::kernel::Kernel) and over the
+//! [`Operation`] that a channel's end implements. A thread that blocks, the thread behind
+//! a descriptor and the models drive this very machine; a waker or a wait set can drive it
+//! too, because polling, registering and sleeping are separate calls.
+//!
+//! ```text
+//!   poll                                                     poll ends the session:
+//!  ┌─────────────────────────────────────────────────┐
+//!  │ Trying ◀──────────────────────────────┐         ├─ done ──────▶ Done
+//!  │   │ not now                           │ open    │
+//!  │   ▼                                   │         ├─ a fault ───▶ Over
+//!  │ Resolving ── changed ─▶ FindingOut ───┘         │
+//!  │   │                                             ├─ needs what comes elsewhere
+//!  └───┼─────────────────────────────────────────────┘           ───▶ Needs
+//!      │ needs what comes here
+//!      ▼             register: raise the record and `waiting`, fence (S, W);
+//!  Announced ◀───────────────  or the next version of `waiting`, fence (V)
+//!      │ ▲
+//!      │ └─ poll: once more, behind the fence. Done: deregister
+//!      │ ▲
+//!      ▼ └─ recheck is due
+//!  Sleeping          {W −1}, or {W −1} while the wake-all semaphore is what it was, or
+//!      │             only while that is what it was
+//!      ├── the time is up ──▶ poll ──▶ TimedOut
+//!      ├── the set is gone ─▶ poll ──▶ Over
+//!      ▼ token, or the wake-all semaphore has changed
+//!  Woken ── poll, if the token was taken while that was what it was ── done ──┐
+//!      ▼                                                                     │
+//!  Scanning ── look for deaths, sweep the dead ── cannot ─▶ give back, Over   │
+//!      ▼                                                                     │
+//!  poll ── nothing ─▶ Trying                                                 │
+//!      └── done, or a fault ──▶ PassingOn: a token, if more is left ◀─────────┘
+//!                                   └──▶ Done, Needs, Over
+//! ```
+//!
+//! [`poll`] draws the first box, [`Session`] is the rest, and [`Registration`] is what
+//! stays between two sessions.
+//!
+//! **No wake-up is lost.** Whoever makes an operation possible publishes, fences and reads
+//! `waiting`; a waiter is `Announced` behind a fence before the poll that precedes its
+//! sleep. One of the two sees the other: edges W and V, in [`event`](super::event) and
+//! [`Registration`]. So a driver may sleep only in the state `Announced`, and only after a
+//! poll in that state; [`Session`] makes any other order do nothing.
+//!
+//! **No token is kept.** A session that has taken a token either does what the token was
+//! for and passes one on if more is left; or ends in another way and passes it on; or polls
+//! in vain, and then nothing that the token stood for is there.
+//!
+//! What happens to a session in each state:
+//!
+//! | | killed | the set is removed | a wake-up is refused | shut down, paused | a canceller |
+//! |---|---|---|---|---|---|
+//! | `Trying` | the ring's words name what it had claimed | the next `FindingOut` says so | the operation keeps it as owed | `changes` has grown: `FindingOut` | the poll is over |
+//! | `FindingOut`, `Resolving` | nothing is held | it is found out | it is given again first; still refused: Over | it is found out | `Trying` comes next, or the poll is over at the next call |
+//! | `Announced` | its record dies with it, and the sweep sets `waiting` | the sleep fails at once | nobody is woken here | a token, or a stroke of the wake-all semaphore, comes for the sleep | rouses, again and again until the session has ended |
+//! | `Sleeping` | the same; the kernel's undo leaves a token for one it was granted | the sleep fails | an error of its own: poll, Over | woken by it | woken by it |
+//! | `Woken`, `Scanning` | the undo leaves a token | the scan fails: Over | the token that it cannot give back is owed | the poll finds out | the poll is over, and the token is passed on |
+//! | `PassingOn` | the undo leaves a token | nobody sleeps any more | the token is owed | — | — |
+//!
+//! A forked child has no session: its only thread is the one that forked, outside of any.
+//! Its copy of a registration is never used, since each call of a handle asks first
+//! whether it is in a child. A thread that is stopped in `Woken` keeps its token until the
+//! next one is posted.
 
-use super::mpmc::Cursor;
-use super::spsc::Torn;
+mod answer;
+mod poll;
+mod registration;
+mod session;
 
-/// Why one attempt came to nothing. Small, because it is on the hot path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotNow {
-    /// The channel is full, or empty.
-    Nothing,
-    /// Another's unfinished operation is in the way.
-    Pending,
-    /// It takes more than the fast path to tell.
-    Unsure,
-    /// There is a block to write into, and no slot to queue it in.
-    NoSlot,
-    /// Something has changed since this handle last looked.
-    Changed,
-    /// The other side has gone, and for a receiver nothing is left.
-    PeersGone,
-    /// The operation is done, but the kernel has refused to wake a peer.
-    Unwoken,
-    /// The two indices of an SPSC ring contradict each other.
-    Torn(Torn),
-    /// No slot continues the order of the others.
-    Disorder,
-    /// A slot's word is not one that a peer writes.
-    Word(u64),
-}
-
-impl NotNow {
-    /// What is corrupt, in words; `None` if nothing is.
-    pub(crate) fn corruption(self) -> Option<String> {
-        match self {
-            Self::Nothing
-            | Self::Pending
-            | Self::Unsure
-            | Self::NoSlot
-            | Self::Changed
-            | Self::PeersGone
-            | Self::Unwoken => None,
-            Self::Torn(torn) => {
-                Some(format!("its head is at {} and its tail at {}", torn.head, torn.tail))
-            }
-            Self::Disorder => Some("no slot continues the order of the others".to_owned()),
-            Self::Word(word) => Some(format!("a slot's word is {word:#018x}")),
-        }
-    }
-}
-
-impl From<Torn> for NotNow {
-    fn from(torn: Torn) -> Self {
-        Self::Torn(torn)
-    }
-}
-
-/// What an operation that is not done yet needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
-    /// Room, or a message.
-    Progress,
-    /// The same, and another's unfinished operation stands before it.
-    Pending,
-    /// A slot to queue a block in.
-    Slot,
-    /// The segment is paused: that it goes on.
-    Resumption,
-}
-
-/// What an operation has come to that does not sleep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Polled<R> {
-    Done(R),
-    Needs(Need),
-}
-
-impl<R> Polled<R> {
-    /// What was done, if it was.
-    pub(crate) fn done(self) -> Option<R> {
-        match self {
-            Self::Done(done) => Some(done),
-            Self::Needs(_) => None,
-        }
-    }
-}
-
-/// The very thing that an attempt lacked, as it saw it: what somebody else can
-/// look for in its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// SPSC: any message.
-    Anything,
-    /// SPSC: room beyond this position.
-    Room(u64),
-    /// MPMC: a message, at this position or behind it.
-    Message(Cursor),
-    /// MPMC: a free slot at this position or behind it.
-    Slot(Cursor),
-    /// MPMC bytes: a free block.
-    Block,
-    /// Only that something changes: the segment is paused.
-    Change,
-}
+pub(crate) use answer::{Need, NotNow, Polled, Want};
+pub(crate) use poll::{Cause, Found, Operation, poll, resolve};
+pub(crate) use registration::Registration;
+pub(crate) use session::{Over, Queue, Seat, Session, Waited};

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use core::mem::offset_of;
 
 use super::header::{reserved, text};
-use super::reading::{Person, Reading, hex, life, place};
+use super::reading::{Person, Reading, hex, place};
 use super::{mpmc, spsc};
 use crate::ring::event;
 use crate::ring::mpmc::MAX_ATTEMPTS;
@@ -167,6 +167,7 @@ fn control(reading: &mut Reading<'_>, channel: &Channel) {
     let report = &mut reading.report;
     for (words, at) in [
         (&control.reserved_a[..], offset_of!(Control, reserved_a)),
+        (&control.reserved_b[..], offset_of!(Control, reserved_b)),
         (&control.reserved_c[..], offset_of!(Control, reserved_c)),
         (&control.reserved_d[..], offset_of!(Control, reserved_d)),
     ] {
@@ -180,7 +181,6 @@ fn control(reading: &mut Reading<'_>, channel: &Channel) {
     let of_spsc = [
         ("producer", &control.producer, offset_of!(Control, producer)),
         ("consumer", &control.consumer, offset_of!(Control, consumer)),
-        ("last hand", &control.last_hand, offset_of!(Control, last_hand)),
         ("taker", &control.taker, offset_of!(Control, taker)),
     ];
     let single = channel.block.kind.is_single();
@@ -192,7 +192,7 @@ fn control(reading: &mut Reading<'_>, channel: &Channel) {
         }
     }
     if !single {
-        reserved(report, &channel.whose, &control.hands, base + offset_of!(Control, hands));
+        reserved(report, &channel.whose, &control.in_flight, base + offset_of!(Control, in_flight));
     }
     for (side, word, at, shift) in [
         ("senders joined", &control.senders_joined, offset_of!(Control, senders_joined), 16),
@@ -202,7 +202,7 @@ fn control(reading: &mut Reading<'_>, channel: &Channel) {
         let there: u64 = reading
             .present()
             .map(|(id, person)| (read(&mapped.row(&channel.block, id).endpoints), person))
-            .filter(|&(row, person)| row >> 32 == life(person))
+            .filter(|&(row, person)| row >> 32 == person.incarnation())
             .map(|(row, _)| row >> shift & 0xFFFF)
             .sum();
         if joined < there {
@@ -225,7 +225,7 @@ fn waiting(reading: &mut Reading<'_>, channel: &Channel) {
         ("space waiting", &control.space_waiting, offset_of!(Control, space_waiting), |row| {
             &row.space_record
         }),
-        ("places waiting", &control.slots_waiting, offset_of!(Control, slots_waiting), |row| {
+        ("slots waiting", &control.slots_waiting, offset_of!(Control, slots_waiting), |row| {
             &row.slots_record
         }),
     ];
@@ -267,23 +267,23 @@ fn row(reading: &mut Reading<'_>, channel: &Channel, id: u16, person: Person) {
     let row = reading.mapped.row(block, id);
     let base = block.offset + block.plan.rows + size_of::<Row>() * usize::from(id);
     let word = read(&row.endpoints);
-    let here = |at: usize| place(format!("{}, participant {id}", channel.whose), base + at);
+    let whose = format!("{}, participant {id}", channel.whose);
+    let here = |at: usize| place(&whose, base + at);
     let at = || here(offset_of!(Row, endpoints));
     let n = person.incarnation();
     let of = word >> 32;
     let report = &mut reading.report;
+    reserved(report, &whose, &row.reserved, base + offset_of!(Row, reserved));
     if of == 0 {
-        // Incarnation 2^32 − 1, or none.
-        if word != 0 && life(person) != 0 {
+        if word != 0 {
             report.fault("endpoints", at(), hex(word), "0, or the life that it is of");
         }
         return;
     }
     // How many lives ago: a life that is still to come has no row.
-    let ago = life(person).wrapping_sub(of) as u32;
-    let to_come = ago >> 31 != 0 || ago == 0 && !person.may_hold();
-    if person.state().is_some() && to_come {
-        report.fault("endpoints", at(), format!("life {of}"), format!("{} at most", n & COUNT));
+    let ago = n.wrapping_sub(of) as u32;
+    if person.state().is_some() && ago >> 31 != 0 {
+        report.fault("endpoints", at(), format!("incarnation {of}"), format!("{n} at most"));
         return;
     }
     if ago != 0 || !person.is_alive() {
@@ -292,13 +292,13 @@ fn row(reading: &mut Reading<'_>, channel: &Channel, id: u16, person: Person) {
     let records = [
         ("items record", &row.items_record, offset_of!(Row, items_record), word & 0xFFFF),
         ("space record", &row.space_record, offset_of!(Row, space_record), word >> 16 & 0xFFFF),
-        ("places record", &row.slots_record, offset_of!(Row, slots_record), word >> 16 & 0xFFFF),
+        ("slots record", &row.slots_record, offset_of!(Row, slots_record), word >> 16 & 0xFFFF),
     ];
     for (what, record, at, endpoints) in records {
         let record = read(record);
-        let (of, threads) = (record >> 16, record & 0xFFFF);
-        if of != n << 16 >> 16 {
-            report.fault(what, here(at), format!("incarnation {of}"), format!("{}", n << 16 >> 16));
+        let (of, threads) = (record >> 32, record & COUNT);
+        if of != n {
+            report.fault(what, here(at), format!("incarnation {of}"), n);
         } else if threads > 0 && endpoints == 0 {
             report.fault(
                 what,

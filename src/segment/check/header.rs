@@ -22,7 +22,7 @@ const OF: &str = "header";
 /// What a lease that is held is called.
 pub(super) const LEASE: &str = "LEASE";
 
-/// Beyond this GONG is never left: all that there can be strike twice.
+/// Beyond this it is never left: all that there can be strike twice.
 const WAKE_ALL_END: u16 = i16::MAX as u16;
 
 fn read(word: &AtomicU64) -> u64 {
@@ -44,16 +44,17 @@ pub(super) fn check(report: &mut Report, memory: &Memory, stat: &Stat) -> Option
     expect("magic", offset_of!(Header, magic), magic, whole, "the bytes `tombolo\\0`");
     let version = read(&header.version);
     let known = version == VERSION;
-    expect("version", offset_of!(Header, version), version, known, "1");
+    expect("version", offset_of!(Header, version), version, known, "2");
     let generation = read(&header.generation);
     let fits = generation >> SetMap::GENERATION_BITS == 0;
     expect("generation", offset_of!(Header, generation), generation, fits, "56 bits");
     let bits = read(&header.flags);
     let anonymous = bits & flags::ANONYMOUS != 0;
-    let all = flags::SYMMETRIC | flags::TRANSIENT | flags::ANONYMOUS;
-    let possible = bits & !all == 0 && (!anonymous || bits & flags::TRANSIENT != 0);
+    let possible = bits & !flags::KNOWN == 0 && (!anonymous || bits & flags::TRANSIENT != 0);
     let expected = "bits 0 to 2, and ANONYMOUS only with TRANSIENT";
     expect("flags", offset_of!(Header, flags), bits, possible, expected);
+    let kinds = read(&header.kinds);
+    expect("kinds", offset_of!(Header, kinds), kinds, kinds == 0, "0: no others are known");
     let gate = read(&header.gate);
     let closes = gate & gate::CLOSED != 0;
     expect("gate", offset_of!(Header, gate), gate, state_is_possible(gate), "a possible state");
@@ -215,7 +216,7 @@ fn semaphores(report: &mut Report, values: &[u16], map: Option<SetMap>, generati
     }
     if value(SetMap::WAKE_ALL) >= WAKE_ALL_END {
         report.fault(
-            "GONG",
+            "WAKE_ALL",
             at(SetMap::WAKE_ALL),
             value(SetMap::WAKE_ALL),
             "less: it is wound back",

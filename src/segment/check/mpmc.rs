@@ -1,10 +1,10 @@
 //! The slots of MPMC, in the order in which they are claimed and taken, and
-//! the block slots of MPMC bytes.
+//! the message blocks of MPMC bytes.
 
 use core::mem::offset_of;
 
 use super::channels::Channel;
-use super::reading::{Reading, hex, life, place};
+use super::reading::{Reading, hex, place};
 use crate::ring::mpmc::{self, SlotState, SlotWord};
 use crate::storage::layout::{Control, RingKind};
 use crate::sync::Ordering;
@@ -62,7 +62,7 @@ pub(super) fn check(reading: &mut Reading<'_>, channel: &Channel) {
     }
     order.judge(reading, channel, (head, tail), used);
     if is_bytes(channel) {
-        block_slots(reading, channel, &named);
+        message_blocks(reading, channel, &named);
     }
 }
 
@@ -88,7 +88,7 @@ fn of_slot(channel: &Channel, index: u64) -> String {
 fn may_own(reading: &Reading<'_>, channel: &Channel, owner: u64) -> bool {
     reading.person(owner).is_some_and(|person| {
         let row = reading.mapped.row(&channel.block, owner as u16);
-        person.may_hold() && row.endpoints.load(Ordering::Acquire) >> 32 == life(person)
+        person.may_hold() && row.endpoints.load(Ordering::Acquire) >> 32 == person.incarnation()
     })
 }
 
@@ -215,8 +215,8 @@ impl Order {
     }
 }
 
-fn parcel_at(channel: &Channel, parcel: u64) -> usize {
-    channel.block.offset + channel.block.plan.words + 8 * parcel as usize
+fn block_at(channel: &Channel, index: u64) -> usize {
+    channel.block.offset + channel.block.plan.words + 8 * index as usize
 }
 
 fn label(
@@ -229,56 +229,61 @@ fn label(
     let at = slot_at(channel, index) + channel.block.plan.cell;
     let label = reading.word(at);
     let here = || place(format!("{}, slot {index}", channel.whose), at);
-    let (parcel, length) = (label & u64::from(u32::MAX), label >> 32);
-    let (block_slots, longest) = (channel.block.plan.messages as u64, channel.block.longest as u64);
-    if parcel >= block_slots || length > longest {
-        let found = format!("{length} bytes in parcel {parcel}");
-        let expected = format!("{longest} bytes at most, and a block below {block_slots}");
+    let (block, length) = (label & u64::from(u32::MAX), label >> 32);
+    let (blocks, longest) = (channel.block.plan.messages as u64, channel.block.longest as u64);
+    if block >= blocks || length > longest {
+        let found = format!("{length} bytes in message block {block}");
+        let expected = format!("{longest} bytes at most, and a block below {blocks}");
         reading.report.fault("label", here(), found, expected);
         return;
     }
-    let Some(word) = named.get_mut(parcel as usize / 64) else { return };
-    let bit = 1 << (parcel % 64);
+    let Some(word) = named.get_mut(block as usize / 64) else { return };
+    let bit = 1 << (block % 64);
     if *word & bit != 0 {
-        let found = format!("parcel {parcel}, which another slot names");
-        reading.report.fault("label", here(), found, "a parcel that no other slot names");
+        let found = format!("message block {block}, which another slot names");
+        reading.report.fault("label", here(), found, "a message block that no other slot names");
     }
     *word |= bit;
-    let word = reading.word(parcel_at(channel, parcel));
-    let at = || of_parcel(channel, parcel);
+    let word = reading.word(block_at(channel, block));
+    let at = || of_block(channel, block);
     if word & HELD == 0 {
         let expected = format!("held, as slot {index} names it");
-        reading.report.fault("parcel word", at(), "free", expected);
+        reading.report.fault("message block word", at(), "free", expected);
     } else if state.state() == Some(SlotState::Reading)
         && word & OWNER != u64::from(state.owner())
         && reading.person(state.owner().into()).is_some_and(|person| person.is_alive())
     {
         let found = format!("held by participant {}", word & OWNER);
         let expected = format!("held by {}, who reads slot {index}", state.owner());
-        reading.report.fault("parcel word", at(), found, expected);
+        reading.report.fault("message block word", at(), found, expected);
     }
 }
 
-fn of_parcel(channel: &Channel, parcel: u64) -> String {
-    place(format!("{}, parcel {parcel}", channel.whose), parcel_at(channel, parcel))
+fn of_block(channel: &Channel, index: u64) -> String {
+    place(format!("{}, message block {index}", channel.whose), block_at(channel, index))
 }
 
-fn block_slots(reading: &mut Reading<'_>, channel: &Channel, named: &[u64]) {
-    for parcel in 0..channel.block.plan.messages as u64 {
-        let word = reading.word(parcel_at(channel, parcel));
+fn message_blocks(reading: &mut Reading<'_>, channel: &Channel, named: &[u64]) {
+    for index in 0..channel.block.plan.messages as u64 {
+        let word = reading.word(block_at(channel, index));
         let owner = word & OWNER;
-        let is_named = named.get(parcel as usize / 64).is_some_and(|n| n >> (parcel % 64) & 1 == 1);
+        let is_named = named.get(index as usize / 64).is_some_and(|n| n >> (index % 64) & 1 == 1);
         if word & HELD == 0 {
             if owner != 0 {
                 let found = format!("free, of participant {owner}");
-                reading.report.fault("parcel word", of_parcel(channel, parcel), found, "owner 0");
+                reading.report.fault(
+                    "message block word",
+                    of_block(channel, index),
+                    found,
+                    "owner 0",
+                );
             }
         } else if owner >= reading.people.len() as u64
             || !is_named && !may_own(reading, channel, owner)
         {
             let found = format!("held by participant {owner}");
             let expected = "a holder that lives, or is to be swept, or a slot that names it";
-            reading.report.fault("parcel word", of_parcel(channel, parcel), found, expected);
+            reading.report.fault("message block word", of_block(channel, index), found, expected);
         }
     }
 }

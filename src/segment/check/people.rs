@@ -9,7 +9,7 @@ use crate::ring::table::MemberState;
 use crate::storage::layout::{Info, RECORDS, Record};
 use crate::sync::{AtomicU64, Ordering};
 
-const ENDED: u64 = 1 << 32;
+const ENDED: u64 = 1;
 
 fn read(word: &AtomicU64) -> u64 {
     word.load(Ordering::Acquire)
@@ -66,9 +66,9 @@ fn info(reading: &mut Reading<'_>, id: u16, person: Person, journal: u64) {
     }
     let end = read(&info.end);
     let at = place(&whose, base + offset_of!(Info, end));
-    let (which, deaths) = (end as u32, end >> 33);
-    // The one that is on its way out may have recorded its death already.
-    let most = n.saturating_add(u64::from(person.is_unswept()));
+    let (which, deaths) = ((end >> 32) as u32, end >> 1 & u64::from(u32::MAX >> 1));
+    // One that is still to be swept may have its death recorded.
+    let most = n.saturating_sub(u64::from(person.is_alive()));
     if deaths > most {
         report.fault("end", &at, format!("{deaths} deaths"), format!("{most} at most"));
     }
@@ -83,11 +83,10 @@ fn info(reading: &mut Reading<'_>, id: u16, person: Person, journal: u64) {
         }
         return;
     }
-    let last = n.wrapping_sub(1) as u32;
     let right = match state {
         MemberState::Live | MemberState::Dead => which == n as u32,
         // One that died while it joined has begun the life that is still to come.
-        MemberState::Free => which == n as u32 || n > 0 && which == last,
+        MemberState::Free => which == n as u32 || which == (n as u32).checked_add(1).unwrap_or(1),
     };
     if !right {
         let expected = format!("incarnation {}", n as u32);
@@ -192,9 +191,9 @@ fn fields(reading: &mut Reading<'_>, whose: &str, at: usize) {
         let expected = format!("{most} at most");
         reading.report.fault("event", here, format!("channel {channel}"), expected);
     }
-    let lives = person.incarnation().saturating_add(u64::from(person.may_hold()));
-    if incarnation >= lives {
-        let expected = format!("less than {lives}, as many lives as slot {id} has had");
+    let lives = person.incarnation();
+    if !(1..=lives).contains(&incarnation) {
+        let expected = format!("1 to {lives}, the lives that slot {id} has had");
         reading.report.fault("incarnation", place(whose, field(1)), incarnation, expected);
     }
     if kind != 3 {

@@ -72,7 +72,7 @@ impl Person {
         self.entry.map(|entry| entry.state)
     }
 
-    /// How many lives the slot has had before this one.
+    /// The number of its life: of the last one, if the slot is free.
     pub(super) fn incarnation(&self) -> u64 {
         self.entry.map_or(0, |entry| entry.incarnation)
     }
@@ -162,7 +162,7 @@ impl<'a> Reading<'a> {
         self.present().any(|(id, person)| {
             person.is_unswept() && {
                 let word = self.mapped.row(block, id).endpoints.load(Ordering::Acquire);
-                word >> 32 == life(person)
+                word >> 32 == person.incarnation()
             }
         })
     }
@@ -178,11 +178,6 @@ impl<'a> Reading<'a> {
                 .fold(sum, u64::wrapping_add)
         })
     }
-}
-
-/// A row's mark of a participant's present life.
-pub(super) fn life(person: Person) -> u64 {
-    person.incarnation().wrapping_add(1) & u64::from(u32::MAX)
 }
 
 /// `channel jobs, slot 7, byte 33792`

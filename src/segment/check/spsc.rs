@@ -1,9 +1,10 @@
-//! SPSC: positions, roles, hands; and the records of SPSC bytes.
+//! SPSC: positions, roles, in-flight marks; and the records of SPSC bytes.
 
 use core::mem::offset_of;
 
 use super::channels::Channel;
-use super::reading::{Reading, hex, life, place};
+use super::reading::{Reading, hex, place};
+use crate::ring::in_flight::IN_FLIGHT;
 use crate::ring::records::units;
 use crate::storage::layout::{Control, RingKind};
 use crate::sync::{AtomicU64, Ordering};
@@ -23,7 +24,7 @@ pub(super) fn check(reading: &mut Reading<'_>, channel: &Channel) {
         let expected = format!("head to head + {slots}");
         reading.report.fault("tail", channel.at(offset_of!(Control, tail)), found, expected);
     } else {
-        hands(reading, channel, tail);
+        marks(reading, channel, tail);
         if channel.block.kind == RingKind::SpscBytes {
             record_ring(reading, channel, head, filled);
         }
@@ -35,25 +36,48 @@ pub(super) fn check(reading: &mut Reading<'_>, channel: &Channel) {
     taker(reading, channel, read(&control.taker), read(&control.consumer));
 }
 
-/// A hand ends where something was, once, in the channel.
-fn hands(reading: &mut Reading<'_>, channel: &Channel, tail: u64) {
+/// A mark is where something ended that was once in the channel.
+fn marks(reading: &mut Reading<'_>, channel: &Channel, tail: u64) {
     let control = reading.mapped.control(&channel.block);
-    let first = offset_of!(Control, hands);
-    let all = (0..).zip(&control.hands).map(|(n, hand)| (n, hand, first + 8 * n));
-    let last = (15, &control.last_hand, offset_of!(Control, last_hand));
-    for (n, hand, at) in all.chain([last]) {
-        let hand = read(hand);
-        if tail.wrapping_sub(hand).cast_signed() < 0 {
-            let at = place(format!("{}, hand {n}", channel.whose), channel.block.offset + at);
-            reading.report.fault("hand", at, hand, format!("{tail} at most, the tail"));
+    let first = channel.block.offset + offset_of!(Control, in_flight);
+    for (n, mark) in (0..).zip(&control.in_flight) {
+        let mark = read(mark);
+        if tail.wrapping_sub(mark).cast_signed() < 0 {
+            let at = place(format!("{}, mark {n}", channel.whose), first + 8 * n);
+            reading.report.fault("in-flight mark", at, mark, format!("{tail} at most, the tail"));
         }
     }
 }
 
-/// Whether a life, of so many bits, is the present one of a slot or a former.
-fn has_been(incarnation: u64, life: u64, bits: u32) -> bool {
-    let ago = incarnation.wrapping_add(1).wrapping_sub(life);
-    (ago << (64 - bits)).cast_signed() >= 0
+/// Whether a life is the present one of a slot, or a former one.
+const fn has_been(incarnation: u64, life: u64) -> bool {
+    life != 0 && (incarnation.wrapping_sub(life) as u32).cast_signed() >= 0
+}
+
+/// A word that names a participant and its life, if that participant can be; the
+/// fault is reported.
+fn holder(reading: &mut Reading<'_>, channel: &Channel, what: &str, at: usize, word: u64) -> bool {
+    let (id, of) = (word & 0xFFFF, word >> 32);
+    let Some(person) = reading.person(id) else {
+        let expected = format!("a participant below {}, or 0", reading.people.len());
+        reading.report.fault(what, channel.at(at), hex(word), expected);
+        return false;
+    };
+    if !has_been(person.incarnation(), of) {
+        let expected = format!("1 to {}", person.incarnation());
+        let found = format!("participant {id}, incarnation {of}");
+        reading.report.fault(what, channel.at(at), found, expected);
+        return false;
+    }
+    true
+}
+
+/// Only the taker has a mark.
+fn no_mark(reading: &mut Reading<'_>, channel: &Channel, what: &str, at: usize, word: u64) {
+    let mark = word >> 16 & 0xFFFF;
+    if mark != 0 {
+        reading.report.fault(what, channel.at(at), format!("mark {mark}"), 0);
+    }
 }
 
 fn role(
@@ -61,27 +85,17 @@ fn role(
     channel: &Channel,
     (what, word, at, shift): (&str, u64, usize, u32),
 ) {
-    let (id, of) = (word & 0xFFFF, word >> 16);
+    let (id, of) = (word & 0xFFFF, word >> 32);
     if word != 0 {
-        let Some(person) = reading.person(id) else {
-            let expected = format!("a participant below {}, or 0", reading.people.len());
-            reading.report.fault(what, channel.at(at), hex(word), expected);
-            return;
-        };
-        if !has_been(person.incarnation(), of, 48) {
-            let expected = format!("{} at most", person.incarnation().wrapping_add(1));
-            let found = format!("participant {id}, life {of}");
-            reading.report.fault(what, channel.at(at), found, expected);
-        }
+        let _ = holder(reading, channel, what, at, word);
+        no_mark(reading, channel, what, at, word);
     }
     // Its holder, and nobody else, has an endpoint.
     let block = &channel.block;
     for (other, person) in reading.present().collect::<Vec<_>>() {
         let row = read(&reading.mapped.row(block, other).endpoints);
-        let count = if row >> 32 == life(person) { row >> shift & 0xFFFF } else { 0 };
-        let holds = word != 0
-            && id == u64::from(other)
-            && of == person.incarnation().wrapping_add(1) << 16 >> 16;
+        let count = if row >> 32 == person.incarnation() { row >> shift & 0xFFFF } else { 0 };
+        let holds = word != 0 && id == u64::from(other) && of == person.incarnation();
         let right = u64::from(holds);
         if person.is_alive() && count != right {
             let found = format!("{what} of participant {other}: {holds}, with {count} endpoints");
@@ -92,35 +106,26 @@ fn role(
 }
 
 fn taker(reading: &mut Reading<'_>, channel: &Channel, word: u64, consumer: u64) {
-    let at = channel.at(offset_of!(Control, taker));
-    let (id, of) = (word & 0xFFFF, word >> 20);
-    if word != 0 {
-        let Some(person) = reading.person(id) else {
-            let expected = format!("a participant below {}, or 0", reading.people.len());
-            reading.report.fault("taker", at, hex(word), expected);
-            return;
-        };
-        if !has_been(person.incarnation(), of, 44) {
-            let expected = format!("{} at most", person.incarnation().wrapping_add(1));
-            reading.report.fault("taker", at, format!("participant {id}, life {of}"), expected);
-            return;
-        }
+    let at = offset_of!(Control, taker);
+    if word != 0 && !holder(reading, channel, "taker", at, word) {
+        return;
     }
-    let holder = reading.person(consumer & 0xFFFF).filter(|person| {
-        consumer != 0
-            && person.is_alive()
-            && consumer >> 16 == person.incarnation().wrapping_add(1) << 16 >> 16
+    let (id, mark, of) = (word & 0xFFFF, word >> 16 & 0xFFFF, word >> 32);
+    if mark >= IN_FLIGHT as u64 {
+        let expected = format!("less than {IN_FLIGHT}");
+        reading.report.fault("taker", channel.at(at), format!("mark {mark}"), expected);
+    }
+    let lives = reading.person(consumer & 0xFFFF).is_some_and(|person| {
+        consumer != 0 && person.is_alive() && consumer >> 32 == person.incarnation()
     });
-    if let Some(holder) = holder {
-        let life = holder.incarnation().wrapping_add(1) << 20 >> 20;
-        if (id, of) != (consumer & 0xFFFF, life) {
-            let expected = format!("participant {}, who is the consumer", consumer & 0xFFFF);
-            reading.report.fault("taker", at, format!("participant {id}, life {of}"), expected);
-        }
+    if lives && (id, of) != (consumer & 0xFFFF, consumer >> 32) {
+        let expected = format!("participant {}, who is the consumer", consumer & 0xFFFF);
+        let found = format!("participant {id}, incarnation {of}");
+        reading.report.fault("taker", channel.at(at), found, expected);
     }
 }
 
-/// Walks from packet to packet: no more of them than units.
+/// Walks from record to record: no more of them than units.
 fn record_ring(reading: &mut Reading<'_>, channel: &Channel, head: u64, filled: u64) {
     let plan = channel.block.plan;
     let slots = plan.capacity as u64;
@@ -143,7 +148,7 @@ fn record_ring(reading: &mut Reading<'_>, channel: &Channel, head: u64, filled: 
                  within {left} units",
                 channel.block.longest
             );
-            return reading.report.fault("packet header", at, hex(header), expected);
+            return reading.report.fault("record header", at, hex(header), expected);
         };
         passed += size;
     }

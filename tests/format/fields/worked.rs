@@ -35,7 +35,7 @@ const HEAD: &str = "\
 /// is killed with messages in its hands; it is swept; somebody joins and leaves.
 /// Process 1000 still has a sender of `jobs`.
 fn history(name: &str) -> (Segment, Sender<u64>) {
-    let options = Segment::options().size(4_096).participants(PARTICIPANTS as u16);
+    let options = Segment::options().size(8_192).participants(PARTICIPANTS as u16);
     let segment = options.channels(CHANNELS as u16).create(name).unwrap();
     {
         let ticks = segment.channel::<u64>("ticks").capacity(4).spsc();
@@ -113,14 +113,14 @@ const PARTS: [(&str, &str); 15] = [
     ("event", "Event word"),
     ("items waiting", "Waiting word"),
     ("space waiting", "Waiting word"),
-    ("places waiting", "Waiting word"),
-    ("producer", "Role word"),
-    ("consumer", "Role word"),
-    ("taker", "Taker word"),
+    ("slots waiting", "Waiting word"),
+    ("producer", "Holder word"),
+    ("consumer", "Holder word"),
+    ("taker", "Holder word"),
     ("endpoints", "Endpoints word"),
     ("items record", "Waiters record"),
     ("space record", "Waiters record"),
-    ("places record", "Waiters record"),
+    ("slots record", "Waiters record"),
     ("label", "Label"),
     ("participant word", "Participant word"),
 ];
@@ -139,7 +139,7 @@ impl Places {
                 continue;
             }
             for at in ranges.iter().flat_map(|range| range.clone().step_by(8)) {
-                let bits = (table == "Record" && field == "word").then_some("Record word");
+                let bits = (table == "Journal record" && field == "word").then_some("Journal word");
                 self.put(base + at, of, field, bits);
             }
         }
@@ -179,10 +179,15 @@ fn places(document: &Document, memory: &Memory, parts: &Parts) -> Places {
     places.table(document, "Header", 0, "Header");
     for i in 0..PARTICIPANTS {
         places.put(512 + 8 * i, "Participants' words", "participant word", None);
-        places.table(document, "Info", parts.infos + 64 * i, &format!("Info of participant {i}"));
+        places.table(document, "Info", parts.infos + 128 * i, &format!("Info of participant {i}"));
     }
     for r in 0..128 {
-        places.table(document, "Record", parts.journal + 128 * r, &format!("Journal, record {r}"));
+        places.table(
+            document,
+            "Journal record",
+            parts.journal + 128 * r,
+            &format!("Journal, record {r}"),
+        );
     }
     let mut base = parts.heap;
     for (c, (name, kind, capacity, size, alignment)) in RINGS.into_iter().enumerate() {
@@ -197,7 +202,7 @@ fn places(document: &Document, memory: &Memory, parts: &Parts) -> Places {
         places.table(document, "Control", base, &of("control"));
         for i in 0..PARTICIPANTS {
             let row = of(&format!("row of participant {i}"));
-            places.table(document, "Row", base + 512 + 32 * i, &row);
+            places.table(document, "Row", base + 1_024 + 64 * i, &row);
         }
         let slots = base + block.slots;
         for n in 0..block.units {
@@ -213,10 +218,15 @@ fn places(document: &Document, memory: &Memory, parts: &Parts) -> Places {
                     places.put(at, &of("slots"), "word", Some("Slot word"));
                     places.put(at + 8, &of("slots"), "label", None);
                     let word = base + block.words + 8 * n;
-                    places.put(word, &of("parcels' words"), "word", Some("Parcel word"));
+                    places.put(
+                        word,
+                        &of("message blocks' words"),
+                        "word",
+                        Some("Message block word"),
+                    );
                     for byte in (0..block.apart).step_by(8) {
-                        let at = base + block.parcels + block.apart * n + byte;
-                        places.put(at, &of(&format!("parcel {n}")), "bytes", None);
+                        let at = base + block.blocks + block.apart * n + byte;
+                        places.put(at, &of(&format!("message block {n}")), "bytes", None);
                     }
                 }
             }
@@ -224,10 +234,10 @@ fn places(document: &Document, memory: &Memory, parts: &Parts) -> Places {
         if kind == Kind::SpscBytes {
             // The headers of what is in the ring.
             let units = block.units as u64;
-            let (mut at, tail) = (memory.word(base + 128), memory.word(base));
+            let (mut at, tail) = (memory.word(base + 384), memory.word(base + 256));
             while at < tail {
                 let unit = slots + 8 * (at % units) as usize;
-                places.put(unit, &of("units"), "header", Some("Packet header"));
+                places.put(unit, &of("units"), "header", Some("Record header"));
                 let header = memory.word(unit);
                 let length = header & 0xFFFF_FFFF;
                 at += if header >> 32 == 2 { length } else { 1 + length.div_ceil(8) };
@@ -241,7 +251,7 @@ fn places(document: &Document, memory: &Memory, parts: &Parts) -> Places {
 fn dump(segment: &Segment, name: &str) -> String {
     let (document, memory) = (Document::read(), Memory::of(segment));
     let parts = Parts::new(PARTICIPANTS, CHANNELS);
-    assert_eq!(segment.size(), parts.size(4_096));
+    assert_eq!(segment.size(), parts.size(8_192));
     let places = places(&document, &memory, &parts);
     let mut text = HEAD.to_owned();
     let mut heading = String::new();
@@ -259,8 +269,7 @@ fn dump(segment: &Segment, name: &str) -> String {
         };
         let record = (at.saturating_sub(parts.journal) / 128) as u64;
         // A user id may be 0: it is shown wherever a process is.
-        let each = if place.of.starts_with("Journal") { 128 } else { 64 };
-        if word != 0 || place.field == "uid" && memory.word(at / each * each) != 0 {
+        if word != 0 || place.field == "uid" && memory.word(at / 128 * 128) != 0 {
             word = normal(&place.field, record, word);
         }
         if word == 0 {
@@ -315,7 +324,7 @@ fn semaphores(text: &mut String, name: &str) {
             1 => "BUILT".to_owned(),
             2..6 => "GENERATION".to_owned(),
             6 => "CHECK".to_owned(),
-            7 => "GONG".to_owned(),
+            7 => "WAKE_ALL".to_owned(),
             _ if live.contains(&number) => format!("LIVE({})", number - 8),
             _ if (number - semaphores).is_multiple_of(2) => {
                 format!("ITEMS({})", (number - semaphores) / 2)

@@ -80,13 +80,13 @@ fn words(text: &mut String, setting: &Setting, segment: &SegmentInfo) {
     for id in 0..participants {
         let word = get(512 + 8 * id);
         let phase = ["free", "live", "dead", "?"][(word & 3) as usize];
-        let pid = get((512 + 8 * participants).next_multiple_of(128) + 64 * id);
-        let _ = write!(text, " {id} {phase} (life {}, pid {pid}),", word >> 2);
+        let pid = get((512 + 8 * participants).next_multiple_of(128) + 128 * id);
+        let _ = write!(text, " {id} {phase} (life {}, pid {pid}),", word >> 32);
     }
     text.pop();
     text.push('\n');
     let infos = (512 + 8 * participants).next_multiple_of(128);
-    let entry = (infos + 64 * participants).next_multiple_of(128);
+    let entry = (infos + 128 * participants).next_multiple_of(128);
     let control = get(entry + 48);
     if control == 0 {
         text.push_str("  there is no channel\n");
@@ -94,28 +94,28 @@ fn words(text: &mut String, setting: &Setting, segment: &SegmentInfo) {
     }
     let _ = write!(text, "  channel:");
     for (name, at) in [
-        ("tail", 0),
-        ("head", 128),
-        ("changes", 256),
-        ("items waiting", 264),
-        ("space waiting", 272),
-        ("orphans", 280),
-        ("scanned", 288),
-        ("producer", 384),
+        ("changes", 0),
+        ("items waiting", 8),
+        ("space waiting", 16),
+        ("orphans", 32),
+        ("scanned", 40),
+        ("tombstones", 144),
+        ("orphaned", 152),
+        ("dropped", 160),
+        ("tail", 256),
+        ("producer", 264),
+        ("head", 384),
         ("consumer", 392),
-        ("tombstones", 416),
-        ("orphaned", 424),
-        ("dropped", 432),
     ] {
         let value = get(control + at);
         // `waiting` is a version and a count.
-        let value = if at == 264 || at == 272 { value & 0xFFFF } else { value };
+        let value = if at == 8 || at == 16 { value & 0xFFFF } else { value };
         let _ = write!(text, " {name} {value},");
     }
     text.pop();
     text.push('\n');
     if !setting.spsc {
-        let slots = (control + 512 + 32 * participants).next_multiple_of(128);
+        let slots = (control + 1_024 + 64 * participants).next_multiple_of(128);
         let slot = |slot: u64| {
             let word = get(slots + 16 * slot);
             let phase = ["free", "writing", "full", "reading", "orphan"];

@@ -88,7 +88,7 @@ impl Stage {
     }
 
     const fn journal() -> usize {
-        (Self::infos() + 64 * PARTICIPANTS).next_multiple_of(128)
+        (Self::infos() + 128 * PARTICIPANTS).next_multiple_of(128)
     }
 
     /// Where an entry of the directory is.
@@ -102,11 +102,11 @@ impl Stage {
     }
 
     fn row(&self, channel: usize, participant: usize) -> usize {
-        self.block(channel) + 512 + 32 * participant
+        self.block(channel) + 1_024 + 64 * participant
     }
 
     fn slots(&self, channel: usize) -> usize {
-        self.block(channel) + (512 + 32 * PARTICIPANTS).next_multiple_of(128)
+        self.block(channel) + (1_024 + 64 * PARTICIPANTS).next_multiple_of(128)
     }
 
     fn set(&self) -> Set {
@@ -248,7 +248,7 @@ fn a_wrong_word_of_the_tables_is_named() {
     let header = [
         ("nonce", 0, 2),
         ("magic", 8, 1),
-        ("version", 16, 2),
+        ("version", 16, 1),
         ("size", 24, 4_096),
         ("generation", 32, 1 << 60),
         ("set", 40, 1 << 40),
@@ -257,6 +257,7 @@ fn a_wrong_word_of_the_tables_is_named() {
         ("shape", 56, 0),
         ("shape", 56, 8_192),
         ("shape", 56, u64::MAX),
+        ("kinds", 72, 32),
         ("reserved", 80, 1),
         ("name", 128, 121),
         ("name", 136, u64::from_le_bytes(*b"anothers")),
@@ -267,12 +268,12 @@ fn a_wrong_word_of_the_tables_is_named() {
         ("reserved", 504, 1),
         ("participant word", 512, 3),
         ("participant word", 512 + 16, 7),
-        ("reserved", Stage::infos() + 40, 9),
+        ("reserved", Stage::infos() + 48, 9),
         ("pid", Stage::infos(), 0),
-        ("end", Stage::infos() + 32, 5),
-        ("end", Stage::infos() + 32, 1 << 33),
-        ("end", Stage::infos() + 32, 1 << 32),
-        ("end", Stage::infos() + 64 + 32, 1 << 32 | 500),
+        ("end", Stage::infos() + 32, 5 << 32),
+        ("end", Stage::infos() + 32, 1 << 32 | 1 << 1),
+        ("end", Stage::infos() + 32, 1),
+        ("end", Stage::infos() + 128 + 32, 500 << 32 | 1),
         ("record word", Stage::journal(), 500 << 17 | 2 << 14),
         ("record word", Stage::journal(), 5 << 14),
         ("record word", Stage::journal(), 1 << 14 | 4),
@@ -282,6 +283,7 @@ fn a_wrong_word_of_the_tables_is_named() {
         ("event", Stage::journal() + 8, 99 << 16 | 1),
         ("event", Stage::journal() + 8, 1 << 32 | 1),
         ("incarnation", Stage::journal() + 16, 7),
+        ("incarnation", Stage::journal() + 16, 0),
         ("record", Stage::journal() + 64, 1),
         ("reserved", Stage::journal() + 112, 1),
     ];
@@ -337,63 +339,70 @@ fn a_wrong_word_of_a_channel_is_named() {
         let (base, row) = (stage.block(c), stage.row(c, 0));
         let endpoints = stage.words.get(row / 8);
         for (what, at, value) in [
-            ("reserved", base + 8, 1),
-            ("items waiting", base + 264, u64::MAX),
-            ("space waiting", base + 272, u64::MAX),
-            ("places waiting", base + 296, u64::MAX),
-            ("reserved", base + 304, 1),
-            ("senders joined", base + 400, 0),
-            ("reserved", base + 504, 1),
+            ("items waiting", base + 8, u64::MAX),
+            ("space waiting", base + 16, u64::MAX),
+            ("slots waiting", base + 24, u64::MAX),
+            ("reserved", base + 48, 1),
+            ("reserved", base + 120, 1),
+            ("senders joined", base + 128, 0),
+            ("reserved", base + 168, 1),
+            ("reserved", base + 248, 1),
+            ("reserved", base + 272, 1),
+            ("reserved", base + 536, 1),
+            ("reserved", base + 1_016, 1),
             ("endpoints", row, endpoints + (1 << 32)),
-            ("endpoints", row + 32, 1 << 32),
-            ("items record", row + 8, 1 << 16),
-            ("places record", row + 24, 1 << 16),
+            ("endpoints", row + 64, 1 << 32),
+            ("items record", row + 8, 2 << 32),
+            ("slots record", row + 24, 2 << 32),
+            ("reserved", row + 32, 1),
+            ("reserved", row + 56, 1),
         ] {
             stage.wrong(what, at, value);
         }
         // Somebody waits whom nobody is going to wake.
         let record = (row + 16) / 8;
-        stage.words.put(record, 1);
+        let right = stage.words.add(record, 1);
         let found = audit(&stage.name);
         assert_eq!(found.faults.len(), 1, "{:#?}", found.faults);
         assert_eq!(found.faults[0].what, "space waiting");
-        stage.words.put(record, 0);
+        stage.words.put(record, right);
     }
     for c in [SPSC, PACKETS] {
         let base = stage.block(c);
-        let tail = stage.words.get(base / 8);
+        let tail = stage.words.get((base + 256) / 8);
         for (what, at, value) in [
-            ("tail", base, tail + 99),
-            ("tail", base, 0),
-            ("hand", base + 136, tail + 1),
-            ("orphans", base + 280, 1),
-            ("producer", base + 384, 99),
-            ("producer", base + 384, 0),
-            ("producer", base + 384, 7 << 16),
-            ("tombstones", base + 416, 1),
-            ("hand", base + 440, tail + 1),
-            ("taker", base + 448, 99),
+            ("tail", base + 256, tail + 99),
+            ("tail", base + 256, 0),
+            ("in-flight mark", base + 408, tail + 1),
+            ("in-flight mark", base + 528, tail + 1),
+            ("orphans", base + 32, 1),
+            ("producer", base + 264, 99),
+            ("producer", base + 264, 0),
+            ("producer", base + 264, 7 << 32),
+            ("producer", base + 264, 1 << 32 | 3 << 16),
+            ("tombstones", base + 144, 1),
+            ("taker", base + 400, 99),
+            ("taker", base + 400, 1 << 32 | 16 << 16),
         ] {
             stage.wrong(what, at, value);
         }
     }
-    stage.wrong("taker", stage.block(SPSC) + 448, 0);
-    let head = stage.words.get((stage.block(PACKETS) + 128) / 8) as usize;
+    stage.wrong("taker", stage.block(SPSC) + 400, 0);
+    let head = stage.words.get((stage.block(PACKETS) + 384) / 8) as usize;
     let first = stage.slots(PACKETS) + 8 * (head % 30);
     for header in [0, 1 << 32 | 41, 2 << 32 | 29, 3 << 32] {
-        stage.wrong("packet header", first, header);
+        stage.wrong("record header", first, header);
     }
     for c in [MPMC, PARCELS] {
         let base = stage.block(c);
         for (what, at, value) in [
-            ("tail", base, 1 << 40),
-            ("head", base + 128, 22),
-            ("reserved", base + 136, 1),
-            ("scanned", base + 288, 1),
-            ("producer", base + 384, 1),
+            ("tail", base + 256, 1 << 40),
+            ("head", base + 384, 22),
+            ("scanned", base + 40, 1),
+            ("producer", base + 264, 1),
             ("consumer", base + 392, 1),
-            ("last hand", base + 440, 1),
-            ("taker", base + 448, 1),
+            ("taker", base + 400, 1),
+            ("reserved", base + 408, 1),
         ] {
             stage.wrong(what, at, value);
         }
@@ -429,11 +438,11 @@ fn a_wrong_word_of_a_channel_is_named() {
     stage.wrong("label", slot(2) + 8, 30 << 32 | of(1));
     let parcel = |k: u64| (slot(0) + 64).next_multiple_of(128) + 8 * k as usize;
     let held = stage.words.get(parcel(of(1)) / 8);
-    stage.wrong("parcel word", parcel(of(1)), held & !(1 << 13));
-    stage.wrong("parcel word", parcel(of(1)), held | 99);
+    stage.wrong("message block word", parcel(of(1)), held & !(1 << 13));
+    stage.wrong("message block word", parcel(of(1)), held | 99);
     let spare = (0..4).find(|&k| k != of(1) && k != of(2)).unwrap();
-    stage.wrong("parcel word", parcel(spare), 1 << 14 | 3);
-    stage.wrong("parcel word", parcel(spare), 1 << 14 | 1 << 13 | 3);
+    stage.wrong("message block word", parcel(spare), 1 << 14 | 3);
+    stage.wrong("message block word", parcel(spare), 1 << 14 | 1 << 13 | 3);
     sound(&stage.name);
 }
 
@@ -447,7 +456,7 @@ fn a_wrong_semaphore_is_named() {
         ("BUILT", 1, 1),
         ("GENERATION", 3, 1),
         ("GENERATION", 6, 1),
-        ("GONG", 7, 32_767 - set.value(7).unwrap()),
+        ("WAKE_ALL", 7, 32_767 - set.value(7).unwrap()),
         ("LIVE", 8, 1),
         ("LIVE", 9, 1),
         ("ITEMS", items, 2),
@@ -484,7 +493,7 @@ fn the_command_tells_a_fault_a_line_and_exits_with_1() {
     stage.words.put(word::VERSION, 9);
     stage.words.put(10, 1);
     let output = run(&["check", &stage.name]);
-    let lines = "version, header, byte 16: found 0x0000000000000009, expected 1\n\
+    let lines = "version, header, byte 16: found 0x0000000000000009, expected 2\n\
                  reserved, header, byte 80: found 0x0000000000000001, expected 0\n";
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(1), lines));
     let output = run(&["check", &id, "--json"]);

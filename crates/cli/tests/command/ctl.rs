@@ -559,9 +559,9 @@ fn what_is_urgent_overtakes_what_is_not() {
     let words = Words::behind(&segment);
     let member = |pid: i32| {
         let infos = (512_usize + 8 * 16).next_multiple_of(128);
-        let of_it = |slot: &usize| words.get((infos + 64 * slot) / 8) == pid as u64;
+        let of_it = |slot: &usize| words.get((infos + 128 * slot) / 8) == pid as u64;
         let slot = (0..16).find(of_it).unwrap();
-        (slot as u64, words.get(64 + slot) >> 2)
+        (slot as u64, words.get(64 + slot) >> 32)
     };
     let own = member(std::process::id().cast_signed());
     let its = member(server.pid());

@@ -321,7 +321,7 @@ fn what_one_that_joined_left_open_is_closed_by_a_subscriber() {
     // The first of the two was begun by one that died with the lease.
     let words = Words::behind(&segment);
     let infos = (512 + 8 * 16_usize).next_multiple_of(128);
-    let journal = (infos + 64 * 16).next_multiple_of(128);
+    let journal = (infos + 128 * 16).next_multiple_of(128);
     let record = (journal + 128) / 8;
     words.put(record, 1 << 17 | 1 << 14 | 8_192);
     assert_eq!(told(&next(&events)).0, "left");

@@ -23,10 +23,9 @@ mod places;
 mod play;
 
 use std::collections::BTreeSet;
-use std::env;
 use std::time::Duration;
 
-use common::{Brief, Peer, own_tables};
+use common::{Brief, Peer, effort, own_tables};
 use deeds::Deed;
 use duels::Duel;
 use ends::Ring;
@@ -34,8 +33,8 @@ use ledger::{Doom, Ledger};
 use play::{Act, Play, Plot, perform};
 use tombolo::sys::crash::End;
 
-/// Longer than a director's whole programme takes.
-const EVENING: Duration = Duration::from_secs(1_200);
+/// Longer than a director says nothing.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// After so many, a director gives up.
 const MOST_FAILURES: u64 = 4;
@@ -75,9 +74,23 @@ fn repertoire(group: usize) -> Vec<Play> {
     Play::all().into_iter().filter(belongs).collect()
 }
 
+/// Of how many plays and deeds an everyday run performs one; and of how many points
+/// of theirs, and of a sweeper's.
+const PLAYS_SAMPLED: u64 = 8;
+const DEEDS_SAMPLED: u64 = 3;
+const POINTS_SAMPLED: u64 = 8;
+const SWEEPERS_SAMPLED: u64 = 16;
+/// In how many rounds an everyday run looks for the points of who comes after.
+const ROUNDS: u64 = 4;
+
+/// Whether two die at every step of theirs that is one's last elsewhere: that
+/// takes several times as long.
+fn thorough() -> bool {
+    effort::times() > 1
+}
+
 /// The steps that are worth being the last: the first times at a point, and
-/// the last. Of two who die, each at the first only, unless all is asked for:
-/// that takes several times as long.
+/// the last. Of two who die, each at the first only, unless all is asked for.
 fn occasions(points: &[(String, u64)], two: bool) -> Vec<(String, u64)> {
     let brief = two && !thorough();
     let mut occasions = Vec::new();
@@ -89,12 +102,17 @@ fn occasions(points: &[(String, u64)], two: bool) -> Vec<(String, u64)> {
     occasions
 }
 
-fn thorough() -> bool {
-    env::var_os("TOMBOLO_THOROUGH").is_some()
+/// A sample of these, or all in a long run.
+fn sampled<T: Clone>(all: &[T], one_in: u64, seed: u64) -> Vec<T> {
+    // At least one.
+    let one_in = one_in.min(all.len() as u64).max(1);
+    let taken = all.iter().zip(0..).filter(|(_, n)| effort::sampled(one_in, seed, *n));
+    taken.map(|(one, _)| one.clone()).collect()
 }
 
 struct Director<'a> {
     brief: &'a Brief,
+    seed: u64,
     ledger: Ledger,
     reached: BTreeSet<String>,
     performances: u64,
@@ -102,9 +120,22 @@ struct Director<'a> {
 }
 
 impl Director<'_> {
+    /// Says now and then that it goes on.
+    fn performed(&mut self) {
+        self.performances += 1;
+        if self.performances.is_multiple_of(20) {
+            self.brief.say("");
+        }
+    }
+
+    /// A sample of the occasions, another for each performance.
+    fn occasions(&self, points: &[(String, u64)], two: bool, one_in: u64) -> Vec<(String, u64)> {
+        sampled(&occasions(points, two), one_in, self.seed.wrapping_add(self.performances))
+    }
+
     fn perform(&mut self, play: Play, victim: Doom, sweeper: Option<Doom>) -> bool {
         let plot = Plot { victim, sweeper };
-        self.performances += 1;
+        self.performed();
         let done = perform(play, &plot, &self.ledger);
         if let Err(why) = &done {
             self.failures += 1;
@@ -122,6 +153,11 @@ impl Director<'_> {
         }
     }
 
+    /// What of a group is performed. To count the points takes all of it.
+    fn chosen<T: Clone>(&self, programme: Programme, all: Vec<T>, one_in: u64) -> Vec<T> {
+        if programme == Programme::Counting { all } else { sampled(&all, one_in, self.seed) }
+    }
+
     fn count(&mut self, play: Play) -> Vec<(String, u64)> {
         if self.perform(play, Doom::Watched, None) { self.ledger.points() } else { Vec::new() }
     }
@@ -131,8 +167,8 @@ impl Director<'_> {
         if programme == Programme::Counting {
             self.report(&points);
             // And those of who sweeps.
-            for (at, _) in &points {
-                let doom = Doom::At(at.clone(), 1, End::Killed);
+            for (at, _) in sampled(&points, ROUNDS, self.seed) {
+                let doom = Doom::At(at, 1, End::Killed);
                 if self.perform(play, doom, Some(Doom::Watched)) {
                     let points = self.ledger.points();
                     self.report(&points);
@@ -140,7 +176,8 @@ impl Director<'_> {
             }
             return;
         }
-        for (at, time) in occasions(&points, programme == Programme::Sweeping) {
+        for (at, time) in self.occasions(&points, programme == Programme::Sweeping, POINTS_SAMPLED)
+        {
             let doom = |end| Doom::At(at.clone(), time, end);
             match programme {
                 Programme::Killing => drop(self.perform(play, doom(End::Killed), None)),
@@ -158,7 +195,7 @@ impl Director<'_> {
         if !self.perform(play, victim.clone(), Some(Doom::Watched)) {
             return;
         }
-        for (at, time) in occasions(&self.ledger.points(), true) {
+        for (at, time) in self.occasions(&self.ledger.points(), true, SWEEPERS_SAMPLED) {
             let sweeper = Doom::At(at, time, End::Killed);
             if self.failures > MOST_FAILURES {
                 return;
@@ -170,7 +207,7 @@ impl Director<'_> {
 
 impl Director<'_> {
     fn do_deed(&mut self, deed: Deed, dooms: &[&Doom]) -> bool {
-        self.performances += 1;
+        self.performed();
         let done = deeds::perform(deed, dooms, &self.ledger);
         if let Err(why) = &done {
             self.failures += 1;
@@ -191,7 +228,7 @@ impl Director<'_> {
         if programme == Programme::Counting {
             self.report(&points);
             // And those of who comes after one who died over it.
-            for (at, time) in occasions(&points, true) {
+            for (at, time) in sampled(&occasions(&points, true), ROUNDS, self.seed) {
                 let doom = Doom::At(at, time, End::Killed);
                 if self.do_deed(deed, &[&doom, &Doom::Watched]) {
                     let points = self.ledger.points();
@@ -201,12 +238,13 @@ impl Director<'_> {
             return;
         }
         let end = if programme == Programme::Stopping { End::Stopped } else { End::Killed };
-        for (at, time) in occasions(&points, programme == Programme::Sweeping) {
+        for (at, time) in self.occasions(&points, programme == Programme::Sweeping, POINTS_SAMPLED)
+        {
             let doom = Doom::At(at, time, end);
             if programme != Programme::Sweeping {
                 self.do_deed(deed, &[&doom]);
             } else if self.do_deed(deed, &[&doom, &Doom::Watched]) {
-                for (at, time) in occasions(&self.ledger.points(), true) {
+                for (at, time) in self.occasions(&self.ledger.points(), true, SWEEPERS_SAMPLED) {
                     self.do_deed(deed, &[&doom, &Doom::At(at, time, End::Killed)]);
                     if self.failures > MOST_FAILURES {
                         return;
@@ -222,7 +260,7 @@ impl Director<'_> {
 
 impl Director<'_> {
     fn fight(&mut self, duel: Duel, maker: &Doom, clearer: &Doom) -> bool {
-        self.performances += 1;
+        self.performed();
         let done = duels::perform(duel, maker, clearer, &self.ledger);
         if let Err(why) = &done {
             self.failures += 1;
@@ -239,11 +277,17 @@ impl Director<'_> {
         if !self.fight(duel, &Doom::Watched, &nowhere()) {
             return;
         }
-        for maker in occasions(&self.ledger.points(), false).into_iter().map(stopped) {
+        for maker in
+            self.occasions(&self.ledger.points(), false, POINTS_SAMPLED).into_iter().map(stopped)
+        {
             if !self.fight(duel, &maker, &Doom::Watched) {
                 return;
             }
-            for clearer in occasions(&self.ledger.points(), false).into_iter().map(stopped) {
+            for clearer in self
+                .occasions(&self.ledger.points(), false, SWEEPERS_SAMPLED)
+                .into_iter()
+                .map(stopped)
+            {
                 self.fight(duel, &maker, &clearer);
                 if self.failures > MOST_FAILURES {
                     return;
@@ -254,11 +298,14 @@ impl Director<'_> {
 }
 
 /// Runs a programme in a process of its own; what it says, line by line.
-fn evening(programme: Programme, group: usize) -> Vec<String> {
-    let director = Peer::start("direct", &[&(programme as usize), &group]);
+fn evening(programme: Programme, group: usize, seed: u64) -> Vec<String> {
+    let director = Peer::start("direct", &[&(programme as usize), &group, &seed]);
     let mut lines = Vec::new();
     loop {
-        let line = director.said_within(EVENING).expect("the director stalls");
+        let line = director.said_within(SILENCE).expect("the director stalls");
+        if line.is_empty() {
+            continue;
+        }
         if let Some(sum) = line.strip_prefix("DONE ") {
             println!("{programme:?} {group}: {sum}");
             return lines;
@@ -268,7 +315,7 @@ fn evening(programme: Programme, group: usize) -> Vec<String> {
 }
 
 fn no_failure(programme: Programme, group: usize) {
-    let failed = evening(programme, group);
+    let failed = evening(programme, group, effort::seed());
     assert!(failed.is_empty(), "{} failures:\n{}", failed.len(), failed.join("\n"));
 }
 
@@ -280,6 +327,7 @@ fn child_entry() {
     let programme = PROGRAMMES[brief.number::<usize>(0)];
     let mut director = Director {
         brief: &brief,
+        seed: brief.number(2),
         ledger: Ledger::new(),
         reached: BTreeSet::new(),
         performances: 0,
@@ -287,12 +335,15 @@ fn child_entry() {
     };
     let group = brief.number(1);
     if group == PLAYS && own_tables() {
-        Deed::ALL.iter().for_each(|&deed| director.direct_deed(programme, deed));
+        for deed in director.chosen(programme, Deed::ALL.to_vec(), DEEDS_SAMPLED) {
+            director.direct_deed(programme, deed);
+        }
     }
     if group == DUELS && own_tables() {
         Duel::ALL.iter().for_each(|&duel| director.direct_duel(duel));
     }
-    for play in if group < PLAYS { repertoire(group) } else { Vec::new() } {
+    let plays = if group < PLAYS { repertoire(group) } else { Vec::new() };
+    for play in director.chosen(programme, plays, PLAYS_SAMPLED) {
         director.direct(programme, play);
         if director.failures > MOST_FAILURES {
             break;
@@ -338,10 +389,11 @@ fn who_clears_away_leaves_what_is_being_made() {
 fn every_point_is_reached() {
     let mut reached = BTreeSet::new();
     let mut missed = Vec::new();
-    // Some depend on who is faster.
-    for _ in 0..5 {
+    let seed = effort::seed();
+    // Some depend on who is faster; and a sample has not all of them.
+    for round in 0..5 + ROUNDS {
         for group in 0..=PLAYS {
-            for line in evening(Programme::Counting, group) {
+            for line in evening(Programme::Counting, group, seed + round) {
                 let point = line.strip_prefix("POINT ").unwrap_or_else(|| panic!("{line}"));
                 reached.insert(places::place(point).to_owned());
             }

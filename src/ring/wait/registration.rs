@@ -42,15 +42,11 @@
 //! whether the participant lives, tries, and sleeps while the semaphore has the value of
 //! that scan. The scan or the question finds an end before them. A later end changes the
 //! semaphore, which the kernel compares at the instant of falling asleep.
-//!
-//! **A refused wake-up.** A waiter may take a token that another waiter needs too, and the
-//! kernel may refuse to take it back. The registration records this for the waiter's
-//! caller, which tries again, and reports it if it can do nothing.
 
 use core::cell::Cell;
 
-use super::event::{self, Event};
-use super::kernel::{Kernel, Refusal, sooner};
+use super::super::event;
+use super::super::kernel::{Kernel, sooner};
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// After the wake-all semaphore has ended a sleep, so many are plain.
@@ -72,8 +68,6 @@ pub(crate) struct Registration<D: Copy> {
     plain: Cell<u32>,
     /// Whether none may be.
     strict: Cell<bool>,
-    /// A token that could not be passed on.
-    owed: Cell<Option<Refusal>>,
 }
 
 impl<D: Copy + Ord> Registration<D> {
@@ -86,7 +80,6 @@ impl<D: Copy + Ord> Registration<D> {
             heard: Cell::new(heard),
             plain: Cell::new(0),
             strict: Cell::new(false),
-            owed: Cell::new(None),
         }
     }
 
@@ -100,14 +93,9 @@ impl<D: Copy + Ord> Registration<D> {
         self.strict.get()
     }
 
-    /// A token that was another's could not be passed on.
-    pub(super) fn owes(&self, refusal: Refusal) {
-        self.owed.set(Some(refusal));
-    }
-
-    /// Why not, if there is one. It is the caller's from here on.
-    pub(crate) fn take_owed(&self) -> Option<Refusal> {
-        self.owed.take()
+    /// Whether it may not sleep before the dead have been looked for.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.strict.get() && self.heard.get().is_none()
     }
 
     /// Whether this is a wait right after the last one.
@@ -188,9 +176,9 @@ impl<D: Copy + Ord> Registration<D> {
 
     /// Is not counted any more. To be called before the record is used for
     /// anything else.
-    pub(crate) fn let_go(&self, event: Event<'_>, record: &AtomicU64) {
+    pub(crate) fn let_go(&self, waiting: &AtomicU64, record: &AtomicU64) {
         if self.counted.replace(false) {
-            event::lower(event.waiting, record);
+            event::lower(waiting, record);
         }
     }
 }

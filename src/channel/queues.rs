@@ -1,0 +1,44 @@
+//! Where the waiters of a channel are counted, and what wakes them.
+
+use std::time::Instant;
+
+use crate::ring::wait::{Need, Over, Queue, Registration, Seat};
+use crate::segment::{Participant, Side};
+use crate::storage::Block;
+
+/// Where the waiters of one side are counted who need this.
+pub(super) fn queue<'a>(
+    participant: &'a Participant,
+    block: &Block,
+    side: Side,
+    need: Need,
+) -> Queue<'a> {
+    let mapped = participant.mapped();
+    let control = mapped.control(block);
+    match (side, need) {
+        (Side::Sender, Need::Slot) => Queue { waiting: &control.slots_waiting, over: Over::All },
+        (Side::Sender, _) => {
+            Queue { waiting: &control.space_waiting, over: Over::Token(block.space(mapped)) }
+        }
+        (Side::Receiver, _) => {
+            Queue { waiting: &control.items_waiting, over: Over::Token(block.items(mapped)) }
+        }
+    }
+}
+
+/// A place among them.
+pub(super) fn seat<'a>(
+    participant: &'a Participant,
+    block: &'a Block,
+    side: Side,
+    need: Need,
+    registration: &'a Registration<Instant>,
+) -> Seat<'a, Instant> {
+    let row = participant.mapped().row(block, participant.me().id);
+    let record = match (side, need) {
+        (Side::Sender, Need::Slot) => &row.slots_record,
+        (Side::Sender, _) => &row.space_record,
+        (Side::Receiver, _) => &row.items_record,
+    };
+    Seat { queue: queue(participant, block, side, need), record, registration }
+}

@@ -1,0 +1,129 @@
+//! Messages of one size: how a ring of them lies in memory, and how one is copied.
+
+#![allow(unsafe_code)]
+
+use core::ptr::NonNull;
+
+use bytemuck::{CheckedBitPattern, NoUninit};
+
+use super::message::Message;
+use super::payload::{Form, Untyped};
+use crate::storage::{Cells, CopyOut, ElementBytes, Elements, RingKind, Shape, append};
+
+/// A payload whose messages are elements of one size.
+pub trait Element: Form {
+    /// What the slots of a ring of this kind are, in these cells; `None` if the
+    /// elements are of another shape.
+    fn shape(cells: &Cells, kind: RingKind) -> Option<Shape>;
+
+    /// The elements from `first` on.
+    ///
+    /// # Safety
+    /// `first` is an element in these cells, whose [`shape`](Self::shape) is this
+    /// payload's, and `count` of them, one at least, lie side by side from there on.
+    unsafe fn place<'a>(cells: &'a Cells, first: NonNull<u8>, count: usize) -> Self::Place<'a>;
+
+    /// Copies a message in. Only the owner of the place may.
+    fn write(place: Self::Place<'_>, message: &Self::Sent<'_>)
+    where
+        Self: NoUninit;
+
+    /// Copies messages in, as many as there are places for.
+    fn write_slice(place: Self::Place<'_>, messages: &[Self::Sent<'_>])
+    where
+        Self: NoUninit;
+
+    /// Copies a message out, whatever it is: a peer may be writing it.
+    fn read(place: Self::Place<'_>, into: &mut Self::Out)
+    where
+        Self: CheckedBitPattern;
+
+    /// Copies the messages out, to the end of `into`, up to the first that is not
+    /// valid; says how many were.
+    fn read_slice(place: Self::Place<'_>, into: &mut Vec<Self::Owned>) -> usize
+    where
+        Self: CheckedBitPattern;
+}
+
+impl<T: Message> Element for T {
+    #[inline(always)]
+    fn shape(_: &Cells, kind: RingKind) -> Option<Shape> {
+        match kind {
+            RingKind::Spsc => const { Shape::new(RingKind::Spsc, size_of::<T>(), align_of::<T>()) },
+            RingKind::Mpmc => const { Shape::new(RingKind::Mpmc, size_of::<T>(), align_of::<T>()) },
+            RingKind::SpscBytes | RingKind::MpmcBytes => None,
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn place<'a>(_: &'a Cells, first: NonNull<u8>, count: usize) -> Elements<'a, T> {
+        // SAFETY: by the caller; the memory is attached as long as the cells are there.
+        unsafe { Elements::new(first.cast(), count) }
+    }
+
+    #[inline(always)]
+    fn write(place: Elements<'_, T>, message: &T)
+    where
+        T: NoUninit,
+    {
+        place.write(0, core::slice::from_ref(message));
+    }
+
+    #[inline(always)]
+    fn write_slice(place: Elements<'_, T>, messages: &[T])
+    where
+        T: NoUninit,
+    {
+        place.write(0, messages);
+    }
+
+    #[inline(always)]
+    fn read(place: Elements<'_, T>, into: &mut CopyOut<T>)
+    where
+        T: CheckedBitPattern,
+    {
+        into.land(place);
+    }
+
+    #[inline(always)]
+    fn read_slice(place: Elements<'_, T>, into: &mut Vec<T>) -> usize
+    where
+        T: CheckedBitPattern,
+    {
+        append(place, into)
+    }
+}
+
+impl Element for Untyped {
+    fn shape(cells: &Cells, kind: RingKind) -> Option<Shape> {
+        (cells.kind() == kind).then(|| cells.shape())
+    }
+
+    unsafe fn place<'a>(cells: &'a Cells, first: NonNull<u8>, count: usize) -> ElementBytes<'a> {
+        // SAFETY: by the caller; the memory is attached as long as the cells are there.
+        unsafe { ElementBytes::new(first, cells.longest(), count) }
+    }
+
+    fn write(place: ElementBytes<'_>, message: &&[u8]) {
+        place.write(0, message);
+    }
+
+    fn write_slice(place: ElementBytes<'_>, messages: &[&[u8]]) {
+        for (index, message) in messages.iter().enumerate() {
+            place.write(index, message);
+        }
+    }
+
+    fn read(place: ElementBytes<'_>, into: &mut Vec<u8>) {
+        place.append_to(0, into);
+    }
+
+    fn read_slice(place: ElementBytes<'_>, into: &mut Vec<Vec<u8>>) -> usize {
+        for index in 0..place.count() {
+            let mut message = Vec::new();
+            place.append_to(index, &mut message);
+            into.push(message);
+        }
+        place.count()
+    }
+}

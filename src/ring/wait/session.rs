@@ -1,0 +1,324 @@
+//! Sleeping until an operation can go on: register, sleep, scan, pass the token on. The
+//! states are drawn in [`wait`](super).
+
+use super::super::event::{self, Event};
+use super::super::kernel::{Kernel, Refusal};
+use super::super::{slot_waiters, wake_all};
+use super::poll::{Cause, Operation, poll};
+use super::{Need, Polled, Registration};
+use crate::sync::AtomicU64;
+
+/// What a waiter sleeps over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// A token of this semaphore, which wakes one.
+    Token(u16),
+    /// The wake-all semaphore, which wakes everybody: see [`slot_waiters`].
+    All,
+}
+
+/// Where waiters of one side of a channel are counted, and what wakes them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queue<'a> {
+    pub(crate) waiting: &'a AtomicU64,
+    pub(crate) over: Over,
+}
+
+impl Queue<'_> {
+    /// Whether what wakes this queue may bring what an operation needs.
+    pub(crate) fn serves(&self, need: Need) -> bool {
+        (need == Need::Slot) == (self.over == Over::All)
+    }
+
+    /// Wakes everybody who sleeps here, so that one among them finds out that it
+    /// is to stop. `enough` ends it early.
+    pub(crate) fn rouse<K: Kernel>(
+        &self,
+        kernel: &K,
+        enough: impl Fn() -> bool,
+    ) -> Result<(), Refusal> {
+        match self.over {
+            Over::All => slot_waiters::freed(kernel, self.waiting),
+            Over::Token(sem) => event::rouse(kernel, Event { waiting: self.waiting, sem }, enough),
+        }
+    }
+}
+
+/// One waiter's place in a queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seat<'a, D: Copy> {
+    pub(crate) queue: Queue<'a>,
+    /// How many threads of its process wait there.
+    pub(crate) record: &'a AtomicU64,
+    /// What it keeps from one wait to the next.
+    pub(crate) registration: &'a Registration<D>,
+}
+
+impl<D: Copy + Ord> Seat<'_, D> {
+    /// Takes its count back, if it is counted.
+    pub(crate) fn let_go(&self) {
+        self.registration.let_go(self.queue.waiting, self.record);
+    }
+}
+
+/// What has ended a sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wake {
+    /// A token, taken while the wake-all semaphore was what was heard.
+    Token,
+    /// A token, taken whatever the wake-all semaphore was.
+    PlainToken,
+    /// The wake-all semaphore has changed, or is to be heard for the first time.
+    Stroke,
+    /// The deadline has passed.
+    Late,
+    /// The kernel has refused the sleep: the set is gone, or worse.
+    Refused(Refusal),
+}
+
+impl Wake {
+    const fn has_token(self) -> bool {
+        matches!(self, Self::Token | Self::PlainToken)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State<D> {
+    /// It tries, and is not announced.
+    Trying,
+    /// It is counted, and will sleep until then at most, if that is before its
+    /// deadline.
+    Announced { second_look: Option<D> },
+    /// A sleep has ended, and what follows from that is still to be done.
+    Woken(Wake),
+}
+
+/// How a wait has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited<R> {
+    Done(R),
+    /// What has come to be needed is waited for elsewhere.
+    Needs(Need),
+    TimedOut,
+}
+
+impl<R> From<Polled<R>> for Waited<R> {
+    fn from(polled: Polled<R>) -> Self {
+        match polled {
+            Polled::Done(done) => Self::Done(done),
+            Polled::Needs(need) => Self::Needs(need),
+        }
+    }
+}
+
+/// How a session has ended; `None` while it has not.
+type Ended<O> = Option<Result<Waited<<O as Operation>::Done>, <O as Operation>::Fault>>;
+
+/// One wait of one end of a channel.
+///
+/// A driver calls [`register`](Self::register), [`poll`](Self::poll) and
+/// [`sleep`](Self::sleep) in turn until a poll ends the session, as
+/// [`block`](Self::block) does. Each of them does nothing in a state that it
+/// does not concern. A driver that sleeps by other means polls once it is woken;
+/// one that gives up [deregisters](Self::deregister).
+pub(crate) struct Session<'a, K: Kernel> {
+    kernel: &'a K,
+    seat: Seat<'a, K::Deadline>,
+    until: Option<K::Deadline>,
+    /// Whether it stays counted while it is awake.
+    stays: bool,
+    state: State<K::Deadline>,
+}
+
+impl<'a, K: Kernel> Session<'a, K> {
+    /// The caller's process holds a credit on the semaphore of the queue and on
+    /// the wake-all semaphore.
+    pub(crate) fn new(
+        kernel: &'a K,
+        seat: Seat<'a, K::Deadline>,
+        until: Option<K::Deadline>,
+    ) -> Self {
+        let stays = seat.registration.comes_at_once(kernel);
+        // Without a sleep that would end at once.
+        let unheard = seat.registration.is_unheard();
+        let state = if unheard { State::Woken(Wake::Stroke) } else { State::Trying };
+        Self { kernel, seat, until, stays, state }
+    }
+
+    /// Registers, polls and sleeps until the operation is done, needs what comes
+    /// elsewhere, is over, or the deadline has passed.
+    pub(crate) fn block<O: Operation>(&mut self, op: &mut O) -> Result<Waited<O::Done>, O::Fault> {
+        loop {
+            self.register();
+            if let Some(ended) = self.poll(op) {
+                return ended;
+            }
+            self.sleep();
+        }
+    }
+
+    /// Announces this waiter: from here on, what comes is found by a poll, or
+    /// ends a sleep.
+    pub(crate) fn register(&mut self) {
+        let (Seat { queue, record, registration }, kernel) = (self.seat, self.kernel);
+        match self.state {
+            State::Woken(_) => return,
+            State::Trying => registration.announce(kernel, queue.waiting, record),
+            State::Announced { .. } => {}
+        }
+        // First the time, then the try: it may be as good as a second look.
+        let second_look = registration.second_look(kernel, self.until);
+        self.state = State::Announced { second_look };
+    }
+
+    /// Takes the announcement back, and passes on what came for it meanwhile.
+    pub(crate) fn deregister<O: Operation>(&mut self, op: &mut O) {
+        self.seat.let_go();
+        if let State::Woken(wake) = self.state {
+            self.pass_on(op, wake);
+        }
+        self.state = State::Trying;
+    }
+
+    /// Tries, and does what follows from having been woken. Never sleeps.
+    pub(crate) fn poll<O: Operation>(&mut self, op: &mut O) -> Ended<O> {
+        let ended = match self.state {
+            State::Trying | State::Announced { .. } => {
+                let ended = self.attempt(op)?;
+                self.seat.let_go();
+                Some(ended)
+            }
+            State::Woken(wake) => {
+                self.state = State::Trying;
+                self.woken(op, wake)
+            }
+        };
+        if ended.is_some() {
+            self.state = State::Trying;
+        }
+        ended
+    }
+
+    /// Sleeps until a wake, the second look or the deadline.
+    pub(crate) fn sleep(&mut self) {
+        let State::Announced { second_look } = self.state else { return };
+        let until = second_look.or(self.until);
+        let wake = self.sleep_until(until);
+        self.state = if second_look.is_some() && wake == Wake::Late {
+            self.seat.registration.seen();
+            State::Announced { second_look: None }
+        } else {
+            State::Woken(wake)
+        };
+    }
+
+    fn sleep_until(&self, until: Option<K::Deadline>) -> Wake {
+        let (kernel, registration) = (self.kernel, self.seat.registration);
+        let heard = registration.compares(self.stays);
+        let (slept, wake) = match (self.seat.queue.over, heard) {
+            (Over::Token(sem), Some(heard)) => {
+                (wake_all::take(kernel, sem, heard, until), Wake::Token)
+            }
+            (Over::Token(sem), None) => (event::take(kernel, sem, until), Wake::PlainToken),
+            (Over::All, Some(heard)) => (wake_all::wait(kernel, heard, until), Wake::Stroke),
+            (Over::All, None) => return Wake::Stroke,
+        };
+        match slept {
+            Ok(()) => wake,
+            Err(Refusal::WouldBlock) => Wake::Stroke,
+            Err(Refusal::TimedOut) => Wake::Late,
+            Err(refusal) => Wake::Refused(refusal),
+        }
+    }
+
+    /// What follows from a wake: a try, a look for deaths, and another try.
+    fn woken<O: Operation>(&self, op: &mut O, wake: Wake) -> Ended<O> {
+        let registration = self.seat.registration;
+        // No fence before the next attempt: one that fails goes through that of
+        // `announce` before it sleeps again, or has taken no token. Two who
+        // stayed and were away would have each send ask the kernel in vain.
+        if !self.stays || event::count(self.seat.queue.waiting) > 1 {
+            self.seat.let_go();
+        }
+        if wake == Wake::Token
+            && let Some(ended) = self.attempt(op)
+        {
+            return Some(self.leave(op, wake, ended));
+        }
+        // A token that is for nothing may be for a death.
+        if wake.has_token() || wake == Wake::Stroke {
+            if wake == Wake::Stroke {
+                registration.refused();
+            }
+            match op.look(registration.is_strict()) {
+                Ok(heard) => registration.listened(heard),
+                Err(fault) => {
+                    self.seat.let_go();
+                    self.give_back(op);
+                    return Some(Err(fault));
+                }
+            }
+        }
+        if let Some(ended) = self.attempt(op) {
+            return Some(self.leave(op, wake, ended));
+        }
+        let ended = match wake {
+            Wake::Token | Wake::PlainToken | Wake::Stroke => return None,
+            Wake::Late => Ok(Waited::TimedOut),
+            Wake::Refused(refusal) => Err(op.fault(Cause::Sleep(refusal))),
+        };
+        self.seat.let_go();
+        Some(ended)
+    }
+
+    fn attempt<O: Operation>(&self, op: &mut O) -> Ended<O> {
+        match poll(op) {
+            Ok(Polled::Done(done)) => Some(Ok(Waited::Done(done))),
+            Ok(Polled::Needs(need)) if self.seat.queue.serves(need) => None,
+            Ok(Polled::Needs(need)) => Some(Ok(Waited::Needs(need))),
+            Err(fault) => Some(Err(fault)),
+        }
+    }
+
+    /// Ends a session that was woken.
+    fn leave<O: Operation>(
+        &self,
+        op: &mut O,
+        wake: Wake,
+        ended: Result<Waited<O::Done>, O::Fault>,
+    ) -> Result<Waited<O::Done>, O::Fault> {
+        // What ends this end's waiting ends that of the others too.
+        if ended.is_err() || op.more() {
+            self.pass_on(op, wake);
+        }
+        self.seat.registration.woken(self.kernel);
+        ended
+    }
+
+    /// Passes a token on to another waiter, if there is one.
+    fn pass_on<O: Operation>(&self, op: &mut O, wake: Wake) {
+        if let Over::Token(sem) = self.seat.queue.over
+            && wake.has_token()
+        {
+            let event = Event { waiting: self.seat.queue.waiting, sem };
+            let counted = self.seat.registration.is_counted();
+            owing(op, event::pass_on(self.kernel, event, counted));
+        }
+    }
+
+    /// Leaves a token for those who can still see.
+    fn give_back<O: Operation>(&self, op: &mut O) {
+        if let Over::Token(sem) = self.seat.queue.over {
+            owing(op, event::post(self.kernel, sem).map(drop));
+        }
+    }
+}
+
+/// A set that is gone has woken everybody.
+fn owing<O: Operation>(op: &mut O, passed: Result<(), Refusal>) {
+    if let Err(refusal) = passed
+        && refusal != Refusal::Removed
+    {
+        op.owes(refusal);
+    }
+}
