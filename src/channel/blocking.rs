@@ -81,7 +81,7 @@ where
         (self.more)()
     }
 
-    fn look(&mut self, must: bool) -> Result<Option<u16>, Fault> {
+    fn scan(&mut self, must: bool) -> Result<Option<u16>, Fault> {
         let participant = self.end.participant();
         if must { participant.listen().map(Some) } else { participant.scan_if_cheap() }
     }

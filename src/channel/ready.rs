@@ -41,7 +41,7 @@ use crate::error::Fault;
 use crate::kinds::mpmc_bytes::BlockSlots;
 use crate::ring::kernel::Refusal;
 use crate::ring::wait::{
-    Cause, Found, Need, NotNow, Operation, Queue, Registration, Session, Waited, Want,
+    Cause, Need, NotNow, Operation, Queue, Registration, Session, Waited, Want,
 };
 use crate::ring::{blocks, mpmc, spsc};
 use crate::segment::{Participant, Peer, Side};
@@ -265,25 +265,12 @@ impl Operation for Watch<'_> {
         Err(if self.at.need() == Need::Slot { NotNow::NoSlot } else { NotNow::Nothing })
     }
 
-    fn find_out(&mut self) -> Result<Found, Fault> {
-        // The handle does, which is told of any change.
-        Ok(Found::Open)
-    }
-
-    fn receives(&self) -> bool {
-        self.at.side == Side::Receiver
-    }
-
-    fn in_flight(&self) -> bool {
-        false
-    }
-
     /// Nothing was consumed: what the token was for is there for others.
     fn more(&self) -> bool {
         true
     }
 
-    fn look(&mut self, _: bool) -> Result<Option<u16>, Fault> {
+    fn scan(&mut self, _: bool) -> Result<Option<u16>, Fault> {
         self.at.participant.listen().map(Some)
     }
 

@@ -1,9 +1,10 @@
 //! What a segment asks of a channel without knowing what its messages are.
 
+use super::recover::Recover;
 use crate::storage::Cells;
 
 /// A kind of ring, with what its messages are made of.
-pub(crate) trait AnyKind {
+pub(crate) trait AnyKind: Recover {
     /// How many messages there are, now or a moment ago. Of records, which are not
     /// counted: how many of the longest messages would take as much room.
     fn len(&self, cells: &Cells) -> u64;

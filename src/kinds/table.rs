@@ -4,8 +4,10 @@ use super::any::AnyKind;
 use super::element::Element;
 use super::message::Message;
 use super::payload::{Bytes, Form, Untyped};
+use super::recover::{Held, Victim};
 use super::ring::Ring;
 use super::{mpmc, mpmc_bytes, spsc, spsc_bytes};
+use crate::ring::recovery::{Finished, Recovery};
 use crate::storage::{Cells, RingKind};
 
 /// One sender and one receiver at a time: wait-free, and the fastest.
@@ -121,5 +123,14 @@ impl Cells {
     /// [`AnyKind::in_flight`].
     pub(crate) fn in_flight(&self) -> bool {
         of(self.kind()).in_flight(self)
+    }
+
+    /// Walks over what a participant that died held: see [`Recover`](super::recover::Recover).
+    pub(crate) fn recover(
+        &self,
+        victim: Victim,
+        recovery: &dyn Recovery,
+    ) -> Result<Held, Finished> {
+        of(self.kind()).recover(self, victim, recovery)
     }
 }

@@ -29,6 +29,7 @@
 //! that sweep sees that its victim is no longer DEAD. The slot passes the bytes
 //! themselves on (edge P of the ring).
 
+use super::recovery::{Finished, Recovery, settle};
 use crate::sync::{AtomicU64, Ordering};
 
 const OWNER_BITS: u32 = 13;
@@ -129,23 +130,13 @@ fn left_behind(word: u64, dead: u16, named: impl FnOnce() -> bool) -> bool {
     held(word) && word & OWNER == u64::from(dead) && !named()
 }
 
-/// How many blocks [`recover`] is going to free, if no sweep has begun it and
-/// none drops a message.
-pub(crate) fn unnamed(blocks: &impl Blocks, dead: u16, named: impl Fn(u64) -> bool) -> u64 {
-    let left = |&index: &u64| {
-        // Acquire: as in the ring's `held`.
-        left_behind(blocks.block(index).load(Ordering::Acquire), dead, || named(index))
-    };
-    (0..blocks.count()).filter(left).count() as u64
-}
-
-/// Frees the blocks that a dead owner held and no slot names. Calls `still_dead`
-/// between reading a word and changing it, as the recovery of the ring does.
+/// Walks over the blocks that a dead owner holds and no slot names: counts them,
+/// and frees them if that is what the walk is for.
 pub(crate) fn recover(
     blocks: &impl Blocks,
     dead: u16,
     named: impl Fn(u64) -> bool,
-    still_dead: impl Fn() -> bool,
+    recovery: &(impl Recovery + ?Sized),
 ) -> u64 {
     let mut freed = 0;
     for index in 0..blocks.count() {
@@ -155,12 +146,9 @@ pub(crate) fn recover(
         if !left_behind(seen, dead, || named(index)) {
             continue;
         }
-        if !still_dead() {
-            break;
-        }
-        if word.compare_exchange(seen, free_word(seen), Ordering::AcqRel, Ordering::Relaxed).is_ok()
-        {
-            freed += 1;
+        match settle(recovery, word, seen, free_word(seen)) {
+            Ok(settled) => freed += u64::from(settled),
+            Err(Finished) => break,
         }
     }
     freed

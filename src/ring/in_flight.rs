@@ -36,6 +36,7 @@ use core::ops::Deref;
 
 use super::backoff::Backoff;
 use super::mpmc::{MAX_ATTEMPTS, Recovered};
+use super::recovery::{Finished, Recovery, settle};
 use super::spsc::{Consumer, Indices, Torn};
 use super::table::{INCARNATION_SHIFT, Member};
 use crate::sync::{AtomicU64, Ordering};
@@ -174,20 +175,16 @@ fn left(ring: &impl InFlight, dead: Member, attempts: u8) -> Option<(u64, Recove
     Some((seen, left))
 }
 
-/// What [`recover`] is going to count, if no sweep has counted it.
-pub(crate) fn held(ring: &impl InFlight, dead: Member, attempts: u8) -> Recovered {
-    left(ring, dead, attempts).map_or_else(Recovered::default, |(_, held)| held)
-}
-
-/// Counts the messages that a dead consumer held, unless another sweep has
-/// counted them. Its successor decides what to do with them.
-pub(crate) fn recover(ring: &impl InFlight, dead: Member, attempts: u8) -> Recovered {
+/// What becomes of the messages that a dead consumer held; counted once, by the
+/// sweep that takes its name away. Its successor decides what to do with them.
+pub(crate) fn recover(
+    ring: &impl InFlight,
+    dead: Member,
+    attempts: u8,
+    recovery: &(impl Recovery + ?Sized),
+) -> Result<Recovered, Finished> {
     let Some((seen, held)) = left(ring, dead, attempts) else {
-        return Recovered::default();
+        return Ok(Recovered::default());
     };
-    let relaxed = Ordering::Relaxed;
-    match ring.taker().compare_exchange(seen, 0, relaxed, relaxed) {
-        Ok(_) => held,
-        Err(_) => Recovered::default(),
-    }
+    Ok(if settle(recovery, ring.taker(), seen, 0)? { held } else { Recovered::default() })
 }

@@ -91,7 +91,7 @@ impl Death {
             unsent: held.slots.tombstones,
             redelivered: held.slots.orphans,
             dropped: held.slots.dropped,
-            buffers: held.block_slots,
+            buffers: held.blocks,
             channel: held.channel.and_then(name),
         }
     }

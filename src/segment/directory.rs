@@ -113,6 +113,15 @@ fn describe(mapped: &Mapped, index: u16, entry: &Entry) -> Result<Described, Str
     })
 }
 
+/// The channel of this name.
+pub(crate) fn named(mapped: &Mapped, name: &str) -> Result<Described, ChannelError> {
+    let mut found = (0..mapped.plan.map.channels).filter_map(|index| read(mapped, index)?.ok());
+    found.find(|found| found.name == name).ok_or_else(|| ChannelError::NotFound {
+        channel: name.to_owned(),
+        segment: mapped.name.clone(),
+    })
+}
+
 /// Opens the channel, or makes it. The caller holds the lease.
 pub(crate) fn open_or_make(mapped: &Mapped, spec: &Spec) -> Result<Block, ChannelError> {
     let mut vacant = None;
@@ -199,6 +208,10 @@ fn make(
     ];
     for (word, value) in words {
         word.store(value, Ordering::Relaxed);
+    }
+    // A maker of a later build may have died over this entry.
+    for word in entry.reserved_a.iter().chain(&entry.reserved_b) {
+        word.store(0, Ordering::Relaxed);
     }
     entry.name.store(spec.name.as_str());
     entry.schema.store(&spec.schema);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::debris;
-use super::directory::{self, Spec};
+use super::directory::{self, Described, Spec};
 use super::enlist::{Busy, Counts};
 use super::mapped::Mapped;
 use super::serve::Desk;
@@ -154,7 +154,10 @@ impl Participant {
             let namespace = sys::proc::pid_namespace().unwrap_or(0);
             info.pid_namespace.store(namespace, Ordering::Relaxed);
             info.uid.store(u64::from(sys::proc::uid()), Ordering::Relaxed);
-            info.kinds.store(0, Ordering::Relaxed);
+            // The slot's last life may have been of a later build.
+            for word in [&info.kinds].into_iter().chain(&info.reserved) {
+                word.store(0, Ordering::Relaxed);
+            }
             death_record::begin(&info.end, member);
         };
         let refused = |refusal| mapped.refused(refusal);
@@ -290,6 +293,14 @@ impl Participant {
                 }
             },
         )?
+    }
+
+    /// The channel of this name, as the directory describes it.
+    pub(crate) fn described(&self, name: &str) -> Result<Described, ChannelError> {
+        match self.barred() {
+            Some(fault) => Err(fault.into()),
+            None => directory::named(&self.mapped, name),
+        }
     }
 
     /// Does something that only one may do at a time.

@@ -14,6 +14,7 @@ use crate::explore::{completely, fails, fails_for_some_end, holds, holds_for_eve
 use crate::mutant::{self, Mutant};
 use crate::ring::blocks::{self, Blocks};
 use crate::ring::mpmc::{self, Cursor, Refused, SlotState as Slot, SlotWord, Taken, Words};
+use crate::ring::recovery::Repairing;
 use crate::ring::set::SetMap;
 use crate::ring::table::{Member, MemberState, MemberWord, Table};
 use crate::sync::AtomicU64;
@@ -162,14 +163,15 @@ impl Scene {
                 blocks::assign_to_dead(self, block, id, still_read);
             }
         };
-        let Some(done) = mpmc::recover(&self.ring, id, attempts, still_dead, let_go) else {
+        let Ok(done) = mpmc::recover(&self.ring, id, attempts, &Repairing(still_dead), let_go)
+        else {
             return 0;
         };
         self.dropped.set(self.dropped.get() + done.dropped);
         let named = self.all_named();
         let named = |block: u64| !mutant::has("named or not") && named[block as usize] != 0;
         let still_dead = || mutant::has("whose blocks were a dead one's still are") || still_dead();
-        let freed = blocks::recover(self, id, named, still_dead);
+        let freed = blocks::recover(self, id, named, &Repairing(still_dead));
         let (dead, free) = (word(MemberState::Dead, FIRST), word(MemberState::Free, FIRST));
         let _ = self.word(id).compare_exchange(dead, free, AcqRel, Acquire);
         freed

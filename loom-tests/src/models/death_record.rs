@@ -12,6 +12,7 @@ use crate::mutant::{self, Mutant};
 use crate::ring::death_record::{self, How};
 use crate::ring::journal::{self, Read, Records};
 use crate::ring::mpmc::{self, Cursor};
+use crate::ring::recovery::{Counting, Repairing};
 use crate::ring::table::{Member, MemberState, Table};
 
 const ATTEMPTS: u8 = 3;
@@ -36,7 +37,7 @@ impl Scene {
         if !late {
             self.record(by, dead);
         }
-        mpmc::recover(&self.ring, dead.id, ATTEMPTS, still_dead, |_, _| {});
+        let _ = mpmc::recover(&self.ring, dead.id, ATTEMPTS, &Repairing(still_dead), |_, _| {});
         if late {
             self.record(by, dead);
         }
@@ -46,7 +47,7 @@ impl Scene {
     fn record(&self, by: u16, dead: Member) {
         let end = &self.ends[usize::from(dead.id)];
         let fields = || {
-            let held = mpmc::held(&self.ring, dead.id, ATTEMPTS);
+            let held = mpmc::recover(&self.ring, dead.id, ATTEMPTS, &Counting, |_, _| {}).unwrap();
             [u64::from(dead.id), held.orphans + held.tombstones]
         };
         if mutant::has("everybody records it") {

@@ -10,6 +10,7 @@ use crate::death::{self, End, Fate};
 use crate::explore::{completely, fails_for_some_end, holds_for_every_end};
 use crate::mutant::{self, Mutant};
 use crate::ring::in_flight::{self, InFlight, Reader};
+use crate::ring::recovery::Repairing;
 use crate::ring::role;
 use crate::ring::set::SetMap;
 use crate::ring::spsc::{Indices, Producer};
@@ -142,7 +143,9 @@ impl Ring {
             if !dead.is_dead(self) {
                 continue;
             }
-            let done = in_flight::recover(self, dead, self.attempts);
+            let done =
+                in_flight::recover(self, dead, self.attempts, &Repairing(|| dead.is_dead(self)))
+                    .unwrap_or_default();
             self.orphans.set(self.orphans.get() + done.orphans);
             self.dropped.set(self.dropped.get() + done.dropped);
             let (dead_word, free) =

@@ -13,7 +13,7 @@ use crate::explore::{completely, fails, holds, holds_for_every_end};
 use crate::mutant::{self, Mutant};
 use crate::ring::journal::{self, Read, Records};
 use crate::ring::set::SetMap;
-use crate::ring::table::{Member, MemberState, MemberWord, Table};
+use crate::ring::table::{INCARNATION_SHIFT, Member, MemberState, MemberWord, Table};
 use crate::sync::AtomicU64;
 use crate::world::Ring;
 
@@ -76,7 +76,7 @@ impl Scene {
             records: words(records, 0),
             fields: (0..records).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect(),
             words: words(participants, word(MemberState::Live, FIRST)),
-            ends: words(participants, FIRST),
+            ends: words(participants, FIRST << INCARNATION_SHIFT),
             ring: Ring::new(1),
             said: RefCell::default(),
         })

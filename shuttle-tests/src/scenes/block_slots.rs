@@ -10,6 +10,7 @@ use crate::explore::{any, fails, holds, some_death};
 use crate::mutant;
 use crate::ring::blocks::{self, Blocks};
 use crate::ring::mpmc::{self, Cursor, SlotWord, Words};
+use crate::ring::recovery::Repairing;
 use crate::sync::{AtomicU64, Ordering::SeqCst};
 use crate::world::{Ring, settled};
 
@@ -91,7 +92,7 @@ impl BlockSlots {
                 let block = self.ring.cell(slot).get();
                 blocks::assign_to_dead(self, block, id, still_read);
             };
-            mpmc::recover(&self.ring, id, ATTEMPTS, still_dead, let_go).unwrap();
+            mpmc::recover(&self.ring, id, ATTEMPTS, &Repairing(still_dead), let_go).unwrap();
             let named: Vec<u64> = (0..self.ring.capacity())
                 .filter(|&slot| {
                     let phase = SlotWord(self.ring.slot(slot).load(SeqCst)).state();
@@ -100,7 +101,7 @@ impl BlockSlots {
                 })
                 .map(|slot| self.ring.cell(slot).get())
                 .collect();
-            blocks::recover(self, id, |block| named.contains(&block), still_dead);
+            blocks::recover(self, id, |block| named.contains(&block), &Repairing(still_dead));
         }
     }
 }

@@ -2,6 +2,7 @@
 //! the word of its slot.
 
 mod position;
+mod recover;
 mod storage;
 
 use bytemuck::{CheckedBitPattern, NoUninit};

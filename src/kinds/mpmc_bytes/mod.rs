@@ -4,6 +4,7 @@
 //! So nobody waits for a slow writer. The blocks take `capacity × longest`
 //! bytes, however short the messages are.
 
+mod recover;
 mod storage;
 
 use core::cell::Cell;

@@ -5,6 +5,7 @@
 //! fit. A second mapping behind the first would save the padding, and double
 //! the pages.
 
+mod recover;
 mod storage;
 
 use super::any::AnyKind;

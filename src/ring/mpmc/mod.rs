@@ -74,6 +74,6 @@ pub(crate) use queue::{
     take_next, used,
 };
 #[allow(unused_imports)]
-pub(crate) use recover::{Recovered, held, recover};
+pub(crate) use recover::{Recovered, recover};
 #[allow(unused_imports)]
 pub(crate) use word::{MAX_ATTEMPTS, MAX_OWNERS, SlotState, SlotWord};

@@ -1,10 +1,11 @@
 //! What a sweep does about the slots that a dead owner held.
 
+use super::super::recovery::{Finished, Recovery, settle};
 use super::queue::{Words, used};
 use super::word::{MAX_ATTEMPTS, SlotState, SlotWord};
 use crate::sync::Ordering;
 
-/// What a sweep has done in one ring.
+/// What becomes of what a dead participant held in one ring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Recovered {
     /// Messages that were being written: they are lost, and nobody ever saw
@@ -52,54 +53,38 @@ fn repair(seen: SlotWord, owner: u16, attempts: u8) -> Option<(Repair, SlotWord)
     }
 }
 
-/// What [`recover`] is going to do, if no sweep has begun it.
-pub(crate) fn held(words: &impl Words, owner: u16, attempts: u8) -> Recovered {
-    let mut held = Recovered::default();
-    for index in 0..used(words) {
-        // Acquire: a caller that finds another sweep's repair here also finds
-        // that the death was recorded before.
-        let seen = SlotWord(words.slot(index).load(Ordering::Acquire));
-        if let Some((repair, _)) = repair(seen, owner, attempts) {
-            held.count(repair);
-        }
-    }
-    held
-}
-
-/// Repairs every slot that a dead owner held.
+/// Walks over the slots that a dead owner holds: counts what becomes of each, and
+/// repairs them if that is what the walk is for.
 ///
-/// `still_dead` reads the participants' table (Acquire) between finding a slot
-/// and changing it. Without it a slow sweep would rob the next owner of the id.
-/// Returns `None` if `still_dead` says no: then another process has finished
-/// the sweep. A message that was taken more than `attempts` times is dropped;
-/// `before_drop` gets its slot just before.
+/// A message that was taken more than `attempts` times is dropped; `before_drop`
+/// gets its slot just before a repair.
 pub(crate) fn recover(
     words: &impl Words,
     owner: u16,
     attempts: u8,
-    still_dead: impl Fn() -> bool,
+    recovery: &(impl Recovery + ?Sized),
     before_drop: impl Fn(u64, SlotWord),
-) -> Option<Recovered> {
+) -> Result<Recovered, Finished> {
     let mut done = Recovered::default();
     for index in (0..used(words)).rev() {
         let slot = words.slot(index);
-        // Edge C.
+        // Edge C. A caller that finds another sweep's repair here also finds that
+        // the death was recorded before.
         let seen = SlotWord(slot.load(Ordering::Acquire));
         let Some((repair, repaired)) = repair(seen, owner, attempts) else {
             continue;
         };
-        if !still_dead() {
-            return None;
-        }
-        if repair == Repair::Drop {
+        if repair == Repair::Drop && recovery.repairs() {
             before_drop(index, seen);
         }
-        if slot.compare_exchange(seen.0, repaired.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        if settle(recovery, slot, seen.0, repaired.0)? {
             done.count(repair);
         }
     }
-    // Unconditionally: another sweep of the same death may have made the
-    // orphans, and died before it could raise the version.
-    words.orphans().fetch_add(1, Ordering::Release);
-    Some(done)
+    if recovery.repairs() {
+        // Unconditionally: another sweep of the same death may have made the
+        // orphans, and died before it could raise the version.
+        words.orphans().fetch_add(1, Ordering::Release);
+    }
+    Ok(done)
 }
