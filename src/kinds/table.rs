@@ -6,6 +6,8 @@ use super::message::Message;
 use super::payload::{Bytes, Form, Untyped};
 use super::ring::Ring;
 use super::{mpmc, mpmc_bytes, spsc, spsc_bytes};
+use crate::ring;
+use crate::ring::wait::Want;
 use crate::storage::{Cells, RingKind};
 
 /// One sender and one receiver at a time: wait-free, and the fastest.
@@ -121,5 +123,18 @@ impl Cells {
     /// [`AnyKind::in_hand`].
     pub(crate) fn in_hand(&self) -> bool {
         of(self.kind()).in_hand(self)
+    }
+
+    /// Whether what an attempt lacked is there now.
+    pub(crate) fn has(&self, want: Want) -> bool {
+        match want {
+            Want::Change => false,
+            Want::Anything => ring::spsc::len(self) > 0,
+            Want::Room(limit) => ring::spsc::freed(self, limit),
+            Want::Message(cursor) => ring::mpmc::available(self, cursor),
+            Want::Slot(cursor) => ring::mpmc::room(self, cursor),
+            Want::Block => mpmc_bytes::BlockSlots::of(self)
+                .is_some_and(|block_slots| ring::blocks::any_free(&block_slots)),
+        }
     }
 }
