@@ -1,9 +1,9 @@
-//! The only source of atomics.
+//! The only source of atomics for segments.
 //!
-//! Everything in [`ring`](crate::ring) takes its atomics from here. The
-//! model checker's crate compiles the same ring files beside a `sync` of its
-//! own, which hands out loom's atomics instead. With the feature
-//! `crash-points`, each use of an atomic is a point at which a test can kill the process.
+//! Everything in [`ring`](crate::ring) takes its atomics from here. The models'
+//! crate compiles the same files beside a `sync` of its own, which provides
+//! loom's atomics instead. With the feature `crash-points` each use of an atomic
+//! is a point at which a test can kill the process.
 
 #[cfg(feature = "crash-points")]
 mod stepped;
@@ -15,8 +15,8 @@ pub(crate) use core::sync::atomic::{Ordering, fence};
 #[cfg(feature = "crash-points")]
 pub(crate) use stepped::AtomicU64;
 
-/// For copies of elements, which are no points in each access: each copy has
-/// one in its middle.
+/// For copies of elements. Their accesses are no crash points; each copy has one
+/// point in its middle instead.
 pub(crate) mod unstepped {
     pub(crate) use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 }

@@ -1,7 +1,13 @@
 //! The rules of the architecture, checked by reading the source.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+#[path = "house/circles.rs"]
+mod circles;
+#[path = "house/parts.rs"]
+mod parts;
 
 /// A line of code, without comments and tests.
 struct Line {
@@ -112,6 +118,87 @@ fn sys_and_sync_rest_on_nothing() {
     });
 }
 
+/// Files, and folders, within which files may use each other in a circle, with
+/// the reason.
+const CIRCLES: &[(&[&str], &str)] = &[
+    (&["ring/event.rs", "ring/registration.rs"], "one algorithm, in two parts"),
+    (&["channel/"], "an endpoint owns what refers to it"),
+    (&["error/", "segment/"], "the segment has not been taken apart yet"),
+];
+
+#[test]
+fn no_files_use_each_other_in_a_circle() {
+    let mut files: BTreeMap<String, String> = BTreeMap::new();
+    for line in library() {
+        let code = files.entry(line.file).or_default();
+        code.push_str(&line.code);
+        code.push('\n');
+    }
+    let library = circles::Library::new(&files);
+    let uses = library.uses();
+    assert!(uses.values().map(BTreeMap::len).sum::<usize>() > 300, "the uses were not found");
+    let found = library.circles();
+    let mut used = BTreeSet::new();
+    let told: Vec<String> = found
+        .iter()
+        .filter(|circle| {
+            let excused = CIRCLES.iter().position(|(parts, _)| {
+                let within = |file: &str| parts.iter().any(|part| file.starts_with(part));
+                circle.iter().all(|file| within(file))
+            });
+            used.extend(excused);
+            excused.is_none()
+        })
+        .map(|circle| {
+            let edges = circle.iter().flat_map(|from| {
+                let to = uses[from].iter().filter(|(to, _)| circle.contains(*to));
+                to.map(move |(to, name)| format!("  {from} uses {to} ({name})\n"))
+            });
+            format!("{} files:\n{}", circle.len(), edges.collect::<String>())
+        })
+        .collect();
+    assert!(told.is_empty(), "{} circles:\n{}", told.len(), told.join("\n"));
+    let idle = (0..CIRCLES.len()).find(|at| !used.contains(at)).map(|at| CIRCLES[at]);
+    assert!(idle.is_none(), "no longer a circle: {idle:?}");
+}
+
+/// Above what has more than this, a comment says why: a function its parameters,
+/// a type its fields.
+const MOST: [(&str, usize); 2] = [("parameters", 5), ("fields", 12)];
+
+#[test]
+fn functions_and_types_are_small_or_say_why_not() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    files(&root, &mut paths);
+    let (mut counted, mut told) = ([0; 2], Vec::new());
+    for path in paths {
+        let file = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let [parameters, fields] =
+                [parts::parameters(&lines[at..]), parts::fields(&lines[at..])];
+            for (n, count) in [parameters, fields].into_iter().enumerate() {
+                let (Some(count), (what, most)) = (count, MOST[n]) else { continue };
+                counted[n] += 1;
+                let above = lines[..at].iter().rev().map(|line| line.trim());
+                let mut above =
+                    above.take_while(|line| line.starts_with("//") || line.starts_with('#'));
+                let reason = format!("// More {what} than {most}: ");
+                let says = above.any(|line| line.starts_with(&reason));
+                if says != (count > most) {
+                    told.push(format!("src/{file}:{}: {count} {what}: {}", at + 1, line.trim()));
+                }
+            }
+        }
+    }
+    assert!(counted[0] > 1_000 && counted[1] > 60, "the source was not understood: {counted:?}");
+    let advice = "split it, or write above it `// More … than …: ` and the reason";
+    assert!(told.is_empty(), "{advice}:\n{}", told.join("\n"));
+}
+
 #[test]
 fn the_library_never_panics_on_purpose() {
     // In a constant, where a plan that was checked would have to break, or
@@ -176,9 +263,12 @@ fn nothing_is_decided_by_a_clock() {
     // Until those who only look at a segment have gone, which nobody is told of.
     let looks =
         |line: &Line| line.file == "segment/inspect.rs" && line.code.contains("sleep(LOOK)");
+    // The step of a waiting session in which a thread may block; a ring has no clock.
+    let session = |line: &Line| line.file == "ring/wait/session.rs" && line.code.contains("sleep(");
     none(&lines, "something that runs by itself", |line| {
         let own = ["thread::spawn", "thread::Builder", "sleep(", "park_timeout", "timer", "ppoll"];
-        !pauses(line)
+        !session(line)
+            && !pauses(line)
             && !polled(line)
             && !fences(line)
             && !rereads(line)

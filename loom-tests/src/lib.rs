@@ -3,8 +3,9 @@
 //!
 //! ```text
 //!  models/   what is asked: one file for each file of the rings
-//!  world     a segment with one channel, and who is attached to it; does what
-//!            src/segment and src/channel do around the rings
+//!  world     a segment with one channel, and its participants: what
+//!            `ring::wait` asks of a channel's end, and what a sweep does
+//!  operation for `ring::wait`, an operation of which only so much matters
 //!  slots     the words of a ring
 //!  kernel    one semaphore set, with undo, first-come grants and deadlines
 //!  sync      loom's atomics; every use is a step that a death can come before
@@ -35,6 +36,7 @@ mod effort;
 mod explore;
 mod kernel;
 mod mutant;
+mod operation;
 mod slots;
 mod sync;
 mod world;

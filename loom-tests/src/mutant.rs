@@ -106,14 +106,16 @@ pub(crate) fn lines(source: &'static str) -> Lines {
 }
 
 /// The rings' sources that have orderings.
-pub(crate) const SOURCES: [(&str, &str); 11] = [
+pub(crate) const SOURCES: [(&str, &str); 13] = [
     ("blocks", include_str!("../../src/ring/blocks.rs")),
     ("creation", include_str!("../../src/ring/creation.rs")),
     ("event", include_str!("../../src/ring/event.rs")),
     ("gate", include_str!("../../src/ring/gate.rs")),
     ("journal", include_str!("../../src/ring/journal.rs")),
-    ("mpmc", include_str!("../../src/ring/mpmc.rs")),
-    ("death record", include_str!("../../src/ring/death_record.rs")),
+    ("mpmc/observe", include_str!("../../src/ring/mpmc/observe.rs")),
+    ("mpmc/queue", include_str!("../../src/ring/mpmc/queue.rs")),
+    ("mpmc/recover", include_str!("../../src/ring/mpmc/recover.rs")),
+    ("death_record", include_str!("../../src/ring/death_record.rs")),
     ("records", include_str!("../../src/ring/records.rs")),
     ("role", include_str!("../../src/ring/role.rs")),
     ("spsc", include_str!("../../src/ring/spsc.rs")),

@@ -13,12 +13,14 @@ use crate::checker;
 use crate::death::{self, Fate};
 use crate::kernel::{Deadline, Process, System};
 use crate::mutant;
+use crate::operation::Plain;
 use crate::ring::credit;
 use crate::ring::event::{self, Event, Memo};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::mpmc::{self, Cursor, Refused};
+use crate::ring::recovery::Repairing;
 use crate::ring::set::SetMap;
-use crate::ring::table::{self, Blind, Entry, Member, Phase, Scratch, Table};
+use crate::ring::table::{self, Blind, Member, MemberState, MemberWord, Scratch, Table};
 use crate::ring::wait::{
     Cause, Found, NotNow, Operation, Over, Polled, Queue, Registration, Seat, Session, Waited, poll,
 };
@@ -160,12 +162,12 @@ impl World {
                 Side::Receiver => 1,
             };
             Row {
-                endpoints: AtomicU64::new((FIRST + 1) << 32 | endpoints),
+                endpoints: AtomicU64::new(FIRST << 32 | endpoints),
                 items_record: AtomicU64::new(event::record(FIRST)),
                 space_record: AtomicU64::new(event::record(FIRST)),
             }
         };
-        let live = Entry { phase: Phase::Live, incarnation: FIRST };
+        let live = MemberWord { state: MemberState::Live, incarnation: FIRST };
         let world = Rc::new(Self {
             system: Rc::clone(&system),
             map,
@@ -218,9 +220,10 @@ impl World {
     fn recorded(&self, record: impl Fn(&Row) -> &AtomicU64) -> u64 {
         (0..self.map.participants)
             .filter_map(|id| {
-                let entry = Entry::read(self.word(id).load(Ordering::Acquire))?;
+                let entry = MemberWord::read(self.word(id).load(Ordering::Acquire))?;
                 let record = record(&self.rows[usize::from(id)]).load(Ordering::Acquire);
-                (entry.phase == Phase::Live).then(|| event::recorded(record, entry.incarnation))
+                (entry.state == MemberState::Live)
+                    .then(|| event::recorded(record, entry.incarnation))
             })
             .sum()
     }
@@ -230,7 +233,9 @@ impl World {
         let row = &self.rows[usize::from(dead.id)];
         if row.endpoints.load(Ordering::Acquire) >> 32 == dead.incarnation {
             let still_dead = || dead.is_dead(self);
-            if mpmc::recover(&self.ring, dead.id, self.attempts, still_dead, |_, _| {}).is_none() {
+            if mpmc::recover(&self.ring, dead.id, self.attempts, &Repairing(still_dead), |_, _| {})
+                .is_err()
+            {
                 return Ok(());
             }
             self.changes.fetch_add(1, Ordering::Release);
@@ -270,7 +275,7 @@ impl Peer {
         let witness = self.world.map.liveness(self.me.id);
         let bury = |dead: Member, values: &[u16]| self.world.sweep(&self.process, dead, values);
         let mut scratch = self.scratch.borrow_mut();
-        table::look(&self.process, &*self.world, GENERATION, witness, &mut scratch, bury)
+        table::scan(&self.process, &*self.world, GENERATION, witness, &mut scratch, bury)
     }
 
     /// `Participant::scan_if_cheap`.
@@ -295,8 +300,8 @@ impl Peer {
         }
         let others = (0..self.world.map.participants).map(|id| {
             let word = self.world.word(id).load(Ordering::Acquire);
-            let Some(entry) = Entry::read(word) else { return 0 };
-            if entry.phase != Phase::Live {
+            let Some(entry) = MemberWord::read(word) else { return 0 };
+            if entry.state != MemberState::Live {
                 return 0;
             }
             let row = self.world.rows[usize::from(id)].endpoints.load(Ordering::Acquire);
@@ -437,19 +442,47 @@ impl Peer {
         self.seat().let_go();
     }
 
+    /// Begins to wait for a message without taking it, and gives that up once it is
+    /// woken.
+    pub(crate) fn gives_up(&self, until: Deadline) {
+        let there = || mpmc::available(&self.world.ring, self.cursor.get());
+        let attempt = || if there() { Ok(()) } else { Err(NotNow::Nothing) };
+        let look = || Some(self.listen());
+        let mut watch = Plain { attempt, more: || true, look, owed: None };
+        let mut session = Session::new(&self.process, self.seat(), Some(until));
+        session.register();
+        if session.poll(&mut watch).is_none() {
+            session.sleep();
+            if mutant::has("given up with the token") {
+                self.let_go();
+            } else {
+                session.deregister(&mut watch);
+            }
+        }
+    }
+
     /// One round of `Watcher::run` in `src/channel/ready.rs`: waits until a
     /// receive could come to something, or another answer; `false` if it is to
     /// stop.
     pub(crate) fn watch(&self, stop: &AtomicU64) -> bool {
-        let hasty = mutant::has("not looked before it sleeps");
-        let mut watch = Watch { peer: self, asked: self.changes.get(), stop, hasty };
-        let mut session = Session::new(&self.process, self.seat(), None);
-        let waited = session.block(&mut watch);
-        session.deregister(&mut watch);
-        match waited {
-            Ok(Waited::Done(progress)) => progress,
-            other => panic!("there is no deadline, and the set is still there: {other:?}"),
-        }
+        let asked = self.changes.get();
+        let mut hasty = mutant::has("not looked before it sleeps");
+        let attempt = || {
+            if core::mem::take(&mut hasty) {
+                return Err(NotNow::Nothing);
+            }
+            if stop.load(Ordering::Acquire) != 0 {
+                return Ok(false);
+            }
+            let changed = self.world.changes.load(Ordering::Acquire) != asked;
+            let there = changed || mpmc::available(&self.world.ring, self.cursor.get());
+            if there { Ok(true) } else { Err(NotNow::Nothing) }
+        };
+        let more = || !mutant::has("the watcher keeps its token");
+        let mut watch = Plain { attempt, more, look: || Some(self.listen()), owed: None };
+        let progress = watch.wait(&self.process, self.seat());
+        assert_eq!(watch.owed, None);
+        progress
     }
 
     /// One round of `Readiness::drop`, from another process than the watcher's:
@@ -543,8 +576,8 @@ impl Operation for Trying<'_> {
         self.peer.side == Side::Receiver
     }
 
-    fn in_hand(&self) -> bool {
-        mpmc::in_hand(&self.peer.world.ring)
+    fn in_flight(&self) -> bool {
+        mpmc::in_flight(&self.peer.world.ring)
     }
 
     fn more(&self) -> bool {
@@ -556,7 +589,7 @@ impl Operation for Trying<'_> {
             }
     }
 
-    fn look(&mut self, _: bool) -> Result<Option<u16>, Told> {
+    fn scan(&mut self, _: bool) -> Result<Option<u16>, Told> {
         Ok(Some(self.peer.listen()))
     }
 
@@ -567,126 +600,5 @@ impl Operation for Trying<'_> {
     fn fault(&self, cause: Cause) -> Told {
         assert_eq!(cause, Cause::Attempt(NotNow::PeersGone));
         Told::Disconnected
-    }
-}
-
-/// `Watch` in `src/channel/ready.rs`.
-struct Watch<'a> {
-    peer: &'a Peer,
-    asked: u64,
-    stop: &'a AtomicU64,
-    /// For a mutant: the next attempt does nothing.
-    hasty: bool,
-}
-
-impl Operation for Watch<'_> {
-    type Done = bool;
-    type Fault = Cause;
-
-    fn attempt(&mut self, _: bool) -> Result<bool, NotNow> {
-        if core::mem::take(&mut self.hasty) {
-            return Err(NotNow::Nothing);
-        }
-        if self.stop.load(Ordering::Acquire) != 0 {
-            return Ok(false);
-        }
-        let Peer { world, cursor, .. } = self.peer;
-        let changed = world.changes.load(Ordering::Acquire) != self.asked;
-        let there = changed || mpmc::available(&world.ring, cursor.get());
-        if there { Ok(true) } else { Err(NotNow::Nothing) }
-    }
-
-    fn find_out(&mut self) -> Result<Found, Cause> {
-        Ok(Found::Open)
-    }
-
-    fn receives(&self) -> bool {
-        true
-    }
-
-    fn in_hand(&self) -> bool {
-        false
-    }
-
-    fn more(&self) -> bool {
-        !mutant::has("the watcher keeps its token")
-    }
-
-    fn look(&mut self, _: bool) -> Result<Option<u16>, Cause> {
-        Ok(Some(self.peer.listen()))
-    }
-
-    fn owes(&mut self, refusal: Refusal) {
-        panic!("nothing is refused here: {refusal:?}");
-    }
-
-    fn fault(&self, cause: Cause) -> Cause {
-        cause
-    }
-}
-
-/// An operation of which only so much matters.
-pub(crate) struct Plain<A, M, L> {
-    pub(crate) attempt: A,
-    pub(crate) more: M,
-    pub(crate) look: L,
-    /// What it could not pass on.
-    pub(crate) owed: Option<Refusal>,
-}
-
-impl<R, A, M, L> Operation for Plain<A, M, L>
-where
-    A: FnMut() -> Result<R, NotNow>,
-    M: Fn() -> bool,
-    L: FnMut() -> Option<u16>,
-{
-    type Done = R;
-    type Fault = Cause;
-
-    fn attempt(&mut self, _: bool) -> Result<R, NotNow> {
-        (self.attempt)()
-    }
-
-    fn find_out(&mut self) -> Result<Found, Cause> {
-        Ok(Found::Open)
-    }
-
-    fn receives(&self) -> bool {
-        true
-    }
-
-    fn in_hand(&self) -> bool {
-        false
-    }
-
-    fn more(&self) -> bool {
-        (self.more)()
-    }
-
-    fn look(&mut self, _: bool) -> Result<Option<u16>, Cause> {
-        Ok((self.look)())
-    }
-
-    fn owes(&mut self, refusal: Refusal) {
-        self.owed = Some(refusal);
-    }
-
-    fn fault(&self, cause: Cause) -> Cause {
-        cause
-    }
-}
-
-impl<A, M, L> Plain<A, M, L> {
-    /// Waits in a seat until this gives something.
-    pub(crate) fn wait<K: Kernel, R>(&mut self, kernel: &K, seat: Seat<'_, K::Deadline>) -> R
-    where
-        Self: Operation<Done = R, Fault = Cause>,
-    {
-        match Session::new(kernel, seat, None).block(self) {
-            Ok(Waited::Done(done)) => done,
-            Ok(Waited::Needs(need)) => panic!("it needs {need:?}"),
-            Ok(Waited::TimedOut) => panic!("there is no deadline"),
-            Err(cause) => panic!("the set is still there: {cause:?}"),
-        }
     }
 }

@@ -31,6 +31,8 @@ mod explore;
 mod kernel;
 #[path = "../../loom-tests/src/mutant.rs"]
 mod mutant;
+#[path = "../../loom-tests/src/operation.rs"]
+mod operation;
 #[path = "../../loom-tests/src/slots.rs"]
 mod slots;
 #[path = "../../loom-tests/src/sync.rs"]

@@ -31,7 +31,7 @@ pub(crate) struct Prospects<A, H, W> {
     /// Whether another receiver could go on.
     pub(crate) available: A,
     /// Whether a message is in a reader's hands and may come back.
-    pub(crate) in_hand: H,
+    pub(crate) in_flight: H,
     /// What has just refused a try.
     pub(crate) want: W,
 }
@@ -41,7 +41,7 @@ struct Try<'a, A, M, H> {
     end: &'a Endpoint,
     attempt: A,
     more: M,
-    in_hand: H,
+    in_flight: H,
 }
 
 impl<R, A, M, H> Operation for Try<'_, A, M, H>
@@ -65,8 +65,8 @@ where
         self.end.side == Side::Receiver
     }
 
-    fn in_hand(&self) -> bool {
-        (self.in_hand)()
+    fn in_flight(&self) -> bool {
+        (self.in_flight)()
     }
 
     fn may_wait(&self) -> Result<(), Fault> {
@@ -81,7 +81,7 @@ where
         (self.more)()
     }
 
-    fn look(&mut self, must: bool) -> Result<Option<u16>, Fault> {
+    fn scan(&mut self, must: bool) -> Result<Option<u16>, Fault> {
         let participant = self.end.participant();
         if must { participant.listen().map(Some) } else { participant.scan_if_cheap() }
     }
@@ -248,7 +248,7 @@ impl Endpoint {
         attempt: impl FnMut() -> Result<R, NotNow>,
         want: impl Fn() -> Want,
     ) -> Result<Polled<R>, Fault> {
-        let mut op = Try { end: self, attempt, more: || false, in_hand: || false };
+        let mut op = Try { end: self, attempt, more: || false, in_flight: || false };
         self.try_on(&mut op, why, want)
     }
 
@@ -261,7 +261,7 @@ impl Endpoint {
         attempt: impl FnMut() -> Result<R, NotNow>,
         room: impl Fn() -> bool,
     ) -> Result<Option<R>, Fault> {
-        let mut op = Try { end: self, attempt, more: room, in_hand: || false };
+        let mut op = Try { end: self, attempt, more: room, in_flight: || false };
         self.wait_on(&mut op, why, until)
     }
 
@@ -273,8 +273,8 @@ impl Endpoint {
         attempt: impl FnMut() -> Result<R, NotNow>,
         prospects: &Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want>,
     ) -> Result<Polled<R>, Fault> {
-        let Prospects { available, in_hand, want } = prospects;
-        let mut op = Try { end: self, attempt, more: available, in_hand };
+        let Prospects { available, in_flight, want } = prospects;
+        let mut op = Try { end: self, attempt, more: available, in_flight };
         self.try_on(&mut op, why, want)
     }
 
@@ -287,8 +287,8 @@ impl Endpoint {
         attempt: impl FnMut() -> Result<R, NotNow>,
         prospects: &Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want>,
     ) -> Result<Option<R>, Fault> {
-        let Prospects { available, in_hand, .. } = prospects;
-        let mut op = Try { end: self, attempt, more: available, in_hand };
+        let Prospects { available, in_flight, .. } = prospects;
+        let mut op = Try { end: self, attempt, more: available, in_flight };
         self.wait_on(&mut op, why, until)
     }
 

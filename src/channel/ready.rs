@@ -40,7 +40,7 @@ use super::{changes, queues};
 use crate::error::Fault;
 use crate::ring::kernel::Refusal;
 use crate::ring::wait::{
-    Cause, Found, Need, NotNow, Operation, Queue, Registration, Session, Waited, Want,
+    Cause, Need, NotNow, Operation, Queue, Registration, Session, Waited, Want,
 };
 use crate::segment::{Participant, Peer, Side};
 use crate::storage::{Block, Cells, RingKind};
@@ -135,7 +135,7 @@ impl At {
         changes::count(&self.cells) != ask.changes
             || self.cells.has(ask.want)
             || ask.peer.is_some_and(|peer| !peer.is_live(self.participant.mapped()))
-            || ask.alone && (!self.cells.in_hand())
+            || ask.alone && !self.cells.in_flight()
     }
 }
 
@@ -249,25 +249,12 @@ impl Operation for Watch<'_> {
         Err(if self.at.need() == Need::Slot { NotNow::NoSlot } else { NotNow::Nothing })
     }
 
-    fn find_out(&mut self) -> Result<Found, Fault> {
-        // The handle does, which is told of any change.
-        Ok(Found::Open)
-    }
-
-    fn receives(&self) -> bool {
-        self.at.side == Side::Receiver
-    }
-
-    fn in_hand(&self) -> bool {
-        false
-    }
-
     /// Nothing was consumed: what the token was for is there for others.
     fn more(&self) -> bool {
         true
     }
 
-    fn look(&mut self, _: bool) -> Result<Option<u16>, Fault> {
+    fn scan(&mut self, _: bool) -> Result<Option<u16>, Fault> {
         self.at.participant.listen().map(Some)
     }
 

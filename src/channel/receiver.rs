@@ -275,7 +275,7 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
     fn prospects(&self) -> Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want> {
         Prospects {
             available: || self.ring.may_take(&self.at),
-            in_hand: || self.ring.in_hand(),
+            in_flight: || self.ring.in_flight(),
             want: || P::Ring::<K>::wanted_by_consumer(&self.at),
         }
     }

@@ -303,6 +303,7 @@ impl Commander {
 
     /// Asks all participants concerned, and waits until each has answered or is gone, or
     /// until the deadline.
+    // More parameters than 5: a command, and how long it may take.
     fn ask(
         &self,
         mut asked: Vec<Asked>,

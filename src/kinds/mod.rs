@@ -11,6 +11,7 @@ pub(crate) mod message;
 pub(crate) mod mpmc;
 pub(crate) mod mpmc_bytes;
 pub(crate) mod payload;
+pub(crate) mod recover;
 pub(crate) mod ring;
 pub(crate) mod spsc;
 pub(crate) mod spsc_bytes;

@@ -175,7 +175,7 @@ pub trait Ring: Sized + Send {
     /// Whether another receiver could go on.
     fn may_take(&self, at: &Self::Consumer) -> bool;
     /// Whether a message is in a receiver's hands and may come back.
-    fn in_hand(&self) -> bool;
+    fn in_flight(&self) -> bool;
     /// What has just refused a push, or a reservation.
     fn wanted_by_producer(at: &Self::Producer) -> Want;
     /// What has just refused a pop, or a take.

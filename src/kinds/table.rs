@@ -4,9 +4,11 @@ use super::any::AnyKind;
 use super::element::Element;
 use super::message::Message;
 use super::payload::{Bytes, Form, Untyped};
+use super::recover::{Held, Victim};
 use super::ring::Ring;
 use super::{mpmc, mpmc_bytes, spsc, spsc_bytes};
 use crate::ring;
+use crate::ring::recovery::{Finished, Recovery};
 use crate::ring::wait::Want;
 use crate::storage::{Cells, RingKind};
 
@@ -120,9 +122,18 @@ impl Cells {
     }
 
     /// Whether a reader has a message in hand that may come back: see
-    /// [`AnyKind::in_hand`].
-    pub(crate) fn in_hand(&self) -> bool {
-        of(self.kind()).in_hand(self)
+    /// [`AnyKind::in_flight`].
+    pub(crate) fn in_flight(&self) -> bool {
+        of(self.kind()).in_flight(self)
+    }
+
+    /// Walks over what a participant that died held: see [`Recover`](super::recover::Recover).
+    pub(crate) fn recover(
+        &self,
+        victim: Victim,
+        recovery: &dyn Recovery,
+    ) -> Result<Held, Finished> {
+        of(self.kind()).recover(self, victim, recovery)
     }
 
     /// Whether what an attempt lacked is there now.

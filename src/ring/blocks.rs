@@ -1,5 +1,5 @@
-//! Blocks of memory for messages that are written before they are queued, so
-//! that a slow writer holds a block and nobody's place in the order.
+//! Blocks of memory for messages that a sender writes before it queues them. So
+//! a slow sender holds a block, and delays no other message.
 //!
 //! ```text
 //!              allocate               publish a slot that names it
@@ -11,23 +11,25 @@
 //!     └──────────────────────────────────────── HELD(v+2, receiver)
 //! ```
 //!
-//! The word: `version:50 | held:1 | owner:13`, zero is FREE of version 0, and
-//! every change but freeing raises the version. A block is queued by being
-//! named in a slot of an [`mpmc`](super::mpmc) ring; the word goes on saying
-//! who put it there until a receiver makes it its own.
+//! The word: `version:50 | held:1 | owner:13`. Zero is FREE of version 0, and
+//! every change but freeing raises the version. A sender queues a block by
+//! naming it in a slot of an [`mpmc`](super::mpmc) ring. The word then still
+//! names the sender, until a receiver makes the block its own.
 //!
-//! **Death.** A block that a dead process held is freed unless a slot that is
-//! FULL, READING or ORPHAN names it. Only the dead could have made a slot name
-//! it, so that cannot become true any more; and a receiver that takes such a
-//! slot makes the block its own before it lets the slot go, so the sweep's
-//! exact compare-and-swap fails. A message that a sweep drops is first made
-//! the dead reader's own, or nobody would ever free its block.
+//! **Death.** A sweep frees a block that a dead process held, unless a slot that
+//! is FULL, READING or ORPHAN names it. Only the dead process could have made a
+//! slot name it, so no slot can begin to name it later. A receiver that takes
+//! such a slot makes the block its own before it lets the slot go; then the
+//! sweep's exact compare-and-swap fails. When a sweep drops a message, it first
+//! makes the block the dead reader's own, because otherwise nobody would ever
+//! free it.
 //!
-//! Edges. A: allocate (AcqRel) with free (Release): the last reader is done
-//! with the bytes; its Release also shows a slow sweep of this id's former
-//! life that its victim is no longer DEAD. The bytes themselves are handed
-//! over by the slot (edge P of the ring).
+//! Edges. A: allocate (AcqRel) with free (Release). The last reader is done with
+//! the bytes. Its Release also serves a slow sweep of this id's former life:
+//! that sweep sees that its victim is no longer DEAD. The slot passes the bytes
+//! themselves on (edge P of the ring).
 
+use super::recovery::{Finished, Recovery, settle};
 use crate::sync::{AtomicU64, Ordering};
 
 const OWNER_BITS: u32 = 13;
@@ -51,12 +53,12 @@ const fn hold(word: u64, owner: u16) -> u64 {
     ((word & !(VERSION - 1)).wrapping_add(VERSION)) | HELD | owner as u64
 }
 
-/// The word of a block when it is given back.
+/// The word of a block after it is given back.
 const fn free_word(word: u64) -> u64 {
     word & !(VERSION - 1)
 }
 
-/// Takes a free block, looking from `hint` on; moves `hint` behind it.
+/// Takes a free block, searching from `hint` on. Moves `hint` behind it.
 pub(crate) fn allocate(blocks: &impl Blocks, hint: &mut u64, owner: u16) -> Option<u64> {
     let count = blocks.count();
     let mut index = *hint;
@@ -80,14 +82,14 @@ pub(crate) fn allocate(blocks: &impl Blocks, hint: &mut u64, owner: u16) -> Opti
     None
 }
 
-/// Whether a block is free, now or a moment ago.
+/// Whether a block was free at some moment of this call.
 pub(crate) fn any_free(blocks: &impl Blocks) -> bool {
-    // Relaxed: who acts on it goes through edge A.
+    // Relaxed: a caller that acts on the answer goes through edge A.
     (0..blocks.count()).any(|index| !held(blocks.block(index).load(Ordering::Relaxed)))
 }
 
-/// Makes the block of a taken slot the taker's own. `false` if it was free,
-/// which no slot's block ever is.
+/// Makes the block of a taken slot the receiver's own. Returns `false` if it was
+/// free, which the block of a slot never is.
 pub(crate) fn adopt(blocks: &impl Blocks, index: u64, owner: u16) -> bool {
     let word = blocks.block(index);
     let seen = word.load(Ordering::Relaxed);
@@ -97,7 +99,8 @@ pub(crate) fn adopt(blocks: &impl Blocks, index: u64, owner: u16) -> bool {
             .is_ok()
 }
 
-/// Gives a block back. Only its owner may, and only once no slot names it.
+/// Gives a block back. Only its owner may do so, and only once no slot names
+/// it.
 pub(crate) fn free(blocks: &impl Blocks, index: u64) {
     let word = blocks.block(index);
     let seen = word.load(Ordering::Relaxed);
@@ -105,10 +108,11 @@ pub(crate) fn free(blocks: &impl Blocks, index: u64) {
     word.store(free_word(seen), Ordering::Release);
 }
 
-/// Makes the block of a slot that a dead reader holds that reader's own, so
-/// that [`recover`] finds it once the slot is gone. `still_read` says, after
-/// the word was read, whether the slot is still in the dead reader's hands.
-pub(crate) fn bequeath(
+/// Makes a block the dead reader's own, while that reader still holds the slot
+/// that names it. So [`recover`] finds the block once the slot is free.
+/// `still_read` is called after the word is read, and says whether the dead
+/// reader still holds the slot.
+pub(crate) fn assign_to_dead(
     blocks: &impl Blocks,
     index: u64,
     dead: u16,
@@ -121,28 +125,18 @@ pub(crate) fn bequeath(
     }
 }
 
-/// Whether a dead owner held it and no slot names it.
+/// Whether a dead owner held the block and no slot names it.
 fn left_behind(word: u64, dead: u16, named: impl FnOnce() -> bool) -> bool {
     held(word) && word & OWNER == u64::from(dead) && !named()
 }
 
-/// How many blocks [`recover`] is going to free, if nobody has begun it and
-/// no message is dropped.
-pub(crate) fn unnamed(blocks: &impl Blocks, dead: u16, named: impl Fn(u64) -> bool) -> u64 {
-    let left = |&index: &u64| {
-        // Acquire: as in the ring's `held`.
-        left_behind(blocks.block(index).load(Ordering::Acquire), dead, || named(index))
-    };
-    (0..blocks.count()).filter(left).count() as u64
-}
-
-/// Frees what a dead owner held and no slot names. `still_dead` is asked
-/// between reading a word and changing it, as in the ring's own recovery.
+/// Walks over the blocks that a dead owner holds and no slot names: counts them,
+/// and frees them if that is what the walk is for.
 pub(crate) fn recover(
     blocks: &impl Blocks,
     dead: u16,
     named: impl Fn(u64) -> bool,
-    still_dead: impl Fn() -> bool,
+    recovery: &(impl Recovery + ?Sized),
 ) -> u64 {
     let mut freed = 0;
     for index in 0..blocks.count() {
@@ -152,12 +146,9 @@ pub(crate) fn recover(
         if !left_behind(seen, dead, || named(index)) {
             continue;
         }
-        if !still_dead() {
-            break;
-        }
-        if word.compare_exchange(seen, free_word(seen), Ordering::AcqRel, Ordering::Relaxed).is_ok()
-        {
-            freed += 1;
+        match settle(recovery, word, seen, free_word(seen)) {
+            Ok(settled) => freed += u64::from(settled),
+            Err(Finished) => break,
         }
     }
     freed

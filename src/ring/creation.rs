@@ -1,23 +1,25 @@
-//! How a name comes to have exactly one segment and one set, whoever dies.
+//! How a name gets exactly one segment and one semaphore set, whichever process
+//! dies on the way.
 //!
 //! ```text
 //!  find or make the set ─▶ take the lease ─▶ what is on the key?
 //!      ▲                                      │
-//!      │          complete, and it is ours ◀──┼──▶ somebody else's: leave it
+//!      │          complete, and it is ours ◀──┼──▶ foreign: leave it alone
 //!      │                                      ├──▶ nothing: make the segment
 //!      │                                      │      nonce ─▶ fill ─▶ brand the
 //!      │                                      │      set (BUILT) ─▶ magic
 //!      └── remove both ◀── anything unfinished┘
 //! ```
 //!
-//! The lease returns with its holder's death, so whoever holds it knows that
-//! nobody is building. What is unfinished is removed, never repaired: a
-//! segment without magic, a branded set without its segment, a segment whose
-//! set is another. Removing wakes whoever slept on the old set.
+//! The lease returns when its holder dies, so its holder knows that no other
+//! process is building. Unfinished objects are removed, never repaired: a segment
+//! without magic, a branded set without its segment, a segment that names another
+//! set. Removing a set wakes every process that sleeps on it.
 //!
-//! Edge B: the magic (Release) with its reading (Acquire) publishes the
-//! header. The nonce is swapped in first, so that of two builders in the same
-//! memory (the set can be removed behind the first one's back) one gives up.
+//! Edge B: the magic (Release) with its reading (Acquire) publishes the header. A
+//! builder swaps the nonce in first. Two processes can build in the same memory,
+//! because the set can be removed while the first one builds; then the second one
+//! finds the nonce and gives up.
 
 use super::kernel::{Kernel, Op, Refusal};
 use super::lease;
@@ -30,7 +32,8 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"tombolo\0");
 /// The bits of a generation.
 const GENERATION: u64 = (1 << SetMap::GENERATION_BITS) - 1;
 
-/// How often creation starts over because somebody removes what it works on.
+/// How often creation starts over because another process removes what it works
+/// on.
 const STARTS: u32 = 256;
 
 /// A segment's identity, as it stands in its header.
@@ -46,7 +49,7 @@ pub(crate) trait Block {
 /// What is on a key.
 pub(crate) enum Found<B> {
     Nothing,
-    /// Not of our kind, or complete and of another name.
+    /// Not Tombolo's, or complete and of another name.
     Foreign,
     Ours(B),
 }
@@ -57,43 +60,44 @@ pub(crate) trait Site {
     type Block: Block;
     type Error;
 
-    /// The set on the key. Made if there is none and `create` says so.
+    /// The set on the key. If there is none and `create` is true, makes it.
     fn set(&self, create: bool) -> Result<Found<Self::Set>, Self::Error>;
     fn set_id(&self, set: &Self::Set) -> i32;
-    /// What a refusal of the set's means to the caller.
+    /// The caller's error for a refusal of the set.
     fn refused(&self, set: &Self::Set, refusal: Refusal) -> Self::Error;
     /// How many semaphores the set has.
     fn set_count(&self, set: &Self::Set) -> usize;
-    /// Removing what has gone already succeeds: two may be clearing away.
+    /// Succeeds if the set has gone already: two processes may be clearing away.
     fn remove_set(&self, set: &Self::Set) -> Result<(), Self::Error>;
 
-    /// Whether the segment on the key cannot be one of ours.
+    /// Whether the segment on the key cannot be Tombolo's.
     fn foreign(&self) -> Result<bool, Self::Error>;
     fn block(&self) -> Result<Found<Self::Block>, Self::Error>;
-    /// `Nothing` when somebody else was faster.
+    /// `Nothing` if another process was faster.
     fn make_block(&self) -> Result<Found<Self::Block>, Self::Error>;
-    /// Removing what has gone already succeeds, as for the set.
+    /// Succeeds if the segment has gone already, as for the set.
     fn remove_block(&self, block: &Self::Block) -> Result<(), Self::Error>;
-    /// Whether a complete block carries the name that is looked for.
+    /// Whether a complete block has the name that the caller looks for.
     fn named(&self, block: &Self::Block) -> bool;
 
-    /// What a new set has to be.
+    /// The shape of a new set.
     fn map(&self) -> SetMap;
-    /// A number that nobody else draws.
+    /// A random number, which no other process draws.
     fn random(&self) -> Result<u64, Self::Error>;
 }
 
-/// What [`establish`] came to. The lease is held where a set is returned.
+/// The result of [`establish`]. A result with a set in it holds the lease, except
+/// `Busy`.
 pub(crate) enum Established<S: Site> {
     Created(S::Set, S::Block),
     Opened(S::Set, S::Block),
-    /// The key is somebody else's.
+    /// The key belongs to another program, or to another name.
     Foreign,
-    /// There is nothing, and nothing was to be created.
+    /// There is nothing on the key, and the caller did not ask to create.
     Missing,
-    /// The lease was not to be had in time.
+    /// Another process held the lease until the deadline.
     Busy(S::Set),
-    /// It was removed again and again.
+    /// Other processes removed the objects again and again.
     Unstable,
 }
 
@@ -113,15 +117,16 @@ pub(crate) fn establish<S: Site>(
     until: Option<<S::Set as Kernel>::Deadline>,
 ) -> Result<Established<S>, S::Error> {
     for _ in 0..STARTS {
-        // Before anything is made beside it.
+        // Checked before anything is made beside it.
         if site.foreign()? {
             return Ok(Established::Foreign);
         }
         let set = match site.set(create)? {
             Found::Ours(set) => set,
             Found::Foreign => return Ok(Established::Foreign),
-            // A segment without a set is debris, or being made this moment:
-            // only who holds a lease can tell, and will clear it away.
+            // A segment without a set is debris, or another process is making it
+            // at this moment. Only a holder of the lease can tell, and clears
+            // debris away.
             Found::Nothing if create => continue,
             Found::Nothing => return Ok(Established::Missing),
         };
@@ -137,7 +142,7 @@ pub(crate) fn establish<S: Site>(
                 return Err(error);
             }
         }
-        // Nothing is left behind by a failure, the lease included.
+        // A failure leaves nothing behind, not even the lease.
         let finish = |error| {
             let _ = lease::release(&set);
             error
@@ -169,8 +174,8 @@ pub(crate) fn establish<S: Site>(
     Ok(Established::Unstable)
 }
 
-/// Lets go of a set: removes it if it was never branded, so that it is this
-/// creation's alone, and gives the lease back otherwise.
+/// Lets go of a set. Removes it if it was never branded, because then only this
+/// creation uses it; gives the lease back otherwise.
 fn retire<S: Site>(site: &S, set: &S::Set) -> Result<(), S::Error> {
     match brand(site, set) {
         Ok(None) => site.remove_set(set),
@@ -181,12 +186,12 @@ fn retire<S: Site>(site: &S, set: &S::Set) -> Result<(), S::Error> {
     }
 }
 
-/// Removes a set whose lease is refused, made just now and most likely by us,
-/// unless somebody has begun to use it.
+/// Removes a set whose lease the kernel refuses, unless another process has begun
+/// to use it. This process has most likely just made it.
 ///
-/// It is branded first, in one call with the look at its lease: so whoever
-/// takes the lease from then on finds a set without its segment, which is
-/// debris, and nobody can have built with it when it goes.
+/// One call checks that the lease is free and brands the set. So a process that
+/// takes the lease from then on finds a set without its segment, which is debris,
+/// and no process can have built with the set when it is removed.
 fn forsake<S: Site>(site: &S, set: &S::Set) -> Result<(), S::Error> {
     let unused = [Op::zero(SetMap::LEASE).no_wait(), Op::zero(SetMap::BUILT).no_wait()];
     let mut ops = unused.to_vec();
@@ -194,20 +199,21 @@ fn forsake<S: Site>(site: &S, set: &S::Set) -> Result<(), S::Error> {
     match set.semop(&ops, None) {
         Ok(()) => site.remove_set(set),
         Err(Refusal::WouldBlock | Refusal::Removed) => Ok(()),
-        // Where so many operations are too many, nobody gets to an end.
+        // Where the limit forbids so many operations in one call, no process can
+        // create anything.
         Err(_) if untouched(site, set) => site.remove_set(set),
         Err(_) => Ok(()),
     }
 }
 
-/// Whether nothing has ever been done to the set, not even its lease taken.
+/// Whether no process has ever operated on the set, not even taken its lease.
 fn untouched<S: Site>(site: &S, set: &S::Set) -> bool {
     let mut values = vec![0; site.set_count(set)];
     set.values(&mut values).is_ok() && values.iter().all(|&value| value == 0)
 }
 
-/// The generation of a branded set, `None` for a set that nobody finished.
-/// A set with BUILT raised and a wrong check has generation `None` within.
+/// The generation of a branded set; `None` for a set that no process finished. A
+/// set with BUILT raised and a wrong check gives `Some(None)`.
 fn brand<S: Site>(site: &S, set: &S::Set) -> Result<Option<Option<u64>>, Refusal> {
     let mut values = vec![0; site.set_count(set)];
     set.values(&mut values)?;
@@ -257,12 +263,12 @@ fn build<S: Site>(site: &S, set: &S::Set, block: S::Block) -> Result<Verdict<S::
     }
 }
 
-/// Builds in a segment that is all zero. `false` when somebody else is
+/// Builds in a segment that is all zero. Returns `false` if another process is
 /// building in it, or the set is gone.
 pub(crate) fn seal<S: Site>(site: &S, set: &S::Set, block: &S::Block) -> Result<bool, S::Error> {
     let nonce = site.random()? | 1;
     let generation = site.random()? & GENERATION;
-    // Acquire: nothing of what is filled in may come before it.
+    // Acquire: no store of `fill` may come before this.
     let first = block.nonce().compare_exchange(0, nonce, Ordering::AcqRel, Ordering::Relaxed);
     if first.is_err() {
         return Ok(false);

@@ -1,4 +1,5 @@
-//! How a life ended is recorded once, however many do it and die over it.
+//! The end of a participant's life is recorded exactly once, however many
+//! processes try to record it, and however many of them die over it.
 //!
 //! ```text
 //!  living(n) ── a record at p is filled; this word is swapped ──▶ ended(p)
@@ -6,22 +7,24 @@
 //!      └──────────────── the slot's next life begins ───────────────┘
 //! ```
 //!
-//! Each participant's slot has a word: `n or p:32 | deaths:31 | ended:1`, n
-//! being the incarnation and p the position of the record, modulo 2^32;
-//! `deaths` counts the lives of this slot that ended by death. So one
-//! compare-and-swap decides which record counts and counts the death.
+//! Each participant's slot has a word: `n or p:32 | deaths:31 | ended:1`. n is
+//! the incarnation and p the position of the record modulo 2^32. `deaths`
+//! counts the lives of this slot that ended by death. So one compare-and-swap
+//! decides which record counts, and counts the death.
 //!
-//! Whoever loses gives its own record up. Whoever finds the word *ended*
-//! publishes the record that it names, since that is whole: nobody frees the
-//! slot before it is published, and the sweep of a recorder that died
-//! publishes what is named and voids what is not.
+//! A process that loses the swap gives its own record up. A process that finds
+//! the word *ended* publishes the record that it names. That record is whole:
+//! nobody frees the slot before the record is published, and the sweep of a
+//! recorder that died publishes the record that is named and voids one that is
+//! not.
 //!
-//! A sweep records the death *before* it changes anything. What the dead held
-//! is then as it was at the death for everybody who may still be first to
-//! record it, so the record is exact, whoever dies over the sweep.
+//! A sweep records the death *before* it changes anything. So every process that
+//! may still be the first to record it finds what the dead participant held as
+//! it was at the death. The record is exact, whichever process dies over the
+//! sweep.
 //!
-//! Edges. E: the swap (Release) with a reading of the word (Acquire) hands
-//! over the record's fields to whoever publishes it.
+//! Edges. E: the swap (Release) with a reading of the word (Acquire) passes the
+//! record's fields to the process that publishes it.
 
 use super::journal::{self, Records};
 use super::table::{INCARNATION_SHIFT, Member};
@@ -31,7 +34,7 @@ const ENDED: u64 = 1;
 const DEATHS_SHIFT: u32 = 1;
 const DEATHS: u64 = u32::MAX as u64 >> DEATHS_SHIFT;
 
-/// How a life ends.
+/// How a participant's life ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
     Left,
@@ -55,24 +58,25 @@ const fn named(word: u64) -> Option<u32> {
     if word & ENDED == 0 { None } else { Some((word >> INCARNATION_SHIFT) as u32) }
 }
 
-/// How many lives of the slot have ended by death.
+/// How many lives of the slot ended by death.
 pub(crate) const fn deaths(word: u64) -> u64 {
     word >> DEATHS_SHIFT & DEATHS
 }
 
-/// Begins a life. The slot is not yet LIVE, and the caller holds the lease.
+/// Begins a life. The slot is not LIVE yet, and the caller holds the lease.
 pub(crate) fn begin(end: &AtomicU64, member: Member) {
     let last = end.load(Ordering::Relaxed);
     end.store(living(last, member), Ordering::Relaxed);
 }
 
-/// Whether this word names the record at `position`, which is then whole.
+/// Whether this word names the record at `position`. If so, the record is
+/// whole.
 pub(crate) fn names(end: &AtomicU64, position: u64) -> bool {
     named(end.load(Ordering::Acquire)) == Some(position as u32)
 }
 
-/// Records the end of `member`'s life, unless somebody has; when it returns,
-/// the record is published. `fields` is only asked if it is needed.
+/// Records the end of `member`'s life, unless another process has. When this
+/// returns, the record is published. `fields` is called only if it is needed.
 pub(crate) fn record<const FIELDS: usize>(
     records: &impl Records<FIELDS>,
     end: &AtomicU64,

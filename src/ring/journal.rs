@@ -1,5 +1,5 @@
-//! The journal: a ring of records that any number of writers append to and
-//! any number of readers follow. The oldest record goes first; readers change
+//! The journal: a ring of records. Any number of writers append to it, and any
+//! number of readers follow it. New records overwrite the oldest; readers change
 //! nothing.
 //!
 //! ```text
@@ -13,47 +13,46 @@
 //!                          (p + count, owner)               (p + count)
 //! ```
 //!
-//! The word: `position:47 | phase:3 | owner:14`, and zero is a record that
-//! has never been claimed. Position p is record `p mod count`. As in the
-//! [ring of many](super::mpmc) the claim is the word, and names the owner; a
-//! position is claimed only by somebody who saw the one before it claimed,
-//! so all that are claimed are in a row and the highest is the newest.
+//! The word: `position:47 | state:3 | owner:14`, and zero is a record that
+//! nobody has claimed yet. Position p is record `p mod count`. As in the
+//! [MPMC ring](super::mpmc) the word is the claim, and names the owner. A writer
+//! claims a position only after it has seen the one before it claimed, so the
+//! claimed positions have no gap, and the highest is the newest.
 //!
-//! **Nobody is robbed.** An owner that is stopped may go on to write at any
-//! time, so its record is never written by another: if the ring comes round
-//! to it, the record is left out of the order (STUCK), and its owner finds
-//! that out when it would publish. What it had to say is lost, and what the
-//! others say is not.
+//! **An owner keeps its record.** A stopped owner may continue to write at any
+//! time, so nobody else ever writes its record. If the ring comes round to it,
+//! the record is left out of the order (STUCK). Its owner finds that out when it
+//! publishes; its record is lost, and no other is.
 //!
-//! **A reader** meets every position once, in order, and its record whole:
-//! the word is read again after the fields. If the ring has come round
-//! meanwhile, it is told how many positions it has missed.
+//! **A reader** gets every position once, in order, and the record whole: it
+//! loads the word again after the fields. If the ring has come round meanwhile,
+//! the reader learns how many positions it has missed.
 //!
-//! Edges. P: publish (Release) with a reader's first load of the word
-//! (Acquire) hands over the fields. T: the fields are stored Release after
-//! the claim, and loaded Acquire before the word is loaded again, so whoever
-//! read one of a later record sees that record's claim. C: the claim is
-//! AcqRel; Acquire puts its fields behind those of the record before
-//! (publish or void, Release), Release shows a slow sweep of a former owner
-//! of this id that its victim is no longer DEAD.
+//! Edges. P: publish (Release) with a reader's first load of the word (Acquire)
+//! passes the fields on. T: a writer stores the fields (Release) after the claim,
+//! and a reader loads them (Acquire) before it loads the word again; so a reader
+//! that has loaded a field of a later record sees that record's claim. C: the
+//! claim is AcqRel. Acquire puts its fields behind those of the record before
+//! (publish or void, Release). Release serves a slow sweep of a former owner of
+//! this id, which then sees that its victim is no longer DEAD.
 
 use crate::sync::{AtomicU64, Ordering};
 
 const OWNER_BITS: u32 = 14;
-const PHASE_SHIFT: u32 = OWNER_BITS;
-const PHASE_BITS: u32 = 3;
-const POSITION_SHIFT: u32 = PHASE_SHIFT + PHASE_BITS;
+const STATE_SHIFT: u32 = OWNER_BITS;
+const STATE_BITS: u32 = 3;
+const POSITION_SHIFT: u32 = STATE_SHIFT + STATE_BITS;
 const LAST_POSITION: u64 = u64::MAX >> POSITION_SHIFT;
 
-/// The owner of what the holder of the lease writes, who may be no
-/// participant: above every participant's id.
+/// The owner of records that the holder of the lease writes. It may be no
+/// participant, so this is above every participant's id.
 pub(crate) const LEASEHOLDER: u16 = 1 << 13;
 
-/// After so many changes by others somebody is playing games.
+/// After so many changes by others, a peer breaks the protocol.
 const TRIES: u32 = 1_024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum RecordState {
     Writing = 1,
     Done = 2,
     Void = 3,
@@ -62,26 +61,26 @@ enum Phase {
 
 /// A record's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State(u64);
+struct RecordWord(u64);
 
-impl State {
-    const fn new(position: u64, phase: Phase, owner: u16) -> Self {
-        Self(position << POSITION_SHIFT | (phase as u64) << PHASE_SHIFT | owner as u64)
+impl RecordWord {
+    const fn new(position: u64, state: RecordState, owner: u16) -> Self {
+        Self(position << POSITION_SHIFT | (state as u64) << STATE_SHIFT | owner as u64)
     }
 
-    /// `None` of a record that nobody has claimed yet.
+    /// `None` for a record that nobody has claimed yet.
     const fn position(self) -> Option<u64> {
         if self.0 == 0 { None } else { Some(self.0 >> POSITION_SHIFT) }
     }
 
-    /// A phase that none of us writes counts as VOID: nothing to read, and
-    /// nobody's.
-    const fn phase(self) -> Phase {
-        match self.0 >> PHASE_SHIFT & ((1 << PHASE_BITS) - 1) {
-            1 => Phase::Writing,
-            2 => Phase::Done,
-            4 => Phase::Stuck,
-            _ => Phase::Void,
+    /// A state that this algorithm never writes counts as VOID: nothing to read,
+    /// and no owner.
+    const fn state(self) -> RecordState {
+        match self.0 >> STATE_SHIFT & ((1 << STATE_BITS) - 1) {
+            1 => RecordState::Writing,
+            2 => RecordState::Done,
+            4 => RecordState::Stuck,
+            _ => RecordState::Void,
         }
     }
 
@@ -90,7 +89,7 @@ impl State {
     }
 
     fn held(self) -> bool {
-        matches!(self.phase(), Phase::Writing | Phase::Stuck)
+        matches!(self.state(), RecordState::Writing | RecordState::Stuck)
     }
 
     fn is_at_least(self, position: u64) -> bool {
@@ -98,7 +97,7 @@ impl State {
     }
 }
 
-/// Where the records are. Every index passed is below the count.
+/// Where the records are. Every index that is passed in is below the count.
 pub(crate) trait Records<const FIELDS: usize> {
     /// A power of two.
     fn count(&self) -> u64;
@@ -121,15 +120,15 @@ impl Draft {
     }
 }
 
-/// The newest position that is claimed, or an older one.
+/// The newest claimed position, or an older one.
 fn newest<const FIELDS: usize>(records: &impl Records<FIELDS>) -> Option<u64> {
     (0..records.count())
-        .filter_map(|index| State(records.word(index).load(Ordering::Relaxed)).position())
+        .filter_map(|index| RecordWord(records.word(index).load(Ordering::Relaxed)).position())
         .max()
 }
 
-/// Claims the next position. `None` if every record is somebody's who is slow
-/// over it, or a thousand others are always faster.
+/// Claims the next position. Returns `None` if a slow owner holds each of the
+/// records, or if others are faster a thousand times.
 pub(crate) fn claim<const FIELDS: usize>(
     records: &impl Records<FIELDS>,
     owner: u16,
@@ -141,15 +140,15 @@ pub(crate) fn claim<const FIELDS: usize>(
             return None;
         }
         let word = records.word(position % records.count());
-        let seen = State(word.load(Ordering::Relaxed));
+        let seen = RecordWord(word.load(Ordering::Relaxed));
         if let Some(at) = seen.position().filter(|&at| at >= position) {
             position = at + 1;
             continue;
         }
         let held = seen.held();
         let claimed = match held {
-            true => State::new(position, Phase::Stuck, seen.owner()),
-            false => State::new(position, Phase::Writing, owner),
+            true => RecordWord::new(position, RecordState::Stuck, seen.owner()),
+            false => RecordWord::new(position, RecordState::Writing, owner),
         };
         // Edge C.
         let swapped =
@@ -177,39 +176,39 @@ pub(crate) fn fill<const FIELDS: usize>(
 
 /// Makes a claimed record visible.
 pub(crate) fn publish<const FIELDS: usize>(records: &impl Records<FIELDS>, draft: Draft) {
-    close(records, draft, Phase::Done);
+    close(records, draft, RecordState::Done);
 }
 
 /// Gives a claimed record up.
 pub(crate) fn abandon<const FIELDS: usize>(records: &impl Records<FIELDS>, draft: Draft) {
-    close(records, draft, Phase::Void);
+    close(records, draft, RecordState::Void);
 }
 
-fn close<const FIELDS: usize>(records: &impl Records<FIELDS>, draft: Draft, as_: Phase) {
+fn close<const FIELDS: usize>(records: &impl Records<FIELDS>, draft: Draft, end: RecordState) {
     let Draft { position, owner } = draft;
     let word = records.word(position % records.count());
-    let mut seen = State::new(position, Phase::Writing, owner);
-    let mut closed = State::new(position, as_, 0);
+    let mut seen = RecordWord::new(position, RecordState::Writing, owner);
+    let mut closed = RecordWord::new(position, end, 0);
     for _ in 0..TRIES {
         // Edge P.
         match word.compare_exchange(seen.0, closed.0, Ordering::Release, Ordering::Relaxed) {
             Ok(_) => return,
-            Err(now) => seen = State(now),
+            Err(now) => seen = RecordWord(now),
         }
-        if seen.phase() != Phase::Stuck || seen.owner() != owner {
-            // Somebody has published it already.
+        if seen.state() != RecordState::Stuck || seen.owner() != owner {
+            // Another process has published it already.
             return;
         }
-        // The ring has come round, and the record is still this owner's.
+        // The ring has come round, and this owner still holds the record.
         closed = void(seen);
     }
 }
 
-const fn void(seen: State) -> State {
-    State::new(seen.0 >> POSITION_SHIFT, Phase::Void, 0)
+const fn void(seen: RecordWord) -> RecordWord {
+    RecordWord::new(seen.0 >> POSITION_SHIFT, RecordState::Void, 0)
 }
 
-/// Appends a record that is nobody's but its writer's concern.
+/// Appends a record. If none can be claimed, nothing is written.
 pub(crate) fn append<const FIELDS: usize>(
     records: &impl Records<FIELDS>,
     owner: u16,
@@ -221,24 +220,24 @@ pub(crate) fn append<const FIELDS: usize>(
     }
 }
 
-/// Publishes somebody else's record, of which the caller knows that all of it
-/// is written. `position` is modulo 2^32.
+/// Publishes another owner's record, of which the caller knows that it is whole.
+/// `position` is modulo 2^32.
 pub(crate) fn finish<const FIELDS: usize>(records: &impl Records<FIELDS>, position: u32) {
     let word = records.word(u64::from(position) % records.count());
-    let seen = State(word.load(Ordering::Relaxed));
-    if seen.phase() == Phase::Writing && (seen.0 >> POSITION_SHIFT) as u32 == position {
-        let done = State::new(seen.0 >> POSITION_SHIFT, Phase::Done, 0);
-        // Edge P; the fields were acquired where the position was.
+    let seen = RecordWord(word.load(Ordering::Relaxed));
+    if seen.state() == RecordState::Writing && (seen.0 >> POSITION_SHIFT) as u32 == position {
+        let done = RecordWord::new(seen.0 >> POSITION_SHIFT, RecordState::Done, 0);
+        // Edge P. The caller acquired the fields together with the position.
         let _ = word.compare_exchange(seen.0, done.0, Ordering::Release, Ordering::Relaxed);
     }
 }
 
-/// Closes what a dead owner was writing: published if `whole` says that all
-/// of the record with this index and position is written, else void. Whether
-/// there was anything to close.
+/// Closes the records that a dead owner was writing. Publishes a record if
+/// `whole` says that the record with this index and position is completely
+/// written, and voids it otherwise. Returns whether there was any to close.
 ///
-/// `still_dead` reads the participants' table (Acquire) between finding a
-/// record and changing it, as in the recovery of the rings.
+/// `still_dead` reads the participants' table (Acquire) between finding a record
+/// and changing it, as in the recovery of the rings.
 pub(crate) fn recover<const FIELDS: usize>(
     records: &impl Records<FIELDS>,
     owner: u16,
@@ -248,16 +247,17 @@ pub(crate) fn recover<const FIELDS: usize>(
     let mut any = false;
     for index in 0..records.count() {
         let word = records.word(index);
-        // Again if the ring came round to it meanwhile.
+        // Retried if the ring came round to it meanwhile.
         for _ in 0..TRIES {
             // Edge C.
-            let seen = State(word.load(Ordering::Acquire));
+            let seen = RecordWord(word.load(Ordering::Acquire));
             if !seen.held() || seen.owner() != owner {
                 break;
             }
             let position = seen.0 >> POSITION_SHIFT;
-            let done = seen.phase() == Phase::Writing && whole(index, position);
-            let closed = if done { State::new(position, Phase::Done, 0) } else { void(seen) };
+            let done = seen.state() == RecordState::Writing && whole(index, position);
+            let closed =
+                if done { RecordWord::new(position, RecordState::Done, 0) } else { void(seen) };
             if !still_dead() {
                 return any;
             }
@@ -276,11 +276,12 @@ pub(crate) fn recover<const FIELDS: usize>(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Read<R> {
     Record(R),
-    /// So many positions are gone, or nearly; not each had a record.
+    /// So many positions are overwritten, or about to be. Not every one had a
+    /// record.
     Missed(u64),
-    /// This owner is writing it.
+    /// This owner is still writing the record.
     Pending(u16),
-    /// It is not there yet.
+    /// The record is not there yet.
     End,
 }
 
@@ -294,26 +295,26 @@ pub(crate) fn oldest<const FIELDS: usize>(records: &impl Records<FIELDS>) -> u64
     end(records).saturating_sub(records.count())
 }
 
-/// Reads the record at `at`, and moves on behind what is told of.
+/// Reads the record at `at`, and moves `at` behind what it returns.
 pub(crate) fn read<const FIELDS: usize>(
     records: &impl Records<FIELDS>,
     at: &mut u64,
 ) -> Read<[u64; FIELDS]> {
-    // Void ones are passed over: no more of them than there are records,
-    // unless the writers are faster than this reader.
+    // Void records are skipped. There are no more of them than records, unless
+    // the writers are faster than this reader.
     for _ in 0..=records.count().saturating_mul(2) {
         let index = *at % records.count();
         let word = records.word(index);
         // Edge P.
-        let seen = State(word.load(Ordering::Acquire));
+        let seen = RecordWord(word.load(Ordering::Acquire));
         if !seen.is_at_least(*at) {
             return Read::End;
         }
         if seen.position() == Some(*at) {
-            match seen.phase() {
-                Phase::Writing => return Read::Pending(seen.owner()),
-                Phase::Void | Phase::Stuck => *at += 1,
-                Phase::Done => {
+            match seen.state() {
+                RecordState::Writing => return Read::Pending(seen.owner()),
+                RecordState::Void | RecordState::Stuck => *at += 1,
+                RecordState::Done => {
                     // Edge T.
                     let fields =
                         core::array::from_fn(|n| records.field(index, n).load(Ordering::Acquire));

@@ -1,4 +1,5 @@
-//! The lease: who holds it may build, join, leave or change the directory.
+//! The lease: a mutex in the semaphore set. Only its holder may build a segment,
+//! join it, leave it or change its directory.
 //!
 //! ```text
 //! free (0) ── {wait 0, +1 undo} ──▶ held (1)
@@ -6,9 +7,9 @@
 //!    └── −1 undo, or the holder's death ┘
 //! ```
 //!
-//! A holder that dies gives it back through its undo, so the next one in
-//! finds whatever was under way and can tell that nobody is at it any more.
-//! A holder that is stopped keeps it: every wait has the caller's deadline.
+//! If a holder dies, its undo gives the lease back. The next holder then finds
+//! whatever was under way, and knows that no process is working on it any more.
+//! A stopped holder keeps the lease, so every wait has the caller's deadline.
 
 use super::kernel::{Kernel, Op, Refusal};
 use super::set::SetMap;
@@ -18,7 +19,7 @@ pub(crate) fn acquire<K: Kernel>(kernel: &K, until: Option<K::Deadline>) -> Resu
     kernel.semop(&[Op::zero(SetMap::LEASE), Op::add(SetMap::LEASE, 1).undo()], until)
 }
 
-/// Takes the lease if nobody has it.
+/// Takes the lease if nobody holds it.
 pub(crate) fn try_acquire<K: Kernel>(kernel: &K) -> Result<(), Refusal> {
     let ops = [Op::zero(SetMap::LEASE).no_wait(), Op::add(SetMap::LEASE, 1).undo()];
     kernel.semop(&ops, None)

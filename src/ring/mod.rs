@@ -18,6 +18,7 @@ pub(crate) mod kernel;
 pub(crate) mod lease;
 pub(crate) mod mpmc;
 pub(crate) mod records;
+pub(crate) mod recovery;
 pub(crate) mod role;
 pub(crate) mod set;
 pub(crate) mod slot_waiters;

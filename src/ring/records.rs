@@ -1,19 +1,20 @@
-//! Messages of any length in an SPSC ring of 8-byte units: each a header and
-//! its bytes, never split, with padding where one would not fit to the end.
+//! Messages of any length in an SPSC ring of 8-byte units. Each message is a
+//! header and its bytes, and is never split. Where a message does not fit before
+//! the end of the ring, padding fills the rest.
 //!
 //! ```text
 //!  ├ header │ bytes … ┼ header │ bytes … ┼ padding ┤ header │ bytes … ┤
 //!   len | 1                               n | 2     at the ring's start
 //! ```
 //!
-//! The positions are those of [`spsc`](super::spsc), counted in units, and so
-//! are the edges. Padding and the message behind it are published by one
-//! store, so a reader that finds padding finds a message after it.
+//! Positions and edges are those of [`spsc`](super::spsc); positions count
+//! units. One store publishes padding together with the message behind it, so a
+//! reader that finds padding finds a message after it.
 
 use super::spsc::{Consumer, Indices, Producer, Torn};
 use crate::sync::{AtomicU64, Ordering};
 
-/// Bytes of a unit: what headers and messages are aligned to.
+/// Bytes of a unit, and the alignment of headers and messages.
 pub(crate) const UNIT: usize = 8;
 const KIND_SHIFT: u32 = 32;
 const MESSAGE: u64 = 1 << KIND_SHIFT;
@@ -24,7 +25,7 @@ const LENGTH: u64 = MESSAGE - 1;
 pub(crate) trait Units: Indices {
     /// The unit at `index`, below the capacity, as a word.
     fn unit(&self, index: u64) -> &AtomicU64;
-    /// The most bytes that a message has.
+    /// The most bytes that a message may have.
     fn longest(&self) -> u64;
 }
 
@@ -33,11 +34,11 @@ pub(crate) const fn units(length: u64) -> u64 {
     1 + length.div_ceil(UNIT as u64)
 }
 
-/// What cannot be in a ring of records.
+/// Contents that no protocol step leaves in a ring of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
     Torn(Torn),
-    /// A header that none of us writes.
+    /// A header that this algorithm never writes.
     Header(u64),
 }
 
@@ -51,7 +52,7 @@ impl From<Torn> for Broken {
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Reserved {
-    /// Where its header will be.
+    /// The unit where its header will be.
     header: u64,
     padding: u64,
     length: u64,
@@ -76,12 +77,12 @@ pub struct Record {
     /// The unit where its bytes begin.
     pub(crate) bytes: u64,
     pub(crate) length: u64,
-    /// Units to release when it has been read, padding included.
+    /// Units to release after reading, padding included.
     pub(crate) units: u64,
 }
 
-/// Makes room for a message of up to `length` bytes, at most the longest;
-/// `None` if there is none now.
+/// Reserves room for a message of up to `length` bytes, at most the longest.
+/// Returns `None` if there is no room now.
 pub(crate) fn reserve(
     ring: &impl Units,
     producer: &Producer,
@@ -90,7 +91,8 @@ pub(crate) fn reserve(
     reserve_behind(ring, producer, 0, length)
 }
 
-/// The same, behind `ahead` units that are reserved and not yet published.
+/// Like [`reserve`], behind `ahead` units that are reserved and not yet
+/// published.
 pub(crate) fn reserve_behind(
     ring: &impl Units,
     producer: &Producer,
@@ -101,9 +103,10 @@ pub(crate) fn reserve_behind(
     let index = wrapped(ring, producer.index() + ahead);
     let to_end = ring.capacity() - index;
     let padding = if needed > to_end { to_end } else { 0 };
-    // One unit stays free. The ring has room for one message more than was asked
-    // for, so that padding takes nobody's place: where there is no padding, that
-    // message would fit as well, but for this unit.
+    // One unit always stays free. The ring is created with room for one message
+    // more than the channel's capacity, so that padding never costs a message its
+    // room. Where there is no padding, that extra message would fit too, but for
+    // this unit.
     let wanted = ahead + padding + needed + 1;
     if producer.room(ring, wanted)? < wanted {
         return Ok(None);
@@ -114,20 +117,20 @@ pub(crate) fn reserve_behind(
     Ok(Some(Reserved { header: if padding > 0 { 0 } else { index }, padding, length }))
 }
 
-/// The index that many units on; less than a lap.
+/// Wraps an index that is less than a lap too far.
 fn wrapped(ring: &impl Units, index: u64) -> u64 {
     if index >= ring.capacity() { index - ring.capacity() } else { index }
 }
 
-/// Says how long the message is, `length` or what was reserved if that is
-/// less; how many units are to be published for it.
+/// Writes the header of a message of `length` bytes, or of as many as were
+/// reserved if that is less. Returns how many units the caller publishes for it.
 pub(crate) fn seal(ring: &impl Units, reserved: Reserved, length: u64) -> u64 {
     let length = length.min(reserved.length);
     ring.unit(reserved.header).store(MESSAGE | length, Ordering::Relaxed);
     reserved.padding + units(length)
 }
 
-/// Publishes the message; `length` is what was reserved, or less.
+/// Publishes the message. `length` is at most what was reserved.
 pub(crate) fn commit(ring: &impl Units, producer: &Producer, reserved: Reserved, length: u64) {
     producer.publish(ring, seal(ring, reserved, length));
 }
@@ -137,7 +140,7 @@ pub(crate) fn next(ring: &impl Units, consumer: &Consumer) -> Result<Option<Reco
     next_behind(ring, consumer, 0)
 }
 
-/// The same, behind `ahead` units that are read and not yet released.
+/// Like [`next`], behind `ahead` units that are read and not yet released.
 pub(crate) fn next_behind(
     ring: &impl Units,
     consumer: &Consumer,
@@ -162,7 +165,7 @@ pub(crate) fn next_behind(
     }
     let length = header & LENGTH;
     let units = units(length);
-    // Read once, and believed only as far as it can be true.
+    // The header is read once, and believed only if it can be true.
     if header & !LENGTH != MESSAGE
         || length > ring.longest()
         || units > capacity - index
@@ -173,7 +176,7 @@ pub(crate) fn next_behind(
     Ok(Some(Record { bytes: index + 1, length, units: padding + units }))
 }
 
-/// Gives the message's room back.
+/// Gives the room of a message back.
 pub(crate) fn release(ring: &impl Units, consumer: &Consumer, record: Record) {
     consumer.release(ring, record.units);
 }

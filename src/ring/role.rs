@@ -1,4 +1,5 @@
-//! Who may be the one producer or the one consumer of an SPSC channel.
+//! Which participant is the one producer, or the one consumer, of an SPSC
+//! channel.
 //!
 //! ```text
 //!            claim                     release
@@ -7,10 +8,14 @@
 //!                       └─────┘ claim, after the holder's death and its sweep
 //! ```
 //!
-//! The word is zero, or `incarnation << 32 | id`: which participant in which of
-//! its lives. Taking over is one compare-and-swap of the exact word
-//! of somebody who has ended and been swept, so of two successors one wins,
-//! and none changes anything while it is still to be told what the dead held.
+//! The word is zero, or `incarnation << 32 | id`: the participant's slot,
+//! and which of the slot's lives it is. A successor takes over by one
+//! compare-and-swap of the exact word of a holder that has ended and been swept.
+//! So one of two successors wins, and none changes anything before a sweep has
+//! recorded what the dead holder held.
+//!
+//! Edge R: claim (AcqRel) with release (Release) passes the predecessor's index
+//! on.
 
 use super::table::{INCARNATION_SHIFT, Member, Table};
 use crate::sync::{AtomicU64, Ordering};
@@ -19,15 +24,16 @@ const fn word(holder: Member) -> u64 {
     holder.incarnation << INCARNATION_SHIFT | holder.id as u64
 }
 
-/// Which participant holds the role.
+/// The participant that holds the role.
 pub(crate) fn holder(word: u64) -> Option<Member> {
     (word != 0).then(|| Member { id: word as u16, incarnation: word >> INCARNATION_SHIFT })
 }
 
-/// Takes the role for `me` if it is vacant or its holder is neither living nor
-/// still to be swept.
+/// Takes the role for `me` if it is vacant, or if its holder is neither alive nor
+/// waiting to be swept. Otherwise returns the holder.
 pub(crate) fn claim(role: &AtomicU64, table: &impl Table, me: Member) -> Result<(), Member> {
-    // Acquire: a predecessor's indices are seen with its release of the role.
+    // Edge R. Acquire: with a predecessor's release of the role, its index is
+    // visible.
     let mut seen = role.load(Ordering::Acquire);
     loop {
         if let Some(holder) = holder(seen)
@@ -42,7 +48,7 @@ pub(crate) fn claim(role: &AtomicU64, table: &impl Table, me: Member) -> Result<
     }
 }
 
-/// Leaves the role to whoever comes next.
+/// Gives the role up; the next claim takes it.
 pub(crate) fn release(role: &AtomicU64, me: Member) {
     let _ = role.compare_exchange(word(me), 0, Ordering::Release, Ordering::Relaxed);
 }

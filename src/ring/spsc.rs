@@ -1,5 +1,5 @@
-//! A bounded queue for one producer and one consumer: Lamport's ring, with
-//! the other side's index cached on each side, as in FastFlow and rtrb.
+//! A bounded queue for one producer and one consumer: Lamport's ring, in which
+//! each side caches the other side's index, as in FastFlow and rtrb.
 //!
 //! ```text
 //!  head                       tail                     head + capacity
@@ -7,15 +7,16 @@
 //!   consumer: head += n ▶          producer: tail += n ▶
 //! ```
 //!
-//! `head` and `tail` are monotonic 64-bit positions and the whole truth: a
-//! successor of either side reads both and goes on. A cell beyond `tail` that
-//! was half written does not exist; a message that was read and not released
-//! is still there ([`hand`](super::hand) says how often that has happened to
-//! it). Both sides are wait-free; one store publishes a batch.
+//! `head` and `tail` are monotonic 64-bit positions, and the whole state of the
+//! queue: a successor of either side reads both and continues. A cell beyond
+//! `tail` that a dead producer has half written does not exist. A message that a
+//! dead consumer has read and not released is still there, and
+//! [`in_flight`](super::in_flight) says how often that has happened to it. Both
+//! sides are wait-free, and one store publishes a batch.
 //!
-//! Edges. P: `tail` (Release, producer; Acquire, consumer) hands over the
-//! cells before it. F: `head` (Release, consumer; Acquire, producer) hands
-//! them back.
+//! Edges. P: `tail` (Release, producer; Acquire, consumer) passes the cells
+//! before it to the consumer. F: `head` (Release, consumer; Acquire, producer)
+//! passes them back.
 
 use core::cell::Cell;
 
@@ -30,21 +31,22 @@ pub(crate) trait Indices {
     fn tail(&self) -> &AtomicU64;
 }
 
-/// The indices cannot be: more than `capacity` apart.
+/// Indices that no protocol step leaves: more than `capacity` apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Torn {
     pub(crate) head: u64,
     pub(crate) tail: u64,
 }
 
-/// One side of the ring: its own position, and how far it knows it may move.
+/// One side of the ring: its own position, and how far it knows that it may
+/// move.
 #[derive(Debug)]
 struct Side {
     position: Cell<u64>,
-    /// The position of this lap's first cell. Kept instead of the index,
-    /// because it stays as it is from one message to the next.
+    /// The position of this lap's first cell. A side keeps this instead of the
+    /// index, because it does not change from one message to the next.
     lap: Cell<u64>,
-    /// Cells from `position` up to here are known to be ours.
+    /// This side knows that it owns the cells from `position` up to here.
     limit: Cell<u64>,
     backoff: Backoff,
 }
@@ -64,33 +66,34 @@ impl Side {
         self.limit.get().wrapping_sub(self.position.get())
     }
 
-    /// Up to `want` cells; has `look` see how far it may move only when it must.
+    /// Grants up to `want` cells. Calls `refresh`, which reads the other side's
+    /// index, only if this side does not know of enough.
     #[inline]
-    fn grant(&self, want: u64, look: impl Fn(u64) -> Result<u64, Torn>) -> Result<u64, Torn> {
+    fn grant(&self, want: u64, refresh: impl Fn(u64) -> Result<u64, Torn>) -> Result<u64, Torn> {
         if self.granted() < want {
-            // A glimpse that finds nothing is all there is to it. One that finds
-            // something is where the processor has guessed wrong, and what it
-            // does from here on it has done before.
+            // Polling usually finds nothing, and ends here. When it finds
+            // something the branch mispredicts, so `further` repeats the load out
+            // of line.
             let idle = self.granted() == 0 && !self.backoff.keeps_back();
-            if idle && look(self.position.get()) == Ok(self.limit.get()) {
+            if idle && refresh(self.position.get()) == Ok(self.limit.get()) {
                 return Ok(0);
             }
-            self.further(look)?;
+            self.further(refresh)?;
         }
         Ok(self.granted().min(want))
     }
 
-    /// Apart from the above, so that it is small where it is used.
+    /// Out of line, so that `grant` stays small where it is inlined.
     #[cold]
     #[inline(never)]
-    fn further(&self, look: impl FnOnce(u64) -> Result<u64, Torn>) -> Result<(), Torn> {
+    fn further(&self, refresh: impl FnOnce(u64) -> Result<u64, Torn>) -> Result<(), Torn> {
         self.backoff.back_off();
-        self.extend(look(self.position.get())?);
+        self.extend(refresh(self.position.get())?);
         Ok(())
     }
 
-    /// What was granted stays so, whatever the other side's index says next:
-    /// a caller may have begun to use it.
+    /// Cells once granted stay granted, whatever the other side's index says
+    /// next: a caller may already use them.
     #[inline]
     fn extend(&self, limit: u64) {
         let more = limit.wrapping_sub(self.position.get()).saturating_sub(self.granted());
@@ -105,7 +108,7 @@ impl Side {
         self.position.get().wrapping_sub(self.lap.get())
     }
 
-    /// Moves on by `n`, at most the capacity; the new position.
+    /// Moves on by `n`, at most the capacity. Returns the new position.
     #[inline]
     fn step(&self, n: u64, capacity: u64) -> u64 {
         let position = self.position.get().wrapping_add(n);
@@ -117,8 +120,8 @@ impl Side {
     }
 }
 
-/// Cells in the order of the ring: `first` from `index` on, then `second`
-/// from the start.
+/// Cells in the order of the ring: `first` cells from `index` on, then `second`
+/// cells from the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) index: u64,
@@ -131,27 +134,27 @@ pub(crate) struct Span {
 pub struct Producer(Side);
 
 impl Producer {
-    /// Takes up the role where `tail` says. The caller holds it alone.
+    /// Takes up the role at `tail`. The caller alone holds the role.
     pub(crate) fn attach(ring: &impl Indices) -> Result<Self, Torn> {
-        // Acquire: what the last producer published is published.
+        // Acquire: this producer sees what the last one published.
         let tail = ring.tail().load(Ordering::Acquire);
         let limit = free_until(ring, tail)?;
         Ok(Self(Side::at(tail, limit, ring.capacity())))
     }
 
-    /// How many cells may be written, up to `want`; reads the other side's
-    /// index only when it must.
+    /// How many cells may be written, up to `want`. Reads the consumer's index
+    /// only if the cached one does not allow that many.
     #[inline]
     pub(crate) fn room(&self, ring: &impl Indices, want: u64) -> Result<u64, Torn> {
         self.0.grant(want, |tail| free_until(ring, tail))
     }
 
-    /// Looks at the other side's index at this pace.
+    /// Reads the other side's index with this backoff.
     pub(crate) fn with_backoff(&mut self, backoff: Backoff) {
         self.0.backoff = backoff;
     }
 
-    /// Up to where it knows that it may write.
+    /// The position up to which this producer knows that it may write.
     pub(crate) fn limit(&self) -> u64 {
         self.0.limit.get()
     }
@@ -182,22 +185,22 @@ impl Producer {
 pub struct Consumer(Side);
 
 impl Consumer {
-    /// Takes up the role where `head` says. The caller holds it alone.
+    /// Takes up the role at `head`. The caller alone holds the role.
     pub(crate) fn attach(ring: &impl Indices) -> Result<Self, Torn> {
-        // Acquire: what the last consumer released is released.
+        // Acquire: this consumer sees what the last one released.
         let head = ring.head().load(Ordering::Acquire);
         let limit = filled_until(ring, head)?;
         Ok(Self(Side::at(head, limit, ring.capacity())))
     }
 
-    /// How many cells may be read, up to `want`; reads the other side's
-    /// index only when it must.
+    /// How many cells may be read, up to `want`. Reads the producer's index only
+    /// if the cached one does not allow that many.
     #[inline]
     pub(crate) fn filled(&self, ring: &impl Indices, want: u64) -> Result<u64, Torn> {
         self.0.grant(want, |head| filled_until(ring, head))
     }
 
-    /// Looks at the other side's index at this pace.
+    /// Reads the other side's index with this backoff.
     pub(crate) fn with_backoff(&mut self, backoff: Backoff) {
         self.0.backoff = backoff;
     }
@@ -229,13 +232,13 @@ impl Consumer {
     }
 }
 
-/// Whether a producer that knew it might write up to `limit` could find more
-/// room, or anything else.
+/// Whether a producer whose cached limit is `limit` would now find another one:
+/// more room, or indices that cannot be.
 pub(crate) fn freed(ring: &impl Indices, limit: u64) -> bool {
     free_until(ring, limit) != Ok(limit)
 }
 
-/// Up to where a producer at `tail` may write.
+/// The position up to which a producer at `tail` may write.
 #[inline]
 fn free_until(ring: &impl Indices, tail: u64) -> Result<u64, Torn> {
     // Edge F.
@@ -246,7 +249,7 @@ fn free_until(ring: &impl Indices, tail: u64) -> Result<u64, Torn> {
     Ok(head.wrapping_add(ring.capacity()))
 }
 
-/// Up to where a consumer at `head` may read.
+/// The position up to which a consumer at `head` may read.
 #[inline]
 fn filled_until(ring: &impl Indices, head: u64) -> Result<u64, Torn> {
     // Edge P.
@@ -263,7 +266,7 @@ fn span(capacity: u64, index: u64, n: u64) -> Span {
     Span { index, first, second: n - first }
 }
 
-/// How many messages are in the ring, now or a moment ago.
+/// How many messages were in the ring at some moment of this call.
 pub(crate) fn len(ring: &impl Indices) -> u64 {
     // The head first: it only grows, so the tail is never before it.
     let head = ring.head().load(Ordering::Acquire);

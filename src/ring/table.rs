@@ -1,12 +1,12 @@
 //! The participants' table: joining, leaving, and finding the dead.
 //!
-//! One word for each slot, and beside it a liveness semaphore in the set:
+//! Each slot has one word, and a liveness semaphore in the set:
 //!
 //! ```text
 //!                 join: {L wait 0, +1 undo}, then the word
 //!  FREE(i−1) ─────────────────────────────────────────▶ LIVE(i)
 //!                                                        │   │
-//!  FREE(i) ◀── leave: the word, then L −1 ───────────────┘   │ look: L is 0,
+//!  FREE(i) ◀── leave: the word, then L −1 ───────────────┘   │ scan: L is 0,
 //!    ▲                                                       │ the word unchanged
 //!    └────────── the sweep is complete ─────── DEAD(i) ◀─────┘
 //! ```
@@ -15,19 +15,20 @@
 //! number of the last life in it. Every word of a segment that names a life has
 //! its number in the upper half ([`INCARNATION_SHIFT`]).
 //!
-//! Death is a fact of one reading of the whole set: the set's generation is
-//! right, a semaphore that the reader itself holds up is 1 (so this is the set
-//! that it joined, in the namespace where it joined), the other's is 0, and
-//! the word said LIVE with the same incarnation before and after. No pid and
-//! no clock.
+//! One reading of the whole set decides that a participant is dead. The set's
+//! generation must be right. A semaphore that the reader itself holds up must be
+//! 1: so this is the set that the reader joined, in the namespace where it
+//! joined. The other's liveness must be 0, and its word must say LIVE with the
+//! same incarnation before and after the reading. No pid and no clock take
+//! part.
 //!
-//! Joining happens under the lease and only on FREE slots, so that no probe
-//! ever raises the liveness of somebody who has just died. It waits for zero
-//! because a leaver frees its word before it lowers its semaphore.
+//! A participant joins under the lease, and only on a FREE slot. So no joiner
+//! ever raises the liveness of a participant that has just died. A joiner waits
+//! for zero, because a leaver frees its word before it lowers its semaphore.
 //!
-//! Edges: every change of a word is Release and every reading Acquire. What
-//! a participant does as incarnation i is therefore seen by whoever sees its
-//! slot after that.
+//! Edge T: every change of a word is Release, and every reading is Acquire. So
+//! a process that sees a slot after incarnation i sees everything that the
+//! participant did as incarnation i.
 
 use super::kernel::{Kernel, Op, Refusal};
 use super::set::SetMap;
@@ -36,42 +37,42 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// Where the number of a life is, in every word that has one: the upper half.
 pub(crate) const INCARNATION_SHIFT: u32 = 32;
-const PHASE: u64 = (1 << INCARNATION_SHIFT) - 1;
+const STATE: u64 = (1 << INCARNATION_SHIFT) - 1;
 
-/// What a slot's word says.
+/// What a slot's word says of its participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum MemberState {
     Free,
     Live,
     Dead,
 }
 
-/// A slot's word, taken apart.
+/// A slot's word, unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) phase: Phase,
+pub(crate) struct MemberWord {
+    pub(crate) state: MemberState,
     pub(crate) incarnation: u64,
 }
 
-impl Entry {
+impl MemberWord {
     pub(crate) const fn word(self) -> u64 {
-        let phase = match self.phase {
-            Phase::Free => 0,
-            Phase::Live => 1,
-            Phase::Dead => 2,
+        let state = match self.state {
+            MemberState::Free => 0,
+            MemberState::Live => 1,
+            MemberState::Dead => 2,
         };
-        self.incarnation << INCARNATION_SHIFT | phase
+        self.incarnation << INCARNATION_SHIFT | state
     }
 
-    /// `None` for a word that none of us writes.
+    /// `None` for a word that this algorithm never writes.
     pub(crate) const fn read(word: u64) -> Option<Self> {
-        let phase = match word & PHASE {
-            0 => Phase::Free,
-            1 => Phase::Live,
-            2 => Phase::Dead,
+        let state = match word & STATE {
+            0 => MemberState::Free,
+            1 => MemberState::Live,
+            2 => MemberState::Dead,
             _ => return None,
         };
-        Some(Self { phase, incarnation: word >> INCARNATION_SHIFT })
+        Some(Self { state, incarnation: word >> INCARNATION_SHIFT })
     }
 
     /// The number of the life that comes after: numbers go round, past 0.
@@ -80,7 +81,7 @@ impl Entry {
     }
 }
 
-/// One participant: a slot and which of its lives.
+/// One participant: a slot, and which of the slot's lives it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     pub(crate) id: u16,
@@ -88,25 +89,25 @@ pub struct Member {
 }
 
 impl Member {
-    const fn entry(self, phase: Phase) -> Entry {
-        Entry { phase, incarnation: self.incarnation }
+    const fn word_in(self, state: MemberState) -> u64 {
+        MemberWord { state, incarnation: self.incarnation }.word()
     }
 
-    /// Whether the slot still says that this life is going on.
+    /// Whether the slot says that this participant is alive.
     pub(crate) fn is_live(self, table: &impl Table) -> bool {
-        self.is(Phase::Live, table)
+        self.is(MemberState::Live, table)
     }
 
-    /// Whether the slot says that this life has ended and is being swept.
+    /// Whether the slot says that this participant is dead and not yet swept.
     pub(crate) fn is_dead(self, table: &impl Table) -> bool {
-        self.is(Phase::Dead, table)
+        self.is(MemberState::Dead, table)
     }
 
     /// An id may come out of a message or a role that a peer wrote. One beyond
     /// the table belongs to nobody.
-    fn is(self, phase: Phase, table: &impl Table) -> bool {
+    fn is(self, state: MemberState, table: &impl Table) -> bool {
         self.id < table.map().participants
-            && table.word(self.id).load(Ordering::Acquire) == self.entry(phase).word()
+            && table.word(self.id).load(Ordering::Acquire) == self.word_in(state)
     }
 }
 
@@ -119,8 +120,8 @@ pub(crate) trait Table {
 
 /// Takes a free slot. The caller holds the lease.
 ///
-/// `introduce` writes down who joins, before anybody can see it as living.
-/// `None` when no slot is free.
+/// `introduce` writes down who joins, before any process can see the slot as
+/// LIVE. Returns `None` if no slot is free.
 pub(crate) fn join<K: Kernel>(
     kernel: &K,
     table: &impl Table,
@@ -128,38 +129,39 @@ pub(crate) fn join<K: Kernel>(
 ) -> Result<Option<Member>, Refusal> {
     for id in 0..table.map().participants {
         let word = table.word(id);
-        let Some(entry) = Entry::read(word.load(Ordering::Acquire)) else {
+        let Some(entry) = MemberWord::read(word.load(Ordering::Acquire)) else {
             continue;
         };
-        if entry.phase != Phase::Free {
+        if entry.state != MemberState::Free {
             continue;
         }
         let liveness = table.map().liveness(id);
         match kernel.semop(&[Op::zero(liveness).no_wait(), Op::add(liveness, 1).undo()], None) {
             Ok(()) => {}
-            // Somebody is on the way out of this slot.
+            // A participant is just leaving this slot.
             Err(Refusal::WouldBlock) => continue,
             Err(refusal) => return Err(refusal),
         }
         let member = Member { id, incarnation: entry.next_incarnation() };
         introduce(member);
-        word.store(member.entry(Phase::Live).word(), Ordering::Release);
+        word.store(member.word_in(MemberState::Live), Ordering::Release);
         return Ok(Some(member));
     }
     Ok(None)
 }
 
-/// Gives the slot back, and the credit on the wake-all semaphore with it. The caller holds
-/// no claim, role or other credit any more.
+/// Gives the slot back, and with it the credit on the wake-all semaphore. The
+/// caller no longer holds any claim, role or other credit.
 pub(crate) fn leave<K: Kernel>(
     kernel: &K,
     table: &impl Table,
     member: Member,
 ) -> Result<(), Refusal> {
-    // A failure means that somebody wrote over the slot; then it is not ours.
+    // A failure means that another process overwrote the slot; then the slot is
+    // not ours.
     let _ = table.word(member.id).compare_exchange(
-        member.entry(Phase::Live).word(),
-        member.entry(Phase::Free).word(),
+        member.word_in(MemberState::Live),
+        member.word_in(MemberState::Free),
         Ordering::AcqRel,
         Ordering::Relaxed,
     );
@@ -167,7 +169,7 @@ pub(crate) fn leave<K: Kernel>(
     kernel.semop(&[Op::take(liveness, 1).undo().no_wait(), wake_all::LEAVE], None)
 }
 
-/// Room for one look, kept so that looking allocates nothing.
+/// Buffers for a scan, kept so that a scan allocates nothing.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     before: Vec<u64>,
@@ -184,45 +186,49 @@ impl Scratch {
         }
     }
 
-    /// What a semaphore was at the last look.
+    /// A semaphore's value at the last scan.
     pub(crate) fn value(&self, sem: u16) -> u16 {
         self.values.get(usize::from(sem)).copied().unwrap_or(0)
     }
 
-    /// Up to which stroke of the wake-all semaphore the last look has found all deaths.
+    /// The value of the wake-all semaphore up to which the last scan found all
+    /// deaths.
     pub(crate) const fn heard(&self) -> u16 {
         self.heard
     }
 
-    /// How many lived at the last look.
+    /// How many participants lived at the last scan.
     pub(crate) fn living(&self, map: SetMap) -> usize {
         (0..map.participants).filter(|&id| self.value(map.liveness(id)) > 0).count()
     }
 }
 
-/// What a look refuses to conclude anything from.
+/// Why a scan cannot conclude anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blind {
-    /// The kernel did not give the values.
+    /// The kernel refused to give the values.
     Refused(Refusal),
-    /// The set is not the one that was joined, or does not know the reader.
+    /// The set is not the one that the reader joined, or the reader is no longer
+    /// a member of it.
     NotMember,
 }
 
-/// Looks for deaths, once, and has each of them swept by `bury`.
+/// Scans for dead participants once, and passes each of them to `sweep`.
 ///
-/// `witness` is a semaphore that this process itself has raised: its own
-/// liveness, or the lease that it holds.
+/// `witness` is a semaphore that this process itself holds up: its own
+/// liveness, or the lease.
 ///
-/// Every slot found DEAD is swept too, whoever marked it: its finder may have
-/// died over it. Returns whether there was anything to sweep.
-pub(crate) fn look<K: Kernel>(
+/// A slot that is already DEAD is swept too, whichever process marked it: that
+/// process may have died over the sweep. Returns whether there was anything to
+/// sweep.
+// More parameters than 5: its callers keep these in different structures.
+pub(crate) fn scan<K: Kernel>(
     kernel: &K,
     table: &impl Table,
     generation: u64,
     witness: u16,
     scratch: &mut Scratch,
-    mut bury: impl FnMut(Member, &[u16]) -> Result<(), Refusal>,
+    mut sweep: impl FnMut(Member, &[u16]) -> Result<(), Refusal>,
 ) -> Result<bool, Blind> {
     for (id, before) in (0..).zip(scratch.before.iter_mut()) {
         *before = table.word(id).load(Ordering::Acquire);
@@ -232,42 +238,43 @@ pub(crate) fn look<K: Kernel>(
     if SetMap::generation(&scratch.values) != Some(generation) || value(witness) != Some(1) {
         return Err(Blind::NotMember);
     }
-    // Who has joined and died since its slot was read is not found, and has
-    // struck the wake-all semaphore: what was heard then is what the wake-all semaphore is not.
+    // This scan misses a participant that joined and died after its slot was
+    // read. That death has raised the wake-all semaphore, so `heard` is then a
+    // value that the semaphore does not have, and the next sleep ends at once.
     let same = |(id, before): (u16, &u64)| table.word(id).load(Ordering::Acquire) == *before;
     let missed = !(0..).zip(&scratch.before).all(same);
     scratch.heard = scratch.value(SetMap::WAKE_ALL).wrapping_sub(missed.into());
     let value = |sem: u16| scratch.values.get(usize::from(sem)).copied();
     let mut swept = false;
     for (id, &before) in (0..).zip(&scratch.before) {
-        let Some(entry) = Entry::read(before) else {
+        let Some(entry) = MemberWord::read(before) else {
             continue;
         };
         let member = Member { id, incarnation: entry.incarnation };
-        let dead = match entry.phase {
-            Phase::Free => false,
-            Phase::Dead => member.is_dead(table),
-            Phase::Live => {
+        let found = match entry.state {
+            MemberState::Free => false,
+            MemberState::Dead => member.is_dead(table),
+            MemberState::Live => {
                 let marked = || {
                     table.word(id).compare_exchange(
                         before,
-                        member.entry(Phase::Dead).word(),
+                        member.word_in(MemberState::Dead),
                         Ordering::AcqRel,
                         Ordering::Relaxed,
                     )
                 };
-                // Where another look marked it first, that look may die
-                // over the sweep, and its end need not wake this reader.
+                // If another scan marked the slot first, its process may die
+                // over the sweep, and that death need not wake this reader.
                 value(table.map().liveness(id)) == Some(0)
                     && (marked().is_ok() || member.is_dead(table))
             }
         };
-        if dead {
-            bury(member, &scratch.values).map_err(Blind::Refused)?;
-            // Complete: the slot may have its next life.
+        if found {
+            sweep(member, &scratch.values).map_err(Blind::Refused)?;
+            // The sweep is complete: a new participant may take the slot.
             let _ = table.word(id).compare_exchange(
-                member.entry(Phase::Dead).word(),
-                member.entry(Phase::Free).word(),
+                member.word_in(MemberState::Dead),
+                member.word_in(MemberState::Free),
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             );

@@ -30,6 +30,7 @@ pub struct Deaths {
 /// recovery that they describe is complete, or some process is at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+// More fields than 12: they are what the journal records of a death.
 pub struct Death {
     /// Its slot in the table, and which of the slot's lives it was, from 0:
     /// the two together are used once.
@@ -90,7 +91,7 @@ impl Death {
             unsent: held.slots.tombstones,
             redelivered: held.slots.orphans,
             dropped: held.slots.dropped,
-            buffers: held.block_slots,
+            buffers: held.blocks,
             channel: held.channel.and_then(name),
         }
     }

@@ -209,6 +209,10 @@ fn make(
     for (word, value) in words {
         word.store(value, Ordering::Relaxed);
     }
+    // A maker of a later build may have died over this entry.
+    for word in entry.reserved_a.iter().chain(&entry.reserved_b) {
+        word.store(0, Ordering::Relaxed);
+    }
     entry.name.store(spec.name.as_str());
     entry.schema.store(&spec.schema);
     entry.state.store(READY, Ordering::Release);

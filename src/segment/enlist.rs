@@ -184,6 +184,9 @@ impl Participant {
         row.items_record.store(record, Ordering::Release);
         row.space_record.store(record, Ordering::Release);
         row.slots_record.store(record, Ordering::Release);
+        for word in &row.reserved {
+            word.store(0, Ordering::Release);
+        }
         // Before the first credit: the token that it leaves at a death is
         // taken care of by a sweep, which goes by the row.
         self.show(block, Counts::default());

@@ -27,6 +27,7 @@ use crate::wait::Semaphores;
 /// A segment, as [`Segment::list`](super::Segment::list) finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+// More fields than 12: they are what a listing shows of a segment.
 pub struct SegmentInfo {
     /// Its name; empty for an anonymous one. Like all texts here, it comes from the
     /// segment: a process with write access may have written text that moves a terminal's

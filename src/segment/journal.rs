@@ -1,13 +1,12 @@
 //! The content of the journal's records, and when they are written.
 
 use super::mapped::{Mapped, inside};
-use crate::kinds::mpmc_bytes::BlockSlots;
 use crate::ring::death_record::{self, How};
 use crate::ring::journal::{self, LEASEHOLDER, Read};
-use crate::ring::mpmc::{self, Recovered};
+use crate::ring::mpmc::Recovered;
+use crate::ring::recovery::Counting;
+use crate::ring::set::SetMap;
 use crate::ring::table::{Member, Table as _};
-use crate::ring::{blocks, in_flight, set::SetMap};
-use crate::storage::Block;
 use crate::storage::layout::{RECORD_FIELDS, RECORDS, Record};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc;
@@ -40,7 +39,7 @@ pub(crate) struct Held {
     pub(crate) receivers: u64,
     pub(crate) slots: Recovered,
     /// Blocks of bytes that no slot names.
-    pub(crate) block_slots: u64,
+    pub(crate) blocks: u64,
     /// The first channel in which it held anything.
     pub(crate) channel: Option<u16>,
 }
@@ -84,14 +83,14 @@ impl Entry {
             self.held.slots.tombstones,
             self.held.slots.orphans,
             self.held.slots.dropped,
-            self.held.block_slots,
+            self.held.blocks,
         ]
     }
 
     /// `None` of fields that none of us writes.
     fn read(fields: [u64; RECORD_FIELDS]) -> Option<Self> {
         let [what, incarnation, time, pid, start_time, pid_namespace, uid, held @ ..] = fields;
-        let [senders, receivers, tombstones, orphans, dropped, block_slots] = held;
+        let [senders, receivers, tombstones, orphans, dropped, blocks] = held;
         let event = Event::ALL.into_iter().find(|event| event.code() == what & ID_MASK)?;
         let channel = (what >> (2 * ID_BITS)).checked_sub(1).map(u16::try_from);
         let slots = Recovered { tombstones, orphans, dropped };
@@ -104,7 +103,7 @@ impl Entry {
             start_time,
             pid_namespace,
             uid,
-            held: Held { senders, receivers, slots, block_slots, channel },
+            held: Held { senders, receivers, slots, blocks, channel },
         })
     }
 }
@@ -207,34 +206,20 @@ impl Mapped {
                 continue;
             }
             let (senders, receivers) = row.endpoints(dead);
-            let (slots, block_slots) = self.holdings_in(&block, dead);
             held.senders += u64::from(senders);
             held.receivers += u64::from(receivers);
-            held.slots.tombstones += slots.tombstones;
-            held.slots.orphans += slots.orphans;
-            held.slots.dropped += slots.dropped;
-            held.block_slots += block_slots;
-            if block_slots > 0 || slots != Recovered::default() {
+            let Ok(here) = self.recover(&block, dead, &Counting) else {
+                continue;
+            };
+            held.slots.tombstones += here.messages.tombstones;
+            held.slots.orphans += here.messages.orphans;
+            held.slots.dropped += here.messages.dropped;
+            held.blocks += here.blocks;
+            if here != Default::default() {
                 held.channel.get_or_insert(block.index);
             }
         }
         held
-    }
-
-    fn holdings_in(&self, block: &Block, dead: Member) -> (Recovered, u64) {
-        let Some(cells) = block.cells(self) else {
-            return Default::default();
-        };
-        if block.kind.is_single() {
-            return (in_flight::held(&cells, dead, block.attempts), 0);
-        }
-        let slots = mpmc::held(&cells, dead.id, block.attempts);
-        let block_slots = BlockSlots::of(&cells).map_or(0, |block_slots| {
-            let named = block_slots.all_named();
-            let named = |block: u64| named.get(block as usize).copied().unwrap_or(true);
-            blocks::unnamed(&block_slots, dead.id, named)
-        });
-        (slots, block_slots)
     }
 
     /// Where to begin to read: with what is remembered, or with what comes.

@@ -5,12 +5,12 @@ use std::sync::{Arc, OnceLock};
 use super::directory;
 use super::open::shape;
 use crate::error::Fault;
-use crate::kinds::mpmc_bytes::BlockSlots;
+use crate::kinds::recover::{Held, Victim};
 use crate::ring::kernel::Refusal;
-use crate::ring::mpmc::{self, Recovered};
+use crate::ring::recovery::{Finished, Recovery, Repairing};
 use crate::ring::set::SetMap;
-use crate::ring::table::{self, Blind, INCARNATION_SHIFT, Member, Phase, Scratch, Table};
-use crate::ring::{blocks, event, in_flight, wake_all};
+use crate::ring::table::{self, Blind, INCARNATION_SHIFT, Member, MemberState, Scratch, Table};
+use crate::ring::{event, wake_all};
 use crate::storage::Block;
 use crate::storage::Memory;
 use crate::storage::layout::{Control, Info, Plan, Row, VERSION, gate};
@@ -100,7 +100,7 @@ impl Mapped {
         }
         let closed = witness == SetMap::LEASE && self.close_leaseholders_records();
         let bury = |dead: Member, values: &[u16]| self.sweep(dead, values, witness);
-        let swept = table::look(&self.semaphores, self, self.generation, witness, scratch, bury)
+        let swept = table::scan(&self.semaphores, self, self.generation, witness, scratch, bury)
             .map_err(|blind| self.fault(blind))?;
         let refused = |refusal| self.refused(refusal);
         wake_all::wind(&self.semaphores, scratch.value(SetMap::WAKE_ALL)).map_err(refused)?;
@@ -198,8 +198,9 @@ impl Mapped {
     /// Everybody who has joined and is not known to be dead.
     pub(crate) fn living(&self) -> impl Iterator<Item = Member> + '_ {
         (0..self.plan.map.participants).filter_map(|id| {
-            let entry = table::Entry::read(self.word(id).load(Ordering::Acquire))?;
-            (entry.phase == Phase::Live).then_some(Member { id, incarnation: entry.incarnation })
+            let entry = table::MemberWord::read(self.word(id).load(Ordering::Acquire))?;
+            (entry.state == MemberState::Live)
+                .then_some(Member { id, incarnation: entry.incarnation })
         })
     }
 
@@ -246,7 +247,7 @@ impl Mapped {
     pub(crate) fn undelivered(&self) -> Vec<(String, u64)> {
         let left = |found: directory::Described| {
             let cells = found.block.cells(self)?;
-            let left = cells.len().max(u64::from(cells.in_hand()));
+            let left = cells.len().max(u64::from(cells.in_flight()));
             (left > 0).then_some((found.name, left))
         };
         (0..self.plan.map.channels)
@@ -273,33 +274,17 @@ impl Mapped {
             .sum()
     }
 
-    /// Puts right what a dead participant held in one channel; `None` if
-    /// somebody else has finished its sweep.
-    fn recover(&self, block: &Block, dead: Member) -> Option<Recovered> {
-        let still_dead = || dead.is_dead(self);
-        let Some(cells) = block.cells(self) else {
-            return Some(Recovered::default());
-        };
-        if block.kind.is_single() {
-            return Some(in_flight::recover(&cells, dead, block.attempts));
-        }
-        let Some(block_slots) = BlockSlots::of(&cells) else {
-            return mpmc::recover(&cells, dead.id, block.attempts, still_dead, |_, _| {});
-        };
-        let let_go = |slot: u64, state: mpmc::State| {
-            let still_read = || {
-                mpmc::Words::slot(&block_slots, slot).load(Ordering::Acquire) == state.0
-                    && still_dead()
-            };
-            if let Some((block, _)) = block_slots.named(slot) {
-                blocks::bequeath(&block_slots, block, dead.id, still_read);
-            }
-        };
-        let done = mpmc::recover(&block_slots, dead.id, block.attempts, still_dead, let_go)?;
-        let named = block_slots.all_named();
-        let named = |block: u64| named.get(block as usize).copied().unwrap_or(true);
-        blocks::recover(&block_slots, dead.id, named, still_dead);
-        Some(done)
+    /// Walks over what a dead participant held in one channel.
+    pub(super) fn recover(
+        &self,
+        block: &Block,
+        dead: Member,
+        recovery: &dyn Recovery,
+    ) -> Result<Held, Finished> {
+        let victim = Victim { member: dead, attempts: block.attempts };
+        block
+            .cells(self)
+            .map_or_else(|| Ok(Held::default()), |cells| cells.recover(victim, recovery))
     }
 
     /// Puts right whatever a dead participant held, and rings for everybody
@@ -312,12 +297,12 @@ impl Mapped {
                 continue;
             }
             let control = self.control(&block);
-            let Some(done) = self.recover(&block, dead) else {
+            let Ok(held) = self.recover(&block, dead, &Repairing(|| dead.is_dead(self))) else {
                 return Ok(());
             };
-            control.tombstones.fetch_add(done.tombstones, Ordering::Relaxed);
-            control.orphaned.fetch_add(done.orphans, Ordering::Relaxed);
-            control.dropped.fetch_add(done.dropped, Ordering::Relaxed);
+            control.tombstones.fetch_add(held.messages.tombstones, Ordering::Relaxed);
+            control.orphaned.fetch_add(held.messages.orphans, Ordering::Relaxed);
+            control.dropped.fetch_add(held.messages.dropped, Ordering::Relaxed);
             // Release: who sees the change also sees the word say DEAD.
             control.changes.fetch_add(1, Ordering::Release);
             event::settle(&control.items_waiting, || self.recorded(&block, |r| &r.items_record));

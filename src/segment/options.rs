@@ -24,6 +24,7 @@ use crate::sys::{limits, proc};
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until a segment is created or opened with them"]
+// More fields than 12: one for each option.
 pub struct Options {
     pub(crate) mode: u32,
     size: Amount<usize>,

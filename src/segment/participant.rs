@@ -154,7 +154,10 @@ impl Participant {
             let namespace = sys::proc::pid_namespace().unwrap_or(0);
             info.pid_namespace.store(namespace, Ordering::Relaxed);
             info.uid.store(u64::from(sys::proc::uid()), Ordering::Relaxed);
-            info.kinds.store(0, Ordering::Relaxed);
+            // The slot's last life may have been of a later build.
+            for word in [&info.kinds].into_iter().chain(&info.reserved) {
+                word.store(0, Ordering::Relaxed);
+            }
             death_record::begin(&info.end, member);
         };
         let refused = |refusal| mapped.refused(refusal);

@@ -210,12 +210,12 @@ impl<V: View> spsc::Indices for V {
 
 impl<V: View> in_flight::InFlight for V {
     #[inline]
-    fn hands(&self) -> usize {
+    fn marks(&self) -> usize {
         in_flight::IN_FLIGHT
     }
 
     #[inline]
-    fn hand(&self, n: usize) -> &AtomicU64 {
+    fn mark(&self, n: usize) -> &AtomicU64 {
         let [first, ..] = &self.cells().control().in_flight;
         self.cells().control().in_flight.get(n).unwrap_or(first)
     }

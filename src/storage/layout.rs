@@ -17,7 +17,7 @@
 
 #![allow(unsafe_code)]
 
-use super::memory::Shared;
+use super::shared::Shared;
 use crate::ring::in_flight::IN_FLIGHT;
 use crate::ring::records::{UNIT, units};
 use crate::ring::set::SetMap;
@@ -107,6 +107,7 @@ shared! {
 shared! {
     /// The first 512 bytes.
     #[repr(align(128))]
+    // More fields than 12: the format has as many.
     pub(crate) struct Header {
         pub(crate) nonce: AtomicU64,
         pub(crate) magic: AtomicU64,
@@ -167,6 +168,7 @@ shared! {
 shared! {
     /// A channel in the directory.
     #[repr(align(128))]
+    // More fields than 12: the format has as many.
     pub(crate) struct Entry {
         /// 0, or [`READY`] from when everything else stands.
         pub(crate) state: AtomicU64,
@@ -196,6 +198,7 @@ pub(crate) const LASTING: u64 = 1;
 shared! {
     /// What a channel's block begins with.
     #[repr(align(128))]
+    // More fields than 12: the format has as many.
     pub(crate) struct Control {
         /// The line that every operation reads and hardly any writes. `changes`
         /// grows with everything that changes who is there, or whether the gate is

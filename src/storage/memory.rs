@@ -10,7 +10,8 @@ use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
 use super::layout::{Header, LINE, Text};
-use crate::sync::{AtomicU64, Ordering};
+use super::shared::Shared;
+use crate::sync::Ordering;
 use crate::sys::proc::ForkGuard;
 use crate::sys::shm::Attachment;
 
@@ -23,20 +24,6 @@ pub(crate) struct Memory {
     /// attached, and goes with the child.
     guard: Option<ForkGuard>,
 }
-
-/// Types that may be referred to in a segment: any bytes are valid, zeros
-/// too, and stay so however others change them.
-///
-/// It is implemented for atomics, for arrays of such types, and by the macro
-/// of [`layout`](super::layout) for structs all of whose fields are such types.
-///
-/// # Safety
-/// The type consists of atomics only.
-pub(crate) unsafe trait Shared {}
-// SAFETY: it is one.
-unsafe impl Shared for AtomicU64 {}
-// SAFETY: side by side, they are atomics still.
-unsafe impl<T: Shared, const COUNT: usize> Shared for [T; COUNT] {}
 
 impl Memory {
     /// `None` for a segment that is too small to have a header.

@@ -10,6 +10,7 @@ mod copy_out;
 pub(crate) mod layout;
 mod memory;
 mod region;
+mod shared;
 
 pub(crate) use cells::{Block, Cells, Slotted, View};
 pub(crate) use copy_out::{CopyOut, append};

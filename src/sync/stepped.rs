@@ -1,10 +1,10 @@
-//! An atomic each of whose uses is a point of [`crash`](crate::sys::crash).
+//! An atomic of which each use is a [crash point](crate::sys::crash).
 
 use core::sync::atomic::{self, Ordering};
 
 use crate::sys::crash::point;
 
-/// Has the layout of the atomic that it is.
+/// Has the layout of the atomic that it wraps.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct AtomicU64(atomic::AtomicU64);
@@ -34,7 +34,7 @@ impl AtomicU64 {
             -> Result<u64, u64>;
     }
 
-    /// Two steps, as on the machine.
+    /// Two steps, as on the machine: a load, then a compare-and-swap.
     #[track_caller]
     pub(crate) fn fetch_update(
         &self,

@@ -58,7 +58,7 @@ impl Point {
     }
 }
 
-/// `ring/mpmc.rs:282:30 store`: what [`Plot::at`] compares with.
+/// `ring/spsc.rs:182:21 store`: what [`Plot::at`] compares with.
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{} {}", self.file(), self.line, self.column, self.step)

@@ -6,19 +6,18 @@
 //! state a moment after the failure, so a use that it quotes may be below its limit again.
 
 mod file;
+mod lookup;
 mod memory;
 mod permission;
 mod queue;
 
 use nix::errno::Errno;
 
-use super::error::{Call, Detail, ErrorKind};
+use super::error::{Call, Detail, ErrorKind, Found};
 use super::key::Key;
 use super::object::Object;
 use super::raw;
 use super::shm::HugePages;
-
-type Found = (ErrorKind, Option<Box<Detail>>);
 
 /// The kind of a failure and what is behind it.
 ///
@@ -75,7 +74,7 @@ fn new_segment(errno: Errno, key: Key, size: usize, huge_pages: Option<HugePages
 }
 
 fn segment_size(key: Key, size: usize, huge_pages: Option<HugePages>) -> Option<Box<Detail>> {
-    if let Some((id, stat)) = found_segment(key) {
+    if let Some((id, stat)) = lookup::segment(key) {
         return Some(Detail::new(
             format!("segment {id} has this key and is smaller ({} bytes)", stat.shm_segsz),
             format!("ask for no more than that, or remove it: ipcrm -m {id}"),
@@ -137,7 +136,7 @@ fn new_set(errno: Errno, key: Key, count: usize) -> Found {
 }
 
 fn set_size(key: Key, count: usize) -> Option<Box<Detail>> {
-    if let Some((id, stat)) = found_set(key) {
+    if let Some((id, stat)) = lookup::set(key) {
         return Some(Detail::new(
             format!("set {id} has this key and fewer semaphores ({})", stat.sem_nsems),
             format!("ask for no more than that, or remove it: ipcrm -s {id}"),
@@ -280,28 +279,4 @@ fn sem_setting([per_set, in_all, per_call]: [u64; 3], sets: i32) -> String {
 
 fn positive(count: i32) -> u64 {
     u64::try_from(count).unwrap_or(0)
-}
-
-fn found_segment(key: Key) -> Option<(i32, libc::shmid_ds)> {
-    if key.is_private() {
-        return None;
-    }
-    let id = raw::shmget(key.raw(), 0, 0).ok()?;
-    raw::shm_stat_any(id).ok().filter(|&(found, _)| found == id)
-}
-
-fn found_set(key: Key) -> Option<(i32, libc::semid_ds)> {
-    if key.is_private() {
-        return None;
-    }
-    let id = raw::semget(key.raw(), 0, 0).ok()?;
-    raw::sem_stat_any(id).ok().filter(|&(found, _)| found == id)
-}
-
-fn found_queue(key: Key) -> Option<(i32, libc::ipc_perm)> {
-    if key.is_private() {
-        return None;
-    }
-    let id = raw::msgget(key.raw(), 0).ok()?;
-    queue::found(id).map(|stat| (id, stat.msg_perm))
 }

@@ -7,6 +7,14 @@ use nix::errno::Errno;
 use super::diagnose::diagnose;
 use super::object::Object;
 
+mod call;
+mod detail;
+mod kind;
+
+pub(super) use call::Call;
+pub(super) use detail::{Detail, Found};
+pub use kind::ErrorKind;
+
 /// The result of a call into the kernel.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -38,186 +46,6 @@ pub struct Error {
 }
 
 const _: () = assert!(size_of::<Error>() <= 40, "an error is cheap to hand up");
-
-/// The classes of failure a caller may want to tell apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// An exclusive creation found the key, or the path, taken (`EEXIST`).
-    Exists,
-    /// Nothing has this key, or no file this path (`ENOENT`).
-    NotFound,
-    /// The caller may not (`EACCES`, `EPERM`).
-    PermissionDenied,
-    /// The object is gone: removed while the call slept (`EIDRM`) or earlier,
-    /// if it ever was (`EINVAL` for an id that no object has).
-    Removed,
-    /// An operation marked [`no_wait`](super::sem::Op::no_wait), or another
-    /// that was not to wait, would (`EAGAIN`, `ENOMSG`).
-    WouldBlock,
-    /// The time given ran out (`EAGAIN` too).
-    TimedOut,
-    /// A signal arrived while the call slept (`EINTR`).
-    Interrupted,
-    /// A semaphore, or the sum of what is to be undone, would leave its range
-    /// (`ERANGE`).
-    OutOfRange,
-    /// A limit on the number of objects or on their total size is reached
-    /// (`ENOSPC`; for descriptors `EMFILE`, `ENFILE`; for threads `EAGAIN`).
-    NoSpace,
-    /// Memory is short (`ENOMEM`).
-    NoMemory,
-    /// Too many operations in one call (`E2BIG`), or one on a semaphore past
-    /// the end of the set (`EFBIG`); a message or a record longer than its
-    /// limit, or than the buffer to receive it.
-    TooBig,
-    /// Nobody has the pipe or the FIFO open for reading (`EPIPE`, `ENXIO`).
-    NoReader,
-    /// What has this path, or this descriptor, is no FIFO or pipe; symbolic
-    /// links are not followed.
-    NotFifo,
-    /// The FIFO, or the directory that such are to be in, has another owner,
-    /// or lets others in, than was asked for.
-    Untrusted,
-    /// The object holds more than it would have room for (`EBUSY`).
-    Busy,
-    /// An argument is out of bounds (`EINVAL`).
-    Invalid,
-    /// This kernel, or a sandbox around the process, does not offer the call
-    /// (`ENOSYS`).
-    Unsupported,
-    /// None of the above; see [`Error::errno`].
-    Other,
-}
-
-/// What was found out about a failure when it happened.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Detail {
-    pub(super) cause: String,
-    pub(super) remedy: String,
-    /// How many bytes a buffer should have had.
-    pub(super) needed: Option<usize>,
-    /// What of the caller's the object belongs to.
-    about: Option<Box<str>>,
-}
-
-/// What the module was doing, and by which function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Call {
-    ShmCreate,
-    ShmOpen,
-    ShmAttach,
-    ShmDetach,
-    ShmStat,
-    ShmChange,
-    ShmRemove,
-    ShmPrefault,
-    ShmDontDump,
-    SemCreate,
-    SemOpen,
-    SemOp,
-    SemTimedOp,
-    SemRead,
-    SemSet,
-    SemStat,
-    SemChange,
-    SemRemove,
-    MsgCreate,
-    MsgOpen,
-    MsgSend,
-    MsgReceive,
-    MsgStat,
-    MsgSet,
-    MsgChange,
-    MsgRemove,
-    PipeCreate,
-    PipeRead,
-    PipeWrite,
-    PipeCapacity,
-    PipeWaiting,
-    PipeInherit,
-    PipeBlocking,
-    FifoCreate,
-    FifoOpen,
-    FifoStat,
-    FifoRemove,
-    Poll,
-    Lock,
-    DirectoryCreate,
-    DirectoryOpen,
-    DirectoryList,
-    KeyFromPath,
-    List,
-    ListSets,
-    ListQueues,
-    ForkGuard,
-    Membarrier,
-    Random,
-    Scratch,
-    ThreadStart,
-}
-
-impl Call {
-    /// The function of the C library.
-    pub(super) const fn function(self) -> &'static str {
-        self.names().1
-    }
-
-    const fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Call::ShmCreate => ("create", "shmget"),
-            Call::ShmOpen => ("open", "shmget"),
-            Call::ShmAttach => ("attach", "shmat"),
-            Call::ShmDetach => ("detach", "shmdt"),
-            Call::ShmStat => ("examine", "shmctl"),
-            Call::ShmChange => ("change the owner or mode of", "shmctl"),
-            Call::ShmRemove => ("remove", "shmctl"),
-            Call::ShmPrefault => ("prefault", "madvise"),
-            Call::ShmDontDump => ("keep out of core dumps", "madvise"),
-            Call::SemCreate => ("create", "semget"),
-            Call::SemOpen => ("open", "semget"),
-            Call::SemOp => ("operate on", "semop"),
-            Call::SemTimedOp => ("operate on", "semtimedop"),
-            Call::SemRead => ("read", "semctl"),
-            Call::SemSet => ("set", "semctl"),
-            Call::SemStat => ("examine", "semctl"),
-            Call::SemChange => ("change the owner or mode of", "semctl"),
-            Call::SemRemove => ("remove", "semctl"),
-            Call::MsgCreate => ("create", "msgget"),
-            Call::MsgOpen => ("open", "msgget"),
-            Call::MsgSend => ("send", "msgsnd"),
-            Call::MsgReceive => ("receive from", "msgrcv"),
-            Call::MsgStat => ("examine", "msgctl"),
-            Call::MsgSet => ("limit", "msgctl"),
-            Call::MsgChange => ("change the owner or mode of", "msgctl"),
-            Call::MsgRemove => ("remove", "msgctl"),
-            Call::PipeCreate => ("create", "pipe2"),
-            Call::PipeRead => ("read from", "read"),
-            Call::PipeWrite => ("write to", "write"),
-            Call::PipeCapacity => ("size", "fcntl"),
-            Call::PipeWaiting => ("examine", "ioctl"),
-            Call::PipeInherit => ("inherit", "fcntl"),
-            Call::PipeBlocking => ("set up", "fcntl"),
-            Call::FifoCreate => ("create", "mkfifo"),
-            Call::FifoOpen => ("open", "open"),
-            Call::FifoStat => ("examine", "stat"),
-            Call::FifoRemove => ("remove", "unlink"),
-            Call::Poll => ("wait for", "poll"),
-            Call::Lock => ("lock", "flock"),
-            Call::DirectoryCreate => ("create", "mkdir"),
-            Call::DirectoryOpen => ("use", "open"),
-            Call::DirectoryList => ("list", "getdents"),
-            Call::KeyFromPath => ("derive a key from", "stat"),
-            Call::List => ("list", "shmctl"),
-            Call::ListSets => ("list", "semctl"),
-            Call::ListQueues => ("list", "msgctl"),
-            Call::ForkGuard | Call::Scratch => ("set up", "mmap"),
-            Call::Membarrier => ("use", "membarrier"),
-            Call::Random => ("draw from", "getrandom"),
-            Call::ThreadStart => ("start", "pthread_create"),
-        }
-    }
-}
 
 impl Error {
     /// Explains `errno`, asking the kernel for more if it is one of those that
@@ -315,42 +143,13 @@ impl Error {
     pub fn call(&self) -> &'static str {
         self.call.function()
     }
-
-    /// Why, in words.
-    fn reason(&self) -> &'static str {
-        match self.kind {
-            ErrorKind::Exists => "there is one already",
-            ErrorKind::NotFound => "there is none",
-            ErrorKind::PermissionDenied => "permission denied",
-            ErrorKind::Removed => "it has been removed",
-            ErrorKind::WouldBlock => "it would have to wait",
-            ErrorKind::TimedOut => "time ran out",
-            ErrorKind::Interrupted => "a signal came in between",
-            ErrorKind::OutOfRange => "the value would leave its range",
-            ErrorKind::NoSpace => "a limit is reached",
-            ErrorKind::NoMemory => "out of memory",
-            ErrorKind::TooBig => "too much at once",
-            ErrorKind::NoReader => "nobody reads it",
-            ErrorKind::NotFifo => "it is no FIFO",
-            ErrorKind::Untrusted => "it is not to be trusted",
-            ErrorKind::Busy => "it is in use",
-            ErrorKind::Invalid => "the request is out of bounds",
-            ErrorKind::Unsupported => "not available here",
-            ErrorKind::Other => self.errno.desc(),
-        }
-    }
-}
-
-impl Detail {
-    pub(super) fn new(cause: impl Into<String>, remedy: impl Into<String>) -> Box<Detail> {
-        Box::new(Detail { cause: cause.into(), remedy: remedy.into(), needed: None, about: None })
-    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (verb, function) = self.call.names();
-        let (object, reason, errno) = (&self.object, self.reason(), self.errno);
+        let (object, reason, errno) = (&self.object, self.kind.words(), self.errno);
+        let reason = reason.unwrap_or_else(|| errno.desc());
         if let Some(about) = self.detail.as_ref().and_then(|detail| detail.about.as_ref()) {
             write!(f, "{about}: ")?;
         }

@@ -16,6 +16,10 @@ use super::error::{Call, Error, Result};
 use super::object::Object;
 use super::raw;
 
+mod page;
+
+pub use page::page_size;
+
 /// Limits on shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -147,15 +151,6 @@ pub fn msg() -> Result<Msg> {
         used_messages: unsigned(info.msgmap),
         used_bytes: unsigned(info.msgtql),
     })
-}
-
-/// Bytes in a page of memory, the unit of `kernel.shmall`.
-pub fn page_size() -> u64 {
-    nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
-        .ok()
-        .flatten()
-        .and_then(|size| u64::try_from(size).ok())
-        .unwrap_or(4096)
 }
 
 /// The kernel's counts are ints that are not negative.

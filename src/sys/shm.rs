@@ -1,8 +1,5 @@
 //! Shared memory segments.
 
-use std::ffi::c_int;
-use std::fmt;
-
 use nix::errno::Errno;
 
 use super::crash;
@@ -12,9 +9,11 @@ use super::object::Object;
 use super::raw;
 
 mod attach;
+mod huge_pages;
 mod inspect;
 
 pub use attach::{AttachOptions, Attachment};
+pub use huge_pages::HugePages;
 pub use inspect::{Stat, all};
 pub(crate) use inspect::{at, last_place};
 
@@ -37,19 +36,6 @@ pub struct Options {
     exclusive: bool,
     huge_pages: Option<HugePages>,
     no_reserve: bool,
-}
-
-/// Sizes of huge pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[doc(alias = "SHM_HUGETLB")]
-pub enum HugePages {
-    /// The system's default (`Hugepagesize` of /proc/meminfo).
-    Default,
-    /// 2 MiB.
-    Size2M,
-    /// 1 GiB.
-    Size1G,
 }
 
 impl Options {
@@ -123,27 +109,6 @@ impl Options {
     }
 }
 
-impl HugePages {
-    /// As the kernel wants it in the flags; 0 is the default size.
-    const fn log2(self) -> c_int {
-        match self {
-            HugePages::Default => 0,
-            HugePages::Size2M => 21,
-            HugePages::Size1G => 30,
-        }
-    }
-}
-
-impl fmt::Display for HugePages {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            HugePages::Default => "huge pages",
-            HugePages::Size2M => "2 MiB pages",
-            HugePages::Size1G => "1 GiB pages",
-        })
-    }
-}
-
 impl Shm {
     /// Starts to describe a segment to create: mode 0600, not exclusive,
     /// ordinary pages, reserved.
@@ -196,33 +161,5 @@ impl Shm {
     pub fn remove(&self) -> Result<()> {
         crash::point("shmctl IPC_RMID");
         raw::shm_remove(self.id).map_err(|e| self.error(Call::ShmRemove, e))
-    }
-
-    /// Maps the segment for reading and writing.
-    ///
-    /// # Errors
-    ///
-    /// As of [`attach_with`](Shm::attach_with).
-    #[doc(alias = "shmat")]
-    pub fn attach(&self) -> Result<Attachment> {
-        self.attach_with(AttachOptions::default())
-    }
-
-    /// Maps the segment.
-    ///
-    /// See [shmop(2)](https://man7.org/linux/man-pages/man2/shmop.2.html) and
-    /// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html).
-    ///
-    /// # Errors
-    ///
-    /// [`PermissionDenied`](super::ErrorKind::PermissionDenied),
-    /// [`Removed`](super::ErrorKind::Removed), [`NoMemory`](super::ErrorKind::NoMemory) and,
-    /// if an option asks for more than the kernel has,
-    /// [`Unsupported`](super::ErrorKind::Unsupported).
-    #[doc(alias = "shmat")]
-    #[track_caller]
-    pub fn attach_with(&self, options: AttachOptions) -> Result<Attachment> {
-        crash::point("shmat");
-        Attachment::new(*self, options)
     }
 }

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod busy;
 mod channels;
 mod fence;
 mod handles;

@@ -227,6 +227,8 @@ static void join(void)
         release(info + 32, of_life(incarnation, deaths << 1));
         /* It never sweeps, so it knows all kinds. */
         release(info + 40, ~UINT64_C(0));
+        for (u64 at = 48; at < 128; at += 8)
+            release(info + at, 0);
         release(512 + 8 * i, of_life(incarnation, LIVE));
         OPS({ LEASE, -1, UNDO | NOWAIT });
         return;
@@ -375,6 +377,8 @@ static const char *open_end(const char *name, int kind, int side)
     ch.met = has_peer(!side);
     for (int n = 1; n <= 3; n++)
         release(ch.row + 8 * (u64)n, of_life(incarnation, 0));
+    for (u64 at = 32; at < ROW; at += 8)
+        release(ch.row + at, 0);
     show(false);
     credit(ch.items);
     credit(ch.space);

@@ -499,7 +499,8 @@ class Segment:
             memory.store(info + 24, os.geteuid())
             deaths = low(memory.load(info + 32)) >> 1
             memory.store(info + 32, of_life(self.incarnation, deaths << 1))
-            memory.store(info + 40, 0)
+            for word in range(5, 16):
+                memory.store(info + 8 * word, 0)
             memory.store(512 + 8 * i, of_life(self.incarnation, LIVE))
             position = self.claim_record(i)
             if position is not None:
@@ -1454,6 +1455,8 @@ class Endpoint:
         if first:
             for event in (block.items, block.space, block.slots_event):
                 self.memory.store(row + event.record, of_life(segment.incarnation, 0))
+            for word in range(4, 8):
+                self.memory.store(row + 8 * word, 0)
             self.show()
             for event in (block.items, block.space):
                 self.segment.arm(event.number)

@@ -13,9 +13,10 @@ use crate::death::{self, End, Fate};
 use crate::explore::{completely, fails, fails_for_some_end, holds, holds_for_every_end};
 use crate::mutant::{self, Mutant};
 use crate::ring::blocks::{self, Blocks};
-use crate::ring::mpmc::{self, Cursor, Phase as Slot, Refused, State, Taken, Words};
+use crate::ring::mpmc::{self, Cursor, Refused, SlotState as Slot, SlotWord, Taken, Words};
+use crate::ring::recovery::Repairing;
 use crate::ring::set::SetMap;
-use crate::ring::table::{Entry, Member, Phase, Table};
+use crate::ring::table::{Member, MemberState, MemberWord, Table};
 use crate::sync::AtomicU64;
 use crate::world::{Ring, settled};
 
@@ -57,8 +58,8 @@ impl Blocks for Scene {
     }
 }
 
-const fn word(phase: Phase, incarnation: u64) -> u64 {
-    Entry { phase, incarnation }.word()
+const fn word(state: MemberState, incarnation: u64) -> u64 {
+    MemberWord { state, incarnation }.word()
 }
 
 /// Who has a block, if anybody has.
@@ -85,7 +86,7 @@ struct Delivery {
 impl Scene {
     /// As many blocks as slots.
     fn new(capacity: usize, participants: usize) -> Rc<Self> {
-        let live = word(Phase::Live, FIRST);
+        let live = word(MemberState::Live, FIRST);
         let words = |count: usize, word: u64| (0..count).map(|_| AtomicU64::new(word)).collect();
         Rc::new(Self {
             ring: Ring::new(capacity),
@@ -121,8 +122,8 @@ impl Scene {
     fn all_named(&self) -> Vec<u64> {
         let mut named = vec![0; self.blocks.len()];
         for slot in 0..self.ring.capacity() {
-            let state = State(self.ring.slot(slot).load(Acquire));
-            if matches!(state.phase(), Some(Slot::Full | Slot::Reading | Slot::Orphan))
+            let state = SlotWord(self.ring.slot(slot).load(Acquire));
+            if matches!(state.state(), Some(Slot::Full | Slot::Reading | Slot::Orphan))
                 && let Some((block, _)) = self.named(slot)
             {
                 named[block as usize] += 1;
@@ -133,13 +134,13 @@ impl Scene {
 
     /// What a look does for one that the kernel says has ended.
     fn mark(&self, id: u16) {
-        let (live, dead) = (word(Phase::Live, FIRST), word(Phase::Dead, FIRST));
+        let (live, dead) = (word(MemberState::Live, FIRST), word(MemberState::Dead, FIRST));
         self.word(id).compare_exchange(live, dead, AcqRel, Acquire).unwrap();
     }
 
     /// The next life of `id`, if its last one has been swept.
     fn revive(&self, id: u16) -> bool {
-        let (free, live) = (word(Phase::Free, FIRST), word(Phase::Live, FIRST + 1));
+        let (free, live) = (word(MemberState::Free, FIRST), word(MemberState::Live, FIRST + 1));
         self.word(id).compare_exchange(free, live, AcqRel, Acquire).is_ok()
     }
 
@@ -151,26 +152,27 @@ impl Scene {
             return 0;
         }
         let still_dead = || dead.is_dead(self);
-        let let_go = |slot: u64, state: State| {
+        let let_go = |slot: u64, state: SlotWord| {
             let still_read = || {
-                mutant::has("bequeathed whoever reads it")
+                mutant::has("assigned to the dead whoever reads it")
                     || self.ring.slot(slot).load(Acquire) == state.0 && still_dead()
             };
-            if !mutant::has("no bequeath")
+            if !mutant::has("no assign_to_dead")
                 && let Some((block, _)) = self.named(slot)
             {
-                blocks::bequeath(self, block, id, still_read);
+                blocks::assign_to_dead(self, block, id, still_read);
             }
         };
-        let Some(done) = mpmc::recover(&self.ring, id, attempts, still_dead, let_go) else {
+        let Ok(done) = mpmc::recover(&self.ring, id, attempts, &Repairing(still_dead), let_go)
+        else {
             return 0;
         };
         self.dropped.set(self.dropped.get() + done.dropped);
         let named = self.all_named();
         let named = |block: u64| !mutant::has("named or not") && named[block as usize] != 0;
         let still_dead = || mutant::has("whose blocks were a dead one's still are") || still_dead();
-        let freed = blocks::recover(self, id, named, still_dead);
-        let (dead, free) = (word(Phase::Dead, FIRST), word(Phase::Free, FIRST));
+        let freed = blocks::recover(self, id, named, &Repairing(still_dead));
+        let (dead, free) = (word(MemberState::Dead, FIRST), word(MemberState::Free, FIRST));
         let _ = self.word(id).compare_exchange(dead, free, AcqRel, Acquire);
         freed
     }
@@ -192,7 +194,7 @@ impl Scene {
         let at = self.at(id);
         while at.receive() {}
         assert_eq!(mpmc::take(&self.ring, &at.receives, id).unwrap_err(), Refused::None);
-        assert!(!mpmc::in_hand(&self.ring), "a slot stays with the dead");
+        assert!(!mpmc::in_flight(&self.ring), "a slot stays with the dead");
         let (consumed, published) = (self.consumed.take(), self.published.take());
         assert!(consumed.iter().all(|message| published.contains(message)), "never sent");
         let gone = published.len() - consumed.len();
@@ -476,7 +478,7 @@ fn a_dropped_messages_block_is_free() {
         const KILLED: End = End::Killed;
         let name = "blocks, a receiver dies for good";
         holds_for_every_end(name, Some(2), KILLED, receiver_dies_for_good);
-        let mutant = Mutant::Model("no bequeath");
+        let mutant = Mutant::Model("no assign_to_dead");
         fails_for_some_end(name, mutant, "block ", Some(1), KILLED, receiver_dies_for_good);
     });
 }
@@ -551,7 +553,7 @@ fn sweeper_of_what_was_adopted_dies(fate: Fate) {
 fn a_dropped_messages_block_is_free_once() {
     completely(|| {
         holds("blocks, dropped by two", Some(2), dropped_by_two);
-        let mutant = Mutant::Model("bequeathed whoever reads it");
+        let mutant = Mutant::Model("assigned to the dead whoever reads it");
         fails("blocks, dropped by two", mutant, "robbed", Some(2), dropped_by_two);
         let name = "blocks, a sweeper dies before it is adopted";
         holds_for_every_end(name, Some(2), End::Killed, sweeper_of_what_was_taken_dies);

@@ -12,7 +12,8 @@ use crate::mutant::{self, Mutant};
 use crate::ring::death_record::{self, How};
 use crate::ring::journal::{self, Read, Records};
 use crate::ring::mpmc::{self, Cursor};
-use crate::ring::table::{Member, Phase, Table};
+use crate::ring::recovery::{Counting, Repairing};
+use crate::ring::table::{Member, MemberState, Table};
 
 const ATTEMPTS: u8 = 3;
 /// What a record says of somebody who left.
@@ -36,7 +37,7 @@ impl Scene {
         if !late {
             self.record(by, dead);
         }
-        mpmc::recover(&self.ring, dead.id, ATTEMPTS, still_dead, |_, _| {});
+        let _ = mpmc::recover(&self.ring, dead.id, ATTEMPTS, &Repairing(still_dead), |_, _| {});
         if late {
             self.record(by, dead);
         }
@@ -46,7 +47,7 @@ impl Scene {
     fn record(&self, by: u16, dead: Member) {
         let end = &self.ends[usize::from(dead.id)];
         let fields = || {
-            let held = mpmc::held(&self.ring, dead.id, ATTEMPTS);
+            let held = mpmc::recover(&self.ring, dead.id, ATTEMPTS, &Counting, |_, _| {}).unwrap();
             [u64::from(dead.id), held.orphans + held.tombstones]
         };
         if mutant::has("everybody records it") {
@@ -196,7 +197,9 @@ pub(super) fn next_life_dies() {
     let next = Member { id: 0, incarnation: FIRST + 1 };
     death_record::begin(&scene.ends[0], next);
     if scene.revive(0) {
-        scene.word(0).store(word(Phase::Dead, FIRST + 1), loom::sync::atomic::Ordering::Release);
+        scene
+            .word(0)
+            .store(word(MemberState::Dead, FIRST + 1), loom::sync::atomic::Ordering::Release);
         scene.sweep_life(2, next);
         assert_eq!(scene.told_of(0), [[0, 1], [0, 0]], "not each recorded once");
     }
@@ -221,7 +224,7 @@ fn leaver_dies(fate: Fate) {
             let fields = || [0, LEFT];
             let end = &scene.ends[0];
             death_record::record(&Journal(scene), end, (member(0), How::Left), 0, fields);
-            let (live, free) = (word(Phase::Live, FIRST), word(Phase::Free, FIRST));
+            let (live, free) = (word(MemberState::Live, FIRST), word(MemberState::Free, FIRST));
             let _ = scene.word(0).compare_exchange(live, free, Acquire, Relaxed);
         });
     });

@@ -12,6 +12,7 @@ use crate::explore::{
 };
 use crate::kernel::{Deadline, Process, System};
 use crate::mutant::{self, Mutant};
+use crate::operation::Plain;
 use crate::ring::event::{self, Event, Memo};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::set::SetMap;
@@ -19,7 +20,7 @@ use crate::ring::wait::{NotNow, Over, Queue, Registration, Seat};
 use crate::ring::{credit, wake_all};
 use crate::sync::{AtomicU64, Ordering};
 use crate::world::Side::{Receiver, Sender};
-use crate::world::{Peer, Plain, Side, Told, World};
+use crate::world::{Peer, Side, Told, World};
 
 const LOST: &str = "deadlock";
 /// A semaphore that is none of the others.
@@ -200,6 +201,29 @@ fn two_waiters_are_woken() {
 #[test]
 fn two_waiters_need_the_baton() {
     fails("event, two waiters", Mutant::Model("no baton"), LOST, Some(2), two_waiters);
+}
+
+/// One message and two waiters, of whom one gives its wait up when it is woken or its time
+/// is up, without another poll.
+fn one_gives_up() {
+    let (world, [main, other, sender]) = world(1, [Receiver, Receiver, Sender]);
+    let system = Rc::clone(&world.system);
+    let sender = sender.spawn(None, move |sender| {
+        sender.send(1).unwrap();
+        system.tick();
+    });
+    let other = other.spawn(None, |other| other.gives_up(Deadline(1)));
+    main.receive(None).unwrap();
+    sender.join().unwrap();
+    other.join().unwrap();
+    assert_eq!(world.items_waiting.load(Ordering::Acquire) as u32, 0, "somebody is counted");
+}
+
+#[test]
+fn a_wait_that_is_given_up_keeps_no_token() {
+    let name = "event, one gives up";
+    holds(name, Some(2), one_gives_up);
+    fails(name, Mutant::Model("given up with the token"), LOST, Some(2), one_gives_up);
 }
 
 /// A ring of one slot: the sender waits for space.

@@ -1,4 +1,4 @@
-//! What consumers have in hand: whoever dies at whatever step, what it had
+//! Messages in flight: whoever dies at whatever step, what it had
 //! comes again marked, or not at all, and is counted once.
 
 use std::cell::Cell;
@@ -10,10 +10,11 @@ use crate::death::{self, End, Fate};
 use crate::explore::{completely, fails_for_some_end, holds_for_every_end};
 use crate::mutant::{self, Mutant};
 use crate::ring::in_flight::{self, InFlight, Reader};
+use crate::ring::recovery::Repairing;
 use crate::ring::role;
 use crate::ring::set::SetMap;
 use crate::ring::spsc::{Indices, Producer};
-use crate::ring::table::{Entry, Member, Phase, Table};
+use crate::ring::table::{Member, MemberState, MemberWord, Table};
 use crate::sync::AtomicU64;
 
 const FIRST: u64 = 1;
@@ -23,7 +24,7 @@ const CAPACITY: u64 = 2;
 struct Ring {
     head: AtomicU64,
     tail: AtomicU64,
-    hands: Vec<AtomicU64>,
+    marks: Vec<AtomicU64>,
     taker: AtomicU64,
     consumer: AtomicU64,
     words: Vec<AtomicU64>,
@@ -51,12 +52,12 @@ impl Indices for Ring {
 }
 
 impl InFlight for Ring {
-    fn hands(&self) -> usize {
-        self.hands.len()
+    fn marks(&self) -> usize {
+        self.marks.len()
     }
 
-    fn hand(&self, n: usize) -> &AtomicU64 {
-        &self.hands[n]
+    fn mark(&self, n: usize) -> &AtomicU64 {
+        &self.marks[n]
     }
 
     fn taker(&self) -> &AtomicU64 {
@@ -82,8 +83,8 @@ const fn member(id: u16) -> Member {
     Member { id, incarnation: FIRST }
 }
 
-const fn word(phase: Phase, incarnation: u64) -> u64 {
-    Entry { phase, incarnation }.word()
+const fn word(state: MemberState, incarnation: u64) -> u64 {
+    MemberWord { state, incarnation }.word()
 }
 
 /// What somebody is doing with the next messages.
@@ -100,10 +101,10 @@ impl Ring {
         let ring = Rc::new(Self {
             head: AtomicU64::new(0),
             tail: AtomicU64::new(0),
-            hands: (0..3).map(|_| AtomicU64::new(0)).collect(),
+            marks: (0..3).map(|_| AtomicU64::new(0)).collect(),
             taker: AtomicU64::new(0),
             consumer: AtomicU64::new(0),
-            words: (0..3).map(|_| AtomicU64::new(word(Phase::Live, FIRST))).collect(),
+            words: (0..3).map(|_| AtomicU64::new(word(MemberState::Live, FIRST))).collect(),
             attempts,
             died: Default::default(),
             orphans: Cell::new(0),
@@ -132,7 +133,7 @@ impl Ring {
             let died = &self.died[position as usize];
             died.set((died.get().0 + certainly, died.get().1 + 1));
         }
-        let (live, dead) = (word(Phase::Live, FIRST), word(Phase::Dead, FIRST));
+        let (live, dead) = (word(MemberState::Live, FIRST), word(MemberState::Dead, FIRST));
         self.word(id).compare_exchange(live, dead, AcqRel, Acquire).unwrap();
     }
 
@@ -142,10 +143,13 @@ impl Ring {
             if !dead.is_dead(self) {
                 continue;
             }
-            let done = in_flight::recover(self, dead, self.attempts);
+            let done =
+                in_flight::recover(self, dead, self.attempts, &Repairing(|| dead.is_dead(self)))
+                    .unwrap_or_default();
             self.orphans.set(self.orphans.get() + done.orphans);
             self.dropped.set(self.dropped.get() + done.dropped);
-            let (dead_word, free) = (word(Phase::Dead, FIRST), word(Phase::Free, FIRST));
+            let (dead_word, free) =
+                (word(MemberState::Dead, FIRST), word(MemberState::Free, FIRST));
             let _ = self.word(dead.id).compare_exchange(dead_word, free, AcqRel, Acquire);
         }
     }
@@ -175,7 +179,7 @@ impl Ring {
         self.word(2).load(Acquire);
         doing.set(Doing::Moving(from, to));
         let keep = keep.min(count);
-        if keep < count && !mutant::has("what is given back stays in the hand") {
+        if keep < count && !mutant::has("what is given back stays marked") {
             at.hold(self, keep);
         }
         if keep > 0 {
@@ -267,17 +271,17 @@ fn successor_dies(attempts: u8, fate: Fate) {
 }
 
 #[test]
-fn what_the_dead_had_in_hand_comes_again_marked_or_not_at_all() {
+fn what_the_dead_held_comes_again_marked_or_not_at_all() {
     completely(|| {
         for attempts in [0, 1] {
             holds_for_every_end(
-                &format!("hand, a consumer dies, {attempts} attempts"),
+                &format!("in flight, a consumer dies, {attempts} attempts"),
                 Some(2),
                 End::Killed,
                 move |fate| consumer_dies(attempts, fate),
             );
             holds_for_every_end(
-                &format!("hand, an successor dies, {attempts} attempts"),
+                &format!("in flight, a successor dies, {attempts} attempts"),
                 Some(2),
                 End::Killed,
                 move |fate| successor_dies(attempts, fate),
@@ -290,7 +294,7 @@ fn what_the_dead_had_in_hand_comes_again_marked_or_not_at_all() {
 fn a_role_is_taken_over_only_when_its_holder_is_swept() {
     completely(|| {
         fails_for_some_end(
-            "hand, an successor does not wait for the sweep",
+            "in flight, a successor does not wait for the sweep",
             Mutant::Model("the role is taken from the dead at once"),
             " of ",
             Some(2),
@@ -301,11 +305,11 @@ fn a_role_is_taken_over_only_when_its_holder_is_swept() {
 }
 
 #[test]
-fn what_is_given_back_is_not_in_the_hand() {
+fn what_is_given_back_is_not_marked() {
     completely(|| {
         fails_for_some_end(
-            "hand, given back and kept",
-            Mutant::Model("what is given back stays in the hand"),
+            "in flight, given back and kept",
+            Mutant::Model("what is given back stays marked"),
             "",
             Some(2),
             End::Killed,

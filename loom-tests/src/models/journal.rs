@@ -13,7 +13,7 @@ use crate::explore::{completely, fails, holds, holds_for_every_end};
 use crate::mutant::{self, Mutant};
 use crate::ring::journal::{self, Read, Records};
 use crate::ring::set::SetMap;
-use crate::ring::table::{Entry, Member, Phase, Table};
+use crate::ring::table::{INCARNATION_SHIFT, Member, MemberState, MemberWord, Table};
 use crate::sync::AtomicU64;
 use crate::world::Ring;
 
@@ -61,8 +61,8 @@ impl Records<2> for Journal<'_> {
     }
 }
 
-pub(super) const fn word(phase: Phase, incarnation: u64) -> u64 {
-    Entry { phase, incarnation }.word()
+pub(super) const fn word(state: MemberState, incarnation: u64) -> u64 {
+    MemberWord { state, incarnation }.word()
 }
 
 pub(super) const fn member(id: u16) -> Member {
@@ -75,8 +75,8 @@ impl Scene {
         Rc::new(Self {
             records: words(records, 0),
             fields: (0..records).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect(),
-            words: words(participants, word(Phase::Live, FIRST)),
-            ends: words(participants, FIRST),
+            words: words(participants, word(MemberState::Live, FIRST)),
+            ends: words(participants, FIRST << INCARNATION_SHIFT),
             ring: Ring::new(1),
             said: RefCell::default(),
         })
@@ -112,7 +112,7 @@ impl Scene {
 
     /// What a look does for one that the kernel says has ended.
     pub(super) fn mark(&self, id: u16) {
-        let (live, dead) = (word(Phase::Live, FIRST), word(Phase::Dead, FIRST));
+        let (live, dead) = (word(MemberState::Live, FIRST), word(MemberState::Dead, FIRST));
         self.word(id).compare_exchange(live, dead, AcqRel, Acquire).unwrap();
     }
 
@@ -124,13 +124,13 @@ impl Scene {
 
     /// Whether `id` is dead and this was the end of its sweep.
     pub(super) fn free(&self, id: u16) -> bool {
-        let (dead, free) = (word(Phase::Dead, FIRST), word(Phase::Free, FIRST));
+        let (dead, free) = (word(MemberState::Dead, FIRST), word(MemberState::Free, FIRST));
         self.word(id).compare_exchange(dead, free, AcqRel, Acquire).is_ok()
     }
 
     /// The next life of `id`, if its last one has been swept.
     pub(super) fn revive(&self, id: u16) -> bool {
-        let (free, live) = (word(Phase::Free, FIRST), word(Phase::Live, FIRST + 1));
+        let (free, live) = (word(MemberState::Free, FIRST), word(MemberState::Live, FIRST + 1));
         self.word(id).compare_exchange(free, live, AcqRel, Acquire).is_ok()
     }
 

@@ -13,8 +13,9 @@ use crate::death::{self, End, Fate};
 use crate::explore::{completely, fails, holds, holds_for_every_end};
 use crate::mutant::{self, Mutant};
 use crate::ring::mpmc::{self, Claim, Cursor, Recovered, Refused, Words};
+use crate::ring::recovery::Repairing;
 use crate::ring::set::SetMap;
-use crate::ring::table::{Entry, Member, Phase, Table};
+use crate::ring::table::{Member, MemberState, MemberWord, Table};
 use crate::sync::AtomicU64;
 use crate::world::{Ring, settled};
 
@@ -41,8 +42,8 @@ impl Table for Scene {
     }
 }
 
-const fn word(phase: Phase, incarnation: u64) -> u64 {
-    Entry { phase, incarnation }.word()
+const fn word(state: MemberState, incarnation: u64) -> u64 {
+    MemberWord { state, incarnation }.word()
 }
 
 /// One who is at the ring.
@@ -54,7 +55,7 @@ struct At<'a> {
 
 impl Scene {
     fn new(ring: Ring, participants: usize) -> Rc<Self> {
-        let live = word(Phase::Live, FIRST);
+        let live = word(MemberState::Live, FIRST);
         Rc::new(Self {
             ring,
             words: (0..participants).map(|_| AtomicU64::new(live)).collect(),
@@ -74,7 +75,7 @@ impl Scene {
 
     /// What a look does for one that the kernel says has ended.
     fn mark(&self, id: u16) {
-        let (live, dead) = (word(Phase::Live, FIRST), word(Phase::Dead, FIRST));
+        let (live, dead) = (word(MemberState::Live, FIRST), word(MemberState::Dead, FIRST));
         self.word(id).compare_exchange(live, dead, AcqRel, Acquire).unwrap();
     }
 
@@ -85,9 +86,10 @@ impl Scene {
             return None;
         }
         let still_dead = || mutant::has("whoever was dead still is") || dead.is_dead(self);
-        let done = mpmc::recover(&self.ring, id, attempts, still_dead, |_, _| {})?;
+        let done =
+            mpmc::recover(&self.ring, id, attempts, &Repairing(still_dead), |_, _| {}).ok()?;
         self.dropped.set(self.dropped.get() + done.dropped);
-        let (dead, free) = (word(Phase::Dead, FIRST), word(Phase::Free, FIRST));
+        let (dead, free) = (word(MemberState::Dead, FIRST), word(MemberState::Free, FIRST));
         let _ = self.word(id).compare_exchange(dead, free, AcqRel, Acquire);
         Some(done)
     }
@@ -107,7 +109,7 @@ impl Scene {
         while receiver.pop() {}
         assert_eq!(receiver.refused(), Refused::None);
         assert_eq!(mpmc::len(&self.ring), 0);
-        assert!(!mpmc::in_hand(&self.ring), "a slot stays with the dead");
+        assert!(!mpmc::in_flight(&self.ring), "a slot stays with the dead");
         let (consumed, published) = (self.consumed.take(), self.published.take());
         let sorted = |mut messages: Vec<u64>| {
             messages.sort_unstable();
@@ -283,7 +285,7 @@ pub(super) fn id_is_used_again() {
     let slow = loom::thread::spawn(move || slow.sweep(0, 3).map_or(0, |done| done.tombstones));
     let first = scene.sweep(0, 3).map_or(0, |done| done.tombstones);
     // Under the lease, and only on a free slot.
-    let (free, live) = (word(Phase::Free, FIRST), word(Phase::Live, FIRST + 1));
+    let (free, live) = (word(MemberState::Free, FIRST), word(MemberState::Live, FIRST + 1));
     let next = scene.word(0).compare_exchange(free, live, AcqRel, Acquire).is_ok();
     if next {
         assert!(scene.sender(0).push(1));
@@ -303,7 +305,7 @@ pub(super) fn readers_id_is_used_again() {
     let slow = Rc::clone(&scene);
     let slow = loom::thread::spawn(move || slow.sweep(0, 3).map_or(0, |done| done.orphans));
     let first = scene.sweep(0, 3).map_or(0, |done| done.orphans);
-    let (free, live) = (word(Phase::Free, FIRST), word(Phase::Live, FIRST + 1));
+    let (free, live) = (word(MemberState::Free, FIRST), word(MemberState::Live, FIRST + 1));
     if scene.word(0).compare_exchange(free, live, AcqRel, Acquire).is_ok() {
         let receiver = scene.receiver(0);
         let _ = receiver.pop() && receiver.pop();
@@ -340,7 +342,7 @@ pub(super) fn orphan_appears() {
     // there may be an orphan, for all that is known.
     let dead = mpmc::take(&scene.ring, &scene.receiver(0).cursor, 0).unwrap();
     assert!(scene.receiver(1).pop());
-    let _ = mpmc::recover(&scene.ring, 1, 3, || true, |_, _| {});
+    let _ = mpmc::recover(&scene.ring, 1, 3, &Repairing(|| true), |_, _| {});
     let _ = dead;
     scene.mark(0);
     let looking = Rc::clone(&scene);
@@ -423,7 +425,7 @@ pub(super) fn orphaned_and_read() {
 /// The same by one, while another one is looking for an orphan already.
 pub(super) fn looked_for() {
     let scene = Scene::new(Ring::new(1), 2);
-    let _ = mpmc::recover(&scene.ring, 1, 3, || true, |_, _| {});
+    let _ = mpmc::recover(&scene.ring, 1, 3, &Repairing(|| true), |_, _| {});
     let giving = Rc::clone(&scene);
     let giving = loom::thread::spawn(move || {
         giving.sender(0).push(1);

@@ -11,13 +11,13 @@ use crate::explore::{
 };
 use crate::kernel::{Process, System};
 use crate::mutant::{self, Mutant};
+use crate::operation::Plain;
 use crate::ring::event;
 use crate::ring::kernel::{Kernel, Op};
 use crate::ring::set::SetMap;
 use crate::ring::wait::{NotNow, Over, Queue, Registration, Seat};
 use crate::ring::{credit, slot_waiters, wake_all};
 use crate::sync::{AtomicU64, Ordering};
-use crate::world::Plain;
 
 const LOST: &str = "deadlock";
 const LIFE: u64 = 1;

@@ -11,7 +11,7 @@ use crate::explore::{completely, holds, holds_for_every_end};
 use crate::ring::role;
 use crate::ring::set::SetMap;
 use crate::ring::spsc::{self, Consumer, Indices, Producer, Span};
-use crate::ring::table::{Entry, Member, Phase, Table};
+use crate::ring::table::{Member, MemberState, MemberWord, Table};
 use crate::sync::AtomicU64;
 
 const FIRST: u64 = 1;
@@ -56,8 +56,8 @@ const fn member(id: u16) -> Member {
     Member { id, incarnation: FIRST }
 }
 
-const fn word(phase: Phase, incarnation: u64) -> u64 {
-    Entry { phase, incarnation }.word()
+const fn word(state: MemberState, incarnation: u64) -> u64 {
+    MemberWord { state, incarnation }.word()
 }
 
 impl Ring {
@@ -70,7 +70,9 @@ impl Ring {
                 .collect(),
             producer: AtomicU64::new(0),
             consumer: AtomicU64::new(0),
-            words: (0..participants).map(|_| AtomicU64::new(word(Phase::Live, FIRST))).collect(),
+            words: (0..participants)
+                .map(|_| AtomicU64::new(word(MemberState::Live, FIRST)))
+                .collect(),
             published: Cell::new(0),
             consumed: RefCell::default(),
         })
@@ -78,8 +80,8 @@ impl Ring {
 
     /// A look finds it dead, and the sweep is complete.
     fn bury(&self, id: u16) {
-        let [live, dead] = [Phase::Live, Phase::Dead].map(|phase| word(phase, FIRST));
-        let free = word(Phase::Free, FIRST);
+        let [live, dead] = [MemberState::Live, MemberState::Dead].map(|state| word(state, FIRST));
+        let free = word(MemberState::Free, FIRST);
         for (from, to) in [(live, dead), (dead, free)] {
             self.word(id).compare_exchange(from, to, AcqRel, Acquire).unwrap();
         }

@@ -9,7 +9,7 @@ use crate::kernel::{Process, System};
 use crate::mutant::{self, Mutant};
 use crate::ring::kernel::{Kernel, Op, Refusal};
 use crate::ring::set::SetMap;
-use crate::ring::table::{self, Blind, Entry, Member, Phase, Scratch, Table};
+use crate::ring::table::{self, Blind, Member, MemberState, MemberWord, Scratch, Table};
 use crate::ring::{credit, lease};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -50,8 +50,8 @@ fn town<const N: usize>(slots: u16, living: usize) -> [Citizen; N] {
     let map = SetMap { participants: slots, channels: 1 };
     let system = Rc::new(System::new(map.count(), N));
     let word = |id| {
-        let phase = if id < living { Phase::Live } else { Phase::Free };
-        AtomicU64::new(Entry { phase, incarnation: FIRST }.word())
+        let state = if id < living { MemberState::Live } else { MemberState::Free };
+        AtomicU64::new(MemberWord { state, incarnation: FIRST }.word())
     };
     let town = Rc::new(Town {
         system: Rc::clone(&system),
@@ -104,7 +104,7 @@ impl Citizen {
             self.town.swept[usize::from(dead.id)].store(dead.incarnation, Ordering::Relaxed);
             Ok(())
         };
-        table::look(&self.process, &*self.town, GENERATION, witness, scratch, bury)
+        table::scan(&self.process, &*self.town, GENERATION, witness, scratch, bury)
     }
 
     /// Looks, and says up to which stroke of the wake-all semaphore all deaths are known.
@@ -127,16 +127,16 @@ impl Citizen {
         self.process.end();
     }
 
-    fn entry(&self, id: u16) -> Entry {
-        Entry::read(self.town.word(id).load(Ordering::Acquire)).unwrap()
+    fn entry(&self, id: u16) -> MemberWord {
+        MemberWord::read(self.town.word(id).load(Ordering::Acquire)).unwrap()
     }
 
     /// After a look, when everybody else has gone: nobody is left but `id`.
     fn alone(&self, id: u16) {
         self.look_as(id);
         for other in 0..self.town.map.participants {
-            let phase = if other == id { Phase::Live } else { Phase::Free };
-            assert_eq!(self.entry(other).phase, phase, "slot {other}");
+            let state = if other == id { MemberState::Live } else { MemberState::Free };
+            assert_eq!(self.entry(other).state, state, "slot {other}");
             let lives = self.town.system.value(self.town.map.liveness(other));
             assert_eq!(lives, u16::from(other == id), "liveness of {other}");
         }
@@ -166,7 +166,7 @@ pub(super) fn death_beside_a_joiner() {
     waiter.process.semop(&[Op::take(waiter.town.map.items(0), 1)], None).unwrap();
     waiter.look_as(0);
     let now = waiter.entry(1);
-    let buried = now.phase == Phase::Free || now.incarnation != FIRST;
+    let buried = now.state == MemberState::Free || now.incarnation != FIRST;
     assert!(buried, "the dead one was not found");
     dying.join().unwrap();
     joining.join().unwrap();
@@ -191,7 +191,7 @@ fn joins_and_dies_beside_a_look() {
     let heard = main.listen_as(0);
     joining.join().unwrap();
     if main.town.system.value(SetMap::WAKE_ALL) == heard {
-        assert_ne!(main.entry(1).phase, Phase::Live, "a death was heard and not found");
+        assert_ne!(main.entry(1).state, MemberState::Live, "a death was heard and not found");
     }
 }
 
@@ -223,7 +223,7 @@ pub(super) fn joiner_dies_beside_a_leaver(fate: Fate) {
     let joined = joining.join().unwrap();
     main.look_as(0);
     if joined.is_some() {
-        assert_eq!(main.entry(1).phase, Phase::Free, "the dead one seems to live");
+        assert_eq!(main.entry(1).state, MemberState::Free, "the dead one seems to live");
     }
 }
 
@@ -292,8 +292,8 @@ pub(super) fn two_look(fate: Fate) {
         }
     });
     main.look_as(0);
-    let now = Entry::read(town.word(1).load(Ordering::Acquire)).unwrap();
-    let buried = now.phase == Phase::Free || now.incarnation > FIRST;
+    let now = MemberWord::read(town.word(1).load(Ordering::Acquire)).unwrap();
+    let buried = now.state == MemberState::Free || now.incarnation > FIRST;
     assert!(buried, "the dead one was not buried");
     looking.join().unwrap();
     joining.join().unwrap();
@@ -323,7 +323,7 @@ fn a_stranger_sees_nobody_die() {
                     |_: Member, _: &[u16]| -> Result<(), Refusal> { panic!("nobody to bury") };
                 let (process, town) = (&stranger.process, &*stranger.town);
                 let witness = map.liveness(0);
-                let seen = table::look(process, town, GENERATION + 1, witness, &mut scratch, bury);
+                let seen = table::scan(process, town, GENERATION + 1, witness, &mut scratch, bury);
                 assert_eq!(seen, Err(Blind::NotMember));
             });
             main.look_as(0);

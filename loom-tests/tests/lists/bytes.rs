@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 
 use crate::effort;
 use crate::ring::blocks::{self, Blocks};
-use crate::ring::mpmc::{self, Cursor, Phase, State, Taken, Words};
+use crate::ring::mpmc::{self, Cursor, SlotState, SlotWord, Taken, Words};
 use crate::ring::records::{self, Broken, Units};
+use crate::ring::recovery::Repairing;
 use crate::ring::spsc::{Consumer, Indices, Producer};
 use crate::slots::{HasSlots, Slots};
 use crate::sync::{AtomicU64, Ordering::Relaxed};
@@ -398,19 +399,19 @@ impl Run {
         let named = |slot: u64| ring.labels[slot as usize].get();
         let mut freed = 0;
         for _ in 0..2 {
-            let let_go = |slot: u64, state: State| {
+            let let_go = |slot: u64, state: SlotWord| {
                 let still_read = || ring.slot(slot).load(Relaxed) == state.0;
-                blocks::bequeath(ring, named(slot), dead, still_read);
+                blocks::assign_to_dead(ring, named(slot), dead, still_read);
             };
-            mpmc::recover(ring, dead, self.attempts, || true, let_go).unwrap();
+            mpmc::recover(ring, dead, self.attempts, &Repairing(|| true), let_go).unwrap();
             let is_named = |block: u64| {
                 (0..ring.capacity()).any(|slot| {
-                    let phase = State(ring.slot(slot).load(Relaxed)).phase();
-                    matches!(phase, Some(Phase::Full | Phase::Reading | Phase::Orphan))
+                    let phase = SlotWord(ring.slot(slot).load(Relaxed)).state();
+                    matches!(phase, Some(SlotState::Full | SlotState::Reading | SlotState::Orphan))
                         && named(slot) == block
                 })
             };
-            freed += blocks::recover(ring, dead, is_named, || true);
+            freed += blocks::recover(ring, dead, is_named, &Repairing(|| true));
         }
         let peer = core::mem::replace(&mut self.peers[who], Self::peer(ring));
         let before = self.blocks.iter().filter(|is| **is == Is::Free).count() as u64;
@@ -552,8 +553,10 @@ fn hostile_blocks_stay_in_range() {
                 }
                 1 => assert_eq!(blocks::adopt(ring, index, owner), lie >> 13 & 1 == 1),
                 2 => blocks::free(ring, index),
-                3 => blocks::bequeath(ring, index, owner, || random.below(2) == 0),
-                _ => assert!(blocks::recover(ring, owner, |_| false, || true) <= ring.count()),
+                3 => blocks::assign_to_dead(ring, index, owner, || random.below(2) == 0),
+                _ => assert!(
+                    blocks::recover(ring, owner, |_| false, &Repairing(|| true)) <= ring.count()
+                ),
             }
         }
     }

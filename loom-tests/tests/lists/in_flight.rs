@@ -1,4 +1,4 @@
-//! What consumers of an SPSC ring have in hand, against a plain count of the
+//! What consumers of an SPSC ring have in flight, against a plain count of the
 //! deaths over each message: long sequences of whole operations by one thread.
 
 use std::collections::VecDeque;
@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use crate::effort;
 use crate::ring::in_flight::{self, IN_FLIGHT, InFlight, Reader};
 use crate::ring::mpmc::{MAX_ATTEMPTS, Recovered};
+use crate::ring::recovery::{Counting, Repairing};
 use crate::ring::spsc::{Indices, Producer};
 use crate::ring::table::Member;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
@@ -26,7 +27,7 @@ struct Ring {
     capacity: u64,
     head: AtomicU64,
     tail: AtomicU64,
-    hands: [AtomicU64; IN_FLIGHT],
+    marks: [AtomicU64; IN_FLIGHT],
     taker: AtomicU64,
 }
 
@@ -43,11 +44,11 @@ impl Indices for Ring {
 }
 
 impl InFlight for Ring {
-    fn hands(&self) -> usize {
+    fn marks(&self) -> usize {
         IN_FLIGHT
     }
-    fn hand(&self, n: usize) -> &AtomicU64 {
-        &self.hands[n]
+    fn mark(&self, n: usize) -> &AtomicU64 {
+        &self.marks[n]
     }
     fn taker(&self) -> &AtomicU64 {
         &self.taker
@@ -60,9 +61,13 @@ impl InFlight for Ring {
 impl Ring {
     fn new(capacity: u64) -> Self {
         let word = || AtomicU64::new(0);
-        let hands = core::array::from_fn(|_| word());
-        Self { capacity, head: word(), tail: word(), hands, taker: word() }
+        let marks = core::array::from_fn(|_| word());
+        Self { capacity, head: word(), tail: word(), marks, taker: word() }
     }
+}
+
+fn recover(ring: &Ring, dead: Member, attempts: u8) -> Recovered {
+    in_flight::recover(ring, dead, attempts, &Repairing(|| true)).unwrap()
 }
 
 /// A channel, and how many have died over each message that is in it.
@@ -73,7 +78,7 @@ struct Line {
     reader: Reader,
     member: Member,
     deaths: VecDeque<u64>,
-    /// What the reader has in hand.
+    /// What the reader holds.
     held: u64,
 }
 
@@ -104,12 +109,12 @@ impl Line {
         let same = self.deaths.iter().take(filled as usize).take_while(|&&n| n == first);
         assert_eq!(alike, same.count() as u64, "{:?}", self.deaths);
         self.reader.hold(&self.ring, alike);
-        // Its own hand is not one of the dead's.
+        // Its own mark is not one of the dead's.
         assert_eq!(u64::from(self.reader.attempts(&self.ring)), first);
         self.held = alike;
     }
 
-    /// Acknowledges the first of what is in hand, and gives the rest back.
+    /// Acknowledges the first of what is in flight, and gives the rest back.
     fn release(&mut self, count: u64) {
         if count < self.held {
             self.reader.hold(&self.ring, count);
@@ -140,12 +145,12 @@ impl Line {
         }
         let (ring, attempts) = (&self.ring, self.attempts);
         let stranger = Member { id: 4, ..self.member };
-        assert_eq!(in_flight::recover(ring, stranger, attempts), Recovered::default());
+        assert_eq!(recover(ring, stranger, attempts), Recovered::default());
         if died {
-            assert_eq!(in_flight::held(ring, self.member, attempts), told);
-            assert_eq!(in_flight::recover(ring, self.member, attempts), told);
+            assert_eq!(in_flight::recover(ring, self.member, attempts, &Counting).unwrap(), told);
+            assert_eq!(recover(ring, self.member, attempts), told);
         }
-        assert_eq!(in_flight::held(ring, self.member, attempts).orphans, 0);
+        assert_eq!(in_flight::recover(ring, self.member, attempts, &Counting).unwrap().orphans, 0);
         self.member.incarnation += 1;
         let (reader, dropped) = Reader::attach(ring, self.member, attempts).unwrap();
         self.reader = reader;
@@ -186,9 +191,9 @@ fn every_message_counts_those_who_died_over_it() {
     assert_eq!(most, u64::from(MAX_ATTEMPTS), "the limit was never come to");
 }
 
-/// Whatever is in the hands, nobody gets beyond what is filled.
+/// Whatever the marks say, nobody gets beyond what is filled.
 #[test]
-fn lying_hands_do_no_harm() {
+fn lying_marks_do_no_harm() {
     let mut dropped = 0;
     for seed in effort::seeds(1_000, 20_000) {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
@@ -196,9 +201,9 @@ fn lying_hands_do_no_harm() {
         let mut line = Line::new(capacity, random.below(16) as u8);
         for _ in 0..20 {
             line.send(random.below(capacity + 1));
-            for hand in &line.ring.hands {
+            for mark in &line.ring.marks {
                 let near = line.reader.position().wrapping_add(random.below(2 * capacity));
-                hand.store(
+                mark.store(
                     if random.below(9) == 0 { random.below(u64::MAX) } else { near },
                     Relaxed,
                 );

@@ -6,6 +6,7 @@ use std::cell::Cell;
 
 use crate::effort;
 use crate::ring::mpmc::{self, Claim, Cursor, Refused, Taken};
+use crate::ring::recovery::Repairing;
 use crate::slots::Slots;
 
 const LAPS: u64 = 1 << 44;
@@ -142,7 +143,9 @@ impl Run {
     }
 
     fn producer_dies(&mut self, who: usize) {
-        let done = mpmc::recover(&self.ring, who as u16 + 1, ATTEMPTS, || true, |_, _| {}).unwrap();
+        let done =
+            mpmc::recover(&self.ring, who as u16 + 1, ATTEMPTS, &Repairing(|| true), |_, _| {})
+                .unwrap();
         assert_eq!(done.tombstones, self.producers[who].held.len() as u64);
         for (at, _) in self.producers[who].held.drain(..) {
             self.positions[at] = Is::Gone;
@@ -151,8 +154,14 @@ impl Run {
     }
 
     fn consumer_dies(&mut self, who: usize) {
-        mpmc::recover(&self.ring, FIRST_CONSUMER + who as u16, ATTEMPTS, || true, |_, _| {})
-            .unwrap();
+        mpmc::recover(
+            &self.ring,
+            FIRST_CONSUMER + who as u16,
+            ATTEMPTS,
+            &Repairing(|| true),
+            |_, _| {},
+        )
+        .unwrap();
         for (at, taken) in self.consumers[who].held.drain(..) {
             let again = taken.attempts < u64::from(ATTEMPTS);
             self.positions[at] = if again { Is::Orphan(taken.attempts + 1) } else { Is::Gone };
@@ -212,7 +221,7 @@ impl Run {
         let orphans = self.positions.iter().filter(|is| matches!(is, Is::Orphan(_))).count();
         assert_eq!(len, (end - first.unwrap_or(end) + orphans) as u64, "len");
         let in_hand = |is: &Is| matches!(is, Is::Reading(_) | Is::Orphan(_));
-        assert_eq!(mpmc::in_hand(&self.ring), self.positions.iter().any(in_hand));
+        assert_eq!(mpmc::in_flight(&self.ring), self.positions.iter().any(in_hand));
     }
 }
 

@@ -9,7 +9,8 @@ use crate::death;
 use crate::explore::{any, fails, holds, some_death};
 use crate::mutant;
 use crate::ring::blocks::{self, Blocks};
-use crate::ring::mpmc::{self, Cursor, State, Words};
+use crate::ring::mpmc::{self, Cursor, SlotWord, Words};
+use crate::ring::recovery::Repairing;
 use crate::sync::{AtomicU64, Ordering::SeqCst};
 use crate::world::{Ring, settled};
 
@@ -86,21 +87,21 @@ impl BlockSlots {
             if !still_dead() {
                 continue;
             }
-            let let_go = |slot: u64, state: State| {
+            let let_go = |slot: u64, state: SlotWord| {
                 let still_read = || self.ring.slot(slot).load(SeqCst) == state.0;
                 let block = self.ring.cell(slot).get();
-                blocks::bequeath(self, block, id, still_read);
+                blocks::assign_to_dead(self, block, id, still_read);
             };
-            mpmc::recover(&self.ring, id, ATTEMPTS, still_dead, let_go).unwrap();
+            mpmc::recover(&self.ring, id, ATTEMPTS, &Repairing(still_dead), let_go).unwrap();
             let named: Vec<u64> = (0..self.ring.capacity())
                 .filter(|&slot| {
-                    let phase = State(self.ring.slot(slot).load(SeqCst)).phase();
-                    use mpmc::Phase::{Full, Orphan, Reading};
+                    let phase = SlotWord(self.ring.slot(slot).load(SeqCst)).state();
+                    use mpmc::SlotState::{Full, Orphan, Reading};
                     matches!(phase, Some(Full | Reading | Orphan))
                 })
                 .map(|slot| self.ring.cell(slot).get())
                 .collect();
-            blocks::recover(self, id, |block| named.contains(&block), still_dead);
+            blocks::recover(self, id, |block| named.contains(&block), &Repairing(still_dead));
         }
     }
 }

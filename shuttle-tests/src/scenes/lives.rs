@@ -9,7 +9,8 @@ use crate::death;
 use crate::explore::{any, fails, holds, some_death};
 use crate::mutant;
 use crate::ring::mpmc::{self, Cursor, Words};
-use crate::ring::table::{Entry, Phase};
+use crate::ring::recovery::Repairing;
+use crate::ring::table::{MemberState, MemberWord};
 use crate::sync::{AtomicU64, Ordering::SeqCst};
 use crate::world::Ring;
 
@@ -25,15 +26,15 @@ struct Scene {
     unsaid: Cell<usize>,
 }
 
-const fn word(phase: Phase, incarnation: u64) -> u64 {
-    Entry { phase, incarnation }.word()
+const fn word(state: MemberState, incarnation: u64) -> u64 {
+    MemberWord { state, incarnation }.word()
 }
 
 impl Scene {
     fn new(capacity: usize, ids: usize) -> Rc<Self> {
         Rc::new(Self {
             ring: Ring::new(capacity),
-            words: (0..ids).map(|_| AtomicU64::new(word(Phase::Live, 1))).collect(),
+            words: (0..ids).map(|_| AtomicU64::new(word(MemberState::Live, 1))).collect(),
             published: RefCell::default(),
             consumed: RefCell::default(),
             unsaid: Cell::new(0),
@@ -44,13 +45,15 @@ impl Scene {
     fn sweep(&self) {
         for (id, at) in self.words.iter().enumerate() {
             let seen = at.load(SeqCst);
-            let Some(Entry { phase: Phase::Dead, incarnation }) = Entry::read(seen) else {
+            let Some(MemberWord { state: MemberState::Dead, incarnation }) = MemberWord::read(seen)
+            else {
                 continue;
             };
             let still_dead = || mutant::has("whoever was dead still is") || at.load(SeqCst) == seen;
-            let done = mpmc::recover(&self.ring, id as u16, ATTEMPTS, still_dead, |_, _| {});
-            if done.is_some() {
-                let free = word(Phase::Free, incarnation);
+            let done =
+                mpmc::recover(&self.ring, id as u16, ATTEMPTS, &Repairing(still_dead), |_, _| {});
+            if done.is_ok() {
+                let free = word(MemberState::Free, incarnation);
                 let _ = at.compare_exchange(seen, free, SeqCst, SeqCst);
             }
         }
@@ -65,14 +68,14 @@ impl Scene {
             }
             self.unsaid.set(self.unsaid.get() + 1);
             let at = &self.words[usize::from(id)];
-            at.store(word(Phase::Dead, incarnation), SeqCst);
-            while at.load(SeqCst) == word(Phase::Dead, incarnation) {
+            at.store(word(MemberState::Dead, incarnation), SeqCst);
+            while at.load(SeqCst) == word(MemberState::Dead, incarnation) {
                 if any(2) == 0 {
                     self.sweep();
                 }
                 thread::yield_now();
             }
-            at.store(word(Phase::Live, incarnation + 1), SeqCst);
+            at.store(word(MemberState::Live, incarnation + 1), SeqCst);
         }
     }
 
@@ -126,7 +129,7 @@ fn lives() {
     let cursor = Cell::new(Cursor::consumer(&scene.ring));
     while scene.pop(&cursor, 6) {}
     assert_eq!(mpmc::len(&scene.ring), 0);
-    assert!(!mpmc::in_hand(&scene.ring), "a slot stays with the dead");
+    assert!(!mpmc::in_flight(&scene.ring), "a slot stays with the dead");
     let (consumed, published) = (scene.consumed.take(), scene.published.take());
     let lost = published.iter().filter(|message| !consumed.contains(message)).count();
     assert!(lost <= scene.unsaid.get(), "{lost} messages lost");

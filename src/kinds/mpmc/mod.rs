@@ -2,6 +2,7 @@
 //! the word of its slot.
 
 mod position;
+mod recover;
 mod storage;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
@@ -25,8 +26,8 @@ impl AnyKind for OfElements {
         mpmc::len(cells)
     }
 
-    fn in_hand(&self, cells: &Cells) -> bool {
-        mpmc::in_hand(cells)
+    fn in_flight(&self, cells: &Cells) -> bool {
+        mpmc::in_flight(cells)
     }
 }
 
@@ -155,8 +156,8 @@ impl<E: Element> Ring for Tagged<E> {
         mpmc::available(self, at.cursor.get())
     }
 
-    fn in_hand(&self) -> bool {
-        mpmc::in_hand(self)
+    fn in_flight(&self) -> bool {
+        mpmc::in_flight(self)
     }
 
     fn wanted_by_producer(at: &Position) -> Want {

@@ -4,6 +4,7 @@
 //! So nobody waits for a slow writer. The blocks take `capacity × longest`
 //! bytes, however short the messages are.
 
+mod recover;
 mod storage;
 
 use core::cell::Cell;
@@ -27,8 +28,8 @@ impl AnyKind for OfBlocks {
         mpmc::len(cells)
     }
 
-    fn in_hand(&self, cells: &Cells) -> bool {
-        mpmc::in_hand(cells)
+    fn in_flight(&self, cells: &Cells) -> bool {
+        mpmc::in_flight(cells)
     }
 }
 
@@ -218,8 +219,8 @@ impl Ring for BlockSlots {
         mpmc::available(self, at.cursor.get())
     }
 
-    fn in_hand(&self) -> bool {
-        mpmc::in_hand(self)
+    fn in_flight(&self) -> bool {
+        mpmc::in_flight(self)
     }
 
     fn wanted_by_producer(at: &Writer) -> Want {

@@ -52,10 +52,10 @@ impl BlockSlots {
     pub(crate) fn all_named(&self) -> Vec<bool> {
         let mut named = vec![false; self.0.blocks() as usize];
         for slot in 0..mpmc::used(self) {
-            let state = mpmc::State(mpmc::Words::slot(self, slot).load(Ordering::Acquire));
+            let state = mpmc::SlotWord(mpmc::Words::slot(self, slot).load(Ordering::Acquire));
             if matches!(
-                state.phase(),
-                Some(mpmc::Phase::Full | mpmc::Phase::Reading | mpmc::Phase::Orphan)
+                state.state(),
+                Some(mpmc::SlotState::Full | mpmc::SlotState::Reading | mpmc::SlotState::Orphan)
             ) && let Some((block, _)) = self.named(slot)
                 && let Some(named) = named.get_mut(block as usize)
             {

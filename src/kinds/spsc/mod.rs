@@ -1,5 +1,6 @@
 //! SPSC: one sender and one receiver; elements of one size, side by side.
 
+mod recover;
 mod storage;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
@@ -25,7 +26,7 @@ impl AnyKind for OfElements {
         spsc::len(cells)
     }
 
-    fn in_hand(&self, _: &Cells) -> bool {
+    fn in_flight(&self, _: &Cells) -> bool {
         false
     }
 }
@@ -259,7 +260,7 @@ impl<E: Element> Ring for Packed<E> {
         false
     }
 
-    fn in_hand(&self) -> bool {
+    fn in_flight(&self) -> bool {
         false
     }
 

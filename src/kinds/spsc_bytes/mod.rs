@@ -5,6 +5,7 @@
 //! fit. A second mapping behind the first would save the padding, and double
 //! the pages.
 
+mod recover;
 mod storage;
 
 use super::any::AnyKind;
@@ -32,7 +33,7 @@ impl AnyKind for OfRecords {
             .min((cells.capacity() / longest).saturating_sub(1))
     }
 
-    fn in_hand(&self, _: &Cells) -> bool {
+    fn in_flight(&self, _: &Cells) -> bool {
         false
     }
 }
@@ -210,7 +211,7 @@ impl Ring for RecordRing {
         false
     }
 
-    fn in_hand(&self) -> bool {
+    fn in_flight(&self) -> bool {
         false
     }
 

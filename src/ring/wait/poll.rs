@@ -61,17 +61,25 @@ pub(crate) trait Operation {
     /// through whatever has changed since.
     fn attempt(&mut self, informed: bool) -> Result<Self::Done, NotNow>;
 
-    /// Finds out what has changed.
+    /// Finds out what has changed. An operation that only looks is in the way of
+    /// nothing and has no need to.
     ///
     /// # Errors
     /// The channel cannot be used any more.
-    fn find_out(&mut self) -> Result<Found, Self::Fault>;
+    fn find_out(&mut self) -> Result<Found, Self::Fault> {
+        Ok(Found::Open)
+    }
 
-    /// Whether this end receives.
-    fn receives(&self) -> bool;
+    /// Whether this is a receiver's, which may find messages after its peers have
+    /// gone.
+    fn receives(&self) -> bool {
+        false
+    }
 
     /// Whether a message is in a reader's hands and may come back.
-    fn in_hand(&self) -> bool;
+    fn in_flight(&self) -> bool {
+        false
+    }
 
     /// Whether this end may wait.
     ///
@@ -94,7 +102,7 @@ pub(crate) trait Operation {
     ///
     /// # Errors
     /// This process cannot see who is dead.
-    fn look(&mut self, must: bool) -> Result<Option<u16>, Self::Fault>;
+    fn scan(&mut self, must: bool) -> Result<Option<u16>, Self::Fault>;
 
     /// A token that was another's could not be passed on.
     fn owes(&mut self, refusal: Refusal);
@@ -121,7 +129,7 @@ pub(crate) fn resolve<O: Operation>(op: &mut O, why: NotNow) -> Result<Polled<O:
             NotNow::Nothing => return needs(op, Need::Progress),
             NotNow::Pending => return needs(op, Need::Pending),
             NotNow::NoSlot => return needs(op, Need::Slot),
-            NotNow::PeersGone if op.receives() && op.in_hand() => {
+            NotNow::PeersGone if op.receives() && op.in_flight() => {
                 return Ok(Polled::Needs(Need::Progress));
             }
             NotNow::PeersGone

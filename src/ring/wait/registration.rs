@@ -140,8 +140,8 @@ impl<D: Copy + Ord> Registration<D> {
         self.heard.get().filter(|_| stays && plain == 0)
     }
 
-    /// When a sleep before `until` has to end for a second look.
-    pub(super) fn second_look<K: Kernel<Deadline = D>>(
+    /// When a sleep before `until` has to end for a recheck.
+    pub(super) fn recheck<K: Kernel<Deadline = D>>(
         &self,
         kernel: &K,
         until: Option<D>,

@@ -88,7 +88,7 @@ enum State<D> {
     Trying,
     /// It is counted, and will sleep until then at most, if that is before its
     /// deadline.
-    Announced { second_look: Option<D> },
+    Announced { recheck: Option<D> },
     /// A sleep has ended, and what follows from that is still to be done.
     Woken(Wake),
 }
@@ -166,9 +166,9 @@ impl<'a, K: Kernel> Session<'a, K> {
             State::Trying => registration.announce(kernel, queue.waiting, record),
             State::Announced { .. } => {}
         }
-        // First the time, then the try: it may be as good as a second look.
-        let second_look = registration.second_look(kernel, self.until);
-        self.state = State::Announced { second_look };
+        // First the time, then the try: it may be as good as a recheck.
+        let recheck = registration.recheck(kernel, self.until);
+        self.state = State::Announced { recheck };
     }
 
     /// Takes the announcement back, and passes on what came for it meanwhile.
@@ -199,14 +199,14 @@ impl<'a, K: Kernel> Session<'a, K> {
         ended
     }
 
-    /// Sleeps until a wake, the second look or the deadline.
+    /// Sleeps until a wake, the recheck or the deadline.
     pub(crate) fn sleep(&mut self) {
-        let State::Announced { second_look } = self.state else { return };
-        let until = second_look.or(self.until);
+        let State::Announced { recheck } = self.state else { return };
+        let until = recheck.or(self.until);
         let wake = self.sleep_until(until);
-        self.state = if second_look.is_some() && wake == Wake::Late {
+        self.state = if recheck.is_some() && wake == Wake::Late {
             self.seat.registration.seen();
-            State::Announced { second_look: None }
+            State::Announced { recheck: None }
         } else {
             State::Woken(wake)
         };
@@ -250,7 +250,7 @@ impl<'a, K: Kernel> Session<'a, K> {
             if wake == Wake::Stroke {
                 registration.refused();
             }
-            match op.look(registration.is_strict()) {
+            match op.scan(registration.is_strict()) {
                 Ok(heard) => registration.listened(heard),
                 Err(fault) => {
                     self.seat.let_go();

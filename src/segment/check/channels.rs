@@ -10,7 +10,7 @@ use super::reading::{Person, Reading, hex, place};
 use super::{mpmc, spsc};
 use crate::ring::event;
 use crate::ring::mpmc::MAX_ATTEMPTS;
-use crate::ring::table::Phase;
+use crate::ring::table::MemberState;
 use crate::segment::directory;
 use crate::segment::name::{Name, fingerprint};
 use crate::storage::Block;
@@ -233,7 +233,7 @@ fn waiting(reading: &mut Reading<'_>, channel: &Channel) {
         let count = read(word) & COUNT;
         let recorded: u64 = reading
             .present()
-            .filter(|(_, person)| person.phase() == Some(Phase::Live))
+            .filter(|(_, person)| person.state() == Some(MemberState::Live))
             .map(|(id, person)| {
                 let record = read(record(mapped.row(&channel.block, id)));
                 event::recorded(record, person.incarnation())
@@ -282,7 +282,7 @@ fn row(reading: &mut Reading<'_>, channel: &Channel, id: u16, person: Person) {
     }
     // How many lives ago: a life that is still to come has no row.
     let ago = n.wrapping_sub(of) as u32;
-    if person.phase().is_some() && ago >> 31 != 0 {
+    if person.state().is_some() && ago >> 31 != 0 {
         report.fault("endpoints", at(), format!("incarnation {of}"), format!("{n} at most"));
         return;
     }

@@ -5,7 +5,7 @@ use core::mem::offset_of;
 
 use super::channels::Channel;
 use super::reading::{Reading, hex, place};
-use crate::ring::mpmc::{self, Phase, State};
+use crate::ring::mpmc::{self, SlotState, SlotWord};
 use crate::storage::layout::{Control, RingKind};
 use crate::sync::Ordering;
 
@@ -56,7 +56,7 @@ pub(super) fn check(reading: &mut Reading<'_>, channel: &Channel) {
             continue;
         };
         order.note(reading, channel, index, state);
-        if is_bytes(channel) && in_channel(state.phase()) {
+        if is_bytes(channel) && in_channel(state.state()) {
             label(reading, channel, index, state, &mut named);
         }
     }
@@ -71,8 +71,8 @@ const fn is_bytes(channel: &Channel) -> bool {
 }
 
 /// Whether a slot has a message that the channel answers for.
-const fn in_channel(phase: Option<Phase>) -> bool {
-    matches!(phase, Some(Phase::Full | Phase::Reading | Phase::Orphan))
+const fn in_channel(phase: Option<SlotState>) -> bool {
+    matches!(phase, Some(SlotState::Full | SlotState::Reading | SlotState::Orphan))
 }
 
 fn slot_at(channel: &Channel, index: u64) -> usize {
@@ -93,16 +93,16 @@ fn may_own(reading: &Reading<'_>, channel: &Channel, owner: u64) -> bool {
 }
 
 /// Checks a slot's word by itself; `None` if it has no phase.
-fn slot(reading: &mut Reading<'_>, channel: &Channel, index: u64) -> Option<State> {
-    let state = State(reading.word(slot_at(channel, index)));
+fn slot(reading: &mut Reading<'_>, channel: &Channel, index: u64) -> Option<SlotWord> {
+    let state = SlotWord(reading.word(slot_at(channel, index)));
     let at = || of_slot(channel, index);
-    let Some(phase) = state.phase() else {
+    let Some(phase) = state.state() else {
         let expected = "a phase of FREE, WRITING, FULL, READING or ORPHAN";
         reading.report.fault("slot word", at(), hex(state.0), expected);
         return None;
     };
     let owner = u64::from(state.owner());
-    let owned = matches!(phase, Phase::Writing | Phase::Reading);
+    let owned = matches!(phase, SlotState::Writing | SlotState::Reading);
     if owned && !may_own(reading, channel, owner) {
         let found = format!("{phase:?} of participant {owner}");
         let expected = "an owner that lives, or is to be swept, and has an endpoint here";
@@ -112,7 +112,7 @@ fn slot(reading: &mut Reading<'_>, channel: &Channel, index: u64) -> Option<Stat
         reading.report.fault("slot word", at(), found, "owner 0");
     }
     let most = match phase {
-        Phase::Reading | Phase::Orphan => channel.block.attempts,
+        SlotState::Reading | SlotState::Orphan => channel.block.attempts,
         _ => 0,
     };
     if state.attempts() > most {
@@ -123,12 +123,12 @@ fn slot(reading: &mut Reading<'_>, channel: &Channel, index: u64) -> Option<Stat
 }
 
 impl Order {
-    fn note(&mut self, reading: &mut Reading<'_>, channel: &Channel, index: u64, state: State) {
-        let Some(phase) = state.phase() else { return };
+    fn note(&mut self, reading: &mut Reading<'_>, channel: &Channel, index: u64, state: SlotWord) {
+        let Some(phase) = state.state() else { return };
         let capacity = u128::from(channel.block.plan.capacity as u64);
         let position = |lap: u64| u128::from(lap) * capacity + u128::from(index);
         let lap = state.lap();
-        let claimed = lap + u64::from(phase != Phase::Free);
+        let claimed = lap + u64::from(phase != SlotState::Free);
         if index == 0 {
             (self.first, self.last) = (claimed, claimed);
         }
@@ -148,18 +148,18 @@ impl Order {
         self.claimed += u128::from(claimed);
         // The last lap of which it is certain that it was taken here.
         let sure = match phase {
-            Phase::Free => lap.checked_sub(2),
-            Phase::Writing | Phase::Full => lap.checked_sub(1),
-            Phase::Reading | Phase::Orphan => Some(lap),
+            SlotState::Free => lap.checked_sub(2),
+            SlotState::Writing | SlotState::Full => lap.checked_sub(1),
+            SlotState::Reading | SlotState::Orphan => Some(lap),
         };
         let taken = sure.map_or(0, |lap| position(lap) + 1);
         if taken > self.taken.0 {
             self.taken = (taken, index);
         }
-        if matches!(phase, Phase::Writing | Phase::Full) && position(lap) < self.waits.0 {
+        if matches!(phase, SlotState::Writing | SlotState::Full) && position(lap) < self.waits.0 {
             self.waits = (position(lap), index);
         }
-        if phase == Phase::Orphan {
+        if phase == SlotState::Orphan {
             self.orphan.get_or_insert(index);
         }
     }
@@ -223,7 +223,7 @@ fn label(
     reading: &mut Reading<'_>,
     channel: &Channel,
     index: u64,
-    state: State,
+    state: SlotWord,
     named: &mut [u64],
 ) {
     let at = slot_at(channel, index) + channel.block.plan.cell;
@@ -249,7 +249,7 @@ fn label(
     if word & HELD == 0 {
         let expected = format!("held, as slot {index} names it");
         reading.report.fault("message block word", at(), "free", expected);
-    } else if state.phase() == Some(Phase::Reading)
+    } else if state.state() == Some(SlotState::Reading)
         && word & OWNER != u64::from(state.owner())
         && reading.person(state.owner().into()).is_some_and(|person| person.is_alive())
     {

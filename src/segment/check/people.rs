@@ -5,7 +5,7 @@ use core::mem::offset_of;
 use super::header::reserved;
 use super::reading::{Person, Reading, hex, place};
 use crate::ring::journal::LEASEHOLDER;
-use crate::ring::table::Phase;
+use crate::ring::table::MemberState;
 use crate::storage::layout::{Info, RECORDS, Record};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -33,16 +33,16 @@ pub(super) fn check(reading: &mut Reading<'_>) {
 fn slot(reading: &mut Reading<'_>, id: u16, person: Person) {
     let whose = format!("participant {id}");
     let at = reading.mapped.plan.words + 8 * usize::from(id);
-    let Some(phase) = person.phase() else {
+    let Some(state) = person.state() else {
         let expected = "a phase of FREE, LIVE or DEAD";
         reading.report.fault("participant word", place(whose, at), hex(person.word), expected);
         return;
     };
     let sem = reading.mapped.plan.map.liveness(id);
-    let (most, why) = match phase {
-        Phase::Live => (1, "1, or 0 after a death"),
-        Phase::Free => (0, "0, as the slot is free"),
-        Phase::Dead => (0, "0, as its participant is dead"),
+    let (most, why) = match state {
+        MemberState::Live => (1, "1, or 0 after a death"),
+        MemberState::Free => (0, "0, as the slot is free"),
+        MemberState::Dead => (0, "0, as its participant is dead"),
     };
     if let Some(value) = person.liveness.filter(|&value| value > most) {
         reading.report.fault("LIVE", format!("{whose}, semaphore {sem}"), value, why);
@@ -58,7 +58,7 @@ fn info(reading: &mut Reading<'_>, id: u16, person: Person, journal: u64) {
     let report = &mut reading.report;
     reserved(report, &whose, &info.reserved, base + offset_of!(Info, reserved));
     let n = person.incarnation();
-    let Some(phase) = person.phase() else { return };
+    let Some(state) = person.state() else { return };
     let pid = read(&info.pid);
     if person.is_alive() && (pid == 0 || u32::try_from(pid).is_err()) {
         let at = place(&whose, base + offset_of!(Info, pid));
@@ -83,10 +83,10 @@ fn info(reading: &mut Reading<'_>, id: u16, person: Person, journal: u64) {
         }
         return;
     }
-    let right = match phase {
-        Phase::Live | Phase::Dead => which == n as u32,
+    let right = match state {
+        MemberState::Live | MemberState::Dead => which == n as u32,
         // One that died while it joined has begun the life that is still to come.
-        Phase::Free => which == n as u32 || which == (n as u32).checked_add(1).unwrap_or(1),
+        MemberState::Free => which == n as u32 || which == (n as u32).checked_add(1).unwrap_or(1),
     };
     if !right {
         let expected = format!("incarnation {}", n as u32);

@@ -4,7 +4,7 @@ use core::fmt::Display;
 
 use super::Finding;
 use crate::ring::set::SetMap;
-use crate::ring::table::{Entry, Phase, Table as _};
+use crate::ring::table::{MemberState, MemberWord, Table as _};
 use crate::segment::mapped::Mapped;
 use crate::storage::Block;
 use crate::sync::{AtomicU64, Ordering};
@@ -62,14 +62,14 @@ impl Report {
 pub(super) struct Person {
     pub(super) word: u64,
     /// `None` of a word that none of us writes.
-    pub(super) entry: Option<Entry>,
+    pub(super) entry: Option<MemberWord>,
     /// Its semaphore, where the set could be read.
     pub(super) liveness: Option<u16>,
 }
 
 impl Person {
-    pub(super) fn phase(&self) -> Option<Phase> {
-        self.entry.map(|entry| entry.phase)
+    pub(super) fn state(&self) -> Option<MemberState> {
+        self.entry.map(|entry| entry.state)
     }
 
     /// The number of its life: of the last one, if the slot is free.
@@ -79,21 +79,21 @@ impl Person {
 
     /// Whether it has died and nobody has swept it yet.
     pub(super) fn is_unswept(&self) -> bool {
-        match self.phase() {
-            Some(Phase::Dead) => true,
-            Some(Phase::Live) => self.liveness == Some(0),
+        match self.state() {
+            Some(MemberState::Dead) => true,
+            Some(MemberState::Live) => self.liveness == Some(0),
             _ => false,
         }
     }
 
     /// Whether it takes part, for all that is known.
     pub(super) fn is_alive(&self) -> bool {
-        self.phase() == Some(Phase::Live) && !self.is_unswept()
+        self.state() == Some(MemberState::Live) && !self.is_unswept()
     }
 
     /// Whether something may be its own: it lives, or is still to be swept.
     pub(super) fn may_hold(&self) -> bool {
-        matches!(self.phase(), Some(Phase::Live | Phase::Dead))
+        matches!(self.state(), Some(MemberState::Live | MemberState::Dead))
     }
 }
 
@@ -114,7 +114,7 @@ impl<'a> Reading<'a> {
             let word = mapped.word(id).load(Ordering::Acquire);
             let liveness =
                 values.as_ref().and_then(|values| values.get(usize::from(map.liveness(id))));
-            Person { word, entry: Entry::read(word), liveness: liveness.copied() }
+            Person { word, entry: MemberWord::read(word), liveness: liveness.copied() }
         };
         let people = (0..map.participants).map(person).collect();
         Self { mapped, values, people, report }
@@ -140,6 +140,7 @@ impl<'a> Reading<'a> {
     }
 
     /// That words are zero: the first that is not.
+    // More parameters than 5: a finding has that many parts.
     pub(super) fn zero(
         &mut self,
         what: &str,

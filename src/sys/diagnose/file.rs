@@ -8,8 +8,8 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{getegid, geteuid};
 
-use super::{Found, memory};
-use crate::sys::error::{Call, Detail, ErrorKind};
+use super::memory;
+use crate::sys::error::{Call, Detail, ErrorKind, Found};
 
 pub(super) fn pipe(call: Call, errno: Errno) -> Found {
     match errno {

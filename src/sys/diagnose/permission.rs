@@ -9,7 +9,7 @@ use libc::ipc_perm;
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid, getgroups};
 
-use super::{found_queue, found_segment, found_set, queue};
+use super::{lookup, queue};
 use crate::sys::error::{Call, Detail};
 use crate::sys::object::Object;
 use crate::sys::raw;
@@ -116,19 +116,19 @@ fn owner(object: &Object) -> Option<(i32, ipc_perm)> {
             .filter(|&(found, _)| found == id)
             .map(|(id, stat)| (id, stat.shm_perm)),
         Object::SegmentKey { key } | Object::NewSegment { key, .. } => {
-            found_segment(key).map(|(id, stat)| (id, stat.shm_perm))
+            lookup::segment(key).map(|(id, stat)| (id, stat.shm_perm))
         }
         Object::Set { id } | Object::Semaphore { id, .. } => raw::sem_stat_any(id)
             .ok()
             .filter(|&(found, _)| found == id)
             .map(|(id, stat)| (id, stat.sem_perm)),
         Object::SetKey { key } | Object::NewSet { key, .. } => {
-            found_set(key).map(|(id, stat)| (id, stat.sem_perm))
+            lookup::set(key).map(|(id, stat)| (id, stat.sem_perm))
         }
         Object::Queue { id } | Object::Message { queue: id, .. } => {
             queue::found(id).map(|stat| (id, stat.msg_perm))
         }
-        Object::QueueKey { key } | Object::NewQueue { key } => found_queue(key),
+        Object::QueueKey { key } | Object::NewQueue { key } => lookup::queue(key),
         _ => None,
     }
 }

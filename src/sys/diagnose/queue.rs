@@ -2,8 +2,8 @@
 
 use nix::errno::Errno;
 
-use super::{Found, memory};
-use crate::sys::error::{Detail, ErrorKind};
+use super::memory;
+use crate::sys::error::{Detail, ErrorKind, Found};
 use crate::sys::raw;
 
 pub(super) fn new_queue(errno: Errno) -> Found {

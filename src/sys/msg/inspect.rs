@@ -15,6 +15,7 @@ const LOOKED_AT: i64 = 1_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[doc(alias = "msqid_ds")]
+// More fields than 12: they are those of the kernel's `msqid_ds`.
 pub struct Stat {
     /// Its id.
     pub id: i32,

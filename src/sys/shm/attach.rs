@@ -50,8 +50,38 @@ unsafe impl Send for Attachment {}
 // to the memory itself takes unsafe code, which has to bring its own argument.
 unsafe impl Sync for Attachment {}
 
+impl Shm {
+    /// Maps the segment for reading and writing.
+    ///
+    /// # Errors
+    ///
+    /// As of [`attach_with`](Shm::attach_with).
+    #[doc(alias = "shmat")]
+    pub fn attach(&self) -> Result<Attachment> {
+        self.attach_with(AttachOptions::default())
+    }
+
+    /// Maps the segment.
+    ///
+    /// See [shmop(2)](https://man7.org/linux/man-pages/man2/shmop.2.html) and
+    /// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`PermissionDenied`](crate::sys::ErrorKind::PermissionDenied),
+    /// [`Removed`](crate::sys::ErrorKind::Removed), [`NoMemory`](crate::sys::ErrorKind::NoMemory) and,
+    /// if an option asks for more than the kernel has,
+    /// [`Unsupported`](crate::sys::ErrorKind::Unsupported).
+    #[doc(alias = "shmat")]
+    #[track_caller]
+    pub fn attach_with(&self, options: AttachOptions) -> Result<Attachment> {
+        crash::point("shmat");
+        Attachment::new(*self, options)
+    }
+}
+
 impl Attachment {
-    pub(super) fn new(shm: Shm, options: AttachOptions) -> Result<Attachment> {
+    fn new(shm: Shm, options: AttachOptions) -> Result<Attachment> {
         let flags = if options.read_only { libc::SHM_RDONLY } else { 0 };
         let address = raw::shmat(shm.id(), flags).map_err(|e| shm.error(Call::ShmAttach, e))?;
         // From here on, errors detach.

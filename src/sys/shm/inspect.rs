@@ -12,6 +12,7 @@ use crate::sys::{raw, table};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[doc(alias = "shmid_ds")]
+// More fields than 12: they are those of the kernel's `shmid_ds`.
 pub struct Stat {
     /// Its id.
     pub id: i32,

@@ -28,7 +28,7 @@ fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// A place: `ring/mpmc.rs:282:30`.
+/// A place: `ring/spsc.rs:182:21`.
 pub(crate) fn place(point: &str) -> &str {
     point.split(' ').next().unwrap()
 }

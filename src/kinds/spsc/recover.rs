@@ -1,0 +1,19 @@
+//! What a dead consumer had in flight.
+
+use super::OfElements;
+use crate::kinds::recover::{Held, Recover, Victim};
+use crate::ring::in_flight;
+use crate::ring::recovery::{Finished, Recovery};
+use crate::storage::Cells;
+
+impl Recover for OfElements {
+    fn recover(
+        &self,
+        cells: &Cells,
+        victim: Victim,
+        recovery: &dyn Recovery,
+    ) -> Result<Held, Finished> {
+        let messages = in_flight::recover(cells, victim.member, victim.attempts, recovery)?;
+        Ok(Held { messages, blocks: 0 })
+    }
+}
