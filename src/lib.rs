@@ -277,9 +277,9 @@ pub use bytemuck;
 #[doc(hidden)]
 pub use channel::derive as __derive;
 pub use channel::{
-    ByteChannel, ByteDelivery, ByteGrant, ByteReader, ByteReceiver, ByteSender, ByteWriter,
-    Canceller, Channel, Delivery, DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Readiness,
-    Receiver, Sender, TryIter,
+    AnyChannel, AnyDelivery, AnyGrant, AnyReceiver, AnySender, ByteChannel, ByteDelivery,
+    ByteGrant, ByteReader, ByteReceiver, ByteSender, ByteWriter, Canceller, Channel, Delivery,
+    DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Readiness, Receiver, Sender, TryIter,
 };
 pub use control::{
     Answer, Commander, ConnectError, Drain, Event, Events, EventsIter, Inbox, InheritError,

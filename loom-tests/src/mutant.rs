@@ -96,7 +96,9 @@ pub(crate) fn lines(source: &'static str) -> Lines {
     let mut function = "";
     let line = |line: &'static str| {
         if let Some((before, after)) = line.split_once("fn ")
-            && before.split_whitespace().all(|word| matches!(word, "pub(crate)" | "const" | "pub"))
+            && before
+                .split_whitespace()
+                .all(|word| matches!(word, "pub(crate)" | "pub(super)" | "const" | "pub"))
         {
             function = after.split(['(', '<']).next().unwrap_or(after);
         }

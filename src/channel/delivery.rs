@@ -368,7 +368,7 @@ impl<P: Payload, K: Kind> Delivery<'_, P, K> {
     }
 
     #[inline]
-    fn place(&self) -> Place<'_, P::Ring<K>> {
+    pub(super) fn place(&self) -> Place<'_, P::Ring<K>> {
         self.receiver.ring.taken(&self.taken)
     }
 }

@@ -23,7 +23,6 @@ use crate::sync::{AtomicU64, Ordering};
 use crate::wait::Semaphores;
 
 /// One end of a channel. Belongs to one thread at a time.
-// More fields than 12: to be split by what changes together: lifetime, change detection, notifying, waiting.
 pub struct Endpoint {
     /// Declared before the participant, so that the memory is detached when
     /// that goes.

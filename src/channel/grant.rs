@@ -53,18 +53,19 @@ impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Sender<P, K> {
         }
     }
 
-    #[inline(always)]
     fn grant(&self, claim: Claim<P, K>) -> Grant<'_, P, K> {
         Grant { sender: self, busy: self.end.busy(), claim, done: false }
     }
 
     #[inline(always)]
     fn claim(&self, length: usize) -> Result<Grant<'_, P, K>, SendError> {
+        // Before anything is stored: it need not be looked up again then.
+        let busy = self.end.busy();
         let claim = match self.reserve_next(length) {
             Ok(claim) => claim,
             Err(_) => self.claim_on(length)?,
         };
-        Ok(self.grant(claim))
+        Ok(Grant { sender: self, busy, claim, done: false })
     }
 
     #[cold]
@@ -108,6 +109,29 @@ impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Sender<P, K> {
             },
         };
         Ok(self.grant(claim))
+    }
+}
+
+/// Where the caller says how long the message is.
+impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Sender<P, K> {
+    #[inline]
+    pub(super) fn claim_of(&self, length: usize) -> Result<Grant<'_, P, K>, SendError> {
+        self.fits(length)?;
+        self.claim(length)
+    }
+
+    pub(super) fn claim_of_by(
+        &self,
+        length: usize,
+        until: impl FnOnce() -> Option<Instant>,
+    ) -> Result<Grant<'_, P, K>, SendTimeoutError> {
+        self.fits(length)?;
+        self.claim_by(length, until)
+    }
+
+    pub(super) fn try_claim_of(&self, length: usize) -> Result<Grant<'_, P, K>, TrySendError> {
+        self.fits(length)?;
+        self.try_claim(length)
     }
 }
 
@@ -172,14 +196,6 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
 }
 
 impl<K: Kind> Sender<Bytes, K> {
-    fn fits(&self, length: usize) -> Result<(), SendError> {
-        let longest = self.max_len();
-        if length > longest {
-            return Err(SendError::TooLong { message: (), length, longest });
-        }
-        Ok(())
-    }
-
     /// Reserves room for a message of up to `length` bytes, to write it in place. Waits
     /// for room, without a timeout.
     ///
@@ -192,8 +208,7 @@ impl<K: Kind> Sender<Bytes, K> {
     /// [`SendError::TooLong`], or the fault that ends the use of the channel.
     #[inline]
     pub fn reserve(&mut self, length: usize) -> Result<Grant<'_, Bytes, K>, SendError> {
-        self.fits(length)?;
-        self.claim(length)
+        self.claim_of(length)
     }
 
     /// Reserves room for a message. Waits for it at most this long.
@@ -205,8 +220,7 @@ impl<K: Kind> Sender<Bytes, K> {
         length: usize,
         timeout: Duration,
     ) -> Result<Grant<'_, Bytes, K>, SendTimeoutError> {
-        self.fits(length)?;
-        self.claim_by(length, || Instant::now().checked_add(timeout))
+        self.claim_of_by(length, || Instant::now().checked_add(timeout))
     }
 
     /// Reserves room for a message. Waits for it until `deadline`.
@@ -218,8 +232,7 @@ impl<K: Kind> Sender<Bytes, K> {
         length: usize,
         deadline: Instant,
     ) -> Result<Grant<'_, Bytes, K>, SendTimeoutError> {
-        self.fits(length)?;
-        self.claim_by(length, || Some(deadline))
+        self.claim_of_by(length, || Some(deadline))
     }
 
     /// Reserves room for a message, without waiting.
@@ -228,8 +241,7 @@ impl<K: Kind> Sender<Bytes, K> {
     /// [`TrySendError::TooLong`], [`TrySendError::Full`], [`TrySendError::Paused`], or
     /// the fault that ends the use of the channel.
     pub fn try_reserve(&mut self, length: usize) -> Result<Grant<'_, Bytes, K>, TrySendError> {
-        self.fits(length)?;
-        self.try_claim(length)
+        self.try_claim_of(length)
     }
 }
 
@@ -366,7 +378,7 @@ impl<P: Payload, K: Kind> Grant<'_, P, K> {
     pub fn abort(self) {}
 
     #[inline(always)]
-    fn place(&self) -> Place<'_, P::Ring<K>> {
+    pub(super) fn place(&self) -> Place<'_, P::Ring<K>> {
         self.sender.ring.claimed(&self.claim)
     }
 
@@ -392,7 +404,7 @@ impl<P: Payload, K: Kind> Grant<'_, P, K> {
 
 impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Grant<'_, P, K> {
     #[inline(always)]
-    fn send(mut self, length: usize) -> Result<(), SendError> {
+    pub(super) fn send(mut self, length: usize) -> Result<(), SendError> {
         let (sender, claim) = (self.sender, self.claim);
         let Sender { end, ring, at } = sender;
         if !P::Ring::<K>::CLAIM_IS_PLACE {

@@ -1,6 +1,7 @@
 //! Channels: queues in a segment, of values of a type or of bytes, and their two
 //! ends.
 
+mod any;
 mod blocking;
 mod bound;
 mod cancel;
@@ -32,6 +33,7 @@ use crate::ring::mpmc::MAX_ATTEMPTS;
 use crate::segment::{Name, Segment, Side, Spec};
 use crate::storage::layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY};
 
+pub use any::{AnyChannel, AnyDelivery, AnyGrant, AnyReceiver, AnySender};
 pub use cancel::Canceller;
 pub use delivery::{ByteDelivery, ByteReader, Delivery, DeliverySlice};
 use endpoint::Endpoint;

@@ -12,7 +12,7 @@ use super::endpoint::Endpoint;
 use super::ready::Readiness;
 use crate::error::{ChannelError, Done, Fault, RecvError, RecvTimeoutError, TryRecvError};
 use crate::kinds::message::Message;
-use crate::kinds::payload::Bytes;
+use crate::kinds::payload::{Bytes, Form};
 use crate::kinds::ring::{Out, Ring};
 use crate::kinds::table::{Kind, Mpmc, Payload};
 use crate::ring::wait::{Need, NotNow, Polled, Want};
@@ -497,6 +497,37 @@ impl<T: Message + CheckedBitPattern, K: Kind> Receiver<T, K> {
     }
 }
 
+/// Where a message comes as bytes.
+impl<P, K: Kind> Receiver<P, K>
+where
+    P: Payload + Form<Out = Vec<u8>> + CheckedBitPattern,
+{
+    #[inline]
+    pub(super) fn try_recv_bytes(&self, into: &mut Vec<u8>) -> Result<usize, TryRecvError> {
+        into.clear();
+        match self.receive_next(into) {
+            Ok(()) => {}
+            // Mostly, nothing was there.
+            Err(why) if self.end.fail_fast(why) => return Err(TryRecvError::Empty),
+            Err(why) => self.try_further(why, into)?,
+        }
+        Ok(into.len())
+    }
+
+    #[inline]
+    pub(super) fn recv_bytes(
+        &self,
+        into: &mut Vec<u8>,
+        until: impl FnOnce() -> Option<Instant>,
+    ) -> Result<usize, RecvTimeoutError> {
+        into.clear();
+        if let Err(why) = self.receive_next(into) {
+            self.outlast(why, until(), into)?;
+        }
+        Ok(into.len())
+    }
+}
+
 impl<K: Kind> Receiver<Bytes, K> {
     /// Receives a message into `into`, and replaces what was there. Waits for a message,
     /// without a timeout. Returns the message's length.
@@ -507,7 +538,7 @@ impl<K: Kind> Receiver<Bytes, K> {
     /// is empty then.
     #[inline]
     pub fn recv(&self, into: &mut Vec<u8>) -> Result<usize, RecvError> {
-        self.recv_by(into, || None).map_err(RecvTimeoutError::without_deadline)
+        self.recv_bytes(into, || None).map_err(RecvTimeoutError::without_deadline)
     }
 
     /// Receives into `into` without waiting. When close behind an active sender, it
@@ -518,14 +549,7 @@ impl<K: Kind> Receiver<Bytes, K> {
     /// and not yet queued; or the fault that ends the use of the channel.
     #[inline]
     pub fn try_recv(&self, into: &mut Vec<u8>) -> Result<usize, TryRecvError> {
-        into.clear();
-        match self.receive_next(into) {
-            Ok(()) => {}
-            // Usually nothing was there.
-            Err(why) if self.end.fail_fast(why) => return Err(TryRecvError::Empty),
-            Err(why) => self.try_further(why, into)?,
-        }
-        Ok(into.len())
+        self.try_recv_bytes(into)
     }
 
     /// Receives into `into`. Waits at most this long.
@@ -537,7 +561,7 @@ impl<K: Kind> Receiver<Bytes, K> {
         into: &mut Vec<u8>,
         timeout: Duration,
     ) -> Result<usize, RecvTimeoutError> {
-        self.recv_by(into, || Instant::now().checked_add(timeout))
+        self.recv_bytes(into, || Instant::now().checked_add(timeout))
     }
 
     /// Receives into `into`. Waits until `deadline`.
@@ -549,20 +573,7 @@ impl<K: Kind> Receiver<Bytes, K> {
         into: &mut Vec<u8>,
         deadline: Instant,
     ) -> Result<usize, RecvTimeoutError> {
-        self.recv_by(into, || Some(deadline))
-    }
-
-    #[inline]
-    fn recv_by(
-        &self,
-        into: &mut Vec<u8>,
-        until: impl FnOnce() -> Option<Instant>,
-    ) -> Result<usize, RecvTimeoutError> {
-        into.clear();
-        if let Err(why) = self.receive_next(into) {
-            self.outlast(why, until(), into)?;
-        }
-        Ok(into.len())
+        self.recv_bytes(into, || Some(deadline))
     }
 
     /// The maximal length of a message, in bytes.
@@ -636,8 +647,8 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Iterator for TryIter<'_, P, K> {
 
 impl<P: Payload + CheckedBitPattern, K: Kind> FusedIterator for TryIter<'_, P, K> {}
 
-/// An iterator that owns its [`Receiver`]: made by
-/// [`IntoIterator`](Receiver#impl-IntoIterator-for-Receiver<P,+K>).
+/// An iterator that owns its [`Receiver`]: what a receiver
+/// by value is iterated over by.
 #[derive(Debug)]
 pub struct IntoIter<P: Payload, K: Kind> {
     receiver: Receiver<P, K>,

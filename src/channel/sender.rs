@@ -50,7 +50,8 @@ pub(super) const fn not_now<M>(need: Need, message: M) -> TrySendError<M> {
 
 /// Why a message was not sent; or, of one that was, what else is to be told.
 enum Refusal {
-    TooLong { length: usize, longest: usize },
+    /// The channel takes none of that length.
+    Length(usize),
     Needs(Need),
     TimedOut,
     Fault(Fault),
@@ -77,18 +78,39 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         Ok(Self { ring, end, at })
     }
 
-    /// The message's length and the maximal one, if the message is longer.
+    /// Whether the channel takes messages of this length.
     #[inline(always)]
-    fn too_long(&self, message: &P::Sent<'_>) -> Option<(usize, usize)> {
+    fn takes(&self, length: usize) -> bool {
         let longest = self.end.block.longest;
-        P::length(message).filter(|&length| length > longest).map(|length| (length, longest))
+        length <= longest && (!P::EXACT || length == longest)
+    }
+
+    /// A message's length, if the channel takes none of that length.
+    #[inline(always)]
+    fn misfit(&self, message: &P::Sent<'_>) -> Option<usize> {
+        P::length(message).filter(|&length| !self.takes(length))
+    }
+
+    /// That the channel takes none of that length.
+    #[cold]
+    fn wrong_length<M>(&self, message: M, length: usize) -> SendError<M> {
+        let longest = self.end.block.longest;
+        if length > longest {
+            SendError::TooLong { message, length, longest }
+        } else {
+            SendError::TooShort { message, length, size: longest }
+        }
+    }
+
+    pub(super) fn fits(&self, length: usize) -> Result<(), SendError> {
+        if self.takes(length) { Ok(()) } else { Err(self.wrong_length((), length)) }
     }
 
     /// Fast path: sends if the next slot is free and nothing has changed. Inlined into
     /// callers, because most sends are of this sort.
     #[inline(always)]
     fn send_next(&self, message: &P::Sent<'_>) -> Result<(), NotNow> {
-        if self.too_long(message).is_some() || !self.end.enter_fast() {
+        if self.misfit(message).is_some() || !self.end.enter_fast() {
             return Err(NotNow::Unsure);
         }
         let sent = self.ring.push_next(&self.at, self.end.owner(), message);
@@ -186,7 +208,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         why: NotNow,
         message: P::Sent<'_>,
     ) -> Result<(), TrySendError<P::Unsent>> {
-        self.send_on(why, &message, None).map_err(|refusal| Self::try_error(&message, refusal))
+        self.send_on(why, &message, None).map_err(|refusal| self.try_error(&message, refusal))
     }
 
     /// Goes on after the fast path: waits until that time, if it waits.
@@ -196,8 +218,8 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         message: &P::Sent<'_>,
         wait: Option<Option<Instant>>,
     ) -> Result<(), Refusal> {
-        if let Some((length, longest)) = self.too_long(message) {
-            return Err(Refusal::TooLong { length, longest });
+        if let Some(length) = self.misfit(message) {
+            return Err(Refusal::Length(length));
         }
         if let Err(why) = self.refused(why, message) {
             let push = || self.push(message);
@@ -221,12 +243,10 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
 
     #[cold]
     #[inline(never)]
-    fn try_error(message: &P::Sent<'_>, refusal: Refusal) -> TrySendError<P::Unsent> {
+    fn try_error(&self, message: &P::Sent<'_>, refusal: Refusal) -> TrySendError<P::Unsent> {
         let message = P::unsent(message);
         match refusal {
-            Refusal::TooLong { length, longest } => {
-                TrySendError::TooLong { message, length, longest }
-            }
+            Refusal::Length(length) => self.wrong_length(message, length).into(),
             Refusal::Needs(need) => not_now(need, message),
             Refusal::TimedOut => TrySendError::Full(message),
             Refusal::Fault(fault) => TrySendError::unsent(message, fault),
@@ -236,10 +256,10 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
 
     #[cold]
     #[inline(never)]
-    fn error(message: &P::Sent<'_>, refusal: Refusal) -> SendError<P::Unsent> {
+    fn error(&self, message: &P::Sent<'_>, refusal: Refusal) -> SendError<P::Unsent> {
         let message = P::unsent(message);
         match refusal {
-            Refusal::TooLong { length, longest } => SendError::TooLong { message, length, longest },
+            Refusal::Length(length) => self.wrong_length(message, length),
             // A call that waits without a deadline has no other.
             Refusal::Needs(_) | Refusal::TimedOut => SendError::unsent(message, Fault::Closed),
             Refusal::Fault(fault) => SendError::unsent(message, fault),
@@ -249,12 +269,14 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
 
     #[cold]
     #[inline(never)]
-    fn timeout_error(message: &P::Sent<'_>, refusal: Refusal) -> SendTimeoutError<P::Unsent> {
+    fn timeout_error(
+        &self,
+        message: &P::Sent<'_>,
+        refusal: Refusal,
+    ) -> SendTimeoutError<P::Unsent> {
         let message = P::unsent(message);
         match refusal {
-            Refusal::TooLong { length, longest } => {
-                SendTimeoutError::TooLong { message, length, longest }
-            }
+            Refusal::Length(length) => self.wrong_length(message, length).into(),
             Refusal::Needs(_) | Refusal::TimedOut => SendTimeoutError::Timeout(message),
             Refusal::Fault(fault) => SendTimeoutError::unsent(message, fault),
             Refusal::Unwoken(unwoken) => SendTimeoutError::Unwoken(unwoken),
@@ -279,7 +301,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     #[cold]
     #[inline(never)]
     fn wait_to_send(&self, why: NotNow, message: P::Sent<'_>) -> Result<(), SendError<P::Unsent>> {
-        self.send_on(why, &message, Some(None)).map_err(|refusal| Self::error(&message, refusal))
+        self.send_on(why, &message, Some(None)).map_err(|refusal| self.error(&message, refusal))
     }
 
     /// Sends. Waits for room, at most this long.
@@ -322,7 +344,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         until: Option<Instant>,
     ) -> Result<(), SendTimeoutError<P::Unsent>> {
         self.send_on(why, &message, Some(until))
-            .map_err(|refusal| Self::timeout_error(&message, refusal))
+            .map_err(|refusal| self.timeout_error(&message, refusal))
     }
 
     /// Sends all of `messages` in order, and waits for room as needed. Messages that fit
@@ -384,7 +406,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         messages: &[P::Sent<'_>],
         until: Option<Instant>,
     ) -> Result<usize, SendBatchError> {
-        self.none_too_long(messages)?;
+        self.all_fit(messages)?;
         let mut sent = 0;
         while sent < messages.len() {
             let rest = &messages[sent..];
@@ -401,13 +423,10 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         Ok(sent)
     }
 
-    fn none_too_long(&self, messages: &[P::Sent<'_>]) -> Result<(), SendBatchError> {
-        match messages.iter().find_map(|message| self.too_long(message)) {
+    fn all_fit(&self, messages: &[P::Sent<'_>]) -> Result<(), SendBatchError> {
+        match messages.iter().find_map(|message| self.misfit(message)) {
             None => Ok(()),
-            Some((length, longest)) => {
-                let why = SendError::TooLong { message: (), length, longest };
-                Err(SendBatchError::after(0, why))
-            }
+            Some(length) => Err(SendBatchError::after(0, self.wrong_length((), length))),
         }
     }
 
@@ -422,7 +441,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         if messages.is_empty() {
             return Ok(0);
         }
-        self.none_too_long(messages)?;
+        self.all_fit(messages)?;
         let sent = match self.push_many(messages) {
             Ok(sent) => sent,
             Err(why) => self

@@ -16,29 +16,30 @@ use crate::sys;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Member {
-    /// Its slot in the table, and which of the slot's lives it is, from 0:
-    /// the two together are used once.
+    /// Its slot in the table. Together with [`life`](Self::life) it identifies
+    /// the participant for ever.
     pub slot: u16,
-    /// See [`slot`](Self::slot).
+    /// Which of the slot's lives it is, from 0.
     pub life: u64,
     /// The same participant, for waits that end with it: see
     /// [`Receiver::bind_to_peer`](crate::Receiver::bind_to_peer).
     pub peer: Peer,
-    /// Its process, as it is numbered in its own pid namespace.
+    /// Its process, by the number in that process's own pid namespace.
     pub pid: u32,
-    /// When the process was started, as [`sys::proc::start_time`] told it, and its [pid
-    /// namespace](sys::proc::pid_namespace): together with the pid they identify a
-    /// process for ever. 0 if unknown.
+    /// When the process was started, in the unit of [`sys::proc::start_time`];
+    /// 0 if that could not be found out. The pid, the start time and the
+    /// [pid namespace](Self::pid_namespace) together identify a process for ever.
     pub start_time: u64,
-    /// See [`start_time`](Self::start_time).
+    /// The process's [pid namespace](sys::proc::pid_namespace); 0 if it could not
+    /// be found out.
     pub pid_namespace: u64,
-    /// Its user.
+    /// Its effective user id.
     pub uid: u32,
-    /// When it joined or left, as [`sys::proc::monotonic`] told the time.
+    /// When it joined or left, in nanoseconds of [`sys::proc::monotonic`].
     pub recorded_ns: u64,
 }
 
-/// What has happened to a participant.
+/// An event in the life of a participant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -46,10 +47,10 @@ pub enum Event {
     Joined(Member),
     /// It has left by itself: its last handle was dropped.
     Left(Member),
-    /// It has died. What it held is being recovered, or has been.
+    /// It has died. The sweep of what it held is done, or under way.
     Died(Death),
-    /// This many events were overwritten before they were read. A few of them may not
-    /// have been events, but records that were begun and given up.
+    /// So many events were overwritten before this subscription read them. A few of
+    /// them may be records that a process began and gave up.
     Missed(u64),
 }
 
@@ -70,17 +71,18 @@ impl fmt::Display for Event {
 /// A subscription to the [events](Event) of a segment: see
 /// [`Segment::events`].
 ///
-/// Every subscriber gets every event, in one order that is the same for all. A segment
-/// remembers the last 128; a subscriber that is further behind gets [`Event::Missed`],
-/// and then the remaining events.
+/// Every subscriber gets every event, and all get them in the same order. A segment
+/// remembers the last 128 events. A subscriber that is further behind gets
+/// [`Event::Missed`], and then the remembered ones.
 ///
-/// A handle belongs to one thread at a time. A clone continues from the position of its
-/// original, independently. Neither leaves a trace in the segment: a slow, stopped or
-/// killed subscriber affects nobody else.
+/// One thread at a time uses a handle. A clone starts at its original's position
+/// and continues independently. Neither leaves a trace in the segment: a
+/// subscriber that is slow, stopped or killed affects no other process.
 ///
-/// **Crashes.** A death is reported once, even if other processes die over its recovery.
-/// A process that is stopped while it records an event holds back later events, until it
-/// continues, is killed, or 128 other events have been recorded.
+/// **Crashes.** A subscriber gets each death exactly once, whichever process dies
+/// over the recovery. A process that is stopped while it records an event delays
+/// the later ones, until it continues, is killed, or 128 other events are
+/// recorded.
 #[derive(Clone)]
 pub struct Events {
     participant: Arc<Participant>,
@@ -95,7 +97,7 @@ impl UnwindSafe for Events {}
 impl RefUnwindSafe for Events {}
 
 impl Segment {
-    /// A subscription to joins, leaves and deaths from now on.
+    /// Subscribes to the participants that join, leave and die from now on.
     ///
     /// ```
     /// use tombolo::{Event, Segment};
@@ -116,15 +118,15 @@ impl Segment {
 }
 
 impl Events {
-    /// Begins with the oldest event that the segment remembers.
+    /// Starts at the oldest event that the segment remembers.
     #[must_use]
     pub fn remembered(self) -> Self {
         self.at.set(self.participant.mapped().journal_from(true));
         self
     }
 
-    /// The next event, if there is one. Scans for deaths before it says that there is
-    /// none.
+    /// The next event, if there is one. Scans for deaths before it returns `None`.
+    /// Does not wait.
     ///
     /// # Errors
     /// Those of [`recv`](Self::recv).
@@ -132,7 +134,8 @@ impl Events {
         match self.read()? {
             Read::Record(event) => return Ok(Some(event)),
             Read::Pending(LEASEHOLDER) => {
-                // The deadline has passed: scan only if no process is joining right now.
+                // The deadline has passed already: this succeeds only if nobody
+                // holds the lease at this moment.
                 let deadline = Instant::now();
                 self.participant.close_leaseholders_records(Some(deadline))?;
             }
@@ -145,24 +148,25 @@ impl Events {
         })
     }
 
-    /// Waits for the next event, without a timeout. The kernel wakes the caller, even by
+    /// The next event. Waits without limit. The kernel wakes the caller, even for
     /// a death that no other process is left to see.
     ///
     /// # Errors
-    /// [`Fault::Closed`] if the segment has been removed and all events until then have
-    /// been received, or if the subscription was [stopped](Self::stop), also while this
-    /// call waits; and the other faults that end a handle's use.
+    /// [`Fault::Closed`] if the segment was removed and this subscription has
+    /// received everything recorded until then, or if the subscription was
+    /// [stopped](Self::stop), also while this call waits; other faults that end a
+    /// handle's use.
     pub fn recv(&self) -> Result<Event, Fault> {
         // Without a deadline there is no timeout.
         self.recv_by(None)?.ok_or(Fault::Closed)
     }
 
-    /// Waits for the next event, at most this long; `None` if there was none.
+    /// The next event. Waits at most this long; `None` if there was none.
     ///
     /// # Errors
     /// Those of [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<Event>, Fault> {
-        // A timeout beyond what the clock can represent never expires.
+        // A timeout beyond the range of the clock is no timeout.
         self.recv_by(Instant::now().checked_add(timeout))
     }
 
@@ -174,7 +178,7 @@ impl Events {
             match self.wait(until) {
                 Ok(None) => {}
                 Ok(event) => return Ok(event),
-                // Events recorded before the end come before it.
+                // Events recorded before the end come before the fault.
                 Err(fault) => match self.read()? {
                     Read::Record(event) => return Ok(Some(event)),
                     _ => return Err(fault),
@@ -186,7 +190,7 @@ impl Events {
         }
     }
 
-    /// Sleeps once, unless there is an event by now.
+    /// Sleeps once, unless there is an event now.
     fn wait(&self, until: Option<Instant>) -> Result<Option<Event>, Fault> {
         let heard = self.participant.listen()?;
         self.participant.serve();
@@ -198,18 +202,18 @@ impl Events {
         Ok(None)
     }
 
-    /// Ends this subscription and its clones, and wakes all threads that wait in one of
-    /// them.
+    /// Ends this subscription and its clones. A call that waits in one of them, in
+    /// another thread, returns.
     ///
     /// # Errors
-    /// [`Fault::System`] if the kernel refuses to wake a waiter, whose wait then ends
-    /// when something else wakes it. [`Fault::Forked`].
+    /// [`Fault::System`] if the kernel refuses to wake waiting calls: then each
+    /// ends when something else wakes it. [`Fault::Forked`].
     pub fn stop(&self) -> Result<(), Fault> {
         let _ = self.stopped.set(());
         self.participant.strike()
     }
 
-    /// Reads the next record. Missed events count as a record too.
+    /// Reads the next record. Missed positions count as a record too.
     fn read(&self) -> Result<Read<Event>, Fault> {
         let barred = self.participant.barred();
         if let Some(Fault::Forked) = barred {

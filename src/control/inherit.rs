@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  parent                                             child
-//!    bequest, id, generation ──▶ pipe
+//!    handover, id, generation ──▶ pipe
 //!    start it, with an end of each pipe ─────────────▶
 //!                                                      take the ends, once
 //!                                    pipe ────────────▶ join the segment
@@ -19,35 +19,35 @@ mod error;
 use core::fmt;
 use std::time::{Duration, Instant};
 
-use crate::control::record::{self, Purpose, Record, VERSION};
+use crate::control::handshake::{self, Handshake, Purpose, VERSION};
 use crate::error::{Fault, OpenError};
 use crate::ring::table::Member;
 use crate::segment::{Peer, Segment};
 use crate::sys::ErrorKind;
 use crate::sys::child::{self, Child, Command, NoEnds, VARIABLE};
 use crate::sys::pipe::{self, Reader, Writer};
-use crate::sys::poll::{Interest, State, wait};
+use crate::sys::poll::{Interest, Polled, wait};
 
 pub use error::{InheritError, SpawnError};
 
 /// A child that was started with a segment: see [`Segment::spawn`].
 ///
-/// It keeps the segment open until the child is known to have [joined](Self::joined), or
-/// until it is dropped. So an anonymous segment stays while the child starts. Dropping it
-/// neither ends the child nor waits for it.
+/// It keeps the segment until the child is known to have [joined](Self::joined),
+/// or until it is dropped. So an anonymous segment stays while the child is on its
+/// way to it. Dropping it neither ends the child nor waits for it.
 pub struct SpawnedChild {
     child: Child,
     to_child: Writer,
     from_child: Reader,
-    /// Until the child has joined.
+    /// The segment, until the child has joined.
     kept: Option<Segment>,
-    /// Afterwards.
+    /// The child, after it has joined.
     peer: Option<Peer>,
 }
 
 impl Segment {
-    /// Starts a command with this segment, with or without a name. The child opens it
-    /// with [`Segment::inherited`].
+    /// Starts a command and hands this segment over to it, whether the segment has
+    /// a name or not. The child gets it from [`Segment::inherited`].
     ///
     /// ```no_run
     /// use std::process::Command;
@@ -70,28 +70,29 @@ impl Segment {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// Once the child has joined, it is a participant like any other: its channels and
-    /// [`events`](Self::events) show its end, of whatever sort. If it ends earlier,
-    /// [`SpawnedChild::joined`] shows it.
+    /// Once the child has joined, it is a participant like any other: its end,
+    /// however it comes, shows in its channels and in [`events`](Self::events). If
+    /// it ends before, [`SpawnedChild::joined`] says so.
     ///
-    /// The child gets the environment variable `TOMBOLO_INHERIT`, and two descriptors
-    /// that no other child gets. Only the process started here can take them, even
-    /// through programs that `exec` others (`env`, `nice`, a shell's `exec`). Its own
-    /// children are refused. The variable is removed from the command again.
+    /// The child finds the segment by the variable `TOMBOLO_INHERIT` of its
+    /// environment, and by two descriptors that no other child gets. Only the
+    /// process started here can take them. It may become another program first
+    /// (`env`, `nice`, a shell's `exec`); its own children are refused. This call
+    /// removes the variable from the command again.
     ///
     /// # Errors
-    /// [`SpawnError::Start`] if the program does not exist or may not be run;
-    /// [`SpawnError::Fault`] if the segment is removed, or the handle belongs to the
-    /// process that this one was forked from; [`SpawnError::System`] without descriptors
-    /// for two pipes.
+    /// [`SpawnError::Start`] if there is no such program, or if this process may not
+    /// run it; [`SpawnError::Fault`] if the segment was removed, or if the handle
+    /// belongs to a parent process; [`SpawnError::System`] without descriptors for
+    /// two pipes.
     pub fn spawn(&self, command: &mut Command) -> Result<SpawnedChild, SpawnError> {
         if let Some(fault) = self.participant().barred() {
             return Err(fault.into());
         }
         let (childs_input, to_child) = pipe::pair()?;
         let (from_child, childs_output) = pipe::pair()?;
-        let bequest = Record::segment(Purpose::Bequest, self.id(), self.generation());
-        to_child.write_record(&bequest.to_bytes())?;
+        let handover = Handshake::segment(Purpose::Handover, self.id(), self.generation());
+        to_child.write_record(&handover.to_bytes())?;
         let child = child::spawn(command, childs_input, childs_output).map_err(|error| {
             let program = command.get_program().to_string_lossy().into_owned();
             SpawnError::Start { program, error }
@@ -99,20 +100,20 @@ impl Segment {
         Ok(SpawnedChild { child, to_child, from_child, kept: Some(self.clone()), peer: None })
     }
 
-    /// The segment with which this process was [started](Self::spawn). It can be taken
-    /// once.
+    /// The segment that this process was [started](Self::spawn) with. A process can
+    /// take it once.
     ///
     /// # Errors
     /// [`InheritError::NotHandedOver`]; [`InheritError::NotForThis`] in a
     /// grandchild, which has the variable as well;
     /// [`InheritError::Taken`], [`InheritError::Spent`];
-    /// [`InheritError::Gone`] if nobody kept the segment; and those of joining.
+    /// [`InheritError::Gone`] if no process kept the segment; and those of joining.
     pub fn inherited() -> Result<Self, InheritError> {
         Self::inherited_with_pipes().map(|(segment, ..)| segment)
     }
 
-    /// The same, with a pipe from the parent and one to it: the parent's
-    /// [`SpawnedChild::into_pipes`].
+    /// Like [`inherited`](Self::inherited), with a pipe from the parent and one to
+    /// it. The parent gets their other ends from [`SpawnedChild::into_pipes`].
     ///
     /// # Errors
     /// Those of [`inherited`](Self::inherited).
@@ -126,29 +127,30 @@ impl Segment {
             NoEnds::Taken => InheritError::Taken,
             NoEnds::Unfit(error) => InheritError::Spent { what: error.to_string() },
         })?;
-        let mut bytes = [0; record::BYTES];
-        // The record is there from the start; a wait for it would never end.
+        let mut bytes = [0; handshake::BYTES];
+        // The record is there from the start. If it is not, a wait would never
+        // end.
         let whole = from_parent.waiting()? >= bytes.len() && from_parent.read_record(&mut bytes)?;
-        let bequest = if whole { Record::read(&bytes, &[Purpose::Bequest]) } else { None };
-        let Some(bequest) = bequest else {
+        let handover = if whole { Handshake::read(&bytes, &[Purpose::Handover]) } else { None };
+        let Some(handover) = handover else {
             return Err(InheritError::Spent { what: "the pipe says nothing of a segment".into() });
         };
-        if bequest.version != VERSION {
-            return Err(InheritError::Version { found: bequest.version, supported: VERSION });
+        if handover.version != VERSION {
+            return Err(InheritError::Version { found: handover.version, supported: VERSION });
         }
-        let gone = InheritError::Gone { id: bequest.id() };
-        let segment = match Self::open_id(bequest.id()) {
+        let gone = InheritError::Gone { id: handover.id() };
+        let segment = match Self::open_id(handover.id()) {
             Err(OpenError::NotFound { .. } | OpenError::NotOurs { .. }) => return Err(gone),
             segment => segment?,
         };
-        // The id may have been reused.
-        if segment.generation() != bequest.second {
+        // Another segment may have the id by now.
+        if segment.generation() != handover.second {
             return Err(gone);
         }
         let me = segment.participant().me();
-        let joined = Record::new(Purpose::Joined, u64::from(me.id) + 1, me.incarnation);
+        let joined = Handshake::new(Purpose::Joined, u64::from(me.id) + 1, me.incarnation);
         match to_parent.write_record(&joined.to_bytes()) {
-            // The parent no longer reads.
+            // The parent does not read it.
             Err(error) if error.kind() == ErrorKind::NoReader => {}
             told => told?,
         }
@@ -156,10 +158,10 @@ impl Segment {
     }
 }
 
-/// The participant that has written this record.
-fn peer_of(joined: &Record, segment: &Segment, pid: u32) -> Peer {
-    // A record without a participant is of an earlier build. Then it is the participant
-    // with the child's pid, if there still is one.
+/// The participant that wrote this record.
+fn peer_of(joined: &Handshake, segment: &Segment, pid: u32) -> Peer {
+    // A build that did not say which participant it is wrote a record without one.
+    // Then it is the participant with the child's pid, or none any more.
     let id = joined.first.checked_sub(1).and_then(|slot| u16::try_from(slot).ok());
     let said = id.map(|id| Member { id, incarnation: joined.second });
     let nobody = Member { id: u16::MAX, incarnation: 0 };
@@ -174,15 +176,14 @@ impl SpawnedChild {
         &mut self.child
     }
 
-    /// The child alone. The segment is no longer held for it, and the pipes
-    /// are closed.
+    /// The child alone. Lets go of the segment, and closes the pipes.
     pub fn into_child(self) -> Child {
         self.child
     }
 
-    /// Waits until the child has joined, and then no longer keeps the segment open for
-    /// it. Returns the child's participant, for waits that end with it: a child that dies
-    /// before it opens a channel is no peer there.
+    /// Waits until the child has joined, and then lets go of the segment. Returns
+    /// which participant the child is, for waits that end with it: a child that
+    /// dies before it opens a channel is no peer there.
     ///
     /// ```no_run
     /// # use std::process::Command;
@@ -199,9 +200,9 @@ impl SpawnedChild {
     /// ```
     ///
     /// # Errors
-    /// [`SpawnError::NeverJoined`] if all processes with the child's end of the pipe have
-    /// ended or closed it: the child, and children that it started before it took its
-    /// inheritance.
+    /// [`SpawnError::NeverJoined`] if the child has ended or closed its end of the
+    /// pipe, and so has every process that inherited that end from it (children
+    /// that it started before it took the segment).
     pub fn joined(&mut self) -> Result<Peer, SpawnError> {
         loop {
             if let Some(peer) = self.joined_by(None)? {
@@ -210,13 +211,13 @@ impl SpawnedChild {
         }
     }
 
-    /// Waits until the child has joined, at most this long; `false` if it has
-    /// not yet. Afterwards [`joined`](Self::joined) answers at once.
+    /// Waits until the child has joined, at most this long. Returns `false` if it
+    /// has not joined yet. After `true`, [`joined`](Self::joined) returns at once.
     ///
     /// # Errors
     /// Those of [`joined`](Self::joined).
     pub fn joined_timeout(&mut self, timeout: Duration) -> Result<bool, SpawnError> {
-        // A timeout beyond what the clock can represent never expires.
+        // A timeout beyond the range of the clock is no timeout.
         Ok(self.joined_by(Instant::now().checked_add(timeout))?.is_some())
     }
 
@@ -227,12 +228,12 @@ impl SpawnedChild {
         if kept.participant().guard().in_child() {
             return Err(Fault::Forked.into());
         }
-        if *wait(&[(&*self.from_child, Interest::Input)], until)? == [State::default()] {
+        if *wait(&[(&*self.from_child, Interest::Input)], until)? == [Polled::default()] {
             return Ok(None);
         }
-        let mut bytes = [0; record::BYTES];
+        let mut bytes = [0; handshake::BYTES];
         let whole = self.from_child.read_record(&mut bytes)?;
-        let joined = if whole { Record::read(&bytes, &[Purpose::Joined]) } else { None };
+        let joined = if whole { Handshake::read(&bytes, &[Purpose::Joined]) } else { None };
         let Some(joined) = joined else {
             return Err(SpawnError::NeverJoined { pid: self.child.id() });
         };
@@ -241,11 +242,13 @@ impl SpawnedChild {
         Ok(self.peer)
     }
 
-    /// The child, with a pipe to it and one from it, which the child gets from
-    /// [`Segment::inherited_with_pipes`]. Waits until it has joined.
+    /// Waits until the child has joined. Returns the child, with a pipe to it and
+    /// one from it. The child gets their other ends from
+    /// [`Segment::inherited_with_pipes`].
     ///
     /// # Errors
-    /// Those of [`joined`](Self::joined); the child is then on its own.
+    /// Those of [`joined`](Self::joined). The child then runs on, without this
+    /// value.
     pub fn into_pipes(mut self) -> Result<(Child, Writer, Reader), SpawnError> {
         self.joined()?;
         Ok((self.child, self.to_child, self.from_child))
@@ -254,7 +257,7 @@ impl SpawnedChild {
 
 impl fmt::Debug for SpawnedChild {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Heir")
+        f.debug_struct("SpawnedChild")
             .field("pid", &self.child.id())
             .field("joined", &self.kept.is_none())
             .finish_non_exhaustive()

@@ -3,9 +3,9 @@
 mod answer;
 mod commander;
 mod events;
+mod handshake;
 mod inbox;
 mod inherit;
-mod record;
 mod rendezvous;
 
 pub use answer::{Answer, Drain, Outcome};

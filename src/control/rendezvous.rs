@@ -52,14 +52,14 @@ pub use connect::{connect, connect_timeout};
 pub use error::{ConnectError, ListenError};
 pub use listener::Listener;
 
-/// The longest name: a FIFO's has 255 bytes at most, and a client's has a
-/// token behind it.
+/// The longest name. A file's name has at most 255 bytes, and the name of a client's
+/// FIFO has a token behind it.
 const NAME_BYTES: usize = 200;
 
-/// The separator before a client's token; no name contains it.
+/// The character before a client's token. No name contains it.
 const MARK: char = '@';
 
-/// A name that is one file.
+/// Checks that a name is the name of one file, and not hidden.
 fn checked(name: &str) -> Result<Name, BadName> {
     let checked = Name::new(name, NAME_BYTES)?;
     let bad = |reason: &str| Err(BadName { name: name.to_owned(), reason: reason.to_owned() });
@@ -72,12 +72,12 @@ fn checked(name: &str) -> Result<Name, BadName> {
     Ok(checked)
 }
 
-/// The FIFO of one client.
+/// The name of one client's FIFO.
 fn reply_name(name: &str, token: u64) -> String {
     format!("{name}{MARK}{token:016x}")
 }
 
-/// Where the FIFOs are.
+/// The directory of the FIFOs.
 fn directory() -> PathBuf {
     let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     match runtime.filter(|path| path.is_absolute()) {

@@ -27,6 +27,17 @@ pub enum SendError<T = ()> {
         /// The longest that is possible.
         longest: usize,
     },
+    /// The message is shorter than an element. Only an [`AnySender`](crate::AnySender) has
+    /// such messages.
+    #[error("the message has {length} bytes, and an element of this channel has {size}")]
+    TooShort {
+        /// The message.
+        message: T,
+        /// Its length.
+        length: usize,
+        /// The size of an element.
+        size: usize,
+    },
     /// The handle cannot go on.
     #[error("{fault}")]
     Fault {
@@ -66,6 +77,16 @@ pub enum TrySendError<T = ()> {
         /// The longest that is possible.
         longest: usize,
     },
+    /// As [`SendError::TooShort`].
+    #[error("the message has {length} bytes, and an element of this channel has {size}")]
+    TooShort {
+        /// The message.
+        message: T,
+        /// Its length.
+        length: usize,
+        /// The size of an element.
+        size: usize,
+    },
     /// The handle cannot go on.
     #[error("{fault}")]
     Fault {
@@ -99,6 +120,16 @@ pub enum SendTimeoutError<T = ()> {
         length: usize,
         /// The longest that is possible.
         longest: usize,
+    },
+    /// As [`SendError::TooShort`].
+    #[error("the message has {length} bytes, and an element of this channel has {size}")]
+    TooShort {
+        /// The message.
+        message: T,
+        /// Its length.
+        length: usize,
+        /// The size of an element.
+        size: usize,
     },
     /// The handle cannot go on.
     #[error("{fault}")]
@@ -188,6 +219,7 @@ macro_rules! in_common {
                     $(Self::$own(message) => Some(message),)*
                     Self::Disconnected(message)
                     | Self::TooLong { message, .. }
+                    | Self::TooShort { message, .. }
                     | Self::Fault { message, .. } => Some(message),
                     Self::Unwoken(_) => None,
                 }
@@ -234,6 +266,7 @@ macro_rules! in_common {
                     $(Self::$own(_) => stringify!($own),)*
                     Self::Disconnected(_) => "Disconnected",
                     Self::TooLong { .. } => "TooLong",
+                    Self::TooShort { .. } => "TooShort",
                     Self::Fault { fault, .. } => return fmt::Debug::fmt(fault, f),
                     Self::Unwoken(unwoken) => return fmt::Debug::fmt(unwoken, f),
                 };
@@ -257,6 +290,9 @@ macro_rules! from_send_error {
                     SendError::Disconnected(message) => Self::Disconnected(message),
                     SendError::TooLong { message, length, longest } => {
                         Self::TooLong { message, length, longest }
+                    }
+                    SendError::TooShort { message, length, size } => {
+                        Self::TooShort { message, length, size }
                     }
                     SendError::Fault { message, fault } => Self::Fault { message, fault },
                     SendError::Unwoken(unwoken) => Self::Unwoken(unwoken),

@@ -115,15 +115,16 @@ impl Element for Untyped {
     }
 
     fn read(place: ElementBytes<'_>, into: &mut Vec<u8>) {
-        place.append_to(0, into);
+        place.append_to(into);
     }
 
     fn read_slice(place: ElementBytes<'_>, into: &mut Vec<Vec<u8>>) -> usize {
-        for index in 0..place.count() {
+        let before = into.len();
+        into.extend(place.each().map(|element| {
             let mut message = Vec::new();
-            place.append_to(index, &mut message);
-            into.push(message);
-        }
-        place.count()
+            element.append_to(&mut message);
+            message
+        }));
+        into.len() - before
     }
 }

@@ -58,6 +58,8 @@ pub trait Form: Copy + 'static {
     const SCHEMA: &'static str;
     const ALIGN: usize;
     const SIZE: Option<usize>;
+    /// Whether a message has exactly as many bytes as an element, and not fewer.
+    const EXACT: bool = true;
 
     /// How many bytes a message has, where their number varies.
     fn length(_message: &Self::Sent<'_>) -> Option<usize> {
@@ -99,7 +101,7 @@ impl<T: Message> Form for T {
 }
 
 macro_rules! form_of_bytes {
-    ($($payload:ident: $place:ident, $schema:literal;)*) => {$(
+    ($($payload:ident: $place:ident, $schema:literal, $exact:literal;)*) => {$(
         impl Form for $payload {
             type Sent<'m> = &'m [u8];
             type Unsent = ();
@@ -110,6 +112,7 @@ macro_rules! form_of_bytes {
             const SCHEMA: &'static str = $schema;
             const ALIGN: usize = 1;
             const SIZE: Option<usize> = None;
+            const EXACT: bool = $exact;
 
             fn unsent(_: &&[u8]) {}
 
@@ -130,9 +133,9 @@ macro_rules! form_of_bytes {
 }
 
 form_of_bytes! {
-    Bytes: ByteSpan, "bytes";
+    Bytes: ByteSpan, "bytes", false;
     // What the directory says of the channel that is opened counts.
-    Untyped: ElementBytes, "";
+    Untyped: ElementBytes, "", true;
 }
 
 const _: () = {

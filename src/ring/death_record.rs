@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Each participant's slot has a word: `n or p:32 | deaths:31 | ended:1`. n is
-//! the incarnation and p the position of the record modulo 2^32. `deaths`
+//! the incarnation and p the position of the record, both modulo 2^32. `deaths`
 //! counts the lives of this slot that ended by death. So one compare-and-swap
 //! decides which record counts, and counts the death.
 //!

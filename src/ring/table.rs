@@ -11,9 +11,9 @@
 //!    └────────── the sweep is complete ─────── DEAD(i) ◀─────┘
 //! ```
 //!
-//! Lives are numbered from 1, and number 0 is nobody's: a FREE slot has the
-//! number of the last life in it. Every word of a segment that names a life has
-//! its number in the upper half ([`INCARNATION_SHIFT`]).
+//! The lives of a slot are numbered from 1. Number 0 belongs to no life: a FREE
+//! slot has the number of the last life in it. Every word of a segment that names
+//! a life has its number in the upper half ([`INCARNATION_SHIFT`]).
 //!
 //! One reading of the whole set decides that a participant is dead. The set's
 //! generation must be right. A semaphore that the reader itself holds up must be
@@ -27,15 +27,15 @@
 //! for zero, because a leaver frees its word before it lowers its semaphore.
 //!
 //! Edge T: every change of a word is Release, and every reading is Acquire. So
-//! a process that sees a slot after incarnation i sees everything that the
-//! participant did as incarnation i.
+//! a process that sees the slot of life i FREE, or in a later life, sees
+//! everything that the participant did in life i.
 
 use super::kernel::{Kernel, Op, Refusal};
 use super::set::SetMap;
 use super::wake_all;
 use crate::sync::{AtomicU64, Ordering};
 
-/// Where the number of a life is, in every word that has one: the upper half.
+/// The first bit of a life's number, in every word that has one: the upper half.
 pub(crate) const INCARNATION_SHIFT: u32 = 32;
 const STATE: u64 = (1 << INCARNATION_SHIFT) - 1;
 
@@ -75,7 +75,7 @@ impl MemberWord {
         Some(Self { state, incarnation: word >> INCARNATION_SHIFT })
     }
 
-    /// The number of the life that comes after: numbers go round, past 0.
+    /// The number of the next life. Numbers wrap, and skip 0.
     const fn next_incarnation(self) -> u64 {
         if self.incarnation >= u32::MAX as u64 { 1 } else { self.incarnation + 1 }
     }
@@ -103,8 +103,8 @@ impl Member {
         self.is(MemberState::Dead, table)
     }
 
-    /// An id may come out of a message or a role that a peer wrote. One beyond
-    /// the table belongs to nobody.
+    /// A peer may have written the id, into a message or a role. An id beyond the
+    /// table belongs to no participant.
     fn is(self, state: MemberState, table: &impl Table) -> bool {
         self.id < table.map().participants
             && table.word(self.id).load(Ordering::Acquire) == self.word_in(state)
@@ -251,7 +251,7 @@ pub(crate) fn scan<K: Kernel>(
             continue;
         };
         let member = Member { id, incarnation: entry.incarnation };
-        let found = match entry.state {
+        let dead = match entry.state {
             MemberState::Free => false,
             MemberState::Dead => member.is_dead(table),
             MemberState::Live => {
@@ -269,7 +269,7 @@ pub(crate) fn scan<K: Kernel>(
                     && (marked().is_ok() || member.is_dead(table))
             }
         };
-        if found {
+        if dead {
             sweep(member, &scratch.values).map_err(Blind::Refused)?;
             // The sweep is complete: a new participant may take the slot.
             let _ = table.word(id).compare_exchange(

@@ -114,6 +114,15 @@ fn describe(mapped: &Mapped, index: u16, entry: &DirectoryEntry) -> Result<Descr
     })
 }
 
+/// The channel of this name.
+pub(crate) fn named(mapped: &Mapped, name: &str) -> Result<Described, ChannelError> {
+    let mut found = (0..mapped.plan.map.channels).filter_map(|index| read(mapped, index)?.ok());
+    found.find(|found| found.name == name).ok_or_else(|| ChannelError::NotFound {
+        channel: name.to_owned(),
+        segment: mapped.name.clone(),
+    })
+}
+
 /// Opens the channel, or makes it. The caller holds the lease.
 pub(crate) fn open_or_make(mapped: &Mapped, spec: &Spec) -> Result<Block, ChannelError> {
     let mut vacant = None;

@@ -35,7 +35,7 @@ use crate::sys;
 
 pub use check::{Audit, Finding};
 pub use deaths::{Death, Deaths};
-pub(crate) use directory::Spec;
+pub(crate) use directory::{Described, Spec};
 pub(crate) use enlist::Busy;
 pub use inspect::{Orphan, SegmentInfo};
 use mapped::Mapped;

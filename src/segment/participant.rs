@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::debris;
-use super::directory::{self, Spec};
+use super::directory::{self, Described, Spec};
 use super::enlist::{Busy, Counts};
 use super::mapped::Mapped;
 use super::serve::Desk;
@@ -293,6 +293,14 @@ impl Participant {
                 }
             },
         )?
+    }
+
+    /// The channel of this name, as the directory describes it.
+    pub(crate) fn described(&self, name: &str) -> Result<Described, ChannelError> {
+        match self.barred() {
+            Some(fault) => Err(fault.into()),
+            None => directory::named(&self.mapped, name),
+        }
     }
 
     /// Does something that only one may do at a time.

@@ -281,12 +281,8 @@ impl<'a> ElementBytes<'a> {
         Self { first, size, count, memory: PhantomData }
     }
 
-    pub(crate) const fn count(&self) -> usize {
-        self.count
-    }
-
     /// How many bytes an element has.
-    pub(crate) const fn size(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.size
     }
 
@@ -294,27 +290,36 @@ impl<'a> ElementBytes<'a> {
         self.first.as_ptr()
     }
 
-    /// The first byte of an element, if there is that one.
-    fn start(&self, index: usize) -> Option<NonNull<u8>> {
+    /// Each of them by itself.
+    pub(crate) fn each(self) -> impl Iterator<Item = Self> {
         // SAFETY: below their number.
-        (index < self.count).then(|| unsafe { self.first.add(index * self.size) })
+        (0..self.count).map(move |index| unsafe { self.first.add(index * self.size) }).map(
+            move |first| {
+                // SAFETY: it is one of those that `new` was told of.
+                unsafe { Self::new(first, self.size, 1) }
+            },
+        )
     }
 
-    /// Copies an element in, if it is of that size.
-    pub(crate) fn write(&self, index: usize, element: &[u8]) {
-        if let Some(to) = self.start(index).filter(|_| element.len() == self.size) {
-            // SAFETY: there is room for so many, and `new` says how they are aligned.
-            unsafe { copy::store_element(to, element) };
+    /// Copies an element in, to where the element with this index is, if there is one and
+    /// it is of that size; says how many bytes it has, or 0.
+    pub(crate) fn write(&self, index: usize, element: &[u8]) -> usize {
+        if index >= self.count || element.len() != self.size {
+            return 0;
         }
+        // SAFETY: the index is below their number.
+        let to = unsafe { self.first.add(index * self.size) };
+        // SAFETY: there is room for so many bytes, and `new` says how they are aligned.
+        unsafe { copy::store_element(to, element) };
+        self.size
     }
 
-    /// Copies an element to the end of `into`.
-    pub(crate) fn append_to(&self, index: usize, into: &mut Vec<u8>) {
-        let Some(from) = self.start(index) else { return };
+    /// Copies the first element to the end of `into`.
+    pub(crate) fn append_to(&self, into: &mut Vec<u8>) {
         into.reserve(self.size);
         let room = into.spare_capacity_mut().as_mut_ptr().cast::<u8>();
-        // SAFETY: `new` says that so many are there; the room was reserved just now.
-        unsafe { copy::load_element(from, room, self.size) };
+        // SAFETY: `new` says that one is there; the room was reserved just now.
+        unsafe { copy::load_element(self.first, room, self.size) };
         // SAFETY: so many have just been written.
         unsafe { into.set_len(into.len() + self.size) };
     }

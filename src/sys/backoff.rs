@@ -5,18 +5,19 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::ppoll;
 
-/// Between the first tries.
+/// The pause between the first tries.
 const SHORTEST: Duration = Duration::from_micros(100);
-/// How late success can be noticed, on an idle machine.
+/// The longest pause: on an idle machine, a success is noticed at most this
+/// late.
 const LONGEST: Duration = Duration::from_millis(10);
 
-/// Tries at least once, and until the deadline as long as the answer is
-/// `again`, with pauses that double from a tenth of a millisecond to ten.
+/// Tries at least once, and again until the deadline as long as the answer is
+/// `again`, with pauses that double from 0.1 to 10 milliseconds.
 ///
-/// `msgsnd` and `msgrcv` cannot be told a time, and what would cut a sleep in
-/// them short (a signal, a thread to remove the queue) is not a library's to
-/// use. A caller that pauses has no place in the kernel's queue of sleepers:
-/// those that sleep there are served before it.
+/// `msgsnd` and `msgrcv` take no timeout, and a library must not use what could
+/// end a sleep in them (a signal, or a thread that removes the queue). A caller
+/// that pauses is not in the kernel's queue of sleepers, so the kernel serves
+/// those that sleep there before it.
 pub(super) fn retry<T>(
     deadline: Instant,
     again: Errno,
@@ -32,7 +33,7 @@ pub(super) fn retry<T>(
         if left.is_zero() {
             return Err(again);
         }
-        // A signal makes the pause shorter, no more.
+        // A signal only makes the pause shorter.
         let _ = ppoll(&mut [], Some(pause.min(left).into()), None);
         pause = (2 * pause).min(LONGEST);
     }

@@ -45,12 +45,11 @@ use super::object::Object;
 use super::pipe::{self, Reader, Writer};
 use super::proc;
 
-/// The variable: `parent:number:inode:number:inode`, the end to read from
-/// first.
+/// The variable: `parent:number:inode:number:inode`, with the reading end first.
 pub(crate) const VARIABLE: &str = "TOMBOLO_INHERIT";
 
-/// Starts the command with an end of a pipe each way. This process keeps
-/// neither; nor does the command, should it be started again.
+/// Starts the command with one end of a pipe in each direction. This process does
+/// not keep them, and neither does the command if it is started again.
 pub(crate) fn spawn(command: &mut Command, input: Reader, output: Writer) -> io::Result<Child> {
     let ends = [OwnedFd::from(input), OwnedFd::from(output)]
         .map(|end| pipe::above_standard(end).map_err(io::Error::other));
@@ -70,8 +69,8 @@ pub(crate) fn spawn(command: &mut Command, input: Reader, output: Writer) -> io:
             return Ok(());
         }
         for number in numbers {
-            // SAFETY: open, in a child that was forked while the parent held
-            // it: the flag is not up.
+            // SAFETY: it is open: the parent held it when this child was forked,
+            // because the flag is not set.
             let end = unsafe { BorrowedFd::borrow_raw(number) };
             fcntl(end, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
@@ -91,18 +90,19 @@ pub(crate) fn spawn(command: &mut Command, input: Reader, output: Writer) -> io:
 pub(crate) enum NoEnds {
     /// The variable is not set.
     Unset,
-    /// The variable says nothing that a parent of ours would.
+    /// The variable does not have the format of a Tombolo parent.
     Senseless(String),
-    /// They are for children of this process, and the other one is this
+    /// The ends are for a child of the first process. The second one is this
     /// process's parent.
     Others(u32, u32),
     /// This process has taken them already.
     Taken,
-    /// What is there is not what was handed over.
+    /// The descriptors are not those that the parent handed over.
     Unfit(Error),
 }
 
-/// The ends that this process's parent has handed over, once.
+/// The ends that this process's parent has handed over. Only the first call
+/// succeeds.
 pub(crate) fn ends() -> Result<(Reader, Writer), NoEnds> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
 
@@ -129,11 +129,11 @@ pub(crate) fn ends() -> Result<(Reader, Writer), NoEnds> {
     Ok((reader, writer))
 }
 
-/// Whether the descriptor is that pipe.
+/// Returns the descriptor's number if it is the pipe with this inode.
 fn check(number: u64, inode: u64) -> Result<i32> {
     let error = |errno| Error::new(Call::PipeInherit, Object::Pipe, errno);
     let number = i32::try_from(number).map_err(|_| error(Errno::EBADF))?;
-    // SAFETY: not -1. Nothing is done but asking what it is.
+    // SAFETY: not -1. This only asks what it is.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     let found = fstat(borrowed.as_fd()).map_err(error)?;
     if found.st_ino == inode {

@@ -25,7 +25,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// A place, and what is about to happen there.
+/// A place in the source, and what is about to happen there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Point {
     file: &'static str,
@@ -51,8 +51,8 @@ impl Point {
         self.line
     }
 
-    /// What is about to happen: the name of an atomic operation, of a system
-    /// call, or `"copy"`, half of which has happened.
+    /// What is about to happen: the name of an atomic operation or of a system
+    /// call, or `"copy"`, of which half has happened.
     pub const fn step(&self) -> &'static str {
         self.step
     }
@@ -70,18 +70,18 @@ impl fmt::Display for Point {
 pub enum End {
     /// By `SIGKILL`.
     Killed,
-    /// By `SIGSTOP`; it goes on where it stopped when it is continued.
+    /// By `SIGSTOP`. When it is continued, it continues where it stopped.
     Stopped,
 }
 
 /// Where and how this process is to end.
 #[derive(Clone, Debug)]
 pub struct Plot {
-    /// The point, as [`Point`] is displayed, or empty: every step counts.
+    /// The point, as [`Point`] is displayed. If empty, every step counts.
     pub at: String,
-    /// Which time there, from 1, since it was plotted.
+    /// Which passing of the point ends the process, counted from 1.
     pub time: u64,
-    /// What happens then.
+    /// How the process ends there.
     pub end: End,
 }
 
@@ -106,12 +106,13 @@ pub fn watch() {
     ACTIVE.store(true, Ordering::Relaxed);
 }
 
-/// The points passed since [`watch`], in their order, and the end of it.
+/// Returns the points that this process has passed since [`watch`], in order, and
+/// stops noting them.
 pub fn trace() -> Vec<Point> {
     watch_now().as_mut().and_then(|watch| watch.trace.take()).unwrap_or_default()
 }
 
-/// Has this process end as plotted; `None` forgets an earlier plot.
+/// Makes this process end as plotted. `None` forgets an earlier plot.
 pub fn plot(plot: Option<Plot>) {
     let active = plot.is_some();
     let mut watch = watch_now();
@@ -120,23 +121,23 @@ pub fn plot(plot: Option<Plot>) {
     ACTIVE.store(active || watch.trace.is_some(), Ordering::Relaxed);
 }
 
-/// Has this process leave the dead as they are. The promise is broken then,
-/// and whoever checks it has to notice.
+/// Makes this process leave the dead as they are. That breaks the library's
+/// promise, and a test that checks the promise has to fail.
 pub fn switch_recovery_off() {
     RECOVERY_OFF.store(true, Ordering::Relaxed);
 }
 
-/// Whether there are points in this build.
+/// Whether this build has crash points.
 pub(crate) const POINTS: bool = true;
 
-/// Whether the dead are to be left as they are.
+/// Whether this process leaves the dead as they are.
 pub(crate) fn recovery_is_off() -> bool {
     RECOVERY_OFF.load(Ordering::Relaxed)
 }
 
-/// Before a step.
+/// To be called before a step.
 ///
-/// Functions between the place that is to be named and here carry
+/// Functions between the place that names the point and this one carry
 /// `#[track_caller]`.
 #[track_caller]
 #[inline]
@@ -171,7 +172,7 @@ fn pass(point: Point) {
             End::Killed => Signal::SIGKILL,
             End::Stopped => Signal::SIGSTOP,
         };
-        // Delivered before the call returns.
+        // The kernel delivers it before the call returns.
         let _ = kill(Pid::this(), signal);
     }
 }

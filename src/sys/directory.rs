@@ -1,4 +1,4 @@
-//! A directory of this user's own, for files that are only names.
+//! A directory that belongs to this user, for FIFOs.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
@@ -15,21 +15,21 @@ use super::error::{Call, Error, ErrorKind, Result};
 use super::object::Object;
 use super::proc;
 
-/// A directory that only this user can put anything into.
+/// A directory into which only this user can put anything.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
 }
 
-/// Held, nobody else holds it. Let go by dropping it, or by the kernel.
+/// A lock on the directory, which only one process holds. Dropping it releases the
+/// lock; so does the kernel when the process ends.
 #[derive(Debug)]
 pub(crate) struct Locked {
     _file: File,
 }
 
 impl Directory {
-    /// Makes the directory, unless it is there. The one that it is in has to
-    /// be there.
+    /// Makes the directory, unless it exists. Its parent directory must exist.
     ///
     /// See [mkdir(2)](https://man7.org/linux/man-pages/man2/mkdir.2.html).
     pub(crate) fn create(path: PathBuf) -> Result<Directory> {
@@ -41,10 +41,10 @@ impl Directory {
         }
     }
 
-    /// The directory, if it is one to be trusted: this user's, and closed to
-    /// all others. What is trusted stays so: nobody else can replace it,
-    /// unless they may write to the directory that it is in, and that has not
-    /// the sticky bit.
+    /// Opens the directory if it can be trusted: if it belongs to this user and is
+    /// closed to all others. It can be trusted from then on. Only a user who may
+    /// write to its parent directory could replace it, and only if that lacks the
+    /// sticky bit.
     pub(crate) fn open(path: PathBuf) -> Result<Directory> {
         let opened = handle(&path)?;
         let found = opened.metadata().map_err(|e| error(Call::DirectoryOpen, &path, &e))?;
@@ -69,7 +69,7 @@ impl Directory {
         Ok(Directory { path })
     }
 
-    /// The path of what is in it under this name.
+    /// The path of the file with this name in it.
     pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -78,7 +78,7 @@ impl Directory {
         &self.path
     }
 
-    /// The names of what is in it, as far as they are texts.
+    /// The names of the files in it that are valid UTF-8.
     pub(crate) fn names(&self) -> Result<Vec<String>> {
         let error = |e: &io::Error| error(Call::DirectoryList, &self.path, e);
         let entries = fs::read_dir(&self.path).map_err(|e| error(&e))?;
@@ -86,10 +86,11 @@ impl Directory {
         names.filter_map(Result::transpose).collect::<io::Result<_>>().map_err(|e| error(&e))
     }
 
-    /// Locks it until the deadline: `None` if somebody else held it so long.
+    /// Locks it, waiting until the deadline. Returns `None` if another process held
+    /// the lock until then.
     ///
-    /// See [flock(2)](https://man7.org/linux/man-pages/man2/flock.2.html),
-    /// which cannot be told a time.
+    /// See [flock(2)](https://man7.org/linux/man-pages/man2/flock.2.html), which
+    /// takes no timeout.
     pub(crate) fn lock(&self, deadline: Instant) -> Result<Option<Locked>> {
         let file = handle(&self.path)?;
         let locked = backoff::retry(deadline, Errno::EWOULDBLOCK, || match file.try_lock() {
@@ -115,7 +116,7 @@ fn error(call: Call, path: &Path, error: &io::Error) -> Error {
     Error::new(call, Object::Path(path.into()), number(error))
 }
 
-/// Opens it, and nothing that is not a directory itself.
+/// Opens the path if it is a directory, and no symbolic link to one.
 fn handle(path: &Path) -> Result<File> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     open(path, flags, Mode::empty())
@@ -123,7 +124,7 @@ fn handle(path: &Path) -> Result<File> {
         .map_err(|errno| explained(Call::DirectoryOpen, path, &errno.into()))
 }
 
-/// What stood in the way of a directory.
+/// Explains why a directory cannot be used.
 fn explained(call: Call, path: &Path, found: &io::Error) -> Error {
     let error = error(call, path, found);
     match number(found) {

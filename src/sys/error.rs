@@ -18,11 +18,11 @@ pub use kind::ErrorKind;
 /// The result of a call into the kernel.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A failed call: what it was to do, to which object, and why it did not.
+/// A failed call: what it should have done, to which object, and why it failed.
 ///
-/// [`kind`](Error::kind) is for programs. Displayed, it is one line for
-/// people, which names the limit in force (with its value when the call
-/// failed) or the permission that stood in the way, and the remedy:
+/// Programs use [`kind`](Error::kind). People read the displayed error, one
+/// line: it names the limit that was hit (with its value when the call failed)
+/// or the permission that is missing, and the remedy:
 ///
 /// ```
 /// use tombolo::sys::{ErrorKind, Key, shm::Shm};
@@ -32,10 +32,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// assert!(error.to_string().contains("kernel.shmmax"), "{error}");
 /// ```
 ///
-/// The outcomes of everyday waiting ([`WouldBlock`](ErrorKind::WouldBlock),
-/// [`TimedOut`](ErrorKind::TimedOut), [`Interrupted`](ErrorKind::Interrupted))
-/// are made without allocating or asking the kernel anything, but for a full
-/// message queue.
+/// The library makes the outcomes of everyday waiting
+/// ([`WouldBlock`](ErrorKind::WouldBlock), [`TimedOut`](ErrorKind::TimedOut),
+/// [`Interrupted`](ErrorKind::Interrupted)) without allocating and without
+/// asking the kernel anything, except for a full message queue.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     object: Object,
@@ -45,17 +45,17 @@ pub struct Error {
     call: Call,
 }
 
-const _: () = assert!(size_of::<Error>() <= 40, "an error is cheap to hand up");
+const _: () = assert!(size_of::<Error>() <= 40, "an error is cheap to return");
 
 impl Error {
-    /// Explains `errno`, asking the kernel for more if it is one of those that
-    /// limits and permissions are behind.
+    /// Explains `errno`. Asks the kernel for more if a limit or a permission may
+    /// be the cause.
     #[cold]
     pub(super) fn new(call: Call, object: Object, errno: Errno) -> Error {
         let (kind, detail) = match errno {
-            // What would have to be locked in memory, and may not be.
+            // The process locks its memory, and may not lock this much.
             Errno::EAGAIN if call == Call::ShmAttach => diagnose(call, &object, errno),
-            // What is in its way is worth saying, or asking.
+            // The cause is worth naming, and may need asking for.
             Errno::EAGAIN if matches!(object, Object::Message { .. }) => {
                 diagnose(call, &object, errno)
             }
@@ -84,8 +84,8 @@ impl Error {
         self
     }
 
-    /// The same failure, with the number of bytes that would do. Only after
-    /// [`because`](Error::because).
+    /// The same failure, with the number of bytes that the buffer needs. To be
+    /// called after [`because`](Error::because).
     pub(super) fn needing(mut self, bytes: usize) -> Error {
         if let Some(detail) = &mut self.detail {
             detail.needed = Some(bytes);
@@ -93,16 +93,16 @@ impl Error {
         self
     }
 
-    /// The same failure, of something of the caller's: a segment by its name.
+    /// The same failure, with what of the caller's it is about: a segment, by its
+    /// name.
     pub(crate) fn about(mut self, what: &str) -> Error {
         let detail = self.detail.get_or_insert_with(|| Detail::new("", ""));
-        // The innermost knows best.
+        // The innermost caller knows best.
         detail.about.get_or_insert_with(|| what.into());
         self
     }
 
-    /// The same failure, where what it says to ask for less of is said in the
-    /// caller's terms.
+    /// The same failure, with the advice to ask for less in the caller's terms.
     pub(crate) fn advise(mut self, remedy: &str) -> Error {
         if let Some(detail) = &mut self.detail {
             let asking = |text| detail.remedy.strip_prefix(text);
@@ -127,14 +127,14 @@ impl Error {
 
     /// How many bytes the message has that did not fit into the buffer
     /// ([`TooBig`](ErrorKind::TooBig) from
-    /// [`Queue::receive`](super::msg::Queue::receive)), if that could be found
-    /// out: it needs a kernel built with `CONFIG_CHECKPOINT_RESTORE`, as those
-    /// of distributions are.
+    /// [`Queue::receive`](super::msg::Queue::receive)). `None` if the library
+    /// could not find out: that takes a kernel built with
+    /// `CONFIG_CHECKPOINT_RESTORE`, as the kernels of distributions are.
     pub fn needed(&self) -> Option<usize> {
         self.detail.as_ref().and_then(|detail| detail.needed)
     }
 
-    /// What the call was about.
+    /// The object that the call was about.
     pub fn object(&self) -> &Object {
         &self.object
     }

@@ -43,7 +43,7 @@ use super::pipe::{End, Reader, Writer};
 
 mod lock;
 
-/// The owner and the mode of a FIFO.
+/// The owner of a FIFO, and its permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stat {
@@ -55,8 +55,8 @@ pub struct Stat {
     pub mode: u32,
     /// The file system that the name is in.
     pub device: u64,
-    /// With the device, which FIFO it is: another one under the same path has
-    /// another number.
+    /// With the device, this identifies the FIFO: another FIFO under the same path
+    /// has another number.
     pub inode: u64,
 }
 
@@ -69,7 +69,7 @@ pub struct Options {
     denied: u32,
 }
 
-/// Starts to describe how to open a FIFO: not waiting, and accepting any.
+/// Starts to describe how to open a FIFO: does not wait, and accepts any.
 pub const fn options() -> Options {
     Options { wait: false, owner: None, denied: 0 }
 }
@@ -81,11 +81,11 @@ pub const fn options() -> Options {
 ///
 /// # Errors
 ///
-/// [`Exists`](ErrorKind::Exists), whatever is there: a FIFO left by a process
-/// that was killed can be told by [`NoReader`](ErrorKind::NoReader) from
-/// [`Options::writer`]. [`NotFound`](ErrorKind::NotFound) without its
-/// directory, [`PermissionDenied`](ErrorKind::PermissionDenied) by that, and
-/// [`NoSpace`](ErrorKind::NoSpace).
+/// [`Exists`](ErrorKind::Exists) if any file is there. (If a killed process left
+/// a FIFO, [`Options::writer`] fails with [`NoReader`](ErrorKind::NoReader).)
+/// [`NotFound`](ErrorKind::NotFound) if the directory is missing,
+/// [`PermissionDenied`](ErrorKind::PermissionDenied) if the directory does not
+/// allow it, and [`NoSpace`](ErrorKind::NoSpace).
 #[doc(alias = "mkfifo")]
 #[doc(alias = "mknod")]
 pub fn create(path: impl AsRef<Path>, mode: u32) -> Result<()> {
@@ -94,14 +94,15 @@ pub fn create(path: impl AsRef<Path>, mode: u32) -> Result<()> {
         .map_err(|e| error(Call::FifoCreate, path, e))
 }
 
-/// The owner and the mode of the FIFO at `path`.
+/// The owner and the permissions of the FIFO at `path`.
 ///
 /// See [stat(2)](https://man7.org/linux/man-pages/man2/stat.2.html).
 ///
 /// # Errors
 ///
 /// [`NotFound`](ErrorKind::NotFound), [`NotFifo`](ErrorKind::NotFifo),
-/// [`PermissionDenied`](ErrorKind::PermissionDenied) by a directory.
+/// [`PermissionDenied`](ErrorKind::PermissionDenied) if a directory of the path
+/// does not allow it.
 #[doc(alias = "lstat")]
 pub fn stat(path: impl AsRef<Path>) -> Result<Stat> {
     let path = path.as_ref();
@@ -116,7 +117,8 @@ pub fn stat(path: impl AsRef<Path>) -> Result<Stat> {
 ///
 /// [`NotFifo`](ErrorKind::NotFifo), and then nothing is removed;
 /// [`NotFound`](ErrorKind::NotFound);
-/// [`PermissionDenied`](ErrorKind::PermissionDenied) by its directory.
+/// [`PermissionDenied`](ErrorKind::PermissionDenied) if its directory does not
+/// allow it.
 #[doc(alias = "unlink")]
 pub fn remove(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
@@ -125,23 +127,23 @@ pub fn remove(path: impl AsRef<Path>) -> Result<()> {
 }
 
 impl Options {
-    /// Whether to sleep in `open` until the other side opens it too (by
-    /// default not), and afterwards in reads and writes. Nothing ends that
-    /// sleep but the other side or a signal: not even the FIFO's removal.
+    /// Whether opening sleeps until the other side opens the FIFO too (by default
+    /// not), and whether reads and writes wait afterwards. Only the other side or
+    /// a signal ends that sleep; the FIFO's removal does not.
     #[doc(alias = "O_NONBLOCK")]
     pub const fn wait(mut self, wait: bool) -> Options {
         self.wait = wait;
         self
     }
 
-    /// Refuses a FIFO of anybody but this user.
+    /// Accepts only a FIFO of this user.
     pub const fn owner(mut self, uid: u32) -> Options {
         self.owner = Some(uid);
         self
     }
 
-    /// Refuses a FIFO that has any of these permission bits: `0o077` for one
-    /// that is open to others.
+    /// Refuses a FIFO that has any of these permission bits. `0o077` refuses one
+    /// that other users may open.
     pub const fn deny(mut self, bits: u32) -> Options {
         self.denied = bits;
         self
@@ -149,9 +151,9 @@ impl Options {
 
     /// Opens a FIFO for reading.
     ///
-    /// Without [waiting](Options::wait) it opens at once. Until the first
-    /// writer comes, and again after the last has gone, reads give the end of
-    /// the file.
+    /// Without [waiting](Options::wait) it opens at once. Until the first writer
+    /// comes, and again after the last one has gone, reads return the end of the
+    /// file.
     ///
     /// See [fifo(7)](https://man7.org/linux/man-pages/man7/fifo.7.html).
     ///
@@ -173,22 +175,23 @@ impl Options {
     /// # Errors
     ///
     /// Those of [`reader`](Options::reader), and without
-    /// [waiting](Options::wait) [`NoReader`](ErrorKind::NoReader) if nobody has
-    /// it open for reading: not yet, or not any more.
+    /// [waiting](Options::wait) [`NoReader`](ErrorKind::NoReader) if no process has
+    /// it open for reading: not yet, or no longer.
     #[doc(alias = "open")]
     pub fn writer(self, path: impl AsRef<Path>) -> Result<Writer> {
         self.open(path.as_ref(), OFlag::O_WRONLY).map(Writer::new)
     }
 
     fn open(self, path: &Path, access: OFlag) -> Result<End> {
-        // Before, as opening can have effects: a wait, or a device's own.
+        // Checked before, because opening can have effects: a wait, or a device's
+        // own.
         self.accept(path, fs::symlink_metadata(path))?;
         let mut flags = access | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         flags.set(OFlag::O_NONBLOCK, !self.wait);
         let opened =
             open(path, flags, Mode::empty()).map_err(|e| error(Call::FifoOpen, path, e))?;
         let file = fs::File::from(opened);
-        // And after, as it may be another by now.
+        // Checked again, because it may be another file by now.
         self.accept(path, file.metadata())?;
         Ok(End::new(file, Object::Fifo(path.into())))
     }
@@ -214,7 +217,7 @@ impl Options {
     }
 }
 
-/// The state of a FIFO, if it is one.
+/// The state of a file, if it is a FIFO.
 fn examine(call: Call, path: &Path, found: std::io::Result<Metadata>) -> Result<Stat> {
     let found = found
         .map_err(|e| error(call, path, e.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw)))?;

@@ -1,4 +1,4 @@
-//! Tells a forked child from its parent with one load.
+//! Distinguishes a forked child from its parent by one load.
 
 #![allow(unsafe_code)]
 
@@ -13,19 +13,19 @@ use super::error::{Call, Error, Result};
 use super::limits::page_size;
 use super::object::Object;
 
-/// The word of the process's one page that `fork` wipes: the epoch of this
-/// process, 0 until somebody asks for it. Never unmapped.
+/// The word in the process's one page that `fork` wipes: the epoch of this
+/// process, 0 until a caller asks for it. Never unmapped.
 static PAGE: AtomicPtr<AtomicUsize> = AtomicPtr::new(ptr::null_mut());
 
-/// The next epoch's low half. An ordinary variable: children go on counting
-/// where the parent was.
+/// The low half of the next epoch. An ordinary variable: a child continues to
+/// count where the parent was.
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
-/// Knows the process it was made in.
+/// Knows in which process it was made.
 ///
-/// What must not be used by a forked child (a registration, a semaphore undo
-/// that only the parent has) carries one. Asking is a load and a comparison,
-/// where `getpid` is a system call.
+/// A thing that a forked child must not use carries a guard, for example a
+/// registration, or a semaphore undo that only the parent has. Asking costs a
+/// load and a comparison, while `getpid` is a system call.
 ///
 /// ```
 /// use tombolo::sys::proc::ForkGuard;
@@ -35,8 +35,8 @@ static NEXT: AtomicU32 = AtomicU32::new(1);
 /// # Ok::<(), tombolo::sys::Error>(())
 /// ```
 ///
-/// A process made by `vfork`, or by `clone` sharing its memory, is not told
-/// from its parent.
+/// A guard does not distinguish a process made by `vfork`, or by `clone` with
+/// shared memory, from its parent.
 #[derive(Clone, Copy, Debug)]
 #[doc(alias = "MADV_WIPEONFORK")]
 pub struct ForkGuard {
@@ -45,13 +45,13 @@ pub struct ForkGuard {
 }
 
 impl ForkGuard {
-    /// A guard for the process that runs now.
+    /// A guard for this process.
     ///
     /// See [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html).
     ///
     /// # Errors
     ///
-    /// The first one of a program takes a page of memory:
+    /// The first guard of a program takes a page of memory:
     /// [`NoMemory`](super::ErrorKind::NoMemory), or
     /// [`Unsupported`](super::ErrorKind::Unsupported) before Linux 4.14.
     pub fn new() -> Result<ForkGuard> {
@@ -69,40 +69,41 @@ impl ForkGuard {
         Ok(ForkGuard { word, epoch })
     }
 
-    /// Whether this is a forked child of the process the guard was made in.
+    /// Whether this process is a forked child of the one that made the guard.
     #[inline]
     pub fn in_child(&self) -> bool {
-        // Relaxed: the word changes from 0 once in a process, before it has
-        // any guard of its own; fork itself orders child after parent.
+        // Relaxed: the word changes once in a process, from 0, before the process
+        // has a guard of its own. Fork itself orders the child after the parent.
         self.word.load(Ordering::Relaxed) != self.epoch
     }
 
-    /// Hides a number for [`unsealed`](Self::unsealed) to find.
+    /// Encodes a number for [`unsealed`](Self::unsealed).
     #[inline]
     pub(crate) const fn sealed(&self, number: u64) -> u64 {
         number.wrapping_add(self.epoch as u64)
     }
 
-    /// The number that was sealed; in a forked child some other, that is
-    /// billions away. For a number that is about to be compared, this asks
-    /// whether it is a child without a comparison of its own.
+    /// The number that was sealed; in a forked child another number, billions
+    /// away. If the caller compares the number anyway, this detects a child without
+    /// a comparison of its own.
     #[inline]
     pub(crate) fn unsealed(&self, sealed: u64) -> u64 {
         // Relaxed: as above.
         sealed.wrapping_sub(self.word.load(Ordering::Relaxed) as u64)
     }
 
-    /// Different in every process of a family.
+    /// A number that differs between a process and its forked descendants.
     pub(super) fn epoch(&self) -> usize {
         self.epoch
     }
 }
 
-/// Not 0, and not the epoch of any ancestor.
+/// An epoch that is not 0, and not that of any ancestor.
 ///
-/// The count alone is enough unless another thread was making the parent's
-/// first guard while this process was forked: the child may have got the guard
-/// and not the count. But then its parent lives, and has another pid.
+/// The count alone would do, except in one case: another thread was making the
+/// parent's first guard while this process was forked. Then the child may have
+/// the guard but not the count. But then the parent is alive, and has another
+/// pid.
 fn fresh_epoch() -> usize {
     let count = NEXT.fetch_add(1, Ordering::Relaxed);
     (std::process::id() as usize) << 32 | count as usize
@@ -114,7 +115,7 @@ fn page() -> Result<&'static AtomicUsize, Errno> {
         let length = page_size() as usize;
         let fresh = new_page(length)?;
         word = fresh.cast().as_ptr();
-        // Release hands the advice given on the page to whoever acquires it.
+        // Release: a thread that acquires the page also sees the advice on it.
         let published =
             PAGE.compare_exchange(ptr::null_mut(), word, Ordering::AcqRel, Ordering::Acquire);
         if let Err(of_another_thread) = published {

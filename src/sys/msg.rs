@@ -44,9 +44,8 @@ pub use selector::Selector;
 
 /// A message queue, by its id.
 ///
-/// An id is a number, not a handle: it stays behind when the queue is
-/// removed, and after some four million creations the kernel gives it to
-/// another queue.
+/// An id is a number, not a handle. It outlives the queue, and after some four
+/// million creations the kernel gives it to another queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Queue {
     id: i32,
@@ -60,7 +59,7 @@ pub struct Options {
     exclusive: bool,
 }
 
-/// For how long to wait for room, or for a message.
+/// How long a call waits for room, or for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wait {
     /// Not at all: [`WouldBlock`](ErrorKind::WouldBlock) instead.
@@ -69,26 +68,25 @@ pub enum Wait {
     /// As long as it takes, or until a signal is handled:
     /// [`Interrupted`](ErrorKind::Interrupted), whatever `SA_RESTART` says.
     Forever,
-    /// Until then: [`TimedOut`](ErrorKind::TimedOut). Signals do not cut it
-    /// short.
+    /// Until then: [`TimedOut`](ErrorKind::TimedOut). Signals do not end the wait.
     ///
-    /// The kernel has no such form, so this tries without waiting, at least
-    /// once, with pauses that grow from 0.1 to 10 milliseconds: up to that much
-    /// later than it could, it goes on, and whoever waits
-    /// [`Forever`](Wait::Forever) is served before it.
+    /// The kernel has no such form. So the call tries without waiting, at least
+    /// once, with pauses that grow from 0.1 to 10 milliseconds. It may return up
+    /// to one pause late, and the kernel serves processes that wait
+    /// [`Forever`](Wait::Forever) before it.
     Until(Instant),
 }
 
-/// A message that was received: what is not in the caller's buffer.
+/// A received message, without the bytes, which are in the caller's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Received {
     /// Its type.
     #[doc(alias = "mtype")]
     pub kind: i64,
-    /// How many bytes of the buffer it has filled.
+    /// How many bytes of the buffer it fills.
     pub len: usize,
-    /// Whether there were more, which are lost.
+    /// Whether the message had more bytes. They are lost.
     pub truncated: bool,
 }
 
@@ -115,11 +113,11 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// [`Exists`](ErrorKind::Exists), and when the key is free
-    /// [`NoSpace`](ErrorKind::NoSpace) (`kernel.msgmni`) and
-    /// [`NoMemory`](ErrorKind::NoMemory). Opening instead,
-    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if its mode does not
-    /// grant the caller all that this one's would.
+    /// [`Exists`](ErrorKind::Exists) if the key is taken and the creation is
+    /// exclusive. For a new queue: [`NoSpace`](ErrorKind::NoSpace)
+    /// (`kernel.msgmni`) and [`NoMemory`](ErrorKind::NoMemory). For an existing
+    /// one: [`PermissionDenied`](ErrorKind::PermissionDenied) if its mode does not
+    /// grant the caller everything that the requested mode would.
     #[doc(alias = "msgget")]
     pub fn create(self, key: Key) -> Result<Queue> {
         let mut flags = libc::IPC_CREAT | self.mode.cast_signed();
@@ -148,14 +146,14 @@ impl Queue {
     /// [`NotFound`](ErrorKind::NotFound), always so for [`Key::PRIVATE`].
     #[doc(alias = "msgget")]
     pub fn open(key: Key) -> Result<Queue> {
-        // The kernel would take the private key for a wish to create.
+        // For the kernel, the private key would mean a creation.
         let found = if key.is_private() { Err(Errno::ENOENT) } else { raw::msgget(key.raw(), 0) };
         found
             .map(Queue::from_id)
             .map_err(|e| Error::new(Call::MsgOpen, Object::QueueKey { key }, e))
     }
 
-    /// The queue with this id, if there is one: nothing is looked up.
+    /// The queue with this id. Does not check whether there is one.
     pub const fn from_id(id: i32) -> Queue {
         Queue { id }
     }
@@ -169,22 +167,22 @@ impl Queue {
         Error::new(call, Object::Queue { id: self.id }, errno)
     }
 
-    /// Puts a message of a type (`kind`, at least 1) at the end of the queue,
-    /// whole or not at all.
+    /// Puts a message of a type (`kind`, at least 1) at the end of the queue, whole
+    /// or not at all.
     ///
-    /// A queue is full when its bytes would exceed
-    /// [`max_bytes`](Stat::max_bytes), or its messages that number. A short
-    /// message overtakes the senders that wait with a long one.
+    /// A queue is full if its bytes would exceed [`max_bytes`](Stat::max_bytes), or
+    /// its messages that number. A short message overtakes senders that wait with
+    /// a long one.
     ///
     /// See [msgsnd(2)](https://man7.org/linux/man-pages/man2/msgsnd.2.html).
     ///
     /// # Errors
     ///
-    /// As [`Wait`] says if the queue is full; [`TooBig`](ErrorKind::TooBig) for
-    /// a message above `kernel.msgmax`, or above what this queue can ever hold
-    /// (checked when it has no room, so that nobody waits for what cannot
-    /// come); [`Invalid`](ErrorKind::Invalid) for a type below 1;
-    /// [`Removed`](ErrorKind::Removed), also while it slept;
+    /// If the queue is full, the error that [`Wait`] names.
+    /// [`TooBig`](ErrorKind::TooBig) for a message above `kernel.msgmax`, or above
+    /// what this queue can ever hold (checked when it has no room, so that no
+    /// sender waits for room that cannot come); [`Invalid`](ErrorKind::Invalid) for
+    /// a type below 1; [`Removed`](ErrorKind::Removed), also while it slept;
     /// [`PermissionDenied`](ErrorKind::PermissionDenied);
     /// [`NoMemory`](ErrorKind::NoMemory).
     #[doc(alias = "msgsnd")]
@@ -218,10 +216,11 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// As [`Wait`] says if there is none; [`TooBig`](ErrorKind::TooBig) if it
-    /// does not fit, and then it stays in the queue and [`Error::needed`] tells
-    /// how long it is; [`Invalid`](ErrorKind::Invalid) for a selector with a
-    /// type below 1; [`Removed`](ErrorKind::Removed), also while it slept;
+    /// If there is none, the error that [`Wait`] names. [`TooBig`](ErrorKind::TooBig)
+    /// if the message does not fit: then it stays in the queue, and
+    /// [`Error::needed`] says how long it is. [`Invalid`](ErrorKind::Invalid) for a
+    /// selector with a type below 1; [`Removed`](ErrorKind::Removed), also while it
+    /// slept;
     /// [`PermissionDenied`](ErrorKind::PermissionDenied).
     #[doc(alias = "msgrcv")]
     pub fn receive(&self, selector: Selector, buffer: &mut [u8], wait: Wait) -> Result<Received> {
@@ -236,12 +235,12 @@ impl Queue {
         Ok(Received { kind: message.kind(), len, truncated: false })
     }
 
-    /// As [`receive`](Queue::receive), but cuts off and loses what does not
-    /// fit.
+    /// Like [`receive`](Queue::receive), but cuts off the bytes that do not fit.
+    /// They are lost.
     ///
     /// # Errors
     ///
-    /// Those of [`receive`](Queue::receive), but for
+    /// Those of [`receive`](Queue::receive), without
     /// [`TooBig`](ErrorKind::TooBig).
     #[doc(alias = "MSG_NOERROR")]
     pub fn receive_truncated(
@@ -250,8 +249,8 @@ impl Queue {
         buffer: &mut [u8],
         wait: Wait,
     ) -> Result<Received> {
-        // The kernel does not say that it has cut something off: one byte more
-        // does.
+        // The kernel does not say whether it has cut the message off. One byte of
+        // room more than the caller's shows it.
         let mut message = raw::Message::with_room(buffer.len() + 1);
         let got = self.take(selector, &mut message, libc::MSG_NOERROR, wait)?;
         let len = got.min(buffer.len());
@@ -294,7 +293,7 @@ impl Queue {
     /// Says how long the message is that did not fit.
     #[cold]
     fn too_long(self, error: Error, selector: Selector, room: usize) -> Error {
-        // Another one may have come or gone meanwhile.
+        // Meanwhile another message may have become the next one.
         match self.next_len(selector).filter(|&needed| needed > room) {
             Some(needed) => error
                 .because(
@@ -309,8 +308,8 @@ impl Queue {
         }
     }
 
-    /// Removes the queue and its messages at once: processes that sleep on it wake with
-    /// [`Removed`](ErrorKind::Removed).
+    /// Removes the queue and its messages at once. Every call that sleeps on it
+    /// fails with [`Removed`](ErrorKind::Removed).
     ///
     /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).
     ///

@@ -1,13 +1,13 @@
 //! Without crash points: every build except that of the crash tests.
 
-/// Before a step.
+/// To be called before a step. Does nothing.
 #[inline(always)]
 pub(crate) const fn point(_step: &'static str) {}
 
-/// Whether there are points in this build.
+/// Whether this build has crash points.
 pub(crate) const POINTS: bool = false;
 
-/// Whether the dead are to be left as they are.
+/// Whether this process leaves the dead as they are.
 pub(crate) const fn recovery_is_off() -> bool {
     false
 }

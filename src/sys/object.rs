@@ -6,7 +6,7 @@ use std::path::Path;
 use super::key::Key;
 use super::shm::HugePages;
 
-/// What the failed call was about.
+/// The object that a failed call was about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Object {
@@ -15,18 +15,18 @@ pub enum Object {
         /// Its id.
         id: i32,
     },
-    /// The segment looked for under a key.
+    /// The segment that a call searched under a key.
     SegmentKey {
         /// The key.
         key: Key,
     },
-    /// The segment that was to be created.
+    /// A segment that a call should create.
     NewSegment {
         /// Its key.
         key: Key,
         /// Its size in bytes.
         size: usize,
-        /// The huge pages asked for.
+        /// The huge pages that the caller asked for.
         huge_pages: Option<HugePages>,
     },
     /// The semaphore set with this id.
@@ -34,12 +34,12 @@ pub enum Object {
         /// Its id.
         id: i32,
     },
-    /// The semaphore set looked for under a key.
+    /// The semaphore set that a call searched under a key.
     SetKey {
         /// The key.
         key: Key,
     },
-    /// The semaphore set that was to be created.
+    /// A semaphore set that a call should create.
     NewSet {
         /// Its key.
         key: Key,
@@ -50,7 +50,7 @@ pub enum Object {
     Semaphore {
         /// The id of the set.
         id: i32,
-        /// The semaphore's place in it, from 0.
+        /// The semaphore's index in the set, from 0.
         index: u16,
     },
     /// The message queue with this id.
@@ -58,17 +58,17 @@ pub enum Object {
         /// Its id.
         id: i32,
     },
-    /// The message queue looked for under a key.
+    /// The message queue that a call searched under a key.
     QueueKey {
         /// The key.
         key: Key,
     },
-    /// The message queue that was to be created.
+    /// A message queue that a call should create.
     NewQueue {
         /// Its key.
         key: Key,
     },
-    /// A message that was to be sent.
+    /// A message that a call should send.
     Message {
         /// The id of the queue.
         queue: i32,

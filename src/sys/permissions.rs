@@ -6,8 +6,8 @@ use super::raw;
 use super::sem::Set;
 use super::shm::Shm;
 
-/// The owner and the mode of a System V object. What it never changes is the creator,
-/// which keeps the owner's rights.
+/// The owner and the mode of a System V object. The creator never changes, and
+/// keeps the owner's rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "ipc_perm")]
 pub struct Permissions {
@@ -29,8 +29,8 @@ impl Permissions {
 }
 
 impl Shm {
-    /// Gives the segment another owner, or another mode. Those who have
-    /// attached it keep what they have.
+    /// Gives the segment another owner, or another mode. Processes that have
+    /// attached it keep their access.
     ///
     /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
     ///
@@ -73,7 +73,8 @@ impl Queue {
     /// Gives the queue another owner, or another mode.
     ///
     /// The kernel sets this together with [`max_bytes`](super::msg::Stat::max_bytes),
-    /// which is read before: a change of that at the same moment may be lost.
+    /// which this call reads before. So a change of that at the same moment may be
+    /// lost.
     ///
     /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).
     ///

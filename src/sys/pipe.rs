@@ -48,11 +48,11 @@ mod inherit;
 pub(super) use inherit::above_standard;
 pub use inherit::hand_over;
 
-/// How many bytes of one write are never mixed with another's: 4096.
+/// The most bytes of one write that the kernel never mixes with others': 4096.
 pub const PIPE_BUF: usize = libc::PIPE_BUF;
 
-/// Makes a pipe. Both ends are closed in programs that this process starts,
-/// unless it [hands one over](hand_over).
+/// Makes a pipe. Programs that this process starts do not inherit its ends,
+/// unless this process [hands one over](hand_over).
 ///
 /// See [pipe(2)](https://man7.org/linux/man-pages/man2/pipe.2.html).
 ///
@@ -78,13 +78,15 @@ pub struct End {
 
 /// The end to read from.
 ///
-/// It waits until there is something, unless it was set or opened not to.
+/// A read waits until there are bytes, unless the end was set or opened not to
+/// wait.
 #[derive(Debug)]
 pub struct Reader(End);
 
 /// The end to write to.
 ///
-/// It waits until there is room, unless it was set or opened not to.
+/// A write waits until there is room, unless the end was set or opened not to
+/// wait.
 #[derive(Debug)]
 pub struct Writer(End);
 
@@ -101,8 +103,8 @@ impl End {
         Error::new(call, self.object.clone(), errno)
     }
 
-    /// How many bytes it holds at most, if they come in large writes: each page
-    /// of it may be taken by one small one.
+    /// How many bytes the pipe holds at most. Small writes fill it earlier: each
+    /// may take a page of it.
     ///
     /// See [fcntl(2)](https://man7.org/linux/man-pages/man2/F_GETPIPE_SZ.2const.html).
     ///
@@ -116,17 +118,17 @@ impl End {
             .map_err(|e| self.error(Call::PipeCapacity, e))
     }
 
-    /// Asks for a capacity of so many bytes, and returns the one it has now:
-    /// the next power of two, at least a page.
+    /// Asks for a capacity of `bytes`, and returns the capacity that the pipe then
+    /// has: the next power of two, at least a page.
     ///
     /// See [fcntl(2)](https://man7.org/linux/man-pages/man2/F_GETPIPE_SZ.2const.html).
     ///
     /// # Errors
     ///
-    /// [`PermissionDenied`](ErrorKind::PermissionDenied) above
-    /// `fs.pipe-max-size` or what the user may have in all pipes;
-    /// [`Busy`](ErrorKind::Busy) if more is in it; [`Invalid`](ErrorKind::Invalid)
-    /// above what the kernel can make at all.
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) above `fs.pipe-max-size`,
+    /// or above what the user may have in all pipes; [`Busy`](ErrorKind::Busy) if
+    /// the pipe holds more bytes than that; [`Invalid`](ErrorKind::Invalid) above
+    /// what the kernel can make at all.
     #[doc(alias = "F_SETPIPE_SZ")]
     pub fn set_capacity(&self, bytes: usize) -> Result<usize> {
         // More than an int is more than any limit.
@@ -148,9 +150,9 @@ impl End {
         raw::bytes_waiting(self.file.as_fd()).map_err(|e| self.error(Call::PipeWaiting, e))
     }
 
-    /// Whether reads and writes of this end, and of what was cloned or handed
-    /// over from it, wait. Otherwise they fail with
-    /// [`WouldBlock`](ErrorKind::WouldBlock).
+    /// Sets whether reads and writes of this end wait. If they do not, they fail
+    /// with [`WouldBlock`](ErrorKind::WouldBlock). Clones of the end, and ends
+    /// handed over from it, change with it.
     ///
     /// See [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html).
     ///
@@ -172,19 +174,19 @@ impl Writer {
         Writer(end)
     }
 
-    /// Writes all of `bytes`, whole or not at all, and with nothing of others in between:
-    /// also if this process is killed in the middle of it, and even if other processes
-    /// write.
+    /// Writes all of `bytes`, whole or not at all, and with no other process's
+    /// bytes in between. This holds even if this process is killed in the middle
+    /// of the call.
     ///
     /// See [pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html).
     ///
     /// # Errors
     ///
     /// [`TooBig`](ErrorKind::TooBig) above [`PIPE_BUF`];
-    /// [`Invalid`](ErrorKind::Invalid) for no bytes, which nobody could read;
+    /// [`Invalid`](ErrorKind::Invalid) for no bytes, which no reader could read;
     /// [`NoReader`](ErrorKind::NoReader); [`WouldBlock`](ErrorKind::WouldBlock)
-    /// without room, if it does not wait for that;
-    /// [`Interrupted`](ErrorKind::Interrupted). Nothing was written then.
+    /// without room, if the end does not wait;
+    /// [`Interrupted`](ErrorKind::Interrupted). After an error nothing is written.
     #[doc(alias = "PIPE_BUF")]
     pub fn write_record(&self, bytes: &[u8]) -> Result<()> {
         let refused = |kind, cause: &str, remedy| {
@@ -205,7 +207,7 @@ impl Writer {
         }
         match write(&self.0.file, bytes) {
             Ok(written) if written == bytes.len() => Ok(()),
-            // Not while it is a pipe.
+            // A pipe never does this.
             Ok(_) => Err(self.error(Call::PipeWrite, Errno::EIO)),
             Err(errno) => Err(self.error(Call::PipeWrite, errno)),
         }
@@ -217,18 +219,18 @@ impl Reader {
         Reader(end)
     }
 
-    /// Reads one record that fills `record`; `false` at the end of the file:
-    /// nobody has the pipe open for writing.
+    /// Reads one record, which fills `record`. Returns `false` at the end of the
+    /// file: no process has the pipe open for writing.
     ///
-    /// A pipe keeps no bounds between records: all who write to it must
-    /// [write](Writer::write_record) records of this very length.
+    /// A pipe keeps no boundaries between records. So all its writers must
+    /// [write](Writer::write_record) records of exactly this length.
     ///
     /// See [pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html).
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](ErrorKind::WouldBlock) if there is none and it does not
-    /// wait; [`Invalid`](ErrorKind::Invalid) for a part of one, and for an
+    /// [`WouldBlock`](ErrorKind::WouldBlock) if there is no record and the end does
+    /// not wait; [`Invalid`](ErrorKind::Invalid) for a part of a record, and for an
     /// empty `record`; [`TooBig`](ErrorKind::TooBig) above [`PIPE_BUF`];
     /// [`Interrupted`](ErrorKind::Interrupted).
     pub fn read_record(&self, record: &mut [u8]) -> Result<bool> {
@@ -306,7 +308,7 @@ macro_rules! converts {
             }
         }
 
-        /// For a child whose standard input or output it is to be.
+        /// For a child that gets this end as its standard input or output.
         impl From<$end> for Stdio {
             fn from(end: $end) -> Stdio {
                 end.0.file.into()

@@ -10,7 +10,7 @@ use super::error::{Call, Error, Result};
 use super::object::Object;
 use super::pipe::End;
 
-/// What of an end to wait for. That the other side is gone is always told.
+/// What a caller waits for at an end. The loss of the other side always counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {
     /// Bytes to read.
@@ -21,20 +21,20 @@ pub(crate) enum Interest {
     Loss,
 }
 
-/// How an end was found.
+/// What `poll` says of an end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct State {
-    /// What was waited for is there.
+pub(crate) struct Polled {
+    /// What the caller waited for is there.
     pub(crate) ready: bool,
-    /// Nobody has the other side open any more.
+    /// No process has the other side open any more.
     pub(crate) lost: bool,
 }
 
-/// Waits until one of these ends is ready or lost, or the deadline. Tells how
-/// each was found, in their order.
+/// Waits until one of these ends is ready or lost, or until the deadline. Returns
+/// what each end is, in their order.
 ///
 /// See [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html).
-pub(crate) fn wait(ends: &[(&End, Interest)], until: Option<Instant>) -> Result<Vec<State>> {
+pub(crate) fn wait(ends: &[(&End, Interest)], until: Option<Instant>) -> Result<Vec<Polled>> {
     let asked = |interest| match interest {
         Interest::Input => PollFlags::POLLIN,
         Interest::Room => PollFlags::POLLOUT,
@@ -56,12 +56,12 @@ pub(crate) fn wait(ends: &[(&End, Interest)], until: Option<Instant>) -> Result<
         .zip(ends)
         .map(|(polled, &(_, interest))| {
             let found = polled.revents().unwrap_or(PollFlags::POLLNVAL);
-            State { ready: found.intersects(asked(interest)), lost: found.intersects(lost) }
+            Polled { ready: found.intersects(asked(interest)), lost: found.intersects(lost) }
         })
         .collect())
 }
 
-/// What is left until the deadline, in whole milliseconds and never less.
+/// The time until the deadline, rounded up to whole milliseconds.
 fn left(until: Option<Instant>) -> PollTimeout {
     let Some(deadline) = until else {
         return PollTimeout::NONE;

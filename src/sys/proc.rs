@@ -21,7 +21,7 @@ use super::object::Object;
 
 pub use super::fork::ForkGuard;
 
-/// From <sched.h>: said beside the policy.
+/// From <sched.h>: a flag that the kernel returns together with the policy.
 const SCHED_RESET_ON_FORK: c_int = 0x4000_0000;
 
 // From <linux/membarrier.h>.
@@ -30,9 +30,10 @@ const MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED: c_int = 1 << 2;
 const MEMBARRIER_CMD_PRIVATE_EXPEDITED: c_int = 1 << 3;
 const MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED: c_int = 1 << 4;
 
-/// How many CPUs this process may run on, found out once.
+/// How many CPUs this process may run on, as it was at the first call.
 ///
-/// With one, spinning for another process only keeps it from running.
+/// With one CPU, spinning for another process only keeps that process from
+/// running.
 ///
 /// See
 /// [sched_setaffinity(2)](https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html).
@@ -43,7 +44,7 @@ pub fn cpus() -> usize {
     if cpus == 0 {
         cpus = match sched_getaffinity(Pid::from_raw(0)) {
             Ok(set) => (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu) == Ok(true)).count(),
-            // More CPUs than fit into the set.
+            // The machine has more CPUs than fit into the set.
             Err(_) => thread::available_parallelism().map_or(1, Into::into),
         };
         cpus = cpus.max(1);
@@ -52,7 +53,7 @@ pub fn cpus() -> usize {
     cpus
 }
 
-/// A number that this process gives once.
+/// A number that this process gives out only once.
 pub(crate) fn unlike_any() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
@@ -67,38 +68,38 @@ fn membarrier(command: c_int) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
-/// Makes the [`global_barrier`]s of all processes reach this one. Tells
-/// whether they will.
+/// Makes the [`global_barrier`]s of all processes reach this one. Returns whether
+/// they will.
 ///
-/// Registers once per process; to be called again in a forked child.
+/// Registers once per process. A forked child must call it again.
 ///
 /// See [membarrier(2)](https://man7.org/linux/man-pages/man2/membarrier.2.html).
 #[doc(alias = "membarrier")]
 pub fn register_global_barrier() -> bool {
     /// The epoch of the process that has registered.
     static REGISTERED: AtomicUsize = AtomicUsize::new(0);
-    // Without a guard, register again each time: it does no harm.
+    // Without a guard, this registers again each time, which does no harm.
     let epoch = ForkGuard::new().map_or(0, |guard| guard.epoch());
     if epoch != 0 && REGISTERED.load(Ordering::Relaxed) == epoch {
         return true;
     }
     let registered = membarrier(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED).is_ok();
     if registered {
-        // Relaxed: whoever misses it registers once more.
+        // Relaxed: a thread that misses it registers once more.
         REGISTERED.store(epoch, Ordering::Relaxed);
     }
     registered
 }
 
-/// Whether the calling thread is scheduled by the ordinary policy, or below it:
-/// not one of real time.
+/// Whether the calling thread has the ordinary scheduling policy or one below it,
+/// and no real-time policy.
 ///
 /// See [sched_getscheduler(2)](https://man7.org/linux/man-pages/man2/sched_getscheduler.2.html).
 #[doc(alias = "sched_getscheduler")]
 pub fn scheduled_fairly() -> bool {
     // SAFETY: it takes a number only and touches no memory.
     let policy = unsafe { libc::sched_getscheduler(0) };
-    // Where it is forbidden to ask, the policy has hardly been changed.
+    // Where a sandbox forbids to ask, the policy has hardly been changed.
     !matches!(
         policy & !SCHED_RESET_ON_FORK,
         libc::SCHED_FIFO | libc::SCHED_RR | libc::SCHED_DEADLINE
@@ -108,14 +109,13 @@ pub fn scheduled_fairly() -> bool {
 /// A full memory barrier in every running thread of every process that has
 /// called [`register_global_barrier`], and in the caller.
 ///
-/// Paired with it, the other side of a store-then-load handshake needs no
-/// fence of its own, only a compiler fence.
+/// If one side of a store-then-load handshake calls it, the other side needs only
+/// a compiler fence.
 ///
-/// Linux leaves a processor out on which a thread of the same process has
-/// ended, until another process has run there: what was stored just before is
-/// then seen a moment later, not at once. Who relies on this for something
-/// that cannot wait looks once more when some time has passed.
-/// [`process_barrier`] leaves none out.
+/// Linux leaves out a processor on which a thread of the same process has ended,
+/// until another process has run there. A store made there just before is then
+/// seen a moment later, not at once. A caller that cannot tolerate this checks
+/// once more after some time. [`process_barrier`] leaves no processor out.
 ///
 /// See [membarrier(2)](https://man7.org/linux/man-pages/man2/membarrier.2.html).
 ///
@@ -144,8 +144,8 @@ pub fn global_barrier() -> Result<()> {
 pub fn process_barrier() -> Result<()> {
     let barrier = || membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
     let done = match barrier() {
-        // Not registered, which belongs to the memory of the process and so
-        // is asked of the kernel.
+        // The process is not registered. Only the kernel knows, because the
+        // registration belongs to the memory of the process.
         Err(Errno::EPERM) => {
             membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED).and_then(|()| barrier())
         }
@@ -168,7 +168,7 @@ pub fn random_u64() -> Result<u64> {
         // SAFETY: `bytes` has the room the kernel is told of.
         let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
         match Errno::result(got) {
-            // So few bytes come at once or not at all.
+            // The kernel gives so few bytes all at once, or none.
             Ok(8) => return Ok(u64::from_ne_bytes(bytes)),
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => {
@@ -179,9 +179,8 @@ pub fn random_u64() -> Result<u64> {
     }
 }
 
-/// The time, in nanoseconds since some moment at the machine's start: the
-/// same for all processes, unless they are in different time namespaces, and
-/// never set.
+/// The time in nanoseconds since some moment at the machine's start. It is the
+/// same for all processes of a time namespace, and nobody can set it.
 ///
 /// See [clock_gettime(2)](https://man7.org/linux/man-pages/man2/clock_gettime.2.html).
 #[doc(alias = "CLOCK_MONOTONIC")]
@@ -196,44 +195,44 @@ pub fn pid() -> u32 {
     std::process::id()
 }
 
-/// The effective user id: the one that permissions go by.
+/// The effective user id, by which the kernel decides on permissions.
 #[doc(alias = "geteuid")]
 pub fn uid() -> u32 {
     geteuid().as_raw()
 }
 
-/// What a user is called here, if that is known.
+/// The name of a user, if this machine knows it.
 #[doc(alias = "getpwuid")]
 pub fn user_name(uid: u32) -> Option<String> {
     User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
 }
 
-/// Whether no process has this id any more, so that whoever had it has ended and
-/// has been waited for. `false` if this process may not know.
+/// Whether no process has this id: the process that had it has ended, and its
+/// parent has waited for it. `false` if this process may not know.
 ///
 /// See [kill(2)](https://man7.org/linux/man-pages/man2/kill.2.html).
 pub(crate) fn has_ended(pid: u32) -> bool {
     let pid = Pid::from_raw(pid.cast_signed());
-    // No signal is sent; one of 0 or less would be a group's.
+    // This sends no signal. An id of 0 or less would mean a group.
     pid.as_raw() > 0 && kill(pid, None) == Err(Errno::ESRCH)
 }
 
-/// When a process was started, in clock ticks since the boot, if there is such
-/// a process and it can be seen.
+/// When a process was started, in clock ticks since the boot; `None` if there is
+/// no such process, or if it cannot be seen.
 ///
-/// For people to read: by the time it is known, the process may be gone and
-/// its id taken by another. With the id and the [`pid_namespace`] it names a
-/// process for good.
+/// When the call returns, the process may be gone, and another may have its id.
+/// Together with the id and the [`pid_namespace`], the start time identifies a
+/// process for ever.
 ///
 /// See [proc_pid_stat(5)](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html).
 pub fn start_time(pid: u32) -> Option<u64> {
     stat_field(pid, 22)?.parse().ok()
 }
 
-/// Whether a process is stopped, by a signal or a debugger, if there is such a
-/// process and it can be seen.
+/// Whether a process is stopped by a signal or a debugger; `None` if there is no
+/// such process, or if it cannot be seen.
 ///
-/// For people to read, as [`start_time`].
+/// The answer may be out of date when the call returns.
 ///
 /// See [proc_pid_stat(5)](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html).
 pub fn is_stopped(pid: u32) -> Option<bool> {
@@ -249,10 +248,10 @@ fn stat_field(pid: u32, number: usize) -> Option<String> {
     rest.split_ascii_whitespace().nth(number - 3).map(str::to_owned)
 }
 
-/// Whether a process has a shared-memory object attached, by the object's id;
-/// `None` if it has no memory any more, or this process may not see which.
+/// Whether a process has attached the shared-memory segment with this id; `None`
+/// if the process has no memory any more, or if this process may not see it.
 ///
-/// For people to read: by the time it is known, it may have changed.
+/// The answer may be out of date when the call returns.
 ///
 /// See [proc_pid_maps(5)](https://man7.org/linux/man-pages/man5/proc_pid_maps.5.html).
 pub fn has_attached(pid: u32, id: i32) -> Option<bool> {
@@ -263,12 +262,13 @@ pub fn has_attached(pid: u32, id: i32) -> Option<bool> {
         let mut fields = line.split_ascii_whitespace().skip(4);
         fields.next() == Some(&id) && fields.next().is_some_and(|name| name.starts_with("/SYSV"))
     };
-    // One that ends has no memory before the kernel has undone what it held.
+    // An ending process has no memory already before the kernel undoes its
+    // semaphore operations.
     (!maps.is_empty()).then(|| maps.lines().any(of_it))
 }
 
-/// The inode number of this process's PID namespace: ids of processes mean
-/// something between those that have it in common.
+/// The inode number of this process's PID namespace. Processes with the same one
+/// mean the same process by an id.
 ///
 /// See [pid_namespaces(7)](https://man7.org/linux/man-pages/man7/pid_namespaces.7.html).
 pub fn pid_namespace() -> Option<u64> {

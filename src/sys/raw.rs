@@ -24,15 +24,15 @@ pub(super) use msg::{
 };
 
 const SHM_INFO: c_int = 14;
-/// Takes an index, of which the kernel uses the low bits only: an id is its
-/// own index. Asks for no permission.
+/// Takes an index. The kernel uses its low bits only, so an id is its own index.
+/// Needs no permission.
 const SHM_STAT_ANY: c_int = 15;
 
 pub(super) const SHM_DEST: u32 = 0o1000;
 pub(super) const SHM_LOCKED: u32 = 0o2000;
 pub(super) const SHM_HUGETLB: c_int = 0o4000;
 pub(super) const SHM_NORESERVE: c_int = 0o10000;
-/// Where the flags carry the binary logarithm of the huge page size.
+/// The bit of the flags where the binary logarithm of the huge page size begins.
 pub(super) const SHM_HUGE_SHIFT: c_int = 26;
 
 /// `struct shm_info` of <linux/shm.h>.
@@ -84,7 +84,7 @@ unsafe fn shmctl<T: Copy>(id: i32, command: c_int) -> Result<(i32, T), Errno> {
     let result = unsafe { libc::shmctl(id, command, out.as_mut_ptr().cast()) };
     let result = Errno::result(result)?;
     // SAFETY: the call succeeded, so the kernel filled all of `out`; a `T` is
-    // made of integers, for which any bits will do.
+    // made of integers, for which any bits are valid.
     Ok((result, unsafe { out.assume_init() }))
 }
 
@@ -93,7 +93,7 @@ pub(super) fn shm_stat(id: i32) -> Result<shmid_ds, Errno> {
     unsafe { shmctl(id, libc::IPC_STAT) }.map(|(_, stat)| stat)
 }
 
-/// The id found at `index` (the low bits of an id will do) and its state.
+/// The id found at `index` (the low bits of an id suffice) and its state.
 pub(super) fn shm_stat_any(index: i32) -> Result<(i32, shmid_ds), Errno> {
     // SAFETY: SHM_STAT_ANY fills one shmid_ds.
     unsafe { shmctl(index, SHM_STAT_ANY) }
@@ -109,7 +109,8 @@ pub(super) fn shm_limits() -> Result<ShmLimits, Errno> {
     shm_last().map(|(_, limits)| limits)
 }
 
-/// The highest index in use, without the totals, which take looking at each.
+/// The highest index in use. Without the totals, for which the kernel visits
+/// each segment.
 pub(super) fn shm_last() -> Result<(i32, ShmLimits), Errno> {
     // SAFETY: IPC_INFO fills one shminfo64.
     unsafe { shmctl(0, libc::IPC_INFO) }
@@ -176,9 +177,9 @@ pub(super) fn semtimedop(id: i32, ops: &[Op], timeout: &libc::timespec) -> Resul
     Errno::result(result).map(drop)
 }
 
-/// semctl, without the C library's: that of glibc before 2.35 passes garbage
-/// for the argument of SEM_STAT_ANY, and a `union semun` by value is one
-/// register anyway.
+/// The system call semctl, without the C library's function: glibc before 2.35
+/// passes garbage as the argument of SEM_STAT_ANY. A `union semun` by value is
+/// one register.
 ///
 /// # Safety
 ///
@@ -207,7 +208,7 @@ unsafe fn semctl_out<T: Copy>(id: i32, command: c_int) -> Result<(i32, T), Errno
     // SAFETY: `out` has room for the `T` that `command` fills.
     let result = unsafe { semctl(id, 0, command, out.as_mut_ptr().expose_provenance()) }?;
     // SAFETY: the call succeeded, so the kernel filled all of `out`; a `T` is
-    // made of integers, for which any bits will do.
+    // made of integers, for which any bits are valid.
     Ok((result, unsafe { out.assume_init() }))
 }
 
@@ -216,7 +217,7 @@ pub(super) fn sem_stat(id: i32) -> Result<semid_ds, Errno> {
     unsafe { semctl_out(id, libc::IPC_STAT) }.map(|(_, stat)| stat)
 }
 
-/// The id found at `index` (the low bits of an id will do) and its state.
+/// The id found at `index` (the low bits of an id suffice) and its state.
 pub(super) fn sem_stat_any(index: i32) -> Result<(i32, semid_ds), Errno> {
     // SAFETY: SEM_STAT_ANY fills one semid_ds.
     unsafe { semctl_out(index, libc::SEM_STAT_ANY) }
@@ -228,7 +229,7 @@ pub(super) fn sem_info() -> Result<(i32, seminfo), Errno> {
     unsafe { semctl_out(0, libc::SEM_INFO) }
 }
 
-/// What can be read of one semaphore: each is a command that takes no
+/// The numbers that can be read of one semaphore. Each is a command that takes no
 /// argument and returns the number.
 #[derive(Clone, Copy)]
 pub(super) enum Read {
@@ -258,9 +259,8 @@ pub(super) fn sem_set_owner(id: i32, stat: &mut semid_ds) -> Result<(), Errno> {
 ///
 /// # Safety
 ///
-/// The kernel writes as many values as the set has, whatever room there is:
-/// all memory from `out` up to the first inaccessible page must be the
-/// caller's to overwrite.
+/// The kernel writes as many values as the set has, whatever room there is. So
+/// the caller must own all memory from `out` up to the first inaccessible page.
 pub(super) unsafe fn sem_read_all(id: i32, out: *mut c_ushort) -> Result<(), Errno> {
     // SAFETY: the kernel writes to `out` and stops at the first page it may
     // not touch, by this function's contract still the caller's memory.

@@ -25,8 +25,8 @@ pub use op::Op;
 
 /// A semaphore set, by its id.
 ///
-/// An id is a number, not a handle: it stays behind when the set is removed,
-/// and after some four million creations the kernel gives it to another set.
+/// An id is a number, not a handle. It outlives the set, and after some four
+/// million creations the kernel gives it to another set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Set {
     id: i32,
@@ -64,13 +64,13 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// [`Exists`](ErrorKind::Exists), and when the key is free
-    /// [`Invalid`](ErrorKind::Invalid) if one set cannot have this many,
-    /// [`NoSpace`](ErrorKind::NoSpace) and [`NoMemory`](ErrorKind::NoMemory)
-    /// if not any more. Opening instead,
-    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if its mode does not
-    /// grant the caller all that this one's would, or `Invalid` if it has
-    /// fewer.
+    /// [`Exists`](ErrorKind::Exists) if the key is taken and the creation is
+    /// exclusive. For a new set: [`Invalid`](ErrorKind::Invalid) if no set can have
+    /// this many semaphores, [`NoSpace`](ErrorKind::NoSpace) and
+    /// [`NoMemory`](ErrorKind::NoMemory) if there is no room for it now. For an
+    /// existing one: [`PermissionDenied`](ErrorKind::PermissionDenied) if its mode
+    /// does not grant the caller everything that the requested mode would, or
+    /// `Invalid` if it has fewer.
     #[doc(alias = "semget")]
     #[track_caller]
     pub fn create(self, key: Key, count: usize) -> Result<Set> {
@@ -103,14 +103,14 @@ impl Set {
     /// [`NotFound`](ErrorKind::NotFound), always so for [`Key::PRIVATE`].
     #[doc(alias = "semget")]
     pub fn open(key: Key) -> Result<Set> {
-        // The kernel would take the private key for a wish to create.
+        // For the kernel, the private key would mean a creation.
         let found =
             if key.is_private() { Err(Errno::ENOENT) } else { raw::semget(key.raw(), 0, 0) };
         let id = found.map_err(|e| Error::new(Call::SemOpen, Object::SetKey { key }, e))?;
         Ok(Set { id })
     }
 
-    /// The set with this id, if there is one: nothing is looked up.
+    /// The set with this id. Does not check whether there is one.
     pub const fn from_id(id: i32) -> Set {
         Set { id }
     }
@@ -120,8 +120,8 @@ impl Set {
         self.id
     }
 
-    /// The failure of an operation of which no more is known than its number, or
-    /// that a value would leave its range.
+    /// The failure of an operation of which the caller knows only the error
+    /// number; `None` means that a value would leave its range.
     pub(crate) fn refusal(self, errno: Option<i32>) -> Error {
         self.error(Call::SemOp, errno.map_or(Errno::ERANGE, Errno::from_raw))
     }
@@ -130,7 +130,8 @@ impl Set {
         Error::new(call, Object::Set { id: self.id }, errno)
     }
 
-    /// The failure of `ops`: of the one semaphore, if they are about one.
+    /// The failure of `ops`. If there is one operation, the error names its
+    /// semaphore.
     #[cold]
     fn op_error(self, call: Call, ops: &[Op], errno: Errno) -> Error {
         match ops {
@@ -139,12 +140,13 @@ impl Set {
         }
     }
 
-    /// Does all of `ops` in one atomic step, sleeping until that is possible.
+    /// Does all of `ops` in one atomic step. Sleeps until that is possible.
     ///
-    /// Sleepers are served in the order they came, among those that can be:
-    /// one that waits for less overtakes. The kernel does the operations for
-    /// the sleeper, which may be killed before it gets to know: mark them
-    /// [`undo`](Op::undo) if that must not lose them.
+    /// The kernel serves sleepers in the order in which they came, but skips those
+    /// that cannot be served yet: a sleeper that waits for less overtakes one that
+    /// waits for more. The kernel does the operations on behalf of the sleeper,
+    /// which may be killed before it runs again. Mark the operations
+    /// [`undo`](Op::undo) if such a death must not lose them.
     ///
     /// See [semop(2)](https://man7.org/linux/man-pages/man2/semop.2.html).
     ///
@@ -158,8 +160,8 @@ impl Set {
     /// [`TooBig`](ErrorKind::TooBig) for an index past the end or too many
     /// `ops`; [`Invalid`](ErrorKind::Invalid) for none;
     /// [`PermissionDenied`](ErrorKind::PermissionDenied) and, for the first
-    /// operation to undo, [`NoMemory`](ErrorKind::NoMemory). Nothing is done
-    /// then.
+    /// operation to undo, [`NoMemory`](ErrorKind::NoMemory). After an error none of
+    /// the operations is done.
     #[doc(alias = "semop")]
     #[inline]
     #[track_caller]
@@ -176,10 +178,10 @@ impl Set {
     /// # Errors
     ///
     /// Those of [`perform`](Set::perform), and
-    /// [`TimedOut`](ErrorKind::TimedOut). The kernel has one number for both
-    /// that and `WouldBlock`: if any of `ops` is marked
-    /// [`no_wait`](Op::no_wait), it is always `WouldBlock`, though the time may
-    /// have run out on another.
+    /// [`TimedOut`](ErrorKind::TimedOut). The kernel has one error number for that
+    /// and for `WouldBlock`. So if any of `ops` is marked
+    /// [`no_wait`](Op::no_wait), the error is always `WouldBlock`, though the time
+    /// may have run out on another of them.
     #[doc(alias = "semtimedop")]
     #[inline]
     #[track_caller]
@@ -199,10 +201,11 @@ impl Set {
         })
     }
 
-    /// Like [`perform`](Set::perform), until `deadline` if there is one, and
-    /// back to sleep after each signal: no number of them stretches it.
+    /// Like [`perform`](Set::perform), sleeping until `deadline` if there is one.
+    /// Sleeps again after each signal; signals do not move the deadline.
     ///
-    /// It tries at least once. Every signal costs the place in the queue.
+    /// Tries at least once. After a signal, this thread queues behind the other
+    /// sleepers.
     ///
     /// # Errors
     ///
@@ -230,7 +233,7 @@ impl Set {
         }
     }
 
-    /// Removes the set at once: processes that sleep on it wake with
+    /// Removes the set at once. Every call that sleeps on it fails with
     /// [`Removed`](ErrorKind::Removed).
     ///
     /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).

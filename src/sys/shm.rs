@@ -19,10 +19,9 @@ pub(crate) use inspect::{at, last_place};
 
 /// A shared memory segment, by its id.
 ///
-/// An id is a number, not a handle: it stays behind when the segment is
-/// removed, and after some four million creations the kernel gives it to
-/// another segment. What is kept across processes needs a mark of its own in
-/// the memory.
+/// An id is a number, not a handle. It outlives the segment, and after some four
+/// million creations the kernel gives it to another segment. A program that
+/// keeps ids needs a mark of its own in the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shm {
     id: i32,
@@ -40,7 +39,7 @@ pub struct Options {
 
 impl Options {
     /// The nine permission bits of a new segment (by default 0600).
-    /// Processes attach it with read permission, or read and write.
+    /// Attaching needs read permission, or read and write permission.
     pub const fn mode(mut self, mode: u32) -> Options {
         self.mode = mode & 0o777;
         self
@@ -54,16 +53,17 @@ impl Options {
         self
     }
 
-    /// Takes the memory from the pool of huge pages, which the administrator
-    /// must have filled and opened to the user.
+    /// Takes the memory from the pool of huge pages. The administrator must have
+    /// filled the pool, and must have given the user access to it.
     pub const fn huge_pages(mut self, pages: Option<HugePages>) -> Options {
         self.huge_pages = pages;
         self
     }
 
-    /// Does not reserve memory (or huge pages) for all of it now. When it runs
-    /// out, the toucher is killed: by `SIGBUS` where huge pages end, by the
-    /// OOM killer otherwise. Prefaulting finds out safely about huge pages.
+    /// Does not reserve memory (or huge pages) for the whole segment now. If
+    /// memory runs out later, the process that touches a page dies: by `SIGBUS`
+    /// for huge pages, by the OOM killer otherwise. Prefaulting reports missing
+    /// huge pages as an error instead.
     #[doc(alias = "SHM_NORESERVE")]
     pub const fn no_reserve(mut self, no_reserve: bool) -> Options {
         self.no_reserve = no_reserve;
@@ -78,13 +78,13 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// [`Exists`](super::ErrorKind::Exists), and when the key is free
-    /// [`Invalid`](super::ErrorKind::Invalid) if one segment cannot have this size,
-    /// [`NoSpace`](super::ErrorKind::NoSpace) and [`NoMemory`](super::ErrorKind::NoMemory)
-    /// if not any more. Opening instead,
-    /// [`PermissionDenied`](super::ErrorKind::PermissionDenied) if its mode does not
-    /// grant the caller all that this one's would, or `Invalid` if it is
-    /// smaller.
+    /// [`Exists`](super::ErrorKind::Exists) if the key is taken and the creation is
+    /// exclusive. For a new segment: [`Invalid`](super::ErrorKind::Invalid) if no
+    /// segment can have this size, [`NoSpace`](super::ErrorKind::NoSpace) and
+    /// [`NoMemory`](super::ErrorKind::NoMemory) if there is no room for it now. For
+    /// an existing one: [`PermissionDenied`](super::ErrorKind::PermissionDenied) if
+    /// its mode does not grant the caller everything that the requested mode would,
+    /// or `Invalid` if it is smaller.
     #[doc(alias = "shmget")]
     #[track_caller]
     pub fn create(self, key: Key, size: usize) -> Result<Shm> {
@@ -125,14 +125,14 @@ impl Shm {
     /// [`NotFound`](super::ErrorKind::NotFound), always so for [`Key::PRIVATE`].
     #[doc(alias = "shmget")]
     pub fn open(key: Key) -> Result<Shm> {
-        // The kernel would take the private key for a wish to create.
+        // For the kernel, the private key would mean a creation.
         let found =
             if key.is_private() { Err(Errno::ENOENT) } else { raw::shmget(key.raw(), 0, 0) };
         let id = found.map_err(|e| Error::new(Call::ShmOpen, Object::SegmentKey { key }, e))?;
         Ok(Shm { id })
     }
 
-    /// The segment with this id, if there is one: nothing is looked up.
+    /// The segment with this id. Does not check whether there is one.
     pub const fn from_id(id: i32) -> Shm {
         Shm { id }
     }
@@ -146,8 +146,9 @@ impl Shm {
         Error::new(call, Object::Segment { id: self.id }, errno)
     }
 
-    /// Removes the segment: its key is free at once, its memory when the last process
-    /// detaches. Until then, processes that know the id can still attach.
+    /// Removes the segment. Its key is free at once. Its memory is freed when the
+    /// last process detaches; until then, a process that knows the id can still
+    /// attach it.
     ///
     /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
     ///

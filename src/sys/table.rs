@@ -6,15 +6,16 @@ use nix::errno::Errno;
 
 use super::proc;
 
-/// So many places are looked at for nothing.
-const LOOKS: u32 = 3;
-/// So many more for each thing that was found: they are seldom alone.
+/// A round visits so many places even if it finds nothing.
+const LEAST: u32 = 3;
+/// It visits so many more for each thing that it finds, because debris is seldom
+/// alone.
 const MORE: u32 = 16;
-/// And so many at most.
+/// It visits at most so many.
 const MOST: u32 = 256;
 
-/// What there is in a table with this last place. Objects that come and go
-/// meanwhile may be missed.
+/// All objects of a table whose last place is `last`. An object that is created
+/// or removed during the walk may be missed.
 pub(super) fn walk<S, T>(
     last: i32,
     stat: impl Fn(i32) -> Result<(i32, S), Errno>,
@@ -24,7 +25,7 @@ pub(super) fn walk<S, T>(
     for index in 0..=last {
         match stat(index) {
             Ok((id, stat)) => found.push(make(id, &stat)),
-            // Nothing there.
+            // The place is empty.
             Err(Errno::EINVAL | Errno::EIDRM) => {}
             Err(errno) => return Err(errno),
         }
@@ -32,16 +33,16 @@ pub(super) fn walk<S, T>(
     Ok(found)
 }
 
-/// Another number in each process.
+/// A number that differs between processes.
 fn scattered() -> u32 {
     (proc::monotonic() as u32 ^ proc::pid()).wrapping_mul(0x9E37_79B9)
 }
 
-/// A number of this process's. To a forked child it is as if there were none: many
-/// children of one process would all go on from the same one.
+/// A number that this process keeps. A forked child starts without it; otherwise
+/// many children of one process would all continue from the same number.
 #[derive(Debug)]
 struct Own {
-    /// 0, which no process has, for none.
+    /// The process that set the number; 0, which no process has, if none did.
     pid: AtomicU32,
     number: AtomicU32,
 }
@@ -57,14 +58,14 @@ impl Own {
     }
 
     fn set(&self, number: u32) {
-        // Relaxed: whichever of two threads' numbers there is, either will do.
+        // Relaxed: if two threads set it at once, either number is good.
         self.number.store(number, Ordering::Relaxed);
         self.pid.store(proc::pid(), Ordering::Relaxed);
     }
 }
 
-/// Whether it is the turn of something that is done now and then: each
-/// [`SELDOM`](Turn::SELDOM)th time, counted over processes as well.
+/// For something to be done only every [`SELDOM`](Turn::SELDOM)th time. Processes
+/// start at different counts, so it holds over processes too.
 #[derive(Debug)]
 pub(crate) struct Turn(Own);
 
@@ -82,7 +83,8 @@ impl Turn {
     }
 }
 
-/// Where this process is on its way around a table, a few places at a time.
+/// Where this process is on its way around a table, of which it visits a few
+/// places at a time.
 #[derive(Debug)]
 pub(crate) struct Round(Own);
 
@@ -91,8 +93,8 @@ impl Round {
         Round(Own::none())
     }
 
-    /// Goes on, past a few places, or all; `find` says whether there was what is
-    /// looked for. How often there was.
+    /// Visits the next few places, or all. `find` says whether a place held what
+    /// the caller searches for. Returns how many did.
     pub(crate) fn walk(
         &self,
         last: Option<u32>,
@@ -101,8 +103,8 @@ impl Round {
     ) -> usize {
         let Some(last) = last else { return 0 };
         let places = last.saturating_add(1);
-        let (mut left, most) = if all { (places, places) } else { (LOOKS, MOST.min(places)) };
-        // Processes that come by once each begin at different places.
+        let (mut left, most) = if all { (places, places) } else { (LEAST, MOST.min(places)) };
+        // Processes that make one round each begin at different places.
         let mut place = self.0.get().unwrap_or_else(|| scattered() % places);
         let (mut looked, mut found) = (0, 0);
         while left > 0 && looked < most {
@@ -114,19 +116,20 @@ impl Round {
             left -= 1;
             looked += 1;
         }
-        // Where to go on is a suggestion.
+        // Only a hint where to continue.
         self.0.set(place);
         found
     }
 }
 
-/// What this process uses, by numbers that no two things have; each as often as it
-/// does. Without a lock, which a forked child might find taken for good.
+/// The things that this process uses, each by a number of its own, and as often as
+/// the process uses it. There is no lock, because a forked child might find it
+/// locked for ever.
 #[derive(Debug)]
 pub(crate) struct InUse {
-    /// Numbers plus one, and 0.
+    /// Numbers plus one; 0 is an empty entry.
     numbers: [AtomicUsize; InUse::MOST],
-    /// Whether there have been more.
+    /// Whether there were ever more uses than entries.
     full: AtomicBool,
 }
 
@@ -141,7 +144,7 @@ impl InUse {
     }
 
     fn swap(&self, from: usize, to: usize) -> bool {
-        // SeqCst: who looks and who uses may be two threads.
+        // SeqCst: one thread may ask while another begins to use.
         let swap = |used: &AtomicUsize| {
             used.load(Ordering::Relaxed) == from
                 && used.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
@@ -149,7 +152,8 @@ impl InUse {
         self.numbers.iter().any(swap)
     }
 
-    /// Notes a use that is about to begin, until what is returned is dropped.
+    /// Notes a use that is about to begin. It lasts until the returned value is
+    /// dropped.
     pub(crate) fn enter(&'static self, number: u64) -> Using {
         let number = (number as usize).wrapping_add(1);
         if !self.swap(0, number) {
@@ -158,7 +162,7 @@ impl InUse {
         Using { all: self, number }
     }
 
-    /// Whether this process uses it; it is said to where that is not known.
+    /// Whether this process uses it. The answer is yes if that is not known.
     pub(crate) fn contains(&self, number: u64) -> bool {
         let number = (number as usize).wrapping_add(1);
         self.full.load(Ordering::SeqCst)
@@ -170,7 +174,7 @@ impl InUse {
 #[derive(Debug)]
 pub(crate) struct Using {
     all: &'static InUse,
-    /// Plus one.
+    /// The number plus one.
     number: usize,
 }
 

@@ -10,12 +10,12 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use super::error::{Call, Error, ErrorKind, Result};
 use super::object::Object;
 
-/// Room for a sweep of the dead, and for explaining an error. Only what is
-/// used of it is ever given memory.
+/// Bytes of stack: enough for a sweep, and for explaining an error. The kernel
+/// allocates only what the thread uses.
 const STACK: usize = 256 << 10;
 
-/// What a thread brings upon itself: blocked, they would end the process
-/// without its handlers being asked.
+/// Signals that a thread causes itself. If they were blocked, they would end the
+/// process without running its handlers.
 const ITS_OWN: [Signal; 6] = [
     Signal::SIGSEGV,
     Signal::SIGBUS,
@@ -25,8 +25,7 @@ const ITS_OWN: [Signal; 6] = [
     Signal::SIGSYS,
 ];
 
-/// Starts a thread in which no signal is handled that another one could
-/// handle.
+/// Starts a thread that handles no signal that another thread could handle.
 ///
 /// See [pthread_create(3)](https://man7.org/linux/man-pages/man3/pthread_create.3.html).
 ///
@@ -37,11 +36,11 @@ const ITS_OWN: [Signal; 6] = [
 pub(crate) fn start(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     let mut blocked = SigSet::all();
     ITS_OWN.iter().for_each(|&signal| blocked.remove(signal));
-    // A new thread has the mask of the one that starts it: so no signal finds
-    // it before it can block them.
+    // A new thread inherits the mask of the thread that starts it. So no signal
+    // reaches it before it could block them.
     let before = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(refused)?;
     let started = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(body);
-    // It was a mask a moment ago.
+    // This cannot fail: it was the mask a moment ago.
     let _ = before.thread_set_mask();
     started.map_err(|error| unstarted(&error))
 }

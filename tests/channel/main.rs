@@ -3,8 +3,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod busy;
 mod channels;
 mod fence;
+mod handles;
 mod in_place;
 mod properties;
 mod readiness;

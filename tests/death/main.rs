@@ -3,12 +3,17 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod death;
+mod calls;
 mod descent;
 mod diagnostics;
+mod forked;
 mod identity;
 mod in_hand;
+mod killed;
 mod long_stops;
 mod many_deaths;
+mod market;
+mod namespaces;
 mod orphans;
 mod readiness_storm;
+mod storm;

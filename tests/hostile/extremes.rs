@@ -7,7 +7,7 @@
 use std::thread;
 
 use tombolo::Segment;
-use tombolo::sys::msg::{Queue, Wait};
+use tombolo::sys::msg::{Queue, Selector, Wait};
 
 use crate::case::small;
 use crate::common::{Brief, Name, Peer, Words, key_of, word};
@@ -89,14 +89,15 @@ fn child(brief: &Brief) {
             }
         }
     }
-    for (tail, head, slots) in &victim.fields.rings() {
+    for ring in &victim.fields.rings() {
         for (a, b) in EXTREMES.into_iter().flat_map(|a| EXTREMES.map(|b| (a, b))) {
-            let cursors = [(*tail, a), (*head, b)];
+            let [tail, head] = ring.cursors;
+            let cursors = [(tail, a), (head, b)];
             look(&cursors, Victim::measure);
             // An orphan in every slot, and nobody has looked for them.
             let orphan = |&slot: &usize| (slot, victim.words.get(slot) >> 20 << 20 | 4 << 13);
             let orphans =
-                slots.iter().map(orphan).chain(cursors).chain([(*tail + ORPHANS, u64::MAX)]);
+                ring.slots.iter().map(orphan).chain(cursors).chain([(ring.orphans, u64::MAX)]);
             look(&orphans.collect::<Vec<_>>(), Victim::measure);
         }
     }
@@ -104,9 +105,6 @@ fn child(brief: &Brief) {
     victim.segment.remove().unwrap();
     brief.say(format!("{looks} looks, {posted} letters"));
 }
-
-/// Where the word *orphans* is, from the tail on.
-const ORPHANS: usize = 35;
 
 /// The parts of a word, and the whole.
 fn parts(field: &Field) -> Vec<(u32, u32)> {
@@ -185,6 +183,9 @@ impl Victim {
     /// Commands from everybody that the bits of a message can name: how many.
     fn letters(&self) -> usize {
         let queue = Queue::open(key_of(&self.name, 0)).unwrap();
+        // To this participant, in the band of a ping.
+        let me = self.segment.participants()[0].peer;
+        let kind = 1 + (1 | i64::from(me.slot()) << 2 | (me.life() as i64) << 15);
         let inbox = self.segment.inbox();
         let mut posted = 0;
         for from in [0, PARTICIPANTS as u64, 8_191, 1 << 13, u16::MAX.into(), u64::MAX] {
@@ -193,10 +194,11 @@ impl Victim {
                     let magic = u64::from_le_bytes(*b"TMBLMAIL");
                     let words = [magic, self.words.get(4), 7, 1, from, incarnation, deadline];
                     let bytes: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
-                    // To this participant, in the band of a ping.
-                    let _ = queue.send(2, &bytes, Wait::No);
+                    queue.send(kind, &bytes, Wait::No).unwrap();
                     self.words.add(word::CALLS, 1);
                     let _ = timed("taking a command", || inbox.try_recv());
+                    let left = queue.receive(Selector::Type(kind), &mut [0; 100], Wait::No);
+                    assert!(left.is_err(), "nobody has read the message");
                     posted += 1;
                 }
             }

@@ -40,6 +40,15 @@ pub(crate) struct Field {
     pub(crate) parts: Parts,
 }
 
+/// Which words the state of a ring is in.
+pub(crate) struct RingWords {
+    /// Its tail and its head.
+    pub(crate) cursors: [usize; 2],
+    pub(crate) orphans: usize,
+    /// The words of its slots; none in a ring without slots.
+    pub(crate) slots: Vec<usize>,
+}
+
 /// The fields by what they belong to, so that each kind of thing is hit as
 /// often as any other, however many words it has.
 #[derive(Debug)]
@@ -103,18 +112,21 @@ impl Fields {
         self.0.iter().map(Vec::as_slice)
     }
 
-    /// Of each channel: where its tail and its head are, and the words of its
-    /// slots; those are none in a ring without slots.
-    pub(crate) fn rings(&self) -> Vec<(usize, usize, Vec<usize>)> {
+    /// The words of each channel's ring.
+    pub(crate) fn rings(&self) -> Vec<RingWords> {
+        let mut rings: Vec<RingWords> = Vec::new();
         let blocks = &self.0[OF_SEGMENT..];
-        let mut rings = Vec::new();
-        for group in blocks {
-            match group[..] {
-                // The only group of two: see `block`.
-                [tail, head] => rings.push((tail.index, head.index, Vec::new())),
-                [first, ..] if first.parts == SLOT => {
-                    let slots = group.iter().map(|field| field.index);
-                    rings.last_mut().expect("its cursors come first").2.extend(slots);
+        for (group, next) in blocks.iter().zip(blocks.iter().skip(1).chain([&Vec::new()])) {
+            match (&group[..], rings.last_mut()) {
+                // The only group of two, and orphans is the first word of the next
+                // one: see `block`.
+                (&[tail, head], _) => rings.push(RingWords {
+                    cursors: [tail.index, head.index],
+                    orphans: next[0].index,
+                    slots: Vec::new(),
+                }),
+                (group, Some(ring)) if group[0].parts == SLOT => {
+                    ring.slots = group.iter().map(|field| field.index).collect();
                 }
                 _ => {}
             }

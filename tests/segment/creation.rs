@@ -2,6 +2,10 @@
 
 #![allow(unsafe_code)]
 
+mod ends;
+mod obstacles;
+mod refused;
+
 use crate::common;
 
 use std::fs;
@@ -22,6 +26,8 @@ use common::{
 };
 
 /// Longer than a removal takes to reach everybody, on a busy machine too.
+use obstacles::Foreign;
+
 const SOON: Duration = Duration::from_millis(500);
 
 /// Few pages, quickly made and removed.
@@ -44,6 +50,11 @@ fn works(name: &Name) {
     let rx = channel.receiver().unwrap();
     second.channel::<u64>("works").sender().unwrap().send(5).unwrap();
     assert_eq!(rx.recv().unwrap(), 5);
+}
+
+/// A process that has opened it, and stays.
+fn opener(name: &Name) -> Peer {
+    Peer::start("open", &[name])
 }
 
 #[test]
@@ -154,211 +165,6 @@ fn disturb(by: &str) {
     assert!(opened > 100 && missed > 10, "{opened} {missed}");
 }
 
-/// What it is, and how to make it.
-type Remains = (&'static str, fn(&Name));
-
-/// What a creator that died left, as it is made by hand.
-fn remains() -> Vec<Remains> {
-    fn set(name: &Name, count: usize) -> Set {
-        Set::options().exclusive(true).create(name.key(0), count).unwrap()
-    }
-    fn shm(name: &Name) -> Words {
-        Words::of(Shm::options().exclusive(true).create(name.key(0), SOME_SIZE).unwrap())
-    }
-    /// BUILT, four digits and the check of generation 0.
-    fn brand(set: Set) {
-        let ops: Vec<Op> = (1..=6).map(|index| Op::add(index, 1)).collect();
-        set.perform(&ops).unwrap();
-    }
-    vec![
-        ("nothing", |_| {}),
-        ("a set", |name| _ = set(name, SMALL_SET)),
-        ("a set of another shape", |name| _ = set(name, SMALL_SET + 32)),
-        ("a set and a segment", |name| {
-            set(name, SMALL_SET);
-            shm(name);
-        }),
-        ("a nonce and no magic", |name| {
-            set(name, SMALL_SET);
-            shm(name).put(word::NONCE, 77);
-        }),
-        ("a marked set and no magic", |name| {
-            brand(set(name, SMALL_SET));
-            shm(name).put(word::NONCE, 77);
-        }),
-        ("a marked set alone", |name| {
-            brand(set(name, SMALL_SET));
-        }),
-        ("magic, and a set that is not its own", |name| {
-            set(name, SMALL_SET);
-            let words = shm(name);
-            words.put(word::NONCE, 77);
-            words.put(word::MAGIC, MAGIC);
-        }),
-        ("a segment and no set", |name| drop(shm(name))),
-        ("a complete segment without its set", |name| {
-            works(name);
-            name.set(0).unwrap().remove().unwrap();
-        }),
-        ("a complete set without its segment", |name| {
-            works(name);
-            name.shm(0).unwrap().remove().unwrap();
-        }),
-        ("a complete segment without magic", |name| {
-            works(name);
-            name.words().put(word::MAGIC, 0);
-        }),
-        ("a complete segment of another set", |name| {
-            works(name);
-            name.words().put(word::SET, 1 << 40);
-        }),
-    ]
-}
-
-#[test]
-fn whatever_a_dead_creator_left_is_cleared_away() {
-    for (what, leave) in remains() {
-        for exclusive in [false, true] {
-            let name = Name::new();
-            leave(&name);
-            if exclusive {
-                drop(small().create(&name).unwrap_or_else(|error| panic!("{what}: {error}")));
-            }
-            works(&name);
-            assert_eq!(name.objects(), (1, 1), "{what}");
-            assert!(matches!(small().create(&name), Err(OpenError::Exists { .. })), "{what}");
-        }
-    }
-}
-
-#[test]
-fn what_a_dead_creator_left_is_no_segment() {
-    for (what, leave) in remains() {
-        let name = Name::new();
-        leave(&name);
-        let error = small().open(&name).unwrap_err();
-        assert!(
-            matches!(&error, OpenError::NotFound { name: n } if *n == *name),
-            "{what}: {error}"
-        );
-        works(&name);
-    }
-}
-
-#[test]
-fn removing_a_name_removes_what_a_dead_creator_left() {
-    for (what, leave) in remains() {
-        let name = Name::new();
-        leave(&name);
-        // Whether or not there was anything to find, nothing is left.
-        match Segment::remove_named(&name) {
-            Ok(()) | Err(OpenError::NotFound { .. }) => {}
-            Err(error) => panic!("{what}: {error}"),
-        }
-        assert_eq!(name.objects(), (0, 0), "{what}");
-    }
-}
-
-/// A segment of another program on one of a name's keys.
-struct Foreign {
-    shm: Owned<Shm>,
-    words: Words,
-    before: Vec<u64>,
-}
-
-impl Foreign {
-    fn on(key: Key) -> Foreign {
-        let shm = Owned(Shm::options().exclusive(true).create(key, 4_096).unwrap());
-        let words = Words::of(*shm);
-        for n in 0..words.len() {
-            words.put(n, n as u64 * 0x0101_0101_0101);
-        }
-        let before = words.copy();
-        Foreign { shm, words, before }
-    }
-
-    #[track_caller]
-    fn is_untouched(&self, key: Key) {
-        assert_eq!(self.words.copy(), self.before);
-        let stat = self.shm.stat().unwrap();
-        assert_eq!((stat.key, stat.attached, stat.size), (key, 1, 4_096));
-        // Not attached, not even for a moment.
-        assert_eq!(stat.last_pid.unsigned_abs(), proc::pid());
-        assert!(!stat.marked_for_removal);
-    }
-}
-
-#[test]
-fn a_foreign_segment_on_the_key_stays_as_it_is_and_the_name_still_works() {
-    let name = Name::new();
-    let foreign = Foreign::on(name.key(0));
-    works(&name);
-    let peer = Peer::start("open", &[&name]);
-    let id = Segment::open(&name).unwrap().id();
-    peer.expect(&id.to_string());
-    assert_eq!(name.shm(1).unwrap().id(), id);
-    assert!(matches!(small().create(&name), Err(OpenError::Exists { .. })));
-    // No set of ours beside the foreigner's segment.
-    assert!(name.set(0).is_none());
-    Segment::remove_named(&name).unwrap();
-    assert_eq!(name.objects(), (1, 0));
-    assert!(matches!(Segment::remove_named(&name), Err(OpenError::NotFound { .. })));
-    foreign.is_untouched(name.key(0));
-}
-
-#[test]
-fn a_foreign_set_on_the_key_stays_as_it_is_and_the_name_still_works() {
-    for count in [1, 5, 12, 14, 250] {
-        let name = Name::new();
-        let set = Owned(Set::options().exclusive(true).create(name.key(0), count).unwrap());
-        let before = set.stat().unwrap();
-        works(&name);
-        assert_eq!(name.objects(), (1, 2));
-        Segment::remove_named(&name).unwrap();
-        assert_eq!(name.objects(), (0, 1));
-        assert_eq!(set.stat().unwrap(), before, "{count}: never operated upon");
-    }
-}
-
-#[test]
-fn a_foreign_set_that_is_in_use_stays_as_it_is_even_if_as_large_as_ours() {
-    for values in [&[0_u16, 0, 7, 1][..], &[0, 3, 0, 0, 2], &[5, 5, 5, 5]] {
-        let name = Name::new();
-        let set = Owned(Set::options().exclusive(true).create(name.key(0), SMALL_SET).unwrap());
-        for (index, &value) in (0..).zip(values).filter(|(_, value)| **value > 0) {
-            set.perform(&[Op::add(index, value)]).unwrap();
-        }
-        let read = || {
-            let mut values = vec![0; SMALL_SET];
-            set.values(&mut values).map(|()| values)
-        };
-        let before = read().unwrap();
-        let opened = small().timeout(SOON).open_or_create(&name);
-        assert_eq!(read().unwrap(), before, "{values:?}");
-        opened.unwrap_or_else(|error| panic!("{values:?}: {error}"));
-    }
-}
-
-#[test]
-fn a_name_whose_keys_are_all_foreign_has_no_key() {
-    let name = Name::new();
-    let foreigners: Vec<Foreign> = (0..PROBES).map(|n| Foreign::on(name.key(n))).collect();
-    for tried in [small().create(&name), small().open_or_create(&name)] {
-        match tried.unwrap_err() {
-            OpenError::NoKey { name: n, keys } => assert_eq!((&*n, keys), (&*name, PROBES)),
-            error => panic!("{error:?}"),
-        }
-    }
-    assert!(matches!(small().open(&name), Err(OpenError::NotFound { .. })));
-    assert_eq!(name.objects(), (8, 0));
-    for (probe, foreign) in (0..).zip(&foreigners) {
-        foreign.is_untouched(name.key(probe));
-    }
-    // One goes, and its key serves.
-    drop(foreigners.into_iter().nth(5));
-    works(&name);
-}
-
 #[test]
 fn two_names_are_two_segments() {
     let (a, b) = (Name::new(), Name::new());
@@ -379,157 +185,11 @@ fn two_names_are_two_segments() {
 }
 
 #[test]
-fn another_version_is_named_and_left_alone() {
-    let name = Name::new();
-    works(&name);
-    let words = name.words();
-    let ours = words.get(word::VERSION);
-    for theirs in [ours - 1, ours + 1] {
-        words.put(word::VERSION, theirs);
-        for tried in [Segment::open(&name), Segment::open_or_create(&name)] {
-            let error = tried.unwrap_err();
-            let said = error.to_string();
-            for part in [format!("version {theirs}"), format!("version {ours}"), "remove it".into()]
-            {
-                assert!(said.contains(&part), "{part}: {said}");
-            }
-            match error {
-                OpenError::Version { name: n, found, supported } => {
-                    assert_eq!((&*n, found, supported), (&*name, theirs, ours));
-                }
-                error => panic!("{error:?}"),
-            }
-        }
-    }
-    assert!(matches!(Segment::create(&name), Err(OpenError::Exists { .. })));
-    assert_eq!(name.objects(), (1, 1));
-    // The lease was given back each time.
-    words.put(word::VERSION, ours);
-    works(&name);
-    words.put(word::VERSION, ours + 1);
-    Segment::remove_named(&name).unwrap();
-    assert_eq!(name.objects(), (0, 0));
-}
-
-#[test]
-fn what_only_a_later_build_knows_is_left_alone() {
-    // A flag, and a kind of channels that a sweep has to know.
-    for (index, bit) in [(word::FLAGS, 1 << 3), (word::KINDS, 1 << 5)] {
-        let name = Name::new();
-        works(&name);
-        let words = name.words();
-        words.add(index, bit);
-        let error = Segment::open(&name).unwrap_err();
-        assert!(matches!(&error, OpenError::Newer { name: n } if *n == *name), "{error:?}");
-        assert_eq!(name.objects(), (1, 1));
-        words.add(index, bit.wrapping_neg());
-        works(&name);
-    }
-}
-
-#[test]
-fn a_header_that_cannot_be_is_reported_and_can_be_removed() {
-    let lies = [
-        (word::PARTICIPANTS, 0),
-        (word::PARTICIPANTS, 50),
-        (word::PARTICIPANTS, u64::MAX),
-        (word::CHANNELS, 0),
-        (word::CHANNELS, 30),
-        (word::CHANNELS, 1 << 20),
-        (3, 12),
-        (3, u64::MAX),
-    ];
-    for (index, lie) in lies {
-        let name = Name::new();
-        works(&name);
-        let words = name.words();
-        assert_ne!(words.get(index), lie);
-        words.put(index, lie);
-        let error = Segment::open(&name).unwrap_err();
-        assert!(
-            matches!(&error, OpenError::Damaged { name: n, .. } if *n == *name),
-            "word {index} is {lie}: {error:?}"
-        );
-        assert_eq!(name.objects(), (1, 1));
-        Segment::remove_named(&name).unwrap();
-        assert_eq!(name.objects(), (0, 0));
-        works(&name);
-    }
-}
-
-#[test]
-fn the_mode_is_the_owners_unless_it_is_said_otherwise() {
-    for (options, mode) in [(small(), 0o600), (small().mode(0o640), 0o640)] {
-        let name = Name::new();
-        drop(options.create(&name).unwrap());
-        assert_eq!(name.shm(0).unwrap().stat().unwrap().mode, mode);
-        assert_eq!(name.set(0).unwrap().stat().unwrap().mode, mode);
-    }
-}
-
-#[test]
-fn who_may_not_is_told_so_and_leaves_no_trace() {
-    let name = Name::new();
-    works(&name);
-    as_nobody(|| {
-        let denied = |result: Result<(), OpenError>| match result.unwrap_err() {
-            OpenError::System(error) => {
-                assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-                assert!(error.to_string().to_lowercase().contains("permission"), "{error}");
-            }
-            error => panic!("{error:?}"),
-        };
-        denied(Segment::open(&name).map(drop));
-        denied(Segment::open_or_create(&name).map(drop));
-        denied(Segment::create(&name).map(drop));
-        denied(Segment::remove_named(&name));
-    });
-    assert_eq!(name.objects(), (1, 1));
-    works(&name);
-}
-
-#[test]
-fn names_that_cannot_be_are_refused_before_anything_is_made() {
-    let long = "x".repeat(121);
-    for bad in ["", " ", "a b", "a\0b", "naïve", "a\n", "a$b", &long] {
-        for error in [
-            small().create(bad).unwrap_err(),
-            small().open_or_create(bad).unwrap_err(),
-            small().open(bad).unwrap_err(),
-            Segment::remove_named(bad).unwrap_err(),
-        ] {
-            assert!(matches!(error, OpenError::BadName(_)), "{bad:?}: {error:?}");
-        }
-        assert!(Shm::open(key_of(bad, 0)).is_err());
-    }
-    let name = Name::new();
-    let options = [
-        small().participants(0),
-        small().participants(8_193),
-        small().channels(0),
-        small().channels(4_097),
-        small().size(usize::MAX),
-    ];
-    for options in options {
-        let error = options.create(&name).unwrap_err();
-        assert!(matches!(error, OpenError::BadOption { .. }), "{error:?}");
-        assert!(matches!(options.anonymous(), Err(OpenError::BadOption { .. })));
-        assert_eq!(name.objects(), (0, 0));
-    }
-    // More than any machine has.
-    for size in [1 << 56, usize::MAX - 100_000] {
-        let error = small().size(size).create(&name).unwrap_err();
-        assert!(matches!(error, OpenError::System(_)), "{error:?}");
-        assert_eq!(name.objects(), (0, 0));
-    }
-}
-
-#[test]
 fn a_full_table_is_named_and_the_dead_make_room() {
     let name = Name::new();
     let own = small().participants(3).create(&name).unwrap();
     for _ in 0..5 {
-        let peers = [Peer::start("open", &[&name]), Peer::start("open", &[&name])];
+        let peers = [opener(&name), opener(&name)];
         for peer in &peers {
             peer.said();
         }
@@ -588,108 +248,6 @@ fn a_stopped_holder_of_the_lease_is_named_in_time() {
     segment.channel::<u64>("c").capacity(1).sender().unwrap();
 }
 
-/// Everybody is in a call, or between two: parked, polling, or idle.
-fn audience(name: &Name) -> Vec<Peer> {
-    let calls = ["recv", "send", "poll", "idle", "recv spsc"];
-    let mut peers: Vec<Peer> =
-        calls.iter().map(|call| Peer::start("audience", &[name, call])).collect();
-    for (peer, call) in peers.iter_mut().zip(calls) {
-        peer.expect("open");
-        peer.tell("go");
-        if call.starts_with("recv") || call == "send" {
-            peer.wait_until_parked();
-        }
-    }
-    peers
-}
-
-#[track_caller]
-fn all_are_told(mut peers: Vec<Peer>, began: Instant) {
-    // The idle one, last but one, is told by its next call.
-    peers[3].tell("go");
-    for peer in &peers {
-        peer.expect("the segment has been removed");
-    }
-    assert!(began.elapsed() < SOON, "it took {:?}", began.elapsed());
-}
-
-#[test]
-fn removing_a_segment_ends_every_call_in_it() {
-    let name = Name::new();
-    for by_name in [false, true] {
-        let segment = small().participants(8).channels(4).create(&name).unwrap();
-        let peers = audience(&name);
-        let tx = segment.channel::<u64>("c").sender().unwrap();
-        let rx = segment.channel::<u64>("c").receiver().unwrap();
-        let began = Instant::now();
-        if by_name {
-            Segment::remove_named(&name).unwrap();
-        } else {
-            segment.remove().unwrap();
-        }
-        all_are_told(peers, began);
-        assert_eq!(tx.send(1), Err(SendError::Fault { message: 1, fault: Fault::Closed }));
-        assert!(matches!(rx.recv(), Err(RecvError::Fault(Fault::Closed))));
-        assert!(matches!(segment.sweep(), Err(Fault::Closed)));
-        let error = segment.channel::<u64>("c").sender().unwrap_err();
-        assert!(matches!(error, ChannelError::Fault(Fault::Closed)), "{error:?}");
-        assert_eq!(name.objects(), (0, 0));
-        // Once more is no failure, and does not meet the next one's objects.
-        works(&name);
-        segment.remove().unwrap();
-        works(&name);
-        assert_eq!(name.objects(), (1, 1));
-        Segment::remove_named(&name).unwrap();
-    }
-}
-
-#[test]
-fn a_set_removed_behind_the_back_ends_every_call() {
-    let name = Name::new();
-    let segment = small().participants(8).channels(4).create(&name).unwrap();
-    let peers = audience(&name);
-    let began = Instant::now();
-    name.set(0).unwrap().remove().unwrap();
-    all_are_told(peers, began);
-    assert!(matches!(segment.sweep(), Err(Fault::Closed)));
-    works(&name);
-    assert_eq!(name.objects(), (1, 1));
-}
-
-#[test]
-fn a_segment_removed_alone_and_rebuilt_never_mixes_with_the_old_one() {
-    let name = Name::new();
-    let old = small().participants(8).channels(4).create(&name).unwrap();
-    let channel = old.channel::<u64>("c").capacity(4);
-    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
-    let sleeper = Peer::start("audience", &[&name, &"recv"]);
-    let mut sleeper = sleeper;
-    sleeper.expect("open");
-    sleeper.tell("go");
-    sleeper.wait_until_parked();
-    name.shm(0).unwrap().remove().unwrap();
-    // Nobody has noticed: the old one goes on.
-    tx.send(1).unwrap();
-    sleeper.expect("got 1");
-    let new = small().participants(8).open_or_create(&name).unwrap();
-    assert_ne!(new.id(), old.id());
-    let channel = new.channel::<u64>("c").capacity(4);
-    let (new_tx, new_rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
-    sleeper.tell("go");
-    sleeper.expect("the segment has been removed");
-    new_tx.send(7).unwrap();
-    // Whatever the old handles still do, they do not do it in the new one.
-    let _ = tx.try_send(8);
-    assert!(!matches!(rx.try_recv(), Ok(7)));
-    assert_eq!(new_rx.recv().unwrap(), 7);
-    assert!(matches!(new_rx.try_recv(), Err(TryRecvError::Empty)));
-    drop((tx, rx, old));
-    new_tx.send(9).unwrap();
-    assert_eq!(new_rx.recv().unwrap(), 9);
-    assert_eq!(new.participants().len(), 1);
-    assert_eq!(name.objects(), (1, 1));
-}
-
 #[test]
 fn a_panic_removes_the_segment_that_was_to_go_with_the_scope() {
     for how in ["panic", "return", "fork"] {
@@ -729,7 +287,7 @@ fn the_last_to_leave_a_transient_segment_removes_it() {
         assert_eq!(name.objects(), (0, 0));
         // The dead do not count.
         let own = small().transient(true).create(&name).unwrap();
-        let peer = Peer::start("open", &[&name]);
+        let peer = opener(&name);
         peer.said();
         peer.finish();
         assert_eq!(name.objects(), (1, 1));
@@ -909,52 +467,6 @@ fn child_entry() {
             brief.say("sent");
             brief.hear();
         }
-        "audience" => audience_of_one(&brief),
         role => panic!("{role}"),
     }
-}
-
-fn audience_of_one(brief: &Brief) {
-    let segment = Segment::open(brief.text(0)).unwrap();
-    match brief.text(1) {
-        "recv" | "poll" => {
-            let rx = segment.channel::<u64>("c").capacity(4).lasting().receiver().unwrap();
-            brief.say("open");
-            loop {
-                brief.hear();
-                let got = match brief.text(1) {
-                    "recv" => rx.recv().map_err(TryRecvError::from),
-                    _ => loop {
-                        match rx.try_recv() {
-                            Ok(_) | Err(TryRecvError::Empty | TryRecvError::Pending) => {}
-                            Err(error) => break Err(error),
-                        }
-                    },
-                };
-                match got {
-                    Ok(got) => brief.say(format!("got {got}")),
-                    Err(error) => brief.say(error),
-                }
-            }
-        }
-        "recv spsc" => {
-            let rx = segment.channel::<u64>("one").spsc().capacity(1).receiver().unwrap();
-            brief.say("open");
-            brief.hear();
-            brief.say(rx.recv().unwrap_err());
-        }
-        "send" | "idle" => {
-            let tx = segment.channel::<u64>("full").capacity(1).lasting().sender().unwrap();
-            brief.say("open");
-            brief.hear();
-            if brief.text(1) == "idle" {
-                brief.hear();
-            } else {
-                tx.send(1).unwrap();
-            }
-            brief.say(tx.send(2).unwrap_err());
-        }
-        call => panic!("{call}"),
-    }
-    brief.hear();
 }

@@ -4,6 +4,9 @@
 mod common;
 
 mod fifo;
+mod memory;
 mod msg;
 mod pipe;
-mod sys;
+mod process;
+mod refusals;
+mod semaphores;

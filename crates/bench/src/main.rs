@@ -32,7 +32,7 @@ any of the guarantees; the other figures are also given as ratios to it. Leave
 the machine alone meanwhile."
 )]
 struct Args {
-    /// What to measure [default: everything]
+    /// The groups to measure [default: all]
     #[arg(value_name = "GROUP")]
     groups: Vec<Which>,
     #[command(flatten)]
@@ -41,7 +41,7 @@ struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Which {
-    /// What the machine itself can do
+    /// The machine's own limits
     Limits,
     /// How long an exchange takes
     Latency,

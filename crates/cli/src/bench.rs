@@ -17,7 +17,7 @@ const PROGRAM: &str = "tombolo-bench";
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
-    /// What tombolo-bench is told; --help lists it
+    /// Arguments for tombolo-bench; --help lists them
     #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }

@@ -63,7 +63,7 @@ for how many messages there is room.
 Exits with 0 only if nothing was lost beyond what the dead held, duplicated
 beyond the policy, torn, reordered or leaked.")]
 pub(crate) struct Args {
-    /// How long the storm blows
+    /// How long workers are killed and stopped
     #[arg(long, value_name = "S", default_value = "10", value_parser = terms::seconds)]
     seconds: Duration,
     /// How many processes send [default: 2, with --spsc 1]
@@ -85,7 +85,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     #[arg(value_parser = value_parser!(u32).range(1..=MOST_BYTES))]
     size: u32,
-    /// Where chance begins [default: anywhere]
+    /// The seed of the random numbers [default: a random one]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     #[command(flatten)]
@@ -138,7 +138,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     // All workers have ended when it returns, whatever came of it.
     let stormed = storm(args, &setting, ledger, signals);
     let (summary, evidence) = stormed.inspect_err(|_| {
-        // What went wrong is told; what is left matters less.
+        // The first error is the one to report.
         let _ = aftermath::clear(&setting);
     })?;
     evidence.iter().for_each(|finding| remark(finding));

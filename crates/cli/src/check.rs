@@ -87,7 +87,7 @@ fn remarks(audit: &Audit, name: &str) {
         remarks.push("sound".to_owned());
     }
     for remark in remarks {
-        // Whether or not anybody hears it.
+        // Also where nobody reads it.
         let _ = writeln!(io::stderr(), "tombolo: {}: {}", plain(name), plain(&remark));
     }
 }

@@ -19,23 +19,23 @@ use crate::terms::{print, remark, timeout};
   tombolo ctl market pause && backup; tombolo ctl market resume
   tombolo ctl market user 'reload prices' --timeout 1 --json
 
-  ping      who answers?                stats   what they are and do
+  ping      asks for an answer          stats   their ends, sleeps and commands
   pause     senders wait                resume  and go on
   drain     senders are refused, receivers empty the channels and end
   shutdown  every call ends             user    TEXT goes to the applications
 
 One row for each participant that it concerns. A process answers when it next
 uses the segment, or at once where it is blocked in it. Exit status 1 if one
-does not in time, or has been killed. What pause, drain and shutdown say stands
-in the segment: who does not answer obeys with its next call, and so do those
-who come later, until resume.")]
+does not in time, or has been killed. Pause, drain and shutdown change the state of
+the segment: a participant that does not answer obeys with its next call, and so do
+those that come later, until resume.")]
 pub(crate) struct Args {
     /// The segment: its name, or @ID
     #[arg(value_name = "NAME")]
     segment: Target,
-    /// What to do
+    /// The command
     verb: Verb,
-    /// What to tell the applications
+    /// The text of `user`, for the applications
     #[arg(required_if_eq("verb", "user"))]
     text: Option<String>,
     /// How long to wait for the answers
@@ -129,14 +129,14 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if well { Ok(()) } else { Err(Failure::Told(1)) }
 }
 
-/// What to say if nobody has answered: the segment has heard it all the same.
+/// The remark for a command that nobody answered: the state has changed all the same.
 fn unanswered(args: &Args, alone: bool) -> String {
     let segment = &args.segment;
     let is = match args.verb {
         Verb::Pause => "IS paused: senders wait",
         Verb::Drain => "IS drained: senders are refused",
         Verb::Shutdown => "IS shut down: every call fails",
-        _ if alone => return "there is nobody else in the segment whom it concerns".to_owned(),
+        _ if alone => return "it concerns nobody else in the segment".to_owned(),
         _ => return "nobody has answered".to_owned(),
     };
     format!("nobody has answered, but segment {segment} {is} until `tombolo ctl {segment} resume`")

@@ -42,7 +42,7 @@ const MOST_WORKERS: i64 = 1_000;
 
 Exits with 0 only if no message was lost, duplicated, reordered or corrupt.")]
 pub(crate) struct Args {
-    /// Whose bytes to carry, over and over [default: this program's]
+    /// The file whose bytes are carried, over and over [default: this program]
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// How many processes send [default: 2, with --spsc 1]
@@ -113,7 +113,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// What tells whether all workers read the same bytes as this process.
+/// A checksum by which the workers know that they read the same bytes.
 fn fingerprint(input: &Path) -> Result<u32, Failure> {
     let unusable = |why: &str| Failure::unusable(format!("cannot carry {}", input.display()), why);
     let metadata = fs::metadata(input).map_err(|error| unusable(&error.to_string()))?;
@@ -131,7 +131,7 @@ fn fingerprint(input: &Path) -> Result<u32, Failure> {
 /// to go on while its peer is not running, and so few that they stay in the
 /// cache, and within `kernel.shmmax`.
 fn capacity(bytes: usize, workers: u16) -> usize {
-    // What the segment has besides: its tables, and of each worker.
+    // The rest of the segment: its tables, with a row for each worker.
     let tables = (24 << 10) + 128 * usize::from(workers);
     let most = limits::shm().map_or(u64::MAX, |limits| limits.max_size);
     let most = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(tables);

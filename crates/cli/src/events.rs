@@ -19,7 +19,7 @@ use crate::standard;
 use crate::target::Target;
 use crate::terms::print;
 
-/// Shows who joins, leaves and dies, as it happens.
+/// Shows participants that join, leave and die, as it happens.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   tombolo events market --json | jq 'select(.event == \"died\") | .pid'

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use nix::sys::signal::Signal;
 
-/// What ends a subcommand early.
+/// The reasons for a subcommand to end early.
 #[derive(Debug)]
 pub enum Failure {
     /// Verification, input and output, or a peer failed.
@@ -30,7 +30,7 @@ impl Failure {
         Self::Broken(format!("{what}: {why}"))
     }
 
-    /// What to tell the user.
+    /// The message for the user.
     pub fn message(&self) -> Option<&str> {
         match self {
             Self::Broken(message) | Self::Unusable(message) | Self::Stuck(message) => Some(message),

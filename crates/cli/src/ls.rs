@@ -72,7 +72,7 @@ struct ChannelRow {
     depth: u64,
     senders: Option<u64>,
     receivers: Option<u64>,
-    /// Of all who have ever died.
+    /// Of all participants that have ever died.
     unsent: u64,
     redelivered: u64,
     dropped: u64,
@@ -180,7 +180,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     standard::check_output().map_err(unwritable)?;
     let segments =
         Segment::list().map_err(|error| Failure::unusable("cannot list the segments", error))?;
-    // Without a key, it was removed under those who are still attached.
+    // Without a key, it was removed while processes are still attached.
     let there = |info: &SegmentInfo| info.name.is_empty() || info.key != 0;
     let mut rows: Vec<Row> = segments.into_iter().filter(there).map(Row::of).collect();
     rows.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));

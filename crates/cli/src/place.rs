@@ -10,7 +10,7 @@ use tombolo::{Options, Segment};
 /// The segment that this one's peers find, too.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Place {
-    /// Where to meet: the name of a segment, which whoever comes first creates
+    /// The name of a segment; the first process to use it creates it
     name: String,
     #[command(flatten)]
     pub(crate) making: Making,
@@ -19,14 +19,14 @@ pub(crate) struct Place {
 /// With what a segment is created, and which one is taken as it is.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Making {
-    /// Who else may use the segment if this creates it, as chmod has it: 660 for
-    /// the group [default: 600]
+    /// The mode of a segment that this creates, as of chmod: 660 for the group
+    /// [default: 600]
     #[arg(long, value_name = "OCTAL", value_parser = octal)]
     mode: Option<u32>,
-    /// How many processes can take part if this creates it
+    /// For how many processes this creates the segment
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=8192))]
     participants: Option<u16>,
-    /// How many bytes its channels have together if this creates it
+    /// With how many bytes for all channels this creates the segment
     #[arg(long, value_name = "BYTES", value_parser = value_parser!(u64).range(1..1 << 60))]
     size: Option<u64>,
     #[command(flatten)]
@@ -49,7 +49,7 @@ impl Trust {
 }
 
 impl Making {
-    /// Whether nobody has said how large it is to be.
+    /// Whether no size was given.
     pub(crate) const fn is_as_usual(&self) -> bool {
         self.size.is_none()
     }

@@ -22,7 +22,7 @@ pub fn json(value: &impl Serialize) -> Result<String, serde_json::Error> {
     let text = serde_json::to_string(value)?;
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
-        // Whatever is not ASCII is within a string.
+        // In JSON, only strings have characters that are not ASCII.
         if c.is_ascii() && c != '\x7f' || c.escape_debug().len() == 1 {
             plain.push(c);
         } else {

@@ -75,7 +75,7 @@ pub(crate) struct Args {
     quiet: bool,
 }
 
-/// What is done with each line.
+/// The command for each line.
 struct Task {
     command: OsString,
     retries: u8,
@@ -222,7 +222,7 @@ impl Receiving {
 
     /// Ends when all has been written out, and says so.
     fn end(&self, mut into: StreamIn, session: u64) -> Result<(), Failure> {
-        // What only closing brings to light, before the sender is told.
+        // Closing may bring an error to light: before the sender is told that all is well.
         self.outlet.close()?;
         // The sender leaves its role now; the next one may be there already.
         loop {

@@ -45,7 +45,7 @@ pub(crate) struct Args {
     name: Option<String>,
     #[command(flatten)]
     making: Making,
-    /// What to run, and its arguments
+    /// The command to run, and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         Err(error) => Err(Failure::Unusable(error.to_string())),
     };
     if args.name.is_none() {
-        // Whoever is left below is told so.
+        // The descendants that are left get the signal, too.
         let _ = segment.remove();
     }
     match exit_status(ended?) {
@@ -98,10 +98,10 @@ fn attend(child: &mut Child, signals: &Signals, segment: &Segment) -> Result<Exi
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(broken(&error)),
         }
-        // What it says to the applications is for the command.
+        // Texts for applications are for the command.
         while let Ok(Some(_)) = inbox.try_recv() {}
         while let Some((signal, by_terminal)) = signals.taken() {
-            // What a terminal sends, it sends to the child as well.
+            // A terminal sends its signals to the child as well.
             if signal != Signal::SIGCHLD && !by_terminal {
                 // Not reaped yet, so it is still this process.
                 let _ = kill(pid, signal);

@@ -23,7 +23,7 @@ use crate::terms::remark;
 /// Receivers that have so many messages before them have plenty to do.
 const PLENTY: usize = 32;
 
-/// Sends a file, or standard input, to whoever runs `recv` with the same name.
+/// Sends a file, or standard input, to the process that runs `recv` with the same name.
 ///
 /// Either may come first, and waits for the other. Returns when all has been
 /// written out by the other side; with --lines, when all
@@ -45,7 +45,7 @@ Exits with 0 only if all was delivered.")]
 pub(crate) struct Args {
     #[command(flatten)]
     place: Place,
-    /// What to send [default: standard input]
+    /// The file to send [default: standard input]
     file: Option<PathBuf>,
     /// Send line by line: any number of senders and receivers, each line to
     /// one receiver
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     done
 }
 
-/// What is sent.
+/// The source of the bytes.
 struct Input {
     file: File,
     name: String,
@@ -396,7 +396,7 @@ impl Wish {
 /// Cuts what is read into lines.
 struct Cutter {
     bytes: Vec<u8>,
-    /// What of `bytes` is there: lines that were not yet given out.
+    /// The part of `bytes` with lines that were not yet given out.
     from: usize,
     to: usize,
     /// How far it is known to have no newline.

@@ -24,17 +24,17 @@ pub fn end(done: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// The command line. What follows an option that takes a number is its value, if
-/// a bad one, and no option of its own: -1, or -inf.
+/// The command line. The word after an option that takes a number is its value, even
+/// a bad one such as -1 or -inf, and never an option.
 ///
 /// # Errors
-/// What [`misused`] shows.
+/// For [`misused`] to show.
 pub fn parse<T: CommandFactory + FromArgMatches>() -> Result<T, clap::Error> {
     let numbers = |arg: Arg| {
         let named = arg.get_value_names().and_then(|names| names.first());
         let text = named.is_some_and(|name| matches!(name.as_str(), "COMMAND" | "FILE" | "DIR"));
         let takes = arg.get_long().is_some() && arg.get_action().takes_values();
-        arg.allow_hyphen_values(takes && !text)
+        if takes && !text { arg.allow_hyphen_values(true) } else { arg }
     };
     let command = T::command().mut_args(numbers);
     let command = command.mut_subcommands(|command| command.mut_args(numbers));

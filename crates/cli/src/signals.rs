@@ -51,7 +51,7 @@ pub fn stays_ignored(signal: Signal) -> bool {
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
-    /// What was held back before.
+    /// The signals that were blocked before.
     before: SigSet,
 }
 

@@ -83,7 +83,7 @@ pub(crate) const TOGETHER: usize = 4 << 10;
 /// of which only what is used takes memory.
 const LINES: usize = 128;
 const MOST: usize = LONGEST + 1 + TOGETHER;
-/// What one of them takes, at most, and what there is beside them.
+/// The most room that one of them takes, and the room for everything else.
 const FOR_ONE: usize = MOST + 4_096;
 const BESIDE: usize = 1 << 20;
 /// The same of a stream's chunks. The channel has room for one more than it holds.
@@ -133,7 +133,7 @@ impl Mode {
         data + BESIDE
     }
 
-    /// What to tell one that came with this mode when the other was there.
+    /// The message for a peer that came with this mode where the other is in use.
     fn refusal(self, name: &str) -> String {
         match self {
             Self::Stream => format!("{name} carries lines: use --lines here as well"),
@@ -143,8 +143,8 @@ impl Mode {
 }
 
 /// How many messages of lines a segment has room for: as many as usual, or fewer
-/// where a limit or the user has made it smaller. Everybody who takes part
-/// comes to the same number.
+/// where a limit or the user has made it smaller. All participants come to the
+/// same number.
 fn lines_in(segment: &Segment) -> usize {
     (segment.size().saturating_sub(BESIDE) / FOR_ONE).clamp(1, LINES)
 }
@@ -181,7 +181,7 @@ fn is_over(segment: &Segment) -> bool {
 }
 
 /// Joins the segment, creating it if need be, and takes part in it by
-/// `enter`. Nobody is in the way who belongs to an earlier session.
+/// `enter`. Peers of an earlier session are not in the way.
 fn join<T>(
     name: &Place,
     mode: Mode,
@@ -192,7 +192,7 @@ fn join<T>(
     loop {
         interrupt.check()?;
         let segment = mode.open(name).map_err(|error| Failure::Unusable(error.to_string()))?;
-        // Who died without being noticed is not there.
+        // A peer whose death nobody has noticed yet does not count.
         let _ = segment.sweep();
         let ours = [STREAM, ACKS, SENDING, RECEIVING, LOSSES];
         let channels = segment.channels();
@@ -296,7 +296,7 @@ fn tokens<'a>(segment: &'a Segment, name: &'a str) -> Channel<'a, u8> {
 }
 
 impl Crowd {
-    /// Joins those who send.
+    /// Joins the senders.
     pub(crate) fn out(name: &Place, interrupt: Interrupt) -> Result<(Self, ByteSender), Failure> {
         let (mut crowd, end) =
             Self::join(name, interrupt, (SENDING, RECEIVING), false, |lines| lines.sender())?;
@@ -306,7 +306,7 @@ impl Crowd {
         Ok((crowd, end))
     }
 
-    /// Joins those who receive; careful ones get each line by itself.
+    /// Joins the receivers; careful ones get each line by itself.
     pub(crate) fn into(
         name: &Place,
         interrupt: Interrupt,
@@ -386,7 +386,7 @@ impl Crowd {
         (self.losses.len() + dropped) as u64
     }
 
-    /// What a fault means to a receiver: whether others send by now. If not,
+    /// Whether a receiver goes on after this fault, since others send by now. If not,
     /// all senders have ended, and well.
     pub(crate) fn goes_on(&self, fault: Fault) -> Result<bool, Fault> {
         if !matches!(fault, Fault::Disconnected { .. }) {
@@ -500,7 +500,7 @@ pub(crate) fn progress(bytes: Option<u64>, quiet: bool) -> ProgressBar {
 /// Tells the user, once, what a party waits for that seems to hang.
 pub(crate) struct Notice {
     name: String,
-    /// Neither with `--quiet` nor for those who do not look.
+    /// With `--quiet` nothing is said, nor where standard error is no terminal.
     quiet: bool,
     terminal: bool,
     since: Instant,

@@ -15,7 +15,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// What a segment is called that has this name, or none.
+    /// The word on the command line for a segment with this name, or with none.
     pub(crate) fn of(segment: &Segment, name: Option<&str>) -> Self {
         name.map_or_else(|| Self::Id(segment.id()), |name| Self::Name(name.to_owned()))
     }

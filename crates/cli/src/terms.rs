@@ -78,12 +78,12 @@ pub fn fate(status: ExitStatus) -> String {
     }
 }
 
-/// Prints a result, to whoever may have gone by now.
+/// Prints a result. The reader may have gone by now.
 pub fn print(text: &str) -> Result<(), Failure> {
     standard::print(text).map_err(|error| Failure::broken("cannot write the result", error))
 }
 
-/// Says something that is no result, to whoever may have gone.
+/// Says something that is no result. The reader may have gone.
 pub fn remark(what: &str) {
     let _ = writeln!(io::stderr(), "tombolo: {what}");
 }

@@ -50,7 +50,7 @@ impl Words {
         unsafe { word.as_ref() }
     }
 
-    /// What the word [at](Self::at) `index` holds.
+    /// The value of the word [at](Self::at) `index`.
     pub fn get(&self, index: u64) -> u64 {
         self.at(index).load(Ordering::Acquire)
     }

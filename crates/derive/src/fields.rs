@@ -50,7 +50,7 @@ impl<'a> Field<'a> {
         Some(Error::new_spanned(kind, format!("this cannot be in a message: {why}")))
     }
 
-    /// What it is called in a schema.
+    /// Its name in a schema.
     pub(crate) fn name(&self) -> String {
         match &self.member {
             Member::Named(name) => name.unraw().to_string(),
@@ -80,7 +80,7 @@ impl<'a> Field<'a> {
     }
 }
 
-/// What an array is an array of, however deep; else the type itself.
+/// The type of the elements of an array, however deep; else the type itself.
 pub(crate) fn element(kind: &Type) -> &Type {
     match kind {
         Type::Array(array) => element(&array.elem),

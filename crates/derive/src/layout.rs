@@ -4,7 +4,7 @@
 use proc_macro2::Ident;
 use syn::{DeriveInput, Error, Result};
 
-/// What `#[repr(…)]` names: `C`, `u8` and the like.
+/// The words in `#[repr(…)]`: `C`, `u8` and the like.
 pub(crate) fn reprs(input: &DeriveInput) -> Result<Vec<Ident>> {
     let mut reprs = Vec::new();
     for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("repr")) {

@@ -39,7 +39,7 @@ pub enum SpawnError {
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InheritError {
-    /// Nobody has handed anything over.
+    /// The parent has handed nothing over.
     #[error(
         "this process was not started with a segment ({VARIABLE} is not set); start it by \
          `Segment::spawn`, or by `tombolo run`"
@@ -52,15 +52,15 @@ pub enum InheritError {
          the segment on (`Segment::spawn`, or its id)"
     )]
     NotForThis {
-        /// Whose child may take it.
+        /// The process whose child may take it.
         parent: u32,
-        /// Whose child this process is.
+        /// The parent of this process.
         actual: u32,
     },
     /// This process has taken it already.
     #[error("this process has taken its inheritance already; clone that segment")]
     Taken,
-    /// What was handed over is not there any more.
+    /// The things that the parent handed over are not there any more.
     #[error(
         "what was handed over is not there any more: {what}; was it taken by an earlier program of this process?"
     )]
@@ -68,7 +68,7 @@ pub enum InheritError {
         /// What is there instead.
         what: String,
     },
-    /// The segment went before this process had joined it.
+    /// The segment was removed before this process had joined it.
     #[error(
         "the segment with id {id} has gone before this process joined it; the parent has to \
          keep it until then (`SpawnedChild::joined`)"

@@ -17,7 +17,7 @@ use crate::sys::pipe::Reader;
 use crate::sys::proc::ForkGuard;
 use crate::sys::{self, ErrorKind, fifo};
 
-/// Owned by this process; the name goes with it.
+/// A FIFO that this process owns. Dropping it removes the FIFO's name.
 #[derive(Debug)]
 pub(super) struct Claim {
     path: PathBuf,
@@ -28,22 +28,23 @@ pub(super) struct Claim {
 /// The result of claiming a path.
 pub(super) enum Claimed {
     Mine(Claim),
-    /// It is owned, by this process if it can be seen.
+    /// Another process owns it: this one, if it can be seen.
     Taken(Option<u32>),
-    /// Another process was claiming it at the same time.
+    /// Another process changed the path at the same time.
     Again,
 }
 
-/// How FIFOs are opened: not waiting, and none that others could use.
+/// How this module opens FIFOs: without waiting, and only those that no other user
+/// may open.
 pub(super) fn ours() -> fifo::Options {
     fifo::options().owner(sys::proc::uid()).deny(0o077)
 }
 
-/// How often the holder is looked for.
-const LOOKS: u32 = 8;
+/// How often a claim searches for the lock's holder.
+const TRIES: u32 = 8;
 
 impl Claim {
-    pub(super) fn stake(path: &Path) -> sys::Result<Claimed> {
+    pub(super) fn acquire(path: &Path) -> sys::Result<Claimed> {
         let guard = ForkGuard::new()?;
         match fifo::create(path, 0o600) {
             Err(error) if error.kind() != ErrorKind::Exists => return Err(error),
@@ -58,9 +59,9 @@ impl Claim {
             return Ok(Claimed::Again);
         }
         if !locked {
-            // Where the kernel's list changes while it is read, the holder may be
-            // missing in it.
-            let holder = (0..LOOKS).find_map(|_| end.lock_holder());
+            // If the kernel's list changes while it is read, the holder may be missing
+            // in it.
+            let holder = (0..TRIES).find_map(|_| end.lock_holder());
             return Ok(Claimed::Taken(holder));
         }
         Ok(Claimed::Mine(Self { path: path.to_owned(), end, guard }))
@@ -78,22 +79,22 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.guard.in_child() && self.is_at_path() {
-            // If it cannot be removed, the next process that may removes it.
+            // If this fails, the next sweep that may remove it does.
             let _ = fifo::remove(&self.path);
         }
     }
 }
 
-/// Removes the FIFOs in a directory that nobody owns, among those names.
+/// Removes the FIFOs in a directory that have these names and no owner.
 pub(super) fn sweep(directory: &Directory, of: impl Fn(&str) -> bool) -> sys::Result<()> {
     for name in directory.names()?.into_iter().filter(|name| of(name)) {
         let path = directory.at(&name);
-        // Foreign files are left alone.
+        // A file that is no FIFO of this user stays.
         let Ok(end) = ours().reader(&path) else {
             continue;
         };
         if end.try_lock()? {
-            // Its name goes as that of any other that this process owned.
+            // Dropping the claim removes the name.
             drop(Claim { path, end, guard: ForkGuard::new()? });
         }
     }

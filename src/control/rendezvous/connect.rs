@@ -5,33 +5,34 @@ use std::time::{Duration, Instant};
 use super::claim::{Claim, Claimed, ours};
 use super::error::ConnectError;
 use super::{checked, directory, reply_name};
-use crate::control::record::{self, Purpose, Record, VERSION};
+use crate::control::handshake::{self, Handshake, Purpose, VERSION};
 use crate::error::OpenError;
 use crate::segment::{Name, Segment};
 use crate::sys::directory::Directory;
 use crate::sys::pipe::Writer;
-use crate::sys::poll::{Interest, State, wait};
+use crate::sys::poll::{Interest, Polled, wait};
 use crate::sys::{self, ErrorKind};
 
-/// How often a token is drawn anew because a sweeper was at its FIFO.
+/// How often the client draws another token because a sweep changed its FIFO.
 const STARTS: u32 = 64;
 
-/// Connects to the server that [listens](crate::Listener) under this name, and returns
-/// the anonymous segment that both share. Waits for the server as long as it lives.
+/// Connects to the server that [listens](crate::Listener) under this name, and
+/// returns the anonymous segment that both have joined. Waits as long as the server
+/// lives.
 ///
-/// The server may die or end at any time afterwards, like any peer. [`Segment::events`]
-/// reports it, also if it is [remembered](crate::Events::remembered).
+/// The server may end or die at any time afterwards, like any peer. The
+/// [remembered](crate::Events::remembered) [events](Segment::events) say so.
 ///
 /// # Errors
-/// [`ConnectError::NobodyListens`]; [`ConnectError::Gone`] at once when the
-/// server ends or is killed meanwhile; [`ConnectError::Refused`]; and those of
-/// the directory and of joining.
+/// [`ConnectError::NobodyListens`]; [`ConnectError::Gone`] at once if the server
+/// ends or is killed meanwhile; [`ConnectError::Refused`]; and those of the
+/// directory and of joining.
 pub fn connect(name: &str) -> Result<Segment, ConnectError> {
     Client::new(name, None)?.connect()
 }
 
-/// Like [`connect`], but waits at most this long for room in the FIFO, for the answer and
-/// for joining.
+/// Like [`connect`], but waits at most this long: for room in the FIFO, for the
+/// answer and for joining, together.
 ///
 /// # Errors
 /// Those of [`connect`], and [`ConnectError::TimedOut`].
@@ -43,7 +44,7 @@ struct Client {
     name: Name,
     directory: Directory,
     timeout: Option<Duration>,
-    /// A timeout beyond what the clock can represent never expires.
+    /// `None` also for a timeout beyond the range of the clock.
     until: Option<Instant>,
 }
 
@@ -67,7 +68,7 @@ impl Client {
 
     fn connect(&self) -> Result<Segment, ConnectError> {
         let path = self.directory.at(self.name.as_str());
-        // First of all: from now on the server learns of this process's end.
+        // This comes first: from now on the server learns when this process ends.
         let server = match ours().writer(&path) {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NoReader) => {
                 return Err(ConnectError::NobodyListens { name: self.name.to_string(), path });
@@ -78,27 +79,27 @@ impl Client {
         self.ask(&server, token)?;
         let offer = self.answer(&server, &replies)?;
         let segment = self.join(&offer)?;
-        // Now the server checks which process has joined.
+        // This makes the server check which process has joined.
         drop(replies);
         Ok(segment)
     }
 
-    /// A FIFO for the answer.
+    /// Makes a FIFO for the answer.
     fn claim(&self) -> Result<(u64, Claim), ConnectError> {
         for _ in 0..STARTS {
             let token = sys::proc::random_u64()?;
             let path = self.directory.at(&reply_name(self.name.as_str(), token));
-            if let Claimed::Mine(claim) = Claim::stake(&path)? {
+            if let Claimed::Mine(claim) = Claim::acquire(&path)? {
                 return Ok((token, claim));
             }
         }
-        // Nothing that sweeps so fast is a Tombolo server.
+        // No server of Tombolo sweeps that fast.
         Err(self.gone())
     }
 
     /// Writes the request as soon as there is room for it.
     fn ask(&self, server: &Writer, token: u64) -> Result<(), ConnectError> {
-        let request = Record::new(Purpose::Request, token, 0).to_bytes();
+        let request = Handshake::new(Purpose::Request, token, 0).to_bytes();
         loop {
             match server.write_record(&request) {
                 Ok(()) => return Ok(()),
@@ -107,52 +108,52 @@ impl Client {
                 Err(error) => return Err(error.into()),
             }
             match *wait(&[(server, Interest::Room)], self.until)? {
-                [State { lost: true, .. }] => return Err(self.gone()),
-                [State { ready: true, .. }] => {}
+                [Polled { lost: true, .. }] => return Err(self.gone()),
+                [Polled { ready: true, .. }] => {}
                 _ => return Err(self.timed_out()),
             }
         }
     }
 
-    /// Waits for the answer, or the server's end.
-    fn answer(&self, server: &Writer, replies: &Claim) -> Result<Record, ConnectError> {
+    /// Waits for the answer, or for the server's end.
+    fn answer(&self, server: &Writer, replies: &Claim) -> Result<Handshake, ConnectError> {
         let ends = [(&*replies.end, Interest::Input), (&**server, Interest::Loss)];
         let (reply, server) = match *wait(&ends, self.until)? {
             [reply, server] => (reply, server),
             _ => return Err(self.gone()),
         };
-        // Its answer counts, even if it has ended since.
+        // An answer counts, even if the server has ended since.
         if !reply.ready {
             return Err(if reply.lost || server.lost { self.gone() } else { self.timed_out() });
         }
-        let mut bytes = [0; record::BYTES];
+        let mut bytes = [0; handshake::BYTES];
         replies.end.read_record(&mut bytes)?;
-        let record = Record::read(&bytes, &[Purpose::Offer, Purpose::Refusal]);
+        let record = Handshake::read(&bytes, &[Purpose::Offer, Purpose::Refusal]);
         let name = self.name.to_string();
         match record {
-            Some(Record { version, .. }) if version != VERSION => {
+            Some(Handshake { version, .. }) if version != VERSION => {
                 Err(ConnectError::Version { name, found: version, supported: VERSION })
             }
             Some(record) if record.purpose == Purpose::Offer => Ok(record),
             Some(_) => Err(ConnectError::Refused { name }),
-            // Not from a Tombolo server.
+            // No server of Tombolo wrote this.
             None => Err(self.gone()),
         }
     }
 
-    fn join(&self, offer: &Record) -> Result<Segment, ConnectError> {
+    fn join(&self, offer: &Handshake) -> Result<Segment, ConnectError> {
         let mut options = Segment::options();
         if let Some(deadline) = self.until {
             options = options.timeout(deadline.saturating_duration_since(Instant::now()));
         }
         let segment = match options.open_id(offer.id()) {
-            // It went with the server.
+            // The segment went with the server.
             Err(OpenError::NotFound { .. } | OpenError::NotOurs { .. }) => return Err(self.gone()),
             Err(OpenError::Busy { .. }) if self.until.is_some() => return Err(self.timed_out()),
             segment => segment?,
         };
-        // A reused id does not belong to the server; and a segment that the server has
-        // left belongs to nobody.
+        // If another segment has the id now, its generation differs. If the server
+        // is no longer a participant, the client has met nobody.
         let _ = segment.sweep();
         let met = segment.participants().iter().any(|member| !member.own);
         if segment.generation() == offer.second && met { Ok(segment) } else { Err(self.gone()) }

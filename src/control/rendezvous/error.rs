@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::{BadName, OpenError, debug_as_display};
 use crate::sys;
 
-/// Why nobody can be listened for, or accepted.
+/// Why a server cannot listen, or cannot accept a client.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
@@ -23,11 +23,11 @@ pub enum ListenError {
         name: String,
         /// The FIFO.
         path: PathBuf,
-        /// Its process, as far as it can be seen.
+        /// The other server's process, if it can be seen.
         pid: Option<u32>,
     },
-    /// Somebody has been at the directory for too long: being stopped, most
-    /// likely, for a dead one holds nothing up.
+    /// Another process has locked the directory for too long. Most likely it is
+    /// stopped: a dead process holds no lock.
     #[error(
         "{directory} is busy: another process has been starting to listen, or stopping, for \
          {waited:?}; continue or end it (/proc/locks names it)"
@@ -35,11 +35,11 @@ pub enum ListenError {
     Busy {
         /// The directory of the FIFOs.
         directory: PathBuf,
-        /// How long was waited.
+        /// How long this call waited.
         waited: Duration,
     },
-    /// The FIFO has been removed, or another has taken its place: no client
-    /// finds this listener any more.
+    /// The FIFO was removed, or another file has taken its place. No client finds
+    /// this listener any more.
     #[error("the FIFO {path} of {name} has been removed behind its back; listen anew")]
     Lost {
         /// The name.
@@ -50,7 +50,8 @@ pub enum ListenError {
     /// The listener belongs to the process that this one was forked from.
     #[error("this listener belongs to the parent process; a forked child has none")]
     Forked,
-    /// A client came, and no segment could be made for it. It has been told.
+    /// A client came, and this process could not make a segment for it. The client
+    /// has been told.
     #[error("a client had to be refused: {0}")]
     Segment(#[source] OpenError),
     /// The directory, or the FIFO, cannot be used.
@@ -65,7 +66,7 @@ pub enum ConnectError {
     /// The name cannot be used.
     #[error(transparent)]
     BadName(#[from] BadName),
-    /// There is no server of this name, or none any more.
+    /// No server has this name, or no longer.
     #[error("nobody listens as {name} (at {path}); start its server")]
     NobodyListens {
         /// The name.
@@ -73,7 +74,7 @@ pub enum ConnectError {
         /// Where its FIFO would be.
         path: PathBuf,
     },
-    /// The server ended, or stopped to listen, before it had met this client.
+    /// The server ended, or stopped listening, before it had accepted this client.
     #[error("the server of {name} has gone before it answered; start it again")]
     Gone {
         /// The name.
@@ -98,12 +99,12 @@ pub enum ConnectError {
         /// The only version that this build speaks.
         supported: u64,
     },
-    /// The server lives and has not answered in time.
+    /// The server is alive, and has not answered in time.
     #[error("the server of {name} has not answered within {waited:?}; is it stopped, or busy?")]
     TimedOut {
         /// The name.
         name: String,
-        /// How long was waited.
+        /// How long this call waited.
         waited: Duration,
     },
     /// The segment could not be joined.

@@ -1,4 +1,4 @@
-//! The server's side.
+//! The server's side of a rendezvous.
 
 use core::fmt;
 use std::collections::VecDeque;
@@ -10,26 +10,27 @@ use super::claim::{Claim, Claimed, ours, sweep};
 use super::error::ListenError;
 use super::pending::Pending;
 use super::{MARK, checked, directory, reply_name};
-use crate::control::record::{Purpose, Record, Sieve};
+use crate::control::handshake::{Decoder, Handshake, Purpose};
 use crate::segment::{Options, Segment};
 use crate::sys::directory::Directory;
 use crate::sys::pipe::{End, PIPE_BUF, Reader};
-use crate::sys::poll::{Interest, State, wait};
+use crate::sys::poll::{Interest, Polled, wait};
 use crate::sys::{self, ErrorKind};
 
-/// How long to wait for others at the directory, as [`Options::timeout`].
+/// How long to wait for the directory's lock; the default of [`Options::timeout`].
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often claiming starts over because somebody else was at it.
+/// How often a claim starts over because another process changed the path.
 const STARTS: u32 = 64;
-/// How many clients can be on their way in. More wait in the FIFO.
+/// How many clients can be connecting at once. Further ones wait in the FIFO.
 const BACKLOG: usize = 128;
 
-/// A server that clients find by name. It meets each client on a segment of its own.
+/// A server that clients find by its name. It meets each client on a segment of
+/// their own.
 ///
-/// The name is that of a FIFO in the directory `tombolo` in `$XDG_RUNTIME_DIR`, or if
-/// that is not set, in `tombolo-<uid>` in the directory for temporary files. The
-/// directory must belong to this user and be closed to all others (0700). So only this
-/// user and root can use it.
+/// The name is that of a FIFO in the directory `tombolo` in
+/// `$XDG_RUNTIME_DIR`, or if that is not set `tombolo-<uid>` in the directory
+/// for temporary files. The directory must belong to this user and be closed to all
+/// others (0700). So every process there runs as this user, or as root.
 ///
 /// ```
 /// # let folder = std::env::temp_dir().join(format!("tombolo-doc-{}", std::process::id()));
@@ -55,27 +56,27 @@ const BACKLOG: usize = 128;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Dropping it removes the FIFO. Clients that are not accepted yet get
+/// Dropping it removes the FIFO. Clients that are not yet accepted get
 /// [`ConnectError::Gone`](crate::ConnectError::Gone). Accepted segments stay.
 ///
-/// **Crashes.** The kernel distinguishes a client that is killed while it connects from a
-/// slow one, and a killed client leaves nothing. A client that is stopped while it
-/// connects occupies one of 128 places until it continues or dies. If the server is
-/// killed, connecting clients are told at once, and the next server takes the name over.
-/// The semaphore sets of segments that no client had joined stay (`tombolo rm
-/// --orphans`).
+/// **Crashes.** The kernel reports a client that is killed while it connects, so the
+/// server distinguishes it from a slow one; it leaves nothing. A client that is
+/// stopped while it connects keeps one of 128 places until it continues or dies.
+/// If the server is killed, connecting clients get an error at once, and the next
+/// server takes the name over. The semaphore sets of segments that no client had
+/// joined stay (`tombolo rm --orphans`).
 ///
-/// A forked child that continues without `exec` keeps the FIFO open. Until it ends too,
-/// clients do not learn of the server's end, and the name stays taken.
+/// A forked child that continues without `exec` keeps the FIFO open. Until it ends
+/// too, clients do not learn of the server's end, and the name stays taken.
 pub struct Listener {
     name: String,
     directory: Directory,
     claim: Claim,
-    /// To read requests from; `claim.end` keeps the lock, and what was written
-    /// while this one is opened anew.
-    ear: Reader,
-    sieve: Sieve,
-    /// Of the clients that have asked.
+    /// The end from which the server reads requests. `claim.end` keeps the lock, and
+    /// keeps what clients write while this one is opened anew.
+    requests: Reader,
+    decoder: Decoder,
+    /// The tokens of clients that have asked.
     tokens: VecDeque<u64>,
     pending: Vec<Pending>,
     accepted: VecDeque<Segment>,
@@ -83,10 +84,10 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens under a name of up to 200 ASCII letters, digits and `. _ - :`, which does
-    /// not begin with a dot.
+    /// Listens under a name: up to 200 ASCII letters, digits and `. _ - :`, of which
+    /// the first is no dot.
     ///
-    /// Removes what dead servers and clients have left in the directory.
+    /// Removes the FIFOs that dead servers and clients have left in the directory.
     ///
     /// # Errors
     /// [`ListenError::Taken`] if the name has a living server; [`ListenError::BadName`],
@@ -96,8 +97,8 @@ impl Listener {
     pub fn bind(name: &str) -> Result<Self, ListenError> {
         let name = checked(name)?;
         let directory = Directory::create(directory())?;
-        // All claims to names and all sweeps of names that may be claimed are
-        // made under this lock, so that a sweeper is not taken for a server.
+        // Every claim to a name, and every sweep of names that may be claimed, is
+        // made under this lock. So no claim takes a sweep's lock for a server's.
         let deadline = Instant::now() + PATIENCE;
         let Some(_lock) = directory.lock(deadline)? else {
             let directory = directory.path().to_owned();
@@ -107,14 +108,14 @@ impl Listener {
         let path = directory.at(name.as_str());
         let taken = |pid| ListenError::Taken { name: name.to_string(), path: path.clone(), pid };
         for _ in 0..STARTS {
-            match Claim::stake(&path)? {
+            match Claim::acquire(&path)? {
                 Claimed::Mine(claim) => {
                     return Ok(Self {
                         name: name.to_string(),
-                        ear: ours().reader(&path)?,
+                        requests: ours().reader(&path)?,
                         directory,
                         claim,
-                        sieve: Sieve::default(),
+                        decoder: Decoder::default(),
                         tokens: VecDeque::new(),
                         pending: Vec::new(),
                         accepted: VecDeque::new(),
@@ -122,44 +123,43 @@ impl Listener {
                     });
                 }
                 Claimed::Taken(pid) => return Err(taken(pid)),
-                // Its owner was about to go.
+                // Its owner was just letting go of it.
                 Claimed::Again => {}
             }
         }
         Err(taken(None))
     }
 
-    /// The options with which the clients' segments are created (default: the default
-    /// ones).
+    /// Sets the options with which the server makes the clients' segments (by
+    /// default the default ones).
     #[must_use = "this returns the listener"]
     pub fn segments(mut self, options: Options) -> Self {
         self.options = options;
         self
     }
 
-    /// The FIFO.
+    /// The path of the FIFO.
     pub fn path(&self) -> &Path {
         self.claim.path()
     }
 
-    /// How many bytes have come through the FIFO that were no request: from foreign
-    /// programs.
+    /// How many bytes have come through the FIFO that belonged to no request: other
+    /// programs wrote them.
     pub const fn skipped(&self) -> u64 {
-        self.sieve.skipped
+        self.decoder.skipped
     }
 
-    /// Waits for a client, without a timeout, and returns the anonymous segment that both
-    /// share.
+    /// Waits for a client without limit, and returns the anonymous segment that both
+    /// have joined.
     ///
-    /// The client has joined it. It may have died or left since; the
-    /// [remembered](crate::Events::remembered) [events](Segment::events) show that. A
-    /// client that is gone by now without having left a message in any channel is
-    /// skipped.
+    /// The client may have died or left since; the
+    /// [remembered](crate::Events::remembered) [events](Segment::events) say so. This
+    /// skips a client that has gone without leaving a message in any channel.
     ///
     /// # Errors
-    /// [`ListenError::Segment`] if there can be no segment for this client,
-    /// and [`ListenError::System`] with [`NoSpace`](ErrorKind::NoSpace) if
-    /// there is no descriptor for it: the others can still be accepted.
+    /// [`ListenError::Segment`] if this process cannot make a segment for this
+    /// client, and [`ListenError::System`] with [`NoSpace`](ErrorKind::NoSpace) if
+    /// there is no descriptor for it. The next call can still accept other clients.
     /// [`ListenError::Lost`], [`ListenError::Forked`].
     pub fn accept(&mut self) -> Result<Segment, ListenError> {
         loop {
@@ -174,13 +174,13 @@ impl Listener {
     /// # Errors
     /// Those of [`accept`](Self::accept).
     pub fn accept_timeout(&mut self, timeout: Duration) -> Result<Option<Segment>, ListenError> {
-        // A timeout beyond what the clock can represent never expires.
+        // A timeout beyond the range of the clock is no timeout.
         self.accept_by(Instant::now().checked_add(timeout))
     }
 
-    /// A client that has connected, if there is one. Clients make progress only during
-    /// calls of this method or of one that waits, and a connection takes more than one
-    /// call.
+    /// A client that has connected, if there is one. Does not wait. Clients make
+    /// progress only during calls of this or of one that waits, and connecting
+    /// takes more than one call.
     ///
     /// # Errors
     /// Those of [`accept`](Self::accept).
@@ -198,11 +198,11 @@ impl Listener {
             }
             let late = until.is_some_and(|deadline| deadline <= Instant::now());
             self.offer()?;
-            let (ear, lines) = self.wait(until)?;
-            self.settle(&lines);
-            if ear.ready {
+            let (requests, replies) = self.wait(until)?;
+            self.settle(&replies);
+            if requests.ready {
                 self.hear();
-            } else if ear.lost {
+            } else if requests.lost {
                 self.listen_on()?;
             }
             if late {
@@ -215,36 +215,39 @@ impl Listener {
         self.pending.len() < BACKLOG
     }
 
-    /// Waits for requests, and for the clients that are pending.
-    fn wait(&self, until: Option<Instant>) -> sys::Result<(State, Vec<State>)> {
+    /// Waits for requests, and for the pending clients.
+    fn wait(&self, until: Option<Instant>) -> sys::Result<(Polled, Vec<Polled>)> {
         let mut ends: Vec<(&End, Interest)> =
-            self.pending.iter().map(|pending| (&*pending.line, Interest::Loss)).collect();
+            self.pending.iter().map(|pending| (&*pending.reply, Interest::Loss)).collect();
         if self.has_room() {
-            ends.push((&self.ear, Interest::Input));
+            ends.push((&self.requests, Interest::Input));
         }
         let mut states = wait(&ends, until)?;
-        let ear = if self.has_room() { states.pop() } else { None };
-        Ok((ear.unwrap_or_default(), states))
+        let requests = if self.has_room() { states.pop() } else { None };
+        Ok((requests.unwrap_or_default(), states))
     }
 
-    /// Reads the requests from the FIFO.
+    /// Reads the bytes that have come through the FIFO.
     fn hear(&mut self) {
         let mut bytes = [0; PIPE_BUF];
         // Another process of this user may have read it first.
-        let read = self.ear.read(&mut bytes).unwrap_or(0);
+        let read = self.requests.read(&mut bytes).unwrap_or(0);
         let tokens = &mut self.tokens;
         let whole = bytes.get(..read).unwrap_or(&[]);
-        self.sieve.sift(whole, Purpose::Request, |request| tokens.push_back(request.first));
+        self.decoder.decode(whole, Purpose::Request, |request| tokens.push_back(request.first));
     }
 
-    /// Every client that had the FIFO open has closed it. This removes what they may have
-    /// left, and opens the FIFO anew, to be told again.
+    /// Every client that had the FIFO open has let go of it. Clears away what they
+    /// may have left. Opens the FIFO anew, because the hang-up would stay.
     fn listen_on(&mut self) -> Result<(), ListenError> {
         let path = self.claim.path();
-        let ear = ours().reader(path);
-        // A client that opens it between this and the sweep is reported later.
-        match ear {
-            Ok(ear) if ear.is_at(path) && self.claim.end.is_at(path) => self.ear = ear,
+        let requests = ours().reader(path);
+        // The new end reports a client that opens the FIFO between this and the
+        // sweep.
+        match requests {
+            Ok(requests) if requests.is_at(path) && self.claim.end.is_at(path) => {
+                self.requests = requests
+            }
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
             _ => {
                 let path = path.to_owned();
@@ -255,44 +258,44 @@ impl Listener {
         Ok(sweep(&self.directory, |name| name.starts_with(&clients))?)
     }
 
-    /// Makes segments for the clients that have asked, as far as there is room.
+    /// Makes segments for the clients that have asked, as far as there are places.
     fn offer(&mut self) -> Result<(), ListenError> {
         while self.has_room()
             && let Some(&token) = self.tokens.front()
         {
             let path = self.directory.at(&reply_name(&self.name, token));
-            let line = match ours().writer(path) {
-                // To be tried again when there is a descriptor.
+            let reply = match ours().writer(path) {
+                // The next call tries again.
                 Err(error) if error.kind() == ErrorKind::NoSpace => return Err(error.into()),
-                line => line,
+                reply => reply,
             };
             self.tokens.pop_front();
-            // A client that has died, or a foreign process.
-            let Ok(line) = line else {
+            // The client has died, or the request came from another program.
+            let Ok(reply) = reply else {
                 continue;
             };
-            // If it no longer listens, this is noticed later.
-            let answer = |record: Record| drop(line.write_record(&record.to_bytes()));
+            // If the client does not read it any more, a later `poll` says so.
+            let answer = |record: Handshake| drop(reply.write_record(&record.to_bytes()));
             let segment = self.options.anonymous().map_err(|error| {
-                answer(Record::new(Purpose::Refusal, 0, 0));
+                answer(Handshake::new(Purpose::Refusal, 0, 0));
                 ListenError::Segment(error)
             })?;
-            let offer = Record::segment(Purpose::Offer, segment.id(), segment.generation());
-            // Before the client knows of it.
+            let offer = Handshake::segment(Purpose::Offer, segment.id(), segment.generation());
+            // Subscribed before the client knows the segment.
             let events = segment.events();
             answer(offer);
-            self.pending.push(Pending { segment, events, line });
+            self.pending.push(Pending { segment, events, reply });
         }
         Ok(())
     }
 
-    /// Accepts clients that have joined and closed their FIFO, and forgets clients that
-    /// have died or given up.
-    fn settle(&mut self, lines: &[State]) {
-        let mut lines = lines.iter();
+    /// Accepts the clients that have joined and let go of their FIFO. Forgets those
+    /// that have died or given up.
+    fn settle(&mut self, replies: &[Polled]) {
+        let mut replies = replies.iter();
         let accepted = &mut self.accepted;
         self.pending.retain(|pending| {
-            let lost = lines.next().is_some_and(|line| line.lost);
+            let lost = replies.next().is_some_and(|reply| reply.lost);
             if lost && pending.is_of_use() {
                 accepted.push_back(pending.segment.clone());
             }

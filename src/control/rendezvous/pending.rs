@@ -1,20 +1,21 @@
-//! A client on its way in.
+//! A client that is connecting.
 
 use crate::control::{Event, Events};
 use crate::segment::Segment;
 use crate::sys::pipe::Writer;
 
-/// A client that has been told of its segment.
+/// A client that knows its segment, and has not joined it as far as the server
+/// knows.
 pub(super) struct Pending {
     pub(super) segment: Segment,
-    /// Since before the client knew.
+    /// The segment's events since before the client knew it.
     pub(super) events: Events,
-    /// Its reader is the client, until the client has joined.
-    pub(super) line: Writer,
+    /// The client's FIFO. The client reads it until it has joined.
+    pub(super) reply: Writer,
 }
 
 impl Pending {
-    /// Whether the client has joined, and is there or has left messages.
+    /// Whether the client has joined, and is still there or has left messages.
     pub(super) fn is_of_use(&self) -> bool {
         let others = || self.segment.participants().iter().any(|member| !member.own);
         self.has_been_joined()
@@ -22,7 +23,7 @@ impl Pending {
     }
 
     fn has_been_joined(&self) -> bool {
-        // Each scans for deaths first.
+        // Each call scans for the dead first.
         while let Ok(Some(event)) = self.events.try_recv() {
             if matches!(event, Event::Joined(_) | Event::Missed(_)) {
                 let _ = self.segment.sweep();

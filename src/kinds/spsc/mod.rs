@@ -189,7 +189,7 @@ impl<E: Element> Ring for Packed<E> {
 
     #[inline(always)]
     fn reserve_next(&self, at: &Producer, _: u16, _: usize) -> Result<u64, NotNow> {
-        matches!(at.room(self, 1), Ok(1..)).then(|| at.index()).ok_or(NotNow::Unsure)
+        if matches!(at.room(self, 1), Ok(1..)) { Ok(at.index()) } else { Err(NotNow::Unsure) }
     }
 
     fn reserve(&self, at: &Producer, _: u16, _: usize) -> Result<u64, NotNow> {

@@ -39,7 +39,7 @@ pub(super) fn pipe(call: Call, errno: Errno) -> Found {
 }
 
 pub(super) fn fifo(call: Call, path: &Path, errno: Errno) -> Found {
-    // Of other things at the path, the numbers mean something else.
+    // If something else is at the path, the error numbers mean something else.
     let there = fs::symlink_metadata(path).ok();
     let other = there.as_ref().is_some_and(|there| !there.file_type().is_fifo());
     match errno {
@@ -94,7 +94,7 @@ fn describe(there: &fs::Metadata) -> String {
     format!("{what} of uid {} with mode {:04o} is there", there.uid(), there.mode() & 0o7777)
 }
 
-/// The directory that a path is in.
+/// The parent directory of a path.
 fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -1,4 +1,4 @@
-//! What has a key.
+//! The object that has a key.
 
 use super::queue::found;
 use crate::sys::key::Key;

@@ -19,8 +19,8 @@ pub(super) fn short() -> Box<Detail> {
     )
 }
 
-/// A mapping of so many bytes was refused: by the limit on address space, by
-/// the number of mappings, or for want of memory.
+/// The kernel refused a mapping of `size` bytes: because of the limit on address
+/// space, because of the number of mappings, or because memory is short.
 pub(super) fn unmapped(size: u64) -> Box<Detail> {
     let pages = |at: usize| -> u64 {
         let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -50,7 +50,7 @@ pub(super) fn unmapped(size: u64) -> Box<Detail> {
     short()
 }
 
-/// All that this process maps is locked, and this would be too much.
+/// This process locks all memory that it maps, and may not lock this much more.
 pub(super) fn unlocked(size: u64) -> Box<Detail> {
     let (limit, _) = limit(Resource::RLIMIT_MEMLOCK);
     Detail::new(

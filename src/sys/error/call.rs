@@ -1,6 +1,6 @@
-//! Which of its calls the module was making.
+//! The calls that the module makes.
 
-/// What the module was doing, and by which function.
+/// What the module was doing, and by which function of the C library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sys) enum Call {
     ShmCreate,

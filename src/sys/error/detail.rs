@@ -3,14 +3,14 @@
 
 use super::kind::ErrorKind;
 
-/// What was found out about a failure when it happened.
+/// What the library found out about a failure when it happened.
 #[derive(Clone, PartialEq, Eq)]
 pub(in crate::sys) struct Detail {
     pub(in crate::sys) cause: String,
     pub(in crate::sys) remedy: String,
     /// How many bytes a buffer should have had.
     pub(in crate::sys) needed: Option<usize>,
-    /// What of the caller's the object belongs to.
+    /// The caller's thing that the object belongs to.
     pub(super) about: Option<Box<str>>,
 }
 

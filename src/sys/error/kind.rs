@@ -4,24 +4,24 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// An exclusive creation found the key, or the path, taken (`EEXIST`).
+    /// The key or the path of an exclusive creation is taken (`EEXIST`).
     Exists,
-    /// Nothing has this key, or no file this path (`ENOENT`).
+    /// No object has this key, or no file has this path (`ENOENT`).
     NotFound,
-    /// The caller may not (`EACCES`, `EPERM`).
+    /// The caller has no permission (`EACCES`, `EPERM`).
     PermissionDenied,
-    /// The object is gone: removed while the call slept (`EIDRM`) or earlier,
-    /// if it ever was (`EINVAL` for an id that no object has).
+    /// The object is gone: another process removed it while the call slept
+    /// (`EIDRM`) or before, or no object ever had this id (`EINVAL`).
     Removed,
     /// An operation marked [`no_wait`](crate::sys::sem::Op::no_wait), or another
     /// that was not to wait, would (`EAGAIN`, `ENOMSG`).
     WouldBlock,
-    /// The time given ran out (`EAGAIN` too).
+    /// The given time ran out (`EAGAIN` too).
     TimedOut,
     /// A signal arrived while the call slept (`EINTR`).
     Interrupted,
-    /// A semaphore, or the sum of what is to be undone, would leave its range
-    /// (`ERANGE`).
+    /// A semaphore's value, or the sum that the kernel has to undo on it, would
+    /// leave its range (`ERANGE`).
     OutOfRange,
     /// A limit on the number of objects or on their total size is reached
     /// (`ENOSPC`; for descriptors `EMFILE`, `ENFILE`; for threads `EAGAIN`).
@@ -32,15 +32,15 @@ pub enum ErrorKind {
     /// the end of the set (`EFBIG`); a message or a record longer than its
     /// limit, or than the buffer to receive it.
     TooBig,
-    /// Nobody has the pipe or the FIFO open for reading (`EPIPE`, `ENXIO`).
+    /// No process has the pipe or the FIFO open for reading (`EPIPE`, `ENXIO`).
     NoReader,
-    /// What has this path, or this descriptor, is no FIFO or pipe; symbolic
-    /// links are not followed.
+    /// The file at this path, or behind this descriptor, is no FIFO or pipe.
+    /// Symbolic links are not followed.
     NotFifo,
-    /// The FIFO, or the directory that such are to be in, has another owner,
-    /// or lets others in, than was asked for.
+    /// The FIFO, or the directory for FIFOs, has another owner than the caller
+    /// asked for, or gives other users access.
     Untrusted,
-    /// The object holds more than it would have room for (`EBUSY`).
+    /// The object holds more than the new size has room for (`EBUSY`).
     Busy,
     /// An argument is out of bounds (`EINVAL`).
     Invalid,

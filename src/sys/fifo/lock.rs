@@ -11,8 +11,8 @@ use crate::sys::error::{Call, Result};
 use crate::sys::pipe::End;
 
 impl End {
-    /// Locks the FIFO, for as long as this end is open; `false` if it is
-    /// locked through another. A forked child shares the lock.
+    /// Locks the FIFO as long as this end is open. Returns `false` if it is locked
+    /// through another end. A forked child shares the lock.
     ///
     /// See [flock(2)](https://man7.org/linux/man-pages/man2/flock.2.html).
     pub(crate) fn try_lock(&self) -> Result<bool> {
@@ -26,16 +26,16 @@ impl End {
         }
     }
 
-    /// Whether the FIFO has this path, and no other has taken its place.
+    /// Whether this FIFO is still the file at `path`.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
         let own = self.file().metadata().map(|own| (own.dev(), own.ino()));
         let there = fs::symlink_metadata(path).map(|there| (there.dev(), there.ino()));
         own.is_ok_and(|own| there.is_ok_and(|there| own == there))
     }
 
-    /// The process that has locked the FIFO, if it can be seen. For people to
-    /// read: the file system may be one whose numbers differ from those that
-    /// the kernel lists.
+    /// The process that has locked the FIFO, if it can be seen. For messages to
+    /// people only: on some file systems the numbers differ from those that the
+    /// kernel lists.
     ///
     /// See [proc_locks(5)](https://man7.org/linux/man-pages/man5/proc_locks.5.html).
     pub(crate) fn lock_holder(&self) -> Option<u32> {

@@ -8,7 +8,7 @@ use crate::sys::key::Key;
 use crate::sys::object::Object;
 use crate::sys::{proc, raw, table};
 
-/// How many messages are looked through for the one that did not fit.
+/// In how many messages a failed receive searches for the one that did not fit.
 const LOOKED_AT: i64 = 1_000;
 
 /// The state of a queue.
@@ -25,9 +25,9 @@ pub struct Stat {
     pub uid: u32,
     /// The owner's group.
     pub gid: u32,
-    /// The user that created it.
+    /// The user who created it.
     pub creator_uid: u32,
-    /// The group of the user that created it.
+    /// That user's group at the creation.
     pub creator_gid: u32,
     /// The nine permission bits.
     pub mode: u32,
@@ -35,13 +35,13 @@ pub struct Stat {
     pub messages: u64,
     /// How many bytes they have together.
     pub bytes: u64,
-    /// How many bytes they may have together, and how many they may be: in a
-    /// new queue, `kernel.msgmnb`.
+    /// The limit on the bytes of all messages together, and on the number of
+    /// messages; `kernel.msgmnb` in a new queue.
     #[doc(alias = "msg_qbytes")]
     pub max_bytes: u64,
-    /// The process that last sent; 0 if none or invisible.
+    /// The process that last sent; 0 if none did, or if it cannot be seen.
     pub last_send_pid: i32,
-    /// The process that last received; 0 if none or invisible.
+    /// The process that last received; 0 if none did, or if it cannot be seen.
     pub last_receive_pid: i32,
     /// When a message was last sent, in seconds since 1970; 0 if never.
     pub send_time: i64,
@@ -53,7 +53,7 @@ pub struct Stat {
 }
 
 impl Queue {
-    /// The state of the queue, if this user may read it.
+    /// The state of the queue. Needs read permission.
     ///
     /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).
     ///
@@ -68,7 +68,7 @@ impl Queue {
         Ok(Stat::new(self.id(), &stat))
     }
 
-    /// The state of the queue, whatever its permissions.
+    /// The state of the queue. Needs no permission.
     ///
     /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).
     ///
@@ -79,17 +79,17 @@ impl Queue {
     pub fn stat_any(&self) -> Result<Stat> {
         match raw::msg_stat_any(self.id()) {
             Ok((id, stat)) if id == self.id() => Ok(Stat::new(id, &stat)),
-            // Another queue has its place now.
+            // Another queue has this place of the table now.
             Ok(_) => Err(self.error(Call::MsgStat, Errno::EIDRM)),
             Err(errno) => Err(self.error(Call::MsgStat, errno)),
         }
     }
 
-    /// Sets [`max_bytes`](Stat::max_bytes). What is in the queue stays, even
-    /// if it is more.
+    /// Sets [`max_bytes`](Stat::max_bytes). The messages in the queue stay, even if
+    /// they are more.
     ///
-    /// The kernel sets this together with owner and mode, which are read
-    /// before: a change of those at the same moment may be lost.
+    /// The kernel sets this together with the owner and the mode, which this call
+    /// reads before. So a change of those at the same moment may be lost.
     ///
     /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).
     ///
@@ -119,11 +119,11 @@ impl Queue {
         })
     }
 
-    /// Copies the message at `position`, counted from 0 and whatever its type,
-    /// into `buffer`, and leaves it in the queue; cuts off what does not fit.
-    /// `None` past the last.
+    /// Copies the message at `position`, counted from 0 over all types, into
+    /// `buffer`, and leaves it in the queue. Cuts off the bytes that do not fit.
+    /// Returns `None` past the last message.
     ///
-    /// By the time it is known, it may be elsewhere or gone.
+    /// When the call returns, the message may be at another position, or gone.
     ///
     /// See [msgrcv(2)](https://man7.org/linux/man-pages/man2/msgrcv.2.html).
     ///
@@ -135,7 +135,8 @@ impl Queue {
     /// [`Removed`](crate::sys::ErrorKind::Removed).
     #[doc(alias = "MSG_COPY")]
     pub fn peek(&self, position: u32, buffer: &mut [u8]) -> Result<Option<Received>> {
-        // It does not cut copies off: room for the longest that there can be.
+        // The kernel does not cut copies off, so there must be room for the longest
+        // possible message.
         let held = self.stat_any()?.bytes;
         let mut message = raw::Message::with_room(usize::try_from(held).unwrap_or(0));
         match raw::msg_copy(self.id(), &mut message, position.into()) {
@@ -149,8 +150,8 @@ impl Queue {
         }
     }
 
-    /// How long the message is that `selector` chooses now, if the kernel
-    /// shows messages and it is among the first [`LOOKED_AT`].
+    /// The length of the message that `selector` chooses now, if the kernel shows
+    /// messages and this one is among the first [`LOOKED_AT`].
     pub(super) fn next_len(self, selector: Selector) -> Option<usize> {
         let (_, stat) = raw::msg_stat_any(self.id()).ok()?;
         let mut message = raw::Message::with_room(usize::try_from(stat.__msg_cbytes).ok()?);
@@ -192,8 +193,8 @@ impl Stat {
     }
 }
 
-/// The state of every queue in this IPC namespace, whatever their
-/// permissions. Queues that come and go meanwhile may be missed.
+/// The state of every queue in this IPC namespace. Needs no permission on them.
+/// A queue that is created or removed during the call may be missed.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
 //! Selects the message to receive.
 
-/// Which message to receive. Among messages of one type, always the oldest.
+/// Which message to receive. Of messages of one type it is always the oldest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "msgtyp")]
 pub enum Selector {
@@ -8,8 +8,8 @@ pub enum Selector {
     Any,
     /// The oldest of this type.
     Type(i64),
-    /// The oldest of the lowest type that is at most this: with types that
-    /// stand for urgency, the most urgent one.
+    /// The oldest of the lowest type that is at most this. If types stand for
+    /// urgency, this is the most urgent message.
     UpTo(i64),
     /// The oldest that is not of this type.
     #[doc(alias = "MSG_EXCEPT")]
@@ -17,8 +17,8 @@ pub enum Selector {
 }
 
 impl Selector {
-    /// The number and the flag that the kernel wants; `None` for a type that
-    /// cannot be, which as a number would mean another selector.
+    /// The number and the flag for the kernel; `None` for a type below 1, which
+    /// would mean another selector.
     pub(super) const fn raw(self) -> Option<(i64, i32)> {
         match self {
             Selector::Any => Some((0, 0)),
@@ -29,8 +29,8 @@ impl Selector {
         }
     }
 
-    /// Whether a message of type `kind` can be chosen, while the best so far
-    /// is of type `best`.
+    /// Whether the selector chooses a message of type `kind`, if the best one so
+    /// far is of type `best`.
     pub(super) const fn prefers(self, kind: i64, best: Option<i64>) -> bool {
         match (self, best) {
             (Selector::UpTo(most), Some(best)) => kind <= most && kind < best,

@@ -14,20 +14,20 @@ use super::{End, Reader, Writer};
 use crate::sys::error::{Call, Error, ErrorKind, Result};
 use crate::sys::object::Object;
 
-/// The first number that is nobody's standard input, output or error.
+/// The first number that is no standard input, output or error.
 const FIRST: i32 = 3;
 
 /// Gives an end to the program that `command` starts, and to no other program
-/// that this process starts meanwhile. Returns the number that the descriptor
-/// has there, which the child must be told and passes to
+/// that this process starts meanwhile. Returns the number of the descriptor in
+/// the child. The caller tells the child the number, and the child passes it to
 /// [`Reader::inherited`] or [`Writer::inherited`].
 ///
-/// The command keeps the end open: **drop it once it has started its child**,
-/// or the other end will never be told that the child is gone. If it starts
-/// several, each gets the end.
+/// The command keeps the end open. **Drop the command once it has started its
+/// child**; otherwise the other end never learns that the child is gone. If the
+/// command starts several children, each gets the end.
 ///
-/// For one end of each kind, standard input and output are simpler: `Reader`
-/// and `Writer` turn into [`Stdio`](std::process::Stdio).
+/// If a child needs only one end of each kind, standard input and output are
+/// simpler: `Reader` and `Writer` convert into [`Stdio`](std::process::Stdio).
 ///
 /// # Errors
 ///
@@ -46,7 +46,7 @@ pub fn hand_over(end: impl Into<OwnedFd>, command: &mut Command) -> Result<i32> 
     Ok(number)
 }
 
-/// The same end, where the child does not put its own standard streams.
+/// The same end, under a number that is no standard stream's.
 pub(in crate::sys) fn above_standard(end: OwnedFd) -> Result<OwnedFd> {
     if end.as_raw_fd() >= FIRST {
         return Ok(end);
@@ -63,15 +63,15 @@ impl Reader {
     ///
     /// # Safety
     ///
-    /// Nothing else in this process may own the descriptor `number`: it must
-    /// come from the parent, and only this may take it.
+    /// Nothing else in this process may own the descriptor `number`. It must come
+    /// from the parent, and only this call may take it.
     ///
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) if there is no such descriptor;
-    /// [`Invalid`](ErrorKind::Invalid) if it is one that is not inherited (or
-    /// has been taken by this before), or is another end;
-    /// [`NotFifo`](ErrorKind::NotFifo).
+    /// [`Invalid`](ErrorKind::Invalid) if the descriptor was not inherited, or an
+    /// earlier call has taken it, or it is the other kind of end;
+    /// [`NotFifo`](ErrorKind::NotFifo) if it is no pipe.
     pub unsafe fn inherited(number: i32) -> Result<Reader> {
         // SAFETY: by this function's contract.
         unsafe { take(number, OFlag::O_RDONLY) }.map(Reader::new)

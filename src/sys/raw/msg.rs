@@ -17,7 +17,7 @@ const _: () = assert!(size_of::<msginfo>() == 32);
 
 /// A message as the kernel takes and gives it: its type, then its bytes.
 pub(in crate::sys) struct Message {
-    /// The type, and as many words as the bytes need.
+    /// The type, then as many words as the bytes need.
     words: Vec<c_long>,
     len: usize,
 }
@@ -75,8 +75,8 @@ pub(in crate::sys) fn msg_copy(id: i32, into: &mut Message, position: i64) -> Re
     msgrcv(id, into, position, MSG_COPY | libc::IPC_NOWAIT)
 }
 
-/// msgctl, without the C library's: some versions of glibc's refuse a command
-/// that they do not know.
+/// The system call msgctl, without the C library's function: some versions of
+/// glibc refuse a command that they do not know.
 ///
 /// # Safety
 ///
@@ -92,7 +92,7 @@ unsafe fn msgctl<T>(id: i32, command: c_int, argument: *mut T) -> Result<i32, Er
 
 /// # Safety
 ///
-/// `command` must fill exactly one `T`, which any bits will do for.
+/// `command` must fill exactly one `T`, for which any bits are valid.
 unsafe fn msgctl_out<T: Copy>(id: i32, command: c_int) -> Result<(i32, T), Errno> {
     let mut out = MaybeUninit::<T>::uninit();
     // SAFETY: `out` has room for the `T` that `command` fills.
@@ -106,7 +106,7 @@ pub(in crate::sys) fn msg_stat(id: i32) -> Result<msqid_ds, Errno> {
     unsafe { msgctl_out(id, libc::IPC_STAT) }.map(|(_, stat)| stat)
 }
 
-/// The id found at `index` (the low bits of an id will do) and its state.
+/// The id found at `index` (the low bits of an id suffice) and its state.
 pub(in crate::sys) fn msg_stat_any(index: i32) -> Result<(i32, msqid_ds), Errno> {
     // SAFETY: MSG_STAT_ANY fills one msqid_ds, made of integers.
     unsafe { msgctl_out(index, MSG_STAT_ANY) }

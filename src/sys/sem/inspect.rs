@@ -10,7 +10,7 @@ use crate::sys::object::Object;
 use crate::sys::raw::{self, Read};
 use crate::sys::table;
 
-/// The state of a set, but for the values.
+/// The state of a set, without the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[doc(alias = "semid_ds")]
@@ -23,9 +23,9 @@ pub struct Stat {
     pub uid: u32,
     /// The owner's group.
     pub gid: u32,
-    /// The user that created it.
+    /// The user who created it.
     pub creator_uid: u32,
-    /// The group of the user that created it.
+    /// That user's group at the creation.
     pub creator_gid: u32,
     /// The nine permission bits.
     pub mode: u32,
@@ -61,8 +61,8 @@ impl Set {
         self.read(index, Read::Value).map(|value| value as u16)
     }
 
-    /// The values of all semaphores, as they are at one moment. `values` must
-    /// be as long as the set.
+    /// The values of all semaphores at one moment. `values` must be as long as the
+    /// set.
     ///
     /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
     ///
@@ -88,7 +88,7 @@ impl Set {
         })
     }
 
-    /// How many threads sleep until one semaphore has grown.
+    /// How many threads sleep until one semaphore grows.
     ///
     /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
     ///
@@ -114,8 +114,8 @@ impl Set {
         self.read(index, Read::WaitingForZero).map(i32::cast_unsigned)
     }
 
-    /// The process that last operated on one semaphore, or whose death changed
-    /// it; 0 if none did or it is not visible from here.
+    /// The process that last operated on one semaphore, or whose death changed it;
+    /// 0 if none did, or if it cannot be seen.
     ///
     /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
     ///
@@ -130,9 +130,9 @@ impl Set {
 
     /// Sets one semaphore to `value`.
     ///
-    /// **This erases what every process has to undo on it**: no death is
-    /// noticed any more by operations that were done before. Use it on sets
-    /// that nobody else knows yet; new ones are zero anyway.
+    /// **This erases what the kernel would undo on the semaphore for every
+    /// process.** A death after it takes back no earlier operation. Use it only on
+    /// sets that no other process knows yet. The semaphores of a new set are zero.
     ///
     /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
     ///
@@ -148,7 +148,7 @@ impl Set {
         })
     }
 
-    /// The state of the set, if this user may read it.
+    /// The state of the set. Needs read permission.
     ///
     /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
     ///
@@ -163,7 +163,7 @@ impl Set {
         Ok(Stat::new(self.id(), &stat))
     }
 
-    /// The state of the set, whatever its permissions.
+    /// The state of the set. Needs no permission.
     ///
     /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
     ///
@@ -174,7 +174,7 @@ impl Set {
     pub fn stat_any(&self) -> Result<Stat> {
         match raw::sem_stat_any(self.id()) {
             Ok((id, stat)) if id == self.id() => Ok(Stat::new(id, &stat)),
-            // Another set has its place now.
+            // Another set has this place of the table now.
             Ok(_) => Err(self.error(Call::SemStat, Errno::EIDRM)),
             Err(errno) => Err(self.error(Call::SemStat, errno)),
         }
@@ -198,8 +198,8 @@ impl Stat {
     }
 }
 
-/// The state of every set in this IPC namespace, whatever their permissions.
-/// Sets that come and go meanwhile may be missed.
+/// The state of every set in this IPC namespace. Needs no permission on them. A
+/// set that is created or removed during the call may be missed.
 ///
 /// # Errors
 ///

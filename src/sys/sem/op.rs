@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-/// One operation of an atomic [`Set::perform`](super::Set::perform):
-/// either all operations of a call are done or none.
+/// One operation of an atomic [`Set::perform`](super::Set::perform): the kernel
+/// does all operations of a call, or none.
 ///
-/// It is the kernel's `struct sembuf`, built in place: arrays of it can be
+/// It has the layout of the kernel's `struct sembuf`, and arrays of it can be
 /// constants.
 ///
 /// ```
 /// use tombolo::sys::sem::Op;
 ///
-/// // Take a mutex (wait for zero, then make it one), given back by the kernel
-/// // if this process dies.
+/// // Take a mutex (wait for zero, then make it one). If this process dies, the
+/// // kernel gives it back.
 /// const LOCK: [Op; 2] = [Op::zero(0), Op::add(0, 1).undo()];
 /// # let _ = LOCK;
 /// ```
@@ -34,10 +34,10 @@ impl Op {
         Op::new(index, if by > 32767 { i16::MAX } else { by as i16 })
     }
 
-    /// Takes `by` away, once there are as many.
+    /// Takes `by` away; waits until the semaphore has as many.
     ///
-    /// There never are more than 32767, so a larger `by` is lowered to 32768,
-    /// for which the call waits just as vainly. A `by` of 0 is, to the kernel,
+    /// A semaphore never has more than 32767, so a larger `by` is lowered to
+    /// 32768, for which the call waits in vain as well. A `by` of 0 is, to the kernel,
     /// [`zero`](Op::zero).
     pub const fn take(index: u16, by: u16) -> Op {
         Op::new(index, if by > 32767 { i16::MIN } else { -(by as i16) })
@@ -48,10 +48,11 @@ impl Op {
         Op::new(index, 0)
     }
 
-    /// The same, reversed by the kernel when this process ends, be it by
+    /// The same, but the kernel reverses it when this process ends, even by
     /// `kill -9`.
     ///
-    /// Threads of a process count as one; a fork child starts without.
+    /// The kernel keeps one sum for each process and semaphore, over all threads.
+    /// A forked child starts with none.
     #[doc(alias = "SEM_UNDO")]
     #[must_use]
     pub const fn undo(mut self) -> Op {
@@ -59,7 +60,7 @@ impl Op {
         self
     }
 
-    /// The same, but when it would wait the call fails with
+    /// The same, but where the call would wait it fails with
     /// [`WouldBlock`](crate::sys::ErrorKind::WouldBlock).
     #[doc(alias = "IPC_NOWAIT")]
     #[must_use]

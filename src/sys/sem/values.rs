@@ -45,16 +45,16 @@ struct Scratch {
 }
 
 thread_local! {
-    // Taken out while in use, so that a signal handler that gets here finds
-    // none and makes its own.
+    // A call takes it out while it uses it, so that a signal handler that gets
+    // here finds none and makes its own.
     static KEPT: Cell<Option<Scratch>> = const { Cell::new(None) };
 }
 
 /// Reads all values of set `id` into `values`, which must have its length.
 pub(super) fn read(id: i32, values: &mut [u16]) -> Result<(), Failure> {
-    // While the thread ends, its kept mapping is gone: have one for this call.
+    // While the thread ends, its kept mapping is gone: make one for this call.
     let kept = KEPT.try_with(Cell::take).ok().flatten();
-    // One slot more shows whether the set is longer.
+    // One slot more than asked for shows whether the set is longer.
     let mut scratch = match kept {
         Some(scratch) if scratch.slots > values.len() => scratch,
         _ => Scratch::new(values.len() + 1).map_err(Failure::Buffer)?,

@@ -1,4 +1,4 @@
-//! A mapping of a segment into this process.
+//! Mappings of segments into this process.
 
 #![allow(unsafe_code)]
 
@@ -17,12 +17,12 @@ use crate::sys::raw;
 /// How to map a segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AttachOptions {
-    /// Map it without the right to write; only read permission is needed.
+    /// Map it without the right to write. This needs read permission only.
     #[doc(alias = "SHM_RDONLY")]
     pub read_only: bool,
-    /// Touch every page now rather than at first use. What memory there is not
-    /// is an error then; beyond a memory control group's limit, though, the
-    /// kernel kills.
+    /// Touch every page now rather than at first use. Missing memory is an error
+    /// then. But beyond a memory control group's limit the kernel kills the
+    /// process.
     #[doc(alias = "MADV_POPULATE_WRITE")]
     pub prefault: bool,
     /// Leave the memory out of this process's core dumps.
@@ -30,11 +30,11 @@ pub struct AttachOptions {
     pub keep_out_of_core_dumps: bool,
 }
 
-/// A mapping of a segment, undone on drop.
+/// A mapping of a segment. Dropping it unmaps the segment.
 ///
-/// The memory is shared with other processes, which may change it at any
-/// moment: it is reached by raw pointer, and what may be done through that is
-/// for the modules above to settle.
+/// Other processes share the memory, and may change it at any moment. So this
+/// type gives a raw pointer only; the modules above decide what may be done
+/// through it.
 #[derive(Debug)]
 pub struct Attachment {
     address: NonNull<u8>,
@@ -84,10 +84,10 @@ impl Attachment {
     fn new(shm: Shm, options: AttachOptions) -> Result<Attachment> {
         let flags = if options.read_only { libc::SHM_RDONLY } else { 0 };
         let address = raw::shmat(shm.id(), flags).map_err(|e| shm.error(Call::ShmAttach, e))?;
-        // From here on, errors detach.
+        // From here on, an error detaches it again.
         let mut attachment = Attachment { address, len: 0, shm, read_only: options.read_only };
-        // Only now is the size known to be that of the segment attached: while
-        // it is, its id cannot go to another.
+        // Only now this is the size of the attached segment: as long as it is
+        // attached, no other segment can get its id.
         attachment.len = shm.stat()?.size;
         if options.keep_out_of_core_dumps {
             attachment.dont_dump().map_err(|e| shm.error(Call::ShmDontDump, e))?;
@@ -105,13 +105,13 @@ impl Attachment {
         Ok(attachment)
     }
 
-    /// Where it starts; page-aligned. A read-only mapping must not be written
-    /// through it.
+    /// The start of the mapping, page-aligned. Writing through the pointer is
+    /// not allowed if the mapping is read-only.
     pub const fn as_ptr(&self) -> *mut u8 {
         self.address.as_ptr()
     }
 
-    /// Where it starts, known not to be null.
+    /// The start of the mapping, as a pointer that is not null.
     pub const fn as_non_null(&self) -> NonNull<u8> {
         self.address
     }
@@ -132,31 +132,33 @@ impl Attachment {
         self.shm
     }
 
-    /// Unmaps it, as dropping does, and tells how that went.
+    /// Unmaps the segment, as dropping does, and returns an error if that fails.
     ///
     /// See [shmop(2)](https://man7.org/linux/man-pages/man2/shmop.2.html).
     ///
     /// # Errors
     ///
-    /// Only if something else has unmapped it meanwhile.
+    /// [`Invalid`](crate::sys::ErrorKind::Invalid), only if something else in this
+    /// process has unmapped the memory.
     #[doc(alias = "shmdt")]
     pub fn detach(self) -> Result<()> {
         let this = ManuallyDrop::new(self);
-        // SAFETY: the address came from shmat, and whoever used the memory by
-        // unsafe code has vouched to stop before the attachment goes.
+        // SAFETY: the address came from shmat, and unsafe code that used the
+        // memory has promised to stop before the attachment goes.
         unsafe { raw::shmdt(this.address) }.map_err(|e| this.shm.error(Call::ShmDetach, e))
     }
 
-    /// Leaves it mapped for as long as the process runs, and returns where.
+    /// Leaves the segment mapped as long as the process runs, and returns the
+    /// start of the mapping.
     pub fn leak(self) -> NonNull<u8> {
         ManuallyDrop::new(self).address
     }
 
     fn dont_dump(&self) -> Result<(), Errno> {
-        // A mapping of huge pages can only be advised as a whole, and its page
-        // size is not to be had from the segment: try each power of two. None
-        // reaches beyond the mapping, for the first that fits the page size is
-        // the whole of it.
+        // Advice on a mapping of huge pages must cover the whole of it, and the
+        // segment does not tell its page size. So this tries each power of two.
+        // None reaches beyond the mapping, because the first one that fits the
+        // page size is the whole of it.
         let mut step = page_size() as usize;
         loop {
             match self.advise(self.len.next_multiple_of(step), MmapAdvise::MADV_DONTDUMP) {

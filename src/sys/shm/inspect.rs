@@ -20,24 +20,26 @@ pub struct Stat {
     pub key: Key,
     /// Its size in bytes, as asked for at its creation.
     pub size: usize,
-    /// How many mappings there are of it, in all processes. (A mapping that
-    /// was split, by a partial `mprotect` say, counts for several.)
+    /// The number of its mappings in all processes. A mapping that was split, for
+    /// example by a partial `mprotect`, counts more than once.
     pub attached: u64,
-    /// The process that created it; 0 if not visible from here.
+    /// The process that created it; 0 if that is in a pid namespace that this
+    /// process cannot see.
     pub creator_pid: i32,
-    /// The process that last attached or detached it; 0 if none or invisible.
+    /// The process that last attached or detached it; 0 if none did, or if it
+    /// cannot be seen.
     pub last_pid: i32,
     /// The owner.
     pub uid: u32,
     /// The owner's group.
     pub gid: u32,
-    /// The user that created it.
+    /// The user who created it.
     pub creator_uid: u32,
-    /// The group of the user that created it.
+    /// That user's group at the creation.
     pub creator_gid: u32,
     /// The nine permission bits.
     pub mode: u32,
-    /// Whether it goes when the last process detaches.
+    /// Whether the kernel frees it when the last process detaches.
     pub marked_for_removal: bool,
     /// Whether it is locked in memory.
     pub locked: bool,
@@ -51,7 +53,7 @@ pub struct Stat {
 }
 
 impl Shm {
-    /// The state of the segment, if this user may read it.
+    /// The state of the segment. Needs read permission.
     ///
     /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
     ///
@@ -66,7 +68,7 @@ impl Shm {
         Ok(Stat::new(self.id(), &stat))
     }
 
-    /// The state of the segment, whatever its permissions.
+    /// The state of the segment. Needs no permission.
     ///
     /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
     ///
@@ -77,7 +79,7 @@ impl Shm {
     pub fn stat_any(&self) -> Result<Stat> {
         match raw::shm_stat_any(self.id()) {
             Ok((id, stat)) if id == self.id() => Ok(Stat::new(id, &stat)),
-            // Another segment has its place now.
+            // Another segment has this place of the table now.
             Ok(_) => Err(self.error(Call::ShmStat, Errno::EIDRM)),
             Err(errno) => Err(self.error(Call::ShmStat, errno)),
         }
@@ -108,8 +110,8 @@ impl Stat {
     }
 }
 
-/// The state of every segment in this IPC namespace, whatever their
-/// permissions. Segments that come and go meanwhile may be missed.
+/// The state of every segment in this IPC namespace. Needs no permission on
+/// them. A segment that is created or removed during the call may be missed.
 ///
 /// # Errors
 ///

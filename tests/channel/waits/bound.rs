@@ -9,7 +9,7 @@ use tombolo::{
 };
 
 use super::market;
-use crate::common::readiness::{gets_ready, stays_unready};
+use crate::common::readiness::{alone, gets_ready, stays_unready};
 use crate::common::{Brief, Name, PATIENCE, Peer, thread_parked, tid, wait_until};
 
 /// Another process that has joined, and opens no channel.
@@ -175,8 +175,11 @@ fn what_it_had_sent_comes_first_and_tries_find_out() {
 
 #[test]
 fn a_descriptor_becomes_readable_by_it() {
-    let (name, segment) = market();
-    let (process, peer) = bystander(&name, &segment);
+    alone("polls", &market().0);
+}
+
+fn polls(name: &Name, segment: &Segment) {
+    let (process, peer) = bystander(name, segment);
     let rx = segment.channel::<u64>("c").capacity(2).receiver().unwrap();
     let readiness = rx.readiness().unwrap();
     assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
@@ -197,6 +200,10 @@ fn a_descriptor_becomes_readable_by_it() {
 fn child_entry() {
     let Some(brief) = Brief::take() else { return };
     let segment = Segment::open(brief.text(0)).unwrap();
+    if brief.role == "polls" {
+        polls(&Name::of(brief.text(0)), &segment);
+        return brief.say("all is well");
+    }
     brief.say("joined");
     while brief.hear() == "send" {
         let tx = segment.channel::<u64>("c").sender().unwrap();

@@ -14,7 +14,8 @@ use tombolo::{
 };
 
 use super::market;
-use crate::common::{self, Brief, Name, PATIENCE, Peer, as_nobody, thread_parked, wait_until};
+use crate::common::readiness::{alone, watchers};
+use crate::common::{Brief, Name, PATIENCE, Peer, as_nobody, thread_parked, wait_until};
 
 /// Checks what a refused wake says of itself.
 #[track_caller]
@@ -323,14 +324,17 @@ fn a_mode_that_an_administrator_changes_is_the_same() {
 /// A thread behind a descriptor that cannot be woken any more is left to itself.
 #[test]
 fn a_handle_with_a_descriptor_can_be_closed_without_the_right_to_wake_its_thread() {
-    let (_name, segment) = market();
+    alone("closes", &market().0);
+}
+
+fn closes(segment: Segment) {
     let rx = segment.channel::<u64>("c").capacity(4).receiver().unwrap();
     rx.readiness().unwrap();
     assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
-    wait_until(|| common::readiness::watchers().iter().any(|&tid| thread_parked(tid)));
+    wait_until(|| watchers().iter().any(|&tid| thread_parked(tid)));
     as_nobody(move || assert!(rx.close().is_err()));
     segment.remove().unwrap();
-    wait_until(|| common::readiness::watchers().is_empty());
+    wait_until(|| watchers().is_empty());
 }
 
 #[test]
@@ -390,6 +394,10 @@ fn child_entry() {
                 other => brief.say(format!("{other:?}")),
             }
             brief.hear();
+        }
+        "closes" => {
+            closes(segment);
+            brief.say("all is well");
         }
         role => panic!("{role}"),
     }

@@ -51,7 +51,7 @@ impl Outcome {
         }
     }
 
-    /// What the limit reaches of what it is held against.
+    /// The ratio of the limit to the subject that it is compared with.
     pub(crate) fn held(&self) -> Option<Record> {
         let standard = self.standard.as_ref()?;
         let reaches = self.beside(self.subjects.first()?, &standard.subject)?;

@@ -22,7 +22,7 @@ const MEETING: u64 = LINE;
 const PLAN: u64 = 2 * LINE;
 const PROBE: u64 = 3 * LINE;
 const FINISHED: u64 = 4 * LINE;
-/// What a subject's workers tell each other.
+/// Words by which a subject's workers tell each other things.
 const NOTES: u64 = 5 * LINE;
 const THREADS: u64 = 6 * LINE;
 const MOST_WORKERS: u64 = 64;
@@ -48,7 +48,7 @@ pub(crate) struct Place {
     pub(crate) streamed: f64,
 }
 
-/// What is to be done next.
+/// The plan for the next series of messages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) messages: u64,
@@ -72,8 +72,8 @@ impl Board {
         self.0.id()
     }
 
-    /// Waits until all have come. Who waits for long sleeps: others may need
-    /// its processor.
+    /// Waits until all have come. A worker that waits for long sleeps, since others
+    /// may need its processor.
     pub(crate) fn meet(&self, workers: usize) {
         let meeting = self.0.get(MEETING);
         if self.0.at(ARRIVED).fetch_add(1, AcqRel) + 1 == workers as u64 {

@@ -82,7 +82,7 @@ fn consume<const W: usize, const BATCHED: bool, R: Rx<W>>(
     whole(black_box(wrong))
 }
 
-/// What is in a message that should be this number and nothing else.
+/// The number in a message that should consist of nothing else.
 #[inline(always)]
 fn differs<const W: usize>(message: &Message<W>, number: u64) -> u64 {
     message.iter().fold(0, |wrong, word| wrong | (word ^ number))

@@ -23,7 +23,7 @@ pub(crate) struct Case {
     pub(crate) standard: Option<Standard>,
 }
 
-/// What the limit itself is held against.
+/// The subject that the limit itself is compared with.
 #[derive(Clone, Debug)]
 pub(crate) struct Standard {
     /// Another subject of the case.

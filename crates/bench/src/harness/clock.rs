@@ -54,7 +54,7 @@ impl Clock {
 #[inline]
 fn counter() -> u64 {
     use std::arch::x86_64::{_mm_lfence, _rdtsc};
-    // What was to be timed shall not be overtaken by the reading.
+    // The clock must not be read before the work that is timed is done.
     // SAFETY: a fence of loads, which every x86-64 has.
     unsafe { _mm_lfence() };
     // SAFETY: the counter is there on every x86-64, and Linux lets it be read.

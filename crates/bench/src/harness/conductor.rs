@@ -1,7 +1,6 @@
 //! Takes samples in rounds: all subjects of a case in turns, in one placement.
 
 use std::cell::{Cell, RefCell};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
@@ -9,7 +8,7 @@ use indicatif::ProgressBar;
 use super::board::Place;
 use super::case::{Case, Group};
 use super::clock::Clock;
-use super::crew::{self, Vain};
+use super::crew::{self, Tools, Vain};
 use super::orders::Setting;
 use super::placement::{of_one_placement, stayed};
 use super::records::{Outcome, Sample, median};
@@ -54,9 +53,13 @@ impl Hung {
     }
 }
 
-/// The one that has it measured.
+/// A sample of each subject that works, and where the processors were meanwhile, if
+/// that was found out.
+type Round = (Option<Place>, Vec<Option<Sample>>);
+
+/// Has the workers of each sample started, and collects what they report.
 pub(crate) struct Conductor<'a> {
-    program: PathBuf,
+    tools: Tools,
     subjects: &'a [Box<dyn Subject>],
     care: Care,
     began: Instant,
@@ -65,8 +68,6 @@ pub(crate) struct Conductor<'a> {
     /// Samples that were taken again for others' noise, and those that were calm.
     retaken: Cell<(usize, usize)>,
     hung: RefCell<Vec<Hung>>,
-    clock: Clock,
-    signals: Signals,
     bar: ProgressBar,
 }
 
@@ -86,15 +87,13 @@ impl<'a> Conductor<'a> {
         let bar = terms::progress(samples as u64, quiet);
         let began = Instant::now();
         Ok(Self {
-            program,
+            tools: Tools { program, clock: Clock::compared(), signals },
             subjects,
             care,
             began,
             vain: Cell::new(Duration::ZERO),
             retaken: Cell::new((0, 0)),
             hung: RefCell::new(Vec::new()),
-            clock: Clock::compared(),
-            signals,
             bar,
         })
     }
@@ -111,7 +110,7 @@ impl<'a> Conductor<'a> {
             again: 0,
             failed: self.hopeless(group, case),
         };
-        let mut rounds: Vec<(Option<Place>, Vec<Option<Sample>>)> = Vec::new();
+        let mut rounds: Vec<Round> = Vec::new();
         let mut planned = 0;
         for round in 0..self.care.rounds {
             if round > 0 && self.elapsed() > 2 * self.care.patience {
@@ -120,10 +119,8 @@ impl<'a> Conductor<'a> {
             planned += 1;
             self.bar.set_message(format!("{}: {}", group.name, case.name));
             for _ in 0..TRIES {
-                let mut place = None;
-                let taken = self.round(group, case, round, &mut place, &mut outcome)?;
-                if let Some(samples) = taken {
-                    rounds.push((place, samples));
+                if let Some(taken) = self.round(group, case, round, &mut outcome)? {
+                    rounds.push(taken);
                     break;
                 }
             }
@@ -151,9 +148,9 @@ impl<'a> Conductor<'a> {
         group: &Group,
         case: &Case,
         round: usize,
-        place: &mut Option<Place>,
         outcome: &mut Outcome,
-    ) -> Result<Option<Vec<Option<Sample>>>, Failure> {
+    ) -> Result<Option<Round>, Failure> {
+        let mut place = None;
         let count = case.subjects.len();
         let mut samples: Vec<Option<Sample>> = vec![None; count];
         // Workers that share a processor make the noise themselves, and what
@@ -167,7 +164,7 @@ impl<'a> Conductor<'a> {
             let mut calmest: Option<Sample> = None;
             for attempt in 1..=TRIES {
                 match self.sample(group, name, &case.setting) {
-                    Ok(sample) if !apart || stayed(&sample, place) => {
+                    Ok(sample) if !apart || stayed(&sample, &mut place) => {
                         let calm = sample.noise < DISTURBED;
                         if apart && attempt > 1 {
                             let (again, calmed) = self.retaken.get();
@@ -203,7 +200,7 @@ impl<'a> Conductor<'a> {
             }
             samples[index] = calmest;
         }
-        Ok(Some(samples))
+        Ok(Some((place, samples)))
     }
 
     /// A sample. The time of one that fails does not count.
@@ -212,14 +209,7 @@ impl<'a> Conductor<'a> {
         let subject = subject.ok_or_else(|| Failure::unusable(name, "no such subject"))?;
         let silence = self.care.silence + 10 * Duration::from_nanos(setting.span);
         let started = Instant::now();
-        let reports = crew::work(
-            &self.program,
-            subject.as_ref(),
-            setting,
-            self.clock,
-            &self.signals,
-            silence,
-        );
+        let reports = crew::work(&self.tools, subject.as_ref(), setting, silence);
         let sample = match reports {
             Ok(reports) => Sample::of(setting, &reports),
             Err(Vain::Failed(failure)) => Err(failure),
@@ -229,7 +219,7 @@ impl<'a> Conductor<'a> {
                 self.hung.borrow_mut().push(hung);
                 Err(Failure::Broken(format!("no end after {:.1} s", took.as_secs_f64())))
             }
-            // That says nothing of the subject: a larger case is tried.
+            // This says nothing about the subject, so larger cases are still tried.
             Err(Vain::Starved(took)) => Err(Failure::Broken(format!(
                 "the machine is too busy: no end after {:.1} s, in which its workers had to wait \
                  for a processor",

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,14 @@ use crate::terms::fate;
 
 /// The word by which this program knows that it is a worker.
 const WORKER: &str = "bench-worker";
+
+/// All samples of a run have these in common.
+pub(crate) struct Tools {
+    /// This program's own file, which the workers run.
+    pub(crate) program: PathBuf,
+    pub(crate) clock: Clock,
+    pub(crate) signals: Signals,
+}
 
 /// A worker, killed when it is dropped.
 struct Worker {
@@ -65,11 +73,9 @@ const GRACE: u32 = 3;
 /// they have not ended after so long, they hang, unless the machine was busy
 /// with other things.
 pub(crate) fn work(
-    program: &Path,
+    tools: &Tools,
     subject: &dyn Subject,
     setting: &Setting,
-    clock: Clock,
-    signals: &Signals,
     silence: Duration,
 ) -> Result<Vec<Report>, Vain> {
     let board =
@@ -84,12 +90,12 @@ pub(crate) fn work(
         numbers: shared.numbers.clone(),
         fds: Vec::new(),
         objects: shared.objects.clone(),
-        clock,
+        clock: tools.clock,
     };
     let places = if subject.threads() { 1 } else { setting.workers() };
     let mut workers = Vec::new();
     for place in 0..places {
-        let started = start(program, Orders { place, ..orders.clone() }, &shared);
+        let started = start(&tools.program, Orders { place, ..orders.clone() }, &shared);
         workers.push(
             started.map_err(|error| Failure::Stuck(format!("cannot start a worker: {error}")))?,
         );
@@ -111,7 +117,7 @@ pub(crate) fn work(
             before = waited;
             deadline += half;
         }
-        listen(&mut workers, signals, deadline)?;
+        listen(&mut workers, &tools.signals, deadline)?;
     }
     let mut reports = Vec::new();
     for worker in &workers {

@@ -35,7 +35,7 @@ pub(crate) struct Options {
     pub(crate) span: Option<u16>,
 }
 
-/// What was measured with what, beside the machine.
+/// A name and a version that belong to the figures.
 pub(crate) type Version = (&'static str, String);
 
 /// Measures, and shows each case as soon as it is done.

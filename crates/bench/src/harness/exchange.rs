@@ -100,7 +100,7 @@ pub(crate) fn busy<M: Mechanism>(mechanism: &M, task: &Task<'_>) -> Result<Repor
 }
 
 /// Exchanges in which each message finds the other side asleep: nobody sends
-/// before the kernel says so. What is timed is from the call of send until
+/// before the kernel says so. The time is that from the call of send until
 /// receive returns on the other side, there and back.
 pub(crate) fn parked<M: Mechanism>(mechanism: &M, task: &Task<'_>) -> Result<Report, Failure> {
     let (mut tx, mut rx) = ends(mechanism, task)?;

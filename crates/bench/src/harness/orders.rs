@@ -11,7 +11,7 @@ use tombolo::sys::sem::Set;
 
 use super::board::Place;
 
-/// What the workers of a sample do with each other.
+/// The pattern of a sample's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Shape {
     /// One sends, one receives, in order.
@@ -22,7 +22,7 @@ pub(crate) enum Shape {
     Busy,
     /// Two exchange messages, and each sleeps when its message comes.
     Parked,
-    /// What is no carrying of messages.
+    /// Work other than carrying messages.
     Work,
 }
 
@@ -97,18 +97,19 @@ impl Object {
     }
 }
 
-/// What the workers of a sample share. Whoever made it removes its objects.
+/// Resources that the workers of a sample share. The process that made them removes
+/// their objects.
 #[derive(Default)]
 pub(crate) struct Shared {
-    /// Whatever the subject's ends have to know.
+    /// Numbers for the subject's ends.
     pub(crate) numbers: Vec<i64>,
     /// Descriptors that the workers inherit.
     pub(crate) fds: Vec<OwnedFd>,
-    /// What would stay in the kernel's tables.
+    /// Objects that would stay in the kernel's tables.
     pub(crate) objects: Vec<Object>,
-    /// What has to live as long as the sample, and what threads share.
+    /// Values that have to live as long as the sample, or that threads share.
     pub(crate) held: Vec<Box<dyn Any + Send + Sync>>,
-    /// Whether this is a worker's, who only uses it.
+    /// Whether this is the copy of a worker, which only uses the objects.
     pub(crate) borrowed: bool,
 }
 
@@ -120,7 +121,7 @@ impl Drop for Shared {
     }
 }
 
-/// What a worker has to do.
+/// The orders for a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Orders {
     pub(crate) subject: String,
@@ -129,7 +130,7 @@ pub(crate) struct Orders {
     pub(crate) place: usize,
     /// The object in which the workers meet.
     pub(crate) board: i32,
-    /// What the conductor made for it. Threads make it themselves.
+    /// The resources that the conductor made. Threads make theirs themselves.
     pub(crate) numbers: Vec<i64>,
     pub(crate) fds: Vec<i32>,
     pub(crate) objects: Vec<Object>,
@@ -150,7 +151,7 @@ impl Figure {
     }
 }
 
-/// What a worker has to say.
+/// A worker's report.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
     /// Why there is nothing else to say.

@@ -7,7 +7,7 @@ use super::case::{Plot, Standard};
 use super::orders::{Figure, Report, Setting, Shape};
 use crate::failure::Failure;
 
-/// What one sample came to.
+/// The result of one sample.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     pub(crate) figures: Vec<Figure>,
@@ -163,7 +163,7 @@ impl Outcome {
         records
     }
 
-    /// What there is to know about how it was measured, as figures too.
+    /// Figures about the measuring itself.
     pub(crate) fn method(&self) -> Vec<Record> {
         let samples = || self.rounds.iter().flatten().flatten();
         let record = |metric: &str, unit: &str, mut values: Vec<f64>| {

@@ -111,7 +111,7 @@ fn page(machine: &[(&'static str, String)], outcomes: &[Outcome], plots: &[plots
             group = &outcome.group;
             let _ = writeln!(page, "<h2>{group}</h2>\n<p>{}</p>", explanation(group));
             for plot in plots.iter().filter(|plot| plot.group == group) {
-                // What a file has to say, a page need not.
+                // Only a file of its own needs the namespace.
                 let svg = plot.svg.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "");
                 let _ = writeln!(page, "<figure>{svg}</figure>");
             }

@@ -38,8 +38,8 @@ impl Scale {
         self.crew(Shape::Work, 1, 0)
     }
 
-    /// So many workers, spread over the processors: those who send and those
-    /// who receive apart, as far as there are enough.
+    /// So many workers, spread over the processors: senders and receivers apart, as
+    /// far as there are enough processors.
     pub(crate) fn crew(&self, shape: Shape, producers: usize, consumers: usize) -> Setting {
         let cpu = |worker: usize| self.cpus[worker % self.cpus.len()];
         // The nth producer and the nth consumer are neighbours in the list.

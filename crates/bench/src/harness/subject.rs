@@ -13,7 +13,7 @@ pub(crate) type Message<const W: usize> = [u64; W];
 
 /// A subject: something that workers do, and that takes time.
 pub(crate) trait Subject: Sync {
-    /// What it is called, in the output and between conductor and workers.
+    /// Its name, in the output and between conductor and workers.
     fn name(&self) -> String;
 
     /// Whether its ends are threads of one process, which then makes what

@@ -145,7 +145,7 @@ fn columns(text: &mut String, rows: &[Vec<String>], screen: usize) -> usize {
     let width = |column| cells(column).map(|cell| cell.chars().count() + 2).max().unwrap_or(0);
     let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len)).map(width).collect();
     let mut shown = widths.len();
-    // What a row is about, and its figure, are always there.
+    // The name of a row and its figure are always shown.
     while shown > 2 && widths[..shown].iter().sum::<usize>() > screen {
         shown -= 1;
     }

@@ -22,7 +22,7 @@ use super::subject::Subject;
 use crate::failure::Failure;
 use crate::terms::{self, now};
 
-/// What a worker works with.
+/// The work of a worker, and what it needs for it.
 pub(crate) struct Task<'a> {
     pub(crate) orders: &'a Orders,
     pub(crate) setting: &'a Setting,
@@ -194,7 +194,7 @@ impl Task<'_> {
     }
 }
 
-/// What comes after so many messages in so many nanoseconds.
+/// The plan that follows so many messages in so many nanoseconds.
 fn next(messages: u64, took: u64, setting: &Setting) -> Plan {
     if took < setting.span / 8 {
         return Plan { messages: 4 * messages, timed: false };

@@ -83,7 +83,7 @@ impl Subject for Attach {
         if self.make {
             return Ok(shared);
         }
-        // What is there already, in memory too if it is to be touched.
+        // The object to join, with its pages in memory if they are to be touched.
         if self.raw {
             let shm = Self::create(setting)?;
             let options = AttachOptions { prefault: self.prefault, ..AttachOptions::default() };
@@ -103,7 +103,7 @@ impl Subject for Attach {
     fn work(&self, task: &Task<'_>) -> Result<Report, Failure> {
         let id = task.shared.numbers.first().and_then(|&id| i32::try_from(id).ok());
         let id = id.unwrap_or(-1);
-        // What is only slow the first time.
+        // The first time is slow in itself.
         self.once(task.setting, id)?;
         let mut times = Times::new()?;
         let until = Instant::now() + Duration::from_nanos(task.setting.span);

@@ -24,7 +24,7 @@ struct Line;
 /// The same with the number on another line, as in any ring.
 struct Lines;
 
-/// What a number is as a mark of what is there: never zero, which is nothing.
+/// A number as the mark of a message: never zero, which means that there is none.
 const fn mark(number: u64) -> u64 {
     number + 1
 }

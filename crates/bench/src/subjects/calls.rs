@@ -94,7 +94,7 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
     calls.map(|call| Box::new(call) as Box<dyn Subject>).chain(copies).collect()
 }
 
-/// Whatever can go wrong in a call.
+/// Any error of a call.
 struct Oops(String);
 
 impl From<Errno> for Oops {

@@ -65,7 +65,7 @@ impl Mechanism for SystemV {
     }
 }
 
-/// What msgsnd(2) takes and msgrcv(2) gives.
+/// A message as msgsnd(2) takes it and msgrcv(2) gives it.
 #[repr(C)]
 struct Letter<const W: usize> {
     kind: c_long,

@@ -20,10 +20,10 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
     vec![Box::new(Raw)]
 }
 
-/// Pauses before a look at the other side's index, where all that counts is how
-/// much goes through: to look at once finds a message or two, and takes the line
-/// away from who is writing it. What is best on a machine at hand is between 4 and
-/// 32; a ring that is to answer at once cannot have any.
+/// Pauses before the other side's index is polled, where only throughput counts:
+/// polling at once finds a message or two, and takes the cache line away from its
+/// writer. The best number on the machines tried is between 4 and 32; a ring that is
+/// to answer at once cannot have any.
 const PAUSES: u32 = 8;
 
 /// Bytes from one index to the next, so that no two are fetched together.

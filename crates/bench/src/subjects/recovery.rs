@@ -34,7 +34,7 @@ pub(super) const NOTICED: u64 = 1;
 pub(super) const WHEN: u64 = 2;
 pub(super) const OVER: u64 = 3;
 
-/// What a victim has when it is killed.
+/// The thing that a victim holds when it is killed.
 enum Held {
     /// Nothing but an operation that the kernel undoes: the limit.
     Undo,
@@ -84,7 +84,7 @@ pub(super) fn prepared(
     Ok(shared)
 }
 
-/// What a nurse does while it waits.
+/// A pause between two looks of the supervisor.
 pub(super) fn nap() {
     thread::sleep(Duration::from_micros(50));
 }
@@ -120,7 +120,7 @@ impl Subject for Held {
     fn work(&self, task: &Task<'_>) -> Result<Report, Failure> {
         match task.place {
             0 => self.survive(task),
-            1 => self.nurse(task),
+            1 => self.supervise(task),
             _ => self.hold(task),
         }
     }
@@ -165,7 +165,7 @@ impl Held {
     }
 
     /// Starts victims and kills them.
-    fn nurse(&self, task: &Task<'_>) -> Result<Report, Failure> {
+    fn supervise(&self, task: &Task<'_>) -> Result<Report, Failure> {
         let sender = match self {
             Self::Undo => None,
             _ => Some(segment(task.shared)?.channel::<u64>("c").sender().map_err(broken)?),

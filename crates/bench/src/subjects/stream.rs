@@ -26,7 +26,7 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
     kinds.map(|kind| Box::new(kind) as Box<dyn Subject>).into()
 }
 
-/// What an enlarged pipe holds; more takes a privilege.
+/// The bytes that an enlarged pipe holds; more takes a privilege.
 const LARGE: i32 = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,7 +21,7 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
     [Role::Receiver, Role::Sender].map(|role| Box::new(role) as Box<dyn Subject>).into()
 }
 
-/// Whose role it is.
+/// The role that the dead leave.
 enum Role {
     Receiver,
     Sender,
@@ -56,7 +56,7 @@ impl Subject for Role {
     fn work(&self, task: &Task<'_>) -> Result<Report, Failure> {
         match task.place {
             0 => self.succeed(task),
-            1 => self.nurse(task),
+            1 => self.supervise(task),
             _ => self.hold(task),
         }
     }
@@ -95,7 +95,7 @@ impl Role {
     }
 
     /// Starts victims, kills them, and has the other end.
-    fn nurse(&self, task: &Task<'_>) -> Result<Report, Failure> {
+    fn supervise(&self, task: &Task<'_>) -> Result<Report, Failure> {
         let segment = segment(task.shared)?;
         let channel = segment.channel::<u64>("c").spsc();
         let (sender, receiver) = match self {

@@ -23,8 +23,7 @@ pub(crate) trait Pair: 'static {
 
     fn pair<const W: usize>(slots: usize) -> (Self::Tx<W>, Self::Rx<W>);
 
-    /// What is left for the next thread that comes for such an end: nothing,
-    /// or a clone.
+    /// The end for the next thread that asks for one: none, or a clone.
     fn next_tx<const W: usize>(_: &Self::Tx<W>) -> Option<Self::Tx<W>> {
         None
     }

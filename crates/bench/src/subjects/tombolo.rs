@@ -60,7 +60,7 @@ fn open(shared: &Shared) -> Result<Segment, Failure> {
     options.open_id(i32::try_from(id).unwrap_or(-1)).map_err(cannot("open the segment"))
 }
 
-/// What is measured in place is measured by reference.
+/// Messages in place are measured by reference.
 fn trust(segment: &Segment) -> TrustedPeers {
     // SAFETY: an anonymous segment of this command's, whose other participants
     // are its own processes.

@@ -93,8 +93,8 @@ impl<const W: usize> Rx<W> for Taker {
     }
 }
 
-/// A word for each direction, on a line of its own: it counts, and whoever
-/// has seen the count sleeps until it is another.
+/// A word for each direction, on a line of its own. It counts, and a reader that has
+/// seen the count sleeps until it is another.
 struct Futex;
 
 impl Mechanism for Futex {

@@ -10,7 +10,7 @@ use super::orders::{Kind, Setting};
 use super::side;
 use crate::failure::Failure;
 
-/// What the last participant found.
+/// The findings of the last participant.
 #[derive(Debug, Default)]
 pub(crate) struct Aftermath {
     /// Deaths that were swept.

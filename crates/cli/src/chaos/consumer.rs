@@ -12,8 +12,9 @@ use crate::failure::Failure;
 
 /// Messages of the longest batch.
 const BATCH: usize = 8;
-/// How many are held at a time, where the kind allows it.
-const HANDS: usize = 3;
+/// How many messages are held at a time, each by a receiver, where the kind of channel
+/// allows it.
+const RECEIVERS: usize = 3;
 
 /// Whether to go on with this end.
 enum Next {
@@ -29,8 +30,8 @@ pub(crate) fn run<K: Kind>(post: &Post<'_>) -> Result<(), Failure> {
         let segment = post.open()?;
         for _ in 0..=consumer.chance.u8(..3) {
             let channel = setting.channel::<K>(&segment);
-            let hands = if setting.spsc { 1 } else { HANDS };
-            let mut hands = (0..hands)
+            let receivers = if setting.spsc { 1 } else { RECEIVERS };
+            let mut receivers = (0..receivers)
                 .map(|_| opened(channel.receiver()))
                 .collect::<Result<Vec<_>, Failure>>()?;
             post.note(Note::Up);
@@ -38,13 +39,13 @@ pub(crate) fn run<K: Kind>(post: &Post<'_>) -> Result<(), Failure> {
             // who stay until this phase, and learns that they have left. One
             // opened later may have met nobody, and would wait for good.
             if post.phase() == Phase::Drain {
-                return consumer.sweep_up(&hands);
+                return consumer.sweep_up(&receivers);
             }
-            while matches!(consumer.step(&mut hands)?, Next::Same) {}
+            while matches!(consumer.step(&mut receivers)?, Next::Same) {}
             // It may have been alone before the producers were back for the last
             // time.
             if post.phase() == Phase::Drain {
-                return consumer.sweep_up(&hands);
+                return consumer.sweep_up(&receivers);
             }
             post.note(Note::Down);
         }
@@ -57,8 +58,8 @@ struct Consumer<'a> {
 }
 
 impl Consumer<'_> {
-    fn step<K: Kind>(&mut self, hands: &mut [ByteReceiver<K>]) -> Result<Next, Failure> {
-        let Some((first, others)) = hands.split_first_mut() else {
+    fn step<K: Kind>(&mut self, receivers: &mut [ByteReceiver<K>]) -> Result<Next, Failure> {
+        let Some((first, others)) = receivers.split_first_mut() else {
             return Ok(Next::Another);
         };
         let next = match self.chance.u8(..16) {
@@ -187,8 +188,8 @@ impl Consumer<'_> {
     }
 
     /// Takes what is left, without waiting for more.
-    fn sweep_up<K: Kind>(&self, hands: &[ByteReceiver<K>]) -> Result<(), Failure> {
-        let Some(receiver) = hands.first() else {
+    fn sweep_up<K: Kind>(&self, receivers: &[ByteReceiver<K>]) -> Result<(), Failure> {
+        let Some(receiver) = receivers.first() else {
             return Ok(());
         };
         let mut message = Vec::new();

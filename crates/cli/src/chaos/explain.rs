@@ -29,7 +29,7 @@ pub(crate) fn waiting(setting: &Setting, workers: &[(String, i32)]) -> String {
     text
 }
 
-/// What a process is at: its state, and the system call that it is in.
+/// The state of a process, and the system call that it is in.
 fn doing(pid: i32) -> String {
     let read = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
     let stat = read("stat");
@@ -69,7 +69,7 @@ fn semaphores(text: &mut String, setting: &Setting, segment: &SegmentInfo) {
     text.push('\n');
 }
 
-/// What the channel's own words say, as docs/format.md places them.
+/// The channel's words, at the places that docs/format.md gives.
 fn words(text: &mut String, setting: &Setting, segment: &SegmentInfo) {
     let Ok(words) = Words::of(Shm::from_id(segment.id)) else {
         return;

@@ -38,9 +38,9 @@ use std::collections::HashMap;
 
 use super::ledger::{Id, Note};
 use super::windows::{Claim, Window, match_up};
-use life::Life;
+use life::{Life, Receipt};
 
-/// Whose note it is.
+/// The worker that a note is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seat {
     Producer(u16),
@@ -56,7 +56,7 @@ pub(crate) enum End {
     ByItself,
 }
 
-/// What the judge found.
+/// The verdict so far, in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Findings {
     /// Different messages received.
@@ -82,25 +82,25 @@ impl Findings {
 /// A consumer's life that is going on.
 #[derive(Debug, Default)]
 struct Consumer {
-    /// What it has asked for: since when, how many more may come, and whether
-    /// they are acknowledged by the same call.
+    /// The call that it is in: since when, how many messages may still come, and
+    /// whether the call acknowledges them.
     asking: Option<(u64, u64, bool)>,
     held: Vec<Id>,
     /// The last first delivery of each producer's life, and when it was noted.
     seen: HashMap<(u16, u32), (u64, u64)>,
 }
 
-/// What a dead consumer may have left to be taken again.
+/// Messages of a dead consumer that another one has to take again.
 #[derive(Debug)]
 enum Left {
     Message(Id),
-    /// Whatever it had in this window, by its index.
+    /// All that it may have had in the window of this index.
     In(usize),
 }
 
-/// It is swept at the latest when the dead consumer's successor has joined.
-/// Orphans come first: who asks after that and receives something else shows
-/// that there was none any more.
+/// A dead consumer is swept at the latest when its successor has joined. Orphans
+/// are delivered first: a consumer that asks after that and receives something
+/// else shows that there was no orphan any more.
 #[derive(Debug)]
 struct Orphan {
     seat: u16,
@@ -115,9 +115,9 @@ pub(crate) struct Judge {
     producers: Vec<Vec<Life>>,
     consumers: Vec<Consumer>,
     windows: Vec<Window>,
-    /// What came out of order and was not marked as a repetition.
+    /// Messages that came out of order and were not marked as repeated.
     late: Vec<(Id, Claim)>,
-    /// What has to come again and was not seen to be taken yet.
+    /// Messages that have to come again, and that no note shows to be taken again.
     orphans: Vec<Orphan>,
     findings: Findings,
 }
@@ -184,13 +184,14 @@ impl Judge {
                 if let Some((_, left, _)) = &mut consumer.asking {
                     *left = left.saturating_sub(1);
                 }
-                self.take(seat, asked_at, at, id, None);
+                self.take(Receipt { seat, asked_at, at, attempts: None }, id);
                 self.finish(seat, id);
             }
             Note::Took(id, attempts) => {
                 consumer.asking = None;
                 consumer.held.push(id);
-                self.take(seat, asked_at, at, id, self.attempts.map(|_| attempts));
+                let attempts = self.attempts.map(|_| attempts);
+                self.take(Receipt { seat, asked_at, at, attempts }, id);
             }
             Note::Releasing(id) => {
                 let life = self.life(id);
@@ -210,8 +211,9 @@ impl Judge {
         self.producers.get_mut(usize::from(id.producer))?.get_mut(id.life as usize)
     }
 
-    fn take(&mut self, seat: u16, asked_at: u64, at: u64, id: Id, attempts: Option<u8>) {
+    fn take(&mut self, receipt: Receipt, id: Id) {
         let most = self.attempts;
+        let Receipt { seat, asked_at, at, attempts } = receipt;
         let Some(life) = self.life(id).filter(|life| id.number < life.begun) else {
             self.findings.torn += 1;
             self.findings.show(|| format!("{id} was received by consumer {seat} and never sent"));
@@ -222,7 +224,7 @@ impl Judge {
             self.findings.show(|| format!("{id} came again to consumer {seat} when all was done"));
             return;
         }
-        let (first, history) = life.take(id.number, seat, at, attempts, most);
+        let (first, history) = life.take(id.number, receipt, most);
         if let Some(history) = history {
             self.findings.duplicated += 1;
             self.findings.show(|| format!("{id} came again: {history}"));
@@ -230,7 +232,7 @@ impl Judge {
         if first {
             self.findings.messages += 1;
             if attempts.is_none_or(|attempts| attempts == 0) {
-                self.check_order(seat, at, id, attempts);
+                self.check_order(receipt, id);
             }
             if attempts == Some(0) || most.is_none() {
                 self.forget_orphans(asked_at, at);
@@ -240,7 +242,8 @@ impl Judge {
     }
 
     /// A first delivery: whether it came after a later one.
-    fn check_order(&mut self, seat: u16, at: u64, id: Id, attempts: Option<u8>) {
+    fn check_order(&mut self, receipt: Receipt, id: Id) {
+        let Receipt { seat, at, attempts, .. } = receipt;
         let Some(consumer) = self.consumers.get_mut(usize::from(seat)) else {
             return;
         };
@@ -306,14 +309,14 @@ impl Judge {
         }
     }
 
-    /// This consumer has lived with the message until then: whoever took it
-    /// in between should not have got it.
+    /// This consumer was alive with the message until then: no other should have
+    /// got it in between.
     fn resolve(&mut self, seat: u16, id: Id, until: u64) {
-        let robbers = self.life(id).map(|life| life.resolve(id.number, seat, until));
-        for robber in robbers.unwrap_or_default() {
+        let early = self.life(id).map(|life| life.resolve(id.number, seat, until));
+        for take in early.unwrap_or_default() {
             self.findings.duplicated += 1;
             self.findings.show(|| {
-                format!("{id} was taken from consumer {seat}, alive until {until}: {robber}")
+                format!("{id} was taken from consumer {seat}, alive until {until}: {take}")
             });
         }
     }

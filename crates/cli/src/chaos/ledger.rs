@@ -33,7 +33,7 @@ const READ: u64 = 16;
 const COVER: u64 = 16;
 const HOLDS: u64 = 1;
 
-/// Which message: of which producer, in which of its lives, and its number.
+/// Names a message: its producer, which of the producer's lives, and its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Id {
     pub(crate) producer: u16,
@@ -48,7 +48,7 @@ impl fmt::Display for Id {
     }
 }
 
-/// How far the storm is.
+/// The phases of a storm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Storm,
@@ -58,7 +58,7 @@ pub(crate) enum Phase {
     Drain,
 }
 
-/// What a worker notes.
+/// A worker's note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
     /// It has its end of the channel; or it is about to give it up.
@@ -86,9 +86,9 @@ pub(crate) enum Note {
     /// It is about to acknowledge it, and has.
     Releasing(Id),
     Released(Id),
-    /// It has received what nobody sent.
+    /// It has received a message that nobody sent.
     Torn,
-    /// What it asked for has come to its end.
+    /// The call for messages has ended.
     Done,
 }
 
@@ -196,7 +196,8 @@ impl Ledger {
         self.words.at(0).store(phase as u64, Ordering::Release);
     }
 
-    /// What has been written in a book since it was last read: when, and what.
+    /// Reads the notes that were added to a book since it was last read, each with
+    /// its time.
     pub(crate) fn read(&self, book: usize, mut each: impl FnMut(u64, Note)) {
         let start = self.start(book);
         let (written, read) = (self.words.get(start), self.words.get(start + READ));
@@ -235,7 +236,7 @@ impl Book<'_> {
         for (word, value) in (at..).zip([now(), head, number]) {
             self.words.at(word).store(value, Ordering::Relaxed);
         }
-        // Release: whoever sees the index sees the note.
+        // Release: a reader that sees the index sees the note.
         self.words.at(self.start).store(index + 1, Ordering::Release);
     }
 }
@@ -281,7 +282,7 @@ mod tests {
     fn a_note_without_its_index_was_never_written() {
         let ledger = Ledger::create(1).unwrap();
         ledger.book(0).write(Note::Up);
-        // What a writer leaves that is killed before its last store.
+        // A writer that is killed before its last store leaves this.
         let at = COVER + HEAD + WORDS;
         for word in at..at + WORDS {
             ledger.words.at(word).store(u64::MAX, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use super::ledger::Id;
 /// Bytes before the filling.
 pub(crate) const HEAD: usize = 24;
 
-/// Where in the head the checksum is, and the bytes that it covers begin.
+/// The checksum ends here, and the bytes that it covers begin.
 const SUM: usize = 4;
 
 /// Writes the message. `into` is as long as the message is to be.
@@ -28,7 +28,7 @@ pub(crate) fn write(id: Id, into: &mut [u8]) {
     into[..SUM].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// Which message it is, if it is whole.
+/// The name of a message, if it is whole.
 pub(crate) fn read(message: &[u8]) -> Option<Id> {
     let (head, filling) = message.split_at_checked(HEAD)?;
     let word =

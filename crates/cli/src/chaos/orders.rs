@@ -6,7 +6,7 @@ use tombolo::{ByteChannel, Mpmc, OpenError, Segment, Spsc};
 
 use super::message;
 
-/// What a worker is for.
+/// A worker's role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
     Producer,
@@ -26,7 +26,7 @@ impl Role {
     }
 }
 
-/// What all workers have in common.
+/// Settings that all workers have in common.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Setting {
     /// The segment's name.
@@ -47,16 +47,16 @@ pub(crate) struct Setting {
     pub(crate) seed: u64,
 }
 
-/// What one life of a worker has to do. Whatever is to befall it from within
-/// belongs here too.
+/// The orders for one life of a worker, with the step of the library before which it
+/// is to be killed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Orders {
     pub(crate) role: Role,
-    /// Which one of its role it is.
+    /// Counts the workers of a role.
     pub(crate) index: u16,
     /// Its book in the ledger.
     pub(crate) seat: usize,
-    /// How many have had this place before it.
+    /// How many processes have had this seat before.
     pub(crate) life: u32,
     /// Before which step of the library's it is killed; 0: before none.
     pub(crate) steps: u64,
@@ -77,8 +77,8 @@ impl Setting {
         message::HEAD + self.size
     }
 
-    /// How many can take part at a time: not one more than there are workers,
-    /// and the one that looks round at the end.
+    /// How many can take part at a time: the workers, and the one that inspects
+    /// the segment at the end. No place is spare, so one that leaks shows.
     pub(crate) const fn participants(&self) -> u16 {
         self.producers + self.consumers + 1
     }
@@ -91,7 +91,7 @@ impl Setting {
             .open_or_create(&self.name)
     }
 
-    /// The channel, as it is created by whoever comes first.
+    /// The channel. The first worker to open it creates it.
     pub(crate) fn channel<'a, K: Kind>(&self, segment: &'a Segment) -> ByteChannel<'a, K> {
         let channel = segment.bytes("storm").capacity(self.capacity, self.length());
         K::of(channel.redeliver(self.attempts))

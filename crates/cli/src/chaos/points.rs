@@ -3,7 +3,7 @@
 
 use super::orders::Orders;
 
-/// What a storm can ask for in such a build.
+/// Options of a storm in such a build.
 #[derive(Debug, Default, clap::Args)]
 // There are other arguments of this name.
 #[group(skip)]

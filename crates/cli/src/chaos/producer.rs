@@ -15,7 +15,7 @@ use crate::failure::Failure;
 /// Messages of the longest batch.
 const BATCH: u64 = 8;
 
-/// What became of sending.
+/// The outcome of a call that sends.
 enum Sent {
     /// So many messages.
     All(u64),

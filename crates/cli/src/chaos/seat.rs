@@ -15,7 +15,7 @@ use super::orders::{Orders, Role};
 use crate::failure::Failure;
 use crate::terms::{fate, now};
 
-/// A place and who has it now.
+/// A place in the storm, and the process that has it now.
 #[derive(Debug)]
 pub(crate) struct Seat {
     pub(crate) orders: Orders,
@@ -33,7 +33,7 @@ pub(crate) struct Seat {
     pub(crate) alive_at: u64,
 }
 
-/// What has become of a worker.
+/// The state of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Living,
@@ -49,7 +49,7 @@ impl Seat {
         Self { orders, child: None, begun, up, idle, stopped: None, alive_at: 0 }
     }
 
-    /// How the judge knows it.
+    /// The name that the judge has for it.
     pub(crate) const fn judged(&self) -> judge::Seat {
         match self.orders.role {
             Role::Producer => judge::Seat::Producer(self.orders.index),
@@ -77,7 +77,7 @@ impl Seat {
             // Its end is the conductor's.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // What the terminal says to the conductor is not said to them.
+            // The signals of the terminal are for the conductor only.
             .process_group(0)
             .spawn()?;
         (self.begun, self.up, self.idle, self.stopped) = (false, false, false, None);
@@ -111,8 +111,7 @@ impl Seat {
         self.stopped = None;
     }
 
-    /// What has become of the worker, which should not end before it is told
-    /// to.
+    /// The state of the worker, which should not end before it is told to.
     pub(crate) fn state(&mut self) -> Result<State, Failure> {
         let Some(child) = &mut self.child else {
             return Ok(State::Ended);
@@ -151,8 +150,8 @@ impl Seat {
     }
 }
 
-/// Whether a process has begun to end, after which the kernel takes back what
-/// it had raised. Yes, where that cannot be seen.
+/// Whether a process has begun to end. From then on the kernel undoes its semaphore
+/// operations. Yes, where that cannot be seen.
 fn is_ending(pid: u32) -> bool {
     const EXITING: u64 = 4;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

@@ -52,7 +52,7 @@ fn create(name: &str) -> Result<Option<Segment>, Failure> {
     opened(options().create(name))
 }
 
-/// What may be there or not.
+/// `None` where the segment was not there, or was there already.
 fn opened<T>(done: Result<T, OpenError>) -> Result<Option<T>, Failure> {
     match done {
         Ok(done) => Ok(Some(done)),
@@ -83,7 +83,7 @@ fn using(post: &Post<'_>, segment: &Segment, chance: &mut fastrand::Rng) -> Resu
     };
     let mut message = Vec::new();
     for _ in 0..chance.u8(..8) {
-        let sent = match sender.try_send(b"to whom it may concern") {
+        let sent = match sender.try_send(b"a message of the side segment") {
             Ok(()) | Err(TrySendError::Full(())) => Some(()),
             Err(TrySendError::Disconnected(())) => None,
             Err(TrySendError::Fault { fault, .. }) => there(Err(fault))?,
@@ -92,7 +92,7 @@ fn using(post: &Post<'_>, segment: &Segment, chance: &mut fastrand::Rng) -> Resu
         let received = match receiver.try_recv(&mut message) {
             Err(TryRecvError::Disconnected) => None,
             Err(TryRecvError::Fault(fault)) => there(Err(fault))?,
-            Ok(_) if message != b"to whom it may concern" => {
+            Ok(_) if message != b"a message of the side segment" => {
                 return Err(Failure::Broken("a message in the side segment is torn".to_owned()));
             }
             Ok(_) | Err(TryRecvError::Empty | TryRecvError::Pending) => Some(()),
@@ -106,7 +106,7 @@ fn using(post: &Post<'_>, segment: &Segment, chance: &mut fastrand::Rng) -> Resu
     Ok(())
 }
 
-/// Removes the segment under whoever has it open, this process among them.
+/// Removes the segment while processes have it open, this one among them.
 fn removed_in_use(segment: &Segment) -> Result<(), Failure> {
     there(segment.remove())?;
     match segment.bytes("side").capacity(CAPACITY, LONGEST).sender() {

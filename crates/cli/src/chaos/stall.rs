@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub(crate) enum Outlook {
     /// Both sides have somebody, and nobody is stopped.
     Due,
-    /// Somebody is stopped, who may hold what the others wait for.
+    /// A worker is stopped, which may hold what the others wait for.
     Held,
     /// A side has nobody.
     Nobody,

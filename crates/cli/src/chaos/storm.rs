@@ -28,10 +28,10 @@ use crate::terms::now;
 const SIDE: u16 = 2;
 /// After so long without a message, nothing moves any more.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How many stops there are for a kill, and at least and at most in a second.
+/// How many stops there are for each kill; and the fewest and the most in a second.
 const STOPS: (f64, f64, f64) = (0.25, 2.0, 50.0);
 
-/// What befalls workers, and which.
+/// A kill or a stop, and the workers that it is for.
 #[derive(Debug)]
 enum Blow {
     Kill(Vec<usize>),
@@ -151,7 +151,7 @@ impl Storm {
         Duration::try_from_secs_f64(-even.ln() / rate).unwrap_or(NEVER).min(NEVER)
     }
 
-    /// What is to happen now.
+    /// The kill or stop that is due now.
     fn due(&mut self, rate: f64) -> Option<Blow> {
         let now = Instant::now();
         if now >= self.next_kill {
@@ -191,8 +191,7 @@ impl Storm {
         }
     }
 
-    /// Enters the end of one who was killed, and of whose process nothing is
-    /// left.
+    /// Enters the death of a worker whose process has been reaped.
     fn bury(&mut self, victim: usize, alive_at: u64) {
         let seat = &mut self.seats[victim];
         let (judged, life) = (seat.judged(), seat.orders.life);
@@ -211,7 +210,7 @@ impl Storm {
         }
     }
 
-    /// Lets those go on whose time has come.
+    /// Continues the stopped workers whose time is over.
     fn resume(&mut self, by: Instant) {
         for seat in &mut self.seats {
             if seat.stopped.is_some_and(|until| until <= by) {
@@ -310,7 +309,7 @@ impl Storm {
         moved
     }
 
-    /// Notices who has ended. Nobody does before there is nothing left to do.
+    /// Notices the workers that have ended. None does before there is nothing left to do.
     fn attend(&mut self) -> Result<(), Failure> {
         let phase = self.ledger.phase();
         for index in 0..self.seats.len() {

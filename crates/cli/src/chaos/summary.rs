@@ -47,7 +47,7 @@ impl Summary {
         ]
     }
 
-    /// What is wrong, if anything.
+    /// The broken promises in words, if there are any.
     pub(crate) fn verdict(&self) -> Option<String> {
         let broken = self.promises().into_iter().filter(|&(_, count)| count > 0);
         let broken = broken.map(|(what, count)| format!("{count} {what}")).collect::<Vec<_>>();
@@ -57,7 +57,7 @@ impl Summary {
     }
 
     pub(crate) fn json(&self) -> String {
-        // Of numbers alone, it can be written.
+        // An object of numbers can always be written.
         serde_json::to_string(self).unwrap_or_default()
     }
 

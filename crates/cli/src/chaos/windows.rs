@@ -13,11 +13,11 @@ pub(crate) struct Window {
     pub(crate) most: u64,
     /// Whether they need not come again.
     pub(crate) swallows: bool,
-    /// When what did have to come again had certainly been taken again.
+    /// When the messages that had to come again had certainly been taken.
     pub(crate) retaken_by: u64,
 }
 
-/// What only a death that nobody noted can explain.
+/// A message that only a death in the midst of a call can explain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
     /// A message did not come, or not again. Somebody took it between these
@@ -29,7 +29,7 @@ pub(crate) enum Claim {
 }
 
 impl Claim {
-    /// Whether the one killed in this call can have been the next to have it.
+    /// Whether the consumer killed in this call may have been the next to have it.
     const fn fits(self, window: &Window) -> bool {
         let (from, to) = match self {
             Self::Gone { from, to, .. } => (from, to),
@@ -52,7 +52,7 @@ impl Claim {
         enough && self.fits(window)
     }
 
-    /// What is to be explained after a first silent death.
+    /// The claim that is left after a first death that left no note.
     const fn after(self, first: &Window) -> Self {
         let (from, to) = (first.signal_at, first.retaken_by);
         match self {
@@ -70,7 +70,7 @@ impl Claim {
 
 /// Matches as many claims as possible to windows. Says of each claim whether
 /// it is explained: by a window that is its own, or by two, the second after
-/// the first. That three died silently over one message is not believed.
+/// the first. At most two deaths without a note are allowed for one message.
 pub(crate) fn match_up(claims: &[Claim], windows: &[Window]) -> Vec<bool> {
     let fitting = |claim: &Claim| {
         let fits = |&n: &usize| windows.get(n).is_some_and(|window| claim.explained_by(window));

@@ -24,7 +24,7 @@ use super::{consumer, points, producer, side};
 use crate::failure::Failure;
 use crate::flags::of_crew;
 
-/// What the conductor starts its workers with.
+/// The arguments with which the conductor starts a worker.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     orders: String,
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 
 fn live(orders: &Orders) -> Result<(), Failure> {
     // While there is one thread: with two it takes some milliseconds, in which
-    // so short a life may end. Whether it can be had, opening will say.
+    // so short a life may end. If it fails, opening the segment will say so.
     let _ = proc::register_global_barrier();
     watch(orders)?;
     let ledger = Ledger::open(orders.setting.ledger)
@@ -71,7 +71,7 @@ fn live(orders: &Orders) -> Result<(), Failure> {
 
 /// Notices the conductor's death, stopped or not.
 fn watch(orders: &Orders) -> Result<(), Failure> {
-    // Who would let it go on otherwise?
+    // A stopped worker could not notice that its input has ended.
     prctl::set_pdeathsig(Signal::SIGCONT)
         .map_err(|error| Failure::unusable("cannot ask to be told of the end", error))?;
     let names = [orders.setting.name.clone(), orders.setting.side()];
@@ -131,7 +131,7 @@ impl Post<'_> {
     }
 }
 
-/// What a living worker must never meet.
+/// An error that a living worker must never meet.
 pub(crate) fn wrong(what: &str, error: impl Display) -> Failure {
     Failure::broken(format!("cannot {what}"), error)
 }
@@ -153,7 +153,7 @@ pub(crate) fn unopened(what: &str, error: OpenError) -> Failure {
     }
 }
 
-/// What a channel that was just opened says.
+/// An end of the channel that was just opened.
 pub(crate) fn opened<T>(end: Result<T, ChannelError>) -> Result<T, Failure> {
     end.map_err(|error| wrong("open the channel", error))
 }

@@ -22,7 +22,7 @@ use crate::terms::fate;
 struct Worker {
     name: String,
     child: Child,
-    /// What has come of the next report.
+    /// The next report, as far as it has come.
     heard: Vec<u8>,
     /// It has said what there is to say.
     done: bool,
@@ -67,12 +67,12 @@ impl Crew {
         self.workers.len()
     }
 
-    /// Whether any has more to say.
+    /// Whether any worker is still to report.
     pub(crate) fn working(&self) -> bool {
         self.workers.iter().any(|worker| !worker.done)
     }
 
-    /// From here on the demo puts the segment away, and not the founder.
+    /// From here on the demo removes the segment, and not the worker that created it.
     pub(crate) const fn founded(&mut self) {
         self.founded = true;
     }
@@ -91,7 +91,7 @@ impl Crew {
         }
     }
 
-    /// What they report, after waiting for it.
+    /// Waits for reports and returns them.
     pub(crate) fn listen(&mut self, most: Option<Duration>) -> Result<Vec<Report>, Failure> {
         let ready = self.wait(most)?;
         let mut reports = Vec::new();
@@ -101,7 +101,7 @@ impl Crew {
             };
             let heard = worker.listen(&mut reports);
             if let Err(failure) = heard {
-                // Whatever signal came to all of us came here too.
+                // A signal for the whole group came here, too.
                 return Err(self.signals.caught().map_or(failure, Failure::Signalled));
             }
         }

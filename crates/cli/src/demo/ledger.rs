@@ -106,7 +106,7 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    /// What becomes of these numbers, each received by one of the consumers.
+    /// The counts for these numbers, each received by one of the consumers.
     fn account(consumers: &[&[u64]]) -> (u64, u64) {
         let mut ledger = Ledger::default();
         let mut again = 0;

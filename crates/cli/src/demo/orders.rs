@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
-/// What a worker is for.
+/// A worker's role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
     Producer,
@@ -35,11 +35,11 @@ pub(crate) enum Limit {
     Time(Duration),
 }
 
-/// What a worker has to do.
+/// The orders for a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Orders {
     pub(crate) role: Role,
-    /// Which one of its role it is.
+    /// Counts the workers of a role.
     pub(crate) index: u16,
     pub(crate) producers: u16,
     pub(crate) consumers: u16,
@@ -49,7 +49,7 @@ pub(crate) struct Orders {
     /// Messages in the channel.
     pub(crate) capacity: usize,
     pub(crate) spsc: bool,
-    /// Of the whole input.
+    /// The CRC-32 of the whole input.
     pub(crate) input_crc: u32,
 }
 
@@ -66,7 +66,7 @@ impl Orders {
     }
 }
 
-/// What a worker has to say. One that ends without having said that it is done
+/// A worker's report. A worker that ends without having reported that it is done
 /// has failed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Report {
@@ -83,7 +83,7 @@ pub(crate) enum Report {
     Failed { unusable: bool, why: String },
 }
 
-/// What a consumer has found out.
+/// The findings of a consumer.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Findings {
     pub(crate) duplicated: u64,

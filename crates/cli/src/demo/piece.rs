@@ -8,7 +8,7 @@ use tombolo::Message;
 /// The largest payload.
 pub(crate) const MOST_BYTES: usize = 65_536;
 
-/// What stands before the payload.
+/// The words before the payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub(crate) struct Head {
@@ -89,7 +89,7 @@ impl Head {
     }
 }
 
-/// What to do with messages of any one size.
+/// Work with messages of a size that is known at compile time.
 pub(crate) trait Job {
     type Outcome;
 

@@ -9,13 +9,13 @@ use super::ledger::Ledger;
 use super::orders::{Findings, Orders, Report, histogram};
 use crate::failure::Failure;
 
-/// What has been reported so far.
+/// The reports so far, added up.
 #[derive(Debug)]
 pub(crate) struct Tally {
     /// By producer.
     ledgers: Vec<Ledger>,
     sent: u64,
-    /// When the producers were let go.
+    /// When the producers began.
     start: u64,
     /// Those of all consumers together, but for the latencies.
     findings: Findings,
@@ -102,7 +102,7 @@ impl Summary {
         })
     }
 
-    /// What is wrong, if anything.
+    /// The broken promises in words, if there are any.
     pub(crate) fn verdict(&self) -> Option<String> {
         let Self { lost, duplicated, reordered, corrupt, .. } = *self;
         ([lost, duplicated, reordered, corrupt] != [0; 4]).then(|| {
@@ -114,7 +114,7 @@ impl Summary {
     }
 
     pub(crate) fn json(&self) -> String {
-        // Of numbers alone, it can be written.
+        // An object of numbers can always be written.
         serde_json::to_string(self).unwrap_or_default()
     }
 

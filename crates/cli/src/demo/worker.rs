@@ -24,7 +24,7 @@ use crate::terms::now;
 /// much as sending does.
 const STAMP_EVERY: u64 = 32;
 
-/// What the demo starts its workers with.
+/// The arguments with which the demo starts a worker.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     orders: String,
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         return Err(failure);
     }
     // Until the demo, or the thread that watches it, ends this process: one of
-    // the two has to be there to put the segment away.
+    // the two has to be there to remove the segment.
     loop {
         thread::park();
     }
@@ -89,7 +89,7 @@ fn prepare(args: &Args, orders: &Orders) -> Result<(Input, Segment), Failure> {
     let path = args.input.display();
     let mut bytes = fs::read(&args.input)
         .map_err(|error| Failure::unusable(format!("cannot read {path}"), error))?;
-    // What repeats it needs.
+    // Room for the part that is repeated at the end.
     bytes
         .try_reserve_exact(orders.size)
         .map_err(|error| Failure::unusable("no memory for the input", error))?;
@@ -185,7 +185,7 @@ impl Task<'_> {
             piece.fill(number, sent, self.input.piece(offset));
             match sender.send(piece) {
                 Ok(()) => {}
-                // What became of the consumers, the demo will find out.
+                // The demo finds out why the consumers have ended.
                 Err(SendError::Disconnected(_)) => break,
                 Err(error) => return Err(Failure::broken("cannot send", error)),
             }
@@ -228,7 +228,7 @@ fn start(segment: &Segment) -> Result<(), Failure> {
     }
 }
 
-/// What a consumer knows of one producer.
+/// One producer, as a consumer knows it.
 struct Peer {
     /// Where in the input its first message begins.
     start: usize,

@@ -140,7 +140,7 @@ fn run(receiving: &Receiving, task: &Task, line: &[u8]) -> Result<ExitStatus, Fa
             -1 => return Err(Failure::broken("cannot wait for a command", Errno::last())),
             _ => {
                 let ended = ExitStatus::from_raw(status);
-                // What was done in spite of a signal need not come again.
+                // A line whose command has ended well need not come again, signal or not.
                 if !ended.success() {
                     receiving.interrupt.check()?;
                 }
@@ -177,7 +177,7 @@ fn said(ended: ExitStatus) -> String {
     }
 }
 
-/// What a line is called.
+/// The name of a line in messages.
 fn shown(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end_matches('\n');

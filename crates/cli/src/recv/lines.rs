@@ -16,18 +16,18 @@ use crate::failure::Failure;
 use crate::place::Place;
 use crate::stream::{CHUNK, Crowd, TOGETHER, TURN};
 
-/// Hands of a bank.
+/// Receivers of a bank.
 const BANK: usize = 16;
 /// As many messages are held as both banks can.
 const MOST: usize = 2 * BANK;
-/// What a reader takes for as long as this, is not too much.
+/// A reader may work as long as this on the messages that are taken at once.
 const MOMENT: Duration = Duration::from_millis(2);
 /// How long a reader may take for several lines that come together.
 const LONG: Duration = Duration::from_millis(10);
 /// How many lines in a row a reader must take at once before it gets two.
 const QUICK: u32 = 4;
 
-/// What ends the taking.
+/// The reasons to take no more.
 pub(super) enum Stop {
     Fault(Fault),
     Failed(Failure),
@@ -67,8 +67,8 @@ impl Pace {
     }
 }
 
-/// Messages that are this receiver's until they are known to be delivered.
-/// What is not released is given back.
+/// Messages that are this receiver's until they are known to be delivered. Those
+/// that are not released are given back.
 struct Held<'a> {
     /// Each with the number of bytes written when it is out.
     messages: Vec<(ByteDelivery<'a, Mpmc>, usize)>,
@@ -134,7 +134,7 @@ struct Lines<'a> {
     pace: Pace,
     /// Whether the last line had no newline. It stays so only in the end.
     owed: bool,
-    /// What is written out next.
+    /// The bytes that are written out next.
     bytes: Vec<u8>,
 }
 
@@ -171,16 +171,16 @@ impl Lines<'_> {
         while bank.len() < self.pace.most.min(BANK) {
             bank.push(self.crowd.receiver()?);
         }
-        let mut hands = bank.iter_mut().take(self.pace.most.min(BANK));
-        let Some(hand) = hands.next() else {
+        let mut receivers = bank.iter_mut().take(self.pace.most.min(BANK));
+        let Some(receiver) = receivers.next() else {
             return Ok(Held::none());
         };
-        if queue && !self.pace.flows() || hand.is_empty() {
+        if queue && !self.pace.flows() || receiver.is_empty() {
             self.settle(mem::replace(&mut before, Held::none()))?;
             // Others that write to the same pipe may be waiting.
             self.receiving.outlet.pass_on();
         }
-        let first = match hand.take_timeout(TURN) {
+        let first = match receiver.take_timeout(TURN) {
             Ok(first) => first,
             Err(error) => {
                 self.settle(before)?;
@@ -204,12 +204,12 @@ impl Lines<'_> {
         while let Some(message) = next {
             asked |= message.is_empty();
             self.add(message, &mut held);
-            next = match hands.next() {
-                Some(hand) if self.bytes.len() < CHUNK => hand.try_take().ok(),
+            next = match receivers.next() {
+                Some(receiver) if self.bytes.len() < CHUNK => receiver.try_take().ok(),
                 // Why there is no more, will be seen when this is out.
                 _ => None,
             };
-            held.full = hands.len() == 0;
+            held.full = receivers.len() == 0;
         }
         let mut written = 0;
         let done = self.receiving.outlet.write(&self.bytes, &mut written);
@@ -246,7 +246,7 @@ impl Lines<'_> {
             message.append_to(&mut self.bytes);
             self.owed = self.bytes.last() != Some(&b'\n');
             if self.owed && self.receiving.outlet.is_shared() {
-                // What another receiver writes next would be of this line.
+                // Or the next line of another receiver would become a part of this one.
                 self.bytes.push(b'\n');
                 self.owed = false;
             }

@@ -139,7 +139,10 @@ fn what_a_killed_reader_had_not_read_comes_to_another() {
     );
     // Nothing is lost; the receiver could not write on.
     assert_eq!(said, "0\n1\n");
-    assert!(shell.read("said").contains("standard output has been closed"));
+    // As it waits for the reader, or as it writes the next line.
+    let why = shell.read("said");
+    let closed = ["standard output has been closed", "Broken pipe"];
+    assert!(closed.iter().any(|closed| why.contains(closed)), "{why}");
     let mut expected = numbers(2_000);
     expected.insert("x".to_owned());
     assert_eq!(shell.lines(&["read", "rest"]), expected);

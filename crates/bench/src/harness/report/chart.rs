@@ -15,7 +15,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 const WIDTH: u32 = 1_000;
 const LEGEND: i32 = 270;
-/// What the names before the bars take.
+/// The width of the names before the bars.
 const NAMES: i32 = 390;
 const LINE: i32 = 19;
 const FONT: &str = "sans-serif";

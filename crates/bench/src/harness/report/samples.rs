@@ -48,7 +48,7 @@ pub(crate) fn text(outcomes: &[Outcome]) -> String {
     text
 }
 
-/// What was left out, and why, a subject a line.
+/// The subjects that were left out, each with the reason, a line each.
 pub(crate) fn failures(outcomes: &[Outcome]) -> String {
     let mut text = String::from("group,case,subject,why\n");
     for outcome in outcomes {

@@ -13,7 +13,6 @@ use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Tx};
 
 /// A way to use the channel's ends.
 pub(super) trait Way<K: Kind>: Sync {
-    /// What is known of an end beside its handle.
     fn send<const W: usize>(tx: &mut Out<W, K, Self>, numbers: Range<u64>) -> Result<(), Failure>
     where
         Self: Sized;

@@ -8,6 +8,17 @@ use crate::chaos::windows::Claim;
 /// Times of sending closer together than this are one.
 pub(crate) const COARSE_NS: u64 = 1_000_000;
 
+/// A consumer receives a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Receipt {
+    pub(crate) seat: u16,
+    /// When the consumer had asked for it, and when it noted that it has it.
+    pub(crate) asked_at: u64,
+    pub(crate) at: u64,
+    /// How often receivers had died over it; `None` if it was not said.
+    pub(crate) attempts: Option<u8>,
+}
+
 /// One time that a message was in a consumer's hands.
 #[derive(Debug)]
 pub(crate) struct Take {
@@ -16,7 +27,7 @@ pub(crate) struct Take {
     /// `None` if it was not said.
     attempts: Option<u8>,
     pub(crate) releasing: bool,
-    /// Until when the consumer lived with it; for ever, if it acknowledged.
+    /// Until when the consumer was alive with it; for ever, if it acknowledged it.
     until: Option<u64>,
     /// It has been counted as a duplicate.
     illicit: bool,
@@ -39,13 +50,13 @@ pub(crate) struct Life {
     /// Before which numbers sending has begun, and has returned.
     pub(crate) begun: u64,
     pub(crate) returned: u64,
-    /// Until which number sending had begun, at which times.
+    /// Times, and the number before which sending had begun by then.
     begins: Vec<(u64, u64)>,
     pub(crate) settled: Marks,
     open: HashMap<u64, Open>,
     /// The number behind the last one received.
     reached: u64,
-    /// What has not been received though a later one has, and since when.
+    /// Messages that have not come though a later one has, and since when.
     passed_over: BTreeMap<u64, u64>,
     /// When a message of a later life was first received.
     pub(crate) succeeded: Option<u64>,
@@ -73,16 +84,15 @@ impl Life {
         self.begins.get(entry).map_or(0, |&(_, at)| at)
     }
 
-    /// A consumer takes a message. Whether it is the first to, and if it should
-    /// not have got it, who had it before.
+    /// A consumer takes a message. Returns whether it is the first to do so; and
+    /// if it should not have got the message, the takes before it.
     pub(crate) fn take(
         &mut self,
         number: u64,
-        seat: u16,
-        at: u64,
-        attempts: Option<u8>,
+        receipt: Receipt,
         most: Option<u8>,
     ) -> (bool, Option<String>) {
+        let Receipt { seat, at, attempts, .. } = receipt;
         let open = self.open.entry(number).or_default();
         let before = open.takes.len();
         let too_often = match (most, attempts) {
@@ -90,8 +100,8 @@ impl Life {
             (Some(most), None) => before > usize::from(most),
             (None, _) => false,
         };
-        let robbed = open.takes.iter().any(|take| take.until.is_some_and(|until| until > at));
-        let illicit = too_often || robbed;
+        let too_early = open.takes.iter().any(|take| take.until.is_some_and(|until| until > at));
+        let illicit = too_often || too_early;
         open.takes.push(Take { seat, at, attempts, releasing: false, until: None, illicit });
         (before == 0, illicit.then(|| format!("{:?}", open.takes)))
     }
@@ -102,22 +112,22 @@ impl Life {
         takes.iter_mut().rev().find(|take| take.seat == seat && take.until.is_none())
     }
 
-    /// A consumer has lived with the message until then. Who took it in
-    /// between, and was not found out before.
+    /// A consumer was alive with the message until then. Returns the takes in
+    /// between that have not been reported yet.
     pub(crate) fn resolve(&mut self, number: u64, seat: u16, until: u64) -> Vec<String> {
         let Some(take) = self.current(seat, number) else {
             return Vec::new();
         };
         take.until = Some(until);
         let taken = take.at;
-        let mut robbers = Vec::new();
+        let mut early = Vec::new();
         for take in self.open.get_mut(&number).into_iter().flat_map(|open| &mut open.takes) {
             if !take.illicit && take.at > taken && take.at < until {
                 take.illicit = true;
-                robbers.push(format!("{take:?}"));
+                early.push(format!("{take:?}"));
             }
         }
-        robbers
+        early
     }
 
     /// A consumer was killed with the message in its hands.
@@ -169,7 +179,7 @@ impl Life {
         }
     }
 
-    /// What has to be explained: messages that were sent and not finished.
+    /// The messages that were sent and not finished, each to be explained by a death.
     pub(crate) fn missing(&self, most: Option<u8>) -> impl Iterator<Item = (u64, Claim)> + '_ {
         let missing = self.settled.missing(self.returned.max(self.reached));
         missing.filter_map(move |number| Some((number, self.claim(number, most)?)))

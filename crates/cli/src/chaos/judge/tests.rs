@@ -70,7 +70,7 @@ impl Case {
         self.consumer(seat, &[Note::Up]);
     }
 
-    /// What was found: lost, duplicated, torn, reordered.
+    /// The counts of lost, duplicated, torn and reordered messages.
     #[track_caller]
     fn found(self, expected: [u64; 4]) -> Findings {
         let findings = self.judge.conclude();
@@ -81,8 +81,7 @@ impl Case {
     }
 }
 
-/// To ask for messages that are acknowledged by the same call; for one that is
-/// not.
+/// A call that takes and acknowledges messages; and one that only takes one.
 const fn ask(most: u64) -> Note {
     Note::Asking { most, whole: true }
 }
@@ -261,7 +260,7 @@ fn a_message_that_comes_again_without_a_death_is_a_duplicate() {
     case.acknowledge(1, 0);
     case.found(DUPLICATED);
 
-    // Taken from one who lives, and then dies.
+    // Taken from a consumer that lives, and dies later.
     let mut case = Case::new(Some(8), 1);
     case.take(0, 0, 0);
     case.take(1, 0, 1);
@@ -326,7 +325,7 @@ fn a_message_after_a_later_one_is_reordered() {
     case.take(0, 0, 0);
     case.acknowledge(0, 0);
     case.found(REORDERED);
-    // To two consumers it is no order.
+    // Between two consumers there is no order.
     let mut case = Case::new(None, 2);
     case.get(0, [1]);
     case.get(1, [0]);
@@ -349,7 +348,7 @@ fn a_repetition_may_come_late() {
         case.acknowledge(1, 0);
         case.found(RIGHT);
     }
-    // To one who is not told, only where somebody died who can have had it.
+    // To a consumer that is not told the attempts: only where a dead one may have had it.
     let mut case = Case::new(Some(8), 2);
     case.consumer(0, &[peek()]);
     case.get(1, [1]);

@@ -14,7 +14,7 @@ use core::hash::Hasher as _;
 
 use fnv::FnvHasher;
 
-/// Bytes of a record.
+/// The bytes of a record.
 pub(crate) const BYTES: usize = 8 * WORDS;
 const WORDS: usize = 5;
 
@@ -28,11 +28,11 @@ pub(crate) enum Purpose {
     Request,
     /// A server answers; first: the segment's id; second: its generation.
     Offer,
-    /// A server answers that it cannot.
+    /// A server answers that it has no segment.
     Refusal,
-    /// A parent hands over; words as in an offer.
-    Bequest,
-    /// A child has joined.
+    /// A parent hands a segment over. The words are those of an offer.
+    Handover,
+    /// A child has joined. First: its slot plus one; second: its incarnation.
     Joined,
 }
 
@@ -42,27 +42,27 @@ impl Purpose {
             Self::Request => b"tmb-ask\n",
             Self::Offer => b"tmb-seg\n",
             Self::Refusal => b"tmb-not\n",
-            Self::Bequest => b"tmb-own\n",
+            Self::Handover => b"tmb-own\n",
             Self::Joined => b"tmb-got\n",
         })
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct Handshake {
     pub(crate) purpose: Purpose,
-    /// The version of its writer.
+    /// The version that its writer speaks.
     pub(crate) version: u64,
     pub(crate) first: u64,
     pub(crate) second: u64,
 }
 
-impl Record {
+impl Handshake {
     pub(crate) const fn new(purpose: Purpose, first: u64, second: u64) -> Self {
         Self { purpose, version: VERSION, first, second }
     }
 
-    /// That the segment is this one.
+    /// A record that names this segment.
     pub(crate) const fn segment(purpose: Purpose, id: i32, generation: u64) -> Self {
         Self::new(purpose, id.cast_unsigned() as u64, generation)
     }
@@ -82,7 +82,8 @@ impl Record {
         bytes
     }
 
-    /// The record that `bytes` begin with, if they do with one of these.
+    /// The record at the beginning of `bytes`, if there is one for any of these
+    /// purposes.
     pub(crate) fn read(bytes: &[u8], purposes: &[Purpose]) -> Option<Self> {
         let mut words = bytes
             .get(..BYTES)?
@@ -102,25 +103,30 @@ fn check(words: [u64; WORDS - 1]) -> u64 {
     hasher.finish()
 }
 
-/// Records in a stream of bytes in which there may be anything else.
+/// Finds the records in a stream of bytes that may contain anything else.
 ///
-/// Records are written in one piece, so bytes that are no record are skipped one by one.
-/// A complete record is found whatever came before it, because at every earlier place
-/// there are enough bytes to see that no record begins there.
+/// Writers write each record in one piece. So the decoder skips other bytes one by
+/// one, and finds every whole record that has arrived, whatever came before it: at
+/// each earlier position it has enough bytes to see that no record begins there.
 #[derive(Debug, Default)]
-pub(crate) struct Sieve {
+pub(crate) struct Decoder {
     bytes: Vec<u8>,
-    /// How many bytes were of no record.
+    /// How many bytes belonged to no record.
     pub(crate) skipped: u64,
 }
 
-impl Sieve {
-    /// Adds bytes, and passes on the records that are whole now.
-    pub(crate) fn sift(&mut self, bytes: &[u8], purpose: Purpose, mut found: impl FnMut(Record)) {
+impl Decoder {
+    /// Adds bytes, and calls `found` with each record that is whole now.
+    pub(crate) fn decode(
+        &mut self,
+        bytes: &[u8],
+        purpose: Purpose,
+        mut found: impl FnMut(Handshake),
+    ) {
         self.bytes.extend_from_slice(bytes);
         let mut at = 0;
         while self.bytes.len() - at >= BYTES {
-            match Record::read(self.bytes.get(at..).unwrap_or(&[]), &[purpose]) {
+            match Handshake::read(self.bytes.get(at..).unwrap_or(&[]), &[purpose]) {
                 Some(record) => {
                     found(record);
                     at += BYTES;
@@ -140,7 +146,7 @@ mod tests {
     use super::*;
 
     fn request(token: u64) -> [u8; BYTES] {
-        Record::new(Purpose::Request, token, 0).to_bytes()
+        Handshake::new(Purpose::Request, token, 0).to_bytes()
     }
 
     #[test]
@@ -151,7 +157,7 @@ mod tests {
         // Beginnings of records, ends of records, one with a wrong byte.
         let mut wrong = request(9);
         wrong[17] ^= 1;
-        let foreign = Record::new(Purpose::Offer, 5, 5).to_bytes();
+        let foreign = Handshake::new(Purpose::Offer, 5, 5).to_bytes();
         for (token, other) in [&whole[..39], &whole[3..], &wrong, &foreign, b"\n", &whole[..8], b""]
             .into_iter()
             .enumerate()
@@ -161,27 +167,27 @@ mod tests {
             junk += other.len() as u64;
         }
         for step in [1, 7, 40, 41, 4_096] {
-            let (mut sieve, mut tokens) = (Sieve::default(), Vec::new());
+            let (mut decoder, mut tokens) = (Decoder::default(), Vec::new());
             for part in stream.chunks(step) {
-                sieve.sift(part, Purpose::Request, |record| tokens.push(record.first));
+                decoder.decode(part, Purpose::Request, |record| tokens.push(record.first));
             }
             assert_eq!(tokens, [100, 101, 102, 103, 104, 105, 106], "in steps of {step}");
-            assert_eq!(sieve.skipped, junk);
-            assert!(sieve.bytes.is_empty());
+            assert_eq!(decoder.skipped, junk);
+            assert!(decoder.bytes.is_empty());
         }
     }
 
     #[test]
     fn the_bytes_are_those_of_the_format() {
-        let bytes = Record::segment(Purpose::Offer, 7, 0x1122).to_bytes();
+        let bytes = Handshake::segment(Purpose::Offer, 7, 0x1122).to_bytes();
         assert_eq!(&bytes[..8], b"tmb-seg\n");
         assert_eq!(
             bytes[8..32],
             [[1, 0, 0, 0, 0, 0, 0, 0], [7, 0, 0, 0, 0, 0, 0, 0], [0x22, 0x11, 0, 0, 0, 0, 0, 0]]
                 .concat()
         );
-        let read = Record::read(&bytes, &[Purpose::Refusal, Purpose::Offer]).unwrap();
+        let read = Handshake::read(&bytes, &[Purpose::Refusal, Purpose::Offer]).unwrap();
         assert_eq!((read.id(), read.second, read.version), (7, 0x1122, VERSION));
-        assert_eq!(Record::read(&bytes, &[Purpose::Request]), None);
+        assert_eq!(Handshake::read(&bytes, &[Purpose::Request]), None);
     }
 }

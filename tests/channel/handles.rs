@@ -1,0 +1,278 @@
+//! What one kind of handle can do, all of them can: values of a type and bytes, SPSC
+//! and MPMC, and handles that learn only at run time what a channel carries.
+
+use std::time::{Duration, Instant};
+
+use tombolo::{
+    AnyChannel, ChannelError, Segment, SendError, SendTimeoutError, TryRecvError, TrySendError,
+};
+
+const CAPACITY: usize = 4;
+/// Longer than nothing, and too short to wait for.
+const SHORT: Duration = Duration::from_millis(2);
+
+/// A message that was received, as its number.
+trait Numbered {
+    fn number(&self) -> u64;
+}
+
+impl Numbered for u64 {
+    fn number(&self) -> u64 {
+        *self
+    }
+}
+
+impl Numbered for Vec<u8> {
+    fn number(&self) -> u64 {
+        u64::from_ne_bytes(self.as_slice().try_into().unwrap())
+    }
+}
+
+fn small() -> Segment {
+    Segment::options().size(1 << 20).participants(8).anonymous().unwrap()
+}
+
+/// Runs the body with both ends of a channel of each sort, and with what makes a message
+/// of a number.
+macro_rules! on_every_channel {
+    (fn $name:ident($tx:ident, $rx:ident, $message:ident) $body:block) => {
+        #[test]
+        #[allow(unused_mut)]
+        fn $name() {
+            let segment = small();
+            let typed = |name| segment.channel::<u64>(name).capacity(CAPACITY);
+            let bytes = |name| segment.bytes(name).capacity(CAPACITY, 8);
+            {
+                let channel = typed("mpmc");
+                let (mut $tx, mut $rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+                let $message = |number: u64| number;
+                $body
+            }
+            {
+                let channel = typed("spsc").spsc();
+                let (mut $tx, mut $rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+                let $message = |number: u64| number;
+                $body
+            }
+            {
+                let channel = bytes("mpmc-bytes");
+                let (mut $tx, mut $rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+                let $message = |number: u64| &*number.to_ne_bytes().to_vec().leak();
+                $body
+            }
+            {
+                let channel = bytes("spsc-bytes").spsc();
+                let (mut $tx, mut $rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+                let $message = |number: u64| &*number.to_ne_bytes().to_vec().leak();
+                $body
+            }
+        }
+    };
+}
+
+on_every_channel! {
+    fn every_form_of_waiting_ends_in_time(tx, rx, message) {
+        let soon = || Instant::now() + SHORT;
+        let mut into = Vec::new();
+        assert!(rx.recv_batch_timeout(&mut into, 2, SHORT).unwrap_err().is_timeout());
+        assert!(rx.recv_batch_deadline(&mut into, 2, soon()).unwrap_err().is_timeout());
+        assert!(rx.try_recv_batch(&mut into, 2).unwrap_err().is_empty());
+        assert!(rx.take_timeout(SHORT).unwrap_err().is_timeout());
+        assert!(rx.take_deadline(soon()).unwrap_err().is_timeout());
+        assert!(rx.try_take().unwrap_err().is_empty());
+        assert!(into.is_empty());
+
+        let six: Vec<_> = (0..6).map(message).collect();
+        // What fits is sent, and said.
+        let error = tx.send_batch_timeout(&six, SHORT).unwrap_err();
+        assert!(error.reason.is_timeout(), "{error}");
+        let sent = error.sent;
+        assert!((CAPACITY..6).contains(&sent), "{sent} sent");
+        let error = tx.send_batch_deadline(&six, soon()).unwrap_err();
+        assert_eq!((error.sent, error.reason.is_timeout()), (0, true));
+        assert!(tx.send_timeout(message(9), SHORT).unwrap_err().is_timeout());
+        assert!(tx.send_deadline(message(9), soon()).unwrap_err().is_timeout());
+        assert!(tx.try_send(message(9)).unwrap_err().is_full());
+        assert_eq!(tx.try_send_batch(&six).unwrap(), 0);
+        assert!(tx.is_full() && rx.is_full());
+
+        assert_eq!(rx.recv_batch_timeout(&mut into, 9, SHORT).unwrap(), sent);
+        let numbers: Vec<u64> = into.iter().map(Numbered::number).collect();
+        assert_eq!(numbers, (0..sent as u64).collect::<Vec<_>>());
+        assert!(tx.is_empty() && rx.is_empty());
+        assert_eq!((tx.capacity(), rx.capacity()), (CAPACITY, CAPACITY));
+    }
+}
+
+on_every_channel! {
+    fn receivers_are_iterated_over_by_reference_by_value_and_without_waiting(tx, rx, message) {
+        tx.send_batch(&[message(1), message(2), message(3)]).unwrap();
+        let numbers: Vec<u64> = rx.try_iter().map(|got| got.unwrap().number()).collect();
+        assert_eq!(numbers, [1, 2, 3]);
+        let mut none = rx.try_iter();
+        assert!(none.next().is_none());
+        tx.send(message(4)).unwrap();
+        assert!(none.next().is_none(), "an iterator that has ended goes on");
+        assert_eq!((&rx).into_iter().next().unwrap().unwrap().number(), 4);
+        tx.send(message(5)).unwrap();
+        drop(tx);
+        let mut rest = rx.into_iter();
+        assert_eq!(rest.next().unwrap().unwrap().number(), 5);
+        assert!(rest.next().is_none() && rest.next().is_none());
+    }
+}
+
+#[test]
+fn handles_know_whether_they_are_of_one_channel() {
+    let (segment, other) = (small(), small());
+    let typed = segment.channel::<u64>("a").capacity(2);
+    let (tx, rx) = (typed.sender().unwrap(), typed.receiver().unwrap());
+    assert!(tx.same_channel(&tx.try_clone().unwrap()));
+    assert!(rx.same_channel(&typed.receiver().unwrap()));
+    assert!(!tx.same_channel(&segment.channel("b").capacity(2).sender().unwrap()));
+    assert!(!tx.same_channel(&other.channel("a").capacity(2).sender().unwrap()));
+}
+
+#[test]
+fn grants_are_waited_for_in_time_whatever_they_are_for() {
+    let segment = small();
+    let soon = || Instant::now() + SHORT;
+    let typed = segment.channel::<u64>("typed").capacity(1).spsc();
+    let (mut tx, mut rx) = (typed.sender().unwrap(), typed.receiver().unwrap());
+    tx.reserve_timeout(SHORT).unwrap().write(&1);
+    tx.send(2).unwrap();
+    assert!(tx.reserve_timeout(SHORT).unwrap_err().is_timeout());
+    assert!(tx.reserve_deadline(soon()).unwrap_err().is_timeout());
+    assert!(tx.reserve_slice_timeout(3, SHORT).unwrap_err().is_timeout());
+    assert!(tx.reserve_slice_deadline(3, soon()).unwrap_err().is_timeout());
+    assert!(tx.try_reserve_slice(3).unwrap_err().is_full());
+    assert_eq!(rx.take_slice_timeout(3, SHORT).unwrap().to_vec(), [2]);
+    assert!(rx.take_slice_timeout(3, SHORT).unwrap_err().is_timeout());
+    assert!(rx.take_slice_deadline(3, soon()).unwrap_err().is_timeout());
+    assert!(rx.try_take_slice(3).unwrap_err().is_empty());
+
+    let bytes = segment.bytes("bytes").capacity(1, 8);
+    let (mut tx, _rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+    tx.reserve_timeout(8, SHORT).unwrap().commit(8).unwrap();
+    assert!(tx.reserve_timeout(8, SHORT).unwrap_err().is_timeout());
+    assert!(tx.reserve_deadline(8, soon()).unwrap_err().is_timeout());
+    assert!(tx.reserve_timeout(9, SHORT).unwrap_err().is_too_long());
+}
+
+#[test]
+fn an_mpmc_receiver_has_as_many_messages_in_hand_as_it_likes() {
+    let segment = small();
+    let typed = segment.channel::<u64>("typed").capacity(3);
+    let (tx, rx) = (typed.sender().unwrap(), typed.receiver().unwrap());
+    tx.send_batch(&[1, 2, 3]).unwrap();
+    let first = rx.take_shared().unwrap();
+    let second = rx.take_shared_timeout(SHORT).unwrap();
+    let third = rx.try_take_shared().unwrap();
+    assert_eq!((first.read(), second.read(), third.read()), (1, 2, 3));
+    assert!(matches!(rx.try_take_shared(), Err(TryRecvError::Empty)));
+    // In any order.
+    third.release();
+    drop(first);
+    second.give_back_counted();
+    let again = rx.take_shared_deadline(Instant::now() + SHORT).unwrap();
+    assert_eq!((again.read(), again.attempts()), (2, 1));
+    drop(again);
+
+    let bytes = segment.bytes("bytes").capacity(2, 8);
+    let (tx, rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+    tx.send_batch(&[b"one", b"two"]).unwrap();
+    let (first, second) = (rx.take_shared().unwrap(), rx.take_shared().unwrap());
+    drop(second);
+    // Its block is free, and its slot is not the next one.
+    assert_eq!(first.to_vec(), b"one");
+    first.give_back();
+    assert_eq!(rx.take_shared().unwrap().to_vec(), b"one");
+}
+
+/// Each message of `size` bytes comes through, whichever end knows its type.
+fn element_of<const SIZE: usize>(segment: &Segment)
+where
+    [u8; SIZE]: bytemuck::Pod,
+{
+    for spsc in [false, true] {
+        let name = format!("{SIZE}-{spsc}");
+        let channel = segment.channel::<[u8; SIZE]>(&name).capacity(3);
+        let message: [u8; SIZE] = core::array::from_fn(|n| n as u8 + 1);
+        // Made once by each kind; the handles below learn it from the directory.
+        if spsc {
+            drop(channel.spsc().sender().unwrap());
+        } else {
+            drop(channel.sender().unwrap());
+        }
+        let any = segment.open_channel(&name).unwrap();
+        assert_eq!((any.element_size(), any.element_align()), (SIZE, 1));
+        assert_eq!((any.schema(), any.is_spsc(), any.is_bytes()), ("u8", spsc, false));
+        assert_eq!((any.name(), any.capacity()), (&*name, 3));
+        to_and_fro(&any, &message);
+        let wrong = any.sender().unwrap();
+        assert!(matches!(
+            wrong.send(&vec![0; SIZE + 1]),
+            Err(SendError::TooLong { length, .. }) if length == SIZE + 1
+        ));
+        assert!(matches!(
+            wrong.try_send(&vec![0; SIZE - 1]),
+            Err(TrySendError::TooShort { size, .. }) if size == SIZE
+        ));
+        assert!(matches!(
+            wrong.send_timeout(&[], SHORT),
+            Err(SendTimeoutError::TooShort { length: 0, .. })
+        ));
+        assert_eq!(wrong.send_batch(&[&message, &[]]).unwrap_err().sent, 0);
+    }
+}
+
+/// In each form that both ends have, around the ring.
+fn to_and_fro(channel: &AnyChannel<'_>, message: &[u8]) {
+    let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    assert_eq!(tx.element_size(), channel.element_size());
+    let mut into = Vec::new();
+    for _ in 0..2 * channel.capacity() {
+        tx.send(message).unwrap();
+        assert_eq!(rx.recv(&mut into).unwrap(), message.len());
+        assert_eq!(into, message);
+
+        let mut grant = tx.reserve(message.len()).unwrap();
+        assert_eq!(grant.write(message), message.len());
+        grant.commit(message.len()).unwrap();
+        let delivery = rx.take().unwrap();
+        assert_eq!((delivery.to_vec(), delivery.attempts()), (message.to_vec(), 0));
+        delivery.give_back();
+        assert_eq!(rx.recv_timeout(&mut into, SHORT).unwrap(), message.len());
+
+        tx.send_batch(&[message, message]).unwrap();
+        let mut both = Vec::new();
+        assert_eq!(rx.recv_batch(&mut both, 5).unwrap(), 2);
+        assert!(both.iter().all(|one| one == message));
+    }
+    assert!(rx.try_recv(&mut into).unwrap_err().is_empty());
+    assert!(tx.is_empty() && !rx.is_full());
+}
+
+#[test]
+fn a_channel_is_opened_by_its_name_alone() {
+    let segment = small();
+    element_of::<1>(&segment);
+    element_of::<2>(&segment);
+    element_of::<3>(&segment);
+    element_of::<4>(&segment);
+    element_of::<12>(&segment);
+    element_of::<24>(&segment);
+    element_of::<64>(&segment);
+
+    let bytes = segment.bytes("bytes").capacity(3, 20);
+    let receiver = bytes.receiver().unwrap();
+    let any = segment.open_channel("bytes").unwrap();
+    assert_eq!((any.schema(), any.is_bytes(), any.element_size()), ("bytes", true, 20));
+    any.sender().unwrap().send(b"short").unwrap();
+    assert_eq!(receiver.try_iter().next().unwrap().unwrap(), b"short");
+    drop(receiver);
+    to_and_fro(&any, b"any length");
+    to_and_fro(&any, b"");
+
+    assert!(matches!(segment.open_channel("none"), Err(ChannelError::NotFound { .. })));
+}

@@ -1,0 +1,117 @@
+//! Processes that leave the IPC namespace of their segment.
+
+#![allow(unsafe_code)]
+
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use tombolo::sys::{Key, shm::Shm};
+use tombolo::{Segment, TryRecvError};
+
+use crate::common::{Child, Owned, Words, wait_until};
+use crate::market::Market;
+
+#[test]
+fn a_process_that_leaves_its_ipc_namespace_does_not_close_the_segment_for_the_others() {
+    let market = Market::new(4);
+    market.make("mpmc", 4);
+    let mut stranger = market.peer("mpmc", "receiver");
+    let mut mine = market.peer("mpmc", "receiver");
+    let tx = market.segment.channel::<u64>("c").sender().unwrap();
+    stranger.tell("leave namespace");
+    if stranger.said() != "left" {
+        eprintln!("SKIPPED: needs an IPC namespace of its own, run it as root");
+        return;
+    }
+    stranger.tell("recv");
+    let said = stranger.said();
+    assert!(!said.starts_with("got"), "{said}");
+    // To the kernel it has ended here; to the others too.
+    tx.send(1).unwrap();
+    mine.tell("recv");
+    mine.expect("got 1");
+    market.segment.sweep().unwrap();
+    tx.send(2).unwrap();
+    mine.tell("recv");
+    mine.expect("got 2");
+}
+
+/// The kernel has undone what it held, and it can still write: what it commits
+/// then is not fenced. The others get the late message, or another one twice; each
+/// call of theirs ends, and other channels go on.
+#[test]
+fn a_grant_committed_after_leaving_the_ipc_namespace_harms_that_channel_only() {
+    for passed in [0, 2, 6] {
+        let market = Market::new(4);
+        let channel = market.segment.channel::<u64>("c").capacity(4).lasting();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let ledger = Owned(Shm::options().create(Key::PRIVATE, 4_096).unwrap());
+        let words = Words::of(*ledger);
+        let step = |n: u64| wait_until(|| words.get(0) == n);
+        // Of one thread: the kernel undoes what a process did when its last thread
+        // leaves the namespace.
+        let leaver = Child::fork(|| {
+            let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+            let segment = Segment::open(&market.name).unwrap();
+            let mut tx = segment.channel::<u64>("c").lasting().sender().unwrap();
+            let mut grant = tx.reserve().unwrap();
+            grant.write(&77);
+            words.put(0, 1);
+            step(2);
+            if unshare(CloneFlags::CLONE_NEWIPC).is_err() {
+                return 1;
+            }
+            words.put(0, 3);
+            step(4);
+            if grant.commit().is_err() { 2 } else { 0 }
+        });
+        step(1);
+        words.put(0, 2);
+        wait_until(|| words.get(0) == 3 || !alive(leaver.pid()));
+        if words.get(0) != 3 {
+            return eprintln!("SKIPPED: needs an IPC namespace of its own, run it as root");
+        }
+        assert!(market.segment.sweep().unwrap(), "to the kernel it has ended");
+        for n in 0..passed {
+            tx.send(n).unwrap();
+            assert_eq!(rx.recv().unwrap(), n);
+        }
+        words.put(0, 4);
+        assert_eq!(leaver.join(), 0);
+        let mut seen = Vec::new();
+        for n in 100..110 {
+            match tx.send_timeout(n, Duration::from_millis(5)) {
+                Ok(()) => {}
+                Err(error) => seen.push(error.to_string()),
+            }
+            for _ in 0..3 {
+                match rx.try_recv() {
+                    Ok(got) => seen.push(got.to_string()),
+                    Err(TryRecvError::Empty | TryRecvError::Pending) => {}
+                    Err(error) => seen.push(error.to_string()),
+                }
+            }
+        }
+        // With what came late, where: and what stood in its slot is there again.
+        let late = match passed {
+            0 => (0, 77),
+            2 => (1, 77),
+            _ => (1, 3),
+        };
+        let mut right: Vec<_> = (100..110).collect();
+        right.insert(late.0, late.1);
+        let right: Vec<_> = right.iter().map(u64::to_string).collect();
+        assert_eq!(seen, right, "after {passed}");
+        let other = market.segment.channel::<u64>("other").capacity(4);
+        let (tx, rx) = (other.sender().unwrap(), other.receiver().unwrap());
+        tx.send(1).unwrap();
+        assert_eq!(rx.recv().unwrap(), 1);
+    }
+}
+
+/// Whether a process has not ended yet; a zombie has.
+fn alive(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}

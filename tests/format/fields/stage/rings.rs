@@ -1,0 +1,252 @@
+//! The rows of the channels.
+
+use super::*;
+
+impl Stage {
+    pub(super) fn spsc(&mut self) {
+        const C: usize = 2;
+        let changes = self.control(C, "changes");
+        let segment = self.segment.clone();
+        let channel = segment.channel::<u64>("numbers").spsc();
+        let (tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        for n in 0..7 {
+            tx.send(0x1000 + n).unwrap();
+            if n < 4 {
+                assert_eq!(rx.recv().unwrap(), 0x1000 + n);
+            }
+        }
+        let values = [
+            ("tail", 7),
+            ("head", 4),
+            ("changes", changes + 2),
+            ("senders joined", 2),
+            ("receivers joined", 1),
+        ];
+        self.controls(C, &values);
+        let (base, block) = &self.blocks[C];
+        for n in 4..7 {
+            let at = base + block.slots + block.stride * (n as usize % 5);
+            assert_eq!(self.memory.word(at), 0x1000 + n);
+        }
+        // Participant 1, second life.
+        let row = base + 1_024 + 64;
+        for role in ["producer", "consumer"] {
+            let word = self.document.get(&self.memory, "Control", *base, role);
+            let values = [("participant", 1), ("mark", 0), ("incarnation", 2)];
+            self.document.word("Holder word", word, &values);
+            self.document.check("Control", role);
+        }
+        let endpoints = self.document.get(&self.memory, "Row", row, "endpoints");
+        let counts = [("senders", 1), ("receivers", 1), ("incarnation", 2)];
+        self.document.word("Endpoints word", endpoints, &counts);
+        // Positions 4 to 6 by the first mark, the first given back.
+        let marks = base + self.document.field("Control", "in-flight marks").start;
+        let slice = rx.take_slice(9).unwrap();
+        assert_eq!((slice.read(0).unwrap(), self.memory.word(marks)), (0x1004, 5));
+        drop(slice);
+        assert_eq!((rx.take_slice(9).unwrap().len(), self.memory.word(marks)), (2, 7));
+        let word = self.document.get(&self.memory, "Control", *base, "taker");
+        let values = [("participant", 1), ("mark", 0), ("incarnation", 2)];
+        self.document.word("Holder word", word, &values);
+        self.document.check("Control", "in-flight marks");
+        self.document.check("Control", "taker");
+        drop(rx);
+        let endpoints = self.document.get(&self.memory, "Row", row, "endpoints");
+        let counts = [("senders", 1), ("receivers", 0), ("incarnation", 2)];
+        self.document.word("Endpoints word", endpoints, &counts);
+        self.document.check("Row", "endpoints");
+        self.controls(C, &[("consumer", 0), ("changes", changes + 3)]);
+        drop(tx);
+        self.controls(C, &[("producer", 0), ("changes", changes + 4), ("tail", 7)]);
+        // A delivery that is forgotten stays with its reader's mark.
+        channel.sender().unwrap().send(1).unwrap();
+        for attempts in 0..16 {
+            let mut rx = channel.receiver().unwrap();
+            let delivery = rx.take().unwrap();
+            assert_eq!(delivery.attempts(), attempts);
+            std::mem::forget(delivery);
+        }
+        self.controls(C, &[("head", 7)]);
+        let last = self.blocks[C].0 + self.document.field("Control", "in-flight marks").end - 8;
+        assert_eq!(self.memory.word(last), 8);
+        let word = self.control(C, "taker");
+        let values = [("participant", 1), ("mark", 15), ("incarnation", 2)];
+        self.document.word("Holder word", word, &values);
+    }
+
+    pub(super) fn mpmc(&mut self) {
+        const C: usize = 3;
+        let channel = self.segment.channel::<Wide>("wide");
+        let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let _more = (channel.receiver().unwrap(), channel.receiver().unwrap());
+        let message = |n: u128| [n, n << 64 | 0xABCD];
+        // Position 18 is slot 0 of lap 6; the bounds follow every 16.
+        for n in 0..18 {
+            tx.send(message(n)).unwrap();
+            assert_eq!(rx.recv().unwrap(), message(n));
+        }
+        let values = [("tail", 16), ("head", 16), ("senders joined", 2), ("receivers joined", 3)];
+        self.controls(C, &values);
+        self.slot_is(C, 0, 6, 0, FREE, 0);
+        let mut grant = tx.reserve().unwrap();
+        self.slot_is(C, 0, 6, 0, WRITING, 1);
+        grant.write(&message(18));
+        grant.commit().unwrap();
+        self.slot_is(C, 0, 6, 0, FULL, 0);
+        let (base, block) = &self.blocks[C];
+        let cell = base + block.slots + block.element;
+        let bytes = message(18).map(u128::to_le_bytes).concat();
+        assert_eq!(self.memory.bytes(cell, 32), bytes);
+        let delivery = rx.take().unwrap();
+        self.slot_is(C, 0, 6, 0, READING, 1);
+        self.controls(C, &[("orphans", 0), ("scanned", 0)]);
+        delivery.give_back();
+        self.slot_is(C, 0, 6, 0, ORPHAN, 0);
+        self.controls(C, &[("orphans", 1), ("scanned", 0)]);
+        assert_eq!(rx.recv().unwrap(), message(18));
+        assert!(rx.try_recv().is_err());
+        self.controls(C, &[("orphans", 1), ("scanned", 1)]);
+        self.slot_is(C, 0, 7, 0, FREE, 0);
+    }
+
+    pub(super) fn packets(&mut self) {
+        const C: usize = 4;
+        let channel = self.segment.bytes("packets").spsc();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let (base, block) = &self.blocks[C];
+        let (slots, units) = (base + block.slots, block.units);
+        assert_eq!(units, 84);
+        let message = |n: u8, length: usize| (0..length).map(|k| n ^ k as u8).collect::<Vec<_>>();
+        let mut into = Vec::new();
+        for n in 0..5 {
+            // 14 units each.
+            tx.send(&message(n, 100)).unwrap();
+            rx.recv(&mut into).unwrap();
+            assert_eq!(into, message(n, 100));
+        }
+        // 2 of 14 that are left, then one that does not fit.
+        tx.send(&message(6, 5)).unwrap();
+        tx.send(&message(7, 97)).unwrap();
+        let header = |document: &mut Document, unit: usize, what, length| {
+            let header = self.memory.word(slots + 8 * unit);
+            document.word("Record header", header, &[("what", what), ("length", length)]);
+        };
+        header(&mut self.document, 56, 1, 100);
+        header(&mut self.document, 70, 1, 5);
+        header(&mut self.document, 72, 2, 12);
+        header(&mut self.document, 0, 1, 97);
+        assert_eq!(self.memory.bytes(slots + 8 * 71, 5), message(6, 5));
+        assert_eq!(self.memory.bytes(slots + 8, 97), message(7, 97));
+        self.controls(C, &[("head", 70), ("tail", 84 + 14)]);
+        rx.recv(&mut into).unwrap();
+        self.controls(C, &[("head", 72)]);
+        rx.recv(&mut into).unwrap();
+        self.controls(C, &[("head", 84 + 14)]);
+    }
+
+    #[track_caller]
+    pub(super) fn message_block_is(&mut self, k: usize, version: u64, held: u64, owner: u64) {
+        let (base, block) = &self.blocks[5];
+        let word = self.memory.word(base + block.words + 8 * k);
+        let values = [("version", version), ("held", held), ("owner", owner)];
+        self.document.word("Message block word", word, &values);
+    }
+
+    pub(super) fn parcels(&mut self) {
+        const C: usize = 5;
+        let channel = self.segment.bytes("parcels");
+        let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        tx.send(b"first").unwrap();
+        tx.send(b"second, and longer").unwrap();
+        self.message_block_is(0, 1, 1, 1);
+        self.message_block_is(2, 0, 0, 0);
+        let (base, block) = &self.blocks[C];
+        for (n, message) in [b"first".as_slice(), b"second, and longer"].into_iter().enumerate() {
+            let slot = base + block.slots + block.stride * n;
+            let word = self.document.get(&self.memory, "Bytes slot", slot, "word");
+            self.document.word(
+                "Slot word",
+                word,
+                &[("lap", 0), ("attempts", 0), ("phase", FULL), ("owner", 0)],
+            );
+            let label = self.document.get(&self.memory, "Bytes slot", slot, "label");
+            let named = [("block", n as u64), ("length", message.len() as u64)];
+            self.document.word("Label", label, &named);
+            let bytes = base + block.blocks + block.apart * n;
+            assert_eq!(self.memory.bytes(bytes, message.len()), message);
+        }
+        self.document.check("Bytes slot", "word");
+        self.document.check("Bytes slot", "label");
+        let delivery = rx.take().unwrap();
+        self.message_block_is(0, 2, 1, 1);
+        self.slot_is(C, 0, 0, 0, READING, 1);
+        drop(delivery);
+        self.message_block_is(0, 2, 0, 0);
+        self.slot_is(C, 0, 1, 0, FREE, 0);
+        let grant = tx.reserve(7).unwrap();
+        self.message_block_is(2, 1, 1, 1);
+        self.slot_is(C, 2, 0, 0, FREE, 0);
+        drop(grant);
+        self.message_block_is(2, 1, 0, 0);
+        assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 18);
+    }
+
+    /// A thread that waits for items, and one that waits for space.
+    pub(super) fn waiting(&mut self) {
+        let document = |stage: &mut Stage, c: usize, word: &str, record: &str, count: u64| {
+            let base = stage.blocks[c].0;
+            let waiting = stage.document.get(&stage.memory, "Control", base, word);
+            let version = stage.document.bits_of("Waiting word", waiting, "version");
+            let values = [("count", count), ("version", version)];
+            stage.document.word("Waiting word", waiting, &values);
+            stage.document.check("Control", word);
+            let row = base + 1_024 + 64;
+            let word = stage.document.get(&stage.memory, "Row", row, record);
+            let values = [("threads", count), ("incarnation", 2)];
+            stage.document.word("Waiters record", word, &values);
+            stage.document.check("Row", record);
+            stage.document.reserved(&stage.memory, "Row", row);
+            version
+        };
+        let segment = self.segment.clone();
+        let channel = segment.channel::<u64>("1");
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let parked = |call: Box<dyn FnOnce() + Send>| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let thread = thread::spawn(move || {
+                tell.send(tid()).unwrap();
+                call();
+            });
+            let tid = told.recv().unwrap();
+            wait_until(|| thread_parked(tid));
+            thread
+        };
+        let thread = parked(Box::new(move || assert_eq!(rx.recv().unwrap(), 5)));
+        let before = document(self, 1, "items waiting", "items record", 1);
+        tx.send(5).unwrap();
+        thread.join().unwrap();
+        let after = document(self, 1, "items waiting", "items record", 0);
+        assert_eq!(after, before + 1);
+        let rx = channel.receiver().unwrap();
+        tx.send(6).unwrap();
+        let thread = parked(Box::new(move || tx.send(7).unwrap()));
+        document(self, 1, "space waiting", "space record", 1);
+        assert_eq!(rx.recv().unwrap(), 6);
+        thread.join().unwrap();
+        document(self, 1, "space waiting", "space record", 0);
+        assert_eq!(rx.recv().unwrap(), 7);
+        // A commit, the oldest message being in a reader's hands.
+        let bytes = segment.bytes("parcels");
+        let (mut tx, mut slow) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+        let rx = bytes.receiver().unwrap();
+        (0..tx.capacity()).for_each(|_| tx.send(b"old").unwrap());
+        let held = slow.take().unwrap();
+        (1..tx.capacity()).for_each(|_| assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 3));
+        let thread = parked(Box::new(move || tx.reserve(3).unwrap().commit(3).unwrap()));
+        document(self, 5, "slots waiting", "slots record", 1);
+        held.release();
+        thread.join().unwrap();
+        document(self, 5, "slots waiting", "slots record", 0);
+        rx.recv(&mut Vec::new()).unwrap();
+    }
+}
