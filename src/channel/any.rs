@@ -95,7 +95,8 @@ impl AnyChannel<'_> {
     /// How many messages the channel holds; of bytes in an SPSC channel, how many of the
     /// longest.
     pub const fn capacity(&self) -> usize {
-        self.found.block.plan.messages
+        let plan = &self.found.block.plan;
+        plan.messages
     }
 
     fn endpoint(&self, side: Side) -> Result<Endpoint, ChannelError> {
@@ -141,6 +142,27 @@ enum Any<S, M, SB, MB> {
     SpscBytes(SB),
     MpmcBytes(MB),
 }
+
+type Senders =
+    Any<Sender<Untyped, Spsc>, Sender<Untyped, Mpmc>, Sender<Bytes, Spsc>, Sender<Bytes, Mpmc>>;
+type Receivers = Any<
+    Receiver<Untyped, Spsc>,
+    Receiver<Untyped, Mpmc>,
+    Receiver<Bytes, Spsc>,
+    Receiver<Bytes, Mpmc>,
+>;
+type Grants<'a> = Any<
+    Grant<'a, Untyped, Spsc>,
+    Grant<'a, Untyped, Mpmc>,
+    Grant<'a, Bytes, Spsc>,
+    Grant<'a, Bytes, Mpmc>,
+>;
+type Deliveries<'a> = Any<
+    Delivery<'a, Untyped, Spsc>,
+    Delivery<'a, Untyped, Mpmc>,
+    Delivery<'a, Bytes, Spsc>,
+    Delivery<'a, Bytes, Mpmc>,
+>;
 
 /// Does the same with each of them.
 macro_rules! each {
@@ -235,9 +257,7 @@ macro_rules! of_both_sides {
 /// Waiting, errors and crashes are as for [`Sender`]. A message that has not
 /// [the size of an element](Self::element_size) is refused with
 /// [`SendError::TooLong`] or [`SendError::TooShort`].
-pub struct AnySender(
-    Any<Sender<Untyped, Spsc>, Sender<Untyped, Mpmc>, Sender<Bytes, Spsc>, Sender<Bytes, Mpmc>>,
-);
+pub struct AnySender(Senders);
 
 of_both_sides! { AnySender, "Sender" }
 
@@ -336,14 +356,7 @@ impl AnySender {
 /// The receiving end of a channel, whatever it carries.
 ///
 /// Waiting, errors and crashes are as for [`Receiver`].
-pub struct AnyReceiver(
-    Any<
-        Receiver<Untyped, Spsc>,
-        Receiver<Untyped, Mpmc>,
-        Receiver<Bytes, Spsc>,
-        Receiver<Bytes, Mpmc>,
-    >,
-);
+pub struct AnyReceiver(Receivers);
 
 of_both_sides! { AnyReceiver, "Receiver" }
 
@@ -451,14 +464,7 @@ impl AnyReceiver {
 
 /// A place to write a message in: as [`Grant`]. Dropped, it is aborted.
 #[must_use = "a grant that is dropped is aborted"]
-pub struct AnyGrant<'a>(
-    Any<
-        Grant<'a, Untyped, Spsc>,
-        Grant<'a, Untyped, Mpmc>,
-        Grant<'a, Bytes, Spsc>,
-        Grant<'a, Bytes, Mpmc>,
-    >,
-);
+pub struct AnyGrant<'a>(Grants<'a>);
 
 impl AnyGrant<'_> {
     /// How many bytes there is room for.
@@ -499,14 +505,7 @@ impl fmt::Debug for AnyGrant<'_> {
 }
 
 /// A message that is read in place: as [`Delivery`].
-pub struct AnyDelivery<'a>(
-    Any<
-        Delivery<'a, Untyped, Spsc>,
-        Delivery<'a, Untyped, Mpmc>,
-        Delivery<'a, Bytes, Spsc>,
-        Delivery<'a, Bytes, Mpmc>,
-    >,
-);
+pub struct AnyDelivery<'a>(Deliveries<'a>);
 
 impl AnyDelivery<'_> {
     /// How many bytes the message has.

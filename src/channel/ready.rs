@@ -38,12 +38,10 @@ use std::time::{Duration, Instant};
 
 use super::{changes, queues};
 use crate::error::Fault;
-use crate::kinds::mpmc_bytes::BlockSlots;
 use crate::ring::kernel::Refusal;
 use crate::ring::wait::{
     Cause, Need, NotNow, Operation, Queue, Registration, Session, Waited, Want,
 };
-use crate::ring::{blocks, mpmc, spsc};
 use crate::segment::{Participant, Peer, Side};
 use crate::storage::{Block, Cells, RingKind};
 use crate::sync::Ordering;
@@ -53,20 +51,6 @@ use crate::sys::pipe;
 /// How long a thread that is to end has for getting to sleep, or for being
 /// woken, before everybody is woken again.
 pub(super) const ROUND: Duration = Duration::from_millis(1);
-
-/// Whether what an attempt lacked is there now.
-fn is_there(want: Want, cells: &Cells) -> bool {
-    match want {
-        Want::Change => false,
-        Want::Anything => spsc::len(cells) > 0,
-        Want::Room(limit) => spsc::freed(cells, limit),
-        Want::Message(cursor) => mpmc::available(cells, cursor),
-        Want::Slot(cursor) => mpmc::room(cells, cursor),
-        Want::Block => {
-            BlockSlots::of(cells).is_some_and(|block_slots| blocks::any_free(&block_slots))
-        }
-    }
-}
 
 /// What a thread is to wait for.
 #[derive(Clone, Copy, Debug)]
@@ -149,9 +133,9 @@ impl At {
     /// Whether a try could come to something, or to another answer.
     fn is_there(&self, ask: Ask) -> bool {
         changes::count(&self.cells) != ask.changes
-            || is_there(ask.want, &self.cells)
+            || self.cells.has(ask.want)
             || ask.peer.is_some_and(|peer| !peer.is_live(self.participant.mapped()))
-            || ask.alone && (self.block.kind.is_single() || !mpmc::in_flight(&self.cells))
+            || ask.alone && !self.cells.in_flight()
     }
 }
 

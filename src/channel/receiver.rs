@@ -647,8 +647,8 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Iterator for TryIter<'_, P, K> {
 
 impl<P: Payload + CheckedBitPattern, K: Kind> FusedIterator for TryIter<'_, P, K> {}
 
-/// An iterator that owns its [`Receiver`]: made by
-/// [`IntoIterator`](Receiver#impl-IntoIterator-for-Receiver<P,+K>).
+/// An iterator that owns its [`Receiver`]: what a receiver
+/// by value is iterated over by.
 #[derive(Debug)]
 pub struct IntoIter<P: Payload, K: Kind> {
     receiver: Receiver<P, K>,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Fault;
 use crate::ring::journal::{LEASEHOLDER, Read};
-use crate::segment::journal::{Entry, Event as Kind};
+use crate::segment::journal::{LifeEvent, LifeRecord};
 use crate::segment::{Death, Participant, Peer, Segment};
 use crate::sys;
 
@@ -234,7 +234,7 @@ impl Events {
         }
     }
 
-    fn event(&self, entry: Entry) -> Event {
+    fn event(&self, entry: LifeRecord) -> Event {
         let number = |word: u64| u32::try_from(word).unwrap_or(0);
         let generation = self.participant.mapped().generation;
         let member = Member {
@@ -248,9 +248,9 @@ impl Events {
             recorded_ns: entry.time,
         };
         match entry.event {
-            Kind::Joined => Event::Joined(member),
-            Kind::Left => Event::Left(member),
-            Kind::Died => {
+            LifeEvent::Joined => Event::Joined(member),
+            LifeEvent::Left => Event::Left(member),
+            LifeEvent::Died => {
                 let now = sys::proc::monotonic();
                 Event::Died(Death::of(self.participant.mapped(), entry, now))
             }

@@ -7,7 +7,9 @@ use super::payload::{Bytes, Form, Untyped};
 use super::recover::{Held, Victim};
 use super::ring::Ring;
 use super::{mpmc, mpmc_bytes, spsc, spsc_bytes};
+use crate::ring;
 use crate::ring::recovery::{Finished, Recovery};
+use crate::ring::wait::Want;
 use crate::storage::{Cells, RingKind};
 
 /// One sender and one receiver at a time: wait-free, and the fastest.
@@ -132,5 +134,18 @@ impl Cells {
         recovery: &dyn Recovery,
     ) -> Result<Held, Finished> {
         of(self.kind()).recover(self, victim, recovery)
+    }
+
+    /// Whether what an attempt lacked is there now.
+    pub(crate) fn has(&self, want: Want) -> bool {
+        match want {
+            Want::Change => false,
+            Want::Anything => ring::spsc::len(self) > 0,
+            Want::Room(limit) => ring::spsc::freed(self, limit),
+            Want::Message(cursor) => ring::mpmc::available(self, cursor),
+            Want::Slot(cursor) => ring::mpmc::room(self, cursor),
+            Want::Block => mpmc_bytes::BlockSlots::of(self)
+                .is_some_and(|block_slots| ring::blocks::any_free(&block_slots)),
+        }
     }
 }

@@ -26,7 +26,8 @@ const fn word(holder: Member) -> u64 {
 
 /// The participant that holds the role.
 pub(crate) fn holder(word: u64) -> Option<Member> {
-    (word != 0).then(|| Member { id: word as u16, incarnation: word >> INCARNATION_SHIFT })
+    let holder = Member { id: word as u16, incarnation: word >> INCARNATION_SHIFT };
+    (word != 0).then_some(holder)
 }
 
 /// Takes the role for `me` if it is vacant, or if its holder is neither alive nor

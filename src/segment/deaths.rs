@@ -4,7 +4,7 @@ use core::fmt;
 use std::time::Duration;
 
 use super::directory;
-use super::journal::{Entry, Event};
+use super::journal::{LifeEvent, LifeRecord};
 use super::mapped::Mapped;
 use crate::sys;
 
@@ -73,7 +73,7 @@ pub struct Death {
 }
 
 impl Death {
-    pub(crate) fn of(mapped: &Mapped, entry: Entry, now: u64) -> Self {
+    pub(crate) fn of(mapped: &Mapped, entry: LifeRecord, now: u64) -> Self {
         let number = |word: u64| u32::try_from(word).unwrap_or(0);
         let name = |index| Some(directory::read(mapped, index)?.ok()?.name);
         let held = entry.held;
@@ -125,7 +125,7 @@ impl fmt::Display for Death {
 pub(super) fn deaths(mapped: &Mapped) -> Deaths {
     let entries = mapped.journal();
     let now = sys::proc::monotonic();
-    let died = entries.into_iter().filter(|entry| entry.event == Event::Died);
+    let died = entries.into_iter().filter(|entry| entry.event == LifeEvent::Died);
     let recent: Vec<_> = died.map(|entry| Death::of(mapped, entry, now)).collect();
     Deaths { total: mapped.deaths(), recent }
 }

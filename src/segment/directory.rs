@@ -13,7 +13,8 @@ use super::name::{Name, fingerprint};
 use crate::error::{ChannelError, ChannelProperty};
 use crate::ring::mpmc::MAX_ATTEMPTS;
 use crate::storage::layout::{
-    BlockPlan, Entry, LASTING, MAX_CAPACITY, MAX_LENGTH, READY, RingKind, SCHEMA_BYTES, flags,
+    BlockPlan, DirectoryEntry, LASTING, MAX_CAPACITY, MAX_LENGTH, READY, RingKind, SCHEMA_BYTES,
+    flags,
 };
 use crate::storage::{Block, Cells};
 use crate::sync::Ordering;
@@ -66,8 +67,8 @@ pub(crate) struct Described {
     pub(crate) block: Block,
 }
 
-fn entry(mapped: &Mapped, index: u16) -> Option<&Entry> {
-    mapped.memory.at(mapped.plan.directory + size_of::<Entry>() * usize::from(index))
+fn entry(mapped: &Mapped, index: u16) -> Option<&DirectoryEntry> {
+    mapped.memory.at(mapped.plan.directory + size_of::<DirectoryEntry>() * usize::from(index))
 }
 
 /// The channel at `index`: `None` if there is none, and what contradicts
@@ -78,7 +79,7 @@ pub(crate) fn read(mapped: &Mapped, index: u16) -> Option<Result<Described, Stri
     (entry.state.load(Ordering::Acquire) == READY).then(|| describe(mapped, index, entry))
 }
 
-fn describe(mapped: &Mapped, index: u16, entry: &Entry) -> Result<Described, String> {
+fn describe(mapped: &Mapped, index: u16, entry: &DirectoryEntry) -> Result<Described, String> {
     let read = |word: &crate::sync::AtomicU64| word.load(Ordering::Relaxed);
     let number = |word| usize::try_from(read(word)).unwrap_or(usize::MAX);
     let (size, align) = (number(&entry.element_size), number(&entry.element_align));

@@ -7,19 +7,19 @@ use crate::ring::mpmc::Recovered;
 use crate::ring::recovery::Counting;
 use crate::ring::set::SetMap;
 use crate::ring::table::{Member, Table as _};
-use crate::storage::layout::{RECORD_FIELDS, RECORDS, Record};
+use crate::storage::layout::{JournalRecord, RECORD_FIELDS, RECORDS};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc;
 
 /// What happened to a participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum LifeEvent {
     Joined,
     Left,
     Died,
 }
 
-impl Event {
+impl LifeEvent {
     const ALL: [Self; 3] = [Self::Joined, Self::Left, Self::Died];
 
     const fn code(self) -> u64 {
@@ -46,8 +46,8 @@ pub(crate) struct Held {
 
 /// A record, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) event: Event,
+pub(crate) struct LifeRecord {
+    pub(crate) event: LifeEvent,
     pub(crate) member: Member,
     /// Nanoseconds of the monotonic clock.
     pub(crate) time: u64,
@@ -66,7 +66,7 @@ const fn about(field: u64) -> u16 {
     (field >> ID_BITS & ID_MASK) as u16
 }
 
-impl Entry {
+impl LifeRecord {
     fn fields(self) -> [u64; RECORD_FIELDS] {
         let channel = self.held.channel.map_or(0, |index| u64::from(index) + 1);
         let id = u64::from(self.member.id);
@@ -91,7 +91,7 @@ impl Entry {
     fn read(fields: [u64; RECORD_FIELDS]) -> Option<Self> {
         let [what, incarnation, time, pid, start_time, pid_namespace, uid, held @ ..] = fields;
         let [senders, receivers, tombstones, orphans, dropped, blocks] = held;
-        let event = Event::ALL.into_iter().find(|event| event.code() == what & ID_MASK)?;
+        let event = LifeEvent::ALL.into_iter().find(|event| event.code() == what & ID_MASK)?;
         let channel = (what >> (2 * ID_BITS)).checked_sub(1).map(u16::try_from);
         let slots = Recovered { tombstones, orphans, dropped };
         let channel = channel.transpose().ok()?;
@@ -112,9 +112,9 @@ impl Entry {
 struct Journal<'a>(&'a Mapped);
 
 impl Journal<'_> {
-    fn record(&self, index: u64) -> &Record {
+    fn record(&self, index: u64) -> &JournalRecord {
         let index = index as usize % RECORDS;
-        inside(self.0.memory.at(self.0.plan.journal + size_of::<Record>() * index))
+        inside(self.0.memory.at(self.0.plan.journal + size_of::<JournalRecord>() * index))
     }
 
     /// Whether somebody's life ended with this record: see `death_record`.
@@ -141,10 +141,10 @@ impl journal::Records<RECORD_FIELDS> for Journal<'_> {
 }
 
 impl Mapped {
-    fn entry(&self, event: Event, member: Member, held: Held) -> Entry {
+    fn entry(&self, event: LifeEvent, member: Member, held: Held) -> LifeRecord {
         let info = self.info(member.id);
         let said = |word: &AtomicU64| word.load(Ordering::Relaxed);
-        Entry {
+        LifeRecord {
             event,
             member,
             time: proc::monotonic(),
@@ -158,13 +158,13 @@ impl Mapped {
 
     /// Records that a participant has joined: by itself.
     pub(crate) fn record_joined(&self, me: Member) {
-        let entry = self.entry(Event::Joined, me, Held::default());
+        let entry = self.entry(LifeEvent::Joined, me, Held::default());
         journal::append(&Journal(self), me.id, entry.fields());
     }
 
     /// Records that a participant leaves: by itself, and just before.
     pub(crate) fn record_left(&self, me: Member) {
-        let fields = || self.entry(Event::Left, me, Held::default()).fields();
+        let fields = || self.entry(LifeEvent::Left, me, Held::default()).fields();
         let end = &self.info(me.id).end;
         death_record::record(&Journal(self), end, (me, How::Left), me.id, fields);
     }
@@ -172,7 +172,7 @@ impl Mapped {
     /// Records a death, unless somebody has. To be called before anything is
     /// changed of what the dead held. `witness` is what the caller looked by.
     pub(crate) fn record_death(&self, dead: Member, witness: u16) {
-        let fields = || self.entry(Event::Died, dead, self.holdings(dead)).fields();
+        let fields = || self.entry(LifeEvent::Died, dead, self.holdings(dead)).fields();
         let owner = match witness {
             SetMap::LEASE => LEASEHOLDER,
             liveness => liveness - self.map().liveness(0),
@@ -229,10 +229,10 @@ impl Mapped {
     }
 
     /// Reads on. Records that none of us writes are passed over.
-    pub(crate) fn read_journal(&self, at: &mut u64) -> Read<Entry> {
+    pub(crate) fn read_journal(&self, at: &mut u64) -> Read<LifeRecord> {
         loop {
             return match journal::read(&Journal(self), at) {
-                Read::Record(fields) => match Entry::read(fields) {
+                Read::Record(fields) => match LifeRecord::read(fields) {
                     Some(entry) => Read::Record(entry),
                     None => continue,
                 },
@@ -244,7 +244,7 @@ impl Mapped {
     }
 
     /// Everything that the journal remembers, the newest last.
-    pub(crate) fn journal(&self) -> Vec<Entry> {
+    pub(crate) fn journal(&self) -> Vec<LifeRecord> {
         let mut entries = Vec::new();
         let mut at = self.journal_from(true);
         // More only if the writers are faster than this reader.

@@ -9,8 +9,8 @@
 //!      0  Header        who this is, its name, the gate
 //!    512  words         one word for each participant
 //!         infos         who each participant says it is
-//!         journal       who came, went and died, one Record after the other
-//!         directory     an Entry for each channel
+//!         journal       who came, went and died, one JournalRecord after the other
+//!         directory     a DirectoryEntry for each channel
 //!         heap          a block for each channel:
 //!                         Control, a Row for each participant, the slots
 //! ```
@@ -157,7 +157,7 @@ pub(crate) const RECORD_FIELDS: usize = 13;
 shared! {
     /// A record of the journal.
     #[repr(align(128))]
-    pub(crate) struct Record {
+    pub(crate) struct JournalRecord {
         pub(crate) word: AtomicU64,
         /// In the order of the format: see `journal`.
         pub(crate) fields: [AtomicU64; RECORD_FIELDS],
@@ -169,7 +169,7 @@ shared! {
     /// A channel in the directory.
     #[repr(align(128))]
     // More fields than 12: the format has as many.
-    pub(crate) struct Entry {
+    pub(crate) struct DirectoryEntry {
         /// 0, or [`READY`] from when everything else stands.
         pub(crate) state: AtomicU64,
         pub(crate) kind: AtomicU64,
@@ -189,9 +189,9 @@ shared! {
     }
 }
 
-/// [`Entry::state`] of a channel that can be opened.
+/// [`DirectoryEntry::state`] of a channel that can be opened.
 pub(crate) const READY: u64 = 1;
-/// Bit of [`Entry::flags`]: the channel outlives its peers, and nobody is
+/// Bit of [`DirectoryEntry::flags`]: the channel outlives its peers, and nobody is
 /// ever told `Disconnected`.
 pub(crate) const LASTING: u64 = 1;
 
@@ -256,12 +256,12 @@ shared! {
 const _: () = {
     assert!(size_of::<Header>() == 4 * LINE);
     assert!(size_of::<Info>() == LINE);
-    assert!(size_of::<Record>() == LINE && RECORDS.is_power_of_two());
-    assert!(size_of::<Entry>() == 4 * LINE);
+    assert!(size_of::<JournalRecord>() == LINE && RECORDS.is_power_of_two());
+    assert!(size_of::<DirectoryEntry>() == 4 * LINE);
     assert!(size_of::<Control>() == 8 * LINE);
     assert!(size_of::<Row>() == LINE / 2);
     // The padding is explicit: nothing depends on how a compiler rounds.
-    assert!(size_of::<Entry>() == 8 * (16 + 9 + 33 + 6));
+    assert!(size_of::<DirectoryEntry>() == 8 * (16 + 9 + 33 + 6));
     assert!(size_of::<Control>() == 8 * (16 + 16 + 16 + 3 + IN_FLIGHT + 61));
 };
 
@@ -287,8 +287,8 @@ impl Plan {
         let infos = (words + 8 * map.participants as usize).next_multiple_of(LINE);
         let journal =
             (infos + size_of::<Info>() * map.participants as usize).next_multiple_of(LINE);
-        let directory = journal + size_of::<Record>() * RECORDS;
-        let end = directory + size_of::<Entry>() * map.channels as usize;
+        let directory = journal + size_of::<JournalRecord>() * RECORDS;
+        let end = directory + size_of::<DirectoryEntry>() * map.channels as usize;
         Self { map, words, infos, journal, directory, heap: end.next_multiple_of(PAGE) }
     }
 
@@ -470,19 +470,19 @@ mod tests {
             ("Info.uid", span_of!(Info, uid), 24..32),
             ("Info.end", span_of!(Info, end), 32..40),
             ("Info.kinds", span_of!(Info, kinds), 40..48),
-            ("Record.word", span_of!(Record, word), 0..8),
-            ("Record.fields", span_of!(Record, fields), 8..112),
-            ("Entry.state", span_of!(Entry, state), 0..8),
-            ("Entry.kind", span_of!(Entry, kind), 8..16),
-            ("Entry.element_size", span_of!(Entry, element_size), 16..24),
-            ("Entry.element_align", span_of!(Entry, element_align), 24..32),
-            ("Entry.fingerprint", span_of!(Entry, fingerprint), 32..40),
-            ("Entry.capacity", span_of!(Entry, capacity), 40..48),
-            ("Entry.offset", span_of!(Entry, offset), 48..56),
-            ("Entry.attempts", span_of!(Entry, attempts), 56..64),
-            ("Entry.flags", span_of!(Entry, flags), 64..72),
-            ("Entry.name", span_of!(Entry, name), 128..200),
-            ("Entry.schema", span_of!(Entry, schema), 200..464),
+            ("Record.word", span_of!(JournalRecord, word), 0..8),
+            ("Record.fields", span_of!(JournalRecord, fields), 8..112),
+            ("Entry.state", span_of!(DirectoryEntry, state), 0..8),
+            ("Entry.kind", span_of!(DirectoryEntry, kind), 8..16),
+            ("Entry.element_size", span_of!(DirectoryEntry, element_size), 16..24),
+            ("Entry.element_align", span_of!(DirectoryEntry, element_align), 24..32),
+            ("Entry.fingerprint", span_of!(DirectoryEntry, fingerprint), 32..40),
+            ("Entry.capacity", span_of!(DirectoryEntry, capacity), 40..48),
+            ("Entry.offset", span_of!(DirectoryEntry, offset), 48..56),
+            ("Entry.attempts", span_of!(DirectoryEntry, attempts), 56..64),
+            ("Entry.flags", span_of!(DirectoryEntry, flags), 64..72),
+            ("Entry.name", span_of!(DirectoryEntry, name), 128..200),
+            ("Entry.schema", span_of!(DirectoryEntry, schema), 200..464),
             ("Control.changes", span_of!(Control, changes), 0..8),
             ("Control.items_waiting", span_of!(Control, items_waiting), 8..16),
             ("Control.space_waiting", span_of!(Control, space_waiting), 16..24),

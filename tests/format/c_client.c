@@ -2,7 +2,7 @@
  * A minimal client of Tombolo's segments in C11, from docs/format.md alone.
  *
  * A test of the document, section 17 in particular: it shares no code with the
- * library, and tests/python.rs has the two talk to each other. It opens
+ * library, and tests/format/python.rs has the two talk to each other. It opens
  * channels of u64, MPMC and SPSC, sends, receives, sleeps and wakes, and never
  * sweeps. Numbers in comments are the document's sections.
  */

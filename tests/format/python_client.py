@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A client of Tombolo's segments, from docs/format.md alone.
 
-A test of the document: it shares no code with the library, and tests/python.rs
+A test of the document: it shares no code with the library, and tests/format/python.rs
 has the two talk to each other. Standard library only, Python 3.9 or later, on
 x86-64 Linux.
 

@@ -279,8 +279,12 @@ where
             6 => drop(site.ended("send", || self.send(message))),
             7 | 8 => {
                 let batch = [message; MANY];
-                let most = input.below(MANY + 1);
-                drop(site.ended("send_batch", || self.send_batch(&batch[..most])));
+                let batch = &batch[..input.below(MANY + 1)];
+                if what == 7 {
+                    drop(site.ended("send_batch", || self.send_batch(batch)));
+                } else {
+                    drop(timed("try_send_batch", || self.try_send_batch(batch)));
+                }
             }
             _ => {
                 if let Ok(mut grant) = timed("try_reserve", || self.try_reserve(length)) {

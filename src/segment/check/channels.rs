@@ -15,8 +15,8 @@ use crate::segment::directory;
 use crate::segment::name::{Name, fingerprint};
 use crate::storage::Block;
 use crate::storage::layout::{
-    CHANNEL_NAME_BYTES, Control, Entry, LASTING, LINE, MAX_CAPACITY, MAX_LENGTH, READY, RingKind,
-    Row,
+    CHANNEL_NAME_BYTES, Control, DirectoryEntry, LASTING, LINE, MAX_CAPACITY, MAX_LENGTH, READY,
+    RingKind, Row,
 };
 use crate::sync::{AtomicU64, Ordering};
 
@@ -51,10 +51,11 @@ pub(super) fn check(reading: &mut Reading<'_>) {
         let Some((name, block)) = entry(reading, index) else {
             continue;
         };
-        let at = reading.mapped.plan.directory + size_of::<Entry>() * usize::from(index);
+        let at = reading.mapped.plan.directory + size_of::<DirectoryEntry>() * usize::from(index);
         if let Some(other) = names.insert(name.clone(), index) {
             let found = format!("{name}, the name of channel #{other}");
-            let here = place(format!("channel #{index}"), at + offset_of!(Entry, name) + 8);
+            let here =
+                place(format!("channel #{index}"), at + offset_of!(DirectoryEntry, name) + 8);
             reading.report.fault("channel name", here, found, "a name of its own");
         }
         found.push((block.offset, name, block));
@@ -64,8 +65,9 @@ pub(super) fn check(reading: &mut Reading<'_>) {
     for (offset, name, block) in found {
         if offset < end {
             // Audited, so many entries could make one block be read as often.
-            let at = reading.mapped.plan.directory + size_of::<Entry>() * usize::from(block.index);
-            let here = place(format!("channel {name}"), at + offset_of!(Entry, offset));
+            let at = reading.mapped.plan.directory
+                + size_of::<DirectoryEntry>() * usize::from(block.index);
+            let here = place(format!("channel {name}"), at + offset_of!(DirectoryEntry, offset));
             let expected = format!("{end} or more, where the block before it ends");
             reading.report.fault("offset", here, offset, expected);
             continue;
@@ -88,8 +90,8 @@ pub(super) fn check(reading: &mut Reading<'_>) {
 /// Checks an entry; what it describes, if it can be used.
 fn entry(reading: &mut Reading<'_>, index: u16) -> Option<(String, Block)> {
     let mapped = reading.mapped;
-    let base = mapped.plan.directory + size_of::<Entry>() * usize::from(index);
-    let entry = mapped.memory.at::<Entry>(base)?;
+    let base = mapped.plan.directory + size_of::<DirectoryEntry>() * usize::from(index);
+    let entry = mapped.memory.at::<DirectoryEntry>(base)?;
     let whose = format!("channel #{index}");
     let report = &mut reading.report;
     let state = read(&entry.state);
@@ -109,22 +111,28 @@ fn entry(reading: &mut Reading<'_>, index: u16) -> Option<(String, Block)> {
     let code = read(&entry.kind);
     let kind = RingKind::read(code);
     let is_bytes = matches!(kind, Some(RingKind::SpscBytes | RingKind::MpmcBytes));
-    expect("kind", offset_of!(Entry, kind), code, kind.is_some(), "1 to 4");
+    expect("kind", offset_of!(DirectoryEntry, kind), code, kind.is_some(), "1 to 4");
     let (size, align) = (read(&entry.element_size), read(&entry.element_align));
     let fits = !is_bytes || size <= MAX_LENGTH as u64;
-    expect("element size", offset_of!(Entry, element_size), size, fits, "2^30 at most");
+    expect("element size", offset_of!(DirectoryEntry, element_size), size, fits, "2^30 at most");
     let fits = align.is_power_of_two() && align <= if is_bytes { 1 } else { LINE as u64 };
     let expected = "a power of two up to 128; 1 of bytes";
-    expect("element alignment", offset_of!(Entry, element_align), align, fits, expected);
+    expect("element alignment", offset_of!(DirectoryEntry, element_align), align, fits, expected);
     let capacity = read(&entry.capacity);
     let fits = (1..=MAX_CAPACITY as u64).contains(&capacity);
-    expect("capacity", offset_of!(Entry, capacity), capacity, fits, "1 to 2^31");
+    expect("capacity", offset_of!(DirectoryEntry, capacity), capacity, fits, "1 to 2^31");
     let attempts = read(&entry.attempts);
     let fits = attempts <= u64::from(MAX_ATTEMPTS);
-    expect("attempts", offset_of!(Entry, attempts), attempts, fits, "0 to 15");
+    expect("attempts", offset_of!(DirectoryEntry, attempts), attempts, fits, "0 to 15");
     let flags = read(&entry.flags);
-    expect("flags", offset_of!(Entry, flags), flags, flags & !LASTING == 0, "LASTING (1) or 0");
-    let name_at = base + offset_of!(Entry, name);
+    expect(
+        "flags",
+        offset_of!(DirectoryEntry, flags),
+        flags,
+        flags & !LASTING == 0,
+        "LASTING (1) or 0",
+    );
+    let name_at = base + offset_of!(DirectoryEntry, name);
     let name = text(report, ("channel name", &whose, name_at), &entry.name);
     if let Some(name) = &name
         && Name::new(name, CHANNEL_NAME_BYTES).is_err()
@@ -132,11 +140,11 @@ fn entry(reading: &mut Reading<'_>, index: u16) -> Option<(String, Block)> {
         let found = format!("{name:?}");
         report.fault("channel name", place(&whose, name_at + 8), found, "an allowed name");
     }
-    let schema_at = base + offset_of!(Entry, schema);
+    let schema_at = base + offset_of!(DirectoryEntry, schema);
     if let Some(schema) = text(report, ("schema", &whose, schema_at), &entry.schema) {
         let (found, right) = (read(&entry.fingerprint), fingerprint(&schema, size, align));
         if found != right {
-            let here = place(&whose, base + offset_of!(Entry, fingerprint));
+            let here = place(&whose, base + offset_of!(DirectoryEntry, fingerprint));
             let expected = format!("{}, that of {schema}, {size}, {align}", hex(right));
             report.fault("fingerprint", here, hex(found), expected);
         }
@@ -144,14 +152,14 @@ fn entry(reading: &mut Reading<'_>, index: u16) -> Option<(String, Block)> {
             report.fault("schema", place(&whose, schema_at + 8), schema, BYTES);
         }
     }
-    reserved(report, &whose, &entry.reserved_a, base + offset_of!(Entry, reserved_a));
-    reserved(report, &whose, &entry.reserved_b, base + offset_of!(Entry, reserved_b));
+    reserved(report, &whose, &entry.reserved_a, base + offset_of!(DirectoryEntry, reserved_a));
+    reserved(report, &whose, &entry.reserved_b, base + offset_of!(DirectoryEntry, reserved_b));
     let other = report.faults.len() > before;
     match directory::read(mapped, index)? {
         Ok(described) => Some((described.name, described.block)),
         Err(what) => {
             if !other {
-                let here = place(&whose, base + offset_of!(Entry, offset));
+                let here = place(&whose, base + offset_of!(DirectoryEntry, offset));
                 let expected = "a block within the heap, at a multiple of 128";
                 reading.report.fault("offset", here, what, expected);
             }

@@ -6,7 +6,7 @@ use super::header::reserved;
 use super::reading::{Person, Reading, hex, place};
 use crate::ring::journal::LEASEHOLDER;
 use crate::ring::table::MemberState;
-use crate::storage::layout::{Info, RECORDS, Record};
+use crate::storage::layout::{Info, JournalRecord, RECORDS};
 use crate::sync::{AtomicU64, Ordering};
 
 const ENDED: u64 = 1;
@@ -116,7 +116,7 @@ fn end(words: &[u64]) -> u64 {
 /// Checks all records; the position behind the newest.
 fn journal(reading: &mut Reading<'_>) -> u64 {
     let base = reading.mapped.plan.journal;
-    let at = |index: usize| base + size_of::<Record>() * index;
+    let at = |index: usize| base + size_of::<JournalRecord>() * index;
     let words: Vec<u64> = (0..RECORDS).map(|index| reading.word(at(index))).collect();
     let end = end(&words);
     for (index, &word) in words.iter().enumerate() {
@@ -137,7 +137,7 @@ fn journal(reading: &mut Reading<'_>) -> u64 {
         if word != 0 {
             record(reading, &whose, at(index), word);
         }
-        let spare = at(index) + offset_of!(Record, reserved);
+        let spare = at(index) + offset_of!(JournalRecord, reserved);
         reading.zero("reserved", &whose, spare, 2, "0");
     }
     end
@@ -170,7 +170,7 @@ fn record(reading: &mut Reading<'_>, whose: &str, at: usize, word: u64) {
 }
 
 fn fields(reading: &mut Reading<'_>, whose: &str, at: usize) {
-    let field = |n: usize| at + offset_of!(Record, fields) + 8 * n;
+    let field = |n: usize| at + offset_of!(JournalRecord, fields) + 8 * n;
     let (event, incarnation) = (reading.word(field(0)), reading.word(field(1)));
     let (kind, id, channel) = (event & 0xFFFF, event >> 16 & 0xFFFF, event >> 32);
     let here = place(whose, field(0));

@@ -81,10 +81,10 @@ const EXCUSED: [(&str, &str); 4] = [
         "&& block.memory.header().magic.load(Ordering::Acquire) == MAGIC",
         "two creators of one name, over a key that becomes free between them",
     ),
-    ("id| self.info(id).uid.load(", "a queue that another user has left: tests/owners.rs"),
+    ("id| self.info(id).uid.load(", "a queue that another user has left: tests/segment/owners.rs"),
     (
         "self.at.cells.control().changes.fetch_add(1,",
-        "a wake that is refused: tests/waits/refused.rs",
+        "a wake that is refused: tests/channel/waits/refused.rs",
     ),
     ("match set.semop(&ops, None) {", "a lease that is refused, for want of memory say"),
 ];
@@ -94,7 +94,7 @@ const SOMETIMES: [&str; 4] = [
     "(0..blocks.count()).any(|index| !held(blocks.block(index).load(Ordering::Relaxed)))",
     // Something is sent between a token and whom it wakes.
     "let now = event.waiting.load(Ordering::Relaxed);",
-    // One that is asked ends before it answers: crates/cli/tests/ctl.rs.
+    // One that is asked ends before it answers: crates/cli/tests/command/ctl.rs.
     "let end = mapped.info(one.member.id).end.load(Ordering::Acquire);",
     // Of two who sweep at once, one finds the other about to publish.
     "let _ = word.compare_exchange(seen.0, done.0, Ordering::Release, Ordering::Relaxed);",
