@@ -108,7 +108,7 @@ pub(crate) fn lines(source: &'static str) -> Lines {
 }
 
 /// The rings' sources that have orderings.
-pub(crate) const SOURCES: [(&str, &str); 13] = [
+pub(crate) const SOURCES: [(&str, &str); 14] = [
     ("blocks", include_str!("../../src/ring/blocks.rs")),
     ("creation", include_str!("../../src/ring/creation.rs")),
     ("event", include_str!("../../src/ring/event.rs")),
@@ -118,6 +118,7 @@ pub(crate) const SOURCES: [(&str, &str); 13] = [
     ("mpmc/queue", include_str!("../../src/ring/mpmc/queue.rs")),
     ("mpmc/recover", include_str!("../../src/ring/mpmc/recover.rs")),
     ("death_record", include_str!("../../src/ring/death_record.rs")),
+    ("recovery", include_str!("../../src/ring/recovery.rs")),
     ("records", include_str!("../../src/ring/records.rs")),
     ("role", include_str!("../../src/ring/role.rs")),
     ("spsc", include_str!("../../src/ring/spsc.rs")),

@@ -125,7 +125,6 @@ pub(crate) fn wait<K: Kernel>(
 /// Does `ops`, which compare the value, and tells a deadline from a value that
 /// is another: the kernel says the same of both. If both are true, the next call
 /// finds the other.
-#[track_caller]
 fn unless_late<K: Kernel>(
     kernel: &K,
     ops: &[Op],

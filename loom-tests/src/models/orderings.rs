@@ -70,15 +70,6 @@ const ROWS: &[(&[Site], By)] = &[
         &[at("blocks", "recover", "word.load", Acquire, Relaxed)],
         Model(Some(2), blocks::id_is_used_again),
     ),
-    (
-        &[at("blocks", "recover", "word.compare_exchange", AcqRel, Release)],
-        Nothing("the Acquire of the same word before it covers it"),
-    ),
-    (
-        &[at("blocks", "recover", "word.compare_exchange", AcqRel, Acquire)],
-        Model(Some(2), blocks::read_and_reused),
-    ),
-    (&[at("blocks", "unnamed", "blocks.block(index).load", Acquire, Relaxed)], Nothing(ORDER)),
     // Creation.
     (&[at("creation", "judge", "block.magic()", Acquire, Relaxed)], Nothing(KERNEL)),
     (
@@ -216,18 +207,17 @@ const ROWS: &[(&[Site], By)] = &[
         Model(Some(2), mpmc::id_is_used_again),
     ),
     (
-        &[at("mpmc/recover", "recover", "slot.compare_exchange", AcqRel, Acquire)],
+        &[at("recovery", "settle", "word.compare_exchange", AcqRel, Acquire)],
         Model(Some(2), mpmc::tombstone_is_claimed),
     ),
     (
-        &[at("mpmc/recover", "recover", "slot.compare_exchange", AcqRel, Release)],
+        &[at("recovery", "settle", "word.compare_exchange", AcqRel, Release)],
         Nothing("the Acquire of the same word before it covers it"),
     ),
     (
         &[at("mpmc/recover", "recover", "words.orphans", Release, Relaxed)],
         Model(Some(2), mpmc::orphan_appears),
     ),
-    (&[at("mpmc/recover", "held", "words.slot(index).load", Acquire, Relaxed)], Nothing(ORDER)),
     (&[at("mpmc/observe", "in_flight", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
     (&[at("mpmc/observe", "available", "words.orphans", Acquire, Relaxed)], Nothing(ANSWER)),
     (&[at("mpmc/observe", "available", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
@@ -322,6 +312,7 @@ fn of_the_journal_and_the_ends_of_lives() {
 fn of_the_ring_of_many() {
     found_weak("mpmc/queue");
     found_weak("mpmc/recover");
+    found_weak("recovery");
     found_weak("mpmc/observe");
 }
 
