@@ -81,13 +81,13 @@ fn every_kind_comes_in_order_with_who_it_was() {
     assert_eq!([told(&came_too), told(&died)], [("joined", pid(&holds)), ("died", pid(&holds))]);
     let (Event::Joined(came), Event::Left(went)) = (came, went) else { panic!() };
     let uid = nix::unistd::getuid().as_raw();
-    assert_eq!((came.slot, came.life, came.uid), (1, 0, uid));
-    assert_eq!((went.slot, went.life, went.uid), (1, 0, uid));
+    assert_eq!((came.slot, came.life, came.uid), (1, 1, uid));
+    assert_eq!((went.slot, went.life, went.uid), (1, 1, uid));
     assert_eq!((came.start_time, came.pid_namespace), (went.start_time, went.pid_namespace));
     assert_eq!(came.pid_namespace, proc::pid_namespace().unwrap());
     assert!(came.recorded_ns <= went.recorded_ns && went.recorded_ns <= proc::monotonic());
     let Event::Died(death) = died else { panic!() };
-    assert_eq!((death.slot, death.life, death.uid), (1, 1, uid));
+    assert_eq!((death.slot, death.life, death.uid), (1, 2, uid));
     assert_eq!((death.senders, death.receivers, death.redelivered), (1, 1, 1));
     assert_eq!((death.unsent, death.dropped, death.channel.as_deref()), (0, 0, Some("jobs")));
     assert_eq!(death.start_time, proc::start_time(pid(&holds)).unwrap());
@@ -183,7 +183,7 @@ fn who_is_too_far_behind_is_told_by_how_much() {
     for n in 0..lives {
         let (came, went) = (next(&events), next(&events));
         let (Event::Joined(came), Event::Left(went)) = (came, went) else { panic!("{n}") };
-        assert_eq!((came.life, went.life), (n, n));
+        assert_eq!((came.life, went.life), (n + 1, n + 1));
     }
     (0..lives + 21).for_each(|_| drop(Segment::open(&name).unwrap()));
     assert_eq!(next(&events), Event::Missed(42));
@@ -191,7 +191,7 @@ fn who_is_too_far_behind_is_told_by_how_much() {
         let (Event::Joined(came), Event::Left(went)) = (next(&events), next(&events)) else {
             panic!("{n}")
         };
-        assert_eq!((came.life, went.life), (n, n));
+        assert_eq!((came.life, went.life), (n + 1, n + 1));
     }
     assert_eq!(events.try_recv().unwrap(), None);
 }

@@ -17,7 +17,7 @@ const HOSTILE: &str = "\u{1b}[2J\u{9b}2J\u{202e}\n\r\u{7f}\"'";
 
 /// In words of a segment of 4 participants: the name, and of the first
 /// channel the name and the schema. Each is a length, and then bytes.
-const NAMES: [usize; 3] = [128 / 8, (17_280 + 128) / 8, (17_280 + 200) / 8];
+const NAMES: [usize; 3] = [128 / 8, (17_536 + 128) / 8, (17_536 + 200) / 8];
 
 #[track_caller]
 fn assert_harmless(said: &str) {
