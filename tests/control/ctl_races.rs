@@ -14,7 +14,7 @@ use tombolo::sys::Key;
 use tombolo::sys::msg::{self, Queue, Selector, Wait};
 use tombolo::{CommandError, Fault, Outcome, Segment, State, TryRecvError, TrySendError};
 
-use common::{Brief, Name, PATIENCE, Peer, Words, in_own_namespace, wait_until};
+use common::{Brief, Name, PATIENCE, Peer, Words, effort, in_own_namespace, wait_until};
 
 /// For those who will not answer.
 const SHORT: Duration = Duration::from_millis(300);
@@ -56,7 +56,8 @@ fn who_begins_to_send_while_a_drain_begins_is_waited_for() {
     let receiver = third.channel::<u64>("0").spsc().receiver().unwrap();
     let words = Words::behind(&segment);
     let armed = row(offsets(&words, 4, 1)[0], 1);
-    for _ in 0..10 {
+    effort::say_how_to_repeat();
+    for _ in 0..effort::rounds(3, 10) {
         // Its row there is of this life from the first time on, so it is reset.
         words.put(armed, 0);
         thread::scope(|scope| {
@@ -287,7 +288,8 @@ fn who_answers_and_goes_has_answered() {
         drop(segment.channel::<u64>(&format!("{n}")).capacity(1).sender().unwrap());
     }
     let commander = segment.commander().unwrap();
-    for n in 0..300 {
+    effort::say_how_to_repeat();
+    for n in 0..effort::rounds(60, 300) {
         let goes = Segment::open(&name).unwrap();
         let inbox = goes.inbox();
         let answers = thread::scope(|scope| {
@@ -313,7 +315,8 @@ fn a_channel_that_is_made_meanwhile_is_told_too() {
     }
     let words = Words::behind(&segment);
     let offsets = offsets(&words, 4, CHANNELS);
-    for n in 0..40 {
+    let seed = effort::seed();
+    for n in (0..40).filter(|n| effort::sampled(7, seed, *n as u64)) {
         // Sooner or later: it takes a while to be stopped.
         let armed = row(offsets[CHANNELS - 1 - n % 40], 1);
         words.put(armed, 0);

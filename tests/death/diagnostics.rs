@@ -9,7 +9,7 @@ use std::thread;
 use tombolo::sys::proc;
 use tombolo::{Death, Segment};
 
-use common::{Brief, Name, Peer, Words, wait_until};
+use common::{Brief, Name, Peer, Words, effort, wait_until};
 
 fn segment() -> (Name, Segment) {
     segment_of(8)
@@ -165,23 +165,24 @@ fn a_death_that_many_find_at_once_counts_once() {
 }
 
 #[test]
-fn a_thousand_deaths_are_counted_and_the_last_remembered() {
-    const DEATHS: usize = 1_000;
+fn more_deaths_than_are_remembered_are_counted_and_the_last_remembered() {
+    effort::say_how_to_repeat();
+    let all = effort::rounds(160, 1_000) as usize;
     const AT_ONCE: usize = 8;
     let (name, segment) = segment();
     let mut crowds = BTreeMap::new();
-    for crowd in 0..DEATHS / AT_ONCE {
+    for crowd in 0..all / AT_ONCE {
         let peers: Vec<Peer> = (0..AT_ONCE).map(|_| Peer::start("mayfly", &[&name])).collect();
         crowds.extend(peers.iter().map(|peer| (pid(peer), crowd)));
         peers.into_iter().for_each(|peer| assert_eq!(peer.join(), -9));
     }
     segment.sweep().unwrap();
     let deaths = segment.deaths();
-    assert_eq!((deaths.total, segment.participants().len()), (DEATHS as u64, 1));
+    assert_eq!((deaths.total, segment.participants().len()), (all as u64, 1));
     // Each came, and died: half of the records, but for who came together.
     assert!((50..=78).contains(&deaths.recent.len()), "{}", deaths.recent.len());
     let told: Vec<usize> = deaths.recent.iter().map(|death| crowds[&death.pid]).collect();
-    assert!(told.is_sorted() && told.last() == Some(&(DEATHS / AT_ONCE - 1)), "{told:?}");
+    assert!(told.is_sorted() && told.last() == Some(&(all / AT_ONCE - 1)), "{told:?}");
     let mut pids: Vec<u32> = deaths.recent.iter().map(|death| death.pid).collect();
     pids.sort_unstable();
     pids.dedup();

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use tombolo::sys::{proc, shm::Shm};
 use tombolo::{Kind, Message, Receiver, RecvError, Segment, Sender, TryRecvError};
 
-use crate::common::{Brief, Name, Peer, Words, own_tables, segment as shm, tables, wait_until};
+use crate::common::{
+    Brief, Name, Peer, Words, effort, own_tables, segment as shm, tables, wait_until,
+};
 
 /// Words of a storm's ledger; from `MESSAGES` on, four bits for each message.
 mod ledger {
@@ -67,7 +69,8 @@ struct Storm {
     producers: usize,
     consumers: usize,
     capacity: usize,
-    kills: u32,
+    /// In a long run; a quarter of it every day.
+    kills: u64,
     stops: bool,
 }
 
@@ -108,7 +111,8 @@ impl Storm {
             .map(|n| start(if n < self.producers { "producer" } else { "consumer" }))
             .collect();
         let mut killed = [0, 0];
-        for _ in 0..self.kills {
+        effort::say_how_to_repeat();
+        for _ in 0..effort::rounds(self.kills / 4, self.kills) {
             let random = proc::random_u64().unwrap();
             let victim = (random % peers.len() as u64) as usize;
             // Some of them while another is stopped over its work.

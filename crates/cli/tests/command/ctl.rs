@@ -20,8 +20,8 @@ use tombolo::{Answer, CommandError, Fault, Outcome, Segment, State, TrySendError
 
 use command::{Running, run, text};
 use common::{
-    Brief, Name, Owned, PATIENCE, Peer, RINGS, Words, in_own_namespace, own_tables, receiver,
-    sender, wait_until,
+    Brief, Name, Owned, PATIENCE, Peer, RINGS, Words, in_own_namespace, own_tables, parked_in,
+    receiver, sender, wait_until,
 };
 
 /// For those who will not answer.
@@ -497,6 +497,8 @@ fn a_successor_never_sees_the_reply_to_a_dead_one() {
         server.stop();
         let client = joined("command", &name, &[&"ping"]);
         wait_until(|| queue.stat().unwrap().last_send_pid == client.pid());
+        // It has woken the server as well.
+        wait_until(|| parked_in(client.pid(), &[libc::SYS_ppoll]));
         client.stop();
         server.resume();
         // The reply is in the queue, in place of the request.
