@@ -147,7 +147,9 @@ impl<P: Payload + CheckedBitPattern + AnyBitPattern> Receiver<P, Mpmc> {
     /// acknowledged or given back on its own, in any order.
     ///
     /// Held messages count against the capacity. A receiver that holds as many messages
-    /// as the channel has room for waits in vain for another one.
+    /// as the channel has room for waits in vain for another one. A held message may come
+    /// back, so while one is held, by this handle or another, no receiver is told that
+    /// the last sender has gone: ask with a deadline, or without waiting, while you hold one.
     ///
     /// ```
     /// use tombolo::Segment;

@@ -80,10 +80,11 @@ pub trait Ring: Sized + Send {
         Self::Of: NoUninit,
     {
         for (pushed, message) in messages.iter().enumerate() {
-            if self.push_next(at, owner, message).is_ok() {
-                continue;
-            }
-            match self.push(at, owner, message) {
+            let sent = match self.push_next(at, owner, message) {
+                Err(NotNow::Unsure) => self.push(at, owner, message),
+                sent => sent,
+            };
+            match sent {
                 Ok(()) => {}
                 Err(why) if pushed == 0 => return Err(why),
                 Err(_) => return Ok(pushed),
@@ -115,12 +116,14 @@ pub trait Ring: Sized + Send {
     {
         for popped in 0..most {
             let mut out = Self::Of::out();
-            if self.pop_next(at, owner, &mut out).is_err() {
-                match self.pop(at, owner, &mut out) {
-                    Ok(()) => {}
-                    Err(why) if popped == 0 => return Err(why),
-                    Err(_) => break,
-                }
+            let taken = match self.pop_next(at, owner, &mut out) {
+                Err(NotNow::Unsure) => self.pop(at, owner, &mut out),
+                taken => taken,
+            };
+            match taken {
+                Ok(()) => {}
+                Err(why) if popped == 0 => return Err(why),
+                Err(_) => break,
             }
             let Some(message) = Self::Of::owned(out) else { return Ok(false) };
             into.push(message);

@@ -31,7 +31,7 @@ impl Peer {
         self.member.id
     }
 
-    /// Which of the slot's lives, from 0.
+    /// Which of the slot's lives, from 1.
     pub const fn life(&self) -> u64 {
         self.member.incarnation
     }

@@ -213,8 +213,11 @@ impl<'a> ByteSpan<'a> {
     /// Copies bytes out, from `offset` on, as many as there are; says how many.
     pub(crate) fn read(&self, offset: usize, into: &mut [u8]) -> usize {
         let count = into.len().min(self.length.saturating_sub(offset));
-        // SAFETY: so many are there from `offset` on.
-        unsafe { copy::load_bytes(self.first, offset, into.as_mut_ptr(), count) };
+        // An offset beyond the end names no address inside.
+        if count > 0 {
+            // SAFETY: so many are there from `offset` on.
+            unsafe { copy::load_bytes(self.first, offset, into.as_mut_ptr(), count) };
+        }
         count
     }
 
@@ -239,8 +242,10 @@ impl<'a> ByteSpan<'a> {
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> usize {
         let room = self.length.saturating_sub(offset);
         let bytes = &bytes[..bytes.len().min(room)];
-        // SAFETY: there is room for so many from `offset` on, made up to words.
-        unsafe { copy::store_bytes(self.first, offset, bytes, bytes.len() == room) };
+        if !bytes.is_empty() {
+            // SAFETY: there is room for so many from `offset` on, made up to words.
+            unsafe { copy::store_bytes(self.first, offset, bytes, bytes.len() == room) };
+        }
         bytes.len()
     }
 
