@@ -19,7 +19,7 @@ pub struct Member {
     /// Its slot in the table. Together with [`life`](Self::life) it identifies
     /// the participant for ever.
     pub slot: u16,
-    /// Which of the slot's lives it is, from 0.
+    /// Which of the slot's lives it is, from 1.
     pub life: u64,
     /// The same participant, for waits that end with it: see
     /// [`Receiver::bind_to_peer`](crate::Receiver::bind_to_peer).

@@ -32,7 +32,7 @@ pub struct Deaths {
 #[non_exhaustive]
 // More fields than 12: they are what the journal records of a death.
 pub struct Death {
-    /// Its slot in the table, and which of the slot's lives it was, from 0:
+    /// Its slot in the table, and which of the slot's lives it was, from 1:
     /// the two together are used once.
     pub slot: u16,
     /// See [`slot`](Self::slot).
