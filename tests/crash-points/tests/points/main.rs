@@ -80,11 +80,12 @@ const PLAYS_SAMPLED: u64 = 8;
 const DEEDS_SAMPLED: u64 = 3;
 const POINTS_SAMPLED: u64 = 8;
 const SWEEPERS_SAMPLED: u64 = 16;
+/// The latter in a long run: every point of a victim, and a part of the pairs.
+const PAIRS_SAMPLED: u64 = 3;
 /// In how many rounds an everyday run looks for the points of who comes after.
 const ROUNDS: u64 = 4;
 
-/// Whether two die at every step of theirs that is one's last elsewhere: that
-/// takes several times as long.
+/// Whether two die at every pair of their steps: that takes several times as long.
 fn thorough() -> bool {
     effort::times() > 1
 }
@@ -126,6 +127,21 @@ impl Director<'_> {
         if self.performances.is_multiple_of(20) {
             self.brief.say("");
         }
+    }
+
+    /// A sample of a sweeper's points, another for each performance; all of them only
+    /// if all is asked for.
+    fn of_sweepers(&self, points: &[(String, u64)]) -> Vec<(String, u64)> {
+        let all = occasions(points, true);
+        let one_in = match effort::times() {
+            0 => SWEEPERS_SAMPLED,
+            1 => PAIRS_SAMPLED,
+            _ => return all,
+        };
+        let nth = self.seed.wrapping_add(self.performances);
+        let one_in = one_in.min(all.len() as u64).max(1);
+        let taken = all.into_iter().zip(0..).filter(|(_, n)| n % one_in == nth % one_in);
+        taken.map(|(occasion, _)| occasion).collect()
     }
 
     /// A sample of the occasions, another for each performance.
@@ -195,7 +211,7 @@ impl Director<'_> {
         if !self.perform(play, victim.clone(), Some(Doom::Watched)) {
             return;
         }
-        for (at, time) in self.occasions(&self.ledger.points(), true, SWEEPERS_SAMPLED) {
+        for (at, time) in self.of_sweepers(&self.ledger.points()) {
             let sweeper = Doom::At(at, time, End::Killed);
             if self.failures > MOST_FAILURES {
                 return;
@@ -244,7 +260,7 @@ impl Director<'_> {
             if programme != Programme::Sweeping {
                 self.do_deed(deed, &[&doom]);
             } else if self.do_deed(deed, &[&doom, &Doom::Watched]) {
-                for (at, time) in self.occasions(&self.ledger.points(), true, SWEEPERS_SAMPLED) {
+                for (at, time) in self.of_sweepers(&self.ledger.points()) {
                     self.do_deed(deed, &[&doom, &Doom::At(at, time, End::Killed)]);
                     if self.failures > MOST_FAILURES {
                         return;
