@@ -91,11 +91,23 @@ fn found(options: &Options, name: &Name, wish: Wish) -> Result<Segment, OpenErro
 
 /// Removes the segment of a name, whoever is attached and whoever has created
 /// it: whether that is allowed, the kernel decides.
+///
+/// What is unfinished is finished first. It gets the usual size: if this process dies
+/// before it removes the result, the next process that opens the name finds a segment
+/// that it can use. Only where the kernel refuses that size does it get the smallest.
 pub(crate) fn remove(options: &Options, name: &str) -> Result<(), OpenError> {
     let name = Name::new(name, NAME_BYTES)?;
-    // What has to be finished to be removed is finished small: no limit is in the way.
-    let options = &options.clone().size(0).participants(1).channels(1).any_owner(true);
-    let search = Search { options, name: &name, until: options.until() };
+    match finish_and_remove(&options.settled().any_owner(true), &name) {
+        Err(OpenError::System(_)) => {
+            let small = options.clone().size(0).participants(1).channels(1).any_owner(true);
+            finish_and_remove(&small, &name)
+        }
+        done => done,
+    }
+}
+
+fn finish_and_remove(options: &Options, name: &Name) -> Result<(), OpenError> {
+    let search = Search { options, name, until: options.until() };
     // The pass itself removes one that has lost its segment.
     let built = search.has_built_set()?;
     match search.pass(Wish::Open) {
