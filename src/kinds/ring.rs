@@ -168,17 +168,24 @@ pub trait Ring: Sized + Send {
     /// the ring can count that. Whether a receiver may be waiting for it.
     fn give_back(&self, at: &Self::Consumer, taken: Self::Taken, counted: bool) -> bool;
 
-    /// Whether another sender that waits for room could go on.
-    fn may_reserve(&self, at: &Self::Producer) -> bool;
+    /// Whether another sender that waits for room could go on. Where there is one sender,
+    /// there is no other.
+    fn may_reserve(&self, _at: &Self::Producer) -> bool {
+        false
+    }
     /// What a sender lacks that holds nothing, where that can be told without taking
     /// what would have to be given back.
     fn lacks(&self, _at: &Self::Producer) -> Option<NotNow> {
         None
     }
     /// Whether another receiver could go on.
-    fn may_take(&self, at: &Self::Consumer) -> bool;
-    /// Whether a message is in a receiver's hands and may come back.
-    fn in_flight(&self) -> bool;
+    fn may_take(&self, _at: &Self::Consumer) -> bool {
+        false
+    }
+    /// Whether another receiver holds a message that may come back.
+    fn in_flight(&self) -> bool {
+        false
+    }
     /// What has just refused a push, or a reservation.
     fn wanted_by_producer(at: &Self::Producer) -> Want;
     /// What has just refused a pop, or a take.

@@ -252,18 +252,6 @@ impl<E: Element> Ring for Packed<E> {
         false
     }
 
-    fn may_reserve(&self, _: &Producer) -> bool {
-        false
-    }
-
-    fn may_take(&self, _: &Reader) -> bool {
-        false
-    }
-
-    fn in_flight(&self) -> bool {
-        false
-    }
-
     fn wanted_by_producer(at: &Producer) -> Want {
         Want::Room(at.limit())
     }

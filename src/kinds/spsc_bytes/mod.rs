@@ -203,18 +203,6 @@ impl Ring for RecordRing {
         false
     }
 
-    fn may_reserve(&self, _: &Producer) -> bool {
-        false
-    }
-
-    fn may_take(&self, _: &Reader) -> bool {
-        false
-    }
-
-    fn in_flight(&self) -> bool {
-        false
-    }
-
     fn wanted_by_producer(at: &Producer) -> Want {
         Want::Room(at.limit())
     }
