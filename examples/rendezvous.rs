@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let [_, name, number] = &arguments[..] {
         return ask(name, number.parse()?);
     }
-    // Whoever starts this twice has two servers.
+    // Started twice, this makes two servers.
     let name = format!("squares-{}", process::id());
     let mut listener = Listener::bind(&name)?.segments(Segment::options().size(1 << 16));
     println!("listening at {}", listener.path().display());

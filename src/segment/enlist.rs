@@ -131,7 +131,7 @@ impl Participant {
     /// Whether no sender of this process sends, nor will before it has seen
     /// the gate as the caller has.
     pub(crate) fn idle(&self) -> bool {
-        // Whoever has changed the gate may not have come to say so.
+        // The process that changed the gate may not have come to say so.
         self.mapped.change_all();
         let busy = lock(&self.busy);
         gate::idle(&self.mapped.semaphores, busy.values().map(|busy| &***busy))

@@ -106,7 +106,7 @@ impl Mapped {
         let word = u64::from(queue.id().unsigned_abs()) + 1;
         // Release: nothing that is asked for comes before it.
         self.memory.header().queue.store(word, Ordering::Release);
-        // Whoever removes the segment removes its queue after the set: one of
+        // A process that removes the segment removes its queue after the set: one of
         // us two finds that the other has been here.
         match self.semaphores.set().stat_any() {
             Err(removed) => {

@@ -25,7 +25,7 @@ const INBOX: usize = 64;
 pub struct UserCommand {
     /// What was sent.
     pub payload: Vec<u8>,
-    /// Who has sent it: its slot among the participants.
+    /// The slot of the participant that sent it.
     pub from: u16,
 }
 
@@ -140,7 +140,7 @@ impl Participant {
             tray.unsent.push((to, Mail { status, payload, from: self.me, ..request }));
         }
         let mut tidied = false;
-        // Whoever waits for one of them calls again.
+        // A caller that waits for one of them calls again.
         tray.unsent.retain(|(to, reply)| {
             self.is_awaited(reply, *to)
                 && self
@@ -179,7 +179,7 @@ impl Participant {
             Verb::User => {
                 let payload = request.payload.clone();
                 tray.inbox.push_back(UserCommand { payload, from: request.from.id });
-                // Whoever takes them may sleep, in another thread.
+                // The thread that takes them may sleep.
                 if self.strike().is_err() {
                     tray.inbox.pop_back();
                     return Some((Status::NobodyTakes, Vec::new()));

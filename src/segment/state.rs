@@ -118,8 +118,8 @@ impl Participant {
     /// meanwhile, and its sweep is a change for each channel. It holds the
     /// lease, too, so that there is no channel without.
     ///
-    /// Whoever has not become an endpoint by the end of this has the state to
-    /// find out that it leaves.
+    /// A handle that has not become an endpoint by the end of this finds the state
+    /// that this leaves.
     pub(crate) fn announce(&self, change: impl FnOnce()) -> Result<(), Unleased> {
         self.leased(|_| {
             self.with_all_credits(|| {

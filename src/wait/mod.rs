@@ -25,7 +25,7 @@ const MOST_OPS: usize = 8;
 /// a virtual processor make it do as well.
 const SEEN: Duration = Duration::from_millis(10);
 
-/// Who waits again within this time after a wake is likely to do so the next
+/// A waiter that waits again within this time after a wake is likely to do so the next
 /// time. It costs others less than the fence that it saves, if it is not away for
 /// many times as long as that takes.
 const AT_ONCE: Duration = if crash::POINTS {

@@ -146,7 +146,7 @@ fn drive(brief: &Brief) {
             waitpid(*victim, None).unwrap();
         }
         if n % 50 == 0 {
-            // Who is left, and who comes, gets on with it.
+            // The survivors, and those that come, get on with it.
             for sends in [true, false] {
                 while children.iter().filter(|child| child.0 == sends).count() < each {
                     children.push((sends, child(brief, &words, sends)));

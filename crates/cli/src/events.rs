@@ -24,7 +24,7 @@ use crate::terms::print;
 #[command(after_help = "Example:
   tombolo events market --json | jq 'select(.event == \"died\") | .pid'
 
-Ends when the segment is removed. Who watches is a participant, too. With
+Ends when the segment is removed. The watcher is a participant, too. With
 --remembered, what the segment remembers comes first: its last 128 events.")]
 pub(crate) struct Args {
     /// The segment, or @ID

@@ -62,7 +62,7 @@ const fn word(state: MemberState, incarnation: u64) -> u64 {
     MemberWord { state, incarnation }.word()
 }
 
-/// Who has a block, if anybody has.
+/// The owner of a block, if it has one.
 const fn owner(block: u64) -> Option<u16> {
     if block >> 13 & 1 == 1 { Some(block as u16 & 0x1FFF) } else { None }
 }

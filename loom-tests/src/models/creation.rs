@@ -25,7 +25,7 @@ struct Key {
     /// What a system call on the key reads and changes at one instant.
     shelf: Mutex<Shelf>,
     processes: usize,
-    /// Who has got what: the model's own knowledge.
+    /// Which process has got what: the model's own knowledge.
     holders: RefCell<Vec<(usize, usize)>>,
 }
 

@@ -22,7 +22,7 @@ struct Town {
     words: Vec<AtomicU64>,
     /// What a sweep leaves behind: the last life that it has swept.
     swept: Vec<AtomicU64>,
-    /// Who has really died: the model's own knowledge.
+    /// Which participants have really died: the model's own knowledge.
     died: RefCell<Vec<Member>>,
 }
 

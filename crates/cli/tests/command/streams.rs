@@ -651,7 +651,7 @@ fn ls_tells_who_has_died() {
     place.wait_for(1, 0);
     let pid = sender.0.id();
     sender.kill();
-    // Whoever comes sweeps.
+    // The next process sweeps.
     let _segment = Segment::open(&place.name).unwrap();
     let output = run(&["ls", "--json"]);
     let listed: Value = serde_json::from_slice(&output.stdout).unwrap();

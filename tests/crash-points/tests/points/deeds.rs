@@ -272,7 +272,7 @@ fn every_life_ends(events: &Events) {
         match event.unwrap() {
             Event::Joined(member) => assert!(living.insert((member.slot, member.life))),
             Event::Left(member) => assert!(living.remove(&(member.slot, member.life))),
-            // Who died in joining may not have been told of.
+            // A participant that died in joining may not have been told of.
             Event::Died(death) => drop(living.remove(&(death.slot, death.life))),
             event => panic!("{event:?}"),
         }
