@@ -145,6 +145,8 @@ pub(crate) struct Peer {
     scratch: RefCell<Scratch>,
     changes: Cell<u64>,
     alone: Cell<bool>,
+    /// Whether it has met a peer, so that their end is one for it.
+    pub(crate) met: Cell<bool>,
     memo: Cell<Memo>,
     pub(crate) registration: Registration<Deadline>,
     cursor: Cell<Cursor>,
@@ -205,6 +207,7 @@ impl World {
                     scratch: RefCell::new(Scratch::new(map)),
                     changes: Cell::new(1),
                     alone: Cell::new(false),
+                    met: Cell::new(true),
                     memo: Cell::default(),
                     registration: Registration::new(Some(0)),
                     cursor: Cell::new(cursor),
@@ -307,7 +310,7 @@ impl Peer {
         if self.alone.get() && changes == self.changes.get() {
             return Found::PeersGone;
         }
-        self.alone.set(self.peers(self.side) == 0);
+        self.alone.set(self.met.get() && self.peers(self.side) == 0);
         self.changes.set(changes);
         if self.alone.get() { Found::PeersGone } else { Found::Open }
     }
@@ -507,6 +510,17 @@ impl Peer {
 
     /// `Participant::withdraw`, of the only endpoint.
     pub(crate) fn withdraw(&self) {
+        self.close();
+        if mutant::has("no credit") {
+            return;
+        }
+        for sem in [self.world.map.items(0), self.world.map.space(0)] {
+            credit::disarm(&self.process, sem).unwrap();
+        }
+    }
+
+    /// The same of the only one of its side, where the process keeps others.
+    pub(crate) fn close(&self) {
         let row = &self.world.rows[usize::from(self.me.id)];
         row.endpoints.store(self.me.incarnation << 32, Ordering::Release);
         self.world.changes.fetch_add(1, Ordering::Release);
@@ -515,17 +529,12 @@ impl Peer {
             Side::Receiver => self.space(),
         };
         fence(Ordering::SeqCst);
-        let _ = if self.peers(self.side.other()) > 0 {
+        let others = self.peers(self.side.other()) > 0;
+        let _ = if others || mutant::has("one token for all") {
             event::notify(&self.process, event, &mut Memo::default())
         } else {
             event::rouse(&self.process, event, || false)
         };
-        if mutant::has("no credit") {
-            return;
-        }
-        for sem in [self.world.map.items(0), self.world.map.space(0)] {
-            credit::disarm(&self.process, sem).unwrap();
-        }
     }
 
     /// Begins to read a message, and never ends.

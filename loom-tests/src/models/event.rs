@@ -16,7 +16,7 @@ use crate::operation::Plain;
 use crate::ring::event::{self, Event, Life, Memo};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::set::SetMap;
-use crate::ring::wait::{NotNow, Over, Queue, Registration, Seat};
+use crate::ring::wait::{Cause, NotNow, Operation, Over, Queue, Registration, Seat, Session};
 use crate::ring::{credit, wake_all};
 use crate::sync::{AtomicU64, Ordering};
 use crate::world::Side::{Receiver, Sender};
@@ -293,6 +293,30 @@ fn everybody_is_told_of_the_last_senders_leaving() {
     completely(|| holds("event, farewell", Some(1), farewell));
 }
 
+/// Two sleep when the last sender goes, of whom one was opened when there was none: it
+/// expects others, and may be the first to be woken.
+fn farewell_to_a_newcomer() {
+    let (world, [main, newcomer, sender]) = world(1, [Receiver, Receiver, Sender]);
+    newcomer.met.set(false);
+    let system = Rc::clone(&world.system);
+    let sender = sender.spawn(None, move |sender| {
+        system.until_asleep(2);
+        sender.close();
+    });
+    let newcomer = newcomer.spawn(None, |newcomer| newcomer.receive(Some(Deadline(1))));
+    assert_eq!(main.receive(None), Err(Told::Disconnected));
+    world.system.tick();
+    sender.join().unwrap();
+    assert_eq!(newcomer.join().unwrap(), Some(Err(Told::TimedOut)));
+}
+
+#[test]
+fn who_sleeps_is_told_of_the_last_senders_leaving_whoever_sleeps_before_it() {
+    let name = "event, farewell to a newcomer";
+    holds(name, Some(2), farewell_to_a_newcomer);
+    fails(name, Mutant::Model("one token for all"), LOST, Some(2), farewell_to_a_newcomer);
+}
+
 /// A sender dies somewhere: what it published is received, and the receiver
 /// is told that it has gone.
 pub(super) fn sender_dies(fate: Fate) {
@@ -558,7 +582,8 @@ fn sweeps_hide_no_waiter() {
 pub(super) fn let_go_late() {
     let dead = LIFE << 32 | 2;
     let record = || AtomicU64::new(event::record(LIFE));
-    let (waiting, late, life, other) = (AtomicU64::new(0), record(), AtomicU64::new(LIVE), record());
+    let (waiting, late, life, other) =
+        (AtomicU64::new(0), record(), AtomicU64::new(LIVE), record());
     let words = Rc::new([waiting, late, life, other]);
     let registration = Registration::<Deadline>::new(None);
     registration.announce(&Sleep, &words[0], &words[1]);
@@ -748,6 +773,55 @@ fn a_token_that_cannot_be_passed_on() {
     waiter.wait(&barred, seat(&waiting, SEM, (&record, &life), &registration));
     notifier.join().unwrap();
     assert_eq!(waiter.owed, Some(DENIED), "{STRANDED}");
+}
+
+/// It is woken by the wake-all semaphore, and then cannot look for deaths: it has left the
+/// namespace, and the semaphore is a stranger's.
+struct Blind;
+
+impl Operation for Blind {
+    type Done = ();
+    type Fault = ();
+
+    fn attempt(&mut self, _: bool) -> Result<(), NotNow> {
+        Err(NotNow::Nothing)
+    }
+
+    fn more(&self) -> bool {
+        true
+    }
+
+    fn scan(&mut self, _: bool) -> Result<Option<u16>, ()> {
+        Err(())
+    }
+
+    fn owes(&mut self, refusal: Refusal) {
+        panic!("nothing is refused here: {refusal:?}");
+    }
+
+    fn fault(&self, _: Cause) {}
+}
+
+fn woken_and_blind(struck: bool) {
+    let system = Rc::new(System::new(SEM + 1, 2));
+    let other = Process { system: Rc::clone(&system), id: 1 };
+    let waker = loom::thread::spawn(move || {
+        if struck { wake_all::strike(&other) } else { event::post(&other, SEM).map(drop) }.unwrap();
+    });
+    let [waiting, record, life] = [0, event::record(LIFE), LIVE].map(AtomicU64::new);
+    let registration = Registration::new(Some(0));
+    registration.be_strict(struck);
+    let process = Process { system: Rc::clone(&system), id: 0 };
+    let seat = seat(&waiting, SEM, (&record, &life), &registration);
+    assert_eq!(Session::new(&process, seat, None).block(&mut Blind), Err(()));
+    waker.join().unwrap();
+    assert_eq!(system.value(SEM), u16::from(!struck), "a token that was taken, or one too many");
+}
+
+#[test]
+fn who_cannot_look_gives_back_the_token_that_it_took_and_no_other() {
+    holds("event, struck and blind", None, || woken_and_blind(true));
+    holds("event, woken and blind", None, || woken_and_blind(false));
 }
 
 #[test]

@@ -126,8 +126,12 @@ impl Peer {
         let registration = Registration::new(None);
         registration.be_strict(true);
         let life = Life::new(&self.channel.life, LIFE);
-        let seat =
-            Seat { queue: Queue { waiting, over: Over::All }, record, life, registration: &registration };
+        let seat = Seat {
+            queue: Queue { waiting, over: Over::All },
+            record,
+            life,
+            registration: &registration,
+        };
         Plain { attempt, more, look, owed: None }.wait(&self.process, seat);
     }
 
