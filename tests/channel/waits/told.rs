@@ -9,7 +9,7 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 use tombolo::{Message, RecvError, Segment, State, TryRecvError};
 
 use crate::common::readiness::switches;
-use crate::common::{Words, thread_parked_for_good, tid, wait_until};
+use crate::common::{Words, thread_parked, thread_parked_for_good, tid, wait_until};
 
 /// Calls in a thread of its own.
 fn started<R: Send + 'static>(call: impl FnOnce() -> R + Send + 'static) -> (i32, JoinHandle<R>) {
@@ -117,8 +117,8 @@ fn receivers_that_hold_one_message_and_ask_for_the_next_do_not_wait_for_each_oth
 /// when the pause ends than when it began.
 #[test]
 fn a_resume_reaches_every_sender_whatever_it_lacks() {
-    // Which of the two sleeps first is not known.
-    for _ in 0..8 {
+    // One who is woken in vain sleeps behind the other one again.
+    for pauses in [1, 2, 1, 2] {
         let segment = Segment::options().size(1 << 18).anonymous().unwrap();
         let bytes = segment.bytes("places").capacity(2, 8);
         let tx = bytes.sender().unwrap();
@@ -135,15 +135,18 @@ fn a_resume_reaches_every_sender_whatever_it_lacks() {
         });
         let send = asleep(move || tx.send(b"s").unwrap());
         let commander = segment.commander().unwrap();
-        let slept = [commit.0, send.0].map(switches);
-        let _ = commander.pause(Duration::from_millis(1)).unwrap();
-        for (tid, slept) in [commit.0, send.0].into_iter().zip(slept) {
-            wait_until(|| switches(tid) > slept && thread_parked_for_good(tid));
+        let both = [commit.0, send.0];
+        let sleep = || both.iter().all(|&tid| thread_parked_for_good(tid));
+        for _ in 0..pauses {
+            let slept = both.map(switches);
+            let _ = commander.pause(Duration::from_millis(1)).unwrap();
+            wait_until(|| both.map(switches) != slept && sleep());
         }
         assert_eq!(segment.state(), State::Paused);
+        let slept = both.map(switches);
         held.release();
-        // One of them may have been woken for that, and must not go on.
-        wait_until(|| [commit.0, send.0].iter().all(|&tid| thread_parked_for_good(tid)));
+        // That wakes one, who must not go on.
+        wait_until(|| both.map(switches) != slept && sleep());
         let _ = commander.resume(Duration::from_millis(1)).unwrap();
         ended(commit);
         ended(send);
@@ -171,23 +174,44 @@ impl Message for Unsound {
 }
 
 #[test]
-fn a_panic_in_the_check_of_a_message_leaves_nobody_counted_as_waiting() {
-    // Where the first channel's block begins: see `docs/format.md`.
+fn a_panic_in_the_check_of_a_message_keeps_no_wake_from_others_and_leaves_nobody_counted() {
     let options = Segment::options().size(1 << 18).participants(4).channels(1);
     let segment = options.anonymous().unwrap();
-    let channel = segment.channel::<Unsound>("c").capacity(4);
+    let channel = segment.channel::<Unsound>("c").capacity(8);
     let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let other = channel.receiver().unwrap();
+    let panics = asleep(move || (catch_unwind(AssertUnwindSafe(|| rx.recv())).is_err(), rx));
+    let other = asleep(move || other.recv().unwrap().0);
+    // One wake-up for both, and the first to be woken panics.
+    tx.send_batch(&[Unsound(7), Unsound(8)]).unwrap();
+    let (panicked, rx) = ended(panics);
+    assert!(panicked);
+    assert_eq!(ended(other), 8);
+    // It waits again and again, so that it stays counted, until it finds nothing.
     let words = Words::behind(&segment);
     let waiting = || words.get(words.first_block(4, 1) + 1) & 0xFFFF_FFFF;
-    let panicked = asleep(move || {
-        let panicked = catch_unwind(AssertUnwindSafe(|| rx.recv())).is_err();
-        (panicked, rx)
-    });
-    assert_eq!(waiting(), 1);
-    tx.send(Unsound(7)).unwrap();
-    let (panicked, rx) = ended(panicked);
-    assert!(panicked);
     assert_eq!(waiting(), 0);
-    tx.send(Unsound(8)).unwrap();
-    assert_eq!(rx.recv().unwrap().0, 8);
+    let mut counted = false;
+    let mut rx = Some(rx);
+    for _ in 0..100 {
+        let mine = rx.take().unwrap();
+        let waits = started(move || {
+            for _ in 0..3 {
+                mine.recv().unwrap();
+            }
+            mine
+        });
+        for n in 0..3 {
+            wait_until(|| tx.is_empty() && thread_parked(waits.0));
+            tx.send(Unsound(n)).unwrap();
+        }
+        let mine = ended(waits);
+        counted |= waiting() == 1;
+        assert!(matches!(mine.try_recv(), Err(TryRecvError::Empty)));
+        assert_eq!(waiting(), 0);
+        if counted {
+            return;
+        }
+        rx = Some(mine);
+    }
 }
