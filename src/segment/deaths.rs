@@ -3,12 +3,12 @@
 use core::fmt;
 use std::time::Duration;
 
-use super::directory;
+use super::handle::Segment;
 use super::journal::{LifeEvent, LifeRecord};
 use super::mapped::Mapped;
 use crate::sys;
 
-/// The deaths in a segment, as [`Segment::deaths`](super::Segment::deaths)
+/// The deaths in a segment, as [`Segment::deaths`]
 /// gives them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -72,10 +72,34 @@ pub struct Death {
     pub channel: Option<String>,
 }
 
+impl Segment {
+    /// Which participants have died, when, what they held, and what became of it, as far
+    /// as is known without a [sweep](Self::sweep). This reads some 20 KiB, and delays
+    /// nobody.
+    ///
+    /// ```
+    /// let segment = tombolo::Segment::anonymous()?;
+    /// segment.sweep()?;
+    /// let deaths = segment.deaths();
+    /// for death in &deaths.recent {
+    ///     // process 4711 died 2.5s ago, in channel jobs: 1 to be redelivered
+    ///     println!("{death}");
+    /// }
+    /// if let Some(last) = deaths.recent.last() {
+    ///     println!("the last of {} deaths: {:?} ago", deaths.total, last.ago);
+    /// }
+    /// # assert_eq!(deaths.total, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn deaths(&self) -> Deaths {
+        deaths(self.participant().mapped())
+    }
+}
+
 impl Death {
     pub(crate) fn of(mapped: &Mapped, entry: LifeRecord, now: u64) -> Self {
         let number = |word: u64| u32::try_from(word).unwrap_or(0);
-        let name = |index| Some(directory::read(mapped, index)?.ok()?.name);
+        let name = |index| Some(mapped.directory().read(index)?.ok()?.name);
         let held = entry.held;
         Self {
             slot: entry.member.id,

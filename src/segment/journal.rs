@@ -208,7 +208,7 @@ impl Mapped {
             let (senders, receivers) = row.endpoints(dead);
             held.senders += u64::from(senders);
             held.receivers += u64::from(receivers);
-            let Ok(here) = self.recover(&block, dead, &Counting) else {
+            let Ok(here) = block.recover(self, dead, &Counting) else {
                 continue;
             };
             held.slots.tombstones += here.messages.tombstones;
