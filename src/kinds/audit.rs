@@ -14,19 +14,19 @@ use crate::sync::AtomicU64;
 pub(crate) struct Person {
     pub(crate) word: u64,
     /// `None` of a word that none of us writes.
-    pub(crate) entry: Option<MemberWord>,
+    pub(crate) member: Option<MemberWord>,
     /// Its semaphore, where the set could be read.
     pub(crate) liveness: Option<u16>,
 }
 
 impl Person {
     pub(crate) fn state(&self) -> Option<MemberState> {
-        self.entry.map(|entry| entry.state)
+        self.member.map(|member| member.state)
     }
 
     /// The number of its life: of the last one, if the slot is free.
     pub(crate) fn incarnation(&self) -> u64 {
-        self.entry.map_or(0, |entry| entry.incarnation)
+        self.member.map_or(0, |member| member.incarnation)
     }
 
     /// Whether it has died and nobody has swept it yet.

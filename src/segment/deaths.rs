@@ -97,19 +97,19 @@ impl Segment {
 }
 
 impl Death {
-    pub(crate) fn of(mapped: &Mapped, entry: LifeRecord, now: u64) -> Self {
+    pub(crate) fn of(mapped: &Mapped, record: LifeRecord, now: u64) -> Self {
         let number = |word: u64| u32::try_from(word).unwrap_or(0);
         let name = |index| Some(mapped.directory().read(index)?.ok()?.name);
-        let held = entry.held;
+        let held = record.held;
         Self {
-            slot: entry.member.id,
-            life: entry.member.incarnation,
-            pid: number(entry.pid),
-            start_time: entry.start_time,
-            pid_namespace: entry.pid_namespace,
-            uid: number(entry.uid),
-            found_ns: entry.time,
-            ago: Duration::from_nanos(now.saturating_sub(entry.time)),
+            slot: record.member.id,
+            life: record.member.incarnation,
+            pid: number(record.pid),
+            start_time: record.start_time,
+            pid_namespace: record.pid_namespace,
+            uid: number(record.uid),
+            found_ns: record.time,
+            ago: Duration::from_nanos(now.saturating_sub(record.time)),
             senders: held.senders,
             receivers: held.receivers,
             unsent: held.slots.tombstones,
@@ -147,9 +147,9 @@ impl fmt::Display for Death {
 }
 
 pub(super) fn deaths(mapped: &Mapped) -> Deaths {
-    let entries = mapped.journal();
+    let records = mapped.journal();
     let now = sys::proc::monotonic();
-    let died = entries.into_iter().filter(|entry| entry.event == LifeEvent::Died);
-    let recent: Vec<_> = died.map(|entry| Death::of(mapped, entry, now)).collect();
+    let died = records.into_iter().filter(|record| record.event == LifeEvent::Died);
+    let recent: Vec<_> = died.map(|record| Death::of(mapped, record, now)).collect();
     Deaths { total: mapped.deaths(), recent }
 }

@@ -143,9 +143,9 @@ impl Mapped {
     /// Everybody who has joined and is not known to be dead.
     pub(crate) fn living(&self) -> impl Iterator<Item = Member> + '_ {
         (0..self.plan.map.participants).filter_map(|id| {
-            let entry = table::MemberWord::read(self.word(id).load(Ordering::Acquire))?;
-            (entry.state == MemberState::Live)
-                .then_some(Member { id, incarnation: entry.incarnation })
+            let word = table::MemberWord::read(self.word(id).load(Ordering::Acquire))?;
+            (word.state == MemberState::Live)
+                .then_some(Member { id, incarnation: word.incarnation })
         })
     }
 

@@ -123,7 +123,12 @@ fn slot(channel: &mut Audited<'_>, index: u64) -> Option<SlotWord> {
     };
     if state.attempts() > most {
         let found = format!("{phase:?} with {} attempts", state.attempts());
-        channel.report.fault("slot word", of_slot(channel, index), found, format!("{most} at most"));
+        channel.report.fault(
+            "slot word",
+            of_slot(channel, index),
+            found,
+            format!("{most} at most"),
+        );
     }
     Some(state)
 }

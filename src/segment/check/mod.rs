@@ -26,9 +26,9 @@ use crate::storage::Memory;
 use crate::storage::layout::{NAME_BYTES, Plan, flags, plausible};
 use crate::storage::report::{Finding, Report};
 use crate::sync::Ordering;
+use crate::sys::ErrorKind;
 use crate::sys::sem::Set;
 use crate::sys::shm::{AttachOptions, Shm, Stat};
-use crate::sys::ErrorKind;
 use reading::Reading;
 
 /// How many readings have to find a fault, if nothing moves meanwhile.

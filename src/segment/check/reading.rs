@@ -25,7 +25,7 @@ impl<'a> Reading<'a> {
             let word = mapped.word(id).load(Ordering::Acquire);
             let liveness =
                 values.as_ref().and_then(|values| values.get(usize::from(map.liveness(id))));
-            Person { word, entry: MemberWord::read(word), liveness: liveness.copied() }
+            Person { word, member: MemberWord::read(word), liveness: liveness.copied() }
         };
         let people = (0..map.participants).map(person).collect();
         Self { mapped, values, people, report }
