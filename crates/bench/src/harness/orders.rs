@@ -22,6 +22,10 @@ pub(crate) enum Shape {
     Busy,
     /// Two exchange messages, and each sleeps when its message comes.
     Parked,
+    /// One has both ends, and never waits.
+    Alone,
+    /// One sends now and then, one sleeps meanwhile.
+    Trickle,
     /// Work other than carrying messages.
     Work,
 }

@@ -22,11 +22,14 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
         Box::new(Typed::<Spsc, Batches>::new("tombolo SPSC, batches")),
         Box::new(Typed::<Spsc, InPlace>::new("tombolo SPSC, in place")),
         Box::new(Typed::<Spsc, Slices>::new("tombolo SPSC, slices in place")),
-        Box::new(Bytes),
+        Box::new(Bytes::<Spsc, bytes::ByValue>::new("tombolo SPSC bytes")),
+        Box::new(Bytes::<Spsc, bytes::InPlace>::new("tombolo SPSC bytes, in place")),
         Box::new(Typed::<Mpmc, Spinning>::new("tombolo MPMC")),
         Box::new(Typed::<Mpmc, Blocking>::new("tombolo MPMC, blocking")),
         Box::new(Typed::<Mpmc, Batches>::new("tombolo MPMC, batches")),
         Box::new(Typed::<Mpmc, InPlace>::new("tombolo MPMC, in place")),
+        Box::new(Bytes::<Mpmc, bytes::ByValue>::new("tombolo MPMC bytes")),
+        Box::new(Bytes::<Mpmc, bytes::InPlace>::new("tombolo MPMC bytes, in place")),
     ]
 }
 
@@ -78,6 +81,10 @@ trait Choose: Kind {
     ) -> tombolo::Channel<'a, T, Self>
     where
         Self: Sized;
+
+    fn choose_bytes(channel: tombolo::ByteChannel<'_>) -> tombolo::ByteChannel<'_, Self>
+    where
+        Self: Sized;
 }
 
 impl Choose for Spsc {
@@ -86,12 +93,20 @@ impl Choose for Spsc {
     ) -> tombolo::Channel<'a, T, Self> {
         channel.spsc()
     }
+
+    fn choose_bytes(channel: tombolo::ByteChannel<'_>) -> tombolo::ByteChannel<'_, Self> {
+        channel.spsc()
+    }
 }
 
 impl Choose for Mpmc {
     fn choose<'a, T: tombolo::Message>(
         channel: tombolo::Channel<'a, T>,
     ) -> tombolo::Channel<'a, T, Self> {
+        channel.mpmc()
+    }
+
+    fn choose_bytes(channel: tombolo::ByteChannel<'_>) -> tombolo::ByteChannel<'_, Self> {
         channel.mpmc()
     }
 }
