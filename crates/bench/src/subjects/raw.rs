@@ -25,9 +25,10 @@ pub(crate) const RINGS: &[&str] = &[
     NoPause::NAME,
     Close::NAME,
     Pauses8::NAME,
-    Pauses32::NAME,
     Pauses128::NAME,
     Lazy::NAME,
+    Ahead::NAME,
+    LazyAhead::NAME,
     super::raw_numbered::NAME,
 ];
 
@@ -39,9 +40,10 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
         Box::new(Raw::<NoPause>(PhantomData)),
         Box::new(Raw::<Close>(PhantomData)),
         Box::new(Raw::<Pauses8>(PhantomData)),
-        Box::new(Raw::<Pauses32>(PhantomData)),
         Box::new(Raw::<Pauses128>(PhantomData)),
         Box::new(Raw::<Lazy>(PhantomData)),
+        Box::new(Raw::<Ahead>(PhantomData)),
+        Box::new(Raw::<LazyAhead>(PhantomData)),
     ]
 }
 
@@ -56,11 +58,15 @@ pub(crate) trait Build: Sync + 'static {
     /// Whether the receiver says what it has read only for an eighth of the ring at a
     /// time, or when it finds nothing.
     const LAZY: bool;
+    /// How many lines ahead of it each side has its next slots fetched, as far as they
+    /// are known to be its own: stores become visible in order, so a line that the
+    /// other side has would hold up all later ones.
+    const AHEAD: usize;
 }
 
-/// Name, line, pauses, lazy.
+/// Name, line, pauses, lazy, ahead.
 macro_rules! build {
-    ($kind:ident, $name:literal, $line:literal, $pauses:literal, $lazy:literal) => {
+    ($kind:ident, $name:literal, $line:literal, $pauses:literal, $lazy:literal, $ahead:literal) => {
         pub(crate) struct $kind;
 
         impl Build for $kind {
@@ -68,18 +74,20 @@ macro_rules! build {
             const LINE: usize = $line;
             const PAUSES: u32 = $pauses;
             const LAZY: bool = $lazy;
+            const AHEAD: usize = $ahead;
         }
     };
 }
 
-build!(NoPause, "raw ring, no pause", 128, 0, false);
+build!(NoPause, "raw ring, no pause", 128, 0, false, 0);
 // As shaq 3.0's: indices in neighbouring lines, each message said at both ends.
-build!(Close, "raw ring, close indices", 64, 1, false);
+build!(Close, "raw ring, close indices", 64, 1, false, 0);
 // A pause takes from 10 to 140 cycles, by the make of the processor.
-build!(Pauses8, "raw ring, 8 pauses", 128, 8, false);
-build!(Pauses32, "raw ring, 32 pauses", 128, 32, false);
-build!(Pauses128, "raw ring, 128 pauses", 128, 128, false);
-build!(Lazy, "raw ring, 32 pauses, lazy", 128, 32, true);
+build!(Pauses8, "raw ring, 8 pauses", 128, 8, false, 0);
+build!(Pauses128, "raw ring, 128 pauses", 128, 128, false, 0);
+build!(Lazy, "raw ring, 32 pauses, lazy", 128, 32, true, 0);
+build!(Ahead, "raw ring, 8 pauses, fetched ahead", 128, 8, false, 4);
+build!(LazyAhead, "raw ring, 32 pauses, lazy, fetched ahead", 128, 32, true, 4);
 
 /// The ring; with batches it publishes, and gives back, as many at once.
 pub(crate) struct Raw<B>(PhantomData<fn() -> B>);
@@ -164,6 +172,23 @@ pub(super) fn word(memory: &Attachment, bytes: usize) -> &AtomicU64 {
     unsafe { word.as_ref() }
 }
 
+/// Has a cache line fetched. Nothing depends on it.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn fetch(line: *const u8, to_write: bool) {
+    use std::arch::asm;
+    if to_write {
+        // SAFETY: it changes nothing, whatever the address is.
+        unsafe { asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags)) };
+    } else {
+        // SAFETY: as above.
+        unsafe { asm!("prefetcht0 [{}]", in(reg) line, options(nostack, preserves_flags)) };
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fetch(_: *const u8, _: bool) {}
+
 struct Ring<const W: usize, B> {
     memory: Attachment,
     slots: NonNull<Message<W>>,
@@ -186,6 +211,19 @@ impl<const W: usize, B: Build> Ring<W, B> {
     fn back_off(&self) {
         for _ in 0..B::PAUSES {
             spin_loop();
+        }
+    }
+
+    /// How many slots the lines are that are fetched ahead.
+    const AHEAD: u64 = (B::AHEAD * 64).div_ceil(W * 8) as u64;
+
+    /// Has a slot's lines fetched, to be written or only to be read.
+    #[inline(always)]
+    fn fetch(&self, number: u64, to_write: bool) {
+        for line in (0..W * 8).step_by(64) {
+            // SAFETY: within the slot.
+            let line = unsafe { self.slot(number).byte_add(line) };
+            fetch(line.as_ptr().cast(), to_write);
         }
     }
 
@@ -233,6 +271,10 @@ impl<const W: usize, B: Build> Tx<W> for RawTx<W, B> {
             let room = self.ring.count - (self.tail - self.head);
             let part = room.min(numbers.end - number);
             for _ in 0..part {
+                let ahead = self.tail + Ring::<W, B>::AHEAD;
+                if B::AHEAD > 0 && ahead - self.head < self.ring.count {
+                    self.ring.fetch(ahead, true);
+                }
                 // SAFETY: free, as the consumer has said, until the tail
                 // passes it; any words are a message.
                 unsafe { self.ring.slot(self.tail).as_mut() }.fill(number);
@@ -276,6 +318,10 @@ impl<const W: usize, B: Build> Rx<W> for RawRx<W, B> {
         }
         let part = (self.tail - self.head).min(most);
         for _ in 0..part {
+            let ahead = self.head + Ring::<W, B>::AHEAD;
+            if B::AHEAD > 0 && ahead < self.tail {
+                self.ring.fetch(ahead, false);
+            }
             // SAFETY: written, as the producer has said, and not written
             // again until the head passes it.
             see(unsafe { self.ring.slot(self.head).as_ref() });
