@@ -59,6 +59,16 @@ const ALONE: &[&str] = &[
     STD,
 ];
 
+const ALONE_BATCHED: &[&str] = &[
+    "tombolo SPSC, batches",
+    "tombolo SPSC, slices in place",
+    "tombolo MPMC, batches",
+    RTRB_CHUNKS,
+    SHAQ_3_BATCHES,
+    SHAQ_BATCHES,
+    SHAQ_MPMC_BATCHES,
+];
+
 const BATCHED: &[&str] = &[
     "tombolo SPSC, batches",
     "tombolo SPSC, slices in place",
@@ -190,7 +200,7 @@ fn throughput(scale: &Scale) -> Group {
 
 fn alone(scale: &Scale) -> Group {
     let setting = Setting { shape: Shape::Alone, ..scale.alone() };
-    Group { name: "alone", cases: carry(&[8, 64], &setting, "one thread", [ALONE, BATCHED]) }
+    Group { name: "alone", cases: carry(&[8, 64], &setting, "one thread", [ALONE, ALONE_BATCHED]) }
 }
 
 fn contention(scale: &Scale) -> Group {

@@ -57,8 +57,6 @@ const SIXTY_FOUR: (&str, &str) = ("throughput", "64 B, 1024 slots, one at a time
 const EIGHTS: (&str, &str) = ("throughput", "8 B, 1024 slots, 64 at once");
 const SIXTY_FOURS: (&str, &str) = ("throughput", "64 B, 1024 slots, 64 at once");
 const KIB_SLOTS: (&str, &str) = ("throughput", "1024 B, 1024 slots, one at a time");
-const SMALL_RING: (&str, &str) = ("throughput", "8 B, 4 MiB, one at a time");
-const LINE_RING: (&str, &str) = ("throughput", "64 B, 4 MiB, one at a time");
 const ALONE_EIGHT: (&str, &str) = ("alone", "8 B, one thread, one at a time");
 const ALONE_EIGHTS: (&str, &str) = ("alone", "8 B, one thread, 64 at once");
 const ALONE_SIXTY_FOURS: (&str, &str) = ("alone", "64 B, one thread, 64 at once");
@@ -97,15 +95,15 @@ const DEMANDS: &[Demand] = &[
     least("SPSC, batches of 64 in one thread, 8 B", ALONE_EIGHTS, BATCHES, 1.0, "≥ rtrb chunks", CHUNKS),
     least("SPSC, batches of 64 in one thread, 64 B", ALONE_SIXTY_FOURS, BATCHES, 1.0, "≥ rtrb chunks", CHUNKS),
     least("SPSC, batches of 64 in place in one thread, 8 B", ALONE_EIGHTS, SLICES, 1.0, "≥ rtrb chunks", CHUNKS),
-    least("SPSC bytes, 8 B", SMALL_RING, SPSC_BYTES, 0.5, "≥ 0.5 × typed", SPSC),
-    least("SPSC bytes, 64 B", LINE_RING, SPSC_BYTES, 0.5, "≥ 0.5 × typed", SPSC),
-    least("SPSC bytes in place, 8 B", SMALL_RING, SPSC_BYTES_IN_PLACE, 0.5, "≥ 0.5 × typed", SPSC),
-    least("SPSC bytes in place, 64 B", LINE_RING, SPSC_BYTES_IN_PLACE, 0.5, "≥ 0.5 × typed", SPSC),
+    least("SPSC bytes, 8 B", EIGHT, SPSC_BYTES, 0.5, "≥ 0.5 × typed", SPSC),
+    least("SPSC bytes, 64 B", SIXTY_FOUR, SPSC_BYTES, 0.5, "≥ 0.5 × typed", SPSC),
+    least("SPSC bytes in place, 8 B", EIGHT, SPSC_BYTES_IN_PLACE, 0.5, "≥ 0.5 × typed", SPSC),
+    least("SPSC bytes in place, 64 B", SIXTY_FOUR, SPSC_BYTES_IN_PLACE, 0.5, "≥ 0.5 × typed", SPSC),
     least("SPSC bytes in one thread, 8 B", ALONE_EIGHT, SPSC_BYTES, 0.5, "≥ 0.5 × typed", SPSC),
-    least("MPMC bytes, 8 B", SMALL_RING, MPMC_BYTES, 0.33, "≥ a third of typed", MPMC),
-    least("MPMC bytes, 64 B", LINE_RING, MPMC_BYTES, 0.33, "≥ a third of typed", MPMC),
-    least("MPMC bytes in place, 8 B", SMALL_RING, MPMC_BYTES_IN_PLACE, 0.33, "≥ a third of typed", MPMC),
-    least("MPMC bytes in place, 64 B", LINE_RING, MPMC_BYTES_IN_PLACE, 0.33, "≥ a third of typed", MPMC),
+    least("MPMC bytes, 8 B", EIGHT, MPMC_BYTES, 0.33, "≥ a third of typed", MPMC),
+    least("MPMC bytes, 64 B", SIXTY_FOUR, MPMC_BYTES, 0.33, "≥ a third of typed", MPMC),
+    least("MPMC bytes in place, 8 B", EIGHT, MPMC_BYTES_IN_PLACE, 0.33, "≥ a third of typed", MPMC),
+    least("MPMC bytes in place, 64 B", SIXTY_FOUR, MPMC_BYTES_IN_PLACE, 0.33, "≥ a third of typed", MPMC),
     least("SPSC, in place, 1 KiB", KIB, IN_PLACE, 0.9, "≥ 0.9 × the best raw ring", RAW),
     least("SPSC, in place, 4 KiB", KIBS_4, IN_PLACE, 0.9, "≥ 0.9 × the best raw ring", RAW),
     least("SPSC, in place, 64 KiB", KIBS_64, IN_PLACE, 0.9, "≥ 0.9 × the best raw ring", RAW),

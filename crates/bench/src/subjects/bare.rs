@@ -2,6 +2,7 @@
 
 use std::hint::{black_box, spin_loop};
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use tombolo::sys::shm::Attachment;
@@ -43,7 +44,7 @@ const fn mark(number: u64) -> u64 {
 }
 
 struct End<const AT: usize, const PAUSING: bool> {
-    memory: Attachment,
+    memory: Arc<Attachment>,
     number: u64,
 }
 

@@ -10,6 +10,7 @@ use std::hint::spin_loop;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
@@ -156,10 +157,13 @@ pub(super) fn memory(bytes: usize) -> Result<Attachment, Failure> {
 }
 
 /// The memory of a channel, in a worker.
-pub(super) fn open(shared: &Shared, channel: usize) -> Result<Attachment, Failure> {
-    let id = shared.numbers.get(channel).copied().unwrap_or(-1);
-    let shm = Shm::from_id(i32::try_from(id).unwrap_or(-1));
-    shm.attach_with(PREFAULT).map_err(|error| Failure::unusable("shared memory", error))
+pub(super) fn open(shared: &Shared, channel: usize) -> Result<Arc<Attachment>, Failure> {
+    shared.once(channel, || {
+        let id = shared.numbers.get(channel).copied().unwrap_or(-1);
+        let shm = Shm::from_id(i32::try_from(id).unwrap_or(-1));
+        let memory = shm.attach_with(PREFAULT);
+        memory.map(Arc::new).map_err(|error| Failure::unusable("shared memory", error))
+    })
 }
 
 /// The word at this many bytes of a memory.
@@ -190,7 +194,7 @@ fn fetch(line: *const u8, to_write: bool) {
 fn fetch(_: *const u8, _: bool) {}
 
 struct Ring<const W: usize, B> {
-    memory: Attachment,
+    memory: Arc<Attachment>,
     slots: NonNull<Message<W>>,
     count: u64,
     build: PhantomData<fn() -> B>,

@@ -7,6 +7,7 @@
 use std::hint::spin_loop;
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
@@ -78,7 +79,7 @@ impl Mechanism for Numbered {
 }
 
 struct End<const W: usize> {
-    memory: Attachment,
+    memory: Arc<Attachment>,
     count: u64,
     position: u64,
     /// The receiver's index, when the sender last read it or the receiver wrote it.

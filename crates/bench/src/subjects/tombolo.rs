@@ -36,12 +36,18 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
 /// The names of the channels: one, or one there and one back.
 const NAMES: [&str; 2] = ["there", "back"];
 
+/// Bytes that a channel needs for each message beside it, at most: of a type, and of any
+/// length.
+const BESIDE_TYPED: usize = 80;
+const BESIDE_BYTES: usize = 160;
+
 /// A segment with room for the channels of a setting, which `make` makes.
 fn prepare(
     setting: &Setting,
+    beside: usize,
     make: impl Fn(&Segment, &str) -> Result<(), Failure>,
 ) -> Result<Shared, Failure> {
-    let channel = setting.slots * (setting.words * 8 + 80) + (64 << 10);
+    let channel = setting.slots * (setting.words * 8 + beside) + (64 << 10);
     let segment = Segment::options()
         .size(channel * setting.channels() + (1 << 20))
         .prefault(true)
@@ -58,9 +64,11 @@ fn prepare(
 }
 
 fn open(shared: &Shared) -> Result<Segment, Failure> {
-    let id = shared.numbers.first().copied().unwrap_or(-1);
-    let options = Segment::options().prefault(true);
-    options.open_id(i32::try_from(id).unwrap_or(-1)).map_err(cannot("open the segment"))
+    shared.once(0, || {
+        let id = shared.numbers.first().copied().unwrap_or(-1);
+        let options = Segment::options().prefault(true);
+        options.open_id(i32::try_from(id).unwrap_or(-1)).map_err(cannot("open the segment"))
+    })
 }
 
 /// Messages in place are measured by reference.

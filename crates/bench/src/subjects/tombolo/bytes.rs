@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use tombolo::{ByteReceiver, ByteSender, Kind, TrustedPeers, TryRecvError, TrySendError};
 
-use super::{Choose, NAMES, cannot, open, prepare, trust};
+use super::{BESIDE_BYTES, Choose, NAMES, cannot, open, prepare, trust};
 use crate::failure::Failure;
 use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Tx};
 
@@ -68,7 +68,7 @@ impl<K: Choose, Y: Way<K>> Mechanism for Bytes<K, Y> {
     }
 
     fn prepare(&self, setting: &Setting) -> Result<Shared, Failure> {
-        prepare(setting, |segment, name| {
+        prepare(setting, BESIDE_BYTES, |segment, name| {
             let channel = K::choose_bytes(segment.bytes(name));
             let channel = channel.capacity(setting.slots, setting.words * 8).lasting();
             channel.sender().map(drop).map_err(cannot("make the channel"))
