@@ -23,9 +23,10 @@ use common::wait_until;
 /// As little as shows everything.
 const BRIEF: &[&str] = &["--quick", "--rounds", "2", "--span", "1"];
 
-const GROUPS: [&str; 6] = ["limits", "latency", "throughput", "contention", "recovery", "attach"];
+const GROUPS: [&str; 8] =
+    ["limits", "latency", "throughput", "contention", "alone", "idle", "recovery", "attach"];
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "group",
     "case",
     "subject",
@@ -36,6 +37,7 @@ const FIELDS: [&str; 10] = [
     "max",
     "ratio_to_limit",
     "rounds",
+    "processor",
 ];
 
 /// A folder that goes with the test.
@@ -228,7 +230,7 @@ fn a_report_needs_nothing_else() {
         assert!(!drawing.contains("://") && !drawing.contains("NaN"), "{drawing}");
     }
     let columns = samples.lines().next().unwrap().split(',').count();
-    assert_eq!(columns, 12);
+    assert_eq!(columns, 13);
     assert!(samples.lines().count() > lines.len());
 }
 

@@ -284,6 +284,7 @@ fn main() -> ExitCode {
         quick: true,
         json: false,
         report: None,
+        case: None,
         quiet: true,
         rounds: None,
         span: Some(1),

@@ -9,9 +9,9 @@ use std::thread::yield_now;
 
 use crossbeam_queue::ArrayQueue;
 
+use crate::failure::Failure;
 use crate::harness::{Message, Rx, Subject, Tx};
 use crate::ours::threads::{Pair, Threads};
-use crate::failure::Failure;
 use crate::versions::version;
 
 pub(crate) const ARRAY_QUEUE: &str =

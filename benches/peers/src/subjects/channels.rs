@@ -8,9 +8,9 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::mpsc;
 
+use crate::failure::Failure;
 use crate::harness::{Message, Rx, Subject, Tx};
 use crate::ours::threads::{Pair, Threads};
-use crate::failure::Failure;
 use crate::versions::version;
 
 pub(crate) const KANAL: &str = concat!("kanal ", version!("kanal"), ", between threads");

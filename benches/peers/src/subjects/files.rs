@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::Shared;
 use crate::failure::Failure;
+use crate::harness::Shared;
 
 const FOLDER: &str = "/dev/shm";
 
