@@ -198,10 +198,12 @@ impl<'a> ByteSpan<'a> {
     /// # Safety
     /// So many bytes, made up to words, are inside memory that stays attached
     /// for `'a`, and `first` is aligned to 8.
+    #[inline(always)]
     pub(crate) const unsafe fn new(first: NonNull<u8>, length: usize) -> Self {
         Self { first, length, memory: PhantomData }
     }
 
+    #[inline]
     pub(crate) const fn len(&self) -> usize {
         self.length
     }
@@ -211,6 +213,7 @@ impl<'a> ByteSpan<'a> {
     }
 
     /// Copies bytes out, from `offset` on, as many as there are; says how many.
+    #[inline]
     pub(crate) fn read(&self, offset: usize, into: &mut [u8]) -> usize {
         let count = into.len().min(self.length.saturating_sub(offset));
         // An offset beyond the end names no address inside.
@@ -222,11 +225,12 @@ impl<'a> ByteSpan<'a> {
     }
 
     /// Copies all of them to the end of `into`.
+    #[inline]
     pub(crate) fn append_to(&self, into: &mut Vec<u8>) {
         into.reserve(self.length);
         let room = into.spare_capacity_mut().as_mut_ptr().cast::<u8>();
         // SAFETY: all of them; the room was reserved just now.
-        unsafe { copy::load_bytes(self.first, 0, room, self.length) };
+        unsafe { copy::load_message(self.first, room, self.length) };
         // SAFETY: so many have just been written.
         unsafe { into.set_len(into.len() + self.length) };
     }
@@ -237,9 +241,22 @@ impl<'a> ByteSpan<'a> {
         into
     }
 
+    /// Copies a whole message in, or as much of it as there is room for.
+    #[inline(always)]
+    pub(crate) fn fill(&self, bytes: &[u8]) {
+        let bytes = &bytes[..bytes.len().min(self.length)];
+        // SAFETY: there is room for so many, made up to words.
+        unsafe { copy::store_message(self.first, bytes) };
+    }
+
     /// Copies bytes in, from `offset` on, as many as there is room for; says
     /// how many.
+    #[inline]
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> usize {
+        if offset == 0 && bytes.len() >= self.length {
+            self.fill(bytes);
+            return self.length;
+        }
         let room = self.length.saturating_sub(offset);
         let bytes = &bytes[..bytes.len().min(room)];
         if !bytes.is_empty() {

@@ -6,13 +6,14 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 
 use crate::effort;
+use crate::ring::backoff::Backoff;
 use crate::ring::blocks::{self, Blocks};
 use crate::ring::mpmc::{self, Cursor, SlotState, SlotWord, Taken, Words};
 use crate::ring::records::{self, Broken, Units};
 use crate::ring::recovery::Repairing;
 use crate::ring::spsc::{Consumer, Indices, Producer};
 use crate::slots::{HasSlots, Slots};
-use crate::sync::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{AtomicU64, Ordering::Relaxed, spun};
 
 /// xorshift: the same sequences everywhere.
 struct Random(u64);
@@ -202,6 +203,28 @@ fn records_are_the_list() {
 }
 
 /// Whatever is in the headers and positions, what comes is in the ring.
+/// A look that finds one message needs no delay before the next look, of however many
+/// units the message is.
+#[test]
+fn one_record_at_a_time_is_not_kept_back_from() {
+    for length in [0, 8, 24, 100] {
+        let ring = RecordRing::new(8, length, 0);
+        let mut producer = Producer::attach(&ring).unwrap();
+        producer.with_backoff(Backoff::new(1_000, ring.capacity()));
+        let mut consumer = Consumer::attach(&ring).unwrap();
+        consumer.with_backoff(Backoff::new(1_000, ring.capacity()));
+        let before = spun();
+        for _ in 0..100 {
+            let reserved = records::reserve(&ring, &producer, length).unwrap().unwrap();
+            records::commit(&ring, &producer, reserved, length);
+            let record = records::next(&ring, &consumer).unwrap().unwrap();
+            records::release(&ring, &consumer, record);
+        }
+        let pauses = spun() - before;
+        assert!(pauses < 100, "{length} bytes: {pauses} pauses");
+    }
+}
+
 #[test]
 fn hostile_records_are_broken() {
     let (mut broken, mut torn, mut taken) = (0, 0, 0);
