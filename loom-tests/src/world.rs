@@ -151,6 +151,15 @@ pub(crate) enum Told {
 }
 
 impl World {
+    /// [`new`](Self::new), and one peer for each side.
+    pub(crate) fn between<const N: usize>(
+        capacity: usize,
+        sides: [Side; N],
+    ) -> (Rc<Self>, [Peer; N]) {
+        let (world, peers) = Self::new(capacity, &sides);
+        (world, peers.try_into().unwrap_or_else(|_| unreachable!("one peer for each side")))
+    }
+
     /// A channel of `capacity` slots between `sides`, all of whom are
     /// attached, by one process each. Nobody is in sight yet but them.
     pub(crate) fn new(capacity: usize, sides: &[Side]) -> (Rc<Self>, Vec<Peer>) {

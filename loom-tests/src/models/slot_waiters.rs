@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::death::{self, End, Fate};
 use crate::explore::{
-    completely, fails, fails_for_some_end, holds, holds_despite, holds_for_every_end,
+    LOST, completely, fails, fails_for_some_end, holds, holds_despite, holds_for_every_end,
 };
 use crate::kernel::{Process, System};
 use crate::mutant::{self, Mutant};
@@ -19,7 +19,6 @@ use crate::ring::wait::{NotNow, Over, Queue, Registration, Seat};
 use crate::ring::{credit, slot_waiters, wake_all};
 use crate::sync::{AtomicU64, Ordering};
 
-const LOST: &str = "deadlock";
 const LIFE: u64 = 1;
 /// Who holds the place in the beginning.
 const READER: u16 = 0;
