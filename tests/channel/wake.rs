@@ -189,7 +189,7 @@ fn asleep(brief: &Brief, segment: &Segment) {
             calls.push(Box::new(move || {
                 let told = match call {
                     "recv" => rx.recv().map(drop),
-                    "recv_batch" => rx.recv_batch().map(drop),
+                    "recv_batch" => rx.recv_batch(9).map(drop),
                     _ => rx.delivery(&mut || ()).map(drop),
                 };
                 over(&channel, told);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tombolo::{Fault, Segment};
 
-use super::rings::{CAPACITY, receiver, room, sender, single};
+use super::ends::{CAPACITY, receiver, room, sender, single};
 use super::{Brief, Name, PATIENCE, Peer, thread_parked, tid, wait_until};
 
 /// What a [`Holder`] can be in the middle of.

@@ -5,15 +5,15 @@
 // Each test binary uses some of it.
 #![allow(dead_code, unused_imports)]
 
+mod body;
 pub(crate) mod effort;
+pub(crate) mod ends;
 mod folder;
 mod holder;
 mod names;
 mod peer;
-pub(crate) mod queues;
 pub(crate) mod readiness;
 mod rights;
-mod rings;
 mod trace;
 
 use std::fs;
@@ -29,6 +29,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use tombolo::sys::{Error, ErrorKind, Key, msg::Queue, proc, sem::Set, shm::Shm};
 
+pub(crate) use ends::{CAPACITY, RINGS, Rx, Tx, large, receiver, room, sender, single};
 pub(crate) use folder::Folder;
 pub(crate) use holder::{HELD, Holder, SENT, TAKEN, channel_of, hold};
 pub(crate) use names::{
@@ -36,7 +37,6 @@ pub(crate) use names::{
 };
 pub(crate) use peer::{Brief, Peer, entry};
 pub(crate) use rights::{NOBODY, as_nobody, as_user, in_own_namespace, in_sandbox, set_limit};
-pub(crate) use rings::{CAPACITY, Ends, RINGS, Rx, Tx, receiver, room, sender, single};
 pub(crate) use trace::Trace;
 
 /// Longer than anything waited for takes, on any machine.

@@ -161,7 +161,7 @@ fn refusals(segment: &Segment, tx: &mut Box<dyn Tx>, rx: &mut Box<dyn Rx>) -> i3
         forked(rx.recv()),
         forked(rx.try_recv()),
         forked(rx.recv_timeout(long)),
-        forked(rx.recv_batch()),
+        forked(rx.recv_batch(9)),
         forked(rx.delivery(&mut || ())),
         forked(segment.sweep()),
         forked(segment.clone().remove()),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::common::queues::{Nothing, Ring};
+use crate::common::ends::{Nothing, Ring};
 
 /// The queue that a history is of.
 #[derive(Clone, Copy, Debug)]

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use tombolo::Segment;
 
 use crate::actor;
-use crate::common::queues::{Grants, LONGEST, Patience, Queue, Ring, Verdict};
+use crate::common::ends::{self, Grants, Patience, Ring, Verdict};
 use crate::common::{Brief, Name, PATIENCE, Peer, parked};
 use crate::history::{Answer, Asked, History, Kill, Op, Spec};
 use crate::tape::{A_WHILE, BATCH, Beat, MOST, STEPS, Step, Tape, now, wait_for};
+
+pub(crate) type Queue = ends::Queue<32>;
 
 /// Each ring at each of these capacities.
 const CAPACITIES: usize = 4;
@@ -19,12 +21,10 @@ const MOST_TIMES: u8 = 15;
 
 /// The queues that histories are of.
 pub(crate) fn queues() -> Vec<Queue> {
-    let queue = |ring, capacity: usize| Queue {
-        ring,
-        name: format!("{ring:?}/{capacity}"),
-        capacity,
+    let queue = |ring: Ring, capacity: usize| Queue {
         times: if ring.single() { MOST_TIMES } else { TIMES[capacity - 1] },
-        length: |_| LONGEST,
+        lasting: true,
+        ..Queue::new(ring, &format!("{ring:?}/{capacity}"), capacity)
     };
     Ring::ALL.iter().flat_map(|ring| (1..=CAPACITIES).map(move |n| queue(*ring, n))).collect()
 }
@@ -320,7 +320,7 @@ impl Stage {
             for _ in 0..most * usize::from(whole && pass == 0) {
                 self.messages += 1;
                 let (id, call) = (self.messages, now());
-                let sent = tx.send(id, Patience::None).map_err(|fault| fault.to_string())?;
+                let sent = tx.try_send(id).map_err(|fault| fault.to_string())?;
                 note(Asked::Send(vec![id]), call, now(), Answer::Sent(sent.into()));
                 if !sent {
                     break;

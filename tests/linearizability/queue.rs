@@ -40,7 +40,7 @@
 //! none is dropped here (`tests/death/in_hand.rs` tests the drops). Nothing else is ever
 //! lost, and nothing is delivered twice.
 
-use crate::common::queues::Ring;
+use crate::common::ends::Ring;
 use crate::history::Spec;
 
 /// A place.

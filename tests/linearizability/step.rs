@@ -1,7 +1,7 @@
 //! The next possible events of a running call.
 
 use crate::check::{Search, State, Under};
-use crate::common::queues::Nothing;
+use crate::common::ends::Nothing;
 use crate::history::Answer;
 use crate::queue::{Next, Place, has_blocks};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::libc;
 
-use crate::common::queues::{Grants, Nothing, Patience, Verdict};
+use crate::common::ends::{Grants, Nothing, Patience, Verdict};
 use crate::common::{Owned, Words, segment};
 use crate::history::{Answer, Asked, Op};
 use tombolo::sys::shm::Shm;

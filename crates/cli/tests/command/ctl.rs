@@ -125,7 +125,7 @@ fn lines_end_well_on_both_sides_when_they_are_drained() {
 fn child_entry() {
     let Some(brief) = Brief::take() else { return };
     let segment = Segment::open(brief.text(0)).unwrap();
-    let receiver = segment.channel::<u64>("c").receiver().unwrap();
+    let receiver = segment.channel::<u64>("c").capacity(4).receiver().unwrap();
     brief.say("open");
     assert_eq!(receiver.recv().unwrap_err().into_fault(), Some(Fault::Shutdown));
     brief.say("Shutdown");
