@@ -15,7 +15,7 @@ use crate::mutant::{self, Mutant};
 /// for every interleaving.
 pub(crate) type Bound = Option<usize>;
 
-/// What loom calls a lost wake: the main thread is a participant, and waits like the
+/// Loom's word for a lost wake: the main thread is a participant, and waits like the
 /// others.
 pub(crate) const LOST: &str = "deadlock";
 

@@ -44,7 +44,7 @@ fn a_time_out_is_the_callers() {
     }
 }
 
-/// Who has looked twice sleeps until somebody wakes it.
+/// A waiter that has looked twice sleeps until somebody wakes it.
 #[test]
 fn nobody_looks_a_third_time() {
     let (name, _segment) = market();

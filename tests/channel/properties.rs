@@ -30,7 +30,7 @@ enum Call {
     SendBatch(usize),
     TrySendBatch(usize),
     Grant(Patience, Grants),
-    /// What is tried while the grant is held.
+    /// Receives are tried while the grant is held.
     Granted(Grants),
     GrantSlice(usize, usize),
     Recv(Patience),
@@ -213,7 +213,7 @@ impl Run {
                 for got in seen {
                     match list.messages.pop_front() {
                         Some(id) => prop_assert_eq!(got?, Ok(id)),
-                        // Whoever has a place has those behind it wait.
+                        // The holder of a place has those behind it wait.
                         None if ring == Ring::Mpmc => prop_assert_eq!(got?, Err(Nothing::Pending)),
                         None => prop_assert_eq!(got?, Err(Nothing::Empty)),
                     }
@@ -259,7 +259,7 @@ impl Run {
                 prop_assert_eq!(got, list.messages.front().copied().ok_or(Nothing::Empty));
                 let Some(sent) = sent else { return Ok(()) };
                 let sent = sent?;
-                // What is being read is in the way, and is there again.
+                // A message that is being read is in the way, and is there again.
                 prop_assert!(is(sent, must), "{sent}, not {must:?}");
                 if end != Verdict::GiveBack {
                     list.messages.pop_front();

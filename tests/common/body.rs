@@ -1,4 +1,4 @@
-//! What differs between the handles of a type and those of bytes.
+//! The differences between the handles of a type and those of bytes.
 
 use bytemuck::{AnyBitPattern, CheckedBitPattern, NoUninit};
 use tombolo::{

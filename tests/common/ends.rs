@@ -114,7 +114,7 @@ pub(crate) enum Nothing {
     TimedOut,
 }
 
-/// What becomes of a grant.
+/// The fate of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Grants {
     Commit,
@@ -122,7 +122,7 @@ pub(crate) enum Grants {
     Drop,
 }
 
-/// What becomes of a message that was taken.
+/// The fate of a message that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Release,
@@ -249,7 +249,7 @@ impl<H> End<H> {
     }
 }
 
-/// What only the handles of one kind can do.
+/// The operations of the handles of one kind.
 trait Which: Kind {
     fn grant_slice<P: Body>(
         tx: &mut Sender<P, Self>,

@@ -120,7 +120,7 @@ pub(crate) fn fresh_key() -> Key {
     Key::new(proc::random_u64().unwrap() as i32 | 1)
 }
 
-/// What can be removed from the system.
+/// An object that can be removed from the system.
 pub(crate) trait Remove {
     /// Removes it, if it is still there.
     fn remove(&self);

@@ -43,7 +43,7 @@ fn next(events: &Events) -> Event {
     events.recv_timeout(PATIENCE).unwrap().expect("no event")
 }
 
-/// What it is, of whom.
+/// The kind of an event, and the process.
 #[track_caller]
 fn told(event: &Event) -> (&'static str, u32) {
     match event {
@@ -351,7 +351,7 @@ fn removal_and_stopping_end_it() {
     let events = segment.events();
     drop(Segment::open(&name).unwrap());
     segment.remove().unwrap();
-    // What was recorded before comes before.
+    // Earlier records come first.
     assert_eq!([told(&next(&events)).0, told(&next(&events)).0], ["joined", "left"]);
     assert!(matches!(events.recv(), Err(Fault::Closed)));
     assert!(matches!(events.try_recv(), Err(Fault::Closed)));

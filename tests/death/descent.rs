@@ -114,7 +114,7 @@ fn a_forked_child_may_open_the_segment_for_itself() {
     assert_eq!(segment.participants().len(), 1);
 }
 
-/// Who has the segment in memory, this process first.
+/// Whether each participant has the segment in memory, this process first.
 fn attached(segment: &Segment) -> Vec<Option<bool>> {
     segment.participants().iter().map(|participant| participant.attached).collect()
 }
@@ -143,7 +143,7 @@ fn what_a_process_held_is_its_own_after_exec_and_recovered_when_it_ends() {
     }
 }
 
-/// What every handle says to a child; 0 if it is that it is one.
+/// The answer of every handle to a child; 0 if all say that it is one.
 fn refusals(segment: &Segment, tx: &mut Box<dyn Tx>, rx: &mut Box<dyn Rx>) -> i32 {
     fn forked<R>(result: Result<R, Fault>) -> bool {
         matches!(result, Err(Fault::Forked))
@@ -214,7 +214,7 @@ fn family(brief: &Brief, segment: Segment) {
                 assert_eq!(rx.delivery(&mut meanwhile).unwrap(), (TAKEN, 0));
             }
             if child {
-                // What it held of its parent's it has let go by now, and that
+                // It has let its parent's things go by now, and that
                 // was nothing.
                 let code = refusals(&segment, &mut tx, &mut rx);
                 drop((tx, rx, segment));

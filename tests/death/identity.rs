@@ -194,7 +194,7 @@ fn dies_slowly(bytes: u64, folder: &Path, end: impl Fn(&Peer)) {
                 break got;
             }
             assert!(began.elapsed() < 2 * common::PATIENCE, "never recovered");
-            // Who is not known to be dead is not gone.
+            // A participant that is not known to be dead is not gone.
             assert!(!lives || segment.participants().len() == 2 || !alive());
         };
         assert!(!alive(), "robbed while it was dying");

@@ -31,7 +31,7 @@ fn orphans(marks: &[String]) -> Vec<Orphan> {
     Segment::orphans().unwrap().into_iter().filter(ours).collect()
 }
 
-/// The one orphan that there is. Whoever else looks at the segment right now
+/// The one orphan that there is. Another process that looks at the segment right now
 /// is attached to it for as long.
 fn only(marks: &[String]) -> Orphan {
     let mut found = Vec::new();

@@ -646,7 +646,7 @@ class Segment:
         return self.set.tried((number, 0, IPC_NOWAIT), (number, 1, IPC_NOWAIT))
 
     def notify(self, event):
-        """11.1. What is published is published, whoever cannot be woken."""
+        """11.1. A published message stays so, also if nobody can be woken."""
         self.light_fence()
         if self.memory.load(event.waiting) & 0xFFFFFFFF:
             try:
@@ -1114,7 +1114,7 @@ def held(word, owner):
     return ((word >> 14) + 1) % 2**50 << 14 | HELD | owner
 
 
-# What a try gives when it gives nothing.
+# The results of a try that finds nothing.
 NOTHING, PENDING = "nothing", "pending"
 
 

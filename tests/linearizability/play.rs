@@ -29,7 +29,7 @@ pub(crate) fn queues() -> Vec<Queue> {
     Ring::ALL.iter().flat_map(|ring| (1..=CAPACITIES).map(move |n| queue(*ring, n))).collect()
 }
 
-/// What is done to one of the processes.
+/// An incident of one of the processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Incident {
     Nothing,
@@ -272,7 +272,7 @@ impl Stage {
         };
         let channels = self.segment.channels();
         let depth = channels.iter().find(|channel| channel.name == queue.name)?.depth;
-        // What has come back, or will, is in the way and not counted.
+        // A message that has come back, or will, is in the way and not counted.
         let back = self.ops(programs).iter().any(|op| op.asked == Asked::GiveBack);
         let full = depth >= queue.capacity as u64 || back || deaths;
         left.iter().copied().find(|who| match under(*who) {
@@ -292,7 +292,7 @@ impl Stage {
         self.segment.sweep().map_err(|fault| fault.to_string())?;
         note(Asked::Sweep, call, now(), Answer::Done);
         let mut rx = queue.receiver(&self.segment).map_err(|error| error.to_string())?;
-        let mut tx = queue.sender(&self.segment).map_err(|error| error.to_string())?;
+        let tx = queue.sender(&self.segment).map_err(|error| error.to_string())?;
         let whole = self.chance.u8(..4) == 0;
         let most = 2 * queue.capacity + 2;
         for pass in 0..=usize::from(whole) {

@@ -278,7 +278,7 @@ impl Seat<'_> {
         self.get(RECORDS + n * RECORD) != 0
     }
 
-    /// What this process has done of its program.
+    /// This process's progress in its program.
     pub(crate) fn ops(&self, who: usize, program: &[Beat]) -> Vec<Op> {
         let mut ops = Vec::new();
         let mut n = 0;

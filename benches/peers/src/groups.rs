@@ -17,7 +17,7 @@ pub(crate) enum Which {
     Contention,
 }
 
-/// What the raw ring has to reach of the best ring between threads: if it is
+/// The share of the best ring between threads that the raw ring has to reach: if it is
 /// slower, it is badly written, and no limit.
 const LEAST: f64 = 0.85;
 

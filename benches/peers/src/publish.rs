@@ -21,7 +21,7 @@ const README: &str = "README.md";
 const PAGE: &str = "docs/benchmarks.md";
 const PLOT: &str = "docs/figures/throughput.svg";
 
-/// What was measured in a run, and on what.
+/// The measurements of a run, and its machine.
 struct Run {
     machine: Vec<(String, String)>,
     outcomes: Vec<Outcome>,

@@ -20,7 +20,7 @@ use crate::ring::{credit, slot_waiters, wake_all};
 use crate::sync::{AtomicU64, Ordering};
 
 const LIFE: u64 = 1;
-/// Who holds the place in the beginning.
+/// The participant that holds the place in the beginning.
 const READER: u16 = 0;
 /// From here on the count is wound back.
 const HIGH: u16 = 1 << 13;
@@ -32,7 +32,7 @@ struct Channel {
     place: AtomicU64,
     waiting: AtomicU64,
     records: Vec<AtomicU64>,
-    /// Whom a sweep has found dead.
+    /// The participants that a sweep has found dead.
     dead: Vec<AtomicU64>,
 }
 
@@ -202,7 +202,7 @@ fn all_who_wait_are_woken() {
     fails("places, two wait", Mutant::Model("not struck"), LOST, Some(1), two_wait);
 }
 
-/// Who holds the place dies somewhere, perhaps between freeing and striking.
+/// The holder of the place dies somewhere, perhaps between freeing and striking.
 fn reader_dies(fate: Fate) {
     let [reader, main] = channel();
     let reading = reader.spawn(Some(fate), Peer::free);

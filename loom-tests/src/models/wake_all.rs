@@ -13,7 +13,7 @@ use crate::ring::kernel::{Kernel, Op};
 use crate::ring::set::SetMap;
 use crate::ring::{credit, wake_all};
 
-/// Who writes; everybody else listens.
+/// The participant that writes; all others listen.
 const WRITER: u16 = 0;
 /// From here on the count is wound back.
 const HIGH: u16 = 1 << 13;

@@ -49,7 +49,7 @@ fn queue_of(segment: &Segment) -> Queue {
     Queue::from_id(i32::try_from(word - 1).unwrap())
 }
 
-/// What a sender and a receiver have counted.
+/// The counts of a sender and a receiver.
 struct Ledger(Owned<Shm>, Words);
 
 impl Ledger {

@@ -73,7 +73,7 @@ fn a_queue_full_of_what_is_still_waited_for_says_so_in_time() {
     let answers = commander.user(&[8; 1_024], SHORT).unwrap();
     assert_eq!(answers[0].outcome, Outcome::QueueFull { waited: SHORT });
     assert!(began.elapsed() < PATIENCE);
-    // What is short still gets through, and nothing keeps messages up.
+    // Short commands still get through, and nothing keeps messages up.
     let tx = sender(&segment, "mpmc", "other");
     let rx = receiver(&segment, "mpmc", "other");
     tx.send(1).unwrap();

@@ -24,7 +24,7 @@ fn next(events: &Events) -> Event {
     events.recv_timeout(PATIENCE).unwrap().expect("no event")
 }
 
-/// What it is, of whom.
+/// The kind of an event, and the process.
 #[track_caller]
 fn told(event: &Event) -> (&'static str, u32) {
     match event {

@@ -44,7 +44,7 @@ fn the_command_fits_the_classic_limits() {
         let command = ["run", &name, "--", "true"];
         assert_eq!(run(&command).status.code(), Some(0));
         assert_eq!(run(&["rm", &name]).status.code(), Some(0));
-        // What is asked for is had, or refused with what is in the way.
+        // A request is granted, or refused with the limit that is in the way.
         assert_refused(
             &["recv", &name, "--lines", "--participants", "250"],
             "allows 250 semaphores per set (its 1st number, SEMMSL); create it with fewer \
@@ -69,7 +69,7 @@ fn the_command_uses_what_small_limits_leave_or_names_them() {
         assert_eq!(received.stdout, fs::read("../../Cargo.lock").unwrap());
         assert_eq!(sent.end().status.code(), Some(0));
         assert_refused(&["recv", &name, "--lines"], "smaller than usual, as kernel.shmmax,");
-        // What they create is as large as their messages need, and no larger.
+        // Their segments are as large as their messages need, and no larger.
         set_limit("shmmax", "65536");
         let demo = ["demo", "--messages", "1000", "--quiet", "--json"];
         assert_eq!(run(&demo).status.code(), Some(0));

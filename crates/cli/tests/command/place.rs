@@ -82,7 +82,7 @@ impl Place {
         self.listed().is_some()
     }
 
-    /// What `ls` says of it.
+    /// Its entry in the list of `ls`.
     pub(crate) fn listed(&self) -> Option<Value> {
         let listed: Vec<Value> = {
             let output = run(&["ls", "--json"]);

@@ -23,7 +23,7 @@ fn script(body: &str, role: &str) -> Command {
     command
 }
 
-/// What a command has written so far, up to a line that says so.
+/// Waits until a command has written that it is ready.
 fn ready(child: &mut Child) {
     use std::io::{BufRead, BufReader};
     let mut out = BufReader::new(child.stdout.as_mut().unwrap());

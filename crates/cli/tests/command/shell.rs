@@ -38,7 +38,7 @@ impl Shell {
         command
     }
 
-    /// What a script prints, which ends well.
+    /// The output of a script, which ends well.
     #[track_caller]
     fn run(&self, script: &str) -> String {
         let output = Running::spawn(&mut self.command(script)).end();

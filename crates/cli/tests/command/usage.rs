@@ -1,4 +1,4 @@
-//! What all subcommands share: the help, refused usage, no flag without effect, and whose
+//! Common to all subcommands: the help, refused usage, no flag without effect, and whose
 //! segments they accept.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use tombolo::sys::{sem, shm};
 use crate::command::{Running, Tables, assert_refused, run, text};
 use crate::common::{Name, as_nobody, wait_until};
 
-/// What the help lists of a kind: subcommands, or the flags of one.
+/// The names of one kind in the help: subcommands, or the flags of one.
 fn listed(args: &[&str], of: impl Fn(&str) -> Option<&str>) -> BTreeSet<String> {
     let help = text(&run(args).stdout);
     let own = |word: &&str| !matches!(*word, "help" | "--help");
@@ -28,7 +28,7 @@ fn no_flag_is_accepted_and_ignored() {
     let folder = std::env::temp_dir().join(format!("tombolo-flags-{}", std::process::id()));
     let report = folder.to_str().unwrap();
     let toml = ["demo", "--input", "Cargo.toml"];
-    // What is run, its exit status, and what it says.
+    // The arguments, the exit status, and the output.
     let rows: &[(&[&str], i32, &str)] = &[
         (
             &[
@@ -117,7 +117,7 @@ fn no_flag_is_accepted_and_ignored() {
         see(&[&["recv"], mode].concat());
         see(&[&["send"], mode].concat());
     }
-    // What other tests see: those of shell.rs, of check.rs, and the last ones here.
+    // Flags that other tests see: those of shell.rs, of check.rs, and the last ones here.
     see(&["recv", "--exec", "--retries"]);
     see(&["check", "--json", "--quiet"]);
     for meeting in ["send", "recv", "run"] {

@@ -15,12 +15,12 @@ use crate::ring::wait::{NotNow, Registration};
 use crate::ring::{credit, wake_all};
 use crate::sync::{AtomicU64, Ordering};
 
-/// One who waits until another participant has gone, one who is no end of the
+/// A wait until another participant has gone, one that is no end of the
 /// channel and has no credit on its semaphore: nobody posts a token.
 struct Bound {
     system: Rc<System>,
     map: SetMap,
-    /// What the table says of the bystander: 0 as long as it lives.
+    /// The bystander's word in the table: 0 as long as it lives.
     gone: AtomicU64,
     waiting: AtomicU64,
     record: AtomicU64,

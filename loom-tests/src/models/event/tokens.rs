@@ -22,7 +22,7 @@ const SEM: u16 = SetMap::WAKE_ALL + 1;
 fn a_newcomer_takes_the_token() {
     let system = Rc::new(System::new(SEM + 1, 2));
     let process = |id| Process { system: Rc::clone(&system), id };
-    // What is waiting, the newcomer's record, what is published.
+    // The waiting word, the newcomer's record, the published message.
     let words = Rc::new([1, 0, 0].map(AtomicU64::new));
     let (theirs, notifier, mut memo) = (Rc::clone(&words), process(0), Memo::default());
     event::notify(&notifier, Event { waiting: &words[0], sem: SEM }, &mut memo).unwrap();

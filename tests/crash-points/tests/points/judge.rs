@@ -72,7 +72,7 @@ pub(crate) fn judge(play: Play, killed: bool, ledger: &Ledger) -> Result<(), Str
         return Err(format!("out of nowhere: {}", told()));
     }
 
-    // What survivors and victims have sent.
+    // The messages that survivors and victims have sent.
     for id in all(Note::SurvivorSent).into_iter().chain(all(Note::Sent)) {
         if times(id) == 0 && !got.contains(&id) && !let_go.contains(&id) && !lossy(play, killed) {
             return Err(format!("{id} was sent and is lost: {}", told()));
@@ -88,7 +88,7 @@ pub(crate) fn judge(play: Play, killed: bool, ledger: &Ledger) -> Result<(), Str
         }
     }
 
-    // What the victim has received, or was about to.
+    // The messages that the victim has received, or was about to.
     let there = THERE + play.gone()..THERE + play.there();
     let there = there.chain(all(Note::SurvivorSent));
     let mut lost = 0;

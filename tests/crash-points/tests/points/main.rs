@@ -38,7 +38,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// After so many, a director gives up.
 const MOST_FAILURES: u64 = 4;
 
-/// What is done to the victims.
+/// The treatment of the victims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Programme {
     /// Nothing: their steps are counted.
@@ -168,7 +168,7 @@ impl Director<'_> {
         }
     }
 
-    /// What of a group is performed. To count the points takes all of it.
+    /// The plays of a group that are performed. To count the points takes all of them.
     fn chosen<T: Clone>(&self, programme: Programme, all: Vec<T>, one_in: u64) -> Vec<T> {
         if programme == Programme::Counting { all } else { sampled(&all, one_in, self.seed) }
     }

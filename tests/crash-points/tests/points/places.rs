@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What begins a step.
+/// The beginnings of a step.
 const STEPS: [&str; 9] = [
     ".load(",
     ".store(",

@@ -21,7 +21,7 @@ pub(crate) const CAPACITY: usize = 3;
 /// How long an operation that is to time out takes to.
 const SHORT: Duration = Duration::from_millis(1);
 
-/// What is in the channel when the victim comes.
+/// The channel's content when the victim comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Empty,
@@ -36,7 +36,7 @@ pub(crate) enum State {
     Held,
 }
 
-/// What the victim does.
+/// The victim's act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     Send,
@@ -78,7 +78,7 @@ impl Act {
     }
 }
 
-/// What is played.
+/// A scene.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Play {
     pub(crate) ring: Ring,
@@ -122,7 +122,7 @@ impl Play {
     fn makes_sense(self) -> bool {
         let receives = !self.act.sends() && self.act != Act::Attach;
         let sensible = match self.state {
-            // What a dead reader had is dropped by who succeeds it.
+            // A successor drops the message of a dead reader.
             State::Orphaned if self.ring.single() => receives || self.act == Act::Attach,
             State::Orphaned => receives && !self.drops,
             State::Wrapped | State::Full => receives || !self.drops,
@@ -152,7 +152,7 @@ impl Play {
             State::One => 1,
             State::Wrapped | State::Orphaned => 2,
             State::Full => CAPACITY as u64,
-            // What others have had is nobody's concern any more.
+            // Messages that others have had do not matter.
             State::Held => 1,
         }
     }
@@ -515,7 +515,7 @@ fn receive(act: Act, mut rx: Box<dyn Rx>, ledger: &Ledger) {
     }
 }
 
-/// What was received; `None` if there will be nothing any more.
+/// The message received; `None` if there will be none any more.
 fn unless_over(got: Result<u64, Fault>) -> Option<u64> {
     match got {
         Err(Fault::Disconnected { .. } | Fault::Closed) => None,
