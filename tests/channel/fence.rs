@@ -17,10 +17,7 @@ use tombolo::Segment;
 use common::{Brief, Name, Peer, RINGS, receiver, sender, wait_until};
 
 fn market() -> (Name, Segment) {
-    let name = Name::new();
-    let segment =
-        Segment::options().size(1 << 20).participants(8).channels(16).create(&name).unwrap();
-    (name, segment)
+    crate::common::market(8, 16)
 }
 
 /// A time-out below the time of the second look, about it, and above it.

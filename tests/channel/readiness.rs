@@ -17,10 +17,7 @@ use common::{
 };
 
 fn market() -> (Name, Segment) {
-    let name = Name::new();
-    let options = Segment::options().size(1 << 20).participants(8).channels(128);
-    let segment = options.create(&name).unwrap();
-    (name, segment)
+    crate::common::market(8, 128)
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub(crate) use ends::{CAPACITY, RINGS, Rx, Tx, large, receiver, room, sender, si
 pub(crate) use folder::Folder;
 pub(crate) use holder::{HELD, Holder, SENT, TAKEN, channel_of, hold};
 pub(crate) use names::{
-    MAGIC, Name, PROBES, SIGNATURE, Words, clear, key_of, own_tables, tables, word,
+    MAGIC, Name, PROBES, SIGNATURE, Words, clear, key_of, market, own_tables, tables, word,
 };
 pub(crate) use peer::{Brief, Peer, entry};
 pub(crate) use rights::{NOBODY, as_nobody, as_user, in_own_namespace, in_sandbox, set_limit};

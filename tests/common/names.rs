@@ -45,6 +45,14 @@ pub(crate) fn key_of(name: &str, probe: u8) -> Key {
     Key::new(i32::try_from(folded.max(1)).unwrap())
 }
 
+/// A segment with a name that nothing else uses.
+pub(crate) fn market(participants: u16, channels: u16) -> (Name, Segment) {
+    let name = Name::new();
+    let options = Segment::options().size(1 << 20).participants(participants).channels(channels);
+    let segment = options.create(&name).unwrap();
+    (name, segment)
+}
+
 /// A name that nothing else uses. All objects on its keys go with it.
 #[derive(Debug)]
 pub(crate) struct Name(String);

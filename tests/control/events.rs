@@ -25,10 +25,7 @@ const HIGH: u16 = 8_192;
 const RECORDS: u64 = 128;
 
 fn market() -> (Name, Segment) {
-    let name = Name::new();
-    let options = Segment::options().size(1 << 16).participants(16).channels(2);
-    let segment = options.create(&name).unwrap();
-    (name, segment)
+    crate::common::market(16, 2)
 }
 
 /// A process that has joined.
@@ -298,7 +295,8 @@ fn the_count_is_wound_back_and_nobody_sleeps_through_it() {
 fn the_count_stays_below_its_end() {
     let (name, segment) = market();
     let set = set_of(&name);
-    for _ in 0..6_000 {
+    // Each joins and leaves.
+    for _ in 0..HIGH / 2 + 200 {
         drop(Segment::open(&name).unwrap());
         assert!(set.value(WAKE_ALL).unwrap() < HIGH + 4);
     }

@@ -23,10 +23,7 @@ use common::{
 };
 
 fn market() -> (Name, Segment) {
-    let name = Name::new();
-    let options = Segment::options().size(1 << 20).participants(16).channels(32);
-    let segment = options.create(&name).unwrap();
-    (name, segment)
+    crate::common::market(16, 32)
 }
 
 /// Runs what follows as the first process of a pid namespace of its own, which

@@ -1313,6 +1313,17 @@ class Slots:
         self.memory.change(self.block.scanned, lambda seen: orphans if orphans > seen else None)
         return None
 
+    def pass_over(self, d, phase):
+        """The rows of 10.2's table that move the cursor on."""
+        if d == 0:
+            self.turn(0, 1)
+        elif d >= 2 and phase == S_FREE:
+            self.turn(d - 2, 1)
+        elif d >= 1:
+            self.turn(d - 1, 1)
+        else:
+            self.turn(d, 0)
+
     def take_slot(self):
         orphan = self.take_orphan()
         if orphan is not None:
@@ -1327,14 +1338,8 @@ class Slots:
                 return NOTHING
             elif d == 0 and phase == WRITING:
                 return PENDING
-            elif d == 0:
-                self.turn(0, 1)
-            elif d >= 2 and phase == S_FREE:
-                self.turn(d - 2, 1)
-            elif d >= 1:
-                self.turn(d - 1, 1)
             else:
-                self.turn(d, 0)
+                self.pass_over(d, phase)
             return None
 
         return self.seek(judge)
@@ -1363,14 +1368,7 @@ class Slots:
                 return "occupied"
             if d == 0 and phase == S_FREE or d == -1 and phase in (READING, ORPHAN):
                 return NOTHING
-            if d == 0:
-                self.turn(0, 1)
-            elif d >= 2 and phase == S_FREE:
-                self.turn(d - 2, 1)
-            elif d >= 1:
-                self.turn(d - 1, 1)
-            else:
-                self.turn(d, 0)
+            self.pass_over(d, phase)
             return None
 
         found = self.seek(judge)

@@ -25,10 +25,7 @@ const SENDS: [&str; 4] = ["send", "send_timeout", "send_batch", "grant"];
 const RECEIVES: [&str; 4] = ["recv", "recv_timeout", "recv_batch", "delivery"];
 
 fn market() -> (Name, Segment) {
-    let name = Name::new();
-    let options = Segment::options().size(1 << 20).participants(8).channels(64);
-    let segment = options.create(&name).unwrap();
-    (name, segment)
+    crate::common::market(8, 64)
 }
 
 /// A process that is blocked in every call there is, and one that holds a

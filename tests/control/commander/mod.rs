@@ -17,10 +17,7 @@ use crate::common::{self, Brief, Name, Owned, PATIENCE, Peer, Words, receiver, s
 const SHORT: Duration = Duration::from_millis(300);
 
 fn market() -> (Name, Segment) {
-    let name = Name::new();
-    let options = Segment::options().size(1 << 18).participants(16).channels(16);
-    let segment = options.create(&name).unwrap();
-    (name, segment)
+    crate::common::market(16, 16)
 }
 
 /// A peer that has joined and does what it is told to.

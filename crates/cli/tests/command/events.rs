@@ -13,10 +13,7 @@ use crate::command::{Running, assert_refused, run, text};
 use crate::common::{Brief, Name, PATIENCE, Peer, parked, wait_until};
 
 fn market() -> (Name, Segment) {
-    let name = Name::new();
-    let options = Segment::options().size(1 << 16).participants(16).channels(2);
-    let segment = options.create(&name).unwrap();
-    (name, segment)
+    crate::common::market(16, 2)
 }
 
 #[track_caller]

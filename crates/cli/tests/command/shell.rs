@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::thread;
 
 use nix::sys::signal::{SigHandler, Signal, signal};
 
@@ -323,7 +324,7 @@ fn every_signal_that_ends_ends_with_its_number_and_leaves_nothing() {
             ("recv $N", "$T ls | grep -q $N' '"),
             ("recv $N --lines", "$T ls | grep -q $N' '"),
             ("send $N --lines in", "$T ls | grep -q $N' '"),
-            ("events $W", "$T ctl $W ping 2> none | grep -q ping"),
+            ("events $W", "$T ctl $W ping --timeout .2 --json 2> none | grep -q '\"ok\":true'"),
             ("run -- sleep 9", "$T ls | grep -q anonymous"),
         ] {
             let said = shell.run(&format!(
@@ -429,12 +430,8 @@ fn terminal() -> (File, OwnedFd) {
 
 #[test]
 fn one_that_waits_says_for_what() {
-    let shell = Shell::new();
-    for (args, saying) in [
-        ("send $N", "waiting for a receiver: nobody has run `tombolo recv"),
-        ("send $N --lines", "waiting for a receiver"),
-        ("recv $N", "waiting for a sender"),
-    ] {
+    let says = |(args, saying): (&str, &str)| {
+        let shell = Shell::new();
         let (mut screen, terminal) = terminal();
         let script = format!("yes 2> /dev/null | head -c 999999 | $T {args}");
         let waiting = Running::spawn(shell.command(&script).stderr(terminal));
@@ -445,7 +442,18 @@ fn one_that_waits_says_for_what() {
         }
         drop(waiting);
         Segment::remove_named(&shell.name).unwrap();
-    }
+    };
+    // It takes a while each time.
+    thread::scope(|scope| {
+        for case in [
+            ("send $N", "waiting for a receiver: nobody has run `tombolo recv"),
+            ("send $N --lines", "waiting for a receiver"),
+            ("recv $N", "waiting for a sender"),
+        ] {
+            scope.spawn(move || says(case));
+        }
+    });
+    let shell = Shell::new();
     // Where nobody looks, only what somebody has brought about.
     let quiet = shell.run("timeout 1.3 $T send $N /dev/null 2>&1; true");
     assert!(!quiet.contains("waiting"), "{quiet}");
