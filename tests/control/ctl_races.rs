@@ -289,7 +289,7 @@ fn who_answers_and_goes_has_answered() {
     }
     let commander = segment.commander().unwrap();
     effort::say_how_to_repeat();
-    for n in 0..effort::rounds(60, 300) {
+    for n in 0..effort::rounds(20, 300) {
         let goes = Segment::open(&name).unwrap();
         let inbox = goes.inbox();
         let answers = thread::scope(|scope| {

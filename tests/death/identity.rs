@@ -225,7 +225,7 @@ fn a_participant_is_not_robbed_while_its_core_is_dumped() {
     }
     let folder = Folder(std::env::temp_dir().join(format!("tombolo-core-{}", proc::pid())));
     fs::create_dir(&folder.0).unwrap();
-    let bytes = (available() / 8).min(256 << 20);
+    let bytes = (available() / 8).min(128 << 20);
     dies_slowly(bytes, &folder.0, |peer| {
         kill(Pid::from_raw(peer.pid()), Signal::SIGABRT).unwrap();
     });
