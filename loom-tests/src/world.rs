@@ -2,7 +2,7 @@
 //!
 //! Waits are the shipping [`wait`](crate::ring::wait): here stands only what that asks
 //! of an end of a channel ([`Operation`]). The steps of
-//! `src/segment/{mapped,participant,enlist}.rs` around the rings (a sweep, an
+//! `src/segment/{sweep,participant,enlist}.rs` around the rings (a sweep, an
 //! endpoint's row) are repeated; when they change, this changes.
 
 use std::cell::{Cell, RefCell};

@@ -154,7 +154,7 @@ impl Endpoint {
         if fruitless < TRIES_PER_LOOK {
             return Ok(false);
         }
-        self.participant().look()
+        self.participant().scan()
     }
 
     /// Polls until the operation is done or needs something that no look for
@@ -314,7 +314,7 @@ impl Endpoint {
         let ask = Ask { want: want(), changes, alone, peer: self.bound() };
         match readiness.arm(ask) {
             Ok(()) => Ok(()),
-            Err(fault) => self.participant().look().and(Err(fault)),
+            Err(fault) => self.participant().scan().and(Err(fault)),
         }
     }
 

@@ -38,12 +38,14 @@ use std::time::{Duration, Instant};
 
 use super::{changes, queues};
 use crate::error::Fault;
+use crate::kinds::block::Block;
+use crate::kinds::table::RingKind;
 use crate::ring::kernel::Refusal;
 use crate::ring::wait::{
     Cause, Need, NotNow, Operation, Queue, Registration, Session, Waited, Want,
 };
 use crate::segment::{Participant, Peer, Side};
-use crate::storage::{Block, Cells, RingKind};
+use crate::storage::Cells;
 use crate::sync::Ordering;
 use crate::sys;
 use crate::sys::pipe;
