@@ -88,7 +88,15 @@ impl Participant {
                 Side::Receiver => &control.waiting.space,
             };
             let event = Event { waiting, sem: other };
-            told = event::notify(&self.mapped.semaphores, event, &mut Memo::default());
+            // With that of another who leaves: one of the two finds that nobody is left.
+            fence(Ordering::SeqCst);
+            told = if self.has_peer(block, side) {
+                event::notify(&self.mapped.semaphores, event, &mut Memo::default())
+            } else {
+                // This concerns all who wait, and not all of them know: a single token
+                // could go to one that was opened just now and expects others to come.
+                event::rouse(&self.mapped.semaphores, event, || false)
+            };
             if side == Side::Receiver {
                 told =
                     told.and(slot_waiters::freed(&self.mapped.semaphores, &control.waiting.slots));
@@ -102,6 +110,21 @@ impl Participant {
             return told.and(self.disarm(block));
         }
         told
+    }
+
+    /// Looks for deaths and sweeps the dead. Says what the wake-all semaphore was
+    /// before, if a sleeper may compare it without cost to the others; always, if it
+    /// `must`.
+    pub(crate) fn scan_before_sleep(&self, must: bool) -> Result<Option<u16>, Fault> {
+        if must { self.listen().map(Some) } else { self.scan_if_cheap() }
+    }
+
+    /// Whether the others count this process among the living. They do not if it has
+    /// left its IPC namespace and they have found that. In a forked child, that is
+    /// another one's question.
+    pub(crate) fn is_counted_alive(&self) -> Result<(), Fault> {
+        let alive = self.guard.in_child() || self.me.is_live(&self.mapped);
+        if alive { Ok(()) } else { Err(Fault::NotMember) }
     }
 
     /// A word for a new sender.

@@ -228,9 +228,11 @@ impl Mapped {
         if remembered { journal::oldest(&journal) } else { journal::end(&journal) }
     }
 
-    /// Reads on. Records that none of us writes are passed over.
+    /// Reads on. Records that none of us writes are passed over; as many of them as fit
+    /// into the journal are its end for this call, or a hostile writer could have it read
+    /// on and on.
     pub(crate) fn read_journal(&self, at: &mut u64) -> Read<LifeRecord> {
-        loop {
+        for _ in 0..RECORDS {
             return match journal::read(&Journal(self), at) {
                 Read::Record(fields) => match LifeRecord::read(fields) {
                     Some(record) => Read::Record(record),
@@ -241,6 +243,7 @@ impl Mapped {
                 Read::End => Read::End,
             };
         }
+        Read::End
     }
 
     /// Everything that the journal remembers, the newest last.

@@ -13,14 +13,18 @@ use std::rc::Rc;
 use crate::death::{self, End};
 use crate::explore::{LOST, completely, fails, holds, holds_despite};
 use crate::kernel::Deadline;
-use crate::mutant::Mutant;
+use crate::mutant::{self, Mutant};
 use crate::operation::Plain;
-use crate::ring::event;
+use crate::ring::event::{self, Life};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::wait::{NotNow, Over, Queue, Registration, Seat};
 use crate::sync::{AtomicU64, Ordering};
 use crate::world::Side::{Receiver, Sender};
 use crate::world::{Told, World};
+
+/// The life of those who are in no table, and its word in a table.
+const LIFE: u64 = 1;
+const LIVE: u64 = LIFE << 32 | 1;
 
 /// One message, one waiter.
 fn one_waiter() {
@@ -67,10 +71,11 @@ fn who_looks_twice_is_woken_whom_the_fence_leaves_out() {
 fn seat<'a>(
     waiting: &'a AtomicU64,
     sem: u16,
-    record: &'a AtomicU64,
+    (record, life): (&'a AtomicU64, &'a AtomicU64),
     registration: &'a Registration<Deadline>,
 ) -> Seat<'a, Deadline> {
-    Seat { queue: Queue { waiting, over: Over::Token(sem) }, record, registration }
+    let queue = Queue { waiting, over: Over::Token(sem) };
+    Seat { queue, record, life: Life::new(life, LIFE), registration }
 }
 
 /// One who is still counted waits again, for one who has rung for the word.
@@ -227,6 +232,30 @@ fn everybody_is_told_of_the_last_senders_leaving() {
     completely(|| holds("event, farewell", Some(1), farewell));
 }
 
+/// Two sleep when the last sender goes, of whom one was opened when there was none: it
+/// expects others, and may be the first to be woken.
+fn farewell_to_a_newcomer() {
+    let (world, [main, newcomer, sender]) = World::between(1, [Receiver, Receiver, Sender]);
+    newcomer.met.set(false);
+    let system = Rc::clone(&world.system);
+    let sender = sender.spawn(None, move |sender| {
+        system.until_asleep(2);
+        sender.close();
+    });
+    let newcomer = newcomer.spawn(None, |newcomer| newcomer.receive(Some(Deadline(1))));
+    assert_eq!(main.receive(None), Err(Told::Disconnected));
+    world.system.tick();
+    sender.join().unwrap();
+    assert_eq!(newcomer.join().unwrap(), Some(Err(Told::TimedOut)));
+}
+
+#[test]
+fn who_sleeps_is_told_of_the_last_senders_leaving_whoever_sleeps_before_it() {
+    let name = "event, farewell to a newcomer";
+    holds(name, Some(2), farewell_to_a_newcomer);
+    fails(name, Mutant::Model("one token for all"), LOST, Some(2), farewell_to_a_newcomer);
+}
+
 /// The sender leaves while a message is in a receiver's hands: who has been
 /// told to wait for that is told when it is let go.
 #[test]
@@ -272,23 +301,23 @@ impl Kernel for Sleep {
 
 /// One waits, then again, and sleeps; two sweeps set the count right.
 pub(super) fn sweeps_count() {
-    let words = Rc::new([(); 2].map(|()| AtomicU64::new(0)));
+    let words = Rc::new([0, event::record(LIFE), LIVE].map(AtomicU64::new));
     let waiter = Rc::clone(&words);
     let waiter = loom::thread::spawn(move || {
-        let [waiting, record] = &*waiter;
-        let life = || {
+        let [waiting, record, life] = &*waiter;
+        let lives = || {
             let registration = Registration::new(Some(0));
             for ready in [Ok(()), Err(NotNow::Nothing)] {
                 let (attempt, more, look) = (|| ready, || false, || None);
                 let mut waiter = Plain { attempt, more, look, owed: None };
-                waiter.wait(&Sleep, seat(waiting, 0, record, &registration));
+                waiter.wait(&Sleep, seat(waiting, 0, (record, life), &registration));
             }
         };
-        death::mortal_with(|| {}, None, life);
+        death::mortal_with(|| {}, None, lives);
     });
-    let sweep = |words: Rc<[AtomicU64; 2]>| {
-        let [waiting, record] = &*words;
-        event::settle(waiting, || event::recorded(record.load(Ordering::Acquire), 0));
+    let sweep = |words: Rc<[AtomicU64; 3]>| {
+        let [waiting, record, _] = &*words;
+        event::settle(waiting, || event::recorded(record.load(Ordering::Acquire), LIFE));
     };
     let other = Rc::clone(&words);
     let other = loom::thread::spawn(move || sweep(other));
@@ -304,4 +333,53 @@ pub(super) fn sweeps_count() {
 #[test]
 fn sweeps_hide_no_waiter() {
     completely(|| holds("event, sweeps count", Some(2), sweeps_count));
+}
+
+/// One who is counted is found dead while it lives, as one who has left the IPC
+/// namespace is; a sweep settles the count, with another one in it that waits, and the
+/// first lets go.
+pub(super) fn let_go_late() {
+    let dead = LIFE << 32 | 2;
+    let record = || AtomicU64::new(event::record(LIFE));
+    let (waiting, late, life, other) =
+        (AtomicU64::new(0), record(), AtomicU64::new(LIVE), record());
+    let words = Rc::new([waiting, late, life, other]);
+    let registration = Registration::<Deadline>::new(None);
+    registration.announce(&Sleep, &words[0], &words[1]);
+    event::raise(&words[0], &words[3]);
+    let theirs = Rc::clone(&words);
+    let sweeper = loom::thread::spawn(move || {
+        let [waiting, late, life, other] = &*theirs;
+        life.store(dead, Ordering::Release);
+        let living = || {
+            let lives = life.load(Ordering::Acquire) == LIVE;
+            let late = if lives { late.load(Ordering::Acquire) } else { 0 };
+            event::recorded(late, LIFE) + event::recorded(other.load(Ordering::Acquire), LIFE)
+        };
+        event::settle(waiting, living);
+    });
+    let [waiting, late, life, _] = &*words;
+    let lives = life.load(Ordering::Acquire) == LIVE;
+    if mutant::has("asked before") {
+        if lives {
+            let own = AtomicU64::new(LIVE);
+            registration.let_go(waiting, late, Life::new(&own, LIFE));
+        }
+    } else if mutant::has("not asked") {
+        let own = AtomicU64::new(LIVE);
+        registration.let_go(waiting, late, Life::new(&own, LIFE));
+    } else {
+        registration.let_go(waiting, late, Life::new(life, LIFE));
+    }
+    sweeper.join().unwrap();
+    assert_eq!(words[0].load(Ordering::Acquire) as u32, 1, "a waiter is hidden, or one too many");
+}
+
+#[test]
+fn who_was_swept_takes_nobodys_count_along() {
+    let name = "event, let go late";
+    holds(name, None, let_go_late);
+    for mutant in ["asked before", "not asked"] {
+        fails(name, Mutant::Model(mutant), "a waiter is hidden", None, let_go_late);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::seat;
+use super::{LIFE, LIVE, seat};
 use crate::death::{self, End, Fate};
 use crate::explore::{LOST, fails_for_some_end, holds_for_every_end};
 use crate::kernel::{Process, System};
@@ -24,6 +24,7 @@ struct Bound {
     gone: AtomicU64,
     waiting: AtomicU64,
     record: AtomicU64,
+    life: AtomicU64,
 }
 
 const BYSTANDER: u16 = 0;
@@ -37,8 +38,9 @@ impl Bound {
         if !mutant::has("no credit") {
             credit::arm(&bystander, SetMap::WAKE_ALL).unwrap();
         }
-        let [gone, waiting, record] = [0, 0, event::record(1)].map(AtomicU64::new);
-        Rc::new(Self { system, map, gone, waiting, record })
+        let words = [0, 0, event::record(LIFE), LIVE].map(AtomicU64::new);
+        let [gone, waiting, record, life] = words;
+        Rc::new(Self { system, map, gone, waiting, record, life })
     }
 
     /// `table::leave`.
@@ -67,7 +69,8 @@ impl Bound {
         let (more, look) = (|| true, || Some(self.listen(process)));
         let mut waiter = Plain { attempt, more, look, owed: None };
         let items = self.map.items(0);
-        waiter.wait(process, seat(&self.waiting, items, &self.record, &registration));
+        let mine = (&self.record, &self.life);
+        waiter.wait(process, seat(&self.waiting, items, mine, &registration));
     }
 }
 

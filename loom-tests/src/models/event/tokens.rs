@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::seat;
+use super::{LIFE, LIVE, seat};
 use crate::explore::{completely, fails, holds, holds_despite};
 use crate::kernel::{Deadline, Process, System};
 use crate::mutant::Mutant;
@@ -10,7 +10,8 @@ use crate::operation::Plain;
 use crate::ring::event::{self, Event, Memo};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::set::SetMap;
-use crate::ring::wait::{NotNow, Registration};
+use crate::ring::wait::{Cause, NotNow, Operation, Registration, Session};
+use crate::ring::wake_all;
 use crate::sync::{AtomicU64, Ordering};
 
 /// A semaphore that is none of the others.
@@ -22,22 +23,22 @@ const SEM: u16 = SetMap::WAKE_ALL + 1;
 fn a_newcomer_takes_the_token() {
     let system = Rc::new(System::new(SEM + 1, 2));
     let process = |id| Process { system: Rc::clone(&system), id };
-    // The waiting word, the newcomer's record, the published message.
-    let words = Rc::new([1, 0, 0].map(AtomicU64::new));
+    // The waiting word, the newcomer's record, the published message, its life.
+    let words = Rc::new([1, event::record(LIFE), 0, LIVE].map(AtomicU64::new));
     let (theirs, notifier, mut memo) = (Rc::clone(&words), process(0), Memo::default());
     event::notify(&notifier, Event { waiting: &words[0], sem: SEM }, &mut memo).unwrap();
     let notifier = loom::thread::spawn(move || {
-        let [waiting, _, published] = &*theirs;
+        let [waiting, _, published, _] = &*theirs;
         published.store(1, Ordering::Release);
         event::notify(&notifier, Event { waiting, sem: SEM }, &mut memo).unwrap();
     });
-    let [waiting, record, published] = &*words;
+    let [waiting, record, published, life] = &*words;
     let mut got = [Err(NotNow::Nothing), Ok(())].into_iter();
     let attempt = || got.next().unwrap();
     let more = || published.load(Ordering::Acquire) != 0;
     let registration = Registration::new(Some(0));
     let mut newcomer = Plain { attempt, more, look: || None, owed: None };
-    newcomer.wait(&process(1), seat(waiting, SEM, record, &registration));
+    newcomer.wait(&process(1), seat(waiting, SEM, (record, life), &registration));
     notifier.join().unwrap();
     assert_eq!(system.value(SEM), 1, "{STRANDED}");
 }
@@ -102,15 +103,64 @@ fn a_token_that_cannot_be_passed_on() {
     let system = Rc::new(System::new(SEM + 1, 2));
     let notifier = Process { system: Rc::clone(&system), id: 1 };
     let notifier = loom::thread::spawn(move || event::post(&notifier, SEM).unwrap());
-    let [waiting, record] = [1, event::record(1)].map(AtomicU64::new);
+    let [waiting, record, life] = [1, event::record(LIFE), LIVE].map(AtomicU64::new);
     let registration = Registration::new(None);
     let mut got = [Err(NotNow::Nothing), Ok(())].into_iter();
     let attempt = || got.next().unwrap();
     let barred = Barred(Process { system, id: 0 });
     let mut waiter = Plain { attempt, more: || true, look: || None, owed: None };
-    waiter.wait(&barred, seat(&waiting, SEM, &record, &registration));
+    waiter.wait(&barred, seat(&waiting, SEM, (&record, &life), &registration));
     notifier.join().unwrap();
     assert_eq!(waiter.owed, Some(DENIED), "{STRANDED}");
+}
+
+/// It is woken by the wake-all semaphore, and then cannot look for deaths: it has left the
+/// namespace, and the semaphore is a stranger's.
+struct Blind;
+
+impl Operation for Blind {
+    type Done = ();
+    type Fault = ();
+
+    fn attempt(&mut self, _: bool) -> Result<(), NotNow> {
+        Err(NotNow::Nothing)
+    }
+
+    fn more(&self) -> bool {
+        true
+    }
+
+    fn scan(&mut self, _: bool) -> Result<Option<u16>, ()> {
+        Err(())
+    }
+
+    fn owes(&mut self, refusal: Refusal) {
+        panic!("nothing is refused here: {refusal:?}");
+    }
+
+    fn fault(&self, _: Cause) {}
+}
+
+fn woken_and_blind(struck: bool) {
+    let system = Rc::new(System::new(SEM + 1, 2));
+    let other = Process { system: Rc::clone(&system), id: 1 };
+    let waker = loom::thread::spawn(move || {
+        if struck { wake_all::strike(&other) } else { event::post(&other, SEM).map(drop) }.unwrap();
+    });
+    let [waiting, record, life] = [0, event::record(LIFE), LIVE].map(AtomicU64::new);
+    let registration = Registration::new(Some(0));
+    registration.be_strict(struck);
+    let process = Process { system: Rc::clone(&system), id: 0 };
+    let seat = seat(&waiting, SEM, (&record, &life), &registration);
+    assert_eq!(Session::new(&process, seat, None).block(&mut Blind), Err(()));
+    waker.join().unwrap();
+    assert_eq!(system.value(SEM), u16::from(!struck), "a token that was taken, or one too many");
+}
+
+#[test]
+fn who_cannot_look_gives_back_the_token_that_it_took_and_no_other() {
+    holds("event, struck and blind", None, || woken_and_blind(true));
+    holds("event, woken and blind", None, || woken_and_blind(false));
 }
 
 #[test]
