@@ -83,7 +83,7 @@ on_every_channel! {
         assert!(into.is_empty());
 
         let six: Vec<_> = (0..6).map(message).collect();
-        // What fits is sent, and said.
+        // The messages that fit are sent, and counted.
         let error = tx.send_batch_timeout(&six, SHORT).unwrap_err();
         assert!(error.reason.is_timeout(), "{error}");
         let sent = error.sent;

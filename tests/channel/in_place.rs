@@ -382,7 +382,7 @@ fn a_commit_whose_place_is_free_is_not_held_up_by_who_waits_for_a_block() {
     go.send(()).unwrap();
     wait_until(|| thread_parked(committer));
     held.release();
-    // Whoever of the two is woken, and whoever gets the block.
+    // Either of the two may be woken, and either may get the block.
     let snatched = third.try_reserve(1);
     wait_until(|| commit.is_finished());
     drop(snatched);

@@ -27,7 +27,7 @@ const FIGURES: &str = "docs/figures";
 /// Not measured.
 const MISSING: &str = "–";
 
-/// What was measured in a run, and on what.
+/// The measurements of a run, and its machine.
 struct Run {
     machine: Vec<(String, String)>,
     outcomes: Vec<Outcome>,

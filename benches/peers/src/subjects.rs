@@ -56,7 +56,7 @@ pub(crate) fn all() -> Vec<Box<dyn Subject>> {
     all.into_iter().flatten().collect()
 }
 
-/// What cannot, and why.
+/// The subjects that cannot, and why.
 pub(crate) fn missing() -> Option<&'static str> {
     (!cfg!(boost)).then_some(
         "skipped: boost::interprocess::message_queue: c++ or Boost's headers (libboost-dev) were \

@@ -169,7 +169,7 @@ const fn most(
     Demand { what, to_reach, at, ours, reach: Reach::Most(most, others) }
 }
 
-/// What was found, as it is told; and how good it is, beside what it has to be.
+/// A finding in words; and how good it is, beside the demand.
 struct Found {
     text: String,
     least: f64,

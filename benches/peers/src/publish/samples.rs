@@ -28,7 +28,7 @@ pub(super) fn fields(line: &str) -> Vec<String> {
     fields
 }
 
-/// What such a file was written of, as far as it says.
+/// The source of such a file, as far as it says.
 pub(super) fn read(text: &str) -> Result<Vec<Outcome>, Failure> {
     let mut lines = text.lines();
     let columns = fields(lines.next().unwrap_or_default());

@@ -23,7 +23,7 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
     vec![Box::new(Threads::<Queue<Spinning>>::new()), Box::new(Threads::<Queue<Yielding>>::new())]
 }
 
-/// What is done between two tries.
+/// The pause between two tries.
 trait Between: Send + 'static {
     const NAME: &str;
     fn tries();

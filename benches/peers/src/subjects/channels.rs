@@ -43,7 +43,7 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
 /// The other end is gone.
 struct Gone;
 
-/// What the libraries have in common.
+/// The common interface of the libraries.
 trait Library: 'static {
     const NAME: &str;
     const NAME_TRYING: &str;
