@@ -2,7 +2,7 @@
 //!
 //! What a handle does about an operation that cannot be done yet is the shipping
 //! [`wait`](crate::ring::wait): here stands only what that asks of an end of a
-//! channel ([`Operation`]). What `src/segment/{mapped,participant,enlist}.rs` do
+//! channel ([`Operation`]). What `src/segment/{sweep,participant,enlist}.rs` do
 //! around the rings (a sweep, an endpoint's row) is repeated as they do it; when
 //! they change, this changes.
 

@@ -16,9 +16,9 @@ use crate::error::{
     TryRecvError, TrySendError,
 };
 use crate::kinds::payload::{Bytes, Untyped};
+use crate::kinds::table::RingKind;
 use crate::kinds::table::{Mpmc, Spsc};
 use crate::segment::{Described, Peer, Segment, Side};
-use crate::storage::RingKind;
 
 /// A channel that exists, whatever it carries: see [`Segment::open_channel`].
 #[derive(Clone, Debug)]

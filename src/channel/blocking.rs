@@ -83,7 +83,7 @@ where
     }
 
     fn scan(&mut self, must: bool) -> Result<Option<u16>, Fault> {
-        self.end.participant().scan(must)
+        self.end.participant().scan_before_sleep(must)
     }
 
     fn owes(&mut self, refusal: Refusal) {
@@ -154,7 +154,7 @@ impl Endpoint {
         if fruitless < TRIES_PER_LOOK {
             return Ok(false);
         }
-        self.participant().look()
+        self.participant().scan()
     }
 
     /// Polls until the operation is done or needs something that no look for
@@ -319,7 +319,7 @@ impl Endpoint {
         let ask = Ask { want: want(), changes, alone, peer: self.bound() };
         match readiness.arm(ask) {
             Ok(()) => Ok(()),
-            Err(fault) => self.participant().look().and(Err(fault)),
+            Err(fault) => self.participant().scan().and(Err(fault)),
         }
     }
 

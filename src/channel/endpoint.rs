@@ -15,10 +15,11 @@ use super::changes::Changes;
 use super::debts::Wakes;
 use super::waiting::Waiting;
 use crate::error::{ChannelError, Fault};
+use crate::kinds::block::Block;
 use crate::ring::gate;
 use crate::ring::table::Member;
 use crate::segment::{Busy, Membership, Participant, Side, TrustedPeers};
-use crate::storage::{Block, Cells};
+use crate::storage::Cells;
 use crate::sync::{AtomicU64, Ordering};
 use crate::wait::Semaphores;
 
@@ -68,7 +69,7 @@ impl Endpoint {
             (participant.has_peer(&block, side.other()), joined)
         });
         participant.enlist(&block, side, &name)?;
-        let Some(cells) = Cells::new(&participant.mapped().memory, &block) else {
+        let Some(cells) = block.cells(participant.mapped()) else {
             // What is in the way is told already.
             let _ = participant.withdraw(&block, side, &name);
             let what = "its block is outside the segment".to_owned();

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
+use crate::kinds::block::Block;
 use crate::ring::event::Life;
 use crate::ring::table::Table as _;
 use crate::ring::wait::{Need, Over, Queue, Registration, Seat};
 use crate::segment::{Participant, Side};
-use crate::storage::Block;
 
 /// Where the waiters of one side are counted who need this.
 pub(super) fn queue<'a>(
@@ -19,13 +19,13 @@ pub(super) fn queue<'a>(
     let control = mapped.control(block);
     match (side, need) {
         (Side::Sender, need) if need.is_for_all() => {
-            Queue { waiting: &control.slots_waiting, over: Over::All }
+            Queue { waiting: &control.waiting.slots, over: Over::All }
         }
         (Side::Sender, _) => {
-            Queue { waiting: &control.space_waiting, over: Over::Token(block.space(mapped)) }
+            Queue { waiting: &control.waiting.space, over: Over::Token(block.space(mapped)) }
         }
         (Side::Receiver, _) => {
-            Queue { waiting: &control.items_waiting, over: Over::Token(block.items(mapped)) }
+            Queue { waiting: &control.waiting.items, over: Over::Token(block.items(mapped)) }
         }
     }
 }

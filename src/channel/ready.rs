@@ -38,12 +38,14 @@ use std::time::{Duration, Instant};
 
 use super::{changes, queues};
 use crate::error::Fault;
+use crate::kinds::block::Block;
+use crate::kinds::table::RingKind;
 use crate::ring::kernel::Refusal;
 use crate::ring::wait::{
     Cause, Need, NotNow, Operation, Queue, Registration, Session, Waited, Want,
 };
 use crate::segment::{Participant, Peer, Side};
-use crate::storage::{Block, Cells, RingKind};
+use crate::storage::Cells;
 use crate::sync::Ordering;
 use crate::sys;
 use crate::sys::pipe;
@@ -263,7 +265,7 @@ impl Operation for Watch<'_> {
     }
 
     fn scan(&mut self, must: bool) -> Result<Option<u16>, Fault> {
-        self.at.participant.scan(must)
+        self.at.participant.scan_before_sleep(must)
     }
 
     /// Its handle is to find out, whatever it does next.

@@ -2,24 +2,15 @@
 
 use std::sync::Arc;
 
-use crossbeam_utils::CachePadded;
-
-use super::participant::{Participant, Side, lock};
+use super::endpoints::{Busy, Counts};
+use super::participant::{Participant, lock};
 use crate::error::{ChannelError, Done, Fault, Unwoken};
+use crate::kinds::block::Block;
 use crate::ring::event::{self, Event, Memo};
 use crate::ring::{credit, gate, role, slot_waiters};
-use crate::storage::Block;
+use crate::storage::Side;
+use crate::storage::layout::Row;
 use crate::sync::{AtomicU64, Ordering, fence};
-
-/// Not 0 while a handle sends: see [`gate`].
-pub(crate) type Busy = CachePadded<AtomicU64>;
-
-/// How many endpoints this process has of one channel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    senders: u16,
-    receivers: u16,
-}
 
 impl Participant {
     /// Makes this process an endpoint of the channel, once more.
@@ -58,7 +49,7 @@ impl Participant {
         let control = self.mapped.control(block);
         self.show(block, *counts);
         // After the row: who counts this one also finds it there.
-        self.joined(block, side).fetch_add(1, Ordering::Release);
+        control.joined(side).fetch_add(1, Ordering::Release);
         control.changes.fetch_add(1, Ordering::Release);
         // With that of an announcement: either it finds the row, or the handle
         // finds the state before its first message.
@@ -87,14 +78,14 @@ impl Participant {
         let control = self.mapped.control(block);
         self.show(block, counts);
         if block.kind.is_single() {
-            role::release(self.role(block, side), self.me);
+            role::release(control.role(side), self.me);
         }
         control.changes.fetch_add(1, Ordering::Release);
         let mut told = Ok(());
         if last {
             let waiting = match side {
-                Side::Sender => &control.items_waiting,
-                Side::Receiver => &control.space_waiting,
+                Side::Sender => &control.waiting.items,
+                Side::Receiver => &control.waiting.space,
             };
             let event = Event { waiting, sem: other };
             // With that of another who leaves: one of the two finds that nobody is left.
@@ -108,7 +99,7 @@ impl Participant {
             };
             if side == Side::Receiver {
                 told =
-                    told.and(slot_waiters::freed(&self.mapped.semaphores, &control.slots_waiting));
+                    told.and(slot_waiters::freed(&self.mapped.semaphores, &control.waiting.slots));
             }
         }
         let told = self.unless_gone(told).map_err(|fault| match fault {
@@ -124,7 +115,7 @@ impl Participant {
     /// Looks for deaths and sweeps the dead. Says what the wake-all semaphore was
     /// before, if a sleeper may compare it without cost to the others; always, if it
     /// `must`.
-    pub(crate) fn scan(&self, must: bool) -> Result<Option<u16>, Fault> {
+    pub(crate) fn scan_before_sleep(&self, must: bool) -> Result<Option<u16>, Fault> {
         if must { self.listen().map(Some) } else { self.scan_if_cheap() }
     }
 
@@ -231,28 +222,20 @@ impl Participant {
     }
 
     fn show(&self, block: &Block, counts: Counts) {
-        let word = crate::storage::layout::Row::pack(self.me, counts.senders, counts.receivers);
+        let word = Row::pack(self.me, counts.senders, counts.receivers);
         // Release: who finds an endpoint there, finds its credits taken.
         self.mapped.row(block, self.me.id).endpoints.store(word, Ordering::Release);
     }
 
-    fn role(&self, block: &Block, side: Side) -> &AtomicU64 {
-        let control = self.mapped.control(block);
-        match side {
-            Side::Sender => &control.producer,
-            Side::Receiver => &control.consumer,
-        }
-    }
-
     fn claim_role(&self, block: &Block, side: Side, name: &str) -> Result<(), ChannelError> {
-        let word = self.role(block, side);
+        let word = self.mapped.control(block).role(side);
         let claim = || role::claim(word, &self.mapped, self.me);
         let holder = match claim() {
             Ok(()) => return Ok(()),
             Err(holder) => holder,
         };
         // It may have died without anybody having noticed or swept it yet.
-        self.look()?;
+        self.scan()?;
         if claim().is_ok() {
             return Ok(());
         }
@@ -265,11 +248,7 @@ impl Participant {
 
     /// How many endpoints of one side there have ever been.
     pub(crate) fn joined(&self, block: &Block, side: Side) -> &AtomicU64 {
-        let control = self.mapped.control(block);
-        match side {
-            Side::Sender => &control.senders_joined,
-            Side::Receiver => &control.receivers_joined,
-        }
+        self.mapped.control(block).joined(side)
     }
 
     /// Whether a living participant has an endpoint of this side.

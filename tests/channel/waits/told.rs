@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
-use tombolo::{Message, RecvError, Segment, State, TryRecvError};
+use tombolo::{Message, RecvError, Segment, OperatingState, TryRecvError};
 
 use crate::common::readiness::switches;
 use crate::common::{Words, thread_parked, thread_parked_for_good, tid, wait_until};
@@ -142,7 +142,7 @@ fn a_resume_reaches_every_sender_whatever_it_lacks() {
             let _ = commander.pause(Duration::from_millis(1)).unwrap();
             wait_until(|| both.map(switches) != slept && sleep());
         }
-        assert_eq!(segment.state(), State::Paused);
+        assert_eq!(segment.state(), OperatingState::Paused);
         let slept = both.map(switches);
         held.release();
         // That wakes one, who must not go on.
