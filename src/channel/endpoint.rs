@@ -78,15 +78,35 @@ impl Endpoint {
     }
 
     /// Another endpoint of the same kind in this process. It knows what this one
-    /// does: whom it has met, until whose end it waits, whom it owes a wake.
+    /// does: whom it has met, until whose end it waits, whom it owes a wake. While this
+    /// one is there, it needs no look and no call into the kernel.
     pub(crate) fn another(&self) -> Result<Self, ChannelError> {
-        let mut other =
-            Self::new(&self.participant, self.block, Arc::clone(&self.name), self.side)?;
-        other.changes.met = self.changes.met;
-        other.changes.joined = self.changes.joined;
-        other.wait.bind(self.bound());
-        other.wakes = self.wakes.another();
-        Ok(other)
+        let participant = &self.participant;
+        if !participant.enlist_another(&self.block, self.side, &self.name)? {
+            let mut other = Self::new(participant, self.block, Arc::clone(&self.name), self.side)?;
+            other.changes.met = self.changes.met;
+            other.changes.joined = self.changes.joined;
+            other.wait.bind(self.bound());
+            other.wakes = self.wakes.another();
+            return Ok(other);
+        }
+        Ok(Self {
+            cells: self.cells.clone(),
+            participant: Arc::clone(participant),
+            membership: participant.membership(),
+            block: self.block,
+            name: Arc::clone(&self.name),
+            side: self.side,
+            busy: match self.side {
+                Side::Sender => participant.enter_busy(),
+                // Never used.
+                Side::Receiver => Arc::clone(&self.busy),
+            },
+            left: Cell::new(false),
+            changes: self.changes.another(&self.cells),
+            wakes: self.wakes.another(),
+            wait: self.wait.another(),
+        })
     }
 
     pub(crate) const fn cells(&self) -> &Cells {
@@ -185,7 +205,9 @@ impl Endpoint {
         let ended = ended.map_err(|refusal| self.participant.mapped().refused(refusal));
         self.let_go();
         let told = self.participant.withdraw(&self.block, self.side, &self.name);
-        self.participant.leave_busy(&self.busy);
+        if self.side == Side::Sender {
+            self.participant.leave_busy(&self.busy);
+        }
         match owed.and(told).and(ended) {
             // It has told everybody who waited.
             Err(Fault::Closed) => Ok(()),

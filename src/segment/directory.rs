@@ -71,8 +71,35 @@ fn entry(mapped: &Mapped, index: u16) -> Option<&DirectoryEntry> {
     mapped.memory.at(mapped.plan.directory + size_of::<DirectoryEntry>() * usize::from(index))
 }
 
-/// The channel at `index`: `None` if there is none, and what contradicts
-/// what if the entry makes no sense.
+/// Every channel, with its index; or what contradicts what in its entry.
+///
+/// A block begins at the end of the one before it, or later. An entry that says otherwise
+/// makes no sense, so that what walks over the blocks of all channels sees no byte of the
+/// segment more than once, however many entries a peer may have written.
+pub(crate) fn all(mapped: &Mapped) -> impl Iterator<Item = (u16, Result<Described, String>)> {
+    let mut end = mapped.plan.heap;
+    (0..mapped.plan.map.channels).filter_map(move |index| {
+        let found = read(mapped, index)?.and_then(|found| {
+            let Block { offset, plan, .. } = found.block;
+            if offset < end {
+                return Err(format!(
+                    "its block begins at {offset}, before the last one ends at {end}"
+                ));
+            }
+            end = offset + plan.length;
+            Ok(found)
+        });
+        Some((index, found))
+    })
+}
+
+/// The channels whose entries make sense.
+pub(crate) fn sound(mapped: &Mapped) -> impl Iterator<Item = Described> {
+    all(mapped).filter_map(|(_, found)| found.ok())
+}
+
+/// The channel at `index`, by its own entry alone: `None` if there is none, and what
+/// contradicts what if the entry makes no sense.
 pub(crate) fn read(mapped: &Mapped, index: u16) -> Option<Result<Described, String>> {
     let entry = entry(mapped, index)?;
     // Acquire with the maker's Release: the rest of the entry.
@@ -116,8 +143,8 @@ fn describe(mapped: &Mapped, index: u16, entry: &DirectoryEntry) -> Result<Descr
 
 /// The channel of this name.
 pub(crate) fn named(mapped: &Mapped, name: &str) -> Result<Described, ChannelError> {
-    let mut found = (0..mapped.plan.map.channels).filter_map(|index| read(mapped, index)?.ok());
-    found.find(|found| found.name == name).ok_or_else(|| ChannelError::NotFound {
+    let found = sound(mapped).find(|found| found.name == name);
+    found.ok_or_else(|| ChannelError::NotFound {
         channel: name.to_owned(),
         segment: mapped.name.clone(),
     })
@@ -125,21 +152,18 @@ pub(crate) fn named(mapped: &Mapped, name: &str) -> Result<Described, ChannelErr
 
 /// Opens the channel, or makes it. The caller holds the lease.
 pub(crate) fn open_or_make(mapped: &Mapped, spec: &Spec) -> Result<Block, ChannelError> {
-    let mut vacant = None;
+    // Entries are used in their order, so the blocks lie in it, too.
+    let mut vacant = 0;
     let mut used = mapped.plan.heap;
-    for index in 0..mapped.plan.map.channels {
-        match read(mapped, index) {
-            None => {
-                vacant.get_or_insert(index);
-            }
-            Some(Ok(found)) if found.name == spec.name.as_str() => {
-                return check(mapped, spec, &found);
-            }
-            Some(Ok(found)) => used = used.max(found.block.offset + found.block.plan.length),
-            Some(Err(what)) => {
+    for (index, found) in all(mapped) {
+        match found {
+            Ok(found) if found.name == spec.name.as_str() => return check(mapped, spec, &found),
+            Ok(found) => used = found.block.offset + found.block.plan.length,
+            Err(what) => {
                 return Err(ChannelError::Damaged { channel: format!("#{index}"), what });
             }
         }
+        vacant = index + 1;
     }
     let (Some(capacity), Some(size)) = (spec.capacity, spec.size) else {
         return Err(ChannelError::NotFound {
@@ -147,13 +171,13 @@ pub(crate) fn open_or_make(mapped: &Mapped, spec: &Spec) -> Result<Block, Channe
             segment: mapped.name.clone(),
         });
     };
-    let Some(index) = vacant else {
+    if vacant >= mapped.plan.map.channels {
         return Err(ChannelError::DirectoryFull {
             segment: mapped.name.clone(),
             channels: mapped.plan.map.channels,
         });
-    };
-    make(mapped, spec, (capacity, size), index, used)
+    }
+    make(mapped, spec, (capacity, size), vacant, used)
 }
 
 fn make(

@@ -250,17 +250,12 @@ impl Mapped {
             let left = cells.len().max(u64::from(cells.in_flight()));
             (left > 0).then_some((found.name, left))
         };
-        (0..self.plan.map.channels)
-            .filter_map(|index| directory::read(self, index)?.ok())
-            .filter_map(left)
-            .collect()
+        directory::sound(self).filter_map(left).collect()
     }
 
     /// The blocks of every channel in the directory that makes sense.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
-        (0..self.plan.map.channels)
-            .filter_map(|index| directory::read(self, index).and_then(Result::ok))
-            .map(|found| found.block)
+        directory::sound(self).map(|found| found.block)
     }
 
     /// How many of the living wait in one direction of a channel.

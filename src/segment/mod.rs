@@ -19,6 +19,7 @@ mod participant;
 mod peer;
 mod queue;
 mod removal;
+mod sending;
 mod serve;
 mod site;
 mod state;
@@ -36,7 +37,6 @@ use crate::sys;
 pub use check::{Audit, Finding};
 pub use deaths::{Death, Deaths};
 pub(crate) use directory::{Described, Spec};
-pub(crate) use enlist::Busy;
 pub use inspect::{Orphan, SegmentInfo};
 use mapped::Mapped;
 pub(crate) use name::Name;
@@ -47,6 +47,7 @@ pub(crate) use participant::{Participant, Unleased};
 pub use peer::Peer;
 pub(crate) use queue::received;
 pub use removal::RemoveOnDrop;
+pub(crate) use sending::Busy;
 pub use serve::{Stats, UserCommand};
 pub use state::State;
 pub(crate) use trust::Membership;
@@ -381,8 +382,7 @@ fn alive_or_joined(mapped: &Mapped) -> (Vec<Member>, bool) {
 }
 
 fn describe(mapped: &Mapped, members: &[Member]) -> Vec<ChannelInfo> {
-    (0..mapped.plan.map.channels)
-        .filter_map(|index| directory::read(mapped, index)?.ok())
+    directory::sound(mapped)
         .map(|found| {
             let (senders, receivers) = mapped.endpoints_of(&found.block, members.iter().copied());
             let control = mapped.control(&found.block);

@@ -98,12 +98,17 @@ fn found(options: &Options, name: &Name, wish: Wish) -> Result<Segment, OpenErro
 pub(crate) fn remove(options: &Options, name: &str) -> Result<(), OpenError> {
     let name = Name::new(name, NAME_BYTES)?;
     match finish_and_remove(&options.settled().any_owner(true), &name) {
-        Err(OpenError::System(_)) => {
+        Err(OpenError::System(error)) if may_be_its_size(error.kind()) => {
             let small = options.clone().size(0).participants(1).channels(1).any_owner(true);
             finish_and_remove(&small, &name)
         }
         done => done,
     }
+}
+
+/// Whether a smaller segment may be possible where this was refused.
+const fn may_be_its_size(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NoSpace | ErrorKind::NoMemory | ErrorKind::Invalid)
 }
 
 fn finish_and_remove(options: &Options, name: &Name) -> Result<(), OpenError> {

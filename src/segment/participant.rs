@@ -1,14 +1,14 @@
 //! This process in a segment: joining, looking, leaving.
 
 use core::fmt;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::debris;
 use super::directory::{self, Described, Spec};
-use super::enlist::{Busy, Counts};
+use super::enlist::Endpoints;
 use super::mapped::Mapped;
+use super::sending::Sending;
 use super::serve::Desk;
 use crate::error::{ChannelError, Fault, OpenError};
 use crate::ring::kernel::{Kernel, Refusal};
@@ -80,11 +80,11 @@ pub(crate) struct Participant {
     left: OnceLock<()>,
     /// How long to wait for the lease.
     timeout: Duration,
-    /// By channel. The lock covers the counts and the credits behind them.
-    pub(super) counts: Mutex<Vec<Counts>>,
+    /// The lock covers the counts and the credits behind them.
+    pub(super) endpoints: Mutex<Endpoints>,
     scratch: Mutex<Scratch>,
-    /// Which senders of this process are sending just now; by the word's address.
-    pub(super) busy: Mutex<HashMap<usize, Arc<Busy>>>,
+    /// Which senders of this process are sending just now.
+    pub(super) sending: Mutex<Sending>,
     pub(crate) desk: Desk,
     /// Until it has left.
     _own: sys::Using,
@@ -122,7 +122,7 @@ impl Participant {
             // If the set is gone, so is the credit.
             let _ = mapped.semaphores.semop(&[wake_all::LEAVE], None);
         })?;
-        let counts = vec![Counts::default(); usize::from(mapped.plan.map.channels)];
+        let endpoints = Endpoints::none(mapped.plan.map.channels);
         // Before anybody can have asked this life for anything it is too early
         // to look, and later is not too late: who asks calls again.
         let desk = Desk::new(mapped.memory.header().calls.load(Ordering::Acquire));
@@ -133,9 +133,9 @@ impl Participant {
             guard,
             left: OnceLock::new(),
             timeout,
-            counts: Mutex::new(counts),
+            endpoints: Mutex::new(endpoints),
             scratch: Mutex::new(scratch),
-            busy: Mutex::default(),
+            sending: Mutex::default(),
             desk,
             _own: own,
         }))

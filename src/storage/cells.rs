@@ -163,7 +163,7 @@ impl Cells {
 }
 
 /// A view of cells, typed or not: what the rings find their words by.
-pub(crate) trait View {
+pub trait View {
     fn cells(&self) -> &Cells;
 }
 
@@ -186,10 +186,20 @@ pub(crate) unsafe trait Slotted: View {
     }
 }
 
-// SAFETY: a slot begins at a line or a multiple of 8 behind one, and `start`
-// brings the index inside. Where slots do not begin with a word, this is one of
-// the segment's all the same.
-unsafe impl Slotted for Cells {}
+// SAFETY: slots begin at a line. If their stride is a multiple of 8 and not 0, each is
+// aligned to 8 and has room for a word; `start` brings the index inside. Where slots do
+// not begin with words, as elements side by side, every index is the first word of the
+// control words, which is aligned and inside.
+unsafe impl Slotted for Cells {
+    #[inline]
+    fn start_of(&self, index: u64) -> NonNull<u8> {
+        if self.stride > 0 && self.stride.is_multiple_of(8) {
+            self.start(index)
+        } else {
+            self.control.cast()
+        }
+    }
+}
 
 impl<V: View> spsc::Indices for V {
     #[inline]

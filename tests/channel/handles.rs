@@ -1,10 +1,14 @@
 //! What one kind of handle can do, all of them can: values of a type and bytes, SPSC
 //! and MPMC, and handles that learn only at run time what a channel carries.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::common::Words;
 use tombolo::{
-    AnyChannel, ChannelError, Segment, SendError, SendTimeoutError, TryRecvError, TrySendError,
+    AnyChannel, ChannelError, RecvError, Segment, SendError, SendTimeoutError, TryRecvError,
+    TrySendError,
 };
 
 const CAPACITY: usize = 4;
@@ -275,4 +279,101 @@ fn a_channel_is_opened_by_its_name_alone() {
     to_and_fro(&any, b"");
 
     assert!(matches!(segment.open_channel("none"), Err(ChannelError::NotFound { .. })));
+}
+
+#[test]
+fn a_message_given_back_as_failed_is_no_fault_of_the_segment() {
+    let segment = small();
+    let channel = segment.channel::<u64>("c").capacity(3).redeliver(0);
+    let (tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    tx.send_batch(&[1, 2]).unwrap();
+    for attempts in 0..2 {
+        let delivery = rx.take().unwrap();
+        assert_eq!((delivery.read(), delivery.attempts()), (1, attempts));
+        delivery.give_back_counted();
+        let audit = Segment::check_id(segment.id()).unwrap();
+        assert!(audit.faults.is_empty(), "{audit:?}");
+    }
+    let delivery = rx.take().unwrap();
+    let audit = Segment::check_id(segment.id()).unwrap();
+    assert!(audit.faults.is_empty(), "{audit:?}");
+    drop(delivery);
+}
+
+#[test]
+fn a_batch_ends_while_a_sender_keeps_up() {
+    let segment = small();
+    let channel = segment.channel::<u64>("c").capacity(CAPACITY);
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let tx = tx;
+            while !over.load(Ordering::Relaxed) {
+                let _ = tx.try_send(1);
+            }
+        });
+        let mut most = 0;
+        for _ in 0..20_000 {
+            let mut into = Vec::new();
+            most = most.max(rx.recv_batch(&mut into, usize::MAX).unwrap());
+        }
+        over.store(true, Ordering::Relaxed);
+        assert!(most <= CAPACITY, "{most} messages at once");
+    });
+}
+
+/// Where the only entry of a small segment's directory says what the size of an element is.
+fn element_size_of_the_first_channel() -> usize {
+    let infos = (512 + 8 * 8_usize).next_multiple_of(128);
+    (infos + 128 * 8 + 128 * 128) / 8 + 2
+}
+
+#[test]
+fn elements_of_a_client_whose_size_is_no_multiple_of_the_alignment_are_where_they_belong() {
+    let segment = small();
+    let channel = segment.channel::<[u64; 2]>("c").spsc().capacity(5);
+    drop(channel.sender().unwrap());
+    // No type of Rust is so; a C client's may be: 12 bytes, 16 apart.
+    Words::behind(&segment).put(element_size_of_the_first_channel(), 12);
+    let any = segment.open_channel("c").unwrap();
+    assert_eq!((any.element_size(), any.element_align()), (12, 8));
+    let (tx, rx) = (any.sender().unwrap(), any.receiver().unwrap());
+    let message = |n: u8| core::array::from_fn::<u8, 12, _>(|at| 16 * n + at as u8);
+    for _ in 0..3 {
+        tx.send_batch(&[&message(1), &message(2), &message(3)]).unwrap();
+        for n in 1..=3 {
+            let mut into = Vec::new();
+            rx.recv(&mut into).unwrap();
+            assert_eq!(into, message(n));
+        }
+        (1..=3).for_each(|n| tx.send(&message(n)).unwrap());
+        let mut into = Vec::new();
+        assert_eq!(rx.recv_batch(&mut into, 3).unwrap(), 3);
+        assert_eq!(into, [message(1), message(2), message(3)]);
+    }
+}
+
+#[test]
+fn a_clone_knows_what_its_original_knows_and_counts_as_a_handle() {
+    let segment = small();
+    let channel = segment.channel::<u64>("c").capacity(CAPACITY);
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let counted = || {
+        let info = &segment.channels()[0];
+        (info.senders, info.receivers)
+    };
+    let clones: Vec<_> = (0..10).map(|_| tx.try_clone().unwrap()).collect();
+    let receivers = [rx.try_clone().unwrap(), rx.try_clone().unwrap()];
+    assert_eq!(counted(), (11, 3));
+    assert!(Segment::check_id(segment.id()).unwrap().faults.is_empty());
+    drop(tx);
+    for (n, clone) in clones.iter().enumerate() {
+        clone.send(n as u64).unwrap();
+        assert_eq!(receivers[n % 2].recv().unwrap(), n as u64);
+    }
+    drop(clones);
+    assert_eq!(counted(), (0, 3));
+    assert_eq!(rx.recv(), Err(RecvError::Disconnected));
+    assert_eq!(receivers[0].try_clone().unwrap().recv(), Err(RecvError::Disconnected));
 }
