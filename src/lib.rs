@@ -286,9 +286,9 @@ pub use control::{
     ListenError, Listener, Member, Outcome, SpawnError, SpawnedChild, connect, connect_timeout,
 };
 pub use error::{
-    BadName, ChannelError, ChannelProperty, CommandError, Done, Fault, OpenError, RecvError,
-    RecvTimeoutError, SendBatchError, SendError, SendTimeoutError, TryRecvError, TrySendError,
-    Unwoken,
+    BadName, ChannelError, ChannelProperty, CommandError, Done, Fault, InvalidMessage, OpenError,
+    RecvError, RecvTimeoutError, SendBatchError, SendError, SendTimeoutError, TryRecvError,
+    TrySendError, Unwoken,
 };
 pub use kinds::message::Message;
 pub use kinds::payload::Bytes;
