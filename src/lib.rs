@@ -277,9 +277,10 @@ pub use bytemuck;
 #[doc(hidden)]
 pub use channel::derive as __derive;
 pub use channel::{
-    AnyChannel, AnyDelivery, AnyGrant, AnyReceiver, AnySender, ByteChannel, ByteDelivery,
-    ByteGrant, ByteReader, ByteReceiver, ByteSender, ByteWriter, Canceller, Channel, Delivery,
-    DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Readiness, Receiver, Sender, TryIter,
+    AnyChannel, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter, AnyReceiver, AnySender, AnyTryIter,
+    ByteChannel, ByteDelivery, ByteGrant, ByteReader, ByteReceiver, ByteSender, ByteWriter,
+    Canceller, Channel, Delivery, DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Readiness,
+    Receiver, Sender, TryIter,
 };
 pub use control::{
     Answer, Commander, ConnectError, Drain, Event, Events, EventsIter, Inbox, InheritError,
@@ -297,6 +298,7 @@ pub use segment::{
     Audit, ChannelInfo, Death, Deaths, Finding, Options, Orphan, Owner, ParticipantInfo, Peer,
     RemoveOnDrop, Segment, SegmentInfo, Side, State, Stats, TrustedPeers, UserCommand,
 };
+pub use storage::RingKind as ChannelKind;
 
 pub use tombolo_derive::Message;
 

@@ -401,7 +401,7 @@ impl<P: Payload, K: Kind> Delivery<'_, P, K> {
         self.leave(false);
     }
 
-    fn leave(self, counted: bool) {
+    pub(super) fn leave(self, counted: bool) {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: `this` is never dropped, so it is taken out once.
         let taken = unsafe { ManuallyDrop::take(&mut this.taken) };

@@ -80,6 +80,7 @@ impl Endpoint {
     /// Another endpoint of the same kind in this process. It knows what this one
     /// does: whom it has met, until whose end it waits, whom it owes a wake. While this
     /// one is there, it needs no look and no call into the kernel.
+    #[inline]
     pub(crate) fn another(&self) -> Result<Self, ChannelError> {
         let participant = &self.participant;
         if !participant.enlist_another(&self.block, self.side, &self.name)? {
@@ -107,6 +108,13 @@ impl Endpoint {
             wakes: self.wakes.another(),
             wait: self.wait.another(),
         })
+    }
+
+    /// That this is the only end of its side.
+    pub(crate) fn role_taken(&self) -> ChannelError {
+        let channel = self.name.to_string();
+        let pid = self.participant.mapped().info(self.owner()).pid.load(Ordering::Relaxed);
+        ChannelError::RoleTaken { channel, side: self.side, pid }
     }
 
     pub(crate) const fn cells(&self) -> &Cells {

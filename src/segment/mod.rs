@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use crate::error::{Fault, OpenError};
 use crate::ring::table::Member;
-use crate::storage::layout;
+use crate::storage::{RingKind as ChannelKind, layout};
 use crate::sync::Ordering;
 use crate::sys;
 
@@ -99,8 +99,8 @@ pub struct ParticipantInfo {
 pub struct ChannelInfo {
     /// Its name, as the segment contains it: see [`SegmentInfo::name`].
     pub name: String,
-    /// `SPSC` or `MPMC`, and `bytes` for messages of any length.
-    pub kind: &'static str,
+    /// Its kind, and whether it is for messages of any length.
+    pub kind: ChannelKind,
     /// The schema of its elements.
     pub element: String,
     /// Bytes of an element.
@@ -392,7 +392,7 @@ fn describe(mapped: &Mapped, members: &[Member]) -> Vec<ChannelInfo> {
                 dropped: control.dropped.load(Ordering::Relaxed),
                 depth: found.block.cells(mapped).map_or(0, |cells| cells.len()),
                 name: found.name,
-                kind: found.block.kind.name(),
+                kind: found.block.kind,
                 element: found.schema,
                 element_size: found.size,
                 capacity: found.block.plan.messages,

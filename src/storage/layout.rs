@@ -303,8 +303,11 @@ pub(crate) const fn plausible(size: usize) -> bool {
     size % PAGE == SIGNATURE && size > size_of::<Header>()
 }
 
-/// Which ring a channel is, and what is in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The kind of a channel, and what it carries.
+///
+/// As a text, it is `SPSC`, `MPMC`, `SPSC bytes` or `MPMC bytes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum RingKind {
     /// One sender and one receiver; elements of one size.
     Spsc,
@@ -337,13 +340,19 @@ impl RingKind {
         matches!(self, Self::Spsc | Self::SpscBytes)
     }
 
-    pub(crate) const fn name(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
             Self::Spsc => "SPSC",
             Self::Mpmc => "MPMC",
             Self::SpscBytes => "SPSC bytes",
             Self::MpmcBytes => "MPMC bytes",
         }
+    }
+}
+
+impl core::fmt::Display for RingKind {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.pad(self.name())
     }
 }
 

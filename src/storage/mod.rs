@@ -14,6 +14,7 @@ mod shared;
 
 pub(crate) use cells::{Block, Cells, Slotted, View};
 pub(crate) use copy_out::{CopyOut, append};
-pub(crate) use layout::{RingKind, Shape};
+pub use layout::RingKind;
+pub(crate) use layout::Shape;
 pub(crate) use memory::Memory;
 pub(crate) use region::{ByteSpan, ElementBytes, Elements};

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::common::Words;
 use tombolo::{
-    AnyChannel, ChannelError, RecvError, Segment, SendError, SendTimeoutError, TryRecvError,
-    TrySendError,
+    AnyChannel, ChannelError, ChannelKind, RecvError, Segment, SendError, SendTimeoutError,
+    TryRecvError, TrySendError,
 };
 
 const CAPACITY: usize = 4;
@@ -376,4 +376,95 @@ fn a_clone_knows_what_its_original_knows_and_counts_as_a_handle() {
     assert_eq!(counted(), (0, 3));
     assert_eq!(rx.recv(), Err(RecvError::Disconnected));
     assert_eq!(receivers[0].try_clone().unwrap().recv(), Err(RecvError::Disconnected));
+}
+
+#[test]
+fn handles_of_any_channel_do_what_typed_ones_do() {
+    let segment = small();
+    drop(segment.channel::<u64>("mpmc").capacity(3).sender().unwrap());
+    drop(segment.channel::<u64>("spsc").spsc().capacity(3).redeliver(2).sender().unwrap());
+    drop(segment.bytes("mpmc-bytes-of-any").capacity(3, 8).lasting().sender().unwrap());
+    drop(segment.bytes("spsc-bytes-of-any").spsc().capacity(3, 8).sender().unwrap());
+    let message = [7_u8; 8];
+    for (name, kind) in [
+        ("mpmc", ChannelKind::Mpmc),
+        ("spsc", ChannelKind::Spsc),
+        ("mpmc-bytes-of-any", ChannelKind::MpmcBytes),
+        ("spsc-bytes-of-any", ChannelKind::SpscBytes),
+    ] {
+        let channel = segment.open_channel(name).unwrap();
+        assert_eq!((channel.kind(), channel.is_lasting()), (kind, name == "mpmc-bytes-of-any"));
+        let said = kind.to_string().to_lowercase().replace(' ', "-");
+        assert_eq!(said, name.trim_end_matches("-of-any"));
+        assert_eq!(channel.attempts(), if name == "spsc" { 2 } else { 8 });
+        let (tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        for _ in 0..3 {
+            tx.send_batch_timeout(&[&message, &message], SHORT).unwrap();
+            tx.send_batch_deadline(&[&message], Instant::now() + SHORT).unwrap();
+            let error = tx.send_batch_timeout(&[&message], SHORT).unwrap_err();
+            assert!(error.reason.is_timeout(), "{error:?}");
+            let mut into = Vec::new();
+            assert_eq!(rx.recv_batch_timeout(&mut into, 1, SHORT).unwrap(), 1);
+            let deadline = Instant::now() + SHORT;
+            assert_eq!(rx.recv_batch_deadline(&mut into, 9, deadline).unwrap(), 2);
+            assert!(rx.recv_batch_timeout(&mut into, 1, SHORT).unwrap_err().is_timeout());
+            assert!(into.iter().all(|one| *one == message));
+
+            tx.send_batch(&[&message, &message]).unwrap();
+            assert_eq!(rx.iter().next().unwrap().unwrap(), message);
+            assert_eq!(rx.try_iter().map(Result::unwrap).collect::<Vec<_>>(), [message.to_vec()]);
+        }
+        tx.send(&message).unwrap();
+        rx.take().unwrap().give_back_counted();
+        let counted = u8::from(!channel.is_spsc());
+        assert_eq!(rx.take().unwrap().attempts(), counted);
+
+        if channel.is_spsc() {
+            for refused in [tx.try_clone().map(drop), rx.try_clone().map(drop)] {
+                let refused = refused.unwrap_err();
+                let pid = u64::from(std::process::id());
+                assert!(
+                    matches!(refused, ChannelError::RoleTaken { pid: holder, .. } if holder == pid),
+                    "{refused:?}"
+                );
+            }
+            assert!(rx.try_take_shared().is_none());
+        } else {
+            let (tx2, rx2) = (tx.try_clone().unwrap(), rx.try_clone().unwrap());
+            assert!(tx2.same_channel(&tx) && rx2.same_channel(&rx));
+            tx2.send_batch(&[&message, &message, &message]).unwrap();
+            let first = rx2.take_shared().unwrap().unwrap();
+            let second = rx2.take_shared_timeout(SHORT).unwrap().unwrap();
+            let third = rx2.try_take_shared().unwrap().unwrap();
+            assert!([&first, &second, &third].iter().all(|one| one.to_vec() == message));
+        }
+        drop(tx);
+        if !channel.is_lasting() {
+            assert_eq!(rx.into_iter().count(), 0);
+        }
+    }
+}
+
+#[test]
+fn what_was_in_a_place_before_is_not_sent() {
+    let segment = small();
+    drop(segment.channel::<u64>("element").capacity(1).sender().unwrap());
+    drop(segment.bytes("bytes").capacity(1, 8).sender().unwrap());
+    for name in ["element", "bytes"] {
+        let channel = segment.open_channel(name).unwrap();
+        let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        tx.send(b"a secret").unwrap();
+        assert_eq!(rx.take().unwrap().to_vec(), b"a secret");
+        let mut grant = tx.reserve(8).unwrap();
+        let written = grant.write(b"short");
+        assert_eq!(written, if name == "bytes" { 5 } else { 0 });
+        let error = grant.commit(8).unwrap_err();
+        assert!(error.is_too_short(), "{error:?}");
+        assert!(rx.try_take().is_err(), "what was there before has come again");
+        // The grant was aborted.
+        let mut grant = tx.try_reserve(8).unwrap();
+        assert_eq!(grant.write(b"a letter"), 8);
+        grant.commit(8).unwrap();
+        assert_eq!(rx.take().unwrap().to_vec(), b"a letter");
+    }
 }
