@@ -30,6 +30,8 @@ pub(crate) struct System {
     state: Mutex<State>,
     /// One for each process.
     semaphores: Vec<Condvar>,
+    /// Somebody has gone to sleep.
+    slept: Condvar,
     /// Whether it will be soon, some time.
     passes: Cell<bool>,
     /// Whether whoever waits again is taken to come at once.
@@ -135,6 +137,7 @@ impl System {
                 removed: false,
             }),
             semaphores: (0..processes).map(|_| Condvar::new()).collect(),
+            slept: Condvar::new(),
             passes: Cell::new(false),
             returns: Cell::new(false),
         }
@@ -179,6 +182,14 @@ impl System {
                 sleeper.outcome = Some(Err(Refusal::TimedOut));
                 self.semaphores[sleeper.process].notify_all();
             }
+        }
+    }
+
+    /// Waits until so many are asleep.
+    pub(crate) fn until_asleep(&self, count: usize) {
+        let mut state = self.state.lock().unwrap();
+        while state.queue.len() < count {
+            state = self.slept.wait(state).unwrap();
         }
     }
 
@@ -270,6 +281,7 @@ impl Kernel for Process {
         let (process, ops) = (self.id, ops.to_vec());
         death::note(|| format!("sleeps {ops:?}, {:?}", &state.values[8..]));
         state.queue.push(Sleeper { ticket, process, ops, until, outcome: None });
+        self.system.slept.notify_all();
         loop {
             if state.killed[self.id] {
                 drop(state);

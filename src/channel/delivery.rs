@@ -55,6 +55,7 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
 
     #[inline(always)]
     fn delivery(&self, taken: Taken<P, K>) -> Delivery<'_, P, K> {
+        self.held.set(self.held.get().wrapping_add(1));
         Delivery { receiver: self, taken: ManuallyDrop::new(taken) }
     }
 
@@ -188,8 +189,10 @@ impl<P: Payload + CheckedBitPattern> Receiver<P, Mpmc> {
     ///
     /// Held messages count against the capacity. A receiver that holds as many messages
     /// as the channel has room for waits in vain for another one. A held message may come
-    /// back, so while one is held, by this handle or another, no receiver is told that
-    /// the last sender has gone: ask with a deadline, or without waiting, while you hold one.
+    /// back. So while a handle holds one, the other receivers wait for it before they are
+    /// told that the last sender has gone. The handle itself is told at once:
+    /// [`RecvError::Disconnected`] is then not final. After it has let go of what it holds,
+    /// it may ask again, for what others have given back.
     ///
     /// ```
     /// use tombolo::Segment;
@@ -405,7 +408,8 @@ impl<P: Payload, K: Kind> Delivery<'_, P, K> {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: `this` is never dropped, so it is taken out once.
         let taken = unsafe { ManuallyDrop::take(&mut this.taken) };
-        let Receiver { ring, end, at } = this.receiver;
+        let Receiver { ring, end, at, held } = this.receiver;
+        held.set(held.get().wrapping_sub(1));
         if !end.in_child() && ring.give_back(at, taken, counted) {
             end.notify(Side::Receiver, Done::GivenUp);
         }
@@ -535,6 +539,7 @@ impl<P: Payload, K: Kind> Drop for Delivery<'_, P, K> {
         // SAFETY: dropped once, and not used after.
         let taken = unsafe { ManuallyDrop::take(&mut self.taken) };
         let receiver = self.receiver;
+        receiver.held.set(receiver.held.get().wrapping_sub(1));
         // In a forked child, it belongs to the parent.
         if !receiver.end.in_child() {
             receiver.ring.release(&receiver.at, taken);
@@ -655,7 +660,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> DeliverySlice<'_, T> {
 impl<T: Message + CheckedBitPattern> Drop for DeliverySlice<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        let Receiver { end, ring, at } = self.receiver;
+        let Receiver { end, ring, at, .. } = self.receiver;
         if end.in_child() {
             return;
         }

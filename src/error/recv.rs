@@ -1,7 +1,7 @@
 //! Why nothing was received.
 
 use super::{Fault, debug_as_display};
-use crate::segment::Side;
+use crate::storage::Side;
 
 /// Why [`recv`](crate::Receiver::recv) received nothing.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{Fault, Unwoken};
-use crate::segment::Side;
+use crate::storage::Side;
 
 /// Why [`send`](crate::Sender::send) failed, with the message if it was not
 /// sent.

@@ -1,60 +1,16 @@
 //! This process's endpoints: what is needed to have one, and to give it up.
 
-use super::participant::{Participant, Side, lock};
+use std::sync::Arc;
+
+use super::endpoints::{Busy, Counts};
+use super::participant::{Participant, lock};
 use crate::error::{ChannelError, Done, Fault, Unwoken};
+use crate::kinds::block::Block;
 use crate::ring::event::{self, Event, Memo};
-use crate::ring::{credit, role, slot_waiters};
-use crate::storage::Block;
+use crate::ring::{credit, gate, role, slot_waiters};
+use crate::storage::Side;
 use crate::storage::layout::Row;
 use crate::sync::{AtomicU64, Ordering, fence};
-
-/// How many endpoints this process has of one channel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    senders: u16,
-    receivers: u16,
-}
-
-impl Counts {
-    const fn of(&mut self, side: Side) -> &mut u16 {
-        match side {
-            Side::Sender => &mut self.senders,
-            Side::Receiver => &mut self.receivers,
-        }
-    }
-
-    /// With one more of this side, if there may be one.
-    fn and_one(mut self, side: Side) -> Option<Self> {
-        let count = self.of(side);
-        *count = count.checked_add(1)?;
-        Some(self)
-    }
-}
-
-/// The endpoints of this process.
-#[derive(Debug)]
-pub(super) struct Endpoints {
-    /// By channel.
-    counts: Vec<Counts>,
-    /// The blocks of those that it has an endpoint of.
-    blocks: Vec<Block>,
-}
-
-impl Endpoints {
-    pub(super) fn none(channels: u16) -> Self {
-        Self { counts: vec![Counts::default(); usize::from(channels)], blocks: Vec::new() }
-    }
-
-    /// Whether a block has bytes of another one that is in use here. The directory says so
-    /// only after a peer has written over it; and then words and elements of different
-    /// sizes would be at one place, which no access of this process is made for.
-    fn overlaps(&self, block: &Block) -> bool {
-        let end = |block: &Block| block.offset + block.plan.length;
-        self.blocks
-            .iter()
-            .any(|other| other != block && other.offset < end(block) && block.offset < end(other))
-    }
-}
 
 fn too_many(name: &str, side: Side) -> ChannelError {
     ChannelError::TooMany { channel: name.to_owned(), side, limit: u16::MAX }
@@ -97,7 +53,7 @@ impl Participant {
         let control = self.mapped.control(block);
         self.show(block, more);
         // After the row: who counts this one also finds it there.
-        self.joined(block, side).fetch_add(1, Ordering::Release);
+        control.joined(side).fetch_add(1, Ordering::Release);
         control.changes.fetch_add(1, Ordering::Release);
         // With that of an announcement: either it finds the row, or the handle
         // finds the state before its first message.
@@ -161,24 +117,32 @@ impl Participant {
         let control = self.mapped.control(block);
         self.show(block, counts);
         if block.kind.is_single() {
-            role::release(self.role(block, side), self.me);
+            role::release(control.role(side), self.me);
         }
         control.changes.fetch_add(1, Ordering::Release);
         let mut told = Ok(());
         if last {
             let waiting = match side {
-                Side::Sender => &control.items_waiting,
-                Side::Receiver => &control.space_waiting,
+                Side::Sender => &control.waiting.items,
+                Side::Receiver => &control.waiting.space,
             };
             let sem = match side {
                 Side::Sender => block.items(&self.mapped),
                 Side::Receiver => block.space(&self.mapped),
             };
             let event = Event { waiting, sem };
-            told = event::notify(&self.mapped.semaphores, event, &mut Memo::default());
+            // With that of another who leaves: one of the two finds that nobody is left.
+            fence(Ordering::SeqCst);
+            told = if self.has_peer(block, side) {
+                event::notify(&self.mapped.semaphores, event, &mut Memo::default())
+            } else {
+                // This concerns all who wait, and not all of them know: a single token
+                // could go to one that was opened just now and expects others to come.
+                event::rouse(&self.mapped.semaphores, event, || false)
+            };
             if side == Side::Receiver {
                 told =
-                    told.and(slot_waiters::freed(&self.mapped.semaphores, &control.slots_waiting));
+                    told.and(slot_waiters::freed(&self.mapped.semaphores, &control.waiting.slots));
             }
         }
         let told = self.unless_gone(told).map_err(|fault| match fault {
@@ -189,6 +153,42 @@ impl Participant {
             return told.and(self.disarm(block));
         }
         told
+    }
+
+    /// Looks for deaths and sweeps the dead. Says what the wake-all semaphore was
+    /// before, if a sleeper may compare it without cost to the others; always, if it
+    /// `must`.
+    pub(crate) fn scan_before_sleep(&self, must: bool) -> Result<Option<u16>, Fault> {
+        if must { self.listen().map(Some) } else { self.scan_if_cheap() }
+    }
+
+    /// Whether the others count this process among the living. They do not if it has
+    /// left its IPC namespace and they have found that. In a forked child, that is
+    /// another one's question.
+    pub(crate) fn is_counted_alive(&self) -> Result<(), Fault> {
+        let alive = self.guard.in_child() || self.me.is_live(&self.mapped);
+        if alive { Ok(()) } else { Err(Fault::NotMember) }
+    }
+
+    /// A word for a new sender.
+    pub(crate) fn enter_busy(&self) -> Arc<Busy> {
+        lock(&self.sending).enter()
+    }
+
+    /// The sender whose word it is has gone.
+    pub(crate) fn leave_busy(&self, gone: &Arc<Busy>) {
+        // In a forked child another thread may have had the lock.
+        if !self.guard.in_child() {
+            lock(&self.sending).leave(gone);
+        }
+    }
+
+    /// Whether no sender of this process sends, nor will before it has seen
+    /// the gate as the caller has.
+    pub(crate) fn idle(&self) -> bool {
+        // The process that changed the gate may not have come to say so.
+        self.mapped.change_all();
+        gate::idle(&self.mapped.semaphores, lock(&self.sending).words())
     }
 
     /// How many endpoints this process has: senders and receivers.
@@ -279,23 +279,15 @@ impl Participant {
         Row::pack(self.me, counts.senders, counts.receivers)
     }
 
-    fn role(&self, block: &Block, side: Side) -> &AtomicU64 {
-        let control = self.mapped.control(block);
-        match side {
-            Side::Sender => &control.producer,
-            Side::Receiver => &control.consumer,
-        }
-    }
-
     fn claim_role(&self, block: &Block, side: Side, name: &str) -> Result<(), ChannelError> {
-        let word = self.role(block, side);
+        let word = self.mapped.control(block).role(side);
         let claim = || role::claim(word, &self.mapped, self.me);
         let holder = match claim() {
             Ok(()) => return Ok(()),
             Err(holder) => holder,
         };
         // It may have died without anybody having noticed or swept it yet.
-        self.look()?;
+        self.scan()?;
         if claim().is_ok() {
             return Ok(());
         }
@@ -308,11 +300,7 @@ impl Participant {
 
     /// How many endpoints of one side there have ever been.
     pub(crate) fn joined(&self, block: &Block, side: Side) -> &AtomicU64 {
-        let control = self.mapped.control(block);
-        match side {
-            Side::Sender => &control.senders_joined,
-            Side::Receiver => &control.receivers_joined,
-        }
+        self.mapped.control(block).joined(side)
     }
 
     /// Whether a living participant has an endpoint of this side.

@@ -104,6 +104,18 @@ pub(crate) fn thread_parked_for_good(tid: i32) -> bool {
     thread_parked(tid) && call.split(' ').nth(4) == Some("0x0")
 }
 
+/// Whether a thread of a process sleeps in a semaphore operation without a deadline.
+pub(crate) fn parked_for_good(pid: i32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    threads.is_ok_and(|threads| {
+        threads.flatten().any(|thread| {
+            let file = thread.path().join("syscall");
+            let call = fs::read_to_string(&file).unwrap_or_default();
+            parked_at(&file, SEMOP) && call.split(' ').nth(4) == Some("0x0")
+        })
+    })
+}
+
 fn parked_at(file: &Path, calls: &[i64]) -> bool {
     let call = fs::read_to_string(file).unwrap_or_default();
     let number = call.split(' ').next().and_then(|number| number.parse().ok());

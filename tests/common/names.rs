@@ -156,6 +156,17 @@ impl Words {
         unsafe { &*word }
     }
 
+    /// Where the first channel's block begins in a segment of so many participants and
+    /// channels: see `docs/format.md`.
+    pub(crate) const fn first_block(&self, participants: usize, channels: usize) -> usize {
+        let infos = (512 + 8 * participants).next_multiple_of(128);
+        let journal = infos + 128 * participants;
+        let directory = journal + 128 * 128;
+        let heap = (directory + 512 * channels).next_multiple_of(4096);
+        assert!(heap < self.0.len());
+        heap / 8
+    }
+
     pub(crate) fn get(&self, index: usize) -> u64 {
         self.at(index).load(Ordering::SeqCst)
     }

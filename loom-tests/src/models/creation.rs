@@ -182,7 +182,7 @@ impl Opener {
         })
     }
 
-    /// As `by_id` in `src/segment/open.rs`: whoever finds a magic, without
+    /// As `by_id` in `src/segment/open/mod.rs`: whoever finds a magic, without
     /// the lease, finds all the rest.
     fn look_in(&self) {
         let found = self.call(|shelf| shelf.block).and_then(|index| self.attach(index));

@@ -13,10 +13,10 @@ use crate::explore::{
 use crate::kernel::{Deadline, Process, System};
 use crate::mutant::{self, Mutant};
 use crate::operation::Plain;
-use crate::ring::event::{self, Event, Memo};
+use crate::ring::event::{self, Event, Life, Memo};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::set::SetMap;
-use crate::ring::wait::{NotNow, Over, Queue, Registration, Seat};
+use crate::ring::wait::{Cause, NotNow, Operation, Over, Queue, Registration, Seat, Session};
 use crate::ring::{credit, wake_all};
 use crate::sync::{AtomicU64, Ordering};
 use crate::world::Side::{Receiver, Sender};
@@ -25,6 +25,9 @@ use crate::world::{Peer, Side, Told, World};
 const LOST: &str = "deadlock";
 /// A semaphore that is none of the others.
 const SEM: u16 = SetMap::WAKE_ALL + 1;
+/// The life of those who are in no table, and what a table would say of it.
+const LIFE: u64 = 1;
+const LIVE: u64 = LIFE << 32 | 1;
 
 fn world<const N: usize>(capacity: usize, sides: [Side; N]) -> (Rc<World>, [Peer; N]) {
     let (world, peers) = World::new(capacity, &sides);
@@ -79,22 +82,22 @@ fn who_looks_twice_is_woken_whom_the_fence_leaves_out() {
 fn a_newcomer_takes_the_token() {
     let system = Rc::new(System::new(SEM + 1, 2));
     let process = |id| Process { system: Rc::clone(&system), id };
-    // What is waiting, the newcomer's record, what is published.
-    let words = Rc::new([1, 0, 0].map(AtomicU64::new));
+    // What is waiting, the newcomer's record, what is published, its life.
+    let words = Rc::new([1, event::record(LIFE), 0, LIVE].map(AtomicU64::new));
     let (theirs, notifier, mut memo) = (Rc::clone(&words), process(0), Memo::default());
     event::notify(&notifier, Event { waiting: &words[0], sem: SEM }, &mut memo).unwrap();
     let notifier = loom::thread::spawn(move || {
-        let [waiting, _, published] = &*theirs;
+        let [waiting, _, published, _] = &*theirs;
         published.store(1, Ordering::Release);
         event::notify(&notifier, Event { waiting, sem: SEM }, &mut memo).unwrap();
     });
-    let [waiting, record, published] = &*words;
+    let [waiting, record, published, life] = &*words;
     let mut got = [Err(NotNow::Nothing), Ok(())].into_iter();
     let attempt = || got.next().unwrap();
     let more = || published.load(Ordering::Acquire) != 0;
     let registration = Registration::new(Some(0));
     let mut newcomer = Plain { attempt, more, look: || None, owed: None };
-    newcomer.wait(&process(1), seat(waiting, SEM, record, &registration));
+    newcomer.wait(&process(1), seat(waiting, SEM, (record, life), &registration));
     notifier.join().unwrap();
     assert_eq!(system.value(SEM), 1, "{STRANDED}");
 }
@@ -102,10 +105,11 @@ fn a_newcomer_takes_the_token() {
 fn seat<'a>(
     waiting: &'a AtomicU64,
     sem: u16,
-    record: &'a AtomicU64,
+    (record, life): (&'a AtomicU64, &'a AtomicU64),
     registration: &'a Registration<Deadline>,
 ) -> Seat<'a, Deadline> {
-    Seat { queue: Queue { waiting, over: Over::Token(sem) }, record, registration }
+    let queue = Queue { waiting, over: Over::Token(sem) };
+    Seat { queue, record, life: Life::new(life, LIFE), registration }
 }
 
 const STRANDED: &str = "nobody has passed the token on";
@@ -287,6 +291,30 @@ pub(super) fn farewell() {
 fn everybody_is_told_of_the_last_senders_leaving() {
     holds("event, farewell", Some(2), farewell);
     completely(|| holds("event, farewell", Some(1), farewell));
+}
+
+/// Two sleep when the last sender goes, of whom one was opened when there was none: it
+/// expects others, and may be the first to be woken.
+fn farewell_to_a_newcomer() {
+    let (world, [main, newcomer, sender]) = world(1, [Receiver, Receiver, Sender]);
+    newcomer.met.set(false);
+    let system = Rc::clone(&world.system);
+    let sender = sender.spawn(None, move |sender| {
+        system.until_asleep(2);
+        sender.close();
+    });
+    let newcomer = newcomer.spawn(None, |newcomer| newcomer.receive(Some(Deadline(1))));
+    assert_eq!(main.receive(None), Err(Told::Disconnected));
+    world.system.tick();
+    sender.join().unwrap();
+    assert_eq!(newcomer.join().unwrap(), Some(Err(Told::TimedOut)));
+}
+
+#[test]
+fn who_sleeps_is_told_of_the_last_senders_leaving_whoever_sleeps_before_it() {
+    let name = "event, farewell to a newcomer";
+    holds(name, Some(2), farewell_to_a_newcomer);
+    fails(name, Mutant::Model("one token for all"), LOST, Some(2), farewell_to_a_newcomer);
 }
 
 /// A sender dies somewhere: what it published is received, and the receiver
@@ -514,23 +542,23 @@ impl Kernel for Sleep {
 
 /// One waits, then again, and sleeps; two sweeps set the count right.
 pub(super) fn sweeps_count() {
-    let words = Rc::new([(); 2].map(|()| AtomicU64::new(0)));
+    let words = Rc::new([0, event::record(LIFE), LIVE].map(AtomicU64::new));
     let waiter = Rc::clone(&words);
     let waiter = loom::thread::spawn(move || {
-        let [waiting, record] = &*waiter;
-        let life = || {
+        let [waiting, record, life] = &*waiter;
+        let lives = || {
             let registration = Registration::new(Some(0));
             for ready in [Ok(()), Err(NotNow::Nothing)] {
                 let (attempt, more, look) = (|| ready, || false, || None);
                 let mut waiter = Plain { attempt, more, look, owed: None };
-                waiter.wait(&Sleep, seat(waiting, 0, record, &registration));
+                waiter.wait(&Sleep, seat(waiting, 0, (record, life), &registration));
             }
         };
-        death::mortal_with(|| {}, None, life);
+        death::mortal_with(|| {}, None, lives);
     });
-    let sweep = |words: Rc<[AtomicU64; 2]>| {
-        let [waiting, record] = &*words;
-        event::settle(waiting, || event::recorded(record.load(Ordering::Acquire), 0));
+    let sweep = |words: Rc<[AtomicU64; 3]>| {
+        let [waiting, record, _] = &*words;
+        event::settle(waiting, || event::recorded(record.load(Ordering::Acquire), LIFE));
     };
     let other = Rc::clone(&words);
     let other = loom::thread::spawn(move || sweep(other));
@@ -548,6 +576,55 @@ fn sweeps_hide_no_waiter() {
     completely(|| holds("event, sweeps count", Some(2), sweeps_count));
 }
 
+/// One who is counted is found dead while it lives, as one who has left the IPC
+/// namespace is; a sweep settles the count, with another one in it that waits, and the
+/// first lets go.
+pub(super) fn let_go_late() {
+    let dead = LIFE << 32 | 2;
+    let record = || AtomicU64::new(event::record(LIFE));
+    let (waiting, late, life, other) =
+        (AtomicU64::new(0), record(), AtomicU64::new(LIVE), record());
+    let words = Rc::new([waiting, late, life, other]);
+    let registration = Registration::<Deadline>::new(None);
+    registration.announce(&Sleep, &words[0], &words[1]);
+    event::raise(&words[0], &words[3]);
+    let theirs = Rc::clone(&words);
+    let sweeper = loom::thread::spawn(move || {
+        let [waiting, late, life, other] = &*theirs;
+        life.store(dead, Ordering::Release);
+        let living = || {
+            let lives = life.load(Ordering::Acquire) == LIVE;
+            let late = if lives { late.load(Ordering::Acquire) } else { 0 };
+            event::recorded(late, LIFE) + event::recorded(other.load(Ordering::Acquire), LIFE)
+        };
+        event::settle(waiting, living);
+    });
+    let [waiting, late, life, _] = &*words;
+    let lives = life.load(Ordering::Acquire) == LIVE;
+    if mutant::has("asked before") {
+        if lives {
+            let own = AtomicU64::new(LIVE);
+            registration.let_go(waiting, late, Life::new(&own, LIFE));
+        }
+    } else if mutant::has("not asked") {
+        let own = AtomicU64::new(LIVE);
+        registration.let_go(waiting, late, Life::new(&own, LIFE));
+    } else {
+        registration.let_go(waiting, late, Life::new(life, LIFE));
+    }
+    sweeper.join().unwrap();
+    assert_eq!(words[0].load(Ordering::Acquire) as u32, 1, "a waiter is hidden, or one too many");
+}
+
+#[test]
+fn who_was_swept_takes_nobodys_count_along() {
+    let name = "event, let go late";
+    holds(name, None, let_go_late);
+    for mutant in ["asked before", "not asked"] {
+        fails(name, Mutant::Model(mutant), "a waiter is hidden", None, let_go_late);
+    }
+}
+
 /// One who waits until another participant has gone, one who is no end of the
 /// channel and has no credit on its semaphore: nobody posts a token.
 struct Bound {
@@ -557,6 +634,7 @@ struct Bound {
     gone: AtomicU64,
     waiting: AtomicU64,
     record: AtomicU64,
+    life: AtomicU64,
 }
 
 const BYSTANDER: u16 = 0;
@@ -570,8 +648,9 @@ impl Bound {
         if !mutant::has("no credit") {
             credit::arm(&bystander, SetMap::WAKE_ALL).unwrap();
         }
-        let [gone, waiting, record] = [0, 0, event::record(1)].map(AtomicU64::new);
-        Rc::new(Self { system, map, gone, waiting, record })
+        let words = [0, 0, event::record(LIFE), LIVE].map(AtomicU64::new);
+        let [gone, waiting, record, life] = words;
+        Rc::new(Self { system, map, gone, waiting, record, life })
     }
 
     /// `table::leave`.
@@ -600,7 +679,8 @@ impl Bound {
         let (more, look) = (|| true, || Some(self.listen(process)));
         let mut waiter = Plain { attempt, more, look, owed: None };
         let items = self.map.items(0);
-        waiter.wait(process, seat(&self.waiting, items, &self.record, &registration));
+        let mine = (&self.record, &self.life);
+        waiter.wait(process, seat(&self.waiting, items, mine, &registration));
     }
 }
 
@@ -684,15 +764,64 @@ fn a_token_that_cannot_be_passed_on() {
     let system = Rc::new(System::new(SEM + 1, 2));
     let notifier = Process { system: Rc::clone(&system), id: 1 };
     let notifier = loom::thread::spawn(move || event::post(&notifier, SEM).unwrap());
-    let [waiting, record] = [1, event::record(1)].map(AtomicU64::new);
+    let [waiting, record, life] = [1, event::record(LIFE), LIVE].map(AtomicU64::new);
     let registration = Registration::new(None);
     let mut got = [Err(NotNow::Nothing), Ok(())].into_iter();
     let attempt = || got.next().unwrap();
     let barred = Barred(Process { system, id: 0 });
     let mut waiter = Plain { attempt, more: || true, look: || None, owed: None };
-    waiter.wait(&barred, seat(&waiting, SEM, &record, &registration));
+    waiter.wait(&barred, seat(&waiting, SEM, (&record, &life), &registration));
     notifier.join().unwrap();
     assert_eq!(waiter.owed, Some(DENIED), "{STRANDED}");
+}
+
+/// It is woken by the wake-all semaphore, and then cannot look for deaths: it has left the
+/// namespace, and the semaphore is a stranger's.
+struct Blind;
+
+impl Operation for Blind {
+    type Done = ();
+    type Fault = ();
+
+    fn attempt(&mut self, _: bool) -> Result<(), NotNow> {
+        Err(NotNow::Nothing)
+    }
+
+    fn more(&self) -> bool {
+        true
+    }
+
+    fn scan(&mut self, _: bool) -> Result<Option<u16>, ()> {
+        Err(())
+    }
+
+    fn owes(&mut self, refusal: Refusal) {
+        panic!("nothing is refused here: {refusal:?}");
+    }
+
+    fn fault(&self, _: Cause) {}
+}
+
+fn woken_and_blind(struck: bool) {
+    let system = Rc::new(System::new(SEM + 1, 2));
+    let other = Process { system: Rc::clone(&system), id: 1 };
+    let waker = loom::thread::spawn(move || {
+        if struck { wake_all::strike(&other) } else { event::post(&other, SEM).map(drop) }.unwrap();
+    });
+    let [waiting, record, life] = [0, event::record(LIFE), LIVE].map(AtomicU64::new);
+    let registration = Registration::new(Some(0));
+    registration.be_strict(struck);
+    let process = Process { system: Rc::clone(&system), id: 0 };
+    let seat = seat(&waiting, SEM, (&record, &life), &registration);
+    assert_eq!(Session::new(&process, seat, None).block(&mut Blind), Err(()));
+    waker.join().unwrap();
+    assert_eq!(system.value(SEM), u16::from(!struck), "a token that was taken, or one too many");
+}
+
+#[test]
+fn who_cannot_look_gives_back_the_token_that_it_took_and_no_other() {
+    holds("event, struck and blind", None, || woken_and_blind(true));
+    holds("event, woken and blind", None, || woken_and_blind(false));
 }
 
 #[test]

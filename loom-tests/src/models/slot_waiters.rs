@@ -12,7 +12,7 @@ use crate::explore::{
 use crate::kernel::{Process, System};
 use crate::mutant::{self, Mutant};
 use crate::operation::Plain;
-use crate::ring::event;
+use crate::ring::event::{self, Life};
 use crate::ring::kernel::{Kernel, Op};
 use crate::ring::set::SetMap;
 use crate::ring::wait::{NotNow, Over, Queue, Registration, Seat};
@@ -21,6 +21,8 @@ use crate::sync::{AtomicU64, Ordering};
 
 const LOST: &str = "deadlock";
 const LIFE: u64 = 1;
+/// What the table says of a life that goes on.
+const LIVE: u64 = LIFE << 32 | 1;
 /// Who holds the place in the beginning.
 const READER: u16 = 0;
 /// From here on the count is wound back.
@@ -35,6 +37,8 @@ struct Channel {
     records: Vec<AtomicU64>,
     /// Whom a sweep has found dead.
     dead: Vec<AtomicU64>,
+    /// What the table says of everybody here.
+    life: AtomicU64,
 }
 
 struct Peer {
@@ -54,6 +58,7 @@ fn channel<const N: usize>() -> [Peer; N] {
         waiting: AtomicU64::new(0),
         records: words(event::record(LIFE)),
         dead: words(0),
+        life: AtomicU64::new(LIVE),
     });
     let peers: [Peer; N] = core::array::from_fn(|id| Peer {
         channel: Rc::clone(&channel),
@@ -120,8 +125,13 @@ impl Peer {
         let (more, look) = (|| true, || Some(self.listen()));
         let registration = Registration::new(None);
         registration.be_strict(true);
-        let seat =
-            Seat { queue: Queue { waiting, over: Over::All }, record, registration: &registration };
+        let life = Life::new(&self.channel.life, LIFE);
+        let seat = Seat {
+            queue: Queue { waiting, over: Over::All },
+            record,
+            life,
+            registration: &registration,
+        };
         Plain { attempt, more, look, owed: None }.wait(&self.process, seat);
     }
 

@@ -9,8 +9,8 @@ use super::endpoint::Endpoint;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use crate::error::ChannelError;
+use crate::kinds::table::RingKind as ChannelKind;
 use crate::segment::{Described, Segment, Side};
-use crate::storage::RingKind as ChannelKind;
 
 use each::Any;
 pub use receiver::{AnyDelivery, AnyIntoIter, AnyIter, AnyReceiver, AnyTryIter};

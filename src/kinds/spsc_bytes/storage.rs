@@ -2,8 +2,10 @@
 
 #![allow(unsafe_code)]
 
+use super::layout::FACTS;
+use crate::kinds::spsc::words::Positions;
 use crate::ring::records;
-use crate::storage::{ByteSpan, Cells, RingKind, View};
+use crate::storage::{ByteSpan, Cells, View};
 use crate::sync::AtomicU64;
 
 /// Records of an SPSC ring.
@@ -13,7 +15,7 @@ pub struct RecordRing(Cells);
 impl RecordRing {
     /// The ring as records, if it is of those.
     pub(crate) fn of(cells: &Cells) -> Option<Self> {
-        (cells.kind() == RingKind::SpscBytes).then(|| Self(cells.clone()))
+        (cells.kind() == FACTS.code).then(|| Self(cells.clone()))
     }
 
     /// The bytes of a record from unit `start` on.
@@ -55,4 +57,8 @@ impl View for RecordRing {
     fn cells(&self) -> &Cells {
         &self.0
     }
+}
+
+impl Positions for RecordRing {
+    const ONE_BY_ONE: bool = true;
 }

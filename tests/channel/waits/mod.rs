@@ -6,6 +6,7 @@ mod bound;
 mod cancelled;
 mod known;
 mod refused;
+mod told;
 
 use tombolo::Segment;
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tombolo::sys::msg::{self, Queue, Selector, Wait};
 use tombolo::sys::{Key, shm::Shm};
-use tombolo::{Answer, CommandError, Fault, Outcome, Segment, State, TrySendError};
+use tombolo::{Answer, CommandError, Fault, OperatingState, Outcome, Segment, TrySendError};
 
 use command::{Running, run, text};
 use common::{
@@ -127,7 +127,7 @@ fn a_stopped_one_is_silent_in_time_and_a_dead_one_is_dead() {
     let asked = leaves.pid().cast_unsigned();
     let commander = segment.commander().unwrap();
     let asking = thread::spawn(move || commander.shutdown(PATIENCE).unwrap());
-    wait_until(|| segment.state() == State::Shutdown);
+    wait_until(|| segment.state() == OperatingState::Shutdown);
     leaves.resume();
     leaves.expect("Shutdown");
     assert_eq!(leaves.join(), 0);
@@ -171,7 +171,7 @@ fn nothing_is_sent_while_paused_and_nothing_is_lost() {
             let before = ledger.sent();
             wait_until(|| ledger.sent() > before + 100);
             all_ok(&commander.pause(PATIENCE).unwrap());
-            assert_eq!(segment.state(), State::Paused);
+            assert_eq!(segment.state(), OperatingState::Paused);
             senders.iter().for_each(Peer::wait_until_parked);
             wait_until(|| ledger.received() == ledger.sent());
             let paused = ledger.sent();
@@ -319,15 +319,17 @@ fn what_is_shut_down_is_over_for_all_until_it_is_resumed() {
 #[test]
 fn a_commander_that_is_killed_at_once_is_obeyed_all_the_same() {
     let (name, segment) = market();
-    for (verb, state) in
-        [("pause", State::Paused), ("resume", State::Open), ("shutdown", State::Shutdown)]
-    {
+    for (verb, state) in [
+        ("pause", OperatingState::Paused),
+        ("resume", OperatingState::Open),
+        ("shutdown", OperatingState::Shutdown),
+    ] {
         let blocked = joined("receive", &name, &[&"mpmc", &"c"]);
         blocked.wait_until_parked();
         let commands = joined("command", &name, &[&verb]);
         wait_until(|| segment.state() == state);
         commands.kill();
-        if state == State::Shutdown {
+        if state == OperatingState::Shutdown {
             blocked.expect("Shutdown");
         } else {
             blocked.wait_until_parked();

@@ -1,79 +1,29 @@
-//! Inspects segments from outside, without joining and without the right to write.
+//! What no living process holds: segments and sets that killed processes have left, and
+//! segments that wait for the next process.
 
-use std::thread;
-use std::time::Duration;
-
-use super::deaths::{Deaths, deaths};
-use super::debris::has_holder;
-use super::mapped::Mapped;
-use super::name::is_anonymous;
-use super::queue::{is_marked, marked_on};
-use super::site::gone;
-use super::state::State;
-use super::{ChannelInfo, alive_or_joined, describe};
+use super::examine::{Examined, Found, examine, ours};
+use super::holders::{attached_for_good, belong, has_holder, has_peer, is_stray, leased, values};
 use crate::error::OpenError;
-use crate::ring::creation::MAGIC;
 use crate::ring::lease;
 use crate::ring::set::SetMap;
-use crate::storage::Memory;
-use crate::storage::layout::{flags, plausible};
-use crate::sync::Ordering;
+use crate::segment::handle::Segment;
+use crate::segment::mapped::Mapped;
+use crate::segment::name::is_anonymous;
+use crate::segment::queue::marked_on;
+use crate::segment::removal::gone;
+use crate::sys::Key;
 use crate::sys::msg::{self, Queue};
 use crate::sys::sem::{self, Set};
-use crate::sys::shm::{self, AttachOptions, Shm};
-use crate::sys::{ErrorKind, Key};
+use crate::sys::shm::Shm;
 use crate::wait::Semaphores;
 
-/// A segment, as [`Segment::list`](super::Segment::list) finds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-// More fields than 12: they are what a listing shows of a segment.
-pub struct SegmentInfo {
-    /// Its name; empty for an anonymous one. Like all texts here, it comes from the
-    /// segment: a process with write access may have written text that moves a terminal's
-    /// cursor.
-    pub name: String,
-    /// Its key; 0 for an anonymous one.
-    pub key: i32,
-    /// The id of its shared-memory object.
-    pub id: i32,
-    /// The id of its semaphore set.
-    pub set: i32,
-    /// Its size in bytes.
-    pub size: usize,
-    /// Its owner.
-    pub uid: u32,
-    /// The user that has created it: see
-    /// [`Options::any_owner`](super::Options::any_owner).
-    pub creator_uid: u32,
-    /// Its permissions, as nine bits.
-    pub mode: u32,
-    /// How many attachments there are, in all processes. Processes that only look, as
-    /// this list does, are attached for some microseconds, and left out as far as
-    /// possible.
-    pub attached: u64,
-    /// How many participants live.
-    pub participants: usize,
-    /// Whether it is known which participants live. It is not if the semaphore set is
-    /// gone or may not be read. Then `participants`, and the senders and receivers of the
-    /// channels, count all participants that have joined and not left, including dead
-    /// ones that have not been swept.
-    pub living_known: bool,
-    /// Whether it is open for messages.
-    pub state: State,
-    /// The deaths in it.
-    pub deaths: Deaths,
-    /// Its channels.
-    pub channels: Vec<ChannelInfo>,
-}
-
 /// An object of Tombolo that no living process holds, as
-/// [`Segment::orphans`](super::Segment::orphans) finds it.
+/// [`Segment::orphans`](Segment::orphans) finds it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Orphan {
     /// What it is, for people. It contains the name, as the segment has it: see
-    /// [`SegmentInfo::name`].
+    /// [`SegmentInfo::name`](crate::SegmentInfo::name).
     pub what: String,
     /// The name, of a segment that has one.
     pub name: Option<String>,
@@ -81,6 +31,22 @@ pub struct Orphan {
     set: Option<Claimed>,
     /// A segment without a set.
     queue: Option<Queue>,
+}
+
+impl Segment {
+    /// Every segment, and every semaphore set that has lost its segment, that no living
+    /// process holds: the remains of killed processes, and segments that wait for the
+    /// next process, with or without messages.
+    ///
+    /// This attaches segments for some microseconds. If another process has attached a
+    /// segment without taking part, this waits for it, 20 ms at most, so that two
+    /// processes that look at once both find the orphan.
+    ///
+    /// # Errors
+    /// The kernel's refusal to list its objects.
+    pub fn orphans() -> Result<Vec<Orphan>, OpenError> {
+        orphans()
+    }
 }
 
 /// A set to remove, as it was when it was found.
@@ -103,156 +69,13 @@ enum Holders {
     Nobody,
 }
 
-/// Longer than a process that has a processor looks at a segment; and how often to wait
-/// for that.
-const LOOK: Duration = Duration::from_millis(1);
-const LOOKS: u32 = 20;
-
-/// A segment that is complete, attached for reading.
-pub(super) struct Found {
-    stat: shm::Stat,
-    pub(super) mapped: Mapped,
-}
-
-/// The result of inspecting a segment.
-pub(super) enum Inspected {
-    Complete(Box<Found>),
-    /// Complete, or nobody can tell, but not to be used by this caller: of
-    /// another version, damaged, or not to be read. The set that it names, if
-    /// that can be said.
-    Sealed(Option<i32>),
-    /// Without the magic.
-    Unfinished,
-    Gone,
-}
-
-/// Attaches a segment for reading.
-pub(super) fn inspect(stat: shm::Stat) -> Result<Inspected, OpenError> {
-    let options = AttachOptions { read_only: true, ..AttachOptions::default() };
-    let shm = Shm::from_id(stat.id);
-    let memory = match shm.attach_with(options) {
-        Ok(attachment) => Memory::for_reading(attachment),
-        Err(error) if error.kind() == ErrorKind::Removed => return Ok(Inspected::Gone),
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => None,
-        // A process that cannot look must not conclude anything.
-        Err(error) => return Err(error.into()),
-    };
-    let Some(memory) = memory else {
-        return Ok(Inspected::Sealed(None));
-    };
-    let header = memory.header();
-    if header.magic.load(Ordering::Acquire) != MAGIC {
-        return Ok(Inspected::Unfinished);
-    }
-    let set = i32::try_from(header.set.load(Ordering::Relaxed)).ok();
-    Ok(match Mapped::of_memory(shm, memory) {
-        Some(mapped) => Inspected::Complete(Box::new(Found { stat, mapped })),
-        None => Inspected::Sealed(set),
-    })
-}
-
-/// A segment that is complete, if it is.
-fn find(stat: shm::Stat) -> Option<Found> {
-    match inspect(stat) {
-        Ok(Inspected::Complete(found)) => Some(*found),
-        _ => None,
-    }
-}
-
-fn ours() -> Result<Vec<shm::Stat>, OpenError> {
-    let mut all = shm::all()?;
-    all.retain(|stat| plausible(stat.size));
-    Ok(all)
-}
-
-/// Every segment of ours that the caller may read.
-pub(crate) fn list() -> Result<Vec<SegmentInfo>, OpenError> {
-    // A removed segment exists until its last process is gone, but no new process can
-    // find it. An anonymous one is removed from the start.
-    let found = ours()?.into_iter().filter_map(find).filter(|found| {
-        !found.stat.marked_for_removal || found.mapped.flags & flags::ANONYMOUS != 0
-    });
-    Ok(found
-        .map(|Found { stat, mapped }| {
-            let (members, living_known) = alive_or_joined(&mapped);
-            let mut info = SegmentInfo {
-                name: mapped.name.clone(),
-                key: stat.key.raw(),
-                id: stat.id,
-                set: mapped.semaphores.set().id(),
-                size: stat.size,
-                uid: stat.uid,
-                creator_uid: stat.creator_uid,
-                mode: stat.mode,
-                attached: stat.attached,
-                participants: members.len(),
-                living_known,
-                state: mapped.state(),
-                deaths: deaths(&mapped),
-                channels: describe(&mapped, &members),
-            };
-            let shm = mapped.shm;
-            // This look's own is none.
-            drop(mapped);
-            // Nor is another's, which is soon gone.
-            let most = u64::try_from(members.len()).unwrap_or(u64::MAX);
-            info.attached = attached_for_good(shm, stat.attached, most);
-            info
-        })
-        .collect())
-}
-
-/// How many of the attachments found at first remain, without processes that only look:
-/// waits a little until there are no more than `most`.
-fn attached_for_good(shm: Shm, first: u64, most: u64) -> u64 {
-    let mut fewest = first;
-    for _ in 0..LOOKS {
-        if fewest <= most {
-            break;
-        }
-        match shm.stat_any() {
-            Ok(stat) => fewest = fewest.min(stat.attached),
-            Err(_) => return 0,
-        }
-        if fewest > most {
-            thread::sleep(LOOK);
-        }
-    }
-    fewest
-}
-
-/// The values of a set, if it is there and may be read.
-pub(super) fn values(set: &Set) -> Option<Vec<u16>> {
-    let mut values = vec![0; set.stat_any().ok()?.count];
-    set.values(&mut values).ok()?;
-    Some(values)
-}
-
-pub(super) fn leased(values: &[u16]) -> bool {
-    values.get(usize::from(SetMap::LEASE)).is_some_and(|&value| value > 0)
-}
-
-/// Whether a segment is one whose header may say which set is its own. Anybody can
-/// make memory whose header names another user's set, also on the key of an
-/// anonymous segment's; nobody can make it as that user.
-pub(super) fn belong(segment: &shm::Stat, set: &sem::Stat) -> bool {
-    segment.creator_uid == set.creator_uid
-        && (segment.key == set.key || segment.key == Key::PRIVATE)
-}
-
-/// Whether a process holds a participant's liveness up.
-fn has_peer(map: SetMap, values: &[u16]) -> bool {
-    let up = |sem: u16| values.get(usize::from(sem)).is_some_and(|&value| value > 0);
-    (0..map.participants).any(|id| up(map.liveness(id)))
-}
-
 /// Everything of ours that no living process holds.
 ///
 /// Of a set, the values are read before the segment that is, or is not yet,
 /// there. A set that is branded has its segment by then, and never gets
 /// another; one that is not is no orphan to [`Orphan::remove`] any more once
 /// somebody has built with it.
-pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
+fn orphans() -> Result<Vec<Orphan>, OpenError> {
     let mut orphans = Vec::new();
     let sets = sem::all()?.into_iter().filter(|stat| SetMap::plausible(stat.count));
     let sets: Vec<_> = sets
@@ -267,13 +90,13 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
         let on_key = Set::open(stat.key).ok();
         let before = on_key.map(|set| (set, values(&set)));
         let shm = Some(Shm::from_id(stat.id));
-        match inspect(stat)? {
-            Inspected::Gone => {}
-            Inspected::Sealed(set) => {
+        match examine(stat)? {
+            Examined::Gone => {}
+            Examined::Sealed(set) => {
                 spared.keys.push(stat.key);
                 spared.ids.extend(set);
             }
-            Inspected::Complete(found) => {
+            Examined::Complete(found) => {
                 let Found { stat, mapped } = *found;
                 let Mapped { semaphores, memory, plan, generation, name, .. } = mapped;
                 let set = *semaphores.set();
@@ -307,10 +130,10 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>, OpenError> {
                 }
             }
             // Without a key, it was never one of ours.
-            Inspected::Unfinished
+            Examined::Unfinished
                 if stat.key == Key::PRIVATE
                     || attached_for_good(Shm::from_id(stat.id), stat.attached, 0) > 0 => {}
-            Inspected::Unfinished => {
+            Examined::Unfinished => {
                 let own = match before {
                     None => None,
                     Some((set, Some(values))) if SetMap::ours(&values) => {
@@ -367,15 +190,6 @@ fn stray_queues() -> Result<Vec<Orphan>, OpenError> {
             queue: Some(Queue::from_id(stat.id)),
         })
         .collect())
-}
-
-pub(super) fn is_stray(queue: &msg::Stat) -> bool {
-    is_marked(queue) && queue.key != Key::PRIVATE && without_set(queue.key)
-}
-
-/// Whether no set is on the key.
-pub(super) fn without_set(key: Key) -> bool {
-    Set::open(key).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 /// The sets that belong to a segment that is there.

@@ -3,8 +3,8 @@
 use core::fmt;
 use std::time::Duration;
 
-use crate::segment::Stats;
-use crate::segment::mail::{Mail, Status, Verb};
+use super::desk::Stats;
+use super::mail::{Mail, Status, Verb};
 
 /// What a participant answered: see [`Commander`](crate::Commander).
 #[derive(Clone, Debug, PartialEq, Eq)]

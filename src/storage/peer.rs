@@ -3,7 +3,6 @@
 use core::fmt;
 use core::hash::{Hash, Hasher};
 
-use super::mapped::Mapped;
 use crate::ring::table::Member;
 
 /// One participant of one segment: its slot, and which of the slot's lives. It never
@@ -16,7 +15,7 @@ use crate::ring::table::Member;
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
     /// The segment.
-    generation: u64,
+    pub(crate) generation: u64,
     pub(crate) member: Member,
     pid: u32,
 }
@@ -39,12 +38,6 @@ impl Peer {
     /// Its process, as it is numbered in its own pid namespace.
     pub const fn pid(&self) -> u32 {
         self.pid
-    }
-
-    /// Whether it still participates, as far as is known. A participant of another
-    /// segment does not.
-    pub(crate) fn is_live(&self, mapped: &Mapped) -> bool {
-        self.generation == mapped.generation && self.member.is_live(mapped)
     }
 
     const fn key(&self) -> (u64, u16, u64) {

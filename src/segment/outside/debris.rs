@@ -29,36 +29,31 @@
 //! Under the lease of a set nobody builds, joins or leaves, so the code checks again
 //! there. If two processes clean up at once, one gets the lease.
 
-use super::inspect::{Inspected, inspect, is_stray, leased, values, without_set};
-use super::mapped::Mapped;
-use super::name::{Name, PROBES, is_anonymous};
-use super::queue::marked_on;
+use super::examine::{Examined, examine};
+use super::holders::{has_holder, is_stray, leased, values, without_set};
 use crate::ring::lease;
 use crate::ring::set::SetMap;
+use crate::segment::mapped::Mapped;
+use crate::segment::name::{Name, is_anonymous};
+use crate::segment::queue::marked_on;
 use crate::storage::layout::plausible;
 use crate::sys::msg::{self, Queue};
 use crate::sys::sem::{self, Set};
 use crate::sys::shm::{self, Shm};
-use crate::sys::{ErrorKind, InUse, Key, Round, Turn, crash, proc};
+use crate::sys::{ErrorKind, Key, Round, Turn, crash, proc};
 use crate::wait::Semaphores;
 
 /// How much of the tables to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(crate) enum Reach {
     /// A few places, others each time.
     Some,
     /// All of it.
     All,
 }
 
-/// The segments that this process is in, by their generation.
-pub(super) static OWN: InUse = InUse::new();
-
-/// Semaphores before those of participants and channels.
-const FIRST: usize = SetMap::WAKE_ALL as usize + 1;
-
 /// Clears away; says how much. What may not be looked at or removed stays.
-pub(super) fn clear(reach: Reach) -> usize {
+pub(crate) fn clear(reach: Reach) -> usize {
     if crash::POINTS {
         // Where each step is watched, it must not depend on what others left.
         return 0;
@@ -90,22 +85,6 @@ fn is_ours(owner: u32, creator: u32) -> bool {
 /// Whether somebody has the lease, or [holds](has_holder) the set.
 fn is_held(set: Set, values: &[u16]) -> bool {
     leased(values) || has_holder(set, values)
-}
-
-/// Whether a living process may hold one of the semaphores up, other than the lease.
-pub(super) fn has_holder(set: Set, values: &[u16]) -> bool {
-    let own = proc::pid();
-    let mut above = (0..).zip(values).skip(FIRST).filter(|(_, value)| **value > 0);
-    above.any(|(sem, _)| {
-        match set.last_pid(sem).ok().and_then(|pid| u32::try_from(pid).ok()) {
-            // Not visible from here.
-            None | Some(0) => true,
-            Some(pid) if pid == own => {
-                SetMap::generation(values).is_none_or(|generation| OWN.contains(generation))
-            }
-            Some(pid) => !proc::has_ended(pid),
-        }
-    })
 }
 
 /// Whether there is no segment on the key: one that is marked has none.
@@ -192,8 +171,8 @@ fn clear_segment(stat: shm::Stat) -> bool {
     let shm = Shm::from_id(stat.id);
     // Another program's may be as large.
     let own = is_anonymous(stat.key)
-        || match inspect(stat) {
-            Ok(Inspected::Complete(found)) => has_key(&found.mapped, stat.key),
+        || match examine(stat) {
+            Ok(Examined::Complete(found)) => has_key(&found.mapped, stat.key),
             _ => false,
         };
     let lonely = || shm.stat_any().is_ok_and(|now| now.attached == 0 && now.key == stat.key);
@@ -202,7 +181,7 @@ fn clear_segment(stat: shm::Stat) -> bool {
 
 fn has_key(mapped: &Mapped, key: Key) -> bool {
     let name = Name::new(&mapped.name, mapped.name.len());
-    name.is_ok_and(|name| (0..PROBES).any(|probe| name.key(probe) == key))
+    name.is_ok_and(|name| name.has_key(key))
 }
 
 fn clear_queue(stat: msg::Stat) -> bool {

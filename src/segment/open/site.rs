@@ -2,14 +2,15 @@
 
 use core::fmt;
 
-use super::inspect::values;
-use super::mapped::Mapped;
-use super::name::Name;
 use super::options::Options;
 use crate::error::OpenError;
-use crate::ring::creation::{Block, Found, MAGIC, Site};
+use crate::ring::creation::{Block, Found, Site};
 use crate::ring::kernel::Refusal;
 use crate::ring::set::SetMap;
+use crate::segment::mapped::Mapped;
+use crate::segment::name::Name;
+use crate::segment::outside::holders::values;
+use crate::segment::removal::{gone, shut, shut_marked};
 use crate::storage::Memory;
 use crate::storage::layout::{Header, Plan, VERSION, plausible};
 use crate::sync::{AtomicU64, Ordering};
@@ -241,42 +242,6 @@ impl Site for KeySite<'_> {
     fn random(&self) -> Result<u64, OpenError> {
         Ok(sys::proc::random_u64()?)
     }
-}
-
-/// Removing what has gone already is done.
-pub(crate) fn gone(removed: sys::Result<()>) -> Result<(), OpenError> {
-    match removed {
-        Err(error) if error.kind() != ErrorKind::Removed => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-/// The segment, if it is complete and makes sense.
-fn complete(shm: Shm) -> Option<Mapped> {
-    let memory = Memory::new(shm.attach().ok()?)?;
-    // Edge B.
-    let complete = memory.header().magic.load(Ordering::Acquire) == MAGIC;
-    if complete { Mapped::of_memory(shm, memory) } else { None }
-}
-
-/// Ends those who use a segment that has lost its set.
-fn shut(shm: Shm) {
-    if let Some(mapped) = complete(shm) {
-        mapped.close();
-    }
-}
-
-/// Ends those who use a segment that `is` meant and has no key any more; whether
-/// there was one that had not been shut.
-pub(crate) fn shut_marked(is: impl Fn(&Mapped) -> bool) -> bool {
-    let marked = |stat: &sys::shm::Stat| {
-        stat.marked_for_removal && stat.attached > 0 && plausible(stat.size)
-    };
-    let all = sys::shm::all().unwrap_or_default();
-    let open = all.iter().filter(|stat| marked(stat)).filter_map(|stat| {
-        complete(Shm::from_id(stat.id)).filter(|mapped| is(mapped) && mapped.over().is_none())
-    });
-    open.map(|mapped| mapped.close()).count() > 0
 }
 
 impl Attached {

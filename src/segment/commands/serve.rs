@@ -1,14 +1,12 @@
 //! Serves commands for a participant: the first of its handles that notices a change,
 //! blocked or busy, does so for all.
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
-
+use super::desk::{Stats, Tray, UserCommand};
 use super::mail::{Band, Mail, Status, Verb, address};
-use super::participant::{Participant, lock};
-use super::queue::received;
+use super::post::received;
 use crate::ring::table::Member;
-use crate::sync::{AtomicU64, Ordering};
+use crate::segment::participant::{Participant, lock};
+use crate::sync::Ordering;
 use crate::sys::msg::{Selector, Wait};
 use crate::sys::proc;
 
@@ -18,86 +16,6 @@ const MOST_SERVED: usize = 256;
 const MOST_KEPT: usize = 1_024;
 /// How many commands wait for the application.
 const INBOX: usize = 64;
-
-/// A command for the application.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct UserCommand {
-    /// What was sent.
-    pub payload: Vec<u8>,
-    /// The slot of the participant that sent it.
-    pub from: u16,
-}
-
-/// A participant's own part of the commands.
-#[derive(Debug)]
-pub(crate) struct Desk {
-    /// The header's `calls` when this process last looked.
-    seen: AtomicU64,
-    tray: Mutex<Tray>,
-    /// Replies that one commander of this process has received for another.
-    replies: Mutex<Vec<Mail>>,
-    /// How often one of its handles has gone to sleep.
-    pub(crate) sleeps: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Tray {
-    /// Acknowledged when the senders have stopped.
-    deferred: Vec<Mail>,
-    /// Replies that there was no room for.
-    unsent: Vec<(Member, Mail)>,
-    inbox: VecDeque<UserCommand>,
-    takers: usize,
-    served: u64,
-}
-
-/// What a participant says of itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// How many senders it has, in all channels.
-    pub senders: u64,
-    /// How many receivers.
-    pub receivers: u64,
-    /// How often one of its handles has gone to sleep.
-    pub sleeps: u64,
-    /// How many commands it has served, this one included.
-    pub commands: u64,
-}
-
-impl Stats {
-    fn bytes(self) -> Vec<u8> {
-        [self.senders, self.receivers, self.sleeps, self.commands]
-            .into_iter()
-            .flat_map(u64::to_le_bytes)
-            .collect()
-    }
-
-    /// `None` for what are no statistics.
-    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
-        let (words, []) = bytes.as_chunks::<8>() else {
-            return None;
-        };
-        let [senders, receivers, sleeps, commands] = *words else {
-            return None;
-        };
-        let [senders, receivers, sleeps, commands] =
-            [senders, receivers, sleeps, commands].map(u64::from_le_bytes);
-        Some(Self { senders, receivers, sleeps, commands })
-    }
-}
-
-impl Desk {
-    pub(super) fn new(calls: u64) -> Self {
-        Self {
-            seen: AtomicU64::new(calls),
-            tray: Mutex::default(),
-            replies: Mutex::default(),
-            sleeps: AtomicU64::new(0),
-        }
-    }
-}
 
 impl Participant {
     /// Serves what has been asked of this process, if it has been called.
@@ -160,7 +78,7 @@ impl Participant {
         if request.status != Status::Asked {
             return Some((Status::Superseded, Vec::new()));
         }
-        let obeyed = self.mapped.obeys(request.verb);
+        let obeyed = request.verb.is_obeyed_in(self.mapped.state());
         let stops = matches!(request.verb, Verb::Pause | Verb::Drain | Verb::Shutdown);
         if obeyed && stops && !self.idle() {
             return None;

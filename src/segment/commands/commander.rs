@@ -1,4 +1,4 @@
-//! Commands to the participants of a segment.
+//! Giving commands.
 //!
 //! The effect of a command is a state of the segment. So a participant that never
 //! reads its messages obeys too, at its next operation. The message queue of System
@@ -11,11 +11,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::answer::{Answer, Drain, Outcome};
+use super::mail::{Band, MAX_PAYLOAD, Mail, Status, Verb, address};
+use super::post::received;
 use crate::error::{CommandError, Fault};
 use crate::ring::death_record;
 use crate::ring::table::Member;
-use crate::segment::mail::{Band, MAX_PAYLOAD, Mail, Status, Verb, address};
-use crate::segment::{Participant, Segment, State, Unleased, received};
+use crate::segment::handle::Segment;
+use crate::segment::participant::{Participant, Unleased};
+use crate::storage::OperatingState;
 use crate::storage::layout::gate;
 use crate::sync::Ordering;
 use crate::sys::msg::{Queue, Selector, Wait};
@@ -54,7 +57,7 @@ impl Segment {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use tombolo::{Segment, State};
+    /// use tombolo::{Segment, OperatingState};
     ///
     /// let segment = Segment::anonymous()?;
     /// let other = Segment::open_id(segment.id())?;
@@ -66,7 +69,7 @@ impl Segment {
     /// assert!(answers.iter().all(|answer| answer.ok));
     /// commander.shutdown(Duration::from_secs(10))?;
     /// assert!(blocked.join().unwrap().is_err());
-    /// assert_eq!(segment.state(), State::Shutdown);
+    /// assert_eq!(segment.state(), OperatingState::Shutdown);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -88,7 +91,7 @@ impl Segment {
     }
 
     /// Whether it is open for messages.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> OperatingState {
         self.participant().mapped().state()
     }
 }
@@ -163,7 +166,7 @@ impl Commander {
     /// [`CommandError::State`] if it is drained or shut down, and those of
     /// [`ping`](Self::ping).
     pub fn pause(&self, timeout: Duration) -> Result<Vec<Answer>, CommandError> {
-        self.change(State::Paused, Verb::Pause, timeout)
+        self.change(OperatingState::Paused, Verb::Pause, timeout)
     }
 
     /// Opens the segment again: for paused senders, and after a [`drain`](Self::drain) or
@@ -172,7 +175,7 @@ impl Commander {
     /// # Errors
     /// Those of [`ping`](Self::ping).
     pub fn resume(&self, timeout: Duration) -> Result<Vec<Answer>, CommandError> {
-        self.change(State::Open, Verb::Resume, timeout)
+        self.change(OperatingState::Open, Verb::Resume, timeout)
     }
 
     /// Ends every send and receive in the segment, blocked or new, with
@@ -182,7 +185,7 @@ impl Commander {
     /// # Errors
     /// Those of [`ping`](Self::ping).
     pub fn shutdown(&self, timeout: Duration) -> Result<Vec<Answer>, CommandError> {
-        self.change(State::Shutdown, Verb::Shutdown, timeout)
+        self.change(OperatingState::Shutdown, Verb::Shutdown, timeout)
     }
 
     /// Lets the channels run empty. From now on senders get [`Fault::Drained`]. Receivers
@@ -197,14 +200,14 @@ impl Commander {
     /// those of [`ping`](Self::ping).
     pub fn drain(&self, timeout: Duration) -> Result<Drain, CommandError> {
         let deadline = deadline(timeout);
-        let (audience, since) = self.audience_to(State::Draining, Verb::Drain)?;
+        let (audience, since) = self.audience_to(OperatingState::Draining, Verb::Drain)?;
         let answers = self.ask(audience, Verb::Drain, &[], timeout, deadline)?;
         if answers.iter().all(|answer| answer.ok) {
-            self.announce(State::Drained, Some(since))?;
+            self.announce(OperatingState::Drained, Some(since))?;
         }
         let mut pause = PAUSES.0;
         loop {
-            self.look()?;
+            self.scan()?;
             let left = self.participant.mapped().undelivered();
             if left.is_empty() || is_past(deadline) {
                 return Ok(Drain { answers, left });
@@ -217,7 +220,7 @@ impl Commander {
 
     fn change(
         &self,
-        state: State,
+        state: OperatingState,
         verb: Verb,
         timeout: Duration,
     ) -> Result<Vec<Answer>, CommandError> {
@@ -228,7 +231,11 @@ impl Commander {
 
     /// Changes the state. Returns the participants concerned, and how often the segment
     /// has been opened.
-    fn audience_to(&self, state: State, verb: Verb) -> Result<(Vec<Asked>, u64), CommandError> {
+    fn audience_to(
+        &self,
+        state: OperatingState,
+        verb: Verb,
+    ) -> Result<(Vec<Asked>, u64), CommandError> {
         // Before the change, or a participant that obeys by leaving would not be named.
         let mut audience = self.audience(verb)?;
         let opened = self.announce(state, None)?;
@@ -243,8 +250,8 @@ impl Commander {
 
     /// Changes the state, unless it has been opened `since`, and makes all participants
     /// look. Returns how often it has been opened.
-    fn announce(&self, state: State, since: Option<u64>) -> Result<u64, CommandError> {
-        self.look()?;
+    fn announce(&self, state: OperatingState, since: Option<u64>) -> Result<u64, CommandError> {
+        self.scan()?;
         let mapped = self.participant.mapped();
         let opened = |gate: u64| gate / gate::REOPENED;
         let mut changed = Ok(0);
@@ -254,30 +261,30 @@ impl Commander {
                 Ordering::Release,
                 Ordering::Relaxed,
                 |gate| {
-                    let may = State::of(gate).may_become(state)
+                    let may = OperatingState::of(gate).may_become(state)
                         && since.is_none_or(|since| since == opened(gate));
-                    let more = if state == State::Open { gate::REOPENED } else { 0 };
-                    may.then_some((gate & !State::ALL | state.bits()).wrapping_add(more))
+                    let more = if state == OperatingState::Open { gate::REOPENED } else { 0 };
+                    may.then_some((gate & !OperatingState::ALL | state.bits()).wrapping_add(more))
                 },
             );
         });
         announced.map_err(|refused| unleased(refused, &mapped.name))?;
         changed.map(opened).map_err(|gate| CommandError::State {
             segment: mapped.name.clone(),
-            state: State::of(gate),
+            state: OperatingState::of(gate),
         })
     }
 
-    fn look(&self) -> Result<(), CommandError> {
+    fn scan(&self) -> Result<(), CommandError> {
         match self.participant.barred() {
             Some(fault) => Err(fault.into()),
-            None => Ok(self.participant.look().map(drop)?),
+            None => Ok(self.participant.scan().map(drop)?),
         }
     }
 
     /// The participants that a command concerns.
     fn audience(&self, verb: Verb) -> Result<Vec<Asked>, CommandError> {
-        self.look()?;
+        self.scan()?;
         let mapped = self.participant.mapped();
         let concerned = |member: &Member| match verb.band() {
             Band::Urgent => mapped.has_endpoints(*member),
@@ -337,7 +344,7 @@ impl Commander {
                     .map_err(|error| self.refused(error))?;
             }
             self.participant.call()?;
-            self.look()?;
+            self.scan()?;
             let known: Vec<_> = asked.iter().map(|one| self.known(one, verb)).collect();
             // After that: a participant that has answered and gone has answered.
             for mail in self.replies(id, reply)? {
@@ -389,7 +396,7 @@ impl Commander {
     fn known(&self, one: &Asked, verb: Verb) -> Option<Outcome> {
         let mapped = self.participant.mapped();
         if one.member == self.participant.me() {
-            if !mapped.obeys(verb) {
+            if !verb.is_obeyed_in(mapped.state()) {
                 return Some(Outcome::Superseded);
             }
             let stops = matches!(verb, Verb::Pause | Verb::Drain);

@@ -5,6 +5,7 @@
 //! completely before any of it is used.
 
 use crate::ring::table::Member;
+use crate::storage::OperatingState;
 
 /// What every message begins with.
 const MAGIC: u64 = u64::from_le_bytes(*b"TMBLMAIL");
@@ -86,6 +87,17 @@ impl Verb {
             Self::Pause | Self::Resume | Self::Drain | Self::Shutdown => Band::Urgent,
             Self::Ping => Band::Ping,
             Self::Stats | Self::User => Band::Bulk,
+        }
+    }
+
+    /// Whether this state is what was asked for.
+    pub(crate) fn is_obeyed_in(self, state: OperatingState) -> bool {
+        match self {
+            Self::Pause => state == OperatingState::Paused,
+            Self::Drain => matches!(state, OperatingState::Draining | OperatingState::Drained),
+            Self::Resume => state == OperatingState::Open,
+            Self::Shutdown => state == OperatingState::Shutdown,
+            Self::Ping | Self::Stats | Self::User => true,
         }
     }
 }

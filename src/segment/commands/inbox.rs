@@ -4,8 +4,10 @@ use core::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::desk::UserCommand;
 use crate::error::Fault;
-use crate::segment::{Participant, Segment, UserCommand};
+use crate::segment::handle::Segment;
+use crate::segment::participant::Participant;
 
 /// The commands for this participant's application, sent with
 /// [`Commander::user`](crate::Commander::user): see [`Segment::inbox`].

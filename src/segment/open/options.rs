@@ -2,15 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Segment, open};
-use crate::error::OpenError;
-use crate::ring::mpmc::MAX_OWNERS;
-use crate::ring::set::SetMap;
-use crate::storage::layout::{BlockPlan, PAGE, Plan, RingKind, SIGNATURE, flags};
+use crate::storage::layout::flags;
+use crate::sys::proc;
 use crate::sys::shm::{AttachOptions, HugePages, Shm};
-use crate::sys::{limits, proc};
 
-/// How to create or open a segment: see [`Segment::options`].
+/// How to create or open a segment: see
+/// [`Segment::options`](crate::Segment::options).
 ///
 /// The creator decides size, participants, channels, mode and the like. A process that
 /// opens an existing segment takes it as it is.
@@ -27,11 +24,11 @@ use crate::sys::{limits, proc};
 // More fields than 12: one for each option.
 pub struct Options {
     pub(crate) mode: u32,
-    size: Amount<usize>,
+    pub(super) size: Amount<usize>,
     /// Channels for which there must be room.
-    rooms: Vec<Room>,
-    participants: Amount<u16>,
-    channels: u16,
+    pub(super) rooms: Vec<Room>,
+    pub(super) participants: Amount<u16>,
+    pub(super) channels: u16,
     transient: bool,
     symmetric: bool,
     huge_pages: Option<HugePages>,
@@ -44,7 +41,7 @@ pub struct Options {
 
 /// How much of something to create.
 #[derive(Clone, Copy, Debug)]
-enum Amount<T> {
+pub(super) enum Amount<T> {
     /// Exactly this much, or an error.
     Exactly(T),
     /// This much, or less where a limit is lower.
@@ -52,7 +49,7 @@ enum Amount<T> {
 }
 
 impl<T: Copy> Amount<T> {
-    const fn wanted(self) -> T {
+    pub(super) const fn wanted(self) -> T {
         match self {
             Self::Exactly(amount) | Self::UpTo(amount) => amount,
         }
@@ -61,20 +58,13 @@ impl<T: Copy> Amount<T> {
 
 /// A channel for which there must be room.
 #[derive(Clone, Copy, Debug)]
-struct Room {
-    kinds: [RingKind; 2],
-    capacity: usize,
-    size: usize,
-    align: usize,
+pub(super) struct Room {
+    /// Whether its messages are bytes of any length.
+    pub(super) bytes: bool,
+    pub(super) capacity: usize,
+    pub(super) size: usize,
+    pub(super) align: usize,
 }
-
-/// Fewer participants than this are useless to a caller that did not ask for a number.
-const FEWEST: u16 = 8;
-/// Fewer bytes than this are useless too.
-const SMALLEST: usize = 64 << 10;
-
-/// As many channels as fit a set beside the participants.
-const MAX_CHANNELS: u16 = 4_096;
 
 impl Options {
     pub(crate) const fn new() -> Self {
@@ -124,16 +114,14 @@ impl Options {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn room_for<T>(self, capacity: usize) -> Self {
-        let kinds = [RingKind::Mpmc, RingKind::Spsc];
-        self.room(Room { kinds, capacity, size: size_of::<T>(), align: align_of::<T>() })
+        self.room(Room { bytes: false, capacity, size: size_of::<T>(), align: align_of::<T>() })
     }
 
     /// Makes room for a channel of bytes with this
     /// [`capacity`](crate::ByteChannel::capacity), of either kind, as
     /// [`room_for`](Self::room_for) does.
     pub fn room_for_bytes(self, messages: usize, longest: usize) -> Self {
-        let kinds = [RingKind::MpmcBytes, RingKind::SpscBytes];
-        self.room(Room { kinds, capacity: messages, size: longest, align: 1 })
+        self.room(Room { bytes: true, capacity: messages, size: longest, align: 1 })
     }
 
     fn room(mut self, room: Room) -> Self {
@@ -220,11 +208,11 @@ impl Options {
 
     /// Whether opening by name accepts a segment of any creator (no). By default, the
     /// creator must be this user or root; otherwise opening fails with
-    /// [`OpenError::Stranger`].
+    /// [`OpenError::Stranger`](crate::OpenError::Stranger).
     ///
     /// Any user can be the first to use a name. The creator of a segment can always read
     /// and write it, and can remove it. So the check concerns the creator, and not the
-    /// owner, which can be [changed](Segment::set_owner). It compares with the effective
+    /// owner, which can be [changed](crate::Segment::set_owner). It compares with the effective
     /// user of the opening thread. A segment that is opened by its id, or inherited, is
     /// not checked, because the process that passed it on has chosen it.
     pub const fn any_owner(mut self, any_owner: bool) -> Self {
@@ -238,52 +226,6 @@ impl Options {
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
-    }
-
-    /// Creates a segment. No segment of this name may exist.
-    ///
-    /// # Errors
-    /// [`OpenError::Exists`], [`OpenError::BadName`], [`OpenError::Stranger`],
-    /// and every limit.
-    pub fn create(&self, name: &str) -> Result<Segment, OpenError> {
-        open::named(self, name, open::Wish::Create).map_err(|error| error.of_segment(name))
-    }
-
-    /// Opens an existing segment.
-    ///
-    /// # Errors
-    /// [`OpenError::NotFound`], [`OpenError::Stranger`], and those of joining.
-    pub fn open(&self, name: &str) -> Result<Segment, OpenError> {
-        open::named(self, name, open::Wish::Open).map_err(|error| error.of_segment(name))
-    }
-
-    /// Opens the segment, or creates it if it does not exist.
-    ///
-    /// # Errors
-    /// Those of [`create`](Self::create) and [`open`](Self::open), except for `Exists`
-    /// and `NotFound`.
-    pub fn open_or_create(&self, name: &str) -> Result<Segment, OpenError> {
-        open::named(self, name, open::Wish::Either).map_err(|error| error.of_segment(name))
-    }
-
-    /// Creates a segment without a name. Other processes open it by its
-    /// [`id`](Segment::id). Its memory is freed with the last process attached, however
-    /// that ends. The last participant to leave removes its semaphore set; if that
-    /// participant is killed instead, the set stays.
-    ///
-    /// # Errors
-    /// Every limit.
-    pub fn anonymous(&self) -> Result<Segment, OpenError> {
-        open::anonymous(self).map_err(|error| error.of_segment("(anonymous)"))
-    }
-
-    /// Opens an anonymous segment.
-    ///
-    /// # Errors
-    /// [`OpenError::NotFound`], [`OpenError::NotOurs`], and those of joining.
-    pub fn open_id(&self, id: i32) -> Result<Segment, OpenError> {
-        open::by_id(self, Shm::from_id(id))
-            .map_err(|error| error.of_segment(&format!("with id {id}")))
     }
 
     pub(crate) const fn attach_options(&self) -> AttachOptions {
@@ -316,11 +258,6 @@ impl Options {
         flags
     }
 
-    pub(crate) const fn plan(&self) -> Plan {
-        let participants = self.participants.wanted();
-        Plan::new(SetMap { participants, channels: self.channels })
-    }
-
     /// Whether to use an object that this user has created.
     pub(crate) fn trusts(&self, creator: u32) -> bool {
         self.any_owner || creator == ROOT || creator == proc::uid()
@@ -330,78 +267,7 @@ impl Options {
     pub(crate) fn until(&self) -> Option<Instant> {
         Instant::now().checked_add(self.timeout)
     }
-
-    /// Reduces what need not be exact to what the limits allow. If that is too little to
-    /// be useful, asks for more, which the kernel refuses.
-    pub(crate) fn settled(&self) -> Self {
-        let mut options = self.clone();
-        if let Amount::UpTo(most) = self.participants
-            && let Ok(limit) = limits::sem()
-        {
-            let most = most.min(MAX_OWNERS);
-            let fits = |participants: &u16| {
-                let count = SetMap { participants: *participants, channels: self.channels }.count();
-                u64::from(count) <= limit.per_set.min(limit.system_wide)
-            };
-            let fewest = FEWEST.min(most);
-            if shape_allowed(most, self.channels) {
-                let fitting = (fewest..=most).rev().find(fits).unwrap_or(fewest);
-                options.participants = Amount::UpTo(fitting);
-            }
-        }
-        if let Amount::UpTo(most) = self.size
-            && let Ok(limit) = limits::shm()
-        {
-            // The limit on all segments together is not a limit on one.
-            let total = (limit.max_pages_total / 4).saturating_mul(limits::page_size());
-            let total = usize::try_from(limit.max_size.min(total)).unwrap_or(usize::MAX);
-            let around = options.plan().heap + SIGNATURE;
-            let fitting = total.saturating_sub(around) / PAGE * PAGE;
-            options.size = Amount::UpTo(most.min(fitting.max(SMALLEST)));
-        }
-        options
-    }
-
-    /// Bytes for the blocks of all channels, or the one that is out of range.
-    fn heap(&self) -> Result<usize, Room> {
-        self.rooms.iter().try_fold(self.size.wanted(), |sum, room| {
-            let length = |kind| {
-                let participants = self.participants.wanted();
-                BlockPlan::new(kind, room.capacity, room.size, room.align, participants)
-                    .map(|plan| plan.length)
-            };
-            let longer = || {
-                let [one, other] = room.kinds.map(length);
-                sum.checked_add(one?.max(other?))
-            };
-            longer().ok_or(*room)
-        })
-    }
-
-    /// The segment's size, once every option is in its range.
-    pub(crate) fn total(&self, name: &str) -> Result<usize, OpenError> {
-        let bad = |what: String| OpenError::BadOption { name: name.to_owned(), what };
-        let participants = self.participants.wanted();
-        if !shape_allowed(participants, self.channels) {
-            return Err(bad(format!(
-                "{participants} participants and {} channels; from 1 to {MAX_OWNERS} and from 1 to \
-                 {MAX_CHANNELS} are possible",
-                self.channels
-            )));
-        }
-        let heap = self.heap().map_err(|Room { capacity, size, .. }| {
-            bad(format!("there can be no room for {capacity} messages of {size} bytes"))
-        })?;
-        self.plan()
-            .size(heap)
-            .ok_or_else(|| bad(format!("{heap} bytes are more than can be addressed")))
-    }
 }
 
 /// The user that everybody must trust.
 const ROOT: u32 = 0;
-
-/// Whether a segment can be of this shape.
-pub(crate) const fn shape_allowed(participants: u16, channels: u16) -> bool {
-    participants >= 1 && participants <= MAX_OWNERS && channels >= 1 && channels <= MAX_CHANNELS
-}
