@@ -15,7 +15,7 @@ use crate::mutant::{self, Mutant};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::set::SetMap;
 
-/// What a semaphore holds at most.
+/// The highest value of a semaphore.
 const MOST: i32 = 32_767;
 
 /// A point in the model's time, which only [`System::tick`] moves.
@@ -226,7 +226,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// What the kernel does for a process that has ended.
+    /// The kernel's part for a process that has ended.
     pub(crate) fn end(&self) {
         self.system.change(|state| {
             let id = self.id;

@@ -1,10 +1,9 @@
 //! A segment with one channel, and the processes that are attached to it.
 //!
-//! What a handle does about an operation that cannot be done yet is the shipping
-//! [`wait`](crate::ring::wait): here stands only what that asks of an end of a
-//! channel ([`Operation`]). What `src/segment/{sweep,participant,enlist}.rs` do
-//! around the rings (a sweep, an endpoint's row) is repeated as they do it; when
-//! they change, this changes.
+//! Waits are the shipping [`wait`](crate::ring::wait): here stands only what that asks
+//! of an end of a channel ([`Operation`]). The steps of
+//! `src/segment/{sweep,participant,enlist}.rs` around the rings (a sweep, an
+//! endpoint's row) are repeated; when they change, this changes.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -86,7 +85,7 @@ impl HasSlots for Ring {
     }
 }
 
-/// What the channel knows of one participant.
+/// One participant's row in the channel.
 struct Row {
     endpoints: AtomicU64,
     items_record: AtomicU64,
@@ -120,9 +119,9 @@ pub(crate) struct World {
     space_waiting: AtomicU64,
     pub(crate) ring: Ring,
     attempts: u8,
-    /// What has been consumed, by whom: the model's own knowledge.
+    /// The messages consumed: the model's own knowledge.
     pub(crate) consumed: RefCell<Vec<u64>>,
-    /// What has been published.
+    /// The messages published.
     pub(crate) published: RefCell<Vec<u64>>,
 }
 
@@ -154,7 +153,7 @@ pub(crate) struct Peer {
     rung: Cell<Option<u64>>,
 }
 
-/// What a receiver is told besides a message.
+/// Answers to a receiver that are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     Disconnected,
@@ -162,6 +161,15 @@ pub(crate) enum Told {
 }
 
 impl World {
+    /// [`new`](Self::new), and one peer for each side.
+    pub(crate) fn between<const N: usize>(
+        capacity: usize,
+        sides: [Side; N],
+    ) -> (Rc<Self>, [Peer; N]) {
+        let (world, peers) = Self::new(capacity, &sides);
+        (world, peers.try_into().unwrap_or_else(|_| unreachable!("one peer for each side")))
+    }
+
     /// A channel of `capacity` slots between `sides`, all of whom are
     /// attached, by one process each. Nobody is in sight yet but them.
     pub(crate) fn new(capacity: usize, sides: &[Side]) -> (Rc<Self>, Vec<Peer>) {
@@ -564,7 +572,7 @@ fn not_now(refused: Refused) -> NotNow {
     }
 }
 
-/// What a peer does.
+/// The steps of a peer.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Send(u64),

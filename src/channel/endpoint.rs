@@ -98,13 +98,47 @@ impl Endpoint {
     }
 
     /// Another endpoint of the same kind in this process. It knows what this one
-    /// does: whom it has met, until whose end it waits, whom it owes a wake.
+    /// does: whom it has met, until whose end it waits, whom it owes a wake. While this
+    /// one is there, it needs no look and no call into the kernel.
+    #[inline]
     pub(crate) fn another(&self) -> Result<Self, ChannelError> {
+        let participant = &self.participant;
+        if !participant.enlist_another(&self.block, self.side, &self.name)? {
+            return self.attached_again();
+        }
+        Ok(Self {
+            cells: self.cells.clone(),
+            participant: Arc::clone(participant),
+            membership: participant.membership(),
+            block: self.block,
+            name: Arc::clone(&self.name),
+            side: self.side,
+            busy: match self.side {
+                Side::Sender => participant.enter_busy(),
+                // Never used.
+                Side::Receiver => Arc::clone(&self.busy),
+            },
+            left: Cell::new(false),
+            changes: self.changes.another(&self.cells),
+            wakes: self.wakes.another(),
+            wait: self.wait.another(),
+        })
+    }
+
+    #[cold]
+    fn attached_again(&self) -> Result<Self, ChannelError> {
         let (name, known) = (Arc::clone(&self.name), Some((self.changes.met, self.changes.joined)));
         let mut other = Self::attach(&self.participant, self.block, name, self.side, known)?;
         other.wait.bind(self.bound());
         other.wakes = self.wakes.another();
         Ok(other)
+    }
+
+    /// That this is the only end of its side.
+    pub(crate) fn role_taken(&self) -> ChannelError {
+        let channel = self.name.to_string();
+        let pid = self.participant.mapped().info(self.owner()).pid.load(Ordering::Relaxed);
+        ChannelError::RoleTaken { channel, side: self.side, pid }
     }
 
     pub(crate) const fn cells(&self) -> &Cells {
@@ -203,7 +237,9 @@ impl Endpoint {
         let ended = ended.map_err(|refusal| self.participant.mapped().refused(refusal));
         self.let_go();
         let told = self.participant.withdraw(&self.block, self.side, &self.name);
-        self.participant.leave_busy(&self.busy);
+        if self.side == Side::Sender {
+            self.participant.leave_busy(&self.busy);
+        }
         match owed.and(told).and(ended) {
             // It has told everybody who waited.
             Err(Fault::Closed) => Ok(()),

@@ -140,8 +140,9 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
     }
 
     /// Receives up to `most` messages, and appends them to `into`. Waits if there is
-    /// none. Returns how many came. Messages that come at once are released at once; in
-    /// an SPSC channel, by a single store.
+    /// none. Returns how many came: no more than the channel holds, so that the call ends
+    /// while a sender keeps up. Messages that come at once are released at once; in an
+    /// SPSC channel, by a single store.
     ///
     /// # Errors
     /// Those of [`recv`](Self::recv). With [`RecvError::Invalid`], the messages before

@@ -57,8 +57,6 @@ pub(crate) struct Audited<'a> {
     pub(crate) plan: BlockPlan,
     /// The most bytes of a message.
     pub(crate) longest: usize,
-    /// How often a message may be taken again.
-    pub(crate) attempts: u8,
     /// What faults call it.
     pub(crate) whose: String,
     /// Whether a dead participant of it is still to be swept.

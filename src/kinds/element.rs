@@ -16,7 +16,8 @@ pub trait Element: Form {
     ///
     /// # Safety
     /// `first` is an element in these cells, whose [shape](shape_of) is this
-    /// payload's, and `count` of them, one at least, lie side by side from there on.
+    /// payload's, and it is followed by the rest of `count` of them, each a stride behind
+    /// the one before.
     unsafe fn place<'a>(cells: &'a Cells, first: NonNull<u8>, count: usize) -> Self::Place<'a>;
 
     /// Copies a message in. Only the owner of the place may.
@@ -90,8 +91,9 @@ impl<T: Message> Element for T {
 
 impl Element for Untyped {
     unsafe fn place<'a>(cells: &'a Cells, first: NonNull<u8>, count: usize) -> ElementBytes<'a> {
+        let size_and_stride = (cells.longest(), cells.shape().stride);
         // SAFETY: by the caller; the memory is attached as long as the cells are there.
-        unsafe { ElementBytes::new(first, cells.longest(), count) }
+        unsafe { ElementBytes::new(first, size_and_stride, count) }
     }
 
     fn write(place: ElementBytes<'_>, message: &&[u8]) {

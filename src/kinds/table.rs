@@ -104,8 +104,11 @@ impl sealed::Payload for Bytes {
     }
 }
 
-/// Which ring a channel is, and what is in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The kind of a channel, and what it carries.
+///
+/// As a text, it is `SPSC`, `MPMC`, `SPSC bytes` or `MPMC bytes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum RingKind {
     /// One sender and one receiver; elements of one size.
     Spsc,
@@ -115,6 +118,12 @@ pub enum RingKind {
     SpscBytes,
     /// Any number of each; bytes of any length.
     MpmcBytes,
+}
+
+impl core::fmt::Display for RingKind {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 impl RingKind {

@@ -79,21 +79,18 @@ fn named(mapped: &Mapped, name: &str) -> Result<Described, ChannelError> {
 
 /// Opens the channel, or makes it. The caller holds the lease.
 fn open_or_make(mapped: &Mapped, spec: &Spec) -> Result<Block, ChannelError> {
-    let mut vacant = None;
+    // Entries are used in their order, so the blocks lie in it, too.
+    let mut vacant = 0;
     let mut used = mapped.plan.heap;
-    for index in 0..mapped.plan.map.channels {
-        match mapped.directory().read(index) {
-            None => {
-                vacant.get_or_insert(index);
-            }
-            Some(Ok(found)) if found.name == spec.name.as_str() => {
-                return check(mapped, spec, &found);
-            }
-            Some(Ok(found)) => used = used.max(found.block.offset + found.block.plan.length),
-            Some(Err(what)) => {
+    for (index, found) in mapped.directory().all() {
+        match found {
+            Ok(found) if found.name == spec.name.as_str() => return check(mapped, spec, &found),
+            Ok(found) => used = found.block.offset + found.block.plan.length,
+            Err(what) => {
                 return Err(ChannelError::Damaged { channel: format!("#{index}"), what });
             }
         }
+        vacant = index + 1;
     }
     let (Some(capacity), Some(size)) = (spec.capacity, spec.size) else {
         return Err(ChannelError::NotFound {
@@ -101,13 +98,13 @@ fn open_or_make(mapped: &Mapped, spec: &Spec) -> Result<Block, ChannelError> {
             segment: mapped.name.clone(),
         });
     };
-    let Some(index) = vacant else {
+    if vacant >= mapped.plan.map.channels {
         return Err(ChannelError::DirectoryFull {
             segment: mapped.name.clone(),
             channels: mapped.plan.map.channels,
         });
-    };
-    make(mapped, spec, (capacity, size), index, used)
+    }
+    make(mapped, spec, (capacity, size), vacant, used)
 }
 
 fn make(

@@ -40,8 +40,30 @@ impl<'a> Directory<'a> {
         self.memory.at(self.plan.directory + size_of::<DirectoryEntry>() * usize::from(index))
     }
 
-    /// The channel at `index`: `None` if there is none, and what contradicts
-    /// what if the entry makes no sense.
+    /// Every channel, with its index; or what contradicts what in its entry.
+    ///
+    /// A block begins at the end of the one before it, or later. An entry that says
+    /// otherwise makes no sense, so that what walks over the blocks of all channels sees no
+    /// byte of the segment more than once, however many entries a peer may have written.
+    pub(super) fn all(self) -> impl Iterator<Item = (u16, Result<Described, String>)> + use<'a> {
+        let mut end = self.plan.heap;
+        (0..self.plan.map.channels).filter_map(move |index| {
+            let found = self.read(index)?.and_then(|found| {
+                let Block { offset, plan, .. } = found.block;
+                if offset < end {
+                    return Err(format!(
+                        "its block begins at {offset}, before the last one ends at {end}"
+                    ));
+                }
+                end = offset + plan.length;
+                Ok(found)
+            });
+            Some((index, found))
+        })
+    }
+
+    /// The channel at `index`, by its own entry alone: `None` if there is none, and what
+    /// contradicts what if the entry makes no sense.
     pub(crate) fn read(self, index: u16) -> Option<Result<Described, String>> {
         let entry = self.entry(index)?;
         // Acquire with the maker's Release: the rest of the entry.
@@ -50,7 +72,7 @@ impl<'a> Directory<'a> {
 
     /// Every channel whose entry makes sense.
     pub(crate) fn channels(self) -> impl Iterator<Item = Described> + use<'a> {
-        (0..self.plan.map.channels).filter_map(move |index| self.read(index)?.ok())
+        self.all().filter_map(|(_, found)| found.ok())
     }
 
     fn describe(self, index: u16, entry: &DirectoryEntry) -> Result<Described, String> {

@@ -1,11 +1,10 @@
 //! This process in a segment: joining, looking, leaving.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::commands::desk::Desk;
-use super::endpoints::{Busy, Counts};
+use super::endpoints::{Endpoints, Sending};
 use super::mapped::Mapped;
 use super::outside::holders::OWN;
 use crate::error::{Fault, OpenError};
@@ -49,11 +48,11 @@ pub(crate) struct Participant {
     left: OnceLock<()>,
     /// How long to wait for the lease.
     timeout: Duration,
-    /// By channel. The lock covers the counts and the credits behind them.
-    pub(super) counts: Mutex<Vec<Counts>>,
+    /// The lock covers the counts and the credits behind them.
+    pub(super) endpoints: Mutex<Endpoints>,
     scratch: Mutex<Scratch>,
-    /// Which senders of this process are sending just now; by the word's address.
-    pub(super) busy: Mutex<HashMap<usize, Arc<Busy>>>,
+    /// Which senders of this process are sending just now.
+    pub(super) sending: Mutex<Sending>,
     pub(crate) desk: Desk,
     /// Until it has left.
     _own: sys::Using,
@@ -91,7 +90,7 @@ impl Participant {
             // If the set is gone, so is the credit.
             let _ = mapped.semaphores.semop(&[wake_all::LEAVE], None);
         })?;
-        let counts = vec![Counts::default(); usize::from(mapped.plan.map.channels)];
+        let endpoints = Endpoints::none(mapped.plan.map.channels);
         // Before anybody can have asked this life for anything it is too early
         // to look, and later is not too late: who asks calls again.
         let desk = Desk::new(mapped.memory.header().calls.load(Ordering::Acquire));
@@ -102,9 +101,9 @@ impl Participant {
             guard,
             left: OnceLock::new(),
             timeout,
-            counts: Mutex::new(counts),
+            endpoints: Mutex::new(endpoints),
             scratch: Mutex::new(scratch),
-            busy: Mutex::default(),
+            sending: Mutex::default(),
             desk,
             _own: own,
         }))

@@ -157,7 +157,7 @@ impl Cells {
 }
 
 /// A view of cells, typed or not: what the rings of the kinds find their words by.
-pub(crate) trait View {
+pub trait View {
     fn cells(&self) -> &Cells;
 }
 

@@ -5,15 +5,15 @@
 // Each test binary uses some of it.
 #![allow(dead_code, unused_imports)]
 
+mod body;
 pub(crate) mod effort;
+pub(crate) mod ends;
 mod folder;
 mod holder;
 mod names;
 mod peer;
-pub(crate) mod queues;
 pub(crate) mod readiness;
 mod rights;
-mod rings;
 mod trace;
 
 use std::fs;
@@ -29,14 +29,14 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use tombolo::sys::{Error, ErrorKind, Key, msg::Queue, proc, sem::Set, shm::Shm};
 
+pub(crate) use ends::{CAPACITY, RINGS, Rx, Tx, large, receiver, room, sender, single};
 pub(crate) use folder::Folder;
 pub(crate) use holder::{HELD, Holder, SENT, TAKEN, channel_of, hold};
 pub(crate) use names::{
-    MAGIC, Name, PROBES, SIGNATURE, Words, clear, key_of, own_tables, tables, word,
+    MAGIC, Name, PROBES, SIGNATURE, Words, clear, key_of, market, own_tables, tables, word,
 };
 pub(crate) use peer::{Brief, Peer, entry};
 pub(crate) use rights::{NOBODY, as_nobody, as_user, in_own_namespace, in_sandbox, set_limit};
-pub(crate) use rings::{CAPACITY, Ends, RINGS, Rx, Tx, receiver, room, sender, single};
 pub(crate) use trace::Trace;
 
 /// Longer than anything waited for takes, on any machine.
@@ -132,7 +132,7 @@ pub(crate) fn fresh_key() -> Key {
     Key::new(proc::random_u64().unwrap() as i32 | 1)
 }
 
-/// What can be removed from the system.
+/// An object that can be removed from the system.
 pub(crate) trait Remove {
     /// Removes it, if it is still there.
     fn remove(&self);

@@ -132,7 +132,7 @@ fn a_drain_that_was_resumed_meanwhile_is_not_finished_by_what_was_said_before() 
         let grant = sender.reserve().unwrap();
         let again = commander.drain(SHORT).unwrap();
         assert!(again.answers.iter().all(|answer| !answer.ok), "{again:?}");
-        // What the second says now is true of both drains, the first's is not.
+        // The second's answer is true of both drains, the first's is not.
         assert!(matches!(receiver.try_recv(), Err(TryRecvError::Empty)));
         let drained = draining.join().unwrap();
         let told = receiver.try_recv();
@@ -289,7 +289,7 @@ fn who_answers_and_goes_has_answered() {
     }
     let commander = segment.commander().unwrap();
     effort::say_how_to_repeat();
-    for n in 0..effort::rounds(60, 300) {
+    for n in 0..effort::rounds(20, 300) {
         let goes = Segment::open(&name).unwrap();
         let inbox = goes.inbox();
         let answers = thread::scope(|scope| {

@@ -646,7 +646,7 @@ class Segment:
         return self.set.tried((number, 0, IPC_NOWAIT), (number, 1, IPC_NOWAIT))
 
     def notify(self, event):
-        """11.1. What is published is published, whoever cannot be woken."""
+        """11.1. A published message stays so, also if nobody can be woken."""
         self.light_fence()
         if self.memory.load(event.waiting) & 0xFFFFFFFF:
             try:
@@ -1127,7 +1127,7 @@ def held(word, owner):
     return ((word >> 14) + 1) % 2**50 << 14 | HELD | owner
 
 
-# What a try gives when it gives nothing.
+# The results of a try that finds nothing.
 NOTHING, PENDING = "nothing", "pending"
 
 
@@ -1326,6 +1326,17 @@ class Slots:
         self.memory.change(self.block.scanned, lambda seen: orphans if orphans > seen else None)
         return None
 
+    def pass_over(self, d, phase):
+        """The rows of 10.2's table that move the cursor on."""
+        if d == 0:
+            self.turn(0, 1)
+        elif d >= 2 and phase == S_FREE:
+            self.turn(d - 2, 1)
+        elif d >= 1:
+            self.turn(d - 1, 1)
+        else:
+            self.turn(d, 0)
+
     def take_slot(self):
         orphan = self.take_orphan()
         if orphan is not None:
@@ -1340,14 +1351,8 @@ class Slots:
                 return NOTHING
             elif d == 0 and phase == WRITING:
                 return PENDING
-            elif d == 0:
-                self.turn(0, 1)
-            elif d >= 2 and phase == S_FREE:
-                self.turn(d - 2, 1)
-            elif d >= 1:
-                self.turn(d - 1, 1)
             else:
-                self.turn(d, 0)
+                self.pass_over(d, phase)
             return None
 
         return self.seek(judge)
@@ -1376,14 +1381,7 @@ class Slots:
                 return "occupied"
             if d == 0 and phase == S_FREE or d == -1 and phase in (READING, ORPHAN):
                 return NOTHING
-            if d == 0:
-                self.turn(0, 1)
-            elif d >= 2 and phase == S_FREE:
-                self.turn(d - 2, 1)
-            elif d >= 1:
-                self.turn(d - 1, 1)
-            else:
-                self.turn(d, 0)
+            self.pass_over(d, phase)
             return None
 
         found = self.seek(judge)

@@ -21,11 +21,13 @@ use command::{Running, Tables, assert_refused, lives, run, text};
 use common::wait_until;
 
 /// As little as shows everything.
-const BRIEF: &[&str] = &["--quick", "--rounds", "2", "--span", "1"];
+const BRIEF: &[&str] = &["--quick", "--span", "1"];
+const TWICE: &[&str] = &["--rounds", "2"];
 
-const GROUPS: [&str; 6] = ["limits", "latency", "throughput", "contention", "recovery", "attach"];
+const GROUPS: [&str; 8] =
+    ["limits", "latency", "throughput", "contention", "alone", "idle", "recovery", "attach"];
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "group",
     "case",
     "subject",
@@ -36,6 +38,7 @@ const FIELDS: [&str; 10] = [
     "max",
     "ratio_to_limit",
     "rounds",
+    "processor",
 ];
 
 /// A folder that goes with the test.
@@ -68,7 +71,7 @@ fn queues() -> usize {
     msg::all().unwrap().len()
 }
 
-/// What everything there is came to, measured once for all tests.
+/// The results of all groups, measured once for all tests.
 struct Everything {
     lines: Vec<Value>,
     page: String,
@@ -82,7 +85,7 @@ fn everything() -> &'static Everything {
         let tables = Tables::new();
         let folder = Folder::new();
         let path = folder.0.to_str().unwrap();
-        let lines = measured(&["--report", path]);
+        let lines = measured(&["--rounds", "1", "--report", path]);
         tables.assert_empty();
         assert!(!tables.own || queues() == 0);
         let read = |path: PathBuf| fs::read_to_string(path).unwrap();
@@ -204,9 +207,13 @@ fn every_way_that_linux_has_is_a_peer() {
 
 #[test]
 fn only_the_groups_that_are_named_are_measured() {
-    let lines = measured(&["attach", "recovery"]);
+    let lines = measured(&[TWICE, &["attach", "recovery"]].concat());
     let groups: HashSet<String> = lines.iter().map(|line| string(line, "group")).collect();
     assert_eq!(groups, HashSet::from(["attach", "recovery"].map(str::to_owned)));
+    for group in ["attach", "recovery"] {
+        check(group, &lines.iter().filter(|line| line["group"] == group).collect::<Vec<_>>());
+    }
+    assert!(lines.iter().any(|line| line["rounds"] == 2));
 }
 
 #[test]
@@ -228,8 +235,8 @@ fn a_report_needs_nothing_else() {
         assert!(!drawing.contains("://") && !drawing.contains("NaN"), "{drawing}");
     }
     let columns = samples.lines().next().unwrap().split(',').count();
-    assert_eq!(columns, 12);
-    assert!(samples.lines().count() > lines.len());
+    assert_eq!(columns, 13);
+    assert!(samples.lines().count() > GROUPS.len());
 }
 
 fn names(folder: &Path, extension: &str) -> Vec<PathBuf> {
@@ -239,7 +246,7 @@ fn names(folder: &Path, extension: &str) -> Vec<PathBuf> {
 
 #[test]
 fn people_get_a_table_from_the_best_to_the_worst() {
-    let output = long_run(&[BRIEF, &["attach", "recovery"]].concat());
+    let output = long_run(&[BRIEF, TWICE, &["attach", "recovery"]].concat());
     let table = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(table.starts_with("recovery: from SIGKILL"), "{table}");
@@ -260,7 +267,7 @@ fn a_signal_ends_it_with_128_and_its_number_and_leaves_nothing() {
             let output = bench.end();
             assert_eq!(output.status.code(), Some(status), "{}", text(&output.stderr));
             assert!(!workers.iter().any(|&pid| lives(pid)));
-            // Who was to be killed next in a recovery ends by itself.
+            // In a recovery, the next victim ends by itself.
             wait_until(|| !tables.own || (common::tables(), queues()) == ((0, 0), 0));
         }
     }

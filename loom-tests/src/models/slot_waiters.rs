@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::death::{self, End, Fate};
 use crate::explore::{
-    completely, fails, fails_for_some_end, holds, holds_despite, holds_for_every_end,
+    LOST, completely, fails, fails_for_some_end, holds, holds_despite, holds_for_every_end,
 };
 use crate::kernel::{Process, System};
 use crate::mutant::{self, Mutant};
@@ -19,11 +19,10 @@ use crate::ring::wait::{NotNow, Over, Queue, Registration, Seat};
 use crate::ring::{credit, slot_waiters, wake_all};
 use crate::sync::{AtomicU64, Ordering};
 
-const LOST: &str = "deadlock";
 const LIFE: u64 = 1;
-/// What the table says of a life that goes on.
+/// The table's word for a life that goes on.
 const LIVE: u64 = LIFE << 32 | 1;
-/// Who holds the place in the beginning.
+/// The participant that holds the place in the beginning.
 const READER: u16 = 0;
 /// From here on the count is wound back.
 const HIGH: u16 = 1 << 13;
@@ -35,9 +34,9 @@ struct Channel {
     place: AtomicU64,
     waiting: AtomicU64,
     records: Vec<AtomicU64>,
-    /// Whom a sweep has found dead.
+    /// The participants that a sweep has found dead.
     dead: Vec<AtomicU64>,
-    /// What the table says of everybody here.
+    /// The table's word for everybody here.
     life: AtomicU64,
 }
 
@@ -213,7 +212,7 @@ fn all_who_wait_are_woken() {
     fails("places, two wait", Mutant::Model("not struck"), LOST, Some(1), two_wait);
 }
 
-/// Who holds the place dies somewhere, perhaps between freeing and striking.
+/// The holder of the place dies somewhere, perhaps between freeing and striking.
 fn reader_dies(fate: Fate) {
     let [reader, main] = channel();
     let reading = reader.spawn(Some(fate), Peer::free);

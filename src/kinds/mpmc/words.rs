@@ -20,10 +20,21 @@ pub(crate) unsafe trait Slotted: View {
     }
 }
 
-// SAFETY: a slot begins at a line or a multiple of 8 behind one, and `start`
-// brings the index inside. Where slots do not begin with a word, this is one of
-// the segment's all the same.
-unsafe impl Slotted for Cells {}
+// SAFETY: slots begin at a line. If their stride is a multiple of 8 and not 0, each is
+// aligned to 8 and has room for a word; `start` brings the index inside. Where slots do
+// not begin with words, as elements side by side, every index is one of the control
+// words.
+unsafe impl Slotted for Cells {
+    #[inline]
+    fn start_of(&self, index: u64) -> NonNull<u8> {
+        let stride = self.shape().stride;
+        if stride > 0 && stride.is_multiple_of(8) {
+            self.start(index)
+        } else {
+            NonNull::from(&self.control().sending.tail).cast()
+        }
+    }
+}
 
 impl<V: Slotted> mpmc::Words for V {
     #[inline]

@@ -118,7 +118,7 @@ impl Ring for BlockSlots {
 
     fn push(&self, at: &Writer, owner: u16, message: &&[u8]) -> Result<(), NotNow> {
         let claim = self.reserve(at, owner, message.len())?;
-        self.claimed(&claim).write(0, message);
+        self.claimed(&claim).fill(message);
         self.commit(at, owner, claim, message.len()).inspect_err(|_| {
             self.abort(&claim);
         })

@@ -78,7 +78,7 @@ impl Ring for RecordRing {
         let length = message.len() as u64;
         match records::reserve(self, at, length) {
             Ok(Some(reserved)) => {
-                self.bytes(reserved.bytes(), length).write(0, message);
+                self.bytes(reserved.bytes(), length).fill(message);
                 records::commit(self, at, reserved, length);
                 Ok(())
             }
@@ -100,7 +100,7 @@ impl Ring for RecordRing {
             else {
                 break;
             };
-            self.bytes(reserved.bytes(), length).write(0, message);
+            self.bytes(reserved.bytes(), length).fill(message);
             ahead += records::seal(self, reserved, length);
             pushed += 1;
         }

@@ -19,6 +19,7 @@ impl RecordRing {
     }
 
     /// The bytes of a record from unit `start` on.
+    #[inline(always)]
     pub(crate) fn bytes(&self, start: u64, length: u64) -> ByteSpan<'_> {
         let (start, length) = within(start, length, self.0.capacity());
         // SAFETY: `within` keeps the range inside the ring.
@@ -30,6 +31,7 @@ impl RecordRing {
 }
 
 /// A range of bytes in a ring of units, brought inside if it is not.
+#[inline(always)]
 fn within(start: u64, length: u64, capacity: u64) -> (usize, usize) {
     let start = start.min(capacity);
     let room = (capacity - start).saturating_mul(records::UNIT as u64);
@@ -47,6 +49,7 @@ impl records::Units for RecordRing {
         unsafe { unit.cast::<AtomicU64>().as_ref() }
     }
 
+    #[inline]
     fn longest(&self) -> u64 {
         self.0.longest() as u64
     }

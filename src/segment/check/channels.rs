@@ -47,7 +47,6 @@ impl Channel {
             offset: self.block.offset,
             plan: self.block.plan,
             longest: self.block.longest,
-            attempts: self.block.attempts,
             whose: self.whose.clone(),
             unswept: self.unswept,
             people: &reading.people,
@@ -70,13 +69,15 @@ pub(super) fn check(reading: &mut Reading<'_>) {
                 place(format!("channel #{index}"), at + offset_of!(DirectoryEntry, name) + 8);
             reading.report.fault("channel name", here, found, "a name of its own");
         }
-        found.push((block.offset, name, block));
+        found.push((name, block));
     }
-    found.sort_by_key(|&(offset, _, block)| (offset, block.index));
+    // In the order of their entries, in which the blocks lie.
     let mut end = 0;
-    for (offset, name, block) in found {
+    for (name, block) in found {
+        let offset = block.offset;
         if offset < end {
-            // Audited, so many entries could make one block be read as often.
+            // The library passes over it. Audited, so many entries could make one block
+            // be read as often.
             let at = reading.mapped.plan.directory
                 + size_of::<DirectoryEntry>() * usize::from(block.index);
             let here = place(format!("channel {name}"), at + offset_of!(DirectoryEntry, offset));

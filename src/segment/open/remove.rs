@@ -11,6 +11,7 @@ use crate::segment::name::{Name, PROBES};
 use crate::segment::outside::holders::values;
 use crate::segment::removal::shut_marked;
 use crate::storage::layout::NAME_BYTES;
+use crate::sys::ErrorKind;
 use crate::wait::Semaphores;
 
 /// Removes the segment of a name, whoever is attached and whoever has created
@@ -22,12 +23,17 @@ use crate::wait::Semaphores;
 pub(crate) fn remove(options: &Options, name: &str) -> Result<(), OpenError> {
     let name = Name::new(name, NAME_BYTES)?;
     match finish_and_remove(&options.settled().any_owner(true), &name) {
-        Err(OpenError::System(_)) => {
+        Err(OpenError::System(error)) if may_be_its_size(error.kind()) => {
             let small = options.clone().size(0).participants(1).channels(1).any_owner(true);
             finish_and_remove(&small, &name)
         }
         done => done,
     }
+}
+
+/// Whether a smaller segment may be possible where this was refused.
+const fn may_be_its_size(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NoSpace | ErrorKind::NoMemory | ErrorKind::Invalid)
 }
 
 fn finish_and_remove(options: &Options, name: &Name) -> Result<(), OpenError> {

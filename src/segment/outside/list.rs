@@ -3,6 +3,7 @@
 use super::examine::{Found, find, ours};
 use super::holders::attached_for_good;
 use crate::error::OpenError;
+use crate::kinds::table::RingKind as ChannelKind;
 use crate::ring::table::Member;
 use crate::segment::deaths::{Deaths, deaths};
 use crate::segment::handle::Segment;
@@ -61,8 +62,8 @@ pub struct SegmentInfo {
 pub struct ChannelInfo {
     /// Its name, as the segment contains it: see [`SegmentInfo::name`].
     pub name: String,
-    /// `SPSC` or `MPMC`, and `bytes` for messages of any length.
-    pub kind: &'static str,
+    /// Its kind, and whether it is for messages of any length.
+    pub kind: ChannelKind,
     /// The schema of its elements.
     pub element: String,
     /// Bytes of an element.
@@ -155,7 +156,7 @@ fn describe(mapped: &Mapped, members: &[Member]) -> Vec<ChannelInfo> {
                 dropped: control.recovered.dropped.load(Ordering::Relaxed),
                 depth: found.block.cells(mapped).map_or(0, |cells| cells.len()),
                 name: found.name,
-                kind: found.block.kind.name(),
+                kind: found.block.kind,
                 element: found.schema,
                 element_size: found.size,
                 capacity: found.block.plan.messages,

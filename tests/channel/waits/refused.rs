@@ -34,7 +34,7 @@ fn told(unwoken: &Unwoken, done: Done, side: Side) {
     }
 }
 
-/// What it says whose message is in the channel.
+/// The answer to a sender whose message is in the channel.
 #[track_caller]
 fn sent_all_the_same(error: SendError) -> Box<Unwoken> {
     let SendError::Unwoken(unwoken) = error else { panic!("{error:?}") };
