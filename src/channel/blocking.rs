@@ -83,7 +83,7 @@ where
     }
 
     fn scan(&mut self, must: bool) -> Result<Option<u16>, Fault> {
-        self.end.participant().scan_before_sleep(must)
+        self.end.participant().scan_for_sleeper(must)
     }
 
     fn owes(&mut self, refusal: Refusal) {

@@ -265,7 +265,7 @@ impl Operation for Watch<'_> {
     }
 
     fn scan(&mut self, must: bool) -> Result<Option<u16>, Fault> {
-        self.at.participant.scan_before_sleep(must)
+        self.at.participant.scan_for_sleeper(must)
     }
 
     /// Its handle is to find out, whatever it does next.

@@ -158,7 +158,7 @@ impl Participant {
     /// Looks for deaths and sweeps the dead. Says what the wake-all semaphore was
     /// before, if a sleeper may compare it without cost to the others; always, if it
     /// `must`.
-    pub(crate) fn scan_before_sleep(&self, must: bool) -> Result<Option<u16>, Fault> {
+    pub(crate) fn scan_for_sleeper(&self, must: bool) -> Result<Option<u16>, Fault> {
         if must { self.listen().map(Some) } else { self.scan_if_cheap() }
     }
 
