@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
-use tombolo::{Message, RecvError, Segment, OperatingState, TryRecvError};
+use tombolo::{Message, OperatingState, RecvError, Segment, TryRecvError};
 
 use crate::common::readiness::switches;
 use crate::common::{Words, thread_parked, thread_parked_for_good, tid, wait_until};
