@@ -221,14 +221,31 @@ impl<const W: usize, B: Build> Ring<W, B> {
     /// How many slots the lines are that are fetched ahead.
     const AHEAD: u64 = (B::AHEAD * 64).div_ceil(W * 8) as u64;
 
-    /// Has a slot's lines fetched, to be written or only to be read.
+    /// How many slots are in a line, if it is more than one.
+    const EVERY: u64 = if W < 8 { 8 / W as u64 } else { 1 };
+
+    /// Has the lines fetched that are as far ahead of so many slots, if they are before
+    /// the end.
     #[inline(always)]
-    fn fetch(&self, number: u64, to_write: bool) {
-        for line in (0..W * 8).step_by(64) {
-            // SAFETY: within the slot.
-            let line = unsafe { self.slot(number).byte_add(line) };
-            fetch(line.as_ptr().cast(), to_write);
+    fn fetch_ahead(&self, from: u64, part: u64, end: u64, to_write: bool) {
+        if B::AHEAD == 0 {
+            return;
         }
+        let mut slot = (from + Self::AHEAD).next_multiple_of(Self::EVERY);
+        while slot < from + Self::AHEAD + part && slot < end {
+            for line in (0..W * 8).step_by(64) {
+                // SAFETY: within the slot.
+                let line = unsafe { self.slot(slot).byte_add(line) };
+                fetch(line.as_ptr().cast(), to_write);
+            }
+            slot += Self::EVERY;
+        }
+    }
+
+    /// How many slots there are from this one to the end of the memory.
+    #[inline(always)]
+    fn unbroken(&self, number: u64) -> u64 {
+        self.count - (number & (self.count - 1))
     }
 
     #[inline(always)]
@@ -273,18 +290,17 @@ impl<const W: usize, B: Build> Tx<W> for RawTx<W, B> {
                 self.head = self.ring.head().load(Acquire);
             }
             let room = self.ring.count - (self.tail - self.head);
-            let part = room.min(numbers.end - number);
-            for _ in 0..part {
-                let ahead = self.tail + Ring::<W, B>::AHEAD;
-                if B::AHEAD > 0 && ahead - self.head < self.ring.count {
-                    self.ring.fetch(ahead, true);
-                }
-                // SAFETY: free, as the consumer has said, until the tail
-                // passes it; any words are a message.
-                unsafe { self.ring.slot(self.tail).as_mut() }.fill(number);
-                self.tail += 1;
+            let part = room.min(numbers.end - number).min(self.ring.unbroken(self.tail));
+            self.ring.fetch_ahead(self.tail, part, self.head + self.ring.count, true);
+            let first = self.ring.slot(self.tail).as_ptr();
+            // SAFETY: free, as the consumer has said, until the tail passes them, and
+            // next to each other; any words are a message.
+            let slots = unsafe { std::slice::from_raw_parts_mut(first, part as usize) };
+            for slot in slots {
+                slot.fill(number);
                 number += 1;
             }
+            self.tail += part;
             self.ring.tail().store(self.tail, Release);
         }
         Ok(())
@@ -320,17 +336,14 @@ impl<const W: usize, B: Build> Rx<W> for RawRx<W, B> {
                 self.tail = self.ring.tail().load(Acquire);
             }
         }
-        let part = (self.tail - self.head).min(most);
-        for _ in 0..part {
-            let ahead = self.head + Ring::<W, B>::AHEAD;
-            if B::AHEAD > 0 && ahead < self.tail {
-                self.ring.fetch(ahead, false);
-            }
-            // SAFETY: written, as the producer has said, and not written
-            // again until the head passes it.
-            see(unsafe { self.ring.slot(self.head).as_ref() });
-            self.head += 1;
-        }
+        let part = (self.tail - self.head).min(most).min(self.ring.unbroken(self.head));
+        self.ring.fetch_ahead(self.head, part, self.tail, false);
+        let first = self.ring.slot(self.head).as_ptr();
+        // SAFETY: written, as the producer has said, not written again until the head
+        // passes them, and next to each other.
+        let slots = unsafe { std::slice::from_raw_parts(first, part as usize) };
+        slots.iter().for_each(&mut see);
+        self.head += part;
         if !B::LAZY || self.head - self.told >= self.ring.count / 8 {
             self.tell();
         }
