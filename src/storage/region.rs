@@ -285,22 +285,29 @@ impl<'a> ByteSpan<'a> {
     }
 }
 
-/// The bytes of elements of one size side by side, whose type is not known. A view,
-/// which keeps nobody else away.
+/// The bytes of elements of one size, whose type is not known. A view, which keeps nobody
+/// else away.
 #[derive(Clone, Copy, Debug)]
 pub struct ElementBytes<'a> {
     first: NonNull<u8>,
     size: usize,
+    /// From the start of one element to the start of the next one.
+    stride: usize,
     count: usize,
     memory: PhantomData<&'a Memory>,
 }
 
 impl<'a> ElementBytes<'a> {
     /// # Safety
-    /// So many elements of `size` bytes lie side by side, inside memory that stays
-    /// attached for `'a`, and each begins at a multiple of its [unit](copy).
-    pub(crate) const unsafe fn new(first: NonNull<u8>, size: usize, count: usize) -> Self {
-        Self { first, size, count, memory: PhantomData }
+    /// From `first` on there are so many elements of `size` bytes, each `stride` bytes
+    /// behind the one before, inside memory that stays attached for `'a`; and each begins
+    /// at a multiple of its [unit](copy).
+    pub(crate) const unsafe fn new(
+        first: NonNull<u8>,
+        (size, stride): (usize, usize),
+        count: usize,
+    ) -> Self {
+        Self { first, size, stride, count, memory: PhantomData }
     }
 
     /// How many bytes an element has.
@@ -315,10 +322,10 @@ impl<'a> ElementBytes<'a> {
     /// Each of them by itself.
     pub(crate) fn each(self) -> impl Iterator<Item = Self> {
         // SAFETY: below their number.
-        (0..self.count).map(move |index| unsafe { self.first.add(index * self.size) }).map(
+        (0..self.count).map(move |index| unsafe { self.first.add(index * self.stride) }).map(
             move |first| {
                 // SAFETY: it is one of those that `new` was told of.
-                unsafe { Self::new(first, self.size, 1) }
+                unsafe { Self::new(first, (self.size, self.stride), 1) }
             },
         )
     }
@@ -330,7 +337,7 @@ impl<'a> ElementBytes<'a> {
             return 0;
         }
         // SAFETY: the index is below their number.
-        let to = unsafe { self.first.add(index * self.size) };
+        let to = unsafe { self.first.add(index * self.stride) };
         // SAFETY: there is room for so many bytes, and `new` says how they are aligned.
         unsafe { copy::store_element(to, element) };
         self.size

@@ -91,7 +91,7 @@ impl RecordRing {
     }
 }
 
-/// What was sent: its number and length, and its units with padding.
+/// A message that was sent: its number and length, and its units with padding.
 type Sent = VecDeque<(u8, u64, u64)>;
 
 struct Stream {
@@ -202,7 +202,6 @@ fn records_are_the_list() {
     }
 }
 
-/// Whatever is in the headers and positions, what comes is in the ring.
 /// A look that finds one message needs no delay before the next look, of however many
 /// units the message is.
 #[test]
@@ -225,6 +224,7 @@ fn one_record_at_a_time_is_not_kept_back_from() {
     }
 }
 
+/// A message is inside the ring, with any content of headers and positions.
 #[test]
 fn hostile_records_are_broken() {
     let (mut broken, mut torn, mut taken) = (0, 0, 0);
@@ -296,7 +296,7 @@ impl Blocks for BlockSlots {
     }
 }
 
-/// What a block is.
+/// The state of a block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Is {
     Free,
@@ -404,7 +404,7 @@ impl Run {
                 self.blocks[block as usize] = Is::Queued;
             }
             15 if pick == 0 => {
-                // What it had claimed is gone, whatever it had written there.
+                // Its claim is gone, with all that it had written there.
                 if let Some(&block) = peer.writes.first()
                     && let Ok(claim) = mpmc::claim(ring, &peer.cursors[0], owner)
                 {
@@ -503,7 +503,7 @@ impl Units for Restless {
     }
 }
 
-/// What a batch has been granted is not taken away from under it: found by an
+/// The room granted to a batch is not taken away from under it: found by an
 /// attack on a segment in use.
 #[test]
 fn an_index_that_goes_back_takes_no_room_away() {
@@ -554,7 +554,7 @@ fn blocks_are_the_list() {
     }
 }
 
-/// Whatever the words say: no block that is not there, and no end missing.
+/// With any content of the words: no block that is not there, and no end missing.
 #[test]
 fn hostile_blocks_stay_in_range() {
     for seed in effort::seeds(250, 5_000) {

@@ -2,8 +2,10 @@
 
 #![allow(unsafe_code)]
 
+use super::layout::FACTS;
+use crate::kinds::mpmc::words::Slotted;
 use crate::ring::{blocks, mpmc};
-use crate::storage::{ByteSpan, Cells, RingKind, Slotted, View};
+use crate::storage::{ByteSpan, Cells, View};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Slots of an MPMC ring that name blocks.
@@ -13,7 +15,7 @@ pub struct BlockSlots(Cells);
 impl BlockSlots {
     /// The ring as slots that name blocks, if it is of those.
     pub(crate) fn of(cells: &Cells) -> Option<Self> {
-        (cells.kind() == RingKind::MpmcBytes).then(|| Self(cells.clone()))
+        (cells.kind() == FACTS.code).then(|| Self(cells.clone()))
     }
 
     /// The word in a slot that says which block, and how long.

@@ -5,6 +5,8 @@
 //! fit. A second mapping behind the first would save the padding, and double
 //! the pages.
 
+mod audit;
+pub(super) mod layout;
 mod recover;
 mod storage;
 
@@ -17,6 +19,7 @@ use crate::ring::records::{self, Broken, Record, Reserved};
 use crate::ring::spsc::Producer;
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
+use crate::storage::layout::Parts;
 use crate::storage::{ByteSpan, Cells};
 
 pub(crate) use storage::RecordRing;
@@ -25,6 +28,10 @@ pub(crate) use storage::RecordRing;
 pub(crate) struct OfRecords;
 
 impl AnyKind for OfRecords {
+    fn parts(&self, messages: usize, longest: usize, _: usize) -> Option<Parts> {
+        layout::parts(messages, longest)
+    }
+
     fn len(&self, cells: &Cells) -> u64 {
         let longest = records::units(cells.longest() as u64);
         // Padding is not of a message.

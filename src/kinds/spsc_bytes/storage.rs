@@ -4,17 +4,19 @@
 
 use core::ptr::NonNull;
 
+use super::layout::FACTS;
+use crate::kinds::spsc::words::Positions;
 use crate::ring::records::{self, Record};
 use crate::ring::spsc::{Consumer, Producer};
-use crate::storage::{ByteSpan, Cells, RingKind, View, fetch};
+use crate::storage::{ByteSpan, Cells, View, fetch};
 use crate::sync::AtomicU64;
 
 /// So many units are in a line.
 const SHARING: u64 = (fetch::LINE / records::UNIT) as u64;
 /// So many units ahead of its use, a line is fetched.
 const AHEAD: u64 = 4 * SHARING;
-/// For one message, the lines of so many units. While these are copied, the processor sees by itself
-/// where that goes on.
+/// For one message, the lines of so many units. While these are copied, the processor sees
+/// by itself where that goes on.
 const MOST: u64 = 16 * SHARING;
 
 /// Records of an SPSC ring.
@@ -24,7 +26,7 @@ pub struct RecordRing(Cells);
 impl RecordRing {
     /// The ring as records, if it is of those.
     pub(crate) fn of(cells: &Cells) -> Option<Self> {
-        (cells.kind() == RingKind::SpscBytes).then(|| Self(cells.clone()))
+        (cells.kind() == FACTS.code).then(|| Self(cells.clone()))
     }
 
     /// While so many units from `index` on are used, fetches as many lines that are used a
@@ -104,4 +106,8 @@ impl View for RecordRing {
     fn cells(&self) -> &Cells {
         &self.0
     }
+}
+
+impl Positions for RecordRing {
+    const ONE_BY_ONE: bool = true;
 }
