@@ -2,8 +2,6 @@
 
 #![allow(unsafe_code)]
 
-use core::ptr::NonNull;
-
 use super::layout::FACTS;
 use crate::kinds::spsc::words::Positions;
 use crate::ring::records::{self, Record};
@@ -37,15 +35,15 @@ impl RecordRing {
         index: u64,
         units: u64,
         ahead: impl Fn(u64) -> Option<u64>,
-        line: impl Fn(NonNull<u8>),
+        line: impl Fn(*const u8),
     ) {
         // How far it is to the next line.
         let mut unit = index.wrapping_neg() % SHARING;
         while unit < units.min(MOST) {
             let Some(index) = ahead(AHEAD + unit) else { return };
             let (index, _) = within(index, 0, self.0.capacity() - 1);
-            // SAFETY: `within` keeps the index below the capacity.
-            line(unsafe { self.0.slots().add(index * records::UNIT) });
+            // Only an address: what is there is not touched.
+            line(self.0.slots().as_ptr().wrapping_add(index * records::UNIT));
             unit += SHARING;
         }
     }
