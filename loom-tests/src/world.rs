@@ -47,7 +47,7 @@ impl Ring {
         Self { slots: Slots::from_lap(capacity, lap), cells }
     }
 
-    /// As `push` in `src/channel/kind.rs`, of one message.
+    /// As `push` in `src/kinds/mpmc/mod.rs`, of one message.
     pub(crate) fn push(&self, at: &Cell<Cursor>, owner: u16, message: u64) -> Result<(), Refused> {
         let claim = settled(|| mpmc::claim(self, at, owner))?;
         self.cells[claim.index as usize].set(message);

@@ -675,7 +675,7 @@ static void leave(void)
     shmdt(base);
 }
 
-/* A puppet: a command a line, an answer a line, as tests/python_client.py. */
+/* A puppet: a command a line, an answer a line, as tests/format/python_client.py. */
 
 static void act(const char *command, u64 from, u64 to)
 {

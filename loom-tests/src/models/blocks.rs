@@ -1,8 +1,8 @@
 //! Blocks and the ring of many, as a channel of bytes uses them: each block
 //! is free, or one owner's, or one message's; whoever dies.
 //!
-//! The order of steps is that of `src/channel/bytes/kind.rs`, the sweep's that
-//! of `Mapped::recover`. There is no kernel here, as in the ring's own models.
+//! The order of steps is that of `src/kinds/mpmc_bytes/mod.rs`, the sweep's that
+//! of `recover` in `src/kinds/mpmc_bytes/recover.rs`. There is no kernel here, as in the ring's own models.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -48,7 +48,7 @@ impl BlockSlots {
         })
     }
 
-    /// As `push` in `src/channel/bytes/sender.rs`.
+    /// As `push` in `src/kinds/mpmc_bytes/mod.rs`.
     fn push(&self, cursor: &Cell<Cursor>, hint: &mut u64, id: u16, message: u64) {
         let Some(block) = blocks::allocate(self, hint, id) else { return };
         self.bytes[block as usize].set(message);
@@ -61,7 +61,7 @@ impl BlockSlots {
         }
     }
 
-    /// As `take` and `release` in `src/channel/bytes/kind.rs`.
+    /// As `take` and `release` in `src/kinds/mpmc_bytes/mod.rs`.
     fn pop(&self, cursor: &Cell<Cursor>, id: u16) -> bool {
         let Ok(slot) = settled(|| mpmc::take(&self.ring, cursor, id)) else { return false };
         let block = self.ring.cell(slot.index).get();

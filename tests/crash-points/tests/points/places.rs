@@ -37,7 +37,7 @@ pub(crate) fn place(point: &str) -> &str {
 pub(crate) fn all() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src");
     let mut paths = Vec::new();
-    for floor in ["ring", "segment", "channel", "control", "wait"] {
+    for floor in ["ring", "storage", "kinds", "segment", "channel", "control", "wait"] {
         files(&root.join(floor), &mut paths);
     }
     let mut places = Vec::new();
