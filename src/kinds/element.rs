@@ -12,6 +12,10 @@ use crate::storage::{Cells, CopyOut, ElementBytes, Elements, RingKind, Shape, ap
 
 /// A payload whose messages are elements of one size.
 pub trait Element: Form {
+    /// Bytes from one element to the next where they lie side by side; 0 if that is not
+    /// known beforehand.
+    const APART: usize;
+
     /// What the slots of a ring of this kind are, in these cells; `None` if the
     /// elements are of another shape.
     fn shape(cells: &Cells, kind: RingKind) -> Option<Shape>;
@@ -46,6 +50,8 @@ pub trait Element: Form {
 }
 
 impl<T: Message> Element for T {
+    const APART: usize = size_of::<T>();
+
     #[inline(always)]
     fn shape(_: &Cells, kind: RingKind) -> Option<Shape> {
         match kind {
@@ -95,6 +101,8 @@ impl<T: Message> Element for T {
 }
 
 impl Element for Untyped {
+    const APART: usize = 0;
+
     fn shape(cells: &Cells, kind: RingKind) -> Option<Shape> {
         (cells.kind() == kind).then(|| cells.shape())
     }

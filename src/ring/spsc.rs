@@ -108,6 +108,17 @@ impl Side {
         self.position.get().wrapping_sub(self.lap.get())
     }
 
+    /// The index of the cell so many behind the next one, if this side knows that it owns
+    /// that cell too.
+    #[inline(always)]
+    fn ahead(&self, cells: u64, capacity: u64) -> Option<u64> {
+        (self.granted() > cells).then(|| {
+            let index = self.index().wrapping_add(cells);
+            // No more than the capacity are granted.
+            if index < capacity { index } else { index.wrapping_sub(capacity) }
+        })
+    }
+
     /// Moves on by `n`, at most the capacity. Returns the new position.
     #[inline]
     fn step(&self, n: u64, capacity: u64) -> u64 {
@@ -165,6 +176,13 @@ impl Producer {
         self.0.index()
     }
 
+    /// The index of the cell so many behind the next one, if it is known that it may be
+    /// written.
+    #[inline(always)]
+    pub(crate) fn ahead(&self, ring: &impl Indices, cells: u64) -> Option<u64> {
+        self.0.ahead(cells, ring.capacity())
+    }
+
     /// The next `n` cells, which [`room`](Self::room) has granted.
     #[inline]
     pub(crate) fn span(&self, ring: &impl Indices, n: u64) -> Span {
@@ -215,6 +233,13 @@ impl Consumer {
     #[inline]
     pub(crate) fn index(&self) -> u64 {
         self.0.index()
+    }
+
+    /// The index of the cell so many behind the next one, if it is known that it may be
+    /// read.
+    #[inline(always)]
+    pub(crate) fn ahead(&self, ring: &impl Indices, cells: u64) -> Option<u64> {
+        self.0.ahead(cells, ring.capacity())
     }
 
     /// The next `n` cells, which [`filled`](Self::filled) has granted.

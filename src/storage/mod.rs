@@ -7,6 +7,7 @@
 mod cells;
 mod copy;
 mod copy_out;
+pub(crate) mod fetch;
 pub(crate) mod layout;
 mod memory;
 mod region;

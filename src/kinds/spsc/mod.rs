@@ -109,6 +109,7 @@ impl<E: Element> Ring for Packed<E> {
     {
         match at.room(self, 1) {
             Ok(1..) => {
+                self.fetch_to_write(at);
                 E::write(self.one(at.index()), message);
                 at.publish(self, 1);
                 Ok(())
@@ -148,6 +149,7 @@ impl<E: Element> Ring for Packed<E> {
     {
         match at.filled(self, 1) {
             Ok(1..) => {
+                self.fetch_to_read(at);
                 E::read(self.one(at.index()), into);
                 at.release(self, 1);
                 Ok(())
@@ -189,7 +191,11 @@ impl<E: Element> Ring for Packed<E> {
 
     #[inline(always)]
     fn reserve_next(&self, at: &Producer, _: u16, _: usize) -> Result<u64, NotNow> {
-        if matches!(at.room(self, 1), Ok(1..)) { Ok(at.index()) } else { Err(NotNow::Unsure) }
+        if !matches!(at.room(self, 1), Ok(1..)) {
+            return Err(NotNow::Unsure);
+        }
+        self.fetch_to_write(at);
+        Ok(at.index())
     }
 
     fn reserve(&self, at: &Producer, _: u16, _: usize) -> Result<u64, NotNow> {
@@ -219,6 +225,7 @@ impl<E: Element> Ring for Packed<E> {
         if !matches!(at.filled(self, 1), Ok(1..)) {
             return Err(NotNow::Unsure);
         }
+        self.fetch_to_read(at);
         at.hold(self, 1);
         Ok(at.index())
     }

@@ -3,16 +3,65 @@
 #![allow(unsafe_code)]
 
 use core::marker::PhantomData;
+use core::ptr::NonNull;
 
 use crate::kinds::element::Element;
 use crate::kinds::payload::Form;
-use crate::storage::{Cells, RingKind, View};
+use crate::ring::spsc::{Consumer, Producer};
+use crate::storage::{Cells, RingKind, View, fetch};
 
 /// Elements side by side.
 #[derive(Debug)]
 pub struct Packed<E>(Cells, PhantomData<fn(E) -> E>);
 
+/// So many bytes ahead of its use, an element is fetched.
+const AHEAD: usize = 4 * fetch::LINE;
+/// Of one element, so many lines. While these are copied, the processor sees by itself
+/// where that goes on.
+const MOST: usize = 16;
+
 impl<E: Element> Packed<E> {
+    /// How many elements ahead of its use one is fetched.
+    const AHEAD: u64 = if E::APART == 0 { 0 } else { AHEAD.div_ceil(E::APART) as u64 };
+    /// How many elements a line is fetched for.
+    const SHARING: u64 = match E::APART {
+        0 => 1,
+        apart if fetch::LINE.is_multiple_of(apart) => (fetch::LINE / apart) as u64,
+        _ => 1,
+    };
+
+    /// While the element at `index` is used, fetches the one which is used a little later,
+    /// and whose index is `ahead` of so many elements; `None` if that may not be used yet,
+    /// because then the other side would have to fetch it back.
+    #[inline(always)]
+    fn fetch(
+        &self,
+        index: u64,
+        ahead: impl FnOnce(u64) -> Option<u64>,
+        line: impl Fn(NonNull<u8>),
+    ) {
+        if Self::AHEAD == 0 || !index.is_multiple_of(Self::SHARING) {
+            return;
+        }
+        if let Some(index) = ahead(Self::AHEAD) {
+            let first = self.start(index);
+            for n in 0..E::APART.div_ceil(fetch::LINE).min(MOST) {
+                // SAFETY: within the element.
+                line(unsafe { first.add(n * fetch::LINE) });
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn fetch_to_write(&self, at: &Producer) {
+        self.fetch(at.index(), |cells| at.ahead(self, cells), fetch::to_write);
+    }
+
+    #[inline(always)]
+    pub(super) fn fetch_to_read(&self, at: &Consumer) {
+        self.fetch(at.index(), |cells| at.ahead(self, cells), fetch::to_read);
+    }
+
     /// The ring as elements of this payload, if they are that large and apart.
     pub(crate) fn of(cells: &Cells) -> Option<Self> {
         let shape = E::shape(cells, RingKind::Spsc);
@@ -43,12 +92,17 @@ impl<E: Element> Packed<E> {
     /// The element at `index`; the first one instead of one beyond the ring.
     #[inline(always)]
     pub(crate) fn one(&self, index: u64) -> <E as Form>::Place<'_> {
+        // SAFETY: inside the ring and aligned (`of`).
+        unsafe { E::place(&self.0, self.start(index), 1) }
+    }
+
+    /// Where that one begins.
+    #[inline(always)]
+    fn start(&self, index: u64) -> NonNull<u8> {
         debug_assert!(index < self.0.capacity());
         let index = if index < self.0.capacity() { index as usize } else { 0 };
         // SAFETY: the index is below the capacity, and `of` checked the stride.
-        let first = unsafe { self.0.slots().add(index * self.stride()) };
-        // SAFETY: inside the ring and aligned (`of`).
-        unsafe { E::place(&self.0, first, 1) }
+        unsafe { self.0.slots().add(index * self.stride()) }
     }
 }
 
