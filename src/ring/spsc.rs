@@ -109,14 +109,11 @@ impl Side {
     }
 
     /// The index of the cell so many behind the next one, if this side knows that it owns
-    /// that cell too.
+    /// that cell too, and it is on this lap.
     #[inline(always)]
     fn ahead(&self, cells: u64, capacity: u64) -> Option<u64> {
-        (self.granted() > cells).then(|| {
-            let index = self.index().wrapping_add(cells);
-            // No more than the capacity are granted.
-            if index < capacity { index } else { index.wrapping_sub(capacity) }
-        })
+        let index = self.index().wrapping_add(cells);
+        (self.granted() > cells && index < capacity).then_some(index)
     }
 
     /// Moves on by `n`, at most the capacity. Returns the new position.
@@ -176,8 +173,8 @@ impl Producer {
         self.0.index()
     }
 
-    /// The index of the cell so many behind the next one, if it is known that it may be
-    /// written.
+    /// The index of the cell so many behind the next one, if it is on this lap
+    /// and known to be free.
     #[inline(always)]
     pub(crate) fn ahead(&self, ring: &impl Indices, cells: u64) -> Option<u64> {
         self.0.ahead(cells, ring.capacity())
@@ -218,6 +215,12 @@ impl Consumer {
         self.0.grant(want, |head| filled_until(ring, head))
     }
 
+    /// Whether it knows of no message.
+    #[inline(always)]
+    pub(crate) fn knows_of_none(&self) -> bool {
+        self.0.granted() == 0
+    }
+
     /// Reads the other side's index with this backoff.
     pub(crate) fn with_backoff(&mut self, backoff: Backoff) {
         self.0.backoff = backoff;
@@ -235,8 +238,8 @@ impl Consumer {
         self.0.index()
     }
 
-    /// The index of the cell so many behind the next one, if it is known that it may be
-    /// read.
+    /// The index of the cell so many behind the next one, if it is on this lap
+    /// and known to be filled.
     #[inline(always)]
     pub(crate) fn ahead(&self, ring: &impl Indices, cells: u64) -> Option<u64> {
         self.0.ahead(cells, ring.capacity())

@@ -8,8 +8,6 @@
 
 #![allow(unsafe_code)]
 
-use core::ptr::NonNull;
-
 /// What these processors fetch at once.
 pub(crate) const LINE: usize = 64;
 
@@ -21,7 +19,7 @@ macro_rules! fetch {
         // SAFETY: neither reads nor writes, and cannot fault. Processors without the
         // instruction take it for none.
         unsafe {
-            core::arch::asm!($instruction, in(reg) $line.as_ptr(), options(nomem, nostack, preserves_flags));
+            core::arch::asm!($instruction, in(reg) $line, options(nomem, nostack, preserves_flags));
         }
     };
 }
@@ -33,7 +31,7 @@ macro_rules! fetch {
     ($instruction:literal, $line:expr) => {
         // SAFETY: neither reads nor writes, and cannot fault.
         unsafe {
-            core::arch::asm!($instruction, in(reg) $line.as_ptr(), options(nomem, nostack, preserves_flags));
+            core::arch::asm!($instruction, in(reg) $line, options(nomem, nostack, preserves_flags));
         }
     };
 }
@@ -47,12 +45,12 @@ macro_rules! fetch {
 
 /// The line at this address is about to be written.
 #[inline(always)]
-pub(crate) fn to_write(line: NonNull<u8>) {
+pub(crate) fn to_write(line: *const u8) {
     fetch!(write, line);
 }
 
 /// The line at this address is about to be read.
 #[inline(always)]
-pub(crate) fn to_read(line: NonNull<u8>) {
+pub(crate) fn to_read(line: *const u8) {
     fetch!(read, line);
 }

@@ -16,8 +16,7 @@ pub struct Packed<E>(Cells, PhantomData<fn(E) -> E>);
 
 /// So many bytes ahead of its use, an element is fetched.
 const AHEAD: usize = 4 * fetch::LINE;
-/// Of one element, so many lines. While these are copied, the processor sees by itself
-/// where that goes on.
+/// Of one element or batch, so many lines at most.
 const MOST: usize = 16;
 
 impl<E: Element> Packed<E> {
@@ -32,29 +31,43 @@ impl<E: Element> Packed<E> {
 
     /// While the element at `index` is used, fetches the one which is used a little later,
     /// and whose index is `ahead` of so many elements; `None` if that may not be used yet,
-    /// because then the other side would have to fetch it back.
+    /// because then the other side would have to fetch it back. The first ones of a lap are
+    /// left out, so that nothing need be computed for them.
     #[inline(always)]
-    fn fetch(
-        &self,
-        index: u64,
-        ahead: impl FnOnce(u64) -> Option<u64>,
-        line: impl Fn(NonNull<u8>),
-    ) {
+    fn fetch(&self, index: u64, ahead: impl FnOnce(u64) -> Option<u64>, line: impl Fn(*const u8)) {
         if Self::AHEAD == 0 || !index.is_multiple_of(Self::SHARING) {
             return;
         }
         if let Some(index) = ahead(Self::AHEAD) {
-            let first = self.start(index);
-            for n in 0..E::APART.div_ceil(fetch::LINE).min(MOST) {
-                // SAFETY: within the element.
-                line(unsafe { first.add(n * fetch::LINE) });
-            }
+            self.fetch_lines(index, E::APART, line);
+        }
+    }
+
+    /// Fetches the lines of so many bytes from an element on.
+    #[inline(always)]
+    fn fetch_lines(&self, index: u64, bytes: usize, line: impl Fn(*const u8)) {
+        // Only the address counts, and a wrong one does no harm.
+        let first = self.0.slots().as_ptr().wrapping_add(index as usize * E::APART);
+        for n in 0..bytes.div_ceil(fetch::LINE).min(MOST) {
+            line(first.wrapping_add(n * fetch::LINE));
         }
     }
 
     #[inline(always)]
     pub(super) fn fetch_to_write(&self, at: &Producer) {
         self.fetch(at.index(), |cells| at.ahead(self, cells), fetch::to_write);
+    }
+
+    /// Fetches the elements that are about to be written, the first lines of them.
+    #[inline(always)]
+    pub(super) fn fetch_all_to_write(&self, index: u64, count: usize) {
+        self.fetch_lines(index, E::APART * count, fetch::to_write);
+    }
+
+    /// Fetches the next element.
+    #[inline(always)]
+    pub(super) fn fetch_next_to_read(&self, at: &Consumer) {
+        self.fetch_lines(at.index(), E::APART.min(fetch::LINE), fetch::to_read);
     }
 
     #[inline(always)]
