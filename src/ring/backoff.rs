@@ -29,6 +29,8 @@ pub struct Backoff {
     now: Cell<u32>,
     most: u32,
     enough: u64,
+    /// Cells of a message: what is told of what came counts cells.
+    message: Cell<u64>,
 }
 
 impl Backoff {
@@ -40,7 +42,7 @@ impl Backoff {
     /// Keeps back for up to `most` pauses, on a ring of this capacity.
     pub(crate) const fn new(most: u32, capacity: u64) -> Self {
         // A quarter leaves the other side enough to go on with meanwhile.
-        Self { now: Cell::new(0), most, enough: capacity / 4 }
+        Self { now: Cell::new(0), most, enough: capacity / 4, message: Cell::new(1) }
     }
 
     /// Whether that takes any time now.
@@ -57,11 +59,17 @@ impl Backoff {
         }
     }
 
-    /// How much more there was after keeping back.
+    /// Messages are of so many cells each.
+    #[inline(always)]
+    pub(crate) fn message_of(&self, cells: u64) {
+        self.message.set(cells);
+    }
+
+    /// How many more cells there were after keeping back.
     #[inline]
     pub(crate) fn found(&self, more: u64) {
         let now = self.now.get();
-        if more < 2 {
+        if more <= self.message.get() {
             self.now.set(now / 2);
         } else if more > 2 * self.enough {
             self.now.set(now - now.div_ceil(4));

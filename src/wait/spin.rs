@@ -116,7 +116,11 @@ struct Way {
 impl Way {
     fn new() -> Self {
         // Under another policy, giving way may be for as long as others like.
-        let closed = if scheduled_fairly() { 0 } else { u32::MAX };
+        Self::open(scheduled_fairly())
+    }
+
+    const fn open(fair: bool) -> Self {
+        let closed = if fair { 0 } else { u32::MAX };
         Self { closed: Cell::new(closed), length: Cell::new(0) }
     }
 
@@ -154,11 +158,19 @@ impl Way {
 
 impl Spin {
     pub(crate) fn new() -> Self {
+        Self::going(Way::new())
+    }
+
+    /// A clone's, which asks the kernel nothing that this one knows.
+    pub(crate) fn another(&self) -> Self {
+        Self::going(Way::open(self.way.closed.get() != u32::MAX))
+    }
+
+    fn going(way: Way) -> Self {
         let pauses = pauses();
         // A process that is bound to one processor may have its peers on
         // others: probes will tell.
         let patience = if cpus() > 1 { pauses.most } else { 0 };
-        let way = Way::new();
         let near = Cell::new(NEAR);
         Self { pauses, patience: Cell::new(patience), without: Cell::new(0), near, way }
     }

@@ -1,7 +1,10 @@
 //! SPSC: one sender and one receiver; elements of one size, side by side.
 
+pub(super) mod audit;
+pub(super) mod layout;
 mod recover;
 mod storage;
+pub(super) mod words;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
@@ -14,6 +17,7 @@ use crate::ring::spsc::{self, Indices, Producer, Torn};
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
 use crate::storage::Cells;
+use crate::storage::layout::Parts;
 use crate::wait;
 
 pub(crate) use storage::Packed;
@@ -22,6 +26,10 @@ pub(crate) use storage::Packed;
 pub(crate) struct OfElements;
 
 impl AnyKind for OfElements {
+    fn parts(&self, messages: usize, size: usize, align: usize) -> Option<Parts> {
+        layout::parts(messages, size, align)
+    }
+
     fn len(&self, cells: &Cells) -> u64 {
         spsc::len(cells)
     }
@@ -59,7 +67,7 @@ impl<E: Element> Packed<E> {
     /// one who knows of none fetches both at once.
     #[inline(always)]
     fn look(&self, at: &Reader) -> Result<u64, Torn> {
-        if at.knows_of_none() {
+        if at.granted() == 0 {
             self.fetch_next_to_read(at);
         }
         at.filled(self, 1)

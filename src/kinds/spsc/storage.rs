@@ -5,10 +5,12 @@
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use crate::kinds::element::Element;
+use super::layout::{FACTS, shape};
+use super::words::Positions;
+use crate::kinds::element::{Element, shape_of};
 use crate::kinds::payload::Form;
 use crate::ring::spsc::{Consumer, Producer};
-use crate::storage::{Cells, RingKind, View, fetch};
+use crate::storage::{Cells, Shape, View, fetch};
 
 /// Elements side by side.
 #[derive(Debug)]
@@ -20,10 +22,20 @@ const AHEAD: usize = 4 * fetch::LINE;
 const MOST: usize = 16;
 
 impl<E: Element> Packed<E> {
+    /// The shape of the slots, where the payload has one size.
+    const SHAPE: Option<Shape> = match E::SIZE {
+        Some(size) => shape(size, E::ALIGN),
+        None => None,
+    };
+    /// Bytes from one element to the next; 0 where only the channel knows.
+    const APART: usize = match Self::SHAPE {
+        Some(shape) => shape.stride,
+        None => 0,
+    };
     /// How many elements ahead of its use one is fetched.
-    const AHEAD: u64 = if E::APART == 0 { 0 } else { AHEAD.div_ceil(E::APART) as u64 };
+    const AHEAD: u64 = if Self::APART == 0 { 0 } else { AHEAD.div_ceil(Self::APART) as u64 };
     /// How many elements a line is fetched for.
-    const SHARING: u64 = match E::APART {
+    const SHARING: u64 = match Self::APART {
         0 => 1,
         apart if fetch::LINE.is_multiple_of(apart) => (fetch::LINE / apart) as u64,
         _ => 1,
@@ -39,7 +51,7 @@ impl<E: Element> Packed<E> {
             return;
         }
         if let Some(index) = ahead(Self::AHEAD) {
-            self.fetch_lines(index, E::APART, line);
+            self.fetch_lines(index, Self::APART, line);
         }
     }
 
@@ -47,7 +59,7 @@ impl<E: Element> Packed<E> {
     #[inline(always)]
     fn fetch_lines(&self, index: u64, bytes: usize, line: impl Fn(*const u8)) {
         // Only the address counts, and a wrong one does no harm.
-        let first = self.0.slots().as_ptr().wrapping_add(index as usize * E::APART);
+        let first = self.0.slots().as_ptr().wrapping_add(index as usize * Self::APART);
         for n in 0..bytes.div_ceil(fetch::LINE).min(MOST) {
             line(first.wrapping_add(n * fetch::LINE));
         }
@@ -61,13 +73,13 @@ impl<E: Element> Packed<E> {
     /// Fetches the elements that are about to be written, the first lines of them.
     #[inline(always)]
     pub(super) fn fetch_all_to_write(&self, index: u64, count: usize) {
-        self.fetch_lines(index, E::APART * count, fetch::to_write);
+        self.fetch_lines(index, Self::APART * count, fetch::to_write);
     }
 
     /// Fetches the next element.
     #[inline(always)]
     pub(super) fn fetch_next_to_read(&self, at: &Consumer) {
-        self.fetch_lines(at.index(), E::APART.min(fetch::LINE), fetch::to_read);
+        self.fetch_lines(at.index(), Self::APART.min(fetch::LINE), fetch::to_read);
     }
 
     #[inline(always)]
@@ -77,14 +89,14 @@ impl<E: Element> Packed<E> {
 
     /// The ring as elements of this payload, if they are that large and apart.
     pub(crate) fn of(cells: &Cells) -> Option<Self> {
-        let shape = E::shape(cells, RingKind::Spsc);
-        cells.are(RingKind::Spsc, shape).then(|| Self(cells.clone(), PhantomData))
+        let shape = shape_of::<E>(Self::SHAPE, cells);
+        cells.are(FACTS.code, shape).then(|| Self(cells.clone(), PhantomData))
     }
 
     /// Bytes from one element to the next.
     #[inline(always)]
     fn stride(&self) -> usize {
-        E::shape(&self.0, RingKind::Spsc).map_or(0, |shape| shape.stride)
+        shape_of::<E>(Self::SHAPE, &self.0).map_or(0, |shape| shape.stride)
     }
 
     /// The elements from `index` on, `count` of them, at least one, or as many
@@ -125,3 +137,5 @@ impl<E> View for Packed<E> {
         &self.0
     }
 }
+
+impl<E> Positions for Packed<E> {}
