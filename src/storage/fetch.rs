@@ -19,7 +19,7 @@ macro_rules! fetch {
         // SAFETY: neither reads nor writes, and cannot fault. Processors without the
         // instruction take it for none.
         unsafe {
-            core::arch::asm!($instruction, in(reg) $line, options(nomem, nostack, preserves_flags));
+            core::arch::asm!($instruction, in(reg) $line.addr(), options(nomem, nostack, preserves_flags));
         }
     };
 }
@@ -31,7 +31,7 @@ macro_rules! fetch {
     ($instruction:literal, $line:expr) => {
         // SAFETY: neither reads nor writes, and cannot fault.
         unsafe {
-            core::arch::asm!($instruction, in(reg) $line, options(nomem, nostack, preserves_flags));
+            core::arch::asm!($instruction, in(reg) $line.addr(), options(nomem, nostack, preserves_flags));
         }
     };
 }
