@@ -509,28 +509,48 @@ impl<P, K: Kind> Receiver<P, K>
 where
     P: Payload + Form<Out = Vec<u8>> + CheckedBitPattern,
 {
-    #[inline]
+    #[inline(always)]
     pub(super) fn try_recv_bytes(&self, into: &mut Vec<u8>) -> Result<usize, TryRecvError> {
         into.clear();
         match self.receive_next(into) {
-            Ok(()) => {}
-            // Mostly, nothing was there.
-            Err(why) if self.end.fail_fast(why) => return Err(TryRecvError::Empty),
-            Err(why) => self.try_further(why, into)?,
+            Ok(()) => Ok(into.len()),
+            Err(why) => self.try_to_receive_bytes(why, into),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn try_to_receive_bytes(&self, why: NotNow, into: &mut Vec<u8>) -> Result<usize, TryRecvError> {
+        // Mostly, nothing was there.
+        if self.end.fail_fast(why) {
+            return Err(TryRecvError::Empty);
+        }
+        self.try_further(why, into)?;
         Ok(into.len())
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn recv_bytes(
         &self,
         into: &mut Vec<u8>,
         until: impl FnOnce() -> Option<Instant>,
     ) -> Result<usize, RecvTimeoutError> {
         into.clear();
-        if let Err(why) = self.receive_next(into) {
-            self.outlast(why, until(), into)?;
+        match self.receive_next(into) {
+            Ok(()) => Ok(into.len()),
+            Err(why) => self.receive_bytes_by(why, until(), into),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn receive_bytes_by(
+        &self,
+        why: NotNow,
+        until: Option<Instant>,
+        into: &mut Vec<u8>,
+    ) -> Result<usize, RecvTimeoutError> {
+        self.outlast(why, until, into)?;
         Ok(into.len())
     }
 }
@@ -543,7 +563,7 @@ impl<K: Kind> Receiver<Bytes, K> {
     /// [`RecvError::Disconnected`] if the channel is empty and the last sender is gone,
     /// also while this call waits; or the fault that ends the use of the channel. `into`
     /// is empty then.
-    #[inline]
+    #[inline(always)]
     pub fn recv(&self, into: &mut Vec<u8>) -> Result<usize, RecvError> {
         self.recv_bytes(into, || None).map_err(RecvTimeoutError::without_deadline)
     }
@@ -554,7 +574,7 @@ impl<K: Kind> Receiver<Bytes, K> {
     /// # Errors
     /// [`TryRecvError::Empty`]; [`TryRecvError::Pending`] if the next message is claimed
     /// and not yet queued; or the fault that ends the use of the channel.
-    #[inline]
+    #[inline(always)]
     pub fn try_recv(&self, into: &mut Vec<u8>) -> Result<usize, TryRecvError> {
         self.try_recv_bytes(into)
     }

@@ -236,7 +236,7 @@ impl<'a> ByteSpan<'a> {
     }
 
     pub(crate) fn to_vec(self) -> Vec<u8> {
-        let mut into = Vec::new();
+        let mut into = Vec::with_capacity(self.length);
         self.append_to(&mut into);
         into
     }

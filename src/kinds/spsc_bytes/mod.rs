@@ -78,6 +78,7 @@ impl Ring for RecordRing {
         let length = message.len() as u64;
         match records::reserve(self, at, length) {
             Ok(Some(reserved)) => {
+                self.fetch_to_write(at, length);
                 self.bytes(reserved.bytes(), length).fill(message);
                 records::commit(self, at, reserved, length);
                 Ok(())
@@ -115,6 +116,7 @@ impl Ring for RecordRing {
     fn pop_next(&self, at: &Reader, _: u16, into: &mut Vec<u8>) -> Result<(), NotNow> {
         match records::next(self, at) {
             Ok(Some(record)) => {
+                self.fetch_to_read(at, &record);
                 self.bytes(record.bytes, record.length).append_to(into);
                 records::release(self, at, record);
                 Ok(())
@@ -156,7 +158,9 @@ impl Ring for RecordRing {
 
     #[inline(always)]
     fn reserve_next(&self, at: &Producer, _: u16, length: usize) -> Result<Reserved, NotNow> {
-        records::reserve(self, at, length as u64).ok().flatten().ok_or(NotNow::Unsure)
+        let reserved = records::reserve(self, at, length as u64).ok().flatten();
+        self.fetch_to_write(at, length as u64);
+        reserved.ok_or(NotNow::Unsure)
     }
 
     fn reserve(&self, at: &Producer, _: u16, length: usize) -> Result<Reserved, NotNow> {
@@ -181,6 +185,7 @@ impl Ring for RecordRing {
     #[inline(always)]
     fn take_next(&self, at: &Reader, _: u16) -> Result<Record, NotNow> {
         let record = records::next(self, at).ok().flatten().ok_or(NotNow::Unsure)?;
+        self.fetch_to_read(at, &record);
         at.hold(self, record.units);
         Ok(record)
     }

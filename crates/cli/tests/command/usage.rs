@@ -60,6 +60,7 @@ fn no_flag_is_accepted_and_ignored() {
             0,
             "{\"group\":\"attach\"",
         ),
+        (&["bench", "attach", "--quick", "--case", "no such", "--json"], 2, ""),
         (
             &["ctl", &name, "ping", "--timeout", "0.1", "--json"],
             1,
