@@ -109,14 +109,11 @@ impl Side {
     }
 
     /// The index of the cell so many behind the next one, if this side knows that it owns
-    /// that cell too.
+    /// that cell too, and it is on this lap.
     #[inline(always)]
     fn ahead(&self, cells: u64, capacity: u64) -> Option<u64> {
-        (self.granted() > cells).then(|| {
-            let index = self.index().wrapping_add(cells);
-            // No more than the capacity are granted.
-            if index < capacity { index } else { index.wrapping_sub(capacity) }
-        })
+        let index = self.index().wrapping_add(cells);
+        (self.granted() > cells && index < capacity).then_some(index)
     }
 
     /// Moves on by `n`, at most the capacity. Returns the new position.
@@ -182,8 +179,8 @@ impl Producer {
         self.0.index()
     }
 
-    /// The index of the cell so many behind the next one, if it is known that it may be
-    /// written.
+    /// The index of the cell so many behind the next one, if it is on this lap
+    /// and known to be free.
     #[inline(always)]
     pub(crate) fn ahead(&self, ring: &impl Indices, cells: u64) -> Option<u64> {
         self.0.ahead(cells, ring.capacity())
@@ -253,8 +250,8 @@ impl Consumer {
         self.0.index()
     }
 
-    /// The index of the cell so many behind the next one, if it is known that it may be
-    /// read.
+    /// The index of the cell so many behind the next one, if it is on this lap
+    /// and known to be filled.
     #[inline(always)]
     pub(crate) fn ahead(&self, ring: &impl Indices, cells: u64) -> Option<u64> {
         self.0.ahead(cells, ring.capacity())

@@ -13,7 +13,7 @@ use super::element::Element;
 use super::ring::Ring;
 use crate::ring::backoff::Backoff;
 use crate::ring::in_flight::{InFlight, Reader};
-use crate::ring::spsc::{self, Indices, Producer};
+use crate::ring::spsc::{self, Indices, Producer, Torn};
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
 use crate::storage::Cells;
@@ -63,6 +63,16 @@ pub(super) fn consumer(
 }
 
 impl<E: Element> Packed<E> {
+    /// Whether a message is there. If it came just now, its line is as new as the index:
+    /// one who knows of none fetches both at once.
+    #[inline(always)]
+    fn look(&self, at: &Reader) -> Result<u64, Torn> {
+        if at.granted() == 0 {
+            self.fetch_next_to_read(at);
+        }
+        at.filled(self, 1)
+    }
+
     /// Copies messages in, side by side from `index` on.
     #[inline]
     fn write(&self, index: u64, messages: &[E::Sent<'_>])
@@ -70,6 +80,7 @@ impl<E: Element> Packed<E> {
         E: NoUninit,
     {
         if !messages.is_empty() {
+            self.fetch_all_to_write(index, messages.len());
             E::write_slice(self.at(index, messages.len()), messages);
         }
     }
@@ -117,6 +128,7 @@ impl<E: Element> Ring for Packed<E> {
     {
         match at.room(self, 1) {
             Ok(1..) => {
+                self.fetch_to_write(at);
                 E::write(self.one(at.index()), message);
                 at.publish(self, 1);
                 Ok(())
@@ -154,8 +166,9 @@ impl<E: Element> Ring for Packed<E> {
     where
         E: CheckedBitPattern,
     {
-        match at.filled(self, 1) {
+        match self.look(at) {
             Ok(1..) => {
+                self.fetch_to_read(at);
                 E::read(self.one(at.index()), into);
                 at.release(self, 1);
                 Ok(())
@@ -197,7 +210,11 @@ impl<E: Element> Ring for Packed<E> {
 
     #[inline(always)]
     fn reserve_next(&self, at: &Producer, _: u16, _: usize) -> Result<u64, NotNow> {
-        if matches!(at.room(self, 1), Ok(1..)) { Ok(at.index()) } else { Err(NotNow::Unsure) }
+        if !matches!(at.room(self, 1), Ok(1..)) {
+            return Err(NotNow::Unsure);
+        }
+        self.fetch_to_write(at);
+        Ok(at.index())
     }
 
     fn reserve(&self, at: &Producer, _: u16, _: usize) -> Result<u64, NotNow> {
@@ -224,15 +241,16 @@ impl<E: Element> Ring for Packed<E> {
 
     #[inline(always)]
     fn take_next(&self, at: &Reader, _: u16) -> Result<u64, NotNow> {
-        if !matches!(at.filled(self, 1), Ok(1..)) {
+        if !matches!(self.look(at), Ok(1..)) {
             return Err(NotNow::Unsure);
         }
+        self.fetch_to_read(at);
         at.hold(self, 1);
         Ok(at.index())
     }
 
     fn take(&self, at: &Reader, _: u16) -> Result<u64, NotNow> {
-        match at.filled(self, 1).map_err(NotNow::Torn)? {
+        match self.look(at).map_err(NotNow::Torn)? {
             0 => Err(NotNow::Nothing),
             _ => {
                 at.hold(self, 1);
