@@ -137,8 +137,7 @@ impl Endpoint {
     /// That this is the only end of its side.
     pub(crate) fn role_taken(&self) -> ChannelError {
         let channel = self.name.to_string();
-        let pid = self.participant.mapped().info(self.owner()).pid.load(Ordering::Relaxed);
-        ChannelError::RoleTaken { channel, side: self.side, pid }
+        ChannelError::RoleTaken { channel, side: self.side, pid: std::process::id().into() }
     }
 
     pub(crate) const fn cells(&self) -> &Cells {

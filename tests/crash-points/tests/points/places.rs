@@ -44,7 +44,7 @@ pub(crate) fn all() -> Vec<(String, String)> {
     for path in paths {
         let file = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
         // The audit joins nobody and writes nothing: nobody can tell that it died.
-        if file.starts_with("segment/check/") {
+        if file.starts_with("segment/check/") || file == "storage/report.rs" {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
