@@ -9,7 +9,7 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 use tombolo::{Message, OperatingState, RecvError, Segment, TryRecvError};
 
 use crate::common::readiness::switches;
-use crate::common::{Words, thread_parked, thread_parked_for_good, tid, wait_until};
+use crate::common::{Brief, Peer, Words, thread_parked, thread_parked_for_good, tid, wait_until};
 
 /// Calls in a thread of its own.
 fn started<R: Send + 'static>(call: impl FnOnce() -> R + Send + 'static) -> (i32, JoinHandle<R>) {
@@ -113,6 +113,54 @@ fn receivers_that_hold_one_message_and_ask_for_the_next_do_not_wait_for_each_oth
     assert_eq!(got + ended(idle), 2);
 }
 
+/// One receiver holds the only message and sleeps over another one, behind those that hold
+/// nothing and wait for that message. When no sender is left, it alone is told at once, and
+/// lets go; then so are the others.
+#[track_caller]
+fn one_that_holds_a_message_is_told(segment: &Segment, senders_go: impl FnOnce()) {
+    let jobs = segment.channel::<u64>("jobs").capacity(4);
+    let holder = jobs.receiver().unwrap();
+    let idle = [(); 12].map(|()| jobs.receiver().unwrap());
+    let (hold, holds) = mpsc::channel();
+    let (ask, asks) = mpsc::channel();
+    let holder = started(move || {
+        let held = holder.take_shared().unwrap();
+        hold.send(()).unwrap();
+        asks.recv().unwrap();
+        let next = holder.take_shared().map(|next| next.read());
+        held.release();
+        next
+    });
+    holds.recv().unwrap();
+    let idle = idle.map(|idle| asleep(move || idle.recv()));
+    ask.send(()).unwrap();
+    wait_until(|| thread_parked_for_good(holder.0));
+    senders_go();
+    for receiver in idle.into_iter().chain([holder]).rev() {
+        assert_eq!(ended(receiver), Err(RecvError::Disconnected));
+    }
+}
+
+#[test]
+fn one_that_holds_a_message_is_told_of_the_last_senders_death() {
+    let (name, segment) = super::market();
+    let sender = Peer::start("holds a sender", &[&name]);
+    sender.expect("sent");
+    one_that_holds_a_message_is_told(&segment, || sender.kill());
+}
+
+#[test]
+fn one_that_holds_a_message_is_told_of_a_drain() {
+    let segment = Segment::options().size(1 << 18).anonymous().unwrap();
+    let tx = segment.channel::<u64>("jobs").capacity(4).sender().unwrap();
+    tx.send(1).unwrap();
+    let other = Segment::open_id(segment.id()).unwrap();
+    one_that_holds_a_message_is_told(&segment, || {
+        let drained = other.commander().unwrap().drain(Duration::from_secs(10)).unwrap();
+        assert_eq!(drained.left, []);
+    });
+}
+
 /// A committer waits for a queue slot, and a sender for a block; both lack other things
 /// when the pause ends than when it began.
 #[test]
@@ -214,4 +262,15 @@ fn a_panic_in_the_check_of_a_message_keeps_no_wake_from_others_and_leaves_nobody
         }
         rx = Some(mine);
     }
+}
+
+#[test]
+#[ignore = "what the child processes run"]
+fn child_entry() {
+    let Some(brief) = Brief::take() else { return };
+    let segment = Segment::open(brief.text(0)).unwrap();
+    let tx = segment.channel::<u64>("jobs").capacity(4).sender().unwrap();
+    tx.send(1).unwrap();
+    brief.say("sent");
+    brief.hear();
 }
