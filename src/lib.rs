@@ -299,6 +299,7 @@ pub use segment::{
 };
 
 pub use tombolo_derive::Message;
+pub use wait::WaitStrategy;
 
 /// Compiles the examples of the README as tests.
 #[cfg(doctest)]

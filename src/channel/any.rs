@@ -19,6 +19,7 @@ use crate::kinds::payload::{Bytes, Untyped};
 use crate::kinds::table::{Mpmc, Spsc};
 use crate::segment::{Described, Peer, Segment, Side};
 use crate::storage::RingKind;
+use crate::wait::WaitStrategy;
 
 /// A channel that exists, whatever it carries: see [`Segment::open_channel`].
 #[derive(Clone, Debug)]
@@ -199,6 +200,16 @@ macro_rules! of_both_sides {
             #[doc = concat!("As [`", $typed, "::canceller`](crate::", $typed, "::canceller).")]
             pub fn canceller(&self) -> Canceller {
                 each!(&self.0, end => end.canceller())
+            }
+
+            #[doc = concat!("As [`", $typed, "::set_wait_strategy`](crate::", $typed, "::set_wait_strategy).")]
+            pub fn set_wait_strategy(&self, strategy: WaitStrategy) {
+                each!(&self.0, end => end.set_wait_strategy(strategy));
+            }
+
+            #[doc = concat!("As [`", $typed, "::wait_strategy`](crate::", $typed, "::wait_strategy).")]
+            pub fn wait_strategy(&self) -> WaitStrategy {
+                each!(&self.0, end => end.wait_strategy())
             }
 
             #[doc = concat!("As [`", $typed, "::readiness`](crate::", $typed, "::readiness).")]

@@ -20,7 +20,7 @@ use crate::ring::table::Member;
 use crate::segment::{Busy, Membership, Participant, Side, TrustedPeers};
 use crate::storage::{Block, Cells};
 use crate::sync::{AtomicU64, Ordering};
-use crate::wait::Semaphores;
+use crate::wait::{Semaphores, WaitStrategy};
 
 /// One end of a channel. Belongs to one thread at a time.
 pub struct Endpoint {
@@ -85,6 +85,7 @@ impl Endpoint {
         other.changes.met = self.changes.met;
         other.changes.joined = self.changes.joined;
         other.wait.bind(self.bound());
+        other.set_wait_strategy(self.wait_strategy());
         other.wakes = self.wakes.another();
         Ok(other)
     }
@@ -151,6 +152,14 @@ impl Endpoint {
     #[track_caller]
     pub(super) fn check(&self, trust: TrustedPeers) {
         trust.check(self.membership);
+    }
+
+    pub(super) fn wait_strategy(&self) -> WaitStrategy {
+        self.wait.spin.strategy()
+    }
+
+    pub(super) fn set_wait_strategy(&self, strategy: WaitStrategy) {
+        self.wait.spin.set_strategy(strategy);
     }
 
     /// Whether both are ends of one channel of one segment.

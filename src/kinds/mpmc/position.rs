@@ -18,7 +18,7 @@ pub struct Position {
 
 impl Position {
     fn at(cursor: Cursor, words: &impl Words) -> Self {
-        let backoff = Backoff::new(wait::longest_backoff(), words.capacity());
+        let backoff = Backoff::new(wait::costs(), words.capacity());
         Self { ended: Cell::new(cursor.position()), cursor: Cell::new(cursor), backoff }
     }
 

@@ -5,10 +5,8 @@ use core::cell::Cell;
 use super::word::{MAX_ATTEMPTS, SlotState, SlotWord};
 use crate::sync::{AtomicU64, Ordering, spin_loop};
 
-/// A try backs off only after its first so many visits.
-const BACKOFF_VISITS: u64 = 16;
-/// The pauses between two visits double, up to two to this power.
-const MOST_DOUBLINGS: u64 = 5;
+/// The pauses after lost swaps double, up to two to this power.
+const MOST_DOUBLINGS: u32 = 5;
 /// How many positions pass between two updates of a hint.
 pub(super) const HINT_STEP: u64 = 16;
 
@@ -305,7 +303,7 @@ fn advance(
     judge: impl Fn(SlotWord, Cursor) -> Step,
 ) -> Result<(Cursor, SlotWord), Refused> {
     let capacity = words.capacity();
-    let mut visits = 0;
+    let (mut visits, mut lost) = (0, 0);
     let mut digest = 0_u64;
     loop {
         let at = cursor.get();
@@ -319,16 +317,16 @@ fn advance(
                     pass(words, hint, cursor, at);
                     return Ok((at, seen));
                 }
+                // Another owner is working on the same lines. Backing off for a moment
+                // lets it take several slots in a row. A slot that was passed long ago
+                // says nothing of the sort.
+                for _ in 0..1_u32 << lost {
+                    spin_loop();
+                }
+                lost = (lost + 1).min(MOST_DOUBLINGS);
             }
             Step::Go(to) => cursor.set(confirmed(words, hint, at, to)),
             Step::Refuse(refused) => return Err(refused),
-        }
-        // Another owner is working on the same lines. Backing off for a moment
-        // lets it take several slots in a row.
-        if visits < BACKOFF_VISITS {
-            for _ in 0..1 << visits.min(MOST_DOUBLINGS) {
-                spin_loop();
-            }
         }
         visits += 1;
         if visits > capacity.saturating_mul(2) {
