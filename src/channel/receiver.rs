@@ -17,8 +17,8 @@ use crate::kinds::ring::{Out, Ring};
 use crate::kinds::table::{Kind, Mpmc, Payload};
 use crate::ring::wait::{Need, NotNow, Polled, Want};
 use crate::segment::{Peer, Side};
-use crate::wait::WaitStrategy;
 use crate::storage::CopyOut;
+use crate::wait::WaitStrategy;
 
 /// The receiving end of a channel: `Receiver<T>` for values of a type,
 /// [`ByteReceiver`](crate::ByteReceiver) for [`Bytes`].

@@ -174,8 +174,9 @@ impl Backoff {
     /// After a window with this limit, which had a message cost this; before, it was `least`.
     fn compare(&self, before: u32, least: u64, cost: u64) -> Trial {
         let limit = self.limit.get();
-        // A longer one that brings little is not worth the delay of a message.
-        let better = if limit > before { 8 * cost < 7 * least } else { 8 * cost < 9 * least };
+        // Between processors a longer one seldom costs anything, and the other side is better
+        // off; in one thread it costs all that it takes.
+        let better = if limit > before { cost <= least } else { 8 * cost < 7 * least };
         if better {
             self.rest.set(REST);
             if limit == 0 || limit == self.costs.longest {
@@ -211,10 +212,50 @@ impl Backoff {
     }
 }
 
-/// After so many waits in a row that it did not end, something is left out.
-pub(crate) const VAIN: u32 = 2;
+/// After so many short runs a handle makes no way.
+const SHORT_RUNS: u32 = 4;
+
+/// Whether a handle that others of its side have passed makes way for them.
+///
+/// Where several handles take slots at the same time, each goes on for longer in a row if the
+/// others pause when they are passed. Otherwise the lines of the ring change hands with each
+/// message. A handle that gets one slot before it is passed again gains nothing: so it is in a
+/// pool whose handles one thread uses in turn.
+#[derive(Debug)]
+pub(crate) struct Courtesy {
+    /// The position from which on nobody has passed this handle.
+    since: Cell<u64>,
+    short: Cell<u32>,
+}
+
+impl Courtesy {
+    pub(crate) const fn new(position: u64) -> Self {
+        Self { since: Cell::new(position), short: Cell::new(SHORT_RUNS) }
+    }
+
+    /// This handle has been passed at this position. Whether it makes way.
+    pub(crate) fn passed(&self, position: u64) -> bool {
+        let run = position.wrapping_sub(self.since.get());
+        let short = if run < 2 { (self.short.get() + 1).min(SHORT_RUNS) } else { 0 };
+        self.short.set(short);
+        short < SHORT_RUNS
+    }
+
+    /// It has caught up at this position.
+    pub(crate) fn caught_up(&self, position: u64) {
+        self.since.set(position);
+    }
+}
+
+/// After so many waits in a row that spinning did not end, there is none.
+const VAIN: u32 = 2;
+/// The same for giving way, which costs less.
+const GIVEN_IN_VAIN: u32 = 8;
 /// The most short waits for which something that was in vain again is left out.
 const MOST_NEEDED: u32 = 1 << 8;
+
+/// One wait in so many counts as a short one for giving way.
+const PROBE: u32 = 16;
 
 /// Whether one way of waiting awake is worth it.
 #[derive(Debug)]
@@ -224,17 +265,19 @@ struct Worth {
     short: Cell<u32>,
     /// After how many of them it is tried again.
     needed: Cell<u32>,
+    /// After how many waits in vain it is left out.
+    most: u32,
 }
 
 impl Worth {
-    const fn new(worth: bool) -> Self {
-        let vain = if worth { 0 } else { VAIN };
-        Self { vain: Cell::new(vain), short: Cell::new(0), needed: Cell::new(1) }
+    const fn new(worth: bool, most: u32) -> Self {
+        let vain = if worth { 0 } else { most };
+        Self { vain: Cell::new(vain), short: Cell::new(0), needed: Cell::new(1), most }
     }
 
     #[inline]
     fn is_worth_it(&self) -> bool {
-        self.vain.get() < VAIN
+        self.vain.get() < self.most
     }
 
     /// It has ended a wait.
@@ -258,7 +301,7 @@ impl Worth {
             // Once. If it is in vain, it takes twice as many short ones the next time.
             self.needed.set((2 * self.needed.get()).min(MOST_NEEDED));
             self.short.set(0);
-            self.vain.set(VAIN - 1);
+            self.vain.set(self.most - 1);
         }
     }
 }
@@ -270,8 +313,9 @@ pub(crate) enum Ended {
     Spinning,
     /// A try after giving way.
     Giving,
-    /// A wake-up. A wait is `short` if it took no longer than spinning and a wake-up may.
-    Sleeping { short: bool },
+    /// A wake-up. A wait is `short` if it took no longer than spinning and a wake-up may;
+    /// `alone`: this one gave way, or would have, and nobody else wanted the processor.
+    Sleeping { short: bool, alone: bool },
 }
 
 /// How one handle waits awake.
@@ -279,12 +323,18 @@ pub(crate) enum Ended {
 pub(crate) struct Patience {
     spinning: Worth,
     giving: Worth,
+    /// Since the last probe.
+    waits: Cell<u32>,
 }
 
 impl Patience {
     /// Where the other side may, or may not, be on another processor.
     pub(crate) const fn new(others: bool) -> Self {
-        Self { spinning: Worth::new(others), giving: Worth::new(true) }
+        Self {
+            spinning: Worth::new(others, VAIN),
+            giving: Worth::new(true, GIVEN_IN_VAIN),
+            waits: Cell::new(0),
+        }
     }
 
     /// Whether the next wait spins.
@@ -299,6 +349,18 @@ impl Patience {
         self.giving.is_worth_it()
     }
 
+    /// Whether it is time to see whether others want the processor.
+    fn probe(&self) -> bool {
+        let waits = (self.waits.get() + 1) % PROBE;
+        self.waits.set(waits);
+        waits == 0
+    }
+
+    /// Whether giving way ended the last wait that it could have.
+    pub(crate) fn gives_long(&self) -> bool {
+        self.giving.vain.get() == 0
+    }
+
     /// A wait has ended like this.
     #[inline]
     pub(crate) fn ended(&self, by: Ended) {
@@ -308,10 +370,18 @@ impl Patience {
                 self.giving.ended_it();
                 self.spinning.did_not(true);
             }
-            Ended::Sleeping { short } => {
+            Ended::Sleeping { short, alone } => {
                 self.spinning.did_not(short);
-                self.giving.did_not(short);
+                // Where others work on this processor, waits are long because of them.
+                if !alone || short && self.gives() {
+                    self.giving.vain.set(0);
+                } else {
+                    self.giving.did_not(short || self.probe());
+                }
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

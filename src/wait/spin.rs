@@ -54,6 +54,10 @@ const FIRST: u32 = 32;
 const NEAR: u32 = 128;
 /// How often one that does not spin gives way before it sleeps.
 const GIVEN: u32 = 3;
+/// What a yield takes if nobody wants the processor: less than this.
+const ALONE: Duration = Duration::from_micros(1);
+/// What a yield counts for, however long others work meanwhile.
+const YIELD: Duration = Duration::from_nanos(200);
 /// A yield that takes so long did not let the other side work, but somebody else.
 const LONG: Duration = Duration::from_micros(300);
 /// Nobody gives way with less time left than others may be given at once, nor
@@ -93,10 +97,14 @@ pub(crate) struct Spin {
     way: Way,
     /// When the wait began that has come to a sleep.
     began: Cell<Option<Instant>>,
+    /// Whether nobody else wanted the processor during that wait.
+    alone: Cell<bool>,
 }
 
 /// What giving way has come to.
 enum Gave {
+    /// To nobody.
+    Back,
     Soon,
     /// For long, to those who work on the channel.
     Rightly,
@@ -133,8 +141,9 @@ impl Way {
         let was = moved();
         std::thread::yield_now();
         let now = Instant::now();
-        if now.duration_since(before) < LONG {
-            return (Gave::Soon, now);
+        let took = now.duration_since(before);
+        if took < LONG {
+            return (if took < ALONE { Gave::Back } else { Gave::Soon }, now);
         }
         if moved().wrapping_sub(was) >= much {
             return (Gave::Rightly, now);
@@ -157,7 +166,7 @@ impl Spin {
         // its waits take will tell.
         let patience = Patience::new(cpus() > 1);
         let (strategy, began) = (Cell::default(), Cell::new(None));
-        Self { strategy, patience, way: Way::new(), began }
+        Self { strategy, patience, way: Way::new(), began, alone: Cell::new(true) }
     }
 
     pub(crate) fn strategy(&self) -> WaitStrategy {
@@ -203,24 +212,31 @@ impl Spin {
             && self.patience.gives()
             && self.way.is_open()
             && deadline.is_none_or(|deadline| deadline > began + SLICE);
-        let (mut tries, mut given, mut now) = (FIRST, 0, began);
+        let long = spins || gives && self.patience.gives_long();
+        // Where others may not be given the processor, nothing is known of them.
+        let mut alone = gives || !self.patience.gives();
+        let (mut tries, mut vain, mut now) = (FIRST, 0, began);
+        let mut spent = Duration::ZERO;
         loop {
             let gave = gives && (tries >= NEAR || !spins);
             if gave {
                 let (gave, after) = self.way.give(now, &moved, much);
                 now = after;
-                given += 1;
+                spent += YIELD;
                 match gave {
-                    Gave::Soon => {}
-                    Gave::Rightly if now.duration_since(began) < SLICE => {}
+                    Gave::Back => vain += 1,
+                    Gave::Soon => alone = false,
+                    Gave::Rightly if now.duration_since(began) < SLICE => alone = false,
                     // What comes now has been paid for by more than a sleep.
                     Gave::Rightly | Gave::Wrongly => return attempt(),
                 }
             } else if spins {
                 (0..tries / FIRST).for_each(|_| spin_loop());
-                now = Instant::now();
+                let before = core::mem::replace(&mut now, Instant::now());
+                spent += now.duration_since(before);
                 tries += 1;
             } else {
+                self.alone.set(alone);
                 return None;
             }
             if let Some(done) = attempt() {
@@ -230,8 +246,8 @@ impl Spin {
                 }
                 return Some(done);
             }
-            let over = now.duration_since(began) >= most;
-            if over || !spins && given >= GIVEN {
+            if spent >= most || !long && vain >= GIVEN {
+                self.alone.set(alone);
                 return None;
             }
         }
@@ -241,7 +257,7 @@ impl Spin {
     pub(crate) fn slept(&self) {
         if let Some(began) = self.began.take() {
             let short = began.elapsed() < SHORT;
-            self.patience.ended(Ended::Sleeping { short });
+            self.patience.ended(Ended::Sleeping { short, alone: self.alone.get() });
         }
     }
 }
