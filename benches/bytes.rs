@@ -74,7 +74,7 @@ fn work(words: &[String]) {
     }
 }
 
-/// What the message of this number comes to.
+/// The message of this number.
 fn sum_of(n: u64) -> u64 {
     u64::from_le_bytes([n as u8; 8]).wrapping_mul(LENGTH as u64 / 8)
 }

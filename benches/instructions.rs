@@ -45,7 +45,7 @@ fn main() {
     }
 }
 
-/// What is counted.
+/// The operations that are counted.
 fn subjects(segment: &Segment) -> Vec<Way> {
     let all = groups(segment).into_iter().flat_map(|group: Group| group.ways);
     [raw()].into_iter().chain(all).collect()

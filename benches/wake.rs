@@ -112,7 +112,7 @@ struct Exchange<'a> {
     traced: Option<&'a str>,
 }
 
-/// What came of one, on average.
+/// The averages of one.
 struct Outcome {
     /// From each call that sends to the return of the one that receives.
     nanoseconds: f64,
@@ -237,7 +237,7 @@ fn calls() {
         return;
     }
     for (name, way) in WAYS {
-        // What only more exchanges make more: not joining, nor leaving.
+        // Only the calls that grow with the exchanges: not joining, nor leaving.
         let (few, many) = (counted(way, 100), counted(way, 600));
         let each = many.iter().filter_map(|(call, many)| {
             let few = few.get(call).copied().unwrap_or(0);

@@ -277,26 +277,28 @@ pub use bytemuck;
 #[doc(hidden)]
 pub use channel::derive as __derive;
 pub use channel::{
-    AnyChannel, AnyDelivery, AnyGrant, AnyReceiver, AnySender, ByteChannel, ByteDelivery,
-    ByteGrant, ByteReader, ByteReceiver, ByteSender, ByteWriter, Canceller, Channel, Delivery,
-    DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Readiness, Receiver, Sender, TryIter,
+    AnyChannel, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter, AnyReceiver, AnySender, AnyTryIter,
+    ByteChannel, ByteDelivery, ByteGrant, ByteReader, ByteReceiver, ByteSender, ByteWriter,
+    Canceller, Channel, Delivery, DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Readiness,
+    Receiver, Sender, TryIter,
 };
 pub use control::{
-    Answer, Commander, ConnectError, Drain, Event, Events, EventsIter, Inbox, InheritError,
-    ListenError, Listener, Member, Outcome, SpawnError, SpawnedChild, connect, connect_timeout,
+    ConnectError, Event, Events, EventsIter, InheritError, ListenError, Listener, Member,
+    SpawnError, SpawnedChild, connect, connect_timeout,
 };
 pub use error::{
-    BadName, ChannelError, ChannelProperty, CommandError, Done, Fault, OpenError, RecvError,
-    RecvTimeoutError, SendBatchError, SendError, SendTimeoutError, TryRecvError, TrySendError,
-    Unwoken,
+    BadName, ChannelError, ChannelProperty, CommandError, Done, Fault, InvalidMessage, OpenError,
+    RecvError, RecvTimeoutError, SendBatchError, SendError, SendTimeoutError, TryRecvError,
+    TrySendError, Unwoken,
 };
 pub use kinds::message::Message;
 pub use kinds::payload::Bytes;
-pub use kinds::table::{Kind, Mpmc, Payload, Spsc};
+pub use kinds::table::{Kind, Mpmc, Payload, RingKind as ChannelKind, Spsc};
 pub use segment::{
-    Audit, ChannelInfo, Death, Deaths, Finding, Options, Orphan, Owner, ParticipantInfo, Peer,
-    RemoveOnDrop, Segment, SegmentInfo, Side, State, Stats, TrustedPeers, UserCommand,
+    Answer, Audit, ChannelInfo, Commander, Death, Deaths, Drain, Inbox, Options, Orphan, Outcome,
+    Owner, ParticipantInfo, RemoveOnDrop, Segment, SegmentInfo, Stats, TrustedPeers, UserCommand,
 };
+pub use storage::{Finding, OperatingState, Peer, Side};
 
 pub use tombolo_derive::Message;
 pub use wait::WaitStrategy;

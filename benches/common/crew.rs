@@ -37,7 +37,7 @@ impl Worker {
         Self { child, says }
     }
 
-    /// What it says next, if anything.
+    /// Its next line, if any.
     pub(crate) fn says(&mut self) -> Option<String> {
         self.says.next().map(|line| line.expect("text"))
     }

@@ -15,7 +15,7 @@ use tombolo::{Options, Segment};
 
 pub(super) const ROLE: &str = "keep";
 
-/// What to make.
+/// The kind of channel to make.
 pub(crate) enum Plan {
     /// A segment of so many bytes for channels.
     Segment {

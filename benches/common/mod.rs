@@ -14,7 +14,7 @@ pub(crate) use kept::{Kept, Plan};
 pub(crate) use rounds::{Subject, Table, median};
 pub(crate) use ways::{BATCH, Group, LAP, Ring, Way, groups, raw, trying};
 
-/// What follows the name of a `role`, if this program started itself as that.
+/// The arguments behind the name of a `role`, if this program started itself as that.
 /// As a keeper it does not return.
 pub(crate) fn orders(role: &str) -> Option<Vec<String>> {
     let mut words: Vec<String> = std::env::args().skip(1).collect();

@@ -27,7 +27,7 @@ pub(crate) const BATCH: usize = 64;
 pub(crate) struct Way {
     /// The queue, with the kind of channel.
     pub(crate) queue: &'static str,
-    /// What is called to send and to receive.
+    /// The calls to send and to receive.
     pub(crate) calls: [&'static str; 2],
     /// Bytes of a message.
     pub(crate) bytes: usize,
@@ -55,7 +55,7 @@ impl Way {
         (self.pop)(count)
     }
 
-    /// What messages of these numbers come to.
+    /// The messages of these numbers.
     pub(crate) fn sum_of(&self, numbers: Range<u64>) -> u64 {
         numbers.sum::<u64>() * (self.bytes as u64 / 8)
     }

@@ -27,7 +27,11 @@ fn versions() {
         Some((value("name = ")?, value("version = ")?))
     };
     for (name, version) in lock.split("[[package]]").filter_map(package) {
-        println!("cargo::rustc-env=VERSION_{}={version}", name.replace('-', "_"));
+        let name = name.replace('-', "_");
+        println!("cargo::rustc-env=VERSION_{name}={version}");
+        // Some are here in two versions.
+        let major = version.split('.').next().unwrap_or_default();
+        println!("cargo::rustc-env=VERSION_{name}_{major}={version}");
     }
     let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let said = Command::new(rustc).arg("--version").output().expect("a compiler");

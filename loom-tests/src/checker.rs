@@ -1,4 +1,4 @@
-//! What explores the models, as far as the world is built on it. The same
+//! The explorer of the models, as far as the world is built on it. The same
 //! files are compiled beside another one of these in `shuttle-tests`.
 
 pub(crate) use loom::cell::Cell;

@@ -61,7 +61,7 @@ pub(crate) fn note(what: impl FnOnce() -> String) {
     }
 }
 
-/// What happened in the last execution.
+/// The last execution's outcome.
 pub(crate) fn trace() -> String {
     TRACE.with_borrow(|trace| trace.join("\n"))
 }

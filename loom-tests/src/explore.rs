@@ -15,6 +15,10 @@ use crate::mutant::{self, Mutant};
 /// for every interleaving.
 pub(crate) type Bound = Option<usize>;
 
+/// Loom's word for a lost wake: the main thread is a participant, and waits like the
+/// others.
+pub(crate) const LOST: &str = "deadlock";
+
 thread_local! {
     static COMPLETE: Cell<bool> = const { Cell::new(false) };
     static EXPLORED: Cell<usize> = const { Cell::new(0) };

@@ -15,7 +15,7 @@ use crate::mutant::{self, Mutant};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::set::SetMap;
 
-/// What a semaphore holds at most.
+/// The highest value of a semaphore.
 const MOST: i32 = 32_767;
 
 /// A point in the model's time, which only [`System::tick`] moves.
@@ -30,6 +30,8 @@ pub(crate) struct System {
     state: Mutex<State>,
     /// One for each process.
     semaphores: Vec<Condvar>,
+    /// Somebody has gone to sleep.
+    slept: Condvar,
     /// Whether it will be soon, some time.
     passes: Cell<bool>,
     /// Whether whoever waits again is taken to come at once.
@@ -135,6 +137,7 @@ impl System {
                 removed: false,
             }),
             semaphores: (0..processes).map(|_| Condvar::new()).collect(),
+            slept: Condvar::new(),
             passes: Cell::new(false),
             returns: Cell::new(false),
         }
@@ -182,6 +185,14 @@ impl System {
         }
     }
 
+    /// Waits until so many are asleep.
+    pub(crate) fn until_asleep(&self, count: usize) {
+        let mut state = self.state.lock().unwrap();
+        while state.queue.len() < count {
+            state = self.slept.wait(state).unwrap();
+        }
+    }
+
     /// Removes the set.
     pub(crate) fn remove(&self) {
         self.change(|state| state.removed = true);
@@ -215,7 +226,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// What the kernel does for a process that has ended.
+    /// The kernel's part for a process that has ended.
     pub(crate) fn end(&self) {
         self.system.change(|state| {
             let id = self.id;
@@ -270,6 +281,7 @@ impl Kernel for Process {
         let (process, ops) = (self.id, ops.to_vec());
         death::note(|| format!("sleeps {ops:?}, {:?}", &state.values[8..]));
         state.queue.push(Sleeper { ticket, process, ops, until, outcome: None });
+        self.system.slept.notify_all();
         loop {
             if state.killed[self.id] {
                 drop(state);

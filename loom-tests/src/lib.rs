@@ -21,7 +21,7 @@
 //! Loom's own choice of orders is not complete where a word is read before it
 //! is claimed; `explore::completely` asks for every order instead.
 //!
-//! What loom cannot show: load buffering, a spuriously failing weak
+//! Loom cannot show load buffering, a spuriously failing weak
 //! compare-and-swap, and any weakness of the kernel's own locks (they are a
 //! mutex here, which orders more than a system call promises).
 #![allow(dead_code, unused_imports)]

@@ -18,7 +18,7 @@ pub(crate) enum Mutant {
     NoSkipFence,
     /// The kernel forgets what it should take back.
     NoUndo,
-    /// What a model asks for by [`has`].
+    /// A mutation of a model, which asks for it by [`has`].
     Model(&'static str),
 }
 
@@ -27,10 +27,10 @@ pub(crate) enum Mutant {
 pub(crate) struct Site {
     pub(crate) file: &'static str,
     pub(crate) function: &'static str,
-    /// What the line of the access says.
+    /// The line of the access.
     pub(crate) line: &'static str,
     pub(crate) order: Ordering,
-    /// What a mutant has in its place.
+    /// The mutant's line in its place.
     pub(crate) weak: Ordering,
 }
 

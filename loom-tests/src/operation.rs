@@ -8,7 +8,7 @@ pub(crate) struct Plain<A, M, L> {
     pub(crate) attempt: A,
     pub(crate) more: M,
     pub(crate) look: L,
-    /// What it could not pass on.
+    /// The refusal with which it could not pass a token on.
     pub(crate) owed: Option<Refusal>,
 }
 

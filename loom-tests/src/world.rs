@@ -1,10 +1,9 @@
 //! A segment with one channel, and the processes that are attached to it.
 //!
-//! What a handle does about an operation that cannot be done yet is the shipping
-//! [`wait`](crate::ring::wait): here stands only what that asks of an end of a
-//! channel ([`Operation`]). What `src/segment/{mapped,participant,enlist}.rs` do
-//! around the rings (a sweep, an endpoint's row) is repeated as they do it; when
-//! they change, this changes.
+//! Waits are the shipping [`wait`](crate::ring::wait): here stands only what that asks
+//! of an end of a channel ([`Operation`]). The steps of
+//! `src/segment/{sweep,participant,enlist}.rs` around the rings (a sweep, an
+//! endpoint's row) are repeated; when they change, this changes.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,7 +14,7 @@ use crate::kernel::{Deadline, Process, System};
 use crate::mutant;
 use crate::operation::Plain;
 use crate::ring::credit;
-use crate::ring::event::{self, Event, Memo};
+use crate::ring::event::{self, Event, Life, Memo};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::mpmc::{self, Cursor, Refused};
 use crate::ring::recovery::Repairing;
@@ -25,7 +24,7 @@ use crate::ring::wait::{
     Cause, Found, NotNow, Operation, Over, Polled, Queue, Registration, Seat, Session, Waited, poll,
 };
 use crate::slots::{HasSlots, Slots};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, fence};
 
 pub(crate) const GENERATION: u64 = 7;
 /// The life that everybody is in who is there from the beginning.
@@ -86,7 +85,7 @@ impl HasSlots for Ring {
     }
 }
 
-/// What the channel knows of one participant.
+/// One participant's row in the channel.
 struct Row {
     endpoints: AtomicU64,
     items_record: AtomicU64,
@@ -100,6 +99,15 @@ pub(crate) enum Side {
     Receiver,
 }
 
+impl Side {
+    const fn other(self) -> Self {
+        match self {
+            Self::Sender => Self::Receiver,
+            Self::Receiver => Self::Sender,
+        }
+    }
+}
+
 /// The segment.
 pub(crate) struct World {
     pub(crate) system: Rc<System>,
@@ -111,9 +119,9 @@ pub(crate) struct World {
     space_waiting: AtomicU64,
     pub(crate) ring: Ring,
     attempts: u8,
-    /// What has been consumed, by whom: the model's own knowledge.
+    /// The messages consumed: the model's own knowledge.
     pub(crate) consumed: RefCell<Vec<u64>>,
-    /// What has been published.
+    /// The messages published.
     pub(crate) published: RefCell<Vec<u64>>,
 }
 
@@ -136,6 +144,8 @@ pub(crate) struct Peer {
     scratch: RefCell<Scratch>,
     changes: Cell<u64>,
     alone: Cell<bool>,
+    /// Whether it has met a peer, so that their end is one for it.
+    pub(crate) met: Cell<bool>,
     memo: Cell<Memo>,
     pub(crate) registration: Registration<Deadline>,
     cursor: Cell<Cursor>,
@@ -143,7 +153,7 @@ pub(crate) struct Peer {
     rung: Cell<Option<u64>>,
 }
 
-/// What a receiver is told besides a message.
+/// Answers to a receiver that are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     Disconnected,
@@ -151,6 +161,15 @@ pub(crate) enum Told {
 }
 
 impl World {
+    /// [`new`](Self::new), and one peer for each side.
+    pub(crate) fn between<const N: usize>(
+        capacity: usize,
+        sides: [Side; N],
+    ) -> (Rc<Self>, [Peer; N]) {
+        let (world, peers) = Self::new(capacity, &sides);
+        (world, peers.try_into().unwrap_or_else(|_| unreachable!("one peer for each side")))
+    }
+
     /// A channel of `capacity` slots between `sides`, all of whom are
     /// attached, by one process each. Nobody is in sight yet but them.
     pub(crate) fn new(capacity: usize, sides: &[Side]) -> (Rc<Self>, Vec<Peer>) {
@@ -196,6 +215,7 @@ impl World {
                     scratch: RefCell::new(Scratch::new(map)),
                     changes: Cell::new(1),
                     alone: Cell::new(false),
+                    met: Cell::new(true),
                     memo: Cell::default(),
                     registration: Registration::new(Some(0)),
                     cursor: Cell::new(cursor),
@@ -298,6 +318,13 @@ impl Peer {
         if self.alone.get() && changes == self.changes.get() {
             return Found::PeersGone;
         }
+        self.alone.set(self.met.get() && self.peers(self.side) == 0);
+        self.changes.set(changes);
+        if self.alone.get() { Found::PeersGone } else { Found::Open }
+    }
+
+    /// How many peers an end of this side has: `Participant::has_peer`.
+    fn peers(&self, of: Side) -> u64 {
         let others = (0..self.world.map.participants).map(|id| {
             let word = self.world.word(id).load(Ordering::Acquire);
             let Some(entry) = MemberWord::read(word) else { return 0 };
@@ -308,14 +335,12 @@ impl Peer {
             if row >> 32 != entry.incarnation {
                 return 0;
             }
-            match self.side {
+            match of {
                 Side::Sender => row & 0xFFFF,
                 Side::Receiver => row >> 16 & 0xFFFF,
             }
         });
-        self.alone.set(others.sum::<u64>() == 0);
-        self.changes.set(changes);
-        if self.alone.get() { Found::PeersGone } else { Found::Open }
+        others.sum()
     }
 
     fn items(&self) -> Event<'_> {
@@ -346,13 +371,9 @@ impl Peer {
         self.memo.set(memo);
     }
 
-    /// `Endpoint::notify_own`.
-    fn notify_own(&self) {
-        let event = match self.side {
-            Side::Sender => self.space(),
-            Side::Receiver => self.items(),
-        };
-        let _ = event::notify(&self.process, event, &mut Memo::default());
+    /// `Endpoint::tell_receivers`.
+    fn tell_receivers(&self) {
+        let _ = event::rouse(&self.process, self.items(), || false);
     }
 
     /// `Endpoint::publish`.
@@ -385,7 +406,7 @@ impl Peer {
         // Asked once more, after the release and the fence within the call
         // above.
         if !early.unwrap_or_else(|| self.quiet()) {
-            self.notify_own();
+            self.tell_receivers();
         }
         Ok(message)
     }
@@ -419,7 +440,8 @@ impl Peer {
             Side::Receiver => (self.items(), &row.items_record),
         };
         let queue = Queue { waiting: event.waiting, over: Over::Token(event.sem) };
-        Seat { queue, record, registration: &self.registration }
+        let life = Life::new(self.world.word(self.me.id), self.me.incarnation);
+        Seat { queue, record, life, registration: &self.registration }
     }
 
     /// These have waited before and are still counted. `self` has woken all of
@@ -496,6 +518,17 @@ impl Peer {
 
     /// `Participant::withdraw`, of the only endpoint.
     pub(crate) fn withdraw(&self) {
+        self.close();
+        if mutant::has("no credit") {
+            return;
+        }
+        for sem in [self.world.map.items(0), self.world.map.space(0)] {
+            credit::disarm(&self.process, sem).unwrap();
+        }
+    }
+
+    /// The same of the only one of its side, where the process keeps others.
+    pub(crate) fn close(&self) {
         let row = &self.world.rows[usize::from(self.me.id)];
         row.endpoints.store(self.me.incarnation << 32, Ordering::Release);
         self.world.changes.fetch_add(1, Ordering::Release);
@@ -503,13 +536,13 @@ impl Peer {
             Side::Sender => self.items(),
             Side::Receiver => self.space(),
         };
-        let _ = event::notify(&self.process, event, &mut Memo::default());
-        if mutant::has("no credit") {
-            return;
-        }
-        for sem in [self.world.map.items(0), self.world.map.space(0)] {
-            credit::disarm(&self.process, sem).unwrap();
-        }
+        fence(Ordering::SeqCst);
+        let others = self.peers(self.side.other()) > 0;
+        let _ = if others || mutant::has("one token for all") {
+            event::notify(&self.process, event, &mut Memo::default())
+        } else {
+            event::rouse(&self.process, event, || false)
+        };
     }
 
     /// Begins to read a message, and never ends.
@@ -539,7 +572,7 @@ fn not_now(refused: Refused) -> NotNow {
     }
 }
 
-/// What a peer does.
+/// The steps of a peer.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Send(u64),

@@ -5,6 +5,7 @@
 //! drivers of a thread that blocks: one that only polls, and one that polls,
 //! spins and sleeps.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -70,7 +71,7 @@ where
     }
 
     fn may_wait(&self) -> Result<(), Fault> {
-        self.end.not_cancelled()
+        self.end.may_wait()
     }
 
     fn bereft(&self) -> Option<Fault> {
@@ -82,8 +83,7 @@ where
     }
 
     fn scan(&mut self, must: bool) -> Result<Option<u16>, Fault> {
-        let participant = self.end.participant();
-        if must { participant.listen().map(Some) } else { participant.scan_if_cheap() }
+        self.end.participant().scan_for_sleeper(must)
     }
 
     fn owes(&mut self, refusal: Refusal) {
@@ -154,7 +154,7 @@ impl Endpoint {
         if fruitless < TRIES_PER_LOOK {
             return Ok(false);
         }
-        self.participant().look()
+        self.participant().scan()
     }
 
     /// Polls until the operation is done or needs something that no look for
@@ -207,13 +207,13 @@ impl Endpoint {
         op: &mut O,
         until: Option<Instant>,
     ) -> Result<Waited<O::Done>, Fault> {
-        // Nobody stays counted among those who wait for a slot, nor among the
-        // others while it does.
-        let for_slots = Registration::new(None);
-        for_slots.be_strict(true);
-        let registration = if need == Need::Slot {
+        // No handle stays counted among those that are all woken at once, nor among the
+        // others while it is one of them.
+        let for_all = Registration::new(None);
+        for_all.be_strict(true);
+        let registration = if need.is_for_all() {
             self.let_go();
-            &for_slots
+            &for_all
         } else {
             &self.wait.registration
         };
@@ -238,18 +238,23 @@ impl Endpoint {
             }
             // A sleeper is told of these; one that spins asks.
             op.may_wait()?;
-            self.participant().look()?;
+            self.participant().scan()?;
             if until.is_some_and(|until| until <= self.semaphores().now()) {
                 return Ok(Waited::TimedOut);
             }
         }
         self.participant().desk.sleeps.fetch_add(1, Ordering::Relaxed);
         self.wait.parking.set(true);
-        let waited = Session::new(self.semaphores(), seat, until).block(op);
+        let mut session = Session::new(self.semaphores(), seat, until);
+        // An attempt runs code of the program's: the check of a message's bits.
+        let waited = catch_unwind(AssertUnwindSafe(|| session.block(op)));
         self.wait.parking.set(false);
         self.wait.spin.slept();
+        if waited.is_err() {
+            session.deregister(op);
+        }
         self.set_fast();
-        waited
+        waited.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Goes on after a sender's first attempt, without waiting.
@@ -326,7 +331,7 @@ impl Endpoint {
         let ask = Ask { want: want(), changes, alone, peer: self.bound() };
         match readiness.arm(ask) {
             Ok(()) => Ok(()),
-            Err(fault) => self.participant().look().and(Err(fault)),
+            Err(fault) => self.participant().scan().and(Err(fault)),
         }
     }
 
@@ -335,7 +340,14 @@ impl Endpoint {
         Canceller::new(Arc::clone(self.wait.cancel.get_or_init(|| Arc::new(made()))))
     }
 
-    /// Whether this handle may wait.
+    /// Whether this handle may wait: it is not cancelled, and no process has found this
+    /// one dead, after which it would be counted for nothing.
+    fn may_wait(&self) -> Result<(), Fault> {
+        self.not_cancelled()?;
+        self.participant().is_counted_alive()
+    }
+
+    /// Whether this handle is cancelled.
     pub(super) fn not_cancelled(&self) -> Result<(), Fault> {
         let cancelled = self.wait.cancel.get().is_some_and(|shared| shared.is_cancelled());
         if cancelled { Err(Fault::Cancelled) } else { Ok(()) }

@@ -23,9 +23,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use super::queues;
 use super::ready::ROUND;
 use crate::error::{Done, Fault, Unwoken};
+use crate::kinds::block::Block;
 use crate::ring::wait::Need;
 use crate::segment::{Participant, Side};
-use crate::storage::Block;
 use crate::sync::Ordering;
 
 /// Ends the waits of one handle, from any thread: see

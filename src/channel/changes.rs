@@ -63,6 +63,11 @@ impl Changes {
         }
     }
 
+    /// Of a clone of the handle, which has met the same peers.
+    pub(super) fn another(&self, cells: &Cells) -> Self {
+        Self::new(self.guard, cells, self.met, self.joined)
+    }
+
     #[inline]
     pub(super) fn open(&self) -> u64 {
         self.guard.unsealed(self.open.get())

@@ -1,8 +1,8 @@
 //! Reading messages in place.
 //!
 //! A guard copies out of the message's place, which stays defined whatever a peer writes
-//! there. A reference assumes that peers do not write what they have not claimed, and so
-//! needs a [`TrustedPeers`]. The types are such that any bytes are a value of them.
+//! there, and checks the copy. A reference assumes that peers do not write what they have
+//! not claimed, and so needs a [`TrustedPeers`]; and a type of which any bytes are a value.
 
 #![allow(unsafe_code)]
 
@@ -14,19 +14,27 @@ use std::time::{Duration, Instant};
 use bytemuck::{AnyBitPattern, CheckedBitPattern};
 
 use super::receiver::Receiver;
-use crate::error::{Done, RecvError, RecvTimeoutError, TryRecvError};
+use crate::error::{Done, InvalidMessage, RecvError, RecvTimeoutError, TryRecvError};
 use crate::kinds::message::Message;
 use crate::kinds::payload::Bytes;
 use crate::kinds::ring::{Place, Ring};
 use crate::kinds::table::{Kind, Mpmc, Payload, Spsc};
 use crate::ring::wait::NotNow;
 use crate::segment::{Side, TrustedPeers};
-use crate::storage::{ByteSpan, Elements};
+use crate::storage::{ByteSpan, CopyOut, Elements};
+
+/// A copy of the first of these messages, if its bytes are a value of the type.
+#[inline]
+fn checked<T: Message + CheckedBitPattern>(place: Elements<'_, T>) -> Result<T, InvalidMessage> {
+    let mut out = CopyOut::new();
+    out.land(place);
+    out.hand_on(Ok, || Err(InvalidMessage { type_name: core::any::type_name::<T>() }))
+}
 
 /// What a receiver's ring has given it.
 type Taken<P, K> = <<P as crate::kinds::table::sealed::Payload>::Ring<K> as Ring>::Taken;
 
-impl<P: Payload + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<P, K> {
+impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
     /// Fast path of taking.
     #[inline(always)]
     fn take_next(&self) -> Result<Taken<P, K>, NotNow> {
@@ -47,6 +55,7 @@ impl<P: Payload + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<P, K> {
 
     #[inline(always)]
     fn delivery(&self, taken: Taken<P, K>) -> Delivery<'_, P, K> {
+        self.held.set(self.held.get().wrapping_add(1));
         Delivery { receiver: self, taken: ManuallyDrop::new(taken) }
     }
 
@@ -102,6 +111,38 @@ impl<P: Payload + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<P, K> {
     /// it, and other receivers are not delayed. If this process dies, the message is
     /// delivered again.
     ///
+    /// Every message can be taken. [`Delivery::get`] checks what it copies out:
+    ///
+    /// ```
+    /// use tombolo::{Message, Segment};
+    ///
+    /// #[derive(Clone, Copy, Debug, PartialEq, Message)]
+    /// #[repr(C)]
+    /// struct Order {
+    ///     id: u64,
+    ///     side: Side,
+    ///     _reserved: [u8; 7],
+    /// }
+    ///
+    /// #[derive(Clone, Copy, Debug, PartialEq, Message)]
+    /// #[repr(u8)]
+    /// enum Side {
+    ///     Buy = 1,
+    ///     Sell = 2,
+    /// }
+    ///
+    /// let segment = Segment::anonymous()?;
+    /// let orders = segment.channel::<Order>("orders").capacity(8);
+    /// let (sender, mut receiver) = (orders.sender()?, orders.receiver()?);
+    /// let order = Order { id: 7, side: Side::Sell, _reserved: [0; 7] };
+    /// sender.send(order)?;
+    /// let delivery = receiver.take()?;
+    /// assert_eq!(delivery.get()?, order);
+    /// // The order is carried out; only then:
+    /// delivery.release();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// The errors of [`recv`](Self::recv).
     #[inline(always)]
@@ -142,14 +183,16 @@ impl<P: Payload + CheckedBitPattern + AnyBitPattern, K: Kind> Receiver<P, K> {
 
 /// Several deliveries at a time. The receiver of an SPSC channel takes several messages
 /// as a [slice](Receiver::take_slice).
-impl<P: Payload + CheckedBitPattern + AnyBitPattern> Receiver<P, Mpmc> {
+impl<P: Payload + CheckedBitPattern> Receiver<P, Mpmc> {
     /// Takes a message like [`take`](Self::take), but while others may be held. Each is
     /// acknowledged or given back on its own, in any order.
     ///
     /// Held messages count against the capacity. A receiver that holds as many messages
     /// as the channel has room for waits in vain for another one. A held message may come
-    /// back, so while one is held, by this handle or another, no receiver is told that
-    /// the last sender has gone: ask with a deadline, or without waiting, while you hold one.
+    /// back. So while a handle holds one, the other receivers wait for it before they are
+    /// told that the last sender has gone. The handle itself is told at once:
+    /// [`RecvError::Disconnected`] is then not final. After it has let go of what it holds,
+    /// it may ask again, for what others have given back.
     ///
     /// ```
     /// use tombolo::Segment;
@@ -204,7 +247,7 @@ impl<P: Payload + CheckedBitPattern + AnyBitPattern> Receiver<P, Mpmc> {
     }
 }
 
-impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
+impl<T: Message + CheckedBitPattern> Receiver<T, Spsc> {
     #[inline]
     fn filled_once(&self, most: usize) -> Result<usize, NotNow> {
         self.end.guarded(|| {
@@ -306,7 +349,9 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Receiver<T, Spsc> {
 /// [released](Self::release) or dropped.
 ///
 /// Peers can write to this memory. Reading makes a copy, which nobody can change. To read
-/// by reference, declare that the peers are [trusted](crate::Segment::trust_peers).
+/// by reference, declare that the peers are [trusted](crate::Segment::trust_peers); that
+/// is possible if any bytes are a value of the type
+/// ([`AnyBitPattern`](crate::bytemuck::AnyBitPattern)).
 ///
 /// Bytes:
 ///
@@ -359,11 +404,12 @@ impl<P: Payload, K: Kind> Delivery<'_, P, K> {
         self.leave(false);
     }
 
-    fn leave(self, counted: bool) {
+    pub(super) fn leave(self, counted: bool) {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: `this` is never dropped, so it is taken out once.
         let taken = unsafe { ManuallyDrop::take(&mut this.taken) };
-        let Receiver { ring, end, at } = this.receiver;
+        let Receiver { ring, end, at, held } = this.receiver;
+        held.set(held.get().wrapping_sub(1));
         if !end.in_child() && ring.give_back(at, taken, counted) {
             end.notify(Side::Receiver, Done::GivenUp);
         }
@@ -384,16 +430,10 @@ impl<P: Payload> Delivery<'_, P, Mpmc> {
     }
 }
 
-impl<T: Message + AnyBitPattern, K: Kind> Delivery<'_, T, K> {
+impl<T: Message, K: Kind> Delivery<'_, T, K> {
     #[inline]
     fn element(&self) -> Elements<'_, T> {
         self.place()
-    }
-
-    /// Copies the message out.
-    #[inline]
-    pub fn read(&self) -> T {
-        self.element().read()
     }
 
     /// A pointer to the message. The caller must ensure that each use of the pointer is
@@ -401,6 +441,27 @@ impl<T: Message + AnyBitPattern, K: Kind> Delivery<'_, T, K> {
     #[inline]
     pub fn as_ptr(&self) -> *const T {
         self.element().as_ptr()
+    }
+}
+
+impl<T: Message + CheckedBitPattern, K: Kind> Delivery<'_, T, K> {
+    /// Copies the message out, and checks it. If any bytes are a value of the type,
+    /// [`read`](Self::read) does the same without an error.
+    ///
+    /// # Errors
+    /// [`InvalidMessage`] if the bytes are not a value of the type. The message is still
+    /// taken: release it, or it comes again.
+    #[inline]
+    pub fn get(&self) -> Result<T, InvalidMessage> {
+        checked(self.element())
+    }
+}
+
+impl<T: Message + AnyBitPattern, K: Kind> Delivery<'_, T, K> {
+    /// Copies the message out.
+    #[inline]
+    pub fn read(&self) -> T {
+        self.element().read()
     }
 
     /// The message by reference.
@@ -478,6 +539,7 @@ impl<P: Payload, K: Kind> Drop for Delivery<'_, P, K> {
         // SAFETY: dropped once, and not used after.
         let taken = unsafe { ManuallyDrop::take(&mut self.taken) };
         let receiver = self.receiver;
+        receiver.held.set(receiver.held.get().wrapping_sub(1));
         // In a forked child, it belongs to the parent.
         if !receiver.end.in_child() {
             receiver.ring.release(&receiver.at, taken);
@@ -510,14 +572,14 @@ impl io::Read for ByteReader<'_> {
 
 /// Messages of an SPSC channel that are read in place, side by side: by copies, or by
 /// reference, like a [`Delivery`].
-pub struct DeliverySlice<'a, T: Message + CheckedBitPattern + AnyBitPattern> {
+pub struct DeliverySlice<'a, T: Message + CheckedBitPattern> {
     receiver: &'a Receiver<T, Spsc>,
     count: usize,
     /// How many to acknowledge at the end.
     released: usize,
 }
 
-impl<T: Message + CheckedBitPattern + AnyBitPattern> DeliverySlice<'_, T> {
+impl<T: Message + CheckedBitPattern> DeliverySlice<'_, T> {
     /// How many receivers have died over each of these messages. The number is the same
     /// for all messages of a slice.
     pub fn attempts(&self) -> u8 {
@@ -542,6 +604,21 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> DeliverySlice<'_, T> {
         self.places().len()
     }
 
+    /// Copies the message at `index` out, if there is one, and checks it: see
+    /// [`Delivery::get`].
+    #[inline]
+    pub fn get(&self, index: usize) -> Option<Result<T, InvalidMessage>> {
+        Some(checked(self.places().get(index)?))
+    }
+
+    /// A pointer to the first message: see [`Delivery::as_ptr`].
+    #[inline]
+    pub fn as_ptr(&self) -> *const T {
+        self.places().as_ptr()
+    }
+}
+
+impl<T: Message + CheckedBitPattern + AnyBitPattern> DeliverySlice<'_, T> {
     /// Copies the message at `index` out, if there is one.
     #[inline]
     pub fn read(&self, index: usize) -> Option<T> {
@@ -566,12 +643,6 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> DeliverySlice<'_, T> {
         into
     }
 
-    /// A pointer to the first message: see [`Delivery::as_ptr`].
-    #[inline]
-    pub fn as_ptr(&self) -> *const T {
-        self.places().as_ptr()
-    }
-
     /// The messages by reference.
     ///
     /// # Panics
@@ -586,10 +657,10 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> DeliverySlice<'_, T> {
     }
 }
 
-impl<T: Message + CheckedBitPattern + AnyBitPattern> Drop for DeliverySlice<'_, T> {
+impl<T: Message + CheckedBitPattern> Drop for DeliverySlice<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        let Receiver { end, ring, at } = self.receiver;
+        let Receiver { end, ring, at, .. } = self.receiver;
         if end.in_child() {
             return;
         }
@@ -604,7 +675,7 @@ impl<T: Message + CheckedBitPattern + AnyBitPattern> Drop for DeliverySlice<'_, 
     }
 }
 
-impl<T: Message + CheckedBitPattern + AnyBitPattern> fmt::Debug for DeliverySlice<'_, T> {
+impl<T: Message + CheckedBitPattern> fmt::Debug for DeliverySlice<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeliverySlice").field("len", &self.count).finish_non_exhaustive()
     }

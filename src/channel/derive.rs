@@ -108,14 +108,14 @@ impl Schema {
 
 /// Where a field is in its struct.
 #[derive(Debug)]
-pub struct Place {
+pub struct Field {
     pub name: &'static str,
     pub at: usize,
     pub size: usize,
 }
 
 /// Ends the compilation where a struct has bytes that are no field's.
-pub const fn no_padding(name: &str, size: usize, fields: &[Place]) {
+pub const fn no_padding(name: &str, size: usize, fields: &[Field]) {
     let mut index = 0;
     while index < fields.len() {
         let end = fields[index].at + fields[index].size;

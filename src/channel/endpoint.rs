@@ -15,10 +15,11 @@ use super::changes::Changes;
 use super::debts::Wakes;
 use super::waiting::Waiting;
 use crate::error::{ChannelError, Fault};
+use crate::kinds::block::Block;
 use crate::ring::gate;
 use crate::ring::table::Member;
 use crate::segment::{Busy, Membership, Participant, Side, TrustedPeers};
-use crate::storage::{Block, Cells};
+use crate::storage::Cells;
 use crate::sync::{AtomicU64, Ordering};
 use crate::wait::{Semaphores, WaitStrategy};
 
@@ -49,19 +50,38 @@ impl Endpoint {
         name: Arc<str>,
         side: Side,
     ) -> Result<Self, ChannelError> {
+        Self::attach(participant, block, name, side, None)
+    }
+
+    /// `known`: whether it has met a peer, and how many had joined by then, as in
+    /// [`Changes`].
+    fn attach(
+        participant: &Arc<Participant>,
+        block: Block,
+        name: Arc<str>,
+        side: Side,
+        known: Option<(bool, u64)>,
+    ) -> Result<Self, ChannelError> {
         // The dead are nobody's peers.
         let heard = participant.scan_if_cheap()?;
-        let joined = participant.joined(&block, side.other()).load(Ordering::Acquire);
-        let has_peer = participant.has_peer(&block, side.other());
+        let (mut met, joined) = known.unwrap_or_else(|| {
+            let joined = participant.joined(&block, side.other()).load(Ordering::Acquire);
+            (participant.has_peer(&block, side.other()), joined)
+        });
         participant.enlist(&block, side, &name)?;
-        let Some(cells) = Cells::new(&participant.mapped().memory, &block) else {
+        let Some(cells) = block.cells(participant.mapped()) else {
             // What is in the way is told already.
             let _ = participant.withdraw(&block, side, &name);
             let what = "its block is outside the segment".to_owned();
             return Err(ChannelError::Damaged { channel: name.to_string(), what });
         };
-        let found = side == Side::Receiver && cells.len() > 0;
-        let changes = Changes::new(*participant.guard(), &cells, has_peer || found, joined);
+        if side == Side::Receiver && !met && known.is_none() {
+            // Their messages are all that is left of senders. In this order: a message is
+            // taken, then in a reader's hands, then gone or back. The walk over the slots
+            // is for this case only, where nobody sends.
+            met = cells.len() > 0 || cells.in_flight();
+        }
+        let changes = Changes::new(*participant.guard(), &cells, met, joined);
         Ok(Self {
             cells,
             participant: Arc::clone(participant),
@@ -78,16 +98,48 @@ impl Endpoint {
     }
 
     /// Another endpoint of the same kind in this process. It knows what this one
-    /// does: whom it has met, until whose end it waits, whom it owes a wake.
+    /// does: whom it has met, until whose end it waits, whom it owes a wake. While this
+    /// one is there, it needs no look and no call into the kernel.
+    #[inline]
     pub(crate) fn another(&self) -> Result<Self, ChannelError> {
-        let mut other =
-            Self::new(&self.participant, self.block, Arc::clone(&self.name), self.side)?;
-        other.changes.met = self.changes.met;
-        other.changes.joined = self.changes.joined;
+        let participant = &self.participant;
+        if !participant.enlist_another(&self.block, self.side, &self.name)? {
+            return self.attached_again();
+        }
+        Ok(Self {
+            cells: self.cells.clone(),
+            participant: Arc::clone(participant),
+            membership: participant.membership(),
+            block: self.block,
+            name: Arc::clone(&self.name),
+            side: self.side,
+            busy: match self.side {
+                Side::Sender => participant.enter_busy(),
+                // Never used.
+                Side::Receiver => Arc::clone(&self.busy),
+            },
+            left: Cell::new(false),
+            changes: self.changes.another(&self.cells),
+            wakes: self.wakes.another(),
+            wait: self.wait.another(),
+        })
+    }
+
+    #[cold]
+    fn attached_again(&self) -> Result<Self, ChannelError> {
+        let (name, known) = (Arc::clone(&self.name), Some((self.changes.met, self.changes.joined)));
+        let mut other = Self::attach(&self.participant, self.block, name, self.side, known)?;
         other.wait.bind(self.bound());
         other.set_wait_strategy(self.wait_strategy());
         other.wakes = self.wakes.another();
         Ok(other)
+    }
+
+    /// That this is the only end of its side.
+    pub(crate) fn role_taken(&self) -> ChannelError {
+        let channel = self.name.to_string();
+        let pid = self.participant.mapped().info(self.owner()).pid.load(Ordering::Relaxed);
+        ChannelError::RoleTaken { channel, side: self.side, pid }
     }
 
     pub(crate) const fn cells(&self) -> &Cells {
@@ -194,7 +246,9 @@ impl Endpoint {
         let ended = ended.map_err(|refusal| self.participant.mapped().refused(refusal));
         self.let_go();
         let told = self.participant.withdraw(&self.block, self.side, &self.name);
-        self.participant.leave_busy(&self.busy);
+        if self.side == Side::Sender {
+            self.participant.leave_busy(&self.busy);
+        }
         match owed.and(told).and(ended) {
             // It has told everybody who waited.
             Err(Fault::Closed) => Ok(()),

@@ -2,7 +2,7 @@
 //!
 //! A guard copies into the message's place, which stays defined whatever a peer writes
 //! there. A reference assumes that peers do not write what they have not claimed, and so
-//! needs a [`TrustedPeers`]. The types are such that any bytes are a value of them.
+//! needs a [`TrustedPeers`]; and a type of which any bytes are a value.
 
 #![allow(unsafe_code)]
 
@@ -28,7 +28,7 @@ use crate::wait::Asymmetric;
 /// A claim in a sender's ring.
 type Claim<P, K> = <<P as crate::kinds::table::sealed::Payload>::Ring<K> as Ring>::Claim;
 
-impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Sender<P, K> {
+impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     /// Fast path of claiming.
     #[inline(always)]
     fn reserve_next(&self, length: usize) -> Result<Claim<P, K>, NotNow> {
@@ -113,7 +113,7 @@ impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Sender<P, K> {
 }
 
 /// Where the caller says how long the message is.
-impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Sender<P, K> {
+impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     #[inline]
     pub(super) fn claim_of(&self, length: usize) -> Result<Grant<'_, P, K>, SendError> {
         self.fits(length)?;
@@ -135,7 +135,7 @@ impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Sender<P, K> {
     }
 }
 
-impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Sender<T, K> {
+impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     /// Claims the place of a message, to write the message in place. Waits for it,
     /// without a timeout.
     ///
@@ -245,7 +245,7 @@ impl<K: Kind> Sender<Bytes, K> {
     }
 }
 
-impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
+impl<T: Message + NoUninit> Sender<T, Spsc> {
     #[inline]
     fn room_once(&self, most: usize) -> Result<usize, NotNow> {
         self.end.begin(|| {
@@ -342,7 +342,8 @@ impl<T: Message + NoUninit + AnyBitPattern> Sender<T, Spsc> {
 ///
 /// Peers can write to this memory. Writing copies into it, which is sound whatever they
 /// do. To write by reference, declare that the peers are
-/// [trusted](crate::Segment::trust_peers).
+/// [trusted](crate::Segment::trust_peers); that is possible if any bytes are a value of
+/// the type ([`AnyBitPattern`](crate::bytemuck::AnyBitPattern)).
 ///
 /// Bytes:
 ///
@@ -402,7 +403,7 @@ impl<P: Payload, K: Kind> Grant<'_, P, K> {
     }
 }
 
-impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Grant<'_, P, K> {
+impl<P: Payload + NoUninit, K: Kind> Grant<'_, P, K> {
     #[inline(always)]
     pub(super) fn send(mut self, length: usize) -> Result<(), SendError> {
         let (sender, claim) = (self.sender, self.claim);
@@ -458,7 +459,7 @@ impl<P: Payload + NoUninit + AnyBitPattern, K: Kind> Grant<'_, P, K> {
     }
 }
 
-impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
+impl<T: Message + NoUninit, K: Kind> Grant<'_, T, K> {
     /// Sends the message.
     ///
     /// # Errors
@@ -486,7 +487,9 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
     pub fn as_mut_ptr(&mut self) -> *mut T {
         self.element().as_ptr()
     }
+}
 
+impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
     /// The message's place by reference: the bytes that were there before, or have been
     /// written since.
     ///
@@ -635,12 +638,12 @@ impl io::Write for ByteWriter<'_> {
 /// the places are aborted. At first they contain the bytes that were there before. They
 /// are written by copies, or by reference, like a [`Grant`].
 #[must_use = "a grant that is dropped is aborted"]
-pub struct GrantSlice<'a, T: Message + NoUninit + AnyBitPattern> {
+pub struct GrantSlice<'a, T: Message + NoUninit> {
     sender: &'a Sender<T, Spsc>,
     count: usize,
 }
 
-impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
+impl<T: Message + NoUninit> GrantSlice<'_, T> {
     /// Sends the first `count` messages, by one store.
     ///
     /// # Errors
@@ -689,7 +692,9 @@ impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
     pub fn as_mut_ptr(&mut self) -> *mut T {
         self.places().as_ptr()
     }
+}
 
+impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
     /// The places by reference: see [`Grant::as_ref`].
     ///
     /// # Panics
@@ -716,14 +721,14 @@ impl<T: Message + NoUninit + AnyBitPattern> GrantSlice<'_, T> {
     }
 }
 
-impl<T: Message + NoUninit + AnyBitPattern> Drop for GrantSlice<'_, T> {
+impl<T: Message + NoUninit> Drop for GrantSlice<'_, T> {
     #[inline]
     fn drop(&mut self) {
         self.sender.end.leave();
     }
 }
 
-impl<T: Message + NoUninit + AnyBitPattern> fmt::Debug for GrantSlice<'_, T> {
+impl<T: Message + NoUninit> fmt::Debug for GrantSlice<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GrantSlice").field("len", &self.count).finish_non_exhaustive()
     }

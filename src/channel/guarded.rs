@@ -5,7 +5,7 @@ use super::endpoint::Endpoint;
 use crate::error::Fault;
 use crate::ring::gate;
 use crate::ring::wait::{Found, NotNow};
-use crate::segment::{Side, State};
+use crate::segment::{OperatingState, Side};
 use crate::sync::Ordering;
 use crate::wait::Asymmetric;
 
@@ -83,16 +83,18 @@ impl Endpoint {
         participant.serve();
         let gate = participant.mapped().gate();
         self.changes.gate.set(gate);
-        let state = State::of(gate);
+        let state = OperatingState::of(gate);
         match (self.side, state) {
-            (_, State::Shutdown) => return Err(Fault::Shutdown),
-            (Side::Sender, State::Draining | State::Drained) => return Err(Fault::Drained),
+            (_, OperatingState::Shutdown) => return Err(Fault::Shutdown),
+            (Side::Sender, OperatingState::Draining | OperatingState::Drained) => {
+                return Err(Fault::Drained);
+            }
             _ => {}
         }
         let found = match (self.side, state) {
             _ if self.has_lost_its_peers() => Found::PeersGone,
-            (Side::Receiver, State::Drained) => Found::PeersGone,
-            (Side::Sender, State::Paused) => Found::Paused,
+            (Side::Receiver, OperatingState::Drained) => Found::PeersGone,
+            (Side::Sender, OperatingState::Paused) => Found::Paused,
             _ => Found::Open,
         };
         self.changes.found(now, found);

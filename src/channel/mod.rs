@@ -33,7 +33,9 @@ use crate::ring::mpmc::MAX_ATTEMPTS;
 use crate::segment::{Name, Segment, Side, Spec};
 use crate::storage::layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY};
 
-pub use any::{AnyChannel, AnyDelivery, AnyGrant, AnyReceiver, AnySender};
+pub use any::{
+    AnyChannel, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter, AnyReceiver, AnySender, AnyTryIter,
+};
 pub use cancel::Canceller;
 pub use delivery::{ByteDelivery, ByteReader, Delivery, DeliverySlice};
 use endpoint::Endpoint;

@@ -25,8 +25,8 @@ impl Endpoint {
     pub(super) fn waiting(&self, side: Side) -> &AtomicU64 {
         let control = self.cells().control();
         match side {
-            Side::Sender => &control.space_waiting,
-            Side::Receiver => &control.items_waiting,
+            Side::Sender => &control.waiting.space,
+            Side::Receiver => &control.waiting.items,
         }
     }
 
@@ -76,7 +76,7 @@ impl Endpoint {
     /// one has become free.
     #[inline]
     pub(crate) fn notify_slot_waiters(&self, done: Done) {
-        let waiting = &self.cells().control().slots_waiting;
+        let waiting = &self.cells().control().waiting.slots;
         if let Err(refusal) = slot_waiters::freed(self.semaphores(), waiting) {
             self.owe(Whom::SlotWaiters, done, refusal);
         }
@@ -117,7 +117,7 @@ impl Endpoint {
         let told = self.wakes.make_good(|whom| {
             let woken = match whom {
                 Whom::SlotWaiters => {
-                    slot_waiters::freed(semaphores, &self.cells().control().slots_waiting)
+                    slot_waiters::freed(semaphores, &self.cells().control().waiting.slots)
                 }
                 _ => event::notify(semaphores, self.event(whom.side()), &mut Memo::default()),
             };

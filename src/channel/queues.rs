@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use crate::kinds::block::Block;
+use crate::ring::event::Life;
+use crate::ring::table::Table as _;
 use crate::ring::wait::{Need, Over, Queue, Registration, Seat};
 use crate::segment::{Participant, Side};
-use crate::storage::Block;
 
 /// Where the waiters of one side are counted who need this.
 pub(super) fn queue<'a>(
@@ -16,12 +18,14 @@ pub(super) fn queue<'a>(
     let mapped = participant.mapped();
     let control = mapped.control(block);
     match (side, need) {
-        (Side::Sender, Need::Slot) => Queue { waiting: &control.slots_waiting, over: Over::All },
+        (Side::Sender, need) if need.is_for_all() => {
+            Queue { waiting: &control.waiting.slots, over: Over::All }
+        }
         (Side::Sender, _) => {
-            Queue { waiting: &control.space_waiting, over: Over::Token(block.space(mapped)) }
+            Queue { waiting: &control.waiting.space, over: Over::Token(block.space(mapped)) }
         }
         (Side::Receiver, _) => {
-            Queue { waiting: &control.items_waiting, over: Over::Token(block.items(mapped)) }
+            Queue { waiting: &control.waiting.items, over: Over::Token(block.items(mapped)) }
         }
     }
 }
@@ -34,11 +38,14 @@ pub(super) fn seat<'a>(
     need: Need,
     registration: &'a Registration<Instant>,
 ) -> Seat<'a, Instant> {
-    let row = participant.mapped().row(block, participant.me().id);
+    let (mapped, me) = (participant.mapped(), participant.me());
+    let row = mapped.row(block, me.id);
     let record = match (side, need) {
-        (Side::Sender, Need::Slot) => &row.slots_record,
+        (Side::Sender, need) if need.is_for_all() => &row.slots_record,
         (Side::Sender, _) => &row.space_record,
         (Side::Receiver, _) => &row.items_record,
     };
-    Seat { queue: queue(participant, block, side, need), record, registration }
+    let queue = queue(participant, block, side, need);
+    let life = Life::new(mapped.word(me.id), me.incarnation);
+    Seat { queue, record, life, registration }
 }

@@ -38,12 +38,14 @@ use std::time::{Duration, Instant};
 
 use super::{changes, queues};
 use crate::error::Fault;
+use crate::kinds::block::Block;
+use crate::kinds::table::RingKind;
 use crate::ring::kernel::Refusal;
 use crate::ring::wait::{
     Cause, Need, NotNow, Operation, Queue, Registration, Session, Waited, Want,
 };
 use crate::segment::{Participant, Peer, Side};
-use crate::storage::{Block, Cells, RingKind};
+use crate::storage::Cells;
 use crate::sync::Ordering;
 use crate::sys;
 use crate::sys::pipe;
@@ -174,11 +176,15 @@ struct Watcher {
 
 impl Watcher {
     fn run(&self) {
-        let registration = Registration::new(None);
+        let kept = Registration::new(None);
         while let Some(ask) = self.armed() {
+            // A watch that compares the wake-all semaphore looks for deaths first: what an
+            // earlier watch has heard may be old, and the value may have come round to it.
+            let strict = Registration::new(None);
+            strict.be_strict(true);
             // Over the wake-all semaphore there are no tokens.
-            registration.be_strict(ask.peer.is_some() || self.at.need() == Need::Slot);
-            let woken = self.watch(&registration);
+            let compares = ask.peer.is_some() || self.at.need() == Need::Slot;
+            let woken = self.watch(if compares { &strict } else { &kept });
             let mut state = self.shared.state();
             state.parked = false;
             self.shared.changed.notify_all();
@@ -249,13 +255,17 @@ impl Operation for Watch<'_> {
         Err(if self.at.need() == Need::Slot { NotNow::NoSlot } else { NotNow::Nothing })
     }
 
+    fn may_wait(&self) -> Result<(), Fault> {
+        self.at.participant.is_counted_alive()
+    }
+
     /// Nothing was consumed: what the token was for is there for others.
     fn more(&self) -> bool {
         true
     }
 
-    fn scan(&mut self, _: bool) -> Result<Option<u16>, Fault> {
-        self.at.participant.listen().map(Some)
+    fn scan(&mut self, must: bool) -> Result<Option<u16>, Fault> {
+        self.at.participant.scan_for_sleeper(must)
     }
 
     /// Its handle is to find out, whatever it does next.

@@ -1,5 +1,6 @@
 //! The receiving end.
 
+use core::cell::Cell;
 use core::fmt;
 use core::iter::FusedIterator;
 use std::time::{Duration, Instant};
@@ -36,6 +37,8 @@ pub struct Receiver<P: Payload, K: Kind = Mpmc> {
     pub(super) ring: P::Ring<K>,
     pub(super) end: Endpoint,
     pub(super) at: <P::Ring<K> as Ring>::Consumer,
+    /// How many messages it holds in place.
+    pub(super) held: Cell<usize>,
 }
 
 /// The receiving end of a channel of bytes.
@@ -50,7 +53,7 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
         if dropped {
             end.notify(Side::Sender, Done::GivenUp);
         }
-        Ok(Self { ring, end, at })
+        Ok(Self { ring, end, at, held: Cell::new(0) })
     }
 
     /// Fast path: receives if the next message is there and nothing has changed. Inlined
@@ -138,8 +141,9 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
     }
 
     /// Receives up to `most` messages, and appends them to `into`. Waits if there is
-    /// none. Returns how many came. Messages that come at once are released at once; in
-    /// an SPSC channel, by a single store.
+    /// none. Returns how many came: no more than the channel holds, so that the call ends
+    /// while a sender keeps up. Messages that come at once are released at once; in an
+    /// SPSC channel, by a single store.
     ///
     /// # Errors
     /// Those of [`recv`](Self::recv). With [`RecvError::Invalid`], the messages before
@@ -276,7 +280,10 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
     fn prospects(&self) -> Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want> {
         Prospects {
             available: || self.ring.may_take(&self.at),
-            in_flight: || self.ring.in_flight(),
+            // A message that it holds itself comes back only if it lets it go. So it does
+            // not wait for its own, nor for that of another which does the same: each would
+            // wait for the other.
+            in_flight: || self.held.get() == 0 && self.ring.in_flight(),
             want: || P::Ring::<K>::wanted_by_consumer(&self.at),
         }
     }

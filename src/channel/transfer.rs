@@ -1,7 +1,9 @@
 //! Doing an operation where nothing is in the way, and telling the other side.
 
+use super::debts::Whom;
 use super::endpoint::Endpoint;
 use crate::error::{Done, Unwoken};
+use crate::ring::event;
 use crate::ring::wait::NotNow;
 use crate::segment::Side;
 
@@ -88,7 +90,18 @@ impl Endpoint {
         // in between makes one of us see the other. Never quiet while no
         // sender is left.
         if !self.quiet() {
-            self.notify(Side::Receiver, Done::Taken);
+            self.tell_receivers();
+        }
+    }
+
+    /// Tells all receivers that a message has been consumed of which others may have
+    /// waited for the end: a single token could go to one that expects other senders.
+    #[cold]
+    #[inline(never)]
+    fn tell_receivers(&self) {
+        let roused = event::rouse(self.semaphores(), self.event(Side::Receiver), || false);
+        if let Err(refusal) = roused {
+            self.owe(Whom::Receivers, Done::Taken, refusal);
         }
     }
 
@@ -98,7 +111,7 @@ impl Endpoint {
         self.notify_fast(Side::Sender, Done::Taken);
         // As above.
         if !self.quiet_fast() {
-            self.notify(Side::Receiver, Done::Taken);
+            self.tell_receivers();
         }
     }
 }

@@ -30,8 +30,12 @@ impl Waiting {
     /// Of a handle that has looked for the dead when the wake-all semaphore was
     /// this.
     pub(super) fn new(heard: Option<u16>) -> Self {
+        Self::with(Spin::new(), heard)
+    }
+
+    fn with(spin: Spin, heard: Option<u16>) -> Self {
         Self {
-            spin: Spin::new(),
+            spin,
             registration: Registration::new(heard),
             parking: Cell::new(false),
             fruitless: Cell::new(0),
@@ -39,6 +43,13 @@ impl Waiting {
             cancel: OnceCell::new(),
             readiness: OnceCell::new(),
         }
+    }
+
+    /// Of a clone of the handle, which has not looked for the dead.
+    pub(super) fn another(&self) -> Self {
+        let other = Self::with(self.spin.another(), None);
+        other.bind(self.peer());
+        other
     }
 
     /// Has the waits end with that participant, too; or with nobody any more.

@@ -226,7 +226,7 @@ impl Events {
         let read = self.participant.mapped().read_journal(&mut at);
         self.at.set(at);
         match (read, barred) {
-            (Read::Record(entry), _) => Ok(Read::Record(self.event(entry))),
+            (Read::Record(record), _) => Ok(Read::Record(self.event(record))),
             (Read::Missed(positions), _) => Ok(Read::Record(Event::Missed(positions))),
             (_, Some(fault)) => Err(fault),
             (Read::Pending(owner), None) => Ok(Read::Pending(owner)),
@@ -234,25 +234,25 @@ impl Events {
         }
     }
 
-    fn event(&self, entry: LifeRecord) -> Event {
+    fn event(&self, record: LifeRecord) -> Event {
         let number = |word: u64| u32::try_from(word).unwrap_or(0);
         let generation = self.participant.mapped().generation;
         let member = Member {
-            peer: Peer::new(generation, entry.member, number(entry.pid)),
-            slot: entry.member.id,
-            life: entry.member.incarnation,
-            pid: number(entry.pid),
-            start_time: entry.start_time,
-            pid_namespace: entry.pid_namespace,
-            uid: number(entry.uid),
-            recorded_ns: entry.time,
+            peer: Peer::new(generation, record.member, number(record.pid)),
+            slot: record.member.id,
+            life: record.member.incarnation,
+            pid: number(record.pid),
+            start_time: record.start_time,
+            pid_namespace: record.pid_namespace,
+            uid: number(record.uid),
+            recorded_ns: record.time,
         };
-        match entry.event {
+        match record.event {
             LifeEvent::Joined => Event::Joined(member),
             LifeEvent::Left => Event::Left(member),
             LifeEvent::Died => {
                 let now = sys::proc::monotonic();
-                Event::Died(Death::of(self.participant.mapped(), entry, now))
+                Event::Died(Death::of(self.participant.mapped(), record, now))
             }
         }
     }

@@ -4,7 +4,7 @@ use core::fmt;
 use std::time::Duration;
 
 use super::{BadName, Fault, debug_as_display};
-use crate::segment::Side;
+use crate::storage::Side;
 
 /// Why a channel could not be opened.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]

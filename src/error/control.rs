@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Fault, debug_as_display};
+use crate::storage::OperatingState;
 
 /// Why a command could not be given.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +46,7 @@ pub enum CommandError {
         /// The segment's name.
         segment: String,
         /// Its state.
-        state: crate::State,
+        state: OperatingState,
     },
     /// The command for the application is too long.
     #[error("the command has {length} bytes, and at most {longest} are possible")]

@@ -1,7 +1,7 @@
 //! Why a handle cannot go on: what all operations have in common.
 
 use super::debug_as_display;
-use crate::segment::{Peer, Side};
+use crate::storage::{Peer, Side};
 use crate::sys;
 
 /// Why a handle cannot go on, whichever operation was asked for.

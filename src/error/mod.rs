@@ -49,7 +49,7 @@ pub use channel::{ChannelError, ChannelProperty};
 pub use control::CommandError;
 pub use fault::{Done, Fault, Unwoken};
 pub use open::{BadName, OpenError};
-pub use recv::{RecvError, RecvTimeoutError, TryRecvError};
+pub use recv::{InvalidMessage, RecvError, RecvTimeoutError, TryRecvError};
 pub use send::{SendBatchError, SendError, SendTimeoutError, TrySendError};
 
 /// `{:?}` says what `{}` says, after the kind of error: it is what `main` and

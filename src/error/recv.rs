@@ -1,7 +1,7 @@
 //! Why nothing was received.
 
 use super::{Fault, debug_as_display};
-use crate::segment::Side;
+use crate::storage::Side;
 
 /// Why [`recv`](crate::Receiver::recv) received nothing.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +67,16 @@ pub enum RecvTimeoutError {
     Fault(Fault),
 }
 
+/// The bytes of a message that was taken are not a value of its type: see
+/// [`Delivery::get`](crate::Delivery::get).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a message was received whose bytes are not a valid {type_name}")]
+#[non_exhaustive]
+pub struct InvalidMessage {
+    /// The type.
+    pub type_name: &'static str,
+}
+
 /// What [`Fault::Disconnected`] says of senders.
 const GONE: Fault = Fault::Disconnected { side: Side::Sender };
 
@@ -121,6 +131,12 @@ macro_rules! in_common {
                     Self::Fault(fault) => Some(fault),
                     _ => None,
                 }
+            }
+        }
+
+        impl From<InvalidMessage> for $name {
+            fn from(InvalidMessage { type_name }: InvalidMessage) -> Self {
+                Self::Invalid { type_name }
             }
         }
 

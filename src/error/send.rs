@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{Fault, Unwoken};
-use crate::segment::Side;
+use crate::storage::Side;
 
 /// Why [`send`](crate::Sender::send) failed, with the message if it was not
 /// sent.
@@ -27,9 +27,9 @@ pub enum SendError<T = ()> {
         /// The longest that is possible.
         longest: usize,
     },
-    /// The message is shorter than an element. Only an [`AnySender`](crate::AnySender) has
-    /// such messages.
-    #[error("the message has {length} bytes, and an element of this channel has {size}")]
+    /// The message is shorter than an element, or than what is to be sent. Only an
+    /// [`AnySender`](crate::AnySender) has such messages.
+    #[error("the message has {length} bytes, and must have {size}")]
     TooShort {
         /// The message.
         message: T,
@@ -78,7 +78,7 @@ pub enum TrySendError<T = ()> {
         longest: usize,
     },
     /// As [`SendError::TooShort`].
-    #[error("the message has {length} bytes, and an element of this channel has {size}")]
+    #[error("the message has {length} bytes, and must have {size}")]
     TooShort {
         /// The message.
         message: T,
@@ -122,7 +122,7 @@ pub enum SendTimeoutError<T = ()> {
         longest: usize,
     },
     /// As [`SendError::TooShort`].
-    #[error("the message has {length} bytes, and an element of this channel has {size}")]
+    #[error("the message has {length} bytes, and must have {size}")]
     TooShort {
         /// The message.
         message: T,
@@ -233,6 +233,11 @@ macro_rules! in_common {
             /// Whether the message is longer than any that the channel takes.
             pub const fn is_too_long(&self) -> bool {
                 matches!(self, Self::TooLong { .. })
+            }
+
+            /// Whether the message is shorter than it must be.
+            pub const fn is_too_short(&self) -> bool {
+                matches!(self, Self::TooShort { .. })
             }
 
             /// Whether the message is in the channel all the same.

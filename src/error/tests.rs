@@ -3,7 +3,7 @@ use std::fmt::Debug;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::*;
-use crate::segment::Side;
+use crate::storage::Side;
 use crate::sys::{ErrorKind, Key, shm::Shm};
 use crate::{
     ByteReceiver, ByteSender, Canceller, Commander, ConnectError, Events, Inbox, InheritError,

@@ -1,10 +1,27 @@
 //! What a segment asks of a channel without knowing what its messages are.
 
+use super::audit::Audit;
 use super::recover::Recover;
-use crate::storage::Cells;
+use crate::storage::layout::Parts;
+use crate::storage::{Cells, KindCode};
+
+/// What is always the same of a kind.
+pub(crate) struct Facts {
+    pub(crate) code: KindCode,
+    /// Its name, for people.
+    pub(crate) name: &'static str,
+    /// Whether a channel has one sender and one receiver.
+    pub(crate) single: bool,
+    /// Whether its messages are bytes of any length.
+    pub(crate) bytes: bool,
+}
 
 /// A kind of ring, with what its messages are made of.
-pub(crate) trait AnyKind: Recover {
+pub(crate) trait AnyKind: Recover + Audit {
+    /// What a channel needs in its block, for so many messages of elements of this size;
+    /// of bytes, `size` is the longest. `None` if it cannot be addressed.
+    fn parts(&self, messages: usize, size: usize, align: usize) -> Option<Parts>;
+
     /// How many messages there are, now or a moment ago. Of records, which are not
     /// counted: how many of the longest messages would take as much room.
     fn len(&self, cells: &Cells) -> u64;

@@ -8,19 +8,16 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::message::Message;
 use super::payload::{Form, Untyped};
-use crate::storage::{Cells, CopyOut, ElementBytes, Elements, RingKind, Shape, append};
+use crate::storage::{Cells, CopyOut, ElementBytes, Elements, Shape, append};
 
 /// A payload whose messages are elements of one size.
 pub trait Element: Form {
-    /// What the slots of a ring of this kind are, in these cells; `None` if the
-    /// elements are of another shape.
-    fn shape(cells: &Cells, kind: RingKind) -> Option<Shape>;
-
     /// The elements from `first` on.
     ///
     /// # Safety
-    /// `first` is an element in these cells, whose [`shape`](Self::shape) is this
-    /// payload's, and `count` of them, one at least, lie side by side from there on.
+    /// `first` is an element in these cells, whose [shape](shape_of) is this
+    /// payload's, and it is followed by the rest of `count` of them, each a stride behind
+    /// the one before.
     unsafe fn place<'a>(cells: &'a Cells, first: NonNull<u8>, count: usize) -> Self::Place<'a>;
 
     /// Copies a message in. Only the owner of the place may.
@@ -45,16 +42,14 @@ pub trait Element: Form {
         Self: CheckedBitPattern;
 }
 
-impl<T: Message> Element for T {
-    #[inline(always)]
-    fn shape(_: &Cells, kind: RingKind) -> Option<Shape> {
-        match kind {
-            RingKind::Spsc => const { Shape::new(RingKind::Spsc, size_of::<T>(), align_of::<T>()) },
-            RingKind::Mpmc => const { Shape::new(RingKind::Mpmc, size_of::<T>(), align_of::<T>()) },
-            RingKind::SpscBytes | RingKind::MpmcBytes => None,
-        }
-    }
+/// The shape of slots with elements of this payload: that `of_type`, or what the cells
+/// have, where the payload leaves its size to them.
+#[inline(always)]
+pub(super) const fn shape_of<E: Form>(of_type: Option<Shape>, cells: &Cells) -> Option<Shape> {
+    if E::SIZE.is_some() { of_type } else { Some(cells.shape()) }
+}
 
+impl<T: Message> Element for T {
     #[inline(always)]
     unsafe fn place<'a>(_: &'a Cells, first: NonNull<u8>, count: usize) -> Elements<'a, T> {
         // SAFETY: by the caller; the memory is attached as long as the cells are there.
@@ -95,13 +90,10 @@ impl<T: Message> Element for T {
 }
 
 impl Element for Untyped {
-    fn shape(cells: &Cells, kind: RingKind) -> Option<Shape> {
-        (cells.kind() == kind).then(|| cells.shape())
-    }
-
     unsafe fn place<'a>(cells: &'a Cells, first: NonNull<u8>, count: usize) -> ElementBytes<'a> {
+        let size_and_stride = (cells.longest(), cells.shape().stride);
         // SAFETY: by the caller; the memory is attached as long as the cells are there.
-        unsafe { ElementBytes::new(first, cells.longest(), count) }
+        unsafe { ElementBytes::new(first, size_and_stride, count) }
     }
 
     fn write(place: ElementBytes<'_>, message: &&[u8]) {

@@ -1,11 +1,15 @@
-//! The kinds of channels. All that is particular to one stands in its folder:
-//! how its messages lie in memory (`storage`), and how its ring is used (`mod`).
+//! The kinds of channels. All that is particular to one stands in its folder: its number
+//! and what its block consists of (`layout`), its words and messages in memory (`words`,
+//! `storage`), how its ring is used (`mod`), what the dead held in it (`recover`), and how
+//! it is audited (`audit`).
 //!
 //! A kind is one of rings, and of what messages are made of: elements of one
 //! size, or bytes of any length. [`table`] lists the kinds; [`ring`] and [`any`] say
 //! what each has to be.
 
 mod any;
+pub(crate) mod audit;
+pub(crate) mod block;
 pub(crate) mod element;
 pub(crate) mod message;
 pub(crate) mod mpmc;

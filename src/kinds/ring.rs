@@ -7,7 +7,7 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 use super::payload::Form;
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
-use crate::storage::Cells;
+use crate::storage::{Cells, View};
 
 pub type Sent<'m, R> = <<R as Ring>::Of as Form>::Sent<'m>;
 pub type Owned<R> = <<R as Ring>::Of as Form>::Owned;
@@ -22,7 +22,7 @@ pub type Place<'a, R> = <<R as Ring>::Of as Form>::Place<'a>;
 ///
 /// `owner` is the participant that a claim is noted for. `length` is how many bytes
 /// a message may have; elements of one size ignore it.
-pub trait Ring: Sized + Send {
+pub trait Ring: View + Sized + Send {
     /// The payload.
     type Of: Form;
     /// A sender's position.
@@ -101,8 +101,9 @@ pub trait Ring: Sized + Send {
     where
         Self::Of: CheckedBitPattern;
 
-    /// Pops up to `most` messages to the end of `into`, one at least. Says whether
-    /// all that were taken were valid; the first that is not is taken too, or it
+    /// Pops up to `most` messages to the end of `into`, one at least, and no more than
+    /// the ring holds: otherwise the call would not end while a sender keeps up. Says
+    /// whether all that were taken were valid; the first that is not is taken too, or it
     /// would be in the way.
     fn pop_many(
         &self,
@@ -114,6 +115,7 @@ pub trait Ring: Sized + Send {
     where
         Self::Of: CheckedBitPattern,
     {
+        let most = self.cells().capacity().min(most as u64);
         for popped in 0..most {
             let mut out = Self::Of::out();
             let taken = match self.pop_next(at, owner, &mut out) {

@@ -1,16 +1,15 @@
 //! The table of kinds: to the handles a type, to the segment a number.
 
-use super::any::AnyKind;
+use super::any::{AnyKind, Facts};
 use super::element::Element;
 use super::message::Message;
 use super::payload::{Bytes, Form, Untyped};
-use super::recover::{Held, Victim};
 use super::ring::Ring;
 use super::{mpmc, mpmc_bytes, spsc, spsc_bytes};
 use crate::ring;
-use crate::ring::recovery::{Finished, Recovery};
 use crate::ring::wait::Want;
-use crate::storage::{Cells, RingKind};
+use crate::storage::layout::{BlockPlan, capacity_allowed};
+use crate::storage::{Cells, KindCode};
 
 /// One sender and one receiver at a time: wait-free, and the fastest.
 #[derive(Clone, Copy, Debug)]
@@ -105,35 +104,105 @@ impl sealed::Payload for Bytes {
     }
 }
 
-/// What a segment asks of a kind.
-const fn of(kind: RingKind) -> &'static dyn AnyKind {
-    match kind {
-        RingKind::Spsc => &spsc::OfElements,
-        RingKind::Mpmc => &mpmc::OfElements,
-        RingKind::SpscBytes => &spsc_bytes::OfRecords,
-        RingKind::MpmcBytes => &mpmc_bytes::OfBlocks,
+/// The kind of a channel, and what it carries.
+///
+/// As a text, it is `SPSC`, `MPMC`, `SPSC bytes` or `MPMC bytes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RingKind {
+    /// One sender and one receiver; elements of one size.
+    Spsc,
+    /// Any number of each; elements of one size.
+    Mpmc,
+    /// One sender and one receiver; bytes of any length.
+    SpscBytes,
+    /// Any number of each; bytes of any length.
+    MpmcBytes,
+}
+
+impl core::fmt::Display for RingKind {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl RingKind {
+    const ALL: [Self; 4] = [Self::Spsc, Self::Mpmc, Self::SpscBytes, Self::MpmcBytes];
+
+    /// What is always the same of a kind.
+    const fn facts(self) -> &'static Facts {
+        match self {
+            Self::Spsc => &spsc::layout::FACTS,
+            Self::Mpmc => &mpmc::layout::FACTS,
+            Self::SpscBytes => &spsc_bytes::layout::FACTS,
+            Self::MpmcBytes => &mpmc_bytes::layout::FACTS,
+        }
+    }
+
+    /// What a segment asks of a kind.
+    pub(crate) const fn any(self) -> &'static dyn AnyKind {
+        match self {
+            Self::Spsc => &spsc::OfElements,
+            Self::Mpmc => &mpmc::OfElements,
+            Self::SpscBytes => &spsc_bytes::OfRecords,
+            Self::MpmcBytes => &mpmc_bytes::OfBlocks,
+        }
+    }
+
+    /// Its number in the directory.
+    pub(crate) const fn code(self) -> KindCode {
+        self.facts().code
+    }
+
+    pub(crate) fn read(code: KindCode) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// Whether the channel has one sender and one receiver.
+    pub(crate) const fn is_single(self) -> bool {
+        self.facts().single
+    }
+
+    /// Whether messages are bytes of any length.
+    pub(crate) const fn is_bytes(self) -> bool {
+        self.facts().bytes
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// All kinds for elements, or all for bytes.
+    pub(crate) fn all_of(bytes: bool) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |kind| kind.is_bytes() == bytes)
+    }
+
+    /// The plan of a channel's block; `None` if it cannot be addressed at all. For
+    /// bytes, `size` is the longest message.
+    pub(crate) fn plan(
+        self,
+        messages: usize,
+        size: usize,
+        align: usize,
+        participants: u16,
+    ) -> Option<BlockPlan> {
+        if !capacity_allowed(messages, align) {
+            return None;
+        }
+        BlockPlan::new(messages, &self.any().parts(messages, size, align)?, participants)
     }
 }
 
 impl Cells {
     /// How many messages there are: see [`AnyKind::len`].
     pub(crate) fn len(&self) -> u64 {
-        of(self.kind()).len(self)
+        RingKind::read(self.kind()).map_or(0, |kind| kind.any().len(self))
     }
 
     /// Whether a reader has a message in hand that may come back: see
     /// [`AnyKind::in_flight`].
     pub(crate) fn in_flight(&self) -> bool {
-        of(self.kind()).in_flight(self)
-    }
-
-    /// Walks over what a participant that died held: see [`Recover`](super::recover::Recover).
-    pub(crate) fn recover(
-        &self,
-        victim: Victim,
-        recovery: &dyn Recovery,
-    ) -> Result<Held, Finished> {
-        of(self.kind()).recover(self, victim, recovery)
+        RingKind::read(self.kind()).is_some_and(|kind| kind.any().in_flight(self))
     }
 
     /// Whether what an attempt lacked is there now.
@@ -147,5 +216,24 @@ impl Cells {
             Want::Block => mpmc_bytes::BlockSlots::of(self)
                 .is_some_and(|block_slots| ring::blocks::any_free(&block_slots)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::layout::MAX_CAPACITY;
+
+    #[test]
+    fn a_block_that_cannot_be_addressed_is_refused() {
+        let block = |capacity, size, align| RingKind::Mpmc.plan(capacity, size, align, 64);
+        assert!(block(0, 8, 8).is_none());
+        assert!(block(MAX_CAPACITY + 1, 8, 8).is_none());
+        assert!(block(1, usize::MAX, 8).is_none());
+        assert!(block(MAX_CAPACITY, usize::MAX / 4, 8).is_none());
+        assert!(block(1, 8, 3).is_none());
+        assert!(block(1, 8, 256).is_none());
+        assert_eq!(block(3, 8, 8).map(|plan| (plan.cell, plan.stride)), Some((8, 16)));
+        assert_eq!(block(3, 100, 64).map(|plan| (plan.cell, plan.stride)), Some((64, 192)));
     }
 }

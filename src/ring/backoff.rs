@@ -79,6 +79,8 @@ pub struct Backoff {
     /// The current window: how many looks it has had, and what they found.
     looks: Cell<u32>,
     found: Cell<u64>,
+    /// Cells of a message: what is told of what came counts cells.
+    message: Cell<u64>,
 }
 
 impl Backoff {
@@ -99,6 +101,7 @@ impl Backoff {
             turn: Cell::new(true),
             looks: Cell::new(0),
             found: Cell::new(0),
+            message: Cell::new(1),
         }
     }
 
@@ -116,11 +119,17 @@ impl Backoff {
         }
     }
 
-    /// How much more there was after keeping back.
+    /// Messages are of so many cells each.
+    #[inline(always)]
+    pub(crate) fn message_of(&self, cells: u64) {
+        self.message.set(cells);
+    }
+
+    /// How many more cells there were after keeping back.
     #[inline]
     pub(crate) fn found(&self, more: u64) {
         let (now, limit) = (self.now.get(), self.limit.get());
-        if more < 2 {
+        if more <= self.message.get() {
             self.now.set(now / 2);
             return;
         }

@@ -46,7 +46,7 @@
 //! the count since then, and takes one of those tokens, will see what it leaves behind.
 
 use super::kernel::{Kernel, LightFence, Op, Refusal};
-use super::table::INCARNATION_SHIFT;
+use super::table::{INCARNATION_SHIFT, MemberState, MemberWord};
 use crate::sync::{AtomicU64, Ordering, fence};
 
 const VERSION: u64 = 1 << 32;
@@ -54,8 +54,12 @@ const COUNT: u64 = VERSION - 1;
 const RECORD_BITS: u32 = INCARNATION_SHIFT;
 const RECORD_COUNT: u64 = (1 << RECORD_BITS) - 1;
 
-/// How often a sweep retries against waiters that come and go.
-const SETTLE_TRIES: u32 = 1_000;
+/// How often a change of a count is retried against others that change it: a hostile
+/// process could keep it from succeeding for ever.
+const TRIES: u32 = 1_000;
+/// How many waiters one call rouses at most: a hostile process could take the tokens
+/// as fast as they come, for as many waiters as it pretends there are.
+const ROUSED: u64 = 1 << 12;
 
 /// One direction of a channel.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +73,27 @@ pub(crate) struct Event<'a> {
 pub(crate) struct Memo {
     word: u64,
     posts: u64,
+}
+
+/// The life that a waiter's record belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Life<'a> {
+    /// The participant's word in the table.
+    word: &'a AtomicU64,
+    incarnation: u64,
+}
+
+impl<'a> Life<'a> {
+    pub(crate) const fn new(word: &'a AtomicU64, incarnation: u64) -> Self {
+        Self { word, incarnation }
+    }
+
+    /// Whether no process has found this participant dead.
+    fn lasts(self) -> bool {
+        let live = MemberWord { state: MemberState::Live, incarnation: self.incarnation };
+        // Edge L.
+        self.word.load(Ordering::Acquire) == live.word()
+    }
 }
 
 /// An empty record of one life of a participant.
@@ -150,15 +175,16 @@ pub(crate) fn post<K: Kernel>(kernel: &K, sem: u16) -> Result<bool, Refusal> {
     }
 }
 
-/// Wakes everybody who sleeps, so that one among them finds out that it is to
-/// stop; at most one token stays. `enough` ends it early.
+/// Wakes everybody who sleeps, for a change that concerns all of them, or so that one
+/// among them finds out that it is to stop. At most one token stays. `enough` ends it
+/// early.
 pub(crate) fn rouse<K: Kernel>(
     kernel: &K,
     event: Event<'_>,
     enough: impl Fn() -> bool,
 ) -> Result<(), Refusal> {
     let count = waited_for(kernel, event.waiting).map_or(0, |word| word & COUNT);
-    for _ in 0..count {
+    for _ in 0..count.min(ROUSED) {
         // One that stays is for who is about to sleep: nobody does.
         if enough() || !post(kernel, event.sem)? {
             break;
@@ -207,14 +233,26 @@ pub(crate) fn raise(waiting: &AtomicU64, record: &AtomicU64) {
     waiting.fetch_add(VERSION + 1, Ordering::Release);
 }
 
-pub(crate) fn lower(waiting: &AtomicU64, record: &AtomicU64) {
-    let _ = waiting.fetch_update(Ordering::Release, Ordering::Relaxed, |word| {
+/// Takes a waiter's count back, unless its life is over: a sweep leaves the records of
+/// such a life out, so the count would be another waiter's.
+///
+/// The kernel ends a life before its process when the process leaves its IPC namespace.
+/// The process may be counted then, and may find out late.
+pub(crate) fn lower(waiting: &AtomicU64, record: &AtomicU64, life: Life<'_>) {
+    let mut tries = 0..TRIES;
+    // Edge L: Acquire. This word may be one that a sweep of this life has swapped in. Then
+    // the life is seen to be over. A sweep that comes after this load changes the word's
+    // version, so the swap fails and the life is asked again.
+    let _ = waiting.fetch_update(Ordering::Release, Ordering::Acquire, |word| {
+        tries.next().filter(|_| life.lasts())?;
         Some(counting(word, (word & COUNT).saturating_sub(1)))
     });
+    let mut tries = 0..TRIES;
     // Edge S: Release, so that a sweep that reads the lowered record
     // (Acquire) cannot swap its sum over the word as it was before.
     let _ = record.fetch_update(Ordering::Release, Ordering::Relaxed, |record| {
-        (record & RECORD_COUNT != 0).then(|| record - 1)
+        tries.next().filter(|_| recorded(record, life.incarnation) != 0)?;
+        Some(record - 1)
     });
 }
 
@@ -229,8 +267,8 @@ const fn counting(word: u64, count: u64) -> u64 {
 /// a living one. What this gets wrong under a race is too high, which costs
 /// a futile post, never a wake.
 pub(crate) fn settle(waiting: &AtomicU64, living: impl Fn() -> u64) {
-    for _ in 0..SETTLE_TRIES {
-        // Edge S.
+    for _ in 0..TRIES {
+        // Edges S and L.
         let seen = waiting.load(Ordering::Acquire);
         let settled = counting(seen, living().min(COUNT));
         if waiting.compare_exchange(seen, settled, Ordering::AcqRel, Ordering::Relaxed).is_ok() {

@@ -83,6 +83,7 @@ pub struct Record {
 
 /// Reserves room for a message of up to `length` bytes, at most the longest.
 /// Returns `None` if there is no room now.
+#[inline(always)]
 pub(crate) fn reserve(
     ring: &impl Units,
     producer: &Producer,
@@ -93,6 +94,7 @@ pub(crate) fn reserve(
 
 /// Like [`reserve`], behind `ahead` units that are reserved and not yet
 /// published.
+#[inline(always)]
 pub(crate) fn reserve_behind(
     ring: &impl Units,
     producer: &Producer,
@@ -108,22 +110,32 @@ pub(crate) fn reserve_behind(
     // room. Where there is no padding, that extra message would fit too, but for
     // this unit.
     let wanted = ahead + padding + needed + 1;
+    producer.message_of(needed);
     if producer.room(ring, wanted)? < wanted {
         return Ok(None);
     }
     if padding > 0 {
-        ring.unit(index).store(PADDING | padding, Ordering::Relaxed);
+        pad(ring, index, padding);
     }
     Ok(Some(Reserved { header: if padding > 0 { 0 } else { index }, padding, length }))
 }
 
+/// Fills the end of the ring. Out of line: that happens once a lap.
+#[cold]
+#[inline(never)]
+fn pad(ring: &impl Units, index: u64, padding: u64) {
+    ring.unit(index).store(PADDING | padding, Ordering::Relaxed);
+}
+
 /// Wraps an index that is less than a lap too far.
+#[inline(always)]
 fn wrapped(ring: &impl Units, index: u64) -> u64 {
     if index >= ring.capacity() { index - ring.capacity() } else { index }
 }
 
 /// Writes the header of a message of `length` bytes, or of as many as were
 /// reserved if that is less. Returns how many units the caller publishes for it.
+#[inline(always)]
 pub(crate) fn seal(ring: &impl Units, reserved: Reserved, length: u64) -> u64 {
     let length = length.min(reserved.length);
     ring.unit(reserved.header).store(MESSAGE | length, Ordering::Relaxed);
@@ -131,16 +143,19 @@ pub(crate) fn seal(ring: &impl Units, reserved: Reserved, length: u64) -> u64 {
 }
 
 /// Publishes the message. `length` is at most what was reserved.
+#[inline(always)]
 pub(crate) fn commit(ring: &impl Units, producer: &Producer, reserved: Reserved, length: u64) {
     producer.publish(ring, seal(ring, reserved, length));
 }
 
 /// The next message, if there is one.
+#[inline(always)]
 pub(crate) fn next(ring: &impl Units, consumer: &Consumer) -> Result<Option<Record>, Broken> {
     next_behind(ring, consumer, 0)
 }
 
 /// Like [`next`], behind `ahead` units that are read and not yet released.
+#[inline(always)]
 pub(crate) fn next_behind(
     ring: &impl Units,
     consumer: &Consumer,
@@ -149,34 +164,68 @@ pub(crate) fn next_behind(
     if consumer.filled(ring, ahead + 1)? <= ahead {
         return Ok(None);
     }
-    let capacity = ring.capacity();
-    let mut index = wrapped(ring, consumer.index() + ahead);
-    let mut padding = 0;
-    let mut header = ring.unit(index).load(Ordering::Relaxed);
-    if header & !LENGTH == PADDING {
-        padding = capacity - index;
-        if header & LENGTH != padding
-            || consumer.filled(ring, ahead + padding + 1)? <= ahead + padding
-        {
-            return Err(Broken::Header(header));
-        }
-        index = 0;
-        header = ring.unit(0).load(Ordering::Relaxed);
+    let index = wrapped(ring, consumer.index() + ahead);
+    let header = ring.unit(index).load(Ordering::Relaxed);
+    if header & !LENGTH == MESSAGE {
+        return record(ring, consumer, ahead, At { index, header, padding: 0 }).map(Some);
     }
+    behind_padding(ring, consumer, ahead, index, header).map(Some)
+}
+
+/// A header that was read, once.
+struct At {
+    index: u64,
+    header: u64,
+    /// Units of padding before it.
+    padding: u64,
+}
+
+/// The message with this header, which is believed only if it can be true: a message is
+/// published whole, so all of it is known to be there.
+#[inline(always)]
+fn record(
+    ring: &impl Units,
+    consumer: &Consumer,
+    ahead: u64,
+    At { index, header, padding }: At,
+) -> Result<Record, Broken> {
     let length = header & LENGTH;
-    let units = units(length);
-    // The header is read once, and believed only if it can be true.
-    if header & !LENGTH != MESSAGE
-        || length > ring.longest()
-        || units > capacity - index
-        || consumer.filled(ring, ahead + padding + units)? < ahead + padding + units
+    let message = units(length);
+    let units = padding + message;
+    if length > ring.longest()
+        || message > ring.capacity() - index
+        || units > consumer.granted() - ahead
     {
         return Err(Broken::Header(header));
     }
-    Ok(Some(Record { bytes: index + 1, length, units: padding + units }))
+    consumer.message_of(message);
+    Ok(Record { bytes: index + 1, length, units })
+}
+
+/// The message at the ring's start, if this is the header of padding before it. Out of
+/// line: that happens once a lap.
+#[cold]
+#[inline(never)]
+fn behind_padding(
+    ring: &impl Units,
+    consumer: &Consumer,
+    ahead: u64,
+    index: u64,
+    header: u64,
+) -> Result<Record, Broken> {
+    let padding = ring.capacity() - index;
+    if header != PADDING | padding || padding >= consumer.granted() - ahead {
+        return Err(Broken::Header(header));
+    }
+    let header = ring.unit(0).load(Ordering::Relaxed);
+    if header & !LENGTH != MESSAGE {
+        return Err(Broken::Header(header));
+    }
+    record(ring, consumer, ahead, At { index: 0, header, padding })
 }
 
 /// Gives the room of a message back.
+#[inline(always)]
 pub(crate) fn release(ring: &impl Units, consumer: &Consumer, record: Record) {
     consumer.release(ring, record.units);
 }

@@ -30,13 +30,18 @@ pub(crate) fn holder(word: u64) -> Option<Member> {
     (word != 0).then_some(holder)
 }
 
+/// How often a claim is tried. Successors are few; only a hostile process changes the
+/// word without end.
+const TRIES: u32 = 1_000;
+
 /// Takes the role for `me` if it is vacant, or if its holder is neither alive nor
-/// waiting to be swept. Otherwise returns the holder.
+/// waiting to be swept. Otherwise returns the holder, or `me` if the word does not
+/// settle.
 pub(crate) fn claim(role: &AtomicU64, table: &impl Table, me: Member) -> Result<(), Member> {
     // Edge R. Acquire: with a predecessor's release of the role, its index is
     // visible.
     let mut seen = role.load(Ordering::Acquire);
-    loop {
+    for _ in 0..TRIES {
         if let Some(holder) = holder(seen)
             && (holder.is_live(table) || holder.is_dead(table))
         {
@@ -47,6 +52,7 @@ pub(crate) fn claim(role: &AtomicU64, table: &impl Table, me: Member) -> Result<
             Err(now) => seen = now,
         }
     }
+    Err(me)
 }
 
 /// Gives the role up; the next claim takes it.

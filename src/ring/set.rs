@@ -5,7 +5,7 @@
 //! 1          BUILT       1 from just before the magic is stored
 //! 2..6       GENERATION  four digits, each 1 + 14 bits
 //! 6          CHECK       1 + 14 bits mixed from the generation
-//! 7          GONG        counts what happens to participants
+//! 7          WAKE_ALL    counts what happens to participants
 //! 8..8+P     LIVENESS    1 while participant i lives (undo)
 //! then 2 × C             items and space of each channel: 0 or 1 token
 //! then 0..15             reserved, so that the count is 13 modulo 16

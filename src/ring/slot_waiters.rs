@@ -6,6 +6,10 @@
 //! slot, or for either without taking it, waits on the [`wake_all`] semaphore, which wakes
 //! all sleepers.
 //!
+//! A sender that is paused waits here too, in every kind of channel. When the pause ends,
+//! senders lack different things, and one token could go to one that lacks another thing.
+//! The participant that changes the state always strikes, so nothing more is needed.
+//!
 //! ```text
 //!  scan, read v ─▶ try ─▶ raise record, waiting ─▶ heavy fence ─▶ try ─▶ sleep while
 //!       ▲                                                          │    the value is v

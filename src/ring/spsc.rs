@@ -154,6 +154,12 @@ impl Producer {
         self.0.backoff = backoff;
     }
 
+    /// A message is of so many cells: says what the backoff counts as one.
+    #[inline(always)]
+    pub(crate) fn message_of(&self, cells: u64) {
+        self.0.backoff.message_of(cells);
+    }
+
     /// The position up to which this producer knows that it may write.
     pub(crate) fn limit(&self) -> u64 {
         self.0.limit.get()
@@ -200,9 +206,21 @@ impl Consumer {
         self.0.grant(want, |head| filled_until(ring, head))
     }
 
+    /// How many cells this consumer knows to be filled.
+    #[inline(always)]
+    pub(crate) fn granted(&self) -> u64 {
+        self.0.granted()
+    }
+
     /// Reads the other side's index with this backoff.
     pub(crate) fn with_backoff(&mut self, backoff: Backoff) {
         self.0.backoff = backoff;
+    }
+
+    /// A message is of so many cells: says what the backoff counts as one.
+    #[inline(always)]
+    pub(crate) fn message_of(&self, cells: u64) {
+        self.0.backoff.message_of(cells);
     }
 
     /// The position of the next cell to read.

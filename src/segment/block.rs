@@ -1,7 +1,11 @@
 //! A channel's block in a mapped segment.
 
 use super::mapped::Mapped;
-use crate::storage::{Block, Cells};
+use crate::kinds::block::Block;
+use crate::kinds::recover::{Held, Victim};
+use crate::ring::recovery::{Finished, Recovery};
+use crate::ring::table::Member;
+use crate::storage::Cells;
 
 impl Block {
     /// The semaphore that receivers sleep over.
@@ -16,6 +20,18 @@ impl Block {
 
     /// The cells; `None` if they are not inside the segment.
     pub(crate) fn cells(&self, mapped: &Mapped) -> Option<Cells> {
-        Cells::new(&mapped.memory, self)
+        self.cells_in(&mapped.memory)
+    }
+
+    /// Walks over what a dead participant held in the channel.
+    pub(super) fn recover(
+        &self,
+        mapped: &Mapped,
+        dead: Member,
+        recovery: &dyn Recovery,
+    ) -> Result<Held, Finished> {
+        let victim = Victim { member: dead, attempts: self.attempts };
+        let recover = |cells: Cells| self.kind.any().recover(&cells, victim, recovery);
+        self.cells(mapped).map_or_else(|| Ok(Held::default()), recover)
     }
 }

@@ -3,12 +3,12 @@
 use core::fmt;
 use std::time::Duration;
 
-use super::directory;
+use super::handle::Segment;
 use super::journal::{LifeEvent, LifeRecord};
 use super::mapped::Mapped;
 use crate::sys;
 
-/// The deaths in a segment, as [`Segment::deaths`](super::Segment::deaths)
+/// The deaths in a segment, as [`Segment::deaths`]
 /// gives them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -72,20 +72,44 @@ pub struct Death {
     pub channel: Option<String>,
 }
 
+impl Segment {
+    /// Which participants have died, when, what they held, and what became of it, as far
+    /// as is known without a [sweep](Self::sweep). This reads some 20 KiB, and delays
+    /// nobody.
+    ///
+    /// ```
+    /// let segment = tombolo::Segment::anonymous()?;
+    /// segment.sweep()?;
+    /// let deaths = segment.deaths();
+    /// for death in &deaths.recent {
+    ///     // process 4711 died 2.5s ago, in channel jobs: 1 to be redelivered
+    ///     println!("{death}");
+    /// }
+    /// if let Some(last) = deaths.recent.last() {
+    ///     println!("the last of {} deaths: {:?} ago", deaths.total, last.ago);
+    /// }
+    /// # assert_eq!(deaths.total, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn deaths(&self) -> Deaths {
+        deaths(self.participant().mapped())
+    }
+}
+
 impl Death {
-    pub(crate) fn of(mapped: &Mapped, entry: LifeRecord, now: u64) -> Self {
+    pub(crate) fn of(mapped: &Mapped, record: LifeRecord, now: u64) -> Self {
         let number = |word: u64| u32::try_from(word).unwrap_or(0);
-        let name = |index| Some(directory::read(mapped, index)?.ok()?.name);
-        let held = entry.held;
+        let name = |index| Some(mapped.directory().read(index)?.ok()?.name);
+        let held = record.held;
         Self {
-            slot: entry.member.id,
-            life: entry.member.incarnation,
-            pid: number(entry.pid),
-            start_time: entry.start_time,
-            pid_namespace: entry.pid_namespace,
-            uid: number(entry.uid),
-            found_ns: entry.time,
-            ago: Duration::from_nanos(now.saturating_sub(entry.time)),
+            slot: record.member.id,
+            life: record.member.incarnation,
+            pid: number(record.pid),
+            start_time: record.start_time,
+            pid_namespace: record.pid_namespace,
+            uid: number(record.uid),
+            found_ns: record.time,
+            ago: Duration::from_nanos(now.saturating_sub(record.time)),
             senders: held.senders,
             receivers: held.receivers,
             unsent: held.slots.tombstones,
@@ -123,9 +147,9 @@ impl fmt::Display for Death {
 }
 
 pub(super) fn deaths(mapped: &Mapped) -> Deaths {
-    let entries = mapped.journal();
+    let records = mapped.journal();
     let now = sys::proc::monotonic();
-    let died = entries.into_iter().filter(|entry| entry.event == LifeEvent::Died);
-    let recent: Vec<_> = died.map(|entry| Death::of(mapped, entry, now)).collect();
+    let died = records.into_iter().filter(|record| record.event == LifeEvent::Died);
+    let recent: Vec<_> = died.map(|record| Death::of(mapped, record, now)).collect();
     Deaths { total: mapped.deaths(), recent }
 }

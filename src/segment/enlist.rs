@@ -2,23 +2,18 @@
 
 use std::sync::Arc;
 
-use crossbeam_utils::CachePadded;
-
-use super::participant::{Participant, Side, lock};
+use super::endpoints::{Busy, Counts};
+use super::participant::{Participant, lock};
 use crate::error::{ChannelError, Done, Fault, Unwoken};
+use crate::kinds::block::Block;
 use crate::ring::event::{self, Event, Memo};
 use crate::ring::{credit, gate, role, slot_waiters};
-use crate::storage::Block;
+use crate::storage::Side;
+use crate::storage::layout::Row;
 use crate::sync::{AtomicU64, Ordering, fence};
 
-/// Not 0 while a handle sends: see [`gate`].
-pub(crate) type Busy = CachePadded<AtomicU64>;
-
-/// How many endpoints this process has of one channel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    senders: u16,
-    receivers: u16,
+fn too_many(name: &str, side: Side) -> ChannelError {
+    ChannelError::TooMany { channel: name.to_owned(), side, limit: u16::MAX }
 }
 
 impl Participant {
@@ -27,18 +22,16 @@ impl Participant {
         if let Some(fault) = self.barred() {
             return Err(fault.into());
         }
-        let mut all = lock(&self.counts);
-        let Some(counts) = all.get_mut(usize::from(block.index)) else {
+        let mut all = lock(&self.endpoints);
+        if all.overlaps(block) {
+            let what = "its block overlaps one that this process uses".to_owned();
+            return Err(ChannelError::Damaged { channel: name.to_owned(), what });
+        }
+        let Some(&counts) = all.counts.get(usize::from(block.index)) else {
             return Err(Fault::Closed.into());
         };
-        let (mine, most) = match side {
-            Side::Sender => (counts.senders, u16::MAX),
-            Side::Receiver => (counts.receivers, u16::MAX),
-        };
-        if mine == most {
-            return Err(ChannelError::TooMany { channel: name.to_owned(), side, limit: most });
-        }
-        let first = counts.senders == 0 && counts.receivers == 0;
+        let more = counts.and_one(side).ok_or_else(|| too_many(name, side))?;
+        let first = counts == Counts::default();
         if first {
             self.arm(block)?;
         }
@@ -51,14 +44,16 @@ impl Participant {
             }
             return Err(error);
         }
-        match side {
-            Side::Sender => counts.senders += 1,
-            Side::Receiver => counts.receivers += 1,
+        if let Some(counts) = all.counts.get_mut(usize::from(block.index)) {
+            *counts = more;
+        }
+        if first {
+            all.blocks.push(*block);
         }
         let control = self.mapped.control(block);
-        self.show(block, *counts);
+        self.show(block, more);
         // After the row: who counts this one also finds it there.
-        self.joined(block, side).fetch_add(1, Ordering::Release);
+        control.joined(side).fetch_add(1, Ordering::Release);
         control.changes.fetch_add(1, Ordering::Release);
         // With that of an announcement: either it finds the row, or the handle
         // finds the state before its first message.
@@ -66,65 +61,125 @@ impl Participant {
         Ok(())
     }
 
+    /// Makes this process an endpoint of the channel once more, while it is one of this
+    /// side. That tells nobody anything: it has the credits, a row that counts this side,
+    /// and peers that have met it. Says whether it has; not where its row says anything
+    /// else, because it has been taken for dead or written over.
+    pub(crate) fn enlist_another(
+        &self,
+        block: &Block,
+        side: Side,
+        name: &str,
+    ) -> Result<bool, ChannelError> {
+        if let Some(fault) = self.barred() {
+            return Err(fault.into());
+        }
+        let mut all = lock(&self.endpoints);
+        let Some(counts) = all.counts.get_mut(usize::from(block.index)) else {
+            return Err(Fault::Closed.into());
+        };
+        let more = counts.and_one(side).ok_or_else(|| too_many(name, side))?;
+        if *counts.of(side) == 0 || !self.recount(block, *counts, more) {
+            return Ok(false);
+        }
+        *counts = more;
+        // As in `enlist`.
+        self.joined(block, side).fetch_add(1, Ordering::Release);
+        Ok(true)
+    }
+
     /// Undoes one [`enlist`](Self::enlist). Does nothing in a forked child,
     /// nor where the kernel has undone it already. Does as much of it as it can,
     /// and returns the first thing that it cannot.
     pub(crate) fn withdraw(&self, block: &Block, side: Side, name: &str) -> Result<(), Fault> {
-        if self.guard.in_child() || !self.is_known() {
+        if self.guard.in_child() {
             return Ok(());
         }
-        let mut all = lock(&self.counts);
-        let Some(counts) = all.get_mut(usize::from(block.index)) else {
+        let mut all = lock(&self.endpoints);
+        let Some(counts) = all.counts.get_mut(usize::from(block.index)) else {
             return Ok(());
         };
-        let (mine, other) = match side {
-            Side::Sender => (&mut counts.senders, block.items(&self.mapped)),
-            Side::Receiver => (&mut counts.receivers, block.space(&self.mapped)),
-        };
+        let before = *counts;
+        let mine = counts.of(side);
         *mine = mine.saturating_sub(1);
         let last = *mine == 0;
         let counts = *counts;
+        // One of several: as for `enlist_another`.
+        if !last && self.recount(block, before, counts) {
+            return Ok(());
+        }
+        if counts == Counts::default() {
+            all.blocks.retain(|other| other.index != block.index);
+        }
+        if !self.is_known() {
+            return Ok(());
+        }
         let control = self.mapped.control(block);
         self.show(block, counts);
         if block.kind.is_single() {
-            role::release(self.role(block, side), self.me);
+            role::release(control.role(side), self.me);
         }
         control.changes.fetch_add(1, Ordering::Release);
         let mut told = Ok(());
         if last {
             let waiting = match side {
-                Side::Sender => &control.items_waiting,
-                Side::Receiver => &control.space_waiting,
+                Side::Sender => &control.waiting.items,
+                Side::Receiver => &control.waiting.space,
             };
-            let event = Event { waiting, sem: other };
-            told = event::notify(&self.mapped.semaphores, event, &mut Memo::default());
+            let sem = match side {
+                Side::Sender => block.items(&self.mapped),
+                Side::Receiver => block.space(&self.mapped),
+            };
+            let event = Event { waiting, sem };
+            // With that of another who leaves: one of the two finds that nobody is left.
+            fence(Ordering::SeqCst);
+            told = if self.has_peer(block, side) {
+                event::notify(&self.mapped.semaphores, event, &mut Memo::default())
+            } else {
+                // This concerns all who wait, and not all of them know: a single token
+                // could go to one that was opened just now and expects others to come.
+                event::rouse(&self.mapped.semaphores, event, || false)
+            };
             if side == Side::Receiver {
                 told =
-                    told.and(slot_waiters::freed(&self.mapped.semaphores, &control.slots_waiting));
+                    told.and(slot_waiters::freed(&self.mapped.semaphores, &control.waiting.slots));
             }
         }
         let told = self.unless_gone(told).map_err(|fault| match fault {
             Fault::System(source) => Unwoken::new(Done::Closed, name, side.other(), source).into(),
             fault => fault,
         });
-        if counts.senders == 0 && counts.receivers == 0 {
+        if counts == Counts::default() {
             return told.and(self.disarm(block));
         }
         told
     }
 
+    /// Looks for deaths and sweeps the dead. Says what the wake-all semaphore was
+    /// before, if a sleeper may compare it without cost to the others; always, if it
+    /// `must`.
+    pub(crate) fn scan_for_sleeper(&self, must: bool) -> Result<Option<u16>, Fault> {
+        if must { self.listen().map(Some) } else { self.scan_if_cheap() }
+    }
+
+    /// Whether the others count this process among the living. They do not if it has
+    /// left its IPC namespace and they have found that. In a forked child, that is
+    /// another one's question.
+    pub(crate) fn is_counted_alive(&self) -> Result<(), Fault> {
+        let alive = self.guard.in_child() || self.me.is_live(&self.mapped);
+        if alive { Ok(()) } else { Err(Fault::NotMember) }
+    }
+
     /// A word for a new sender.
     pub(crate) fn enter_busy(&self) -> Arc<Busy> {
-        let busy = Arc::<Busy>::default();
-        lock(&self.busy).insert(Arc::as_ptr(&busy).addr(), Arc::clone(&busy));
-        busy
+        lock(&self.sending).enter()
     }
 
     /// The sender whose word it is has gone.
     pub(crate) fn leave_busy(&self, gone: &Arc<Busy>) {
         // In a forked child another thread may have had the lock.
         if !self.guard.in_child() {
-            lock(&self.busy).remove(&Arc::as_ptr(gone).addr());
+            lock(&self.sending).leave(gone);
         }
     }
 
@@ -133,13 +188,12 @@ impl Participant {
     pub(crate) fn idle(&self) -> bool {
         // The process that changed the gate may not have come to say so.
         self.mapped.change_all();
-        let busy = lock(&self.busy);
-        gate::idle(&self.mapped.semaphores, busy.values().map(|busy| &***busy))
+        gate::idle(&self.mapped.semaphores, lock(&self.sending).words())
     }
 
     /// How many endpoints this process has: senders and receivers.
     pub(super) fn endpoints(&self) -> (u64, u64) {
-        lock(&self.counts).iter().fold((0, 0), |(senders, receivers), counts| {
+        lock(&self.endpoints).counts.iter().fold((0, 0), |(senders, receivers), counts| {
             (senders + u64::from(counts.senders), receivers + u64::from(counts.receivers))
         })
     }
@@ -151,9 +205,9 @@ impl Participant {
         &self,
         work: impl FnOnce() -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let counts = lock(&self.counts);
+        let all = lock(&self.endpoints);
         let has = |block: &Block| {
-            counts.get(usize::from(block.index)).is_some_and(|own| *own != Counts::default())
+            all.counts.get(usize::from(block.index)).is_some_and(|own| *own != Counts::default())
         };
         let mut armed = Vec::new();
         for block in self.mapped.blocks().filter(|block| !has(block)) {
@@ -208,28 +262,32 @@ impl Participant {
     }
 
     fn show(&self, block: &Block, counts: Counts) {
-        let word = crate::storage::layout::Row::pack(self.me, counts.senders, counts.receivers);
         // Release: who finds an endpoint there, finds its credits taken.
-        self.mapped.row(block, self.me.id).endpoints.store(word, Ordering::Release);
+        self.mapped.row(block, self.me.id).endpoints.store(self.word(counts), Ordering::Release);
     }
 
-    fn role(&self, block: &Block, side: Side) -> &AtomicU64 {
-        let control = self.mapped.control(block);
-        match side {
-            Side::Sender => &control.producer,
-            Side::Receiver => &control.consumer,
-        }
+    /// Shows other counts of a side that stays, if the row still shows those before. In
+    /// the row of another life nothing is changed.
+    fn recount(&self, block: &Block, before: Counts, after: Counts) -> bool {
+        let row = &self.mapped.row(block, self.me.id).endpoints;
+        let (before, after) = (self.word(before), self.word(after));
+        // As for `show`.
+        row.compare_exchange(before, after, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+
+    const fn word(&self, counts: Counts) -> u64 {
+        Row::pack(self.me, counts.senders, counts.receivers)
     }
 
     fn claim_role(&self, block: &Block, side: Side, name: &str) -> Result<(), ChannelError> {
-        let word = self.role(block, side);
+        let word = self.mapped.control(block).role(side);
         let claim = || role::claim(word, &self.mapped, self.me);
         let holder = match claim() {
             Ok(()) => return Ok(()),
             Err(holder) => holder,
         };
         // It may have died without anybody having noticed or swept it yet.
-        self.look()?;
+        self.scan()?;
         if claim().is_ok() {
             return Ok(());
         }
@@ -242,11 +300,7 @@ impl Participant {
 
     /// How many endpoints of one side there have ever been.
     pub(crate) fn joined(&self, block: &Block, side: Side) -> &AtomicU64 {
-        let control = self.mapped.control(block);
-        match side {
-            Side::Sender => &control.senders_joined,
-            Side::Receiver => &control.receivers_joined,
-        }
+        self.mapped.control(block).joined(side)
     }
 
     /// Whether a living participant has an endpoint of this side.

@@ -141,7 +141,7 @@ impl journal::Records<RECORD_FIELDS> for Journal<'_> {
 }
 
 impl Mapped {
-    fn entry(&self, event: LifeEvent, member: Member, held: Held) -> LifeRecord {
+    fn life_record(&self, event: LifeEvent, member: Member, held: Held) -> LifeRecord {
         let info = self.info(member.id);
         let said = |word: &AtomicU64| word.load(Ordering::Relaxed);
         LifeRecord {
@@ -158,13 +158,13 @@ impl Mapped {
 
     /// Records that a participant has joined: by itself.
     pub(crate) fn record_joined(&self, me: Member) {
-        let entry = self.entry(LifeEvent::Joined, me, Held::default());
-        journal::append(&Journal(self), me.id, entry.fields());
+        let record = self.life_record(LifeEvent::Joined, me, Held::default());
+        journal::append(&Journal(self), me.id, record.fields());
     }
 
     /// Records that a participant leaves: by itself, and just before.
     pub(crate) fn record_left(&self, me: Member) {
-        let fields = || self.entry(LifeEvent::Left, me, Held::default()).fields();
+        let fields = || self.life_record(LifeEvent::Left, me, Held::default()).fields();
         let end = &self.info(me.id).end;
         death_record::record(&Journal(self), end, (me, How::Left), me.id, fields);
     }
@@ -172,7 +172,7 @@ impl Mapped {
     /// Records a death, unless somebody has. To be called before anything is
     /// changed of what the dead held. `witness` is what the caller looked by.
     pub(crate) fn record_death(&self, dead: Member, witness: u16) {
-        let fields = || self.entry(LifeEvent::Died, dead, self.holdings(dead)).fields();
+        let fields = || self.life_record(LifeEvent::Died, dead, self.holdings(dead)).fields();
         let owner = match witness {
             SetMap::LEASE => LEASEHOLDER,
             liveness => liveness - self.map().liveness(0),
@@ -208,7 +208,7 @@ impl Mapped {
             let (senders, receivers) = row.endpoints(dead);
             held.senders += u64::from(senders);
             held.receivers += u64::from(receivers);
-            let Ok(here) = self.recover(&block, dead, &Counting) else {
+            let Ok(here) = block.recover(self, dead, &Counting) else {
                 continue;
             };
             held.slots.tombstones += here.messages.tombstones;
@@ -228,12 +228,14 @@ impl Mapped {
         if remembered { journal::oldest(&journal) } else { journal::end(&journal) }
     }
 
-    /// Reads on. Records that none of us writes are passed over.
+    /// Reads on. Records that none of us writes are passed over; as many of them as fit
+    /// into the journal are its end for this call, or a hostile writer could have it read
+    /// on and on.
     pub(crate) fn read_journal(&self, at: &mut u64) -> Read<LifeRecord> {
-        loop {
+        for _ in 0..RECORDS {
             return match journal::read(&Journal(self), at) {
                 Read::Record(fields) => match LifeRecord::read(fields) {
-                    Some(entry) => Read::Record(entry),
+                    Some(record) => Read::Record(record),
                     None => continue,
                 },
                 Read::Missed(positions) => Read::Missed(positions),
@@ -241,22 +243,23 @@ impl Mapped {
                 Read::End => Read::End,
             };
         }
+        Read::End
     }
 
     /// Everything that the journal remembers, the newest last.
     pub(crate) fn journal(&self) -> Vec<LifeRecord> {
-        let mut entries = Vec::new();
+        let mut records = Vec::new();
         let mut at = self.journal_from(true);
         // More only if the writers are faster than this reader.
         for _ in 0..2 * RECORDS {
             match self.read_journal(&mut at) {
-                Read::Record(entry) => entries.push(entry),
+                Read::Record(record) => records.push(record),
                 Read::Missed(_) => {}
                 Read::Pending(_) => at += 1,
                 Read::End => break,
             }
         }
-        entries
+        records
     }
 
     /// How many participants have died, ever.

@@ -1,24 +1,18 @@
-//! A segment in use: its memory, its set, and the sweep of the dead.
+//! A segment in use: its memory and its set.
 
 use std::sync::{Arc, OnceLock};
 
-use super::directory;
-use super::open::shape;
+use super::directory::{Described, Directory};
 use crate::error::Fault;
-use crate::kinds::recover::{Held, Victim};
+use crate::kinds::block::Block;
 use crate::ring::kernel::Refusal;
-use crate::ring::recovery::{Finished, Recovery, Repairing};
 use crate::ring::set::SetMap;
-use crate::ring::table::{self, Blind, INCARNATION_SHIFT, Member, MemberState, Scratch, Table};
-use crate::ring::{event, wake_all};
-use crate::storage::Block;
-use crate::storage::Memory;
+use crate::ring::table::{self, Blind, INCARNATION_SHIFT, Member, MemberState, Table};
 use crate::storage::layout::{Control, Info, Plan, Row, VERSION, gate};
+use crate::storage::{Memory, OperatingState, Peer};
 use crate::sync::{AtomicU64, Ordering};
-use crate::sys;
 use crate::sys::sem::Set;
 use crate::sys::shm::Shm;
-use crate::sys::{ErrorKind, crash};
 use crate::wait::Semaphores;
 
 /// What every participant of one segment has in common.
@@ -57,7 +51,7 @@ impl Mapped {
         let header = memory.header();
         let read = |word: &AtomicU64| word.load(Ordering::Relaxed);
         let set = i32::try_from(read(&header.set)).ok()?;
-        let (map, name) = (shape(header)?, header.name.load()?);
+        let (map, name) = (header.shape()?, header.name.load()?);
         let plan = Plan::new(map);
         if read(&header.version) != VERSION
             || read(&header.size) != memory.len() as u64
@@ -92,25 +86,6 @@ impl Mapped {
         inside(self.memory.at(block.offset))
     }
 
-    /// Finds and sweeps the dead; `witness` is a semaphore that this process
-    /// holds up. Returns whether there were any.
-    pub(crate) fn look(&self, witness: u16, scratch: &mut Scratch) -> Result<bool, Fault> {
-        if crash::recovery_is_off() {
-            return Ok(false);
-        }
-        let closed = witness == SetMap::LEASE && self.close_leaseholders_records();
-        let bury = |dead: Member, values: &[u16]| self.sweep(dead, values, witness);
-        let swept = table::scan(&self.semaphores, self, self.generation, witness, scratch, bury)
-            .map_err(|blind| self.fault(blind))?;
-        let refused = |refusal| self.refused(refusal);
-        wake_all::wind(&self.semaphores, scratch.value(SetMap::WAKE_ALL)).map_err(refused)?;
-        if swept || closed {
-            // Readers may wait for a record that was given up for this one's.
-            wake_all::strike(&self.semaphores).map_err(refused)?;
-        }
-        Ok(swept)
-    }
-
     pub(crate) fn fault(&self, blind: Blind) -> Fault {
         match blind {
             Blind::Refused(refusal) => self.refused(refusal),
@@ -137,6 +112,15 @@ impl Mapped {
         fault
     }
 
+    pub(crate) fn gate(&self) -> u64 {
+        self.memory.header().gate.load(Ordering::Acquire)
+    }
+
+    /// Whether it is open for messages.
+    pub(crate) fn state(&self) -> OperatingState {
+        OperatingState::of(self.gate())
+    }
+
     /// Why this process can do nothing here any more, if that is known.
     pub(crate) fn over(&self) -> Option<Fault> {
         let closed = self.gate() & gate::CLOSED != 0;
@@ -156,51 +140,12 @@ impl Mapped {
         }
     }
 
-    /// Removes the objects. The set goes first: that wakes all sleepers at one
-    /// instant, and shows that this process may remove the segment. Then the gate
-    /// is shut, which ends those who are busy. If the remover is killed before it
-    /// shuts the gate, nobody sleeps, and a busy participant is told at its next
-    /// call into the kernel, or once somebody clears away what is left. In the
-    /// other order a killed remover would leave sleepers that nobody wakes.
-    pub(crate) fn remove(&self) -> Result<(), sys::Error> {
-        // What cannot be read has gone, or is refused to the remover as well.
-        let key = self.key();
-        let set = self.semaphores.set().remove();
-        if set.as_ref().map_or_else(|error| error.kind() == ErrorKind::Removed, |()| true) {
-            self.close();
-        }
-        if let (Ok(()), Ok(key)) = (&set, key) {
-            self.remove_queue(key);
-        }
-        let block = self.shm.remove();
-        for removed in [set, block] {
-            match removed {
-                Err(error) if error.kind() != sys::ErrorKind::Removed => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether its set is gone.
-    pub(super) fn has_lost_set(&self) -> bool {
-        let set = self.semaphores.set();
-        let found = set.stat_any().and_then(|stat| {
-            let mut values = vec![0; stat.count];
-            set.values(&mut values).map(|()| values)
-        });
-        match found {
-            Ok(values) => SetMap::generation(&values) != Some(self.generation),
-            Err(error) => error.kind() == ErrorKind::Removed,
-        }
-    }
-
     /// Everybody who has joined and is not known to be dead.
     pub(crate) fn living(&self) -> impl Iterator<Item = Member> + '_ {
         (0..self.plan.map.participants).filter_map(|id| {
-            let entry = table::MemberWord::read(self.word(id).load(Ordering::Acquire))?;
-            (entry.state == MemberState::Live)
-                .then_some(Member { id, incarnation: entry.incarnation })
+            let word = table::MemberWord::read(self.word(id).load(Ordering::Acquire))?;
+            (word.state == MemberState::Live)
+                .then_some(Member { id, incarnation: word.incarnation })
         })
     }
 
@@ -242,78 +187,25 @@ impl Mapped {
         self.blocks().any(|block| self.row(&block, member.id).endpoints(member) != (0, 0))
     }
 
+    /// The directory of its channels.
+    pub(crate) fn directory(&self) -> Directory<'_> {
+        Directory { memory: &self.memory, plan: &self.plan }
+    }
+
     /// The channels that are not empty, and how many messages each has: those
     /// that somebody reads just now as well.
     pub(crate) fn undelivered(&self) -> Vec<(String, u64)> {
-        let left = |found: directory::Described| {
-            let cells = found.block.cells(self)?;
+        let left = |found: Described| {
+            let cells = found.block.cells_in(&self.memory)?;
             let left = cells.len().max(u64::from(cells.in_flight()));
             (left > 0).then_some((found.name, left))
         };
-        (0..self.plan.map.channels)
-            .filter_map(|index| directory::read(self, index)?.ok())
-            .filter_map(left)
-            .collect()
+        self.directory().channels().filter_map(left).collect()
     }
 
     /// The blocks of every channel in the directory that makes sense.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
-        (0..self.plan.map.channels)
-            .filter_map(|index| directory::read(self, index).and_then(Result::ok))
-            .map(|found| found.block)
-    }
-
-    /// How many of the living wait in one direction of a channel.
-    fn recorded(&self, block: &Block, record: impl Fn(&Row) -> &AtomicU64) -> u64 {
-        self.living()
-            .map(|member| {
-                // Edge S.
-                let record = record(self.row(block, member.id)).load(Ordering::Acquire);
-                event::recorded(record, member.incarnation)
-            })
-            .sum()
-    }
-
-    /// Walks over what a dead participant held in one channel.
-    pub(super) fn recover(
-        &self,
-        block: &Block,
-        dead: Member,
-        recovery: &dyn Recovery,
-    ) -> Result<Held, Finished> {
-        let victim = Victim { member: dead, attempts: block.attempts };
-        block
-            .cells(self)
-            .map_or_else(|| Ok(Held::default()), |cells| cells.recover(victim, recovery))
-    }
-
-    /// Puts right whatever a dead participant held, and rings for everybody
-    /// whom its death concerns.
-    fn sweep(&self, dead: Member, values: &[u16], witness: u16) -> Result<(), Refusal> {
-        self.close_records(dead);
-        self.record_death(dead, witness);
-        for block in self.blocks() {
-            if !self.row(&block, dead.id).belongs_to(dead) {
-                continue;
-            }
-            let control = self.control(&block);
-            let Ok(held) = self.recover(&block, dead, &Repairing(|| dead.is_dead(self))) else {
-                return Ok(());
-            };
-            control.tombstones.fetch_add(held.messages.tombstones, Ordering::Relaxed);
-            control.orphaned.fetch_add(held.messages.orphans, Ordering::Relaxed);
-            control.dropped.fetch_add(held.messages.dropped, Ordering::Relaxed);
-            // Release: who sees the change also sees the word say DEAD.
-            control.changes.fetch_add(1, Ordering::Release);
-            event::settle(&control.items_waiting, || self.recorded(&block, |r| &r.items_record));
-            event::settle(&control.space_waiting, || self.recorded(&block, |r| &r.space_record));
-            event::settle(&control.slots_waiting, || self.recorded(&block, |r| &r.slots_record));
-            for sem in [block.items(self), block.space(self)] {
-                let value = values.get(usize::from(sem)).copied().unwrap_or(0);
-                event::drain_and_ring(&self.semaphores, sem, value)?;
-            }
-        }
-        Ok(())
+        self.directory().channels().map(|found| found.block)
     }
 }
 
@@ -334,5 +226,13 @@ impl Row {
 
     pub(super) fn belongs_to(&self, member: Member) -> bool {
         self.endpoints.load(Ordering::Acquire) >> INCARNATION_SHIFT == member.incarnation
+    }
+}
+
+impl Peer {
+    /// Whether it still participates, as far as is known. A participant of another
+    /// segment does not.
+    pub(crate) fn is_live(&self, mapped: &Mapped) -> bool {
+        self.generation == mapped.generation && self.member.is_live(mapped)
     }
 }

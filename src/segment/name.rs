@@ -49,6 +49,11 @@ impl Name {
         let folded = ((hash >> 32) ^ hash) & 0x7FFF_FFFF;
         Key::new(i32::try_from(folded.max(1)).unwrap_or(1))
     }
+
+    /// Whether a key is one of those.
+    pub(crate) fn has_key(&self, key: Key) -> bool {
+        (0..PROBES).any(|probe| self.key(probe) == key)
+    }
 }
 
 /// The upper half of an anonymous segment's key. No name has a key with the

@@ -1,10 +1,9 @@
 //! The owner of a segment, and handing it over.
 
-use super::Segment;
+use super::handle::Segment;
 use super::mapped::Mapped;
-use super::queue::MARK;
+use super::queue::{of_queue, of_set};
 use crate::error::Fault;
-use crate::sync::Ordering;
 use crate::sys::{self, ErrorKind, Permissions};
 
 /// The owner and the mode of a segment, from [`Segment::owner`].
@@ -100,23 +99,13 @@ impl Segment {
         }
         // Elsewhere, the same ids belong to other objects.
         if !participant.is_known() {
-            participant.look()?;
+            participant.scan()?;
         }
         work(participant.mapped()).map_err(|error| match error.kind() {
             ErrorKind::Removed => Fault::Closed,
             _ => Fault::System(error).of_segment(self.name()),
         })
     }
-}
-
-/// The permissions that a set has, and with it its segment.
-pub(super) const fn of_set(stat: &sys::sem::Stat) -> Permissions {
-    Permissions { uid: stat.uid, gid: stat.gid, mode: stat.mode }
-}
-
-/// What a queue has where its set has these.
-pub(super) const fn of_queue(set: Permissions) -> Permissions {
-    Permissions { mode: set.mode & 0o666 | MARK, ..set }
 }
 
 impl Mapped {
@@ -143,15 +132,5 @@ impl Mapped {
             let _ = self.shm.set_permissions(old_memory);
             let _ = set.set_permissions(old);
         })
-    }
-
-    /// Whether this user, which has created something on the segment's key, may take part
-    /// or has taken part: the creator or owner of the set, the user of this process,
-    /// root, or a participant that is still remembered. Only a process that may write to
-    /// the segment can have put its user there.
-    pub(super) fn is_known_user(&self, uid: u32, set: &sys::sem::Stat) -> bool {
-        let participant = |id| self.info(id).uid.load(Ordering::Relaxed) == u64::from(uid);
-        [0, sys::proc::uid(), set.creator_uid, set.uid].contains(&uid)
-            || (0..self.plan.map.participants).any(participant)
     }
 }

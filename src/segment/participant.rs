@@ -1,21 +1,17 @@
 //! This process in a segment: joining, looking, leaving.
 
-use core::fmt;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::debris;
-use super::directory::{self, Described, Spec};
-use super::enlist::{Busy, Counts};
+use super::commands::desk::Desk;
+use super::endpoints::{Endpoints, Sending};
 use super::mapped::Mapped;
-use super::serve::Desk;
-use crate::error::{ChannelError, Fault, OpenError};
+use super::outside::holders::OWN;
+use crate::error::{Fault, OpenError};
 use crate::ring::kernel::{Kernel, Refusal};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Member, Scratch};
 use crate::ring::{credit, death_record, lease, wake_all};
-use crate::storage::Block;
 use crate::storage::layout::flags;
 use crate::sync::Ordering;
 use crate::sys;
@@ -23,34 +19,6 @@ use crate::sys::proc::ForkGuard;
 
 /// So many sleepers the kernel asks in less time than a look takes.
 const FEW: usize = 32;
-
-/// Which end of a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Side {
-    /// The sending end.
-    Sender,
-    /// The receiving end.
-    Receiver,
-}
-
-impl Side {
-    pub(crate) const fn other(self) -> Self {
-        match self {
-            Self::Sender => Self::Receiver,
-            Self::Receiver => Self::Sender,
-        }
-    }
-}
-
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sender => "sender",
-            Self::Receiver => "receiver",
-        })
-    }
-}
 
 /// Why the lease was not to be had.
 #[derive(Debug)]
@@ -80,11 +48,11 @@ pub(crate) struct Participant {
     left: OnceLock<()>,
     /// How long to wait for the lease.
     timeout: Duration,
-    /// By channel. The lock covers the counts and the credits behind them.
-    pub(super) counts: Mutex<Vec<Counts>>,
+    /// The lock covers the counts and the credits behind them.
+    pub(super) endpoints: Mutex<Endpoints>,
     scratch: Mutex<Scratch>,
-    /// Which senders of this process are sending just now; by the word's address.
-    pub(super) busy: Mutex<HashMap<usize, Arc<Busy>>>,
+    /// Which senders of this process are sending just now.
+    pub(super) sending: Mutex<Sending>,
     pub(crate) desk: Desk,
     /// Until it has left.
     _own: sys::Using,
@@ -102,7 +70,7 @@ impl Participant {
         if let Some(memory) = Arc::get_mut(&mut mapped.memory) {
             memory.guard(guard);
         }
-        let own = debris::OWN.enter(mapped.generation);
+        let own = OWN.enter(mapped.generation);
         let mut scratch = Scratch::new(mapped.plan.map);
         let unusable = |fault| match fault {
             Fault::System(error) => OpenError::System(error),
@@ -122,7 +90,7 @@ impl Participant {
             // If the set is gone, so is the credit.
             let _ = mapped.semaphores.semop(&[wake_all::LEAVE], None);
         })?;
-        let counts = vec![Counts::default(); usize::from(mapped.plan.map.channels)];
+        let endpoints = Endpoints::none(mapped.plan.map.channels);
         // Before anybody can have asked this life for anything it is too early
         // to look, and later is not too late: who asks calls again.
         let desk = Desk::new(mapped.memory.header().calls.load(Ordering::Acquire));
@@ -133,9 +101,9 @@ impl Participant {
             guard,
             left: OnceLock::new(),
             timeout,
-            counts: Mutex::new(counts),
+            endpoints: Mutex::new(endpoints),
             scratch: Mutex::new(scratch),
-            busy: Mutex::default(),
+            sending: Mutex::default(),
             desk,
             _own: own,
         }))
@@ -144,7 +112,7 @@ impl Participant {
     /// Takes a slot, if there is a free one when the dead have been swept, and
     /// tells everybody.
     fn take_slot(mapped: &Mapped, scratch: &mut Scratch) -> Result<Option<Member>, Fault> {
-        mapped.look(SetMap::LEASE, scratch)?;
+        mapped.scan(SetMap::LEASE, scratch)?;
         let introduce = |member: Member| {
             let pid = sys::proc::pid();
             let info = mapped.info(member.id);
@@ -182,15 +150,15 @@ impl Participant {
     }
 
     /// Looks for the dead and sweeps them; says whether there were any.
-    pub(crate) fn look(&self) -> Result<bool, Fault> {
-        self.mapped.look(self.mapped.plan.map.liveness(self.me.id), &mut lock(&self.scratch))
+    pub(crate) fn scan(&self) -> Result<bool, Fault> {
+        self.mapped.scan(self.mapped.plan.map.liveness(self.me.id), &mut lock(&self.scratch))
     }
 
     /// Looks, and says up to which stroke of the wake-all semaphore everything that is
     /// known is in the journal.
     pub(crate) fn listen(&self) -> Result<u16, Fault> {
         let mut scratch = lock(&self.scratch);
-        self.mapped.look(self.mapped.plan.map.liveness(self.me.id), &mut scratch)?;
+        self.mapped.scan(self.mapped.plan.map.liveness(self.me.id), &mut scratch)?;
         Ok(scratch.heard())
     }
 
@@ -198,7 +166,7 @@ impl Participant {
     /// nothing.
     pub(crate) fn scan_if_cheap(&self) -> Result<Option<u16>, Fault> {
         let mut scratch = lock(&self.scratch);
-        self.mapped.look(self.mapped.plan.map.liveness(self.me.id), &mut scratch)?;
+        self.mapped.scan(self.mapped.plan.map.liveness(self.me.id), &mut scratch)?;
         let few = scratch.living(self.mapped.plan.map) <= FEW;
         Ok(few.then(|| scratch.heard()))
     }
@@ -280,29 +248,6 @@ impl Participant {
         if self.guard.in_child() { Some(Fault::Forked) } else { self.mapped.over() }
     }
 
-    /// Opens a channel, or makes it.
-    pub(crate) fn channel(&self, spec: &Spec) -> Result<Block, ChannelError> {
-        if let Some(fault) = self.barred() {
-            return Err(fault.into());
-        }
-        self.leased(|mapped| directory::open_or_make(mapped, spec)).map_err(
-            |refused| match refused {
-                Unleased::Fault(fault) => fault.into(),
-                Unleased::Busy { pid, waited } => {
-                    ChannelError::Busy { segment: self.mapped.name.clone(), pid, waited }
-                }
-            },
-        )?
-    }
-
-    /// The channel of this name, as the directory describes it.
-    pub(crate) fn described(&self, name: &str) -> Result<Described, ChannelError> {
-        match self.barred() {
-            Some(fault) => Err(fault.into()),
-            None => directory::named(&self.mapped, name),
-        }
-    }
-
     /// Does something that only one may do at a time.
     pub(crate) fn leased<R>(&self, work: impl FnOnce(&Mapped) -> R) -> Result<R, Unleased> {
         let semaphores = &self.mapped.semaphores;
@@ -351,7 +296,7 @@ impl Participant {
             }
         }
         if leased {
-            told = told.and(self.look().map(drop));
+            told = told.and(self.scan().map(drop));
             if self.mapped.living().all(|member| member == self.me) {
                 match self.mapped.remove() {
                     Ok(()) => return Ok(()),

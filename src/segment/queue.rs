@@ -1,4 +1,5 @@
-//! The message queue of a segment: found, created, used, removed.
+//! The message queue of a segment: found, created, removed. Its messages are commands:
+//! see [`commands`](super::commands).
 //!
 //! The queue has the segment's key. A mark distinguishes it from other programs' queues:
 //! of the three permissions to execute, which mean nothing for a queue, it has only that
@@ -10,27 +11,23 @@
 //! finds an unused queue removes that one, and no later one, because ids are not reused
 //! soon.
 
-use super::mail::{MAX_MAIL, Mail, is_to};
 use super::mapped::Mapped;
-use super::owner::{of_queue, of_set};
 use crate::sync::Ordering;
-use crate::sys::msg::{self, Queue, Received, Selector, Wait};
-use crate::sys::{self, ErrorKind, Key, Permissions, proc};
+use crate::sys::msg::{self, Queue};
+use crate::sys::sem;
+use crate::sys::{self, ErrorKind, Key, Permissions};
 
 /// The mark, and the bits that it is of.
-pub(super) const MARK: u32 = 0o601;
+const MARK: u32 = 0o601;
 const MARKED: u32 = 0o711;
-/// How many messages are looked at to make room: more than a queue of the
-/// usual size can have.
-const MOST_TIDIED: u32 = 20_000;
 
 /// Whether a queue is one of ours, whatever has become of its segment.
-pub(super) const fn is_marked(stat: &msg::Stat) -> bool {
+pub(crate) const fn is_marked(stat: &msg::Stat) -> bool {
     stat.mode & MARKED == MARK
 }
 
 /// The queue on a key, if it is one of ours.
-pub(super) fn marked_on(key: Key) -> sys::Result<Option<Queue>> {
+pub(crate) fn marked_on(key: Key) -> sys::Result<Option<Queue>> {
     match Queue::open(key).and_then(|queue| Ok((queue, queue.stat_any()?))) {
         Ok((queue, stat)) => Ok(is_marked(&stat).then_some(queue)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Removed) => Ok(None),
@@ -38,26 +35,19 @@ pub(super) fn marked_on(key: Key) -> sys::Result<Option<Queue>> {
     }
 }
 
-/// Receives a message, whatever is in it; one that is too long to be ours is
-/// cut off. `None` if there is none in time.
-pub(crate) fn received(
-    queue: Queue,
-    selector: Selector,
-    wait: Wait,
-) -> sys::Result<Option<(i64, Vec<u8>)>> {
-    let mut buffer = [0; MAX_MAIL + 1];
-    match queue.receive_truncated(selector, &mut buffer, wait) {
-        Ok(Received { kind, len, .. }) => Ok(buffer.get(..len).map(|got| (kind, got.to_vec()))),
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
+/// The permissions that a set has, and with it its segment.
+pub(crate) const fn of_set(stat: &sem::Stat) -> Permissions {
+    Permissions { uid: stat.uid, gid: stat.gid, mode: stat.mode }
+}
+
+/// What a queue has where its set has these.
+pub(crate) const fn of_queue(set: Permissions) -> Permissions {
+    Permissions { mode: set.mode & 0o666 | MARK, ..set }
 }
 
 impl Mapped {
     /// The key of the segment and of its set.
-    pub(super) fn key(&self) -> sys::Result<Key> {
+    pub(crate) fn key(&self) -> sys::Result<Key> {
         Ok(self.semaphores.set().stat_any()?.key)
     }
 
@@ -131,74 +121,20 @@ impl Mapped {
     }
 
     /// Removes the queue, if there is one. The set has gone.
-    pub(super) fn remove_queue(&self, key: Key) {
+    pub(crate) fn remove_queue(&self, key: Key) {
         if let Some(queue) = self.queue_on(key) {
             // If it cannot be, it stays for whoever clears away.
             let _ = queue.remove();
         }
     }
 
-    /// Posts a message without waiting; `false` if the queue is full of
-    /// messages that somebody may still want. It is tidied if that is so,
-    /// unless it was just now.
-    pub(crate) fn post(
-        &self,
-        queue: Queue,
-        to: i64,
-        mail: &Mail,
-        tidied: &mut bool,
-    ) -> sys::Result<bool> {
-        let bytes = mail.bytes();
-        let post = || match queue.send(to, &bytes, Wait::No) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(error),
-        };
-        if post()? {
-            return Ok(true);
-        }
-        if core::mem::replace(tidied, true) {
-            return Ok(false);
-        }
-        self.tidy(queue)?;
-        post()
-    }
-
-    /// Goes through the queue once and takes out what is of no use: junk, what
-    /// nobody waits for any more, and what is addressed to the dead.
-    fn tidy(&self, queue: Queue) -> sys::Result<()> {
-        let mut buffer = [0; MAX_MAIL + 1];
-        let mut position = 0;
-        for _ in 0..MOST_TIDIED {
-            let seen = match queue.peek(position, &mut buffer) {
-                Ok(Some(seen)) => seen,
-                Ok(None) => return Ok(()),
-                // Where nobody may look without taking, it stays full.
-                Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(()),
-                // One that has come since the room for it was made.
-                Err(error) if error.kind() == ErrorKind::TooBig => {
-                    position += 1;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            if buffer.get(..seen.len).is_some_and(|bytes| self.is_of_use(seen.kind, bytes)) {
-                position += 1;
-            } else if let Some((kind, bytes)) =
-                received(queue, Selector::Type(seen.kind), Wait::No)?
-                && self.is_of_use(kind, &bytes)
-            {
-                // The oldest of that type is another. If there is no room for
-                // it any more, it is lost, and who asked told so by time.
-                let _ = queue.send(kind, &bytes, Wait::No);
-            }
-        }
-        Ok(())
-    }
-
-    fn is_of_use(&self, kind: i64, bytes: &[u8]) -> bool {
-        let in_time = |mail: Mail| mail.deadline > proc::monotonic();
-        Mail::read(bytes, self.generation).is_some_and(in_time)
-            && self.living().any(|member| is_to(kind, member))
+    /// Whether this user, which has created something on the segment's key, may take part
+    /// or has taken part: the creator or owner of the set, the user of this process,
+    /// root, or a participant that is still remembered. Only a process that may write to
+    /// the segment can have put its user there.
+    fn is_known_user(&self, uid: u32, set: &sem::Stat) -> bool {
+        let participant = |id| self.info(id).uid.load(Ordering::Relaxed) == u64::from(uid);
+        [0, sys::proc::uid(), set.creator_uid, set.uid].contains(&uid)
+            || (0..self.plan.map.participants).any(participant)
     }
 }

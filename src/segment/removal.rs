@@ -1,45 +1,86 @@
-//! A segment that is removed at the end of a scope.
+//! Removing the objects of a segment, and telling those who use it.
 
-use super::Segment;
+use super::mapped::Mapped;
+use crate::error::OpenError;
+use crate::ring::creation::MAGIC;
+use crate::ring::set::SetMap;
+use crate::storage::Memory;
+use crate::storage::layout::plausible;
+use crate::sync::Ordering;
+use crate::sys::shm::{Shm, Stat};
+use crate::sys::{self, ErrorKind};
 
-/// Removes its segment when it is dropped, also by a panic: see
-/// [`Segment::remove_on_drop`].
-#[derive(Debug)]
-#[must_use = "the segment is removed when this is dropped: bind it to a name, as in `let _gone`"]
-pub struct RemoveOnDrop {
-    segment: Segment,
-}
+impl Mapped {
+    /// Removes the objects. The set goes first: that wakes all sleepers at one
+    /// instant, and shows that this process may remove the segment. Then the gate
+    /// is shut, which ends those who are busy. If the remover is killed before it
+    /// shuts the gate, nobody sleeps, and a busy participant is told at its next
+    /// call into the kernel, or once somebody clears away what is left. In the
+    /// other order a killed remover would leave sleepers that nobody wakes.
+    pub(crate) fn remove(&self) -> Result<(), sys::Error> {
+        // What cannot be read has gone, or is refused to the remover as well.
+        let key = self.key();
+        let set = self.semaphores.set().remove();
+        if set.as_ref().map_or_else(|error| error.kind() == ErrorKind::Removed, |()| true) {
+            self.close();
+        }
+        if let (Ok(()), Ok(key)) = (&set, key) {
+            self.remove_queue(key);
+        }
+        let block = self.shm.remove();
+        for removed in [set, block] {
+            match removed {
+                Err(error) if error.kind() != ErrorKind::Removed => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 
-impl Segment {
-    /// Removes the segment at the end of the scope, whether that returns, fails or
-    /// panics. Processes that still use it get [`Fault::Closed`](crate::Fault::Closed).
-    ///
-    /// This is for tests, and for programs that own their segment. A process that is
-    /// killed, or aborts, drops nothing. So remove what an earlier run may have left
-    /// before you create the segment, or use an [anonymous](Self::anonymous) one, whose
-    /// memory is always freed with the last process.
-    ///
-    /// ```
-    /// use tombolo::{OpenError, Segment};
-    ///
-    /// let name = format!("my-test/{}", std::process::id());
-    /// let failed = std::panic::catch_unwind(|| {
-    ///     let segment = Segment::create(&name).unwrap();
-    ///     let _gone = segment.remove_on_drop();
-    ///     panic!("an assertion that fails");
-    /// });
-    /// assert!(failed.is_err());
-    /// assert!(matches!(Segment::open(&name), Err(OpenError::NotFound { .. })));
-    /// ```
-    pub fn remove_on_drop(&self) -> RemoveOnDrop {
-        RemoveOnDrop { segment: self.clone() }
+    /// Whether its set is gone.
+    pub(super) fn has_lost_set(&self) -> bool {
+        let set = self.semaphores.set();
+        let found = set.stat_any().and_then(|stat| {
+            let mut values = vec![0; stat.count];
+            set.values(&mut values).map(|()| values)
+        });
+        match found {
+            Ok(values) => SetMap::generation(&values) != Some(self.generation),
+            Err(error) => error.kind() == ErrorKind::Removed,
+        }
     }
 }
 
-impl Drop for RemoveOnDrop {
-    fn drop(&mut self) {
-        // There is no caller to report an error to: another process was faster, or this
-        // is a forked child, which removes nothing.
-        let _ = self.segment.remove();
+/// Removing what has gone already is done.
+pub(crate) fn gone(removed: sys::Result<()>) -> Result<(), OpenError> {
+    match removed {
+        Err(error) if error.kind() != ErrorKind::Removed => Err(error.into()),
+        _ => Ok(()),
     }
+}
+
+/// The segment, if it is complete and makes sense.
+fn complete(shm: Shm) -> Option<Mapped> {
+    let memory = Memory::new(shm.attach().ok()?)?;
+    // Edge B.
+    let complete = memory.header().magic.load(Ordering::Acquire) == MAGIC;
+    if complete { Mapped::of_memory(shm, memory) } else { None }
+}
+
+/// Ends those who use a segment that has lost its set.
+pub(crate) fn shut(shm: Shm) {
+    if let Some(mapped) = complete(shm) {
+        mapped.close();
+    }
+}
+
+/// Ends those who use a segment that `is` meant and has no key any more; whether
+/// there was one that had not been shut.
+pub(crate) fn shut_marked(is: impl Fn(&Mapped) -> bool) -> bool {
+    let marked = |stat: &Stat| stat.marked_for_removal && stat.attached > 0 && plausible(stat.size);
+    let all = sys::shm::all().unwrap_or_default();
+    let open = all.iter().filter(|stat| marked(stat)).filter_map(|stat| {
+        complete(Shm::from_id(stat.id)).filter(|mapped| is(mapped) && mapped.over().is_none())
+    });
+    open.map(|mapped| mapped.close()).count() > 0
 }

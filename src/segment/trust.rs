@@ -2,7 +2,8 @@
 
 #![allow(unsafe_code)]
 
-use super::{Participant, Segment};
+use super::handle::Segment;
+use super::participant::Participant;
 
 /// The promise that the peers of one segment keep to the protocol, made by
 /// [`Segment::trust_peers`]. A grant or a delivery needs it to give references into
@@ -47,7 +48,7 @@ impl Segment {
     /// While any reference obtained with the token lives, only the holder of that grant
     /// or delivery may write to its message, through the guard, and only the holder may
     /// read a message that is being written. This binds every process with the right to
-    /// write to the segment ([`Options::mode`](super::Options::mode) decides which),
+    /// write to the segment ([`Options::mode`](crate::Options::mode) decides which),
     /// forked children, and code of this process that attaches the segment by other
     /// means. A process that uses this library keeps to this if all processes that may
     /// write to the segment do. A process that writes to the segment in another way must

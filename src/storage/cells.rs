@@ -9,24 +9,14 @@
 use core::ptr::NonNull;
 use std::sync::Arc;
 
-use super::layout::{BlockPlan, Control, RingKind, Shape};
+use super::layout::{BlockPlan, Control, Shape};
 use super::memory::Memory;
-use crate::ring::{in_flight, mpmc, spsc};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Ordering;
 
-/// Where a channel is and what it is: copied out of the directory and
-/// checked, so that nobody can change it any more.
+/// The number of a kind of channel, as the directory has it. `kinds/table.rs` lists the
+/// kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Block {
-    pub(crate) index: u16,
-    pub(crate) kind: RingKind,
-    pub(crate) offset: usize,
-    pub(crate) plan: BlockPlan,
-    /// The most bytes of a message.
-    pub(crate) longest: usize,
-    pub(crate) attempts: u8,
-    pub(crate) lasting: bool,
-}
+pub struct KindCode(pub(crate) u64);
 
 /// The words and elements of one block. Keeps the memory attached.
 #[derive(Clone, Debug)]
@@ -37,9 +27,8 @@ pub struct Cells {
     capacity: u64,
     stride: usize,
     cell: usize,
-    kind: RingKind,
-    /// MPMC bytes: `blocks` words, and as many times `apart` bytes, are
-    /// inside the segment. Otherwise there are none.
+    kind: KindCode,
+    /// `blocks` words, and as many times `apart` bytes, are inside the segment.
     words: NonNull<u8>,
     bytes: NonNull<u8>,
     blocks: u64,
@@ -57,26 +46,31 @@ pub struct Cells {
 unsafe impl Send for Cells {}
 
 impl Cells {
-    /// `None` if the block is not inside the segment.
-    pub(crate) fn new(memory: &Arc<Memory>, block: &Block) -> Option<Self> {
-        let plan = block.plan;
-        let control = NonNull::from(memory.at::<Control>(block.offset)?);
-        let range = |offset: usize, each: usize, count: usize| {
-            memory.range(block.offset.checked_add(offset)?, each.checked_mul(count)?)
+    /// The cells of a block of this kind at `offset`; `None` if it is not inside the
+    /// segment. No message has more bytes than `longest`.
+    pub(crate) fn new(
+        memory: &Arc<Memory>,
+        kind: KindCode,
+        offset: usize,
+        plan: &BlockPlan,
+        longest: usize,
+    ) -> Option<Self> {
+        let control = NonNull::from(memory.at::<Control>(offset)?);
+        let range = |at: usize, each: usize, count: usize| {
+            memory.range(offset.checked_add(at)?, each.checked_mul(count)?)
         };
-        let blocks = if block.kind == RingKind::MpmcBytes { plan.messages } else { 0 };
         (plan.capacity > 0).then_some(Self {
             control,
             slots: range(plan.slots, plan.stride, plan.capacity)?,
             capacity: plan.capacity as u64,
             stride: plan.stride,
             cell: plan.cell,
-            kind: block.kind,
-            words: range(plan.words, 8, blocks)?,
-            bytes: range(plan.bytes, plan.apart, blocks)?,
-            blocks: blocks as u64,
+            kind,
+            words: range(plan.words, 8, plan.blocks)?,
+            bytes: range(plan.bytes, plan.apart, plan.blocks)?,
+            blocks: plan.blocks as u64,
             apart: plan.apart,
-            longest: block.longest,
+            longest,
             memory: Arc::clone(memory),
         })
     }
@@ -111,7 +105,7 @@ impl Cells {
     }
 
     /// Whether the slots are of this kind, and shaped so.
-    pub(crate) fn are(&self, kind: RingKind, shape: Option<Shape>) -> bool {
+    pub(crate) fn are(&self, kind: KindCode, shape: Option<Shape>) -> bool {
         self.kind == kind && shape == Some(self.shape())
     }
 
@@ -119,7 +113,7 @@ impl Cells {
         Shape { cell: self.cell, stride: self.stride }
     }
 
-    pub(crate) const fn kind(&self) -> RingKind {
+    pub(crate) const fn kind(&self) -> KindCode {
         self.kind
     }
 
@@ -157,13 +151,13 @@ impl Cells {
     /// beginning, together; roughly.
     pub(crate) fn moved(&self) -> u64 {
         let control = self.control();
-        let tail = control.tail.load(Ordering::Relaxed);
-        tail.wrapping_add(control.head.load(Ordering::Relaxed))
+        let tail = control.sending.tail.load(Ordering::Relaxed);
+        tail.wrapping_add(control.receiving.head.load(Ordering::Relaxed))
     }
 }
 
-/// A view of cells, typed or not: what the rings find their words by.
-pub(crate) trait View {
+/// A view of cells, typed or not: what the rings of the kinds find their words by.
+pub trait View {
     fn cells(&self) -> &Cells;
 }
 
@@ -171,95 +165,5 @@ impl View for Cells {
     #[inline]
     fn cells(&self) -> &Cells {
         self
-    }
-}
-
-/// A view of slots that begin with a word.
-///
-/// # Safety
-/// `start_of` gives addresses of such words: aligned to 8, and inside memory that
-/// stays attached as long as the view, whatever the index is.
-pub(crate) unsafe trait Slotted: View {
-    #[inline]
-    fn start_of(&self, index: u64) -> NonNull<u8> {
-        self.cells().start(index)
-    }
-}
-
-// SAFETY: a slot begins at a line or a multiple of 8 behind one, and `start`
-// brings the index inside. Where slots do not begin with a word, this is one of
-// the segment's all the same.
-unsafe impl Slotted for Cells {}
-
-impl<V: View> spsc::Indices for V {
-    #[inline]
-    fn capacity(&self) -> u64 {
-        self.cells().capacity
-    }
-
-    #[inline]
-    fn head(&self) -> &AtomicU64 {
-        &self.cells().control().head
-    }
-
-    #[inline]
-    fn tail(&self) -> &AtomicU64 {
-        &self.cells().control().tail
-    }
-}
-
-impl<V: View> in_flight::InFlight for V {
-    #[inline]
-    fn marks(&self) -> usize {
-        in_flight::IN_FLIGHT
-    }
-
-    #[inline]
-    fn mark(&self, n: usize) -> &AtomicU64 {
-        let [first, ..] = &self.cells().control().in_flight;
-        self.cells().control().in_flight.get(n).unwrap_or(first)
-    }
-
-    #[inline]
-    fn taker(&self) -> &AtomicU64 {
-        &self.cells().control().taker
-    }
-
-    fn messages(&self, cells: u64) -> u64 {
-        // Records are taken one by one.
-        if self.cells().kind == RingKind::SpscBytes { 1 } else { cells }
-    }
-}
-
-impl<V: Slotted> mpmc::Words for V {
-    #[inline]
-    fn capacity(&self) -> u64 {
-        self.cells().capacity
-    }
-
-    #[inline]
-    fn slot(&self, index: u64) -> &AtomicU64 {
-        // SAFETY: that is what `Slotted` promises; the cells are borrowed.
-        unsafe { self.start_of(index).cast::<AtomicU64>().as_ref() }
-    }
-
-    #[inline]
-    fn tail(&self) -> &AtomicU64 {
-        &self.cells().control().tail
-    }
-
-    #[inline]
-    fn head(&self) -> &AtomicU64 {
-        &self.cells().control().head
-    }
-
-    #[inline]
-    fn orphans(&self) -> &AtomicU64 {
-        &self.cells().control().orphans
-    }
-
-    #[inline]
-    fn scanned(&self) -> &AtomicU64 {
-        &self.cells().control().scanned
     }
 }

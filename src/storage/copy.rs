@@ -269,12 +269,102 @@ pub(crate) unsafe fn store_element(to: NonNull<u8>, element: &[u8]) {
     part(unsafe { to.as_ptr().add(half) }, other);
 }
 
-/// A part of a word.
-#[derive(Clone, Copy)]
-struct Part {
-    /// Its first byte in the word, and how many it has.
-    first: usize,
-    count: usize,
+/// The last bytes of a message, from 1 to 7, as a word with zeros behind them. Each case
+/// reads bytes twice rather than one by one.
+///
+/// # Safety
+/// `bytes` has `tail` bytes, and ends with them; `whole` says that it has 8 or more.
+#[inline(always)]
+unsafe fn tail_word(end: *const u8, tail: usize, whole: bool) -> u64 {
+    /// # Safety
+    /// So many bytes are there before `end`.
+    #[inline(always)]
+    unsafe fn before<U: Copy>(end: *const u8, bytes: usize) -> U {
+        // SAFETY: by the caller.
+        let from = unsafe { end.sub(bytes) };
+        // SAFETY: by the caller.
+        unsafe { from.cast::<U>().read_unaligned() }
+    }
+    if whole {
+        // SAFETY: by the caller.
+        let last = unsafe { before::<u64>(end, 8) };
+        return last >> (8 * (8 - tail));
+    }
+    if tail >= 4 {
+        // SAFETY: by the caller.
+        let first = unsafe { before::<u32>(end, tail) };
+        // SAFETY: by the caller.
+        let last = unsafe { before::<u32>(end, 4) };
+        return u64::from(first) | u64::from(last) << (8 * (tail - 4));
+    }
+    // SAFETY: by the caller.
+    let first: u8 = unsafe { before(end, tail) };
+    // SAFETY: by the caller; the middle of three bytes, or the last of fewer.
+    let middle: u8 = unsafe { before(end, tail - tail / 2) };
+    // SAFETY: by the caller.
+    let last: u8 = unsafe { before(end, 1) };
+    u64::from(first) | u64::from(middle) << (8 * (tail / 2)) | u64::from(last) << (8 * (tail - 1))
+}
+
+/// Puts the first bytes of a word, from 1 to 7, at the end of a message.
+///
+/// # Safety
+/// `tail` bytes are writable before `end`; with `whole`, 8 are, and those before the
+/// tail are written.
+#[inline(always)]
+unsafe fn put_tail(end: *mut u8, tail: usize, whole: bool, word: u64) {
+    /// # Safety
+    /// So many bytes are writable before `end`.
+    #[inline(always)]
+    unsafe fn before<U>(end: *mut u8, bytes: usize, unit: U) {
+        // SAFETY: by the caller.
+        let to = unsafe { end.sub(bytes) };
+        // SAFETY: by the caller.
+        unsafe { to.cast::<U>().write_unaligned(unit) };
+    }
+    if whole {
+        // SAFETY: by the caller.
+        let to = unsafe { end.sub(tail + 8) };
+        // SAFETY: the word before the tail is written.
+        let old = unsafe { to.cast::<u64>().read_unaligned() };
+        let last = old >> (8 * tail) | word << (8 * (8 - tail));
+        // SAFETY: by the caller.
+        return unsafe { before(end, 8, last) };
+    }
+    if tail >= 4 {
+        // SAFETY: by the caller.
+        unsafe { before(end, tail, word as u32) };
+        // SAFETY: by the caller.
+        return unsafe { before(end, 4, (word >> (8 * (tail - 4))) as u32) };
+    }
+    // SAFETY: by the caller.
+    unsafe { before(end, tail, word as u8) };
+    // SAFETY: by the caller; the middle of three bytes, or the last of fewer.
+    unsafe { before(end, tail - tail / 2, (word >> (8 * (tail / 2))) as u8) };
+    // SAFETY: by the caller.
+    unsafe { before(end, 1, (word >> (8 * (tail - 1))) as u8) };
+}
+
+/// Copies a message of `count` bytes out of a segment, or the first of them.
+///
+/// # Safety
+/// As for [`load_bytes`], from the beginning on.
+#[inline(always)]
+pub(crate) unsafe fn load_message(from: NonNull<u8>, into: *mut u8, count: usize) {
+    let from = from.as_ptr().cast_const().cast::<u64>();
+    let (words, tail) = (count / 8, count % 8);
+    // SAFETY: by the caller.
+    unsafe { load_words(from, into.cast(), words) };
+    if tail > 0 {
+        // SAFETY: some of the bytes are in it.
+        let last = unsafe { from.add(words) };
+        // SAFETY: by the caller.
+        let last = unsafe { u64::get(last) };
+        // SAFETY: there is room for so many.
+        let end = unsafe { into.add(count) };
+        // SAFETY: the words before the tail have just been written.
+        unsafe { put_tail(end, tail, words > 0, last) };
+    }
 }
 
 /// Copies `count` bytes out of a segment, from `offset` on.
@@ -284,36 +374,64 @@ struct Part {
 /// `into` has room for the bytes, and is this thread's alone.
 #[inline]
 pub(crate) unsafe fn load_bytes(from: NonNull<u8>, offset: usize, into: *mut u8, count: usize) {
-    let from = from.as_ptr().cast_const().cast::<u64>();
-    let part = |word: usize, Part { first, count }: Part, into: *mut u8| {
-        // SAFETY: some of the bytes are in it.
-        let word = unsafe { from.add(word) };
-        // SAFETY: by the caller.
-        let word = unsafe { u64::get(word) }.to_ne_bytes();
-        for (n, &byte) in word[first..first + count].iter().enumerate() {
-            // SAFETY: by the caller.
-            let into = unsafe { into.add(n) };
-            // SAFETY: as above.
-            unsafe { into.write(byte) };
-        }
-    };
-    let (word, first) = (offset / 8, offset % 8);
+    // What the first word has of them, if that is not all of the word.
+    let first = offset % 8;
     let head = if first == 0 { 0 } else { (8 - first).min(count) };
-    if head > 0 {
-        part(word, Part { first, count: head }, into);
+    // SAFETY: some of the bytes are in it, or it is where they would begin.
+    let word = unsafe { from.add(offset - first) };
+    if head == 0 {
+        // SAFETY: by the caller.
+        return unsafe { load_message(word, into, count) };
     }
-    let (word, words, tail) =
-        (word + usize::from(head > 0), (count - head) / 8, (count - head) % 8);
-    // SAFETY: within the bytes.
-    let middle = unsafe { into.add(head) };
-    // SAFETY: as above.
-    let whole = unsafe { from.add(word) };
     // SAFETY: by the caller.
-    unsafe { load_words(whole, middle.cast(), words) };
+    let bytes = unsafe { u64::get(word.as_ptr().cast()) }.to_ne_bytes();
+    for (n, &byte) in bytes[first..first + head].iter().enumerate() {
+        // SAFETY: by the caller.
+        let into = unsafe { into.add(n) };
+        // SAFETY: as above.
+        unsafe { into.write(byte) };
+    }
+    if count > head {
+        // SAFETY: more of the bytes are in the next word.
+        let word = unsafe { word.add(8) };
+        // SAFETY: within the room.
+        let into = unsafe { into.add(head) };
+        // SAFETY: by the caller.
+        unsafe { load_message(word, into, count - head) };
+    }
+}
+
+/// Copies a message into a segment. What is behind it in its last word is nobody's and
+/// becomes 0. In the middle a process can be killed.
+///
+/// # Safety
+/// As for [`store_bytes`], from the beginning on.
+#[inline(always)]
+pub(crate) unsafe fn store_message(to: NonNull<u8>, bytes: &[u8]) {
+    if crash::POINTS {
+        // SAFETY: by the caller.
+        return unsafe { store_bytes(to, 0, bytes, true) };
+    }
+    // SAFETY: by the caller.
+    unsafe { store_whole(to, bytes) };
+}
+
+/// # Safety
+/// As for [`store_message`].
+#[inline(always)]
+unsafe fn store_whole(to: NonNull<u8>, bytes: &[u8]) {
+    let to = to.as_ptr().cast::<u64>();
+    let (words, tail) = (bytes.len() / 8, bytes.len() % 8);
+    let range = bytes.as_ptr_range();
+    // SAFETY: by the caller.
+    unsafe { store_words(to, range.start.cast(), words) };
     if tail > 0 {
-        // SAFETY: within the bytes.
-        let into = unsafe { middle.add(8 * words) };
-        part(word + words, Part { first: 0, count: tail }, into);
+        // SAFETY: so many bytes are before their end.
+        let word = unsafe { tail_word(range.end, tail, words > 0) };
+        // SAFETY: some of the bytes come to be in it.
+        let to = unsafe { to.add(words) };
+        // SAFETY: by the caller.
+        unsafe { word.put(to) };
     }
 }
 
@@ -343,36 +461,38 @@ pub(crate) unsafe fn store_bytes(to: NonNull<u8>, offset: usize, bytes: &[u8], l
 
 /// # Safety
 /// As for [`store_bytes`].
-#[inline(always)]
 unsafe fn store_part(to: NonNull<u8>, offset: usize, bytes: &[u8], last: bool) {
-    let to = to.as_ptr().cast::<u64>();
-    let part = |word: usize, first: usize, bytes: &[u8], fresh: bool| {
-        // SAFETY: some of the bytes come to be in it.
-        let word = unsafe { to.add(word) };
+    let part = |word: NonNull<u64>, first: usize, bytes: &[u8]| {
         // SAFETY: by the caller.
-        let old = if fresh { 0 } else { unsafe { u64::get(word) } };
-        let mut new = old.to_ne_bytes();
+        let mut new = unsafe { u64::get(word.as_ptr()) }.to_ne_bytes();
         for (to, &byte) in new[first..].iter_mut().zip(bytes) {
             *to = byte;
         }
         // SAFETY: by the caller.
-        unsafe { u64::from_ne_bytes(new).put(word) };
+        unsafe { u64::from_ne_bytes(new).put(word.as_ptr()) };
     };
-    let (word, first) = (offset / 8, offset % 8);
+    let first = offset % 8;
+    // SAFETY: some of the bytes come to be in it, or it is where they would begin.
+    let mut word = unsafe { to.add(offset - first) };
     let head = if first == 0 { 0 } else { (8 - first).min(bytes.len()) };
     let (head, rest) = bytes.split_at(head);
     if !head.is_empty() {
-        part(word, first, head, false);
+        part(word.cast(), first, head);
+        if rest.is_empty() {
+            return;
+        }
+        // SAFETY: more of the bytes come to be in the next one.
+        word = unsafe { word.add(8) };
     }
-    let word = word + usize::from(!head.is_empty());
-    let words = rest.len() / 8;
-    let (whole, tail) = rest.split_at(8 * words);
-    // SAFETY: within the words.
-    let middle = unsafe { to.add(word) };
+    // What ends within a word that others have a part of.
+    let shared = if last { 0 } else { rest.len() % 8 };
+    let (whole, tail) = rest.split_at(rest.len() - shared);
     // SAFETY: by the caller.
-    unsafe { store_words(middle, whole.as_ptr().cast(), words) };
+    unsafe { store_whole(word, whole) };
     if !tail.is_empty() {
-        part(word + words, 0, tail, last);
+        // SAFETY: the tail comes to be in it.
+        let word = unsafe { word.add(whole.len()) };
+        part(word.cast(), 0, tail);
     }
 }
 
@@ -396,13 +516,16 @@ mod tests {
         shared.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect()
     }
 
-    /// Sizes around each way that words are moved.
-    const LENGTHS: [usize; 12] = [0, 1, 7, 8, 9, 16, 63, 64, 65, 200, 1_024, 2_055];
+    /// Every tail, of a message that is shorter than a word and of a longer one; and sizes
+    /// around each way that words are moved.
+    fn lengths() -> impl Iterator<Item = usize> {
+        let long = if cfg!(miri) { 100 } else { usize::MAX };
+        (0..=17).chain([63, 64, 65, 200, 1_024, 2_055]).filter(move |&length| length < long)
+    }
 
     #[test]
     fn bytes_are_copied_to_and_from_any_offset_and_nothing_else_is_touched() {
-        let long = if cfg!(miri) { 100 } else { usize::MAX };
-        for length in LENGTHS.into_iter().filter(|&length| length < long) {
+        for length in lengths() {
             for offset in 0..9 {
                 let memory = shared((offset + length).div_ceil(8) + 1);
                 let mut expected = bytes(&memory);
@@ -415,6 +538,13 @@ mod tests {
                 // SAFETY: as above, and there is room for them.
                 unsafe { load_bytes(start(&memory), offset, into.as_mut_ptr(), length) };
                 assert_eq!(into, message, "{length} at {offset}");
+                // Others: what the copies must not reach.
+                let mut room = vec![0xEE; length + 16];
+                // SAFETY: as above.
+                unsafe { load_bytes(start(&memory), offset, room[8..].as_mut_ptr(), length) };
+                assert_eq!(room[8..][..length], message, "{length} at {offset}");
+                let around = room[..8].iter().chain(&room[8 + length..]);
+                assert!(around.clone().all(|&byte| byte == 0xEE), "{length} at {offset}");
                 // SAFETY: as above.
                 unsafe { store_bytes(start(&memory), offset, &message, true) };
                 if length > 0 {

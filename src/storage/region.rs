@@ -198,10 +198,12 @@ impl<'a> ByteSpan<'a> {
     /// # Safety
     /// So many bytes, made up to words, are inside memory that stays attached
     /// for `'a`, and `first` is aligned to 8.
+    #[inline(always)]
     pub(crate) const unsafe fn new(first: NonNull<u8>, length: usize) -> Self {
         Self { first, length, memory: PhantomData }
     }
 
+    #[inline]
     pub(crate) const fn len(&self) -> usize {
         self.length
     }
@@ -211,6 +213,7 @@ impl<'a> ByteSpan<'a> {
     }
 
     /// Copies bytes out, from `offset` on, as many as there are; says how many.
+    #[inline]
     pub(crate) fn read(&self, offset: usize, into: &mut [u8]) -> usize {
         let count = into.len().min(self.length.saturating_sub(offset));
         // An offset beyond the end names no address inside.
@@ -222,11 +225,12 @@ impl<'a> ByteSpan<'a> {
     }
 
     /// Copies all of them to the end of `into`.
+    #[inline]
     pub(crate) fn append_to(&self, into: &mut Vec<u8>) {
         into.reserve(self.length);
         let room = into.spare_capacity_mut().as_mut_ptr().cast::<u8>();
         // SAFETY: all of them; the room was reserved just now.
-        unsafe { copy::load_bytes(self.first, 0, room, self.length) };
+        unsafe { copy::load_message(self.first, room, self.length) };
         // SAFETY: so many have just been written.
         unsafe { into.set_len(into.len() + self.length) };
     }
@@ -237,9 +241,22 @@ impl<'a> ByteSpan<'a> {
         into
     }
 
+    /// Copies a whole message in, or as much of it as there is room for.
+    #[inline(always)]
+    pub(crate) fn fill(&self, bytes: &[u8]) {
+        let bytes = &bytes[..bytes.len().min(self.length)];
+        // SAFETY: there is room for so many, made up to words.
+        unsafe { copy::store_message(self.first, bytes) };
+    }
+
     /// Copies bytes in, from `offset` on, as many as there is room for; says
     /// how many.
+    #[inline]
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> usize {
+        if offset == 0 && bytes.len() >= self.length {
+            self.fill(bytes);
+            return self.length;
+        }
         let room = self.length.saturating_sub(offset);
         let bytes = &bytes[..bytes.len().min(room)];
         if !bytes.is_empty() {
@@ -268,22 +285,29 @@ impl<'a> ByteSpan<'a> {
     }
 }
 
-/// The bytes of elements of one size side by side, whose type is not known. A view,
-/// which keeps nobody else away.
+/// The bytes of elements of one size, whose type is not known. A view, which keeps nobody
+/// else away.
 #[derive(Clone, Copy, Debug)]
 pub struct ElementBytes<'a> {
     first: NonNull<u8>,
     size: usize,
+    /// From the start of one element to the start of the next one.
+    stride: usize,
     count: usize,
     memory: PhantomData<&'a Memory>,
 }
 
 impl<'a> ElementBytes<'a> {
     /// # Safety
-    /// So many elements of `size` bytes lie side by side, inside memory that stays
-    /// attached for `'a`, and each begins at a multiple of its [unit](copy).
-    pub(crate) const unsafe fn new(first: NonNull<u8>, size: usize, count: usize) -> Self {
-        Self { first, size, count, memory: PhantomData }
+    /// From `first` on there are so many elements of `size` bytes, each `stride` bytes
+    /// behind the one before, inside memory that stays attached for `'a`; and each begins
+    /// at a multiple of its [unit](copy).
+    pub(crate) const unsafe fn new(
+        first: NonNull<u8>,
+        (size, stride): (usize, usize),
+        count: usize,
+    ) -> Self {
+        Self { first, size, stride, count, memory: PhantomData }
     }
 
     /// How many bytes an element has.
@@ -298,10 +322,10 @@ impl<'a> ElementBytes<'a> {
     /// Each of them by itself.
     pub(crate) fn each(self) -> impl Iterator<Item = Self> {
         // SAFETY: below their number.
-        (0..self.count).map(move |index| unsafe { self.first.add(index * self.size) }).map(
+        (0..self.count).map(move |index| unsafe { self.first.add(index * self.stride) }).map(
             move |first| {
                 // SAFETY: it is one of those that `new` was told of.
-                unsafe { Self::new(first, self.size, 1) }
+                unsafe { Self::new(first, (self.size, self.stride), 1) }
             },
         )
     }
@@ -313,7 +337,7 @@ impl<'a> ElementBytes<'a> {
             return 0;
         }
         // SAFETY: the index is below their number.
-        let to = unsafe { self.first.add(index * self.size) };
+        let to = unsafe { self.first.add(index * self.stride) };
         // SAFETY: there is room for so many bytes, and `new` says how they are aligned.
         unsafe { copy::store_element(to, element) };
         self.size

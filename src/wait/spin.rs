@@ -122,7 +122,11 @@ struct Way {
 impl Way {
     fn new() -> Self {
         // Under another policy, giving way may be for as long as others like.
-        let closed = if scheduled_fairly() { 0 } else { u32::MAX };
+        Self::open(scheduled_fairly())
+    }
+
+    const fn open(fair: bool) -> Self {
+        let closed = if fair { 0 } else { u32::MAX };
         Self { closed: Cell::new(closed), length: Cell::new(0) }
     }
 
@@ -162,11 +166,20 @@ impl Way {
 
 impl Spin {
     pub(crate) fn new() -> Self {
+        Self::going(Way::new(), WaitStrategy::default())
+    }
+
+    /// A clone's, which asks the kernel nothing that this one knows.
+    pub(crate) fn another(&self) -> Self {
+        Self::going(Way::open(self.way.closed.get() != u32::MAX), self.strategy.get())
+    }
+
+    fn going(way: Way, strategy: WaitStrategy) -> Self {
         // A process that is bound to one processor may have its peers on others: how long
         // its waits take will tell.
         let patience = Patience::new(cpus() > 1);
-        let (strategy, began) = (Cell::default(), Cell::new(None));
-        Self { strategy, patience, way: Way::new(), began, alone: Cell::new(true) }
+        let (strategy, began) = (Cell::new(strategy), Cell::new(None));
+        Self { strategy, patience, way, began, alone: Cell::new(true) }
     }
 
     pub(crate) fn strategy(&self) -> WaitStrategy {

@@ -1,4 +1,4 @@
-//! What a channel asks of the kernel while both sides are busy.
+//! A channel's system calls while both sides are busy.
 
 use std::process::Command;
 

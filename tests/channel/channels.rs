@@ -229,7 +229,7 @@ fn iteration_ends_when_the_last_sender_is_dropped<K: Pick>() {
         tx.send(n).unwrap();
     }
     drop(tx);
-    // What was sent before is still delivered.
+    // Earlier messages are still delivered.
     let got: Vec<u64> = rx.iter().map(Result::unwrap).collect();
     assert_eq!(got, (0..10).collect::<Vec<_>>());
     assert_eq!((&rx).into_iter().count(), 0);
@@ -480,7 +480,7 @@ fn a_receiver_waiting_for_anothers_last_read_is_told_that_it_is_over() {
             std::hint::spin_loop();
         }
         drop(sender);
-        // Whoever took the message ends; and so must who did not. Both stay
+        // The receiver of the message ends, and so must the other one. Both stay
         // open: leaving must not be what wakes the other.
         let told = || ended.recv_timeout(PATIENCE).unwrap_or_else(|_| asleep(&segment));
         let _ends = [told(), told()];

@@ -17,10 +17,7 @@ use tombolo::Segment;
 use common::{Brief, Name, Peer, RINGS, receiver, sender, wait_until};
 
 fn market() -> (Name, Segment) {
-    let name = Name::new();
-    let segment =
-        Segment::options().size(1 << 20).participants(8).channels(16).create(&name).unwrap();
-    (name, segment)
+    crate::common::market(8, 16)
 }
 
 /// A time-out below the time of the second look, about it, and above it.
@@ -44,7 +41,7 @@ fn a_time_out_is_the_callers() {
     }
 }
 
-/// Who has looked twice sleeps until somebody wakes it.
+/// A waiter that has looked twice sleeps until somebody wakes it.
 #[test]
 fn nobody_looks_a_third_time() {
     let (name, _segment) = market();

@@ -1,10 +1,14 @@
 //! What one kind of handle can do, all of them can: values of a type and bytes, SPSC
 //! and MPMC, and handles that learn only at run time what a channel carries.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::common::Words;
 use tombolo::{
-    AnyChannel, ChannelError, Segment, SendError, SendTimeoutError, TryRecvError, TrySendError,
+    AnyChannel, ChannelError, ChannelKind, RecvError, Segment, SendError, SendTimeoutError,
+    TryRecvError, TrySendError,
 };
 
 const CAPACITY: usize = 4;
@@ -83,7 +87,7 @@ on_every_channel! {
         assert!(into.is_empty());
 
         let six: Vec<_> = (0..6).map(message).collect();
-        // What fits is sent, and said.
+        // The messages that fit are sent, and counted.
         let error = tx.send_batch_timeout(&six, SHORT).unwrap_err();
         assert!(error.reason.is_timeout(), "{error}");
         let sent = error.sent;
@@ -275,4 +279,192 @@ fn a_channel_is_opened_by_its_name_alone() {
     to_and_fro(&any, b"");
 
     assert!(matches!(segment.open_channel("none"), Err(ChannelError::NotFound { .. })));
+}
+
+#[test]
+fn a_message_given_back_as_failed_is_no_fault_of_the_segment() {
+    let segment = small();
+    let channel = segment.channel::<u64>("c").capacity(3).redeliver(0);
+    let (tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    tx.send_batch(&[1, 2]).unwrap();
+    for attempts in 0..2 {
+        let delivery = rx.take().unwrap();
+        assert_eq!((delivery.read(), delivery.attempts()), (1, attempts));
+        delivery.give_back_counted();
+        let audit = Segment::check_id(segment.id()).unwrap();
+        assert!(audit.faults.is_empty(), "{audit:?}");
+    }
+    let delivery = rx.take().unwrap();
+    let audit = Segment::check_id(segment.id()).unwrap();
+    assert!(audit.faults.is_empty(), "{audit:?}");
+    drop(delivery);
+}
+
+#[test]
+fn a_batch_ends_while_a_sender_keeps_up() {
+    let segment = small();
+    let channel = segment.channel::<u64>("c").capacity(CAPACITY);
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let tx = tx;
+            while !over.load(Ordering::Relaxed) {
+                let _ = tx.try_send(1);
+            }
+        });
+        let mut most = 0;
+        for _ in 0..20_000 {
+            let mut into = Vec::new();
+            most = most.max(rx.recv_batch(&mut into, usize::MAX).unwrap());
+        }
+        over.store(true, Ordering::Relaxed);
+        assert!(most <= CAPACITY, "{most} messages at once");
+    });
+}
+
+/// Where the only entry of a small segment's directory says what the size of an element is.
+fn element_size_of_the_first_channel() -> usize {
+    let infos = (512 + 8 * 8_usize).next_multiple_of(128);
+    (infos + 128 * 8 + 128 * 128) / 8 + 2
+}
+
+#[test]
+fn elements_of_a_client_whose_size_is_no_multiple_of_the_alignment_are_where_they_belong() {
+    let segment = small();
+    let channel = segment.channel::<[u64; 2]>("c").spsc().capacity(5);
+    drop(channel.sender().unwrap());
+    // No type of Rust is so; a C client's may be: 12 bytes, 16 apart.
+    Words::behind(&segment).put(element_size_of_the_first_channel(), 12);
+    let any = segment.open_channel("c").unwrap();
+    assert_eq!((any.element_size(), any.element_align()), (12, 8));
+    let (tx, rx) = (any.sender().unwrap(), any.receiver().unwrap());
+    let message = |n: u8| core::array::from_fn::<u8, 12, _>(|at| 16 * n + at as u8);
+    for _ in 0..3 {
+        tx.send_batch(&[&message(1), &message(2), &message(3)]).unwrap();
+        for n in 1..=3 {
+            let mut into = Vec::new();
+            rx.recv(&mut into).unwrap();
+            assert_eq!(into, message(n));
+        }
+        (1..=3).for_each(|n| tx.send(&message(n)).unwrap());
+        let mut into = Vec::new();
+        assert_eq!(rx.recv_batch(&mut into, 3).unwrap(), 3);
+        assert_eq!(into, [message(1), message(2), message(3)]);
+    }
+}
+
+#[test]
+fn a_clone_knows_what_its_original_knows_and_counts_as_a_handle() {
+    let segment = small();
+    let channel = segment.channel::<u64>("c").capacity(CAPACITY);
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let counted = || {
+        let info = &segment.channels()[0];
+        (info.senders, info.receivers)
+    };
+    let clones: Vec<_> = (0..10).map(|_| tx.try_clone().unwrap()).collect();
+    let receivers = [rx.try_clone().unwrap(), rx.try_clone().unwrap()];
+    assert_eq!(counted(), (11, 3));
+    assert!(Segment::check_id(segment.id()).unwrap().faults.is_empty());
+    drop(tx);
+    for (n, clone) in clones.iter().enumerate() {
+        clone.send(n as u64).unwrap();
+        assert_eq!(receivers[n % 2].recv().unwrap(), n as u64);
+    }
+    drop(clones);
+    assert_eq!(counted(), (0, 3));
+    assert_eq!(rx.recv(), Err(RecvError::Disconnected));
+    assert_eq!(receivers[0].try_clone().unwrap().recv(), Err(RecvError::Disconnected));
+}
+
+#[test]
+fn handles_of_any_channel_do_what_typed_ones_do() {
+    let segment = small();
+    drop(segment.channel::<u64>("mpmc").capacity(3).sender().unwrap());
+    drop(segment.channel::<u64>("spsc").spsc().capacity(3).redeliver(2).sender().unwrap());
+    drop(segment.bytes("mpmc-bytes-of-any").capacity(3, 8).lasting().sender().unwrap());
+    drop(segment.bytes("spsc-bytes-of-any").spsc().capacity(3, 8).sender().unwrap());
+    let message = [7_u8; 8];
+    for (name, kind) in [
+        ("mpmc", ChannelKind::Mpmc),
+        ("spsc", ChannelKind::Spsc),
+        ("mpmc-bytes-of-any", ChannelKind::MpmcBytes),
+        ("spsc-bytes-of-any", ChannelKind::SpscBytes),
+    ] {
+        let channel = segment.open_channel(name).unwrap();
+        assert_eq!((channel.kind(), channel.is_lasting()), (kind, name == "mpmc-bytes-of-any"));
+        let said = kind.to_string().to_lowercase().replace(' ', "-");
+        assert_eq!(said, name.trim_end_matches("-of-any"));
+        assert_eq!(channel.attempts(), if name == "spsc" { 2 } else { 8 });
+        let (tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        for _ in 0..3 {
+            tx.send_batch_timeout(&[&message, &message], SHORT).unwrap();
+            tx.send_batch_deadline(&[&message], Instant::now() + SHORT).unwrap();
+            let error = tx.send_batch_timeout(&[&message], SHORT).unwrap_err();
+            assert!(error.reason.is_timeout(), "{error:?}");
+            let mut into = Vec::new();
+            assert_eq!(rx.recv_batch_timeout(&mut into, 1, SHORT).unwrap(), 1);
+            let deadline = Instant::now() + SHORT;
+            assert_eq!(rx.recv_batch_deadline(&mut into, 9, deadline).unwrap(), 2);
+            assert!(rx.recv_batch_timeout(&mut into, 1, SHORT).unwrap_err().is_timeout());
+            assert!(into.iter().all(|one| *one == message));
+
+            tx.send_batch(&[&message, &message]).unwrap();
+            assert_eq!(rx.iter().next().unwrap().unwrap(), message);
+            assert_eq!(rx.try_iter().map(Result::unwrap).collect::<Vec<_>>(), [message.to_vec()]);
+        }
+        tx.send(&message).unwrap();
+        rx.take().unwrap().give_back_counted();
+        let counted = u8::from(!channel.is_spsc());
+        assert_eq!(rx.take().unwrap().attempts(), counted);
+
+        if channel.is_spsc() {
+            for refused in [tx.try_clone().map(drop), rx.try_clone().map(drop)] {
+                let refused = refused.unwrap_err();
+                let pid = u64::from(std::process::id());
+                assert!(
+                    matches!(refused, ChannelError::RoleTaken { pid: holder, .. } if holder == pid),
+                    "{refused:?}"
+                );
+            }
+            assert!(rx.try_take_shared().is_none());
+        } else {
+            let (tx2, rx2) = (tx.try_clone().unwrap(), rx.try_clone().unwrap());
+            assert!(tx2.same_channel(&tx) && rx2.same_channel(&rx));
+            tx2.send_batch(&[&message, &message, &message]).unwrap();
+            let first = rx2.take_shared().unwrap().unwrap();
+            let second = rx2.take_shared_timeout(SHORT).unwrap().unwrap();
+            let third = rx2.try_take_shared().unwrap().unwrap();
+            assert!([&first, &second, &third].iter().all(|one| one.to_vec() == message));
+        }
+        drop(tx);
+        if !channel.is_lasting() {
+            assert_eq!(rx.into_iter().count(), 0);
+        }
+    }
+}
+
+#[test]
+fn what_was_in_a_place_before_is_not_sent() {
+    let segment = small();
+    drop(segment.channel::<u64>("element").capacity(1).sender().unwrap());
+    drop(segment.bytes("bytes").capacity(1, 8).sender().unwrap());
+    for name in ["element", "bytes"] {
+        let channel = segment.open_channel(name).unwrap();
+        let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        tx.send(b"a secret").unwrap();
+        assert_eq!(rx.take().unwrap().to_vec(), b"a secret");
+        let mut grant = tx.reserve(8).unwrap();
+        let written = grant.write(b"short");
+        assert_eq!(written, if name == "bytes" { 5 } else { 0 });
+        let error = grant.commit(8).unwrap_err();
+        assert!(error.is_too_short(), "{error:?}");
+        assert!(rx.try_take().is_err(), "what was there before has come again");
+        // The grant was aborted.
+        let mut grant = tx.try_reserve(8).unwrap();
+        assert_eq!(grant.write(b"a letter"), 8);
+        grant.commit(8).unwrap();
+        assert_eq!(rx.take().unwrap().to_vec(), b"a letter");
+    }
 }

@@ -13,10 +13,10 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use common::{Brief, Name, Peer, thread_parked, tid, wait_until};
+use common::{Brief, Name, Peer, Words, thread_parked, tid, wait_until};
 use tombolo::{
-    ByteChannel, ByteReceiver, ByteSender, Channel, Fault, Kind, Mpmc, Receiver, RecvError,
-    RecvTimeoutError, Segment, SendError, SendTimeoutError, Sender, Spsc, TrustedPeers,
+    ByteChannel, ByteReceiver, ByteSender, Channel, Fault, Kind, Message, Mpmc, Receiver,
+    RecvError, RecvTimeoutError, Segment, SendError, SendTimeoutError, Sender, Spsc, TrustedPeers,
     TryRecvError, TrySendError,
 };
 
@@ -76,6 +76,75 @@ fn a_grant_is_seen_when_committed_and_a_delivery_is_there_until_released() {
         typed(&segment.channel::<Page>(&spsc).spsc().capacity(capacity));
         typed(&segment.channel::<Page>(&mpmc).capacity(capacity));
     }
+}
+
+/// A message of which not any bytes are a value.
+#[derive(Clone, Copy, Debug, PartialEq, Message)]
+#[repr(C)]
+struct Order {
+    id: u64,
+    side: Side,
+    urgent: bool,
+    _reserved: [u8; 6],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Message)]
+#[repr(u8)]
+enum Side {
+    Buy = 1,
+    Sell = 2,
+}
+
+const fn order(id: u64) -> Order {
+    let side = if id.is_multiple_of(2) { Side::Buy } else { Side::Sell };
+    Order { id, side, urgent: id > 3, _reserved: [0; 6] }
+}
+
+fn checked<K: Kind>(segment: &Segment, channel: &Channel<'_, Order, K>) {
+    let words = Words::behind(segment);
+    let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    for id in 0..10 {
+        let mut grant = tx.reserve().unwrap();
+        grant.write(&order(id));
+        grant.commit().unwrap();
+        rx.take().unwrap().give_back();
+        let delivery = rx.take().unwrap();
+        assert_eq!(delivery.get().unwrap(), order(id));
+    }
+    // A peer writes what is no value. The message is still in hand.
+    let strange = order(0xDEAD_BEEF_0123);
+    tx.send(strange).unwrap();
+    tx.send(order(1)).unwrap();
+    let at = (0..words.len()).rev().find(|&at| words.get(at) == strange.id).unwrap();
+    words.put(at + 1, 7);
+    let delivery = rx.take().unwrap();
+    let RecvError::Invalid { type_name } = delivery.get().unwrap_err().into() else { panic!() };
+    assert!(type_name.contains("Order"), "{type_name}");
+    delivery.release();
+    assert_eq!(rx.recv().unwrap(), order(1));
+}
+
+#[test]
+fn every_message_is_written_and_taken_in_place() {
+    let (_name, segment) = segment();
+    checked(&segment, &segment.channel::<Order>("s").spsc().capacity(3));
+    checked(&segment, &segment.channel::<Order>("m").capacity(3));
+
+    let channel = segment.channel::<Order>("slices").spsc().capacity(4);
+    let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let mut slice = tx.reserve_slice(2).unwrap();
+    assert_eq!(slice.write_at(0, &[order(1), order(2), order(3)]), 2);
+    slice.commit(2).unwrap();
+    let slice = rx.take_slice(2).unwrap();
+    let got: Vec<_> = (0..3).filter_map(|index| slice.get(index)).map(Result::unwrap).collect();
+    assert_eq!(got, [order(1), order(2)]);
+    drop(slice);
+
+    let shared = segment.channel::<Order>("shared").capacity(4);
+    let (tx, rx) = (shared.sender().unwrap(), shared.receiver().unwrap());
+    tx.send_batch(&[order(1), order(2)]).unwrap();
+    let (first, second) = (rx.take_shared().unwrap(), rx.take_shared().unwrap());
+    assert_eq!((first.get(), second.get()), (Ok(order(1)), Ok(order(2))));
 }
 
 #[test]
@@ -382,7 +451,7 @@ fn a_commit_whose_place_is_free_is_not_held_up_by_who_waits_for_a_block() {
     go.send(()).unwrap();
     wait_until(|| thread_parked(committer));
     held.release();
-    // Whoever of the two is woken, and whoever gets the block.
+    // Either of the two may be woken, and either may get the block.
     let snatched = third.try_reserve(1);
     wait_until(|| commit.is_finished());
     drop(snatched);

@@ -17,10 +17,7 @@ use common::{
 };
 
 fn market() -> (Name, Segment) {
-    let name = Name::new();
-    let options = Segment::options().size(1 << 20).participants(8).channels(128);
-    let segment = options.create(&name).unwrap();
-    (name, segment)
+    crate::common::market(8, 128)
 }
 
 #[test]
@@ -91,7 +88,7 @@ fn sends(segment: &Segment) {
     }
 }
 
-/// What refuses one thing may allow another: no event loop is to go round for
+/// A channel that refuses one thing may allow another: no event loop is to go round for
 /// that.
 #[test]
 fn it_waits_for_what_refused_the_try() {
@@ -163,7 +160,7 @@ fn is_placeless(segment: &Segment) {
     (0..2).for_each(|_| tx.send(b"x").unwrap());
     let held = rx.take().unwrap();
     bytes.receiver().unwrap().recv(&mut Vec::new()).unwrap();
-    // A block, and no place. Whoever comes later is a change.
+    // A block, and no place. A peer that comes later is a change.
     let (mut writer, mut waiting) = (bytes.sender().unwrap(), bytes.sender().unwrap());
     let readiness = tx.readiness().unwrap();
     assert!(tx.try_send(b"y").is_err());

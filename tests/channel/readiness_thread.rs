@@ -20,9 +20,7 @@ use common::{
 };
 
 fn market() -> (Name, Segment) {
-    let name = Name::new();
-    let segment = Segment::options().size(1 << 20).participants(8).create(&name).unwrap();
-    (name, segment)
+    crate::common::market(8, 16)
 }
 
 #[test]

@@ -16,10 +16,7 @@ use common::{
 };
 
 fn market() -> (Name, Segment) {
-    let name = Name::new();
-    let options = Segment::options().size(1 << 20).participants(8).channels(64);
-    let segment = options.create(&name).unwrap();
-    (name, segment)
+    crate::common::market(8, 64)
 }
 
 #[test]
@@ -189,7 +186,7 @@ fn asleep(brief: &Brief, segment: &Segment) {
             calls.push(Box::new(move || {
                 let told = match call {
                     "recv" => rx.recv().map(drop),
-                    "recv_batch" => rx.recv_batch().map(drop),
+                    "recv_batch" => rx.recv_batch(9).map(drop),
                     _ => rx.delivery(&mut || ()).map(drop),
                 };
                 over(&channel, told);

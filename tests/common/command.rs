@@ -1,11 +1,14 @@
 //! The command under test: runs it, reads its output, and kills it with the test.
 
+// Each package's tests use some of it.
+#![allow(dead_code)]
+
 use std::fs;
 use std::io::Read;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::thread::{self, JoinHandle};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::common::{heed_signals, own_tables, tables, wait_until};
@@ -58,7 +61,11 @@ pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
     pub(crate) fn start(args: &[&str]) -> Self {
-        Self(tombolo(args).spawn().unwrap())
+        Self::spawn(&mut tombolo(args))
+    }
+
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -76,6 +83,20 @@ impl Running {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
+    /// Kills and reaps it.
+    pub(crate) fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
+        self.0.stdin.take().unwrap()
+    }
+
+    pub(crate) fn stdout(&mut self) -> ChildStdout {
+        self.0.stdout.take().unwrap()
+    }
+
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let mut status = None;
         wait_until(|| {
@@ -87,11 +108,29 @@ impl Running {
 
     /// Waits until it ends, and reads meanwhile: `recv --lines` goes on only as
     /// it is read.
+    #[track_caller]
     pub(crate) fn end(mut self) -> Output {
         let stdout = all_of(self.0.stdout.take());
         let stderr = all_of(self.0.stderr.take());
         let status = self.wait();
         Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+    }
+
+    /// Its exit status, -1 if a signal ended it, and its messages.
+    #[track_caller]
+    pub(crate) fn ended(self) -> (i32, String) {
+        let output = self.end();
+        (output.status.code().unwrap_or(-1), text(&output.stderr))
+    }
+
+    /// Ends with this status, and one message that has this in it; or, if it says
+    /// nothing, none.
+    #[track_caller]
+    pub(crate) fn ends(self, status: i32, saying: &str) {
+        let (ended, said) = self.ended();
+        assert_eq!(ended, status, "{said}");
+        assert!(said.contains(saying), "{said:?} instead of {saying:?}");
+        assert_eq!(said.lines().count(), usize::from(!saying.is_empty()), "{said}");
     }
 }
 
@@ -107,6 +146,8 @@ fn all_of(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // With all that it started, if it has a group of its own.
+        let _ = killpg(Pid::from_raw(self.pid()), Signal::SIGKILL);
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

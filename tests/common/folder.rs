@@ -37,7 +37,7 @@ impl Folder {
         names
     }
 
-    /// What runs a program that takes this for the user's runtime directory.
+    /// A command that runs a program with this as the user's runtime directory.
     pub(crate) fn as_runtime_directory(&self) -> Command {
         let mut command = Command::new("env");
         command.arg(format!("XDG_RUNTIME_DIR={}", self.0.display()));

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tombolo::{Fault, Segment};
 
-use super::rings::{CAPACITY, receiver, room, sender, single};
+use super::ends::{CAPACITY, receiver, room, sender, single};
 use super::{Brief, Name, PATIENCE, Peer, thread_parked, tid, wait_until};
 
-/// What a [`Holder`] can be in the middle of.
+/// The operations that a [`Holder`] can be in the middle of.
 pub(crate) const HELD: [&str; 5] = ["grant", "delivery", "sender", "receiver", "recv"];
-/// What a holder's delivery says, and what it sends itself.
+/// The message of a holder's delivery, and the message that it sends.
 pub(crate) const TAKEN: u64 = 40;
 pub(crate) const SENT: u64 = 41;
 
@@ -138,7 +138,7 @@ impl Holder {
                 while tx.try_send(7).unwrap() {
                     sent += 1;
                 }
-                // What the holder has is in the way when its turn comes.
+                // The holder's message is in the way when its turn comes.
                 assert!(sent < CAPACITY, "{channel}");
                 let rx = receiver(segment, self.ring, &channel);
                 (0..sent).for_each(|_| assert_eq!(rx.try_recv().unwrap(), Some(7), "{channel}"));
@@ -149,7 +149,7 @@ impl Holder {
     }
 }
 
-/// What a call comes to that sleeps when `then` is done.
+/// The result of a call that sleeps when `then` is done.
 fn while_waiting<R: Send>(
     segment: &Segment,
     call: impl FnOnce() -> R + Send,
@@ -178,7 +178,7 @@ fn while_waiting<R: Send>(
     })
 }
 
-/// What the process of a [`Holder`] does.
+/// The process of a [`Holder`].
 pub(crate) fn hold(brief: &Brief, segment: &Segment, prepare: &mut dyn FnMut()) {
     let (ring, held) = (brief.text(1), brief.text(2));
     let channel = channel_of(ring, held);

@@ -5,15 +5,15 @@
 // Each test binary uses some of it.
 #![allow(dead_code, unused_imports)]
 
+mod body;
 pub(crate) mod effort;
+pub(crate) mod ends;
 mod folder;
 mod holder;
 mod names;
 mod peer;
-pub(crate) mod queues;
 pub(crate) mod readiness;
 mod rights;
-mod rings;
 mod trace;
 
 use std::fs;
@@ -29,14 +29,14 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use tombolo::sys::{Error, ErrorKind, Key, msg::Queue, proc, sem::Set, shm::Shm};
 
+pub(crate) use ends::{CAPACITY, RINGS, Rx, Tx, large, receiver, room, sender, single};
 pub(crate) use folder::Folder;
 pub(crate) use holder::{HELD, Holder, SENT, TAKEN, channel_of, hold};
 pub(crate) use names::{
-    MAGIC, Name, PROBES, SIGNATURE, Words, clear, key_of, own_tables, tables, word,
+    MAGIC, Name, PROBES, SIGNATURE, Words, clear, key_of, market, own_tables, tables, word,
 };
 pub(crate) use peer::{Brief, Peer, entry};
 pub(crate) use rights::{NOBODY, as_nobody, as_user, in_own_namespace, in_sandbox, set_limit};
-pub(crate) use rings::{CAPACITY, Ends, RINGS, Rx, Tx, receiver, room, sender, single};
 pub(crate) use trace::Trace;
 
 /// Longer than anything waited for takes, on any machine.
@@ -104,6 +104,18 @@ pub(crate) fn thread_parked_for_good(tid: i32) -> bool {
     thread_parked(tid) && call.split(' ').nth(4) == Some("0x0")
 }
 
+/// Whether a thread of a process sleeps in a semaphore operation without a deadline.
+pub(crate) fn parked_for_good(pid: i32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    threads.is_ok_and(|threads| {
+        threads.flatten().any(|thread| {
+            let file = thread.path().join("syscall");
+            let call = fs::read_to_string(&file).unwrap_or_default();
+            parked_at(&file, SEMOP) && call.split(' ').nth(4) == Some("0x0")
+        })
+    })
+}
+
 fn parked_at(file: &Path, calls: &[i64]) -> bool {
     let call = fs::read_to_string(file).unwrap_or_default();
     let number = call.split(' ').next().and_then(|number| number.parse().ok());
@@ -120,7 +132,7 @@ pub(crate) fn fresh_key() -> Key {
     Key::new(proc::random_u64().unwrap() as i32 | 1)
 }
 
-/// What can be removed from the system.
+/// An object that can be removed from the system.
 pub(crate) trait Remove {
     /// Removes it, if it is still there.
     fn remove(&self);

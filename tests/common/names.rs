@@ -16,7 +16,7 @@ use tombolo::sys::{
 
 /// How many keys a name has.
 pub(crate) const PROBES: u8 = 8;
-/// What the sizes of segments leave beyond whole pages.
+/// The bytes of a segment's size beyond whole pages.
 pub(crate) const SIGNATURE: usize = 1_803;
 /// "tombolo" and a zero byte.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"tombolo\0");
@@ -45,7 +45,15 @@ pub(crate) fn key_of(name: &str, probe: u8) -> Key {
     Key::new(i32::try_from(folded.max(1)).unwrap())
 }
 
-/// A name that nothing else uses. Whatever is on its keys goes with it.
+/// A segment with a name that nothing else uses.
+pub(crate) fn market(participants: u16, channels: u16) -> (Name, Segment) {
+    let name = Name::new();
+    let options = Segment::options().size(1 << 20).participants(participants).channels(channels);
+    let segment = options.create(&name).unwrap();
+    (name, segment)
+}
+
+/// A name that nothing else uses. All objects on its keys go with it.
 #[derive(Debug)]
 pub(crate) struct Name(String);
 
@@ -154,6 +162,17 @@ impl Words {
         // SAFETY: aligned, as the attachment is to a page; mapped as long as
         // `self`, and never accessed but by atomics from here.
         unsafe { &*word }
+    }
+
+    /// Where the first channel's block begins in a segment of so many participants and
+    /// channels: see `docs/format.md`.
+    pub(crate) const fn first_block(&self, participants: usize, channels: usize) -> usize {
+        let infos = (512 + 8 * participants).next_multiple_of(128);
+        let journal = infos + 128 * participants;
+        let directory = journal + 128 * 128;
+        let heap = (directory + 512 * channels).next_multiple_of(4096);
+        assert!(heap < self.0.len());
+        heap / 8
     }
 
     pub(crate) fn get(&self, index: usize) -> u64 {

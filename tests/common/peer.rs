@@ -19,7 +19,7 @@ use super::{PATIENCE, parked, wait_until};
 const ROLE: &str = "TOMBOLO_TEST_ROLE";
 const SEPARATOR: char = '\x1f';
 
-/// What a child was started with, and its line to the parent.
+/// A child's role and arguments, and its line to the parent.
 #[derive(Debug)]
 pub(crate) struct Brief {
     pub(crate) role: String,

@@ -51,7 +51,7 @@ impl Trace {
         });
     }
 
-    /// What was asked between two things that it said.
+    /// The calls between two things that it said.
     #[track_caller]
     pub(crate) fn between(&self, first: &str, last: &str) -> String {
         let trace = self.read();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tombolo::sys::Key;
 use tombolo::sys::msg::{self, Queue, Selector, Wait};
-use tombolo::{CommandError, Fault, Outcome, Segment, State, TryRecvError, TrySendError};
+use tombolo::{CommandError, Fault, OperatingState, Outcome, Segment, TryRecvError, TrySendError};
 
 use common::{Brief, Name, PATIENCE, Peer, Words, effort, in_own_namespace, wait_until};
 
@@ -70,7 +70,7 @@ fn who_begins_to_send_while_a_drain_begins_is_waited_for() {
             wait_until_soon(|| words.get(armed) != 0);
             let mut sender = channel.sender().unwrap();
             let grant = sender.try_reserve();
-            let (Ok(grant), State::Open) = (grant, segment.state()) else {
+            let (Ok(grant), OperatingState::Open) = (grant, segment.state()) else {
                 drop(commands.join());
                 return;
             };
@@ -122,7 +122,7 @@ fn a_drain_that_was_resumed_meanwhile_is_not_finished_by_what_was_said_before() 
     let words = Words::behind(&first);
     thread::scope(|scope| {
         let draining = scope.spawn(|| commands.commander().unwrap().drain(PATIENCE));
-        wait_until(|| first.state() == State::Draining);
+        wait_until(|| first.state() == OperatingState::Draining);
         let queue = queue_of(&first);
         // The first has answered, the second has not received.
         let calls = words.get(CALLS);
@@ -132,7 +132,7 @@ fn a_drain_that_was_resumed_meanwhile_is_not_finished_by_what_was_said_before() 
         let grant = sender.reserve().unwrap();
         let again = commander.drain(SHORT).unwrap();
         assert!(again.answers.iter().all(|answer| !answer.ok), "{again:?}");
-        // What the second says now is true of both drains, the first's is not.
+        // The second's answer is true of both drains, the first's is not.
         assert!(matches!(receiver.try_recv(), Err(TryRecvError::Empty)));
         let drained = draining.join().unwrap();
         let told = receiver.try_recv();
@@ -289,7 +289,7 @@ fn who_answers_and_goes_has_answered() {
     }
     let commander = segment.commander().unwrap();
     effort::say_how_to_repeat();
-    for n in 0..effort::rounds(60, 300) {
+    for n in 0..effort::rounds(20, 300) {
         let goes = Segment::open(&name).unwrap();
         let inbox = goes.inbox();
         let answers = thread::scope(|scope| {

@@ -81,7 +81,7 @@ fn anonymous() -> Option<Segment> {
     own_tables().then(|| small().anonymous().unwrap())
 }
 
-/// What a child has found, as it says in a channel.
+/// A child's findings, as it says in a channel.
 fn found(segment: &Segment) -> String {
     let mut words = segment.bytes("found").capacity(4, 1_000).receiver().unwrap();
     let said = words.take_timeout(PATIENCE).unwrap().to_vec();
@@ -351,7 +351,7 @@ fn a_forked_child_can_hand_nothing_over() {
     assert_eq!(forked.join(), 1);
 }
 
-// What the children do.
+// The children.
 
 /// Their exit status if the segment has gone.
 const GONE: i32 = 9;
@@ -421,7 +421,7 @@ fn child_entry() {
         }
         "have a child that is refused" => {
             let _segment = Segment::inherited().unwrap();
-            // What was taken would be the next number.
+            // A taken descriptor would be the next number.
             let _other = pipe::pair().unwrap();
             assert!(env::var_os("TOMBOLO_INHERIT").is_some());
             let status = child("expect to be no child").status().unwrap();

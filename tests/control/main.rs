@@ -3,6 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod commander;
 mod ctl_races;
+mod events;
 mod inherit;
 mod rendezvous;

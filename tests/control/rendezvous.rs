@@ -442,7 +442,7 @@ fn who_does_not_wait_gets_its_clients_as_well() {
     server.expect("accepted");
 }
 
-// What the children do.
+// The children.
 
 #[test]
 #[ignore = "what the child processes run"]

@@ -21,10 +21,7 @@ use common::{
 };
 
 fn market() -> (Name, Segment) {
-    let name = Name::new();
-    let options = Segment::options().size(1 << 20).participants(8).channels(32);
-    let segment = options.create(&name).unwrap();
-    (name, segment)
+    crate::common::market(8, 32)
 }
 
 #[test]
@@ -114,7 +111,7 @@ fn a_forked_child_may_open_the_segment_for_itself() {
     assert_eq!(segment.participants().len(), 1);
 }
 
-/// Who has the segment in memory, this process first.
+/// Whether each participant has the segment in memory, this process first.
 fn attached(segment: &Segment) -> Vec<Option<bool>> {
     segment.participants().iter().map(|participant| participant.attached).collect()
 }
@@ -143,7 +140,7 @@ fn what_a_process_held_is_its_own_after_exec_and_recovered_when_it_ends() {
     }
 }
 
-/// What every handle says to a child; 0 if it is that it is one.
+/// The answer of every handle to a child; 0 if all say that it is one.
 fn refusals(segment: &Segment, tx: &mut Box<dyn Tx>, rx: &mut Box<dyn Rx>) -> i32 {
     fn forked<R>(result: Result<R, Fault>) -> bool {
         matches!(result, Err(Fault::Forked))
@@ -161,7 +158,7 @@ fn refusals(segment: &Segment, tx: &mut Box<dyn Tx>, rx: &mut Box<dyn Rx>) -> i3
         forked(rx.recv()),
         forked(rx.try_recv()),
         forked(rx.recv_timeout(long)),
-        forked(rx.recv_batch()),
+        forked(rx.recv_batch(9)),
         forked(rx.delivery(&mut || ())),
         forked(segment.sweep()),
         forked(segment.clone().remove()),
@@ -214,7 +211,7 @@ fn family(brief: &Brief, segment: Segment) {
                 assert_eq!(rx.delivery(&mut meanwhile).unwrap(), (TAKEN, 0));
             }
             if child {
-                // What it held of its parent's it has let go by now, and that
+                // It has let its parent's things go by now, and that
                 // was nothing.
                 let code = refusals(&segment, &mut tx, &mut rx);
                 drop((tx, rx, segment));

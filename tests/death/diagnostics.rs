@@ -93,7 +93,7 @@ fn each_death_says_who_it_was_what_it_held_and_what_was_done() {
         assert_eq!((death.senders, death.receivers), ends, "{what}");
         assert_eq!(death.channel.as_deref(), channel, "{what}");
         assert!(death.to_string().starts_with(&format!("process {pid} died ")), "{death}");
-        // What was said is what the channels have counted.
+        // The answers equal the channels' counts.
         let said = |what: fn(&Death) -> u64| deaths.recent.iter().map(what).sum::<u64>();
         let done = |what: fn(&tombolo::ChannelInfo) -> u64| {
             segment.channels().iter().map(what).sum::<u64>()
@@ -128,7 +128,7 @@ fn deaths_are_told_in_their_order_with_those_who_left_between_unmentioned() {
     assert_eq!(deaths.recent.iter().map(|death| death.pid).collect::<Vec<_>>(), pids);
     assert!(deaths.recent.is_sorted_by_key(|death| death.found_ns));
     assert_eq!(deaths.total, pids.len() as u64);
-    // Whoever looks from outside is told the same.
+    // A process outside of the segment is told the same.
     let listed = Segment::list().unwrap().into_iter().find(|info| info.name == *name).unwrap();
     assert_eq!(listed.deaths.total, deaths.total);
     assert_eq!(listed.deaths.recent.iter().map(|death| death.pid).collect::<Vec<_>>(), pids);

@@ -39,7 +39,7 @@ fn send(segment: &Segment, ring: &str, message: u64) {
     }
 }
 
-/// What a receiver does that was given a message and its attempts.
+/// The act of a receiver that was given a message and its attempts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
     Release,

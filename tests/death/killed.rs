@@ -278,7 +278,7 @@ fn a_thread_that_ends_is_no_death() {
     assert_eq!(market.segment.channels()[0].senders, 1);
 }
 
-/// What the list says of a segment.
+/// A segment's entry in the list.
 fn listed(segment: &Segment) -> SegmentInfo {
     Segment::list().unwrap().into_iter().find(|found| found.id == segment.id()).unwrap()
 }

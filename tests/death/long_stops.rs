@@ -15,7 +15,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tombolo::Segment;
 
-use common::{Brief, HELD, Holder, Name, RINGS, hold, wait_until};
+use common::{Brief, HELD, Holder, Name, RINGS, effort, hold, wait_until};
 
 /// One holder of each kind.
 struct Company {
@@ -61,10 +61,11 @@ impl Company {
 }
 
 #[test]
-fn ten_seconds_of_sigstop_harm_nobody() {
+fn seconds_of_sigstop_harm_nobody() {
+    effort::say_how_to_repeat();
     let company = Company::new();
     company.holders.iter().for_each(|holder| holder.peer.stop());
-    company.stands_still_for(Duration::from_secs(10));
+    company.stands_still_for(Duration::from_secs(effort::rounds(3, 12)));
     company.holders.iter().for_each(|holder| holder.peer.resume());
     company.goes_on();
 }

@@ -98,17 +98,15 @@ fn whole_set(name: &Name, segment: &Segment) {
 
 #[test]
 fn after_thousands_of_deaths_everything_is_whole() {
-    let (deaths, seed) = (effort::rounds(400, 2_500), effort::seed());
-    for ring in RINGS {
-        // A thread of its own for a namespace of its own.
-        std::thread::scope(|scope| {
+    let (deaths, seed) = (effort::rounds(250, 2_500), effort::seed());
+    std::thread::scope(|scope| {
+        // A thread for each, for a namespace of its own.
+        let runs = RINGS.map(|ring| {
             let run = std::thread::Builder::new().name(format!("deaths/{ring}"));
-            run.spawn_scoped(scope, || everything_is_whole_after(deaths, seed, ring))
-                .unwrap()
-                .join()
-                .unwrap();
+            run.spawn_scoped(scope, move || everything_is_whole_after(deaths, seed, ring)).unwrap()
         });
-    }
+        runs.into_iter().for_each(|run| run.join().unwrap());
+    });
 }
 
 /// Keeps a few forked children at work, and kills one after the other.

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use tombolo::sys::{Key, shm::Shm};
 use tombolo::{Segment, TryRecvError};
 
-use crate::common::{Child, Owned, Words, wait_until};
+use crate::common::{Child, Owned, Words, parked, parked_for_good, wait_until};
 use crate::market::Market;
 
 #[test]
@@ -36,6 +36,77 @@ fn a_process_that_leaves_its_ipc_namespace_does_not_close_the_segment_for_the_ot
     tx.send(2).unwrap();
     mine.tell("recv");
     mine.expect("got 2");
+}
+
+/// It has left while it was counted among those who wait, and is away: the others have
+/// taken its count back by a sweep, and it must not take another one's.
+#[test]
+fn a_receiver_that_leaves_its_ipc_namespace_while_it_is_counted_hides_nobody_who_waits() {
+    for tries in [true, false] {
+        let market = Market::new(4);
+        market.make("mpmc", 4);
+        let words = Words::behind(&market.segment);
+        let waiting = || words.get(words.first_block(4, 4) + 1) & 0xFFFF_FFFF;
+        let ledger = Owned(Shm::options().create(Key::PRIVATE, 4_096).unwrap());
+        let step = Words::of(*ledger);
+        let stranger = Child::fork(|| {
+            let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+            let segment = Segment::open(&market.name).unwrap();
+            let rx = segment.channel::<u64>("c").receiver().unwrap();
+            while step.get(0) == 0 {
+                while rx.recv().unwrap() != u64::MAX {}
+                step.put(1, step.get(1) + 1);
+                wait_until(|| step.get(2) == step.get(1));
+            }
+            if unshare(CloneFlags::CLONE_NEWIPC).is_err() {
+                return 1;
+            }
+            step.put(0, 2);
+            wait_until(|| step.get(0) == 3);
+            if tries {
+                let _ = rx.try_recv();
+            } else {
+                drop(rx);
+            }
+            step.put(0, 4);
+            wait_until(|| step.get(0) == 5);
+            0
+        });
+        let tx = market.segment.channel::<u64>("c").sender().unwrap();
+        // Woken twice in a short time, it stays counted.
+        for round in 1.. {
+            assert!(round < 500, "it never stays counted");
+            for message in [0, 0, u64::MAX] {
+                wait_until(|| parked(stranger.pid()));
+                tx.send(message).unwrap();
+                wait_until(|| tx.is_empty());
+            }
+            wait_until(|| step.get(1) == round);
+            let counted = waiting() == 1;
+            if counted {
+                step.put(0, 1);
+            }
+            step.put(2, round);
+            if counted {
+                break;
+            }
+        }
+        wait_until(|| step.get(0) == 2 || !alive(stranger.pid()));
+        if step.get(0) != 2 {
+            return eprintln!("SKIPPED: needs an IPC namespace of its own, run it as root");
+        }
+        assert!(market.segment.sweep().unwrap(), "to the kernel it has ended");
+        assert_eq!(waiting(), 0);
+        let mut mine = market.peer("mpmc", "receiver");
+        mine.tell("recv");
+        wait_until(|| parked_for_good(mine.pid()));
+        step.put(0, 3);
+        wait_until(|| step.get(0) == 4);
+        tx.send(1).unwrap();
+        mine.expect("got 1");
+        step.put(0, 5);
+        assert_eq!(stranger.join(), 0);
+    }
 }
 
 /// The kernel has undone what it held, and it can still write: what it commits

@@ -31,7 +31,7 @@ fn orphans(marks: &[String]) -> Vec<Orphan> {
     Segment::orphans().unwrap().into_iter().filter(ours).collect()
 }
 
-/// The one orphan that there is. Whoever else looks at the segment right now
+/// The one orphan that there is. Another process that looks at the segment right now
 /// is attached to it for as long.
 fn only(marks: &[String]) -> Orphan {
     let mut found = Vec::new();
@@ -174,7 +174,8 @@ fn whoever_makes_a_segment_clears_away_what_nobody_holds_and_nothing_else() {
         assert_eq!(ids(&there), ids(&held), "{there:?}");
         assert_eq!(half.objects(), (0, 0));
         assert_eq!(name.objects(), (1, 1));
-        assert_eq!((shm::all().unwrap().len(), msg::all().unwrap().len()), (3, 4));
+        // The memory of the dead goes when the kernel comes to it.
+        wait_until(|| (shm::all().unwrap().len(), msg::all().unwrap().len()) == (3, 4));
         tx.send(2).unwrap();
         assert_eq!((rx.recv().unwrap(), rx.recv().unwrap()), (1, 2));
         assert!(!mine.sweep().unwrap());

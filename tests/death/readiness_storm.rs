@@ -18,8 +18,9 @@ use nix::unistd::{ForkResult, Pid, fork};
 use tombolo::sys::{proc, shm::Shm};
 use tombolo::{Fault, Readiness, Segment};
 
+use common::ends::Queue;
 use common::{
-    Brief, Ends, Name, PATIENCE, Peer, RINGS, Rx, Tx, Words, effort, receiver, segment as shm,
+    Brief, Name, PATIENCE, Peer, RINGS, Rx, Tx, Words, effort, large, receiver, segment as shm,
     sender, single,
 };
 
@@ -60,10 +61,10 @@ fn storm(ring: &str, capacity: usize, side: Side) {
     let segment = Segment::options().size(64 << 10).participants(8).channels(2);
     let segment = segment.create(&name).unwrap();
     let ledger = shm(64);
-    let ends = Ends { segment: &segment, ring, channel: "c", capacity, lasting: true };
+    let queue = Queue { capacity, lasting: true, ..large(ring, "c") };
     let sends = side == Side::Sender;
-    let tx = sends.then(|| ends.sender());
-    let rx = (!sends).then(|| ends.receiver());
+    let tx = sends.then(|| queue.sender(&segment).unwrap());
+    let rx = (!sends).then(|| queue.receiver(&segment).unwrap());
     let readiness = match (&tx, &rx) {
         (Some(tx), _) => tx.readiness().unwrap(),
         (_, Some(rx)) => rx.readiness().unwrap(),
@@ -151,14 +152,14 @@ fn child(brief: &Brief, words: &Words, sends: bool) -> Pid {
 fn work(brief: &Brief, sends: bool) {
     let segment = Segment::open(brief.text(0)).unwrap();
     let (ring, capacity) = (brief.text(1), brief.number(2));
-    let ends = Ends { segment: &segment, ring, channel: "c", capacity, lasting: true };
+    let queue = Queue { capacity, lasting: true, ..large(ring, "c") };
     // Half of them wait for descriptors, too, and die with a thread asleep.
     let polls = proc::pid().is_multiple_of(2);
     let worked = if sends {
-        let tx = ends.sender();
+        let tx = queue.sender(&segment).unwrap();
         if polls { poll_and(tx.readiness(), || tx.try_send(7)) } else { keep_sending(tx) }
     } else {
-        let rx = ends.receiver();
+        let rx = queue.receiver(&segment).unwrap();
         if polls {
             poll_and(rx.readiness(), || rx.try_recv().map(|got| got.is_some()))
         } else {

@@ -158,7 +158,7 @@ impl Storm {
         }
     }
 
-    /// What remains, and what became of everything.
+    /// The remains, and the fate of everything.
     fn settle(&self, segment: &Segment, words: &Words, killed: [u64; 2]) {
         segment.sweep().unwrap();
         assert_eq!(segment.participants().len(), 1);
@@ -238,7 +238,7 @@ fn consume<K: Kind>(brief: &Brief, rx: &Receiver<Numbered, K>) {
                 ledger::note(&words, n, ledger::ONCE);
                 words.add(ledger::RECEIVED, 1);
                 if brief.text(1) == "spsc" {
-                    // What one producer's successor sends comes later.
+                    // The messages of a producer's successor come later.
                     assert!(n >= words.get(ledger::LAST), "out of order");
                     words.put(ledger::LAST, n);
                 }

@@ -30,7 +30,7 @@ enum { FREE_SLOT = 0, LIVE = 1, DEAD = 2 };
 enum { SPSC = 1, MPMC = 2 };
 enum { SENDER = 0, RECEIVER = 1 };
 enum { FREE = 0, WRITING = 1, FULL = 2, READING = 3, ORPHAN = 4 };
-/* What a try comes to. */
+/* The result of a try. */
 enum { NOTHING = 0, DONE = 1, PENDING = 2 };
 
 #define UNDO SEM_UNDO

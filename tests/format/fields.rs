@@ -39,7 +39,7 @@ type Row = (String, String);
 /// The document, and which of its rows have been checked.
 #[derive(Debug, Default)]
 struct Document {
-    /// What is how large.
+    /// The sizes of everything.
     sizes: BTreeMap<String, usize>,
     /// Bytes of a field, by what it is in and its name.
     bytes: BTreeMap<Row, Vec<Range<usize>>>,
@@ -533,7 +533,7 @@ fn a_participant_says_who_it_is() {
     let words = Words::behind(&segment);
     // One word for each participant from byte 512 on: LIVE, in its first life.
     assert_eq!((words.get(64), words.get(65)), (1 << 32 | 1, 0));
-    // Who it is, on the next line of 128 bytes.
+    // Its name, on the next line of 128 bytes.
     let pid = u64::from(proc::pid());
     let said = [words.get(80), words.get(81), words.get(82), words.get(83)];
     let start = proc::start_time(proc::pid()).unwrap();

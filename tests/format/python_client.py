@@ -646,7 +646,7 @@ class Segment:
         return self.set.tried((number, 0, IPC_NOWAIT), (number, 1, IPC_NOWAIT))
 
     def notify(self, event):
-        """11.1. What is published is published, whoever cannot be woken."""
+        """11.1. A published message stays so, also if nobody can be woken."""
         self.light_fence()
         if self.memory.load(event.waiting) & 0xFFFFFFFF:
             try:
@@ -654,15 +654,28 @@ class Segment:
             except OSError:
                 pass
 
+    def rouse(self, event):
+        """11.1, for what concerns all who wait."""
+        self.light_fence()
+        for _ in range(min(self.memory.load(event.waiting) & 0xFFFFFFFF, 1000)):
+            try:
+                if not self.post(event.number):
+                    break
+            except OSError:
+                break
+
     def lower(self, event, record):
         """11.2, steps 7 and 8."""
 
         def recount(old):
+            if self.word(self.me) != of_life(self.incarnation, LIVE):
+                return None
             count = max(0, (old & 0xFFFFFFFF) - 1)
             return (old >> 32) + 1 << 32 | count
 
         self.memory.change(event.waiting, recount)
-        self.memory.change(record, lambda old: old - 1 if low(old) else None)
+        self.memory.change(
+            record, lambda old: old - 1 if low(old) and old >> 32 == self.incarnation else None)
 
     def wait(self, block, event, attempt, more, until):
         """11.2: what `attempt` gives, or None at the deadline."""
@@ -709,7 +722,7 @@ class Segment:
                 done = attempt()
             except Failed:
                 if token:
-                    self.notify(event)
+                    self.rouse(event)
                 raise
             if done is not None:
                 if token and more():
@@ -1114,7 +1127,7 @@ def held(word, owner):
     return ((word >> 14) + 1) % 2**50 << 14 | HELD | owner
 
 
-# What a try gives when it gives nothing.
+# The results of a try that finds nothing.
 NOTHING, PENDING = "nothing", "pending"
 
 
@@ -1313,6 +1326,17 @@ class Slots:
         self.memory.change(self.block.scanned, lambda seen: orphans if orphans > seen else None)
         return None
 
+    def pass_over(self, d, phase):
+        """The rows of 10.2's table that move the cursor on."""
+        if d == 0:
+            self.turn(0, 1)
+        elif d >= 2 and phase == S_FREE:
+            self.turn(d - 2, 1)
+        elif d >= 1:
+            self.turn(d - 1, 1)
+        else:
+            self.turn(d, 0)
+
     def take_slot(self):
         orphan = self.take_orphan()
         if orphan is not None:
@@ -1327,14 +1351,8 @@ class Slots:
                 return NOTHING
             elif d == 0 and phase == WRITING:
                 return PENDING
-            elif d == 0:
-                self.turn(0, 1)
-            elif d >= 2 and phase == S_FREE:
-                self.turn(d - 2, 1)
-            elif d >= 1:
-                self.turn(d - 1, 1)
             else:
-                self.turn(d, 0)
+                self.pass_over(d, phase)
             return None
 
         return self.seek(judge)
@@ -1363,14 +1381,7 @@ class Slots:
                 return "occupied"
             if d == 0 and phase == S_FREE or d == -1 and phase in (READING, ORPHAN):
                 return NOTHING
-            if d == 0:
-                self.turn(0, 1)
-            elif d >= 2 and phase == S_FREE:
-                self.turn(d - 2, 1)
-            elif d >= 1:
-                self.turn(d - 1, 1)
-            else:
-                self.turn(d, 0)
+            self.pass_over(d, phase)
             return None
 
         found = self.seek(judge)
@@ -1478,6 +1489,7 @@ class Endpoint:
         if side is RECEIVER and block.kind in SINGLE:
             self.ring.take_mark(segment)
         self.seen, self.alone, self.paused, self.open = None, False, False, True
+        self.was_paused = False
 
     def disarm(self):
         for event in (self.block.items, self.block.space):
@@ -1530,7 +1542,9 @@ class Endpoint:
         self.memory.add(self.block.changes, 1)
         if not counts[self.side.name]:
             event = self.block.items if self.side is SENDER else self.block.space
-            self.segment.notify(event)
+            thunks.fence()
+            last = not self.segment.has_peer(self.block, self.side)
+            (self.segment.rouse if last else self.segment.notify)(event)
             if self.side is RECEIVER:
                 self.segment.notify_slots(self.block)
         if not any(counts.values()):
@@ -1550,6 +1564,7 @@ class Endpoint:
         if self.side is SENDER and gate & (DRAINING | DRAINED):
             raise Drained()
         self.paused = bool(gate & PAUSED) and self.side is SENDER
+        self.was_paused |= self.paused
         other = self.side.other
         met = self.met or self.memory.load(self.block.at + other.joined) != self.joined
         self.alone = (met and not self.block.lasting
@@ -1611,7 +1626,7 @@ class Endpoint:
         if self.block.kind == MPMC_BYTES:
             self.segment.notify_slots(self.block)
         if self.memory.load(self.block.changes) != self.seen or self.alone:
-            self.segment.notify(self.block.items)
+            self.segment.rouse(self.block.items)
 
     def take(self, timeout=None):
         return self.until(self.try_take, self.block.items, timeout)
@@ -1625,11 +1640,14 @@ class Endpoint:
         return taken[0]
 
     def until(self, attempt, event, timeout):
+        self.was_paused = False
         done = attempt()
         if done is not None or timeout == 0:
             return done
         until = None if timeout is None else time.monotonic() + timeout
-        return self.segment.wait(self.block, event, attempt, self.ring.more, until)
+        # 11.2: another one that was paused may have been passed over.
+        more = lambda: self.was_paused or self.ring.more()
+        return self.segment.wait(self.block, event, attempt, more, until)
 
 
 # A puppet: a command a line, an answer a line.

@@ -153,7 +153,7 @@ impl<'a> Case<'a> {
         let _ = timed("taking a command", || inbox.try_recv());
     }
 
-    /// What somebody else does who has come in.
+    /// The acts of another process that has come in.
     fn visit(segment: &Segment, input: &mut Input<'_>) {
         let n = input.below(ENDS);
         if let Some(mut end) = timed("opening an end", || open(segment, n)) {
@@ -189,7 +189,7 @@ impl<'a> Case<'a> {
         (0..11).chain(12..14).for_each(|what| self.manage(&mut Input(&[what, what])));
     }
 
-    /// Whatever has become of it, its name can be used again.
+    /// Its name can be used again in any case.
     fn end(self) {
         let Case { name, segment, ends, .. } = self;
         timed("removing", || segment.remove()).unwrap();

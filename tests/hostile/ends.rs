@@ -14,7 +14,7 @@ use crate::input::Input;
 
 /// No call that does not wait may take longer, on the busiest machine.
 pub(crate) const A_CALL: Duration = Duration::from_secs(10);
-/// What a call may wait that is told how long.
+/// The time-out of a call that has one.
 const MOMENT: Duration = Duration::from_micros(1);
 
 /// A message that is not as large as its alignment.
@@ -68,12 +68,12 @@ impl Site<'_> {
     }
 }
 
-/// What is done while a message is in this process's hands.
+/// Runs while a message is in this process's hands.
 pub(crate) type Meanwhile<'a> = &'a mut dyn FnMut(&mut Input<'_>);
 
 /// A sender or a receiver.
 pub(crate) trait End: Send {
-    /// Does the thing of this number. What comes of it does not matter, only
+    /// Does the thing of this number. The result does not matter, only
     /// that something does. Says how many messages were received.
     fn operate(
         &mut self,
@@ -84,7 +84,7 @@ pub(crate) trait End: Send {
     ) -> usize;
 }
 
-/// What can be done with one kind of typed channel only.
+/// The operations of one kind of typed channel only.
 pub(crate) trait Ring: Kind + Sized {
     fn more_to_send(
         tx: &mut Sender<Element, Self>,

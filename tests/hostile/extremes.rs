@@ -207,7 +207,7 @@ impl Victim {
     }
 }
 
-/// What was written, for whoever wants to know what the panic was over.
+/// The words written, to explain a panic.
 struct Said<'a>(&'a [(usize, u64)]);
 
 impl Drop for Said<'_> {

@@ -3,7 +3,7 @@
 
 use crate::common::Words;
 
-/// What the segments under attack are made for.
+/// The sizes of the segments under attack.
 pub(crate) const PARTICIPANTS: usize = 4;
 pub(crate) const CHANNELS: usize = 6;
 

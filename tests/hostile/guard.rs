@@ -128,7 +128,7 @@ static HELD: AtomicUsize = AtomicUsize::new(0);
 unsafe impl GlobalAlloc for Bounded {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let held = HELD.fetch_add(layout.size(), Ordering::Relaxed);
-        // What it takes to print where a panic came from is nobody's fault.
+        // Printing where a panic came from takes memory, which is nobody's fault.
         if (layout.size() > AT_ONCE || held > TOGETHER) && !std::thread::panicking() {
             fatal("memory without bound\n");
         }

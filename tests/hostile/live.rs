@@ -28,7 +28,7 @@ const A_ROUND: u64 = 300;
 /// How long an attack waits for the others to do something.
 const PACE: Duration = Duration::from_micros(300);
 
-/// What the three processes and the test tell each other, outside of the
+/// The words of the three processes and the test for each other, outside of the
 /// segment that is under attack.
 struct Ledger(Words);
 
@@ -147,7 +147,7 @@ fn attack(brief: &Brief) {
         made += write_over(&words, &fields, &ledger, &mut random);
         ledger.0.put(Ledger::MUTATIONS, made);
         segment.remove().unwrap();
-        // Whoever finds nothing of this name in what was written over may
+        // A process that finds nothing of this name in overwritten memory may
         // have made another one.
         let again = Segment::remove_named(name);
         assert!(matches!(again, Ok(()) | Err(OpenError::NotFound { .. })), "{again:?}");
@@ -217,7 +217,7 @@ fn exchange(brief: &Brief) {
     }
 }
 
-/// What each thread has. The SPSC rings lead from either process to the
+/// The ends of each thread. The SPSC rings lead from either process to the
 /// other, now between those that wait, now between those that do not.
 fn ends(segment: &Segment, process: usize, waiting: bool) -> [Vec<Box<dyn End>>; ROLES] {
     let both = |ring| [sender(segment, ring).unwrap(), receiver(segment, ring).unwrap()];

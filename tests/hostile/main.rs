@@ -7,7 +7,7 @@
 //! `replay` runs the corpus of `fuzz/`, and mutations of it, without a
 //! fuzzer; `live` writes into a segment while others use it, `storm` into one word
 //! of it as fast as it can, and `stepped` into one word at each instruction of a
-//! call; `views` writes into the messages that others hold; `extremes`
+//! call; `overlaps` makes channels share memory; `views` writes into the messages that others hold; `extremes`
 //! writes the values at which arithmetic goes wrong.
 //!
 //! Every day each of them takes a sample, as the seed decides.
@@ -24,6 +24,7 @@ mod fields;
 mod guard;
 mod input;
 mod live;
+mod overlaps;
 mod replay;
 mod stepped;
 mod storm;

@@ -11,7 +11,7 @@ use tombolo::sys::proc;
 use crate::case;
 use crate::common::{Brief, Peer, effort, own_tables, tables};
 
-/// What one input may take at most, on the slowest machine.
+/// The longest time of one input, on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Of how many inputs of the corpus an everyday run takes one.
 const ONE_IN: u64 = 12;

@@ -111,7 +111,7 @@ fn child_entry() {
     let site = Site { segment: &segment, patience: None };
     brief.say(tid());
     brief.hear();
-    // What never waits: a receiver of nothing, a sender, a receiver of
+    // These never wait: a receiver of nothing, a sender, a receiver of
     // something; by copies and in place.
     for what in [0, 3] {
         for end in [1, 0, 1] {

@@ -1,4 +1,4 @@
-//! A peer overwrites the messages that safe code holds. What was read stays as it was
+//! A peer overwrites the messages that safe code holds. A copy that was read stays as it was
 //! read, and what is written goes nowhere else.
 
 use std::borrow::Borrow;
@@ -14,7 +14,7 @@ use crate::case::small;
 use crate::common::{Brief, Name, Peer, Words};
 
 const LENGTH: usize = 43;
-/// What was sent, which is a text, and what is none.
+/// The message sent, which is a text, and bytes that are none.
 const TEXT: u64 = u64::from_le_bytes(*b"textTEXT");
 const NO_TEXT: u64 = u64::MAX;
 /// In which the two are seen, on the busiest machine.

@@ -160,7 +160,7 @@ impl Library {
         if let (Some(import), 1..) = (import, depth) {
             let longer: Vec<&str> =
                 import.path.iter().map(String::as_str).chain(rest.iter().copied()).collect();
-            // What comes from another package is in no file.
+            // An item of another package is in no file.
             return self.resolve(module, &longer, depth - 1);
         }
         for glob in file.imports.iter().filter(|import| import.name == "*" && import.public) {

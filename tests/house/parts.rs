@@ -1,6 +1,6 @@
 //! How many parameters a function has, and how many fields a type.
 
-/// What comes behind this keyword, if the line declares with it.
+/// The text behind this keyword, if the line declares with it.
 fn declared<'a>(line: &'a str, keyword: &str) -> Option<&'a str> {
     let (before, after) = line.split_once(keyword)?;
     let modifiers = ["const", "unsafe", "async", "extern", "\"C\""];

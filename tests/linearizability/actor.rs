@@ -6,8 +6,9 @@ use std::os::unix::process::parent_id;
 use tombolo::{Fault, Segment};
 
 use crate::common::Brief;
-use crate::common::queues::{Nothing, Patience, Queue, Rx, Tx};
+use crate::common::ends::{Nothing, Patience, Rx, Tx};
 use crate::history::Answer;
+use crate::play::Queue;
 use crate::tape::{Beat, Seat, Step, Tape, wait_for};
 
 /// Works until it is killed, or its parent is gone.
@@ -98,7 +99,7 @@ fn send(tx: &mut dyn Tx, beat: &Beat, diary: &mut Diary<'_>) {
     match beat.step {
         Step::Send { first, count: 1, patience } => {
             diary.call();
-            let sent = tx.send(first, patience);
+            let sent = tx.send_for(first, patience);
             diary.answered(sent, |sent| Answer::Sent(sent.into()));
         }
         Step::Send { first, count, patience: Patience::Ever } => {
@@ -110,12 +111,12 @@ fn send(tx: &mut dyn Tx, beat: &Beat, diary: &mut Diary<'_>) {
         Step::Send { first, count, .. } => {
             let ids: Vec<u64> = (first..first + count as u64).collect();
             diary.call();
-            let sent = tx.try_send_batch(&ids).expect("not asked of bytes");
+            let sent = tx.try_send_batch(&ids);
             diary.answered(sent, Answer::Sent);
         }
         Step::Grant { id, patience, end } => {
             diary.call();
-            let granted = tx.grant(id, patience, end, &mut || {
+            let granted = tx.grant_for(id, patience, end, &mut || {
                 diary.answer(&Answer::Sent(1));
                 dawdle(beat.hold);
                 diary.call();
@@ -141,7 +142,7 @@ fn receive(rx: &mut dyn Rx, beat: &Beat, diary: &mut Diary<'_>) {
     match beat.step {
         Step::Recv { most: 1, patience } => {
             diary.call();
-            let received = rx.recv(patience);
+            let received = rx.recv_for(patience);
             diary.answered(received, got);
         }
         Step::Recv { most, .. } => {

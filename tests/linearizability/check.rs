@@ -15,7 +15,7 @@ use crate::step::Step;
 /// So many states of one history are looked at, and no more.
 const MOST_STATES: usize = 2_000_000;
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
     /// It is a queue's; after so many states.
@@ -34,9 +34,9 @@ pub(crate) struct Under {
     pub(crate) count: usize,
     /// One more is claimed or taken.
     pub(crate) half: bool,
-    /// What it was refused has been seen to be so.
+    /// Its refusal has been seen to be right.
     pub(crate) seen: bool,
-    /// What it must not pass over.
+    /// The messages that it must not pass over.
     pub(crate) overdue: Vec<u64>,
     /// The fewest blocks that may have been free at once since it began.
     pub(crate) blocks: usize,

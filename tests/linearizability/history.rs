@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::common::queues::{Nothing, Ring};
+use crate::common::ends::{Nothing, Ring};
 
 /// The queue that a history is of.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +22,7 @@ pub(crate) enum Asked {
     Recv(usize),
     /// Room, to be written in place.
     Reserve,
-    /// What is in that room.
+    /// The content of that room.
     Commit(u64),
     Abort,
     /// One, to be read in place.
@@ -33,7 +33,7 @@ pub(crate) enum Asked {
     Sweep,
 }
 
-/// What a call returned.
+/// The result of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// So many were sent, or reserved; if fewer than asked for, it was full.

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use tombolo::Segment;
 
 use crate::actor;
-use crate::common::queues::{Grants, LONGEST, Patience, Queue, Ring, Verdict};
+use crate::common::ends::{self, Grants, Patience, Ring, Verdict};
 use crate::common::{Brief, Name, PATIENCE, Peer, parked};
 use crate::history::{Answer, Asked, History, Kill, Op, Spec};
 use crate::tape::{A_WHILE, BATCH, Beat, MOST, STEPS, Step, Tape, now, wait_for};
+
+pub(crate) type Queue = ends::Queue<32>;
 
 /// Each ring at each of these capacities.
 const CAPACITIES: usize = 4;
@@ -19,17 +21,15 @@ const MOST_TIMES: u8 = 15;
 
 /// The queues that histories are of.
 pub(crate) fn queues() -> Vec<Queue> {
-    let queue = |ring, capacity: usize| Queue {
-        ring,
-        name: format!("{ring:?}/{capacity}"),
-        capacity,
+    let queue = |ring: Ring, capacity: usize| Queue {
         times: if ring.single() { MOST_TIMES } else { TIMES[capacity - 1] },
-        length: |_| LONGEST,
+        lasting: true,
+        ..Queue::new(ring, &format!("{ring:?}/{capacity}"), capacity)
     };
     Ring::ALL.iter().flat_map(|ring| (1..=CAPACITIES).map(move |n| queue(*ring, n))).collect()
 }
 
-/// What is done to one of the processes.
+/// An incident of one of the processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Incident {
     Nothing,
@@ -272,7 +272,7 @@ impl Stage {
         };
         let channels = self.segment.channels();
         let depth = channels.iter().find(|channel| channel.name == queue.name)?.depth;
-        // What has come back, or will, is in the way and not counted.
+        // A message that has come back, or will, is in the way and not counted.
         let back = self.ops(programs).iter().any(|op| op.asked == Asked::GiveBack);
         let full = depth >= queue.capacity as u64 || back || deaths;
         left.iter().copied().find(|who| match under(*who) {
@@ -292,7 +292,7 @@ impl Stage {
         self.segment.sweep().map_err(|fault| fault.to_string())?;
         note(Asked::Sweep, call, now(), Answer::Done);
         let mut rx = queue.receiver(&self.segment).map_err(|error| error.to_string())?;
-        let mut tx = queue.sender(&self.segment).map_err(|error| error.to_string())?;
+        let tx = queue.sender(&self.segment).map_err(|error| error.to_string())?;
         let whole = self.chance.u8(..4) == 0;
         let most = 2 * queue.capacity + 2;
         for pass in 0..=usize::from(whole) {
@@ -320,7 +320,7 @@ impl Stage {
             for _ in 0..most * usize::from(whole && pass == 0) {
                 self.messages += 1;
                 let (id, call) = (self.messages, now());
-                let sent = tx.send(id, Patience::None).map_err(|fault| fault.to_string())?;
+                let sent = tx.try_send(id).map_err(|fault| fault.to_string())?;
                 note(Asked::Send(vec![id]), call, now(), Answer::Sent(sent.into()));
                 if !sent {
                     break;

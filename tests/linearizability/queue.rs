@@ -40,7 +40,7 @@
 //! none is dropped here (`tests/death/in_hand.rs` tests the drops). Nothing else is ever
 //! lost, and nothing is delivered twice.
 
-use crate::common::queues::Ring;
+use crate::common::ends::Ring;
 use crate::history::Spec;
 
 /// A place.
@@ -67,7 +67,7 @@ pub(crate) enum Place {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Queue(pub(crate) Vec<Place>);
 
-/// What a receiver comes to next.
+/// The next place that a receiver comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Nothing,
@@ -137,7 +137,7 @@ impl Queue {
         self.0.iter_mut().find(reads)
     }
 
-    /// What becomes of a place when its dead owner is swept.
+    /// The fate of a place when its dead owner is swept.
     pub(crate) fn swept(place: Place, times: u8) -> Place {
         match place {
             Place::Reading { id, deaths, .. } if deaths < times => {

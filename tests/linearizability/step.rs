@@ -1,11 +1,11 @@
 //! The next possible events of a running call.
 
 use crate::check::{Search, State, Under};
-use crate::common::queues::Nothing;
+use crate::common::ends::Nothing;
 use crate::history::Answer;
 use crate::queue::{Next, Place, has_blocks};
 
-/// What one call may do next.
+/// The possible next steps of a call.
 pub(crate) struct Step<'a> {
     pub(crate) search: &'a Search<'a>,
     pub(crate) state: &'a State,
@@ -97,7 +97,7 @@ impl Step<'_> {
         self.fall_short(most, answer, open);
     }
 
-    /// What the answer says was not there is not there.
+    /// Nothing is there that the answer denies.
     fn fall_short(&self, most: usize, answer: Option<&Answer>, open: &mut Vec<State>) {
         let queue = &self.state.queue;
         let so = match answer {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::libc;
 
-use crate::common::queues::{Grants, Nothing, Patience, Verdict};
+use crate::common::ends::{Grants, Nothing, Patience, Verdict};
 use crate::common::{Owned, Words, segment};
 use crate::history::{Answer, Asked, Op};
 use tombolo::sys::shm::Shm;
@@ -278,7 +278,7 @@ impl Seat<'_> {
         self.get(RECORDS + n * RECORD) != 0
     }
 
-    /// What this process has done of its program.
+    /// This process's progress in its program.
     pub(crate) fn ops(&self, who: usize, program: &[Beat]) -> Vec<Op> {
         let mut ops = Vec::new();
         let mut n = 0;

@@ -2,7 +2,7 @@
 //! smallest correction.
 
 use crate::check::{Judgement, check};
-use crate::common::queues::{Nothing, Ring};
+use crate::common::ends::{Nothing, Ring};
 use crate::history::{Answer, Asked, History, Kill, Op, Spec};
 
 /// A history in the making. Times are whatever one likes.

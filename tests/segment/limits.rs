@@ -479,7 +479,7 @@ fn a_death_takes_no_memory_in_a_channel_that_is_hardly_used() {
         peer.finish();
         wait_until(|| segment.sweep().unwrap());
         assert_eq!(segment.deaths().recent.last().unwrap().redelivered, 1);
-        // What says which of the blocks are free, and a page here and there.
+        // The words that say which blocks are free, and a page here and there.
         let few = 8 * MANY as u64 + 64 * 4096;
         let grown = taken(&segment) - before;
         assert!(grown <= few, "{grown} bytes, {channel}");

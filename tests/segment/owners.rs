@@ -34,7 +34,7 @@ fn is_root() -> bool {
     root
 }
 
-/// What another user makes.
+/// The objects that another user makes.
 fn of_user<R: Send>(user: u32, make: impl FnOnce() -> R + Send) -> R {
     let mut made = None;
     as_user(user, || made = Some(make()));
@@ -138,7 +138,7 @@ fn nothing_is_built_upon_what_a_stranger_has_laid_there() {
         if !is_root() {
             return;
         }
-        // What a creation that was killed leaves, at each of its steps.
+        // The remains of a creation that was killed, at each of its steps.
         let blank = |key| Shm::options().mode(0o666).create(key, 139_264 + SIGNATURE).unwrap();
         let bare = |key, count| Set::options().mode(0o666).create(key, count).unwrap();
         let count = 29;
@@ -171,7 +171,7 @@ fn nothing_is_built_upon_what_a_stranger_has_laid_there() {
                 }
             }
         }
-        // What is of another kind is another program's, and no stranger's.
+        // An object of another kind is another program's, and no stranger's.
         let name = Name::new();
         as_nobody(|| {
             let _theirs = bare(name.key(0), count - 1);
@@ -226,7 +226,7 @@ fn a_segment_is_handed_over_as_a_whole() {
     is(&segment, 0, 0o600);
     segment.set_owner(ONE, ONE).unwrap();
     is(&segment, ONE, 0o600);
-    // What is made later follows.
+    // Later objects follow.
     drop(segment.commander().unwrap());
     assert_eq!((queue_of(&name).uid, queue_of(&name).mode), (ONE, 0o601));
     segment.set_owner(NOBODY, NOBODY).unwrap();

@@ -15,7 +15,7 @@ use common::{
 
 /// Far more than it may take, so that only a stall fails on a busy machine.
 const SOON: Duration = Duration::from_secs(2);
-/// What is promised, and printed beside what it took.
+/// The promised time, printed beside the measured one.
 const PROMISED: Duration = Duration::from_millis(100);
 
 /// Words of the header.
@@ -25,10 +25,7 @@ const SENDS: [&str; 4] = ["send", "send_timeout", "send_batch", "grant"];
 const RECEIVES: [&str; 4] = ["recv", "recv_timeout", "recv_batch", "delivery"];
 
 fn market() -> (Name, Segment) {
-    let name = Name::new();
-    let options = Segment::options().size(1 << 20).participants(8).channels(64);
-    let segment = options.create(&name).unwrap();
-    (name, segment)
+    crate::common::market(8, 64)
 }
 
 /// A process that is blocked in every call there is, and one that holds a
@@ -111,7 +108,7 @@ fn the_set_removed_behind_the_back_ends_blocked_calls_at_once() {
     let began = Instant::now();
     name.set(0).unwrap().remove().unwrap();
     all_end("ipcrm -s", audience, began);
-    // Who is not blocked is told when it next asks the kernel.
+    // A process that is not blocked is told when it next asks the kernel.
     for ring in RINGS {
         let error = segment.channel::<u64>("late").capacity(1).sender().unwrap_err();
         assert!(matches!(error, ChannelError::Fault(Fault::Closed)), "{ring}: {error:?}");
@@ -147,7 +144,7 @@ fn the_segment_marked_alone_serves_until_the_name_is_opened_anew() {
     assert_eq!(new.participants().len(), 1);
 }
 
-/// What a remover leaves that is killed on its way, and what `ipcrm` leaves, is
+/// The remains of a remover that is killed on its way, and of `ipcrm`, are
 /// ended by whoever comes next: also for those who never ask the kernel.
 #[test]
 fn removing_again_ends_those_who_are_busy_in_what_a_dead_remover_left() {
@@ -200,7 +197,7 @@ fn removing_again_ends_those_who_are_busy_in_what_a_dead_remover_left() {
     }
 }
 
-/// Who sleeps over words that were written over may never be woken by them.
+/// A sleeper over words that were written over may never be woken by them.
 #[test]
 fn a_segment_that_was_written_over_lets_everybody_go_when_it_is_removed() {
     for scribble in [0, u64::MAX] {
@@ -249,7 +246,7 @@ fn call(
         match call {
             "recv" => rx.recv().map(drop),
             "recv_timeout" => rx.recv_timeout(long).map(drop),
-            "recv_batch" => rx.recv_batch().map(drop),
+            "recv_batch" => rx.recv_batch(9).map(drop),
             _ => rx.delivery(&mut || ()).map(drop),
         }
     }
@@ -295,7 +292,7 @@ fn blocked(brief: &Brief, segment: &Segment, damaged: bool) {
         let named = |call: &str| format!("{call} on {ring}, new");
         closed(&named("recv"), rx.recv().map(drop));
         closed(&named("recv_timeout"), rx.recv_timeout(long).map(drop));
-        closed(&named("recv_batch"), rx.recv_batch().map(drop));
+        closed(&named("recv_batch"), rx.recv_batch(9).map(drop));
         closed(&named("delivery"), rx.delivery(&mut || ()).map(drop));
         while let Ok(true) = tx.try_send(1) {}
         closed(&named("send"), tx.send(1));
@@ -318,7 +315,7 @@ fn holding(brief: &Brief, segment: &Segment, rings: &[&str]) {
     sender(segment, ring, &read).send(1).unwrap();
     let mut rx = receiver(segment, ring, &read);
     let mut tx = sender(segment, ring, &written);
-    // What comes of it does not matter; that it is whole, and no signal, does.
+    // The result does not matter; that it is whole, and no signal, does.
     let _ = rx.delivery(&mut || {
         let _ = tx.grant(1, &mut || holding(brief, segment, rest));
     });

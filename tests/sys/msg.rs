@@ -165,7 +165,7 @@ fn a_full_queue_says_what_is_in_it() {
     let error = queue.send(1, b"x", Wait::Until(soon)).unwrap_err();
     says(&error, ErrorKind::TimedOut, &words);
     assert!(Instant::now() >= soon);
-    // What has no bytes counts too.
+    // A message without bytes counts too.
     drain_all(&queue);
     queue.set_max_bytes(2).unwrap();
     put(&queue, &[(1, ""), (1, "")]);

@@ -127,7 +127,7 @@ fn an_end_is_handed_to_one_child() {
         hand_over(reader, &mut command).unwrap().to_string(),
         hand_over(writer, &mut command).unwrap().to_string(),
     ];
-    // What `Peer` would do, with a command of one's own.
+    // As `Peer` does, with a command of one's own.
     command
         .args([&common::entry(), "--exact", "--ignored", "--nocapture"])
         .env("TOMBOLO_TEST_ROLE", format!("echo\x1f{}\x1f{}", numbers[0], numbers[1]))

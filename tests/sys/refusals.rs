@@ -1,4 +1,4 @@
-//! What the kernel refuses, and what the errors say of it.
+//! The kernel's refusals, and their errors.
 
 #![allow(unsafe_code)]
 
@@ -12,7 +12,7 @@ use tombolo::sys::sem::{self, Op, Set};
 use tombolo::sys::shm::{self, AttachOptions, Shm};
 use tombolo::sys::{ErrorKind, Key, limits};
 
-/// What is refused though owner and mode allow it says so, and has no advice about
+/// A refusal though owner and mode allow the call says so, and has no advice about
 /// them.
 #[test]
 fn a_refusal_by_a_sandbox_is_not_put_down_to_owner_and_mode() {

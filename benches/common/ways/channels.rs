@@ -48,7 +48,7 @@ fn name() -> String {
     format!("way-{}", COUNT.fetch_add(1, Relaxed))
 }
 
-/// What is measured in place is measured by reference, and by copies.
+/// The cases in place are measured by reference, and by copies.
 fn trust(segment: &Segment) -> TrustedPeers {
     // SAFETY: an anonymous segment, whose other participants are processes of
     // this benchmark.

@@ -32,7 +32,7 @@ pub(crate) fn array<const W: usize>() -> Way {
     Way::new::<W>("plain array", ["write", "read"], push, pop)
 }
 
-/// What one would write by hand for messages of a word: two indices, each side
+/// A ring written by hand for messages of a word: two indices, each side
 /// with a copy of the other's.
 pub(crate) fn raw() -> Way {
     struct Ring {

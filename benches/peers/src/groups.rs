@@ -3,8 +3,8 @@
 use clap::ValueEnum;
 
 use crate::harness::carry::batch;
-use crate::harness::case::Standard;
 use crate::harness::{Case, Group, Plot, Scale, Setting, Shape};
+use crate::ours::{BEST_EXCHANGE, BEST_RING, EXCHANGES, RINGS, RINGS_ALONE};
 use crate::subjects::*;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -15,20 +15,20 @@ pub(crate) enum Which {
     Throughput,
     /// Several senders and receivers
     Contention,
+    /// Both ends in one thread
+    Alone,
 }
 
-/// What the raw ring has to reach of the best ring between threads: if it is
-/// slower, it is badly written, and no limit.
-const LEAST: f64 = 0.85;
-
 const ONE_AT_A_TIME: &[&str] = &[
-    "raw ring",
     "tombolo SPSC",
     "tombolo SPSC, blocking",
     "tombolo SPSC, in place",
+    "tombolo SPSC bytes",
+    "tombolo SPSC bytes, in place",
     "tombolo MPMC",
     RTRB,
     ARRAY_QUEUE,
+    SHAQ_3,
     SHAQ,
     SHAQ_MPMC,
     RINGFIRE,
@@ -43,26 +43,51 @@ const ONE_AT_A_TIME: &[&str] = &[
     "System V message queue",
 ];
 
-const BATCHED: &[&str] = &[
-    "raw ring",
+/// Queues in the memory of a process: the kernel's are not made for this.
+const ALONE: &[&str] = &[
+    "tombolo SPSC",
+    "tombolo SPSC, in place",
+    "tombolo SPSC bytes",
+    "tombolo MPMC",
+    RTRB,
+    ARRAY_QUEUE,
+    SHAQ_3,
+    SHAQ,
+    CROSSBEAM,
+    KANAL,
+    FLUME,
+    STD,
+];
+
+const ALONE_BATCHED: &[&str] = &[
     "tombolo SPSC, batches",
     "tombolo SPSC, slices in place",
     "tombolo MPMC, batches",
     RTRB_CHUNKS,
+    SHAQ_3_BATCHES,
+    SHAQ_BATCHES,
+    SHAQ_MPMC_BATCHES,
+];
+
+const BATCHED: &[&str] = &[
+    "tombolo SPSC, batches",
+    "tombolo SPSC, slices in place",
+    "tombolo MPMC, batches",
+    RTRB_CHUNKS,
+    SHAQ_3_BATCHES,
     SHAQ_BATCHES,
     SHAQ_MPMC_BATCHES,
     RINGFIRE_BATCHES,
 ];
 
 const BUSY: &[&str] = &[
-    "one cache line",
-    "raw ring",
     "tombolo SPSC",
     "tombolo SPSC, blocking",
     "tombolo SPSC, in place",
     "tombolo MPMC",
     RTRB,
     ARRAY_QUEUE,
+    SHAQ_3,
     SHAQ,
     SHAQ_MPMC,
     RINGFIRE,
@@ -120,6 +145,7 @@ pub(crate) fn of(group: Which, scale: &Scale) -> Group {
         Which::Latency => latency(scale),
         Which::Throughput => throughput(scale),
         Which::Contention => contention(scale),
+        Which::Alone => alone(scale),
     }
 }
 
@@ -129,7 +155,8 @@ fn latency(scale: &Scale) -> Group {
         let cpus = if apart { pair.cpus.clone() } else { vec![pair.cpus[0]; 2] };
         // A tail takes many exchanges to be seen.
         let setting = Setting { cpus, span: 3 * pair.span, ..pair };
-        Case::new(name, Plot::Distribution, &setting, subjects)
+        let case = Case::new(name, Plot::Distribution, &setting, subjects);
+        if setting.polled() { case.limited(BEST_EXCHANGE, EXCHANGES) } else { case }
     };
     let mut cases = Vec::new();
     let sleeping = [SLEEPING, BOOST].concat();
@@ -146,21 +173,34 @@ fn latency(scale: &Scale) -> Group {
     Group { name: "latency", cases }
 }
 
-fn throughput(scale: &Scale) -> Group {
+/// Messages of each size, one at a time and in batches.
+fn carry(sizes: &[usize], setting: &Setting, ring: &str, subjects: [&[&str]; 2]) -> Vec<Case> {
     let mut cases = Vec::new();
-    for size in [8, 64] {
-        let single = Setting { words: size / 8, ..scale.pair(Shape::Carry) };
+    for &size in sizes {
+        let single = Setting { words: size / 8, ..setting.clone() };
         let batched = Setting { batch: batch(single.slots), ..single.clone() };
-        for (setting, subjects, standard) in [
-            (single, &[ONE_AT_A_TIME, BOOST].concat(), RTRB),
-            (batched, &BATCHED.to_vec(), RTRB_CHUNKS),
-        ] {
-            let slots = format!("{} slots", setting.slots);
-            let standard = Some(Standard { subject: standard.to_owned(), least: LEAST });
-            cases.push(Case { standard, ..Case::carry(size, &slots, &setting, subjects) });
+        for (setting, subjects) in [single, batched].iter().zip(subjects) {
+            let case = Case::carry(size, ring, setting, subjects);
+            let rings = if setting.shape == Shape::Alone { RINGS_ALONE } else { RINGS };
+            cases.push(case.limited(BEST_RING, rings));
         }
     }
-    Group { name: "throughput", cases }
+    cases
+}
+
+fn throughput(scale: &Scale) -> Group {
+    let setting = scale.pair(Shape::Carry);
+    let single = [ONE_AT_A_TIME, BOOST].concat();
+    let slots = format!("{} slots", setting.slots);
+    Group {
+        name: "throughput",
+        cases: carry(&[8, 64, 1_024], &setting, &slots, [&single, BATCHED]),
+    }
+}
+
+fn alone(scale: &Scale) -> Group {
+    let setting = Setting { shape: Shape::Alone, ..scale.alone() };
+    Group { name: "alone", cases: carry(&[8, 64], &setting, "one thread", [ALONE, ALONE_BATCHED]) }
 }
 
 fn contention(scale: &Scale) -> Group {

@@ -13,10 +13,14 @@ mod ours {
     pub(crate) mod queues;
     pub(crate) mod raw;
     pub(crate) mod raw_mpmc;
+    pub(crate) mod raw_numbered;
     pub(crate) mod stream;
     pub(crate) mod threads;
     pub(crate) mod tombolo;
     pub(crate) mod wake;
+
+    pub(crate) use bare::{BEST_EXCHANGE, EXCHANGES};
+    pub(crate) use raw::{BEST_RING, RINGS, RINGS_ALONE};
 
     /// Tombolo, and what it is measured against.
     pub(crate) fn all() -> Vec<Box<dyn crate::harness::Subject>> {
@@ -24,6 +28,7 @@ mod ours {
             bare::all(),
             raw::all(),
             raw_mpmc::all(),
+            raw_numbered::all(),
             tombolo::all(),
             wake::all(),
             stream::all(),
@@ -45,9 +50,9 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use tombolo_cli::{failure, signals, terms, words};
 
-use harness::{Scale, driver, worker};
 use failure::Failure;
 use groups::Which;
+use harness::{Scale, driver, worker};
 
 /// Measures Tombolo beside other libraries' channels, between threads and
 /// between processes.
@@ -63,15 +68,16 @@ struct Args {
     groups: Vec<Which>,
     #[command(flatten)]
     options: driver::Options,
-    /// Measure nothing: write the figures of earlier reports, of this program and
-    /// of `tombolo bench`, into the README and docs/benchmarks.md
+    /// Measure nothing: write the figures of earlier reports, of this program and of
+    /// `tombolo bench` on the same machine, into docs/figures, and those of all makes
+    /// of processor there into the README and docs/benchmarks.md
     #[arg(
         long,
         value_name = "REPORT",
-        num_args = 1..,
+        num_args = 0..,
         conflicts_with_all = ["groups", "quick", "json", "report"],
     )]
-    publish: Vec<PathBuf>,
+    publish: Option<Vec<PathBuf>>,
 }
 
 fn main() -> ExitCode {
@@ -90,8 +96,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Failure> {
-    if !args.publish.is_empty() {
-        return publish::publish(&publish::project(), &args.publish);
+    if let Some(reports) = &args.publish {
+        return publish::publish(&publish::project(), reports);
     }
     subjects::sweep();
     if let Some(missing) = subjects::missing() {

@@ -1,7 +1,9 @@
-//! Writes the figures in the documents from the samples of earlier runs: the
-//! README's plot and table, and the section of `docs/benchmarks.md`.
+//! Writes the figures in the documents from the samples of earlier runs: a folder for
+//! each make of processor, and from these folders the README's plots and table, and the
+//! goals in `docs/benchmarks.md`, with the makes side by side.
 
 mod demands;
+mod figures;
 mod libraries;
 mod pages;
 mod plot;
@@ -13,15 +15,19 @@ mod tests;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::failure::Failure;
 use crate::harness::records::Outcome;
 use crate::harness::report::{FAILURES, MACHINE, SAMPLES};
-use crate::failure::Failure;
+use figures::Figures;
 
 const README: &str = "README.md";
 const PAGE: &str = "docs/benchmarks.md";
-const PLOT: &str = "docs/figures/throughput.svg";
+/// Has a folder for each make.
+const FIGURES: &str = "docs/figures";
+/// Not measured.
+const MISSING: &str = "–";
 
-/// What was measured in a run, and on what.
+/// The measurements of a run, and its machine.
 struct Run {
     machine: Vec<(String, String)>,
     outcomes: Vec<Outcome>,
@@ -39,6 +45,12 @@ impl Run {
         let mut outcomes = samples::read(&read(SAMPLES)?)?;
         samples::read_failures(&read(FAILURES)?, &mut outcomes);
         Ok(Self { machine, outcomes })
+    }
+
+    /// The make of its processor.
+    fn make(&self) -> String {
+        let found = self.machine.iter().find(|(what, _)| what == "processor");
+        figures::make(found.map_or("unknown", |(_, how)| how))
     }
 
     /// Date, machine and version, in a line.
@@ -72,23 +84,26 @@ pub(crate) fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Writes the figures that reports in these folders have into the documents of
-/// a project. Nothing is written before all of it can be.
+/// Writes the figures that reports in these folders, all of one machine, have into the
+/// documents of a project, beside those of other makes; without a report, only those.
+/// Nothing is written before all of it can be.
 pub(crate) fn publish(project: &Path, reports: &[PathBuf]) -> Result<(), Failure> {
     let runs: Vec<Run> =
         reports.iter().map(|folder| Run::read(folder)).collect::<Result<_, _>>()?;
-    let provenance: Vec<String> = runs.iter().map(Run::provenance).collect();
-    let readme = format!(
-        "![{}]({PLOT})\n\n{}\n\n{}",
-        plot::TITLE,
-        libraries::table(&runs),
-        provenance.first().map_or("", String::as_str)
-    );
-    let texts = [
-        (README, pages::replaced(project, README, &readme)?),
-        (PAGE, pages::replaced(project, PAGE, &section::of(&runs, &provenance))?),
-        (PLOT, plot::of(&runs)?),
-    ];
+    let folder = Path::new(FIGURES);
+    let mut all = Figures::all(&project.join(folder))?;
+    let mut texts: Vec<(PathBuf, String)> = Vec::new();
+    if !runs.is_empty() {
+        let figures = Figures::of(&runs)?;
+        all.retain(|other| other.make != figures.make);
+        let own = folder.join(figures.folder());
+        texts.extend(figures.files().into_iter().map(|(name, text)| (own.join(name), text)));
+        all.push(figures);
+    }
+    all.sort_by(|one, other| one.make.cmp(&other.make));
+    for (name, text) in [(README, figures::readme(&all)), (PAGE, figures::goals(&all))] {
+        texts.push((name.into(), pages::replaced(project, name, &text)?));
+    }
     for (name, text) in texts {
         pages::write(&project.join(name), &text)?;
     }

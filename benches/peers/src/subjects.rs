@@ -10,6 +10,7 @@ mod ipc_channel;
 mod ringfire;
 mod rtrb;
 mod shaq;
+mod shaq3;
 
 use crate::harness::Subject;
 
@@ -25,6 +26,7 @@ pub(crate) use rtrb::{RTRB, RTRB_CHUNKS};
 pub(crate) use shaq::{
     SHAQ, SHAQ_BATCHES, SHAQ_MPMC, SHAQ_MPMC_BATCHES, SHAQ_MPMC_WAITING, SHAQ_WAITING,
 };
+pub(crate) use shaq3::{SHAQ_3, SHAQ_3_BATCHES};
 
 /// Boost's, where it was found.
 #[cfg(boost)]
@@ -43,6 +45,7 @@ pub(crate) fn all() -> Vec<Box<dyn Subject>> {
         rtrb::all(),
         array_queue::all(),
         shaq::all(),
+        shaq3::all(),
         ringfire::all(),
         iceoryx2::all(),
         ipc_channel::all(),
@@ -53,7 +56,7 @@ pub(crate) fn all() -> Vec<Box<dyn Subject>> {
     all.into_iter().flatten().collect()
 }
 
-/// What cannot, and why.
+/// The subjects that cannot, and why.
 pub(crate) fn missing() -> Option<&'static str> {
     (!cfg!(boost)).then_some(
         "skipped: boost::interprocess::message_queue: c++ or Boost's headers (libboost-dev) were \

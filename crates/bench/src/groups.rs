@@ -1,7 +1,9 @@
 //! The groups of cases: which subjects are compared, to answer which question.
 
+mod alone;
 mod attach;
 mod contention;
+mod idle;
 mod latency;
 mod limits;
 mod recovery;
@@ -16,6 +18,8 @@ pub(super) fn of(group: Which, scale: &Scale) -> Group {
         Which::Latency => latency::group(scale),
         Which::Throughput => throughput::group(scale),
         Which::Contention => contention::group(scale),
+        Which::Alone => alone::group(scale),
+        Which::Idle => idle::group(scale),
         Which::Recovery => recovery::group(scale),
         Which::Attach => attach::group(scale),
     }

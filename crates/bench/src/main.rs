@@ -49,6 +49,10 @@ enum Which {
     Throughput,
     /// Several processes at each end
     Contention,
+    /// Both ends in one thread, and the cost of handles
+    Alone,
+    /// What it costs to wait for messages with gaps
+    Idle,
     /// How long a death holds the living up
     Recovery,
     /// Making a segment, and joining one

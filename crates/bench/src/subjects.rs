@@ -3,9 +3,11 @@
 mod attach;
 mod bare;
 mod calls;
+mod handles;
 mod queues;
 mod raw;
 mod raw_mpmc;
+mod raw_numbered;
 mod recovery;
 mod stream;
 mod succession;
@@ -15,6 +17,9 @@ mod wake;
 
 use super::harness::Subject;
 
+pub(crate) use bare::{BEST_EXCHANGE, EXCHANGES};
+pub(crate) use raw::{BEST_RING, RINGS, RINGS_ALONE};
+
 /// All of them.
 pub(crate) fn all() -> Vec<Box<dyn Subject>> {
     let all = [
@@ -22,6 +27,7 @@ pub(crate) fn all() -> Vec<Box<dyn Subject>> {
         calls::all(),
         raw::all(),
         raw_mpmc::all(),
+        raw_numbered::all(),
         tombolo::all(),
         stream::all(),
         queues::all(),
@@ -30,6 +36,7 @@ pub(crate) fn all() -> Vec<Box<dyn Subject>> {
         recovery::all(),
         succession::all(),
         attach::all(),
+        handles::all(),
     ];
     all.into_iter().flatten().collect()
 }

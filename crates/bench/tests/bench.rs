@@ -21,11 +21,12 @@ use command::{Running, Tables, assert_refused, lives, run, text};
 use common::wait_until;
 
 /// As little as shows everything.
-const BRIEF: &[&str] = &["--quick", "--rounds", "2", "--span", "1"];
+const BRIEF: &[&str] = &["--quick", "--span", "1"];
 
-const GROUPS: [&str; 6] = ["limits", "latency", "throughput", "contention", "recovery", "attach"];
+const GROUPS: [&str; 8] =
+    ["limits", "latency", "throughput", "contention", "alone", "idle", "recovery", "attach"];
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "group",
     "case",
     "subject",
@@ -36,6 +37,7 @@ const FIELDS: [&str; 10] = [
     "max",
     "ratio_to_limit",
     "rounds",
+    "processor",
 ];
 
 /// A folder that goes with the test.
@@ -82,7 +84,7 @@ fn everything() -> &'static Everything {
         let tables = Tables::new();
         let folder = Folder::new();
         let path = folder.0.to_str().unwrap();
-        let lines = measured(&["--report", path]);
+        let lines = measured("1", &["--report", path]);
         tables.assert_empty();
         assert!(!tables.own || queues() == 0);
         let read = |path: PathBuf| fs::read_to_string(path).unwrap();
@@ -95,10 +97,10 @@ fn everything() -> &'static Everything {
     })
 }
 
-/// The lines of a run.
+/// The lines of a run of so many rounds.
 #[track_caller]
-fn measured(args: &[&str]) -> Vec<Value> {
-    let output = long_run(&[BRIEF, &["--json"], args].concat());
+fn measured(rounds: &str, args: &[&str]) -> Vec<Value> {
+    let output = long_run(&[BRIEF, &["--json", "--rounds", rounds], args].concat());
     let said = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{args:?}: {said:?}");
     let left_out = said.1.lines().find(|line| line.contains("left out"));
@@ -128,6 +130,7 @@ fn check(group: &str, lines: &[&Value]) {
         assert_eq!(line["group"], group);
         let figure = |field: &str| line[field].as_f64().unwrap();
         assert!(figure("min") <= figure("median") && figure("median") <= figure("max"), "{line}");
+        assert!(!string(line, "processor").is_empty());
         assert!((1..=2).contains(&line["rounds"].as_u64().unwrap()), "{line}");
         assert!(!string(line, "unit").is_empty());
         if line["subject"] == "(the measuring)" {
@@ -175,9 +178,12 @@ fn compares(group: &str, metric: &str, subjects: &[&str]) {
 #[test]
 fn every_way_that_linux_has_is_a_peer() {
     let carry = [
-        "raw ring",
+        "best raw ring",
+        "raw ring, 8 pauses",
         "tombolo SPSC",
         "tombolo SPSC, batches",
+        "tombolo SPSC bytes",
+        "tombolo MPMC bytes, in place",
         "tombolo SPSC, in place",
         "tombolo MPMC",
         "pipe",
@@ -204,9 +210,20 @@ fn every_way_that_linux_has_is_a_peer() {
 
 #[test]
 fn only_the_groups_that_are_named_are_measured() {
-    let lines = measured(&["attach", "recovery"]);
+    let lines = measured("2", &["attach", "recovery"]);
     let groups: HashSet<String> = lines.iter().map(|line| string(line, "group")).collect();
     assert_eq!(groups, HashSet::from(["attach", "recovery"].map(str::to_owned)));
+    for group in ["attach", "recovery"] {
+        let of: Vec<&Value> = lines.iter().filter(|line| line["group"] == group).collect();
+        check(group, &of);
+    }
+}
+
+#[test]
+fn only_the_cases_that_are_named_are_measured() {
+    let lines = measured("1", &["alone", "idle", "--case", "clone"]);
+    let cases: HashSet<String> = lines.iter().map(|line| string(line, "case")).collect();
+    assert_eq!(cases, HashSet::from(["clone a handle and drop it".to_owned()]));
 }
 
 #[test]
@@ -228,8 +245,12 @@ fn a_report_needs_nothing_else() {
         assert!(!drawing.contains("://") && !drawing.contains("NaN"), "{drawing}");
     }
     let columns = samples.lines().next().unwrap().split(',').count();
-    assert_eq!(columns, 12);
-    assert!(samples.lines().count() > lines.len());
+    assert_eq!(columns, 13);
+    // One round: each figure is of one sample.
+    let figure = |line: &&Value| {
+        line["subject"] != "(the measuring)" && line["metric"] != "times_as_fast_as_the_limit"
+    };
+    assert_eq!(samples.lines().count(), 1 + lines.iter().filter(figure).count());
 }
 
 fn names(folder: &Path, extension: &str) -> Vec<PathBuf> {
@@ -239,7 +260,7 @@ fn names(folder: &Path, extension: &str) -> Vec<PathBuf> {
 
 #[test]
 fn people_get_a_table_from_the_best_to_the_worst() {
-    let output = long_run(&[BRIEF, &["attach", "recovery"]].concat());
+    let output = long_run(&[BRIEF, &["--rounds", "1", "attach", "recovery"]].concat());
     let table = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(table.starts_with("recovery: from SIGKILL"), "{table}");
@@ -284,6 +305,7 @@ fn bad_usage_exits_with_2_and_one_line() {
     assert_refused(&["speed"], "'speed'");
     assert_refused(&["throughput", "--colour"], "'--colour'");
     assert_refused(&["--report", "/dev/null/here"], "/dev/null/here");
+    assert_refused(&["--case", "no such case"], "no such case");
 }
 
 #[test]

@@ -26,7 +26,7 @@ use tombolo_cli::{failure, signals, terms, words};
 
 use failure::Failure;
 
-/// What is done to one message of every hundred, or to one of all.
+/// A fault of one message of every hundred, or of one of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Nothing,
@@ -192,8 +192,8 @@ fn assert_left_out(outcome: &Outcome, expected: &[(Fault, &str)]) {
 
 /// Long enough for any machine.
 const LONG: Duration = Duration::from_secs(100);
-/// What a test waits for what never ends.
-const SHORT: Duration = Duration::from_secs(3);
+/// The wait of a test for a subject that never ends.
+const SHORT: Duration = Duration::from_secs(1);
 
 fn in_order(pair: &Setting) {
     let setting = Setting { words: 8, ..pair.clone() };
@@ -250,7 +250,7 @@ fn in_exchanges(scale: &Scale) {
     );
 }
 
-/// Who waits for what was lost waits for ever. What hung is not tried again in
+/// A receiver of a lost message waits for ever. A subject that hung is not tried again in
 /// a larger case, and in one of another kind it is.
 fn without_end(pair: &Setting) {
     let settings = [
@@ -259,13 +259,13 @@ fn without_end(pair: &Setting) {
         Setting { shape: Shape::Share, ..pair.clone() },
     ];
     let outcomes = measured(&[Fault::Loses, Fault::Hangs], &settings, SHORT);
-    let hung = [(Fault::Loses, "no end after 3.0 s"), (Fault::Hangs, "no end after 3.0 s")];
+    let hung = [(Fault::Loses, "no end after 1.0 s"), (Fault::Hangs, "no end after 1.0 s")];
     assert_left_out(&outcomes[0], &hung);
     let skipped = "did not end in a smaller case";
     assert_left_out(&outcomes[1], &[(Fault::Loses, skipped), (Fault::Hangs, skipped)]);
     assert_left_out(
         &outcomes[2],
-        &[(Fault::Loses, "were lost"), (Fault::Hangs, "no end after 3.0 s")],
+        &[(Fault::Loses, "were lost"), (Fault::Hangs, "no end after 1.0 s")],
     );
 }
 
@@ -284,6 +284,7 @@ fn main() -> ExitCode {
         quick: true,
         json: false,
         report: None,
+        case: None,
         quiet: true,
         rounds: None,
         span: Some(1),

@@ -78,7 +78,7 @@ pub(crate) struct Args {
     /// How many kills a second, of all processes together
     #[arg(long, value_name = "HZ", default_value_t = 50.0, value_parser = rate)]
     kill_rate: f64,
-    /// What becomes of a message whose receiver was killed
+    /// The fate of a message whose receiver was killed
     #[arg(long, value_enum, default_value_t = Policy::Redeliver)]
     policy: Policy,
     /// How many bytes a message carries, up to 65536

@@ -66,7 +66,7 @@ struct DeathRow {
 #[derive(Debug, Serialize)]
 struct ChannelRow {
     name: String,
-    kind: &'static str,
+    kind: String,
     element: String,
     capacity: usize,
     depth: u64,
@@ -136,7 +136,7 @@ impl ChannelRow {
     fn of(info: ChannelInfo, living_known: bool) -> Self {
         Self {
             name: info.name,
-            kind: info.kind,
+            kind: info.kind.to_string(),
             element: info.element,
             capacity: info.capacity,
             depth: info.depth,
@@ -151,7 +151,7 @@ impl ChannelRow {
     fn cells(&self) -> [String; 7] {
         [
             format!("  {}", plain(&self.name)),
-            self.kind.to_owned(),
+            self.kind.clone(),
             plain(&self.element),
             self.capacity.to_string(),
             self.depth.to_string(),

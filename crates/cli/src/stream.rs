@@ -44,7 +44,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tombolo::{
     ByteChannel, ByteReceiver, ByteSender, Channel, ChannelError, ChannelInfo, Fault, OpenError,
-    Receiver, Segment, Sender, Spsc, State,
+    OperatingState, Receiver, Segment, Sender, Spsc,
 };
 
 use crate::failure::Failure;
@@ -428,7 +428,7 @@ impl Crowd {
 
     /// Whether somebody has commanded that nothing more be sent.
     pub(crate) fn drained(&self) -> bool {
-        self.segment.state() == State::Drained
+        self.segment.state() == OperatingState::Drained
     }
 }
 
@@ -530,7 +530,7 @@ impl Notice {
             return;
         }
         let name = &self.name;
-        let paused = segment.state() == State::Paused;
+        let paused = segment.state() == OperatingState::Paused;
         if paused && !self.paused {
             remark(&plain(&format!(
                 "segment {name} is paused: nothing is sent until `tombolo ctl {name} resume`"

@@ -44,10 +44,11 @@ use syn::{Data, DeriveInput, Error, Result};
 /// - a field whose type is no message;
 /// - generic parameters.
 ///
-/// A struct whose fields are all numbers, or arrays of numbers, is `bytemuck::Pod`,
-/// so that it can also be written and read in place (`Sender::reserve`,
-/// `Receiver::take`). For one with fields of other types that can have any bits,
-/// `#[message(in_place)]` says so.
+/// A struct whose fields are all numbers, or arrays of numbers, is `bytemuck::Pod`: any
+/// bytes are a value of it. So a message in place (`Sender::reserve`, `Receiver::take`) can
+/// be read without a check (`Delivery::read`), and by reference. Of other messages,
+/// `Delivery::get` checks a copy. For a struct with fields of other types that can have
+/// any bits, `#[message(in_place)]` says so.
 #[proc_macro_derive(Message, attributes(message))]
 pub fn message(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = syn::parse_macro_input!(input as DeriveInput);

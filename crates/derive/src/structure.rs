@@ -64,7 +64,7 @@ fn padding(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
     let places = fields.iter().map(|field| {
         let (text, member, kind) = (field.name(), &field.member, field.kind);
         quote! {
-            private::Place {
+            private::Field {
                 name: #text,
                 at: ::core::mem::offset_of!(#name, #member),
                 size: ::core::mem::size_of::<#kind>(),

@@ -25,10 +25,10 @@ const FIRST: u64 = 1;
 /// A channel of bytes, the table's words, and what the model itself knows.
 struct Scene {
     ring: Ring,
-    /// What each slot names.
+    /// The block that each slot names.
     labels: Vec<AtomicU64>,
     blocks: Vec<AtomicU64>,
-    /// What is in each block: the message, and its length in the label too.
+    /// The content of each block: the message, and its length in the label too.
     bytes: Vec<loom::cell::Cell<u64>>,
     words: Vec<AtomicU64>,
     published: RefCell<Vec<u64>>,
@@ -132,7 +132,7 @@ impl Scene {
         named
     }
 
-    /// What a look does for one that the kernel says has ended.
+    /// The part of a look for a participant that the kernel says has ended.
     fn mark(&self, id: u16) {
         let (live, dead) = (word(MemberState::Live, FIRST), word(MemberState::Dead, FIRST));
         self.word(id).compare_exchange(live, dead, AcqRel, Acquire).unwrap();
@@ -438,7 +438,7 @@ fn both_die_for_good(fate: Fate) {
     both_die(fate, 0);
 }
 
-/// What one gives back, or dies over, another one takes.
+/// A message that one receiver gives back, or dies over, goes to another one.
 fn given_back(fate: Fate) {
     let scene = Scene::new(1, 2);
     scene.at(1).send(11);

@@ -22,7 +22,7 @@ const NAME: u64 = 77;
 
 /// The kernel's objects on one key.
 struct Key {
-    /// What a system call on the key reads and changes at one instant.
+    /// The state of the key, which a system call reads and changes at one instant.
     shelf: Mutex<Shelf>,
     processes: usize,
     /// Which process has got what: the model's own knowledge.
@@ -167,7 +167,7 @@ impl Opener {
         }
     }
 
-    /// What the kernel does when this process has ended, set by set.
+    /// The kernel's part when this process has ended, set by set.
     fn end(&self) {
         let sets = self.key.shelf.lock().unwrap().sets.clone();
         for system in sets {
@@ -182,7 +182,7 @@ impl Opener {
         })
     }
 
-    /// As `by_id` in `src/segment/open.rs`: whoever finds a magic, without
+    /// As `by_id` in `src/segment/open/mod.rs`: whoever finds a magic, without
     /// the lease, finds all the rest.
     fn look_in(&self) {
         let found = self.call(|shelf| shelf.block).and_then(|index| self.attach(index));

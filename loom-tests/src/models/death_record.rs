@@ -16,7 +16,7 @@ use crate::ring::recovery::{Counting, Repairing};
 use crate::ring::table::{Member, MemberState, Table};
 
 const ATTEMPTS: u8 = 3;
-/// What a record says of somebody who left.
+/// The content of a record of a participant that left.
 const LEFT: u64 = 9;
 
 impl Scene {
@@ -100,7 +100,7 @@ pub(super) fn two_sweep() {
     let scene = dead_over_a_message(3);
     let other = spawn(&scene, |scene| scene.sweep(1, 0));
     scene.sweep(2, 0);
-    // Whoever was first: by now it is there.
+    // One of the two was first: by now the record is there.
     assert_eq!(scene.told_of(0), [[0, 1]], "not recorded once, with what it held");
     other.join().unwrap();
     assert_eq!(scene.told(), [[0, 1]], "not recorded once, with what it held");
@@ -109,7 +109,7 @@ pub(super) fn two_sweep() {
 }
 
 impl Scene {
-    /// What the journal says of one, and maybe not yet of others.
+    /// The journal's word on one participant, which may not have one on others yet.
     fn told_of(&self, id: u64) -> Vec<[u64; 2]> {
         let (mut told, mut at) = (Vec::new(), 0);
         loop {

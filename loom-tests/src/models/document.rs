@@ -15,7 +15,7 @@ fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<(&'a str, &'a str)
     rest.split_once(to)
 }
 
-/// What a constant of the list says.
+/// The text of a constant of the list.
 fn constant(name: &str) -> String {
     let (text, _) = between(LIST, &format!("const {name}: &str = \""), "\";").unwrap();
     text.to_owned()

@@ -15,7 +15,7 @@ struct Segment {
     gate: AtomicU64,
     changes: AtomicU64,
     busy: AtomicU64,
-    /// What has been sent.
+    /// The messages that have been sent.
     sent: AtomicU64,
 }
 

@@ -32,7 +32,7 @@ struct Ring {
     /// How many have certainly died over each message, and how many may have:
     /// in the very call that took it or let it go.
     died: [Cell<(u64, u64)>; 3],
-    /// What sweeps have counted.
+    /// The counts of the sweeps.
     orphans: Cell<u64>,
     dropped: Cell<u64>,
 }
@@ -87,7 +87,7 @@ const fn word(state: MemberState, incarnation: u64) -> u64 {
     MemberWord { state, incarnation }.word()
 }
 
-/// What somebody is doing with the next messages.
+/// A receiver's dealings with the next messages.
 #[derive(Clone, Copy)]
 enum Doing {
     Nothing,

@@ -30,7 +30,7 @@ pub(super) struct Scene {
     words: Vec<AtomicU64>,
     pub(super) ends: Vec<AtomicU64>,
     pub(super) ring: Ring,
-    /// What has been published: the model's own knowledge.
+    /// The published records: the model's own knowledge.
     pub(super) said: RefCell<Vec<u64>>,
 }
 
@@ -110,7 +110,7 @@ impl Scene {
         }
     }
 
-    /// What a look does for one that the kernel says has ended.
+    /// The part of a look for a participant that the kernel says has ended.
     pub(super) fn mark(&self, id: u16) {
         let (live, dead) = (word(MemberState::Live, FIRST), word(MemberState::Dead, FIRST));
         self.word(id).compare_exchange(live, dead, AcqRel, Acquire).unwrap();
@@ -144,7 +144,7 @@ impl Scene {
         }
     }
 
-    /// What a look does for one that is dead, once.
+    /// The part of a look for a dead participant, once.
     pub(super) fn bury(&self, id: u16) {
         self.mark(id);
         self.close(id);
@@ -231,7 +231,7 @@ pub(super) fn two_write_one_record() {
     scene.follow(&mut 0);
     writing.join().unwrap();
     scene.settled();
-    // Whatever the slow one did, the next one is not stuck.
+    // The next one is not stuck, however far the slow one got.
     scene.append(1, 13);
     let (got, _) = scene.follow(&mut 0);
     assert_eq!(got, [13], "the record is lost for good");

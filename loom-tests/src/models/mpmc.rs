@@ -73,7 +73,7 @@ impl Scene {
         At { scene: self, owner, cursor: Cell::new(Cursor::consumer(&self.ring)) }
     }
 
-    /// What a look does for one that the kernel says has ended.
+    /// The part of a look for a participant that the kernel says has ended.
     fn mark(&self, id: u16) {
         let (live, dead) = (word(MemberState::Live, FIRST), word(MemberState::Dead, FIRST));
         self.word(id).compare_exchange(live, dead, AcqRel, Acquire).unwrap();
@@ -438,7 +438,7 @@ pub(super) fn looked_for() {
     scene.settle(1);
 }
 
-/// What the dead one had written is not in the way of the slot's next owner.
+/// A dead owner's message is not in the way of the slot's next owner.
 pub(super) fn tombstone_is_claimed() {
     let scene = Scene::new(Ring::new(1), 2);
     let dying = Rc::clone(&scene);

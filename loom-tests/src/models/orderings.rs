@@ -90,6 +90,14 @@ const ROWS: &[(&[Site], By)] = &[
         Model(Some(2), event::sweeps_count),
     ),
     (&[at("event", "lower", "waiting.fetch_update", Release, Relaxed)], Nothing(ORDER)),
+    (
+        &[at("event", "lower", "waiting.fetch_update", Acquire, Relaxed)],
+        Model(None, event::let_go_late),
+    ),
+    (
+        &[at("event", "lasts", "self.word.load", Acquire, Relaxed)],
+        Nothing("what the dead did is not looked at; `waiting` before it has acquired the word"),
+    ),
     (&[at("event", "lower", "record.fetch_update", Release, Relaxed)], Nothing(ORDER)),
     (
         &[at("event", "settle", "waiting.load", Acquire, Relaxed)],
@@ -97,7 +105,7 @@ const ROWS: &[(&[Site], By)] = &[
     ),
     (
         &[at("event", "settle", "waiting.compare_exchange", AcqRel, Acquire)],
-        Nothing("it continues the release sequence of who raised"),
+        Model(None, event::let_go_late),
     ),
     (
         &[at("event", "settle", "waiting.compare_exchange", AcqRel, Release)],

@@ -4,18 +4,11 @@
 use std::rc::Rc;
 
 use crate::death::{End, Fate};
-use crate::explore::{fails, holds, holds_for_every_end};
+use crate::explore::{LOST, fails, holds, holds_for_every_end};
 use crate::mutant::Mutant;
 use crate::sync::AtomicU64;
 use crate::world::Side::{Receiver, Sender};
-use crate::world::{Peer, World};
-
-const LOST: &str = "deadlock";
-
-fn world<const N: usize>(capacity: usize, sides: [crate::world::Side; N]) -> [Peer; N] {
-    let (_, peers) = World::new(capacity, &sides);
-    peers.try_into().unwrap_or_else(|_| unreachable!("one peer for each side"))
-}
+use crate::world::World;
 
 fn word() -> Rc<AtomicU64> {
     Rc::new(AtomicU64::new(0))
@@ -23,7 +16,7 @@ fn word() -> Rc<AtomicU64> {
 
 /// Something comes between the try that found nothing and the sleep, or later.
 fn progress() {
-    let [main, sender] = world(1, [Receiver, Sender]);
+    let (_, [main, sender]) = World::between(1, [Receiver, Sender]);
     let sender = sender.spawn(None, |sender| sender.send(1).unwrap());
     assert!(main.watch(&word()));
     assert_eq!(main.receive(None), Ok(1));
@@ -41,7 +34,7 @@ fn no_readiness_is_lost() {
 
 /// The sender dies somewhere, published or not, rung or not.
 fn sender_dies(fate: Fate) {
-    let [main, sender] = world(1, [Receiver, Sender]);
+    let (_, [main, sender]) = World::between(1, [Receiver, Sender]);
     let sender = sender.spawn(Some(fate), |sender| {
         sender.send(1).unwrap();
         sender.withdraw();
@@ -57,7 +50,7 @@ fn a_death_between_publishing_and_ringing_is_told() {
 
 /// One message, and its token may go to a watcher that never tries.
 fn company() {
-    let [main, watcher, sender] = world(1, [Receiver, Receiver, Sender]);
+    let (_, [main, watcher, sender]) = World::between(1, [Receiver, Receiver, Sender]);
     let stop = word();
     let told = Rc::clone(&stop);
     let watcher = watcher.spawn(None, move |watcher| watcher.watch(&told));
@@ -77,7 +70,7 @@ fn a_watcher_keeps_no_wake_from_others() {
 
 /// It is to end, asleep or not yet.
 fn ends() {
-    let [main, watcher] = world(1, [Sender, Receiver]);
+    let (_, [main, watcher]) = World::between(1, [Sender, Receiver]);
     let stop = word();
     let told = Rc::clone(&stop);
     let watcher = watcher.spawn(None, move |watcher| assert!(!watcher.watch(&told)));

@@ -7,21 +7,22 @@ use std::rc::Rc;
 
 use crate::death::{self, End, Fate};
 use crate::explore::{
-    completely, fails, fails_for_some_end, holds, holds_despite, holds_for_every_end,
+    LOST, completely, fails, fails_for_some_end, holds, holds_despite, holds_for_every_end,
 };
 use crate::kernel::{Process, System};
 use crate::mutant::{self, Mutant};
 use crate::operation::Plain;
-use crate::ring::event;
+use crate::ring::event::{self, Life};
 use crate::ring::kernel::{Kernel, Op};
 use crate::ring::set::SetMap;
 use crate::ring::wait::{NotNow, Over, Queue, Registration, Seat};
 use crate::ring::{credit, slot_waiters, wake_all};
 use crate::sync::{AtomicU64, Ordering};
 
-const LOST: &str = "deadlock";
 const LIFE: u64 = 1;
-/// Who holds the place in the beginning.
+/// The table's word for a life that goes on.
+const LIVE: u64 = LIFE << 32 | 1;
+/// The participant that holds the place in the beginning.
 const READER: u16 = 0;
 /// From here on the count is wound back.
 const HIGH: u16 = 1 << 13;
@@ -33,8 +34,10 @@ struct Channel {
     place: AtomicU64,
     waiting: AtomicU64,
     records: Vec<AtomicU64>,
-    /// Whom a sweep has found dead.
+    /// The participants that a sweep has found dead.
     dead: Vec<AtomicU64>,
+    /// The table's word for everybody here.
+    life: AtomicU64,
 }
 
 struct Peer {
@@ -54,6 +57,7 @@ fn channel<const N: usize>() -> [Peer; N] {
         waiting: AtomicU64::new(0),
         records: words(event::record(LIFE)),
         dead: words(0),
+        life: AtomicU64::new(LIVE),
     });
     let peers: [Peer; N] = core::array::from_fn(|id| Peer {
         channel: Rc::clone(&channel),
@@ -120,8 +124,13 @@ impl Peer {
         let (more, look) = (|| true, || Some(self.listen()));
         let registration = Registration::new(None);
         registration.be_strict(true);
-        let seat =
-            Seat { queue: Queue { waiting, over: Over::All }, record, registration: &registration };
+        let life = Life::new(&self.channel.life, LIFE);
+        let seat = Seat {
+            queue: Queue { waiting, over: Over::All },
+            record,
+            life,
+            registration: &registration,
+        };
         Plain { attempt, more, look, owed: None }.wait(&self.process, seat);
     }
 
@@ -203,7 +212,7 @@ fn all_who_wait_are_woken() {
     fails("places, two wait", Mutant::Model("not struck"), LOST, Some(1), two_wait);
 }
 
-/// Who holds the place dies somewhere, perhaps between freeing and striking.
+/// The holder of the place dies somewhere, perhaps between freeing and striking.
 fn reader_dies(fate: Fate) {
     let [reader, main] = channel();
     let reading = reader.spawn(Some(fate), Peer::free);

@@ -120,7 +120,7 @@ impl Ring {
         filled
     }
 
-    /// What comes is what was sent, in order.
+    /// Messages come as they were sent, in order.
     fn settle(&self) {
         let mut at = Consumer::attach(self).unwrap();
         let left = self.published.get() - self.consumed.borrow().len() as u64;

@@ -20,7 +20,7 @@ struct Town {
     system: Rc<System>,
     map: SetMap,
     words: Vec<AtomicU64>,
-    /// What a sweep leaves behind: the last life that it has swept.
+    /// The trace of a sweep: the last life that it has swept.
     swept: Vec<AtomicU64>,
     /// Which participants have really died: the model's own knowledge.
     died: RefCell<Vec<Member>>,
@@ -40,7 +40,7 @@ impl Table for Town {
 struct Citizen {
     town: Rc<Town>,
     process: Process,
-    /// Who it has been since it last joined.
+    /// Its incarnation since it last joined.
     introduced: Rc<Cell<Option<Member>>>,
 }
 
@@ -78,7 +78,7 @@ impl Citizen {
         lease::acquire(&self.process, None).unwrap();
         let introduce = |member: Member| {
             self.introduced.set(Some(member));
-            // Whatever a sweep of the slot's last life did is done.
+            // A sweep of the slot's last life has done all that it does.
             let last = Member { id: member.id, incarnation: member.incarnation - 1 };
             if self.town.died.borrow().contains(&last) {
                 let swept = self.town.swept[usize::from(member.id)].load(Ordering::Relaxed);
@@ -307,7 +307,7 @@ fn two_looks_bury_the_dead_and_nobody_else() {
     });
 }
 
-/// Who is not in the set that it reads, or reads another one, sees nobody
+/// A process that is not in the set that it reads, or reads another one, sees nobody
 /// dead in it.
 #[test]
 fn a_stranger_sees_nobody_die() {

@@ -6,15 +6,14 @@ use std::rc::Rc;
 
 use super::journal::Scene;
 use crate::death::{self, End, Fate};
-use crate::explore::{completely, fails, fails_for_some_end, holds, holds_for_every_end};
+use crate::explore::{LOST, completely, fails, fails_for_some_end, holds, holds_for_every_end};
 use crate::kernel::{Process, System};
 use crate::mutant::{self, Mutant};
 use crate::ring::kernel::{Kernel, Op};
 use crate::ring::set::SetMap;
 use crate::ring::{credit, wake_all};
 
-const LOST: &str = "deadlock";
-/// Who writes; everybody else listens.
+/// The participant that writes; all others listen.
 const WRITER: u16 = 0;
 /// From here on the count is wound back.
 const HIGH: u16 = 1 << 13;

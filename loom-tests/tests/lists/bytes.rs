@@ -6,13 +6,14 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 
 use crate::effort;
+use crate::ring::backoff::Backoff;
 use crate::ring::blocks::{self, Blocks};
 use crate::ring::mpmc::{self, Cursor, SlotState, SlotWord, Taken, Words};
 use crate::ring::records::{self, Broken, Units};
 use crate::ring::recovery::Repairing;
 use crate::ring::spsc::{Consumer, Indices, Producer};
 use crate::slots::{HasSlots, Slots};
-use crate::sync::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{AtomicU64, Ordering::Relaxed, spun};
 
 /// xorshift: the same sequences everywhere.
 struct Random(u64);
@@ -90,7 +91,7 @@ impl RecordRing {
     }
 }
 
-/// What was sent: its number and length, and its units with padding.
+/// A message that was sent: its number and length, and its units with padding.
 type Sent = VecDeque<(u8, u64, u64)>;
 
 struct Stream {
@@ -201,7 +202,29 @@ fn records_are_the_list() {
     }
 }
 
-/// Whatever is in the headers and positions, what comes is in the ring.
+/// A look that finds one message needs no delay before the next look, of however many
+/// units the message is.
+#[test]
+fn one_record_at_a_time_is_not_kept_back_from() {
+    for length in [0, 8, 24, 100] {
+        let ring = RecordRing::new(8, length, 0);
+        let mut producer = Producer::attach(&ring).unwrap();
+        producer.with_backoff(Backoff::new(1_000, ring.capacity()));
+        let mut consumer = Consumer::attach(&ring).unwrap();
+        consumer.with_backoff(Backoff::new(1_000, ring.capacity()));
+        let before = spun();
+        for _ in 0..100 {
+            let reserved = records::reserve(&ring, &producer, length).unwrap().unwrap();
+            records::commit(&ring, &producer, reserved, length);
+            let record = records::next(&ring, &consumer).unwrap().unwrap();
+            records::release(&ring, &consumer, record);
+        }
+        let pauses = spun() - before;
+        assert!(pauses < 100, "{length} bytes: {pauses} pauses");
+    }
+}
+
+/// A message is inside the ring, with any content of headers and positions.
 #[test]
 fn hostile_records_are_broken() {
     let (mut broken, mut torn, mut taken) = (0, 0, 0);
@@ -273,7 +296,7 @@ impl Blocks for BlockSlots {
     }
 }
 
-/// What a block is.
+/// The state of a block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Is {
     Free,
@@ -381,7 +404,7 @@ impl Run {
                 self.blocks[block as usize] = Is::Queued;
             }
             15 if pick == 0 => {
-                // What it had claimed is gone, whatever it had written there.
+                // Its claim is gone, with all that it had written there.
                 if let Some(&block) = peer.writes.first()
                     && let Ok(claim) = mpmc::claim(ring, &peer.cursors[0], owner)
                 {
@@ -480,7 +503,7 @@ impl Units for Restless {
     }
 }
 
-/// What a batch has been granted is not taken away from under it: found by an
+/// The room granted to a batch is not taken away from under it: found by an
 /// attack on a segment in use.
 #[test]
 fn an_index_that_goes_back_takes_no_room_away() {
@@ -531,7 +554,7 @@ fn blocks_are_the_list() {
     }
 }
 
-/// Whatever the words say: no block that is not there, and no end missing.
+/// With any content of the words: no block that is not there, and no end missing.
 #[test]
 fn hostile_blocks_stay_in_range() {
     for seed in effort::seeds(250, 5_000) {

@@ -1,4 +1,4 @@
-//! What consumers of an SPSC ring have in flight, against a plain count of the
+//! The messages that consumers of an SPSC ring have in flight, against a plain count of the
 //! deaths over each message: long sequences of whole operations by one thread.
 
 use std::collections::VecDeque;
@@ -78,7 +78,7 @@ struct Line {
     reader: Reader,
     member: Member,
     deaths: VecDeque<u64>,
-    /// What the reader holds.
+    /// The messages that the reader holds.
     held: u64,
 }
 
@@ -191,7 +191,7 @@ fn every_message_counts_those_who_died_over_it() {
     assert_eq!(most, u64::from(MAX_ATTEMPTS), "the limit was never come to");
 }
 
-/// Whatever the marks say, nobody gets beyond what is filled.
+/// With any content of the marks, nobody gets beyond the filled slots.
 #[test]
 fn lying_marks_do_no_harm() {
     let mut dropped = 0;

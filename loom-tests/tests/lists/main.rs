@@ -10,8 +10,23 @@ mod ring;
 mod slots;
 
 mod sync {
-    pub(crate) use core::hint::spin_loop;
+    use std::cell::Cell;
+
     pub(crate) use core::sync::atomic::{AtomicU64, Ordering, fence};
+
+    thread_local! {
+        static SPUN: Cell<u64> = const { Cell::new(0) };
+    }
+
+    pub(crate) fn spin_loop() {
+        SPUN.set(SPUN.get() + 1);
+        core::hint::spin_loop();
+    }
+
+    /// How many pauses this thread has made.
+    pub(crate) fn spun() -> u64 {
+        SPUN.get()
+    }
 }
 
 mod bytes;

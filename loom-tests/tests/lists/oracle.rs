@@ -26,7 +26,7 @@ impl Random {
     }
 }
 
-/// What a position is.
+/// The state of a position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Is {
     Writing,
@@ -205,7 +205,7 @@ impl Run {
         }
     }
 
-    /// What the hints and the questions say of the whole.
+    /// The hints' and the questions' answers about the whole.
     fn check(&self) {
         let first = self.first();
         let takeable = first.is_some_and(|at| self.positions[at] == Is::Full) || self.orphaned();

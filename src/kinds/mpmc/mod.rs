@@ -1,9 +1,12 @@
 //! MPMC: any number of senders and receivers; elements of one size, each behind
 //! the word of its slot.
 
+pub(super) mod audit;
+pub(super) mod layout;
 mod position;
 mod recover;
 mod storage;
+pub(super) mod words;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
@@ -14,6 +17,7 @@ use crate::ring::mpmc::{self, Claim, Taken};
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
 use crate::storage::Cells;
+use crate::storage::layout::Parts;
 
 pub(crate) use position::Position;
 pub(crate) use storage::Tagged;
@@ -22,6 +26,10 @@ pub(crate) use storage::Tagged;
 pub(crate) struct OfElements;
 
 impl AnyKind for OfElements {
+    fn parts(&self, messages: usize, size: usize, align: usize) -> Option<Parts> {
+        layout::parts(messages, size, align)
+    }
+
     fn len(&self, cells: &Cells) -> u64 {
         mpmc::len(cells)
     }

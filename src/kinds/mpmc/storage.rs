@@ -5,25 +5,33 @@
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use crate::kinds::element::Element;
+use super::layout::{self, FACTS};
+use super::words::Slotted;
+use crate::kinds::element::{Element, shape_of};
 use crate::kinds::payload::Form;
-use crate::storage::{Cells, RingKind, Shape, Slotted, View};
+use crate::storage::{Cells, Shape, View};
 
 /// Slots with a word before the element.
 #[derive(Debug)]
 pub struct Tagged<E>(Cells, PhantomData<fn(E) -> E>);
 
 impl<E: Element> Tagged<E> {
+    /// The shape of the slots, where the payload has one size.
+    const SHAPE: Option<Shape> = match E::SIZE {
+        Some(size) => layout::shape(size, E::ALIGN),
+        None => None,
+    };
+
     /// The slots as words with elements of this payload, if they are that large and
     /// apart.
     pub(crate) fn of(cells: &Cells) -> Option<Self> {
-        let shape = E::shape(cells, RingKind::Mpmc);
-        cells.are(RingKind::Mpmc, shape).then(|| Self(cells.clone(), PhantomData))
+        let shape = shape_of::<E>(Self::SHAPE, cells);
+        cells.are(FACTS.code, shape).then(|| Self(cells.clone(), PhantomData))
     }
 
     #[inline(always)]
     fn shape(&self) -> Shape {
-        E::shape(&self.0, RingKind::Mpmc).unwrap_or(Shape { cell: 0, stride: 0 })
+        shape_of::<E>(Self::SHAPE, &self.0).unwrap_or(Shape { cell: 0, stride: 0 })
     }
 
     /// The start of a slot. An index out of range, which no ring makes, is

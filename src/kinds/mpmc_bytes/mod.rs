@@ -4,6 +4,8 @@
 //! So nobody waits for a slow writer. The blocks take `capacity × longest`
 //! bytes, however short the messages are.
 
+mod audit;
+pub(super) mod layout;
 mod recover;
 mod storage;
 
@@ -16,6 +18,7 @@ use super::ring::Ring;
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
 use crate::ring::{blocks, mpmc};
+use crate::storage::layout::Parts;
 use crate::storage::{ByteSpan, Cells};
 
 pub(crate) use storage::BlockSlots;
@@ -24,6 +27,10 @@ pub(crate) use storage::BlockSlots;
 pub(crate) struct OfBlocks;
 
 impl AnyKind for OfBlocks {
+    fn parts(&self, messages: usize, longest: usize, _: usize) -> Option<Parts> {
+        layout::parts(messages, longest)
+    }
+
     fn len(&self, cells: &Cells) -> u64 {
         mpmc::len(cells)
     }
@@ -111,7 +118,7 @@ impl Ring for BlockSlots {
 
     fn push(&self, at: &Writer, owner: u16, message: &&[u8]) -> Result<(), NotNow> {
         let claim = self.reserve(at, owner, message.len())?;
-        self.claimed(&claim).write(0, message);
+        self.claimed(&claim).fill(message);
         self.commit(at, owner, claim, message.len()).inspect_err(|_| {
             self.abort(&claim);
         })

@@ -2,8 +2,10 @@
 
 #![allow(unsafe_code)]
 
+use super::layout::FACTS;
+use crate::kinds::mpmc::words::Slotted;
 use crate::ring::{blocks, mpmc};
-use crate::storage::{ByteSpan, Cells, RingKind, Slotted, View};
+use crate::storage::{ByteSpan, Cells, View};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Slots of an MPMC ring that name blocks.
@@ -13,10 +15,11 @@ pub struct BlockSlots(Cells);
 impl BlockSlots {
     /// The ring as slots that name blocks, if it is of those.
     pub(crate) fn of(cells: &Cells) -> Option<Self> {
-        (cells.kind() == RingKind::MpmcBytes).then(|| Self(cells.clone()))
+        (cells.kind() == FACTS.code).then(|| Self(cells.clone()))
     }
 
     /// The word in a slot that says which block, and how long.
+    #[inline(always)]
     fn label(&self, slot: u64) -> &AtomicU64 {
         // SAFETY: a slot of this kind is two words, and inside (`start`).
         let label = unsafe { self.0.start(slot).add(self.0.cell()) };
@@ -25,12 +28,14 @@ impl BlockSlots {
     }
 
     /// Writes down which block a slot names.
+    #[inline(always)]
     pub(crate) fn name(&self, slot: u64, block: u64, length: u64) {
         self.label(slot).store(length << 32 | block, Ordering::Relaxed);
     }
 
     /// Which block a slot names, and the length of its message; `None` if
     /// that cannot be.
+    #[inline(always)]
     pub(crate) fn named(&self, slot: u64) -> Option<(u64, u64)> {
         let label = self.label(slot).load(Ordering::Relaxed);
         let (block, length) = (label & u64::from(u32::MAX), label >> 32);
@@ -38,6 +43,7 @@ impl BlockSlots {
     }
 
     /// The bytes of a block.
+    #[inline(always)]
     pub(crate) fn bytes(&self, block: u64, length: u64) -> ByteSpan<'_> {
         let block = if block < self.0.blocks() { block as usize } else { 0 };
         let length = (length as usize).min(self.0.apart());
@@ -67,10 +73,12 @@ impl BlockSlots {
 }
 
 impl blocks::Blocks for BlockSlots {
+    #[inline]
     fn count(&self) -> u64 {
         self.0.blocks()
     }
 
+    #[inline]
     fn block(&self, index: u64) -> &AtomicU64 {
         let index = if index < self.0.blocks() { index as usize } else { 0 };
         // SAFETY: there are that many words.

@@ -1,7 +1,10 @@
 //! SPSC: one sender and one receiver; elements of one size, side by side.
 
+pub(super) mod audit;
+pub(super) mod layout;
 mod recover;
 mod storage;
+pub(super) mod words;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
@@ -14,6 +17,7 @@ use crate::ring::spsc::{self, Indices, Producer};
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
 use crate::storage::Cells;
+use crate::storage::layout::Parts;
 use crate::wait;
 
 pub(crate) use storage::Packed;
@@ -22,6 +26,10 @@ pub(crate) use storage::Packed;
 pub(crate) struct OfElements;
 
 impl AnyKind for OfElements {
+    fn parts(&self, messages: usize, size: usize, align: usize) -> Option<Parts> {
+        layout::parts(messages, size, align)
+    }
+
     fn len(&self, cells: &Cells) -> u64 {
         spsc::len(cells)
     }

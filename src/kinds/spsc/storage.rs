@@ -4,25 +4,33 @@
 
 use core::marker::PhantomData;
 
-use crate::kinds::element::Element;
+use super::layout::{FACTS, shape};
+use super::words::Positions;
+use crate::kinds::element::{Element, shape_of};
 use crate::kinds::payload::Form;
-use crate::storage::{Cells, RingKind, View};
+use crate::storage::{Cells, Shape, View};
 
 /// Elements side by side.
 #[derive(Debug)]
 pub struct Packed<E>(Cells, PhantomData<fn(E) -> E>);
 
 impl<E: Element> Packed<E> {
+    /// The shape of the slots, where the payload has one size.
+    const SHAPE: Option<Shape> = match E::SIZE {
+        Some(size) => shape(size, E::ALIGN),
+        None => None,
+    };
+
     /// The ring as elements of this payload, if they are that large and apart.
     pub(crate) fn of(cells: &Cells) -> Option<Self> {
-        let shape = E::shape(cells, RingKind::Spsc);
-        cells.are(RingKind::Spsc, shape).then(|| Self(cells.clone(), PhantomData))
+        let shape = shape_of::<E>(Self::SHAPE, cells);
+        cells.are(FACTS.code, shape).then(|| Self(cells.clone(), PhantomData))
     }
 
     /// Bytes from one element to the next.
     #[inline(always)]
     fn stride(&self) -> usize {
-        E::shape(&self.0, RingKind::Spsc).map_or(0, |shape| shape.stride)
+        shape_of::<E>(Self::SHAPE, &self.0).map_or(0, |shape| shape.stride)
     }
 
     /// The elements from `index` on, `count` of them, at least one, or as many
@@ -58,3 +66,5 @@ impl<E> View for Packed<E> {
         &self.0
     }
 }
+
+impl<E> Positions for Packed<E> {}

@@ -5,6 +5,8 @@
 //! fit. A second mapping behind the first would save the padding, and double
 //! the pages.
 
+mod audit;
+pub(super) mod layout;
 mod recover;
 mod storage;
 
@@ -17,6 +19,7 @@ use crate::ring::records::{self, Broken, Record, Reserved};
 use crate::ring::spsc::Producer;
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
+use crate::storage::layout::Parts;
 use crate::storage::{ByteSpan, Cells};
 
 pub(crate) use storage::RecordRing;
@@ -25,6 +28,10 @@ pub(crate) use storage::RecordRing;
 pub(crate) struct OfRecords;
 
 impl AnyKind for OfRecords {
+    fn parts(&self, messages: usize, longest: usize, _: usize) -> Option<Parts> {
+        layout::parts(messages, longest)
+    }
+
     fn len(&self, cells: &Cells) -> u64 {
         let longest = records::units(cells.longest() as u64);
         // Padding is not of a message.
@@ -71,7 +78,7 @@ impl Ring for RecordRing {
         let length = message.len() as u64;
         match records::reserve(self, at, length) {
             Ok(Some(reserved)) => {
-                self.bytes(reserved.bytes(), length).write(0, message);
+                self.bytes(reserved.bytes(), length).fill(message);
                 records::commit(self, at, reserved, length);
                 Ok(())
             }
@@ -93,7 +100,7 @@ impl Ring for RecordRing {
             else {
                 break;
             };
-            self.bytes(reserved.bytes(), length).write(0, message);
+            self.bytes(reserved.bytes(), length).fill(message);
             ahead += records::seal(self, reserved, length);
             pushed += 1;
         }

@@ -1,6 +1,6 @@
 //! What a dead consumer had in flight.
 
-use super::OfRecords;
+use super::{OfRecords, RecordRing};
 use crate::kinds::recover::{Held, Recover, Victim};
 use crate::ring::in_flight;
 use crate::ring::recovery::{Finished, Recovery};
@@ -13,7 +13,10 @@ impl Recover for OfRecords {
         victim: Victim,
         recovery: &dyn Recovery,
     ) -> Result<Held, Finished> {
-        let messages = in_flight::recover(cells, victim.member, victim.attempts, recovery)?;
+        let Some(ring) = RecordRing::of(cells) else {
+            return Ok(Held::default());
+        };
+        let messages = in_flight::recover(&ring, victim.member, victim.attempts, recovery)?;
         Ok(Held { messages, blocks: 0 })
     }
 }

@@ -2,8 +2,10 @@
 
 #![allow(unsafe_code)]
 
+use super::layout::FACTS;
+use crate::kinds::spsc::words::Positions;
 use crate::ring::records;
-use crate::storage::{ByteSpan, Cells, RingKind, View};
+use crate::storage::{ByteSpan, Cells, View};
 use crate::sync::AtomicU64;
 
 /// Records of an SPSC ring.
@@ -13,10 +15,11 @@ pub struct RecordRing(Cells);
 impl RecordRing {
     /// The ring as records, if it is of those.
     pub(crate) fn of(cells: &Cells) -> Option<Self> {
-        (cells.kind() == RingKind::SpscBytes).then(|| Self(cells.clone()))
+        (cells.kind() == FACTS.code).then(|| Self(cells.clone()))
     }
 
     /// The bytes of a record from unit `start` on.
+    #[inline(always)]
     pub(crate) fn bytes(&self, start: u64, length: u64) -> ByteSpan<'_> {
         let (start, length) = within(start, length, self.0.capacity());
         // SAFETY: `within` keeps the range inside the ring.
@@ -28,6 +31,7 @@ impl RecordRing {
 }
 
 /// A range of bytes in a ring of units, brought inside if it is not.
+#[inline(always)]
 fn within(start: u64, length: u64, capacity: u64) -> (usize, usize) {
     let start = start.min(capacity);
     let room = (capacity - start).saturating_mul(records::UNIT as u64);
@@ -45,6 +49,7 @@ impl records::Units for RecordRing {
         unsafe { unit.cast::<AtomicU64>().as_ref() }
     }
 
+    #[inline]
     fn longest(&self) -> u64 {
         self.0.longest() as u64
     }
@@ -55,4 +60,8 @@ impl View for RecordRing {
     fn cells(&self) -> &Cells {
         &self.0
     }
+}
+
+impl Positions for RecordRing {
+    const ONE_BY_ONE: bool = true;
 }

@@ -90,7 +90,7 @@ fn streams() -> Vec<(&'static str, Vec<(Other, u64)>)> {
 /// What a message costs beside the best fixed length, in hundredths.
 fn regret(length: impl Fn() -> Length, others: &[(Other, u64)]) -> u64 {
     let fixed = LENGTHS.map(|pauses| stream(&Length::Fixed(pauses), others));
-    100 * stream(&length(), others) / fixed.iter().min().unwrap().max(&1)
+    100 * stream(&length(), others) / fixed.into_iter().fold(u64::MAX, u64::min).max(1)
 }
 
 /// The most that the policy may cost beside the best fixed choice, in hundredths.

@@ -68,6 +68,14 @@ pub(crate) enum Need {
     Resumption,
 }
 
+impl Need {
+    /// Whether what brings it is for all who need it at once, and may be for others too:
+    /// one token could go to a waiter that lacks something else.
+    pub(crate) const fn is_for_all(self) -> bool {
+        matches!(self, Self::Slot | Self::Resumption)
+    }
+}
+
 /// What an operation has come to that does not sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Polled<R> {

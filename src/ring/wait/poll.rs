@@ -30,6 +30,10 @@
 use super::super::kernel::Refusal;
 use super::{Need, NotNow, Polled};
 
+/// How often something may change while it is found out what has changed. Participants
+/// change things now and then; only a hostile process does it without end.
+const ROUNDS: u32 = 1_000;
+
 /// What has been found out about the channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -123,7 +127,7 @@ pub(crate) fn poll<O: Operation>(op: &mut O) -> Result<Polled<O::Done>, O::Fault
 /// Goes on after an attempt that came to nothing.
 pub(crate) fn resolve<O: Operation>(op: &mut O, why: NotNow) -> Result<Polled<O::Done>, O::Fault> {
     let mut why = why;
-    loop {
+    for _ in 0..ROUNDS {
         let found = match why {
             NotNow::Changed | NotNow::Unsure => op.find_out()?,
             NotNow::Nothing => return needs(op, Need::Progress),
@@ -148,6 +152,7 @@ pub(crate) fn resolve<O: Operation>(op: &mut O, why: NotNow) -> Result<Polled<O:
             },
         };
     }
+    needs(op, Need::Progress)
 }
 
 /// It has to wait, unless the participant to whom it is bound has gone.

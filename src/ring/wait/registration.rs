@@ -45,7 +45,7 @@
 
 use core::cell::Cell;
 
-use super::super::event;
+use super::super::event::{self, Life};
 use super::super::kernel::{Kernel, sooner};
 use crate::sync::{AtomicU64, Ordering, fence};
 
@@ -176,9 +176,9 @@ impl<D: Copy + Ord> Registration<D> {
 
     /// Is not counted any more. To be called before the record is used for
     /// anything else.
-    pub(crate) fn let_go(&self, waiting: &AtomicU64, record: &AtomicU64) {
+    pub(crate) fn let_go(&self, waiting: &AtomicU64, record: &AtomicU64, life: Life<'_>) {
         if self.counted.replace(false) {
-            event::lower(waiting, record);
+            event::lower(waiting, record, life);
         }
     }
 }

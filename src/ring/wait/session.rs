@@ -1,7 +1,7 @@
 //! Sleeping until an operation can go on: register, sleep, scan, pass the token on. The
 //! states are drawn in [`wait`](super).
 
-use super::super::event::{self, Event};
+use super::super::event::{self, Event, Life};
 use super::super::kernel::{Kernel, Refusal};
 use super::super::{slot_waiters, wake_all};
 use super::poll::{Cause, Operation, poll};
@@ -27,7 +27,7 @@ pub(crate) struct Queue<'a> {
 impl Queue<'_> {
     /// Whether what wakes this queue may bring what an operation needs.
     pub(crate) fn serves(&self, need: Need) -> bool {
-        (need == Need::Slot) == (self.over == Over::All)
+        need.is_for_all() == (self.over == Over::All)
     }
 
     /// Wakes everybody who sleeps here, so that one among them finds out that it
@@ -50,6 +50,8 @@ pub(crate) struct Seat<'a, D: Copy> {
     pub(crate) queue: Queue<'a>,
     /// How many threads of its process wait there.
     pub(crate) record: &'a AtomicU64,
+    /// Whose record that is.
+    pub(crate) life: Life<'a>,
     /// What it keeps from one wait to the next.
     pub(crate) registration: &'a Registration<D>,
 }
@@ -57,7 +59,7 @@ pub(crate) struct Seat<'a, D: Copy> {
 impl<D: Copy + Ord> Seat<'_, D> {
     /// Takes its count back, if it is counted.
     pub(crate) fn let_go(&self) {
-        self.registration.let_go(self.queue.waiting, self.record);
+        self.registration.let_go(self.queue.waiting, self.record, self.life);
     }
 }
 
@@ -160,7 +162,7 @@ impl<'a, K: Kernel> Session<'a, K> {
     /// Announces this waiter: from here on, what comes is found by a poll, or
     /// ends a sleep.
     pub(crate) fn register(&mut self) {
-        let (Seat { queue, record, registration }, kernel) = (self.seat, self.kernel);
+        let (Seat { queue, record, registration, .. }, kernel) = (self.seat, self.kernel);
         match self.state {
             State::Woken(_) => return,
             State::Trying => registration.announce(kernel, queue.waiting, record),
@@ -171,7 +173,8 @@ impl<'a, K: Kernel> Session<'a, K> {
         self.state = State::Announced { recheck };
     }
 
-    /// Takes the announcement back, and passes on what came for it meanwhile.
+    /// Takes the announcement back, and passes on what came for it meanwhile. Also after
+    /// an attempt that has panicked.
     pub(crate) fn deregister<O: Operation>(&mut self, op: &mut O) {
         self.seat.let_go();
         if let State::Woken(wake) = self.state {
@@ -188,14 +191,10 @@ impl<'a, K: Kernel> Session<'a, K> {
                 self.seat.let_go();
                 Some(ended)
             }
-            State::Woken(wake) => {
-                self.state = State::Trying;
-                self.woken(op, wake)
-            }
+            State::Woken(wake) => self.woken(op, wake),
         };
-        if ended.is_some() {
-            self.state = State::Trying;
-        }
+        // Only now: an attempt that panics leaves the token to `deregister`.
+        self.state = State::Trying;
         ended
     }
 
@@ -254,7 +253,7 @@ impl<'a, K: Kernel> Session<'a, K> {
                 Ok(heard) => registration.listened(heard),
                 Err(fault) => {
                     self.seat.let_go();
-                    self.give_back(op);
+                    self.give_back(op, wake);
                     return Some(Err(fault));
                 }
             }
@@ -287,8 +286,11 @@ impl<'a, K: Kernel> Session<'a, K> {
         wake: Wake,
         ended: Result<Waited<O::Done>, O::Fault>,
     ) -> Result<Waited<O::Done>, O::Fault> {
-        // What ends this end's waiting ends that of the others too.
-        if ended.is_err() || op.more() {
+        if ended.is_err() {
+            // What ends this end's waiting ends that of others too: of all of them, and
+            // not only of the one whom a single token would go to.
+            self.rouse_others(op, wake);
+        } else if op.more() {
             self.pass_on(op, wake);
         }
         self.seat.registration.woken(self.kernel);
@@ -306,9 +308,21 @@ impl<'a, K: Kernel> Session<'a, K> {
         }
     }
 
-    /// Leaves a token for those who can still see.
-    fn give_back<O: Operation>(&self, op: &mut O) {
-        if let Over::Token(sem) = self.seat.queue.over {
+    /// Passes a token on to everybody else who waits.
+    fn rouse_others<O: Operation>(&self, op: &mut O, wake: Wake) {
+        if matches!(self.seat.queue.over, Over::Token(_)) && wake.has_token() {
+            // A token that stays would come back to this one, if it stays counted.
+            self.seat.let_go();
+            owing(op, self.seat.queue.rouse(self.kernel, || false));
+        }
+    }
+
+    /// Leaves a token that was taken for those who can still see. Without one, the
+    /// semaphore may be a stranger's: in another IPC namespace, the set's id is.
+    fn give_back<O: Operation>(&self, op: &mut O, wake: Wake) {
+        if let Over::Token(sem) = self.seat.queue.over
+            && wake.has_token()
+        {
             owing(op, event::post(self.kernel, sem).map(drop));
         }
     }

@@ -5,42 +5,53 @@ use std::collections::HashMap;
 
 use core::mem::offset_of;
 
-use super::header::{reserved, text};
-use super::reading::{Person, Reading, hex, place};
-use super::{mpmc, spsc};
+use super::reading::Reading;
+use crate::kinds::audit::{Audited, Person};
+use crate::kinds::block::Block;
+use crate::kinds::table::RingKind;
 use crate::ring::event;
 use crate::ring::mpmc::MAX_ATTEMPTS;
 use crate::ring::table::MemberState;
-use crate::segment::directory;
 use crate::segment::name::{Name, fingerprint};
-use crate::storage::Block;
+use crate::storage::KindCode;
 use crate::storage::layout::{
     CHANNEL_NAME_BYTES, Control, DirectoryEntry, LASTING, LINE, MAX_CAPACITY, MAX_LENGTH, READY,
-    RingKind, Row,
+    Row,
 };
-use crate::sync::{AtomicU64, Ordering};
+use crate::storage::report::{hex, place, read, reserved, text};
+use crate::sync::AtomicU64;
 
 /// The schema of bytes.
 const BYTES: &str = "bytes";
 const COUNT: u64 = u32::MAX as u64;
 
-fn read(word: &AtomicU64) -> u64 {
-    word.load(Ordering::Acquire)
-}
-
 /// A channel under audit.
-pub(super) struct Channel {
-    pub(super) block: Block,
+struct Channel {
+    block: Block,
     /// What faults call it.
-    pub(super) whose: String,
+    whose: String,
     /// Whether a dead participant of it is still to be swept.
-    pub(super) unswept: bool,
+    unswept: bool,
 }
 
 impl Channel {
     /// Where a control word is.
-    pub(super) fn at(&self, offset: usize) -> String {
+    fn at(&self, offset: usize) -> String {
         place(&self.whose, self.block.offset + offset)
+    }
+
+    /// The channel as its kind audits it.
+    fn audited<'a>(&self, reading: &'a mut Reading<'_>) -> Audited<'a> {
+        Audited {
+            memory: &reading.mapped.memory,
+            offset: self.block.offset,
+            plan: self.block.plan,
+            longest: self.block.longest,
+            whose: self.whose.clone(),
+            unswept: self.unswept,
+            people: &reading.people,
+            report: &mut reading.report,
+        }
     }
 }
 
@@ -58,13 +69,15 @@ pub(super) fn check(reading: &mut Reading<'_>) {
                 place(format!("channel #{index}"), at + offset_of!(DirectoryEntry, name) + 8);
             reading.report.fault("channel name", here, found, "a name of its own");
         }
-        found.push((block.offset, name, block));
+        found.push((name, block));
     }
-    found.sort_by_key(|&(offset, _, block)| (offset, block.index));
+    // In the order of their entries, in which the blocks lie.
     let mut end = 0;
-    for (offset, name, block) in found {
+    for (name, block) in found {
+        let offset = block.offset;
         if offset < end {
-            // Audited, so many entries could make one block be read as often.
+            // The library passes over it. Audited, so many entries could make one block
+            // be read as often.
             let at = reading.mapped.plan.directory
                 + size_of::<DirectoryEntry>() * usize::from(block.index);
             let here = place(format!("channel {name}"), at + offset_of!(DirectoryEntry, offset));
@@ -79,11 +92,7 @@ pub(super) fn check(reading: &mut Reading<'_>) {
         control(reading, &channel);
         rows(reading, &channel);
         semaphores(reading, &channel);
-        if channel.block.kind.is_single() {
-            spsc::check(reading, &channel);
-        } else {
-            mpmc::check(reading, &channel);
-        }
+        block.kind.any().audit(&mut channel.audited(reading));
     }
 }
 
@@ -109,8 +118,8 @@ fn entry(reading: &mut Reading<'_>, index: u16) -> Option<(String, Block)> {
         }
     };
     let code = read(&entry.kind);
-    let kind = RingKind::read(code);
-    let is_bytes = matches!(kind, Some(RingKind::SpscBytes | RingKind::MpmcBytes));
+    let kind = RingKind::read(KindCode(code));
+    let is_bytes = kind.is_some_and(RingKind::is_bytes);
     expect("kind", offset_of!(DirectoryEntry, kind), code, kind.is_some(), "1 to 4");
     let (size, align) = (read(&entry.element_size), read(&entry.element_align));
     let fits = !is_bytes || size <= MAX_LENGTH as u64;
@@ -155,7 +164,7 @@ fn entry(reading: &mut Reading<'_>, index: u16) -> Option<(String, Block)> {
     reserved(report, &whose, &entry.reserved_a, base + offset_of!(DirectoryEntry, reserved_a));
     reserved(report, &whose, &entry.reserved_b, base + offset_of!(DirectoryEntry, reserved_b));
     let other = report.faults.len() > before;
-    match directory::read(mapped, index)? {
+    match mapped.directory().read(index)? {
         Ok(described) => Some((described.name, described.block)),
         Err(what) => {
             if !other {
@@ -176,35 +185,15 @@ fn control(reading: &mut Reading<'_>, channel: &Channel) {
     for (words, at) in [
         (&control.reserved_a[..], offset_of!(Control, reserved_a)),
         (&control.reserved_b[..], offset_of!(Control, reserved_b)),
-        (&control.reserved_c[..], offset_of!(Control, reserved_c)),
-        (&control.reserved_d[..], offset_of!(Control, reserved_d)),
+        (&control.sending.reserved[..], offset_of!(Control, sending.reserved)),
+        (&control.receiving.reserved[..], offset_of!(Control, receiving.reserved)),
     ] {
         reserved(report, &channel.whose, words, base + at);
     }
-    let of_mpmc = [
-        ("orphans", &control.orphans, offset_of!(Control, orphans)),
-        ("scanned", &control.scanned, offset_of!(Control, scanned)),
-        ("tombstones", &control.tombstones, offset_of!(Control, tombstones)),
-    ];
-    let of_spsc = [
-        ("producer", &control.producer, offset_of!(Control, producer)),
-        ("consumer", &control.consumer, offset_of!(Control, consumer)),
-        ("taker", &control.taker, offset_of!(Control, taker)),
-    ];
-    let single = channel.block.kind.is_single();
-    let others = if single { &of_mpmc[..] } else { &of_spsc[..] };
-    for &(what, word, at) in others {
-        let word = read(word);
-        if word != 0 {
-            report.fault(what, channel.at(at), hex(word), "0 in a channel of this kind");
-        }
-    }
-    if !single {
-        reserved(report, &channel.whose, &control.in_flight, base + offset_of!(Control, in_flight));
-    }
+    channel.block.kind.any().unused(&mut channel.audited(reading));
     for (side, word, at, shift) in [
-        ("senders joined", &control.senders_joined, offset_of!(Control, senders_joined), 16),
-        ("receivers joined", &control.receivers_joined, offset_of!(Control, receivers_joined), 0),
+        ("senders joined", &control.joined.senders, offset_of!(Control, joined.senders), 16),
+        ("receivers joined", &control.joined.receivers, offset_of!(Control, joined.receivers), 0),
     ] {
         let joined = read(word);
         let there: u64 = reading
@@ -227,13 +216,13 @@ fn waiting(reading: &mut Reading<'_>, channel: &Channel) {
     let mapped = reading.mapped;
     let control = mapped.control(&channel.block);
     let words: [(&str, &AtomicU64, usize, Of); 3] = [
-        ("items waiting", &control.items_waiting, offset_of!(Control, items_waiting), |row| {
+        ("items waiting", &control.waiting.items, offset_of!(Control, waiting.items), |row| {
             &row.items_record
         }),
-        ("space waiting", &control.space_waiting, offset_of!(Control, space_waiting), |row| {
+        ("space waiting", &control.waiting.space, offset_of!(Control, waiting.space), |row| {
             &row.space_record
         }),
-        ("slots waiting", &control.slots_waiting, offset_of!(Control, slots_waiting), |row| {
+        ("slots waiting", &control.waiting.slots, offset_of!(Control, waiting.slots), |row| {
             &row.slots_record
         }),
     ];

@@ -3,16 +3,14 @@
 
 use core::mem::offset_of;
 
-use super::has_key;
-use super::reading::{Report, hex, place};
 use crate::ring::creation::MAGIC;
 use crate::ring::set::SetMap;
 use crate::segment::name::{Name, is_anonymous};
-use crate::segment::open::shape;
 use crate::segment::queue::is_marked;
 use crate::storage::Memory;
-use crate::storage::layout::{Header, NAME_BYTES, Plan, Text, VERSION, flags, gate};
-use crate::sync::{AtomicU64, Ordering};
+use crate::storage::layout::{Header, NAME_BYTES, Plan, VERSION, flags, gate};
+use crate::storage::report::{Report, hex, place, read, reserved, text};
+use crate::sync::Ordering;
 use crate::sys::Key;
 use crate::sys::msg::Queue;
 use crate::sys::sem::Set;
@@ -24,10 +22,6 @@ pub(super) const LEASE: &str = "LEASE";
 
 /// Beyond this it is never left: all that there can be strike twice.
 const WAKE_ALL_END: u16 = i16::MAX as u16;
-
-fn read(word: &AtomicU64) -> u64 {
-    word.load(Ordering::Acquire)
-}
 
 /// Checks both; the set's values, if they can be had.
 pub(super) fn check(report: &mut Report, memory: &Memory, stat: &Stat) -> Option<Vec<u16>> {
@@ -64,7 +58,7 @@ pub(super) fn check(report: &mut Report, memory: &Memory, stat: &Stat) -> Option
         report.fault("size", at, size, format!("{}, the object's size", stat.size));
     }
     let (p, c) = (read(&header.participants), read(&header.channels));
-    let map = shape(header);
+    let map = header.shape();
     match map.map(Plan::new) {
         None => report.fault(
             "shape",
@@ -98,14 +92,6 @@ pub(super) fn check(report: &mut Report, memory: &Memory, stat: &Stat) -> Option
     set.map(|(_, values)| values)
 }
 
-/// That reserved words are zero: the first that is not.
-pub(super) fn reserved(report: &mut Report, whose: &str, words: &[AtomicU64], at: usize) {
-    let found = (0..).zip(words).map(|(n, word)| (at + 8 * n, read(word)));
-    if let Some((at, word)) = found.into_iter().find(|&(_, word)| word != 0) {
-        report.fault("reserved", place(whose, at), hex(word), 0);
-    }
-}
-
 fn state_is_possible(gate: u64) -> bool {
     let has = |bit: u64| gate & bit != 0;
     let known = gate::CLOSED | gate::PAUSED | gate::DRAINING | gate::DRAINED | gate::SHUTDOWN;
@@ -113,28 +99,6 @@ fn state_is_possible(gate: u64) -> bool {
     gate & u64::from(u32::MAX) & !known == 0
         && (!has(gate::PAUSED) || alone(gate::PAUSED))
         && (!has(gate::DRAINED) || has(gate::DRAINING))
-}
-
-/// A text's length, that it is zero-padded, and what it is.
-pub(super) fn text<const WORDS: usize>(
-    report: &mut Report,
-    (what, whose, at): (&str, &str, usize),
-    text: &Text<WORDS>,
-) -> Option<String> {
-    let said = text.load();
-    let length = read(&text.len);
-    if said.is_none() {
-        let expected = format!("the length of a UTF-8 text, up to {}", 8 * WORDS);
-        report.fault(what, place(whose, at), format!("length {length}"), expected);
-        return None;
-    }
-    let bytes = text.bytes.iter().flat_map(|word| read(word).to_le_bytes());
-    let odd = (0_u64..).zip(bytes).skip(usize::try_from(length).unwrap_or(usize::MAX));
-    if let Some((n, byte)) = odd.into_iter().find(|&(_, byte)| byte != 0) {
-        let at = place(whose, at + 8 + n as usize);
-        report.fault(what, at, format!("byte {byte} behind its {length} bytes"), 0);
-    }
-    said
 }
 
 fn name(report: &mut Report, header: &Header, stat: &Stat, anonymous: bool) {
@@ -149,7 +113,7 @@ fn name(report: &mut Report, header: &Header, stat: &Stat, anonymous: bool) {
         Ok(_) if anonymous => {
             report.fault("name", place(OF, at + 8), said, "none, as it is anonymous");
         }
-        Ok(name) if stat.key != Key::PRIVATE && !has_key(&name, stat.key) => {
+        Ok(name) if stat.key != Key::PRIVATE && !name.has_key(stat.key) => {
             let expected = format!("a name with the key {:#010x}", stat.key.raw());
             report.fault("name", place(OF, at + 8), said, expected);
         }

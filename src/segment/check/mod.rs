@@ -5,31 +5,31 @@
 //! because somebody is in the middle of an operation, is not damage: so a fault
 //! counts only if several readings find it, and find the same.
 //!
+//! What depends on a channel's kind is the kind's: see [`kinds`](crate::kinds).
+//!
 //! A segment may contain anything: numbers are bounded before they are used,
 //! and no more faults are kept than a person would read.
 
 mod channels;
 mod header;
-mod mpmc;
 mod people;
 mod reading;
-mod spsc;
 
-use core::fmt;
 use std::thread;
 use std::time::Duration;
 
+use super::handle::Segment;
 use super::mapped::Mapped;
 use super::name::{Name, PROBES};
-use super::open::shape;
 use crate::error::OpenError;
 use crate::storage::Memory;
 use crate::storage::layout::{NAME_BYTES, Plan, flags, plausible};
+use crate::storage::report::{Finding, Report};
 use crate::sync::Ordering;
+use crate::sys::ErrorKind;
 use crate::sys::sem::Set;
 use crate::sys::shm::{AttachOptions, Shm, Stat};
-use crate::sys::{ErrorKind, Key};
-use reading::{Reading, Report};
+use reading::Reading;
 
 /// How many readings have to find a fault, if nothing moves meanwhile.
 const READINGS: u32 = 3;
@@ -39,12 +39,12 @@ const BUSY_READINGS: u32 = 10;
 /// How long between two of them: longer than an operation takes.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What [`Segment::check`](super::Segment::check) has found.
+/// What [`Segment::check`] has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Audit {
     /// The segment's name, as it says it; empty for an anonymous one. See
-    /// [`SegmentInfo::name`](super::SegmentInfo::name).
+    /// [`SegmentInfo::name`](crate::SegmentInfo::name).
     pub name: String,
     /// The id of its shared-memory object.
     pub id: i32,
@@ -66,28 +66,36 @@ impl Audit {
     }
 }
 
-/// A word of a segment that contradicts the format, which is in
-/// `docs/format.md`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Finding {
-    /// Which kind of word: `slot word`, `LIVE`.
-    pub what: String,
-    /// Which one, with its offset in the segment in bytes: `channel jobs, slot
-    /// 7, byte 33792`. A channel's name is what the segment says: see
-    /// [`SegmentInfo::name`](super::SegmentInfo::name).
-    pub place: String,
-    /// What is there.
-    pub found: String,
-    /// What could be.
-    pub expected: String,
-}
+impl Segment {
+    /// Audits the segment of this name at rest: every word against
+    /// `docs/format.md`, without joining and without the right to write.
+    ///
+    /// A fault counts only if several readings find it, so a word that is wrong only for
+    /// a moment is not reported for a segment in use. A participant that is stopped in
+    /// the middle of an operation may appear as a fault.
+    ///
+    /// ```
+    /// let name = format!("doc:check:{}", std::process::id());
+    /// let segment = tombolo::Segment::options().transient(true).create(&name)?;
+    /// let audit = tombolo::Segment::check(&name)?;
+    /// assert!(audit.is_sound(), "{:?}", audit.faults);
+    /// # drop(segment);
+    /// # Ok::<(), tombolo::OpenError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`OpenError::NotFound`], and the kernel's if the caller may not read it.
+    pub fn check(name: &str) -> Result<Audit, OpenError> {
+        named(name)
+    }
 
-impl fmt::Display for Finding {
-    /// `slot word, channel jobs, slot 7, byte 33792: found …, expected …`
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, place, found, expected } = self;
-        write!(f, "{what}, {place}: found {found}, expected {expected}")
+    /// Audits the segment with this [`id`](Self::id): see
+    /// [`check`](Self::check).
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check), and [`OpenError::NotOurs`].
+    pub fn check_id(id: i32) -> Result<Audit, OpenError> {
+        by_id(id)
     }
 }
 
@@ -100,7 +108,7 @@ enum Subject {
 }
 
 /// Audits the segment of a name.
-pub(crate) fn named(name: &str) -> Result<Audit, OpenError> {
+fn named(name: &str) -> Result<Audit, OpenError> {
     let name = Name::new(name, NAME_BYTES)?;
     let missing = || OpenError::NotFound { name: name.to_string() };
     let mut damaged = None;
@@ -121,7 +129,7 @@ pub(crate) fn named(name: &str) -> Result<Audit, OpenError> {
             // Another's, unless it cannot be: no such name comes to this key.
             Ok(Some(memory)) => {
                 let its = says(&memory).and_then(|name| Name::new(&name, NAME_BYTES).ok());
-                if !its.is_some_and(|its| has_key(&its, key)) {
+                if !its.is_some_and(|its| its.has_key(key)) {
                     damaged.get_or_insert((stat, memory));
                 }
             }
@@ -137,7 +145,7 @@ pub(crate) fn named(name: &str) -> Result<Audit, OpenError> {
 }
 
 /// Audits the segment with this id.
-pub(crate) fn by_id(id: i32) -> Result<Audit, OpenError> {
+fn by_id(id: i32) -> Result<Audit, OpenError> {
     let missing = || OpenError::NotFound { name: format!("with id {id}") };
     let stat = match Shm::from_id(id).stat_any() {
         Ok(stat) => stat,
@@ -153,10 +161,6 @@ pub(crate) fn by_id(id: i32) -> Result<Audit, OpenError> {
 
 fn is_gone(error: &crate::sys::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Removed)
-}
-
-fn has_key(name: &Name, key: Key) -> bool {
-    (0..PROBES).any(|probe| name.key(probe) == key)
 }
 
 fn says(memory: &Memory) -> Option<String> {
@@ -176,7 +180,7 @@ fn attach(id: i32) -> Result<Option<Memory>, OpenError> {
 impl Subject {
     fn new(stat: &Stat, memory: Memory) -> Self {
         let header = memory.header();
-        let plan = shape(header).map(Plan::new).filter(|plan| plan.heap <= memory.len());
+        let plan = header.shape().map(Plan::new).filter(|plan| plan.heap <= memory.len());
         let Some(plan) = plan else {
             return Self::Header(memory);
         };

@@ -2,18 +2,14 @@
 
 use core::mem::offset_of;
 
-use super::header::reserved;
-use super::reading::{Person, Reading, hex, place};
+use super::reading::Reading;
+use crate::kinds::audit::Person;
 use crate::ring::journal::LEASEHOLDER;
 use crate::ring::table::MemberState;
 use crate::storage::layout::{Info, JournalRecord, RECORDS};
-use crate::sync::{AtomicU64, Ordering};
+use crate::storage::report::{hex, place, read, reserved};
 
 const ENDED: u64 = 1;
-
-fn read(word: &AtomicU64) -> u64 {
-    word.load(Ordering::Acquire)
-}
 
 pub(super) fn check(reading: &mut Reading<'_>) {
     let people = reading.people.clone();

@@ -1,101 +1,12 @@
 //! One reading of a segment: what is needed everywhere, and what was found.
 
-use core::fmt::Display;
-
-use super::Finding;
+use crate::kinds::audit::Person;
+use crate::kinds::block::Block;
 use crate::ring::set::SetMap;
-use crate::ring::table::{MemberState, MemberWord, Table as _};
+use crate::ring::table::{MemberWord, Table as _};
 use crate::segment::mapped::Mapped;
-use crate::storage::Block;
+use crate::storage::report::{Report, hex, place};
 use crate::sync::{AtomicU64, Ordering};
-
-/// More faults than this are counted only.
-const MOST: usize = 1_000;
-
-/// What was found.
-#[derive(Debug, Default)]
-pub(super) struct Report {
-    pub(super) faults: Vec<Finding>,
-    pub(super) more: u64,
-    pub(super) remarks: Vec<String>,
-}
-
-impl Report {
-    pub(super) fn is_empty(&self) -> bool {
-        self.faults.is_empty()
-    }
-
-    pub(super) fn fault(
-        &mut self,
-        what: impl Display,
-        place: impl Display,
-        found: impl Display,
-        expected: impl Display,
-    ) {
-        if self.faults.len() >= MOST {
-            self.more += 1;
-            return;
-        }
-        self.faults.push(Finding {
-            what: what.to_string(),
-            place: place.to_string(),
-            found: found.to_string(),
-            expected: expected.to_string(),
-        });
-    }
-
-    pub(super) fn remark(&mut self, what: impl Display) {
-        self.remarks.push(what.to_string());
-    }
-
-    /// Drops the faults that a later reading has not found; its remarks are
-    /// the newer ones.
-    pub(super) fn keep_those_of(&mut self, later: Self) {
-        self.faults.retain(|fault| later.faults.contains(fault));
-        self.more = self.more.min(later.more);
-        self.remarks = later.remarks;
-    }
-}
-
-/// A participant's slot.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Person {
-    pub(super) word: u64,
-    /// `None` of a word that none of us writes.
-    pub(super) entry: Option<MemberWord>,
-    /// Its semaphore, where the set could be read.
-    pub(super) liveness: Option<u16>,
-}
-
-impl Person {
-    pub(super) fn state(&self) -> Option<MemberState> {
-        self.entry.map(|entry| entry.state)
-    }
-
-    /// The number of its life: of the last one, if the slot is free.
-    pub(super) fn incarnation(&self) -> u64 {
-        self.entry.map_or(0, |entry| entry.incarnation)
-    }
-
-    /// Whether it has died and nobody has swept it yet.
-    pub(super) fn is_unswept(&self) -> bool {
-        match self.state() {
-            Some(MemberState::Dead) => true,
-            Some(MemberState::Live) => self.liveness == Some(0),
-            _ => false,
-        }
-    }
-
-    /// Whether it takes part, for all that is known.
-    pub(super) fn is_alive(&self) -> bool {
-        self.state() == Some(MemberState::Live) && !self.is_unswept()
-    }
-
-    /// Whether something may be its own: it lives, or is still to be swept.
-    pub(super) fn may_hold(&self) -> bool {
-        matches!(self.state(), Some(MemberState::Live | MemberState::Dead))
-    }
-}
 
 /// A segment while it is read.
 pub(super) struct Reading<'a> {
@@ -114,7 +25,7 @@ impl<'a> Reading<'a> {
             let word = mapped.word(id).load(Ordering::Acquire);
             let liveness =
                 values.as_ref().and_then(|values| values.get(usize::from(map.liveness(id))));
-            Person { word, entry: MemberWord::read(word), liveness: liveness.copied() }
+            Person { word, member: MemberWord::read(word), liveness: liveness.copied() }
         };
         let people = (0..map.participants).map(person).collect();
         Self { mapped, values, people, report }
@@ -172,19 +83,15 @@ impl<'a> Reading<'a> {
         let wake_all = self.value(SetMap::WAKE_ALL).map_or(0, u64::from);
         self.mapped.blocks().fold(wake_all, |sum, block| {
             let control = self.mapped.control(&block);
-            [&control.changes, &control.tail, &control.head, &control.items_waiting]
-                .into_iter()
-                .map(|word| word.load(Ordering::Relaxed))
-                .fold(sum, u64::wrapping_add)
+            [
+                &control.changes,
+                &control.sending.tail,
+                &control.receiving.head,
+                &control.waiting.items,
+            ]
+            .into_iter()
+            .map(|word| word.load(Ordering::Relaxed))
+            .fold(sum, u64::wrapping_add)
         })
     }
-}
-
-/// `channel jobs, slot 7, byte 33792`
-pub(super) fn place(whose: impl Display, at: usize) -> String {
-    format!("{whose}, byte {at}")
-}
-
-pub(super) fn hex(word: u64) -> String {
-    format!("{word:#018x}")
 }

@@ -1,4 +1,4 @@
-//! What a message may be.
+//! The types that can be messages.
 
 use super::*;
 
@@ -241,7 +241,7 @@ fn a_struct_goes_to_another_process_which_must_mean_the_same() {
         ticks.send(Tick::number(n)).unwrap();
     }
     peer.expect("10 ticks");
-    // What an earlier build of the same program knew.
+    // The schema of an earlier build of the same program.
     let said = peer.said();
     for part in ["ticks", "Tick{id:u64,price:f32,side:", "Tick{id:u64,price:f64}", "tombolo rm"] {
         assert!(said.contains(part), "{part}: {said}");

@@ -162,7 +162,7 @@ fn what_it_had_sent_comes_first_and_tries_find_out() {
     let fault = Fault::PeerGone { peer };
     assert_eq!(other.send(5), Err(SendError::Fault { message: 5, fault: fault.clone() }));
     assert_eq!(other.try_send(6), Err(TrySendError::Fault { message: 6, fault }));
-    // What others send comes, too; and who is bound no more waits.
+    // Messages of others come, too; and an unbound receiver waits.
     assert_eq!([rx.recv().unwrap(), rx.recv().unwrap()], [3, 4]);
     rx.bind_to_peer(None).unwrap();
     let waited = rx.recv_timeout(Duration::from_millis(1));

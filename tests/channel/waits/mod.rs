@@ -6,6 +6,7 @@ mod bound;
 mod cancelled;
 mod known;
 mod refused;
+mod told;
 
 use tombolo::Segment;
 
@@ -13,8 +14,5 @@ use crate::common::Name;
 
 /// A segment of this user's alone.
 fn market() -> (Name, Segment) {
-    let name = Name::new();
-    let options = Segment::options().size(1 << 20).participants(8).channels(64);
-    let segment = options.create(&name).unwrap();
-    (name, segment)
+    crate::common::market(8, 64)
 }

@@ -34,7 +34,7 @@ fn told(unwoken: &Unwoken, done: Done, side: Side) {
     }
 }
 
-/// What it says whose message is in the channel.
+/// The answer to a sender whose message is in the channel.
 #[track_caller]
 fn sent_all_the_same(error: SendError) -> Box<Unwoken> {
     let SendError::Unwoken(unwoken) = error else { panic!("{error:?}") };
@@ -205,9 +205,8 @@ fn a_receive_returns_its_message_and_the_next_call_says_that_a_sender_sleeps() {
                     let fault = rx.take().unwrap_err().into_fault().unwrap();
                     refused(&fault, Done::Taken, Side::Sender);
                 }
-                // A clone begins with what its original knows.
-                let other = rx.try_clone();
-                assert!(other.is_err(), "a new end takes rights: {other:?}");
+                // One more end of a process makes no call that could be refused.
+                drop(rx.try_clone().unwrap());
             });
         }
         drop(peer);

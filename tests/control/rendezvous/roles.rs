@@ -1,4 +1,4 @@
-//! What the other processes do: servers, clients, and clients that stop half-way.
+//! The other processes: servers, clients, and clients that stop half-way.
 
 use super::*;
 
@@ -29,7 +29,7 @@ pub(super) fn runtime_directory() -> PathBuf {
     PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR").unwrap()).join("tombolo")
 }
 
-/// What a client has done, by hand, after each of its steps.
+/// The remains of a client, made by hand, after each of its steps.
 #[derive(Default)]
 pub(super) struct Halfway {
     server: Option<Writer>,

@@ -146,7 +146,7 @@ impl Places {
     }
 }
 
-/// What differs from run to run, as the file shows it.
+/// The numbers that differ from run to run, as the file shows them.
 fn normal(field: &str, record: u64, value: u64) -> u64 {
     match field {
         _ if value == 0 && field != "uid" => 0,
@@ -287,7 +287,7 @@ fn dump(segment: &Segment, name: &str) -> String {
     text
 }
 
-/// What a word says.
+/// The meaning of a word.
 fn said(document: &Document, place: &Place, word: u64) -> String {
     if let Some(bits) = place.bits {
         let mut fields: Vec<_> = document.bits.iter().filter(|((of, _), _)| of == bits).collect();

@@ -110,7 +110,7 @@ impl Drop for Python {
     }
 }
 
-/// What both sides send as their nth message, as Python tells it.
+/// The nth message of both sides, as Python tells it.
 pub(super) fn number(n: u64) -> String {
     format!("got {n}")
 }
@@ -187,7 +187,7 @@ impl Rx {
         })
     }
 
-    /// Receives a message; why not, in words. What comes only with the end
+    /// Receives a message; why not, in words. A message that comes only with the end
     /// of all patience comes too late: nobody has been woken for it.
     pub(super) fn recv(&self) -> Result<String, String> {
         let began = Instant::now();

@@ -118,7 +118,7 @@ fn a_rust_process_killed_over_a_claim_or_a_message_is_put_right_by_python(kind: 
     rust.kill();
     python.expect(&market.nth(2));
     assert_eq!(market.control(ORPHANED), 1);
-    // What Python has recorded, and nobody else after it.
+    // Python's record, and nobody else's after it.
     market.segment.sweep().unwrap();
     let deaths = market.segment.deaths();
     assert_eq!((deaths.total, deaths.recent.len()), (2, 2));

@@ -1,4 +1,4 @@
-//! What both sides are told of each other.
+//! The answers to both sides about each other.
 
 use super::*;
 
@@ -27,7 +27,7 @@ fn roles_names_and_types_are_checked_from_both_sides() {
     assert!(matches!(taken, ChannelError::RoleTaken { pid: by, .. } if by == u64::from(pid)));
     python.leave();
     drop(market.tx());
-    // What is there of a name that nobody has, and of one that is elsewhere.
+    // The answers for a name that nobody has, and for one that is elsewhere.
     let name = Name::new();
     let mut nobody = Command::new("python3");
     nobody.args([CLIENT, &name]).env("PYTHONDONTWRITEBYTECODE", "1").stderr(Stdio::piped());

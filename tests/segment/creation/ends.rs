@@ -92,7 +92,7 @@ fn a_segment_removed_alone_and_rebuilt_never_mixes_with_the_old_one() {
     sleeper.tell("go");
     sleeper.expect("the segment has been removed");
     new_tx.send(7).unwrap();
-    // Whatever the old handles still do, they do not do it in the new one.
+    // The old handles do nothing in the new one.
     let _ = tx.try_send(8);
     assert!(!matches!(rx.try_recv(), Ok(7)));
     assert_eq!(new_rx.recv().unwrap(), 7);

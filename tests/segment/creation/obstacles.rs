@@ -1,11 +1,11 @@
-//! What a dead creator, or anybody else, has left on the keys of a name.
+//! The remains of a dead creator, or of anybody else, on the keys of a name.
 
 use super::*;
 
-/// What it is, and how to make it.
+/// The name of an obstacle, and how to make it.
 type Remains = (&'static str, fn(&Name));
 
-/// What a creator that died left, as it is made by hand.
+/// The remains of a dead creator, made by hand.
 fn remains() -> Vec<Remains> {
     fn set(name: &Name, count: usize) -> Set {
         Set::options().exclusive(true).create(name.key(0), count).unwrap()

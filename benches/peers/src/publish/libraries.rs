@@ -1,7 +1,7 @@
 //! The README's table: Tombolo against each library and mechanism, each used in
 //! its best way.
 
-use super::{Run, cases};
+use super::{MISSING, Run, cases};
 use crate::harness::beside::Beside;
 use crate::harness::records::{Outcome, Record};
 use crate::harness::table::{amount, metrics, ranked, short};
@@ -56,7 +56,7 @@ pub(super) struct Question {
 
 impl Question {
     const fn throughput(title: &'static str, case: &'static str) -> Self {
-        Self { title, group: "throughput", case, limit: "raw ring", ours: &["tombolo SPSC"] }
+        Self { title, group: "throughput", case, limit: "best raw ring", ours: &["tombolo SPSC"] }
     }
 }
 
@@ -72,7 +72,7 @@ const QUESTIONS: [Question; 5] = [
         title: "round trip, both awake",
         group: "latency",
         case: "both busy, two processors",
-        limit: "one cache line",
+        limit: "best raw exchange",
         ours: &["tombolo SPSC"],
     },
     Question {
@@ -131,7 +131,7 @@ impl Question {
             let failed = cases(runs, self.group, self.case).flat_map(|outcome| &outcome.failed);
             failed.into_iter().any(|(subject, _)| is(subject, other))
         };
-        let missing = || if failed() { "failed" } else { "–" }.to_owned();
+        let missing = || if failed() { "failed" } else { MISSING }.to_owned();
         beside.map_or_else(missing, |beside| match mark(&beside) {
             mark @ ('~' | '?') => format!("{} {mark}", short(beside.median)),
             _ => short(beside.median),
@@ -139,32 +139,31 @@ impl Question {
     }
 }
 
-/// The table of the README.
-pub(super) fn table(runs: &[Run]) -> String {
+/// The table of the README of one make: its head, then a row for each library.
+pub(super) fn table(runs: &[Run]) -> Vec<Vec<String>> {
     let row = |name: &str, cell: &dyn Fn(&Question) -> String| {
-        let cells: Vec<String> = QUESTIONS.iter().map(cell).collect();
-        format!("| {name} | {} |\n", cells.join(" | "))
+        [name.to_owned()].into_iter().chain(QUESTIONS.iter().map(cell)).collect::<Vec<String>>()
     };
-    let mut table = row("", &|question| question.title.to_owned());
-    table += &row("---", &|_| "---:".to_owned());
-    table += &row("**Tombolo**", &|question| {
+    let mut table = vec![row("", &|question| question.title.to_owned())];
+    table.push(row("**Tombolo**", &|question| {
         let figure = question.figure(runs, question.ours);
-        figure.map_or("–".to_owned(), |record| {
+        figure.map_or(MISSING.to_owned(), |record| {
             format!("**{}**", amount(record.median, &record.unit))
         })
-    });
-    table += &row("*the limit*", &|question| question.beside(runs, question.limit));
+    }));
+    table.push(row("*the limit*", &|question| question.beside(runs, question.limit)));
     for library in &LIBRARIES {
         let name = match library.threads {
             true => format!("{} (threads)", library.name),
             false => library.name.to_owned(),
         };
-        let cells = row(&name, &|question| question.beside(runs, library.named));
-        table += &cells;
+        table.push(row(&name, &|question| question.beside(runs, library.named)));
     }
     table
-        + "\nTombolo's advantage: 2 is twice the rate or half the latency; below 1 the other is \
-           better. `~`: the rounds disagree, so neither is better. `–`: not measured. *The limit* \
-           is the same work written by hand, without Tombolo's guarantees; *(threads)* are queues \
-           within one process."
 }
+
+/// How that table is read.
+pub(super) const LEGEND: &str = "Tombolo's advantage: 2 is twice the rate or half the latency; \
+     below 1 the other is better. `~`: the rounds disagree, so neither is better. `–`: not \
+     measured. *The limit* is the same work written by hand, without Tombolo's guarantees; \
+     *(threads)* are queues within one process.";

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use super::Run;
 use super::libraries::{LIBRARIES, LINE, Question, SMALL};
+use crate::failure::Failure;
 use crate::harness::records::Record;
 use crate::harness::table::amount;
-use crate::failure::Failure;
 
 pub(super) const TITLE: &str = "Messages a second from one sender to one receiver";
 

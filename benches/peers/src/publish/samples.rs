@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
+use crate::failure::Failure;
 use crate::harness::board::Place;
 use crate::harness::case::Plot;
 use crate::harness::orders::Figure;
 use crate::harness::records::{Outcome, Sample};
-use crate::failure::Failure;
+pub(super) use crate::harness::report::samples::quoted;
 
 /// A line's fields.
-fn fields(line: &str) -> Vec<String> {
+pub(super) fn fields(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut quoted = false;
     let mut letters = line.chars().peekable();
@@ -27,7 +28,7 @@ fn fields(line: &str) -> Vec<String> {
     fields
 }
 
-/// What such a file was written of, as far as it says.
+/// The source of such a file, as far as it says.
 pub(super) fn read(text: &str) -> Result<Vec<Outcome>, Failure> {
     let mut lines = text.lines();
     let columns = fields(lines.next().unwrap_or_default());
@@ -66,6 +67,8 @@ pub(super) fn read(text: &str) -> Result<Vec<Outcome>, Failure> {
             times: Vec::new(),
             probes: place("before").zip(place("after")),
             noise: figure("run_queue_delay")?,
+            // Samples of other versions do not say.
+            moved: fields.get("moved").is_some_and(|moved| moved == "1"),
         });
         sample.figures.push(Figure::new(field("metric")?, field("unit")?, figure("value")?));
     }
@@ -76,16 +79,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Outcome>, Failure> {
 fn case<'a>(outcomes: &'a mut Vec<Outcome>, group: &str, case: &str) -> &'a mut Outcome {
     let known = outcomes.iter().position(|known| known.group == group && known.case == case);
     let index = known.unwrap_or_else(|| {
-        outcomes.push(Outcome {
-            group: group.to_owned(),
-            case: case.to_owned(),
-            plot: Plot::Bars,
-            subjects: Vec::new(),
-            standard: None,
-            rounds: Vec::new(),
-            again: 0,
-            failed: Vec::new(),
-        });
+        outcomes.push(Outcome::of(group, case, Plot::Bars));
         outcomes.len() - 1
     });
     &mut outcomes[index]
@@ -129,6 +123,7 @@ mod tests {
             times: Vec::new(),
             probes: Some((place, place)),
             noise: 0.125,
+            moved: value == 2.0,
         }
     }
 

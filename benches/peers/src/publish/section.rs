@@ -1,22 +1,23 @@
-//! The section of figures: the goals, and for every case each way to use Tombolo
-//! beside each other subject.
+//! All cases of a make: each way to use Tombolo beside each other subject.
 
 use std::fmt::Write;
 
-use super::{Run, demands};
+use super::Run;
 use crate::harness::beside::Beside;
 use crate::harness::records::Outcome;
 use crate::harness::table::{amount, heading, short};
 use crate::standing::{mark, others, ways};
 
-pub(super) fn of(runs: &[Run], provenance: &[String]) -> String {
-    let mut text = String::from("### Goals\n\n");
-    text += &demands::table(runs);
-    text += "\nMedians and ranges are of the ratios within rounds. Between two cases, they are of \
-             the ratio of the medians, with the widest range that the two ranges allow. For times, \
-             2 means twice as long; for rates, twice as many. `–`: not measured.\n";
+/// The page of a make.
+pub(super) fn of(make: &str, runs: &[Run], provenance: &[String]) -> String {
+    let mut text = format!(
+        "# All cases on {make}\n\nHow often as good each way to use Tombolo is as each other \
+         subject: medians, and ranges, of the ratios within rounds. `+`: better in every round; \
+         `-`: worse in every round; `~`: neither; `?`: one round. [How it was \
+         measured](../../benchmarks.md#how-it-is-measured).\n"
+    );
     for (run, provenance) in runs.iter().zip(provenance) {
-        let _ = writeln!(text, "\n### All cases\n\n{provenance}");
+        let _ = writeln!(text, "\n{provenance}");
         for outcome in &run.outcomes {
             case(&mut text, outcome);
         }
@@ -37,11 +38,11 @@ fn case(text: &mut String, outcome: &Outcome) {
         let cells: String = ways.iter().map(|way| cell(outcome.beside(way, other))).collect();
         let _ = writeln!(text, "| {other} |{cells}");
     }
-    // How often samples were taken again is not among them.
+    // Counts of samples and rounds are not among them.
     let method: Vec<String> = outcome
         .method()
         .iter()
-        .filter(|record| record.metric != "samples_taken_again")
+        .filter(|record| record.unit != "1")
         .map(|record| {
             let [median, most] =
                 [record.median, record.max].map(|value| amount(value, &record.unit));
@@ -49,6 +50,9 @@ fn case(text: &mut String, outcome: &Outcome) {
         })
         .collect();
     let _ = writeln!(text, "\nRounds: {}; {}.", outcome.rounds.len(), method.join("; "));
+    if outcome.moved() > 0 {
+        text.push_str("\nThe processors moved in each round: the ratios are less certain.\n");
+    }
     for (subject, why) in &outcome.failed {
         let _ = writeln!(text, "\n{subject} was left out: {why}.");
     }

@@ -9,9 +9,9 @@ use std::thread::yield_now;
 
 use crossbeam_queue::ArrayQueue;
 
+use crate::failure::Failure;
 use crate::harness::{Message, Rx, Subject, Tx};
 use crate::ours::threads::{Pair, Threads};
-use crate::failure::Failure;
 use crate::versions::version;
 
 pub(crate) const ARRAY_QUEUE: &str =
@@ -23,7 +23,7 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
     vec![Box::new(Threads::<Queue<Spinning>>::new()), Box::new(Threads::<Queue<Yielding>>::new())]
 }
 
-/// What is done between two tries.
+/// The pause between two tries.
 trait Between: Send + 'static {
     const NAME: &str;
     fn tries();

@@ -10,8 +10,8 @@ use std::ops::Range;
 use std::ptr::NonNull;
 
 use super::files::{label, named};
-use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
+use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::versions::version;
 
 pub(crate) const BOOST: &str = concat!("Boost ", version!("boost"), " message_queue");

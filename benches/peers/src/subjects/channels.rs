@@ -8,9 +8,9 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::mpsc;
 
+use crate::failure::Failure;
 use crate::harness::{Message, Rx, Subject, Tx};
 use crate::ours::threads::{Pair, Threads};
-use crate::failure::Failure;
 use crate::versions::version;
 
 pub(crate) const KANAL: &str = concat!("kanal ", version!("kanal"), ", between threads");
@@ -43,7 +43,7 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
 /// The other end is gone.
 struct Gone;
 
-/// What the libraries have in common.
+/// The common interface of the libraries.
 trait Library: 'static {
     const NAME: &str;
     const NAME_TRYING: &str;

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::Shared;
 use crate::failure::Failure;
+use crate::harness::Shared;
 
 const FOLDER: &str = "/dev/shm";
 
-/// What everything of a sample is called, and what is removed at its end.
+/// The name of everything of a sample, which is removed at its end.
 struct Leftovers(String);
 
 impl Drop for Leftovers {
@@ -47,7 +47,7 @@ pub(crate) fn sweep() {
     }
 }
 
-/// Gives a sample a name of its own. Whatever begins with it in `/dev/shm` is
+/// Gives a sample a name of its own. All files that begin with it in `/dev/shm` are
 /// removed with the sample.
 pub(super) fn named() -> Shared {
     static SAMPLES: AtomicU64 = AtomicU64::new(0);

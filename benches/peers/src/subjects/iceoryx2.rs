@@ -14,8 +14,8 @@ use iceoryx2::prelude::*;
 use iceoryx2::service::port_factory::{event, publish_subscribe};
 
 use super::files::{label, named, path, until};
-use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
+use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::versions::version;
 
 pub(crate) const ICEORYX2: &str = concat!("iceoryx2 ", version!("iceoryx2"));

@@ -11,8 +11,8 @@ use ipc_channel::ipc::{
 };
 
 use super::files::{named, path, until};
-use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
+use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::versions::version;
 
 pub(crate) const IPC_CHANNEL: &str = concat!("ipc-channel ", version!("ipc_channel"));

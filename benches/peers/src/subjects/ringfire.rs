@@ -11,9 +11,9 @@ use ringfire::{
 };
 
 use super::files::{named, path, until};
+use crate::failure::Failure;
 use crate::harness::carry::BATCH;
 use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
-use crate::failure::Failure;
 use crate::versions::version;
 
 pub(crate) const RINGFIRE: &str = concat!("ringfire ", version!("ringfire"));

@@ -7,9 +7,9 @@ use std::ops::Range;
 use rtrb::chunks::ChunkError;
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use crate::failure::Failure;
 use crate::harness::{Message, Rx, Subject, Tx};
 use crate::ours::threads::{Pair, Threads};
-use crate::failure::Failure;
 use crate::versions::version;
 
 pub(crate) const RTRB: &str = concat!("rtrb ", version!("rtrb"), ", between threads");

@@ -18,13 +18,13 @@ use shaq::error::WaitError;
 use shaq::spsc::{Consumer, Producer, minimum_file_size};
 
 use super::files::{nameless, until};
-use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
+use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::versions::version;
 
-pub(crate) const SHAQ: &str = concat!("shaq ", version!("shaq"), " SPSC");
-pub(crate) const SHAQ_BATCHES: &str = concat!("shaq ", version!("shaq"), " SPSC, batches");
-pub(crate) const SHAQ_WAITING: &str = concat!("shaq ", version!("shaq"), " SPSC, waiting");
+pub(crate) const SHAQ: &str = concat!("shaq ", version!("shaq_4"), " SPSC");
+pub(crate) const SHAQ_BATCHES: &str = concat!("shaq ", version!("shaq_4"), " SPSC, batches");
+pub(crate) const SHAQ_WAITING: &str = concat!("shaq ", version!("shaq_4"), " SPSC, waiting");
 pub(crate) use mpmc::{SHAQ_MPMC, SHAQ_MPMC_BATCHES, SHAQ_MPMC_WAITING};
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {
@@ -41,7 +41,7 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// The file of a channel.
-fn file(shared: &Shared, channel: usize) -> Result<File, Failure> {
+pub(super) fn file(shared: &Shared, channel: usize) -> Result<File, Failure> {
     let gone = || Failure::Broken("the channel's file was lost".to_owned());
     let fd = shared.fds.get(channel).ok_or_else(gone)?.as_fd().try_clone_to_owned();
     Ok(File::from(fd.map_err(|error| Failure::broken("the channel's file", error))?))

@@ -2,12 +2,11 @@
 //! between processes that sleep when their message comes.
 
 use crate::harness::{Case, Group, Plot, Scale, Setting, Shape};
+use crate::subjects::{BEST_EXCHANGE, EXCHANGES};
 
 /// Ways that do not let go of the processor; calls into the kernel return at
 /// once and are repeated.
 const BUSY: &[&str] = &[
-    "one cache line",
-    "raw ring",
     "tombolo SPSC",
     "tombolo SPSC, blocking",
     "tombolo SPSC, in place",
@@ -50,7 +49,8 @@ pub(super) fn group(scale: &Scale) -> Group {
         let cpus = if apart { pair.cpus.clone() } else { vec![pair.cpus[0]; 2] };
         // A tail takes many exchanges to be seen.
         let setting = Setting { cpus, span: 3 * pair.span, ..pair };
-        Case::new(name, Plot::Distribution, &setting, subjects)
+        let case = Case::new(name, Plot::Distribution, &setting, subjects);
+        if setting.polled() { case.limited(BEST_EXCHANGE, EXCHANGES) } else { case }
     };
     // One processor of a kind is all that some machines have.
     let some = cases.into_iter().filter(|(_, _, apart, _)| !apart || scale.cpus.len() > 1);

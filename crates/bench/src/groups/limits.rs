@@ -2,8 +2,8 @@
 //! kernel.
 
 use super::{Scale, bars};
-use crate::harness::carry::batch;
-use crate::harness::{Case, Group, Plot, Setting, Shape};
+use crate::harness::{Case, Group, Plot, Shape};
+use crate::subjects::{BEST_EXCHANGE, EXCHANGES};
 
 const CALLS: &[&str] = &[
     "getppid",
@@ -30,26 +30,21 @@ const CALLS: &[&str] = &[
 pub(super) fn group(scale: &Scale) -> Group {
     let pair = scale.pair(Shape::Carry);
     let alone = scale.alone();
-    let mut cases = vec![
+    let busy = scale.pair(Shape::Busy);
+    let loops = "the empty loop";
+    let cases = vec![
         Case::new(
             "round trip between processors, 8 B",
             Plot::Distribution,
-            &scale.pair(Shape::Busy),
-            &["one cache line", "two cache lines", "raw ring", "the empty loop"],
-        ),
+            &busy,
+            &["two cache lines"],
+        )
+        .limited(BEST_EXCHANGE, EXCHANGES),
         bars("counting on a shared line each", &pair, &["two counters"]),
         bars("copying memory", &alone, &["copy 64 KiB", "copy 8 MiB"]),
         bars("calls", &alone, CALLS),
+        Case::new("the measuring itself, exchanges", Plot::Distribution, &busy, &[loops]),
+        bars("the measuring itself, streams", &pair, &[loops]),
     ];
-    for size in [8, 64, 1_024, 65_536] {
-        let setting = Setting { words: size / 8, slots: (4 << 20) / size, ..pair.clone() };
-        // A longer message that is read where it has just been written waits
-        // for that, as none does that comes from elsewhere.
-        let subjects: &[&str] =
-            if size == 8 { &["raw ring", "the empty loop"] } else { &["raw ring"] };
-        cases.push(Case::carry(size, "4 MiB", &setting, subjects));
-        let batches = Setting { batch: batch(setting.slots), ..setting };
-        cases.push(Case::carry(size, "4 MiB", &batches, subjects));
-    }
     Group { name: "limits", cases }
 }

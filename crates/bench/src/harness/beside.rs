@@ -1,7 +1,7 @@
 //! Compares one subject with another of the same case, round by round.
 
 use super::records::{Outcome, Record, median};
-use super::table::{more_is_better, short};
+use super::table::more_is_better;
 
 /// How often as good one subject is as another: ratios within rounds, by the
 /// first thing that was measured; more than 1 where it is better.
@@ -49,40 +49,5 @@ impl Outcome {
             ratio_to_limit: 1.0,
             rounds: beside.rounds,
         }
-    }
-
-    /// The ratio of the limit to the subject that it is compared with.
-    pub(crate) fn held(&self) -> Option<Record> {
-        let standard = self.standard.as_ref()?;
-        let reaches = self.beside(self.subjects.first()?, &standard.subject)?;
-        Some(self.compared(&standard.subject, "limit_to_this", &reaches))
-    }
-
-    /// Whether the limit is one, in words.
-    pub(crate) fn verdict(&self) -> Option<String> {
-        let standard = self.standard.as_ref()?;
-        let (limit, other) = (self.subjects.first()?, &standard.subject);
-        let Some(held) = self.held() else {
-            return Some(format!(
-                "void: {limit} and {other} were not measured together, so nothing says that \
-                 {limit} is a limit"
-            ));
-        };
-        let least = short(standard.least);
-        let [median, min, max] = [held.median, held.min, held.max].map(short);
-        let reaches = format!("{limit} reaches {median} ({min} to {max}) of {other}");
-        let each = held.min >= standard.least;
-        Some(match (held.median >= standard.least, each) {
-            (true, true) => {
-                format!("{reaches}, at least {least}: what is measured against it holds")
-            }
-            (true, false) => format!(
-                "{reaches}, at least {least} though not in each round: what is measured against it \
-                 may hold"
-            ),
-            (false, _) => {
-                format!("{reaches}, less than {least}: what is measured against it here is void")
-            }
-        })
     }
 }

@@ -50,6 +50,46 @@ fn carry<const W: usize, const BATCHED: bool, M: Mechanism>(
     })
 }
 
+/// One worker sends and receives in turns, so that no cache line moves.
+pub(crate) fn alone<const W: usize, M: Mechanism>(
+    mechanism: &M,
+    task: &Task<'_>,
+) -> Result<Report, Failure> {
+    let batch = task.setting.batch;
+    let lap = mechanism.lap(task.setting).next_multiple_of(batch);
+    // In this order, for mechanisms in which the receiver makes the channel.
+    let mut rx = mechanism.rx::<W>(task.shared, task.setting, 0)?;
+    let mut tx = mechanism.tx::<W>(task.shared, task.setting, 0)?;
+    task.parts(lap, |from, plan| {
+        let numbers = from..from + plan.messages;
+        match batch {
+            1 => both::<W, false, _, _>(&mut tx, &mut rx, numbers, 1),
+            _ => both::<W, true, _, _>(&mut tx, &mut rx, numbers, batch),
+        }
+    })
+}
+
+#[inline(never)]
+fn both<const W: usize, const BATCHED: bool, T: Tx<W>, R: Rx<W>>(
+    tx: &mut T,
+    rx: &mut R,
+    numbers: Range<u64>,
+    batch: u64,
+) -> Result<(), Failure> {
+    let (mut number, mut wrong) = (numbers.start, 0);
+    while number < numbers.end {
+        let next = if BATCHED { (number + batch).min(numbers.end) } else { number + 1 };
+        tx.send(number..next)?;
+        while number < next {
+            rx.receive(if BATCHED { next - number } else { 1 }, |message: &Message<W>| {
+                wrong |= differs(message, number);
+                number += 1;
+            })?;
+        }
+    }
+    whole(black_box(wrong))
+}
+
 #[inline(never)]
 fn produce<const W: usize, const BATCHED: bool, T: Tx<W>>(
     tx: &mut T,

@@ -1,5 +1,6 @@
 //! Cases: the subjects that are compared.
 
+use super::limit::Limit;
 use super::orders::Setting;
 
 /// How a case is drawn.
@@ -14,23 +15,15 @@ pub(crate) enum Plot {
     Bars,
 }
 
-/// Subjects side by side, the first of which is the limit of the others.
+/// Subjects side by side. The first one is the limit of the others, unless another
+/// limit is named.
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) plot: Plot,
     pub(crate) setting: Setting,
     pub(crate) subjects: Vec<String>,
-    pub(crate) standard: Option<Standard>,
-}
-
-/// The subject that the limit itself is compared with.
-#[derive(Clone, Debug)]
-pub(crate) struct Standard {
-    /// Another subject of the case.
-    pub(crate) subject: String,
-    /// The part of it that the limit has to reach: if it is slower, it is no
-    /// limit, and what is measured against it is void.
-    pub(crate) least: f64,
+    /// The limit, where it is not the first subject alone.
+    pub(crate) limit: Option<Limit>,
 }
 
 impl Case {
@@ -40,8 +33,16 @@ impl Case {
             plot,
             setting: setting.clone(),
             subjects: subjects.iter().map(ToString::to_string).collect(),
-            standard: None,
+            limit: None,
         }
+    }
+
+    /// The same with the best of these as the limit; they are added to the subjects.
+    pub(crate) fn limited(mut self, name: &str, of: &[&str]) -> Self {
+        let of: Vec<String> = of.iter().map(ToString::to_string).collect();
+        self.subjects.splice(0..0, of.iter().cloned());
+        self.limit = Some(Limit { name: name.to_owned(), of });
+        self
     }
 
     /// Messages of so many bytes in one direction, in such a ring.

@@ -57,6 +57,13 @@ impl Hung {
 /// that was found out.
 type Round = (Option<Place>, Vec<Option<Sample>>);
 
+/// Whether the samples of a round have to be of one placement.
+#[derive(Clone, Copy)]
+enum Placed {
+    Together,
+    Anywhere,
+}
+
 /// Has the workers of each sample started, and collects what they report.
 pub(crate) struct Conductor<'a> {
     tools: Tools,
@@ -67,6 +74,8 @@ pub(crate) struct Conductor<'a> {
     vain: Cell<Duration>,
     /// Samples that were taken again for others' noise, and those that were calm.
     retaken: Cell<(usize, usize)>,
+    /// Rounds that were begun, and those that ended in the placement they began in.
+    begun: Cell<(usize, usize)>,
     hung: RefCell<Vec<Hung>>,
     bar: ProgressBar,
 }
@@ -93,6 +102,7 @@ impl<'a> Conductor<'a> {
             began,
             vain: Cell::new(Duration::ZERO),
             retaken: Cell::new((0, 0)),
+            begun: Cell::new((0, 0)),
             hung: RefCell::new(Vec::new()),
             bar,
         })
@@ -101,14 +111,9 @@ impl<'a> Conductor<'a> {
     /// Measures a case. A subject that fails is told of and left out.
     pub(crate) fn measure(&self, group: &Group, case: &Case) -> Result<Outcome, Failure> {
         let mut outcome = Outcome {
-            group: group.name.to_owned(),
-            case: case.name.clone(),
-            plot: case.plot.clone(),
             subjects: case.subjects.clone(),
-            standard: case.standard.clone(),
-            rounds: Vec::new(),
-            again: 0,
             failed: self.hopeless(group, case),
+            ..Outcome::of(group.name, &case.name, case.plot.clone())
         };
         let mut rounds: Vec<Round> = Vec::new();
         let mut planned = 0;
@@ -118,17 +123,25 @@ impl<'a> Conductor<'a> {
             }
             planned += 1;
             self.bar.set_message(format!("{}: {}", group.name, case.name));
-            for _ in 0..TRIES {
-                if let Some(taken) = self.round(group, case, round, &mut outcome)? {
-                    rounds.push(taken);
+            let mut taken = None;
+            for _ in 0..if self.settled() { TRIES } else { 1 } {
+                taken = self.round(group, case, round, &mut outcome)?;
+                if taken.is_some() {
                     break;
                 }
             }
+            rounds.push(match taken {
+                Some(taken) => taken,
+                // Without a placement that lasts, what there is counts, and says so.
+                None => self.restless(group, case, round, &mut outcome)?,
+            });
             self.bar.inc(case.subjects.len() as u64);
         }
         outcome.rounds = of_one_placement(rounds);
         let (kept, wanted) = (outcome.rounds.len(), self.care.rounds);
-        if kept < planned {
+        if outcome.moved() > 0 {
+            self.say(&format!("{}: the processors moved in each round", case.name));
+        } else if kept < planned {
             self.say(&format!("{}: {kept} of {planned} rounds were in one placement", case.name));
         }
         if planned < wanted {
@@ -138,16 +151,52 @@ impl<'a> Conductor<'a> {
         self.tell_if_busy(case, &outcome);
         // The bar counts what is not done as well.
         self.bar.inc(((wanted - planned) * case.subjects.len()) as u64);
-        Ok(outcome)
+        Ok(outcome.limited(case.limit.clone()))
+    }
+
+    /// Whether it is of use to begin a round again because the processors moved: where
+    /// they always do, the time is better spent on the next case.
+    fn settled(&self) -> bool {
+        let (tried, settled) = self.begun.get();
+        self.elapsed() < self.care.patience && (tried < 2 * TRIES || 2 * settled >= tried)
+    }
+
+    /// A round wherever the processors are, marked as such.
+    fn restless(
+        &self,
+        group: &Group,
+        case: &Case,
+        round: usize,
+        outcome: &mut Outcome,
+    ) -> Result<Round, Failure> {
+        let taken = self.samples(group, case, (round, Placed::Anywhere), outcome)?;
+        let (_, mut samples) = taken.unwrap_or_default();
+        samples.iter_mut().flatten().for_each(|sample| sample.moved = true);
+        Ok((None, samples))
     }
 
     /// One sample of each subject that works, unless the processors do not
-    /// stay where they are. Each round begins with another subject.
+    /// stay where they are.
     fn round(
         &self,
         group: &Group,
         case: &Case,
         round: usize,
+        outcome: &mut Outcome,
+    ) -> Result<Option<Round>, Failure> {
+        let taken = self.samples(group, case, (round, Placed::Together), outcome)?;
+        let (tried, settled) = self.begun.get();
+        self.begun.set((tried + 1, settled + usize::from(taken.is_some())));
+        Ok(taken)
+    }
+
+    /// One sample of each subject that works; if they are to be in one placement,
+    /// there may be none. Each round begins with another subject.
+    fn samples(
+        &self,
+        group: &Group,
+        case: &Case,
+        (round, placed): (usize, Placed),
         outcome: &mut Outcome,
     ) -> Result<Option<Round>, Failure> {
         let mut place = None;
@@ -164,7 +213,11 @@ impl<'a> Conductor<'a> {
             let mut calmest: Option<Sample> = None;
             for attempt in 1..=TRIES {
                 match self.sample(group, name, &case.setting) {
-                    Ok(sample) if !apart || stayed(&sample, &mut place) => {
+                    Ok(sample)
+                        if !apart
+                            || matches!(placed, Placed::Anywhere)
+                            || stayed(&sample, &mut place) =>
+                    {
                         let calm = sample.noise < DISTURBED;
                         if apart && attempt > 1 {
                             let (again, calmed) = self.retaken.get();

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::value_parser;
+use serde::Serialize;
 
 use super::case::Group;
 use super::conductor::Conductor;
@@ -24,6 +25,9 @@ pub(crate) struct Options {
     /// Write a page with plots, the plots as SVG and the samples as CSV
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
+    /// Only the cases whose names contain this
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) case: Option<String>,
     /// Show no progress
     #[arg(long)]
     pub(crate) quiet: bool,
@@ -47,14 +51,20 @@ pub(crate) fn run(
 ) -> Result<Vec<Outcome>, Failure> {
     options.report.as_deref().map_or(Ok(()), report::make)?;
     let scale = Scale::new(options);
-    let groups = groups(&scale);
+    let mut groups = groups(&scale);
+    if let Some(part) = &options.case {
+        groups.iter_mut().for_each(|group| group.cases.retain(|case| case.name.contains(part)));
+        if groups.iter().all(|group| group.cases.is_empty()) {
+            return Err(Failure::unusable(part, "no case of these groups has that in its name"));
+        }
+    }
     let conductor = Conductor::new(subjects, &groups, scale.care, options.quiet)?;
     let mut outcomes: Vec<Outcome> = Vec::new();
     for group in &groups {
         for case in &group.cases {
             let outcome = conductor.measure(group, case)?;
             conductor.print(&if options.json {
-                json(outcome.records().into_iter().chain(outcome.method()).chain(outcome.held()))?
+                json(outcome.records().into_iter().chain(outcome.method()).chain(outcome.beyond()))?
             } else {
                 table::table(&outcome, terminal::width())
             })?;
@@ -70,9 +80,18 @@ pub(crate) fn run(
     Ok(outcomes)
 }
 
+/// A record, which belongs to a machine.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    record: Record,
+    processor: &'a str,
+}
+
 /// Records, one a line.
 pub(crate) fn json(records: impl IntoIterator<Item = Record>) -> Result<String, Failure> {
-    let lines: Result<Vec<String>, _> =
-        records.into_iter().map(|record| serde_json::to_string(&record)).collect();
+    let processor = &machine::processor();
+    let lines = records.into_iter().map(|record| Line { record, processor });
+    let lines: Result<Vec<String>, _> = lines.map(|line| serde_json::to_string(&line)).collect();
     Ok(lines.map_err(|error| Failure::broken("cannot print the result", error))?.join("\n"))
 }

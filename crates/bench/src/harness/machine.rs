@@ -3,25 +3,40 @@
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The processor's make, model and family, and whether a host shares it out.
+pub(crate) fn processor() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    described(&info)
+}
+
+/// The same of what the kernel says of it. Hosts often hide the model's name, so the
+/// numbers say more.
+fn described(info: &str) -> String {
+    let field = |name: &str| {
+        let named = |line: &&str| line.split(':').next().is_some_and(|key| key.trim() == name);
+        Some(info.lines().find(named)?.split_once(':')?.1.trim())
+    };
+    let mut processor = field("model name").unwrap_or("unknown").to_owned();
+    let numbers = [("family", "cpu family"), ("model", "model"), ("stepping", "stepping")];
+    let numbers = numbers.map(|(name, key)| Some(format!("{name} {}", field(key)?)));
+    let numbers: Vec<String> = numbers.into_iter().flatten().collect();
+    if !numbers.is_empty() {
+        processor += &format!(", {}", numbers.join(" "));
+    }
+    if field("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")) {
+        processor += ", in a virtual machine";
+    }
+    processor
+}
+
 /// A description: what, and how it is.
 pub(crate) fn description(cpus: &[usize]) -> Vec<(&'static str, String)> {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let field = |name: &str| {
-        let line = info.lines().find(|line| line.starts_with(name))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    };
     let unknown = || "unknown".to_owned();
-    let flags = field("flags").unwrap_or_default();
-    let virtual_machine = flags.split(' ').any(|flag| flag == "hypervisor");
-    let mut model = field("model name").unwrap_or_else(unknown);
-    if virtual_machine {
-        model += ", in a virtual machine";
-    }
     let release = fs::read_to_string("/proc/sys/kernel/osrelease");
     let listed = cpus.iter().take(2).map(ToString::to_string).collect::<Vec<_>>();
     vec![
         ("date", date()),
-        ("processor", model),
+        ("processor", processor()),
         ("processors", format!("{} may be used; pairs on {}", cpus.len(), listed.join(" and "))),
         ("caches", caches(cpus.first().copied().unwrap_or(0))),
         ("kernel", release.map_or_else(|_| unknown(), |release| release.trim().to_owned())),
@@ -76,6 +91,15 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_processor_is_described_by_its_numbers_too() {
+        let info = "vendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 207\nmodel name\t: A\n\
+                    stepping\t: 2\nflags\t\t: fpu hypervisor\n";
+        let described_as = "A, family 6 model 207 stepping 2, in a virtual machine";
+        assert_eq!(described(info), described_as);
+        assert_eq!(described(""), "unknown");
+    }
 
     #[test]
     fn days_are_counted_over_leap_years() {

@@ -2,10 +2,12 @@
 //!
 //! A [`Subject`] is something to measure: a mechanism that carries messages, given
 //! by its two ends ([`Mechanism`]), or a piece of work. A [`Case`] compares
-//! subjects; the first one is the limit of the others. [`conductor`] takes samples
+//! subjects; the first one is the limit of the others, or several are together
+//! ([`limit`]). [`conductor`] takes samples
 //! of all of them in rounds, and keeps only those that were measured in one
 //! placement. Separate processes take each sample ([`crew`], [`worker`]) and run
-//! the same loops for all subjects ([`carry`], [`exchange`]). [`records`] computes
+//! the same loops for all subjects ([`carry`], [`exchange`],
+//! [`trickle`]). [`records`] computes
 //! figures from the samples, and [`table`] and [`report`] print them.
 //!
 //! A program with subjects of its own includes this folder by path. It calls
@@ -21,6 +23,7 @@ pub(crate) mod conductor;
 pub(crate) mod crew;
 pub(crate) mod driver;
 pub(crate) mod exchange;
+pub(crate) mod limit;
 pub(crate) mod machine;
 pub(crate) mod orders;
 pub(crate) mod placement;
@@ -31,6 +34,7 @@ pub(crate) mod subject;
 pub(crate) mod table;
 pub(crate) mod terminal;
 pub(crate) mod times;
+pub(crate) mod trickle;
 pub(crate) mod worker;
 
 pub(crate) use case::{Case, Group, Plot};

@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::os::fd::OwnedFd;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tombolo::Segment;
@@ -10,6 +11,7 @@ use tombolo::sys::msg::Queue;
 use tombolo::sys::sem::Set;
 
 use super::board::Place;
+use crate::failure::Failure;
 
 /// The pattern of a sample's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +24,10 @@ pub(crate) enum Shape {
     Busy,
     /// Two exchange messages, and each sleeps when its message comes.
     Parked,
+    /// One has both ends, and never waits.
+    Alone,
+    /// One sends now and then, one sleeps meanwhile.
+    Trickle,
     /// Work other than carrying messages.
     Work,
 }
@@ -109,8 +115,29 @@ pub(crate) struct Shared {
     pub(crate) objects: Vec<Object>,
     /// Values that have to live as long as the sample, or that threads share.
     pub(crate) held: Vec<Box<dyn Any + Send + Sync>>,
+    /// What this process has opened, once for all of its ends, as a process does: a
+    /// second mapping of the same memory is slower beside the first.
+    opened: Mutex<Vec<(usize, Box<dyn Any + Send + Sync>)>>,
     /// Whether this is the copy of a worker, which only uses the objects.
     pub(crate) borrowed: bool,
+}
+
+impl Shared {
+    /// What is opened the first time that somebody asks for this number.
+    pub(crate) fn once<T: Clone + Send + Sync + 'static>(
+        &self,
+        number: usize,
+        open: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = opened.iter().find(|(known, _)| *known == number);
+        if let Some(known) = known.and_then(|(_, known)| known.downcast_ref::<T>()) {
+            return Ok(known.clone());
+        }
+        let new = open()?;
+        opened.push((number, Box::new(new.clone())));
+        Ok(new)
+    }
 }
 
 impl Drop for Shared {

@@ -24,10 +24,15 @@ pub(super) fn stayed(sample: &Sample, place: &mut Option<Place>) -> bool {
     near(before, after) && near(before, *place.get_or_insert(before))
 }
 
-/// The rounds of the placement that most were in.
+/// The rounds of the placement that most were in; all of them, if the processors moved
+/// in each.
 pub(super) fn of_one_placement(
     mut rounds: Vec<(Option<Place>, Vec<Option<Sample>>)>,
 ) -> Vec<Vec<Option<Sample>>> {
+    let moved = |samples: &[Option<Sample>]| samples.iter().flatten().any(|sample| sample.moved);
+    if rounds.iter().any(|(_, samples)| !moved(samples)) {
+        rounds.retain(|(_, samples)| !moved(samples));
+    }
     let alike = |one: &Option<Place>, other: &Option<Place>| match (one, other) {
         (Some(one), Some(other)) => near(*one, *other),
         _ => true,
@@ -50,7 +55,7 @@ mod tests {
     const FAR: Place = Place { trip: 350.0, streamed: 14.0 };
 
     fn sample(before: Place, after: Place) -> Sample {
-        Sample { figures: Vec::new(), times: Vec::new(), probes: Some((before, after)), noise: 0.0 }
+        Sample { probes: Some((before, after)), ..Sample::default() }
     }
 
     #[test]
@@ -79,5 +84,13 @@ mod tests {
             let streamed = round[0].as_ref().and_then(|sample| sample.probes).unwrap().0.streamed;
             assert_eq!(streamed, THIN.streamed);
         }
+    }
+
+    #[test]
+    fn rounds_in_which_the_processors_moved_count_only_where_there_are_no_others() {
+        let moved = || (None, vec![Some(Sample { moved: true, ..sample(NEAR, FAR) })]);
+        assert_eq!(of_one_placement(vec![moved(), moved()]).len(), 2);
+        let kept = of_one_placement(vec![moved(), (Some(FAR), vec![Some(sample(FAR, FAR))])]);
+        assert!(kept.len() == 1 && !kept[0][0].as_ref().unwrap().moved);
     }
 }

@@ -3,12 +3,13 @@
 use serde::Serialize;
 
 use super::board::Place;
-use super::case::{Plot, Standard};
+use super::case::Plot;
+use super::limit::Limit;
 use super::orders::{Figure, Report, Setting, Shape};
 use crate::failure::Failure;
 
 /// The result of one sample.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Sample {
     pub(crate) figures: Vec<Figure>,
     /// Times, and how often each was measured.
@@ -18,6 +19,9 @@ pub(crate) struct Sample {
     /// The part of its time that a worker was ready to run, and was not; of
     /// the worker that it was worst for.
     pub(crate) noise: f64,
+    /// Whether the processors moved, so that this sample and others of its case were
+    /// taken in different placements.
+    pub(crate) moved: bool,
 }
 
 /// A figure of a subject over all rounds: a line of the output.
@@ -67,7 +71,7 @@ impl Sample {
         let mut figures: Vec<Figure> =
             reports.iter().flat_map(|report| report.figures.clone()).collect();
         let times = reports.iter().flat_map(|report| report.times.clone()).collect::<Vec<_>>();
-        if matches!(setting.shape, Shape::Carry | Shape::Share) {
+        if matches!(setting.shape, Shape::Carry | Shape::Share | Shape::Alone) {
             let messages = reports.first().map_or(0, |report| report.messages) as f64;
             let rate = messages / (span / 1e9);
             figures.push(Figure::new("messages_per_second", "1/s", rate));
@@ -85,6 +89,7 @@ impl Sample {
             times,
             probes: reports.iter().find_map(|report| report.probes),
             noise: reports.iter().map(noise).fold(0.0, f64::max),
+            moved: false,
         })
     }
 }
@@ -107,7 +112,8 @@ pub(crate) struct Outcome {
     pub(crate) case: String,
     pub(crate) plot: Plot,
     pub(crate) subjects: Vec<String>,
-    pub(crate) standard: Option<Standard>,
+    /// What its limit was made of, if that was not the first subject alone.
+    pub(crate) limit: Option<Limit>,
     /// For each round, a sample of each subject that works.
     pub(crate) rounds: Vec<Vec<Option<Sample>>>,
     /// Samples that were taken again because the placement had changed.
@@ -117,13 +123,33 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// That of a case before anything is measured.
+    pub(crate) fn of(group: &str, case: &str, plot: Plot) -> Self {
+        Self {
+            group: group.to_owned(),
+            case: case.to_owned(),
+            plot,
+            subjects: Vec::new(),
+            limit: None,
+            rounds: Vec::new(),
+            again: 0,
+            failed: Vec::new(),
+        }
+    }
+
+    /// In how many rounds the processors moved, so that ratios are less certain.
+    pub(crate) fn moved(&self) -> usize {
+        let moved = |round: &&Vec<Option<Sample>>| round.iter().flatten().any(|one| one.moved);
+        self.rounds.iter().filter(moved).count()
+    }
+
     /// The samples of a subject.
     pub(crate) fn samples(&self, subject: usize) -> impl Iterator<Item = &Sample> {
         self.rounds.iter().filter_map(move |round| round.get(subject)?.as_ref())
     }
 
     /// A figure of each subject in each round, where there is one.
-    pub(super) fn values(&self, subject: usize, metric: &str) -> Vec<Option<f64>> {
+    pub(crate) fn values(&self, subject: usize, metric: &str) -> Vec<Option<f64>> {
         let value = |sample: &Sample| {
             sample.figures.iter().find(|figure| figure.metric == metric).map(|found| found.value)
         };
@@ -188,6 +214,7 @@ impl Outcome {
             record("line_of_a_stream_ns", "ns", lines(|place| place.streamed)),
             record("run_queue_delay", "part", samples().map(|sample| sample.noise).collect()),
             record("samples_taken_again", "1", vec![self.again as f64]),
+            record("rounds_between_placements", "1", vec![self.moved() as f64]),
         ]
         .into_iter()
         .flatten()

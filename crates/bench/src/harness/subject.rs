@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::carry;
 use super::exchange;
 use super::orders::{Report, Setting, Shape, Shared};
+use super::trickle;
 use super::worker::Task;
 use crate::failure::Failure;
 
@@ -101,6 +102,9 @@ impl<M: Mechanism> Subject for M {
             (Shape::Carry, 128) => carry::ordered::<128, M>(self, task),
             (Shape::Carry, 512) => carry::ordered::<512, M>(self, task),
             (Shape::Carry, 8192) => carry::ordered::<8192, M>(self, task),
+            (Shape::Alone, 1) => carry::alone::<1, M>(self, task),
+            (Shape::Alone, 8) => carry::alone::<8, M>(self, task),
+            (Shape::Trickle, 1) => trickle::trickle::<M>(self, task),
             (Shape::Share, 1) => carry::shared::<M>(self, task),
             (Shape::Busy, 1) => exchange::busy::<M>(self, task),
             (Shape::Parked, 1) => exchange::parked::<M>(self, task),

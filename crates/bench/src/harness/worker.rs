@@ -128,11 +128,17 @@ fn watch(objects: Vec<Object>) -> Result<(), Failure> {
     }
 }
 
-/// Puts the calling thread on its processor.
+/// Puts the calling thread on its processor, or, where it sleeps most of the time, on
+/// any of those of the sample.
 fn pin(setting: &Setting, place: usize) -> Result<(), Failure> {
     let mut cpus = CpuSet::new();
     let cpu = setting.cpus.get(place).copied().unwrap_or(0);
-    cpus.set(cpu)
+    // What waits a lot chooses how by the number of processors that it has.
+    let free = setting.shape == Shape::Trickle && place >= setting.producers;
+    let others = setting.cpus.iter().filter(|_| free);
+    others
+        .chain([&cpu])
+        .try_for_each(|&cpu| cpus.set(cpu))
         .and_then(|()| sched_setaffinity(Pid::from_raw(0), &cpus))
         .map_err(|error| Failure::unusable(format!("cannot stay on processor {cpu}"), error))
 }

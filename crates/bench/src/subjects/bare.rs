@@ -2,6 +2,7 @@
 
 use std::hint::{black_box, spin_loop};
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use tombolo::sys::shm::Attachment;
@@ -10,8 +11,18 @@ use super::raw;
 use crate::failure::Failure;
 use crate::harness::{Mechanism, Message, Report, Rx, Setting, Shared, Subject, Task, Tx};
 
+/// The best of these is the limit of an exchange of 8 bytes.
+pub(crate) const BEST_EXCHANGE: &str = "best raw exchange";
+pub(crate) const EXCHANGES: &[&str] = &[
+    "one cache line",
+    "one cache line, no pause",
+    "raw ring, no pause",
+    "raw ring, close indices",
+    "raw ring, numbered slots",
+];
+
 pub(super) fn all() -> Vec<Box<dyn Subject>> {
-    vec![Box::new(Line), Box::new(Lines), Box::new(Counters), Box::new(Empty)]
+    vec![Box::new(Line), Box::new(EagerLine), Box::new(Lines), Box::new(Counters), Box::new(Empty)]
 }
 
 /// Bytes from one line to the next, so that no two are fetched together.
@@ -21,6 +32,9 @@ const LINE: usize = 128;
 /// between processors can be quicker.
 struct Line;
 
+/// The same, looked at without a pause in between.
+struct EagerLine;
+
 /// The same with the number on another line, as in any ring.
 struct Lines;
 
@@ -29,12 +43,12 @@ const fn mark(number: u64) -> u64 {
     number + 1
 }
 
-struct End<const AT: usize> {
-    memory: Attachment,
+struct End<const AT: usize, const PAUSING: bool> {
+    memory: Arc<Attachment>,
     number: u64,
 }
 
-impl<const W: usize, const AT: usize> Tx<W> for End<AT> {
+impl<const W: usize, const AT: usize, const P: bool> Tx<W> for End<AT, P> {
     #[inline(always)]
     fn send(&mut self, numbers: Range<u64>) -> Result<(), Failure> {
         for number in numbers {
@@ -45,11 +59,13 @@ impl<const W: usize, const AT: usize> Tx<W> for End<AT> {
     }
 }
 
-impl<const W: usize, const AT: usize> Rx<W> for End<AT> {
+impl<const W: usize, const AT: usize, const P: bool> Rx<W> for End<AT, P> {
     #[inline(always)]
     fn receive(&mut self, _: u64, mut see: impl FnMut(&Message<W>)) -> Result<u64, Failure> {
         while raw::word(&self.memory, 0).load(Acquire) != mark(self.number) {
-            spin_loop();
+            if P {
+                spin_loop();
+            }
         }
         see(&[raw::word(&self.memory, AT).load(Relaxed); W]);
         self.number += 1;
@@ -58,10 +74,10 @@ impl<const W: usize, const AT: usize> Rx<W> for End<AT> {
 }
 
 macro_rules! exchange {
-    ($kind:ty, $name:literal, $at:expr) => {
+    ($kind:ty, $name:literal, $at:expr, $pausing:literal) => {
         impl Mechanism for $kind {
-            type Tx<const W: usize> = End<{ $at }>;
-            type Rx<const W: usize> = End<{ $at }>;
+            type Tx<const W: usize> = End<{ $at }, $pausing>;
+            type Rx<const W: usize> = End<{ $at }, $pausing>;
 
             fn name(&self) -> String {
                 $name.to_owned()
@@ -76,7 +92,7 @@ macro_rules! exchange {
                 shared: &Shared,
                 _: &Setting,
                 channel: usize,
-            ) -> Result<End<{ $at }>, Failure> {
+            ) -> Result<End<{ $at }, $pausing>, Failure> {
                 Ok(End { memory: raw::open(shared, channel)?, number: 0 })
             }
 
@@ -85,15 +101,16 @@ macro_rules! exchange {
                 shared: &Shared,
                 setting: &Setting,
                 channel: usize,
-            ) -> Result<End<{ $at }>, Failure> {
+            ) -> Result<End<{ $at }, $pausing>, Failure> {
                 self.tx::<W>(shared, setting, channel)
             }
         }
     };
 }
 
-exchange!(Line, "one cache line", 8);
-exchange!(Lines, "two cache lines", LINE);
+exchange!(Line, "one cache line", 8, true);
+exchange!(EagerLine, "one cache line, no pause", 8, false);
+exchange!(Lines, "two cache lines", LINE, true);
 
 /// Producers count on one line and consumers on another: what any queue with
 /// two shared indices has to do at least.

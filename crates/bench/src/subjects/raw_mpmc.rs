@@ -3,6 +3,7 @@
 
 use std::hint::spin_loop;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -57,7 +58,7 @@ impl Mechanism for RawMpmc {
 }
 
 struct End {
-    memory: Attachment,
+    memory: Arc<Attachment>,
     slots: u64,
 }
 

@@ -22,23 +22,32 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
         Box::new(Typed::<Spsc, Batches>::new("tombolo SPSC, batches")),
         Box::new(Typed::<Spsc, InPlace>::new("tombolo SPSC, in place")),
         Box::new(Typed::<Spsc, Slices>::new("tombolo SPSC, slices in place")),
-        Box::new(Bytes),
+        Box::new(Bytes::<Spsc, bytes::ByValue>::new("tombolo SPSC bytes")),
+        Box::new(Bytes::<Spsc, bytes::InPlace>::new("tombolo SPSC bytes, in place")),
         Box::new(Typed::<Mpmc, Spinning>::new("tombolo MPMC")),
         Box::new(Typed::<Mpmc, Blocking>::new("tombolo MPMC, blocking")),
         Box::new(Typed::<Mpmc, Batches>::new("tombolo MPMC, batches")),
         Box::new(Typed::<Mpmc, InPlace>::new("tombolo MPMC, in place")),
+        Box::new(Bytes::<Mpmc, bytes::ByValue>::new("tombolo MPMC bytes")),
+        Box::new(Bytes::<Mpmc, bytes::InPlace>::new("tombolo MPMC bytes, in place")),
     ]
 }
 
 /// The names of the channels: one, or one there and one back.
 const NAMES: [&str; 2] = ["there", "back"];
 
+/// Bytes that a channel needs for each message beside it, at most: of a type, and of any
+/// length.
+const BESIDE_TYPED: usize = 80;
+const BESIDE_BYTES: usize = 160;
+
 /// A segment with room for the channels of a setting, which `make` makes.
 fn prepare(
     setting: &Setting,
+    beside: usize,
     make: impl Fn(&Segment, &str) -> Result<(), Failure>,
 ) -> Result<Shared, Failure> {
-    let channel = setting.slots * (setting.words * 8 + 80) + (64 << 10);
+    let channel = setting.slots * (setting.words * 8 + beside) + (64 << 10);
     let segment = Segment::options()
         .size(channel * setting.channels() + (1 << 20))
         .prefault(true)
@@ -55,9 +64,11 @@ fn prepare(
 }
 
 fn open(shared: &Shared) -> Result<Segment, Failure> {
-    let id = shared.numbers.first().copied().unwrap_or(-1);
-    let options = Segment::options().prefault(true);
-    options.open_id(i32::try_from(id).unwrap_or(-1)).map_err(cannot("open the segment"))
+    shared.once(0, || {
+        let id = shared.numbers.first().copied().unwrap_or(-1);
+        let options = Segment::options().prefault(true);
+        options.open_id(i32::try_from(id).unwrap_or(-1)).map_err(cannot("open the segment"))
+    })
 }
 
 /// Messages in place are measured by reference.
@@ -78,6 +89,10 @@ trait Choose: Kind {
     ) -> tombolo::Channel<'a, T, Self>
     where
         Self: Sized;
+
+    fn choose_bytes(channel: tombolo::ByteChannel<'_>) -> tombolo::ByteChannel<'_, Self>
+    where
+        Self: Sized;
 }
 
 impl Choose for Spsc {
@@ -86,12 +101,20 @@ impl Choose for Spsc {
     ) -> tombolo::Channel<'a, T, Self> {
         channel.spsc()
     }
+
+    fn choose_bytes(channel: tombolo::ByteChannel<'_>) -> tombolo::ByteChannel<'_, Self> {
+        channel.spsc()
+    }
 }
 
 impl Choose for Mpmc {
     fn choose<'a, T: tombolo::Message>(
         channel: tombolo::Channel<'a, T>,
     ) -> tombolo::Channel<'a, T, Self> {
+        channel.mpmc()
+    }
+
+    fn choose_bytes(channel: tombolo::ByteChannel<'_>) -> tombolo::ByteChannel<'_, Self> {
         channel.mpmc()
     }
 }

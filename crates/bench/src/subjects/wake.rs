@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use nix::errno::Errno;
@@ -129,7 +130,7 @@ impl Mechanism for Futex {
 }
 
 struct FutexEnd {
-    memory: tombolo::sys::shm::Attachment,
+    memory: Arc<tombolo::sys::shm::Attachment>,
     count: Count,
 }
 

@@ -57,7 +57,7 @@ fn every_setting_keeps_every_promise_and_leaves_nothing() {
         &["--seed", "7", "--spsc", "--policy", "drop", "--size", "1"],
         &["--seed", "8", "--spsc", "--kill-rate", "200", "--size", "4096"],
     ] {
-        survived(&[&["--seconds", "2"], args].concat());
+        survived(&[&["--seconds", "1"], args].concat());
         tables.assert_empty();
     }
 }

@@ -1,8 +1,6 @@
 //! `tombolo check`, and `Segment::check` behind it: a segment at rest is sound after
 //! any history, and a wrong word is named.
 
-// It has more than is used here.
-#[allow(dead_code)]
 use crate::command;
 use crate::common;
 

@@ -1,8 +1,6 @@
 //! Names that a peer with write access has overwritten: the command's output moves no
 //! cursor, and its JSON contains the names as they are.
 
-// It has more than is used here.
-#[allow(dead_code)]
 use crate::command;
 use crate::common;
 

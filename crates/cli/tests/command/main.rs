@@ -5,12 +5,19 @@ mod command;
 #[path = "../../../../tests/common/mod.rs"]
 mod common;
 
+mod bench;
 mod chaos;
 mod check;
-mod cli;
 mod ctl;
+mod demo;
 mod events;
 mod hostile_names;
+mod limits;
+mod lines;
+mod ls;
+mod place;
+mod rm;
 mod run;
 mod shell;
 mod streams;
+mod usage;

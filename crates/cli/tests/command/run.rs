@@ -23,11 +23,7 @@ fn script(body: &str, role: &str) -> Command {
     command
 }
 
-fn start(command: &mut Command) -> Running {
-    Running(command.spawn().unwrap())
-}
-
-/// What a command has written so far, up to a line that says so.
+/// Waits until a command has written that it is ready.
 fn ready(child: &mut Child) {
     use std::io::{BufRead, BufReader};
     let mut out = BufReader::new(child.stdout.as_mut().unwrap());
@@ -41,7 +37,7 @@ fn ready(child: &mut Child) {
 #[test]
 fn the_command_gets_a_segment_that_is_gone_afterwards() {
     let tables = Tables::new();
-    let output = start(&mut script("exec $SELF", "inherit")).end();
+    let output = Running::spawn(&mut script("exec $SELF", "inherit")).end();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     tables.assert_empty();
 }
@@ -50,12 +46,12 @@ fn the_command_gets_a_segment_that_is_gone_afterwards() {
 fn all_below_find_it_by_the_variable() {
     let tables = Tables::new();
     // Children of the shell.
-    let output = start(&mut script("$SELF; $SELF; exit 7", "open by the variable")).end();
+    let output = Running::spawn(&mut script("$SELF; $SELF; exit 7", "open by the variable")).end();
     assert_eq!(output.status.code(), Some(7), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout).matches("opened").count(), 2);
     let body = "$TOMBOLO events --remembered $TOMBOLO_SEGMENT | head -n 2; \
                 $TOMBOLO rm $TOMBOLO_SEGMENT && ! $TOMBOLO rm $TOMBOLO_SEGMENT";
-    let output = start(&mut script(body, "")).end();
+    let output = Running::spawn(&mut script(body, "")).end();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let said = text(&output.stdout);
     assert!(said.contains("joined, slot 0") && said.contains("joined, slot 1"), "{said}");
@@ -108,12 +104,12 @@ fn signals_are_passed_on_and_the_command_decides() {
         (Signal::SIGQUIT, "QUIT"),
     ] {
         let body = format!("trap 'exit 42' {name}; echo ready; while :; do sleep 0.01; done");
-        let mut running = start(&mut script(&body, ""));
+        let mut running = Running::spawn(&mut script(&body, ""));
         ready(&mut running.0);
         running.signal(signal);
         assert_eq!(running.wait().code(), Some(42), "{name}");
         // One that does nothing about it.
-        let mut running = start(&mut script("echo ready; exec sleep 100", ""));
+        let mut running = Running::spawn(&mut script("echo ready; exec sleep 100", ""));
         ready(&mut running.0);
         running.signal(signal);
         assert_eq!(running.wait().code(), Some(128 + signal as i32), "{name}");
@@ -123,7 +119,7 @@ fn signals_are_passed_on_and_the_command_decides() {
 
 #[test]
 fn a_command_that_is_stopped_and_continued_is_waited_for() {
-    let mut running = start(&mut script("echo ready; exec sleep 100", ""));
+    let mut running = Running::spawn(&mut script("echo ready; exec sleep 100", ""));
     ready(&mut running.0);
     let child = Pid::from_raw(running.workers()[0]);
     kill(child, Signal::SIGSTOP).unwrap();
@@ -138,7 +134,7 @@ fn who_is_left_below_is_told_that_it_is_over() {
     let tables = Tables::new();
     // One in the background, and nobody goes before three are there.
     let body = "$SELF & $TOMBOLO events --remembered $TOMBOLO_SEGMENT | head -n 3";
-    let output = start(&mut script(body, "stay")).end();
+    let output = Running::spawn(&mut script(body, "stay")).end();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("stayed until the end"));
     tables.assert_empty();

@@ -4,19 +4,18 @@
 
 #![allow(unsafe_code)]
 
-use crate::common;
-
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Stdio};
+use std::thread;
 
-use nix::sys::signal::{SigHandler, Signal, killpg, signal};
-use nix::unistd::Pid;
+use nix::sys::signal::{SigHandler, Signal, signal};
 
-use common::{Folder, Name, heed_signals, wait_until};
+use crate::command::{PROGRAM, Running};
+use crate::common::{Folder, Name, heed_signals};
 use tombolo::Segment;
 
 /// A shell with a segment's name, in a folder of its own.
@@ -33,17 +32,17 @@ impl Shell {
     /// `$T` is the command, `$N` the name.
     fn command(&self, script: &str) -> Command {
         let mut command = Command::new("sh");
-        command.args(["-c", script]).env("T", env!("CARGO_BIN_EXE_tombolo"));
+        command.args(["-c", script]).env("T", PROGRAM);
         command.env("N", &*self.name).current_dir(self.folder.whole()).process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         heed_signals(&mut command);
         command
     }
 
-    /// What a script prints, which ends well.
+    /// The output of a script, which ends well.
     #[track_caller]
     fn run(&self, script: &str) -> String {
-        let output = Running::start(&mut self.command(script)).end();
+        let output = Running::spawn(&mut self.command(script)).end();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(0), "{script}: {said}");
         String::from_utf8(output.stdout).unwrap()
@@ -57,39 +56,6 @@ impl Shell {
     fn lines(&self, files: &[&str]) -> BTreeSet<String> {
         let text = files.iter().map(|file| self.read(file)).collect::<String>();
         text.lines().map(str::to_owned).collect()
-    }
-}
-
-/// A script under way, which ends with the test, and with all that it started.
-struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        Self(command.spawn().unwrap())
-    }
-
-    #[track_caller]
-    fn end(mut self) -> Output {
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let mut status = None;
-        wait_until(|| {
-            status = self.0.try_wait().unwrap();
-            status.is_some()
-        });
-        if let Some(pipe) = &mut self.0.stdout {
-            pipe.read_to_end(&mut stdout).unwrap();
-        }
-        if let Some(pipe) = &mut self.0.stderr {
-            pipe.read_to_end(&mut stderr).unwrap();
-        }
-        Output { status: status.unwrap(), stdout, stderr }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = killpg(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGKILL);
-        let _ = self.0.wait();
     }
 }
 
@@ -221,7 +187,7 @@ fn a_line_whose_command_fails_comes_again_and_is_named_in_the_end() {
     assert_eq!(shell.read("ran").lines().filter(|line| *line == "2").count(), 3);
 
     fs::remove_file(shell.folder.path("ran")).unwrap();
-    let output = Running::start(&mut shell.command(&script(1))).end();
+    let output = Running::spawn(&mut shell.command(&script(1))).end();
     assert_eq!(output.stdout, b"1\n1\n");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("line \"2\" is given up: the command ended with status 1"), "{said}");
@@ -341,7 +307,7 @@ fn ignored_signals_hang_nothing_and_hide_no_failure() {
         ("$T recv $N & pid=$!; sleep .1; kill -TERM $pid; wait $pid", 143),
         ("seq 99999 | $T send $N --lines & $T recv $N --lines | true; wait $!", 1),
     ] {
-        let output = Running::start(&mut ignoring(shell.command(script), ignored)).end();
+        let output = Running::spawn(&mut ignoring(shell.command(script), ignored)).end();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(status), "{script}: {said}");
     }
@@ -358,7 +324,7 @@ fn every_signal_that_ends_ends_with_its_number_and_leaves_nothing() {
             ("recv $N", "$T ls | grep -q $N' '"),
             ("recv $N --lines", "$T ls | grep -q $N' '"),
             ("send $N --lines in", "$T ls | grep -q $N' '"),
-            ("events $W", "$T ctl $W ping 2> none | grep -q ping"),
+            ("events $W", "$T ctl $W ping --timeout .2 --json 2> none | grep -q '\"ok\":true'"),
             ("run -- sleep 9", "$T ls | grep -q anonymous"),
         ] {
             let said = shell.run(&format!(
@@ -415,7 +381,7 @@ fn what_only_closing_brings_to_light_fails_both() {
     for (mode, sent) in [("", "1\n"), ("--lines", "0\n")] {
         let calls = [(libc::SYS_close, 1, 1, libc::EDQUOT)];
         let script = format!("exec $T recv $N {mode} > out");
-        let receiver = Running::start(&mut refusing(shell.command(&script), &calls));
+        let receiver = Running::spawn(&mut refusing(shell.command(&script), &calls));
         // With lines only where it is the file system that refuses.
         let said = shell.run(&format!("echo much | $T send $N {mode} 2> said; echo $?"));
         assert_eq!(said, sent, "{mode}");
@@ -441,7 +407,7 @@ fn without_another_thread_or_process_there_is_one_line() {
     ];
     for args in ["events $N", "run -- true", "demo", "chaos", "bench limits --quick"] {
         let script = format!("exec $T {args}");
-        let output = Running::start(&mut refusing(shell.command(&script), &calls)).end();
+        let output = Running::spawn(&mut refusing(shell.command(&script), &calls)).end();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{args}: {said}");
         assert_eq!(said.lines().count(), 1, "{args}: {said}");
@@ -464,15 +430,11 @@ fn terminal() -> (File, OwnedFd) {
 
 #[test]
 fn one_that_waits_says_for_what() {
-    let shell = Shell::new();
-    for (args, saying) in [
-        ("send $N", "waiting for a receiver: nobody has run `tombolo recv"),
-        ("send $N --lines", "waiting for a receiver"),
-        ("recv $N", "waiting for a sender"),
-    ] {
+    let says = |(args, saying): (&str, &str)| {
+        let shell = Shell::new();
         let (mut screen, terminal) = terminal();
         let script = format!("yes 2> /dev/null | head -c 999999 | $T {args}");
-        let waiting = Running::start(shell.command(&script).stderr(terminal));
+        let waiting = Running::spawn(shell.command(&script).stderr(terminal));
         let (mut said, mut some) = (String::new(), [0; 256]);
         while !said.contains(saying) {
             let read = screen.read(&mut some).unwrap();
@@ -480,7 +442,18 @@ fn one_that_waits_says_for_what() {
         }
         drop(waiting);
         Segment::remove_named(&shell.name).unwrap();
-    }
+    };
+    // It takes a while each time.
+    thread::scope(|scope| {
+        for case in [
+            ("send $N", "waiting for a receiver: nobody has run `tombolo recv"),
+            ("send $N --lines", "waiting for a receiver"),
+            ("recv $N", "waiting for a sender"),
+        ] {
+            scope.spawn(move || says(case));
+        }
+    });
+    let shell = Shell::new();
     // Where nobody looks, only what somebody has brought about.
     let quiet = shell.run("timeout 1.3 $T send $N /dev/null 2>&1; true");
     assert!(!quiet.contains("waiting"), "{quiet}");

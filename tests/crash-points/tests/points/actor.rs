@@ -24,7 +24,7 @@ pub(crate) struct Actor {
     stopped: bool,
 }
 
-/// What an actor has come to.
+/// The state of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scene {
     /// Exited with this, or minus the signal that ended it.

@@ -18,7 +18,7 @@ use super::actor::{Actor, Scene};
 use super::ledger::{Doom, Ledger};
 use crate::common::{SIGNATURE, Words, key_of, parked, tables, word};
 
-/// What somebody does who may be killed over it.
+/// A deed over which its doer may be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deed {
     Create,
@@ -79,7 +79,7 @@ impl Deed {
 }
 
 const NAME: &str = "deeds";
-/// What one who does not answer is waited for.
+/// The wait for a participant that does not answer.
 const SHORT: Duration = Duration::from_millis(20);
 /// The semaphores of the first channel: after those of four participants.
 const FIRST_BELL: u16 = 12;
@@ -117,7 +117,7 @@ pub(crate) fn perform(deed: Deed, dooms: &[&Doom], ledger: &Ledger) -> Result<()
             scene => return Err(format!("the victim: {scene:?}")),
         }
     }
-    // Whatever is there: whoever comes next gets on with it.
+    // The next process gets on with any remains.
     let next = Actor::fork("the next", || {
         let segment = options().open_or_create(NAME).unwrap();
         if deed.commands() {
@@ -214,7 +214,7 @@ fn before(deed: Deed) -> Result<Option<Actor>, String> {
                 let segment = options().create(NAME).unwrap();
                 let rx = segment.channel::<u64>("numbers").capacity(3).lasting().receiver();
                 let rx = rx.unwrap();
-                // What it is told in the end depends on when the other died.
+                // Its final answer depends on when the other died.
                 while let Err(RecvError::Fault(fault)) = rx.recv() {
                     match fault {
                         Fault::Closed => break,

@@ -10,7 +10,7 @@ use super::deeds::{clear, options, use_channels};
 use super::ledger::{Doom, Ledger};
 use crate::common::tables;
 
-/// What is being made.
+/// The object that is being made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Duel {
     Named,

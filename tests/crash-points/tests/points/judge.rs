@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use tombolo::Segment;
 
-use super::ends::{CAPACITY, Ring, TORN};
 use super::ledger::{Ledger, Note};
-use super::play::{Act, BATCH, Play, SURVIVORS, THERE, VICTIMS, values};
+use super::play::{Act, BATCH, CAPACITY, Play, SURVIVORS, THERE, VICTIMS, values};
+use crate::common::ends::Ring;
 
 const LEASE: usize = 0;
 const LIVENESS: usize = 8;
@@ -29,10 +29,10 @@ pub(crate) fn whole(play: Play, segment: &Segment) -> Result<(), String> {
     if let Some(fault) = audit.faults.first() {
         return fail(format!("the audit: {fault}, and {} more", audit.faults.len() - 1));
     }
-    let (mut tx, mut rx) = (play.sender(segment), play.receiver(segment));
+    let (tx, rx) = (play.sender(segment), play.receiver(segment));
     for round in 0..2 {
         let mut sent = 0;
-        while sent < 1_000 && tx.try_send(3 * sent + 1) {
+        while sent < 1_000 && tx.try_send(3 * sent + 1) == Ok(true) {
             sent += 1;
         }
         let exact = if play.ring == Ring::SpscBytes { sent >= 3 } else { sent == 3 };
@@ -40,12 +40,13 @@ pub(crate) fn whole(play: Play, segment: &Segment) -> Result<(), String> {
             return fail(format!("round {round}: it has room for {sent} messages"));
         }
         for id in 0..sent {
-            if rx.try_recv() != Some(3 * id + 1) {
+            if rx.try_recv() != Ok(Some(3 * id + 1)) {
                 return fail(format!("round {round}: message {id} of {sent} is not there"));
             }
         }
-        if let Some(id) = rx.try_recv() {
-            return fail(format!("round {round}: message {id} out of nowhere"));
+        let more = rx.try_recv();
+        if more != Ok(None) {
+            return fail(format!("round {round}: {more:?} out of nowhere"));
         }
     }
     Ok(())
@@ -63,9 +64,6 @@ pub(crate) fn judge(play: Play, killed: bool, ledger: &Ledger) -> Result<(), Str
     let (got, holding, let_go) = (all(Note::Got), all(Note::Holding), all(Note::LetGo));
     let told =
         || format!("received {received:?}, got {got:?}, held {holding:?}, let go {let_go:?}");
-    if received.iter().chain(&got).chain(&holding).any(|&id| id == TORN) {
-        return Err(format!("torn: {}", told()));
-    }
     if let Some(&id) = received.iter().find(|&&id| times(id) > 1) {
         return Err(format!("{id} came more than once: {}", told()));
     }
@@ -74,7 +72,7 @@ pub(crate) fn judge(play: Play, killed: bool, ledger: &Ledger) -> Result<(), Str
         return Err(format!("out of nowhere: {}", told()));
     }
 
-    // What survivors and victims have sent.
+    // The messages that survivors and victims have sent.
     for id in all(Note::SurvivorSent).into_iter().chain(all(Note::Sent)) {
         if times(id) == 0 && !got.contains(&id) && !let_go.contains(&id) && !lossy(play, killed) {
             return Err(format!("{id} was sent and is lost: {}", told()));
@@ -90,7 +88,7 @@ pub(crate) fn judge(play: Play, killed: bool, ledger: &Ledger) -> Result<(), Str
         }
     }
 
-    // What the victim has received, or was about to.
+    // The messages that the victim has received, or was about to.
     let there = THERE + play.gone()..THERE + play.there();
     let there = there.chain(all(Note::SurvivorSent));
     let mut lost = 0;

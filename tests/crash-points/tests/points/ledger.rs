@@ -8,7 +8,7 @@ use tombolo::sys::crash::{self, End, Plot, Point};
 
 use crate::common::{Words, segment};
 
-/// What can be noted of a message.
+/// An observation of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
     /// By the victim: its send has returned.
@@ -105,7 +105,7 @@ impl Ledger {
     }
 }
 
-/// What a child that is to die, or to be watched, does when it gets to what
+/// The act of a child that is to die, or to be watched, when it gets to what
 /// matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Doom {

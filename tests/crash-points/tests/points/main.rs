@@ -16,7 +16,6 @@ mod common;
 mod actor;
 mod deeds;
 mod duels;
-mod ends;
 mod judge;
 mod ledger;
 mod places;
@@ -25,10 +24,10 @@ mod play;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use common::ends::Ring;
 use common::{Brief, Peer, effort, own_tables};
 use deeds::Deed;
 use duels::Duel;
-use ends::Ring;
 use ledger::{Doom, Ledger};
 use play::{Act, Play, Plot, perform};
 use tombolo::sys::crash::End;
@@ -39,7 +38,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// After so many, a director gives up.
 const MOST_FAILURES: u64 = 4;
 
-/// What is done to the victims.
+/// The treatment of the victims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Programme {
     /// Nothing: their steps are counted.
@@ -169,7 +168,7 @@ impl Director<'_> {
         }
     }
 
-    /// What of a group is performed. To count the points takes all of it.
+    /// The plays of a group that are performed. To count the points takes all of them.
     fn chosen<T: Clone>(&self, programme: Programme, all: Vec<T>, one_in: u64) -> Vec<T> {
         if programme == Programme::Counting { all } else { sampled(&all, one_in, self.seed) }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What begins a step.
+/// The beginnings of a step.
 const STEPS: [&str; 9] = [
     ".load(",
     ".store(",
@@ -94,7 +94,7 @@ const SOMETIMES: [&str; 4] = [
     "(0..blocks.count()).any(|index| !held(blocks.block(index).load(Ordering::Relaxed)))",
     // Something is sent between a token and whom it wakes.
     "let now = event.waiting.load(Ordering::Relaxed);",
-    // One that is asked ends before it answers: crates/cli/tests/command/ctl.rs.
+    // One that is asked ends before it answers: tests/control/commander/obeyed.rs.
     "let end = mapped.info(one.member.id).end.load(Ordering::Acquire);",
     // Of two who sweep at once, one finds the other about to publish.
     "let _ = word.compare_exchange(seen.0, done.0, Ordering::Release, Ordering::Relaxed);",

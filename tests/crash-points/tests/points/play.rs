@@ -1,17 +1,27 @@
 //! A channel, a victim, and the survivors.
 
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, raise};
 use tombolo::sys::crash::End;
 use tombolo::sys::sem::Set;
 use tombolo::sys::shm::Shm;
-use tombolo::{Options, Segment};
+use tombolo::{Fault, Options, Segment};
 
 use super::actor::{Actor, Scene};
-use super::ends::{CAPACITY, Ring, Rx, Tx, Verdict};
 use super::judge;
 use super::ledger::{Doom, Ledger, Note};
 use crate::common::Name;
+use crate::common::ends::{self, Got, Grants, Patience, Ring, Rx, Tx, Verdict};
 
-/// What is in the channel when the victim comes.
+type Queue = ends::Queue<5>;
+
+/// How many messages the channel holds.
+pub(crate) const CAPACITY: usize = 3;
+/// How long an operation that is to time out takes to.
+const SHORT: Duration = Duration::from_millis(1);
+
+/// The channel's content when the victim comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Empty,
@@ -26,7 +36,7 @@ pub(crate) enum State {
     Held,
 }
 
-/// What the victim does.
+/// The victim's act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     Send,
@@ -68,7 +78,7 @@ impl Act {
     }
 }
 
-/// What is played.
+/// A scene.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Play {
     pub(crate) ring: Ring,
@@ -112,7 +122,7 @@ impl Play {
     fn makes_sense(self) -> bool {
         let receives = !self.act.sends() && self.act != Act::Attach;
         let sensible = match self.state {
-            // What a dead reader had is dropped by who succeeds it.
+            // A successor drops the message of a dead reader.
             State::Orphaned if self.ring.single() => receives || self.act == Act::Attach,
             State::Orphaned => receives && !self.drops,
             State::Wrapped | State::Full => receives || !self.drops,
@@ -142,7 +152,7 @@ impl Play {
             State::One => 1,
             State::Wrapped | State::Orphaned => 2,
             State::Full => CAPACITY as u64,
-            // What others have had is nobody's concern any more.
+            // Messages that others have had do not matter.
             State::Held => 1,
         }
     }
@@ -169,22 +179,20 @@ impl Play {
 
     fn prepare(self, name: &str) -> Segment {
         let segment = Self::options().create(name).unwrap();
-        let (mut tx, mut rx) = (self.sender(&segment), self.receiver(&segment));
+        let (tx, rx) = (self.sender(&segment), self.receiver(&segment));
         if self.state == State::Wrapped {
             for &id in self.prelude() {
-                assert!(tx.try_send(id) && rx.try_recv() == Some(id));
+                assert!(tx.try_send(id) == Ok(true) && rx.try_recv() == Ok(Some(id)));
             }
         }
         for id in 0..self.there() {
-            assert!(tx.try_send(THERE + id));
+            assert_eq!(tx.try_send(THERE + id), Ok(true));
         }
         drop((tx, rx));
         if self.state == State::Orphaned {
             let mut reader = Actor::fork("a reader who dies", || {
                 let mut rx = self.receiver(&Self::options().open(name).unwrap());
-                rx.take(Verdict::Acknowledge, &|_| {
-                    nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
-                });
+                take(&mut *rx, Verdict::Release, &|_| raise(Signal::SIGKILL).unwrap());
             });
             assert_eq!(reader.end(), Ok(Scene::Ended(-9)));
             assert!(segment.sweep().unwrap());
@@ -192,16 +200,21 @@ impl Play {
         segment
     }
 
-    const fn times(self) -> u8 {
-        if self.drops { 0 } else { 8 }
+    fn queue(self) -> Queue {
+        Queue {
+            times: if self.drops { 0 } else { 8 },
+            // Every third is shorter.
+            length: |id| if id.is_multiple_of(3) { 24 } else { 40 },
+            ..Queue::new(self.ring, "c", CAPACITY)
+        }
     }
 
     pub(crate) fn sender(self, segment: &Segment) -> Box<dyn Tx> {
-        self.ring.sender(segment, self.times())
+        self.queue().sender(segment).unwrap()
     }
 
     pub(crate) fn receiver(self, segment: &Segment) -> Box<dyn Rx> {
-        self.ring.receiver(segment, self.times())
+        self.queue().receiver(segment).unwrap()
     }
 }
 
@@ -283,9 +296,9 @@ impl Cast<'_> {
 
     fn sender(&self) -> Actor {
         Actor::fork("a surviving sender", || {
-            let mut tx = self.play.sender(&self.segment());
+            let tx = self.play.sender(&self.segment());
             for id in SURVIVORS..SURVIVORS + 3 {
-                if !tx.send(id) {
+                if tx.send(id).is_err() {
                     break;
                 }
                 self.ledger.note(Note::SurvivorSent, id);
@@ -295,8 +308,8 @@ impl Cast<'_> {
 
     fn receiver(&self) -> Actor {
         Actor::fork("a surviving receiver", || {
-            let mut rx = self.play.receiver(&self.segment());
-            while let Some(id) = rx.recv() {
+            let rx = self.play.receiver(&self.segment());
+            while let Some(id) = unless_over(rx.recv()) {
                 self.ledger.note(Note::Received, id);
             }
         })
@@ -330,8 +343,7 @@ impl Cast<'_> {
     fn held(&mut self) -> Result<(), String> {
         let mut reader = Actor::fork("a slow reader", || {
             let mut rx = self.play.receiver(&self.segment());
-            let holding = |_| nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP).unwrap();
-            let id = rx.take(Verdict::Acknowledge, &holding);
+            let id = take(&mut *rx, Verdict::Release, &|_| raise(Signal::SIGSTOP).unwrap());
             id.into_iter().for_each(|id| self.ledger.note(Note::Received, id));
         });
         let stopped = reader.end()?;
@@ -340,9 +352,9 @@ impl Cast<'_> {
         }
         self.slow = Some(reader);
         let segment = self.segment();
-        let (mut tx, mut rx) = (self.play.sender(&segment), self.play.receiver(&segment));
+        let (tx, rx) = (self.play.sender(&segment), self.play.receiver(&segment));
         for _ in 1..CAPACITY {
-            if !tx.try_send(1) || rx.try_recv() != Some(1) {
+            if tx.try_send(1) != Ok(true) || rx.try_recv() != Ok(Some(1)) {
                 return Err("no room for what the slow reader does not hold".to_owned());
             }
         }
@@ -350,7 +362,7 @@ impl Cast<'_> {
         if self.play.company {
             let mut committer = Actor::fork("a surviving committer", || {
                 let mut tx = self.play.sender(&self.segment());
-                if tx.grant(SURVIVORS, true) {
+                if tx.grant(SURVIVORS, &mut || ()).is_ok() {
                     self.ledger.note(Note::SurvivorSent, SURVIVORS);
                 }
             });
@@ -385,8 +397,8 @@ impl Cast<'_> {
             self.late();
         }
         self.early.iter_mut().chain(&mut self.late).try_for_each(Actor::exit)?;
-        let mut rx = self.play.receiver(segment);
-        while let Some(id) = rx.try_recv() {
+        let rx = self.play.receiver(segment);
+        while let Ok(Some(id)) = rx.try_recv() {
             self.ledger.note(Note::Received, id);
         }
         Ok(())
@@ -464,44 +476,57 @@ fn send(act: Act, mut tx: Box<dyn Tx>, ledger: &Ledger) {
     match act {
         Act::Send => {
             for &id in &ids {
-                if tx.send(id) {
+                if tx.send(id).is_ok() {
                     ledger.note(Note::Sent, id);
                 }
             }
         }
         Act::Batch => {
-            if tx.batch(&ids) {
+            if tx.send_batch(&ids).is_ok() {
                 ids.iter().for_each(|&id| ledger.note(Note::Sent, id));
             }
         }
         Act::Commit => {
-            if tx.grant(VICTIMS, true) {
+            if tx.grant(VICTIMS, &mut || ()).is_ok() {
                 ledger.note(Note::Sent, VICTIMS);
             }
         }
-        Act::Abort => drop(tx.grant(VICTIMS, false)),
-        _ => tx.send_in_time(VICTIMS),
+        Act::Abort => {
+            drop(tx.grant_for(VICTIMS, Patience::Ever, Grants::Abort, &mut || ()));
+        }
+        _ => drop(tx.send_timeout(VICTIMS, SHORT)),
     }
 }
 
 fn receive(act: Act, mut rx: Box<dyn Rx>, ledger: &Ledger) {
+    let got = |id| ledger.note(Note::Got, id);
     match act {
-        Act::Recv => rx.recv().into_iter().for_each(|id| ledger.note(Note::Got, id)),
-        Act::RecvInTime => {
-            rx.recv_in_time().into_iter().for_each(|id| ledger.note(Note::Got, id));
-        }
+        Act::Recv => unless_over(rx.recv()).into_iter().for_each(got),
+        Act::RecvInTime => rx.recv_timeout(SHORT).unwrap_or_default().into_iter().for_each(got),
         Act::RecvBatch => {
-            rx.batch(BATCH as usize).into_iter().for_each(|id| ledger.note(Note::Got, id));
+            rx.recv_batch(BATCH as usize).unwrap_or_default().into_iter().for_each(got);
         }
         _ => {
-            let verdict =
-                if act == Act::GiveBack { Verdict::GiveBack } else { Verdict::Acknowledge };
-            let holding = |id| ledger.note(Note::Holding, id);
-            if let Some(id) = rx.take(verdict, &holding) {
+            let verdict = if act == Act::GiveBack { Verdict::GiveBack } else { Verdict::Release };
+            if let Some(id) = take(&mut *rx, verdict, &|id| ledger.note(Note::Holding, id)) {
                 ledger.note(Note::LetGo, id);
             }
         }
     }
+}
+
+/// The message received; `None` if there will be none any more.
+fn unless_over(got: Result<u64, Fault>) -> Option<u64> {
+    match got {
+        Err(Fault::Disconnected { .. } | Fault::Closed) => None,
+        got => Some(got.unwrap()),
+    }
+}
+
+/// Calls `holding` while it has the message.
+fn take(rx: &mut dyn Rx, verdict: Verdict, holding: &dyn Fn(u64)) -> Option<u64> {
+    let taken: Got<u64> = rx.take(Patience::Ever, verdict, &mut |id, _| holding(id));
+    unless_over(taken.map(Result::unwrap))
 }
 
 /// The semaphores of a segment, one after the other.

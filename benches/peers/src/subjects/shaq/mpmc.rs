@@ -9,14 +9,14 @@ use shaq::error::WaitError;
 use shaq::mpmc::{Consumer, Producer, minimum_file_size};
 
 use super::{LIMIT, at_most, file};
-use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::failure::Failure;
+use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
 use crate::subjects::files::nameless;
 use crate::versions::version;
 
-pub(crate) const SHAQ_MPMC: &str = concat!("shaq ", version!("shaq"), " MPMC");
-pub(crate) const SHAQ_MPMC_BATCHES: &str = concat!("shaq ", version!("shaq"), " MPMC, batches");
-pub(crate) const SHAQ_MPMC_WAITING: &str = concat!("shaq ", version!("shaq"), " MPMC, waiting");
+pub(crate) const SHAQ_MPMC: &str = concat!("shaq ", version!("shaq_4"), " MPMC");
+pub(crate) const SHAQ_MPMC_BATCHES: &str = concat!("shaq ", version!("shaq_4"), " MPMC, batches");
+pub(crate) const SHAQ_MPMC_WAITING: &str = concat!("shaq ", version!("shaq_4"), " MPMC, waiting");
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {
     vec![
@@ -163,6 +163,7 @@ impl<Y: Way> Mechanism for Mpmc<Y> {
         let shared = nameless(setting.channels())?;
         for channel in 0..setting.channels() {
             match setting.words {
+                128 => make::<128>(&shared, setting.slots, channel)?,
                 8 => make::<8>(&shared, setting.slots, channel)?,
                 _ => make::<1>(&shared, setting.slots, channel)?,
             }

@@ -45,6 +45,11 @@ fn file(group: &str, title: &str) -> String {
     words.split('-').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
 }
 
+/// Whether it is drawn: of what makes up a limit, only the best is, as the limit.
+fn drawn(outcome: &Outcome, record: &Record, metric: &str) -> bool {
+    record.metric == metric && !outcome.makes_up_the_limit(&record.subject)
+}
+
 /// The main figure of each case along a row of cases.
 fn lines(outcomes: &[Outcome], group: &str, row: &str, palette: &Palette) -> chart::Drawn {
     let mut series: Vec<Series> = Vec::new();
@@ -63,7 +68,7 @@ fn lines(outcomes: &[Outcome], group: &str, row: &str, palette: &Palette) -> cha
             continue;
         };
         for Record { subject, median, min, max, .. } in
-            records.iter().filter(|record| record.metric == main)
+            records.iter().filter(|record| drawn(outcome, record, &main))
         {
             let known = series.iter().position(|one| one.name == *subject);
             let index = known.unwrap_or_else(|| {
@@ -86,7 +91,8 @@ fn lines(outcomes: &[Outcome], group: &str, row: &str, palette: &Palette) -> cha
 /// How long which part of the exchanges took, of all rounds together.
 fn distribution(outcome: &Outcome, palette: &Palette) -> chart::Drawn {
     let mut series = Vec::new();
-    for (index, subject) in outcome.subjects.iter().enumerate() {
+    let subjects = outcome.subjects.iter().enumerate();
+    for (index, subject) in subjects.filter(|(_, name)| !outcome.makes_up_the_limit(name)) {
         let mut times: Vec<(u64, u64)> =
             outcome.samples(index).flat_map(|sample| sample.times.clone()).collect();
         times.sort_unstable();
@@ -123,7 +129,7 @@ fn bars(outcome: &Outcome, palette: &Palette) -> chart::Drawn {
     let main = metrics(&records).first().map(ToString::to_string).unwrap_or_default();
     let unit = records.iter().find(|record| record.metric == main).map(|found| found.unit.clone());
     let mut series = Vec::new();
-    for record in records.iter().filter(|record| record.metric == main) {
+    for record in records.iter().filter(|record| drawn(outcome, record, &main)) {
         let mut one =
             Series::new(&record.subject, Some(&record.subject) == outcome.subjects.first());
         one.points.push((0.0, record.median, record.min, record.max));

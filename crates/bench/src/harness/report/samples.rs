@@ -7,10 +7,10 @@ use super::super::board::Place;
 use super::super::records::Outcome;
 
 const COLUMNS: &str = "group,case,subject,round,metric,unit,value,line_before_ns,line_after_ns,\
-                       stream_before_ns,stream_after_ns,run_queue_delay";
+                       stream_before_ns,stream_after_ns,run_queue_delay,moved";
 
-/// In one line.
-fn quoted(text: &str) -> String {
+/// A field, in one line.
+pub(crate) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\"").replace('\n', " "))
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn text(outcomes: &[Outcome]) -> String {
                 for figure in &sample.figures {
                     let _ = writeln!(
                         text,
-                        "{},{},{},{round},{},{},{},{},{},{},{},{}",
+                        "{},{},{},{round},{},{},{},{},{},{},{},{},{}",
                         outcome.group,
                         quoted(&outcome.case),
                         quoted(subject),
@@ -40,6 +40,7 @@ pub(crate) fn text(outcomes: &[Outcome]) -> String {
                         place(|(before, _)| before.streamed),
                         place(|(_, after)| after.streamed),
                         sample.noise,
+                        u8::from(sample.moved),
                     );
                 }
             }

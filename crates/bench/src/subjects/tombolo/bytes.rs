@@ -1,27 +1,66 @@
-//! Channels of bytes, in place: messages of any length, here all of one length.
+//! Channels of bytes: messages of any length, here all of one length; by value, and in
+//! place.
 
+use std::hint::spin_loop;
+use std::marker::PhantomData;
 use std::ops::Range;
 
-use tombolo::{ByteReceiver, ByteSender, Spsc, TrustedPeers};
+use tombolo::{ByteReceiver, ByteSender, Kind, TrustedPeers, TryRecvError, TrySendError};
 
-use super::{NAMES, cannot, open, prepare, trust};
+use super::{BESIDE_BYTES, Choose, NAMES, cannot, open, prepare, trust};
 use crate::failure::Failure;
 use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Tx};
 
-pub(super) struct Bytes;
-
-/// An end of a channel, used by reference.
-pub(super) struct End<E> {
-    end: E,
-    trust: TrustedPeers,
+/// A kind of channel, used by value or in place.
+pub(super) struct Bytes<K, Y> {
+    name: &'static str,
+    kind: PhantomData<fn() -> (K, Y)>,
 }
 
-impl Mechanism for Bytes {
-    type Tx<const W: usize> = End<ByteSender<Spsc>>;
-    type Rx<const W: usize> = End<ByteReceiver<Spsc>>;
+impl<K, Y> Bytes<K, Y> {
+    pub(super) const fn new(name: &'static str) -> Self {
+        Self { name, kind: PhantomData }
+    }
+}
+
+/// Tries until it gets through: sends a slice, and receives into a vector.
+pub(super) struct ByValue;
+/// Writes and reads each message where it is.
+pub(super) struct InPlace;
+
+/// An end of a channel, used in one way.
+pub(super) struct End<E, Y> {
+    end: E,
+    room: Vec<u8>,
+    trust: TrustedPeers,
+    way: PhantomData<Y>,
+}
+
+impl<E, Y> End<E, Y> {
+    fn new(end: E, trust: TrustedPeers) -> Self {
+        Self { end, room: Vec::new(), trust, way: PhantomData }
+    }
+}
+
+/// How the ends are used.
+pub(super) trait Way<K: Kind>: Sync + Sized + 'static {
+    fn send<const W: usize>(
+        tx: &mut End<ByteSender<K>, Self>,
+        numbers: Range<u64>,
+    ) -> Result<(), Failure>;
+
+    fn receive<const W: usize>(
+        rx: &mut End<ByteReceiver<K>, Self>,
+        see: impl FnMut(&Message<W>),
+    ) -> Result<u64, Failure>;
+}
+
+impl<K: Choose, Y: Way<K>> Mechanism for Bytes<K, Y> {
+    type Tx<const W: usize> = End<ByteSender<K>, Y>;
+    type Rx<const W: usize> = End<ByteReceiver<K>, Y>;
 
     fn name(&self) -> String {
-        "tombolo SPSC bytes, in place".to_owned()
+        self.name.to_owned()
     }
 
     fn lap(&self, setting: &Setting) -> u64 {
@@ -29,8 +68,8 @@ impl Mechanism for Bytes {
     }
 
     fn prepare(&self, setting: &Setting) -> Result<Shared, Failure> {
-        prepare(setting, |segment, name| {
-            let channel = segment.bytes(name).spsc();
+        prepare(setting, BESIDE_BYTES, |segment, name| {
+            let channel = K::choose_bytes(segment.bytes(name));
             let channel = channel.capacity(setting.slots, setting.words * 8).lasting();
             channel.sender().map(drop).map_err(cannot("make the channel"))
         })
@@ -41,10 +80,10 @@ impl Mechanism for Bytes {
         shared: &Shared,
         _: &Setting,
         channel: usize,
-    ) -> Result<End<ByteSender<Spsc>>, Failure> {
+    ) -> Result<End<ByteSender<K>, Y>, Failure> {
         let segment = open(shared)?;
-        let end = segment.bytes(NAMES[channel]).spsc().sender();
-        Ok(End { end: end.map_err(cannot("open a sender"))?, trust: trust(&segment) })
+        let end = K::choose_bytes(segment.bytes(NAMES[channel])).sender();
+        Ok(End::new(end.map_err(cannot("open a sender"))?, trust(&segment)))
     }
 
     fn rx<const W: usize>(
@@ -52,33 +91,87 @@ impl Mechanism for Bytes {
         shared: &Shared,
         _: &Setting,
         channel: usize,
-    ) -> Result<End<ByteReceiver<Spsc>>, Failure> {
+    ) -> Result<End<ByteReceiver<K>, Y>, Failure> {
         let segment = open(shared)?;
-        let end = segment.bytes(NAMES[channel]).spsc().receiver();
-        Ok(End { end: end.map_err(cannot("open a receiver"))?, trust: trust(&segment) })
+        let end = K::choose_bytes(segment.bytes(NAMES[channel])).receiver();
+        Ok(End::new(end.map_err(cannot("open a receiver"))?, trust(&segment)))
     }
 }
 
-impl<const W: usize> Tx<W> for End<ByteSender<Spsc>> {
+impl<const W: usize, K: Kind, Y: Way<K>> Tx<W> for End<ByteSender<K>, Y> {
     #[inline(always)]
     fn send(&mut self, numbers: Range<u64>) -> Result<(), Failure> {
+        Y::send::<W>(self, numbers)
+    }
+}
+
+impl<const W: usize, K: Kind, Y: Way<K>> Rx<W> for End<ByteReceiver<K>, Y> {
+    #[inline(always)]
+    fn receive(&mut self, _: u64, see: impl FnMut(&Message<W>)) -> Result<u64, Failure> {
+        Y::receive(self, see)
+    }
+}
+
+impl<K: Kind> Way<K> for ByValue {
+    #[inline(always)]
+    fn send<const W: usize>(
+        tx: &mut End<ByteSender<K>, Self>,
+        numbers: Range<u64>,
+    ) -> Result<(), Failure> {
         for number in numbers {
-            let mut room = self.end.reserve(W * 8).map_err(cannot("reserve"))?;
+            let message: Message<W> = [number; W];
+            while let Err(error) = tx.end.try_send(bytemuck::cast_slice(&message)) {
+                if !matches!(error, TrySendError::Full(_)) {
+                    return Err(cannot("send")(error));
+                }
+                spin_loop();
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn receive<const W: usize>(
+        rx: &mut End<ByteReceiver<K>, Self>,
+        mut see: impl FnMut(&Message<W>),
+    ) -> Result<u64, Failure> {
+        loop {
+            match rx.end.try_recv(&mut rx.room) {
+                Ok(_) => {
+                    see(bytemuck::try_from_bytes(&rx.room).map_err(cannot("read words"))?);
+                    return Ok(1);
+                }
+                Err(TryRecvError::Empty | TryRecvError::Pending) => spin_loop(),
+                Err(error) => return Err(cannot("receive")(error)),
+            }
+        }
+    }
+}
+
+impl<K: Kind> Way<K> for InPlace {
+    #[inline(always)]
+    fn send<const W: usize>(
+        tx: &mut End<ByteSender<K>, Self>,
+        numbers: Range<u64>,
+    ) -> Result<(), Failure> {
+        for number in numbers {
+            let mut room = tx.end.reserve(W * 8).map_err(cannot("reserve"))?;
             let message: &mut Message<W> =
-                bytemuck::try_from_bytes_mut(room.as_mut_slice(self.trust))
+                bytemuck::try_from_bytes_mut(room.as_mut_slice(tx.trust))
                     .map_err(cannot("write words"))?;
             message.fill(number);
             room.commit(W * 8).map_err(cannot("send"))?;
         }
         Ok(())
     }
-}
 
-impl<const W: usize> Rx<W> for End<ByteReceiver<Spsc>> {
     #[inline(always)]
-    fn receive(&mut self, _: u64, mut see: impl FnMut(&Message<W>)) -> Result<u64, Failure> {
-        let message = self.end.take().map_err(cannot("take"))?;
-        see(bytemuck::try_from_bytes(message.as_slice(self.trust)).map_err(cannot("read words"))?);
+    fn receive<const W: usize>(
+        rx: &mut End<ByteReceiver<K>, Self>,
+        mut see: impl FnMut(&Message<W>),
+    ) -> Result<u64, Failure> {
+        let message = rx.end.take().map_err(cannot("take"))?;
+        see(bytemuck::try_from_bytes(message.as_slice(rx.trust)).map_err(cannot("read words"))?);
         Ok(1)
     }
 }

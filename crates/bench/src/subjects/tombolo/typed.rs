@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use tombolo::{Kind, Receiver, Sender, Spsc, TrustedPeers, TryRecvError, TrySendError};
 
-use super::{Choose, NAMES, cannot, open, prepare, trust};
+use super::{BESIDE_TYPED, Choose, NAMES, cannot, open, prepare, trust};
 use crate::failure::Failure;
 use crate::harness::carry::BATCH;
 use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Tx};
@@ -79,7 +79,7 @@ impl<K: Choose, Y: Way<K>> Mechanism for Typed<K, Y> {
     }
 
     fn prepare(&self, setting: &Setting) -> Result<Shared, Failure> {
-        prepare(setting, |segment, name| {
+        prepare(setting, BESIDE_TYPED, |segment, name| {
             // Of so many words, whatever the type of the workers says.
             fn make<const W: usize, K: Choose>(
                 segment: &tombolo::Segment,

@@ -1,0 +1,155 @@
+//! Channels whose kind and type are known only when the program runs: for tools, and
+//! for bindings to other languages.
+
+mod each;
+mod receiver;
+mod sender;
+
+use super::endpoint::Endpoint;
+use super::receiver::Receiver;
+use super::sender::Sender;
+use crate::error::ChannelError;
+use crate::kinds::table::RingKind as ChannelKind;
+use crate::segment::{Described, Segment, Side};
+
+use each::Any;
+pub use receiver::{AnyDelivery, AnyIntoIter, AnyIter, AnyReceiver, AnyTryIter};
+pub use sender::{AnyGrant, AnySender};
+
+/// A channel that exists, whatever it carries: see [`Segment::open_channel`].
+#[derive(Clone, Debug)]
+pub struct AnyChannel<'a> {
+    segment: &'a Segment,
+    found: Described,
+}
+
+impl Segment {
+    /// Finds a channel by its name alone, to move its messages as bytes. The channel
+    /// says what they are.
+    ///
+    /// A message of a typed channel is the bytes of one element: exactly
+    /// [`element_size`](AnyChannel::element_size) of them, in the machine's byte order.
+    /// Typed receivers check what they receive.
+    ///
+    /// ```
+    /// use tombolo::Segment;
+    ///
+    /// let segment = Segment::anonymous()?;
+    /// let typed = segment.channel::<u32>("numbers").capacity(8);
+    /// let receiver = typed.receiver()?;
+    ///
+    /// let numbers = segment.open_channel("numbers")?;
+    /// assert_eq!((numbers.schema(), numbers.element_size()), ("u32", 4));
+    /// let sender = numbers.sender()?;
+    /// sender.send(&7_u32.to_ne_bytes())?;
+    /// assert_eq!(receiver.recv()?, 7);
+    /// assert!(sender.send(b"too long").is_err_and(|error| error.is_too_long()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ChannelError::NotFound`], and those of every operation.
+    pub fn open_channel(&self, name: &str) -> Result<AnyChannel<'_>, ChannelError> {
+        let found = self.participant().described(name)?;
+        Ok(AnyChannel { segment: self, found })
+    }
+}
+
+impl AnyChannel<'_> {
+    /// The channel's name.
+    pub fn name(&self) -> &str {
+        &self.found.name
+    }
+
+    /// What the messages are: the schema of their type, or `bytes`.
+    pub fn schema(&self) -> &str {
+        &self.found.schema
+    }
+
+    /// Its kind.
+    pub const fn kind(&self) -> ChannelKind {
+        self.found.block.kind
+    }
+
+    /// The fingerprint of the type of the messages: a hash of its schema, size and
+    /// alignment.
+    pub const fn fingerprint(&self) -> u64 {
+        self.found.fingerprint
+    }
+
+    /// How often a message may be delivered again: see
+    /// [`Channel::redeliver`](crate::Channel::redeliver).
+    pub const fn attempts(&self) -> u8 {
+        self.found.block.attempts
+    }
+
+    /// Whether the channel outlives its peers: see
+    /// [`Channel::lasting`](crate::Channel::lasting).
+    pub const fn is_lasting(&self) -> bool {
+        self.found.block.lasting
+    }
+
+    /// Whether messages are bytes of any length, up to
+    /// [`element_size`](Self::element_size).
+    pub const fn is_bytes(&self) -> bool {
+        matches!(self.found.block.kind, ChannelKind::SpscBytes | ChannelKind::MpmcBytes)
+    }
+
+    /// Whether the channel has one sender and one receiver at a time.
+    pub const fn is_spsc(&self) -> bool {
+        self.found.block.kind.is_single()
+    }
+
+    /// How many bytes a message has; of messages of any length, the longest.
+    pub const fn element_size(&self) -> usize {
+        self.found.size
+    }
+
+    /// To what a message is aligned in memory, in bytes. Of messages of any length: 1,
+    /// though each begins at a multiple of 8.
+    pub const fn element_align(&self) -> usize {
+        self.found.align
+    }
+
+    /// How many messages the channel holds; of bytes in an SPSC channel, how many of the
+    /// longest.
+    pub const fn capacity(&self) -> usize {
+        let plan = &self.found.block.plan;
+        plan.messages
+    }
+
+    fn endpoint(&self, side: Side) -> Result<Endpoint, ChannelError> {
+        // An entry of the directory never changes, so the channel is still this one.
+        let participant = self.segment.participant();
+        Endpoint::new(participant, self.found.block, self.found.name.as_str().into(), side)
+    }
+
+    /// Opens a sending end.
+    ///
+    /// # Errors
+    /// [`ChannelError::RoleTaken`] for an SPSC channel that has a living sender, and
+    /// every limit.
+    pub fn sender(&self) -> Result<AnySender, ChannelError> {
+        let end = self.endpoint(Side::Sender)?;
+        Ok(AnySender::of(match self.found.block.kind {
+            ChannelKind::Spsc => Any::Spsc(Sender::new(end)?),
+            ChannelKind::Mpmc => Any::Mpmc(Sender::new(end)?),
+            ChannelKind::SpscBytes => Any::SpscBytes(Sender::new(end)?),
+            ChannelKind::MpmcBytes => Any::MpmcBytes(Sender::new(end)?),
+        }))
+    }
+
+    /// Opens a receiving end.
+    ///
+    /// # Errors
+    /// As for [`sender`](Self::sender).
+    pub fn receiver(&self) -> Result<AnyReceiver, ChannelError> {
+        let end = self.endpoint(Side::Receiver)?;
+        Ok(AnyReceiver::of(match self.found.block.kind {
+            ChannelKind::Spsc => Any::Spsc(Receiver::new(end)?),
+            ChannelKind::Mpmc => Any::Mpmc(Receiver::new(end)?),
+            ChannelKind::SpscBytes => Any::SpscBytes(Receiver::new(end)?),
+            ChannelKind::MpmcBytes => Any::MpmcBytes(Receiver::new(end)?),
+        }))
+    }
+}

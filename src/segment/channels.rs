@@ -1,0 +1,207 @@
+//! Opening a channel, or making it.
+
+use super::directory::Described;
+use super::mapped::Mapped;
+use super::name::{Name, fingerprint};
+use super::participant::{Participant, Unleased};
+use crate::error::{ChannelError, ChannelProperty};
+use crate::kinds::block::Block;
+use crate::kinds::table::RingKind;
+use crate::storage::layout::{LASTING, MAX_CAPACITY, MAX_LENGTH, READY, SCHEMA_BYTES, flags};
+use crate::sync::Ordering;
+
+/// What a caller wants a channel to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    pub(crate) name: Name,
+    pub(crate) kind: RingKind,
+    /// Bytes of an element, or of the longest message; `None` to take what
+    /// there is.
+    pub(crate) size: Option<usize>,
+    pub(crate) align: usize,
+    pub(crate) schema: String,
+    /// What to create it with; `None` to open it only.
+    pub(crate) capacity: Option<usize>,
+    pub(crate) attempts: u8,
+    pub(crate) lasting: bool,
+}
+
+impl Spec {
+    /// A schema is cut to what an entry has room for.
+    pub(crate) fn schema(schema: &str) -> String {
+        schema
+            .chars()
+            .scan(0, |used, c| {
+                *used += c.len_utf8();
+                (*used <= SCHEMA_BYTES).then_some(c)
+            })
+            .collect()
+    }
+
+    fn fingerprint(&self, size: usize) -> u64 {
+        fingerprint(&self.schema, size as u64, self.align as u64)
+    }
+
+    fn type_name(schema: &str, size: u64, align: u64) -> String {
+        format!("{schema} ({size} bytes, aligned to {align})")
+    }
+}
+
+impl Participant {
+    /// Opens a channel, or makes it.
+    pub(crate) fn channel(&self, spec: &Spec) -> Result<Block, ChannelError> {
+        if let Some(fault) = self.barred() {
+            return Err(fault.into());
+        }
+        self.leased(|mapped| open_or_make(mapped, spec)).map_err(|refused| match refused {
+            Unleased::Fault(fault) => fault.into(),
+            Unleased::Busy { pid, waited } => {
+                ChannelError::Busy { segment: self.mapped.name.clone(), pid, waited }
+            }
+        })?
+    }
+
+    /// The channel of this name, as the directory describes it.
+    pub(crate) fn described(&self, name: &str) -> Result<Described, ChannelError> {
+        match self.barred() {
+            Some(fault) => Err(fault.into()),
+            None => named(&self.mapped, name),
+        }
+    }
+}
+
+/// The channel of this name.
+fn named(mapped: &Mapped, name: &str) -> Result<Described, ChannelError> {
+    mapped.directory().channels().find(|found| found.name == name).ok_or_else(|| {
+        ChannelError::NotFound { channel: name.to_owned(), segment: mapped.name.clone() }
+    })
+}
+
+/// Opens the channel, or makes it. The caller holds the lease.
+fn open_or_make(mapped: &Mapped, spec: &Spec) -> Result<Block, ChannelError> {
+    // Entries are used in their order, so the blocks lie in it, too.
+    let mut vacant = 0;
+    let mut used = mapped.plan.heap;
+    for (index, found) in mapped.directory().all() {
+        match found {
+            Ok(found) if found.name == spec.name.as_str() => return check(mapped, spec, &found),
+            Ok(found) => used = found.block.offset + found.block.plan.length,
+            Err(what) => {
+                return Err(ChannelError::Damaged { channel: format!("#{index}"), what });
+            }
+        }
+        vacant = index + 1;
+    }
+    let (Some(capacity), Some(size)) = (spec.capacity, spec.size) else {
+        return Err(ChannelError::NotFound {
+            channel: spec.name.to_string(),
+            segment: mapped.name.clone(),
+        });
+    };
+    if vacant >= mapped.plan.map.channels {
+        return Err(ChannelError::DirectoryFull {
+            segment: mapped.name.clone(),
+            channels: mapped.plan.map.channels,
+        });
+    }
+    make(mapped, spec, (capacity, size), vacant, used)
+}
+
+fn make(
+    mapped: &Mapped,
+    spec: &Spec,
+    (capacity, size): (usize, usize),
+    index: u16,
+    offset: usize,
+) -> Result<Block, ChannelError> {
+    let participants = mapped.plan.map.participants;
+    let plan = spec.kind.plan(capacity, size, spec.align, participants).ok_or_else(|| {
+        ChannelError::BadCapacity {
+            channel: spec.name.to_string(),
+            what: format!(
+                "a capacity of {capacity} elements of {} bytes, aligned to {}; from 1 to \
+                 {MAX_CAPACITY} elements are possible, aligned to 128 at most, and messages of \
+                 {MAX_LENGTH} bytes",
+                size, spec.align
+            ),
+        }
+    })?;
+    let available = mapped.memory.len().saturating_sub(offset);
+    let block = Block {
+        index,
+        kind: spec.kind,
+        offset,
+        plan,
+        longest: size,
+        attempts: spec.attempts,
+        lasting: spec.lasting,
+    };
+    let (Some(entry), Some(_), true) =
+        (mapped.directory().entry(index), block.cells(mapped), plan.length <= available)
+    else {
+        return Err(ChannelError::SegmentFull {
+            channel: spec.name.to_string(),
+            segment: mapped.name.clone(),
+            needed: plan.length,
+            available,
+            size: offset.saturating_sub(mapped.plan.heap).saturating_add(plan.length),
+        });
+    };
+    let words = [
+        (&entry.kind, spec.kind.code().0),
+        (&entry.element_size, size as u64),
+        (&entry.element_align, spec.align as u64),
+        (&entry.fingerprint, spec.fingerprint(size)),
+        (&entry.capacity, capacity as u64),
+        (&entry.offset, offset as u64),
+        (&entry.attempts, u64::from(spec.attempts)),
+        (&entry.flags, if spec.lasting { LASTING } else { 0 }),
+    ];
+    for (word, value) in words {
+        word.store(value, Ordering::Relaxed);
+    }
+    // A maker of a later build may have died over this entry.
+    for word in entry.reserved_a.iter().chain(&entry.reserved_b) {
+        word.store(0, Ordering::Relaxed);
+    }
+    entry.name.store(spec.name.as_str());
+    entry.schema.store(&spec.schema);
+    entry.state.store(READY, Ordering::Release);
+    Ok(block)
+}
+
+/// Whether the channel is what the caller takes it for.
+fn check(mapped: &Mapped, spec: &Spec, found: &Described) -> Result<Block, ChannelError> {
+    let mismatch = |what, theirs: String, ours: String| {
+        // As the command takes it.
+        let segment = if mapped.flags & flags::ANONYMOUS == 0 {
+            mapped.name.clone()
+        } else {
+            format!("@{}", mapped.shm.id())
+        };
+        Err(ChannelError::Mismatch { channel: spec.name.to_string(), segment, what, theirs, ours })
+    };
+    if found.block.kind != spec.kind {
+        return mismatch(
+            ChannelProperty::Kind,
+            format!("{:?}", found.block.kind),
+            format!("{:?}", spec.kind),
+        );
+    }
+    let size = spec.size.unwrap_or(found.size);
+    if (found.size, found.align, found.fingerprint) != (size, spec.align, spec.fingerprint(size)) {
+        return mismatch(
+            ChannelProperty::Elements,
+            Spec::type_name(&found.schema, found.size as u64, found.align as u64),
+            Spec::type_name(&spec.schema, size as u64, spec.align as u64),
+        );
+    }
+    match spec.capacity {
+        Some(capacity) if capacity != found.block.plan.messages => mismatch(
+            ChannelProperty::Capacity,
+            found.block.plan.messages.to_string(),
+            capacity.to_string(),
+        ),
+        _ => Ok(found.block),
+    }
+}

@@ -1,0 +1,10 @@
+//! Segments from outside: seen by a process that has not joined them.
+
+pub(super) mod debris;
+mod examine;
+pub(super) mod holders;
+mod list;
+mod orphans;
+
+pub use list::{ChannelInfo, SegmentInfo};
+pub use orphans::Orphan;

@@ -1,0 +1,162 @@
+//! Where the parts of a segment and of a channel's block are.
+
+use super::{
+    Control, DirectoryEntry, Header, Info, JournalRecord, LINE, PAGE, RECORDS, Row, SIGNATURE,
+};
+use crate::ring::mpmc::MAX_OWNERS;
+use crate::ring::set::SetMap;
+use crate::sync::Ordering;
+
+/// As many channels as fit a set beside the participants.
+pub(crate) const MAX_CHANNELS: u16 = 4_096;
+
+/// Whether a segment can be of this shape.
+pub(crate) const fn shape_allowed(participants: u16, channels: u16) -> bool {
+    participants >= 1 && participants <= MAX_OWNERS && channels >= 1 && channels <= MAX_CHANNELS
+}
+
+/// Rounds up, unless that overflows.
+const fn up(n: usize, to: usize) -> Option<usize> {
+    n.checked_next_multiple_of(to)
+}
+
+/// Where the parts of a segment are: all of it follows from two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) map: SetMap,
+    pub(crate) words: usize,
+    pub(crate) infos: usize,
+    pub(crate) journal: usize,
+    pub(crate) directory: usize,
+    pub(crate) heap: usize,
+}
+
+impl Plan {
+    pub(crate) const fn new(map: SetMap) -> Self {
+        // Both numbers have 16 bits, so none of this can overflow.
+        let words = size_of::<Header>();
+        let infos = (words + 8 * map.participants as usize).next_multiple_of(LINE);
+        let journal =
+            (infos + size_of::<Info>() * map.participants as usize).next_multiple_of(LINE);
+        let directory = journal + size_of::<JournalRecord>() * RECORDS;
+        let end = directory + size_of::<DirectoryEntry>() * map.channels as usize;
+        Self { map, words, infos, journal, directory, heap: end.next_multiple_of(PAGE) }
+    }
+
+    /// The whole segment's size with room for `heap` bytes of channels.
+    pub(crate) fn size(&self, heap: usize) -> Option<usize> {
+        up(self.heap.checked_add(heap)?, PAGE)?.checked_add(SIGNATURE)
+    }
+}
+
+impl Header {
+    /// How large the tables are, if what the header says is possible.
+    pub(crate) fn shape(&self) -> Option<SetMap> {
+        let participants = u16::try_from(self.participants.load(Ordering::Relaxed)).ok()?;
+        let channels = u16::try_from(self.channels.load(Ordering::Relaxed)).ok()?;
+        shape_allowed(participants, channels).then_some(SetMap { participants, channels })
+    }
+}
+
+/// Whether a segment of this size could be one of ours.
+pub(crate) const fn plausible(size: usize) -> bool {
+    size % PAGE == SIGNATURE && size > size_of::<Header>()
+}
+
+/// A slot: where its element is, and how far it is to the next slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    pub(crate) cell: usize,
+    pub(crate) stride: usize,
+}
+
+impl Shape {
+    /// An element of `size` bytes at `cell` in its slot. Slots are whole units of `unit`
+    /// bytes.
+    pub(crate) const fn new(cell: usize, size: usize, unit: usize) -> Option<Self> {
+        let Some(end) = cell.checked_add(size) else {
+            return None;
+        };
+        match up(end, unit) {
+            Some(stride) => Some(Self { cell, stride }),
+            None => None,
+        }
+    }
+}
+
+/// What a channel's kind needs in its block, behind the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Parts {
+    /// How many slots there are, and of which shape.
+    pub(crate) slots: usize,
+    pub(crate) shape: Shape,
+    /// Bytes of a message block, of which there are as many as messages; `None` where
+    /// messages are in the slots.
+    pub(crate) block: Option<usize>,
+}
+
+/// Where the parts of a channel's block are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlockPlan {
+    /// How many messages were asked for.
+    pub(crate) messages: usize,
+    /// How many slots there are: as many as messages, or the units of a ring
+    /// of records.
+    pub(crate) capacity: usize,
+    /// Offsets from the start of the block.
+    pub(crate) rows: usize,
+    pub(crate) slots: usize,
+    /// Bytes from one slot to the next.
+    pub(crate) stride: usize,
+    /// Where in a slot the element is.
+    pub(crate) cell: usize,
+    /// How many message blocks there are.
+    pub(crate) blocks: usize,
+    /// Where the words of the message blocks are, where their bytes are, and how far
+    /// apart. Where there are no blocks: the end, and 0.
+    pub(crate) words: usize,
+    pub(crate) bytes: usize,
+    pub(crate) apart: usize,
+    pub(crate) length: usize,
+}
+
+/// Capacities are at most this.
+pub(crate) const MAX_CAPACITY: usize = 1 << 31;
+/// No message of bytes is longer.
+pub(crate) const MAX_LENGTH: usize = 1 << 30;
+
+/// Whether a channel can have so many messages, so aligned.
+pub(crate) const fn capacity_allowed(messages: usize, align: usize) -> bool {
+    messages >= 1 && messages <= MAX_CAPACITY && align.is_power_of_two() && align <= LINE
+}
+
+impl BlockPlan {
+    /// `None` if it cannot be addressed at all.
+    pub(crate) fn new(messages: usize, parts: &Parts, participants: u16) -> Option<Self> {
+        let Parts { slots: capacity, shape: Shape { cell, stride }, block } = *parts;
+        let rows = size_of::<Control>();
+        let slots = up(rows + size_of::<Row>() * usize::from(participants), LINE)?;
+        let words = up(slots.checked_add(stride.checked_mul(capacity)?)?, LINE)?;
+        let (blocks, bytes, apart) = match block {
+            Some(size) => {
+                let bytes = up(words.checked_add(messages.checked_mul(8)?)?, LINE)?;
+                (messages, bytes, up(size.max(1), LINE)?)
+            }
+            None => (0, words, 0),
+        };
+        let length = up(bytes.checked_add(apart.checked_mul(messages)?)?, LINE)?;
+        Some(Self {
+            messages,
+            capacity,
+            rows,
+            slots,
+            stride,
+            cell,
+            blocks,
+            words,
+            bytes,
+            apart,
+            length,
+        })
+    }
+}
