@@ -301,6 +301,7 @@ pub use segment::{
 pub use storage::{Finding, OperatingState, Peer, Side};
 
 pub use tombolo_derive::Message;
+pub use wait::WaitStrategy;
 
 /// Compiles the examples of the README as tests.
 #[cfg(doctest)]

@@ -15,7 +15,7 @@ use super::endpoint::Endpoint;
 use super::queues;
 use super::ready::{Ask, Readiness};
 use crate::error::{Done, Fault};
-use crate::ring::kernel::Refusal;
+use crate::ring::kernel::{Kernel, Refusal};
 use crate::ring::wait::{
     Cause, Found, Need, NotNow, Operation, Polled, Registration, Seat, Session, Waited, Want, poll,
     resolve,
@@ -220,17 +220,28 @@ impl Endpoint {
         let seat = self.seat(need, registration);
         let _waiting = self.going_to_wait(need);
         let much = (self.cells().capacity() / 4).max(2);
-        let spun = self.wait.spin.until(
-            until,
-            || self.cells().moved(),
-            much,
-            || match poll(op) {
-                Ok(Polled::Needs(need)) if seat.queue.serves(need) => None,
-                ended => Some(ended),
-            },
-        );
-        if let Some(ended) = spun {
-            return ended.map(Waited::from);
+        loop {
+            let spun = self.wait.spin.until(
+                until,
+                || self.cells().moved(),
+                much,
+                || match poll(op) {
+                    Ok(Polled::Needs(need)) if seat.queue.serves(need) => None,
+                    ended => Some(ended),
+                },
+            );
+            if let Some(ended) = spun {
+                return ended.map(Waited::from);
+            }
+            if !self.wait.spin.never_sleeps() {
+                break;
+            }
+            // A sleeper is told of these; one that spins asks.
+            op.may_wait()?;
+            self.participant().scan()?;
+            if until.is_some_and(|until| until <= self.semaphores().now()) {
+                return Ok(Waited::TimedOut);
+            }
         }
         self.participant().desk.sleeps.fetch_add(1, Ordering::Relaxed);
         self.wait.parking.set(true);
@@ -238,6 +249,7 @@ impl Endpoint {
         // An attempt may run code of the program's: the check of the messages of a batch.
         let waited = catch_unwind(AssertUnwindSafe(|| session.block(op)));
         self.wait.parking.set(false);
+        self.wait.spin.slept();
         if waited.is_err() {
             session.deregister(op);
         }

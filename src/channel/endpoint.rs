@@ -21,7 +21,7 @@ use crate::ring::table::Member;
 use crate::segment::{Busy, Membership, Participant, Side, TrustedPeers};
 use crate::storage::Cells;
 use crate::sync::{AtomicU64, Ordering};
-use crate::wait::Semaphores;
+use crate::wait::{Semaphores, WaitStrategy};
 
 /// One end of a channel. Belongs to one thread at a time.
 pub struct Endpoint {
@@ -130,6 +130,7 @@ impl Endpoint {
         let (name, known) = (Arc::clone(&self.name), Some((self.changes.met, self.changes.joined)));
         let mut other = Self::attach(&self.participant, self.block, name, self.side, known)?;
         other.wait.bind(self.bound());
+        other.set_wait_strategy(self.wait_strategy());
         other.wakes = self.wakes.another();
         Ok(other)
     }
@@ -202,6 +203,14 @@ impl Endpoint {
     #[track_caller]
     pub(super) fn check(&self, trust: TrustedPeers) {
         trust.check(self.membership);
+    }
+
+    pub(super) fn wait_strategy(&self) -> WaitStrategy {
+        self.wait.spin.strategy()
+    }
+
+    pub(super) fn set_wait_strategy(&self, strategy: WaitStrategy) {
+        self.wait.spin.set_strategy(strategy);
     }
 
     /// Whether both are ends of one channel of one segment.

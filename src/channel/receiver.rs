@@ -20,6 +20,7 @@ use crate::kinds::table::{Kind, Mpmc, Payload};
 use crate::ring::wait::{Need, NotNow, Polled, Want};
 use crate::segment::{Peer, Side};
 use crate::storage::CopyOut;
+use crate::wait::WaitStrategy;
 
 /// The receiving end of a channel: `Receiver<T>` for values of a type,
 /// [`ByteReceiver`](crate::ByteReceiver) for [`Bytes`].
@@ -406,6 +407,30 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
     /// ```
     pub fn canceller(&self) -> Canceller {
         self.end.canceller()
+    }
+
+    /// How this handle waits for messages, from the next wait on. A clone waits like its
+    /// original. Calls that do not wait are not concerned.
+    ///
+    /// ```
+    /// use tombolo::{Segment, WaitStrategy};
+    ///
+    /// let segment = Segment::anonymous()?;
+    /// let orders = segment.channel::<u64>("orders").capacity(8);
+    /// let (sender, receiver) = (orders.sender()?, orders.receiver()?);
+    /// // This process has a processor of its own for these messages.
+    /// receiver.set_wait_strategy(WaitStrategy::BusySpin);
+    /// sender.send(7)?;
+    /// assert_eq!(receiver.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_wait_strategy(&self, strategy: WaitStrategy) {
+        self.end.set_wait_strategy(strategy);
+    }
+
+    /// How this handle waits for messages.
+    pub fn wait_strategy(&self) -> WaitStrategy {
+        self.end.wait_strategy()
     }
 
     /// Closes this handle, as dropping it does, and reports a failure. With the last

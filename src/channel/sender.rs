@@ -16,6 +16,7 @@ use crate::kinds::ring::Ring;
 use crate::kinds::table::{Kind, Mpmc, Payload};
 use crate::ring::wait::{Need, NotNow, Polled};
 use crate::segment::{Peer, Side};
+use crate::wait::WaitStrategy;
 
 /// The sending end of a channel: `Sender<T>` for values of a type,
 /// [`ByteSender`](crate::ByteSender) for [`Bytes`].
@@ -471,6 +472,17 @@ impl<P: Payload, K: Kind> Sender<P, K> {
     /// [`Receiver::canceller`](crate::Receiver::canceller).
     pub fn canceller(&self) -> Canceller {
         self.end.canceller()
+    }
+
+    /// How this handle waits for room: the counterpart of
+    /// [`Receiver::set_wait_strategy`](crate::Receiver::set_wait_strategy).
+    pub fn set_wait_strategy(&self, strategy: WaitStrategy) {
+        self.end.set_wait_strategy(strategy);
+    }
+
+    /// How this handle waits for room.
+    pub fn wait_strategy(&self) -> WaitStrategy {
+        self.end.wait_strategy()
     }
 
     /// Closes this handle, as dropping it does, and reports a failure.

@@ -15,7 +15,8 @@ use crate::sys::ErrorKind;
 use crate::sys::crash;
 use crate::sys::sem::Set;
 
-pub(crate) use spin::{Spin, longest_backoff};
+pub use spin::WaitStrategy;
+pub(crate) use spin::{Spin, costs};
 
 /// Calls of more operations than this are never made.
 const MOST_OPS: usize = 8;

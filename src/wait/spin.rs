@@ -1,43 +1,64 @@
-//! How long to spin before sleeping, and how often.
+//! Waiting awake: drives the policy of [`ring::backoff`](crate::ring::backoff) by the clock.
 //!
-//! A wake-up through the kernel costs tens of microseconds on both sides. So
-//! spinning for about that long costs at most twice the better choice. If spinning
-//! keeps failing, because the other side is slow or needs this very processor, the
-//! spin gets shorter, down to an occasional probe. If it succeeds, the spin has its
-//! full length again.
+//! A wait begins with a few tries and hardly a pause, because the answer in an exchange
+//! between two busy processors comes within a microsecond. Then the pauses grow.
 //!
-//! With more threads than processors, the other side may be waiting for this
-//! thread. So after a while a spin yields. It yields earlier if yielding ended the
-//! last wait, and a few times even when it does not spin at all, because a yield
-//! costs less than a sleep. If a yield comes back late and nothing has moved in the
-//! channel meanwhile, an unrelated process is using the processor, and a sleeper
-//! would be woken earlier. Then the spin stops yielding, each time for longer.
+//! With more threads than processors, the other side may be waiting for this thread. So a
+//! spin gives way after a while (`sched_yield`), at once if giving way ended the last waits,
+//! and a few times even when it does not spin at all, because giving way costs less than a
+//! sleep. If a yield comes back late and nothing has moved in the channel meanwhile, an
+//! unrelated process is using the processor, and a sleeper would be woken earlier. Then the
+//! spin stops giving way, each time for longer.
 
 use core::cell::Cell;
 use core::hint::spin_loop;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::ring::backoff::{Costs, Ended, Patience};
 use crate::sys::proc::{cpus, scheduled_fairly};
 
-/// What trying may take: about a sleep and a wake-up.
-const MOST: Duration = Duration::from_micros(50);
-/// Patience below this part of the most is none.
-const LEAST: u32 = 16;
-/// Without patience, one wait in so many is a probe of [`LEAST`] its length.
-const PROBE: u32 = 16;
+/// How a handle waits that finds nothing to do: see
+/// [`Receiver::set_wait_strategy`](crate::Receiver::set_wait_strategy).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitStrategy {
+    /// Spins for as long as a sleep and a wake-up take, if the last waits were short, and
+    /// then sleeps. If the last waits were long, it sleeps at once.
+    #[default]
+    Adaptive,
+    /// Spins until the wait is over, and never sleeps. This takes a whole processor while
+    /// the handle waits. It saves the wake-up, 5 to 60 µs, after each pause of the other
+    /// side. Each process that spins needs a processor of its own.
+    BusySpin,
+    /// Sleeps at once. A process that has better uses for its processor wants this, and one
+    /// whose messages are always far apart.
+    Block,
+}
+
+/// What a sleep and a wake-up take: 5 to 60 µs until the other side's message is there. One
+/// process alone cannot measure it.
+const SLEEP: Duration = Duration::from_micros(20);
+/// A slept wait up to this long might have been a spin.
+const SHORT: Duration = Duration::from_micros(40);
+/// How long a handle that never sleeps spins before it looks for the dead.
+const AT_A_TIME: Duration = Duration::from_millis(1);
 /// What keeping back from the other side may take.
 const LONGEST: Duration = Duration::from_nanos(800);
-/// So many pauses are made with nothing else between two tries. After that the
-/// other side may be waiting for this processor: each pause gives way to it.
-const NEAR: u32 = 256;
-/// The same where the last wait has ended by giving way.
-const NEARER: u32 = 16;
-/// How often one without patience gives way before it sleeps.
+/// What moving a cache line takes: 50 to 350 ns. One process alone cannot measure it.
+const TRANSFER: Duration = Duration::from_nanos(150);
+/// So many tries come before the first look at the clock.
+const FIRST: u32 = 32;
+/// So many tries are made with nothing but pauses in between. After that the other side may be
+/// waiting for this processor: each pause gives way to it.
+const NEAR: u32 = 128;
+/// How often one that does not spin gives way before it sleeps.
 const GIVEN: u32 = 3;
-/// What giving way takes where nobody wants the processor.
-const YIELDING: Duration = Duration::from_nanos(400);
-/// One that takes so long did not let the other side work, but somebody else.
+/// What a yield takes if nobody wants the processor: less than this.
+const ALONE: Duration = Duration::from_micros(1);
+/// What a yield counts for, however long others work meanwhile.
+const YIELD: Duration = Duration::from_nanos(200);
+/// A yield that takes so long did not let the other side work, but somebody else.
 const LONG: Duration = Duration::from_micros(300);
 /// Nobody gives way with less time left than others may be given at once, nor
 /// for longer than this in one wait.
@@ -46,19 +67,12 @@ const SLICE: Duration = Duration::from_millis(10);
 const WITHOUT: u32 = 16;
 const MOST_WITHOUT: u32 = 1 << 12;
 
-/// How many pauses of the processor make up these times: from 3 to 50 ns
-/// each, depending on its make.
-#[derive(Clone, Copy, Debug)]
-struct Pauses {
-    most: u32,
-    longest: u32,
-    yielding: u32,
-}
-
-fn pauses() -> Pauses {
-    const SAMPLE: u32 = 256;
-    static PAUSES: OnceLock<Pauses> = OnceLock::new();
-    *PAUSES.get_or_init(|| {
+/// How many pauses of the processor make up these times: a pause takes 3 to 150 ns, depending
+/// on the processor's make.
+pub(crate) fn costs() -> Costs {
+    const SAMPLE: u32 = 32;
+    static COSTS: OnceLock<Costs> = OnceLock::new();
+    *COSTS.get_or_init(|| {
         // The shortest of some, so as not to measure an interruption.
         let sample = (0..8).map(|_| {
             let began = Instant::now();
@@ -68,37 +82,29 @@ fn pauses() -> Pauses {
         let shortest = sample.min().unwrap_or_default().max(Duration::from_nanos(1));
         let fitting = |time: Duration| {
             let pauses = time.as_nanos() * u128::from(SAMPLE) / shortest.as_nanos();
-            u32::try_from(pauses).unwrap_or(u32::MAX).clamp(1, 1 << 16)
-        };
-        Pauses {
-            most: fitting(MOST),
             // As much as a coarse clock may make of it.
-            longest: fitting(LONGEST).min(512),
-            yielding: fitting(YIELDING),
-        }
+            u32::try_from(pauses).unwrap_or(u32::MAX).clamp(1, 512)
+        };
+        Costs { transfer: fitting(TRANSFER), longest: fitting(LONGEST) }
     })
 }
 
-/// The most pauses of a handle that keeps back from the other side.
-pub(crate) fn longest_backoff() -> u32 {
-    pauses().longest
-}
-
-/// A handle's patience.
+/// A handle's way of waiting awake.
 #[derive(Debug)]
 pub(crate) struct Spin {
-    pauses: Pauses,
-    /// How many pauses to make before sleeping.
-    patience: Cell<u32>,
-    /// How many waits have gone without.
-    without: Cell<u32>,
-    /// After how many pauses to give way.
-    near: Cell<u32>,
+    strategy: Cell<WaitStrategy>,
+    patience: Patience,
     way: Way,
+    /// When the wait began that has come to a sleep.
+    began: Cell<Option<Instant>>,
+    /// Whether nobody else wanted the processor during that wait.
+    alone: Cell<bool>,
 }
 
 /// What giving way has come to.
 enum Gave {
+    /// To nobody.
+    Back,
     Soon,
     /// For long, to those who work on the channel.
     Rightly,
@@ -135,19 +141,21 @@ impl Way {
 
     /// Lets others have the processor, if they want it. If they keep it for
     /// long, that was right if the channel has moved by `much` meanwhile.
-    fn give(&self, moved: impl Fn() -> u64, much: u64) -> Gave {
-        let (before, began) = (moved(), Instant::now());
+    fn give(&self, before: Instant, moved: impl Fn() -> u64, much: u64) -> (Gave, Instant) {
+        let was = moved();
         std::thread::yield_now();
-        if began.elapsed() < LONG {
-            return Gave::Soon;
+        let now = Instant::now();
+        let took = now.duration_since(before);
+        if took < LONG {
+            return (if took < ALONE { Gave::Back } else { Gave::Soon }, now);
         }
-        if moved().wrapping_sub(before) >= much {
-            return Gave::Rightly;
+        if moved().wrapping_sub(was) >= much {
+            return (Gave::Rightly, now);
         }
         let length = (2 * self.length.get()).clamp(WITHOUT, MOST_WITHOUT);
         self.length.set(length);
         self.closed.set(length);
-        Gave::Wrongly
+        (Gave::Wrongly, now)
     }
 
     /// It was worth it.
@@ -158,24 +166,36 @@ impl Way {
 
 impl Spin {
     pub(crate) fn new() -> Self {
-        Self::going(Way::new())
+        Self::going(Way::new(), WaitStrategy::default())
     }
 
     /// A clone's, which asks the kernel nothing that this one knows.
     pub(crate) fn another(&self) -> Self {
-        Self::going(Way::open(self.way.closed.get() != u32::MAX))
+        Self::going(Way::open(self.way.closed.get() != u32::MAX), self.strategy.get())
     }
 
-    fn going(way: Way) -> Self {
-        let pauses = pauses();
-        // A process that is bound to one processor may have its peers on
-        // others: probes will tell.
-        let patience = if cpus() > 1 { pauses.most } else { 0 };
-        let near = Cell::new(NEAR);
-        Self { pauses, patience: Cell::new(patience), without: Cell::new(0), near, way }
+    fn going(way: Way, strategy: WaitStrategy) -> Self {
+        // A process that is bound to one processor may have its peers on others: how long
+        // its waits take will tell.
+        let patience = Patience::new(cpus() > 1);
+        let (strategy, began) = (Cell::new(strategy), Cell::new(None));
+        Self { strategy, patience, way, began, alone: Cell::new(true) }
     }
 
-    /// Tries until something comes of it or patience ends; that it gives way
+    pub(crate) fn strategy(&self) -> WaitStrategy {
+        self.strategy.get()
+    }
+
+    pub(crate) fn set_strategy(&self, strategy: WaitStrategy) {
+        self.strategy.set(strategy);
+    }
+
+    /// Whether a spin is followed by another one.
+    pub(crate) fn never_sleeps(&self) -> bool {
+        self.strategy.get() == WaitStrategy::BusySpin
+    }
+
+    /// Tries until something comes of it or it is time to sleep; that it gives way
     /// does not take it beyond the deadline. `moved` counts what goes through
     /// the channel, of which `much` is a good part of what it holds.
     #[inline]
@@ -186,57 +206,71 @@ impl Spin {
         much: u64,
         mut attempt: impl FnMut() -> Option<R>,
     ) -> Option<R> {
-        let (near, patience) = self.share();
-        let (mut made, mut way, mut since) = (0, None, None);
-        while made < patience {
-            if made >= near && *way.get_or_insert_with(|| self.way.is_open()) {
-                let now = Instant::now();
-                if deadline.is_some_and(|deadline| deadline < now + SLICE) {
-                    way = Some(false);
-                    continue;
+        let strategy = self.strategy.get();
+        let blocks = strategy == WaitStrategy::Block;
+        let spins = strategy == WaitStrategy::BusySpin || !blocks && self.patience.spins();
+        if spins {
+            for _ in 0..FIRST {
+                spin_loop();
+                if let Some(done) = attempt() {
+                    self.patience.ended(Ended::Spinning);
+                    return Some(done);
                 }
-                let began = *since.get_or_insert(now);
-                match self.way.give(&moved, much) {
-                    Gave::Soon => {}
-                    Gave::Rightly if began.elapsed() < SLICE => {}
+            }
+        }
+        let most = if self.never_sleeps() { AT_A_TIME } else { SLEEP };
+        let began = Instant::now();
+        self.began.set(Some(began));
+        let gives = strategy == WaitStrategy::Adaptive
+            && self.patience.gives()
+            && self.way.is_open()
+            && deadline.is_none_or(|deadline| deadline > began + SLICE);
+        let long = spins || gives && self.patience.gives_long();
+        // Where others may not be given the processor, nothing is known of them.
+        let mut alone = gives || !self.patience.gives();
+        let (mut tries, mut vain, mut now) = (FIRST, 0, began);
+        let mut spent = Duration::ZERO;
+        loop {
+            let gave = gives && (tries >= NEAR || !spins);
+            if gave {
+                let (gave, after) = self.way.give(now, &moved, much);
+                now = after;
+                spent += YIELD;
+                match gave {
+                    Gave::Back => vain += 1,
+                    Gave::Soon => alone = false,
+                    Gave::Rightly if now.duration_since(began) < SLICE => alone = false,
                     // What comes now has been paid for by more than a sleep.
                     Gave::Rightly | Gave::Wrongly => return attempt(),
                 }
-                made += self.pauses.yielding;
-            } else if near == 0 {
-                return None;
+            } else if spins {
+                (0..tries / FIRST).for_each(|_| spin_loop());
+                let before = core::mem::replace(&mut now, Instant::now());
+                spent += now.duration_since(before);
+                tries += 1;
             } else {
-                let pauses = (made / NEAR).clamp(1, self.pauses.longest);
-                (0..pauses).for_each(|_| spin_loop());
-                made += pauses;
+                self.alone.set(alone);
+                return None;
             }
             if let Some(done) = attempt() {
-                self.patience.set(self.pauses.most);
-                let gave = way == Some(true);
-                self.near.set(if gave { NEARER } else { NEAR });
+                self.patience.ended(if gave { Ended::Giving } else { Ended::Spinning });
                 if gave {
                     self.way.praise();
                 }
                 return Some(done);
             }
+            if spent >= most || !long && vain >= GIVEN {
+                self.alone.set(alone);
+                return None;
+            }
         }
-        let less = self.patience.get() / 2;
-        self.patience.set(if less < self.pauses.most / LEAST { 0 } else { less });
-        None
     }
 
-    /// After how many pauses this wait is to give way, and when to end, in
-    /// pauses as well.
-    fn share(&self) -> (u32, u32) {
-        let patience = self.patience.get();
-        if patience > 0 {
-            return (self.near.get(), patience);
-        }
-        self.without.set((self.without.get() + 1) % PROBE);
-        if self.without.get() == 0 {
-            (NEAR, self.pauses.most / LEAST)
-        } else {
-            (0, GIVEN * self.pauses.yielding)
+    /// What spinning did not end is over, after a sleep.
+    pub(crate) fn slept(&self) {
+        if let Some(began) = self.began.take() {
+            let short = began.elapsed() < SHORT;
+            self.patience.ended(Ended::Sleeping { short, alone: self.alone.get() });
         }
     }
 }

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 
 use crate::effort;
-use crate::ring::backoff::Backoff;
+use crate::ring::backoff::{Backoff, Costs};
 use crate::ring::blocks::{self, Blocks};
 use crate::ring::mpmc::{self, Cursor, SlotState, SlotWord, Taken, Words};
 use crate::ring::records::{self, Broken, Units};
@@ -202,6 +202,8 @@ fn records_are_the_list() {
     }
 }
 
+const COSTS: Costs = Costs { transfer: 100, longest: 1_000 };
+
 /// A look that finds one message needs no delay before the next look, of however many
 /// units the message is.
 #[test]
@@ -209,9 +211,9 @@ fn one_record_at_a_time_is_not_kept_back_from() {
     for length in [0, 8, 24, 100] {
         let ring = RecordRing::new(8, length, 0);
         let mut producer = Producer::attach(&ring).unwrap();
-        producer.with_backoff(Backoff::new(1_000, ring.capacity()));
+        producer.with_backoff(Backoff::new(COSTS, ring.capacity()));
         let mut consumer = Consumer::attach(&ring).unwrap();
-        consumer.with_backoff(Backoff::new(1_000, ring.capacity()));
+        consumer.with_backoff(Backoff::new(COSTS, ring.capacity()));
         let before = spun();
         for _ in 0..100 {
             let reserved = records::reserve(&ring, &producer, length).unwrap().unwrap();

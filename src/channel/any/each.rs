@@ -51,6 +51,16 @@ macro_rules! of_both_sides {
                 each!(&self.0, end => end.canceller())
             }
 
+            #[doc = concat!("As [`", $typed, "::set_wait_strategy`](crate::", $typed, "::set_wait_strategy).")]
+            pub fn set_wait_strategy(&self, strategy: $crate::wait::WaitStrategy) {
+                each!(&self.0, end => end.set_wait_strategy(strategy));
+            }
+
+            #[doc = concat!("As [`", $typed, "::wait_strategy`](crate::", $typed, "::wait_strategy).")]
+            pub fn wait_strategy(&self) -> $crate::wait::WaitStrategy {
+                each!(&self.0, end => end.wait_strategy())
+            }
+
             #[doc = concat!("As [`", $typed, "::readiness`](crate::", $typed, "::readiness).")]
             ///
             /// # Errors

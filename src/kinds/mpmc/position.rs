@@ -2,24 +2,28 @@
 
 use core::cell::Cell;
 
-use crate::ring::backoff::Backoff;
+use crate::ring::backoff::{Backoff, Courtesy};
 use crate::ring::mpmc::{self, Claim, Cursor, Refused, Taken, Words};
 use crate::ring::wait::NotNow;
 use crate::wait;
 
-/// A handle's position in an MPMC ring, and its backoff.
+/// A handle's position in an MPMC ring, and how it keeps back.
 #[derive(Debug)]
 pub struct Position {
     pub(crate) cursor: Cell<Cursor>,
+    /// From the other side.
     backoff: Backoff,
+    /// To others of this side.
+    courtesy: Courtesy,
     /// The position at which there was last nothing to be had.
     ended: Cell<u64>,
 }
 
 impl Position {
     fn at(cursor: Cursor, words: &impl Words) -> Self {
-        let backoff = Backoff::new(wait::longest_backoff(), words.capacity());
-        Self { ended: Cell::new(cursor.position()), cursor: Cell::new(cursor), backoff }
+        let backoff = Backoff::new(wait::costs(), words.capacity());
+        let courtesy = Courtesy::new(cursor.position());
+        Self { ended: Cell::new(cursor.position()), cursor: Cell::new(cursor), backoff, courtesy }
     }
 
     pub(crate) fn producer(words: &impl Words) -> Self {
@@ -33,13 +37,33 @@ impl Position {
     /// Claims the next slot.
     pub(crate) fn claim(&self, words: &impl Words, owner: u16) -> Result<Claim, NotNow> {
         let claim = || mpmc::claim(words, &self.cursor, owner);
+        if mpmc::passed_by_producers(words, self.cursor.get()) {
+            let further = |way| mpmc::claim_among(words, &self.cursor, owner, way);
+            return self.passed(further);
+        }
         claim().or_else(|refused| self.go_on(refused, claim))
     }
 
     /// Takes the next message.
     pub(crate) fn take(&self, words: &impl Words, owner: u16) -> Result<Taken, NotNow> {
         let take = || mpmc::take(words, &self.cursor, owner);
+        if mpmc::passed_by_consumers(words, self.cursor.get()) {
+            let further = |way| mpmc::take_among(words, &self.cursor, owner, way);
+            return self.passed(further);
+        }
         take().or_else(|refused| self.go_on(refused, take))
+    }
+
+    /// Goes on where others of this side have passed this handle.
+    #[cold]
+    #[inline(never)]
+    fn passed<R>(&self, mut further: impl FnMut(bool) -> Result<R, Refused>) -> Result<R, NotNow> {
+        let makes_way = self.courtesy.passed(self.cursor.get().position());
+        let done = further(makes_way);
+        // What it has just got is the first of the next run.
+        let own = u64::from(done.is_ok());
+        self.courtesy.caught_up(self.cursor.get().position().wrapping_sub(own));
+        done.or_else(|refused| self.go_on(refused, || further(makes_way)))
     }
 
     /// Goes on after a refusal: settles it, and where there is nothing to be had

@@ -41,7 +41,7 @@ impl AnyKind for OfElements {
 
 /// How a handle of this process keeps back on such a ring.
 pub(super) fn backoff(ring: &impl Indices) -> Backoff {
-    Backoff::new(wait::longest_backoff(), ring.capacity())
+    Backoff::new(wait::costs(), ring.capacity())
 }
 
 /// Takes up the producer's role.

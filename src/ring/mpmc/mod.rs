@@ -65,13 +65,15 @@ mod word;
 
 // Each crate of models compiles these files, and uses some of the names.
 #[allow(unused_imports)]
-pub(crate) use observe::{available, in_flight, len, room};
+pub(crate) use observe::{
+    available, in_flight, len, passed_by_consumers, passed_by_producers, room,
+};
 #[allow(unused_imports)]
 pub use queue::{Claim, Cursor, Taken};
 #[allow(unused_imports)]
 pub(crate) use queue::{
-    Refused, Words, abort, claim, claim_next, give_back, give_back_counted, publish, release, take,
-    take_next, used,
+    Refused, Words, abort, claim, claim_among, claim_next, give_back, give_back_counted, publish,
+    release, take, take_among, take_next, used,
 };
 #[allow(unused_imports)]
 pub(crate) use recover::{Recovered, recover};

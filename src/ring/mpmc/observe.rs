@@ -34,6 +34,30 @@ pub(crate) fn room(words: &impl Words, cursor: Cursor) -> bool {
     }
 }
 
+/// Whether a slot so many laps on, in this state, has been claimed.
+fn is_claimed(laps: i64, state: Option<SlotState>) -> bool {
+    laps > 0 || laps == 0 && state != Some(SlotState::Free)
+}
+
+/// Whether a slot so many laps on, in this state, has been taken.
+fn is_taken(laps: i64, state: Option<SlotState>) -> bool {
+    laps > 0 || laps == 0 && matches!(state, Some(SlotState::Reading | SlotState::Orphan))
+}
+
+/// Whether others have passed a producer at this position.
+pub(crate) fn passed_by_producers(words: &impl Words, cursor: Cursor) -> bool {
+    // Relaxed: it decides about a pause only.
+    let seen = SlotWord(words.slot(cursor.index).load(Ordering::Relaxed));
+    is_claimed(seen.laps_after(cursor.lap), seen.state())
+}
+
+/// Whether others have passed a consumer at this position.
+pub(crate) fn passed_by_consumers(words: &impl Words, cursor: Cursor) -> bool {
+    // Relaxed: it decides about a pause only.
+    let seen = SlotWord(words.slot(cursor.index).load(Ordering::Relaxed));
+    is_taken(seen.laps_after(cursor.lap), seen.state())
+}
+
 /// How many messages can be taken: positions that are claimed and not yet
 /// taken, and messages that await another delivery.
 pub(crate) fn len(words: &impl Words) -> u64 {
@@ -52,12 +76,8 @@ pub(crate) fn len(words: &impl Words) -> u64 {
         at.position
     };
     // The head first: it only grows, so the tail is never before it.
-    let head = walk(Cursor::consumer(words), |laps, state| {
-        laps > 0 || laps == 0 && matches!(state, Some(SlotState::Reading | SlotState::Orphan))
-    });
-    let tail = walk(Cursor::producer(words), |laps, state| {
-        laps > 0 || laps == 0 && state != Some(SlotState::Free)
-    });
+    let head = walk(Cursor::consumer(words), is_taken);
+    let tail = walk(Cursor::producer(words), is_claimed);
     tail.saturating_sub(head).saturating_add(returned(words)).min(capacity)
 }
 

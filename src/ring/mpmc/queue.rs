@@ -5,8 +5,8 @@ use core::cell::Cell;
 use super::word::{MAX_ATTEMPTS, SlotState, SlotWord};
 use crate::sync::{AtomicU64, Ordering, spin_loop};
 
-/// A try backs off only after its first so many visits.
-const BACKOFF_VISITS: u64 = 16;
+/// A try makes way only between its first so many visits.
+const MAKING_WAY: u64 = 16;
 /// The pauses between two visits double, up to two to this power.
 const MOST_DOUBLINGS: u64 = 5;
 /// How many positions pass between two updates of a hint.
@@ -133,15 +133,31 @@ pub(crate) fn claim(
     cursor: &Cell<Cursor>,
     owner: u16,
 ) -> Result<Claim, Refused> {
+    claim_among(words, cursor, owner, false)
+}
+
+/// The same, where others of this side are at work. If it `makes_way`, it pauses after each
+/// slot that they have.
+pub(crate) fn claim_among(
+    words: &impl Words,
+    cursor: &Cell<Cursor>,
+    owner: u16,
+    makes_way: bool,
+) -> Result<Claim, Refused> {
     match claim_next(words, cursor, owner) {
         Some(claim) => Ok(claim),
-        None => claim_further(words, cursor, owner),
+        None => claim_further(words, cursor, owner, makes_way),
     }
 }
 
-fn claim_further(words: &impl Words, cursor: &Cell<Cursor>, owner: u16) -> Result<Claim, Refused> {
+fn claim_further(
+    words: &impl Words,
+    cursor: &Cell<Cursor>,
+    owner: u16,
+    makes_way: bool,
+) -> Result<Claim, Refused> {
     let capacity = words.capacity();
-    let (at, _) = advance(words, words.tail(), cursor, |word, cursor| {
+    let (at, _) = advance(words, words.tail(), cursor, makes_way, |word, cursor| {
         let Some(state) = word.state() else {
             return Step::Refuse(Refused::Corrupt(word));
         };
@@ -209,19 +225,34 @@ pub(crate) fn take(
     cursor: &Cell<Cursor>,
     owner: u16,
 ) -> Result<Taken, Refused> {
+    take_among(words, cursor, owner, false)
+}
+
+/// The same, where others of this side are at work, as [`claim_among`].
+pub(crate) fn take_among(
+    words: &impl Words,
+    cursor: &Cell<Cursor>,
+    owner: u16,
+    makes_way: bool,
+) -> Result<Taken, Refused> {
     let taken = match may_have_orphans(words) {
         None => take_here(words, cursor, owner),
         Some(version) => adopt(words, version, owner),
     };
     match taken {
         Some(taken) => Ok(taken),
-        None => take_further(words, cursor, owner),
+        None => take_further(words, cursor, owner, makes_way),
     }
 }
 
-fn take_further(words: &impl Words, cursor: &Cell<Cursor>, owner: u16) -> Result<Taken, Refused> {
+fn take_further(
+    words: &impl Words,
+    cursor: &Cell<Cursor>,
+    owner: u16,
+    makes_way: bool,
+) -> Result<Taken, Refused> {
     let capacity = words.capacity();
-    let (at, before) = advance(words, words.head(), cursor, |word, cursor| {
+    let (at, before) = advance(words, words.head(), cursor, makes_way, |word, cursor| {
         let Some(state) = word.state() else {
             return Step::Refuse(Refused::Corrupt(word));
         };
@@ -297,11 +328,13 @@ fn free(words: &impl Words, index: u64, lap: u64) {
     words.slot(index).store(freed.0, Ordering::Release);
 }
 
-/// Moves `cursor` to the first slot that `judge` would claim, and claims it.
+/// Moves `cursor` to the first slot that `judge` would claim, and claims it. If it
+/// `makes_way`, it lets others take several slots in a row meanwhile.
 fn advance(
     words: &impl Words,
     hint: &AtomicU64,
     cursor: &Cell<Cursor>,
+    makes_way: bool,
     judge: impl Fn(SlotWord, Cursor) -> Step,
 ) -> Result<(Cursor, SlotWord), Refused> {
     let capacity = words.capacity();
@@ -323,9 +356,7 @@ fn advance(
             Step::Go(to) => cursor.set(confirmed(words, hint, at, to)),
             Step::Refuse(refused) => return Err(refused),
         }
-        // Another owner is working on the same lines. Backing off for a moment
-        // lets it take several slots in a row.
-        if visits < BACKOFF_VISITS {
+        if makes_way && visits < MAKING_WAY {
             for _ in 0..1 << visits.min(MOST_DOUBLINGS) {
                 spin_loop();
             }

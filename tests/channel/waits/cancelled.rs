@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tombolo::{
     Fault, RecvError, RecvTimeoutError, Segment, SendError, SendTimeoutError, TryRecvError,
-    TrySendError,
+    TrySendError, WaitStrategy,
 };
 
 use crate::common::{PATIENCE, thread_parked_for_good, tid, wait_until};
@@ -144,5 +144,35 @@ fn a_handle_is_cancelled_wherever_it_is_on_its_way_to_sleep() {
         (rx, ended) = waits.join().unwrap();
         assert!(cancelled(ended));
         canceller.reset();
+    }
+}
+
+#[test]
+fn a_wait_of_any_strategy_ends_with_a_message_a_deadline_a_cancel_and_the_last_peer() {
+    for strategy in [WaitStrategy::Adaptive, WaitStrategy::BusySpin, WaitStrategy::Block] {
+        let segment = Segment::anonymous().unwrap();
+        let channel = segment.channel::<u64>("c").capacity(8);
+        let (sender, receiver) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        receiver.set_wait_strategy(strategy);
+        let receiver = receiver.try_clone().unwrap();
+        assert_eq!(receiver.wait_strategy(), strategy);
+        let soon = Duration::from_millis(3);
+        assert_eq!(receiver.recv_timeout(soon), Err(RecvTimeoutError::Timeout));
+        let waiting = thread::spawn(move || {
+            let received = receiver.recv();
+            (receiver, received)
+        });
+        sender.send(7).unwrap();
+        let (receiver, received) = waiting.join().unwrap();
+        assert_eq!(received, Ok(7));
+        let canceller = receiver.canceller();
+        let waiting = thread::spawn(move || receiver.recv());
+        canceller.cancel().unwrap();
+        assert_eq!(waiting.join().unwrap(), Err(RecvError::Fault(Fault::Cancelled)));
+        let receiver = channel.receiver().unwrap();
+        receiver.set_wait_strategy(strategy);
+        let waiting = thread::spawn(move || receiver.recv());
+        drop(sender);
+        assert_eq!(waiting.join().unwrap(), Err(RecvError::Disconnected));
     }
 }

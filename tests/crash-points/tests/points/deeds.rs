@@ -96,8 +96,8 @@ pub(super) fn use_channels(segment: &Segment) {
     tx.send(7).unwrap();
     assert_eq!(rx.recv().unwrap(), 7);
     let any = segment.open_channel("words").unwrap();
-    any.sender().unwrap().send(&8_u64.to_ne_bytes()).unwrap();
-    assert_eq!(rx.recv().unwrap(), 8);
+    any.sender().unwrap().send(&7_u64.to_ne_bytes()).unwrap();
+    assert_eq!(rx.recv().unwrap(), 7);
     let bytes = segment.bytes("bytes").capacity(3, 32).spsc();
     let (tx, rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
     assert!(matches!(bytes.sender(), Err(ChannelError::RoleTaken { .. })));
