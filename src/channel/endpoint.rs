@@ -21,6 +21,7 @@ use crate::ring::table::Member;
 use crate::segment::{Busy, Membership, Participant, Side, TrustedPeers};
 use crate::storage::Cells;
 use crate::sync::{AtomicU64, Ordering};
+use crate::sys::proc;
 use crate::wait::{Semaphores, WaitStrategy};
 
 /// One end of a channel. Belongs to one thread at a time.
@@ -138,7 +139,7 @@ impl Endpoint {
     /// That this is the only end of its side.
     pub(crate) fn role_taken(&self) -> ChannelError {
         let channel = self.name.to_string();
-        ChannelError::RoleTaken { channel, side: self.side, pid: std::process::id().into() }
+        ChannelError::RoleTaken { channel, side: self.side, pid: proc::pid().into() }
     }
 
     pub(crate) const fn cells(&self) -> &Cells {
