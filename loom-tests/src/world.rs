@@ -264,8 +264,13 @@ impl World {
             if mutant::has("a sweep does not ring") {
                 return Ok(());
             }
-            for sem in [self.map.items(0), self.map.space(0)] {
-                event::drain_and_ring(process, sem, values[usize::from(sem)])?;
+            let items = Event { waiting: &self.items_waiting, sem: self.map.items(0) };
+            let space = Event { waiting: &self.space_waiting, sem: self.map.space(0) };
+            for event in [items, space] {
+                event::drain_and_ring(process, event.sem, values[usize::from(event.sem)])?;
+                if !mutant::has("a sweep rouses nobody") {
+                    event::rouse(process, event, || false)?;
+                }
             }
         }
         Ok(())

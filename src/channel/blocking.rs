@@ -246,7 +246,7 @@ impl Endpoint {
         self.participant().desk.sleeps.fetch_add(1, Ordering::Relaxed);
         self.wait.parking.set(true);
         let mut session = Session::new(self.semaphores(), seat, until);
-        // An attempt runs code of the program's: the check of a message's bits.
+        // An attempt may run code of the program's: the check of the messages of a batch.
         let waited = catch_unwind(AssertUnwindSafe(|| session.block(op)));
         self.wait.parking.set(false);
         self.wait.spin.slept();

@@ -1,5 +1,7 @@
 //! Whether an operation may be done at once, and finding out what is in the way.
 
+use core::cell::Cell;
+
 use super::changes::count;
 use super::endpoint::Endpoint;
 use crate::error::Fault;
@@ -63,10 +65,9 @@ impl Endpoint {
     /// Does `attempt` right after it was found out what has changed: it is let
     /// through whatever has changed since.
     pub(super) fn informed<R>(&self, attempt: impl FnOnce() -> R) -> R {
-        self.changes.informed.set(true);
-        let result = attempt();
-        self.changes.informed.set(false);
-        result
+        let informed = Informed(&self.changes.informed);
+        informed.0.set(true);
+        attempt()
     }
 
     /// Finds out what has changed.
@@ -123,5 +124,15 @@ impl Endpoint {
     /// registered, because each operation ends that.
     pub(super) fn set_fast(&self) {
         self.changes.set_open_fast(self.semaphores().asymmetric() && !self.is_counted());
+    }
+}
+
+/// Whether it was just found out what has changed: not any more when this is dropped, also
+/// by a panic.
+struct Informed<'a>(&'a Cell<bool>);
+
+impl Drop for Informed<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
     }
 }

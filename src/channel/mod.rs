@@ -270,8 +270,9 @@ impl<'a, K: Kind> ByteChannel<'a, K> {
 
 const _: () = assert!(MAX_CAPACITY == 2_147_483_648);
 
-// A panic leaves no handle in the middle of anything: no operation runs code
-// of the caller's, and a guard that is dropped by one ends as any does.
+// A panic leaves no handle in the middle of anything. The only code of the program's that an
+// operation runs is the check of a message's bits: a single message is consumed by then, a
+// batch up to there; and a guard that is dropped by a panic ends as any does.
 impl<P: Payload, K: Kind> UnwindSafe for Sender<P, K> {}
 impl<P: Payload, K: Kind> RefUnwindSafe for Sender<P, K> {}
 impl<P: Payload, K: Kind> UnwindSafe for Receiver<P, K> {}

@@ -63,7 +63,7 @@ pub(super) struct Ask {
     /// A receiver found no sender left, and a message in the hands of a
     /// reader: it also waits for that one to have let go of it.
     pub(super) alone: bool,
-    /// The participant whose end it also waits for.
+    /// The participant whose end it waits for, unless it is alone.
     pub(super) peer: Option<Peer>,
 }
 
@@ -136,8 +136,11 @@ impl At {
     fn is_there(&self, ask: Ask) -> bool {
         changes::count(&self.cells) != ask.changes
             || self.cells.has(ask.want)
-            || ask.peer.is_some_and(|peer| !peer.is_live(self.participant.mapped()))
-            || ask.alone && !self.cells.in_flight()
+            || if ask.alone {
+                !self.cells.in_flight()
+            } else {
+                ask.peer.is_some_and(|peer| !peer.is_live(self.participant.mapped()))
+            }
     }
 }
 

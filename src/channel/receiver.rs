@@ -3,6 +3,7 @@
 use core::cell::Cell;
 use core::fmt;
 use core::iter::FusedIterator;
+use core::mem;
 use std::time::{Duration, Instant};
 
 use bytemuck::CheckedBitPattern;
@@ -191,13 +192,15 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
             return Ok(0);
         }
         let before = into.len();
+        let unless_done = TellSenders(self);
         let mut pop =
             || self.consume(|| self.ring.pop_many(&self.at, self.end.owner(), most, into));
         let valid = match pop() {
-            Ok(valid) => valid,
-            Err(why) => self.wait_on(why, until, pop)?,
+            Ok(valid) => Ok(valid),
+            Err(why) => self.wait_on(why, until, pop),
         };
-        if valid { Ok(into.len() - before) } else { Err(Self::invalid().into()) }
+        mem::forget(unless_done);
+        if valid? { Ok(into.len() - before) } else { Err(Self::invalid().into()) }
     }
 
     /// Receives up to `most` messages without waiting, and appends them to `into`.
@@ -214,13 +217,15 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
             return Ok(0);
         }
         let before = into.len();
+        let unless_done = TellSenders(self);
         let mut pop =
             || self.consume(|| self.ring.pop_many(&self.at, self.end.owner(), most, into));
         let valid = match pop() {
-            Ok(valid) => valid,
-            Err(why) => self.try_on(why, pop)?,
+            Ok(valid) => Ok(valid),
+            Err(why) => self.try_on(why, pop),
         };
-        if valid { Ok(into.len() - before) } else { Err(Self::invalid().into()) }
+        mem::forget(unless_done);
+        if valid? { Ok(into.len() - before) } else { Err(Self::invalid().into()) }
     }
 
     /// An iterator over the messages as they come, until the last sender is gone.
@@ -647,6 +652,19 @@ impl<P: Payload + CheckedBitPattern> Receiver<P, Mpmc> {
 impl<P: Payload, K: Kind> fmt::Debug for Receiver<P, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Receiver").field(&self.end).finish()
+    }
+}
+
+/// Tells senders, when it is dropped, that messages may have been taken: the check of one of
+/// several has panicked, and those before it are taken.
+struct TellSenders<'a, P: Payload, K: Kind>(&'a Receiver<P, K>);
+
+impl<P: Payload, K: Kind> Drop for TellSenders<'_, P, K> {
+    #[cold]
+    #[inline(never)]
+    fn drop(&mut self) {
+        self.0.end.acknowledge();
+        self.0.tell_slot_waiters();
     }
 }
 

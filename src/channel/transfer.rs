@@ -1,5 +1,6 @@
 //! Doing an operation where nothing is in the way, and telling the other side.
 
+use super::changes::count;
 use super::debts::Whom;
 use super::endpoint::Endpoint;
 use crate::error::{Done, Unwoken};
@@ -99,6 +100,10 @@ impl Endpoint {
     #[cold]
     #[inline(never)]
     fn tell_receivers(&self) {
+        // A handle that is not quiet for a reason of its own tells nobody.
+        if count(self.cells()) == self.changes.looked() && !self.changes.peers_gone() {
+            return;
+        }
         let roused = event::rouse(self.semaphores(), self.event(Side::Receiver), || false);
         if let Err(refusal) = roused {
             self.owe(Whom::Receivers, Done::Taken, refusal);

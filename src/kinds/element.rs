@@ -36,8 +36,8 @@ pub trait Element: Form {
         Self: CheckedBitPattern;
 
     /// Copies the messages out, to the end of `into`, up to the first that is not
-    /// valid; says how many were.
-    fn read_slice(place: Self::Place<'_>, into: &mut Vec<Self::Owned>) -> usize
+    /// valid, or whose check panics.
+    fn read_slice(place: Self::Place<'_>, into: &mut Vec<Self::Owned>)
     where
         Self: CheckedBitPattern;
 }
@@ -81,11 +81,11 @@ impl<T: Message> Element for T {
     }
 
     #[inline(always)]
-    fn read_slice(place: Elements<'_, T>, into: &mut Vec<T>) -> usize
+    fn read_slice(place: Elements<'_, T>, into: &mut Vec<T>)
     where
         T: CheckedBitPattern,
     {
-        append(place, into)
+        append(place, into);
     }
 }
 
@@ -110,13 +110,11 @@ impl Element for Untyped {
         place.append_to(into);
     }
 
-    fn read_slice(place: ElementBytes<'_>, into: &mut Vec<Vec<u8>>) -> usize {
-        let before = into.len();
+    fn read_slice(place: ElementBytes<'_>, into: &mut Vec<Vec<u8>>) {
         into.extend(place.each().map(|element| {
             let mut message = Vec::new();
             element.append_to(&mut message);
             message
         }));
-        into.len() - before
     }
 }

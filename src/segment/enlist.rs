@@ -63,8 +63,8 @@ impl Participant {
 
     /// Makes this process an endpoint of the channel once more, while it is one of this
     /// side. That tells nobody anything: it has the credits, a row that counts this side,
-    /// and peers that have met it. Says whether it has; not where its row says anything
-    /// else, because it has been taken for dead or written over.
+    /// and peers that have met it. Says whether it has; not where it has been taken for dead,
+    /// nor where its row says anything else, because it has been written over.
     pub(crate) fn enlist_another(
         &self,
         block: &Block,
@@ -79,7 +79,8 @@ impl Participant {
             return Err(Fault::Closed.into());
         };
         let more = counts.and_one(side).ok_or_else(|| too_many(name, side))?;
-        if *counts.of(side) == 0 || !self.recount(block, *counts, more) {
+        let one = *counts.of(side) != 0 && self.me.is_live(&self.mapped);
+        if !one || !self.recount(block, *counts, more) {
             return Ok(false);
         }
         *counts = more;

@@ -16,22 +16,25 @@ use super::region::Elements;
 /// It stays in one place from when it is copied until it is handed on whole:
 /// moved about in the results of several functions it would be cut to pieces
 /// by the compiler, and put together again at a cost above that of the copy.
+///
+/// Its bits are checked when it is handed on. The check is code of the program's, which
+/// may panic, so it comes after all that is to be done about the source.
 pub struct CopyOut<T> {
     element: MaybeUninit<T>,
-    /// What is there is a `T`.
-    valid: bool,
+    /// Bits have been copied to there.
+    landed: bool,
 }
 
 impl<T> fmt::Debug for CopyOut<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Landing").field("valid", &self.valid).finish_non_exhaustive()
+        f.debug_struct("CopyOut").field("landed", &self.landed).finish_non_exhaustive()
     }
 }
 
 impl<T: CheckedBitPattern> CopyOut<T> {
     #[inline]
     pub(crate) const fn new() -> Self {
-        Self { element: MaybeUninit::uninit(), valid: false }
+        Self { element: MaybeUninit::uninit(), landed: false }
     }
 
     /// Copies the first of these elements to here.
@@ -41,15 +44,22 @@ impl<T: CheckedBitPattern> CopyOut<T> {
         // SAFETY: it is there (`Elements::new`); the room is this thread's own,
         // and `T::Bits` has the layout of `T`.
         unsafe { copy::load(source.first().cast(), bits, 1) };
-        // SAFETY: just written, and any bytes are a `T::Bits`.
-        self.valid = T::is_valid_bit_pattern(unsafe { &*bits });
+        self.landed = true;
+    }
+
+    /// Whether what has been copied is a `T`.
+    #[inline]
+    fn is_valid(&self) -> bool {
+        // SAFETY: they were written, where it is asked, and any bytes are a `T::Bits`,
+        // which has the layout of `T`.
+        self.landed && T::is_valid_bit_pattern(unsafe { &*self.element.as_ptr().cast() })
     }
 
     /// Hands the element on, or does otherwise, if what has been copied is no
     /// `T`.
     #[inline]
     pub(crate) fn hand_on<R>(self, on: impl FnOnce(T) -> R, otherwise: impl FnOnce() -> R) -> R {
-        if self.valid {
+        if self.is_valid() {
             // SAFETY: the bits are a valid `T`: that is what
             // `CheckedBitPattern` promises of those that it has found to be.
             on(unsafe { self.element.assume_init() })
@@ -59,10 +69,10 @@ impl<T: CheckedBitPattern> CopyOut<T> {
     }
 }
 
-/// Copies these elements to the end of `into`, up to the first that is no `T`;
-/// says how many were.
+/// Copies these elements to the end of `into`, up to the first that is no `T`. Those before
+/// it are there, too, if the check of a later one panics.
 #[inline]
-pub(crate) fn append<T: CheckedBitPattern>(source: Elements<'_, T>, into: &mut Vec<T>) -> usize {
+pub(crate) fn append<T: CheckedBitPattern>(source: Elements<'_, T>, into: &mut Vec<T>) {
     let count = source.len();
     into.reserve(count);
     let room = into.spare_capacity_mut().as_mut_ptr().cast::<T::Bits>();
@@ -71,9 +81,26 @@ pub(crate) fn append<T: CheckedBitPattern>(source: Elements<'_, T>, into: &mut V
     unsafe { copy::load(source.first().cast(), room, count) };
     // SAFETY: so many have just been written, and any bytes are a `T::Bits`.
     let copied = unsafe { core::slice::from_raw_parts(room, count) };
-    let valid = copied.iter().take_while(|bits| T::is_valid_bit_pattern(bits)).count();
-    let len = into.len() + valid;
-    // SAFETY: so many are there, and valid, just checked.
-    unsafe { into.set_len(len) };
-    valid
+    let mut valid = Valid { count: 0, into };
+    for bits in copied {
+        if !T::is_valid_bit_pattern(bits) {
+            break;
+        }
+        valid.count += 1;
+    }
+}
+
+/// So many elements behind the end are valid. They become part of the vector when this is
+/// dropped, also by a panic.
+struct Valid<'a, T> {
+    count: usize,
+    into: &'a mut Vec<T>,
+}
+
+impl<T> Drop for Valid<'_, T> {
+    fn drop(&mut self) {
+        let len = self.into.len() + self.count;
+        // SAFETY: so many have been copied to there, and were found to be valid.
+        unsafe { self.into.set_len(len) };
+    }
 }

@@ -182,6 +182,43 @@ fn a_grant_committed_after_leaving_the_ipc_namespace_harms_that_channel_only() {
     }
 }
 
+/// A clone of a sender that nobody counts any more is no sender that others meet.
+#[test]
+fn a_process_that_was_taken_for_dead_adds_no_endpoint() {
+    let market = Market::new(4);
+    market.make("mpmc", 4);
+    let ledger = Owned(Shm::options().create(Key::PRIVATE, 4_096).unwrap());
+    let words = Words::of(*ledger);
+    let step = |n: u64| wait_until(|| words.get(0) == n);
+    let leaver = Child::fork(|| {
+        let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+        let segment = Segment::open(&market.name).unwrap();
+        let tx = segment.channel::<u64>("c").sender().unwrap();
+        words.put(0, 1);
+        step(2);
+        if unshare(CloneFlags::CLONE_NEWIPC).is_err() {
+            return 1;
+        }
+        words.put(0, 3);
+        step(4);
+        if tx.try_clone().is_ok() { 2 } else { 0 }
+    });
+    step(1);
+    words.put(0, 2);
+    wait_until(|| words.get(0) == 3 || !alive(leaver.pid()));
+    if words.get(0) != 3 {
+        return eprintln!("SKIPPED: needs an IPC namespace of its own, run it as root");
+    }
+    assert!(market.segment.sweep().unwrap(), "to the kernel it has ended");
+    let channel = market.segment.channel::<u64>("c");
+    let (rx, other) = (channel.receiver().unwrap(), channel.receiver().unwrap());
+    words.put(0, 4);
+    assert_eq!(leaver.join(), 0);
+    // It looks who is there.
+    drop(other);
+    assert_eq!(rx.try_recv(), Err(TryRecvError::Empty), "it has met nobody");
+}
+
 /// Whether a process has not ended yet; a zombie has.
 fn alive(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))

@@ -86,16 +86,38 @@ impl<E: Element> Packed<E> {
     }
 
     /// Copies messages out, side by side from `index` on, to the end of `into`, up to
-    /// the first that is not valid; says how many were.
+    /// the first that is not valid.
     #[inline]
-    fn read(&self, index: u64, count: u64, into: &mut Vec<E::Owned>) -> u64
+    fn read(&self, index: u64, count: u64, into: &mut Vec<E::Owned>)
     where
         E: CheckedBitPattern,
     {
-        if count == 0 {
-            return 0;
+        if count != 0 {
+            E::read_slice(self.at(index, count as usize), into);
         }
-        E::read_slice(self.at(index, count as usize), into) as u64
+    }
+}
+
+/// Messages that are being copied out. Those that are there are released when this is
+/// dropped, also by a panic, and with them the one that was not valid, or whose check has
+/// panicked.
+struct Popping<'a, E: Element> {
+    ring: &'a Packed<E>,
+    at: &'a Reader,
+    filled: u64,
+    into: &'a mut Vec<E::Owned>,
+    before: usize,
+}
+
+impl<E: Element> Popping<'_, E> {
+    fn valid(&self) -> u64 {
+        (self.into.len() - self.before) as u64
+    }
+}
+
+impl<E: Element> Drop for Popping<'_, E> {
+    fn drop(&mut self) {
+        self.at.release(self.ring, (self.valid() + 1).min(self.filled));
     }
 }
 
@@ -200,12 +222,13 @@ impl<E: Element> Ring for Packed<E> {
             return Err(NotNow::Nothing);
         }
         let span = at.span(self, filled);
-        let mut valid = self.read(span.index, span.first, into);
-        if valid == span.first {
-            valid += self.read(0, span.second, into);
+        let before = into.len();
+        let popping = Popping { ring: self, at, filled, into, before };
+        self.read(span.index, span.first, popping.into);
+        if popping.valid() == span.first {
+            self.read(0, span.second, popping.into);
         }
-        at.release(self, (valid + 1).min(filled));
-        Ok(valid == filled)
+        Ok(popping.valid() == filled)
     }
 
     #[inline(always)]

@@ -49,12 +49,14 @@
 //! in vain, and then nothing is there of what the token stood for.
 //!
 //! The last is true where all waiters of a queue can use the same things. So waiters that
-//! lack different things do not share a queue ([`Need::is_for_all`]). One difference
-//! remains: an end that was opened after the last peer had gone waits for new peers, and so
-//! it takes for nothing what tells the others that they are alone. What tells them
-//! therefore wakes all who sleep ([`Queue::rouse`], [`event::rouse`](super::event::rouse)):
-//! that the last peer leaves, that a message has been released of which a receiver waited
-//! for the end, and that a session ends with a fault. A waiter that is preempted between
+//! lack different things do not share a queue ([`Need::is_for_all`]). Two differences
+//! remain, and both concern what tells waiters that they are alone. An end that was opened
+//! after the last peer had gone waits for new peers. A receiver that holds nothing waits for
+//! the end of a message in another's hands, and the receiver that holds it does not. So
+//! what may tell waiters that they are alone wakes all who sleep ([`Queue::rouse`],
+//! [`event::rouse`](super::event::rouse)): that the last peer leaves, that a participant has
+//! died, that the state of the segment changes, that a message has been released of which a
+//! receiver waited for the end, and that a session ends with a fault. A waiter that is preempted between
 //! its poll and its sleep, for as long as a newcomer takes to be woken and to sleep again,
 //! can still miss it. It is then told by the next token or death.
 //!

@@ -1,7 +1,7 @@
 //! Changing the state of a segment for all participants, and having them look.
 
 use crate::error::Fault;
-use crate::ring::event::{self, Event, Memo};
+use crate::ring::event::{self, Event};
 use crate::ring::kernel::Kernel;
 use crate::segment::participant::{Participant, Unleased};
 use crate::sync::Ordering;
@@ -41,7 +41,7 @@ impl Participant {
             let space = (&control.waiting.space, block.space(&self.mapped));
             for (waiting, sem) in [items, space] {
                 let event = Event { waiting, sem };
-                told = told.and(event::notify(semaphores, event, &mut Memo::default()));
+                told = told.and(event::rouse(semaphores, event, || false));
             }
         }
         self.unless_gone(told).and(self.strike())

@@ -196,12 +196,42 @@ fn polls(name: &Name, segment: &Segment) {
 }
 
 #[test]
+fn a_descriptor_rests_that_waits_only_for_the_end_of_a_message_in_flight() {
+    alone("rests", &market().0);
+}
+
+/// It waits for the end of a message in another's hands, and not for its peer's any more.
+fn rests(segment: &Segment) {
+    let other = Segment::open_id(segment.id()).unwrap();
+    let participants = segment.participants();
+    let joined = participants.iter().find(|one| !one.own && one.pid == std::process::id());
+    let peer = joined.unwrap().peer;
+    let channel = segment.channel::<u64>("rests").capacity(2);
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let mut reader = channel.receiver().unwrap();
+    tx.send(1).unwrap();
+    let delivery = reader.take().unwrap();
+    drop((tx, other));
+    rx.bind_to_peer(peer).unwrap();
+    let readiness = rx.readiness().unwrap();
+    assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+    stays_unready(readiness);
+    delivery.release();
+    gets_ready(readiness);
+    assert_eq!(rx.try_recv(), Err(TryRecvError::Disconnected));
+}
+
+#[test]
 #[ignore = "what the child processes run"]
 fn child_entry() {
     let Some(brief) = Brief::take() else { return };
     let segment = Segment::open(brief.text(0)).unwrap();
-    if brief.role == "polls" {
-        polls(&Name::of(brief.text(0)), &segment);
+    if brief.role == "polls" || brief.role == "rests" {
+        if brief.role == "polls" {
+            polls(&Name::of(brief.text(0)), &segment);
+        } else {
+            rests(&segment);
+        }
         return brief.say("all is well");
     }
     brief.say("joined");

@@ -7,7 +7,7 @@ use crate::explore::{LOST, completely, fails, fails_for_some_end, holds, holds_f
 use crate::kernel::Deadline;
 use crate::mutant::Mutant;
 use crate::world::Side::{Receiver, Sender};
-use crate::world::World;
+use crate::world::{Told, World};
 
 /// A sender dies somewhere; the receiver waits again and again, and stays.
 fn dies_before_one_who_stays(fate: Fate) {
@@ -63,7 +63,37 @@ fn mutants_of_a_senders_death() {
     }
 }
 
-/// The same with two who wait, and one message.
+/// The last sender dies while three sleep, of whom two were opened when there was none:
+/// they expect others. One of them may sweep, and the other one be woken by that.
+fn last_sender_dies_before_newcomers() {
+    let sides = [Receiver, Receiver, Receiver, Sender];
+    let (world, [main, one, two, sender]) = World::between(1, sides);
+    let system = Rc::clone(&world.system);
+    let sender = sender.spawn(None, move |sender| {
+        system.until_asleep(3);
+        sender.process.end();
+    });
+    let newcomers = [one, two].map(|newcomer| {
+        newcomer.met.set(false);
+        newcomer.spawn(None, |newcomer| newcomer.receive(Some(Deadline(1))))
+    });
+    assert_eq!(main.receive(None), Err(Told::Disconnected));
+    world.system.tick();
+    sender.join().unwrap();
+    for newcomer in newcomers {
+        assert_eq!(newcomer.join().unwrap(), Some(Err(Told::TimedOut)));
+    }
+}
+
+#[test]
+fn who_sleeps_is_told_of_the_last_senders_death_whoever_sleeps_before_it() {
+    let name = "event, the last sender dies before newcomers";
+    holds(name, Some(1), last_sender_dies_before_newcomers);
+    let mutant = Mutant::Model("a sweep rouses nobody");
+    fails(name, mutant, LOST, Some(1), last_sender_dies_before_newcomers);
+}
+
+/// A sender of two who wait dies, and there is one message.
 fn sender_of_two_dies(fate: Fate) {
     let (world, [main, other, sender]) = World::between(1, [Receiver, Receiver, Sender]);
     let sender = sender.spawn(Some(fate), |sender| sender.send(1).unwrap());
