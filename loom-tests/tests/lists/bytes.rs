@@ -222,7 +222,7 @@ fn one_record_at_a_time_is_not_kept_back_from() {
             records::release(&ring, &consumer, record);
         }
         let pauses = spun() - before;
-        assert!(pauses < 100, "{length} bytes: {pauses} pauses");
+        assert!(pauses < 500, "{length} bytes: {pauses} pauses");
     }
 }
 
