@@ -77,6 +77,7 @@ fn last_sender_dies_before_newcomers() {
         newcomer.met.set(false);
         newcomer.spawn(None, |newcomer| newcomer.receive(Some(Deadline(1))))
     });
+    world.system.until_asleep(2);
     assert_eq!(main.receive(None), Err(Told::Disconnected));
     world.system.tick();
     sender.join().unwrap();
