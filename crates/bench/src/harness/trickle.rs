@@ -41,6 +41,7 @@ pub(crate) fn trickle<M: Mechanism>(mechanism: &M, task: &Task<'_>) -> Result<Re
         });
     }
     let mut rx = mechanism.rx::<1>(task.shared, task.setting, 0)?;
+    task.stay()?;
     let mut times = Times::new()?;
     let (mut last, mut ran) = (0, 0);
     let mut report = task.parts(FIRST, |_, plan| {

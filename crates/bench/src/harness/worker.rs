@@ -128,15 +128,20 @@ fn watch(objects: Vec<Object>) -> Result<(), Failure> {
     }
 }
 
-/// Puts the calling thread on its processor, or, where it sleeps most of the time, on
-/// any of those of the sample.
+/// Puts the calling thread on its processor, or, as long as it makes its end, on any of
+/// those of the sample where it is going to sleep most of the time: a handle chooses how to
+/// wait by the number of processors that it has.
 fn pin(setting: &Setting, place: usize) -> Result<(), Failure> {
+    let free = setting.shape == Shape::Trickle && place >= setting.producers;
+    stay(setting, place, if free { &setting.cpus } else { &[] })
+}
+
+/// Puts the calling thread on its processor or one of these others.
+fn stay(setting: &Setting, place: usize, others: &[usize]) -> Result<(), Failure> {
     let mut cpus = CpuSet::new();
     let cpu = setting.cpus.get(place).copied().unwrap_or(0);
-    // What waits a lot chooses how by the number of processors that it has.
-    let free = setting.shape == Shape::Trickle && place >= setting.producers;
-    let others = setting.cpus.iter().filter(|_| free);
     others
+        .iter()
         .chain([&cpu])
         .try_for_each(|&cpu| cpus.set(cpu))
         .and_then(|()| sched_setaffinity(Pid::from_raw(0), &cpus))
@@ -150,6 +155,12 @@ fn waited() -> u64 {
 }
 
 impl Task<'_> {
+    /// Puts the calling thread on its own processor. Two workers that probe the line between
+    /// them would take turns for seconds if they shared one.
+    pub(crate) fn stay(&self) -> Result<(), Failure> {
+        stay(self.setting, self.place, &[])
+    }
+
     /// Runs ever longer parts, the first of so many messages, until one has
     /// shown how many make up the timed one; and that.
     pub(crate) fn parts(
