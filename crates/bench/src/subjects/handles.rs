@@ -5,8 +5,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
-use tombolo::{Receiver, Segment, Sender};
+use tombolo::{Receiver, Sender};
 
+use super::recovery;
 use crate::failure::Failure;
 use crate::harness::{Figure, Report, Setting, Shared, Subject, Task};
 
@@ -48,15 +49,15 @@ fn done<T>(value: T) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Both ends of a channel in a segment of this process alone.
+/// Both ends of a channel that nobody else uses.
 struct Ends {
     sender: Sender<u64>,
     receiver: Receiver<u64>,
 }
 
 impl Ends {
-    fn new() -> Result<Self, Failure> {
-        let segment = Segment::anonymous().map_err(failed)?;
+    fn new(shared: &Shared) -> Result<Self, Failure> {
+        let segment = recovery::segment(shared)?;
         let channel = segment.channel::<u64>("handles").capacity(1_024);
         Ok(Self {
             sender: channel.sender().map_err(failed)?,
@@ -80,11 +81,11 @@ impl Subject for Clone {
     }
 
     fn prepare(&self, _: &Setting) -> Result<Shared, Failure> {
-        Ok(Shared::default())
+        recovery::prepared(|_| Ok(()))
     }
 
     fn work(&self, task: &Task<'_>) -> Result<Report, Failure> {
-        let mut body = (self.make)(Ends::new()?)?;
+        let mut body = (self.make)(Ends::new(task.shared)?)?;
         let mut report = task.parts(64, |_, plan| (0..plan.messages).try_for_each(|_| body()))?;
         let each = (report.ended - report.began) as f64 / report.messages as f64;
         report.figures.push(Figure::new("each_ns", "ns", each));
@@ -118,11 +119,11 @@ impl Subject for Visit {
     }
 
     fn prepare(&self, _: &Setting) -> Result<Shared, Failure> {
-        Ok(Shared::default())
+        recovery::prepared(|_| Ok(()))
     }
 
     fn work(&self, task: &Task<'_>) -> Result<Report, Failure> {
-        let Ends { sender, receiver } = Ends::new()?;
+        let Ends { sender, receiver } = Ends::new(task.shared)?;
         let another = |_| receiver.try_clone().map_err(failed);
         let mut pool = (0..POOL).map(another).collect::<Result<Vec<_>, _>>()?;
         let (mut wrong, mut took) = (0, 0);
