@@ -51,6 +51,10 @@ pub(super) fn diagnose(call: Call, object: &Object, errno: Errno) -> Found {
         (_, &Object::NewSet { key, count }) => new_set(errno, key, count),
         (_, &Object::Segment { id }) => segment(call, errno, id),
         (Errno::EINVAL, &(Object::Set { id } | Object::Semaphore { id, .. })) => set(call, id),
+        // A call on a set maps nothing: the kernel lacks memory for its own account.
+        (Errno::ENOMEM, Object::Set { .. } | Object::Semaphore { .. }) => {
+            (ErrorKind::NoMemory, Some(memory::short()))
+        }
         (Errno::ENOMEM, _) => (ErrorKind::NoMemory, Some(memory::unmapped(0))),
         (Errno::EINVAL, _) => (ErrorKind::Invalid, None),
         _ => (ErrorKind::Other, None),
