@@ -12,22 +12,13 @@ use crate::wait::Asymmetric;
 
 impl Endpoint {
     pub(super) fn event(&self, side: Side) -> Event<'_> {
-        let mapped = self.participant().mapped();
-        let sem = match side {
-            Side::Sender => self.block.space(mapped),
-            Side::Receiver => self.block.items(mapped),
-        };
-        Event { waiting: self.waiting(side), sem }
+        self.participant().mapped().event(&self.block, side)
     }
 
     /// Counts those who wait on a side.
     #[inline(always)]
     pub(super) fn waiting(&self, side: Side) -> &AtomicU64 {
-        let control = self.cells().control();
-        match side {
-            Side::Sender => &control.waiting.space,
-            Side::Receiver => &control.waiting.items,
-        }
+        self.cells().control().waiting(side)
     }
 
     /// Whether nobody waits on `side`, if the light fence costs nothing.

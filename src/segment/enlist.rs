@@ -6,7 +6,7 @@ use super::endpoints::{Busy, Counts};
 use super::participant::{Participant, lock};
 use crate::error::{ChannelError, Done, Fault, Unwoken};
 use crate::kinds::block::Block;
-use crate::ring::event::{self, Event, Memo};
+use crate::ring::event::{self, Memo};
 use crate::ring::{credit, gate, role, slot_waiters};
 use crate::storage::Side;
 use crate::storage::layout::Row;
@@ -123,15 +123,7 @@ impl Participant {
         control.changes.fetch_add(1, Ordering::Release);
         let mut told = Ok(());
         if last {
-            let waiting = match side {
-                Side::Sender => &control.waiting.items,
-                Side::Receiver => &control.waiting.space,
-            };
-            let sem = match side {
-                Side::Sender => block.items(&self.mapped),
-                Side::Receiver => block.space(&self.mapped),
-            };
-            let event = Event { waiting, sem };
+            let event = self.mapped.event(block, side.other());
             // With that of another who leaves: one of the two finds that nobody is left.
             fence(Ordering::SeqCst);
             told = if self.has_peer(block, side) {

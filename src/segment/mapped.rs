@@ -5,11 +5,12 @@ use std::sync::{Arc, OnceLock};
 use super::directory::{Described, Directory};
 use crate::error::Fault;
 use crate::kinds::block::Block;
+use crate::ring::event::Event;
 use crate::ring::kernel::Refusal;
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, INCARNATION_SHIFT, Member, MemberState, Table};
 use crate::storage::layout::{Control, Info, Plan, Row, VERSION, gate};
-use crate::storage::{Memory, OperatingState, Peer};
+use crate::storage::{Memory, OperatingState, Peer, Side};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::sem::Set;
 use crate::sys::shm::Shm;
@@ -84,6 +85,15 @@ impl Mapped {
 
     pub(crate) fn control(&self, block: &Block) -> &Control {
         inside(self.memory.at(block.offset))
+    }
+
+    /// How those of one side of a channel are woken.
+    pub(crate) fn event(&self, block: &Block, side: Side) -> Event<'_> {
+        let sem = match side {
+            Side::Sender => block.space(self),
+            Side::Receiver => block.items(self),
+        };
+        Event { waiting: self.control(block).waiting(side), sem }
     }
 
     pub(crate) fn fault(&self, blind: Blind) -> Fault {

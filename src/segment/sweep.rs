@@ -3,12 +3,13 @@
 use super::mapped::Mapped;
 use crate::error::Fault;
 use crate::kinds::block::Block;
-use crate::ring::event::{self, Event};
+use crate::ring::event;
 use crate::ring::kernel::Refusal;
 use crate::ring::recovery::Repairing;
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Member, Scratch};
 use crate::ring::wake_all;
+use crate::storage::Side;
 use crate::storage::layout::Row;
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::crash;
@@ -65,9 +66,8 @@ impl Mapped {
             event::settle(&control.waiting.items, || self.recorded(&block, |r| &r.items_record));
             event::settle(&control.waiting.space, || self.recorded(&block, |r| &r.space_record));
             event::settle(&control.waiting.slots, || self.recorded(&block, |r| &r.slots_record));
-            let items = Event { waiting: &control.waiting.items, sem: block.items(self) };
-            let space = Event { waiting: &control.waiting.space, sem: block.space(self) };
-            for event in [items, space] {
+            for side in [Side::Receiver, Side::Sender] {
+                let event = self.event(&block, side);
                 let value = values.get(usize::from(event.sem)).copied().unwrap_or(0);
                 event::drain_and_ring(&self.semaphores, event.sem, value)?;
                 // Whom the death leaves alone has to hear of it, and one token could go to a

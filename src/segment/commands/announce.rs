@@ -1,9 +1,10 @@
 //! Changing the state of a segment for all participants, and having them look.
 
 use crate::error::Fault;
-use crate::ring::event::{self, Event};
+use crate::ring::event;
 use crate::ring::kernel::Kernel;
 use crate::segment::participant::{Participant, Unleased};
+use crate::storage::Side;
 use crate::sync::Ordering;
 
 impl Participant {
@@ -35,12 +36,9 @@ impl Participant {
         let semaphores = &self.mapped.semaphores;
         self.mapped.memory.header().calls.fetch_add(1, Ordering::Release);
         for block in self.mapped.blocks() {
-            let control = self.mapped.control(&block);
-            control.changes.fetch_add(1, Ordering::Release);
-            let items = (&control.waiting.items, block.items(&self.mapped));
-            let space = (&control.waiting.space, block.space(&self.mapped));
-            for (waiting, sem) in [items, space] {
-                let event = Event { waiting, sem };
+            self.mapped.control(&block).changes.fetch_add(1, Ordering::Release);
+            for side in [Side::Receiver, Side::Sender] {
+                let event = self.mapped.event(&block, side);
                 told = told.and(event::rouse(semaphores, event, || false));
             }
         }

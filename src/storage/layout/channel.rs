@@ -100,6 +100,15 @@ impl Control {
         }
     }
 
+    /// How many of one side wait for the other.
+    #[inline(always)]
+    pub(crate) const fn waiting(&self, side: Side) -> &AtomicU64 {
+        match side {
+            Side::Sender => &self.waiting.space,
+            Side::Receiver => &self.waiting.items,
+        }
+    }
+
     /// SPSC: who has the role of one side.
     pub(crate) const fn role(&self, side: Side) -> &AtomicU64 {
         match side {
