@@ -108,8 +108,12 @@ pub(crate) fn lines(source: &'static str) -> Lines {
 }
 
 /// The rings' sources that have orderings.
-pub(crate) const SOURCES: [(&str, &str); 14] = [
+pub(crate) const SOURCES: [(&str, &str); 18] = [
     ("blocks", include_str!("../../src/ring/blocks.rs")),
+    ("broadcast/limit", include_str!("../../src/ring/broadcast/limit.rs")),
+    ("broadcast/publish", include_str!("../../src/ring/broadcast/publish.rs")),
+    ("broadcast/read", include_str!("../../src/ring/broadcast/read.rs")),
+    ("broadcast/reliable", include_str!("../../src/ring/broadcast/reliable.rs")),
     ("creation", include_str!("../../src/ring/creation.rs")),
     ("event", include_str!("../../src/ring/event.rs")),
     ("gate", include_str!("../../src/ring/gate.rs")),

@@ -7,8 +7,10 @@
 
 pub(crate) mod backoff;
 pub(crate) mod blocks;
+pub(crate) mod broadcast;
 pub(crate) mod creation;
 pub(crate) mod credit;
+pub(crate) mod cursor;
 pub(crate) mod death_record;
 pub(crate) mod event;
 pub(crate) mod gate;

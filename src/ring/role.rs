@@ -20,7 +20,7 @@
 use super::table::{INCARNATION_SHIFT, Member, Table};
 use crate::sync::{AtomicU64, Ordering};
 
-const fn word(holder: Member) -> u64 {
+pub(super) const fn word(holder: Member) -> u64 {
     holder.incarnation << INCARNATION_SHIFT | holder.id as u64
 }
 
@@ -34,6 +34,12 @@ pub(crate) fn holder(word: u64) -> Option<Member> {
 /// word without end.
 const TRIES: u32 = 1_000;
 
+/// Whether a role with this word may be taken: it has no holder that is alive or waiting to
+/// be swept.
+pub(crate) fn is_vacant(word: u64, table: &impl Table) -> bool {
+    holder(word).is_none_or(|holder| !holder.is_live(table) && !holder.is_dead(table))
+}
+
 /// Takes the role for `me` if it is vacant, or if its holder is neither alive nor
 /// waiting to be swept. Otherwise returns the holder, or `me` if the word does not
 /// settle.
@@ -43,7 +49,7 @@ pub(crate) fn claim(role: &AtomicU64, table: &impl Table, me: Member) -> Result<
     let mut seen = role.load(Ordering::Acquire);
     for _ in 0..TRIES {
         if let Some(holder) = holder(seen)
-            && (holder.is_live(table) || holder.is_dead(table))
+            && !is_vacant(seen, table)
         {
             return Err(holder);
         }

@@ -1,4 +1,5 @@
 mod blocks;
+mod broadcast;
 mod creation;
 mod death_record;
 mod document;

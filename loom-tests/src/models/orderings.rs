@@ -2,9 +2,9 @@
 //! none does. A row of several sites is weak at all of them at once, where
 //! one of them alone is made up for by the others.
 
-use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
+use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
 
-use super::{blocks, creation, death_record, event, gate, journal, mpmc, spsc, table};
+use super::{blocks, broadcast, creation, death_record, event, gate, journal, mpmc, spsc, table};
 use crate::death::{End::Killed, Fate};
 use crate::explore::{Bound, completely, fails, fails_for_some_end};
 use crate::mutant::{self, Mutant, Site};
@@ -69,6 +69,150 @@ const ROWS: &[(&[Site], By)] = &[
     (
         &[at("blocks", "recover", "word.load", Acquire, Relaxed)],
         Model(Some(2), blocks::id_is_used_again),
+    ),
+    // The broadcast ring.
+    (
+        &[at("broadcast/limit", "raise", "words.limit().load", Acquire, Relaxed)],
+        Model(Some(1), broadcast::one_joins_two),
+    ),
+    (
+        &[at("broadcast/limit", "raise", "limit.compare_exchange", AcqRel, Acquire)],
+        Model(Some(2), broadcast::two_raise),
+    ),
+    (
+        &[at("broadcast/limit", "raise", "limit.compare_exchange", AcqRel, Release)],
+        Nothing("the Acquire of the same word before it covers it"),
+    ),
+    (
+        &[at("broadcast/limit", "raise", "fence", SeqCst, Relaxed)],
+        Model(Some(2), broadcast::one_joins),
+    ),
+    (
+        &[at("broadcast/limit", "slowest", "entry.holder", Acquire, Relaxed)],
+        Model(Some(2), broadcast::one_joins),
+    ),
+    (
+        &[at("broadcast/limit", "slowest", "entry.position", Acquire, Relaxed)],
+        Model(Some(2), broadcast::one_joins),
+    ),
+    (
+        &[at("broadcast/limit", "help", "entry.word", Acquire, Relaxed)],
+        Deaths(Some(1), broadcast::killed),
+    ),
+    (
+        &[at("broadcast/limit", "help", "words.slot", Acquire, Relaxed)],
+        Deaths(Some(1), broadcast::killed),
+    ),
+    (
+        &[at("broadcast/limit", "help", "entry.helped.load", Acquire, Relaxed)],
+        Deaths(Some(1), broadcast::killed),
+    ),
+    (
+        &[at("broadcast/limit", "help", "entry.helped.compare_exchange", AcqRel, Acquire)],
+        Deaths(Some(1), broadcast::killed),
+    ),
+    (
+        &[at("broadcast/limit", "help", "entry.helped.compare_exchange", AcqRel, Release)],
+        Nothing("the Acquire of the same word before it covers it"),
+    ),
+    (&[at("broadcast/publish", "claim", "holder.load", Acquire, Relaxed)], Nothing(ANSWER)),
+    (
+        &[at("broadcast/publish", "attach", "entry.word.load", Acquire, Relaxed)],
+        Nothing("the claim of the entry orders it"),
+    ),
+    (
+        &[at("broadcast/publish", "attach", "entry.helped.load", Acquire, Relaxed)],
+        Deaths(Some(1), broadcast::killed),
+    ),
+    (
+        &[at("broadcast/publish", "attach", "entry.word.store", Release, Relaxed)],
+        Deaths(Some(1), broadcast::killed),
+    ),
+    (
+        &[at("broadcast/publish", "attach", "fence", Release, Relaxed)],
+        Deaths(Some(2), broadcast::a_successor_is_read),
+    ),
+    (
+        &[at("broadcast/publish", "attach", "words.limit()", Acquire, Relaxed)],
+        Model(Some(2), broadcast::two_publish),
+    ),
+    (
+        &[
+            at("broadcast/publish", "find_room", "words.slot", Acquire, Relaxed),
+            at("broadcast/publish", "publish", "slot.load", Acquire, Relaxed),
+        ],
+        Model(Some(2), broadcast::two_publish),
+    ),
+    (
+        &[at("broadcast/publish", "publish", "entry.word.store", Release, Relaxed)],
+        Model(Some(2), broadcast::two_publish),
+    ),
+    (
+        &[at("broadcast/publish", "publish", "fence", Release, Relaxed)],
+        Model(Some(2), broadcast::one_publishes),
+    ),
+    (
+        &[at("broadcast/publish", "swap", "slot.store", Release, Relaxed)],
+        Model(Some(2), broadcast::one_publishes),
+    ),
+    (
+        &[at("broadcast/publish", "swap", "slot.compare_exchange", AcqRel, Acquire)],
+        Model(Some(2), broadcast::one_of_two_publishes),
+    ),
+    (
+        &[at("broadcast/publish", "swap", "slot.compare_exchange", AcqRel, Release)],
+        Nothing("the Acquire of the same word before it covers it"),
+    ),
+    (
+        &[at("broadcast/read", "look", "words.slot", Acquire, Relaxed)],
+        Model(Some(2), broadcast::one_publishes),
+    ),
+    (
+        &[at("broadcast/read", "unchanged", "fence", Acquire, Relaxed)],
+        Model(Some(2), broadcast::one_publishes),
+    ),
+    (
+        &[at("broadcast/read", "skip", "words.limit()", Acquire, Relaxed)],
+        Model(Some(2), broadcast::one_publishes),
+    ),
+    (&[at("broadcast/read", "skip", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
+    (&[at("broadcast/read", "oldest", "words.limit()", Acquire, Relaxed)], Nothing(ANSWER)),
+    (
+        &[at("broadcast/read", "first_unpublished", "words.limit()", Acquire, Relaxed)],
+        Nothing(ANSWER),
+    ),
+    (
+        &[at("broadcast/read", "first_unpublished", "words.slot", Acquire, Relaxed)],
+        Nothing(ANSWER),
+    ),
+    (
+        &[at("broadcast/reliable", "join", "position.store", Release, Relaxed)],
+        Nothing("the Release of the holder after it, and the fence, cover it"),
+    ),
+    (
+        &[at("broadcast/reliable", "join", "holder.store", Release, Relaxed)],
+        Model(Some(2), broadcast::one_joins),
+    ),
+    (
+        &[at("broadcast/reliable", "join", "fence", SeqCst, Relaxed)],
+        Model(Some(2), broadcast::one_joins),
+    ),
+    (
+        &[at("broadcast/reliable", "join", "words.limit()", Acquire, Relaxed)],
+        Model(Some(2), broadcast::one_joins),
+    ),
+    (&[at("broadcast/reliable", "take", "entry.holder", Acquire, Relaxed)], Nothing(ANSWER)),
+    (
+        &[at("broadcast/reliable", "take", "entry.holder.compare_exchange", AcqRel, Acquire)],
+        Nothing(RELEASES_NOTHING),
+    ),
+    (
+        &[at("broadcast/reliable", "take", "entry.holder.compare_exchange", AcqRel, Release)],
+        Nothing(ACQUIRES_NOTHING),
+    ),
+    (
+        &[at("broadcast/reliable", "read_up_to", "words.reliable", Release, Relaxed)],
+        Model(Some(2), broadcast::one_joins),
     ),
     // Creation.
     (&[at("creation", "judge", "block.magic()", Acquire, Relaxed)], Nothing(KERNEL)),
@@ -297,6 +441,14 @@ fn found_weak(file: &str) {
 #[test]
 fn of_blocks() {
     found_weak("blocks");
+}
+
+#[test]
+fn of_the_broadcast_ring() {
+    found_weak("broadcast/limit");
+    found_weak("broadcast/publish");
+    found_weak("broadcast/read");
+    found_weak("broadcast/reliable");
 }
 
 #[test]

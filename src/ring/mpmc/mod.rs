@@ -69,7 +69,9 @@ pub(crate) use observe::{
     available, in_flight, len, passed_by_consumers, passed_by_producers, room,
 };
 #[allow(unused_imports)]
-pub use queue::{Claim, Cursor, Taken};
+pub use super::cursor::Cursor;
+#[allow(unused_imports)]
+pub use queue::{Claim, Taken};
 #[allow(unused_imports)]
 pub(crate) use queue::{
     Refused, Words, abort, claim, claim_among, claim_next, give_back, give_back_counted, publish,

@@ -1,7 +1,8 @@
 //! What a caller can learn of a queue without changing it. Each answer was true
 //! at some moment, and may be out of date when the caller gets it.
 
-use super::queue::{Cursor, HINT_STEP, Words, may_have_orphans, used};
+use super::super::cursor::Cursor;
+use super::queue::{HINT_STEP, Words, may_have_orphans, used};
 use super::word::{SlotState, SlotWord};
 use crate::sync::Ordering;
 

@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 
+use super::super::cursor::Cursor;
 use super::word::{MAX_ATTEMPTS, SlotState, SlotWord};
 use crate::sync::{AtomicU64, Ordering, spin_loop};
 
@@ -27,23 +28,7 @@ pub(crate) trait Words {
     fn scanned(&self) -> &AtomicU64;
 }
 
-/// A handle's position in one direction: a lower bound, private to the handle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    pub(super) position: u64,
-    pub(super) lap: u64,
-    pub(super) index: u64,
-}
-
 impl Cursor {
-    pub(crate) const fn at(position: u64, capacity: u64) -> Self {
-        Self { position, lap: position / capacity, index: position % capacity }
-    }
-
-    pub(crate) const fn position(self) -> u64 {
-        self.position
-    }
-
     /// Where a producer that has seen nothing starts.
     pub(crate) fn producer(words: &impl Words) -> Self {
         Self::at(words.tail().load(Ordering::Relaxed), words.capacity())
@@ -52,25 +37,6 @@ impl Cursor {
     /// Where a consumer that has seen nothing starts.
     pub(crate) fn consumer(words: &impl Words) -> Self {
         Self::at(words.head().load(Ordering::Relaxed), words.capacity())
-    }
-
-    #[inline]
-    pub(super) const fn next(self, capacity: u64) -> Self {
-        let position = self.position.wrapping_add(1);
-        if self.index + 1 == capacity {
-            Self { position, lap: self.lap.wrapping_add(1), index: 0 }
-        } else {
-            Self { position, lap: self.lap, index: self.index + 1 }
-        }
-    }
-
-    /// The same index, some laps further on or back.
-    pub(super) const fn turned(self, laps: i64, capacity: u64) -> Self {
-        Self {
-            position: self.position.wrapping_add_signed(laps.wrapping_mul(capacity as i64)),
-            lap: self.lap.wrapping_add_signed(laps),
-            index: self.index,
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The answers: why an attempt came to nothing, what the operation needs, and
 //! how another can tell whether that has come.
 
-use super::super::mpmc::Cursor;
+use super::super::cursor::Cursor;
 use super::super::spsc::Torn;
 
 /// Why one attempt came to nothing. Small, because it is on the hot path.

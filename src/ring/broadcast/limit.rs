@@ -1,0 +1,111 @@
+//! Raising the limit, which asks the reliable subscribers and completes what publishers
+//! have left incomplete.
+
+use super::super::table::{Member, Table};
+use super::Words;
+use super::publish::Refused;
+use super::reliable::counts;
+use crate::sync::{AtomicU64, Ordering, fence};
+
+/// How often a raise begins again because another one came before it.
+const TRIES: usize = 4;
+
+/// Raises the limit beyond `position`, which is the first unpublished one, for the publisher
+/// `me`. Returns the limit.
+pub(super) fn raise(
+    words: &impl Words,
+    table: &impl Table,
+    me: u64,
+    position: u64,
+) -> Result<u64, Refused> {
+    let shape = words.shape();
+    for _ in 0..TRIES {
+        // Edge L.
+        let seen = words.limit().load(Ordering::Acquire);
+        match seen.wrapping_sub(position).cast_signed() {
+            1.. => return Ok(seen),
+            // Claims stop at the limit (I3), so it is there.
+            0 => {}
+            _ => return Err(Refused::Corrupt(seen)),
+        }
+        // Edge J.
+        fence(Ordering::SeqCst);
+        let (behind, slowest) = slowest(words, table, position);
+        let room = shape.reach.saturating_sub(behind).min(shape.step);
+        if let (0, Some(slowest)) = (room, slowest) {
+            return Err(Refused::Blocked(slowest));
+        }
+        let used = words.publishers_used().load(Ordering::Relaxed).min(shape.publishers);
+        (0..used).filter(|&n| n != me).for_each(|n| help(words, n));
+        let raised = position.wrapping_add(room);
+        let limit = words.limit();
+        // Edge L.
+        if limit.compare_exchange(seen, raised, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            return Ok(raised);
+        }
+    }
+    Err(Refused::Contended)
+}
+
+/// How far the slowest reliable subscriber is behind `position`, and which it is.
+fn slowest(words: &impl Words, table: &impl Table, position: u64) -> (u64, Option<Member>) {
+    // Relaxed: edge J.
+    let used = words.reliable_used().load(Ordering::Relaxed).min(words.shape().reliable);
+    let mut most = (0, None);
+    for n in 0..used {
+        let entry = words.reliable(n);
+        // Acquire: with the holder, its first position is visible.
+        let Some(holder) = counts(entry.holder.load(Ordering::Acquire), table) else {
+            continue;
+        };
+        // Edge L begins: what this subscriber has read, it has read before.
+        let at = entry.position.load(Ordering::Acquire);
+        // Zero if it says that it is ahead of what is published.
+        let behind = u64::try_from(position.wrapping_sub(at).cast_signed()).unwrap_or(0);
+        if behind >= most.0 {
+            most = (behind, Some(holder));
+        }
+    }
+    most
+}
+
+/// Completes the last publication of a publisher's entry, if it is incomplete.
+pub(super) fn help(words: &impl Words, n: u64) {
+    let shape = words.shape();
+    let entry = words.publisher(n);
+    // Edge H.
+    let word = entry.word.load(Ordering::Acquire);
+    // Relaxed, as is `over` below: edge P.
+    let at = entry.at.load(Ordering::Relaxed);
+    let (lap, index) = (at / shape.slots, at % shape.slots);
+    let spare = shape.buffer(shape.entry(n), word);
+    // Edge P.
+    let there = words.slot(index).load(Ordering::Acquire);
+    if there != shape.word(index, lap.wrapping_add(1), spare) {
+        return;
+    }
+    let turn = shape.turn(word).wrapping_add(1);
+    let over = shape.within(entry.over.load(Ordering::Relaxed));
+    let completed = shape.word(shape.entry(n), turn, over);
+    // Each failure means that another one has helped, in this turn or a later one.
+    for _ in 0..TRIES {
+        // Edge H.
+        let helped = entry.helped.load(Ordering::Acquire);
+        if shape.turns_after(helped, turn) >= 0 {
+            return;
+        }
+        let swapped =
+            entry.helped.compare_exchange(helped, completed, Ordering::AcqRel, Ordering::Relaxed);
+        if swapped.is_ok() {
+            return;
+        }
+    }
+}
+
+/// Raises a count of entries in use.
+pub(super) fn raise_to(used: &AtomicU64, to: u64) {
+    // Relaxed: edges P and J pass it on with what the entry's holder does.
+    let _ = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |seen| {
+        (seen < to).then_some(to)
+    });
+}

@@ -1,0 +1,172 @@
+//! Publishing, and taking up a publisher's entry.
+
+use core::cell::Cell;
+
+use super::super::cursor::Cursor;
+use super::super::role;
+use super::super::table::{Member, Table};
+use super::Words;
+use super::limit::{help, raise, raise_to};
+use crate::sync::{AtomicU64, Ordering, fence};
+
+/// Why a message could not be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// This reliable subscriber is as far behind as one may be.
+    Blocked(Member),
+    /// Others were faster, `2 × slots + 1` times.
+    Contended,
+    /// A word that this algorithm never writes.
+    Corrupt(u64),
+}
+
+/// One publisher: its entry, and its spare buffer.
+#[derive(Debug)]
+pub struct Publisher {
+    number: u64,
+    turn: Cell<u64>,
+    spare: Cell<u64>,
+    cursor: Cell<Cursor>,
+    limit: Cell<u64>,
+}
+
+/// Takes a publisher's entry for `me`. `None` if all are taken, perhaps by participants that
+/// have died and that nobody has swept yet.
+pub(crate) fn claim(words: &impl Words, table: &impl Table, me: Member) -> Option<u64> {
+    (0..words.shape().publishers).find(|&n| {
+        let holder = words.publisher(n).holder;
+        if !role::is_vacant(holder.load(Ordering::Acquire), table) {
+            return false;
+        }
+        // Before the entry is taken: each raise is to find it.
+        raise_to(words.publishers_used(), n + 1);
+        role::claim(holder, table, me).is_ok()
+    })
+}
+
+impl Publisher {
+    /// Takes up entry `number`, which the caller holds.
+    pub(crate) fn attach(words: &impl Words, number: u64) -> Self {
+        let shape = words.shape();
+        help(words, number);
+        let entry = words.publisher(number);
+        // Edge H.
+        let word = entry.word.load(Ordering::Acquire);
+        let helped = entry.helped.load(Ordering::Acquire);
+        let later = shape.turns_after(helped, shape.turn(word)) > 0;
+        let word = if later { helped } else { word };
+        // Edge H.
+        entry.word.store(word, Ordering::Release);
+        // Edge B: the last holder may have got this buffer and died before its own fence.
+        fence(Ordering::Release);
+        // Edge L.
+        let limit = words.limit().load(Ordering::Acquire);
+        let begin = limit.saturating_sub(shape.step);
+        Self {
+            number,
+            turn: Cell::new(shape.turn(word)),
+            spare: Cell::new(shape.buffer(shape.entry(number), word)),
+            cursor: Cell::new(Cursor::at(begin, shape.slots)),
+            limit: Cell::new(limit),
+        }
+    }
+
+    /// The number of the entry.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The buffer to write the next message into.
+    #[inline]
+    pub(crate) fn spare(&self) -> u64 {
+        self.spare.get()
+    }
+
+    /// Whether the next message may be published, as far as reliable subscribers go.
+    #[inline]
+    pub(crate) fn ready(&self, words: &impl Words, table: &impl Table) -> Result<(), Refused> {
+        let position = self.cursor.get().position();
+        if self.limit.get().wrapping_sub(position).cast_signed() > 0 {
+            return Ok(());
+        }
+        self.find_room(words, table)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_room(&self, words: &impl Words, table: &impl Table) -> Result<(), Refused> {
+        // The cursor may be behind: others have published there.
+        for _ in 0..=words.shape().slots.saturating_mul(2) {
+            let at = self.cursor.get();
+            let seen = words.slot(at.index).load(Ordering::Acquire);
+            match words.shape().turns_after(seen, at.lap) {
+                0 => {
+                    let limit = raise(words, table, self.number, at.position())?;
+                    self.limit.set(limit);
+                    return Ok(());
+                }
+                turns => self.pass(words, at, turns, seen)?,
+            }
+        }
+        Err(Refused::Contended)
+    }
+
+    /// Moves the cursor on from a slot whose message of that lap is published.
+    fn pass(&self, words: &impl Words, at: Cursor, turns: i64, seen: u64) -> Result<(), Refused> {
+        // A slot never is behind the first unpublished position's lap.
+        let laps = turns.checked_sub(1).filter(|&laps| laps >= 0).ok_or(Refused::Corrupt(seen))?;
+        let slots = words.shape().slots;
+        self.cursor.set(at.turned(laps, slots).next(slots));
+        Ok(())
+    }
+
+    /// Publishes what is in the spare buffer; returns its position.
+    #[inline]
+    pub(crate) fn publish(&self, words: &impl Words, table: &impl Table) -> Result<u64, Refused> {
+        let shape = words.shape();
+        let entry = words.publisher(self.number);
+        let (turn, spare) = (self.turn.get(), self.spare.get());
+        for _ in 0..=shape.slots.saturating_mul(2) {
+            self.ready(words, table)?;
+            let at = self.cursor.get();
+            let slot = words.slot(at.index);
+            // Edge P: the position before this one is published, or this word says so.
+            let seen = slot.load(Ordering::Acquire);
+            match shape.turns_after(seen, at.lap) {
+                0 => {
+                    let over = shape.buffer(at.index, seen);
+                    // Relaxed: edge P passes them on.
+                    entry.over.store(over, Ordering::Relaxed);
+                    entry.at.store(at.position(), Ordering::Relaxed);
+                    let published = shape.word(at.index, at.lap.wrapping_add(1), spare);
+                    if !swap(slot, seen, published, shape.publishers == 1) {
+                        continue;
+                    }
+                    let turn = turn.wrapping_add(1);
+                    let word = shape.word(shape.entry(self.number), turn, over);
+                    // Edge H.
+                    entry.word.store(word, Ordering::Release);
+                    self.turn.set(turn);
+                    self.spare.set(over);
+                    self.cursor.set(at.next(shape.slots));
+                    // Edge B.
+                    fence(Ordering::Release);
+                    return Ok(at.position());
+                }
+                turns => self.pass(words, at, turns, seen)?,
+            }
+        }
+        Err(Refused::Contended)
+    }
+}
+
+/// Swaps a slot's word. With one publisher nobody else changes a slot, so a store is enough.
+#[inline(always)]
+fn swap(slot: &AtomicU64, from: u64, to: u64, alone: bool) -> bool {
+    // Edge P.
+    if alone {
+        slot.store(to, Ordering::Release);
+        return true;
+    }
+    slot.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}

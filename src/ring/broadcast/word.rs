@@ -1,0 +1,96 @@
+//! Sizes, and the word of a slot and of a publisher's entry:
+//! `turn : 64 − b | buffer : b`, where b bits can number all buffers.
+//!
+//! The turn of a slot is the number of laps that have published there: position p is there
+//! if the turn is p / slots + 1. The turn of a publisher's entry is the number of messages
+//! that this entry has published. Turns wrap, and are compared as signed differences.
+//!
+//! The buffer is named relative to its place: field f in place i means buffer
+//! (f + i) mod buffers. Slot i is place i, publisher's entry n is place `slots + n`. So a
+//! ring of zeros has each buffer in one place.
+
+/// The step of the limit is at least this, or the reach if that is less.
+const LEAST_STEP: u64 = 8;
+/// Otherwise it is this part of the reach.
+const STEPS: u64 = 8;
+
+/// The sizes of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// A publisher is at most so many messages ahead of a reliable subscriber, and at least
+    /// so many are retained.
+    pub(crate) reach: u64,
+    /// By so many positions the limit is raised at once.
+    pub(crate) step: u64,
+    pub(crate) slots: u64,
+    pub(crate) publishers: u64,
+    pub(crate) reliable: u64,
+    bits: u32,
+}
+
+impl Shape {
+    /// A ring that retains `reach` messages. All three are at least 1 and at most 2^30.
+    pub(crate) const fn new(reach: u64, publishers: u64, reliable: u64) -> Self {
+        let least = if reach < LEAST_STEP { reach } else { LEAST_STEP };
+        let step = if reach / STEPS > least { reach / STEPS } else { least };
+        Self::exact(reach, step, reach + 2 * step, publishers, reliable)
+    }
+
+    /// The same with a step and a number of slots of one's own.
+    // More parameters than 5: they are the fields of the type.
+    pub(crate) const fn exact(
+        reach: u64,
+        step: u64,
+        slots: u64,
+        publishers: u64,
+        reliable: u64,
+    ) -> Self {
+        let bits = u64::BITS - (slots + publishers - 1).leading_zeros();
+        Self { reach, step, slots, publishers, reliable, bits }
+    }
+
+    pub(crate) const fn buffers(self) -> u64 {
+        self.slots + self.publishers
+    }
+
+    /// The place of a publisher's entry.
+    pub(super) const fn entry(self, n: u64) -> u64 {
+        self.slots + n
+    }
+
+    /// The word of a place whose buffer is `buffer`.
+    #[inline]
+    pub(super) const fn word(self, place: u64, turn: u64, buffer: u64) -> u64 {
+        let field = if buffer >= place { buffer - place } else { buffer + self.buffers() - place };
+        turn << self.bits | field
+    }
+
+    /// The buffer that a place's word names. Whatever the word is, it is one of the ring's.
+    #[inline]
+    pub(crate) const fn buffer(self, place: u64, word: u64) -> u64 {
+        self.within((word & ((1 << self.bits) - 1)) + place)
+    }
+
+    /// Takes a number for a buffer.
+    #[inline]
+    pub(super) const fn within(self, number: u64) -> u64 {
+        let buffers = self.buffers();
+        if number < buffers {
+            number
+        } else if number - buffers < buffers {
+            number - buffers
+        } else {
+            number % buffers
+        }
+    }
+
+    pub(super) const fn turn(self, word: u64) -> u64 {
+        word >> self.bits
+    }
+
+    /// How many turns a word is after `turn`; negative if it is before.
+    #[inline]
+    pub(super) const fn turns_after(self, word: u64, turn: u64) -> i64 {
+        (self.turn(word).wrapping_sub(turn) << self.bits).cast_signed() >> self.bits
+    }
+}
