@@ -165,7 +165,7 @@ impl Scene {
                     assert_eq!(first, second, "torn");
                     let position = at.get().position();
                     got.push(Got::Message(position, first));
-                    at.set(Cursor::at(position + 1, self.shape.slots));
+                    ring::pass(self, at);
                     return true;
                 }
             }
@@ -315,9 +315,8 @@ pub(super) fn another_goes_on(fate: Fate, shape: Shape, mine: u64, others: u64) 
     let (at, mut got) = (Cell::new(Cursor::at(0, shape.slots)), Vec::new());
     while scene.read(&at, &mut got) {}
     scene.check(0, &got);
-    if !ended || fate.end == End::Killed {
-        scene.settle(ended.into());
-    }
+    assert_eq!(at.get(), ring::first_unpublished(&*scene), "not all was read");
+    scene.settle(ended.into());
 }
 
 pub(super) fn killed(fate: Fate) {
@@ -376,6 +375,7 @@ pub(super) fn a_successor_is_read(fate: Fate) {
     let ended = publishing.join().unwrap();
     while scene.read(&at, &mut got) {}
     scene.check(0, &got);
+    assert_eq!(at.get(), ring::first_unpublished(&*scene), "not all was read");
     scene.settle(ended.into());
 }
 
@@ -420,7 +420,7 @@ pub(super) fn joins(shape: Shape, messages: &[u64], back: u64) {
             assert!(ring::unchanged(&*scene, found), "overrun");
             let position = at.get().position();
             got.push(Got::Message(position, message));
-            at.set(Cursor::at(position + 1, shape.slots));
+            ring::pass(&*scene, &at);
             reliable.read_up_to(&*scene, position + 1);
             true
         }
@@ -432,6 +432,7 @@ pub(super) fn joins(shape: Shape, messages: &[u64], back: u64) {
     publishing.into_iter().for_each(|thread| thread.join().unwrap());
     while read(&mut got) {}
     scene.check(first, &got);
+    assert_eq!(at.get(), ring::first_unpublished(&*scene), "not all was read");
     ring::leave(&*scene, &reliable, member(0));
     scene.settle(0);
 }

@@ -1,6 +1,7 @@
 //! Raising the limit, which asks the reliable subscribers and completes what publishers
 //! have left incomplete.
 
+use super::super::cursor::Cursor;
 use super::super::table::{Member, Table};
 use super::Words;
 use super::publish::Refused;
@@ -23,7 +24,7 @@ pub(super) fn raise(
         // Edge L.
         let seen = words.limit().load(Ordering::Acquire);
         match seen.wrapping_sub(position).cast_signed() {
-            1.. => return Ok(seen),
+            1.. => return believed(words, position, seen),
             // Claims stop at the limit (I3), so it is there.
             0 => {}
             _ => return Err(Refused::Corrupt(seen)),
@@ -37,6 +38,7 @@ pub(super) fn raise(
         }
         let used = words.publishers_used().load(Ordering::Relaxed).min(shape.publishers);
         (0..used).filter(|&n| n != me).for_each(|n| help(words, n));
+        renew(words, me);
         let raised = position.wrapping_add(room);
         let limit = words.limit();
         // Edge L.
@@ -45,6 +47,21 @@ pub(super) fn raise(
         }
     }
     Err(Refused::Contended)
+}
+
+/// A limit that is further ahead than a whole ring is true only if others have published at
+/// `position` meanwhile.
+fn believed(words: &impl Words, position: u64, limit: u64) -> Result<u64, Refused> {
+    let (slots, at) = (words.shape().slots, Cursor::at(position, words.shape().slots));
+    let published = || {
+        let there = words.slot(at.index).load(Ordering::Acquire);
+        words.shape().turns_after(there, at.lap) >= 1
+    };
+    if limit.wrapping_sub(position) <= slots || published() {
+        Ok(limit)
+    } else {
+        Err(Refused::Corrupt(limit))
+    }
 }
 
 /// How far the slowest reliable subscriber is behind `position`, and which it is.
@@ -82,13 +99,15 @@ pub(super) fn help(words: &impl Words, n: u64) {
     // Edge P.
     let there = words.slot(index).load(Ordering::Acquire);
     if there != shape.word(index, lap.wrapping_add(1), spare) {
+        renew(words, n);
         return;
     }
     let turn = shape.turn(word).wrapping_add(1);
     let over = shape.within(entry.over.load(Ordering::Relaxed));
     let completed = shape.word(shape.entry(n), turn, over);
-    // Each failure means that another one has helped, in this turn or a later one.
-    for _ in 0..TRIES {
+    // Each failure means that another one has helped: at most one late helper for each
+    // publisher, and one in this turn or a later one.
+    for _ in 0..=shape.publishers {
         // Edge H.
         let helped = entry.helped.load(Ordering::Acquire);
         if shape.turns_after(helped, turn) >= 0 {
@@ -99,6 +118,18 @@ pub(super) fn help(words: &impl Words, n: u64) {
         if swapped.is_ok() {
             return;
         }
+    }
+}
+
+/// Keeps `helped` within a quarter of all turns of `word`, so that their difference says which
+/// is the later one. A raise does this for each entry, its own too: it comes far more often.
+fn renew(words: &impl Words, n: u64) {
+    let (shape, entry) = (words.shape(), words.publisher(n));
+    // Edge H.
+    let word = entry.word.load(Ordering::Acquire);
+    let helped = entry.helped.load(Ordering::Acquire);
+    if shape.turns_after(helped, shape.turn(word)) < -shape.quarter() {
+        let _ = entry.helped.compare_exchange(helped, word, Ordering::AcqRel, Ordering::Relaxed);
     }
 }
 

@@ -49,8 +49,8 @@
 //! - I4. A slot with the message of position q changes only if q + slots < limit. So
 //!   messages from `limit − slots` on stay as long as the limit does.
 //! - I5. When the limit is raised to l, all publications below l − slots are complete.
-//! - I6. When the limit is raised to l, no reliable subscriber that counts is at a
-//!   position below l − reach.
+//! - I6. When the limit is raised to l, no reliable subscriber that the raise has seen to
+//!   count is at a position below l − reach.
 //!
 //! Edges. P: the swap of a slot (Release) with every load of a slot (Acquire) passes the
 //! message on, and `at` and `over` with it. B: the Release fence before a publisher writes
@@ -82,7 +82,7 @@ mod word;
 #[allow(unused_imports)]
 pub(crate) use publish::{Publisher, Refused, claim};
 #[allow(unused_imports)]
-pub(crate) use read::{Found, Look, first_unpublished, look, oldest, skip, unchanged};
+pub(crate) use read::{Found, Look, first_unpublished, look, oldest, pass, skip, unchanged};
 #[allow(unused_imports)]
 pub(crate) use reliable::{Reliable, join, leave};
 #[allow(unused_imports)]

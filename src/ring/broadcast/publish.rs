@@ -14,7 +14,8 @@ use crate::sync::{AtomicU64, Ordering, fence};
 pub(crate) enum Refused {
     /// This reliable subscriber is as far behind as one may be.
     Blocked(Member),
-    /// Others were faster, `2 × slots + 1` times.
+    /// Others were faster each time, up to as often as there are slots. Something moves: try
+    /// again after a while.
     Contended,
     /// A word that this algorithm never writes.
     Corrupt(u64),
@@ -115,8 +116,23 @@ impl Publisher {
     fn pass(&self, words: &impl Words, at: Cursor, turns: i64, seen: u64) -> Result<(), Refused> {
         // A slot never is behind the first unpublished position's lap.
         let laps = turns.checked_sub(1).filter(|&laps| laps >= 0).ok_or(Refused::Corrupt(seen))?;
-        let slots = words.shape().slots;
-        self.cursor.set(at.turned(laps, slots).next(slots));
+        let shape = words.shape();
+        let next = at.turned(laps, shape.slots).next(shape.slots);
+        // Edge L. What is published is below the limit, and all below `limit - step` is published.
+        let limit = words.limit().load(Ordering::Acquire);
+        if limit.wrapping_sub(next.position()).cast_signed() < 0 {
+            return Err(Refused::Corrupt(limit));
+        }
+        let begin = limit.saturating_sub(shape.step);
+        if begin.wrapping_sub(next.position()).cast_signed() <= 0 {
+            self.cursor.set(next);
+            return Ok(());
+        }
+        let last = Cursor::at(begin - 1, shape.slots);
+        if shape.turns_after(words.slot(last.index).load(Ordering::Acquire), last.lap) < 1 {
+            return Err(Refused::Corrupt(limit));
+        }
+        self.cursor.set(last.next(shape.slots));
         Ok(())
     }
 

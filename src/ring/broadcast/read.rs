@@ -61,6 +61,12 @@ pub(crate) fn unchanged(words: &impl Words, found: Found) -> bool {
     words.slot(found.index).load(Ordering::Relaxed) == found.word
 }
 
+/// Moves a cursor on from a message that has been read.
+#[inline]
+pub(crate) fn pass(words: &impl Words, cursor: &Cell<Cursor>) {
+    cursor.set(cursor.get().next(words.shape().slots));
+}
+
 /// Moves a cursor to the oldest retained message, after [`Look::Missed`]. Returns how many
 /// messages it passes, or a limit that cannot be.
 pub(crate) fn skip(words: &impl Words, cursor: &Cell<Cursor>) -> Result<u64, u64> {
@@ -89,14 +95,16 @@ pub(crate) fn first_unpublished(words: &impl Words) -> Cursor {
     let shape = words.shape();
     // Edge L.
     let limit = words.limit().load(Ordering::Acquire);
-    let mut at = Cursor::at(limit.saturating_sub(shape.step), shape.slots);
-    // At most `step` of them are published (I3), unless publishers go on meanwhile.
-    for _ in 0..=shape.step {
-        let word = words.slot(at.index).load(Ordering::Acquire);
-        if shape.turns_after(word, at.lap) < 1 {
-            break;
+    // A prefix of the positions from here to the limit is published.
+    let (mut least, mut most) = (limit.saturating_sub(shape.step), limit.saturating_add(1));
+    while least < most {
+        let middle = least + (most - least) / 2;
+        let at = Cursor::at(middle, shape.slots);
+        if shape.turns_after(words.slot(at.index).load(Ordering::Acquire), at.lap) < 1 {
+            most = middle;
+        } else {
+            least = middle + 1;
         }
-        at = at.next(shape.slots);
     }
-    at
+    Cursor::at(least, shape.slots)
 }

@@ -3,7 +3,8 @@
 //!
 //! The turn of a slot is the number of laps that have published there: position p is there
 //! if the turn is p / slots + 1. The turn of a publisher's entry is the number of messages
-//! that this entry has published. Turns wrap, and are compared as signed differences.
+//! that this entry has published; the larger the ring, the sooner it wraps. Turns are compared as
+//! signed differences.
 //!
 //! The buffer is named relative to its place: field f in place i means buffer
 //! (f + i) mod buffers. Slot i is place i, publisher's entry n is place `slots + n`. So a
@@ -82,6 +83,11 @@ impl Shape {
         } else {
             number % buffers
         }
+    }
+
+    /// A quarter of all turns.
+    pub(super) const fn quarter(self) -> i64 {
+        1 << (u64::BITS - 2 - self.bits)
     }
 
     pub(super) const fn turn(self, word: u64) -> u64 {
