@@ -181,10 +181,7 @@ const ROWS: &[(&[Site], By)] = &[
         &[at("broadcast/read", "first_unpublished", "words.limit()", Acquire, Relaxed)],
         Nothing(ANSWER),
     ),
-    (
-        &[at("broadcast/read", "first_unpublished", "words.slot", Acquire, Relaxed)],
-        Nothing(ANSWER),
-    ),
+    (&[at("broadcast/read", "first_unpublished", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
     (
         &[at("broadcast/reliable", "join", "position.store", Release, Relaxed)],
         Nothing("the Release of the holder after it, and the fence, cover it"),
@@ -397,8 +394,8 @@ const ROWS: &[(&[Site], By)] = &[
         &[at("spsc", "attach", "ring.head", Acquire, Relaxed)],
         Nothing("the claim of the role orders it"),
     ),
-    (&[at("spsc", "publish", "ring.tail", Release, Relaxed)], Model(Some(2), spsc::two_laps)),
-    (&[at("spsc", "release", "ring.head", Release, Relaxed)], Model(Some(2), spsc::two_laps)),
+    (&[at("spsc", "tell", "ring.tail", Release, Relaxed)], Model(Some(2), spsc::two_laps)),
+    (&[at("spsc", "tell", "ring.head", Release, Relaxed)], Model(Some(2), spsc::two_laps)),
     (&[at("spsc", "free_until", "ring.head", Acquire, Relaxed)], Model(Some(2), spsc::two_laps)),
     (&[at("spsc", "filled_until", "ring.tail", Acquire, Relaxed)], Model(Some(2), spsc::two_laps)),
     (&[at("spsc", "len", "ring.head", Acquire, Relaxed)], Model(Some(2), spsc::how_many)),
