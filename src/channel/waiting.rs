@@ -10,14 +10,62 @@ use crate::ring::wait::Registration;
 use crate::segment::Peer;
 use crate::wait::Spin;
 
+/// After how many tries in vain a polling handle looks for the dead: a sleeping one is told,
+/// a polling one has to ask, by a system call. Where nothing moves, that is at the latest the
+/// 256th after a death: what moved before it may have one look left out.
+const TRIES: u32 = 128;
+/// So many looks in a row are left out at most.
+const MOST_LEFT_OUT: u32 = 255;
+
+/// The tries of a handle that have come to nothing. In an exchange of messages, some tries in
+/// vain come before each of them: while the channel moves, its ends are alive, and a look would
+/// only make one message late.
+#[derive(Debug, Default)]
+pub(super) struct Vain {
+    tries: Cell<u32>,
+    /// How much had moved when a look was last due.
+    moved: Cell<u64>,
+    left_out: Cell<u32>,
+}
+
+impl Vain {
+    /// Counts a try, unless it is time to look for the dead. `moved` counts what goes through
+    /// the channel; `None` if no look may be left out.
+    #[inline]
+    pub(super) fn goes_on(&self, moved: impl FnOnce() -> Option<u64>) -> bool {
+        let tries = self.tries.get() + 1;
+        if tries >= TRIES && !self.leaves_out(moved()) {
+            return false;
+        }
+        self.tries.set(tries % TRIES);
+        true
+    }
+
+    #[cold]
+    fn leaves_out(&self, moved: Option<u64>) -> bool {
+        let left_out = self.left_out.get();
+        let leaves = left_out < MOST_LEFT_OUT && moved.is_some_and(|now| now != self.moved.get());
+        if leaves {
+            self.left_out.set(left_out + 1);
+            self.moved.set(moved.unwrap_or_default());
+        }
+        leaves
+    }
+
+    /// It looks now.
+    pub(super) fn looks(&self) {
+        self.tries.set(0);
+        self.left_out.set(0);
+    }
+}
+
 /// One handle's.
 pub(super) struct Waiting {
     pub(super) spin: Spin,
     pub(super) registration: Registration<Instant>,
     /// Whether a session is under way, which decides about the registration.
     pub(super) parking: Cell<bool>,
-    /// How many tries in a row have come to nothing.
-    pub(super) fruitless: Cell<u32>,
+    pub(super) vain: Vain,
     /// Until whose end it waits, at most.
     peer: Cell<Option<Peer>>,
     /// Made when it is asked for.
@@ -38,7 +86,7 @@ impl Waiting {
             spin,
             registration: Registration::new(heard),
             parking: Cell::new(false),
-            fruitless: Cell::new(0),
+            vain: Vain::default(),
             peer: Cell::new(None),
             cancel: OnceCell::new(),
             readiness: OnceCell::new(),
@@ -60,5 +108,43 @@ impl Waiting {
 
     pub(super) const fn peer(&self) -> Option<Peer> {
         self.peer.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After how many tries the first look is due, and the next one, where `moved` says how
+    /// much has moved by a try.
+    fn looks(moved: impl Fn(u32) -> Option<u64>) -> [u32; 2] {
+        let (vain, mut tries) = (Vain::default(), 0);
+        [(); 2].map(|()| {
+            let before = tries;
+            loop {
+                tries += 1;
+                if !vain.goes_on(|| moved(tries)) {
+                    vain.looks();
+                    return tries - before;
+                }
+            }
+        })
+    }
+
+    #[test]
+    fn nobody_waits_for_more_than_256_tries_in_vain_for_a_look_where_nothing_moves() {
+        // What moved before the first try has one look left out.
+        assert_eq!(looks(|_| Some(7)), [2 * TRIES, TRIES]);
+        assert_eq!(looks(|_| None), [TRIES; 2]);
+        // It moves for a while, and then its peer dies.
+        for death in 0..1_000 {
+            let [first, _] = looks(|tries| Some(u64::from(tries.min(death))));
+            assert!(first <= death + 256, "{first} after {death}");
+        }
+    }
+
+    #[test]
+    fn a_channel_that_always_moves_is_looked_at_all_the_same() {
+        assert_eq!(looks(|tries| Some(tries.into())), [32_768; 2]);
     }
 }
