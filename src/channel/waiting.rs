@@ -11,11 +11,13 @@ use crate::segment::Peer;
 use crate::wait::Spin;
 
 /// After how many tries in vain a polling handle looks for the dead: a sleeping one is told,
-/// a polling one has to ask, by a system call. Where nothing moves, that is at the latest the
-/// 256th after a death: what moved before it may have one look left out.
-const TRIES: u32 = 128;
-/// So many looks in a row are left out at most.
-const MOST_LEFT_OUT: u32 = 255;
+/// a polling one has to ask, by a system call.
+const TRIES: u32 = 256;
+/// It notes how much has moved after half of them, so that one whose peer dies looks at the
+/// latest with so many tries after the death.
+const HALF: u32 = TRIES / 2;
+/// So many looks in a row are left out at most, for half as many tries each: 32,768 in all.
+const MOST_LEFT_OUT: u32 = 254;
 
 /// The tries of a handle that have come to nothing. In an exchange of messages, some tries in
 /// vain come before each of them: while the channel moves, its ends are alive, and a look would
@@ -23,7 +25,6 @@ const MOST_LEFT_OUT: u32 = 255;
 #[derive(Debug, Default)]
 pub(super) struct Vain {
     tries: Cell<u32>,
-    /// How much had moved when a look was last due.
     moved: Cell<u64>,
     left_out: Cell<u32>,
 }
@@ -34,22 +35,26 @@ impl Vain {
     #[inline]
     pub(super) fn goes_on(&self, moved: impl FnOnce() -> Option<u64>) -> bool {
         let tries = self.tries.get() + 1;
-        if tries >= TRIES && !self.leaves_out(moved()) {
-            return false;
+        if tries.is_multiple_of(HALF) {
+            return self.goes_on_at(tries, moved());
         }
-        self.tries.set(tries % TRIES);
+        self.tries.set(tries);
         true
     }
 
     #[cold]
-    fn leaves_out(&self, moved: Option<u64>) -> bool {
-        let left_out = self.left_out.get();
-        let leaves = left_out < MOST_LEFT_OUT && moved.is_some_and(|now| now != self.moved.get());
-        if leaves {
-            self.left_out.set(left_out + 1);
-            self.moved.set(moved.unwrap_or_default());
+    fn goes_on_at(&self, tries: u32, moved: Option<u64>) -> bool {
+        let now = moved.unwrap_or(self.moved.get());
+        if tries >= TRIES {
+            let left_out = self.left_out.get() + 1;
+            if left_out > MOST_LEFT_OUT || now == self.moved.get() {
+                return false;
+            }
+            self.left_out.set(left_out);
         }
-        leaves
+        self.moved.set(now);
+        self.tries.set(HALF);
+        true
     }
 
     /// It looks now.
@@ -133,8 +138,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_more_than_256_tries_in_vain_for_a_look_where_nothing_moves() {
-        // What moved before the first try has one look left out.
-        assert_eq!(looks(|_| Some(7)), [2 * TRIES, TRIES]);
+        assert_eq!(looks(|_| Some(7)), [TRIES; 2]);
         assert_eq!(looks(|_| None), [TRIES; 2]);
         // It moves for a while, and then its peer dies.
         for death in 0..1_000 {
