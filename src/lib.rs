@@ -291,6 +291,7 @@ pub use error::{
     RecvError, RecvTimeoutError, SendBatchError, SendError, SendTimeoutError, TryRecvError,
     TrySendError, Unwoken,
 };
+pub use kinds::batch::{ByteBatch, ByteBatchIter};
 pub use kinds::message::Message;
 pub use kinds::payload::Bytes;
 pub use kinds::table::{Kind, Mpmc, Payload, RingKind as ChannelKind, Spsc};

@@ -65,17 +65,17 @@ mod word;
 
 // Each crate of models compiles these files, and uses some of the names.
 #[allow(unused_imports)]
+pub use super::cursor::Cursor;
+#[allow(unused_imports)]
 pub(crate) use observe::{
     available, in_flight, len, passed_by_consumers, passed_by_producers, room,
 };
 #[allow(unused_imports)]
-pub use super::cursor::Cursor;
-#[allow(unused_imports)]
 pub use queue::{Claim, Taken};
 #[allow(unused_imports)]
 pub(crate) use queue::{
-    Refused, Words, abort, claim, claim_among, claim_next, give_back, give_back_counted, publish,
-    release, take, take_among, take_next, used,
+    Refused, Words, abort, claim, claim_among, claim_next, find_free, give_back, give_back_counted,
+    is_next_free, publish, release, take, take_among, take_next, used,
 };
 #[allow(unused_imports)]
 pub(crate) use recover::{Recovered, recover};
