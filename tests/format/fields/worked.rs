@@ -171,7 +171,7 @@ const RINGS: [(&str, Kind, usize, usize, usize); CHANNELS] = [
     ("ticks", Kind::Spsc, 4, 8, 8),
     ("jobs", Kind::Mpmc, 4, 8, 8),
     ("log", Kind::SpscBytes, 2, 12, 1),
-    ("mail", Kind::MpmcBytes, 2, 10, 1),
+    ("mail", Kind::MpmcBytes, 2, 120, 1),
 ];
 
 fn places(document: &Document, memory: &Memory, parts: &Parts) -> Places {
