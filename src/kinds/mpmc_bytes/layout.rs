@@ -2,11 +2,11 @@
 //! then the blocks.
 
 use crate::kinds::any::Facts;
-use crate::storage::layout::{MAX_LENGTH, Parts};
+use crate::storage::layout::{Blocks, LINE, MAX_LENGTH, Parts, up};
 use crate::storage::{KindCode, Shape};
 
 pub(crate) const FACTS: Facts =
-    Facts { code: KindCode(4), name: "MPMC bytes", single: false, bytes: true };
+    Facts { code: KindCode(4), name: "MPMC bytes", single: false, bytes: true, broadcast: false };
 
 /// The most bytes of a message that is in its slot.
 pub(super) const SHORT: usize = 112;
@@ -19,9 +19,11 @@ pub(super) fn parts(messages: usize, longest: usize) -> Option<Parts> {
     if longest > MAX_LENGTH {
         return None;
     }
-    Some(Parts {
-        slots: messages,
-        shape: Shape::new(8, HEAD - 8 + longest.min(SHORT), 8)?,
-        block: Some(longest),
-    })
+    let blocks = Blocks {
+        words: messages.checked_mul(8)?,
+        count: messages,
+        apart: up(longest.max(1), LINE)?,
+    };
+    let shape = Shape::new(8, HEAD - 8 + longest.min(SHORT), 8)?;
+    Some(Parts { slots: messages, shape, blocks: Some(blocks) })
 }
