@@ -152,13 +152,11 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         self.end.publish(push).inspect_err(|&why| self.gave_room_back(why))
     }
 
-    /// A push that found room and gave it back. Another sender may have found none
+    /// A push that found a block and gave it back. Another sender may have found none
     /// because of it.
     #[inline]
     fn gave_room_back(&self, why: NotNow) {
-        let nothing = matches!(why, NotNow::Nothing | NotNow::Changed | NotNow::Unsure);
-        if P::Ring::<K>::SLOT_WAITERS && !nothing {
-            self.end.notify(Side::Sender, Done::GivenUp);
+        if P::Ring::<K>::SLOT_WAITERS && matches!(why, NotNow::NoSlot) {
             self.end.notify_slot_waiters(Done::GivenUp);
         }
     }
@@ -170,15 +168,6 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
             self.gave_room_back(NotNow::NoSlot);
         }
         Ok(pushed)
-    }
-
-    /// A push for a waiting sender. It takes nothing that it would have to give back,
-    /// because giving back would wake other senders that do the same.
-    fn if_nothing_lacks<R>(&self, push: impl FnOnce() -> Result<R, NotNow>) -> Result<R, NotNow> {
-        if P::Ring::<K>::SLOT_WAITERS {
-            self.end.guarded(|| self.ring.lacks(&self.at).map_or(Ok(()), Err))?;
-        }
-        push()
     }
 
     /// Continues after a refused attempt, without waiting.
@@ -243,9 +232,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
                     Polled::Done(()) => {}
                     Polled::Needs(need) => return Err(Refusal::Needs(need)),
                 },
-                Some(until) => self
-                    .wait_on(why, until, || self.if_nothing_lacks(push))?
-                    .ok_or(Refusal::TimedOut)?,
+                Some(until) => self.wait_on(why, until, push)?.ok_or(Refusal::TimedOut)?,
             }
         }
         // It is in the channel; a receiver that sleeps may not have been woken.
@@ -427,7 +414,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
             let pushed = match self.push_many(rest) {
                 Ok(pushed) => Some(pushed),
                 Err(why) => self
-                    .wait_on(why, until, || self.if_nothing_lacks(|| self.push_many(rest)))
+                    .wait_on(why, until, || self.push_many(rest))
                     .map_err(|fault| SendBatchError::after(sent, fault))?,
             };
             let Some(pushed) = pushed else { return Ok(sent) };

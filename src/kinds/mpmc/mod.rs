@@ -112,7 +112,7 @@ impl<E: Element> Ring for Tagged<E> {
     }
 
     #[inline(always)]
-    fn claimed(&self, claim: &Claim) -> E::Place<'_> {
+    fn claimed<'a>(&'a self, _: &'a Position, claim: &Claim) -> E::Place<'a> {
         self.element(claim.index)
     }
 

@@ -44,6 +44,12 @@ impl Position {
         claim().or_else(|refused| self.go_on(refused, claim))
     }
 
+    /// Finds the next slot, without claiming it.
+    pub(crate) fn find_free(&self, words: &impl Words) -> Result<(), NotNow> {
+        let find = || mpmc::find_free(words, &self.cursor);
+        find().or_else(|refused| self.go_on(refused, find))
+    }
+
     /// Takes the next message.
     pub(crate) fn take(&self, words: &impl Words, owner: u16) -> Result<Taken, NotNow> {
         let take = || mpmc::take(words, &self.cursor, owner);
