@@ -24,16 +24,24 @@ use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc;
 use crate::wait::{Semaphores, WaitStrategy};
 
+/// What a handle and its clones have in common.
+struct Site {
+    participant: Arc<Participant>,
+    block: Block,
+    name: Arc<str>,
+}
+
 /// One end of a channel. Belongs to one thread at a time.
 pub struct Endpoint {
     /// Declared before the participant, so that the memory is detached when
     /// that goes.
     cells: Cells,
-    participant: Arc<Participant>,
-    /// The participant's.
+    site: Arc<Site>,
+    /// The participant's, as is the membership.
+    me: Member,
     membership: Membership,
-    pub(crate) block: Block,
-    pub(crate) name: Arc<str>,
+    /// How many were asked for.
+    messages: usize,
     pub(crate) side: Side,
     /// Not 0 while this handle sends.
     busy: Arc<Busy>,
@@ -51,28 +59,28 @@ impl Endpoint {
         name: Arc<str>,
         side: Side,
     ) -> Result<Self, ChannelError> {
-        Self::attach(participant, block, name, side, None)
+        let site = Site { participant: Arc::clone(participant), block, name };
+        Self::attach(&Arc::new(site), side, None)
     }
 
     /// `known`: whether it has met a peer, and how many had joined by then, as in
     /// [`Changes`].
     fn attach(
-        participant: &Arc<Participant>,
-        block: Block,
-        name: Arc<str>,
+        site: &Arc<Site>,
         side: Side,
         known: Option<(bool, u64)>,
     ) -> Result<Self, ChannelError> {
+        let Site { participant, block, name } = &**site;
         // The dead are nobody's peers.
         let heard = participant.scan_if_cheap()?;
         let (mut met, joined) = known.unwrap_or_else(|| {
-            let joined = participant.joined(&block, side.other()).load(Ordering::Acquire);
-            (participant.has_peer(&block, side.other()), joined)
+            let joined = participant.joined(block, side.other()).load(Ordering::Acquire);
+            (participant.has_peer(block, side.other()), joined)
         });
-        participant.enlist(&block, side, &name)?;
+        let busy = participant.enlist(block, side, name)?;
         let Some(cells) = block.cells(participant.mapped()) else {
             // What is in the way is told already.
-            let _ = participant.withdraw(&block, side, &name);
+            let _ = participant.withdraw(block, side, name, &busy);
             let what = "its block is outside the segment".to_owned();
             return Err(ChannelError::Damaged { channel: name.to_string(), what });
         };
@@ -85,12 +93,12 @@ impl Endpoint {
         let changes = Changes::new(*participant.guard(), &cells, met, joined);
         Ok(Self {
             cells,
-            participant: Arc::clone(participant),
+            site: Arc::clone(site),
+            me: participant.me(),
             membership: participant.membership(),
-            block,
-            name,
+            messages: block.plan.messages,
             side,
-            busy: if side == Side::Sender { participant.enter_busy() } else { Arc::default() },
+            busy,
             left: Cell::new(false),
             changes,
             wakes: Wakes::default(),
@@ -103,24 +111,20 @@ impl Endpoint {
     /// one is there, it needs no look and no call into the kernel.
     #[inline]
     pub(crate) fn another(&self) -> Result<Self, ChannelError> {
-        let participant = &self.participant;
-        if !participant.enlist_another(&self.block, self.side, &self.name)? {
+        let Site { participant, block, name } = &*self.site;
+        let Some(busy) = participant.enlist_another(block, self.side, name)? else {
             return self.attached_again();
-        }
+        };
         Ok(Self {
             cells: self.cells.clone(),
-            participant: Arc::clone(participant),
-            membership: participant.membership(),
-            block: self.block,
-            name: Arc::clone(&self.name),
+            site: Arc::clone(&self.site),
+            me: self.me,
+            membership: self.membership,
+            messages: self.messages,
             side: self.side,
-            busy: match self.side {
-                Side::Sender => participant.enter_busy(),
-                // Never used.
-                Side::Receiver => Arc::clone(&self.busy),
-            },
+            busy,
             left: Cell::new(false),
-            changes: self.changes.another(&self.cells),
+            changes: self.changes.another(participant.mapped().semaphores.asymmetric()),
             wakes: self.wakes.another(),
             wait: self.wait.another(),
         })
@@ -128,8 +132,8 @@ impl Endpoint {
 
     #[cold]
     fn attached_again(&self) -> Result<Self, ChannelError> {
-        let (name, known) = (Arc::clone(&self.name), Some((self.changes.met, self.changes.joined)));
-        let mut other = Self::attach(&self.participant, self.block, name, self.side, known)?;
+        let known = Some((self.changes.met, self.changes.joined));
+        let mut other = Self::attach(&self.site, self.side, known)?;
         other.wait.bind(self.bound());
         other.set_wait_strategy(self.wait_strategy());
         other.wakes = self.wakes.another();
@@ -138,7 +142,7 @@ impl Endpoint {
 
     /// That this is the only end of its side.
     pub(crate) fn role_taken(&self) -> ChannelError {
-        let channel = self.name.to_string();
+        let channel = self.name().to_string();
         ChannelError::RoleTaken { channel, side: self.side, pid: proc::pid().into() }
     }
 
@@ -146,31 +150,40 @@ impl Endpoint {
         &self.cells
     }
 
-    pub(super) const fn participant(&self) -> &Arc<Participant> {
-        &self.participant
+    pub(super) fn participant(&self) -> &Arc<Participant> {
+        &self.site.participant
+    }
+
+    pub(super) fn block(&self) -> &Block {
+        &self.site.block
+    }
+
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.site.name
     }
 
     pub(super) fn semaphores(&self) -> &Semaphores {
-        &self.participant.mapped().semaphores
+        &self.participant().mapped().semaphores
     }
 
     /// A view of the cells for the handle around this endpoint.
+    #[inline]
     pub(crate) fn typed<S>(
         &self,
         view: impl FnOnce(&Cells) -> Option<S>,
     ) -> Result<S, ChannelError> {
         view(&self.cells).ok_or_else(|| ChannelError::Damaged {
-            channel: self.name.to_string(),
+            channel: self.name().to_string(),
             what: "its elements are not as large as its type says".to_owned(),
         })
     }
 
-    pub(crate) fn me(&self) -> Member {
-        self.participant.me()
+    pub(crate) const fn me(&self) -> Member {
+        self.me
     }
 
-    pub(crate) fn owner(&self) -> u16 {
-        self.me().id
+    pub(crate) const fn owner(&self) -> u16 {
+        self.me.id
     }
 
     /// Whether this handle is sending, which its process's memory says.
@@ -192,7 +205,7 @@ impl Endpoint {
     }
 
     pub(crate) fn corrupt(&self, what: &str) -> Fault {
-        Fault::Corrupt { what: format!("{}: {what}", self.name) }
+        Fault::Corrupt { what: format!("{}: {what}", self.name()) }
     }
 
     /// Makes sure that the promise is one about this segment.
@@ -216,8 +229,8 @@ impl Endpoint {
 
     /// Whether both are ends of one channel of one segment.
     pub(crate) fn same_channel(&self, other: &Self) -> bool {
-        let generation = |end: &Self| end.participant.mapped().generation;
-        generation(self) == generation(other) && self.block.index == other.block.index
+        let generation = |end: &Self| end.participant().mapped().generation;
+        generation(self) == generation(other) && self.block().index == other.block().index
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -226,7 +239,7 @@ impl Endpoint {
 
     /// How many messages were asked for.
     pub(crate) const fn messages(&self) -> usize {
-        self.block.plan.messages
+        self.messages
     }
 
     /// Gives this end up, once, as well as it can; returns the first thing that
@@ -243,12 +256,10 @@ impl Endpoint {
         let owed = self.make_good();
         // While its thread has the credits of this channel.
         let ended = self.wait.readiness.take().map_or(Ok(()), |readiness| readiness.end());
-        let ended = ended.map_err(|refusal| self.participant.mapped().refused(refusal));
+        let ended = ended.map_err(|refusal| self.participant().mapped().refused(refusal));
         self.let_go();
-        let told = self.participant.withdraw(&self.block, self.side, &self.name);
-        if self.side == Side::Sender {
-            self.participant.leave_busy(&self.busy);
-        }
+        let Site { participant, block, name } = &*self.site;
+        let told = participant.withdraw(block, self.side, name, &self.busy);
         match owed.and(told).and(ended) {
             // It has told everybody who waited.
             Err(Fault::Closed) => Ok(()),
@@ -258,7 +269,7 @@ impl Endpoint {
 
     /// The same, and leaves the segment if nothing else of it is left here.
     pub(crate) fn close(mut self) -> Result<(), Fault> {
-        let participant = Arc::clone(&self.participant);
+        let participant = Arc::clone(self.participant());
         let given_up = self.give_up();
         drop(self);
         given_up.and(Participant::let_go(participant))
@@ -275,7 +286,7 @@ impl Drop for Endpoint {
 impl core::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Endpoint")
-            .field("channel", &self.name)
+            .field("channel", self.name())
             .field("side", &self.side)
             .field("capacity", &self.messages())
             .finish_non_exhaustive()

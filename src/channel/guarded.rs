@@ -108,10 +108,10 @@ impl Endpoint {
     fn has_lost_its_peers(&self) -> bool {
         let (participant, other) = (self.participant(), self.side.other());
         // Acquire: whoever it counts is in a row by now.
-        let joined = participant.joined(&self.block, other).load(Ordering::Acquire);
-        !self.block.lasting
+        let joined = participant.joined(self.block(), other).load(Ordering::Acquire);
+        !self.block().lasting
             && (self.changes.met || joined != self.changes.joined)
-            && !participant.has_peer(&self.block, other)
+            && !participant.has_peer(self.block(), other)
     }
 
     /// Has the next call find out first what there is to be done.

@@ -12,7 +12,7 @@ use crate::wait::Asymmetric;
 
 impl Endpoint {
     pub(super) fn event(&self, side: Side) -> Event<'_> {
-        self.participant().mapped().event(&self.block, side)
+        self.participant().mapped().event(self.block(), side)
     }
 
     /// Counts those who wait on a side.
@@ -77,7 +77,7 @@ impl Endpoint {
     #[cold]
     pub(super) fn owe(&self, whom: Whom, done: Done, refusal: Refusal) {
         if let Fault::System(source) = self.participant().mapped().refused(refusal) {
-            self.wakes.owe(whom, Unwoken::new(done, &self.name, whom.side(), source));
+            self.wakes.owe(whom, Unwoken::new(done, self.name(), whom.side(), source));
             self.spoil();
         }
     }

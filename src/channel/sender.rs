@@ -73,16 +73,23 @@ impl From<Box<Unwoken>> for Refusal {
 
 impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     pub(super) fn new(end: Endpoint) -> Result<Self, ChannelError> {
+        Self::at(end, |ring| ring.producer())
+    }
+
+    #[inline]
+    fn at(
+        end: Endpoint,
+        at: impl FnOnce(&P::Ring<K>) -> Result<<P::Ring<K> as Ring>::Producer, NotNow>,
+    ) -> Result<Self, ChannelError> {
         let ring = end.typed(P::Ring::<K>::of)?;
-        let at =
-            ring.producer().map_err(|why| end.corrupt(&why.corruption().unwrap_or_default()))?;
+        let at = at(&ring).map_err(|why| end.corrupt(&why.corruption().unwrap_or_default()))?;
         Ok(Self { ring, end, at })
     }
 
     /// Whether the channel takes messages of this length.
     #[inline(always)]
     fn takes(&self, length: usize) -> bool {
-        let longest = self.end.block.longest;
+        let longest = self.end.cells().longest();
         length <= longest && (!P::EXACT || length == longest)
     }
 
@@ -95,7 +102,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     /// That the channel takes none of that length.
     #[cold]
     fn wrong_length<M>(&self, message: M, length: usize) -> SendError<M> {
-        let longest = self.end.block.longest;
+        let longest = self.end.cells().longest();
         if length > longest {
             SendError::TooLong { message, length, longest }
         } else {
@@ -542,7 +549,7 @@ impl<P: Payload, K: Kind> Sender<P, K> {
 impl<K: Kind> Sender<Bytes, K> {
     /// The maximal length of a message, in bytes.
     pub const fn max_len(&self) -> usize {
-        self.end.block.longest
+        self.end.cells().longest()
     }
 }
 
@@ -552,7 +559,7 @@ impl<P: Payload + NoUninit> Sender<P, Mpmc> {
     /// # Errors
     /// [`ChannelError::TooMany`], and those of every operation.
     pub fn try_clone(&self) -> Result<Self, ChannelError> {
-        Self::new(self.end.another()?)
+        Self::at(self.end.another()?, |ring| ring.another_producer(&self.at))
     }
 }
 
