@@ -49,8 +49,7 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
     pub(super) fn new(end: Endpoint) -> Result<Self, ChannelError> {
         let ring = end.typed(P::Ring::<K>::of)?;
         let at = ring.consumer(end.me(), end.block().attempts);
-        let (at, dropped) =
-            at.map_err(|why| end.corrupt(&why.corruption().unwrap_or_default()))?;
+        let (at, dropped) = at.map_err(|why| end.corrupt(&why.corruption().unwrap_or_default()))?;
         if dropped {
             end.notify(Side::Sender, Done::GivenUp);
         }

@@ -86,7 +86,11 @@ pub(super) struct Endpoints {
 
 impl Endpoints {
     pub(super) fn none(channels: u16) -> Self {
-        Self { counts: vec![Counts::default(); usize::from(channels)], blocks: Vec::new(), sending: Sending::default() }
+        Self {
+            counts: vec![Counts::default(); usize::from(channels)],
+            blocks: Vec::new(),
+            sending: Sending::default(),
+        }
     }
 
     /// Whether a block has bytes of another one that is in use here. The directory says so
