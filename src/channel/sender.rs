@@ -14,6 +14,7 @@ use crate::error::{
 use crate::kinds::payload::Bytes;
 use crate::kinds::ring::Ring;
 use crate::kinds::table::{Kind, Mpmc, Payload};
+use crate::ring::table::Member;
 use crate::ring::wait::{Need, NotNow, Polled};
 use crate::segment::{Peer, Side};
 use crate::wait::WaitStrategy;
@@ -32,10 +33,11 @@ use crate::wait::WaitStrategy;
 /// is lost. A message whose `send` has returned will be delivered. The kernel wakes
 /// waiting processes.
 pub struct Sender<P: Payload, K: Kind = Mpmc> {
-    /// Before `end`, so that the memory is detached when that goes.
+    /// Both before `end`: what is held of the ring is given up while this is still an end of
+    /// the channel, and the memory is detached when that goes.
+    pub(super) at: <P::Ring<K> as Ring>::Producer,
     pub(super) ring: P::Ring<K>,
     pub(super) end: Endpoint,
-    pub(super) at: <P::Ring<K> as Ring>::Producer,
 }
 
 /// The sending end of a channel of bytes.
@@ -73,17 +75,26 @@ impl From<Box<Unwoken>> for Refusal {
 
 impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     pub(super) fn new(end: Endpoint) -> Result<Self, ChannelError> {
-        Self::at(end, |ring| ring.producer())
+        Self::at(end, |ring, me| ring.producer(me))
     }
 
     #[inline]
     fn at(
         end: Endpoint,
-        at: impl FnOnce(&P::Ring<K>) -> Result<<P::Ring<K> as Ring>::Producer, NotNow>,
+        at: impl FnOnce(&P::Ring<K>, Member) -> Result<<P::Ring<K> as Ring>::Producer, NotNow>,
     ) -> Result<Self, ChannelError> {
         let ring = end.typed(P::Ring::<K>::of)?;
-        let at = at(&ring).map_err(|why| end.corrupt(&why.corruption().unwrap_or_default()))?;
-        Ok(Self { ring, end, at })
+        let at = at(&ring, end.me())
+            .map_err(|why| end.corrupt(&why.corruption().unwrap_or_default()))?;
+        Ok(Self::with(ring, at, end))
+    }
+
+    pub(super) const fn with(
+        ring: P::Ring<K>,
+        at: <P::Ring<K> as Ring>::Producer,
+        end: Endpoint,
+    ) -> Self {
+        Self { ring, at, end }
     }
 
     /// Whether the channel takes messages of this length.
@@ -497,7 +508,9 @@ impl<P: Payload, K: Kind> Sender<P, K> {
     /// # Errors
     /// As for [`Receiver::close`](crate::Receiver::close).
     pub fn close(self) -> Result<(), Fault> {
-        self.end.close()
+        let Self { at, ring, end } = self;
+        drop((at, ring));
+        end.close()
     }
 
     /// A descriptor for event loops that is readable while a send could make progress:
@@ -536,7 +549,7 @@ impl<P: Payload, K: Kind> Sender<P, K> {
 
     /// Whether the channel is full. This may already have changed.
     pub fn is_full(&self) -> bool {
-        self.len() == self.capacity()
+        self.len() >= self.capacity()
     }
 
     /// How many messages the channel holds: exactly as many as were asked for. An SPSC
@@ -559,7 +572,7 @@ impl<P: Payload + NoUninit> Sender<P, Mpmc> {
     /// # Errors
     /// [`ChannelError::TooMany`], and those of every operation.
     pub fn try_clone(&self) -> Result<Self, ChannelError> {
-        Self::at(self.end.another()?, |ring| ring.another_producer(&self.at))
+        Self::at(self.end.another()?, |ring, me| ring.another_producer(&self.at, me))
     }
 }
 
