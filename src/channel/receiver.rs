@@ -51,9 +51,8 @@ pub type ByteReceiver<K = Mpmc> = Receiver<Bytes, K>;
 impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
     pub(super) fn new(end: Endpoint) -> Result<Self, ChannelError> {
         let ring = end.typed(P::Ring::<K>::of)?;
-        let (at, dropped) = ring
-            .consumer(end.me(), end.block.attempts)
-            .map_err(|why| end.corrupt(&why.corruption().unwrap_or_default()))?;
+        let at = ring.consumer(end.me(), end.block().attempts);
+        let (at, dropped) = at.map_err(|why| end.corrupt(&why.corruption().unwrap_or_default()))?;
         if dropped {
             end.notify(Side::Sender, Done::GivenUp);
         }
@@ -790,7 +789,7 @@ impl<K: Kind> Receiver<Bytes, K> {
 
     /// The maximal length of a message, in bytes.
     pub const fn max_len(&self) -> usize {
-        self.end.block.longest
+        self.end.cells().longest()
     }
 }
 
@@ -800,7 +799,11 @@ impl<P: Payload + CheckedBitPattern> Receiver<P, Mpmc> {
     /// # Errors
     /// [`ChannelError::TooMany`], and those of every operation.
     pub fn try_clone(&self) -> Result<Self, ChannelError> {
-        Self::new(self.end.another()?)
+        let end = self.end.another()?;
+        let ring = end.typed(P::Ring::<Mpmc>::of)?;
+        let at = ring.another_consumer(&self.at, end.me(), end.block().attempts);
+        let at = at.map_err(|why| end.corrupt(&why.corruption().unwrap_or_default()))?;
+        Ok(Self { ring, end, at, held: Cell::new(0) })
     }
 }
 

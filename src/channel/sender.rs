@@ -15,6 +15,7 @@ use crate::kinds::payload::Bytes;
 use crate::kinds::ring::Ring;
 use crate::kinds::table::{Kind, Mpmc, Payload};
 use crate::ring::gate;
+use crate::ring::table::Member;
 use crate::ring::wait::{Need, NotNow, Polled};
 use crate::segment::{Peer, Side};
 use crate::wait::WaitStrategy;
@@ -75,9 +76,16 @@ impl From<Box<Unwoken>> for Refusal {
 
 impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     pub(super) fn new(end: Endpoint) -> Result<Self, ChannelError> {
+        Self::at(end, |ring, me| ring.producer(me))
+    }
+
+    #[inline]
+    fn at(
+        end: Endpoint,
+        at: impl FnOnce(&P::Ring<K>, Member) -> Result<<P::Ring<K> as Ring>::Producer, NotNow>,
+    ) -> Result<Self, ChannelError> {
         let ring = end.typed(P::Ring::<K>::of)?;
-        let at = ring
-            .producer(end.me())
+        let at = at(&ring, end.me())
             .map_err(|why| end.corrupt(&why.corruption().unwrap_or_default()))?;
         Ok(Self::with(ring, at, end))
     }
@@ -93,7 +101,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     /// Whether the channel takes messages of this length.
     #[inline(always)]
     fn takes(&self, length: usize) -> bool {
-        let longest = self.end.block.longest;
+        let longest = self.end.cells().longest();
         length <= longest && (!P::EXACT || length == longest)
     }
 
@@ -106,7 +114,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     /// That the channel takes none of that length.
     #[cold]
     fn wrong_length<M>(&self, message: M, length: usize) -> SendError<M> {
-        let longest = self.end.block.longest;
+        let longest = self.end.cells().longest();
         if length > longest {
             SendError::TooLong { message, length, longest }
         } else {
@@ -544,7 +552,7 @@ impl<P: Payload, K: Kind> Sender<P, K> {
 impl<K: Kind> Sender<Bytes, K> {
     /// The maximal length of a message, in bytes.
     pub const fn max_len(&self) -> usize {
-        self.end.block.longest
+        self.end.cells().longest()
     }
 }
 
@@ -554,7 +562,7 @@ impl<P: Payload + NoUninit> Sender<P, Mpmc> {
     /// # Errors
     /// [`ChannelError::TooMany`], and those of every operation.
     pub fn try_clone(&self) -> Result<Self, ChannelError> {
-        Self::new(self.end.another()?)
+        Self::at(self.end.another()?, |ring, me| ring.another_producer(&self.at, me))
     }
 }
 

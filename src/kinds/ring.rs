@@ -57,6 +57,21 @@ pub trait Ring: View + Sized + Send {
     /// which more than `attempts` receivers have died.
     fn consumer(&self, me: Member, attempts: u8) -> Result<(Self::Consumer, bool), NotNow>;
 
+    /// Takes up the position of another sender beside the one at this.
+    fn another_producer(&self, _at: &Self::Producer, me: Member) -> Result<Self::Producer, NotNow> {
+        self.producer(me)
+    }
+
+    /// Takes up the position of another receiver beside the one at this.
+    fn another_consumer(
+        &self,
+        _at: &Self::Consumer,
+        me: Member,
+        attempts: u8,
+    ) -> Result<Self::Consumer, NotNow> {
+        Ok(self.consumer(me, attempts)?.0)
+    }
+
     fn push_next(
         &self,
         at: &Self::Producer,

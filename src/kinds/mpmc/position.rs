@@ -34,6 +34,11 @@ impl Position {
         Self::at(Cursor::consumer(words), words)
     }
 
+    /// Of another handle, which begins where this one is.
+    pub(crate) fn another(&self, words: &impl Words) -> Self {
+        Self::at(self.cursor.get(), words)
+    }
+
     /// Claims the next slot.
     pub(crate) fn claim(&self, words: &impl Words, owner: u16) -> Result<Claim, NotNow> {
         let claim = || mpmc::claim(words, &self.cursor, owner);

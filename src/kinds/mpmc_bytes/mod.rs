@@ -142,6 +142,10 @@ impl Ring for BlockSlots {
         Ok((Position::consumer(self), false))
     }
 
+    fn another_consumer(&self, at: &Position, _: Member, _: u8) -> Result<Position, NotNow> {
+        Ok(at.another(self))
+    }
+
     #[inline(always)]
     fn push_next(&self, at: &Writer, owner: u16, message: &&[u8]) -> Result<(), NotNow> {
         if !self.is_short(message.len()) {

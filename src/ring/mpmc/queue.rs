@@ -10,6 +10,8 @@ use crate::sync::{AtomicU64, Ordering, spin_loop};
 const MAKING_WAY: u64 = 16;
 /// The pauses between two visits double, up to two to this power.
 const MOST_DOUBLINGS: u64 = 5;
+/// A try that has come so far without making way raises the hint.
+const FAR: u64 = 2;
 /// How many positions pass between two updates of a hint.
 pub(super) const HINT_STEP: u64 = 16;
 
@@ -337,6 +339,11 @@ fn advance(
             Step::Claim(claimed) => {
                 if swap(slot, seen, claimed) {
                     pass(words, hint, cursor, at);
+                    if !makes_way && visits >= FAR {
+                        // Others of this side come by less often than once in so many
+                        // positions. The next one finds its way at once.
+                        raise(hint, cursor.get().position);
+                    }
                     return Ok((at, seen));
                 }
             }
