@@ -208,9 +208,9 @@ fn a_stopped_publisher_is_in_nobodys_way() {
     });
 }
 
-/// One ends before some step of so many messages more, while another one only raises the limit,
+/// One ends before some step of its second message, while another one only raises the limit,
 /// or publishes so many. Its successor follows.
-fn helped_meanwhile(fate: Fate, mine: u64, others: u64) {
+fn helped_meanwhile(fate: Fate, others: u64) {
     let scene = Scene::new(lossy(1, 1, 2), 4);
     let (mortal, other) = (scene.publisher(2), scene.publisher(1));
     scene.publish(&mortal, 30).unwrap();
@@ -220,7 +220,7 @@ fn helped_meanwhile(fate: Fate, mine: u64, others: u64) {
         }
         publish_all(scene, &other, 20..20 + others);
     });
-    let life = || publish_all(&scene, &mortal, 31..31 + mine);
+    let life = || scene.publish(&mortal, 31).unwrap();
     let ended = death::mortal_with(|| {}, Some(fate), life).is_none();
     helping.join().unwrap();
     if ended {
@@ -232,15 +232,28 @@ fn helped_meanwhile(fate: Fate, mine: u64, others: u64) {
 }
 
 pub(super) fn helped(fate: Fate) {
-    helped_meanwhile(fate, 1, 0);
-}
-
-pub(super) fn helped_late(fate: Fate) {
-    helped_meanwhile(fate, 2, 0);
+    helped_meanwhile(fate, 0);
 }
 
 pub(super) fn helped_and_passed(fate: Fate) {
-    helped_meanwhile(fate, 1, 1);
+    helped_meanwhile(fate, 1);
+}
+
+/// One is helped with its second message while it already tries to publish its third one, over
+/// which it ends.
+fn helped_late(fate: Fate) {
+    let scene = Scene::new(lossy(1, 1, 2), 4);
+    let (mortal, other) = (scene.publisher(2), scene.publisher(1));
+    scene.publish(&mortal, 30).unwrap();
+    let helping = spawn(&scene, move |scene| {
+        let _ = other.ready(scene, scene);
+    });
+    scene.publish(&mortal, 31).unwrap();
+    mortal.ready(&*scene, &*scene).unwrap();
+    let life = || scene.publish_again(&mortal, 32).unwrap();
+    let ended = death::mortal_with(|| {}, Some(fate), life).is_none();
+    helping.join().unwrap();
+    scene.settle(ended.into());
 }
 
 #[test]

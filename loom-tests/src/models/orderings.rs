@@ -257,6 +257,10 @@ const ROWS: &[(&[Site], By)] = &[
         &[at("event", "lasts", "self.word.load", Acquire, Relaxed)],
         Nothing("what the dead did is not looked at; `waiting` before it has acquired the word"),
     ),
+    (
+        &[at("event", "ring", "fence", SeqCst, Relaxed)],
+        Nothing("the models of events drop it together with the light fence, and find that"),
+    ),
     (&[at("event", "lower", "record.fetch_update", Release, Relaxed)], Nothing(ORDER)),
     (
         &[at("event", "settle", "waiting.load", Acquire, Relaxed)],
@@ -509,9 +513,12 @@ fn the_list_is_complete() {
     for (file, source) in mutant::SOURCES {
         let lines = mutant::lines(source);
         for (at, (function, line)) in lines.iter().enumerate() {
-            for (name, order, halves) in
-                [("Acquire", Acquire, 1), ("Release", Release, 1), ("AcqRel", AcqRel, 2)]
-            {
+            for (name, order, halves) in [
+                ("Acquire", Acquire, 1),
+                ("Release", Release, 1),
+                ("AcqRel", AcqRel, 2),
+                ("SeqCst", SeqCst, 1),
+            ] {
                 if !line.contains(&format!("Ordering::{name}")) {
                     continue;
                 }

@@ -130,7 +130,9 @@ impl Publisher {
             self.cursor.set(next);
             return Ok(());
         }
-        let last = Cursor::at(begin - 1, shape.slots);
+        // A position that has wrapped is nobody's.
+        let last = begin.checked_sub(1).ok_or(Refused::Corrupt(limit))?;
+        let last = Cursor::at(last, shape.slots);
         if shape.turns_after(words.slot(last.index).load(Ordering::Acquire), last.lap) < 1 {
             return Err(Refused::Corrupt(limit));
         }
