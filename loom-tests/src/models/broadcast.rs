@@ -59,6 +59,15 @@ pub(super) fn one_publishes() {
     stream(lossy(1, 1, 1), &[3]);
 }
 
+pub(super) fn one_publishes_four() {
+    stream(lossy(1, 1, 1), &[4]);
+}
+
+/// Without a raise, which has a fence of its own, between each two of them.
+pub(super) fn one_publishes_in_twos() {
+    stream(lossy(2, 2, 1), &[4]);
+}
+
 pub(super) fn one_of_two_publishes() {
     stream(lossy(1, 1, 2), &[3]);
 }
@@ -76,6 +85,8 @@ pub(super) fn two_raise() {
 fn one_publishes_and_one_reads() {
     completely(|| {
         holds("one publishes, one slot", Some(3), one_publishes);
+        holds("one publishes four", Some(2), one_publishes_four);
+        holds("one publishes in twos", Some(2), one_publishes_in_twos);
         holds("one of two publishes, one slot", Some(3), one_of_two_publishes);
         holds("one publishes, two slots", Some(3), || stream(lossy(2, 1, 1), &[4]));
         holds("one of two publishes, two slots", Some(2), || stream(lossy(2, 2, 2), &[4]));
@@ -84,12 +95,23 @@ fn one_publishes_and_one_reads() {
     });
 }
 
+/// One publishes after another one has got further ahead than a step.
+pub(super) fn one_falls_behind() {
+    let scene = Scene::new(lossy(2, 1, 2), 3);
+    let (ahead, behind) = (scene.publisher(1), scene.publisher(2));
+    let publishing = spawn(&scene, move |scene| publish_all(scene, &ahead, 10..13));
+    publish_all(&scene, &behind, [20]);
+    publishing.join().unwrap();
+    scene.settle(0);
+}
+
 #[test]
 fn two_publish_and_one_reads() {
     completely(|| {
         holds("two publish, one slot", Some(1), two_publish);
         holds("two publish, two slots", Some(1), || stream(lossy(2, 1, 2), &[2, 1]));
         holds("two publish, steps of two", Some(1), || stream(lossy(2, 2, 2), &[2, 1]));
+        holds("one falls behind", Some(2), one_falls_behind);
         let mutant = Mutant::Model("begins beyond the limit");
         fails("two publish, one slot", mutant, "", Some(1), two_publish);
     });
@@ -156,21 +178,16 @@ fn who_comes_late_begins_where_it_says() {
 /// meanwhile, and a successor follows in its entry.
 fn another_goes_on(fate: Fate, shape: Shape, mine: u64, others: u64) {
     let scene = Scene::new(shape, 4);
-    let other = spawn(&scene, move |scene| {
-        let at = scene.publisher(1);
-        publish_all(scene, &at, 20..20 + others);
-    });
-    let life = || {
-        let at = scene.publisher(2);
-        publish_all(&scene, &at, 30..30 + mine);
-    };
+    let (mortal, other) = (scene.publisher(2), scene.publisher(1));
+    let going_on = spawn(&scene, move |scene| publish_all(scene, &other, 20..20 + others));
+    let life = || publish_all(&scene, &mortal, 30..30 + mine);
     let ended = death::mortal_with(|| {}, Some(fate), life).is_none();
+    going_on.join().unwrap();
     if ended && fate.end == End::Killed {
         scene.bury(2);
         let at = scene.publisher(3);
         scene.publish(&at, 40).unwrap();
     }
-    other.join().unwrap();
     let (at, mut got) = (Cell::new(Cursor::at(0, shape.slots)), Vec::new());
     read_on(&scene, 0, &at, &mut got);
     scene.settle(ended.into());
@@ -281,11 +298,11 @@ pub(super) fn helped_while_taken_over(fate: Fate) {
     let scene = Scene::new(lossy(1, 1, 2), 4);
     let (mortal, other) = (scene.publisher(2), scene.publisher(1));
     scene.publish(&mortal, 30).unwrap();
-    let life = || scene.publish(&mortal, 31).unwrap();
-    let ended = death::mortal_with(|| {}, Some(fate), life).is_none();
     let helping = spawn(&scene, move |scene| {
         let _ = other.ready(scene, scene);
     });
+    let life = || scene.publish(&mortal, 31).unwrap();
+    let ended = death::mortal_with(|| {}, Some(fate), life).is_none();
     if ended {
         scene.bury(2);
     } else {
@@ -321,22 +338,22 @@ fn whoever_follows_sees_what_is_incomplete() {
     });
 }
 
-/// The only publisher is killed, and its successor publishes while one reads.
-pub(super) fn a_successor_is_read(fate: Fate) {
-    let scene = Scene::new(lossy(1, 1, 1), 3);
+/// The only publisher is killed over one of so many messages, and its successor publishes while
+/// one reads.
+fn succeeds(fate: Fate, shape: Shape, before: u64, messages: u64) {
+    let scene = Scene::new(shape, 3);
+    let publisher = scene.publisher(1);
+    publish_all(&scene, &publisher, 0..before);
     let publishing = spawn(&scene, move |scene| {
-        let life = || {
-            let at = scene.publisher(1);
-            publish_all(scene, &at, 10..12);
-        };
+        let life = || publish_all(scene, &publisher, 10..10 + messages);
         let ended = death::mortal_with(|| {}, Some(fate), life).is_none();
         scene.bury(1);
         let at = scene.publisher(2);
-        publish_all(scene, &at, 20..22);
+        publish_all(scene, &at, 20..20 + messages);
         ended
     });
-    let (at, mut got) = (Cell::new(Cursor::at(0, 1)), Vec::new());
-    for _ in 0..3 {
+    let (at, mut got) = (Cell::new(Cursor::at(0, shape.slots)), Vec::new());
+    for _ in 0..messages {
         scene.read(&at, &mut got);
     }
     let ended = publishing.join().unwrap();
@@ -344,9 +361,19 @@ pub(super) fn a_successor_is_read(fate: Fate) {
     scene.settle(ended.into());
 }
 
+fn a_successor_is_read(fate: Fate) {
+    succeeds(fate, lossy(1, 1, 1), 0, 2);
+}
+
+/// It needs not raise the limit, which has a fence of its own.
+pub(super) fn a_successor_has_room(fate: Fate) {
+    succeeds(fate, lossy(2, 2, 1), 2, 1);
+}
+
 #[test]
 fn a_successor_publishes_whole_messages() {
     completely(|| {
         holds_for_every_end("a successor is read", Some(2), End::Killed, a_successor_is_read);
+        holds_for_every_end("a successor has room", Some(3), End::Killed, a_successor_has_room);
     });
 }

@@ -79,11 +79,11 @@ const ROWS: &[(&[Site], By)] = &[
     // The broadcast ring.
     (
         &[at("broadcast/limit", "raise", "words.limit().load", Acquire, Relaxed)],
-        Model(Some(1), reliable::one_joins_two),
+        Model(Some(1), reliable::one_raises_for_another),
     ),
     (
         &[at("broadcast/limit", "raise", "limit.compare_exchange", AcqRel, Acquire)],
-        Model(Some(2), broadcast::two_raise),
+        Model(Some(1), reliable::one_raises_for_another),
     ),
     (
         &[at("broadcast/limit", "raise", "limit.compare_exchange", AcqRel, Release)],
@@ -100,7 +100,7 @@ const ROWS: &[(&[Site], By)] = &[
     ),
     (
         &[at("broadcast/limit", "slowest", "entry.position", Acquire, Relaxed)],
-        Model(Some(2), reliable::one_joins),
+        Model(Some(2), reliable::one_reads),
     ),
     (
         &[at("broadcast/limit", "help", "entry.word", Acquire, Relaxed)],
@@ -141,7 +141,7 @@ const ROWS: &[(&[Site], By)] = &[
     ),
     (
         &[at("broadcast/publish", "attach", "fence", Release, Relaxed)],
-        Deaths(Some(2), broadcast::a_successor_is_read),
+        Deaths(Some(2), broadcast::a_successor_has_room),
     ),
     (
         &[at("broadcast/publish", "find_room", "words.slot", Acquire, Relaxed)],
@@ -149,7 +149,7 @@ const ROWS: &[(&[Site], By)] = &[
     ),
     (
         &[at("broadcast/publish", "pass", "words.limit()", Acquire, Relaxed)],
-        Model(Some(2), broadcast::two_publish),
+        Model(Some(2), broadcast::one_falls_behind),
     ),
     (&[at("broadcast/publish", "pass", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
     (
@@ -162,7 +162,7 @@ const ROWS: &[(&[Site], By)] = &[
     ),
     (
         &[at("broadcast/publish", "publish", "fence", Release, Relaxed)],
-        Model(Some(2), broadcast::one_publishes),
+        Model(Some(2), broadcast::one_publishes_in_twos),
     ),
     (
         &[at("broadcast/publish", "swap", "slot.store", Release, Relaxed)],
@@ -186,7 +186,7 @@ const ROWS: &[(&[Site], By)] = &[
     ),
     (
         &[at("broadcast/read", "skip", "words.limit()", Acquire, Relaxed)],
-        Model(Some(2), broadcast::one_publishes),
+        Model(Some(2), broadcast::one_publishes_four),
     ),
     (&[at("broadcast/read", "skip", "words.slot", Acquire, Relaxed)], Nothing(BELOW)),
     (
@@ -199,12 +199,11 @@ const ROWS: &[(&[Site], By)] = &[
     ),
     (&[at("broadcast/read", "first_unpublished", "words.slot", Acquire, Relaxed)], Nothing(BELOW)),
     (
-        &[at("broadcast/reliable", "join", "position.store", Release, Relaxed)],
-        Nothing("the Release of the holder after it, and the fence, cover it"),
-    ),
-    (
-        &[at("broadcast/reliable", "join", "holder.store", Release, Relaxed)],
-        Model(Some(2), reliable::one_joins),
+        &[
+            at("broadcast/reliable", "join", "position.store", Release, Relaxed),
+            at("broadcast/reliable", "join", "holder.store", Release, Relaxed),
+        ],
+        Model(Some(1), reliable::one_leaves_one_joins),
     ),
     (
         &[at("broadcast/reliable", "join", "fence", SeqCst, Relaxed)],
@@ -212,7 +211,7 @@ const ROWS: &[(&[Site], By)] = &[
     ),
     (
         &[at("broadcast/reliable", "join", "words.limit()", Acquire, Relaxed)],
-        Model(Some(2), reliable::one_joins),
+        Model(Some(2), reliable::one_joins_far_on),
     ),
     (
         &[
@@ -227,7 +226,7 @@ const ROWS: &[(&[Site], By)] = &[
     ),
     (
         &[at("broadcast/reliable", "read_up_to", "words.reliable", Release, Relaxed)],
-        Model(Some(2), reliable::one_joins),
+        Model(Some(2), reliable::one_reads),
     ),
     // Creation.
     (&[at("creation", "judge", "block.magic()", Acquire, Relaxed)], Nothing(KERNEL)),

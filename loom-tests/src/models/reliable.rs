@@ -8,7 +8,7 @@ use crate::broadcast::{Got, Scene, member};
 use crate::death::{self, End, Fate};
 use crate::explore::{completely, fails, fails_for_some_end, holds, holds_for_every_end};
 use crate::mutant::Mutant;
-use crate::ring::broadcast::{self as ring, Publisher, Refused, Shape};
+use crate::ring::broadcast::{self as ring, Publisher, Refused, Reliable, Shape};
 use crate::ring::cursor::Cursor;
 
 /// A ring in which a publisher is at most one message ahead.
@@ -171,21 +171,57 @@ fn who_joins_at_once_or_again_misses_nothing() {
     });
 }
 
-/// Reads what is at its position, and leaves without saying so.
-fn reads_and_leaves(scene: &Scene, id: u16) {
-    if let Some((reliable, first)) = ring::join(scene, scene, member(id), 1) {
-        scene.cell(Cursor::at(first, scene.shape.slots));
-        ring::leave(scene, &reliable, member(id));
+/// One slot, and one who reads its message: whoever publishes next writes on what was read.
+fn smallest(publishers: u64) -> (Rc<Scene>, Publisher, (Reliable, Cell<Cursor>)) {
+    let scene = Scene::new(Shape::exact(1, 1, 1, publishers, 1), 3);
+    let (reading, publisher) = (scene.join(0, 0), scene.publisher(1));
+    scene.publish_cell(&publisher, 10).unwrap();
+    (scene, publisher, reading)
+}
+
+/// Publishes one and writes another, if it may.
+fn writes_over(scene: &Scene, publisher: &Publisher) {
+    if scene.publish_cell(publisher, 11).is_ok() {
+        scene.write_cell(publisher, 12);
     }
+}
+
+/// One reads, and it is overwritten.
+pub(super) fn one_reads() {
+    let (scene, publisher, (reliable, at)) = smallest(1);
+    let publishing = spawn(&scene, move |scene| writes_over(scene, &publisher));
+    assert!(scene.read_cell(&reliable, &at, &mut Vec::new()));
+    publishing.join().unwrap();
+    scene.settle(0);
+}
+
+/// One joins after whole laps that it has not seen.
+pub(super) fn one_joins_far_on() {
+    let scene = Scene::new(Shape::exact(1, 1, 1, 1, 1), 2);
+    let publisher = scene.publisher(1);
+    let publishing = spawn(&scene, move |scene| drop(try_each(scene, &publisher, 10..14)));
+    let (_, at) = scene.join(0, 0);
+    scene.cell(at.get());
+    publishing.join().unwrap();
+    scene.settle(0);
+}
+
+/// One reads, another one sees that and raises the limit, and a third one writes.
+pub(super) fn one_raises_for_another() {
+    let (scene, publisher, (reliable, at)) = smallest(2);
+    let other = scene.publisher(2);
+    let raising = spawn(&scene, move |scene| drop(other.ready(scene, scene)));
+    let publishing = spawn(&scene, move |scene| writes_over(scene, &publisher));
+    assert!(scene.read_cell(&reliable, &at, &mut Vec::new()));
+    raising.join().unwrap();
+    publishing.join().unwrap();
+    scene.settle(0);
 }
 
 /// One leaves over what it has read, and it is overwritten.
 pub(super) fn one_leaves() {
-    let scene = Scene::new(tight(1, 1), 2);
-    let publisher = scene.publisher(1);
-    scene.publish_cell(&publisher, 10).unwrap();
-    let (reliable, at) = scene.join(0, 1);
-    let publishing = spawn(&scene, move |scene| drop(try_each(scene, &publisher, 11..16)));
+    let (scene, publisher, (reliable, at)) = smallest(1);
+    let publishing = spawn(&scene, move |scene| writes_over(scene, &publisher));
     assert_eq!(scene.cell(at.get()), Some(10));
     ring::leave(&*scene, &reliable, member(0));
     publishing.join().unwrap();
@@ -194,12 +230,9 @@ pub(super) fn one_leaves() {
 
 /// One leaves, and another one takes its entry: who publishes then sees what the first one did.
 pub(super) fn one_leaves_one_joins() {
-    let scene = Scene::new(tight(1, 1), 3);
-    let publisher = scene.publisher(1);
-    scene.publish_cell(&publisher, 10).unwrap();
-    let (reliable, at) = scene.join(0, 1);
-    let publishing = spawn(&scene, move |scene| drop(try_each(scene, &publisher, 11..15)));
-    let joining = spawn(&scene, |scene| reads_and_leaves(scene, 2));
+    let (scene, publisher, (reliable, at)) = smallest(1);
+    let publishing = spawn(&scene, move |scene| writes_over(scene, &publisher));
+    let joining = spawn(&scene, |scene| drop(ring::join(scene, scene, member(2), 0)));
     assert_eq!(scene.cell(at.get()), Some(10));
     ring::leave(&*scene, &reliable, member(0));
     joining.join().unwrap();
@@ -208,9 +241,12 @@ pub(super) fn one_leaves_one_joins() {
 }
 
 #[test]
-fn what_one_that_leaves_has_read_is_overwritten_afterwards() {
+fn what_was_read_is_overwritten_afterwards() {
     completely(|| {
-        holds("one leaves", Some(2), one_leaves);
+        holds("one joins far on", Some(2), one_joins_far_on);
+        holds("one reads", Some(3), one_reads);
+        holds("one raises for another", Some(1), one_raises_for_another);
+        holds("one leaves", Some(3), one_leaves);
         holds("one leaves, one joins", Some(1), one_leaves_one_joins);
     });
 }
