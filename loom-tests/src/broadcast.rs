@@ -227,7 +227,7 @@ impl Scene {
 
     fn word_of(&self, place: u64, turn: u64, buffer: u64) -> u64 {
         let buffers = self.shape.buffers();
-        turn << self.bits() | (buffer + buffers - place) % buffers
+        (turn << self.bits()) | ((buffer + buffers - place) % buffers)
     }
 
     fn asked_last(&self) -> u64 {
@@ -267,6 +267,16 @@ impl Scene {
     pub(crate) fn close(&self, publisher: Publisher, id: u16) {
         let holder = &self.publishers[publisher.number() as usize][0];
         crate::ring::role::release(holder, member(id));
+    }
+
+    /// As if a publisher's entry had published for more than half of all turns, and raises had
+    /// renewed its `helped` meanwhile.
+    pub(crate) fn age(&self, n: u64) {
+        let [_, word, helped, ..] = &self.publishers[n as usize];
+        let aged = word.load(Relaxed).wrapping_add(5 << (u64::BITS - 3));
+        word.store(aged, Release);
+        let renewed = helped.fetch_update(AcqRel, Acquire, |_| Some(aged));
+        assert!(renewed.is_ok());
     }
 
     /// Publishes one message, unless a reliable subscriber is too far behind.

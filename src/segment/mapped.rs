@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use super::directory::{Described, Directory};
 use crate::error::Fault;
 use crate::kinds::block::Block;
-use crate::ring::event::Event;
+use crate::ring::event::{self, Event, Memo};
 use crate::ring::kernel::Refusal;
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, INCARNATION_SHIFT, Member, MemberState, Table};
@@ -83,6 +83,14 @@ impl Mapped {
         inside(self.memory.at(rows + size_of::<Row>() * usize::from(id)))
     }
 
+    /// The name of a participant.
+    pub(crate) fn peer(&self, member: Member) -> Peer {
+        // A peer may have written the id.
+        let known = member.id < self.plan.map.participants;
+        let pid = if known { self.info(member.id).pid.load(Ordering::Relaxed) } else { 0 };
+        Peer::new(self.generation, member, u32::try_from(pid).unwrap_or(0))
+    }
+
     pub(crate) fn control(&self, block: &Block) -> &Control {
         inside(self.memory.at(block.offset))
     }
@@ -94,6 +102,17 @@ impl Mapped {
             Side::Receiver => block.items(self),
         };
         Event { waiting: self.control(block).waiting(side), sem }
+    }
+
+    /// Wakes those of one side for whom something was done, if any of them sleep: one of a
+    /// queue, because one can use it; all of a broadcast channel.
+    pub(crate) fn wake(&self, block: &Block, side: Side, memo: &mut Memo) -> Result<(), Refusal> {
+        let event = self.event(block, side);
+        if block.kind.is_broadcast() {
+            event::rouse(&self.semaphores, event, || false)
+        } else {
+            event::notify(&self.semaphores, event, memo)
+        }
     }
 
     pub(crate) fn fault(&self, blind: Blind) -> Fault {

@@ -36,10 +36,9 @@ const DEATH: &str = "what the dead did comes before the word that says DEAD";
 const ACQUIRES_NOTHING: &str = "what it reads is in the word itself";
 const RELEASES_NOTHING: &str = "nothing that was done before is looked for";
 const ANSWER: &str = "an answer to go by; the access after it acquires";
-const HELP: &str =
-    "whoever follows in the entry comes after the help; its value is all that counts";
+const HELP: &str = "only its value counts: who follows in the entry comes after the help";
 const RENEW: &str = "either word says the same; it keeps their turns comparable";
-const BELOW: &str = "the limit has acquired what is published below it; the rest is an answer";
+const BELOW: &str = "the limit acquires what is published below it; the rest is an answer";
 
 const ROWS: &[(&[Site], By)] = &[
     // Blocks.
@@ -94,6 +93,7 @@ const ROWS: &[(&[Site], By)] = &[
         Model(Some(2), reliable::one_joins),
     ),
     (&[at("broadcast/limit", "believed", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
+    (&[at("broadcast/limit", "room", "words.limit().load", Acquire, Relaxed)], Nothing(ANSWER)),
     (
         &[at("broadcast/limit", "slowest", "entry.holder", Acquire, Relaxed)],
         Model(Some(2), reliable::one_leaves),
@@ -154,7 +154,7 @@ const ROWS: &[(&[Site], By)] = &[
     (&[at("broadcast/publish", "pass", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
     (
         &[at("broadcast/publish", "publish", "slot.load", Acquire, Relaxed)],
-        Deaths(Some(2), broadcast::passed_without_looking),
+        Nothing("needed to pass a slot that `find_room` never sees; the models are too small"),
     ),
     (
         &[at("broadcast/publish", "publish", "entry.word.store", Release, Relaxed)],

@@ -197,7 +197,7 @@ pub(super) fn one_reads() {
 
 /// One joins after whole laps that it has not seen.
 pub(super) fn one_joins_far_on() {
-    let scene = Scene::new(Shape::exact(1, 1, 1, 1, 1), 2);
+    let scene = Scene::new(Shape::exact(1, 1, 2, 1, 1), 2);
     let publisher = scene.publisher(1);
     let publishing = spawn(&scene, move |scene| drop(try_each(scene, &publisher, 10..14)));
     let (_, at) = scene.join(0, 0);
@@ -210,7 +210,9 @@ pub(super) fn one_joins_far_on() {
 pub(super) fn one_raises_for_another() {
     let (scene, publisher, (reliable, at)) = smallest(2);
     let other = scene.publisher(2);
-    let raising = spawn(&scene, move |scene| drop(other.ready(scene, scene)));
+    let raising = spawn(&scene, move |scene| {
+        let _ = other.ready(scene, scene);
+    });
     let publishing = spawn(&scene, move |scene| writes_over(scene, &publisher));
     assert!(scene.read_cell(&reliable, &at, &mut Vec::new()));
     raising.join().unwrap();

@@ -5,7 +5,7 @@ use crate::storage::layout::Parts;
 use crate::storage::{KindCode, Shape};
 
 pub(crate) const FACTS: Facts =
-    Facts { code: KindCode(1), name: "SPSC", single: true, bytes: false };
+    Facts { code: KindCode(1), name: "SPSC", single: true, bytes: false, broadcast: false };
 
 /// The slots: nothing but the elements.
 pub(super) const fn shape(size: usize, align: usize) -> Option<Shape> {
@@ -13,5 +13,5 @@ pub(super) const fn shape(size: usize, align: usize) -> Option<Shape> {
 }
 
 pub(super) fn parts(messages: usize, size: usize, align: usize) -> Option<Parts> {
-    Some(Parts { slots: messages, shape: shape(size, align)?, block: None })
+    Some(Parts { slots: messages, shape: shape(size, align)?, blocks: None })
 }

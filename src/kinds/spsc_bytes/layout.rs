@@ -6,7 +6,7 @@ use crate::storage::layout::{MAX_LENGTH, Parts};
 use crate::storage::{KindCode, Shape};
 
 pub(crate) const FACTS: Facts =
-    Facts { code: KindCode(3), name: "SPSC bytes", single: true, bytes: true };
+    Facts { code: KindCode(3), name: "SPSC bytes", single: true, bytes: true, broadcast: false };
 
 /// Room for one more message than was asked for, because the last record before the
 /// ring's end may be padding. Of that one a unit is never used.
@@ -16,5 +16,5 @@ pub(super) fn parts(messages: usize, longest: usize) -> Option<Parts> {
     }
     let record = usize::try_from(units(longest as u64)).ok()?;
     let slots = messages.checked_add(1)?.checked_mul(record)?;
-    Some(Parts { slots, shape: Shape::new(0, UNIT, UNIT)?, block: None })
+    Some(Parts { slots, shape: Shape::new(0, UNIT, UNIT)?, blocks: None })
 }

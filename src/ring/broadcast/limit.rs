@@ -75,8 +75,20 @@ fn believed(words: &impl Words, position: u64, limit: u64) -> Result<u64, Refuse
     }
 }
 
+/// Whether a publisher that was blocked at `position` may go on, a moment ago.
+pub(crate) fn room(words: &impl Words, table: &impl Table, position: u64) -> bool {
+    // Edge L.
+    let limit = words.limit().load(Ordering::Acquire);
+    limit.wrapping_sub(position).cast_signed() > 0
+        || slowest(words, table, position).0 < words.shape().reach
+}
+
 /// How far the slowest reliable subscriber is behind `position`, and which it is.
-fn slowest(words: &impl Words, table: &impl Table, position: u64) -> (u64, Option<Member>) {
+pub(crate) fn slowest(
+    words: &impl Words,
+    table: &impl Table,
+    position: u64,
+) -> (u64, Option<Member>) {
     // Relaxed: edge J.
     let used = words.reliable_used().load(Ordering::Relaxed).min(words.shape().reliable);
     let mut most = (0, None);
@@ -121,7 +133,11 @@ pub(super) fn help(words: &impl Words, n: u64) {
     for _ in 0..=shape.publishers {
         // Edge H.
         let helped = entry.helped.load(Ordering::Acquire);
-        if shape.turns_after(helped, turn) >= 0 {
+        // This one may have been stopped since it loaded the entry's word, for so many turns that
+        // their difference says nothing. Then `helped` has been renewed, and so the word, which
+        // is another one, is visible. Relaxed: edge H by `helped`.
+        let gone_on = entry.word.load(Ordering::Relaxed) != word;
+        if gone_on || shape.turns_after(helped, turn) >= 0 {
             return;
         }
         let swapped =
@@ -136,9 +152,10 @@ pub(super) fn help(words: &impl Words, n: u64) {
 /// is the later one. A raise does this for each entry, its own too: it comes far more often.
 fn renew(words: &impl Words, n: u64) {
     let (shape, entry) = (words.shape(), words.publisher(n));
-    // Edge H.
-    let word = entry.word.load(Ordering::Acquire);
+    // Edge H. In this order: if this one is stopped in between or afterwards until others have
+    // renewed `helped`, its swap fails.
     let helped = entry.helped.load(Ordering::Acquire);
+    let word = entry.word.load(Ordering::Acquire);
     if shape.turns_after(helped, shape.turn(word)) < -shape.quarter() {
         let _ = entry.helped.compare_exchange(helped, word, Ordering::AcqRel, Ordering::Relaxed);
     }
