@@ -324,9 +324,8 @@ pub(super) fn helped_while_taken_over(fate: Fate) {
     } else {
         scene.close(mortal, 2);
     }
-    let successor = scene.publisher(3);
+    scene.publisher(3);
     helping.join().unwrap();
-    drop(successor);
     scene.settle(ended.into());
 }
 
