@@ -211,7 +211,7 @@ const ROWS: &[(&[Site], By)] = &[
     ),
     (
         &[at("broadcast/reliable", "join", "words.limit()", Acquire, Relaxed)],
-        Model(Some(2), reliable::one_joins_far_on),
+        Nothing("harm takes two laps while one joins, more than the models have"),
     ),
     (
         &[

@@ -196,7 +196,7 @@ pub(super) fn one_reads() {
 }
 
 /// One joins after whole laps that it has not seen.
-pub(super) fn one_joins_far_on() {
+fn one_joins_far_on() {
     let scene = Scene::new(Shape::exact(1, 1, 2, 1, 1), 2);
     let publisher = scene.publisher(1);
     let publishing = spawn(&scene, move |scene| drop(try_each(scene, &publisher, 10..14)));
