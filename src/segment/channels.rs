@@ -10,7 +10,7 @@ use crate::kinds::broadcast::MAX_MESSAGES;
 use crate::kinds::table::RingKind;
 use crate::ring::table::Member;
 use crate::storage::layout::{
-    LASTING, MAX_CAPACITY, MAX_LENGTH, MAX_SEATS, Measures, READY, SCHEMA_BYTES, Seats, flags,
+    LASTING, MAX_CAPACITY, MAX_LENGTH, MAX_SEATS, Measures, READY, SCHEMA_BYTES, Seats,
 };
 use crate::sync::Ordering;
 
@@ -231,12 +231,7 @@ fn known_to_all(mapped: &Mapped, spec: &Spec) -> Result<(), ChannelError> {
 /// Whether the channel is what the caller takes it for.
 fn check(mapped: &Mapped, spec: &Spec, found: &Described) -> Result<Block, ChannelError> {
     let mismatch = |what, theirs: String, ours: String| {
-        // As the command takes it.
-        let segment = if mapped.flags & flags::ANONYMOUS == 0 {
-            mapped.name.clone()
-        } else {
-            format!("@{}", mapped.shm.id())
-        };
+        let segment = mapped.called();
         Err(ChannelError::Mismatch { channel: spec.name.to_string(), segment, what, theirs, ours })
     };
     if found.block.kind != spec.kind {
