@@ -487,8 +487,8 @@ pub(crate) fn sender(segment: &Segment, ring: &str) -> Result<Box<dyn End>, Chan
             segment
                 .broadcast::<Element>(ring)
                 .capacity(CAPACITY)
-                .publishers(2)
-                .reliable(2)
+                .publishers(3)
+                .reliable(3)
                 .publisher()?,
         ),
         "all.bytes" => Box::new(
@@ -496,7 +496,7 @@ pub(crate) fn sender(segment: &Segment, ring: &str) -> Result<Box<dyn End>, Chan
                 .broadcast_bytes(ring)
                 .capacity(CAPACITY, LONGEST)
                 .publishers(1)
-                .reliable(2)
+                .reliable(3)
                 .publisher()?,
         ),
         _ => Box::new(segment.channel::<char>(ring).capacity(3).sender()?),

@@ -105,7 +105,7 @@ impl Ring {
             }
             let at = slot_at(channel, index);
             let whose = format!("{}, slot {index}", channel.whose);
-            let slot = broadcast::slot(&self.board, index);
+            let slot = broadcast::view_of_slot(&self.board, index);
             let turn = self.end.saturating_sub(index).div_ceil(slots);
             if slot.turn != turn {
                 let found = format!("published {} times", slot.turn);
@@ -165,7 +165,7 @@ impl Ring {
         let at = entry_at(channel, n);
         let whose = format!("{}, publisher's entry {n}", channel.whose);
         let here = || place(&whose, at);
-        let entry = broadcast::publisher(&self.board, n);
+        let entry = broadcast::view_of_publisher(&self.board, n);
         let PublisherView { holder, buffer, incomplete, ahead, least_ahead, .. } = entry;
         self.note(channel, buffer, here);
         let in_use = n < broadcast::used(&self.board).0;
@@ -197,7 +197,8 @@ impl Ring {
         let shape = self.board.shape();
         let at = entry_at(channel, shape.publishers + n);
         let whose = format!("{}, reliable subscriber's entry {n}", channel.whose);
-        let ReliableView { holder, joining, position } = broadcast::reliable(&self.board, n);
+        let ReliableView { holder, joining, position } =
+            broadcast::view_of_reliable(&self.board, n);
         holds(channel, (holder, n < broadcast::used(&self.board).1), &whose, at);
         let alive = holder.is_some_and(|holder| {
             channel.person(holder.id.into()).is_some_and(|person| {

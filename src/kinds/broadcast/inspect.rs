@@ -26,11 +26,12 @@ impl Inspection {
         let lives = |member: &Member| member.is_live(board.cells());
         let (publishers, reliable) = broadcast::used(&board);
         let publishers = (0..publishers.min(board.shape().publishers))
-            .filter_map(|n| broadcast::publisher(&board, n).holder.filter(lives))
+            .filter_map(|n| broadcast::view_of_publisher(&board, n).holder.filter(lives))
             .collect();
         let reliable = (0..reliable.min(board.shape().reliable))
             .filter_map(|n| {
-                let ReliableView { holder, joining, position } = broadcast::reliable(&board, n);
+                let ReliableView { holder, joining, position } =
+                    broadcast::view_of_reliable(&board, n);
                 let holder = holder.filter(lives).filter(|_| !joining)?;
                 Some((holder, position))
             })

@@ -84,7 +84,9 @@ mod word;
 #[allow(unused_imports)]
 pub(crate) use limit::{room, slowest};
 #[allow(unused_imports)]
-pub(crate) use observe::{PublisherView, ReliableView, SlotView, publisher, reliable, slot, used};
+pub(crate) use observe::{
+    PublisherView, ReliableView, SlotView, used, view_of_publisher, view_of_reliable, view_of_slot,
+};
 #[allow(unused_imports)]
 pub(crate) use publish::{Publisher, Refused, claim};
 #[allow(unused_imports)]

@@ -40,13 +40,13 @@ pub(crate) struct ReliableView {
     pub(crate) position: u64,
 }
 
-pub(crate) fn slot(words: &impl Words, index: u64) -> SlotView {
+pub(crate) fn view_of_slot(words: &impl Words, index: u64) -> SlotView {
     let shape = words.shape();
     let word = words.slot(index).load(Ordering::Relaxed);
     SlotView { turn: shape.turn(word), buffer: shape.buffer(index, word) }
 }
 
-pub(crate) fn publisher(words: &impl Words, n: u64) -> PublisherView {
+pub(crate) fn view_of_publisher(words: &impl Words, n: u64) -> PublisherView {
     let (shape, entry) = (words.shape(), words.publisher(n));
     let word = entry.word.load(Ordering::Relaxed);
     let helped = entry.helped.load(Ordering::Relaxed);
@@ -73,7 +73,7 @@ pub(crate) fn publisher(words: &impl Words, n: u64) -> PublisherView {
     }
 }
 
-pub(crate) fn reliable(words: &impl Words, n: u64) -> ReliableView {
+pub(crate) fn view_of_reliable(words: &impl Words, n: u64) -> ReliableView {
     let entry = words.reliable(n);
     let holder = entry.holder.load(Ordering::Relaxed);
     ReliableView {
