@@ -14,11 +14,6 @@ use crate::storage::layout::{
 };
 use crate::sync::Ordering;
 
-/// So many publishers, and so many reliable subscribers, a broadcast channel may have by
-/// default.
-const PUBLISHERS: u16 = 8;
-const RELIABLE: u16 = 16;
-
 /// What a caller wants a channel to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
@@ -55,8 +50,8 @@ impl Spec {
     fn seats(&self) -> Seats {
         if self.kind.is_broadcast() {
             Seats {
-                publishers: self.publishers.unwrap_or(PUBLISHERS),
-                reliable: self.reliable.unwrap_or(RELIABLE),
+                publishers: self.publishers.unwrap_or(Seats::USUAL.publishers),
+                reliable: self.reliable.unwrap_or(Seats::USUAL.reliable),
             }
         } else {
             Seats::default()
