@@ -33,6 +33,8 @@
 //! In a broadcast storm, the subscribers' notes are the [`board`]'s to judge.
 
 mod board;
+#[cfg(test)]
+mod board_tests;
 mod life;
 #[cfg(test)]
 mod tests;
