@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 use tombolo::{
-    Broadcast, ByteBroadcastChannel, ByteChannel, ByteSender, ChannelError, Mpmc, OpenError, Segment,
-    Spsc,
+    Broadcast, ByteBroadcastChannel, ByteChannel, ByteSender, ChannelError, Mpmc, OpenError,
+    Segment, Spsc,
 };
 
 use super::message;
@@ -128,10 +128,7 @@ impl Setting {
                 options.room_for_broadcast_bytes(room, self.length())
             }
         };
-        options
-            .participants(self.participants())
-            .channels(1)
-            .open_or_create(&self.name)
+        options.participants(self.participants()).channels(1).open_or_create(&self.name)
     }
 
     /// The channel. The first worker to open it creates it.

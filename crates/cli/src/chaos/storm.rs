@@ -166,8 +166,9 @@ impl Storm {
         let now = Instant::now();
         if now >= self.next_kill {
             // Now and then several in the same instant, sometimes all.
-            let mut victims: Vec<usize> =
-                (0..self.seats.len()).filter(|&seat| !self.seats[seat].orders.is_witness()).collect();
+            let mut victims: Vec<usize> = (0..self.seats.len())
+                .filter(|&seat| !self.seats[seat].orders.is_witness())
+                .collect();
             let most = if self.chance.u8(..8) == 0 { victims.len() } else { 1 };
             self.chance.shuffle(&mut victims);
             victims.truncate(self.chance.usize(1..=most));

@@ -104,7 +104,11 @@ impl Sort for Reliable {
 }
 
 pub(crate) fn run(post: &Post<'_>) -> Result<(), Failure> {
-    if is_reliable(post.orders.index) { attend::<Reliable>(post) } else { attend::<Broadcast>(post) }
+    if is_reliable(post.orders.index) {
+        attend::<Reliable>(post)
+    } else {
+        attend::<Broadcast>(post)
+    }
 }
 
 fn attend<S: Sort>(post: &Post<'_>) -> Result<(), Failure> {

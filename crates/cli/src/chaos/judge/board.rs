@@ -97,14 +97,16 @@ impl Board {
             Note::Missed { count } => {
                 subscriber.position += count;
                 if subscriber.reliable {
-                    let what = || format!("reliable subscriber {seat} missed {count} at {position}");
+                    let what =
+                        || format!("reliable subscriber {seat} missed {count} at {position}");
                     findings.wrong(|findings| &mut findings.lost, count, what);
                 }
             }
             Note::Skipped { count } => subscriber.position += count,
             Note::At { position: said } if said != position => {
                 subscriber.position = said;
-                let what = || format!("subscriber {seat} is at {said}, and should be at {position}");
+                let what =
+                    || format!("subscriber {seat} is at {said}, and should be at {position}");
                 findings.wrong(|findings| &mut findings.reordered, 1, what);
             }
             Note::Got(id) => {
@@ -132,9 +134,11 @@ impl Board {
         if let Some((who, other)) = self.claims.remove(&position)
             && other != id
         {
-            findings.wrong(|findings| &mut findings.reordered, 1, || {
-                format!("{who} has {other} at {position}, where the witness has {id}")
-            });
+            findings.wrong(
+                |findings| &mut findings.reordered,
+                1,
+                || format!("{who} has {other} at {position}, where the witness has {id}"),
+            );
         }
         let lives = producers.get_mut(usize::from(id.producer)).map_or(&mut [][..], |lives| lives);
         let before = lives.len().min(id.life as usize);
@@ -145,9 +149,11 @@ impl Board {
         };
         self.joins.retain(|join| join.position > position);
         for join in self.joins.iter().filter(|join| life.begun_at(id.number) > join.at) {
-            findings.wrong(|findings| &mut findings.lost, 1, || {
-                format!("{id} at {position} was sent after subscriber {} had joined", join.seat)
-            });
+            findings.wrong(
+                |findings| &mut findings.lost,
+                1,
+                || format!("{id} at {position} was sent after subscriber {} had joined", join.seat),
+            );
         }
         if life.settled.contains(id.number) {
             let what = || format!("{id} came again, at {position}");
@@ -165,9 +171,11 @@ impl Board {
             let (first, known) =
                 self.claims.entry(position).or_insert_with(|| (who.to_owned(), id));
             if *known != id {
-                findings.wrong(|findings| &mut findings.reordered, 1, || {
-                    format!("{who} has {id} at {position}, where {first} has {known}")
-                });
+                findings.wrong(
+                    |findings| &mut findings.reordered,
+                    1,
+                    || format!("{who} has {id} at {position}, where {first} has {known}"),
+                );
             }
             return;
         }
@@ -176,9 +184,11 @@ impl Board {
         if let Some(known) = known
             && *known != id
         {
-            findings.wrong(|findings| &mut findings.reordered, 1, || {
-                format!("{who} has {id} at {position}, where the witness has {known}")
-            });
+            findings.wrong(
+                |findings| &mut findings.reordered,
+                1,
+                || format!("{who} has {id} at {position}, where the witness has {known}"),
+            );
         }
     }
 
@@ -192,9 +202,11 @@ impl Board {
     /// The witness has received everything.
     pub(super) fn conclude(self, findings: &mut Findings) {
         for (position, (who, id)) in self.claims {
-            findings.wrong(|findings| &mut findings.lost, 1, || {
-                format!("{who} has {id} at {position}, to which the witness has not come")
-            });
+            findings.wrong(
+                |findings| &mut findings.lost,
+                1,
+                || format!("{who} has {id} at {position}, to which the witness has not come"),
+            );
         }
     }
 }
