@@ -1,7 +1,7 @@
 //! An operation of which only so much matters, for the models of waiting.
 
 use crate::ring::kernel::{Kernel, Refusal};
-use crate::ring::wait::{Cause, NotNow, Operation, Seat, Session, Waited};
+use crate::ring::wait::{Cause, Heard, NotNow, Operation, Seat, Session, Waited};
 
 /// An operation of which only so much matters.
 pub(crate) struct Plain<A, M, L> {
@@ -16,7 +16,7 @@ impl<R, A, M, L> Operation for Plain<A, M, L>
 where
     A: FnMut() -> Result<R, NotNow>,
     M: Fn() -> bool,
-    L: FnMut() -> Option<u16>,
+    L: FnMut(u16) -> Heard,
 {
     type Done = R;
     type Fault = Cause;
@@ -29,8 +29,8 @@ where
         (self.more)()
     }
 
-    fn scan(&mut self, _: bool) -> Result<Option<u16>, Cause> {
-        Ok((self.look)())
+    fn scan(&mut self, sem: u16, _: bool) -> Result<Heard, Cause> {
+        Ok((self.look)(sem))
     }
 
     fn owes(&mut self, refusal: Refusal) {

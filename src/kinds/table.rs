@@ -168,6 +168,11 @@ impl RingKind {
         self.facts().bytes
     }
 
+    /// Whether a change is for all who wait on a side: see [`Facts::wakes_all`].
+    pub(crate) const fn wakes_all(self) -> bool {
+        self.facts().wakes_all
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         self.facts().name
     }

@@ -6,7 +6,7 @@ use super::endpoints::{Busy, Counts};
 use super::participant::{Participant, lock};
 use crate::error::{ChannelError, Done, Fault, Unwoken};
 use crate::kinds::block::Block;
-use crate::ring::event::{self, Memo};
+use crate::ring::event::{self, Event, Memo};
 use crate::ring::{credit, gate, role, slot_waiters};
 use crate::storage::Side;
 use crate::storage::layout::Row;
@@ -148,13 +148,6 @@ impl Participant {
         told
     }
 
-    /// Looks for deaths and sweeps the dead. Says what the wake-all semaphore was
-    /// before, if a sleeper may compare it without cost to the others; always, if it
-    /// `must`.
-    pub(crate) fn scan_for_sleeper(&self, must: bool) -> Result<Option<u16>, Fault> {
-        if must { self.listen().map(Some) } else { self.scan_if_cheap() }
-    }
-
     /// Whether the others count this process among the living. They do not if it has
     /// left its IPC namespace and they have found that. In a forked child, that is
     /// another one's question.
@@ -224,7 +217,7 @@ impl Participant {
     }
 
     fn arm(&self, block: &Block) -> Result<(), Fault> {
-        let (items, space) = (block.items(&self.mapped), block.space(&self.mapped));
+        let [items, space] = self.events(block);
         let semaphores = &self.mapped.semaphores;
         let row = self.mapped.row(block, self.me.id);
         let record = event::record(self.me.incarnation);
@@ -237,10 +230,10 @@ impl Participant {
         // Before the first credit: the token that it leaves at a death is
         // taken care of by a sweep, which goes by the row.
         self.show(block, Counts::default());
-        credit::arm(semaphores, items)
+        credit::arm(semaphores, items.sem)
             .and_then(|()| {
-                credit::arm(semaphores, space).inspect_err(|_| {
-                    let _ = credit::disarm(semaphores, items);
+                credit::arm(semaphores, space.sem).inspect_err(|_| {
+                    let _ = event::give_credit_back(semaphores, items);
                 })
             })
             .map_err(|refusal| self.mapped.refused(refusal))
@@ -249,9 +242,15 @@ impl Participant {
     /// Gives the credits back, as many as it can.
     fn disarm(&self, block: &Block) -> Result<(), Fault> {
         let semaphores = &self.mapped.semaphores;
-        let [items, space] = [block.items(&self.mapped), block.space(&self.mapped)]
-            .map(|sem| self.unless_gone(credit::disarm(semaphores, sem)));
+        let [items, space] = self
+            .events(block)
+            .map(|event| self.unless_gone(event::give_credit_back(semaphores, event)));
         items.and(space)
+    }
+
+    /// Those of the receivers and of the senders.
+    fn events(&self, block: &Block) -> [Event<'_>; 2] {
+        [Side::Receiver, Side::Sender].map(|side| self.mapped.event(block, side))
     }
 
     fn show(&self, block: &Block, counts: Counts) {

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use super::directory::{Described, Directory};
 use crate::error::Fault;
 use crate::kinds::block::Block;
-use crate::ring::event::Event;
+use crate::ring::event::{Event, Wakes};
 use crate::ring::kernel::Refusal;
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, INCARNATION_SHIFT, Member, MemberState, Table};
@@ -93,7 +93,13 @@ impl Mapped {
             Side::Sender => block.space(self),
             Side::Receiver => block.items(self),
         };
-        Event { waiting: self.control(block).waiting(side), sem }
+        let control = self.control(block);
+        let wakes = if block.kind.wakes_all() {
+            Wakes::All { struck: control.struck(side) }
+        } else {
+            Wakes::One
+        };
+        Event { waiting: control.waiting(side), sem, wakes }
     }
 
     pub(crate) fn fault(&self, blind: Blind) -> Fault {

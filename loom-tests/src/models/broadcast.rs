@@ -112,9 +112,7 @@ impl Scene {
             reliable_used: AtomicU64::new(0),
             buffers: count(shape.buffers()).map(|_| zeros()).collect(),
             cells: count(shape.buffers()).map(|_| loom::cell::Cell::new(0)).collect(),
-            words: (0..participants)
-                .map(|_| AtomicU64::new(word(MemberState::Live)))
-                .collect(),
+            words: (0..participants).map(|_| AtomicU64::new(word(MemberState::Live))).collect(),
             published: RefCell::default(),
         })
     }
@@ -245,8 +243,7 @@ fn stream(shape: Shape, messages: &[u64]) {
     scene.check(0, &got);
     scene.settle(0);
     let all: u64 = messages.iter().sum();
-    let counted: u64 =
-        got.iter().map(|got| if let Got::Missed(n) = got { *n } else { 1 }).sum();
+    let counted: u64 = got.iter().map(|got| if let Got::Missed(n) = got { *n } else { 1 }).sum();
     assert_eq!(counted, all, "got and missed are not all");
 }
 

@@ -181,10 +181,7 @@ const ROWS: &[(&[Site], By)] = &[
         &[at("broadcast/read", "first_unpublished", "words.limit()", Acquire, Relaxed)],
         Nothing(ANSWER),
     ),
-    (
-        &[at("broadcast/read", "first_unpublished", "words.slot", Acquire, Relaxed)],
-        Nothing(ANSWER),
-    ),
+    (&[at("broadcast/read", "first_unpublished", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
     (
         &[at("broadcast/reliable", "join", "position.store", Release, Relaxed)],
         Nothing("the Release of the holder after it, and the fence, cover it"),

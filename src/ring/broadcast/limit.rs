@@ -136,7 +136,6 @@ fn renew(words: &impl Words, n: u64) {
 /// Raises a count of entries in use.
 pub(super) fn raise_to(used: &AtomicU64, to: u64) {
     // Relaxed: edges P and J pass it on with what the entry's holder does.
-    let _ = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |seen| {
-        (seen < to).then_some(to)
-    });
+    let _ =
+        used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |seen| (seen < to).then_some(to));
 }

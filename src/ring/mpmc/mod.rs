@@ -65,11 +65,11 @@ mod word;
 
 // Each crate of models compiles these files, and uses some of the names.
 #[allow(unused_imports)]
+pub use super::cursor::Cursor;
+#[allow(unused_imports)]
 pub(crate) use observe::{
     available, in_flight, len, passed_by_consumers, passed_by_producers, room,
 };
-#[allow(unused_imports)]
-pub use super::cursor::Cursor;
 #[allow(unused_imports)]
 pub use queue::{Claim, Taken};
 #[allow(unused_imports)]
