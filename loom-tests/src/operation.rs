@@ -43,6 +43,14 @@ where
 }
 
 impl<A, M, L> Plain<A, M, L> {
+    /// Waits in a seat until this gives something, and may stay counted.
+    pub(crate) fn block<K: Kernel, R>(&mut self, kernel: &K, seat: Seat<'_, K::Deadline>) -> R
+    where
+        Self: Operation<Done = R, Fault = Cause>,
+    {
+        done(Session::new(kernel, seat, None).block(self))
+    }
+
     /// Waits in a seat until this gives something.
     pub(crate) fn wait<K: Kernel, R>(&mut self, kernel: &K, seat: Seat<'_, K::Deadline>) -> R
     where
@@ -51,11 +59,15 @@ impl<A, M, L> Plain<A, M, L> {
         let mut session = Session::new(kernel, seat, None);
         let waited = session.block(self);
         session.deregister(self);
-        match waited {
-            Ok(Waited::Done(done)) => done,
-            Ok(Waited::Needs(need)) => panic!("it needs {need:?}"),
-            Ok(Waited::TimedOut) => panic!("there is no deadline"),
-            Err(cause) => panic!("the set is still there: {cause:?}"),
-        }
+        done(waited)
+    }
+}
+
+fn done<R>(waited: Result<Waited<R>, Cause>) -> R {
+    match waited {
+        Ok(Waited::Done(done)) => done,
+        Ok(Waited::Needs(need)) => panic!("it needs {need:?}"),
+        Ok(Waited::TimedOut) => panic!("there is no deadline"),
+        Err(cause) => panic!("the set is still there: {cause:?}"),
     }
 }

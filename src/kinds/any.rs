@@ -14,9 +14,8 @@ pub(crate) struct Facts {
     pub(crate) single: bool,
     /// Whether its messages are bytes of any length.
     pub(crate) bytes: bool,
-    /// Whether a change is for all who wait on a side, and not for one of them: then one
-    /// stroke of a bell wakes them, and not a token each.
-    pub(crate) wakes_all: bool,
+    /// Whether each receiver gets every message.
+    pub(crate) broadcast: bool,
 }
 
 /// A kind of ring, with what its messages are made of.

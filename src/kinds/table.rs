@@ -163,14 +163,14 @@ impl RingKind {
         self.facts().single
     }
 
+    /// Whether each receiver gets every message.
+    pub(crate) const fn is_broadcast(self) -> bool {
+        self.facts().broadcast
+    }
+
     /// Whether messages are bytes of any length.
     pub(crate) const fn is_bytes(self) -> bool {
         self.facts().bytes
-    }
-
-    /// Whether a change is for all who wait on a side: see [`Facts::wakes_all`].
-    pub(crate) const fn wakes_all(self) -> bool {
-        self.facts().wakes_all
     }
 
     pub(crate) const fn name(self) -> &'static str {

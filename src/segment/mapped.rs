@@ -94,7 +94,7 @@ impl Mapped {
             Side::Receiver => block.items(self),
         };
         let control = self.control(block);
-        let wakes = if block.kind.wakes_all() {
+        let wakes = if block.kind.is_broadcast() {
             Wakes::All { struck: control.struck(side) }
         } else {
             Wakes::One

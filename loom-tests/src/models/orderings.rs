@@ -36,6 +36,9 @@ const RELEASES_NOTHING: &str = "nothing that was done before is looked for";
 const ANSWER: &str = "an answer to go by; the access after it acquires";
 
 const ROWS: &[(&[Site], By)] = &[
+    // The bell.
+    (&[at("bell", "ring", "struck.load", Acquire, Relaxed)], Nothing(KERNEL)),
+    (&[at("bell", "ring", "struck.store", Release, Relaxed)], Nothing(KERNEL)),
     // Blocks.
     (
         &[at("blocks", "allocate", ".compare_exchange(seen", AcqRel, Release)],
@@ -455,6 +458,7 @@ fn of_creation() {
 
 #[test]
 fn of_events_and_the_gate() {
+    found_weak("bell");
     found_weak("event");
     found_weak("gate");
 }

@@ -5,7 +5,7 @@ use crate::storage::layout::Parts;
 use crate::storage::{KindCode, Shape};
 
 pub(crate) const FACTS: Facts =
-    Facts { code: KindCode(2), name: "MPMC", single: false, bytes: false, wakes_all: false };
+    Facts { code: KindCode(2), name: "MPMC", single: false, bytes: false, broadcast: false };
 
 /// The slots: a word, then the element.
 pub(super) const fn shape(size: usize, align: usize) -> Option<Shape> {

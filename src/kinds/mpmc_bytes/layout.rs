@@ -5,7 +5,7 @@ use crate::storage::layout::{MAX_LENGTH, Parts};
 use crate::storage::{KindCode, Shape};
 
 pub(crate) const FACTS: Facts =
-    Facts { code: KindCode(4), name: "MPMC bytes", single: false, bytes: true, wakes_all: false };
+    Facts { code: KindCode(4), name: "MPMC bytes", single: false, bytes: true, broadcast: false };
 
 /// The slots are a word, then which block and how long. There are as many blocks.
 pub(super) fn parts(messages: usize, longest: usize) -> Option<Parts> {

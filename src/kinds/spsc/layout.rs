@@ -5,7 +5,7 @@ use crate::storage::layout::Parts;
 use crate::storage::{KindCode, Shape};
 
 pub(crate) const FACTS: Facts =
-    Facts { code: KindCode(1), name: "SPSC", single: true, bytes: false, wakes_all: false };
+    Facts { code: KindCode(1), name: "SPSC", single: true, bytes: false, broadcast: false };
 
 /// The slots: nothing but the elements.
 pub(super) const fn shape(size: usize, align: usize) -> Option<Shape> {

@@ -6,7 +6,7 @@ use crate::storage::layout::{MAX_LENGTH, Parts};
 use crate::storage::{KindCode, Shape};
 
 pub(crate) const FACTS: Facts =
-    Facts { code: KindCode(3), name: "SPSC bytes", single: true, bytes: true, wakes_all: false };
+    Facts { code: KindCode(3), name: "SPSC bytes", single: true, bytes: true, broadcast: false };
 
 /// Room for one more message than was asked for, because the last record before the
 /// ring's end may be padding. Of that one a unit is never used.

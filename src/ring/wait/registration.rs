@@ -169,7 +169,7 @@ impl<D: Copy + Ord> Registration<D> {
     }
 
     /// The dead have been looked for, and the semaphores were this before.
-    pub(super) fn listened(&self, heard: Heard) {
+    pub(crate) fn listened(&self, heard: Heard) {
         self.heard.set(heard.wake_all);
         self.own.set(heard.own);
     }

@@ -264,7 +264,7 @@ fn struck(reading: &mut Reading<'_>, channel: &Channel) {
         words.into_iter().zip([&control.waiting.items, &control.waiting.space])
     {
         let struck = read(word);
-        let most = if channel.block.kind.wakes_all() { read(waiting) >> 32 } else { 0 };
+        let most = if channel.block.kind.is_broadcast() { read(waiting) >> 32 } else { 0 };
         if struck > most {
             let expected = format!("{most} at most, the version of *waiting*");
             let expected = if most == 0 { "0".to_owned() } else { expected };
@@ -331,7 +331,7 @@ fn row(reading: &mut Reading<'_>, channel: &Channel, id: u16, person: Person) {
 fn semaphores(reading: &mut Reading<'_>, channel: &Channel) {
     let map = reading.mapped.plan.map;
     let index = channel.block.index;
-    if channel.block.kind.wakes_all() {
+    if channel.block.kind.is_broadcast() {
         // They count.
         return;
     }
