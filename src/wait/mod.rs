@@ -2,6 +2,8 @@
 //! [`Kernel`], and how long to spin before asking it.
 
 mod spin;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;
