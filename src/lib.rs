@@ -278,9 +278,10 @@ pub use bytemuck;
 pub use channel::derive as __derive;
 pub use channel::{
     AnyChannel, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter, AnyReceiver, AnySender, AnyTryIter,
-    ByteChannel, ByteDelivery, ByteGrant, ByteReader, ByteReceiver, ByteSender, ByteWriter,
-    Canceller, Channel, Delivery, DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Readiness,
-    Receiver, Sender, TryIter,
+    BroadcastChannel, ByteBroadcastChannel, ByteChannel, ByteDelivery, ByteGrant, ByteReader,
+    ByteReceiver, ByteSender, ByteWriter, Canceller, Channel, Delivery, DeliverySlice, Grant,
+    GrantSlice, IntoIter, Iter, Publisher, Readiness, Receiver, ReliableSubscriber, Sender,
+    Slowest, Subscriber, TryIter,
 };
 pub use control::{
     ConnectError, Event, Events, EventsIter, InheritError, ListenError, Listener, Member,
@@ -291,9 +292,12 @@ pub use error::{
     RecvError, RecvTimeoutError, SendBatchError, SendError, SendTimeoutError, TryRecvError,
     TrySendError, Unwoken,
 };
+pub use kinds::broadcast::Start;
 pub use kinds::message::Message;
 pub use kinds::payload::Bytes;
-pub use kinds::table::{Kind, Mpmc, Payload, RingKind as ChannelKind, Spsc};
+pub use kinds::table::{
+    Broadcast, Broadcastable, InPlace, Kind, Mpmc, Payload, Reliable, RingKind as ChannelKind, Spsc,
+};
 pub use segment::{
     Answer, Audit, ChannelInfo, Commander, Death, Deaths, Drain, Inbox, Options, Orphan, Outcome,
     Owner, ParticipantInfo, RemoveOnDrop, Segment, SegmentInfo, Stats, TrustedPeers, UserCommand,

@@ -18,7 +18,7 @@ use crate::error::{Done, InvalidMessage, RecvError, RecvTimeoutError, TryRecvErr
 use crate::kinds::message::Message;
 use crate::kinds::payload::Bytes;
 use crate::kinds::ring::{Place, Ring};
-use crate::kinds::table::{Kind, Mpmc, Payload, Spsc};
+use crate::kinds::table::{InPlace, Kind, Mpmc, Payload, Spsc};
 use crate::ring::wait::NotNow;
 use crate::segment::{Side, TrustedPeers};
 use crate::storage::{ByteSpan, CopyOut, Elements};
@@ -103,7 +103,9 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
         };
         Ok(self.delivery(taken))
     }
+}
 
+impl<P: Payload + CheckedBitPattern, K: InPlace> Receiver<P, K> {
     /// Takes a message, to read it in place. Waits for it, without a timeout. Dropping
     /// the delivery acknowledges the message.
     ///

@@ -45,58 +45,97 @@ pub struct Endpoint {
     pub(super) wait: Waiting,
 }
 
+/// An end of a channel that is being opened.
+pub(crate) struct Opening<'a> {
+    pub(crate) participant: &'a Arc<Participant>,
+    pub(crate) block: Block,
+    pub(crate) name: Arc<str>,
+    pub(crate) side: Side,
+}
+
+impl Opening<'_> {
+    /// A view of the cells for the handle around the end.
+    pub(crate) fn typed<S>(
+        &self,
+        cells: &Cells,
+        view: impl FnOnce(&Cells) -> Option<S>,
+    ) -> Result<S, ChannelError> {
+        view(cells).ok_or_else(|| self.damaged("its elements are not as large as its type says"))
+    }
+
+    fn damaged(&self, what: &str) -> ChannelError {
+        ChannelError::Damaged { channel: self.name.to_string(), what: what.to_owned() }
+    }
+}
+
 impl Endpoint {
-    pub(crate) fn new(
-        participant: &Arc<Participant>,
-        block: Block,
-        name: Arc<str>,
-        side: Side,
-    ) -> Result<Self, ChannelError> {
-        Self::attach(participant, block, name, side, None)
+    pub(crate) fn new(opening: &Opening<'_>) -> Result<Self, ChannelError> {
+        Ok(Self::attach(opening, None, |_| Ok(()))?.0)
+    }
+
+    /// Takes what this end needs of the channel before it counts for the others.
+    pub(super) fn taking<R>(
+        opening: &Opening<'_>,
+        take: impl FnOnce(&Cells) -> Result<R, ChannelError>,
+    ) -> Result<(Self, R), ChannelError> {
+        Self::attach(opening, None, take)
     }
 
     /// `known`: whether it has met a peer, and how many had joined by then, as in
     /// [`Changes`].
-    fn attach(
-        participant: &Arc<Participant>,
-        block: Block,
-        name: Arc<str>,
-        side: Side,
+    fn attach<R>(
+        opening: &Opening<'_>,
         known: Option<(bool, u64)>,
-    ) -> Result<Self, ChannelError> {
+        take: impl FnOnce(&Cells) -> Result<R, ChannelError>,
+    ) -> Result<(Self, R), ChannelError> {
+        let &Opening { participant, block, ref name, side } = opening;
         // The dead are nobody's peers.
         let heard = participant.scan_for_sleeper(SetMap::WAKE_ALL, false)?.wake_all;
         let (mut met, joined) = known.unwrap_or_else(|| {
             let joined = participant.joined(&block, side.other()).load(Ordering::Acquire);
             (participant.has_peer(&block, side.other()), joined)
         });
-        participant.enlist(&block, side, &name)?;
-        let Some(cells) = block.cells(participant.mapped()) else {
-            // What is in the way is told already.
-            let _ = participant.withdraw(&block, side, &name);
-            let what = "its block is outside the segment".to_owned();
-            return Err(ChannelError::Damaged { channel: name.to_string(), what });
-        };
-        if side == Side::Receiver && !met && known.is_none() {
+        let cells = block
+            .cells(participant.mapped())
+            .ok_or_else(|| opening.damaged("its block is outside the segment"))?;
+        let taken = participant.enlist(&block, side, name, || take(&cells))?;
+        if side == Side::Receiver && !met && known.is_none() && !block.kind.is_broadcast() {
             // Their messages are all that is left of senders. In this order: a message is
             // taken, then in a reader's hands, then gone or back. The walk over the slots
             // is for this case only, where nobody sends.
             met = cells.len() > 0 || cells.in_flight();
         }
         let changes = Changes::new(*participant.guard(), &cells, met, joined);
-        Ok(Self {
+        let end = Self {
             cells,
             participant: Arc::clone(participant),
             membership: participant.membership(),
             block,
-            name,
+            name: Arc::clone(name),
             side,
             busy: if side == Side::Sender { participant.enter_busy() } else { Arc::default() },
             left: Cell::new(false),
             changes,
             wakes: Wakes::default(),
             wait: Waiting::new(heard),
-        })
+        };
+        Ok((end, taken))
+    }
+
+    /// For another handle of the same side in this process.
+    pub(super) fn opening(&self) -> Opening<'_> {
+        let name = Arc::clone(&self.name);
+        Opening { participant: &self.participant, block: self.block, name, side: self.side }
+    }
+
+    /// Has this handle know that there was a peer: it has found a message.
+    pub(super) const fn has_met_a_peer(&mut self) {
+        self.changes.met = true;
+    }
+
+    /// How many receivers the living have.
+    pub(super) fn receivers(&self) -> u64 {
+        self.participant.mapped().endpoints(&self.block).1
     }
 
     /// Another endpoint of the same kind in this process. It knows what this one
@@ -129,8 +168,8 @@ impl Endpoint {
 
     #[cold]
     fn attached_again(&self) -> Result<Self, ChannelError> {
-        let (name, known) = (Arc::clone(&self.name), Some((self.changes.met, self.changes.joined)));
-        let mut other = Self::attach(&self.participant, self.block, name, self.side, known)?;
+        let known = Some((self.changes.met, self.changes.joined));
+        let (mut other, ()) = Self::attach(&self.opening(), known, |_| Ok(()))?;
         other.wait.bind(self.bound());
         other.set_wait_strategy(self.wait_strategy());
         other.wakes = self.wakes.another();

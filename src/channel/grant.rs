@@ -17,7 +17,7 @@ use crate::error::{Done, Fault, SendError, SendTimeoutError, TrySendError};
 use crate::kinds::message::Message;
 use crate::kinds::payload::Bytes;
 use crate::kinds::ring::{Place, Ring};
-use crate::kinds::table::{Kind, Mpmc, Payload, Spsc};
+use crate::kinds::table::{InPlace, Kind, Mpmc, Payload, Spsc};
 use crate::ring::wait::{NotNow, Polled};
 use crate::ring::{event, gate};
 use crate::segment::{Side, TrustedPeers};
@@ -503,7 +503,9 @@ impl<T: Message + NoUninit + AnyBitPattern, K: Kind> Grant<'_, T, K> {
         // trusted, and `self` is borrowed.
         unsafe { self.element().as_ref() }
     }
+}
 
+impl<T: Message + NoUninit + AnyBitPattern, K: InPlace> Grant<'_, T, K> {
     /// Like [`as_ref`](Self::as_ref), but mutable.
     ///
     /// # Panics
@@ -575,7 +577,9 @@ impl<K: Kind> Grant<'_, Bytes, K> {
         // trusted, and `self` is borrowed.
         unsafe { self.room().as_slice() }
     }
+}
 
+impl<K: InPlace> Grant<'_, Bytes, K> {
     /// Like [`as_slice`](Self::as_slice), but mutable.
     ///
     /// # Panics

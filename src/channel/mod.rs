@@ -4,6 +4,7 @@
 mod any;
 mod blocking;
 mod bound;
+mod broadcast;
 mod cancel;
 mod changes;
 mod debts;
@@ -36,9 +37,12 @@ use crate::storage::layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY};
 pub use any::{
     AnyChannel, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter, AnyReceiver, AnySender, AnyTryIter,
 };
+pub use broadcast::{
+    BroadcastChannel, ByteBroadcastChannel, Publisher, ReliableSubscriber, Slowest, Subscriber,
+};
 pub use cancel::Canceller;
 pub use delivery::{ByteDelivery, ByteReader, Delivery, DeliverySlice};
-use endpoint::Endpoint;
+use endpoint::{Endpoint, Opening};
 pub use grant::{ByteGrant, ByteWriter, Grant, GrantSlice};
 pub use ready::Readiness;
 pub use receiver::{ByteReceiver, IntoIter, Iter, Receiver, TryIter};
@@ -185,12 +189,14 @@ impl<'a, P: Payload, K: Kind> Channel<'a, P, K> {
             align: P::ALIGN,
             schema: Spec::schema(P::SCHEMA),
             capacity: self.capacity,
+            publishers: None,
+            reliable: None,
             attempts: self.attempts,
             lasting: self.lasting,
         };
         let participant = self.segment.participant();
         let block = participant.channel(&spec)?;
-        Endpoint::new(participant, block, self.name.into(), side)
+        Endpoint::new(&Opening { participant, block, name: self.name.into(), side })
     }
 
     /// Opens the sending end.

@@ -34,10 +34,11 @@ use crate::wait::WaitStrategy;
 /// [decides](super::Channel::redeliver). A message that has been copied out is lost with
 /// its process. The kernel wakes waiting processes.
 pub struct Receiver<P: Payload, K: Kind = Mpmc> {
-    /// Before `end`, so that the memory is detached when that goes.
+    /// Both before `end`: what is held of the ring is given up while this is still an end of
+    /// the channel, and the memory is detached when that goes.
+    pub(super) at: <P::Ring<K> as Ring>::Consumer,
     pub(super) ring: P::Ring<K>,
     pub(super) end: Endpoint,
-    pub(super) at: <P::Ring<K> as Ring>::Consumer,
     /// How many messages it holds in place.
     pub(super) held: Cell<usize>,
 }
@@ -54,7 +55,15 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
         if dropped {
             end.notify(Side::Sender, Done::GivenUp);
         }
-        Ok(Self { ring, end, at, held: Cell::new(0) })
+        Ok(Self::with(ring, at, end))
+    }
+
+    pub(super) const fn with(
+        ring: P::Ring<K>,
+        at: <P::Ring<K> as Ring>::Consumer,
+        end: Endpoint,
+    ) -> Self {
+        Self { ring, at, end, held: Cell::new(0) }
     }
 
     /// Fast path: receives if the next message is there and nothing has changed. Inlined
@@ -65,7 +74,9 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
             return Err(NotNow::Unsure);
         }
         self.ring.pop_next(&self.at, self.end.owner(), into)?;
-        self.end.acknowledge_fast();
+        if P::Ring::<K>::MAKES_ROOM {
+            self.end.acknowledge_fast();
+        }
         self.tell_slot_waiters();
         Ok(())
     }
@@ -76,7 +87,10 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
 
     /// Consumes by `attempt` if nothing has changed, and notifies senders.
     fn consume<R>(&self, attempt: impl FnOnce() -> Result<R, NotNow>) -> Result<R, NotNow> {
-        let got = self.end.consume(attempt)?;
+        let got = self.end.guarded(attempt)?;
+        if P::Ring::<K>::MAKES_ROOM {
+            self.end.acknowledge();
+        }
         self.tell_slot_waiters();
         Ok(got)
     }
@@ -123,6 +137,15 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
         let mut out = P::out();
         self.try_further(why, &mut out)?;
         P::owned(out).ok_or_else(|| Self::invalid().into())
+    }
+
+    /// Receives without waiting.
+    pub(super) fn try_next(&self) -> Result<P::Owned, TryRecvError> {
+        let mut out = P::out();
+        match self.receive_next(&mut out) {
+            Ok(()) => P::owned(out).ok_or_else(|| Self::invalid().into()),
+            Err(why) => self.try_to_receive(why),
+        }
     }
 
     #[cold]
@@ -267,7 +290,8 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
             Ok(()) => P::owned(out).ok_or_else(Self::invalid),
             Err(why) => self.wait_to_receive(why),
         };
-        let valid = matches!(received, Ok(_) | Err(RecvError::Invalid { .. }));
+        let valid =
+            matches!(received, Ok(_) | Err(RecvError::Invalid { .. } | RecvError::Lagged(_)));
         *ended = !valid;
         (valid || !matches!(received, Err(RecvError::Disconnected))).then_some(received)
     }
@@ -293,14 +317,33 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
         }
     }
 
+    /// An attempt that is done when it finds that messages were missed. That has been found
+    /// already if it is why the first attempt was refused.
+    fn until_lagged<R>(
+        &self,
+        why: NotNow,
+        mut attempt: impl FnMut() -> Result<R, NotNow>,
+    ) -> Result<impl FnMut() -> Result<Result<R, u64>, NotNow>, RecvError> {
+        if let NotNow::Lagged(missed) = why {
+            self.end.let_go();
+            return Err(RecvError::Lagged(missed));
+        }
+        Ok(move || match attempt() {
+            Ok(done) => Ok(Ok(done)),
+            Err(NotNow::Lagged(missed)) => Ok(Err(missed)),
+            Err(why) => Err(why),
+        })
+    }
+
     /// Continues after a refused attempt, without waiting.
     pub(super) fn try_on<R>(
         &self,
         why: NotNow,
         attempt: impl FnMut() -> Result<R, NotNow>,
     ) -> Result<R, TryRecvError> {
+        let attempt = self.until_lagged(why, attempt)?;
         match self.end.try_to_receive(why, attempt, &self.prospects())? {
-            Polled::Done(got) => Ok(got),
+            Polled::Done(got) => got.map_err(TryRecvError::Lagged),
             Polled::Needs(Need::Pending) => Err(TryRecvError::Pending),
             Polled::Needs(_) => Err(TryRecvError::Empty),
         }
@@ -313,8 +356,9 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
         until: Option<Instant>,
         attempt: impl FnMut() -> Result<R, NotNow>,
     ) -> Result<R, RecvTimeoutError> {
+        let attempt = self.until_lagged(why, attempt)?;
         let got = self.end.wait_to_receive(why, until, attempt, &self.prospects())?;
-        got.ok_or(RecvTimeoutError::Timeout)
+        got.ok_or(RecvTimeoutError::Timeout)?.map_err(RecvTimeoutError::Lagged)
     }
 
     /// A descriptor for event loops that is readable while a receive could make progress.
@@ -442,7 +486,9 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
     /// [`Fault::Forked`]. A removed segment is no error, because its removal has woken
     /// all processes.
     pub fn close(self) -> Result<(), Fault> {
-        self.end.close()
+        let Self { at, ring, end, .. } = self;
+        drop((at, ring));
+        end.close()
     }
 
     /// Whether both handles belong to the same channel.
@@ -457,7 +503,7 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
     /// For bytes in an SPSC channel, this is how many of the longest messages would take
     /// as much room.
     pub fn len(&self) -> usize {
-        self.end.len()
+        usize::try_from(self.ring.left(&self.at)).unwrap_or(usize::MAX)
     }
 
     /// Whether [`len`](Self::len) is zero. This may already have changed.
@@ -467,7 +513,7 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
 
     /// Whether the channel is full. This may already have changed.
     pub fn is_full(&self) -> bool {
-        self.len() == self.capacity()
+        self.len() >= self.capacity()
     }
 
     /// How many messages the channel holds: exactly as many as were asked for. An SPSC
@@ -700,12 +746,9 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Iterator for TryIter<'_, P, K> {
         if self.ended {
             return None;
         }
-        let mut out = P::out();
-        let received = match self.receiver.receive_next(&mut out) {
-            Ok(()) => P::owned(out).ok_or_else(|| Receiver::<P, K>::invalid().into()),
-            Err(why) => self.receiver.try_to_receive(why),
-        };
-        let valid = matches!(received, Ok(_) | Err(TryRecvError::Invalid { .. }));
+        let received = self.receiver.try_next();
+        let valid =
+            matches!(received, Ok(_) | Err(TryRecvError::Invalid { .. } | TryRecvError::Lagged(_)));
         self.ended = !valid;
         let none = matches!(
             received,

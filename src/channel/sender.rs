@@ -32,10 +32,11 @@ use crate::wait::WaitStrategy;
 /// is lost. A message whose `send` has returned will be delivered. The kernel wakes
 /// waiting processes.
 pub struct Sender<P: Payload, K: Kind = Mpmc> {
-    /// Before `end`, so that the memory is detached when that goes.
+    /// Both before `end`: what is held of the ring is given up while this is still an end of
+    /// the channel, and the memory is detached when that goes.
+    pub(super) at: <P::Ring<K> as Ring>::Producer,
     pub(super) ring: P::Ring<K>,
     pub(super) end: Endpoint,
-    pub(super) at: <P::Ring<K> as Ring>::Producer,
 }
 
 /// The sending end of a channel of bytes.
@@ -74,9 +75,18 @@ impl From<Box<Unwoken>> for Refusal {
 impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     pub(super) fn new(end: Endpoint) -> Result<Self, ChannelError> {
         let ring = end.typed(P::Ring::<K>::of)?;
-        let at =
-            ring.producer().map_err(|why| end.corrupt(&why.corruption().unwrap_or_default()))?;
-        Ok(Self { ring, end, at })
+        let at = ring
+            .producer(end.me())
+            .map_err(|why| end.corrupt(&why.corruption().unwrap_or_default()))?;
+        Ok(Self::with(ring, at, end))
+    }
+
+    pub(super) const fn with(
+        ring: P::Ring<K>,
+        at: <P::Ring<K> as Ring>::Producer,
+        end: Endpoint,
+    ) -> Self {
+        Self { ring, at, end }
     }
 
     /// Whether the channel takes messages of this length.
@@ -490,7 +500,9 @@ impl<P: Payload, K: Kind> Sender<P, K> {
     /// # Errors
     /// As for [`Receiver::close`](crate::Receiver::close).
     pub fn close(self) -> Result<(), Fault> {
-        self.end.close()
+        let Self { at, ring, end } = self;
+        drop((at, ring));
+        end.close()
     }
 
     /// A descriptor for event loops that is readable while a send could make progress:
@@ -529,7 +541,7 @@ impl<P: Payload, K: Kind> Sender<P, K> {
 
     /// Whether the channel is full. This may already have changed.
     pub fn is_full(&self) -> bool {
-        self.len() == self.capacity()
+        self.len() >= self.capacity()
     }
 
     /// How many messages the channel holds: exactly as many as were asked for. An SPSC

@@ -59,17 +59,6 @@ impl Endpoint {
         self.unwoken()
     }
 
-    /// Consumes by `attempt`, if nothing has changed, and tells a sender.
-    #[inline]
-    pub(crate) fn consume<R>(
-        &self,
-        attempt: impl FnOnce() -> Result<R, NotNow>,
-    ) -> Result<R, NotNow> {
-        let done = self.guarded(attempt)?;
-        self.acknowledge();
-        Ok(done)
-    }
-
     /// Tells whoever waits for a message to have been consumed: senders, and
     /// where no sender is left also receivers, who learn only from that that
     /// nothing more will come.

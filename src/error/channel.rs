@@ -102,6 +102,43 @@ pub enum ChannelError {
         /// The limit.
         limit: u16,
     },
+    /// The broadcast channel has as many publishers as it can have.
+    #[error(
+        "channel {channel} has {limit} publishers, and that is the limit; drop some, or create it \
+         with more (`publishers`)"
+    )]
+    TooManyPublishers {
+        /// The channel's name.
+        channel: String,
+        /// The limit.
+        limit: u16,
+    },
+    /// The broadcast channel has as many reliable subscribers as it can have.
+    #[error(
+        "channel {channel} has {limit} reliable subscribers, and that is the limit; drop some, \
+         subscribe without being reliable, or create it with more (`reliable`)"
+    )]
+    TooManyReliable {
+        /// The channel's name.
+        channel: String,
+        /// The limit.
+        limit: u16,
+    },
+    /// A participant's build of the library does not know this kind of channel, and could not
+    /// sweep it.
+    #[error(
+        "channel {channel} cannot be created: process {pid} takes part in the segment with an \
+         earlier build that does not know {kind} channels; end it, or create the channel in a \
+         segment of its own"
+    )]
+    UnknownKind {
+        /// The channel's name.
+        channel: String,
+        /// The kind.
+        kind: &'static str,
+        /// The process.
+        pid: u64,
+    },
     /// The channel's entry contradicts itself.
     #[error(
         "channel {channel} is damaged: {what}; remove the segment (`tombolo rm`) and create it anew"
@@ -142,6 +179,10 @@ pub enum ChannelProperty {
     Elements,
     /// How many messages it holds.
     Capacity,
+    /// Broadcast: how many publishers it may have.
+    Publishers,
+    /// Broadcast: how many reliable subscribers it may have.
+    Reliable,
 }
 
 impl fmt::Display for ChannelProperty {
@@ -150,13 +191,16 @@ impl fmt::Display for ChannelProperty {
             Self::Kind => "kind",
             Self::Elements => "elements",
             Self::Capacity => "capacity",
+            Self::Publishers => "the number of publishers",
+            Self::Reliable => "the number of reliable subscribers",
         })
     }
 }
 
 debug_as_display! {
     ChannelError {
-        NotFound Mismatch BadCapacity DirectoryFull SegmentFull RoleTaken TooMany Damaged Busy;
+        NotFound Mismatch BadCapacity DirectoryFull SegmentFull RoleTaken TooMany
+        TooManyPublishers TooManyReliable UnknownKind Damaged Busy;
         BadName Fault
     }
 }

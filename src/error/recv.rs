@@ -17,6 +17,10 @@ pub enum RecvError {
         /// The type.
         type_name: &'static str,
     },
+    /// A broadcast channel's subscriber has missed so many messages: publishers have
+    /// written over them. It goes on at the oldest one that is retained.
+    #[error("{} messages were missed: publishers were faster than this subscriber", .0)]
+    Lagged(u64),
     /// The handle cannot go on.
     #[error(transparent)]
     Fault(Fault),
@@ -41,6 +45,10 @@ pub enum TryRecvError {
         /// The type.
         type_name: &'static str,
     },
+    /// A broadcast channel's subscriber has missed so many messages: publishers have
+    /// written over them. It goes on at the oldest one that is retained.
+    #[error("{} messages were missed: publishers were faster than this subscriber", .0)]
+    Lagged(u64),
     /// The handle cannot go on.
     #[error(transparent)]
     Fault(Fault),
@@ -62,6 +70,10 @@ pub enum RecvTimeoutError {
         /// The type.
         type_name: &'static str,
     },
+    /// A broadcast channel's subscriber has missed so many messages: publishers have
+    /// written over them. It goes on at the oldest one that is retained.
+    #[error("{} messages were missed: publishers were faster than this subscriber", .0)]
+    Lagged(u64),
     /// The handle cannot go on.
     #[error(transparent)]
     Fault(Fault),
@@ -105,6 +117,7 @@ impl RecvTimeoutError {
             Self::Timeout => RecvError::Fault(Fault::Closed),
             Self::Disconnected => RecvError::Disconnected,
             Self::Invalid { type_name } => RecvError::Invalid { type_name },
+            Self::Lagged(missed) => RecvError::Lagged(missed),
             Self::Fault(fault) => RecvError::Fault(fault),
         }
     }
@@ -121,6 +134,14 @@ macro_rules! in_common {
             /// Whether a message was received that is not a value of the type.
             pub const fn is_invalid(&self) -> bool {
                 matches!(self, Self::Invalid { .. })
+            }
+
+            /// How many messages a broadcast channel's subscriber has missed.
+            pub const fn lagged(&self) -> Option<u64> {
+                match self {
+                    Self::Lagged(missed) => Some(*missed),
+                    _ => None,
+                }
             }
 
             /// Why the handle cannot go on, [`Fault::Disconnected`] included; `None` if
@@ -160,6 +181,7 @@ macro_rules! from_recv_error {
                 match error {
                     RecvError::Disconnected => Self::Disconnected,
                     RecvError::Invalid { type_name } => Self::Invalid { type_name },
+                    RecvError::Lagged(missed) => Self::Lagged(missed),
                     RecvError::Fault(fault) => Self::Fault(fault),
                 }
             }
@@ -170,7 +192,7 @@ macro_rules! from_recv_error {
 from_recv_error! { TryRecvError RecvTimeoutError }
 
 debug_as_display! {
-    RecvError { Disconnected Invalid; Fault }
-    TryRecvError { Empty Pending Disconnected Invalid; Fault }
-    RecvTimeoutError { Timeout Disconnected Invalid; Fault }
+    RecvError { Disconnected Invalid Lagged; Fault }
+    TryRecvError { Empty Pending Disconnected Invalid Lagged; Fault }
+    RecvTimeoutError { Timeout Disconnected Invalid Lagged; Fault }
 }

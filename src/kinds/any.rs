@@ -2,7 +2,7 @@
 
 use super::audit::Audit;
 use super::recover::Recover;
-use crate::storage::layout::Parts;
+use crate::storage::layout::{Measures, Parts};
 use crate::storage::{Cells, KindCode};
 
 /// What is always the same of a kind.
@@ -20,12 +20,12 @@ pub(crate) struct Facts {
 
 /// A kind of ring, with what its messages are made of.
 pub(crate) trait AnyKind: Recover + Audit {
-    /// What a channel needs in its block, for so many messages of elements of this size;
-    /// of bytes, `size` is the longest. `None` if it cannot be addressed.
-    fn parts(&self, messages: usize, size: usize, align: usize) -> Option<Parts>;
+    /// What a channel needs in its block. `None` if it cannot be addressed.
+    fn parts(&self, of: &Measures) -> Option<Parts>;
 
     /// How many messages there are, now or a moment ago. Of records, which are not
-    /// counted: how many of the longest messages would take as much room.
+    /// counted: how many of the longest messages would take as much room. Of broadcast: how
+    /// many the slowest reliable subscriber has not read.
     fn len(&self, cells: &Cells) -> u64;
 
     /// Whether a reader has a message in hand that [`len`](Self::len) does not

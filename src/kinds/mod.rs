@@ -10,6 +10,7 @@
 mod any;
 pub(crate) mod audit;
 pub(crate) mod block;
+pub(crate) mod broadcast;
 pub(crate) mod element;
 pub(crate) mod message;
 pub(crate) mod mpmc;

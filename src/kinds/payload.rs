@@ -53,6 +53,12 @@ pub trait Form: Copy + 'static {
     fn owned(out: Self::Out) -> Option<Self::Owned>
     where
         Self: CheckedBitPattern;
+    /// How much is there, and to leave no more than that: what was copied since does not
+    /// count.
+    fn filled(_out: &Self::Out) -> usize {
+        0
+    }
+    fn cut(_out: &mut Self::Out, _to: usize) {}
     /// What the directory says of the messages: what the bytes mean, and how they are
     /// aligned; of how many bytes each is, if that is always the same.
     const SCHEMA: &'static str;
@@ -122,6 +128,15 @@ macro_rules! form_of_bytes {
 
             fn owned(out: Vec<u8>) -> Option<Vec<u8>> {
                 Some(out)
+            }
+
+            #[inline(always)]
+            fn filled(out: &Vec<u8>) -> usize {
+                out.len()
+            }
+
+            fn cut(out: &mut Vec<u8>, to: usize) {
+                out.truncate(to);
             }
 
             #[inline(always)]

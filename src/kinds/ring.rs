@@ -45,8 +45,12 @@ pub trait Ring: View + Sized + Send {
     /// `None` if the channel is of another kind, or of elements of another shape.
     fn of(cells: &Cells) -> Option<Self>;
 
-    /// Takes up a sender's position.
-    fn producer(&self) -> Result<Self::Producer, NotNow>;
+    /// Whether what a receiver does makes room for senders, so that they are told.
+    const MAKES_ROOM: bool = true;
+
+    /// Takes up a sender's position. [`NotNow::Nothing`] if the channel has as many senders
+    /// as it may have.
+    fn producer(&self, me: Member) -> Result<Self::Producer, NotNow>;
 
     /// Takes up a receiver's position. Says whether messages were dropped for it over
     /// which more than `attempts` receivers have died.
@@ -183,6 +187,10 @@ pub trait Ring: View + Sized + Send {
     /// Whether another receiver could go on.
     fn may_take(&self, _at: &Self::Consumer) -> bool {
         false
+    }
+    /// How many messages a receiver could get.
+    fn left(&self, _at: &Self::Consumer) -> u64 {
+        self.cells().len()
     }
     /// Whether another receiver holds a message that may come back.
     fn in_flight(&self) -> bool {

@@ -1,6 +1,8 @@
 //! The table of kinds: to the handles a type, to the segment a number.
 
 use super::any::{AnyKind, Facts};
+use super::broadcast::{self, Board, Broadcasts, BufferRing};
+pub use super::broadcast::{Broadcast, Reliable};
 use super::element::Element;
 use super::message::Message;
 use super::payload::{Bytes, Form, Untyped};
@@ -8,7 +10,7 @@ use super::ring::Ring;
 use super::{mpmc, mpmc_bytes, spsc, spsc_bytes};
 use crate::ring;
 use crate::ring::wait::Want;
-use crate::storage::layout::{BlockPlan, capacity_allowed};
+use crate::storage::layout::{BlockPlan, Measures, Seats, capacity_allowed};
 use crate::storage::{Cells, KindCode};
 
 /// One sender and one receiver at a time: wait-free, and the fastest.
@@ -19,13 +21,29 @@ pub enum Spsc {}
 #[derive(Clone, Copy, Debug)]
 pub enum Mpmc {}
 
-/// The kind of a channel: [`Spsc`] or [`Mpmc`].
+/// The kind of a channel: [`Spsc`], [`Mpmc`] or [`Broadcast`]; or [`Reliable`], of a
+/// broadcast channel's subscriber for which the publishers wait.
 ///
 /// A parameter of the handles' types, because it decides what they can do:
-/// only handles of an MPMC channel can be cloned.
+/// handles of an SPSC channel cannot be cloned, and a subscriber for which nobody waits reads
+/// nothing in place.
 pub trait Kind: sealed::Kind {}
 impl Kind for Spsc {}
 impl Kind for Mpmc {}
+impl Kind for Broadcast {}
+impl Kind for Reliable {}
+
+/// A kind of channel whose receivers read messages in place. A [`Broadcast`] subscriber does
+/// not: publishers may write over a message while it reads.
+#[diagnostic::on_unimplemented(
+    message = "nothing is read or written by reference in a channel of the kind `{Self}`",
+    note = "publishers may write over a message while a subscriber reads it: `recv` copies it \
+            out; a `reliable_subscriber` can `take` it in place"
+)]
+pub trait InPlace: Kind {}
+impl InPlace for Spsc {}
+impl InPlace for Mpmc {}
+impl InPlace for Reliable {}
 
 /// What a channel carries: values of a type that is a [`Message`], or [`Bytes`].
 ///
@@ -46,6 +64,16 @@ impl Kind for Mpmc {}
 )]
 pub trait Payload: sealed::Payload {}
 impl<P: sealed::Payload> Payload for P {}
+
+/// A payload of a broadcast channel: each is one.
+pub trait Broadcastable:
+    Payload<Ring<Broadcast>: Broadcasts<Broadcast>, Ring<Reliable>: Broadcasts<Reliable>>
+{
+}
+impl<P> Broadcastable for P where
+    P: Payload<Ring<Broadcast>: Broadcasts<Broadcast>, Ring<Reliable>: Broadcasts<Reliable>>
+{
+}
 
 pub(crate) mod sealed {
     use super::*;
@@ -80,6 +108,20 @@ impl sealed::Kind for Mpmc {
     const RING_OF_BYTES: RingKind = RingKind::MpmcBytes;
 }
 
+impl sealed::Kind for Broadcast {
+    type Elements<E: Element> = BufferRing<E, Self>;
+    const RING_OF_ELEMENTS: RingKind = RingKind::Broadcast;
+    type Bytes = BufferRing<Bytes, Self>;
+    const RING_OF_BYTES: RingKind = RingKind::BroadcastBytes;
+}
+
+impl sealed::Kind for Reliable {
+    type Elements<E: Element> = BufferRing<E, Self>;
+    const RING_OF_ELEMENTS: RingKind = RingKind::Broadcast;
+    type Bytes = BufferRing<Bytes, Self>;
+    const RING_OF_BYTES: RingKind = RingKind::BroadcastBytes;
+}
+
 impl<T: Message> sealed::Payload for T {
     type Ring<K: sealed::Kind> = K::Elements<T>;
 
@@ -106,7 +148,8 @@ impl sealed::Payload for Bytes {
 
 /// The kind of a channel, and what it carries.
 ///
-/// As a text, it is `SPSC`, `MPMC`, `SPSC bytes` or `MPMC bytes`.
+/// As a text, it is `SPSC`, `MPMC`, `SPSC bytes`, `MPMC bytes`, `broadcast` or
+/// `broadcast bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RingKind {
@@ -118,6 +161,10 @@ pub enum RingKind {
     SpscBytes,
     /// Any number of each; bytes of any length.
     MpmcBytes,
+    /// Any number of each, and each receiver gets every message; elements of one size.
+    Broadcast,
+    /// Any number of each, and each receiver gets every message; bytes of any length.
+    BroadcastBytes,
 }
 
 impl core::fmt::Display for RingKind {
@@ -127,7 +174,16 @@ impl core::fmt::Display for RingKind {
 }
 
 impl RingKind {
-    const ALL: [Self; 4] = [Self::Spsc, Self::Mpmc, Self::SpscBytes, Self::MpmcBytes];
+    const ALL: [Self; 6] = [
+        Self::Spsc,
+        Self::Mpmc,
+        Self::SpscBytes,
+        Self::MpmcBytes,
+        Self::Broadcast,
+        Self::BroadcastBytes,
+    ];
+    /// A bit for each kind beyond the first four: see [`bit`](Self::bit).
+    pub(crate) const LATER: u64 = Self::Broadcast.bit() | Self::BroadcastBytes.bit();
 
     /// What is always the same of a kind.
     const fn facts(self) -> &'static Facts {
@@ -136,6 +192,8 @@ impl RingKind {
             Self::Mpmc => &mpmc::layout::FACTS,
             Self::SpscBytes => &spsc_bytes::layout::FACTS,
             Self::MpmcBytes => &mpmc_bytes::layout::FACTS,
+            Self::Broadcast => &broadcast::layout::OF_ELEMENTS,
+            Self::BroadcastBytes => &broadcast::layout::OF_BYTES,
         }
     }
 
@@ -146,6 +204,8 @@ impl RingKind {
             Self::Mpmc => &mpmc::OfElements,
             Self::SpscBytes => &spsc_bytes::OfRecords,
             Self::MpmcBytes => &mpmc_bytes::OfBlocks,
+            Self::Broadcast => &broadcast::OfElements,
+            Self::BroadcastBytes => &broadcast::OfBytes,
         }
     }
 
@@ -163,6 +223,13 @@ impl RingKind {
         self.facts().single
     }
 
+    /// Its bit in the words that say which kinds there have been, or who knows which. The
+    /// first four kinds have none: every participant knows them.
+    pub(crate) const fn bit(self) -> u64 {
+        let KindCode(code) = self.code();
+        if code > 4 { 1 << code } else { 0 }
+    }
+
     /// Whether each receiver gets every message.
     pub(crate) const fn is_broadcast(self) -> bool {
         self.facts().broadcast
@@ -177,24 +244,20 @@ impl RingKind {
         self.facts().name
     }
 
-    /// All kinds for elements, or all for bytes.
-    pub(crate) fn all_of(bytes: bool) -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(move |kind| kind.is_bytes() == bytes)
+    /// All kinds of queues for elements, or all for bytes.
+    pub(crate) fn queues(bytes: bool) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |kind| kind.is_bytes() == bytes && !kind.is_broadcast())
     }
 
-    /// The plan of a channel's block; `None` if it cannot be addressed at all. For
-    /// bytes, `size` is the longest message.
-    pub(crate) fn plan(
-        self,
-        messages: usize,
-        size: usize,
-        align: usize,
-        participants: u16,
-    ) -> Option<BlockPlan> {
-        if !capacity_allowed(messages, align) {
+    /// The plan of a channel's block; `None` if it cannot be addressed at all.
+    pub(crate) fn plan(self, of: &Measures, participants: u16) -> Option<BlockPlan> {
+        if !capacity_allowed(of.messages, of.align) {
             return None;
         }
-        BlockPlan::new(messages, &self.any().parts(messages, size, align)?, participants)
+        let none = of.seats == Seats::default();
+        (none || self.is_broadcast())
+            .then(|| BlockPlan::new(of, &self.any().parts(of)?, participants))
+            .flatten()
     }
 }
 
@@ -214,6 +277,12 @@ impl Cells {
     pub(crate) fn has(&self, want: Want) -> bool {
         match want {
             Want::Change => false,
+            Want::Published(cursor) => Board::of(self).is_some_and(|board| {
+                !matches!(ring::broadcast::look(&board, cursor), ring::broadcast::Look::Nothing)
+            }),
+            Want::Limit(position) => {
+                Board::of(self).is_some_and(|board| ring::broadcast::room(&board, self, position))
+            }
             Want::Anything => ring::spsc::len(self) > 0,
             Want::Room(limit) => ring::spsc::freed(self, limit),
             Want::Message(cursor) => ring::mpmc::available(self, cursor),
@@ -231,7 +300,10 @@ mod tests {
 
     #[test]
     fn a_block_that_cannot_be_addressed_is_refused() {
-        let block = |capacity, size, align| RingKind::Mpmc.plan(capacity, size, align, 64);
+        let block = |messages, size, align| {
+            let seats = Seats::default();
+            RingKind::Mpmc.plan(&Measures { messages, size, align, seats }, 64)
+        };
         assert!(block(0, 8, 8).is_none());
         assert!(block(MAX_CAPACITY + 1, 8, 8).is_none());
         assert!(block(1, usize::MAX, 8).is_none());

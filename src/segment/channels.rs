@@ -6,9 +6,18 @@ use super::name::{Name, fingerprint};
 use super::participant::{Participant, Unleased};
 use crate::error::{ChannelError, ChannelProperty};
 use crate::kinds::block::Block;
+use crate::kinds::broadcast::MAX_MESSAGES;
 use crate::kinds::table::RingKind;
-use crate::storage::layout::{LASTING, MAX_CAPACITY, MAX_LENGTH, READY, SCHEMA_BYTES, flags};
+use crate::ring::table::Member;
+use crate::storage::layout::{
+    LASTING, MAX_CAPACITY, MAX_LENGTH, MAX_SEATS, Measures, READY, SCHEMA_BYTES, Seats, flags,
+};
 use crate::sync::Ordering;
+
+/// So many publishers, and so many reliable subscribers, a broadcast channel may have by
+/// default.
+const PUBLISHERS: u16 = 8;
+const RELIABLE: u16 = 16;
 
 /// What a caller wants a channel to be.
 #[derive(Clone, Debug)]
@@ -22,6 +31,10 @@ pub(crate) struct Spec {
     pub(crate) schema: String,
     /// What to create it with; `None` to open it only.
     pub(crate) capacity: Option<usize>,
+    /// Broadcast: how many publishers and reliable subscribers at most; `None` to take what
+    /// there is, or to create it with what is usual.
+    pub(crate) publishers: Option<u16>,
+    pub(crate) reliable: Option<u16>,
     pub(crate) attempts: u8,
     pub(crate) lasting: bool,
 }
@@ -36,6 +49,18 @@ impl Spec {
                 (*used <= SCHEMA_BYTES).then_some(c)
             })
             .collect()
+    }
+
+    /// Those to create it with.
+    fn seats(&self) -> Seats {
+        if self.kind.is_broadcast() {
+            Seats {
+                publishers: self.publishers.unwrap_or(PUBLISHERS),
+                reliable: self.reliable.unwrap_or(RELIABLE),
+            }
+        } else {
+            Seats::default()
+        }
     }
 
     fn fingerprint(&self, size: usize) -> u64 {
@@ -115,17 +140,32 @@ fn make(
     offset: usize,
 ) -> Result<Block, ChannelError> {
     let participants = mapped.plan.map.participants;
-    let plan = spec.kind.plan(capacity, size, spec.align, participants).ok_or_else(|| {
+    let seats = spec.seats();
+    let of = Measures { messages: capacity, size, align: spec.align, seats };
+    let plan = spec.kind.plan(&of, participants).ok_or_else(|| {
+        let Seats { publishers, reliable } = seats;
+        let (wanted, most, possible) = if spec.kind.is_broadcast() {
+            (
+                format!(", for {publishers} publishers and {reliable} reliable subscribers"),
+                MAX_MESSAGES,
+                format!(
+                    ", 1 to {MAX_SEATS} publishers and at most {MAX_SEATS} reliable subscribers"
+                ),
+            )
+        } else {
+            (String::new(), MAX_CAPACITY, String::new())
+        };
         ChannelError::BadCapacity {
             channel: spec.name.to_string(),
             what: format!(
-                "a capacity of {capacity} elements of {} bytes, aligned to {}; from 1 to \
-                 {MAX_CAPACITY} elements are possible, aligned to 128 at most, and messages of \
-                 {MAX_LENGTH} bytes",
-                size, spec.align
+                "a capacity of {capacity} elements of {} bytes, aligned to {}{}; from 1 to {} \
+                 elements are possible, aligned to 128 at most, and messages of {MAX_LENGTH} \
+                 bytes{}",
+                size, spec.align, wanted, most, possible
             ),
         }
     })?;
+    known_to_all(mapped, spec)?;
     let available = mapped.memory.len().saturating_sub(offset);
     let block = Block {
         index,
@@ -156,6 +196,8 @@ fn make(
         (&entry.offset, offset as u64),
         (&entry.attempts, u64::from(spec.attempts)),
         (&entry.flags, if spec.lasting { LASTING } else { 0 }),
+        (&entry.publishers, u64::from(seats.publishers)),
+        (&entry.reliable, u64::from(seats.reliable)),
     ];
     for (word, value) in words {
         word.store(value, Ordering::Relaxed);
@@ -164,10 +206,26 @@ fn make(
     for word in entry.reserved_a.iter().chain(&entry.reserved_b) {
         word.store(0, Ordering::Relaxed);
     }
+    mapped.memory.header().kinds.fetch_or(spec.kind.bit(), Ordering::Relaxed);
     entry.name.store(spec.name.as_str());
     entry.schema.store(&spec.schema);
     entry.state.store(READY, Ordering::Release);
     Ok(block)
+}
+
+/// That every participant can sweep a channel of this kind. Nobody joins meanwhile: the
+/// caller holds the lease.
+fn known_to_all(mapped: &Mapped, spec: &Spec) -> Result<(), ChannelError> {
+    let bit = spec.kind.bit();
+    let knows = |member: &Member| mapped.info(member.id).kinds.load(Ordering::Relaxed) & bit == bit;
+    match mapped.living().find(|member| !knows(member)) {
+        None => Ok(()),
+        Some(member) => Err(ChannelError::UnknownKind {
+            channel: spec.name.to_string(),
+            kind: spec.kind.name(),
+            pid: mapped.info(member.id).pid.load(Ordering::Relaxed),
+        }),
+    }
 }
 
 /// Whether the channel is what the caller takes it for.
@@ -195,6 +253,15 @@ fn check(mapped: &Mapped, spec: &Spec, found: &Described) -> Result<Block, Chann
             Spec::type_name(&found.schema, found.size as u64, found.align as u64),
             Spec::type_name(&spec.schema, size as u64, spec.align as u64),
         );
+    }
+    let Seats { publishers, reliable } = found.block.plan.seats;
+    for (what, theirs, ours) in [
+        (ChannelProperty::Publishers, publishers, spec.publishers),
+        (ChannelProperty::Reliable, reliable, spec.reliable),
+    ] {
+        if let Some(ours) = ours.filter(|&ours| ours != theirs) {
+            return mismatch(what, theirs.to_string(), ours.to_string());
+        }
     }
     match spec.capacity {
         Some(capacity) if capacity != found.block.plan.messages => mismatch(

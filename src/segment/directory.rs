@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::kinds::block::Block;
 use crate::kinds::table::RingKind;
 use crate::ring::mpmc::MAX_ATTEMPTS;
-use crate::storage::layout::{DirectoryEntry, LASTING, Plan, READY};
+use crate::storage::layout::{DirectoryEntry, LASTING, Measures, Plan, READY, Seats};
 use crate::storage::{KindCode, Memory};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -82,9 +82,22 @@ impl<'a> Directory<'a> {
         let (capacity, offset) = (number(&entry.capacity), number(&entry.offset));
         let code = read(&entry.kind);
         let kind = RingKind::read(KindCode(code)).ok_or_else(|| format!("its kind is {code}"))?;
-        let plan = kind
-            .plan(capacity, size, align, self.plan.map.participants)
-            .ok_or_else(|| format!("its capacity is {capacity}, of {size} bytes at {align}"))?;
+        let seat = |word| u16::try_from(read(word)).unwrap_or(u16::MAX);
+        let seats = if kind.is_broadcast() {
+            Seats { publishers: seat(&entry.publishers), reliable: seat(&entry.reliable) }
+        } else {
+            Seats::default()
+        };
+        let of = Measures { messages: capacity, size, align, seats };
+        let plan = kind.plan(&of, self.plan.map.participants).ok_or_else(|| {
+            let Seats { publishers, reliable } = seats;
+            let seats = if kind.is_broadcast() {
+                format!(", for {publishers} publishers and {reliable} reliable subscribers")
+            } else {
+                String::new()
+            };
+            format!("its capacity is {capacity}, of {size} bytes at {align}{seats}")
+        })?;
         let block = Block {
             index,
             kind,

@@ -7,6 +7,7 @@ use super::participant::{Participant, lock};
 use crate::error::{ChannelError, Done, Fault, Unwoken};
 use crate::kinds::block::Block;
 use crate::ring::event::{self, Event, Memo};
+use crate::ring::kernel::Refusal;
 use crate::ring::{credit, gate, role, slot_waiters};
 use crate::storage::Side;
 use crate::storage::layout::Row;
@@ -17,8 +18,16 @@ fn too_many(name: &str, side: Side) -> ChannelError {
 }
 
 impl Participant {
-    /// Makes this process an endpoint of the channel, once more.
-    pub(crate) fn enlist(&self, block: &Block, side: Side, name: &str) -> Result<(), ChannelError> {
+    /// Makes this process an endpoint of the channel, once more. What it takes for that of
+    /// the channel, it takes when a sweep already knows of it, and before it counts for the
+    /// others.
+    pub(crate) fn enlist<R>(
+        &self,
+        block: &Block,
+        side: Side,
+        name: &str,
+        take: impl FnOnce() -> Result<R, ChannelError>,
+    ) -> Result<R, ChannelError> {
         if let Some(fault) = self.barred() {
             return Err(fault.into());
         }
@@ -35,15 +44,17 @@ impl Participant {
         if first {
             self.arm(block)?;
         }
-        if block.kind.is_single()
-            && let Err(error) = self.claim_role(block, side, name)
-        {
-            if first {
-                // What is in the way is told already.
-                let _ = self.disarm(block);
+        let role = if block.kind.is_single() { self.claim_role(block, side, name) } else { Ok(()) };
+        let taken = match role.and_then(|()| take()) {
+            Ok(taken) => taken,
+            Err(error) => {
+                if first {
+                    // What is in the way is told already.
+                    let _ = self.disarm(block);
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
+        };
         if let Some(counts) = all.counts.get_mut(usize::from(block.index)) {
             *counts = more;
         }
@@ -58,7 +69,11 @@ impl Participant {
         // With that of an announcement: either it finds the row, or the handle
         // finds the state before its first message.
         fence(Ordering::SeqCst);
-        Ok(())
+        if block.kind.is_broadcast() && side == Side::Receiver {
+            // A publisher may wait for it. It has come, whether or not that one is woken.
+            let _ = self.notify_side(block, side.other());
+        }
+        Ok(taken)
     }
 
     /// Makes this process an endpoint of the channel once more, while it is one of this
@@ -105,9 +120,11 @@ impl Participant {
         *mine = mine.saturating_sub(1);
         let last = *mine == 0;
         let counts = *counts;
+        // A reliable subscriber may have been in the way of publishers.
+        let makes_room = block.kind.is_broadcast() && side == Side::Receiver;
         // One of several: as for `enlist_another`.
         if !last && self.recount(block, before, counts) {
-            return Ok(());
+            return if makes_room { self.tell(block, side, name) } else { Ok(()) };
         }
         if counts == Counts::default() {
             all.blocks.retain(|other| other.index != block.index);
@@ -127,7 +144,7 @@ impl Participant {
             // With that of another who leaves: one of the two finds that nobody is left.
             fence(Ordering::SeqCst);
             told = if self.has_peer(block, side) {
-                event::notify(&self.mapped.semaphores, event, &mut Memo::default())
+                self.notify_side(block, side.other())
             } else {
                 // This concerns all who wait, and not all of them know: a single token
                 // could go to one that was opened just now and expects others to come.
@@ -138,14 +155,33 @@ impl Participant {
                     told.and(slot_waiters::freed(&self.mapped.semaphores, &control.waiting.slots));
             }
         }
-        let told = self.unless_gone(told).map_err(|fault| match fault {
-            Fault::System(source) => Unwoken::new(Done::Closed, name, side.other(), source).into(),
-            fault => fault,
-        });
+        let told = self.unwoken_by(told, side, name);
+        let told = if makes_room && !last { told.and(self.tell(block, side, name)) } else { told };
         if counts == Counts::default() {
             return told.and(self.disarm(block));
         }
         told
+    }
+
+    /// Wakes those of a side for whom a change is.
+    fn notify_side(&self, block: &Block, side: Side) -> Result<(), Refusal> {
+        let event = self.mapped.event(block, side);
+        event::notify(&self.mapped.semaphores, event, &mut Memo::default())
+    }
+
+    /// Wakes the other side, because an end of this one has been given up.
+    fn tell(&self, block: &Block, side: Side, name: &str) -> Result<(), Fault> {
+        let told = self.notify_side(block, side.other());
+        self.unwoken_by(told, side, name)
+    }
+
+    /// What it means that the other side could not be woken when an end of this one was
+    /// given up.
+    fn unwoken_by(&self, told: Result<(), Refusal>, side: Side, name: &str) -> Result<(), Fault> {
+        self.unless_gone(told).map_err(|fault| match fault {
+            Fault::System(source) => Unwoken::new(Done::Closed, name, side.other(), source).into(),
+            fault => fault,
+        })
     }
 
     /// Whether the others count this process among the living. They do not if it has

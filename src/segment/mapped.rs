@@ -83,6 +83,14 @@ impl Mapped {
         inside(self.memory.at(rows + size_of::<Row>() * usize::from(id)))
     }
 
+    /// The name of a participant.
+    pub(crate) fn peer(&self, member: Member) -> Peer {
+        // A peer may have written the id.
+        let known = member.id < self.plan.map.participants;
+        let pid = if known { self.info(member.id).pid.load(Ordering::Relaxed) } else { 0 };
+        Peer::new(self.generation, member, u32::try_from(pid).unwrap_or(0))
+    }
+
     pub(crate) fn control(&self, block: &Block) -> &Control {
         inside(self.memory.at(block.offset))
     }

@@ -8,6 +8,7 @@ use super::endpoints::{Endpoints, Sending};
 use super::mapped::Mapped;
 use super::outside::holders::OWN;
 use crate::error::{Fault, OpenError};
+use crate::kinds::table::RingKind;
 use crate::ring::kernel::{Kernel, Refusal};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Member, Scratch};
@@ -124,7 +125,8 @@ impl Participant {
             info.pid_namespace.store(namespace, Ordering::Relaxed);
             info.uid.store(u64::from(sys::proc::uid()), Ordering::Relaxed);
             // The slot's last life may have been of a later build.
-            for word in [&info.kinds].into_iter().chain(&info.reserved) {
+            info.kinds.store(RingKind::LATER, Ordering::Relaxed);
+            for word in &info.reserved {
                 word.store(0, Ordering::Relaxed);
             }
             death_record::begin(&info.end, member);

@@ -9,9 +9,11 @@
 use core::ptr::NonNull;
 use std::sync::Arc;
 
-use super::layout::{BlockPlan, Control, Shape};
+use super::layout::{BlockPlan, Control, Plan, Seats, Shape};
 use super::memory::Memory;
-use crate::sync::Ordering;
+use crate::ring::set::SetMap;
+use crate::ring::table::Table;
+use crate::sync::{AtomicU64, Ordering};
 
 /// The number of a kind of channel, as the directory has it. `kinds/table.rs` lists the
 /// kinds.
@@ -22,20 +24,17 @@ pub struct KindCode(pub(crate) u64);
 #[derive(Clone, Debug)]
 pub struct Cells {
     control: NonNull<Control>,
+    /// `plan.capacity * plan.stride` bytes are inside the segment.
     slots: NonNull<u8>,
-    /// From 1 up, and `capacity * stride` bytes are inside the segment.
-    capacity: u64,
-    stride: usize,
-    cell: usize,
-    kind: KindCode,
-    /// `blocks` words, and as many times `apart` bytes, are inside the segment.
+    /// The words before the message blocks, and `plan.blocks * plan.apart` bytes, are inside
+    /// the segment.
     words: NonNull<u8>,
     bytes: NonNull<u8>,
-    blocks: u64,
-    apart: usize,
+    /// The capacity is from 1 up.
+    plan: BlockPlan,
+    kind: KindCode,
     /// The most bytes of a message.
     longest: usize,
-    #[expect(dead_code, reason = "keeps the memory attached")]
     memory: Arc<Memory>,
 }
 
@@ -62,14 +61,10 @@ impl Cells {
         (plan.capacity > 0).then_some(Self {
             control,
             slots: range(plan.slots, plan.stride, plan.capacity)?,
-            capacity: plan.capacity as u64,
-            stride: plan.stride,
-            cell: plan.cell,
-            kind,
-            words: range(plan.words, 8, plan.blocks)?,
+            words: range(plan.words, 1, plan.bytes.checked_sub(plan.words)?)?,
             bytes: range(plan.bytes, plan.apart, plan.blocks)?,
-            blocks: plan.blocks as u64,
-            apart: plan.apart,
+            plan: *plan,
+            kind,
             longest,
             memory: Arc::clone(memory),
         })
@@ -86,10 +81,10 @@ impl Cells {
     /// makes, is brought into it rather than trusted.
     #[inline]
     pub(crate) fn start(&self, index: u64) -> NonNull<u8> {
-        let index = if index < self.capacity { index as usize } else { 0 };
+        let index = if index < self.capacity() { index as usize } else { 0 };
         // SAFETY: the index is below the capacity, and `new` checked that
         // that many strides are inside the memory.
-        unsafe { self.slots.add(index * self.stride) }
+        unsafe { self.slots.add(index * self.plan.stride) }
     }
 
     /// Where the slots begin: at a line.
@@ -101,7 +96,17 @@ impl Cells {
     /// How many slots there are: from 1 up.
     #[inline]
     pub(crate) const fn capacity(&self) -> u64 {
-        self.capacity
+        self.plan.capacity as u64
+    }
+
+    /// How many messages were asked for.
+    pub(crate) const fn messages(&self) -> u64 {
+        self.plan.messages as u64
+    }
+
+    /// Who has words of its own in a broadcast channel.
+    pub(crate) const fn seats(&self) -> Seats {
+        self.plan.seats
     }
 
     /// Whether the slots are of this kind, and shaped so.
@@ -110,7 +115,7 @@ impl Cells {
     }
 
     pub(crate) const fn shape(&self) -> Shape {
-        Shape { cell: self.cell, stride: self.stride }
+        Shape { cell: self.plan.cell, stride: self.plan.stride }
     }
 
     pub(crate) const fn kind(&self) -> KindCode {
@@ -119,7 +124,7 @@ impl Cells {
 
     /// Where in a slot the element is.
     pub(crate) const fn cell(&self) -> usize {
-        self.cell
+        self.plan.cell
     }
 
     /// The most bytes of a message.
@@ -129,10 +134,10 @@ impl Cells {
 
     /// How many message blocks there are, each of [`apart`](Self::apart) bytes.
     pub(crate) const fn blocks(&self) -> u64 {
-        self.blocks
+        self.plan.blocks as u64
     }
 
-    /// The words of the message blocks.
+    /// The words before the message blocks.
     pub(crate) const fn words(&self) -> NonNull<u8> {
         self.words
     }
@@ -144,7 +149,7 @@ impl Cells {
 
     /// How many bytes it is from one message block to the next.
     pub(crate) const fn apart(&self) -> usize {
-        self.apart
+        self.plan.apart
     }
 
     /// Cells that have been filled, and cells that have been freed, since the
@@ -153,6 +158,25 @@ impl Cells {
         let control = self.control();
         let tail = control.sending.tail.load(Ordering::Relaxed);
         tail.wrapping_add(control.receiving.head.load(Ordering::Relaxed))
+    }
+
+    /// Whether this is a forked child of the process that joined.
+    pub(crate) fn in_child(&self) -> bool {
+        self.memory.in_child()
+    }
+}
+
+/// The participants' table, as far as it says who lives.
+impl Table for Cells {
+    /// The channels' semaphores are of no concern here.
+    fn map(&self) -> SetMap {
+        SetMap { participants: self.plan.participants, channels: 0 }
+    }
+
+    fn word(&self, id: u16) -> &AtomicU64 {
+        // The table was inside when the segment was joined; the other word is never LIVE.
+        let word = self.memory.at(Plan::WORDS + 8 * usize::from(id));
+        word.unwrap_or(&self.control().sending.reserved[0])
     }
 }
 

@@ -79,6 +79,11 @@ impl Memory {
         Some(unsafe { self.base().add(offset) })
     }
 
+    /// Whether this is a forked child of the process that joined.
+    pub(crate) fn in_child(&self) -> bool {
+        self.guard.is_some_and(|guard| guard.in_child())
+    }
+
     /// Notes in which process it is detached.
     pub(crate) const fn guard(&mut self, guard: ForkGuard) {
         self.guard = Some(guard);
@@ -87,7 +92,7 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if !self.guard.is_some_and(|guard| guard.in_child()) {
+        if !self.in_child() {
             // SAFETY: the only drop of it, and nothing refers to the memory
             // any more: every reference borrows `self`.
             unsafe { ManuallyDrop::drop(&mut self.attachment) };

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytemuck::{Pod, Zeroable};
 use tombolo::{
-    Channel, ChannelError, ChannelProperty, Kind, Message, Mpmc, Receiver, RecvError,
+    Channel, ChannelError, ChannelProperty, InPlace, Message, Mpmc, Receiver, RecvError,
     RecvTimeoutError, Segment, SendError, SendTimeoutError, Sender, Spsc, TryRecvError,
     TrySendError,
 };
@@ -31,7 +31,7 @@ const CAPACITIES: [usize; 6] = [1, 2, 3, 7, 100, 1024];
 const A_WHILE: Duration = Duration::from_millis(60);
 
 /// Both kinds, for tests that are the same for them.
-trait Pick: Kind + Send + Sized + 'static {
+trait Pick: InPlace + Send + Sized + 'static {
     const NAME: &'static str;
     fn pick<'a, T: Message>(segment: &'a Segment, name: &'a str) -> Channel<'a, T, Self>;
 }

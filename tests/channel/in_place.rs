@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use common::{Brief, Name, Peer, Words, thread_parked, tid, wait_until};
 use tombolo::{
-    ByteChannel, ByteReceiver, ByteSender, Channel, Fault, Kind, Message, Mpmc, Receiver,
+    ByteChannel, ByteReceiver, ByteSender, Channel, Fault, InPlace, Message, Mpmc, Receiver,
     RecvError, RecvTimeoutError, Segment, SendError, SendTimeoutError, Sender, Spsc, TrustedPeers,
     TryRecvError, TrySendError,
 };
@@ -32,7 +32,7 @@ fn segment() -> (Name, Segment) {
     (name, segment)
 }
 
-fn typed<K: Kind>(channel: &Channel<'_, Page, K>) {
+fn typed<K: InPlace>(channel: &Channel<'_, Page, K>) {
     let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
     // Dropped or aborted, nobody sees anything, and the place is there again.
     for n in 0..10 {
@@ -100,7 +100,7 @@ const fn order(id: u64) -> Order {
     Order { id, side, urgent: id > 3, _reserved: [0; 6] }
 }
 
-fn checked<K: Kind>(segment: &Segment, channel: &Channel<'_, Order, K>) {
+fn checked<K: InPlace>(segment: &Segment, channel: &Channel<'_, Order, K>) {
     let words = Words::behind(segment);
     let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
     for id in 0..10 {
@@ -187,7 +187,7 @@ fn slices_lie_side_by_side_and_are_published_and_released_in_part() {
     assert!(received > 1_000);
 }
 
-fn bytes<K: Kind>(channel: &ByteChannel<'_, K>, longest: usize) {
+fn bytes<K: InPlace>(channel: &ByteChannel<'_, K>, longest: usize) {
     let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
     assert_eq!((tx.max_len(), rx.max_len()), (longest, longest));
     let mut into = Vec::new();
@@ -242,7 +242,7 @@ fn bytes_of_every_length_arrive_as_they_were() {
     }
 }
 
-fn by_reference<K: Kind + Kind>(
+fn by_reference<K: InPlace>(
     typed: &Channel<'_, Page, K>,
     bytes: &ByteChannel<'_, K>,
     trust: TrustedPeers,
@@ -348,7 +348,7 @@ fn handles_can_be_caught_with_a_panic() {
     }
 }
 
-fn batches<K: Kind>(channel: &ByteChannel<'_, K>) {
+fn batches<K: InPlace>(channel: &ByteChannel<'_, K>) {
     let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
     let all: Vec<Vec<u8>> = (0..500_usize).map(|n| vec![n as u8; n * 7 % 33]).collect();
     let borrowed: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();

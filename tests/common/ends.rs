@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tombolo::{
-    ChannelError, Fault, Kind, Mpmc, Readiness, Receiver, RecvError, RecvTimeoutError, Segment,
+    ChannelError, Fault, InPlace, Mpmc, Readiness, Receiver, RecvError, RecvTimeoutError, Segment,
     SendError, SendTimeoutError, Sender, Spsc, TryRecvError, TrySendError,
 };
 
@@ -250,7 +250,7 @@ impl<H> End<H> {
 }
 
 /// The operations of the handles of one kind.
-trait Which: Kind {
+trait Which: InPlace {
     fn grant_slice<P: Body>(
         tx: &mut Sender<P, Self>,
         messages: &[Vec<u8>],

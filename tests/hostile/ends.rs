@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tombolo::{
-    ByteDelivery, ByteReceiver, ByteSender, ChannelError, Kind, Mpmc, Receiver, Segment, Sender,
+    ByteDelivery, ByteReceiver, ByteSender, ChannelError, InPlace, Mpmc, Receiver, Segment, Sender,
     Spsc, TryRecvError,
 };
 
@@ -85,7 +85,7 @@ pub(crate) trait End: Send {
 }
 
 /// The operations of one kind of typed channel only.
-pub(crate) trait Ring: Kind + Sized {
+pub(crate) trait Ring: InPlace + Sized {
     fn more_to_send(
         tx: &mut Sender<Element, Self>,
         site: Site<'_>,
@@ -244,7 +244,7 @@ where
     }
 }
 
-impl<K: Kind> End for ByteSender<K>
+impl<K: InPlace> End for ByteSender<K>
 where
     Self: Send,
 {
@@ -301,7 +301,7 @@ where
 
 /// Reads a message in every way that takes no trust. A text that was checked
 /// stays one, whatever a peer does.
-fn looked_at<K: Kind>(delivery: &ByteDelivery<'_, K>, input: &mut Input<'_>) -> usize {
+fn looked_at<K: InPlace>(delivery: &ByteDelivery<'_, K>, input: &mut Input<'_>) -> usize {
     let (at, count) = (input.below(LONGEST + 9), input.below(LONGEST + 9));
     let mut part = [0; LONGEST + 9];
     let there = delivery.len().saturating_sub(at);
@@ -316,7 +316,7 @@ fn looked_at<K: Kind>(delivery: &ByteDelivery<'_, K>, input: &mut Input<'_>) -> 
     }
 }
 
-impl<K: Kind> End for ByteReceiver<K>
+impl<K: InPlace> End for ByteReceiver<K>
 where
     Self: Send,
 {

@@ -7,7 +7,8 @@ use std::str;
 use std::time::{Duration, Instant};
 
 use tombolo::{
-    ByteDelivery, ByteGrant, Delivery, DeliverySlice, Grant, GrantSlice, Kind, Mpmc, Segment, Spsc,
+    ByteDelivery, ByteGrant, Delivery, DeliverySlice, Grant, GrantSlice, InPlace, Mpmc, Segment,
+    Spsc,
 };
 
 use crate::case::small;
@@ -100,7 +101,7 @@ impl<T: Deref> LendsNothing<Lends<0>> for T {}
 impl<T: AsRef<[u8]>> LendsNothing<Lends<1>> for T {}
 impl<T: Borrow<[u8]>> LendsNothing<Lends<2>> for T {}
 
-fn lend_nothing<K: Kind + Kind>() {
+fn lend_nothing<K: InPlace>() {
     <Grant<'_, Element, K> as LendsNothing<_>>::known();
     <GrantSlice<'_, Element> as LendsNothing<_>>::known();
     <Delivery<'_, Element, K> as LendsNothing<_>>::known();

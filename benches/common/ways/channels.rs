@@ -6,14 +6,14 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tombolo::{
-    ByteChannel, ByteReceiver, ByteSender, Channel, Kind, Message, Mpmc, Receiver, Segment, Sender,
-    Spsc, TrustedPeers,
+    ByteChannel, ByteReceiver, ByteSender, Channel, InPlace, Message, Mpmc, Receiver, Segment,
+    Sender, Spsc, TrustedPeers,
 };
 
 use super::{BATCH, LAP, Way, each, in_parts, sum, together};
 
 /// A kind of channel.
-pub(crate) trait Ring: Kind + Kind {
+pub(crate) trait Ring: InPlace {
     const NAME: &'static str;
     const BYTES: &'static str;
     fn typed<T: Message>(channel: Channel<'_, T>) -> Channel<'_, T, Self>;

@@ -5,10 +5,10 @@ mod each;
 mod receiver;
 mod sender;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Opening};
 use super::receiver::Receiver;
 use super::sender::Sender;
-use crate::error::ChannelError;
+use crate::error::{ChannelError, ChannelProperty};
 use crate::kinds::table::RingKind as ChannelKind;
 use crate::segment::{Described, Segment, Side};
 
@@ -92,7 +92,7 @@ impl AnyChannel<'_> {
     /// Whether messages are bytes of any length, up to
     /// [`element_size`](Self::element_size).
     pub const fn is_bytes(&self) -> bool {
-        matches!(self.found.block.kind, ChannelKind::SpscBytes | ChannelKind::MpmcBytes)
+        self.found.block.kind.is_bytes()
     }
 
     /// Whether the channel has one sender and one receiver at a time.
@@ -118,10 +118,22 @@ impl AnyChannel<'_> {
         plan.messages
     }
 
-    fn endpoint(&self, side: Side) -> Result<Endpoint, ChannelError> {
+    fn opening(&self, side: Side) -> Opening<'_> {
         // An entry of the directory never changes, so the channel is still this one.
         let participant = self.segment.participant();
-        Endpoint::new(participant, self.found.block, self.found.name.as_str().into(), side)
+        let name = self.found.name.as_str().into();
+        Opening { participant, block: self.found.block, name, side }
+    }
+
+    /// That this is a broadcast channel, whose ends are others.
+    fn broadcasts(&self) -> ChannelError {
+        ChannelError::Mismatch {
+            channel: self.found.name.clone(),
+            segment: self.segment.name().to_owned(),
+            what: ChannelProperty::Kind,
+            theirs: format!("{:?}", self.kind()),
+            ours: "a queue".to_owned(),
+        }
     }
 
     /// Opens a sending end.
@@ -130,12 +142,14 @@ impl AnyChannel<'_> {
     /// [`ChannelError::RoleTaken`] for an SPSC channel that has a living sender, and
     /// every limit.
     pub fn sender(&self) -> Result<AnySender, ChannelError> {
-        let end = self.endpoint(Side::Sender)?;
+        let opening = self.opening(Side::Sender);
+        let end = Endpoint::new(&opening)?;
         Ok(AnySender::of(match self.found.block.kind {
             ChannelKind::Spsc => Any::Spsc(Sender::new(end)?),
             ChannelKind::Mpmc => Any::Mpmc(Sender::new(end)?),
             ChannelKind::SpscBytes => Any::SpscBytes(Sender::new(end)?),
             ChannelKind::MpmcBytes => Any::MpmcBytes(Sender::new(end)?),
+            ChannelKind::Broadcast | ChannelKind::BroadcastBytes => return Err(self.broadcasts()),
         }))
     }
 
@@ -144,12 +158,14 @@ impl AnyChannel<'_> {
     /// # Errors
     /// As for [`sender`](Self::sender).
     pub fn receiver(&self) -> Result<AnyReceiver, ChannelError> {
-        let end = self.endpoint(Side::Receiver)?;
+        let opening = self.opening(Side::Receiver);
+        let end = Endpoint::new(&opening)?;
         Ok(AnyReceiver::of(match self.found.block.kind {
             ChannelKind::Spsc => Any::Spsc(Receiver::new(end)?),
             ChannelKind::Mpmc => Any::Mpmc(Receiver::new(end)?),
             ChannelKind::SpscBytes => Any::SpscBytes(Receiver::new(end)?),
             ChannelKind::MpmcBytes => Any::MpmcBytes(Receiver::new(end)?),
+            ChannelKind::Broadcast | ChannelKind::BroadcastBytes => return Err(self.broadcasts()),
         }))
     }
 }

@@ -17,7 +17,7 @@ use crate::ring::mpmc::{self, Claim, Taken};
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
 use crate::storage::Cells;
-use crate::storage::layout::Parts;
+use crate::storage::layout::{Measures, Parts};
 
 pub(crate) use position::Position;
 pub(crate) use storage::Tagged;
@@ -26,8 +26,8 @@ pub(crate) use storage::Tagged;
 pub(crate) struct OfElements;
 
 impl AnyKind for OfElements {
-    fn parts(&self, messages: usize, size: usize, align: usize) -> Option<Parts> {
-        layout::parts(messages, size, align)
+    fn parts(&self, of: &Measures) -> Option<Parts> {
+        layout::parts(of.messages, of.size, of.align)
     }
 
     fn len(&self, cells: &Cells) -> u64 {
@@ -52,7 +52,7 @@ impl<E: Element> Ring for Tagged<E> {
         Self::of(cells)
     }
 
-    fn producer(&self) -> Result<Position, NotNow> {
+    fn producer(&self, _: Member) -> Result<Position, NotNow> {
         Ok(Position::producer(self))
     }
 

@@ -1,7 +1,7 @@
 //! How a ring of slots that name blocks lies in memory: the slots, then the blocks.
 
 use crate::kinds::any::Facts;
-use crate::storage::layout::{MAX_LENGTH, Parts};
+use crate::storage::layout::{Blocks, LINE, MAX_LENGTH, Parts, up};
 use crate::storage::{KindCode, Shape};
 
 pub(crate) const FACTS: Facts =
@@ -12,5 +12,10 @@ pub(super) fn parts(messages: usize, longest: usize) -> Option<Parts> {
     if longest > MAX_LENGTH {
         return None;
     }
-    Some(Parts { slots: messages, shape: Shape::new(8, 8, 8)?, block: Some(longest) })
+    let blocks = Blocks {
+        words: messages.checked_mul(8)?,
+        count: messages,
+        apart: up(longest.max(1), LINE)?,
+    };
+    Some(Parts { slots: messages, shape: Shape::new(8, 8, 8)?, blocks: Some(blocks) })
 }

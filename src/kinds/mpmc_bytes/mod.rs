@@ -18,7 +18,7 @@ use super::ring::Ring;
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
 use crate::ring::{blocks, mpmc};
-use crate::storage::layout::Parts;
+use crate::storage::layout::{Measures, Parts};
 use crate::storage::{ByteSpan, Cells};
 
 pub(crate) use storage::BlockSlots;
@@ -27,8 +27,8 @@ pub(crate) use storage::BlockSlots;
 pub(crate) struct OfBlocks;
 
 impl AnyKind for OfBlocks {
-    fn parts(&self, messages: usize, longest: usize, _: usize) -> Option<Parts> {
-        layout::parts(messages, longest)
+    fn parts(&self, of: &Measures) -> Option<Parts> {
+        layout::parts(of.messages, of.size)
     }
 
     fn len(&self, cells: &Cells) -> u64 {
@@ -102,7 +102,7 @@ impl Ring for BlockSlots {
         Self::of(cells)
     }
 
-    fn producer(&self) -> Result<Writer, NotNow> {
+    fn producer(&self, _: Member) -> Result<Writer, NotNow> {
         let order = Position::producer(self);
         Ok(Writer { order, block: Cell::new(0), has_a_block: Cell::new(false) })
     }

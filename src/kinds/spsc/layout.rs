@@ -13,5 +13,5 @@ pub(super) const fn shape(size: usize, align: usize) -> Option<Shape> {
 }
 
 pub(super) fn parts(messages: usize, size: usize, align: usize) -> Option<Parts> {
-    Some(Parts { slots: messages, shape: shape(size, align)?, block: None })
+    Some(Parts { slots: messages, shape: shape(size, align)?, blocks: None })
 }

@@ -17,7 +17,7 @@ use crate::ring::spsc::{self, Indices, Producer, Torn};
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
 use crate::storage::Cells;
-use crate::storage::layout::Parts;
+use crate::storage::layout::{Measures, Parts};
 use crate::wait;
 
 pub(crate) use storage::Packed;
@@ -26,8 +26,8 @@ pub(crate) use storage::Packed;
 pub(crate) struct OfElements;
 
 impl AnyKind for OfElements {
-    fn parts(&self, messages: usize, size: usize, align: usize) -> Option<Parts> {
-        layout::parts(messages, size, align)
+    fn parts(&self, of: &Measures) -> Option<Parts> {
+        layout::parts(of.messages, of.size, of.align)
     }
 
     fn len(&self, cells: &Cells) -> u64 {
@@ -135,7 +135,7 @@ impl<E: Element> Ring for Packed<E> {
         Self::of(cells)
     }
 
-    fn producer(&self) -> Result<Producer, NotNow> {
+    fn producer(&self, _: Member) -> Result<Producer, NotNow> {
         producer(self)
     }
 

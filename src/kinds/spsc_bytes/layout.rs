@@ -16,5 +16,5 @@ pub(super) fn parts(messages: usize, longest: usize) -> Option<Parts> {
     }
     let record = usize::try_from(units(longest as u64)).ok()?;
     let slots = messages.checked_add(1)?.checked_mul(record)?;
-    Some(Parts { slots, shape: Shape::new(0, UNIT, UNIT)?, block: None })
+    Some(Parts { slots, shape: Shape::new(0, UNIT, UNIT)?, blocks: None })
 }

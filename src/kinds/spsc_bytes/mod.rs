@@ -19,7 +19,7 @@ use crate::ring::records::{self, Broken, Record, Reserved};
 use crate::ring::spsc::Producer;
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
-use crate::storage::layout::Parts;
+use crate::storage::layout::{Measures, Parts};
 use crate::storage::{ByteSpan, Cells};
 
 pub(crate) use storage::RecordRing;
@@ -28,8 +28,8 @@ pub(crate) use storage::RecordRing;
 pub(crate) struct OfRecords;
 
 impl AnyKind for OfRecords {
-    fn parts(&self, messages: usize, longest: usize, _: usize) -> Option<Parts> {
-        layout::parts(messages, longest)
+    fn parts(&self, of: &Measures) -> Option<Parts> {
+        layout::parts(of.messages, of.size)
     }
 
     fn len(&self, cells: &Cells) -> u64 {
@@ -65,7 +65,7 @@ impl Ring for RecordRing {
         Self::of(cells)
     }
 
-    fn producer(&self) -> Result<Producer, NotNow> {
+    fn producer(&self, _: Member) -> Result<Producer, NotNow> {
         spsc::producer(self)
     }
 

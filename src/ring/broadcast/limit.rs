@@ -64,8 +64,20 @@ fn believed(words: &impl Words, position: u64, limit: u64) -> Result<u64, Refuse
     }
 }
 
+/// Whether a publisher that was blocked at `position` may go on, a moment ago.
+pub(crate) fn room(words: &impl Words, table: &impl Table, position: u64) -> bool {
+    // Edge L.
+    let limit = words.limit().load(Ordering::Acquire);
+    limit.wrapping_sub(position).cast_signed() > 0
+        || slowest(words, table, position).0 < words.shape().reach
+}
+
 /// How far the slowest reliable subscriber is behind `position`, and which it is.
-fn slowest(words: &impl Words, table: &impl Table, position: u64) -> (u64, Option<Member>) {
+pub(crate) fn slowest(
+    words: &impl Words,
+    table: &impl Table,
+    position: u64,
+) -> (u64, Option<Member>) {
     // Relaxed: edge J.
     let used = words.reliable_used().load(Ordering::Relaxed).min(words.shape().reliable);
     let mut most = (0, None);

@@ -80,9 +80,13 @@ mod word;
 
 // Each crate of models compiles these files, and uses some of the names.
 #[allow(unused_imports)]
+pub(crate) use limit::{room, slowest};
+#[allow(unused_imports)]
 pub(crate) use publish::{Publisher, Refused, claim};
 #[allow(unused_imports)]
-pub(crate) use read::{Found, Look, first_unpublished, look, oldest, pass, skip, unchanged};
+pub use read::Found;
+#[allow(unused_imports)]
+pub(crate) use read::{Look, first_unpublished, look, oldest, pass, skip, unchanged};
 #[allow(unused_imports)]
 pub(crate) use reliable::{Reliable, join, leave};
 #[allow(unused_imports)]

@@ -77,20 +77,28 @@ impl Publisher {
         self.number
     }
 
+    /// A lower bound of the next position.
+    #[inline]
+    pub(crate) fn position(&self) -> u64 {
+        self.cursor.get().position()
+    }
+
     /// The buffer to write the next message into.
     #[inline]
     pub(crate) fn spare(&self) -> u64 {
         self.spare.get()
     }
 
+    /// Whether the next message may be published, as far as is known without a look.
+    #[inline(always)]
+    pub(crate) fn has_room(&self) -> bool {
+        self.limit.get().wrapping_sub(self.position()).cast_signed() > 0
+    }
+
     /// Whether the next message may be published, as far as reliable subscribers go.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn ready(&self, words: &impl Words, table: &impl Table) -> Result<(), Refused> {
-        let position = self.cursor.get().position();
-        if self.limit.get().wrapping_sub(position).cast_signed() > 0 {
-            return Ok(());
-        }
-        self.find_room(words, table)
+        if self.has_room() { Ok(()) } else { self.find_room(words, table) }
     }
 
     #[cold]

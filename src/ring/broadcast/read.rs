@@ -20,7 +20,7 @@ use crate::sync::{Ordering, fence};
 
 /// A message that was there.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Found {
+pub struct Found {
     /// The buffer that it is in.
     pub(crate) buffer: u64,
     index: u64,

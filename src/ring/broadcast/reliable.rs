@@ -83,11 +83,6 @@ fn take(words: &impl Words, table: &impl Table, me: Member, n: u64) -> bool {
 }
 
 impl Reliable {
-    /// The number of the entry.
-    pub(crate) fn number(&self) -> u64 {
-        self.number
-    }
-
     /// Everything before `position` has been read.
     #[inline]
     pub(crate) fn read_up_to(&self, words: &impl Words, position: u64) {

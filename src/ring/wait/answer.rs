@@ -21,6 +21,8 @@ pub enum NotNow {
     PeersGone,
     /// The operation is done, but the kernel has refused to wake a peer.
     Unwoken,
+    /// Broadcast: this subscriber has missed so many messages, and goes on behind them.
+    Lagged(u64),
     /// The two indices of an SPSC ring contradict each other.
     Torn(Torn),
     /// No slot continues the order of the others.
@@ -39,7 +41,8 @@ impl NotNow {
             | Self::NoSlot
             | Self::Changed
             | Self::PeersGone
-            | Self::Unwoken => None,
+            | Self::Unwoken
+            | Self::Lagged(_) => None,
             Self::Torn(torn) => {
                 Some(format!("its head is at {} and its tail at {}", torn.head, torn.tail))
             }
@@ -107,6 +110,10 @@ pub enum Want {
     Slot(Cursor),
     /// MPMC bytes: a free block.
     Block,
+    /// Broadcast: a message at this position.
+    Published(Cursor),
+    /// Broadcast: that a message may be published at this position.
+    Limit(u64),
     /// Only that something changes: the segment is paused.
     Change,
 }

@@ -147,6 +147,7 @@ pub(crate) fn resolve<O: Operation>(op: &mut O, why: NotNow) -> Result<Polled<O:
             }
             NotNow::PeersGone
             | NotNow::Unwoken
+            | NotNow::Lagged(_)
             | NotNow::Torn(_)
             | NotNow::Disorder
             | NotNow::Word(_) => return Err(op.fault(Cause::Attempt(why))),

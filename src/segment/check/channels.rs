@@ -120,7 +120,7 @@ fn entry(reading: &mut Reading<'_>, index: u16) -> Option<(String, Block)> {
     let code = read(&entry.kind);
     let kind = RingKind::read(KindCode(code));
     let is_bytes = kind.is_some_and(RingKind::is_bytes);
-    expect("kind", offset_of!(DirectoryEntry, kind), code, kind.is_some(), "1 to 4");
+    expect("kind", offset_of!(DirectoryEntry, kind), code, kind.is_some(), "1 to 6");
     let (size, align) = (read(&entry.element_size), read(&entry.element_align));
     let fits = !is_bytes || size <= MAX_LENGTH as u64;
     expect("element size", offset_of!(DirectoryEntry, element_size), size, fits, "2^30 at most");
@@ -187,6 +187,7 @@ fn control(reading: &mut Reading<'_>, channel: &Channel) {
         (&control.reserved_b[..], offset_of!(Control, reserved_b)),
         (&control.sending.reserved[..], offset_of!(Control, sending.reserved)),
         (&control.receiving.reserved[..], offset_of!(Control, receiving.reserved)),
+        (&control.receiving.reserved_b[..], offset_of!(Control, receiving.reserved_b)),
     ] {
         reserved(report, &channel.whose, words, base + at);
     }

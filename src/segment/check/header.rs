@@ -3,6 +3,7 @@
 
 use core::mem::offset_of;
 
+use crate::kinds::table::RingKind;
 use crate::ring::creation::MAGIC;
 use crate::ring::set::SetMap;
 use crate::segment::name::{Name, is_anonymous};
@@ -48,7 +49,13 @@ pub(super) fn check(report: &mut Report, memory: &Memory, stat: &Stat) -> Option
     let expected = "bits 0 to 2, and ANONYMOUS only with TRANSIENT";
     expect("flags", offset_of!(Header, flags), bits, possible, expected);
     let kinds = read(&header.kinds);
-    expect("kinds", offset_of!(Header, kinds), kinds, kinds == 0, "0: no others are known");
+    expect(
+        "kinds",
+        offset_of!(Header, kinds),
+        kinds,
+        kinds & !RingKind::LATER == 0,
+        "bits 5 and 6 at most",
+    );
     let gate = read(&header.gate);
     let closes = gate & gate::CLOSED != 0;
     expect("gate", offset_of!(Header, gate), gate, state_is_possible(gate), "a possible state");

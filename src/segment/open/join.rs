@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use super::options::Options;
 use super::site::Attached;
 use crate::error::OpenError;
+use crate::kinds::table::RingKind;
 use crate::ring::lease;
 use crate::segment::mapped::Mapped;
 use crate::segment::participant::Participant;
@@ -47,7 +48,7 @@ fn mapped(
         }
     };
     let kinds = read(&header.kinds);
-    let what = if flags & !flags::KNOWN != 0 || kinds != 0 {
+    let what = if flags & !flags::KNOWN != 0 || kinds & !RingKind::LATER != 0 {
         let name = name.to_owned();
         return Err((semaphores, block, OpenError::Newer { name }));
     } else if size != len as u64 {

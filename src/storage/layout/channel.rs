@@ -79,7 +79,7 @@ shared! {
 shared! {
     /// The words of the sending side.
     pub(crate) struct SendingSide {
-        /// In SPSC the producer's position, in MPMC a lower bound of it.
+        /// In SPSC the producer's position, in MPMC a lower bound of it. Broadcast: the limit.
         pub(crate) tail: AtomicU64,
         /// SPSC: who is the producer.
         pub(crate) producer: AtomicU64,
@@ -97,7 +97,12 @@ shared! {
         pub(crate) taker: AtomicU64,
         /// SPSC: the in-flight marks: where what consumers have taken ends.
         pub(crate) in_flight: [AtomicU64; IN_FLIGHT],
-        pub(crate) reserved: [AtomicU64; 61],
+        pub(crate) reserved: [AtomicU64; 13],
+        /// Broadcast: how many of the publishers' and of the reliable subscribers' entries
+        /// have ever been in use.
+        pub(crate) publishers_used: AtomicU64,
+        pub(crate) reliable_used: AtomicU64,
+        pub(crate) reserved_b: [AtomicU64; 46],
     }
 }
 

@@ -21,8 +21,8 @@ mod segment;
 
 pub(crate) use channel::{Control, Row};
 pub(crate) use plan::{
-    BlockPlan, MAX_CAPACITY, MAX_CHANNELS, MAX_LENGTH, Parts, Plan, Shape, capacity_allowed,
-    plausible, shape_allowed,
+    BlockPlan, Blocks, MAX_CAPACITY, MAX_CHANNELS, MAX_LENGTH, MAX_SEATS, Measures, Parts, Plan,
+    Seats, Shape, capacity_allowed, plausible, shape_allowed, up,
 };
 pub(crate) use segment::{
     DirectoryEntry, Header, Info, JournalRecord, LASTING, READY, RECORD_FIELDS, RECORDS, Text,
@@ -102,6 +102,8 @@ mod tests {
             ("DirectoryEntry.offset", span_of!(DirectoryEntry, offset), 48..56),
             ("DirectoryEntry.attempts", span_of!(DirectoryEntry, attempts), 56..64),
             ("DirectoryEntry.flags", span_of!(DirectoryEntry, flags), 64..72),
+            ("DirectoryEntry.publishers", span_of!(DirectoryEntry, publishers), 72..80),
+            ("DirectoryEntry.reliable", span_of!(DirectoryEntry, reliable), 80..88),
             ("DirectoryEntry.name", span_of!(DirectoryEntry, name), 128..200),
             ("DirectoryEntry.schema", span_of!(DirectoryEntry, schema), 200..464),
             ("Control.changes", span_of!(Control, changes), 0..8),
@@ -127,6 +129,16 @@ mod tests {
             ("Control.consumer", within(&receiving, span_of!(ReceivingSide, consumer)), 392..400),
             ("Control.taker", within(&receiving, span_of!(ReceivingSide, taker)), 400..408),
             ("Control.in_flight", within(&receiving, span_of!(ReceivingSide, in_flight)), 408..536),
+            (
+                "Control.publishers_used",
+                within(&receiving, span_of!(ReceivingSide, publishers_used)),
+                640..648,
+            ),
+            (
+                "Control.reliable_used",
+                within(&receiving, span_of!(ReceivingSide, reliable_used)),
+                648..656,
+            ),
             ("Row.endpoints", span_of!(Row, endpoints), 0..8),
             ("Row.items_record", span_of!(Row, items_record), 8..16),
             ("Row.space_record", span_of!(Row, space_record), 16..24),

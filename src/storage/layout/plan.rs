@@ -16,7 +16,7 @@ pub(crate) const fn shape_allowed(participants: u16, channels: u16) -> bool {
 }
 
 /// Rounds up, unless that overflows.
-const fn up(n: usize, to: usize) -> Option<usize> {
+pub(crate) const fn up(n: usize, to: usize) -> Option<usize> {
     n.checked_next_multiple_of(to)
 }
 
@@ -32,9 +32,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Where the participants' words are.
+    pub(crate) const WORDS: usize = size_of::<Header>();
+
     pub(crate) const fn new(map: SetMap) -> Self {
         // Both numbers have 16 bits, so none of this can overflow.
-        let words = size_of::<Header>();
+        let words = Self::WORDS;
         let infos = (words + 8 * map.participants as usize).next_multiple_of(LINE);
         let journal =
             (infos + size_of::<Info>() * map.participants as usize).next_multiple_of(LINE);
@@ -90,13 +93,48 @@ pub(crate) struct Parts {
     /// How many slots there are, and of which shape.
     pub(crate) slots: usize,
     pub(crate) shape: Shape,
-    /// Bytes of a message block, of which there are as many as messages; `None` where
-    /// messages are in the slots.
-    pub(crate) block: Option<usize>,
+    /// What is behind the slots; `None` where messages are in the slots.
+    pub(crate) blocks: Option<Blocks>,
+}
+
+/// Blocks of bytes for messages that are not in the slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Blocks {
+    /// Bytes of words before the blocks.
+    pub(crate) words: usize,
+    pub(crate) count: usize,
+    /// From one block to the next.
+    pub(crate) apart: usize,
+}
+
+impl Blocks {
+    const NONE: Self = Self { words: 0, count: 0, apart: 0 };
+}
+
+/// How many of those ends a broadcast channel has of which each needs words of its own.
+/// None in a channel of another kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seats {
+    pub(crate) publishers: u16,
+    pub(crate) reliable: u16,
+}
+
+/// Most publishers, and most reliable subscribers.
+pub(crate) const MAX_SEATS: u16 = 1_024;
+
+/// What a channel is to be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Measures {
+    pub(crate) messages: usize,
+    /// Of bytes, the longest message.
+    pub(crate) size: usize,
+    pub(crate) align: usize,
+    pub(crate) seats: Seats,
 }
 
 /// Where the parts of a channel's block are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// More fields than 12: a block has as many parts.
 pub(crate) struct BlockPlan {
     /// How many messages were asked for.
     pub(crate) messages: usize,
@@ -112,12 +150,15 @@ pub(crate) struct BlockPlan {
     pub(crate) cell: usize,
     /// How many message blocks there are.
     pub(crate) blocks: usize,
-    /// Where the words of the message blocks are, where their bytes are, and how far
+    /// Where the words before the message blocks are, where their bytes are, and how far
     /// apart. Where there are no blocks: the end, and 0.
     pub(crate) words: usize,
     pub(crate) bytes: usize,
     pub(crate) apart: usize,
     pub(crate) length: usize,
+    pub(crate) seats: Seats,
+    /// How many rows there are.
+    pub(crate) participants: u16,
 }
 
 /// Capacities are at most this.
@@ -132,19 +173,15 @@ pub(crate) const fn capacity_allowed(messages: usize, align: usize) -> bool {
 
 impl BlockPlan {
     /// `None` if it cannot be addressed at all.
-    pub(crate) fn new(messages: usize, parts: &Parts, participants: u16) -> Option<Self> {
-        let Parts { slots: capacity, shape: Shape { cell, stride }, block } = *parts;
+    pub(crate) fn new(of: &Measures, parts: &Parts, participants: u16) -> Option<Self> {
+        let Measures { messages, seats, .. } = *of;
+        let Parts { slots: capacity, shape: Shape { cell, stride }, blocks } = *parts;
         let rows = size_of::<Control>();
         let slots = up(rows + size_of::<Row>() * usize::from(participants), LINE)?;
         let words = up(slots.checked_add(stride.checked_mul(capacity)?)?, LINE)?;
-        let (blocks, bytes, apart) = match block {
-            Some(size) => {
-                let bytes = up(words.checked_add(messages.checked_mul(8)?)?, LINE)?;
-                (messages, bytes, up(size.max(1), LINE)?)
-            }
-            None => (0, words, 0),
-        };
-        let length = up(bytes.checked_add(apart.checked_mul(messages)?)?, LINE)?;
+        let Blocks { words: length, count: blocks, apart } = blocks.unwrap_or(Blocks::NONE);
+        let bytes = up(words.checked_add(length)?, LINE)?;
+        let length = up(bytes.checked_add(apart.checked_mul(blocks)?)?, LINE)?;
         Some(Self {
             messages,
             capacity,
@@ -157,6 +194,8 @@ impl BlockPlan {
             bytes,
             apart,
             length,
+            seats,
+            participants,
         })
     }
 }

@@ -124,7 +124,10 @@ shared! {
         /// How often a message may be taken again after its reader died.
         pub(crate) attempts: AtomicU64,
         pub(crate) flags: AtomicU64,
-        pub(crate) reserved_a: [AtomicU64; 7],
+        /// Broadcast: how many publishers, and how many reliable subscribers, at most.
+        pub(crate) publishers: AtomicU64,
+        pub(crate) reliable: AtomicU64,
+        pub(crate) reserved_a: [AtomicU64; 5],
         pub(crate) name: Text<{ CHANNEL_NAME_BYTES / 8 }>,
         pub(crate) schema: Text<{ SCHEMA_BYTES / 8 }>,
         pub(crate) reserved_b: [AtomicU64; 6],

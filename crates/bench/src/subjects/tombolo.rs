@@ -8,7 +8,7 @@ mod typed;
 
 use std::fmt::Display;
 
-use tombolo::{Kind, Mpmc, Segment, Spsc, TrustedPeers};
+use tombolo::{Mpmc, Segment, Spsc, TrustedPeers};
 
 use crate::failure::Failure;
 use crate::harness::{Object, Setting, Shared, Subject};
@@ -83,7 +83,7 @@ fn cannot<E: Display>(what: &'static str) -> impl Fn(E) -> Failure {
 }
 
 /// The kinds, for what differs.
-trait Choose: Kind {
+trait Choose: tombolo::InPlace {
     fn choose<'a, T: tombolo::Message>(
         channel: tombolo::Channel<'a, T>,
     ) -> tombolo::Channel<'a, T, Self>

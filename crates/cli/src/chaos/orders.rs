@@ -104,7 +104,7 @@ impl Setting {
 }
 
 /// The storm's channel as one of a kind.
-pub(crate) trait Kind: tombolo::Kind {
+pub(crate) trait Kind: tombolo::InPlace {
     fn of(channel: ByteChannel<'_>) -> ByteChannel<'_, Self>;
 }
 

@@ -148,7 +148,7 @@ impl<K: Kind> Way<K> for ByValue {
     }
 }
 
-impl<K: Kind> Way<K> for InPlace {
+impl<K: tombolo::InPlace> Way<K> for InPlace {
     #[inline(always)]
     fn send<const W: usize>(
         tx: &mut End<ByteSender<K>, Self>,

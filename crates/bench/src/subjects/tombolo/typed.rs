@@ -215,7 +215,7 @@ impl<K: Kind> Way<K> for Batches {
 /// Writes and reads each message where it is.
 pub(super) struct InPlace;
 
-impl<K: Kind> Way<K> for InPlace {
+impl<K: tombolo::InPlace> Way<K> for InPlace {
     #[inline(always)]
     fn send<const W: usize>(tx: &mut Out<W, K, Self>, numbers: Range<u64>) -> Result<(), Failure> {
         for number in numbers {

@@ -1,0 +1,111 @@
+//! A publisher's place in a broadcast ring, and how it goes on when it is refused.
+
+use core::cell::Cell;
+
+use super::words::Board;
+use crate::ring::broadcast::{self, Publisher, Refused, Words};
+use crate::ring::role;
+use crate::ring::table::Member;
+use crate::ring::wait::NotNow;
+use crate::storage::View;
+
+/// So many times in a row nobody is overtaken by others who keep to the protocol.
+const MOST_PASSES: u32 = 1_000;
+
+/// A publisher's entry, and where it is. The entry is given up when this is dropped.
+#[derive(Debug)]
+pub struct Publication {
+    publisher: Publisher,
+    /// How many messages had been published when this one last published, that one included;
+    /// 0 if it has not.
+    published: Cell<u64>,
+    board: Board,
+    me: Member,
+}
+
+impl Publication {
+    /// `None` if all entries are taken.
+    pub(super) fn claim(board: &Board, me: Member) -> Option<Self> {
+        let number = broadcast::claim(board, board.cells(), me)?;
+        let publisher = Publisher::attach(board, number);
+        Some(Self { publisher, published: Cell::new(0), board: board.clone(), me })
+    }
+
+    /// A lower bound of the next position.
+    pub(super) fn position(&self) -> u64 {
+        self.publisher.position()
+    }
+
+    /// The position of the message that this one published last.
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.published.get().checked_sub(1)
+    }
+
+    #[inline(always)]
+    pub(super) fn spare(&self) -> u64 {
+        self.publisher.spare()
+    }
+
+    /// Whether there is room, without asking anybody.
+    #[inline(always)]
+    pub(super) fn is_ready(&self) -> bool {
+        self.publisher.has_room()
+    }
+
+    /// Finds room, which asks the reliable subscribers.
+    pub(super) fn ready(&self, board: &Board) -> Result<(), NotNow> {
+        let ready = || self.publisher.ready(board, board.cells());
+        ready().or_else(|refused| settled(refused, ready))
+    }
+
+    /// Publishes what is in the spare buffer.
+    #[inline(always)]
+    pub(super) fn publish(&self, board: &Board) -> Result<(), NotNow> {
+        match self.publisher.publish(board, board.cells()) {
+            Ok(position) => {
+                self.published.set(position.wrapping_add(1));
+                Ok(())
+            }
+            Err(refused) => self.publish_again(board, refused),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn publish_again(&self, board: &Board, refused: Refused) -> Result<(), NotNow> {
+        let position = settled(refused, || self.publisher.publish(board, board.cells()))?;
+        self.published.set(position.wrapping_add(1));
+        Ok(())
+    }
+}
+
+/// Tries again as long as others are faster.
+#[cold]
+#[inline(never)]
+fn settled<R>(
+    mut refused: Refused,
+    mut attempt: impl FnMut() -> Result<R, Refused>,
+) -> Result<R, NotNow> {
+    let backoff = crossbeam_utils::Backoff::new();
+    for _ in 0..MOST_PASSES {
+        match refused {
+            Refused::Blocked(_) => return Err(NotNow::Nothing),
+            Refused::Corrupt(word) => return Err(NotNow::Word(word)),
+            Refused::Contended => backoff.spin(),
+        }
+        match attempt() {
+            Ok(done) => return Ok(done),
+            Err(again) => refused = again,
+        }
+    }
+    Err(NotNow::Disorder)
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        // In a forked child, it belongs to the parent.
+        if !self.board.cells().in_child() {
+            role::release(self.board.publisher(self.publisher.number()).holder, self.me);
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Broadcast channels: each subscriber gets every message.
+
+use std::thread;
+use std::time::Duration;
+
+use tombolo::{
+    BroadcastChannel, ChannelError, Publisher, RecvError, ReliableSubscriber, Segment, Start,
+    Subscriber, TryRecvError, TrySendError,
+};
+
+use crate::common::{Brief, Name, Peer, thread_parked, tid, wait_until};
+
+fn channel(segment: &Segment) -> BroadcastChannel<'_, u64> {
+    segment.broadcast("prices").capacity(16)
+}
+
+fn segment(name: &Name) -> Segment {
+    Segment::options().size(1 << 20).participants(16).channels(4).open_or_create(name).unwrap()
+}
+
+#[test]
+fn each_subscriber_gets_every_message_in_order() {
+    let segment = Segment::anonymous().unwrap();
+    let prices = channel(&segment);
+    let publisher = prices.publisher().unwrap();
+    let (lossy, other) = (prices.subscriber().unwrap(), prices.subscriber().unwrap());
+    let reliable = prices.reliable_subscriber().unwrap();
+    assert_eq!(lossy.try_recv(), Err(TryRecvError::Empty));
+    for n in 0..100 {
+        publisher.try_send(n).unwrap();
+        assert_eq!(publisher.sequence(), Some(n));
+        assert_eq!(lossy.recv(), Ok(n));
+        assert_eq!(other.try_recv(), Ok(n));
+        assert_eq!(reliable.recv(), Ok(n));
+    }
+    assert_eq!(lossy.try_recv(), Err(TryRecvError::Empty));
+    assert_eq!(reliable.try_recv(), Err(TryRecvError::Empty));
+    drop(publisher);
+    assert_eq!(lossy.recv(), Err(RecvError::Disconnected));
+    assert_eq!(reliable.recv(), Err(RecvError::Disconnected));
+}
+
+#[test]
+fn a_lossy_subscriber_is_told_exactly_what_it_missed() {
+    let segment = Segment::anonymous().unwrap();
+    let prices = channel(&segment);
+    let publisher = prices.publisher().unwrap();
+    let subscriber = prices.subscriber().unwrap();
+    for round in 1..200 {
+        let first = publisher.sequence().map_or(0, |last| last + 1);
+        for n in first..first + round {
+            publisher.send(n).unwrap();
+        }
+        let (mut missed, mut next) = (0, first);
+        loop {
+            match subscriber.try_recv() {
+                Ok(n) => {
+                    assert_eq!(n, next + missed);
+                    next += 1;
+                }
+                Err(TryRecvError::Lagged(n)) => missed += n,
+                Err(TryRecvError::Empty) => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(next - first + missed, round, "all are got or missed");
+        assert!(round < 16 && missed == 0 || next - first >= 16, "the last 16 are retained");
+    }
+}
+
+#[test]
+fn a_publisher_is_a_capacity_ahead_of_a_reliable_subscriber_and_never_more() {
+    let segment = Segment::anonymous().unwrap();
+    for capacity in [1, 2, 3, 8, 9, 64, 100] {
+        let name = format!("c{capacity}");
+        let prices = segment.broadcast::<u64>(&name).capacity(capacity);
+        let (publisher, other) = (prices.publisher().unwrap(), prices.publisher().unwrap());
+        let reliable = prices.reliable_subscriber().unwrap();
+        let (mut sent, mut got) = (0, 0);
+        for round in 0..3 * capacity as u64 {
+            loop {
+                let publisher = if sent % 2 == 0 { &publisher } else { &other };
+                match publisher.try_send(sent) {
+                    Ok(()) => sent += 1,
+                    Err(TrySendError::Full(n)) => break assert_eq!(n, sent),
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(sent - got, capacity as u64, "capacity {capacity}");
+            assert_eq!(publisher.len(), capacity);
+            assert!(publisher.is_full());
+            for _ in 0..=round % capacity as u64 {
+                assert_eq!(reliable.recv(), Ok(got));
+                got += 1;
+            }
+        }
+        drop(reliable);
+        for n in 0..10 * capacity as u64 {
+            publisher.try_send(n).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_blocked_publisher_goes_on_when_the_reliable_subscriber_reads_and_when_it_leaves() {
+    let segment = Segment::anonymous().unwrap();
+    let prices = segment.broadcast::<u64>("prices").capacity(2);
+    let publisher = prices.publisher().unwrap();
+    let reliable = prices.reliable_subscriber().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            tell.send(tid()).unwrap();
+            for n in 0..6 {
+                publisher.send(n).unwrap();
+            }
+        });
+        let publishing = told.recv().unwrap();
+        wait_until(|| thread_parked(publishing));
+        assert_eq!(reliable.recv(), Ok(0));
+        assert_eq!(reliable.recv(), Ok(1));
+        assert_eq!(reliable.recv(), Ok(2));
+        wait_until(|| thread_parked(publishing));
+        drop(reliable);
+    });
+}
+
+#[test]
+fn a_killed_reliable_subscriber_releases_a_blocked_publisher() {
+    let name = Name::new();
+    let segment = segment(&name);
+    let prices = channel(&segment);
+    let publisher = prices.publisher().unwrap();
+    let peer = Peer::start("subscribe", &[&name]);
+    peer.expect("subscribed");
+    for n in 0..16 {
+        publisher.try_send(n).unwrap();
+    }
+    assert_eq!(publisher.try_send(16), Err(TrySendError::Full(16)));
+    let (tell, told) = std::sync::mpsc::channel();
+    let blocked = thread::spawn(move || {
+        tell.send(tid()).unwrap();
+        publisher.send(16).unwrap();
+        publisher
+    });
+    let publishing = told.recv().unwrap();
+    wait_until(|| thread_parked(publishing));
+    peer.kill();
+    let publisher = blocked.join().unwrap();
+    for n in 17..100 {
+        publisher.try_send(n).unwrap();
+    }
+}
+
+fn subscribe(brief: &Brief) {
+    let segment = segment(&Name::of(brief.text(0)));
+    let _subscriber = channel(&segment).reliable_subscriber().unwrap();
+    brief.say("subscribed");
+    brief.hear();
+}
+
+#[test]
+fn each_subscriber_gets_what_several_publishers_in_other_processes_send() {
+    const EACH: u64 = 20_000;
+    let name = Name::new();
+    let segment = segment(&name);
+    let prices = channel(&segment);
+    let ledger = prices.reliable_subscriber().unwrap();
+    let screen = prices.subscriber().unwrap();
+    let peers: Vec<Peer> = (0..3_u64)
+        .map(|n| {
+            let peer = Peer::start("publish", &[&name, &n, &EACH]);
+            peer.expect("ready");
+            peer
+        })
+        .collect();
+    let watching = thread::spawn(move || {
+        let (mut got, mut missed, mut last) = (0, 0, [None; 3]);
+        loop {
+            match screen.recv() {
+                Ok(message) => {
+                    let (from, n) = (message >> 32, message & 0xFFFF_FFFF);
+                    assert!(last[from as usize].is_none_or(|last| last < n), "in order");
+                    last[from as usize] = Some(n);
+                    got += 1;
+                }
+                Err(RecvError::Lagged(n)) => missed += n,
+                Err(RecvError::Disconnected) => return got + missed,
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    let mut peers = peers;
+    peers.iter_mut().for_each(|peer| peer.tell("go"));
+    let mut next = [0; 3];
+    for _ in 0..3 * EACH {
+        let message = ledger.recv().unwrap();
+        let (from, n) = (message >> 32, message & 0xFFFF_FFFF);
+        assert_eq!(n, next[from as usize], "nothing is lost, twice or out of order");
+        next[from as usize] += 1;
+    }
+    for peer in peers {
+        assert_eq!(peer.join(), 0);
+    }
+    assert_eq!(ledger.recv(), Err(RecvError::Disconnected));
+    assert_eq!(watching.join().unwrap(), 3 * EACH);
+}
+
+fn publish(brief: &Brief) {
+    let segment = segment(&Name::of(brief.text(0)));
+    let (from, each): (u64, u64) = (brief.number(1), brief.number(2));
+    let publisher = channel(&segment).publisher().unwrap();
+    brief.say("ready");
+    brief.hear();
+    let mut last = None;
+    for n in 0..each {
+        publisher.send(from << 32 | n).unwrap();
+        assert!(publisher.sequence() > last, "sequence numbers grow");
+        last = publisher.sequence();
+    }
+}
+
+#[test]
+#[ignore = "a child process of the tests in this file"]
+fn child_entry() {
+    let Some(brief) = Brief::take() else { return };
+    match &*brief.role {
+        "subscribe" => subscribe(&brief),
+        "publish" => publish(&brief),
+        role => panic!("no role {role}"),
+    }
+}
+
+#[test]
+fn a_waiting_publisher_sees_subscribers_come_and_each_gets_all_that_follows() {
+    let segment = Segment::anonymous().unwrap();
+    let prices = channel(&segment);
+    let publisher = prices.publisher().unwrap();
+    publisher.wait_for(0).unwrap();
+    let early = publisher.wait_for_timeout(1, Duration::from_millis(1));
+    assert!(early.is_err_and(|error| error.is_timeout()));
+    thread::scope(|scope| {
+        let subscribers: Vec<_> = (0..3)
+            .map(|n| {
+                let prices = prices.clone();
+                scope.spawn(move || {
+                    let got = if n == 0 {
+                        prices.reliable_subscriber().unwrap().recv()
+                    } else {
+                        prices.subscriber().unwrap().recv()
+                    };
+                    assert_eq!(got, Ok(7));
+                })
+            })
+            .collect();
+        publisher.wait_for(3).unwrap();
+        publisher.send(7).unwrap();
+        subscribers.into_iter().for_each(|subscriber| subscriber.join().unwrap());
+    });
+}
+
+#[test]
+fn a_late_subscriber_begins_where_it_says() {
+    let segment = Segment::anonymous().unwrap();
+    let prices = channel(&segment);
+    let publisher = prices.publisher().unwrap();
+    let first_lossy = |start| -> Option<u64> {
+        let subscriber: Subscriber<u64> = prices.subscriber_from(start).unwrap();
+        subscriber.try_recv().ok()
+    };
+    let first_reliable = |start| -> Option<u64> {
+        let subscriber: ReliableSubscriber<u64> = prices.reliable_subscriber_from(start).unwrap();
+        subscriber.try_recv().ok()
+    };
+    for sent in 0..100 {
+        let last = |k: u64| (sent > 0 && k > 0).then(|| sent - k.min(16).min(sent));
+        for k in [0, 1, 2, 15, 16, 17, 1_000, u64::MAX] {
+            assert_eq!(first_lossy(Start::Last(k)), last(k), "{k} of {sent}");
+            assert_eq!(first_reliable(Start::Last(k)), last(k), "{k} of {sent}");
+        }
+        assert_eq!(first_lossy(Start::Newest), None);
+        assert_eq!(first_reliable(Start::Newest), None);
+        assert_eq!(first_reliable(Start::Oldest), last(16));
+        let oldest = first_lossy(Start::Oldest);
+        assert!(oldest <= last(16) && oldest.is_some() == (sent > 0));
+        publisher.send(sent).unwrap();
+    }
+}
+
+#[test]
+fn there_are_as_many_publishers_and_reliable_subscribers_as_the_channel_says() {
+    let segment = Segment::anonymous().unwrap();
+    let prices = segment.broadcast::<u64>("prices").capacity(4).publishers(2).reliable(1);
+    let (one, _two): (Publisher<u64>, _) =
+        (prices.publisher().unwrap(), prices.publisher().unwrap());
+    let three = prices.publisher();
+    assert!(matches!(three, Err(ChannelError::TooManyPublishers { limit: 2, .. })), "{three:?}");
+    drop(one);
+    prices.publisher().unwrap();
+    let ledger = prices.reliable_subscriber().unwrap();
+    let second = prices.reliable_subscriber();
+    assert!(matches!(second, Err(ChannelError::TooManyReliable { limit: 1, .. })), "{second:?}");
+    prices.subscriber().unwrap();
+    ledger.close().unwrap();
+    prices.reliable_subscriber().unwrap();
+    let other = segment.broadcast::<u64>("prices").publishers(3).publisher();
+    assert!(matches!(other, Err(ChannelError::Mismatch { .. })), "{other:?}");
+}
