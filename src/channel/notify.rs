@@ -53,7 +53,7 @@ impl Endpoint {
     fn ring(&self, side: Side, word: u64, done: Done) -> bool {
         let memo = &self.wakes.memo;
         let mut rung_for = if side == self.side { Memo::default() } else { memo.get() };
-        let meant = || true;
+        let meant = || side == Side::Receiver || self.cells().frees_senders();
         let rung = event::ring(self.semaphores(), self.event(side), word, &mut rung_for, meant);
         if side != self.side {
             memo.set(rung_for);

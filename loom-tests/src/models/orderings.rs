@@ -214,6 +214,10 @@ const ROWS: &[(&[Site], By)] = &[
         &[at("broadcast/reliable", "read_up_to", "words.reliable", Release, Relaxed)],
         Model(Some(2), broadcast::one_joins),
     ),
+    (&[at("broadcast/limit", "believed", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
+    (&[at("broadcast/limit", "has_room", "words.limit()", Acquire, Relaxed)], Nothing(ANSWER)),
+    (&[at("broadcast/limit", "has_room", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
+    (&[at("broadcast/limit", "room", "words.limit()", Acquire, Relaxed)], Nothing(ANSWER)),
     // Creation.
     (&[at("creation", "judge", "block.magic()", Acquire, Relaxed)], Nothing(KERNEL)),
     (

@@ -80,7 +80,7 @@ mod word;
 
 // Each crate of models compiles these files, and uses some of the names.
 #[allow(unused_imports)]
-pub(crate) use limit::{room, slowest};
+pub(crate) use limit::{has_room, room, slowest};
 #[allow(unused_imports)]
 pub(crate) use publish::{Publisher, Refused, claim};
 #[allow(unused_imports)]
