@@ -23,10 +23,6 @@ use crate::ring::wait::{
 use crate::segment::Side;
 use crate::sync::Ordering;
 
-/// After how many fruitless tries in a row a polling handle looks for the
-/// dead: a sleeping one is told, a polling one has to ask.
-const TRIES_PER_LOOK: u32 = 256;
-
 /// What a receiver's operation asks of its ring.
 pub(crate) struct Prospects<A, H, W> {
     /// Whether another receiver could go on.
@@ -112,7 +108,7 @@ impl Endpoint {
         need: Need,
         registration: &'a Registration<Instant>,
     ) -> Seat<'a, Instant> {
-        queues::seat(self.participant(), &self.block, self.side, need, registration)
+        queues::seat(self.participant(), self.block(), self.side, need, registration)
     }
 
     /// Whether this handle is counted among those who wait.
@@ -135,25 +131,20 @@ impl Endpoint {
     #[inline]
     pub(crate) fn fail_fast(&self, why: NotNow) -> bool {
         self.let_go();
-        let fruitless = self.wait.fruitless.get() + 1;
-        let fail_fast = matches!(why, NotNow::Nothing)
-            && fruitless < TRIES_PER_LOOK
+        matches!(why, NotNow::Nothing)
             && self.wait.readiness.get().is_none()
-            && self.bound().is_none();
-        if fail_fast {
-            self.wait.fruitless.set(fruitless);
-        }
-        fail_fast
+            && self.bound().is_none()
+            && self.wait.vain.goes_on(|| Some(self.cells().moved()))
     }
 
     /// Counts a try that came to nothing; now and then, looks for the dead.
     /// Whether it is worth trying again at once.
     fn in_vain(&self) -> Result<bool, Fault> {
-        let fruitless = self.wait.fruitless.get() + 1;
-        self.wait.fruitless.set(fruitless % TRIES_PER_LOOK);
-        if fruitless < TRIES_PER_LOOK {
+        let unbound = self.bound().is_none();
+        if self.wait.vain.goes_on(|| unbound.then(|| self.cells().moved())) {
             return Ok(false);
         }
+        self.wait.vain.looks();
         self.participant().scan()
     }
 
@@ -318,7 +309,7 @@ impl Endpoint {
             return Ok(made);
         }
         let cells = self.cells().clone();
-        let made = Readiness::new(self.participant(), cells, self.block, self.side);
+        let made = Readiness::new(self.participant(), cells, *self.block(), self.side);
         let made = made.map_err(Fault::System)?;
         Ok(self.wait.readiness.get_or_init(|| made))
     }
@@ -336,7 +327,7 @@ impl Endpoint {
     }
 
     pub(super) fn canceller(&self) -> Canceller {
-        let made = || Shared::new(self.participant(), self.block, self.side, &self.name);
+        let made = || Shared::new(self.participant(), *self.block(), self.side, self.name());
         Canceller::new(Arc::clone(self.wait.cancel.get_or_init(|| Arc::new(made()))))
     }
 

@@ -9,6 +9,7 @@ use core::cell::Cell;
 
 use crate::ring::wait::Found;
 use crate::storage::Cells;
+use crate::storage::layout::Control;
 use crate::sync::Ordering;
 use crate::sys::proc::ForkGuard;
 
@@ -17,6 +18,13 @@ use crate::sys::proc::ForkGuard;
 pub(super) fn count(cells: &Cells) -> u64 {
     // Acquire: whoever changed something did so before this count.
     cells.control().changes.load(Ordering::Acquire)
+}
+
+/// Whether nothing has changed since that count.
+#[inline(always)]
+pub(super) fn is_still(control: &Control, seen: u64) -> bool {
+    // Acquire: as above.
+    control.changes.load(Ordering::Acquire) == seen
 }
 
 /// Another count than any that will be read for long.
@@ -63,9 +71,22 @@ impl Changes {
         }
     }
 
-    /// Of a clone of the handle, which has met the same peers.
-    pub(super) fn another(&self, cells: &Cells) -> Self {
-        Self::new(self.guard, cells, self.met, self.joined)
+    /// Of a clone of the handle, which has met the same peers: it knows what this one has
+    /// found out. `fast`: whether the light fence costs nothing.
+    pub(super) fn another(&self, fast: bool) -> Self {
+        let other = Self {
+            guard: self.guard,
+            open: self.open.clone(),
+            open_fast: self.open.clone(),
+            looked: self.looked.clone(),
+            found: self.found.clone(),
+            gate: self.gate.clone(),
+            informed: Cell::new(false),
+            met: self.met,
+            joined: self.joined,
+        };
+        other.set_open_fast(fast);
+        other
     }
 
     #[inline]

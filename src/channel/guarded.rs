@@ -23,7 +23,13 @@ impl Endpoint {
     /// The same, and the light fence costs nothing.
     #[inline(always)]
     pub(crate) fn quiet_fast(&self) -> bool {
-        count(self.cells()) == self.changes.open_fast()
+        count(self.cells()) == self.seen_fast()
+    }
+
+    /// The count with which nothing is in the way, if the light fence costs nothing.
+    #[inline(always)]
+    pub(crate) fn seen_fast(&self) -> u64 {
+        self.changes.open_fast()
     }
 
     /// Begins to send, if nothing has changed; ends with [`leave`](Self::leave).
@@ -107,15 +113,15 @@ impl Endpoint {
     /// Whether the last peer that this handle has met has gone.
     fn has_lost_its_peers(&self) -> bool {
         let (participant, other) = (self.participant(), self.side.other());
-        if self.block.kind.is_broadcast() && self.side == Side::Sender {
+        if self.block().kind.is_broadcast() && self.side == Side::Sender {
             // What it publishes is there for subscribers who are still to come.
             return false;
         }
         // Acquire: whoever it counts is in a row by now.
-        let joined = participant.joined(&self.block, other).load(Ordering::Acquire);
-        !self.block.lasting
+        let joined = participant.joined(self.block(), other).load(Ordering::Acquire);
+        !self.block().lasting
             && (self.changes.met || joined != self.changes.joined)
-            && !participant.has_peer(&self.block, other)
+            && !participant.has_peer(self.block(), other)
     }
 
     /// Has the next call find out first what there is to be done.

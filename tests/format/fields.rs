@@ -322,7 +322,7 @@ impl Block {
             Kind::Mpmc if alignment <= 8 => (8, up(8 + size, 8), capacity),
             Kind::Mpmc => (alignment, up(alignment + size, alignment), capacity),
             Kind::SpscBytes => (8, 8, (capacity + 1) * (1 + up(size, 8) / 8)),
-            Kind::MpmcBytes => (0, 16, capacity),
+            Kind::MpmcBytes => (16, 16 + up(size.min(112), 8), capacity),
         };
         let slots = up(1_024 + 64 * participants, 128);
         let words = up(slots + stride * units, 128);
