@@ -42,6 +42,7 @@ const BELOW: &str = "the limit acquires what is published below it; the rest is 
 
 const ROWS: &[(&[Site], By)] = &[
     // The bell.
+    (&[at("bell", "ring", "fence", SeqCst, Relaxed)], Model(Some(3), bell::one_who_stays)),
     (&[at("bell", "ring", "struck.load", Acquire, Relaxed)], Nothing(KERNEL)),
     (&[at("bell", "ring", "struck.store", Release, Relaxed)], Nothing(KERNEL)),
     // Blocks.
