@@ -4,8 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use tombolo::{
-    BroadcastChannel, ChannelError, Publisher, RecvError, ReliableSubscriber, Segment, Start,
-    Subscriber, TryRecvError, TrySendError, WaitStrategy,
+    BroadcastChannel, ByteBatch, ChannelError, Publisher, RecvError, ReliableSubscriber, Segment,
+    Start, Subscriber, TryRecvError, TrySendError, WaitStrategy,
 };
 
 use crate::common::readiness::gets_ready;
@@ -382,6 +382,12 @@ fn bytes_of_every_length_go_to_all_in_batches_and_in_place() {
         screen.recv_batch(&mut batch, 30).unwrap();
     }
     assert_eq!(batch, messages);
+    let mut flat = ByteBatch::new();
+    let late = news.subscriber_from(Start::Oldest).unwrap();
+    while flat.len() < messages.len() {
+        late.recv_batch_into(&mut flat, 30).unwrap();
+    }
+    assert!(flat.iter().eq(messages.iter().map(Vec::as_slice)));
     let mut into = Vec::new();
     for (n, message) in messages.iter().enumerate() {
         if n % 2 == 0 {
