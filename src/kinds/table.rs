@@ -244,9 +244,11 @@ impl RingKind {
         self.facts().name
     }
 
-    /// All kinds of queues for elements, or all for bytes.
-    pub(crate) fn queues(bytes: bool) -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(move |kind| kind.is_bytes() == bytes && !kind.is_broadcast())
+    /// All kinds of queues or of broadcast, for elements or for bytes.
+    pub(crate) fn of_room(bytes: bool, broadcast: bool) -> impl Iterator<Item = Self> {
+        Self::ALL
+            .into_iter()
+            .filter(move |kind| kind.is_bytes() == bytes && kind.is_broadcast() == broadcast)
     }
 
     /// The plan of a channel's block; `None` if it cannot be addressed at all.

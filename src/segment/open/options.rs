@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::storage::layout::flags;
+use crate::storage::layout::{Seats, flags};
 use crate::sys::proc;
 use crate::sys::shm::{AttachOptions, HugePages, Shm};
 
@@ -61,6 +61,8 @@ impl<T: Copy> Amount<T> {
 pub(super) struct Room {
     /// Whether its messages are bytes of any length.
     pub(super) bytes: bool,
+    /// Of a broadcast channel.
+    pub(super) seats: Option<Seats>,
     pub(super) capacity: usize,
     pub(super) size: usize,
     pub(super) align: usize,
@@ -99,7 +101,7 @@ impl Options {
         self
     }
 
-    /// Makes room for a channel of elements of this type, of either kind. The segment
+    /// Makes room for a channel of elements of this type, SPSC or MPMC. The segment
     /// then has room for all channels named in this way, in addition to the
     /// [`size`](Self::size), if one was given.
     ///
@@ -114,14 +116,50 @@ impl Options {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn room_for<T>(self, capacity: usize) -> Self {
-        self.room(Room { bytes: false, capacity, size: size_of::<T>(), align: align_of::<T>() })
+        let (size, align) = (size_of::<T>(), align_of::<T>());
+        self.room(Room { bytes: false, seats: None, capacity, size, align })
     }
 
     /// Makes room for a channel of bytes with this
-    /// [`capacity`](crate::ByteChannel::capacity), of either kind, as
+    /// [`capacity`](crate::ByteChannel::capacity), SPSC or MPMC, as
     /// [`room_for`](Self::room_for) does.
     pub fn room_for_bytes(self, messages: usize, longest: usize) -> Self {
-        self.room(Room { bytes: true, capacity: messages, size: longest, align: 1 })
+        self.room(Room { bytes: true, seats: None, capacity: messages, size: longest, align: 1 })
+    }
+
+    /// Makes room for a broadcast channel of elements of this type, as
+    /// [`room_for`](Self::room_for) does for a queue: with this
+    /// [`capacity`](crate::BroadcastChannel::capacity), for so many
+    /// [publishers](crate::BroadcastChannel::publishers) and
+    /// [reliable subscribers](crate::BroadcastChannel::reliable).
+    ///
+    /// ```
+    /// use tombolo::Segment;
+    ///
+    /// type Frame = [u8; 4 << 20];
+    /// let options = Segment::options().room_for_broadcast::<Frame>(8, 1, 4).no_reserve(true);
+    /// let segment = options.anonymous()?;
+    /// let frames = segment.broadcast::<Frame>("frames").capacity(8).publishers(1).reliable(4);
+    /// # assert_eq!(frames.publisher()?.capacity(), 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn room_for_broadcast<T>(self, capacity: usize, publishers: u16, reliable: u16) -> Self {
+        let seats = Some(Seats { publishers, reliable });
+        let (size, align) = (size_of::<T>(), align_of::<T>());
+        self.room(Room { bytes: false, seats, capacity, size, align })
+    }
+
+    /// Makes room for a broadcast channel of bytes with this
+    /// [`capacity`](crate::ByteBroadcastChannel::capacity), as
+    /// [`room_for_broadcast`](Self::room_for_broadcast) does.
+    pub fn room_for_broadcast_bytes(
+        self,
+        (messages, longest): (usize, usize),
+        publishers: u16,
+        reliable: u16,
+    ) -> Self {
+        let seats = Some(Seats { publishers, reliable });
+        self.room(Room { bytes: true, seats, capacity: messages, size: longest, align: 1 })
     }
 
     fn room(mut self, room: Room) -> Self {

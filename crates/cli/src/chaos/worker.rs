@@ -45,8 +45,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .map_err(|error| Failure::unusable("not the orders of a storm", error))?;
     let done = live(&orders);
     if let Err(failure) = &done {
+        // The library takes those for living whom nobody has swept.
+        let unswept = if orders.setting.recovery {
+            ""
+        } else {
+            "; with --no-recovery nobody sweeps the dead, and until then they count as living"
+        };
+        let message = failure.message().unwrap_or_default();
         // Nobody listens if the conductor has died.
-        let _ = writeln!(io::stdout(), "{}", failure.message().unwrap_or_default());
+        let _ = writeln!(io::stdout(), "{message}{unswept}");
     }
     done.map_err(|failure| Failure::Told(failure.status()))
 }

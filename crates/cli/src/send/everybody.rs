@@ -1,0 +1,135 @@
+//! `send --broadcast`: everything to everybody who receives.
+
+use std::thread;
+use std::time::Duration;
+
+use tombolo::{Fault, SendTimeoutError, TrySendError};
+
+use super::{Cutter, Sending};
+use crate::failure::Failure;
+use crate::place::Place;
+use crate::stream::everybody::{CHUNK, LONGEST, Out};
+use crate::stream::{BEGIN, END, TURN, WORD};
+use crate::terms::remark;
+
+/// How long to wait at first for what nobody tells.
+const SOON: Duration = Duration::from_millis(1);
+
+impl Sending {
+    /// Sends everything, once so many receive.
+    pub(super) fn to_everybody(
+        &mut self,
+        name: &Place,
+        lines: bool,
+        subscribers: u16,
+    ) -> Result<(), Failure> {
+        let out = Out::join(name, lines, self.interrupt)?;
+        self.await_receivers(&out, subscribers)?;
+        if lines {
+            self.publish_lines(&out)?;
+        } else {
+            self.publish_stream(&out)?;
+        }
+        // Before those who receive know of the end, and leave.
+        let heard = subscribers == 0 || out.is_heard();
+        if !lines {
+            let end = [END, self.sent].map(u64::to_le_bytes).concat();
+            self.publish(&out, &end)?;
+        }
+        self.until_read(&out)?;
+        out.done();
+        if heard {
+            return Ok(());
+        }
+        Err(Failure::Broken(format!(
+            "no receiver was there at the end: nobody has got all of the {} bytes",
+            self.sent
+        )))
+    }
+
+    fn await_receivers(&mut self, out: &Out, subscribers: u16) -> Result<(), Failure> {
+        while let Err(error) = out.publisher.wait_for_timeout(subscribers.into(), TURN) {
+            if let Some(fault) = error.into_fault() {
+                return Err(self.failed(&fault));
+            }
+            self.interrupt.check()?;
+            self.notice.waits(&out.segment, "receiver", || !out.is_heard());
+        }
+        Ok(())
+    }
+
+    fn publish_stream(&mut self, out: &Out) -> Result<(), Failure> {
+        let session = [BEGIN, 0].map(u64::to_le_bytes).concat();
+        self.publish(out, &session)?;
+        let mut message = vec![0; WORD + CHUNK];
+        loop {
+            self.interrupt.check()?;
+            if !self.input.ready() {
+                continue;
+            }
+            let (position, bytes) = message.split_at_mut(WORD);
+            position.copy_from_slice(&self.sent.to_le_bytes());
+            let read = self.input.read(bytes, self.interrupt)?;
+            let chunk = message.get(..WORD + read).filter(|_| read > 0);
+            let Some(chunk) = chunk else { return Ok(()) };
+            self.publish(out, chunk)?;
+            self.sent += read as u64;
+            self.input.progress.set_position(self.sent);
+        }
+    }
+
+    fn publish_lines(&mut self, out: &Out) -> Result<(), Failure> {
+        let mut cut = Cutter::new(LONGEST)?;
+        loop {
+            while let Some(line) = cut.next(1)? {
+                self.publish(out, line)?;
+                self.sent += line.len() as u64;
+            }
+            if cut.ended {
+                return Ok(());
+            }
+            self.interrupt.check()?;
+            if self.input.ready() {
+                cut.fill(&mut self.input, self.interrupt)?;
+                self.input.progress.set_position(self.sent);
+            }
+        }
+    }
+
+    fn publish(&mut self, out: &Out, message: &[u8]) -> Result<(), Failure> {
+        let mut sent = out.publisher.try_send(message).map_err(TrySendError::into_fault);
+        loop {
+            match sent {
+                Ok(()) => return Ok(()),
+                Err(None) => {
+                    self.interrupt.check()?;
+                    self.notice.is_held_up(&out.segment, out.publisher.slowest());
+                }
+                Err(Some(Fault::Drained)) => {
+                    self.until_read(out)?;
+                    out.done();
+                    let sent = self.sent;
+                    remark(&format!(
+                        "the segment has been drained: {sent} bytes were sent, and no more"
+                    ));
+                    return Err(Failure::Told(0));
+                }
+                Err(Some(fault)) => return Err(self.failed(&fault)),
+            }
+            sent = out.publisher.send_timeout(message, TURN).map_err(SendTimeoutError::into_fault);
+        }
+    }
+
+    /// Waits for the reliable receivers. Nothing tells of their progress where there is room.
+    fn until_read(&mut self, out: &Out) -> Result<(), Failure> {
+        let mut pause = SOON;
+        while !out.is_read() {
+            self.interrupt.check()?;
+            out.segment.sweep().map_err(|fault| self.failed(&fault))?;
+            self.notice.is_held_up(&out.segment, out.publisher.slowest());
+            thread::sleep(pause);
+            pause = (2 * pause).min(TURN);
+        }
+        Ok(())
+    }
+}
