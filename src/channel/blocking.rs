@@ -23,10 +23,6 @@ use crate::ring::wait::{
 use crate::segment::Side;
 use crate::sync::Ordering;
 
-/// After how many fruitless tries in a row a polling handle looks for the
-/// dead: a sleeping one is told, a polling one has to ask.
-const TRIES_PER_LOOK: u32 = 256;
-
 /// What a receiver's operation asks of its ring.
 pub(crate) struct Prospects<A, H, W> {
     /// Whether another receiver could go on.
@@ -135,25 +131,20 @@ impl Endpoint {
     #[inline]
     pub(crate) fn fail_fast(&self, why: NotNow) -> bool {
         self.let_go();
-        let fruitless = self.wait.fruitless.get() + 1;
-        let fail_fast = matches!(why, NotNow::Nothing)
-            && fruitless < TRIES_PER_LOOK
+        matches!(why, NotNow::Nothing)
             && self.wait.readiness.get().is_none()
-            && self.bound().is_none();
-        if fail_fast {
-            self.wait.fruitless.set(fruitless);
-        }
-        fail_fast
+            && self.bound().is_none()
+            && self.wait.vain.goes_on(|| Some(self.cells().moved()))
     }
 
     /// Counts a try that came to nothing; now and then, looks for the dead.
     /// Whether it is worth trying again at once.
     fn in_vain(&self) -> Result<bool, Fault> {
-        let fruitless = self.wait.fruitless.get() + 1;
-        self.wait.fruitless.set(fruitless % TRIES_PER_LOOK);
-        if fruitless < TRIES_PER_LOOK {
+        let unbound = self.bound().is_none();
+        if self.wait.vain.goes_on(|| unbound.then(|| self.cells().moved())) {
             return Ok(false);
         }
+        self.wait.vain.looks();
         self.participant().scan()
     }
 

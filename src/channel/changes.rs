@@ -9,6 +9,7 @@ use core::cell::Cell;
 
 use crate::ring::wait::Found;
 use crate::storage::Cells;
+use crate::storage::layout::Control;
 use crate::sync::Ordering;
 use crate::sys::proc::ForkGuard;
 
@@ -17,6 +18,13 @@ use crate::sys::proc::ForkGuard;
 pub(super) fn count(cells: &Cells) -> u64 {
     // Acquire: whoever changed something did so before this count.
     cells.control().changes.load(Ordering::Acquire)
+}
+
+/// Whether nothing has changed since that count.
+#[inline(always)]
+pub(super) fn is_still(control: &Control, seen: u64) -> bool {
+    // Acquire: as above.
+    control.changes.load(Ordering::Acquire) == seen
 }
 
 /// Another count than any that will be read for long.

@@ -23,7 +23,13 @@ impl Endpoint {
     /// The same, and the light fence costs nothing.
     #[inline(always)]
     pub(crate) fn quiet_fast(&self) -> bool {
-        count(self.cells()) == self.changes.open_fast()
+        count(self.cells()) == self.seen_fast()
+    }
+
+    /// The count with which nothing is in the way, if the light fence costs nothing.
+    #[inline(always)]
+    pub(crate) fn seen_fast(&self) -> u64 {
+        self.changes.open_fast()
     }
 
     /// Begins to send, if nothing has changed; ends with [`leave`](Self::leave).

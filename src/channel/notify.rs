@@ -31,19 +31,25 @@ impl Endpoint {
     /// this was `done`. What is refused is kept.
     #[inline]
     pub(crate) fn notify(&self, side: Side, done: Done) {
-        self.notify_over(self.semaphores(), side, done);
+        self.notify_over(self.semaphores(), self.waiting(side), side, done);
     }
 
-    /// The same after [`enter_fast`](Self::enter_fast), or
+    /// The same where `waiting` counts them, after [`enter_fast`](Self::enter_fast), or
     /// [`quiet_fast`](Self::quiet_fast). `false` if it is refused.
     #[inline(always)]
-    pub(crate) fn notify_fast(&self, side: Side, done: Done) -> bool {
-        self.notify_over(&Asymmetric, side, done)
+    pub(crate) fn notify_fast(&self, waiting: &AtomicU64, side: Side, done: Done) -> bool {
+        self.notify_over(&Asymmetric, waiting, side, done)
     }
 
     #[inline(always)]
-    fn notify_over(&self, fence: &impl LightFence, side: Side, done: Done) -> bool {
-        match event::waited_for(fence, self.waiting(side)) {
+    fn notify_over(
+        &self,
+        fence: &impl LightFence,
+        waiting: &AtomicU64,
+        side: Side,
+        done: Done,
+    ) -> bool {
+        match event::waited_for(fence, waiting) {
             None => true,
             Some(word) => self.ring(side, word, done),
         }

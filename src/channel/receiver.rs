@@ -10,6 +10,7 @@ use bytemuck::CheckedBitPattern;
 
 use super::blocking::Prospects;
 use super::cancel::Canceller;
+use super::changes::is_still;
 use super::endpoint::Endpoint;
 use super::ready::Readiness;
 use crate::error::{ChannelError, Done, Fault, RecvError, RecvTimeoutError, TryRecvError};
@@ -70,12 +71,14 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
     /// into callers, because most receives are of this sort.
     #[inline(always)]
     fn receive_next(&self, into: &mut Out<P::Ring<K>>) -> Result<(), NotNow> {
-        if !self.end.quiet_fast() {
+        // Before anything is stored: it need not be looked up again then.
+        let (control, seen) = (self.end.cells().control(), self.end.seen_fast());
+        if !is_still(control, seen) {
             return Err(NotNow::Unsure);
         }
         self.ring.pop_next(&self.at, self.end.owner(), into)?;
         if P::Ring::<K>::MAKES_ROOM {
-            self.end.acknowledge_fast();
+            self.end.acknowledge_fast(control, seen);
         }
         self.tell_slot_waiters();
         Ok(())

@@ -14,6 +14,7 @@ use crate::error::{
 use crate::kinds::payload::Bytes;
 use crate::kinds::ring::Ring;
 use crate::kinds::table::{Kind, Mpmc, Payload};
+use crate::ring::gate;
 use crate::ring::wait::{Need, NotNow, Polled};
 use crate::segment::{Peer, Side};
 use crate::wait::WaitStrategy;
@@ -121,13 +122,15 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     /// callers, because most sends are of this sort.
     #[inline(always)]
     fn send_next(&self, message: &P::Sent<'_>) -> Result<(), NotNow> {
+        // Before anything is stored: they need not be looked up again then.
+        let (busy, waiting) = (self.end.busy(), self.end.waiting(Side::Receiver));
         if self.misfit(message).is_some() || !self.end.enter_fast() {
             return Err(NotNow::Unsure);
         }
         let sent = self.ring.push_next(&self.at, self.end.owner(), message);
-        self.end.leave();
+        gate::leave(busy);
         sent?;
-        let woken = self.end.notify_fast(Side::Receiver, Done::Sent);
+        let woken = self.end.notify_fast(waiting, Side::Receiver, Done::Sent);
         if woken { Ok(()) } else { Err(NotNow::Unwoken) }
     }
 

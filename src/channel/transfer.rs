@@ -1,12 +1,13 @@
 //! Doing an operation where nothing is in the way, and telling the other side.
 
-use super::changes::count;
+use super::changes::{count, is_still};
 use super::debts::Whom;
 use super::endpoint::Endpoint;
 use crate::error::{Done, Unwoken};
 use crate::ring::event;
 use crate::ring::wait::NotNow;
 use crate::segment::Side;
+use crate::storage::layout::Control;
 
 impl Endpoint {
     /// Does a sender's `attempt`, if nothing has changed. If it succeeds, this
@@ -99,12 +100,12 @@ impl Endpoint {
         }
     }
 
-    /// The same after [`quiet_fast`](Self::quiet_fast).
+    /// The same where nothing had changed since that count.
     #[inline(always)]
-    pub(crate) fn acknowledge_fast(&self) {
-        self.notify_fast(Side::Sender, Done::Taken);
+    pub(crate) fn acknowledge_fast(&self, control: &Control, seen: u64) {
+        self.notify_fast(control.waiting(Side::Sender), Side::Sender, Done::Taken);
         // As above.
-        if !self.quiet_fast() {
+        if !is_still(control, seen) {
             self.tell_receivers();
         }
     }

@@ -244,11 +244,10 @@ impl RingKind {
         self.facts().name
     }
 
-    /// All kinds of queues or of broadcast, for elements or for bytes.
-    pub(crate) fn of_room(bytes: bool, broadcast: bool) -> impl Iterator<Item = Self> {
-        Self::ALL
-            .into_iter()
-            .filter(move |kind| kind.is_bytes() == bytes && kind.is_broadcast() == broadcast)
+    /// All kinds for elements, or all for bytes: those of queues, or of broadcast.
+    pub(crate) fn all_of(bytes: bool, broadcast: bool) -> impl Iterator<Item = Self> {
+        let of = move |kind: &Self| kind.is_bytes() == bytes && kind.is_broadcast() == broadcast;
+        Self::ALL.into_iter().filter(of)
     }
 
     /// The plan of a channel's block; `None` if it cannot be addressed at all.

@@ -38,11 +38,22 @@ pub struct Torn {
     pub(crate) tail: u64,
 }
 
+/// How a side that uses one cell after the other fetches them: at every `every`-th cell of a
+/// lap, a power of two, as many that come `ahead` cells later.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) every: u64,
+    pub(crate) ahead: u64,
+}
+
 /// One side of the ring: its own position, and how far it knows that it may
 /// move.
 #[derive(Debug)]
 struct Side {
     position: Cell<u64>,
+    /// From the position up to here, one cell after the other is known to be this side's and
+    /// on this lap, and there is nothing to fetch. So one comparison does for a message.
+    checkpoint: Cell<u64>,
     /// The position of this lap's first cell. A side keeps this instead of the
     /// index, because it does not change from one message to the next.
     lap: Cell<u64>,
@@ -55,6 +66,7 @@ impl Side {
     const fn at(position: u64, limit: u64, capacity: u64) -> Self {
         Self {
             position: Cell::new(position),
+            checkpoint: Cell::new(position),
             lap: Cell::new(position.wrapping_sub(position % capacity)),
             limit: Cell::new(limit),
             backoff: Backoff::none(),
@@ -64,6 +76,14 @@ impl Side {
     #[inline]
     fn granted(&self) -> u64 {
         self.limit.get().wrapping_sub(self.position.get())
+    }
+
+    /// Begins the next lap, if the position is there.
+    #[inline(always)]
+    fn turn(&self, capacity: u64) {
+        if self.index() >= capacity {
+            self.lap.set(self.lap.get().wrapping_add(capacity));
+        }
     }
 
     /// Grants up to `want` cells. Calls `refresh`, which reads the other side's
@@ -116,15 +136,43 @@ impl Side {
         (self.granted() > cells && index < capacity).then_some(index)
     }
 
-    /// Moves on by `n`, at most the capacity. Returns the new position.
+    #[inline(always)]
+    fn at_checkpoint(&self) -> bool {
+        self.position.get() == self.checkpoint.get()
+    }
+
+    /// Sets the next checkpoint, where a cell is granted. The index of the first cell to
+    /// fetch, if all of these are this side's.
+    #[inline(always)]
+    fn pass(&self, pace: Option<Pace>, capacity: u64) -> Option<u64> {
+        let (index, granted) = (self.index(), self.granted());
+        let mut clear = granted.min(capacity - index);
+        let mut first = None;
+        if let Some(Pace { every, ahead }) = pace {
+            let passed = index & (every - 1);
+            clear = clear.min(every - passed);
+            if passed == 0 && granted >= ahead + every {
+                let index = index + ahead;
+                first = Some(if index < capacity { index } else { index - capacity });
+            }
+        }
+        self.checkpoint.set(self.position.get().wrapping_add(clear));
+        first
+    }
+
+    /// Moves on by one cell, which is before the checkpoint.
+    #[inline(always)]
+    fn step_one(&self) {
+        debug_assert!(!self.at_checkpoint());
+        self.position.set(self.position.get().wrapping_add(1));
+    }
+
+    /// Moves on by `n`, at most what is granted.
     #[inline]
-    fn step(&self, n: u64, capacity: u64) -> u64 {
+    fn step(&self, n: u64) {
         let position = self.position.get().wrapping_add(n);
         self.position.set(position);
-        if self.index() >= capacity {
-            self.lap.set(self.lap.get().wrapping_add(capacity));
-        }
-        position
+        self.checkpoint.set(position);
     }
 }
 
@@ -154,7 +202,36 @@ impl Producer {
     /// only if the cached one does not allow that many.
     #[inline]
     pub(crate) fn room(&self, ring: &impl Indices, want: u64) -> Result<u64, Torn> {
+        self.0.turn(ring.capacity());
         self.0.grant(want, |tail| free_until(ring, tail))
+    }
+
+    /// The index of the next cell, if it may be written: below the capacity. Now and then
+    /// calls `fetch` with the first of those to be fetched. To be followed by
+    /// [`publish_next`](Self::publish_next), or by nothing.
+    #[inline(always)]
+    pub(crate) fn next(
+        &self,
+        ring: &impl Indices,
+        pace: Option<Pace>,
+        fetch: impl FnOnce(u64),
+    ) -> Result<Option<u64>, Torn> {
+        if self.0.at_checkpoint() {
+            if self.room(ring, 1)? == 0 {
+                return Ok(None);
+            }
+            if let Some(first) = self.0.pass(pace, ring.capacity()) {
+                fetch(first);
+            }
+        }
+        Ok(Some(self.0.index()))
+    }
+
+    /// Publishes the cell that [`next`](Self::next) gave.
+    #[inline(always)]
+    pub(crate) fn publish_next(&self, ring: &impl Indices) {
+        self.0.step_one();
+        self.tell(ring);
     }
 
     /// Reads the other side's index with this backoff.
@@ -195,9 +272,14 @@ impl Producer {
     /// Publishes the next `n` cells, which [`room`](Self::room) has granted.
     #[inline]
     pub(crate) fn publish(&self, ring: &impl Indices, n: u64) {
-        let tail = self.0.step(n, ring.capacity());
+        self.0.step(n);
+        self.tell(ring);
+    }
+
+    #[inline(always)]
+    fn tell(&self, ring: &impl Indices) {
         // Edge P.
-        ring.tail().store(tail, Ordering::Release);
+        ring.tail().store(self.0.position.get(), Ordering::Release);
     }
 }
 
@@ -218,6 +300,7 @@ impl Consumer {
     /// if the cached one does not allow that many.
     #[inline]
     pub(crate) fn filled(&self, ring: &impl Indices, want: u64) -> Result<u64, Torn> {
+        self.0.turn(ring.capacity());
         self.0.grant(want, |head| filled_until(ring, head))
     }
 
@@ -225,6 +308,40 @@ impl Consumer {
     #[inline(always)]
     pub(crate) fn granted(&self) -> u64 {
         self.0.granted()
+    }
+
+    /// Whether [`next`](Self::next) is going to look at the producer's index.
+    #[inline(always)]
+    pub(crate) fn knows_of_none(&self) -> bool {
+        self.0.at_checkpoint() && self.0.granted() == 0
+    }
+
+    /// The index of the next cell, if it may be read: below the capacity. Now and then
+    /// calls `fetch` with the first of those to be fetched. To be followed by
+    /// [`release_next`](Self::release_next), or by nothing.
+    #[inline(always)]
+    pub(crate) fn next(
+        &self,
+        ring: &impl Indices,
+        pace: Option<Pace>,
+        fetch: impl FnOnce(u64),
+    ) -> Result<Option<u64>, Torn> {
+        if self.0.at_checkpoint() {
+            if self.filled(ring, 1)? == 0 {
+                return Ok(None);
+            }
+            if let Some(first) = self.0.pass(pace, ring.capacity()) {
+                fetch(first);
+            }
+        }
+        Ok(Some(self.0.index()))
+    }
+
+    /// Gives the cell back that [`next`](Self::next) gave.
+    #[inline(always)]
+    pub(crate) fn release_next(&self, ring: &impl Indices) {
+        self.0.step_one();
+        self.tell(ring);
     }
 
     /// Reads the other side's index with this backoff.
@@ -266,9 +383,14 @@ impl Consumer {
     /// Gives the next `n` cells back, which [`filled`](Self::filled) granted.
     #[inline]
     pub(crate) fn release(&self, ring: &impl Indices, n: u64) {
-        let head = self.0.step(n, ring.capacity());
+        self.0.step(n);
+        self.tell(ring);
+    }
+
+    #[inline(always)]
+    fn tell(&self, ring: &impl Indices) {
         // Edge F.
-        ring.head().store(head, Ordering::Release);
+        ring.head().store(self.0.position.get(), Ordering::Release);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::ring::event::{self, Event, Memo};
 use crate::ring::kernel::Refusal;
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, INCARNATION_SHIFT, Member, MemberState, Table};
-use crate::storage::layout::{Control, Info, Plan, Row, VERSION, gate};
+use crate::storage::layout::{Control, Info, Plan, Row, VERSION, flags, gate};
 use crate::storage::{Memory, OperatingState, Peer, Side};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::sem::Set;
@@ -81,6 +81,15 @@ impl Mapped {
     pub(crate) fn row<'a>(&'a self, block: &'a Block, id: u16) -> &'a Row {
         let rows = block.offset + block.plan.rows;
         inside(self.memory.at(rows + size_of::<Row>() * usize::from(id)))
+    }
+
+    /// Its name as the command takes it.
+    pub(crate) fn called(&self) -> String {
+        if self.flags & flags::ANONYMOUS == 0 {
+            self.name.clone()
+        } else {
+            format!("@{}", self.shm.id())
+        }
     }
 
     /// The name of a participant.

@@ -158,8 +158,8 @@ fn capacity(bytes: usize, workers: u16, form: Form) -> usize {
     let most = limits::shm().map_or(u64::MAX, |limits| limits.max_size);
     let most = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(tables);
     // A slot is its message and a word. Broadcast has up to three for each that it retains,
-    // and one for the publisher.
-    let (slots, more) = if form == Form::Broadcast { (3, 1) } else { (1, 0) };
+    // and one for each of the usual number of publishers.
+    let (slots, more) = if form == Form::Broadcast { (3, 8) } else { (1, 0) };
     (most.min(1 << 20) / (bytes + 8)).saturating_sub(more).div_euclid(slots).clamp(1, 256)
 }
 

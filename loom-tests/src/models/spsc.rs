@@ -10,11 +10,13 @@ use crate::death::{self, End, Fate};
 use crate::explore::{completely, holds, holds_for_every_end};
 use crate::ring::role;
 use crate::ring::set::SetMap;
-use crate::ring::spsc::{self, Consumer, Indices, Producer, Span};
+use crate::ring::spsc::{self, Consumer, Indices, Pace, Producer, Span};
 use crate::ring::table::{Member, MemberState, MemberWord, Table};
 use crate::sync::AtomicU64;
 
 const FIRST: u64 = 1;
+/// Checkpoints at every second cell.
+const PACE: Option<Pace> = Some(Pace { every: 2, ahead: 1 });
 
 struct Ring {
     head: AtomicU64,
@@ -94,6 +96,14 @@ impl Ring {
 
     /// Sends up to `want` messages at once: the next numbers.
     fn push(&self, at: &mut Producer, want: u64) -> u64 {
+        if want == 1 {
+            let Some(index) = at.next(self, PACE, |_| {}).unwrap() else { return 0 };
+            let number = self.published.get() + 1;
+            self.cells[index as usize].iter().for_each(|half| half.set(number));
+            at.publish_next(self);
+            self.published.set(number);
+            return 1;
+        }
         let room = at.room(self, want).unwrap();
         for (n, index) in (1..).zip(Self::indices(at.span(self, room))) {
             self.cells[index].iter().for_each(|half| half.set(self.published.get() + n));
@@ -106,15 +116,18 @@ impl Ring {
     }
 
     fn pop(&self, at: &mut Consumer, want: u64) -> u64 {
-        let filled = at.filled(self, want).unwrap();
+        let next = if want == 1 { at.next(self, PACE, |_| {}).unwrap() } else { None };
+        let filled = if want == 1 { next.map_or(0, |_| 1) } else { at.filled(self, want).unwrap() };
         let read = |index: usize| {
             let [first, second] = &self.cells[index];
             assert_eq!(first.get(), second.get(), "torn");
             first.get()
         };
         let read: Vec<_> = Self::indices(at.span(self, filled)).map(read).collect();
-        if filled != 0 {
-            at.release(self, filled);
+        match filled {
+            0 => {}
+            1 if want == 1 => at.release_next(self),
+            _ => at.release(self, filled),
         }
         self.consumed.borrow_mut().extend(read);
         filled

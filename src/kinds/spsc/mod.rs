@@ -13,7 +13,7 @@ use super::element::Element;
 use super::ring::Ring;
 use crate::ring::backoff::Backoff;
 use crate::ring::in_flight::{InFlight, Reader};
-use crate::ring::spsc::{self, Indices, Producer, Torn};
+use crate::ring::spsc::{self, Indices, Producer};
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
 use crate::storage::Cells;
@@ -63,16 +63,6 @@ pub(super) fn consumer(
 }
 
 impl<E: Element> Packed<E> {
-    /// Whether a message is there. If it came just now, its line is as new as the index:
-    /// one who knows of none fetches both at once.
-    #[inline(always)]
-    fn look(&self, at: &Reader) -> Result<u64, Torn> {
-        if at.granted() == 0 {
-            self.fetch_next_to_read(at);
-        }
-        at.filled(self, 1)
-    }
-
     /// Copies messages in, side by side from `index` on.
     #[inline]
     fn write(&self, index: u64, messages: &[E::Sent<'_>])
@@ -148,14 +138,13 @@ impl<E: Element> Ring for Packed<E> {
     where
         E: NoUninit,
     {
-        match at.room(self, 1) {
-            Ok(1..) => {
-                self.fetch_to_write(at);
-                E::write(self.one(at.index()), message);
-                at.publish(self, 1);
+        match self.next_to_write(at) {
+            Ok(Some(index)) => {
+                E::write(self.one(index), message);
+                at.publish_next(self);
                 Ok(())
             }
-            Ok(_) => Err(NotNow::Nothing),
+            Ok(None) => Err(NotNow::Nothing),
             Err(torn) => Err(NotNow::Torn(torn)),
         }
     }
@@ -188,14 +177,13 @@ impl<E: Element> Ring for Packed<E> {
     where
         E: CheckedBitPattern,
     {
-        match self.look(at) {
-            Ok(1..) => {
-                self.fetch_to_read(at);
-                E::read(self.one(at.index()), into);
-                at.release(self, 1);
+        match self.next_to_read(at) {
+            Ok(Some(index)) => {
+                E::read(self.one(index), into);
+                at.release_next(self);
                 Ok(())
             }
-            Ok(_) => Err(NotNow::Nothing),
+            Ok(None) => Err(NotNow::Nothing),
             Err(torn) => Err(NotNow::Torn(torn)),
         }
     }
@@ -233,18 +221,14 @@ impl<E: Element> Ring for Packed<E> {
 
     #[inline(always)]
     fn reserve_next(&self, at: &Producer, _: u16, _: usize) -> Result<u64, NotNow> {
-        if !matches!(at.room(self, 1), Ok(1..)) {
-            return Err(NotNow::Unsure);
+        match self.next_to_write(at) {
+            Ok(Some(index)) => Ok(index),
+            _ => Err(NotNow::Unsure),
         }
-        self.fetch_to_write(at);
-        Ok(at.index())
     }
 
     fn reserve(&self, at: &Producer, _: u16, _: usize) -> Result<u64, NotNow> {
-        match at.room(self, 1).map_err(NotNow::Torn)? {
-            0 => Err(NotNow::Nothing),
-            _ => Ok(at.index()),
-        }
+        self.next_to_write(at).map_err(NotNow::Torn)?.ok_or(NotNow::Nothing)
     }
 
     #[inline(always)]
@@ -254,7 +238,7 @@ impl<E: Element> Ring for Packed<E> {
 
     #[inline(always)]
     fn commit(&self, at: &Producer, _: u16, _: u64, _: usize) -> Result<(), NotNow> {
-        at.publish(self, 1);
+        at.publish_next(self);
         Ok(())
     }
 
@@ -264,22 +248,17 @@ impl<E: Element> Ring for Packed<E> {
 
     #[inline(always)]
     fn take_next(&self, at: &Reader, _: u16) -> Result<u64, NotNow> {
-        if !matches!(self.look(at), Ok(1..)) {
+        let Ok(Some(index)) = self.next_to_read(at) else {
             return Err(NotNow::Unsure);
-        }
-        self.fetch_to_read(at);
+        };
         at.hold(self, 1);
-        Ok(at.index())
+        Ok(index)
     }
 
     fn take(&self, at: &Reader, _: u16) -> Result<u64, NotNow> {
-        match self.look(at).map_err(NotNow::Torn)? {
-            0 => Err(NotNow::Nothing),
-            _ => {
-                at.hold(self, 1);
-                Ok(at.index())
-            }
-        }
+        let index = self.next_to_read(at).map_err(NotNow::Torn)?.ok_or(NotNow::Nothing)?;
+        at.hold(self, 1);
+        Ok(index)
     }
 
     #[inline(always)]
@@ -293,7 +272,7 @@ impl<E: Element> Ring for Packed<E> {
 
     #[inline(always)]
     fn release(&self, at: &Reader, _: u64) {
-        at.release(self, 1);
+        at.release_next(self);
     }
 
     fn give_back(&self, at: &Reader, _: u64, _: bool) -> bool {

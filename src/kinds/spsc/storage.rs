@@ -3,13 +3,12 @@
 #![allow(unsafe_code)]
 
 use core::marker::PhantomData;
-use core::ptr::NonNull;
 
 use super::layout::{FACTS, shape};
 use super::words::Positions;
 use crate::kinds::element::{Element, shape_of};
 use crate::kinds::payload::Form;
-use crate::ring::spsc::{Consumer, Producer};
+use crate::ring::spsc::{Consumer, Pace, Producer, Torn};
 use crate::storage::{Cells, Shape, View, fetch};
 
 /// Elements side by side.
@@ -18,6 +17,8 @@ pub struct Packed<E>(Cells, PhantomData<fn(E) -> E>);
 
 /// So many bytes ahead of its use, an element is fetched.
 const AHEAD: usize = 4 * fetch::LINE;
+/// So many bytes of elements that share lines are fetched together.
+const GROUP: usize = 4 * fetch::LINE;
 /// Of one element or batch, so many lines at most.
 const MOST: usize = 16;
 
@@ -32,28 +33,16 @@ impl<E: Element> Packed<E> {
         Some(shape) => shape.stride,
         None => 0,
     };
+    /// Whether an element has lines of its own, or more is not known.
+    const BY_ITSELF: bool = Self::APART == 0 || Self::APART >= fetch::LINE;
     /// How many elements ahead of its use one is fetched.
     const AHEAD: u64 = if Self::APART == 0 { 0 } else { AHEAD.div_ceil(Self::APART) as u64 };
-    /// How many elements a line is fetched for.
-    const SHARING: u64 = match Self::APART {
-        0 => 1,
-        apart if fetch::LINE.is_multiple_of(apart) => (fetch::LINE / apart) as u64,
-        _ => 1,
+    /// How elements that share lines are fetched.
+    const PACE: Option<Pace> = if Self::BY_ITSELF {
+        None
+    } else {
+        Some(Pace { every: 1 << (GROUP / Self::APART).ilog2(), ahead: Self::AHEAD })
     };
-
-    /// While the element at `index` is used, fetches the one which is used a little later,
-    /// and whose index is `ahead` of so many elements; `None` if that may not be used yet,
-    /// because then the other side would have to fetch it back. The first ones of a lap are
-    /// left out, so that nothing need be computed for them.
-    #[inline(always)]
-    fn fetch(&self, index: u64, ahead: impl FnOnce(u64) -> Option<u64>, line: impl Fn(*const u8)) {
-        if Self::AHEAD == 0 || !index.is_multiple_of(Self::SHARING) {
-            return;
-        }
-        if let Some(index) = ahead(Self::AHEAD) {
-            self.fetch_lines(index, Self::APART, line);
-        }
-    }
 
     /// Fetches the lines of so many bytes from an element on.
     #[inline(always)]
@@ -65,26 +54,49 @@ impl<E: Element> Packed<E> {
         }
     }
 
+    /// The index of the next element to write, if there is room. While it is used, those that
+    /// are used a little later are fetched, if they may be used yet: otherwise the other side
+    /// would have to fetch them back.
     #[inline(always)]
-    pub(super) fn fetch_to_write(&self, at: &Producer) {
-        self.fetch(at.index(), |cells| at.ahead(self, cells), fetch::to_write);
+    pub(super) fn next_to_write(&self, at: &Producer) -> Result<Option<u64>, Torn> {
+        let next = at.next(self, Self::PACE, |index| self.fetch_group(index, fetch::to_write))?;
+        self.fetch_one(|cells| at.ahead(self, cells), fetch::to_write);
+        Ok(next)
+    }
+
+    /// The same to read. If it came just now, its line is as new as the ring's index: one
+    /// who knows of none fetches both at once.
+    #[inline(always)]
+    pub(super) fn next_to_read(&self, at: &Consumer) -> Result<Option<u64>, Torn> {
+        if at.knows_of_none() {
+            self.fetch_lines(at.index(), Self::APART.min(fetch::LINE), fetch::to_read);
+        }
+        let next = at.next(self, Self::PACE, |index| self.fetch_group(index, fetch::to_read))?;
+        self.fetch_one(|cells| at.ahead(self, cells), fetch::to_read);
+        Ok(next)
+    }
+
+    #[inline(always)]
+    fn fetch_group(&self, index: u64, line: impl Fn(*const u8)) {
+        self.fetch_lines(index, GROUP, line);
+    }
+
+    /// Fetches the element that is so many `ahead`. The first ones of a lap are left out, so
+    /// that nothing need be computed for them.
+    #[inline(always)]
+    fn fetch_one(&self, ahead: impl FnOnce(u64) -> Option<u64>, line: impl Fn(*const u8)) {
+        if Self::APART == 0 || !Self::BY_ITSELF {
+            return;
+        }
+        if let Some(index) = ahead(Self::AHEAD) {
+            self.fetch_lines(index, Self::APART, line);
+        }
     }
 
     /// Fetches the elements that are about to be written, the first lines of them.
     #[inline(always)]
     pub(super) fn fetch_all_to_write(&self, index: u64, count: usize) {
         self.fetch_lines(index, Self::APART * count, fetch::to_write);
-    }
-
-    /// Fetches the next element.
-    #[inline(always)]
-    pub(super) fn fetch_next_to_read(&self, at: &Consumer) {
-        self.fetch_lines(at.index(), Self::APART.min(fetch::LINE), fetch::to_read);
-    }
-
-    #[inline(always)]
-    pub(super) fn fetch_to_read(&self, at: &Consumer) {
-        self.fetch(at.index(), |cells| at.ahead(self, cells), fetch::to_read);
     }
 
     /// The ring as elements of this payload, if they are that large and apart.
@@ -114,20 +126,16 @@ impl<E: Element> Packed<E> {
         unsafe { E::place(&self.0, first, count) }
     }
 
-    /// The element at `index`; the first one instead of one beyond the ring.
+    /// The element at an index that [`next_to_write`](Self::next_to_write) or
+    /// [`next_to_read`](Self::next_to_read) gave.
     #[inline(always)]
-    pub(crate) fn one(&self, index: u64) -> <E as Form>::Place<'_> {
-        // SAFETY: inside the ring and aligned (`of`).
-        unsafe { E::place(&self.0, self.start(index), 1) }
-    }
-
-    /// Where that one begins.
-    #[inline(always)]
-    fn start(&self, index: u64) -> NonNull<u8> {
+    pub(super) fn one(&self, index: u64) -> <E as Form>::Place<'_> {
         debug_assert!(index < self.0.capacity());
-        let index = if index < self.0.capacity() { index as usize } else { 0 };
-        // SAFETY: the index is below the capacity, and `of` checked the stride.
-        unsafe { self.0.slots().add(index * self.stride()) }
+        // SAFETY: the index is below the capacity: the side that gave it has all that it
+        // depends on in memory of its own. `of` checked the stride.
+        let first = unsafe { self.0.slots().add(index as usize * self.stride()) };
+        // SAFETY: inside the ring and aligned (`of`).
+        unsafe { E::place(&self.0, first, 1) }
     }
 }
 

@@ -71,8 +71,10 @@
 //! | `limit` | raising the limit; completing what others have left |
 //! | `read` | reading, and where to begin |
 //! | `reliable` | subscribers for whom publishers wait |
+//! | `observe` | looking without changing anything |
 
 mod limit;
+mod observe;
 mod publish;
 mod read;
 mod reliable;
@@ -81,6 +83,10 @@ mod word;
 // Each crate of models compiles these files, and uses some of the names.
 #[allow(unused_imports)]
 pub(crate) use limit::{room, slowest};
+#[allow(unused_imports)]
+pub(crate) use observe::{
+    PublisherView, ReliableView, SlotView, used, view_of_publisher, view_of_reliable, view_of_slot,
+};
 #[allow(unused_imports)]
 pub(crate) use publish::{Publisher, Refused, claim};
 #[allow(unused_imports)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::storage::layout::{Seats, flags};
+use crate::storage::layout::flags;
 use crate::sys::proc;
 use crate::sys::shm::{AttachOptions, HugePages, Shm};
 
@@ -61,11 +61,22 @@ impl<T: Copy> Amount<T> {
 pub(super) struct Room {
     /// Whether its messages are bytes of any length.
     pub(super) bytes: bool,
-    /// Of a broadcast channel.
-    pub(super) seats: Option<Seats>,
+    /// Whether it is a broadcast channel.
+    pub(super) broadcast: bool,
     pub(super) capacity: usize,
     pub(super) size: usize,
     pub(super) align: usize,
+}
+
+impl Room {
+    const fn of<T>(capacity: usize) -> Self {
+        let (size, align) = (size_of::<T>(), align_of::<T>());
+        Self { bytes: false, broadcast: false, capacity, size, align }
+    }
+
+    const fn of_bytes(messages: usize, longest: usize) -> Self {
+        Self { bytes: true, broadcast: false, capacity: messages, size: longest, align: 1 }
+    }
 }
 
 impl Options {
@@ -116,50 +127,25 @@ impl Options {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn room_for<T>(self, capacity: usize) -> Self {
-        let (size, align) = (size_of::<T>(), align_of::<T>());
-        self.room(Room { bytes: false, seats: None, capacity, size, align })
+        self.room(Room::of::<T>(capacity))
     }
 
     /// Makes room for a channel of bytes with this
     /// [`capacity`](crate::ByteChannel::capacity), SPSC or MPMC, as
     /// [`room_for`](Self::room_for) does.
     pub fn room_for_bytes(self, messages: usize, longest: usize) -> Self {
-        self.room(Room { bytes: true, seats: None, capacity: messages, size: longest, align: 1 })
+        self.room(Room::of_bytes(messages, longest))
     }
 
-    /// Makes room for a broadcast channel of elements of this type, as
-    /// [`room_for`](Self::room_for) does for a queue: with this
-    /// [`capacity`](crate::BroadcastChannel::capacity), for so many
-    /// [publishers](crate::BroadcastChannel::publishers) and
-    /// [reliable subscribers](crate::BroadcastChannel::reliable).
-    ///
-    /// ```
-    /// use tombolo::Segment;
-    ///
-    /// type Frame = [u8; 4 << 20];
-    /// let options = Segment::options().room_for_broadcast::<Frame>(8, 1, 4).no_reserve(true);
-    /// let segment = options.anonymous()?;
-    /// let frames = segment.broadcast::<Frame>("frames").capacity(8).publishers(1).reliable(4);
-    /// # assert_eq!(frames.publisher()?.capacity(), 8);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn room_for_broadcast<T>(self, capacity: usize, publishers: u16, reliable: u16) -> Self {
-        let seats = Some(Seats { publishers, reliable });
-        let (size, align) = (size_of::<T>(), align_of::<T>());
-        self.room(Room { bytes: false, seats, capacity, size, align })
+    /// Makes room for a broadcast channel of elements of this type, with as many publishers
+    /// and reliable subscribers as are usual, as [`room_for`](Self::room_for) does.
+    pub fn room_for_broadcast<T>(self, capacity: usize) -> Self {
+        self.room(Room { broadcast: true, ..Room::of::<T>(capacity) })
     }
 
-    /// Makes room for a broadcast channel of bytes with this
-    /// [`capacity`](crate::ByteBroadcastChannel::capacity), as
-    /// [`room_for_broadcast`](Self::room_for_broadcast) does.
-    pub fn room_for_broadcast_bytes(
-        self,
-        (messages, longest): (usize, usize),
-        publishers: u16,
-        reliable: u16,
-    ) -> Self {
-        let seats = Some(Seats { publishers, reliable });
-        self.room(Room { bytes: true, seats, capacity: messages, size: longest, align: 1 })
+    /// Makes room for a broadcast channel of bytes, in the same way.
+    pub fn room_for_broadcast_bytes(self, messages: usize, longest: usize) -> Self {
+        self.room(Room { broadcast: true, ..Room::of_bytes(messages, longest) })
     }
 
     fn room(mut self, room: Room) -> Self {

@@ -5,7 +5,7 @@ use crate::error::OpenError;
 use crate::kinds::table::RingKind;
 use crate::ring::mpmc::MAX_OWNERS;
 use crate::ring::set::SetMap;
-use crate::storage::layout::{MAX_CHANNELS, Measures, PAGE, Plan, SIGNATURE, shape_allowed};
+use crate::storage::layout::{MAX_CHANNELS, Measures, PAGE, Plan, SIGNATURE, Seats, shape_allowed};
 use crate::sys::limits;
 
 /// Fewer participants than this are useless to a caller that did not ask for a number.
@@ -55,12 +55,13 @@ impl Options {
         self.rooms.iter().try_fold(self.size.wanted(), |sum, room| {
             let participants = self.participants.wanted();
             let length = |kind: RingKind| {
-                let Room { capacity: messages, size, align, seats, .. } = *room;
-                let of = Measures { messages, size, align, seats: seats.unwrap_or_default() };
+                let Room { capacity: messages, size, align, .. } = *room;
+                let seats = if room.broadcast { Seats::USUAL } else { Seats::default() };
+                let of = Measures { messages, size, align, seats };
                 Some(kind.plan(&of, participants)?.length)
             };
             // Of whichever kind it will be.
-            let longest = RingKind::of_room(room.bytes, room.seats.is_some())
+            let longest = RingKind::all_of(room.bytes, room.broadcast)
                 .try_fold(0, |longest: usize, kind| Some(longest.max(length(kind)?)));
             longest.and_then(|longest| sum.checked_add(longest)).ok_or(*room)
         })

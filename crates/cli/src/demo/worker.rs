@@ -123,11 +123,10 @@ impl piece::Job for Founding<'_> {
         let options = Segment::options().participants(orders.participants()).channels(1);
         let options = match orders.form {
             Form::Mpmc | Form::Spsc => options.room_for::<Piece<WORDS>>(orders.capacity),
-            Form::Broadcast => options.room_for_broadcast::<Piece<WORDS>>(
-                orders.capacity,
-                orders.producers,
-                orders.reliable(),
-            ),
+            Form::Broadcast => options
+                .room_for_broadcast::<Piece<WORDS>>(orders.capacity)
+                // The words of more subscribers than are usual.
+                .size(128 * usize::from(orders.reliable())),
         };
         options.anonymous()
     }

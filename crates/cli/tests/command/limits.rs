@@ -78,7 +78,7 @@ fn the_command_uses_what_small_limits_leave_or_names_them() {
         }
         // Their segments are as large as their messages need, and no larger.
         set_limit("shmmax", "65536");
-        for more in [&[][..], &["--broadcast"], &["--broadcast", "--size", "4096"]] {
+        for more in [&[][..], &["--broadcast"], &["--broadcast", "--size", "1024"]] {
             let demo = [&["demo", "--messages", "1000", "--quiet", "--json"], more].concat();
             assert_eq!(run(&demo).status.code(), Some(0), "{more:?}");
         }
