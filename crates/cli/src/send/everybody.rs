@@ -23,12 +23,12 @@ impl Sending {
         lines: bool,
         subscribers: u16,
     ) -> Result<(), Failure> {
-        let out = Out::join(name, lines, self.interrupt)?;
+        let mut out = Out::join(name, lines, self.interrupt)?;
         self.await_receivers(&out, subscribers)?;
         if lines {
-            self.publish_lines(&out)?;
+            self.publish_lines(&mut out)?;
         } else {
-            self.publish_stream(&out)?;
+            self.publish_stream(&mut out)?;
         }
         // Before those who receive know of the end, and leave.
         let heard = subscribers == 0 || out.is_heard();
@@ -58,13 +58,14 @@ impl Sending {
         Ok(())
     }
 
-    fn publish_stream(&mut self, out: &Out) -> Result<(), Failure> {
+    fn publish_stream(&mut self, out: &mut Out) -> Result<(), Failure> {
         let session = [BEGIN, 0].map(u64::to_le_bytes).concat();
         self.publish(out, &session)?;
         let mut message = vec![0; WORD + CHUNK];
         loop {
             self.interrupt.check()?;
             if !self.input.ready() {
+                self.look_up(out)?;
                 continue;
             }
             let (position, bytes) = message.split_at_mut(WORD);
@@ -78,7 +79,7 @@ impl Sending {
         }
     }
 
-    fn publish_lines(&mut self, out: &Out) -> Result<(), Failure> {
+    fn publish_lines(&mut self, out: &mut Out) -> Result<(), Failure> {
         let mut cut = Cutter::new(LONGEST)?;
         loop {
             while let Some(line) = cut.next(1)? {
@@ -92,8 +93,31 @@ impl Sending {
             if self.input.ready() {
                 cut.fill(&mut self.input, self.interrupt)?;
                 self.input.progress.set_position(self.sent);
+            } else {
+                self.look_up(out)?;
             }
         }
+    }
+
+    /// Looks up from waiting for input: for the dead, and for commands.
+    fn look_up(&mut self, out: &mut Out) -> Result<(), Failure> {
+        out.segment.sweep().map_err(|fault| self.failed(&fault))?;
+        let refused = out.publisher.try_reserve(0).err().and_then(TrySendError::into_fault);
+        refused.map_or(Ok(()), |fault| Err(self.ended(out, &fault)))
+    }
+
+    /// Nothing more can be sent. It ends well if somebody has commanded that.
+    fn ended(&mut self, out: &Out, fault: &Fault) -> Failure {
+        if !matches!(fault, Fault::Drained) || !out.is_of_lines() {
+            return self.failed(fault);
+        }
+        if let Err(failure) = self.until_read(out) {
+            return failure;
+        }
+        out.done();
+        let sent = self.sent;
+        remark(&format!("the segment has been drained: {sent} bytes were sent, and no more"));
+        Failure::Told(0)
     }
 
     fn publish(&mut self, out: &Out, message: &[u8]) -> Result<(), Failure> {
@@ -105,16 +129,7 @@ impl Sending {
                     self.interrupt.check()?;
                     self.notice.is_held_up(&out.segment, out.publisher.slowest());
                 }
-                Err(Some(Fault::Drained)) => {
-                    self.until_read(out)?;
-                    out.done();
-                    let sent = self.sent;
-                    remark(&format!(
-                        "the segment has been drained: {sent} bytes were sent, and no more"
-                    ));
-                    return Err(Failure::Told(0));
-                }
-                Err(Some(fault)) => return Err(self.failed(&fault)),
+                Err(Some(fault)) => return Err(self.ended(out, &fault)),
             }
             sent = out.publisher.send_timeout(message, TURN).map_err(SendTimeoutError::into_fault);
         }

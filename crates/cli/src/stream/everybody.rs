@@ -101,6 +101,10 @@ impl Out {
         Ok(Self { publisher, token, segment })
     }
 
+    pub(crate) const fn is_of_lines(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// Whether somebody receives.
     pub(crate) fn is_heard(&self) -> bool {
         // The dead are none.
