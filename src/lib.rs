@@ -294,6 +294,7 @@ pub use error::{
     RecvError, RecvTimeoutError, SendBatchError, SendError, SendTimeoutError, TryRecvError,
     TrySendError, Unwoken,
 };
+pub use kinds::batch::{ByteBatch, ByteBatchIter};
 pub use kinds::broadcast::Start;
 pub use kinds::message::Message;
 pub use kinds::payload::Bytes;

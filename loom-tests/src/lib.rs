@@ -7,6 +7,7 @@
 //!            `ring::wait` asks of a channel's end, and what a sweep does
 //!  operation for `ring::wait`, an operation of which only so much matters
 //!  slots     the words of a ring
+//!  broadcast a broadcast ring, and what its subscribers get
 //!  kernel    one semaphore set, with undo, first-come grants and deadlines
 //!  sync      loom's atomics; every use is a step that a death can come before
 //!  death     which step of which thread is its last
@@ -29,6 +30,7 @@
 #[path = "../../src/ring/mod.rs"]
 mod ring;
 
+mod broadcast;
 mod checker;
 mod death;
 #[path = "../../tests/common/effort.rs"]

@@ -64,24 +64,46 @@ pub(crate) fn is(which: impl Fn(Mutant) -> bool) -> bool {
     found
 }
 
+/// Whether there is a mutant.
+pub(crate) fn active() -> bool {
+    ACTIVE.get().is_some()
+}
+
+/// The same as [`has`] where the place is in this function of the rings.
+pub(crate) fn has_in(name: &str, place: &Location<'_>, function: &str) -> bool {
+    matches!(ACTIVE.get(), Some(Mutant::Model(active)) if active == name)
+        && SOURCES
+            .iter()
+            .filter(|(file, _)| stands_in(place, file))
+            .any(|(file, _)| line(place, file).0 == function)
+        && has(name)
+}
+
 /// The ordering to use at this place of the sources.
 pub(crate) fn weakened(place: &Location<'_>, order: Ordering) -> Ordering {
     let Some(Mutant::Weak(sites)) = ACTIVE.get() else {
         return order;
     };
-    let mut here = sites.iter().filter(|site| {
-        order == site.order && place.file().ends_with(&format!("ring/{}.rs", site.file))
-    });
+    let mut here = sites.iter().filter(|site| order == site.order && stands_in(place, site.file));
     let found = here.find(|site| {
-        LINES.with(|lines| {
-            let (_, lines) = lines.iter().find(|(file, _)| *file == site.file).unwrap();
-            let (function, line) = lines[place.line() as usize - 1];
-            function == site.function && line.contains(site.line)
-        })
+        let (function, line) = line(place, site.file);
+        function == site.function && line.contains(site.line)
     });
     found.map_or(order, |site| {
         USED.set(true);
         site.weak
+    })
+}
+
+fn stands_in(place: &Location<'_>, file: &str) -> bool {
+    place.file().ends_with(&format!("ring/{file}.rs"))
+}
+
+/// The line of a place in this source, after the function that it is in.
+fn line(place: &Location<'_>, file: &str) -> (&'static str, &'static str) {
+    LINES.with(|lines| {
+        let (_, lines) = lines.iter().find(|(name, _)| *name == file).unwrap();
+        lines[place.line() as usize - 1]
     })
 }
 

@@ -21,6 +21,8 @@
 #[path = "../../src/ring/mod.rs"]
 mod ring;
 
+#[path = "../../loom-tests/src/broadcast.rs"]
+mod broadcast;
 mod checker;
 #[path = "../../loom-tests/src/death.rs"]
 mod death;

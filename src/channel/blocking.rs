@@ -108,7 +108,7 @@ impl Endpoint {
         need: Need,
         registration: &'a Registration<Instant>,
     ) -> Seat<'a, Instant> {
-        queues::seat(self.participant(), &self.block, self.side, need, registration)
+        queues::seat(self.participant(), self.block(), self.side, need, registration)
     }
 
     /// Whether this handle is counted among those who wait.
@@ -309,7 +309,7 @@ impl Endpoint {
             return Ok(made);
         }
         let cells = self.cells().clone();
-        let made = Readiness::new(self.participant(), cells, self.block, self.side);
+        let made = Readiness::new(self.participant(), cells, *self.block(), self.side);
         let made = made.map_err(Fault::System)?;
         Ok(self.wait.readiness.get_or_init(|| made))
     }
@@ -327,7 +327,7 @@ impl Endpoint {
     }
 
     pub(super) fn canceller(&self) -> Canceller {
-        let made = || Shared::new(self.participant(), self.block, self.side, &self.name);
+        let made = || Shared::new(self.participant(), *self.block(), self.side, self.name());
         Canceller::new(Arc::clone(self.wait.cancel.get_or_init(|| Arc::new(made()))))
     }
 

@@ -71,9 +71,22 @@ impl Changes {
         }
     }
 
-    /// Of a clone of the handle, which has met the same peers.
-    pub(super) fn another(&self, cells: &Cells) -> Self {
-        Self::new(self.guard, cells, self.met, self.joined)
+    /// Of a clone of the handle, which has met the same peers: it knows what this one has
+    /// found out. `fast`: whether the light fence costs nothing.
+    pub(super) fn another(&self, fast: bool) -> Self {
+        let other = Self {
+            guard: self.guard,
+            open: self.open.clone(),
+            open_fast: self.open.clone(),
+            looked: self.looked.clone(),
+            found: self.found.clone(),
+            gate: self.gate.clone(),
+            informed: Cell::new(false),
+            met: self.met,
+            joined: self.joined,
+        };
+        other.set_open_fast(fast);
+        other
     }
 
     #[inline]

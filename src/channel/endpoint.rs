@@ -24,16 +24,24 @@ use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc;
 use crate::wait::{Semaphores, WaitStrategy};
 
+/// What a handle and its clones have in common.
+struct Site {
+    participant: Arc<Participant>,
+    block: Block,
+    name: Arc<str>,
+}
+
 /// One end of a channel. Belongs to one thread at a time.
 pub struct Endpoint {
     /// Declared before the participant, so that the memory is detached when
     /// that goes.
     cells: Cells,
-    participant: Arc<Participant>,
-    /// The participant's.
+    site: Arc<Site>,
+    /// The participant's, as is the membership.
+    me: Member,
     membership: Membership,
-    pub(crate) block: Block,
-    pub(crate) name: Arc<str>,
+    /// How many were asked for.
+    messages: usize,
     pub(crate) side: Side,
     /// Not 0 while this handle sends.
     busy: Arc<Busy>,
@@ -97,7 +105,7 @@ impl Endpoint {
         let cells = block
             .cells(participant.mapped())
             .ok_or_else(|| opening.damaged("its block is outside the segment"))?;
-        let taken = participant.enlist(&block, side, name, || take(&cells))?;
+        let (busy, taken) = participant.enlist(&block, side, name, || take(&cells))?;
         if side == Side::Receiver && !met && known.is_none() && !block.kind.is_broadcast() {
             // Their messages are all that is left of senders. In this order: a message is
             // taken, then in a reader's hands, then gone or back. The walk over the slots
@@ -107,12 +115,16 @@ impl Endpoint {
         let changes = Changes::new(*participant.guard(), &cells, met, joined);
         let end = Self {
             cells,
-            participant: Arc::clone(participant),
+            site: Arc::new(Site {
+                participant: Arc::clone(participant),
+                block,
+                name: Arc::clone(name),
+            }),
+            me: participant.me(),
             membership: participant.membership(),
-            block,
-            name: Arc::clone(name),
+            messages: block.plan.messages,
             side,
-            busy: if side == Side::Sender { participant.enter_busy() } else { Arc::default() },
+            busy,
             left: Cell::new(false),
             changes,
             wakes: Wakes::default(),
@@ -123,8 +135,8 @@ impl Endpoint {
 
     /// For another handle of the same side in this process.
     pub(super) fn opening(&self) -> Opening<'_> {
-        let name = Arc::clone(&self.name);
-        Opening { participant: &self.participant, block: self.block, name, side: self.side }
+        let Site { participant, block, name } = &*self.site;
+        Opening { participant, block: *block, name: Arc::clone(name), side: self.side }
     }
 
     /// Has this handle know that there was a peer: it has found a message.
@@ -134,7 +146,7 @@ impl Endpoint {
 
     /// How many receivers the living have.
     pub(super) fn receivers(&self) -> u64 {
-        self.participant.mapped().endpoints(&self.block).1
+        self.participant().mapped().endpoints(self.block()).1
     }
 
     /// Another endpoint of the same kind in this process. It knows what this one
@@ -142,24 +154,20 @@ impl Endpoint {
     /// one is there, it needs no look and no call into the kernel.
     #[inline]
     pub(crate) fn another(&self) -> Result<Self, ChannelError> {
-        let participant = &self.participant;
-        if !participant.enlist_another(&self.block, self.side, &self.name)? {
+        let Site { participant, block, name } = &*self.site;
+        let Some(busy) = participant.enlist_another(block, self.side, name)? else {
             return self.attached_again();
-        }
+        };
         Ok(Self {
             cells: self.cells.clone(),
-            participant: Arc::clone(participant),
-            membership: participant.membership(),
-            block: self.block,
-            name: Arc::clone(&self.name),
+            site: Arc::clone(&self.site),
+            me: self.me,
+            membership: self.membership,
+            messages: self.messages,
             side: self.side,
-            busy: match self.side {
-                Side::Sender => participant.enter_busy(),
-                // Never used.
-                Side::Receiver => Arc::clone(&self.busy),
-            },
+            busy,
             left: Cell::new(false),
-            changes: self.changes.another(&self.cells),
+            changes: self.changes.another(participant.mapped().semaphores.asymmetric()),
             wakes: self.wakes.another(),
             wait: self.wait.another(),
         })
@@ -177,7 +185,7 @@ impl Endpoint {
 
     /// That this is the only end of its side.
     pub(crate) fn role_taken(&self) -> ChannelError {
-        let channel = self.name.to_string();
+        let channel = self.name().to_string();
         ChannelError::RoleTaken { channel, side: self.side, pid: proc::pid().into() }
     }
 
@@ -185,31 +193,40 @@ impl Endpoint {
         &self.cells
     }
 
-    pub(super) const fn participant(&self) -> &Arc<Participant> {
-        &self.participant
+    pub(super) fn participant(&self) -> &Arc<Participant> {
+        &self.site.participant
+    }
+
+    pub(super) fn block(&self) -> &Block {
+        &self.site.block
+    }
+
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.site.name
     }
 
     pub(super) fn semaphores(&self) -> &Semaphores {
-        &self.participant.mapped().semaphores
+        &self.participant().mapped().semaphores
     }
 
     /// A view of the cells for the handle around this endpoint.
+    #[inline]
     pub(crate) fn typed<S>(
         &self,
         view: impl FnOnce(&Cells) -> Option<S>,
     ) -> Result<S, ChannelError> {
         view(&self.cells).ok_or_else(|| ChannelError::Damaged {
-            channel: self.name.to_string(),
+            channel: self.name().to_string(),
             what: "its elements are not as large as its type says".to_owned(),
         })
     }
 
-    pub(crate) fn me(&self) -> Member {
-        self.participant.me()
+    pub(crate) const fn me(&self) -> Member {
+        self.me
     }
 
-    pub(crate) fn owner(&self) -> u16 {
-        self.me().id
+    pub(crate) const fn owner(&self) -> u16 {
+        self.me.id
     }
 
     /// Whether this handle is sending, which its process's memory says.
@@ -231,7 +248,7 @@ impl Endpoint {
     }
 
     pub(crate) fn corrupt(&self, what: &str) -> Fault {
-        Fault::Corrupt { what: format!("{}: {what}", self.name) }
+        Fault::Corrupt { what: format!("{}: {what}", self.name()) }
     }
 
     /// Makes sure that the promise is one about this segment.
@@ -255,8 +272,8 @@ impl Endpoint {
 
     /// Whether both are ends of one channel of one segment.
     pub(crate) fn same_channel(&self, other: &Self) -> bool {
-        let generation = |end: &Self| end.participant.mapped().generation;
-        generation(self) == generation(other) && self.block.index == other.block.index
+        let generation = |end: &Self| end.participant().mapped().generation;
+        generation(self) == generation(other) && self.block().index == other.block().index
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -265,7 +282,7 @@ impl Endpoint {
 
     /// How many messages were asked for.
     pub(crate) const fn messages(&self) -> usize {
-        self.block.plan.messages
+        self.messages
     }
 
     /// Gives this end up, once, as well as it can; returns the first thing that
@@ -282,12 +299,10 @@ impl Endpoint {
         let owed = self.make_good();
         // While its thread has the credits of this channel.
         let ended = self.wait.readiness.take().map_or(Ok(()), |readiness| readiness.end());
-        let ended = ended.map_err(|refusal| self.participant.mapped().refused(refusal));
+        let ended = ended.map_err(|refusal| self.participant().mapped().refused(refusal));
         self.let_go();
-        let told = self.participant.withdraw(&self.block, self.side, &self.name);
-        if self.side == Side::Sender {
-            self.participant.leave_busy(&self.busy);
-        }
+        let Site { participant, block, name } = &*self.site;
+        let told = participant.withdraw(block, self.side, name, &self.busy);
         match owed.and(told).and(ended) {
             // It has told everybody who waited.
             Err(Fault::Closed) => Ok(()),
@@ -297,7 +312,7 @@ impl Endpoint {
 
     /// The same, and leaves the segment if nothing else of it is left here.
     pub(crate) fn close(mut self) -> Result<(), Fault> {
-        let participant = Arc::clone(&self.participant);
+        let participant = Arc::clone(self.participant());
         let given_up = self.give_up();
         drop(self);
         given_up.and(Participant::let_go(participant))
@@ -314,7 +329,7 @@ impl Drop for Endpoint {
 impl core::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Endpoint")
-            .field("channel", &self.name)
+            .field("channel", self.name())
             .field("side", &self.side)
             .field("capacity", &self.messages())
             .finish_non_exhaustive()

@@ -380,7 +380,7 @@ impl<P: Payload, K: Kind> Grant<'_, P, K> {
 
     #[inline(always)]
     pub(super) fn place(&self) -> Place<'_, P::Ring<K>> {
-        self.sender.ring.claimed(&self.claim)
+        self.sender.ring.claimed(&self.sender.at, &self.claim)
     }
 
     #[cold]
@@ -391,13 +391,12 @@ impl<P: Payload, K: Kind> Grant<'_, P, K> {
         if end.in_child() || !sender.ring.abort(&claim) {
             return;
         }
-        // Its place becomes free for the next lap.
-        end.notify(Side::Sender, Done::GivenUp);
         if P::Ring::<K>::SLOT_WAITERS {
             end.notify_slot_waiters(Done::GivenUp);
         }
         if P::Ring::<K>::CLAIM_IS_PLACE {
-            // It was in the way of later messages.
+            // Its place becomes free for the next lap, and was in the way of later messages.
+            end.notify(Side::Sender, Done::GivenUp);
             end.notify(Side::Receiver, Done::GivenUp);
         }
     }
@@ -522,8 +521,9 @@ impl<T: Message + NoUninit + AnyBitPattern, K: InPlace> Grant<'_, T, K> {
 impl<K: Kind> Grant<'_, Bytes, K> {
     /// Sends the first `length` bytes: all of the room, or less.
     ///
-    /// In an MPMC channel, this waits if a receiver still holds a message that is a whole
-    /// capacity older.
+    /// In an MPMC channel, a grant is no place in the order: other senders do not wait for
+    /// it. So this waits if they have filled the channel since, or if a receiver still holds
+    /// a message that is a whole capacity older.
     ///
     /// # Errors
     /// [`SendError::Unwoken`], with the message in the channel; or the fault that ends

@@ -113,15 +113,15 @@ impl Endpoint {
     /// Whether the last peer that this handle has met has gone.
     fn has_lost_its_peers(&self) -> bool {
         let (participant, other) = (self.participant(), self.side.other());
-        if self.block.kind.is_broadcast() && self.side == Side::Sender {
+        if self.block().kind.is_broadcast() && self.side == Side::Sender {
             // What it publishes is there for subscribers who are still to come.
             return false;
         }
         // Acquire: whoever it counts is in a row by now.
-        let joined = participant.joined(&self.block, other).load(Ordering::Acquire);
-        !self.block.lasting
+        let joined = participant.joined(self.block(), other).load(Ordering::Acquire);
+        !self.block().lasting
             && (self.changes.met || joined != self.changes.joined)
-            && !participant.has_peer(&self.block, other)
+            && !participant.has_peer(self.block(), other)
     }
 
     /// Has the next call find out first what there is to be done.

@@ -12,7 +12,7 @@ use crate::wait::Asymmetric;
 
 impl Endpoint {
     pub(super) fn event(&self, side: Side) -> Event<'_> {
-        self.participant().mapped().event(&self.block, side)
+        self.participant().mapped().event(self.block(), side)
     }
 
     /// Counts those who wait on a side.
@@ -60,8 +60,8 @@ impl Endpoint {
         let memo = &self.wakes.memo;
         let mut rung_for = if side == self.side { Memo::default() } else { memo.get() };
         let mapped = self.participant().mapped();
-        let rung = if self.block.kind.is_broadcast() {
-            mapped.wake(&self.block, side, &mut rung_for)
+        let rung = if self.block().kind.is_broadcast() {
+            mapped.wake(self.block(), side, &mut rung_for)
         } else {
             event::ring(self.semaphores(), self.event(side), word, &mut rung_for)
         };
@@ -88,7 +88,7 @@ impl Endpoint {
     #[cold]
     pub(super) fn owe(&self, whom: Whom, done: Done, refusal: Refusal) {
         if let Fault::System(source) = self.participant().mapped().refused(refusal) {
-            self.wakes.owe(whom, Unwoken::new(done, &self.name, whom.side(), source));
+            self.wakes.owe(whom, Unwoken::new(done, self.name(), whom.side(), source));
             self.spoil();
         }
     }
@@ -123,7 +123,7 @@ impl Endpoint {
                 }
                 _ => {
                     let mapped = self.participant().mapped();
-                    mapped.wake(&self.block, whom.side(), &mut Memo::default())
+                    mapped.wake(self.block(), whom.side(), &mut Memo::default())
                 }
             };
             match self.participant().mapped().refused(woken.err()?) {

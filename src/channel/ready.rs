@@ -120,7 +120,7 @@ impl At {
     /// slot, and is woken for either.
     fn need(&self) -> Need {
         let either = self.side == Side::Sender && self.block.kind == RingKind::MpmcBytes;
-        if either { Need::Slot } else { Need::Progress }
+        if either { Need::Block } else { Need::Progress }
     }
 
     fn queue(&self) -> Queue<'_> {
@@ -186,7 +186,7 @@ impl Watcher {
             let strict = Registration::new(None);
             strict.be_strict(true);
             // Over the wake-all semaphore there are no tokens.
-            let compares = ask.peer.is_some() || self.at.need() == Need::Slot;
+            let compares = ask.peer.is_some() || self.at.need() == Need::Block;
             let woken = self.watch(if compares { &strict } else { &kept });
             let mut state = self.shared.state();
             state.parked = false;
@@ -255,7 +255,7 @@ impl Operation for Watch<'_> {
         if ask.is_none_or(|ask| self.at.is_there(ask)) {
             return Ok(Woken::Progress(asked));
         }
-        Err(if self.at.need() == Need::Slot { NotNow::NoSlot } else { NotNow::Nothing })
+        Err(if self.at.need() == Need::Block { NotNow::NoBlock } else { NotNow::Nothing })
     }
 
     fn may_wait(&self) -> Result<(), Fault> {

@@ -14,6 +14,7 @@ use super::changes::is_still;
 use super::endpoint::Endpoint;
 use super::ready::Readiness;
 use crate::error::{ChannelError, Done, Fault, RecvError, RecvTimeoutError, TryRecvError};
+use crate::kinds::batch::ByteBatch;
 use crate::kinds::message::Message;
 use crate::kinds::payload::{Bytes, Form};
 use crate::kinds::ring::{Out, Ring};
@@ -50,9 +51,8 @@ pub type ByteReceiver<K = Mpmc> = Receiver<Bytes, K>;
 impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
     pub(super) fn new(end: Endpoint) -> Result<Self, ChannelError> {
         let ring = end.typed(P::Ring::<K>::of)?;
-        let (at, dropped) = ring
-            .consumer(end.me(), end.block.attempts)
-            .map_err(|why| end.corrupt(&why.corruption().unwrap_or_default()))?;
+        let at = ring.consumer(end.me(), end.block().attempts);
+        let (at, dropped) = at.map_err(|why| end.corrupt(&why.corruption().unwrap_or_default()))?;
         if dropped {
             end.notify(Side::Sender, Done::GivenUp);
         }
@@ -621,6 +621,50 @@ where
         }
     }
 
+    pub(super) fn try_recv_flat(
+        &self,
+        into: &mut ByteBatch,
+        most: usize,
+    ) -> Result<usize, TryRecvError> {
+        if most == 0 {
+            return Ok(0);
+        }
+        into.begin();
+        let before = into.len();
+        let unless_done = TellSenders(self);
+        let popped = match self.pop_flat(into, most) {
+            Err(why) if self.end.fail_fast(why) => Err(TryRecvError::Empty),
+            Err(why) => self.try_on(why, || self.pop_flat(into, most)),
+            Ok(()) => Ok(()),
+        };
+        mem::forget(unless_done);
+        popped.map(|()| into.len() - before)
+    }
+
+    pub(super) fn recv_flat(
+        &self,
+        into: &mut ByteBatch,
+        most: usize,
+        until: impl FnOnce() -> Option<Instant>,
+    ) -> Result<usize, RecvTimeoutError> {
+        if most == 0 {
+            return Ok(0);
+        }
+        into.begin();
+        let before = into.len();
+        let unless_done = TellSenders(self);
+        let popped = match self.pop_flat(into, most) {
+            Err(why) => self.wait_on(why, until(), || self.pop_flat(into, most)),
+            Ok(()) => Ok(()),
+        };
+        mem::forget(unless_done);
+        popped.map(|()| into.len() - before)
+    }
+
+    fn pop_flat(&self, into: &mut ByteBatch, most: usize) -> Result<(), NotNow> {
+        self.consume(|| self.ring.pop_flat(&self.at, self.end.owner(), most, into))
+    }
+
     #[cold]
     #[inline(never)]
     fn receive_bytes_by(
@@ -644,7 +688,18 @@ impl<K: Kind> Receiver<Bytes, K> {
     /// is empty then.
     #[inline(always)]
     pub fn recv(&self, into: &mut Vec<u8>) -> Result<usize, RecvError> {
-        self.recv_bytes(into, || None).map_err(RecvTimeoutError::without_deadline)
+        into.clear();
+        match self.receive_next(into) {
+            Ok(()) => Ok(into.len()),
+            Err(why) => self.wait_to_receive_bytes(why, into),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait_to_receive_bytes(&self, why: NotNow, into: &mut Vec<u8>) -> Result<usize, RecvError> {
+        self.outlast(why, None, into).map_err(RecvTimeoutError::without_deadline)?;
+        Ok(into.len())
     }
 
     /// Receives into `into` without waiting. When close behind an active sender, it
@@ -682,9 +737,59 @@ impl<K: Kind> Receiver<Bytes, K> {
         self.recv_bytes(into, || Some(deadline))
     }
 
+    /// Receives up to `most` messages, and appends them to `into`, in whose one buffer they
+    /// are side by side. Waits if there is none. Returns how many came, as
+    /// [`recv_batch`](Self::recv_batch), which allocates for each message.
+    ///
+    /// # Errors
+    /// Those of [`recv`](Self::recv).
+    pub fn recv_batch_into(&self, into: &mut ByteBatch, most: usize) -> Result<usize, RecvError> {
+        self.recv_flat(into, most, || None).map_err(RecvTimeoutError::without_deadline)
+    }
+
+    /// Like [`recv_batch_into`](Self::recv_batch_into), but waits for the first message at
+    /// most this long.
+    ///
+    /// # Errors
+    /// [`RecvTimeoutError::Timeout`], and those of [`recv`](Self::recv).
+    pub fn recv_batch_into_timeout(
+        &self,
+        into: &mut ByteBatch,
+        most: usize,
+        timeout: Duration,
+    ) -> Result<usize, RecvTimeoutError> {
+        self.recv_flat(into, most, || Instant::now().checked_add(timeout))
+    }
+
+    /// Like [`recv_batch_into`](Self::recv_batch_into), but waits for the first message until
+    /// `deadline`.
+    ///
+    /// # Errors
+    /// As for [`recv_batch_into_timeout`](Self::recv_batch_into_timeout).
+    pub fn recv_batch_into_deadline(
+        &self,
+        into: &mut ByteBatch,
+        most: usize,
+        deadline: Instant,
+    ) -> Result<usize, RecvTimeoutError> {
+        self.recv_flat(into, most, || Some(deadline))
+    }
+
+    /// Like [`recv_batch_into`](Self::recv_batch_into), but does not wait.
+    ///
+    /// # Errors
+    /// Those of [`try_recv`](Self::try_recv): [`TryRecvError::Empty`] if none came.
+    pub fn try_recv_batch_into(
+        &self,
+        into: &mut ByteBatch,
+        most: usize,
+    ) -> Result<usize, TryRecvError> {
+        self.try_recv_flat(into, most)
+    }
+
     /// The maximal length of a message, in bytes.
     pub const fn max_len(&self) -> usize {
-        self.end.block.longest
+        self.end.cells().longest()
     }
 }
 
@@ -694,7 +799,11 @@ impl<P: Payload + CheckedBitPattern> Receiver<P, Mpmc> {
     /// # Errors
     /// [`ChannelError::TooMany`], and those of every operation.
     pub fn try_clone(&self) -> Result<Self, ChannelError> {
-        Self::new(self.end.another()?)
+        let end = self.end.another()?;
+        let ring = end.typed(P::Ring::<Mpmc>::of)?;
+        let at = ring.another_consumer(&self.at, end.me(), end.block().attempts);
+        let at = at.map_err(|why| end.corrupt(&why.corruption().unwrap_or_default()))?;
+        Ok(Self { ring, end, at, held: Cell::new(0) })
     }
 }
 

@@ -15,6 +15,7 @@ use crate::kinds::payload::Bytes;
 use crate::kinds::ring::Ring;
 use crate::kinds::table::{Kind, Mpmc, Payload};
 use crate::ring::gate;
+use crate::ring::table::Member;
 use crate::ring::wait::{Need, NotNow, Polled};
 use crate::segment::{Peer, Side};
 use crate::wait::WaitStrategy;
@@ -75,9 +76,16 @@ impl From<Box<Unwoken>> for Refusal {
 
 impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     pub(super) fn new(end: Endpoint) -> Result<Self, ChannelError> {
+        Self::at(end, |ring, me| ring.producer(me))
+    }
+
+    #[inline]
+    fn at(
+        end: Endpoint,
+        at: impl FnOnce(&P::Ring<K>, Member) -> Result<<P::Ring<K> as Ring>::Producer, NotNow>,
+    ) -> Result<Self, ChannelError> {
         let ring = end.typed(P::Ring::<K>::of)?;
-        let at = ring
-            .producer(end.me())
+        let at = at(&ring, end.me())
             .map_err(|why| end.corrupt(&why.corruption().unwrap_or_default()))?;
         Ok(Self::with(ring, at, end))
     }
@@ -93,7 +101,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     /// Whether the channel takes messages of this length.
     #[inline(always)]
     fn takes(&self, length: usize) -> bool {
-        let longest = self.end.block.longest;
+        let longest = self.end.cells().longest();
         length <= longest && (!P::EXACT || length == longest)
     }
 
@@ -106,7 +114,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     /// That the channel takes none of that length.
     #[cold]
     fn wrong_length<M>(&self, message: M, length: usize) -> SendError<M> {
-        let longest = self.end.block.longest;
+        let longest = self.end.cells().longest();
         if length > longest {
             SendError::TooLong { message, length, longest }
         } else {
@@ -152,13 +160,11 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         self.end.publish(push).inspect_err(|&why| self.gave_room_back(why))
     }
 
-    /// A push that found room and gave it back. Another sender may have found none
+    /// A push that found a block and gave it back. Another sender may have found none
     /// because of it.
     #[inline]
     fn gave_room_back(&self, why: NotNow) {
-        let nothing = matches!(why, NotNow::Nothing | NotNow::Changed | NotNow::Unsure);
-        if P::Ring::<K>::SLOT_WAITERS && !nothing {
-            self.end.notify(Side::Sender, Done::GivenUp);
+        if P::Ring::<K>::SLOT_WAITERS && matches!(why, NotNow::NoSlot) {
             self.end.notify_slot_waiters(Done::GivenUp);
         }
     }
@@ -170,15 +176,6 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
             self.gave_room_back(NotNow::NoSlot);
         }
         Ok(pushed)
-    }
-
-    /// A push for a waiting sender. It takes nothing that it would have to give back,
-    /// because giving back would wake other senders that do the same.
-    fn if_nothing_lacks<R>(&self, push: impl FnOnce() -> Result<R, NotNow>) -> Result<R, NotNow> {
-        if P::Ring::<K>::SLOT_WAITERS {
-            self.end.guarded(|| self.ring.lacks(&self.at).map_or(Ok(()), Err))?;
-        }
-        push()
     }
 
     /// Continues after a refused attempt, without waiting.
@@ -243,9 +240,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
                     Polled::Done(()) => {}
                     Polled::Needs(need) => return Err(Refusal::Needs(need)),
                 },
-                Some(until) => self
-                    .wait_on(why, until, || self.if_nothing_lacks(push))?
-                    .ok_or(Refusal::TimedOut)?,
+                Some(until) => self.wait_on(why, until, push)?.ok_or(Refusal::TimedOut)?,
             }
         }
         // It is in the channel; a receiver that sleeps may not have been woken.
@@ -427,7 +422,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
             let pushed = match self.push_many(rest) {
                 Ok(pushed) => Some(pushed),
                 Err(why) => self
-                    .wait_on(why, until, || self.if_nothing_lacks(|| self.push_many(rest)))
+                    .wait_on(why, until, || self.push_many(rest))
                     .map_err(|fault| SendBatchError::after(sent, fault))?,
             };
             let Some(pushed) = pushed else { return Ok(sent) };
@@ -557,7 +552,7 @@ impl<P: Payload, K: Kind> Sender<P, K> {
 impl<K: Kind> Sender<Bytes, K> {
     /// The maximal length of a message, in bytes.
     pub const fn max_len(&self) -> usize {
-        self.end.block.longest
+        self.end.cells().longest()
     }
 }
 
@@ -567,7 +562,7 @@ impl<P: Payload + NoUninit> Sender<P, Mpmc> {
     /// # Errors
     /// [`ChannelError::TooMany`], and those of every operation.
     pub fn try_clone(&self) -> Result<Self, ChannelError> {
-        Self::new(self.end.another()?)
+        Self::at(self.end.another()?, |ring, me| ring.another_producer(&self.at, me))
     }
 }
 

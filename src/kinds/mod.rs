@@ -9,6 +9,7 @@
 
 mod any;
 pub(crate) mod audit;
+pub(crate) mod batch;
 pub(crate) mod block;
 pub(crate) mod broadcast;
 pub(crate) mod element;

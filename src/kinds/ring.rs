@@ -4,6 +4,7 @@ use core::fmt::Debug;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
+use super::batch::ByteBatch;
 use super::payload::Form;
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
@@ -38,8 +39,8 @@ pub trait Ring: View + Sized + Send {
     /// seen after it, and to commit it is nothing but to publish. Otherwise the place
     /// is found when it is committed, which may have to wait.
     const CLAIM_IS_PLACE: bool;
-    /// Whether a sender may find room to write in and no slot to queue it, so that
-    /// there are waiters for slots to be told.
+    /// Whether a sender may find a slot and no block to write into, so that there are
+    /// waiters for blocks to be told.
     const SLOT_WAITERS: bool = false;
 
     /// `None` if the channel is of another kind, or of elements of another shape.
@@ -56,6 +57,21 @@ pub trait Ring: View + Sized + Send {
     /// which more than `attempts` receivers have died.
     fn consumer(&self, me: Member, attempts: u8) -> Result<(Self::Consumer, bool), NotNow>;
 
+    /// Takes up the position of another sender beside the one at this.
+    fn another_producer(&self, _at: &Self::Producer, me: Member) -> Result<Self::Producer, NotNow> {
+        self.producer(me)
+    }
+
+    /// Takes up the position of another receiver beside the one at this.
+    fn another_consumer(
+        &self,
+        _at: &Self::Consumer,
+        me: Member,
+        attempts: u8,
+    ) -> Result<Self::Consumer, NotNow> {
+        Ok(self.consumer(me, attempts)?.0)
+    }
+
     fn push_next(
         &self,
         at: &Self::Producer,
@@ -65,9 +81,8 @@ pub trait Ring: View + Sized + Send {
     where
         Self::Of: NoUninit;
 
-    /// Pushes one message. Where there are [waiters for slots](Self::SLOT_WAITERS),
-    /// an answer other than [`NotNow::Nothing`] says that room was found and given
-    /// back, which another sender may have missed.
+    /// Pushes one message. [`NotNow::NoSlot`] says that a block was found and given back,
+    /// which another sender may have missed.
     fn push(&self, at: &Self::Producer, owner: u16, message: &Sent<'_, Self>) -> Result<(), NotNow>
     where
         Self::Of: NoUninit;
@@ -137,6 +152,33 @@ pub trait Ring: View + Sized + Send {
         Ok(true)
     }
 
+    /// Pops up to `most` messages of bytes to the end of `into`, as
+    /// [`pop_many`](Self::pop_many).
+    fn pop_flat(
+        &self,
+        at: &Self::Consumer,
+        owner: u16,
+        most: usize,
+        into: &mut ByteBatch,
+    ) -> Result<(), NotNow>
+    where
+        Self::Of: CheckedBitPattern + Form<Out = Vec<u8>>,
+    {
+        let most = self.cells().capacity().min(most as u64);
+        for popped in 0..most {
+            let taken = into.append(|bytes| match self.pop_next(at, owner, bytes) {
+                Err(NotNow::Unsure) => self.pop(at, owner, bytes),
+                taken => taken,
+            });
+            match taken {
+                Ok(()) => {}
+                Err(why) if popped == 0 => return Err(why),
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
     /// Claims a place for a message of up to `length` bytes.
     fn reserve_next(
         &self,
@@ -150,7 +192,7 @@ pub trait Ring: View + Sized + Send {
         owner: u16,
         length: usize,
     ) -> Result<Self::Claim, NotNow>;
-    fn claimed(&self, claim: &Self::Claim) -> Place<'_, Self>;
+    fn claimed<'a>(&'a self, at: &'a Self::Producer, claim: &Self::Claim) -> Place<'a, Self>;
     /// Publishes the first `length` bytes. When this is refused, the claim is still
     /// held; it is never refused where the claim [is a place](Self::CLAIM_IS_PLACE).
     fn commit(
@@ -178,11 +220,6 @@ pub trait Ring: View + Sized + Send {
     /// there is no other.
     fn may_reserve(&self, _at: &Self::Producer) -> bool {
         false
-    }
-    /// What a sender lacks that holds nothing, where that can be told without taking
-    /// what would have to be given back.
-    fn lacks(&self, _at: &Self::Producer) -> Option<NotNow> {
-        None
     }
     /// Whether another receiver could go on.
     fn may_take(&self, _at: &Self::Consumer) -> bool {

@@ -1,10 +1,10 @@
-//! Waiting for a queue slot, where a token would go to the wrong waiter.
+//! Waiting for a block, where a token would go to the wrong waiter.
 //!
-//! In a channel of blocks, a sender may lack two things: a block to write into, and a slot
-//! in which to queue it. With one semaphore for both, a sender that waits for a block could
-//! take the token for a slot, find nothing and sleep again. So a sender that waits for a
-//! slot, or for either without taking it, waits on the [`wake_all`] semaphore, which wakes
-//! all sleepers.
+//! In a channel of blocks, a sender may lack two things: a slot, and for a longer message a
+//! block to write into. A token stands for a slot. With one semaphore for both, a sender
+//! that waits for a block could take the token for a slot, find nothing and sleep again. So a
+//! sender that lacks a block where there is a slot, or that waits for either without taking
+//! it, waits on the [`wake_all`] semaphore, which wakes all sleepers.
 //!
 //! A sender that is paused waits here too, in every kind of channel. When the pause ends,
 //! senders lack different things, and one token could go to one that lacks another thing.

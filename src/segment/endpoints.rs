@@ -18,11 +18,16 @@ pub(crate) type Busy = CachePadded<AtomicU64>;
 pub(super) struct Sending {
     all: Vec<Arc<Busy>>,
     vacant: Vec<Arc<Busy>>,
+    /// The receivers'.
+    never: Arc<Busy>,
 }
 
 impl Sending {
-    /// A word for a new sender.
-    pub(super) fn enter(&mut self) -> Arc<Busy> {
+    /// A word for a new handle.
+    pub(super) fn enter(&mut self, side: Side) -> Arc<Busy> {
+        if side == Side::Receiver {
+            return Arc::clone(&self.never);
+        }
         self.vacant.pop().unwrap_or_else(|| {
             let busy = Arc::<Busy>::default();
             self.all.push(Arc::clone(&busy));
@@ -30,8 +35,11 @@ impl Sending {
         })
     }
 
-    /// The sender whose word it is has gone.
-    pub(super) fn leave(&mut self, gone: &Arc<Busy>) {
+    /// The handle whose word it is has gone.
+    pub(super) fn leave(&mut self, side: Side, gone: &Arc<Busy>) {
+        if side == Side::Receiver {
+            return;
+        }
         // It may have forgotten a grant.
         gate::leave(gone);
         self.vacant.push(Arc::clone(gone));
@@ -72,11 +80,17 @@ pub(super) struct Endpoints {
     pub(super) counts: Vec<Counts>,
     /// The blocks of those that it has an endpoint of.
     pub(super) blocks: Vec<Block>,
+    /// Which senders are sending just now.
+    pub(super) sending: Sending,
 }
 
 impl Endpoints {
     pub(super) fn none(channels: u16) -> Self {
-        Self { counts: vec![Counts::default(); usize::from(channels)], blocks: Vec::new() }
+        Self {
+            counts: vec![Counts::default(); usize::from(channels)],
+            blocks: Vec::new(),
+            sending: Sending::default(),
+        }
     }
 
     /// Whether a block has bytes of another one that is in use here. The directory says so

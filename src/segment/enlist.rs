@@ -20,14 +20,14 @@ fn too_many(name: &str, side: Side) -> ChannelError {
 impl Participant {
     /// Makes this process an endpoint of the channel, once more. What it takes for that of
     /// the channel, it takes when a sweep already knows of it, and before it counts for the
-    /// others.
+    /// others. Also returns the word in which a sender says that it sends.
     pub(crate) fn enlist<R>(
         &self,
         block: &Block,
         side: Side,
         name: &str,
         take: impl FnOnce() -> Result<R, ChannelError>,
-    ) -> Result<R, ChannelError> {
+    ) -> Result<(Arc<Busy>, R), ChannelError> {
         if let Some(fault) = self.barred() {
             return Err(fault.into());
         }
@@ -73,19 +73,19 @@ impl Participant {
             // A publisher may wait for it. It has come, whether or not that one is woken.
             let _ = self.mapped.wake(block, side.other(), &mut Memo::default());
         }
-        Ok(taken)
+        Ok((all.sending.enter(side), taken))
     }
 
     /// Makes this process an endpoint of the channel once more, while it is one of this
     /// side. That tells nobody anything: it has the credits, a row that counts this side,
-    /// and peers that have met it. Says whether it has; not where it has been taken for dead,
-    /// nor where its row says anything else, because it has been written over.
+    /// and peers that have met it. `None` where it has been taken for dead, and
+    /// where its row says anything else, because it has been written over.
     pub(crate) fn enlist_another(
         &self,
         block: &Block,
         side: Side,
         name: &str,
-    ) -> Result<bool, ChannelError> {
+    ) -> Result<Option<Arc<Busy>>, ChannelError> {
         if let Some(fault) = self.barred() {
             return Err(fault.into());
         }
@@ -96,22 +96,29 @@ impl Participant {
         let more = counts.and_one(side).ok_or_else(|| too_many(name, side))?;
         let one = *counts.of(side) != 0 && self.me.is_live(&self.mapped);
         if !one || !self.recount(block, *counts, more) {
-            return Ok(false);
+            return Ok(None);
         }
         *counts = more;
         // As in `enlist`.
         self.joined(block, side).fetch_add(1, Ordering::Release);
-        Ok(true)
+        Ok(Some(all.sending.enter(side)))
     }
 
     /// Undoes one [`enlist`](Self::enlist). Does nothing in a forked child,
     /// nor where the kernel has undone it already. Does as much of it as it can,
     /// and returns the first thing that it cannot.
-    pub(crate) fn withdraw(&self, block: &Block, side: Side, name: &str) -> Result<(), Fault> {
+    pub(crate) fn withdraw(
+        &self,
+        block: &Block,
+        side: Side,
+        name: &str,
+        busy: &Arc<Busy>,
+    ) -> Result<(), Fault> {
         if self.guard.in_child() {
             return Ok(());
         }
         let mut all = lock(&self.endpoints);
+        all.sending.leave(side, busy);
         let Some(counts) = all.counts.get_mut(usize::from(block.index)) else {
             return Ok(());
         };
@@ -193,25 +200,12 @@ impl Participant {
         if alive { Ok(()) } else { Err(Fault::NotMember) }
     }
 
-    /// A word for a new sender.
-    pub(crate) fn enter_busy(&self) -> Arc<Busy> {
-        lock(&self.sending).enter()
-    }
-
-    /// The sender whose word it is has gone.
-    pub(crate) fn leave_busy(&self, gone: &Arc<Busy>) {
-        // In a forked child another thread may have had the lock.
-        if !self.guard.in_child() {
-            lock(&self.sending).leave(gone);
-        }
-    }
-
     /// Whether no sender of this process sends, nor will before it has seen
     /// the gate as the caller has.
     pub(crate) fn idle(&self) -> bool {
         // The process that changed the gate may not have come to say so.
         self.mapped.change_all();
-        gate::idle(&self.mapped.semaphores, lock(&self.sending).words())
+        gate::idle(&self.mapped.semaphores, lock(&self.endpoints).sending.words())
     }
 
     /// How many endpoints this process has: senders and receivers.

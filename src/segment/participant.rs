@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::commands::desk::Desk;
-use super::endpoints::{Endpoints, Sending};
+use super::endpoints::Endpoints;
 use super::mapped::Mapped;
 use super::outside::holders::OWN;
 use crate::error::{Fault, OpenError};
@@ -52,8 +52,6 @@ pub(crate) struct Participant {
     /// The lock covers the counts and the credits behind them.
     pub(super) endpoints: Mutex<Endpoints>,
     scratch: Mutex<Scratch>,
-    /// Which senders of this process are sending just now.
-    pub(super) sending: Mutex<Sending>,
     pub(crate) desk: Desk,
     /// Until it has left.
     _own: sys::Using,
@@ -104,7 +102,6 @@ impl Participant {
             timeout,
             endpoints: Mutex::new(endpoints),
             scratch: Mutex::new(scratch),
-            sending: Mutex::default(),
             desk,
             _own: own,
         }))

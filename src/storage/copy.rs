@@ -26,6 +26,11 @@ mod wide;
 /// Without wider instructions.
 #[cfg(not(all(target_arch = "x86_64", not(any(miri, tombolo_asan, tombolo_tsan)))))]
 mod wide {
+    /// Whatever number of words is left.
+    pub(crate) const fn rest(words: usize) -> usize {
+        words
+    }
+
     /// # Safety
     /// None is needed: it does nothing.
     pub(crate) const unsafe fn load(_: *const u64, _: *mut u64, _: usize) -> usize {
@@ -146,7 +151,7 @@ unsafe fn load_words(from: *const u64, into: *mut u64, count: usize) {
     // SAFETY: as above.
     let into = unsafe { into.add(done) };
     // SAFETY: the rest of what the caller vouches for.
-    unsafe { load_units(from, into, count - done) };
+    unsafe { load_units(from, into, wide::rest(count - done)) };
 }
 
 /// # Safety
@@ -160,7 +165,7 @@ unsafe fn store_words(to: *mut u64, from: *const u64, count: usize) {
     // SAFETY: as above.
     let to = unsafe { to.add(done) };
     // SAFETY: the rest of what the caller vouches for.
-    unsafe { store_units(to, from, count - done) };
+    unsafe { store_units(to, from, wide::rest(count - done)) };
 }
 
 /// Copies `count` elements out of a segment, whatever they are.

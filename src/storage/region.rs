@@ -215,6 +215,12 @@ impl<'a> ByteSpan<'a> {
     /// Copies bytes out, from `offset` on, as many as there are; says how many.
     #[inline]
     pub(crate) fn read(&self, offset: usize, into: &mut [u8]) -> usize {
+        if offset == 0 {
+            let count = into.len().min(self.length);
+            // SAFETY: so many are there.
+            unsafe { copy::load_message(self.first, into.as_mut_ptr(), count) };
+            return count;
+        }
         let count = into.len().min(self.length.saturating_sub(offset));
         // An offset beyond the end names no address inside.
         if count > 0 {

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use common::{Brief, Name, Peer, Words, thread_parked, tid, wait_until};
 use tombolo::{
-    ByteChannel, ByteReceiver, ByteSender, Channel, Fault, InPlace, Message, Mpmc, Receiver,
-    RecvError, RecvTimeoutError, Segment, SendError, SendTimeoutError, Sender, Spsc, TrustedPeers,
-    TryRecvError, TrySendError,
+    ByteBatch, ByteChannel, ByteReceiver, ByteSender, Channel, Fault, InPlace, Message, Mpmc,
+    Receiver, RecvError, RecvTimeoutError, Segment, SendError, SendTimeoutError, Sender, Spsc,
+    TrustedPeers, TryRecvError, TrySendError,
 };
 
 type Page = [u64; 64];
@@ -355,8 +355,18 @@ fn batches<K: InPlace>(channel: &ByteChannel<'_, K>) {
     std::thread::scope(|scope| {
         let receiving = scope.spawn(move || {
             let mut got = Vec::new();
+            let mut flat = ByteBatch::new();
             let mut most = 1;
-            while let Ok(count) = rx.recv_batch(&mut got, most) {
+            loop {
+                let count = if most % 2 == 0 {
+                    rx.recv_batch(&mut got, most)
+                } else {
+                    flat.clear();
+                    let count = rx.recv_batch_into(&mut flat, most);
+                    got.extend(flat.iter().map(<[u8]>::to_vec));
+                    count
+                };
+                let Ok(count) = count else { break };
                 assert!((1..=most).contains(&count));
                 most = most % 5 + 1;
             }
@@ -385,6 +395,51 @@ fn batches_of_bytes_arrive_whole_and_in_order() {
     }
 }
 
+fn flat<K: InPlace>(channel: &ByteChannel<'_, K>) {
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let mut batch = ByteBatch::with_capacity(8, 64);
+    assert_eq!(rx.try_recv_batch_into(&mut batch, 4), Err(TryRecvError::Empty));
+    let soon = Duration::from_millis(1);
+    let late = rx.recv_batch_into_timeout(&mut batch, 4, soon);
+    assert_eq!(late, Err(RecvTimeoutError::Timeout));
+    let late = rx.recv_batch_into_deadline(&mut batch, 4, Instant::now() + soon);
+    assert_eq!(late, Err(RecvTimeoutError::Timeout));
+    assert!(batch.is_empty() && batch.iter().next().is_none() && batch.as_bytes().is_empty());
+    tx.send_batch(&[b"one", b"", b"three", b"four"]).unwrap();
+    assert_eq!(rx.recv_batch_into(&mut batch, 0), Ok(0));
+    assert_eq!(rx.try_recv_batch_into(&mut batch, 2), Ok(2));
+    // Behind those that are there.
+    assert_eq!(rx.recv_batch_into(&mut batch, 9), Ok(2));
+    let messages = [&b"one"[..], b"", b"three", b"four"];
+    assert_eq!(batch.iter().collect::<Vec<_>>(), messages);
+    assert_eq!((batch.len(), batch.iter().len()), (4, 4));
+    assert_eq!((0..5).map(|n| batch.get(n)).collect::<Vec<_>>()[..4], messages.map(Some));
+    assert_eq!((batch.get(4), batch.as_bytes()), (None, &b"onethreefour"[..]));
+    batch.clear();
+    assert_eq!((batch.len(), batch.get(0)), (0, None));
+    tx.send(b"last").unwrap();
+    drop(tx);
+    assert_eq!(rx.recv_batch_into(&mut batch, 9), Ok(1));
+    assert_eq!(batch.get(0), Some(&b"last"[..]));
+    assert!(rx.recv_batch_into(&mut batch, 9).unwrap_err().is_disconnected());
+    assert_eq!(batch.len(), 1);
+}
+
+#[test]
+fn a_flat_batch_has_its_messages_side_by_side() {
+    let (_name, segment) = segment();
+    flat(&segment.bytes("s").spsc().capacity(4, 20));
+    flat(&segment.bytes("m").capacity(4, 20));
+    flat(&segment.bytes("blocks").capacity(4, 200));
+    let any = segment.bytes("any").capacity(4, 20);
+    let (tx, rx) = (any.sender().unwrap(), segment.open_channel("any").unwrap());
+    let rx = rx.receiver().unwrap();
+    tx.send_batch(&[b"a", b"bc"]).unwrap();
+    let mut batch = ByteBatch::new();
+    assert_eq!(rx.recv_batch_into(&mut batch, 9), Ok(2));
+    assert_eq!(batch.iter().collect::<Vec<_>>(), [&b"a"[..], b"bc"]);
+}
+
 #[test]
 fn an_mpmc_grant_of_bytes_holds_up_nobody() {
     let (_name, segment) = segment();
@@ -397,11 +452,39 @@ fn an_mpmc_grant_of_bytes_holds_up_nobody() {
         quick.send(b"quick").unwrap();
         assert_eq!(rx.recv(&mut into).unwrap(), 5);
     }
-    // But it counts.
     quick.send(b"quick").unwrap();
-    assert_eq!(quick.try_send(b"more"), Err(TrySendError::Full(())));
     grant.commit(3).unwrap();
+    // Where there is no place, none is granted.
+    assert!(slow.try_reserve(8).unwrap_err().is_full());
     assert_eq!((rx.recv(&mut into).unwrap(), rx.recv(&mut into).unwrap()), (5, 3));
+}
+
+#[test]
+fn messages_around_the_length_that_fits_a_slot_arrive_by_each_way() {
+    let (_name, segment) = segment();
+    for longest in [0, 1, 8, 111, 112, 113, 200] {
+        let name = format!("of-{longest}");
+        let channel = segment.bytes(&name).capacity(2, longest);
+        let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let lengths = [0, 1, 7, 8, 9, 63, 64, 104, 105, 111, 112, 113, 120, 200];
+        for length in lengths.into_iter().filter(|&length| length <= longest) {
+            let message: Vec<u8> = (0..length).map(|n| (n + length) as u8).collect();
+            let mut got = Vec::new();
+            tx.send(&message).unwrap();
+            let mut grant = tx.reserve(longest).unwrap();
+            assert_eq!(grant.len(), longest);
+            assert_eq!(grant.write_at(0, &message), length);
+            grant.commit(length).unwrap();
+            let delivery = rx.take().unwrap();
+            assert_eq!(delivery.to_vec(), message, "{length} of {longest}");
+            // It comes again.
+            delivery.give_back();
+            rx.recv(&mut got).unwrap();
+            assert_eq!(got, message, "{length} of {longest}");
+            rx.recv(&mut got).unwrap();
+            assert_eq!(got, message, "{length} of {longest}, in place");
+        }
+    }
 }
 
 /// A child holds something of a channel and is killed over it; what it held
@@ -418,69 +501,84 @@ fn parked<R: Send + 'static>(call: impl FnOnce() -> R + Send + 'static) -> JoinH
     thread
 }
 
-/// Two messages, of which the first is in a reader's hands, and one block.
-fn one_in_hand(segment: &Segment) -> (ByteChannel<'_, Mpmc>, ByteReceiver<Mpmc>) {
-    let bytes = segment.bytes("places").capacity(2, 8);
-    let (tx, rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
-    tx.send(b"0").unwrap();
-    tx.send(b"1").unwrap();
-    (bytes, rx)
+/// A channel of two places and two blocks, of which longer messages need one.
+fn places(segment: &Segment) -> ByteChannel<'_, Mpmc> {
+    segment.bytes("places").capacity(2, LONG)
 }
 
-#[test]
-fn a_commit_whose_place_is_free_is_not_held_up_by_who_waits_for_a_block() {
-    let (_name, segment) = segment();
-    let (bytes, mut slow) = one_in_hand(&segment);
-    let quick = bytes.receiver().unwrap();
-    let held = slow.take().unwrap();
-    quick.recv(&mut Vec::new()).unwrap();
-    // One block for the commit, and none for the other, who sleeps first.
-    let mut tx = bytes.sender().unwrap();
+const LONG: usize = 150;
+
+/// A thread that has a grant of so many bytes, commits them when it is told to, and waits
+/// then because others have filled the channel.
+fn commits_late(
+    segment: &Segment,
+    length: usize,
+) -> (impl FnOnce() + use<>, JoinHandle<Result<(), SendError>>) {
+    let mut tx = places(segment).sender().unwrap();
     let (reserved, is_reserved) = mpsc::channel();
     let (go, gone) = mpsc::channel();
     let commit = thread::spawn(move || {
-        let mut grant = tx.reserve(1).unwrap();
-        grant.write_at(0, b"c");
+        let grant = tx.reserve(length).unwrap();
         reserved.send(tid()).unwrap();
         gone.recv().unwrap();
-        grant.commit(1).unwrap();
+        grant.commit(length)
     });
     let committer = is_reserved.recv().unwrap();
-    let (tx, mut third) = (bytes.sender().unwrap(), bytes.sender().unwrap());
-    let reserve = parked(move || tx.send(b"b").unwrap());
-    go.send(()).unwrap();
-    wait_until(|| thread_parked(committer));
-    held.release();
-    // Either of the two may be woken, and either may get the block.
-    let snatched = third.try_reserve(1);
-    wait_until(|| commit.is_finished());
-    drop(snatched);
-    let mut got = Vec::new();
-    quick.recv(&mut got).unwrap();
-    quick.recv(&mut got).unwrap();
-    commit.join().unwrap();
-    reserve.join().unwrap();
+    let until_it_sleeps = move || {
+        go.send(()).unwrap();
+        wait_until(|| thread_parked(committer));
+    };
+    (until_it_sleeps, commit)
 }
 
 #[test]
-fn a_block_that_is_free_is_not_kept_from_who_waits_by_one_without_a_place() {
+fn a_commit_without_a_place_is_not_held_up_by_who_waits_for_a_block() {
+    for length in [1, LONG] {
+        let (_name, segment) = segment();
+        let bytes = places(&segment);
+        let (quick, rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+        let (commit, committed) = commits_late(&segment, length);
+        // The blocks that are left.
+        let mut writers = [bytes.sender().unwrap(), bytes.sender().unwrap()];
+        let mut grants: Vec<_> =
+            writers.iter_mut().filter_map(|writer| writer.try_reserve(LONG).ok()).collect();
+        let tx = bytes.sender().unwrap();
+        let send = parked(move || tx.send(&[7; LONG]).unwrap());
+        (0..2).for_each(|_| quick.send(b"quick").unwrap());
+        commit();
+        let mut got = Vec::new();
+        rx.recv(&mut got).unwrap();
+        wait_until(|| committed.is_finished());
+        committed.join().unwrap().unwrap();
+        assert!(!send.is_finished());
+        // A block, and then a place.
+        drop(grants.pop());
+        for _ in 0..3 {
+            rx.recv(&mut got).unwrap();
+        }
+        send.join().unwrap();
+    }
+}
+
+#[test]
+fn a_block_and_a_place_that_are_free_are_not_kept_from_who_waits() {
     let (_name, segment) = segment();
-    let (bytes, mut slow) = one_in_hand(&segment);
-    let quick = bytes.receiver().unwrap();
-    let held = slow.take().unwrap();
-    quick.recv(&mut Vec::new()).unwrap();
-    // There is a block, and no place for a message.
+    let bytes = places(&segment);
+    let (quick, rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+    let mut writers = [bytes.sender().unwrap(), bytes.sender().unwrap()];
+    let grants = writers.each_mut().map(|writer| writer.try_reserve(LONG).unwrap());
+    // There is a place, and no block.
+    let mut tx = bytes.sender().unwrap();
+    let reserve = parked(move || drop(tx.reserve(LONG).unwrap()));
+    // Now there is no place either.
+    (0..2).for_each(|_| quick.send(b"quick").unwrap());
     let tx = bytes.sender().unwrap();
     let send = parked(move || tx.send(b"s").unwrap());
-    // Now there is no block either.
-    let mut writer = bytes.sender().unwrap();
-    let grant = writer.try_reserve(1).unwrap();
-    let mut tx = bytes.sender().unwrap();
-    let reserve = parked(move || drop(tx.reserve(1).unwrap()));
-    drop(grant);
-    wait_until(|| reserve.is_finished());
-    assert!(!send.is_finished());
-    held.release();
+    drop(grants);
+    let mut got = Vec::new();
+    for _ in 0..3 {
+        rx.recv(&mut got).unwrap();
+    }
     send.join().unwrap();
     reserve.join().unwrap();
 }
@@ -489,15 +587,13 @@ fn a_block_that_is_free_is_not_kept_from_who_waits_by_one_without_a_place() {
 fn a_commit_ends_when_its_last_receiver_goes_and_when_the_segment_is_removed() {
     for leaves in [true, false] {
         let (_name, segment) = segment();
-        let (bytes, mut slow) = one_in_hand(&segment);
-        drop(bytes.sender().unwrap());
-        let held = slow.take().unwrap();
-        bytes.receiver().unwrap().recv(&mut Vec::new()).unwrap();
-        let mut tx = bytes.sender().unwrap();
-        let commit = parked(move || tx.reserve(1).unwrap().commit(1));
+        let bytes = places(&segment);
+        let (quick, rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+        let (until_it_sleeps, commit) = commits_late(&segment, 1);
+        (0..2).for_each(|_| quick.send(b"quick").unwrap());
+        until_it_sleeps();
         if leaves {
-            core::mem::forget(held);
-            drop(slow);
+            drop(rx);
         } else {
             segment.remove().unwrap();
         }
@@ -513,12 +609,14 @@ fn a_commit_ends_when_its_last_receiver_goes_and_when_the_segment_is_removed() {
 #[test]
 fn a_send_gives_up_in_time_where_it_has_a_block_and_no_place() {
     let (_name, segment) = segment();
-    let (bytes, mut slow) = one_in_hand(&segment);
+    let bytes = places(&segment);
+    let (tx, mut slow) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+    (0..2).for_each(|_| tx.send(b"old").unwrap());
     let held = slow.take().unwrap();
     bytes.receiver().unwrap().recv(&mut Vec::new()).unwrap();
     let tx = bytes.sender().unwrap();
-    let late = tx.send_timeout(b"late", Duration::from_millis(5));
+    let late = tx.send_timeout(&[0; LONG], Duration::from_millis(5));
     assert_eq!(late, Err(SendTimeoutError::Timeout(())));
     held.release();
-    tx.send_timeout(b"in time", Duration::from_secs(60)).unwrap();
+    tx.send_timeout(&[0; LONG], Duration::from_secs(60)).unwrap();
 }

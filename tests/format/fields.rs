@@ -327,7 +327,7 @@ impl Block {
             Kind::Mpmc if alignment <= 8 => (8, up(8 + size, 8), capacity),
             Kind::Mpmc => (alignment, up(alignment + size, alignment), capacity),
             Kind::SpscBytes => (8, 8, (capacity + 1) * (1 + up(size, 8) / 8)),
-            Kind::MpmcBytes => (0, 16, capacity),
+            Kind::MpmcBytes => (16, 16 + up(size.min(112), 8), capacity),
             Kind::Broadcast | Kind::BroadcastBytes => {
                 (0, 8, capacity + 2 * (capacity / 8).max(capacity.min(8)))
             }

@@ -320,7 +320,7 @@ class Block:
         elif self.kind == SPSC_BYTES:
             self.stride, self.slots = 8, (self.capacity + 1) * (1 + up(self.size, 8) // 8)
         else:
-            self.stride = 16
+            self.stride = up(16 + min(self.size, 112), 8)
         self.rows = self.at + 1024
         self.first = self.at + up(1024 + 64 * segment.participants, 128)
         end = up(self.first - self.at + self.stride * self.slots, 128)
@@ -1396,6 +1396,10 @@ class Slots:
         return True
 
 
+# In place of a message block's number: the message is in the slot.
+HERE = 0xFFFFFFFF
+
+
 class MessageBlocks(Slots):
     """MPMC bytes (10.4)."""
 
@@ -1416,6 +1420,17 @@ class MessageBlocks(Slots):
         at = self.block.words + 8 * k
         self.memory.store(at, self.memory.load(at) >> 14 << 14)
 
+    def room(self):
+        return self.block.stride - 16
+
+    def send(self, data):
+        claimed = self.claim()
+        if claimed is not NOTHING:
+            self.memory.write(claimed[0] + 16, data)
+            self.name(claimed, HERE, len(data))
+            self.publish(claimed)
+        return claimed
+
     def queue(self, k, data):
         self.memory.write(self.block.blocks + self.block.apart * k, data)
         claimed = self.claim()
@@ -1434,6 +1449,8 @@ class MessageBlocks(Slots):
             return taken
         label = self.memory.load(taken[0] + 8)
         k, length = label & 0xFFFFFFFF, label >> 32
+        if k == HERE and length <= self.room():
+            return self.memory.read(taken[0] + 16, length), taken, k
         if k < self.block.capacity and length <= self.block.size:
             at = self.block.words + 8 * k
             word = self.memory.load(at)
@@ -1445,7 +1462,8 @@ class MessageBlocks(Slots):
 
     def release(self, taken):
         super().release(taken)
-        self.free_block(taken[2])
+        if taken[2] != HERE:
+            self.free_block(taken[2])
 
 
 RINGS = {SPSC: Elements, MPMC: Slots, SPSC_BYTES: Records, MPMC_BYTES: MessageBlocks}
@@ -1589,23 +1607,22 @@ class Endpoint:
                 self.segment.notify(block.items)
             return bool(done)
 
-        if block.kind != MPMC_BYTES:
+        if block.kind != MPMC_BYTES or len(data) <= self.ring.room():
             push = lambda: None if self.ring.send(data) is NOTHING else True
             return sent(self.until(lambda: checked(push), block.space, timeout))
-        # 10.4: keeps the message block while it waits.
-        k = self.until(lambda: checked(self.ring.allocate), block.space, timeout)
-        done = None
+        # 10.4: keeps the message block while it waits for a slot.
+        allocate = lambda: checked(self.ring.allocate)
+        k, done = allocate(), None
+        if k is None and timeout != 0:
+            until = None if timeout is None else time.monotonic() + timeout
+            k = self.segment.wait_for_slot(block, allocate, until)
         try:
             if k is not None:
                 queue = lambda: checked(lambda: self.ring.queue(k, data))
-                done = queue()
-                if not done and timeout != 0:
-                    until = None if timeout is None else time.monotonic() + timeout
-                    done = self.segment.wait_for_slot(block, queue, until)
+                done = self.until(queue, block.space, timeout)
         finally:
             if k is not None and not done:
                 self.ring.free_block(k)
-                self.segment.notify(block.space)
                 self.segment.notify_slots(block)
         return sent(done)
 
@@ -1655,7 +1672,7 @@ class Endpoint:
 
 def filler(n):
     """A message of bytes with the number n, of a length that n decides."""
-    return bytes((n + k) & 0xFF for k in range(n * 37 % 101))
+    return bytes((n + k) & 0xFF for k in range(n * 37 % 201))
 
 
 class Puppet:

@@ -11,6 +11,7 @@ mod mpmc;
 mod orderings;
 mod ready;
 mod records;
+mod reliable;
 mod slot_waiters;
 mod spsc;
 mod table;

@@ -120,7 +120,7 @@ impl Peer {
         let unseen = AtomicU64::new(0);
         let waiting = if mutant::has("not announced") { &unseen } else { &self.channel.waiting };
         let record = &self.channel.records[usize::from(self.id)];
-        let attempt = || if self.claim() { Ok(()) } else { Err(NotNow::NoSlot) };
+        let attempt = || if self.claim() { Ok(()) } else { Err(NotNow::NoBlock) };
         let (more, look) = (|| true, || Some(self.listen()));
         let registration = Registration::new(None);
         registration.be_strict(true);

@@ -16,10 +16,10 @@ use crate::slots::{HasSlots, Slots};
 use crate::sync::{AtomicU64, Ordering::Relaxed, spun};
 
 /// xorshift: the same sequences everywhere.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut random = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         for _ in 0..5 {
             random.next();
@@ -27,19 +27,19 @@ impl Random {
         random
     }
 
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         (self.next() >> 11) % n
     }
 }
 
-fn words(count: u64, word: u64) -> Vec<AtomicU64> {
+pub(crate) fn words(count: u64, word: u64) -> Vec<AtomicU64> {
     (0..count).map(|_| AtomicU64::new(word)).collect()
 }
 

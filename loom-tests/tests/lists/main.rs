@@ -29,6 +29,7 @@ mod sync {
     }
 }
 
+mod broadcast;
 mod bytes;
 mod in_flight;
 mod oracle;

@@ -1,3 +1,4 @@
 mod block_slots;
+mod broadcast;
 mod channel;
 mod lives;

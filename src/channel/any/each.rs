@@ -127,7 +127,7 @@ macro_rules! of_both_sides {
 
             /// How many bytes a message has; of messages of any length, the longest.
             pub fn element_size(&self) -> usize {
-                each!(&self.0, end => end.end.block.longest)
+                each!(&self.0, end => end.end.cells().longest())
             }
 
             /// How many messages are in the channel, now or a moment ago.

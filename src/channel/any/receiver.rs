@@ -12,6 +12,7 @@ use crate::channel::delivery::Delivery;
 use crate::channel::ready::Readiness;
 use crate::channel::receiver::{IntoIter, Iter, Receiver, TryIter};
 use crate::error::{ChannelError, Fault, RecvError, RecvTimeoutError, TryRecvError};
+use crate::kinds::batch::ByteBatch;
 use crate::kinds::payload::{Bytes, Untyped};
 use crate::kinds::table::{Broadcast, Broadcastable, Mpmc, Payload, Reliable, Spsc};
 
@@ -159,6 +160,56 @@ impl AnyReceiver {
         most: usize,
     ) -> Result<usize, TryRecvError> {
         each!(&self.0, end => end.try_recv_batch(into, most))
+    }
+
+    /// Receives what there is, up to `most` messages, to the end of `into`, side by side in one
+    /// buffer; waits if there is nothing. Says how many came.
+    ///
+    /// # Errors
+    /// As for [`recv`](Self::recv).
+    pub fn recv_batch_into(&self, into: &mut ByteBatch, most: usize) -> Result<usize, RecvError> {
+        each!(&self.0, end => end.recv_flat(into, most, || None))
+            .map_err(RecvTimeoutError::without_deadline)
+    }
+
+    /// The same; waits for the first message at most this long.
+    ///
+    /// # Errors
+    /// As for [`Receiver::recv_batch_timeout`].
+    pub fn recv_batch_into_timeout(
+        &self,
+        into: &mut ByteBatch,
+        most: usize,
+        timeout: Duration,
+    ) -> Result<usize, RecvTimeoutError> {
+        each!(&self.0, end => {
+            end.recv_flat(into, most, || Instant::now().checked_add(timeout))
+        })
+    }
+
+    /// The same; waits for the first message until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`Receiver::recv_batch_deadline`].
+    pub fn recv_batch_into_deadline(
+        &self,
+        into: &mut ByteBatch,
+        most: usize,
+        deadline: Instant,
+    ) -> Result<usize, RecvTimeoutError> {
+        each!(&self.0, end => end.recv_flat(into, most, || Some(deadline)))
+    }
+
+    /// The same, without waiting.
+    ///
+    /// # Errors
+    /// As for [`try_recv`](Self::try_recv).
+    pub fn try_recv_batch_into(
+        &self,
+        into: &mut ByteBatch,
+        most: usize,
+    ) -> Result<usize, TryRecvError> {
+        each!(&self.0, end => end.try_recv_flat(into, most))
     }
 
     /// Takes a message to be read in place, waiting as long as it takes. The subscriber of a

@@ -263,7 +263,7 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
     }
 
     #[inline(always)]
-    fn claimed(&self, claim: &Writing) -> F::Place<'_> {
+    fn claimed<'a>(&'a self, _: &'a Self::Producer, claim: &Writing) -> F::Place<'a> {
         F::room(&self.0, claim.buffer, claim.length)
     }
 

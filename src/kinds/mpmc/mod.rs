@@ -60,6 +60,14 @@ impl<E: Element> Ring for Tagged<E> {
         Ok((Position::consumer(self), false))
     }
 
+    fn another_producer(&self, at: &Position, _: Member) -> Result<Position, NotNow> {
+        Ok(at.another(self))
+    }
+
+    fn another_consumer(&self, at: &Position, _: Member, _: u8) -> Result<Position, NotNow> {
+        Ok(at.another(self))
+    }
+
     #[inline(always)]
     fn push_next(&self, at: &Position, owner: u16, message: &E::Sent<'_>) -> Result<(), NotNow>
     where
@@ -112,7 +120,7 @@ impl<E: Element> Ring for Tagged<E> {
     }
 
     #[inline(always)]
-    fn claimed(&self, claim: &Claim) -> E::Place<'_> {
+    fn claimed<'a>(&'a self, _: &'a Position, claim: &Claim) -> E::Place<'a> {
         self.element(claim.index)
     }
 

@@ -34,6 +34,11 @@ impl Position {
         Self::at(Cursor::consumer(words), words)
     }
 
+    /// Of another handle, which begins where this one is.
+    pub(crate) fn another(&self, words: &impl Words) -> Self {
+        Self::at(self.cursor.get(), words)
+    }
+
     /// Claims the next slot.
     pub(crate) fn claim(&self, words: &impl Words, owner: u16) -> Result<Claim, NotNow> {
         let claim = || mpmc::claim(words, &self.cursor, owner);
@@ -42,6 +47,12 @@ impl Position {
             return self.passed(further);
         }
         claim().or_else(|refused| self.go_on(refused, claim))
+    }
+
+    /// Finds the next slot, without claiming it.
+    pub(crate) fn find_free(&self, words: &impl Words) -> Result<(), NotNow> {
+        let find = || mpmc::find_free(words, &self.cursor);
+        find().or_else(|refused| self.go_on(refused, find))
     }
 
     /// Takes the next message.

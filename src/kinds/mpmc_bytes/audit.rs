@@ -1,7 +1,8 @@
 //! The audit of MPMC bytes: that of MPMC, and the message blocks.
 
 use super::OfBlocks;
-use super::layout::FACTS;
+use super::layout::{FACTS, HEAD};
+use super::storage::HERE;
 use crate::kinds::audit::{Audit, Audited};
 use crate::kinds::mpmc::audit::{audit, may_own, slot_at, unused};
 use crate::ring::mpmc::{SlotState, SlotWord};
@@ -42,6 +43,9 @@ fn label(channel: &mut Audited<'_>, index: u64, state: SlotWord, named: &mut [u6
     let here = || place(format!("{}, slot {index}", channel.whose), at);
     let (block, length) = (label & u64::from(u32::MAX), label >> 32);
     let (blocks, longest) = (channel.plan.messages as u64, channel.longest as u64);
+    if block == HERE && length <= (channel.plan.stride - HEAD) as u64 {
+        return;
+    }
     if block >= blocks || length > longest {
         let found = format!("{length} bytes in message block {block}");
         let expected = format!("{longest} bytes at most, and a block below {blocks}");

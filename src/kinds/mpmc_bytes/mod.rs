@@ -1,8 +1,12 @@
-//! MPMC of bytes: any number of senders and receivers; a message is written
-//! into a block of its own and then takes its place in the order.
+//! MPMC of bytes: any number of senders and receivers.
 //!
-//! So nobody waits for a slow writer. The blocks take `capacity × longest`
-//! bytes, however short the messages are.
+//! A short message is in its slot. A sender that gives it by value copies it there, as an
+//! element; one that writes it in place writes it in memory of its own first. A longer
+//! message is written into a block, and then takes its place in the order. So nobody waits
+//! for a slow writer.
+//!
+//! There are as many blocks as slots: they take `capacity × longest` bytes of addresses,
+//! and of memory what is used.
 
 mod audit;
 pub(super) mod layout;
@@ -22,6 +26,7 @@ use crate::storage::layout::{Measures, Parts};
 use crate::storage::{ByteSpan, Cells};
 
 pub(crate) use storage::BlockSlots;
+use storage::{Draft, HERE};
 
 /// The kind, to the segment.
 pub(crate) struct OfBlocks;
@@ -45,18 +50,19 @@ impl AnyKind for OfBlocks {
 pub struct Writer {
     order: Position,
     block: Cell<u64>,
-    /// Whether its last reservation found a block.
-    has_a_block: Cell<bool>,
+    /// Whether its last reservation found a slot and no block.
+    lacks_a_block: Cell<bool>,
+    draft: Draft,
 }
 
-/// A block that is being written.
+/// A message that is being written: in a block, or in the handle's own memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Writing {
     block: u64,
     length: usize,
 }
 
-/// A taken slot and the block that it names.
+/// A taken slot, and the block that it names, if the message is not in the slot.
 #[derive(Debug)]
 pub struct Reading {
     slot: mpmc::Taken,
@@ -65,26 +71,50 @@ pub struct Reading {
 }
 
 impl BlockSlots {
-    /// The block of a slot that was taken.
-    #[inline]
+    /// Whether messages of this length are in their slots.
+    #[inline(always)]
+    fn is_short(&self, length: usize) -> bool {
+        length as u64 <= self.room()
+    }
+
+    /// The message of a slot that was taken.
+    #[inline(always)]
     fn reading(&self, slot: mpmc::Taken, owner: u16) -> Result<Reading, NotNow> {
         match self.named(slot.index) {
-            Some((block, length)) if blocks::adopt(self, block, owner) => {
+            Some((block, length)) if block == HERE || blocks::adopt(self, block, owner) => {
                 Ok(Reading { slot, block, length })
             }
-            named => {
-                // Out of the way with it.
-                mpmc::release(self, slot);
-                Err(NotNow::Word(named.map_or(u64::MAX, |(block, _)| block)))
-            }
+            named => Err(self.broken(slot, named)),
         }
     }
 
-    /// Queues a block in a slot that was claimed.
-    #[inline]
-    fn queue(&self, slot: mpmc::Claim, claim: &Writing, length: usize) {
-        self.name(slot.index, claim.block, length.min(claim.length) as u64);
+    /// A slot that names what it cannot.
+    #[cold]
+    fn broken(&self, slot: mpmc::Taken, named: Option<(u64, u64)>) -> NotNow {
+        // Out of the way with it.
+        mpmc::release(self, slot);
+        NotNow::Word(named.map_or(u64::MAX, |(block, _)| block))
+    }
+
+    /// Puts a short message into a slot that was claimed.
+    #[inline(always)]
+    fn put(&self, slot: mpmc::Claim, message: &[u8]) {
+        let length = message.len() as u64;
+        self.in_slot(slot.index, length).fill(message);
+        self.name(slot.index, HERE, length);
         mpmc::publish(self, slot);
+    }
+
+    /// Queues what was written, in a slot that was claimed.
+    #[inline]
+    fn queue(&self, at: &Writer, slot: mpmc::Claim, claim: Writing, length: usize) {
+        let length = length.min(claim.length);
+        if claim.block == HERE {
+            at.draft.read(length, |message| self.put(slot, message));
+        } else {
+            self.name(slot.index, claim.block, length as u64);
+            mpmc::publish(self, slot);
+        }
     }
 }
 
@@ -104,21 +134,36 @@ impl Ring for BlockSlots {
 
     fn producer(&self, _: Member) -> Result<Writer, NotNow> {
         let order = Position::producer(self);
-        Ok(Writer { order, block: Cell::new(0), has_a_block: Cell::new(false) })
+        let (block, lacks_a_block) = (Cell::new(0), Cell::new(false));
+        Ok(Writer { order, block, lacks_a_block, draft: Draft::default() })
     }
 
     fn consumer(&self, _: Member, _: u8) -> Result<(Position, bool), NotNow> {
         Ok((Position::consumer(self), false))
     }
 
+    fn another_consumer(&self, at: &Position, _: Member, _: u8) -> Result<Position, NotNow> {
+        Ok(at.another(self))
+    }
+
     #[inline(always)]
     fn push_next(&self, at: &Writer, owner: u16, message: &&[u8]) -> Result<(), NotNow> {
-        self.push(at, owner, message)
+        if !self.is_short(message.len()) {
+            return Err(NotNow::Unsure);
+        }
+        let slot = mpmc::claim_next(self, &at.order.cursor, owner).ok_or(NotNow::Unsure)?;
+        self.put(slot, message);
+        Ok(())
     }
 
     fn push(&self, at: &Writer, owner: u16, message: &&[u8]) -> Result<(), NotNow> {
+        if self.is_short(message.len()) {
+            at.lacks_a_block.set(false);
+            self.put(at.order.claim(self, owner)?, message);
+            return Ok(());
+        }
         let claim = self.reserve(at, owner, message.len())?;
-        self.claimed(&claim).fill(message);
+        self.claimed(at, &claim).fill(message);
         self.commit(at, owner, claim, message.len()).inspect_err(|_| {
             self.abort(&claim);
         })
@@ -140,22 +185,32 @@ impl Ring for BlockSlots {
     }
 
     #[inline(always)]
-    fn reserve_next(&self, at: &Writer, owner: u16, length: usize) -> Result<Writing, NotNow> {
-        self.reserve(at, owner, length)
+    fn reserve_next(&self, at: &Writer, _: u16, length: usize) -> Result<Writing, NotNow> {
+        let now = self.is_short(length) && mpmc::is_next_free(self, &at.order.cursor);
+        if now { Ok(Writing { block: HERE, length }) } else { Err(NotNow::Unsure) }
     }
 
-    #[inline]
     fn reserve(&self, at: &Writer, owner: u16, length: usize) -> Result<Writing, NotNow> {
+        at.lacks_a_block.set(false);
+        // The slot is found now, and claimed when the message is written.
+        at.order.find_free(self)?;
+        if self.is_short(length) {
+            return Ok(Writing { block: HERE, length });
+        }
         let mut hint = at.block.get();
         let block = blocks::allocate(self, &mut hint, owner);
         at.block.set(hint);
-        at.has_a_block.set(block.is_some());
-        block.map(|block| Writing { block, length }).ok_or(NotNow::Nothing)
+        at.lacks_a_block.set(block.is_none());
+        block.map(|block| Writing { block, length }).ok_or(NotNow::NoBlock)
     }
 
     #[inline(always)]
-    fn claimed(&self, claim: &Writing) -> ByteSpan<'_> {
-        self.bytes(claim.block, claim.length as u64)
+    fn claimed<'a>(&'a self, at: &'a Writer, claim: &Writing) -> ByteSpan<'a> {
+        if claim.block == HERE {
+            at.draft.bytes(claim.length)
+        } else {
+            self.bytes(claim.block, claim.length as u64)
+        }
     }
 
     #[inline]
@@ -167,11 +222,14 @@ impl Ring for BlockSlots {
                 why => why,
             })?,
         };
-        self.queue(slot, &claim, length);
+        self.queue(at, slot, claim, length);
         Ok(())
     }
 
     fn abort(&self, claim: &Writing) -> bool {
+        if claim.block == HERE {
+            return false;
+        }
         blocks::free(self, claim.block);
         true
     }
@@ -187,7 +245,11 @@ impl Ring for BlockSlots {
 
     #[inline(always)]
     fn taken(&self, taken: &Reading) -> ByteSpan<'_> {
-        self.bytes(taken.block, taken.length)
+        if taken.block == HERE {
+            self.in_slot(taken.slot.index, taken.length)
+        } else {
+            self.bytes(taken.block, taken.length)
+        }
     }
 
     fn attempts(&self, _: &Position, taken: &Reading) -> u8 {
@@ -199,7 +261,9 @@ impl Ring for BlockSlots {
         // The slot first: a block that is free and still named could be
         // somebody else's message by the time it is delivered again.
         mpmc::release(self, taken.slot);
-        blocks::free(self, taken.block);
+        if taken.block != HERE {
+            blocks::free(self, taken.block);
+        }
     }
 
     fn give_back(&self, _: &Position, taken: Reading, counted: bool) -> bool {
@@ -208,18 +272,8 @@ impl Ring for BlockSlots {
         true
     }
 
-    fn may_reserve(&self, _: &Writer) -> bool {
-        blocks::any_free(self)
-    }
-
-    fn lacks(&self, at: &Writer) -> Option<NotNow> {
-        if !blocks::any_free(self) {
-            Some(NotNow::Nothing)
-        } else if !mpmc::room(self, at.order.cursor.get()) {
-            Some(NotNow::NoSlot)
-        } else {
-            None
-        }
+    fn may_reserve(&self, at: &Writer) -> bool {
+        mpmc::room(self, at.order.cursor.get())
     }
 
     fn may_take(&self, at: &Position) -> bool {
@@ -231,7 +285,7 @@ impl Ring for BlockSlots {
     }
 
     fn wanted_by_producer(at: &Writer) -> Want {
-        if at.has_a_block.get() { Want::Slot(at.order.cursor.get()) } else { Want::Block }
+        if at.lacks_a_block.get() { Want::Block } else { Want::Slot(at.order.cursor.get()) }
     }
 
     fn wanted_by_consumer(at: &Position) -> Want {

@@ -23,7 +23,7 @@ impl Recover for OfBlocks {
         let before_drop = |slot: u64, word: SlotWord| {
             let still_read =
                 || slots.slot(slot).load(Ordering::Acquire) == word.0 && recovery.still_dead();
-            if let Some((block, _)) = slots.named(slot) {
+            if let Some(block) = slots.block_of(slot) {
                 blocks::assign_to_dead(&slots, block, owner, still_read);
             }
         };

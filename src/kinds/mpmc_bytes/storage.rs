@@ -1,14 +1,39 @@
-//! Slots that name blocks, and the blocks.
+//! Slots with short messages, or that name blocks; and the blocks.
 
 #![allow(unsafe_code)]
 
-use super::layout::FACTS;
+use core::ptr::NonNull;
+
+use super::layout::{FACTS, HEAD, SHORT};
 use crate::kinds::mpmc::words::Slotted;
 use crate::ring::{blocks, mpmc};
 use crate::storage::{ByteSpan, Cells, View};
 use crate::sync::{AtomicU64, Ordering};
 
-/// Slots of an MPMC ring that name blocks.
+/// In place of a block's number: the message is in the slot.
+pub(super) const HERE: u64 = u32::MAX as u64;
+
+/// Where a short message is written before it is queued: memory of its handle.
+#[derive(Debug, Default)]
+pub struct Draft([AtomicU64; SHORT / 8]);
+
+impl Draft {
+    /// Its first bytes.
+    #[inline(always)]
+    pub(super) fn bytes(&self, length: usize) -> ByteSpan<'_> {
+        // SAFETY: so many words are there; all accesses are atomic.
+        unsafe { ByteSpan::new(NonNull::from(&self.0).cast(), length.min(SHORT)) }
+    }
+
+    /// Has `read` do something with its first bytes.
+    #[inline(always)]
+    pub(super) fn read(&self, length: usize, read: impl FnOnce(&[u8])) {
+        // SAFETY: only the handle writes there, by a grant, which is being committed.
+        read(unsafe { self.bytes(length).as_slice() });
+    }
+}
+
+/// Slots of an MPMC ring with messages, or that name blocks.
 #[derive(Debug)]
 pub struct BlockSlots(Cells);
 
@@ -21,7 +46,7 @@ impl BlockSlots {
     /// The word in a slot that says which block, and how long.
     #[inline(always)]
     fn label(&self, slot: u64) -> &AtomicU64 {
-        // SAFETY: a slot of this kind is two words, and inside (`start`).
+        // SAFETY: a slot of this kind begins with two words, and is inside (`start`).
         let label = unsafe { self.0.start(slot).add(self.0.cell()) };
         // SAFETY: aligned to 8, inside the segment, only ever a word.
         unsafe { label.cast::<AtomicU64>().as_ref() }
@@ -39,7 +64,33 @@ impl BlockSlots {
     pub(crate) fn named(&self, slot: u64) -> Option<(u64, u64)> {
         let label = self.label(slot).load(Ordering::Relaxed);
         let (block, length) = (label & u64::from(u32::MAX), label >> 32);
-        (block < self.0.blocks() && length <= self.0.longest() as u64).then_some((block, length))
+        let most = match block {
+            HERE => self.room(),
+            block if block < self.0.blocks() => self.0.longest() as u64,
+            _ => return None,
+        };
+        (length <= most).then_some((block, length))
+    }
+
+    /// The block that a slot names, if it names one.
+    pub(crate) fn block_of(&self, slot: u64) -> Option<u64> {
+        self.named(slot).map(|(block, _)| block).filter(|&block| block != HERE)
+    }
+
+    /// How many bytes a slot has room for.
+    #[inline(always)]
+    pub(crate) fn room(&self) -> u64 {
+        self.0.shape().stride.saturating_sub(HEAD) as u64
+    }
+
+    /// The bytes in a slot.
+    #[inline(always)]
+    pub(crate) fn in_slot(&self, slot: u64, length: u64) -> ByteSpan<'_> {
+        // SAFETY: a slot of this kind begins with so many bytes, and is inside (`start`).
+        let first = unsafe { self.0.start(slot).add(HEAD) };
+        // SAFETY: as many as the rest of the slot has, which is whole words, at most; the
+        // memory is attached as long as the cells are there.
+        unsafe { ByteSpan::new(first, length.min(self.room()) as usize) }
     }
 
     /// The bytes of a block.
@@ -62,7 +113,7 @@ impl BlockSlots {
             if matches!(
                 state.state(),
                 Some(mpmc::SlotState::Full | mpmc::SlotState::Reading | mpmc::SlotState::Orphan)
-            ) && let Some((block, _)) = self.named(slot)
+            ) && let Some(block) = self.block_of(slot)
                 && let Some(named) = named.get_mut(block as usize)
             {
                 *named = true;
@@ -95,5 +146,5 @@ impl View for BlockSlots {
     }
 }
 
-// SAFETY: a slot of this kind is two words.
+// SAFETY: a slot of this kind begins with two words, and is whole words.
 unsafe impl Slotted for BlockSlots {}

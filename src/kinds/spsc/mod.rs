@@ -232,7 +232,7 @@ impl<E: Element> Ring for Packed<E> {
     }
 
     #[inline(always)]
-    fn claimed(&self, claim: &u64) -> E::Place<'_> {
+    fn claimed<'a>(&'a self, _: &'a Producer, claim: &u64) -> E::Place<'a> {
         self.one(*claim)
     }
 

@@ -11,6 +11,7 @@ mod recover;
 mod storage;
 
 use super::any::AnyKind;
+use super::batch::ByteBatch;
 use super::payload::Bytes;
 use super::ring::Ring;
 use super::spsc;
@@ -49,6 +50,35 @@ fn broken(broken: Broken) -> NotNow {
     match broken {
         Broken::Torn(torn) => NotNow::Torn(torn),
         Broken::Header(header) => NotNow::Word(header),
+    }
+}
+
+impl RecordRing {
+    /// Has `read` copy up to `most` messages, and releases them together.
+    #[inline(always)]
+    fn pop_each(
+        &self,
+        at: &Reader,
+        most: usize,
+        mut read: impl FnMut(ByteSpan<'_>),
+    ) -> Result<(), NotNow> {
+        let (mut ahead, mut popped) = (0, 0);
+        while popped < most {
+            let record = match records::next_behind(self, at, ahead) {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(why) if popped == 0 => return Err(broken(why)),
+                Err(_) => break,
+            };
+            read(self.bytes(record.bytes, record.length));
+            ahead += record.units;
+            popped += 1;
+        }
+        if popped == 0 {
+            return Err(NotNow::Nothing);
+        }
+        at.release(self, ahead);
+        Ok(())
     }
 }
 
@@ -137,23 +167,24 @@ impl Ring for RecordRing {
         most: usize,
         into: &mut Vec<Vec<u8>>,
     ) -> Result<bool, NotNow> {
-        let (mut ahead, mut popped) = (0, 0);
-        while popped < most {
-            let record = match records::next_behind(self, at, ahead) {
-                Ok(Some(record)) => record,
-                Ok(None) => break,
-                Err(why) if popped == 0 => return Err(broken(why)),
-                Err(_) => break,
-            };
-            into.push(self.bytes(record.bytes, record.length).to_vec());
-            ahead += record.units;
-            popped += 1;
-        }
-        if popped == 0 {
-            return Err(NotNow::Nothing);
-        }
-        at.release(self, ahead);
+        self.pop_each(at, most, |bytes| into.push(bytes.to_vec()))?;
         Ok(true)
+    }
+
+    fn pop_flat(
+        &self,
+        at: &Reader,
+        _: u16,
+        most: usize,
+        into: &mut ByteBatch,
+    ) -> Result<(), NotNow> {
+        self.pop_each(at, most, |bytes| {
+            into.append(|end| {
+                bytes.append_to(end);
+                Ok::<_, NotNow>(())
+            })
+            .unwrap_or_default();
+        })
     }
 
     #[inline(always)]
@@ -168,7 +199,7 @@ impl Ring for RecordRing {
     }
 
     #[inline(always)]
-    fn claimed(&self, claim: &Reserved) -> ByteSpan<'_> {
+    fn claimed<'a>(&'a self, _: &'a Producer, claim: &Reserved) -> ByteSpan<'a> {
         self.bytes(claim.bytes(), claim.length())
     }
 

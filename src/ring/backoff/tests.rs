@@ -135,8 +135,13 @@ type Wait = (u64, bool);
 const SPIN: u64 = 20;
 const SLEEP: u64 = 10;
 
-/// What the waits cost if `spins` says so.
-fn waits(waits: &[Wait], spins: impl Fn() -> bool, mut ended: impl FnMut(Ended)) -> u64 {
+/// What the waits cost if `spins` says so, and a sleep and a wake-up take that long.
+fn waits(
+    waits: &[Wait],
+    sleep: u64,
+    spins: impl Fn() -> bool,
+    mut ended: impl FnMut(Ended),
+) -> u64 {
     waits
         .iter()
         .map(|&(after, seen)| {
@@ -149,8 +154,8 @@ fn waits(waits: &[Wait], spins: impl Fn() -> bool, mut ended: impl FnMut(Ended))
             });
             match (spun, in_time) {
                 (_, true) => after,
-                (true, false) => SPIN + SLEEP,
-                (false, _) => SLEEP,
+                (true, false) => SPIN + sleep,
+                (false, _) => sleep,
             }
         })
         .sum()
@@ -175,16 +180,21 @@ fn traces() -> Vec<(&'static str, Vec<Wait>)> {
         ("busy, then idle, then busy", {
             [vec![(1, true); 3_000], vec![(500, true); 3_000], vec![(1, true); 3_000]].concat()
         }),
+        ("a quota: 20 answers, then 50 ms without a processor", {
+            let mut period = vec![(1, true); 20];
+            period.push((50_000, true));
+            period.repeat(500)
+        }),
         ("up to 40 µs, at random", (0..10_000).map(|_| random()).collect()),
     ]
 }
 
 /// What the waits cost beside the better fixed choice, in hundredths: of the policy, of one
 /// that never spins, and of one that always does.
-fn patience(trace: &[Wait]) -> [u64; 3] {
+fn patience(trace: &[Wait], sleep: u64) -> [u64; 3] {
     let patience = Patience::new(true);
-    let policy = waits(trace, || patience.spins(), |by| patience.ended(by));
-    let fixed = [false, true].map(|spins| waits(trace, || spins, |_| ()));
+    let policy = waits(trace, sleep, || patience.spins(), |by| patience.ended(by));
+    let fixed = [false, true].map(|spins| waits(trace, sleep, || spins, |_| ()));
     let best = fixed[0].min(fixed[1]);
     [policy, fixed[0], fixed[1]].map(|cost| 100 * cost / best)
 }
@@ -192,7 +202,7 @@ fn patience(trace: &[Wait]) -> [u64; 3] {
 #[test]
 fn spinning_costs_little_more_than_the_better_choice_known_afterwards() {
     for (name, trace) in traces() {
-        let regrets = patience(&trace);
+        let regrets = patience(&trace, SLEEP);
         row(name, &regrets);
         // Where the gaps are as long as a spin, no choice is much better than another.
         let most = if name.contains("random") { 200 } else { MOST };
@@ -203,9 +213,36 @@ fn spinning_costs_little_more_than_the_better_choice_known_afterwards() {
 #[test]
 fn neither_always_nor_never_spinning_does_as_well() {
     for choice in [1, 2] {
-        let worst = traces().iter().map(|(_, trace)| patience(trace)[choice]).max();
+        let worst = traces().iter().map(|(_, trace)| patience(trace, SLEEP)[choice]).max();
         assert!(worst.unwrap() > 2 * MOST, "{choice}");
     }
+}
+
+#[test]
+fn costs_that_are_wrong_by_a_factor_of_four_cost_little_more() {
+    for (name, transfer) in [("a transfer of 38 ns", 38), ("a transfer of 600 ns", 600)] {
+        let stop = transfer - 8;
+        let saturated = vec![(Other::Writes { message: 5, transfer, stop }, 4_000)];
+        let regrets = [policy as fn() -> Length, || Length::Fixed(0), || Length::Fixed(80)]
+            .map(|length| regret(length, &saturated));
+        row(&format!("saturated, {name}"), &regrets);
+        assert!(regrets[0] <= MOST, "{name}: {regrets:?}");
+    }
+    for sleep in [SPIN / 4, 4 * SPIN] {
+        let regrets: Vec<_> = traces()
+            .iter()
+            .filter(|(name, _)| !name.contains("random"))
+            .map(|(_, trace)| patience(trace, sleep))
+            .collect();
+        let worst = regrets.iter().fold([0; 3], |worst, each| {
+            core::array::from_fn(|choice| worst[choice].max(each[choice]))
+        });
+        row(&format!("the worst above the last row, if a sleep takes {sleep} µs"), &worst);
+        assert!(worst[0] <= MOST, "{sleep} µs: {worst:?}");
+    }
+    // Where no fixed choice is known to be right: what a spin may cost beside a sleep.
+    let worst = patience(&vec![(SPIN - 1, true); 10_000], SPIN / 4);
+    assert!(worst[0] <= 400, "{worst:?}");
 }
 
 #[test]

@@ -4,9 +4,20 @@
 use super::super::cursor::Cursor;
 use super::super::table::{Member, Table};
 use super::Words;
-use super::publish::Refused;
 use super::reliable::counts;
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{Ordering, fence};
+
+/// Why a message could not be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// This reliable subscriber is as far behind as one may be.
+    Blocked(Member),
+    /// Others were faster each time, up to as often as there are slots. Something moves: try
+    /// again after a while.
+    Contended,
+    /// A word that nobody who keeps to this algorithm has left there.
+    Corrupt(u64),
+}
 
 /// How often a raise begins again because another one came before it.
 const TRIES: usize = 4;
@@ -83,7 +94,7 @@ pub(crate) fn slowest(
     let mut most = (0, None);
     for n in 0..used {
         let entry = words.reliable(n);
-        // Acquire: with the holder, its first position is visible.
+        // Acquire: if the last holder has left, what it has read, it has read before.
         let Some(holder) = counts(entry.holder.load(Ordering::Acquire), table) else {
             continue;
         };
@@ -117,12 +128,16 @@ pub(super) fn help(words: &impl Words, n: u64) {
     let turn = shape.turn(word).wrapping_add(1);
     let over = shape.within(entry.over.load(Ordering::Relaxed));
     let completed = shape.word(shape.entry(n), turn, over);
-    // Each failure means that another one has helped: at most one late helper for each
-    // publisher, and one in this turn or a later one.
+    // Each failure means that another one has stored something: at most each other publisher
+    // once for an earlier turn, and one for this turn or a later one.
     for _ in 0..=shape.publishers {
         // Edge H.
         let helped = entry.helped.load(Ordering::Acquire);
-        if shape.turns_after(helped, turn) >= 0 {
+        // This one may have been stopped since it loaded the entry's word, for so many turns that
+        // their difference says nothing. Then `helped` has been renewed, and so the word, which
+        // is another one, is visible. Relaxed: edge H by `helped`.
+        let gone_on = entry.word.load(Ordering::Relaxed) != word;
+        if gone_on || shape.turns_after(helped, turn) >= 0 {
             return;
         }
         let swapped =
@@ -137,17 +152,11 @@ pub(super) fn help(words: &impl Words, n: u64) {
 /// is the later one. A raise does this for each entry, its own too: it comes far more often.
 fn renew(words: &impl Words, n: u64) {
     let (shape, entry) = (words.shape(), words.publisher(n));
-    // Edge H.
-    let word = entry.word.load(Ordering::Acquire);
+    // Edge H. In this order: if this one is stopped in between or afterwards until others have
+    // renewed `helped`, its swap fails.
     let helped = entry.helped.load(Ordering::Acquire);
+    let word = entry.word.load(Ordering::Acquire);
     if shape.turns_after(helped, shape.turn(word)) < -shape.quarter() {
         let _ = entry.helped.compare_exchange(helped, word, Ordering::AcqRel, Ordering::Relaxed);
     }
-}
-
-/// Raises a count of entries in use.
-pub(super) fn raise_to(used: &AtomicU64, to: u64) {
-    // Relaxed: edges P and J pass it on with what the entry's holder does.
-    let _ =
-        used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |seen| (seen < to).then_some(to));
 }

@@ -82,13 +82,13 @@ mod word;
 
 // Each crate of models compiles these files, and uses some of the names.
 #[allow(unused_imports)]
-pub(crate) use limit::{room, slowest};
+pub(crate) use limit::{Refused, room, slowest};
 #[allow(unused_imports)]
 pub(crate) use observe::{
     PublisherView, ReliableView, SlotView, used, view_of_publisher, view_of_reliable, view_of_slot,
 };
 #[allow(unused_imports)]
-pub(crate) use publish::{Publisher, Refused, claim};
+pub(crate) use publish::{Publisher, claim};
 #[allow(unused_imports)]
 pub use read::Found;
 #[allow(unused_imports)]
@@ -98,7 +98,7 @@ pub(crate) use reliable::{Reliable, join, leave};
 #[allow(unused_imports)]
 pub(crate) use word::Shape;
 
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Where the words are. Every number that is passed in is below its bound.
 pub(crate) trait Words {
@@ -139,4 +139,11 @@ pub(crate) struct ReliableEntry<'a> {
     pub(crate) holder: &'a AtomicU64,
     /// The next position that it reads.
     pub(crate) position: &'a AtomicU64,
+}
+
+/// Raises a count of entries in use.
+fn raise_to(used: &AtomicU64, to: u64) {
+    // Relaxed: edges P and J pass it on with what the entry's holder does.
+    let _ =
+        used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |seen| (seen < to).then_some(to));
 }

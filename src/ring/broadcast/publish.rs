@@ -5,26 +5,17 @@ use core::cell::Cell;
 use super::super::cursor::Cursor;
 use super::super::role;
 use super::super::table::{Member, Table};
-use super::Words;
-use super::limit::{help, raise, raise_to};
+use super::limit::{Refused, help, raise};
+use super::read::first_unpublished;
+use super::{Words, raise_to};
 use crate::sync::{AtomicU64, Ordering, fence};
-
-/// Why a message could not be published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// This reliable subscriber is as far behind as one may be.
-    Blocked(Member),
-    /// Others were faster each time, up to as often as there are slots. Something moves: try
-    /// again after a while.
-    Contended,
-    /// A word that this algorithm never writes.
-    Corrupt(u64),
-}
 
 /// One publisher: its entry, and its spare buffer.
 #[derive(Debug)]
 pub struct Publisher {
     number: u64,
+    /// The holder's word since this publisher took the entry up.
+    holder: u64,
     turn: Cell<u64>,
     spare: Cell<u64>,
     cursor: Cell<Cursor>,
@@ -60,15 +51,16 @@ impl Publisher {
         entry.word.store(word, Ordering::Release);
         // Edge B: the last holder may have got this buffer and died before its own fence.
         fence(Ordering::Release);
-        // Edge L.
-        let limit = words.limit().load(Ordering::Acquire);
-        let begin = limit.saturating_sub(shape.step);
+        let cursor = first_unpublished(words);
         Self {
             number,
+            // Relaxed: the caller has stored it.
+            holder: entry.holder.load(Ordering::Relaxed),
             turn: Cell::new(shape.turn(word)),
             spare: Cell::new(shape.buffer(shape.entry(number), word)),
-            cursor: Cell::new(Cursor::at(begin, shape.slots)),
-            limit: Cell::new(limit),
+            cursor: Cell::new(cursor),
+            // The limit is not below what is published (I3).
+            limit: Cell::new(cursor.position()),
         }
     }
 
@@ -124,7 +116,17 @@ impl Publisher {
     fn pass(&self, words: &impl Words, at: Cursor, turns: i64, seen: u64) -> Result<(), Refused> {
         // A slot never is behind the first unpublished position's lap.
         let laps = turns.checked_sub(1).filter(|&laps| laps >= 0).ok_or(Refused::Corrupt(seen))?;
+        // This one may have been swept while it went on. Then its spare is its successor's: it
+        // must not publish it. Relaxed: this only makes that less likely.
+        let holder = words.publisher(self.number).holder.load(Ordering::Relaxed);
+        if holder != self.holder {
+            return Err(Refused::Corrupt(holder));
+        }
         let shape = words.shape();
+        // A single publisher began at the first unpublished position, and only it publishes.
+        if shape.publishers == 1 {
+            return Err(Refused::Corrupt(seen));
+        }
         let next = at.turned(laps, shape.slots).next(shape.slots);
         // Edge L. What is published is below the limit, and all below `limit - step` is published.
         let limit = words.limit().load(Ordering::Acquire);
@@ -136,7 +138,9 @@ impl Publisher {
             self.cursor.set(next);
             return Ok(());
         }
-        let last = Cursor::at(begin - 1, shape.slots);
+        // A position that has wrapped is nobody's.
+        let last = begin.checked_sub(1).ok_or(Refused::Corrupt(limit))?;
+        let last = Cursor::at(last, shape.slots);
         if shape.turns_after(words.slot(last.index).load(Ordering::Acquire), last.lap) < 1 {
             return Err(Refused::Corrupt(limit));
         }
@@ -184,7 +188,8 @@ impl Publisher {
     }
 }
 
-/// Swaps a slot's word. With one publisher nobody else changes a slot, so a store is enough.
+/// Swaps a slot's word. With one publisher nobody else changes a slot, so a store is enough:
+/// its successor comes after it, because the entry is claimed only after a sweep.
 #[inline(always)]
 fn swap(slot: &AtomicU64, from: u64, to: u64, alone: bool) -> bool {
     // Edge P.

@@ -22,9 +22,8 @@
 
 use super::super::role;
 use super::super::table::{Member, Table};
-use super::limit::raise_to;
 use super::read::first_unpublished;
-use super::{ReliableEntry, Words};
+use super::{ReliableEntry, Words, raise_to};
 use crate::sync::{Ordering, fence};
 
 /// Set in a holder's word as long as it has no position.

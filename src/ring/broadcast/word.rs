@@ -30,15 +30,16 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// A ring that retains `reach` messages. All three are at least 1 and at most 2^30.
+    /// A ring that retains `reach` messages. The first two are at least 1, and all three are
+    /// at most 2^30.
     pub(crate) const fn new(reach: u64, publishers: u64, reliable: u64) -> Self {
         let least = if reach < LEAST_STEP { reach } else { LEAST_STEP };
         let step = if reach / STEPS > least { reach / STEPS } else { least };
         Self::exact(reach, step, reach + 2 * step, publishers, reliable)
     }
 
-    /// The same with a step and a number of slots of one's own.
-    // More parameters than 5: they are the fields of the type.
+    /// The same with a step, at least 1, and a number of slots of one's own, for models that
+    /// are smaller than a ring may be.
     pub(crate) const fn exact(
         reach: u64,
         step: u64,

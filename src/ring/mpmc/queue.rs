@@ -10,6 +10,8 @@ use crate::sync::{AtomicU64, Ordering, spin_loop};
 const MAKING_WAY: u64 = 16;
 /// The pauses between two visits double, up to two to this power.
 const MOST_DOUBLINGS: u64 = 5;
+/// A try that has come so far without making way raises the hint.
+const FAR: u64 = 2;
 /// How many positions pass between two updates of a hint.
 pub(super) const HINT_STEP: u64 = 16;
 
@@ -76,6 +78,8 @@ pub(crate) enum Refused {
 /// What a visit tells a cursor to do.
 enum Step {
     Claim(SlotWord),
+    /// This is the slot, which the caller does not claim yet.
+    Stay,
     Go(Cursor),
     Refuse(Refused),
 }
@@ -124,25 +128,44 @@ fn claim_further(
 ) -> Result<Claim, Refused> {
     let capacity = words.capacity();
     let (at, _) = advance(words, words.tail(), cursor, makes_way, |word, cursor| {
-        let Some(state) = word.state() else {
-            return Step::Refuse(Refused::Corrupt(word));
-        };
-        match (word.laps_after(cursor.lap), state) {
-            (0, SlotState::Free) => {
-                Step::Claim(SlotWord::new(cursor.lap, 0, SlotState::Writing, owner))
-            }
-            (0, _) => Step::Go(cursor.next(capacity)),
-            (-1, SlotState::Full) => Step::Refuse(Refused::None),
-            (-1, SlotState::Writing | SlotState::Reading | SlotState::Orphan) => {
-                Step::Refuse(Refused::Pending(word))
-            }
-            // The lap before was claimed, or the slot would not be free for this one.
-            (laps @ 1.., _) => Step::Go(cursor.turned(laps - 1, capacity).next(capacity)),
-            // The cursor is ahead of the truth: a word was wrong. Step back.
-            (laps, _) => Step::Go(cursor.turned(laps, capacity)),
-        }
+        let claimed = SlotWord::new(cursor.lap, 0, SlotState::Writing, owner);
+        to_be_claimed(word, cursor, capacity, Step::Claim(claimed))
     })?;
     Ok(Claim { index: at.index, lap: at.lap })
+}
+
+/// What a producer does about this word: `here` where the slot is free.
+fn to_be_claimed(word: SlotWord, cursor: Cursor, capacity: u64, here: Step) -> Step {
+    let Some(state) = word.state() else {
+        return Step::Refuse(Refused::Corrupt(word));
+    };
+    match (word.laps_after(cursor.lap), state) {
+        (0, SlotState::Free) => here,
+        (0, _) => Step::Go(cursor.next(capacity)),
+        (-1, SlotState::Full) => Step::Refuse(Refused::None),
+        (-1, SlotState::Writing | SlotState::Reading | SlotState::Orphan) => {
+            Step::Refuse(Refused::Pending(word))
+        }
+        // The lap before was claimed, or the slot would not be free for this one.
+        (laps @ 1.., _) => Step::Go(cursor.turned(laps - 1, capacity).next(capacity)),
+        // The cursor is ahead of the truth: a word was wrong. Step back.
+        (laps, _) => Step::Go(cursor.turned(laps, capacity)),
+    }
+}
+
+/// Whether the very next slot is free.
+#[inline(always)]
+pub(crate) fn is_next_free(words: &impl Words, cursor: &Cell<Cursor>) -> bool {
+    let at = cursor.get();
+    // Relaxed: the claim of the slot acquires.
+    words.slot(at.index).load(Ordering::Relaxed) == SlotWord::new(at.lap, 0, SlotState::Free, 0).0
+}
+
+/// Finds the next free slot, without claiming it.
+pub(crate) fn find_free(words: &impl Words, cursor: &Cell<Cursor>) -> Result<(), Refused> {
+    let capacity = words.capacity();
+    let judge = |word, cursor| to_be_claimed(word, cursor, capacity, Step::Stay);
+    advance(words, words.tail(), cursor, false, judge).map(|_| ())
 }
 
 /// Makes a claimed slot's message visible.
@@ -316,9 +339,15 @@ fn advance(
             Step::Claim(claimed) => {
                 if swap(slot, seen, claimed) {
                     pass(words, hint, cursor, at);
+                    if !makes_way && visits >= FAR {
+                        // Others of this side come by less often than once in so many
+                        // positions. The next one finds its way at once.
+                        raise(hint, cursor.get().position);
+                    }
                     return Ok((at, seen));
                 }
             }
+            Step::Stay => return Ok((at, seen)),
             Step::Go(to) => cursor.set(confirmed(words, hint, at, to)),
             Step::Refuse(refused) => return Err(refused),
         }

@@ -13,8 +13,10 @@ pub enum NotNow {
     Pending,
     /// It takes more than the fast path to tell.
     Unsure,
-    /// There is a block to write into, and no slot to queue it in.
+    /// There is no slot to queue a block in that is held, or was held until just now.
     NoSlot,
+    /// There is a slot, and no block to write into.
+    NoBlock,
     /// Something has changed since this handle last looked.
     Changed,
     /// The other side has gone, and for a receiver nothing is left.
@@ -39,6 +41,7 @@ impl NotNow {
             | Self::Pending
             | Self::Unsure
             | Self::NoSlot
+            | Self::NoBlock
             | Self::Changed
             | Self::PeersGone
             | Self::Unwoken
@@ -65,8 +68,8 @@ pub(crate) enum Need {
     Progress,
     /// The same, and another's unfinished operation stands before it.
     Pending,
-    /// A slot to queue a block in.
-    Slot,
+    /// A block to write into, where there is a slot.
+    Block,
     /// The segment is paused: that it goes on.
     Resumption,
 }
@@ -75,7 +78,7 @@ impl Need {
     /// Whether what brings it is for all who need it at once, and may be for others too:
     /// one token could go to a waiter that lacks something else.
     pub(crate) const fn is_for_all(self) -> bool {
-        matches!(self, Self::Slot | Self::Resumption)
+        matches!(self, Self::Block | Self::Resumption)
     }
 }
 

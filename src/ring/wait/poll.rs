@@ -130,9 +130,9 @@ pub(crate) fn resolve<O: Operation>(op: &mut O, why: NotNow) -> Result<Polled<O:
     for _ in 0..ROUNDS {
         let found = match why {
             NotNow::Changed | NotNow::Unsure => op.find_out()?,
-            NotNow::Nothing => return needs(op, Need::Progress),
+            NotNow::Nothing | NotNow::NoSlot => return needs(op, Need::Progress),
             NotNow::Pending => return needs(op, Need::Pending),
-            NotNow::NoSlot => return needs(op, Need::Slot),
+            NotNow::NoBlock => return needs(op, Need::Block),
             NotNow::PeersGone if op.receives() && op.in_flight() => {
                 return Ok(Polled::Needs(Need::Progress));
             }

@@ -14,6 +14,12 @@ const PAIR: usize = 2;
 /// From so many words on, one instruction moves all.
 const LONG: usize = 128;
 
+/// How many words are left, which the compiler learns here is no more than one.
+#[inline(always)]
+pub(super) const fn rest(words: usize) -> usize {
+    words % PAIR
+}
+
 /// # Safety
 /// `from` is readable and `to` writable for so many words.
 #[inline(always)]

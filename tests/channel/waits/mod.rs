@@ -5,6 +5,7 @@
 mod bound;
 mod cancelled;
 mod known;
+mod one_processor;
 mod refused;
 mod told;
 

@@ -204,7 +204,7 @@ impl Stage {
         let wide = segment.channel::<Wide>("wide").capacity(3).redeliver(5).lasting();
         drop(wide.sender().unwrap());
         drop(segment.bytes("packets").capacity(5, 100).spsc().sender().unwrap());
-        drop(segment.bytes("parcels").capacity(5, 100).redeliver(0).sender().unwrap());
+        drop(segment.bytes("parcels").capacity(5, 200).redeliver(0).sender().unwrap());
         self.document.fields(&self.memory, "Header", 0, &[("kinds", 0)]);
         drop(segment.broadcast::<u16>("prices").capacity(5).publisher().unwrap());
         drop(segment.broadcast_bytes("news").capacity(70, 100).lasting().publisher().unwrap());
@@ -215,7 +215,7 @@ impl Stage {
             ("numbers", Kind::Spsc, 5, ("u64", 8, 8), 15, 0),
             ("wide", Kind::Mpmc, 3, ("u128", 32, 16), 5, 1),
             ("packets", Kind::SpscBytes, 5, ("bytes", 100, 1), 8, 0),
-            ("parcels", Kind::MpmcBytes, 5, ("bytes", 100, 1), 0, 0),
+            ("parcels", Kind::MpmcBytes, 5, ("bytes", 200, 1), 0, 0),
             ("prices", Kind::Broadcast, 5, ("u16", 2, 2), 0, 0),
             ("news", Kind::BroadcastBytes, 70, ("bytes", 100, 1), 0, 1),
         ];
@@ -288,7 +288,7 @@ impl Stage {
         // Positions 19 and 20: slots 1 and 2 of lap 6.
         wide_tx.send([1, 2]).unwrap();
         wide_tx.send([3, 4]).unwrap();
-        parcels_tx.send(b"gone").unwrap();
+        parcels_tx.send(&[7; 150]).unwrap();
         let child = Peer::start("victim", &[&self.name]);
         child.expect("holding");
         self.slot_is(WIDE, 1, 6, 0, READING, 3);
@@ -423,7 +423,7 @@ fn child_entry() {
     let _held = (one.take().unwrap(), two.take().unwrap(), bytes.take().unwrap());
     let _grant = tx.reserve().unwrap();
     let mut writing = segment.bytes("parcels").sender().unwrap();
-    let _room = writing.reserve(9).unwrap();
+    let _room = writing.reserve(150).unwrap();
     brief.say("holding");
     brief.hear();
 }

@@ -65,9 +65,9 @@ fn history(name: &str) -> (Segment, Sender<u64>) {
             }
         }
     }
-    let mail = segment.bytes("mail").capacity(2, 10).redeliver(0);
+    let mail = segment.bytes("mail").capacity(2, 120).redeliver(0);
     let letters = mail.sender().unwrap();
-    letters.send(b"first").unwrap();
+    letters.send(&[b'a'; 113]).unwrap();
     letters.send(b"second").unwrap();
     drop(letters);
     let victim = Peer::start("worked", &[&name]);
@@ -79,7 +79,7 @@ fn history(name: &str) -> (Segment, Sender<u64>) {
     (segment, tx)
 }
 
-/// The one that is killed: it has taken 0x22 of `jobs` and `first` of `mail`, which
+/// The one that is killed: it has taken 0x22 of `jobs` and the long one of `mail`, which
 /// is not delivered again, and is writing the fourth of `jobs`.
 #[test]
 #[ignore = "what the child processes run"]
@@ -149,7 +149,7 @@ impl Places {
 /// The numbers that differ from run to run, as the file shows them.
 fn normal(field: &str, record: u64, value: u64) -> u64 {
     match field {
-        _ if value == 0 && field != "uid" => 0,
+        _ if value == 0 && !matches!(field, "uid" | "set") => 0,
         "nonce" => 0x0123_4567_89AB_CDEF,
         "generation" => GENERATION,
         "set" => 7,
@@ -171,7 +171,7 @@ const RINGS: [(&str, Kind, usize, usize, usize); CHANNELS] = [
     ("ticks", Kind::Spsc, 4, 8, 8),
     ("jobs", Kind::Mpmc, 4, 8, 8),
     ("log", Kind::SpscBytes, 2, 12, 1),
-    ("mail", Kind::MpmcBytes, 2, 10, 1),
+    ("mail", Kind::MpmcBytes, 2, 120, 1),
 ];
 
 fn places(document: &Document, memory: &Memory, parts: &Parts) -> Places {
@@ -218,6 +218,9 @@ fn places(document: &Document, memory: &Memory, parts: &Parts) -> Places {
                 Kind::MpmcBytes => {
                     places.put(at, &of("slots"), "word", Some("Slot word"));
                     places.put(at + 8, &of("slots"), "label", None);
+                    for byte in (block.element..block.stride).step_by(8) {
+                        places.put(at + byte, &of("slots"), "bytes", None);
+                    }
                     let word = base + block.words + 8 * n;
                     places.put(
                         word,
@@ -269,8 +272,13 @@ fn dump(segment: &Segment, name: &str) -> String {
             continue;
         };
         let record = (at.saturating_sub(parts.journal) / 128) as u64;
-        // A user id may be 0: it is shown wherever a process is.
-        if word != 0 || place.field == "uid" && memory.word(at / 128 * 128) != 0 {
+        // A user id may be 0: it is shown wherever a process is. So may a set's number.
+        let shown_if_zero = match &*place.field {
+            "uid" => memory.word(at / 128 * 128) != 0,
+            "set" => true,
+            _ => false,
+        };
+        if word != 0 || shown_if_zero {
             word = normal(&place.field, record, word);
         }
         if word == 0 {

@@ -116,7 +116,7 @@ pub(super) fn number(n: u64) -> String {
 }
 
 pub(super) fn filler(n: u64) -> Vec<u8> {
-    (0..n * 37 % 101).map(|k| (n + k) as u8).collect()
+    (0..n * 37 % 201).map(|k| (n + k) as u8).collect()
 }
 
 pub(super) fn bytes(bytes: &[u8]) -> String {
@@ -243,10 +243,10 @@ impl Market {
                 drop(channel.redeliver(redeliver).sender().unwrap());
             }
             "spsc-bytes" => {
-                drop(segment.bytes("c").capacity(capacity, 100).spsc().sender().unwrap())
+                drop(segment.bytes("c").capacity(capacity, 200).spsc().sender().unwrap())
             }
             _ => {
-                let channel = segment.bytes("c").capacity(capacity, 100);
+                let channel = segment.bytes("c").capacity(capacity, 200);
                 drop(channel.redeliver(redeliver).sender().unwrap());
             }
         }
@@ -358,7 +358,7 @@ fn child_entry() {
             brief.say("open");
             match brief.hear().as_str() {
                 "grant" => {
-                    let _grant = tx.reserve(100).unwrap();
+                    let _grant = tx.reserve(200).unwrap();
                     brief.say("holding");
                     brief.hear();
                 }

@@ -66,34 +66,38 @@ fn slots_of_killed_pythons_are_used_again() {
     assert_eq!(market.segment.participants().len(), 1);
 }
 
-/// Two messages, of which the first is in the hands of whoever `takes` it, and
-/// the other one has been had.
-fn all_but_the_first(market: &Market, takes: impl FnOnce()) {
-    let (tx, rx) = (market.tx(), market.rx());
-    (1..3).for_each(|n| assert!(tx.try_send(n)));
+/// A message in a message block, in the hands of whoever `takes` it.
+fn one_in_a_block(market: &Market, takes: impl FnOnce()) {
+    assert!(market.nth(LONG).len() > 112);
+    assert!(market.tx().try_send(LONG));
     takes();
-    assert_eq!(rx.recv().unwrap(), market.nth(2));
 }
 
+/// The number of a message that needs a message block.
+const LONG: u64 = 4;
+
 #[test]
-fn a_commit_of_the_librarys_gets_the_place_that_a_python_frees() {
+fn a_send_of_the_librarys_gets_the_message_block_that_a_python_frees() {
     if !python() {
         return;
     }
     let market = Market::new("mpmc-bytes", 2);
     let mut python = market.python("receiver");
-    all_but_the_first(&market, || python.ask("take c", &market.nth(1)));
+    one_in_a_block(&market, || python.ask("take c", &market.nth(LONG)));
+    let mut writer = market.segment.bytes("c").sender().unwrap();
+    let grant = writer.reserve(200).unwrap();
     let tx = market.tx();
-    let waiting = parked_thread(move || tx.send(3));
+    let waiting = parked_thread(move || tx.send(LONG));
     assert_eq!(market.control(SLOTS_WAITING) as u32, 1);
     python.ask("release c", "released");
     waiting.join().unwrap().unwrap();
     assert_eq!(market.control(SLOTS_WAITING) as u32, 0);
-    python.ask("recv c", &market.nth(3));
+    drop(grant);
+    python.ask("recv c", &market.nth(LONG));
 }
 
 #[test]
-fn a_python_gets_the_place_that_the_library_frees() {
+fn a_python_gets_the_message_block_that_the_library_frees() {
     if !python() {
         return;
     }
@@ -101,21 +105,23 @@ fn a_python_gets_the_place_that_the_library_frees() {
     let mut python = market.python("sender");
     let mut rx = market.segment.bytes("c").receiver().unwrap();
     let mut held = None;
-    all_but_the_first(&market, || held = Some(rx.take().unwrap()));
-    python.park("send c 3");
+    one_in_a_block(&market, || held = Some(rx.take().unwrap()));
+    let mut writer = market.segment.bytes("c").sender().unwrap();
+    let grant = writer.reserve(200).unwrap();
+    python.park(&format!("send c {LONG}"));
     assert_eq!(market.control(SLOTS_WAITING) as u32, 1);
     drop(held);
     python.expect("sent");
     assert_eq!(market.control(SLOTS_WAITING) as u32, 0);
-    assert_eq!(market.rx().recv().unwrap(), market.nth(3));
+    assert_eq!(market.rx().recv().unwrap(), market.nth(LONG));
     // And one that is killed waiting is counted no more.
     let mut held = None;
-    all_but_the_first(&market, || held = Some(rx.take().unwrap()));
-    python.park("send c 4");
+    one_in_a_block(&market, || held = Some(rx.take().unwrap()));
+    python.park(&format!("send c {LONG}"));
     python.kill();
     market.sweep();
     assert_eq!(market.control(SLOTS_WAITING) as u32, 0);
-    drop(held);
+    drop((held, grant));
     market.holds_its_capacity();
 }
 

@@ -23,7 +23,7 @@ impl Stage {
         let (base, block) = &self.blocks[ELEMENTS];
         let (buffers, bits) = (block.units as u64 + SEATS.0 as u64, 5);
         let word = |place: u64, turn: u64, buffer: u64| {
-            turn << bits | (buffer + buffers - place) % buffers
+            (turn << bits) | ((buffer + buffers - place) % buffers)
         };
         assert_eq!((block.units, buffers), (15, 23));
         // Each message went into the buffer that the one before it had displaced.
@@ -213,12 +213,13 @@ impl Stage {
         const C: usize = 5;
         let channel = self.segment.bytes("parcels");
         let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
-        tx.send(b"first").unwrap();
-        tx.send(b"second, and longer").unwrap();
+        let long = |byte: u8| vec![byte; 150];
+        let messages = [long(1), long(2), b"short".to_vec()];
+        messages.iter().for_each(|message| tx.send(message).unwrap());
         self.message_block_is(0, 1, 1, 1);
         self.message_block_is(2, 0, 0, 0);
         let (base, block) = &self.blocks[C];
-        for (n, message) in [b"first".as_slice(), b"second, and longer"].into_iter().enumerate() {
+        for (n, message) in messages.into_iter().enumerate() {
             let slot = base + block.slots + block.stride * n;
             let word = self.document.get(&self.memory, "Bytes slot", slot, "word");
             self.document.word(
@@ -227,9 +228,12 @@ impl Stage {
                 &[("lap", 0), ("attempts", 0), ("phase", FULL), ("owner", 0)],
             );
             let label = self.document.get(&self.memory, "Bytes slot", slot, "label");
-            let named = [("block", n as u64), ("length", message.len() as u64)];
+            let here = message.len() <= 112;
+            let named = if here { u64::from(u32::MAX) } else { n as u64 };
+            let named = [("block", named), ("length", message.len() as u64)];
             self.document.word("Label", label, &named);
-            let bytes = base + block.blocks + block.apart * n;
+            let in_block = base + block.blocks + block.apart * n;
+            let bytes = if here { slot + 16 } else { in_block };
             assert_eq!(self.memory.bytes(bytes, message.len()), message);
         }
         self.document.check("Bytes slot", "word");
@@ -240,12 +244,13 @@ impl Stage {
         drop(delivery);
         self.message_block_is(0, 2, 0, 0);
         self.slot_is(C, 0, 1, 0, FREE, 0);
-        let grant = tx.reserve(7).unwrap();
+        let grant = tx.reserve(113).unwrap();
         self.message_block_is(2, 1, 1, 1);
-        self.slot_is(C, 2, 0, 0, FREE, 0);
+        self.slot_is(C, 3, 0, 0, FREE, 0);
         drop(grant);
         self.message_block_is(2, 1, 0, 0);
-        assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 18);
+        assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 150);
+        assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 5);
     }
 
     /// A thread that waits for items, and one that waits for space.
@@ -292,18 +297,16 @@ impl Stage {
         thread.join().unwrap();
         document(self, 1, "space waiting", "space record", 0);
         assert_eq!(rx.recv().unwrap(), 7);
-        // A commit, the oldest message being in a reader's hands.
+        // A long message, all message blocks being held by grants.
         let bytes = segment.bytes("parcels");
-        let (mut tx, mut slow) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
-        let rx = bytes.receiver().unwrap();
-        (0..tx.capacity()).for_each(|_| tx.send(b"old").unwrap());
-        let held = slow.take().unwrap();
-        (1..tx.capacity()).for_each(|_| assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 3));
-        let thread = parked(Box::new(move || tx.reserve(3).unwrap().commit(3).unwrap()));
+        let (tx, rx) = (bytes.sender().unwrap(), bytes.receiver().unwrap());
+        let mut writers: Vec<_> = (0..5).map(|_| tx.try_clone().unwrap()).collect();
+        let mut grants: Vec<_> = writers.iter_mut().map(|tx| tx.reserve(150).unwrap()).collect();
+        let thread = parked(Box::new(move || tx.send(&[0; 150]).unwrap()));
         document(self, 5, "slots waiting", "slots record", 1);
-        held.release();
+        drop(grants.pop());
         thread.join().unwrap();
         document(self, 5, "slots waiting", "slots record", 0);
-        rx.recv(&mut Vec::new()).unwrap();
+        assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 150);
     }
 }
