@@ -102,6 +102,8 @@ pub(crate) const TURN: Duration = Duration::from_millis(100);
 /// How long the parties of an earlier session may take to leave.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(2);
+/// How long a sender to everybody stays for those who are about to end.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// An acknowledgement: which session, and how far.
 pub(crate) type Ack = [u64; 2];
@@ -219,7 +221,7 @@ fn join<T>(
     interrupt: Interrupt,
     mut enter: impl FnMut(&Segment) -> Result<T, ChannelError>,
 ) -> Result<(Segment, T), Failure> {
-    let until = Instant::now() + PATIENCE;
+    let begun = Instant::now();
     loop {
         interrupt.check()?;
         let segment = mode.open(name).map_err(|error| Failure::Unusable(error.to_string()))?;
@@ -245,6 +247,9 @@ fn join<T>(
                         None => error.to_string(),
                     }));
                 }
+                // It may be leaving just now.
+                Err(ChannelError::TooManyPublishers { .. })
+                    if !mode.lines && begun.elapsed() < LINGER => {}
                 Err(ChannelError::TooManyPublishers { .. }) if !mode.lines => {
                     return Err(Failure::Unusable(format!(
                         "{name} has its sender already; a stream has one"
@@ -262,7 +267,7 @@ fn join<T>(
         }
         // The last to leave removes it; that may be this process.
         drop(segment);
-        if Instant::now() >= until {
+        if begun.elapsed() >= PATIENCE {
             return Err(Failure::Unusable(format!(
                 "segment {name} is left over from others and is not removed; see `tombolo ls`"
             )));

@@ -1,7 +1,5 @@
 //! `recv --broadcast`: everything, as every other receiver gets it, too.
 
-use std::thread;
-
 use tombolo::{Fault, Side, Start};
 
 use super::{Args, Page, Receiving, not_ours, number, parse};
@@ -9,7 +7,7 @@ use crate::failure::Failure;
 use crate::place::Place;
 use crate::plain::plain;
 use crate::stream::everybody::In;
-use crate::stream::{BEGIN, CHUNK, END, TURN, write_all};
+use crate::stream::{BEGIN, CHUNK, END, write_all};
 use crate::terms::remark;
 
 /// With what to begin, as an argument.
@@ -52,14 +50,10 @@ struct Part {
     next: Option<u64>,
     /// How many bytes were missed.
     missed: u64,
-}
-
-/// What becomes of it after a message.
-enum Turn {
-    GoesOn,
-    /// It is in the middle of a stream whose beginning it has not got.
-    Passes,
-    Ends,
+    /// What is to be written out, unless this turns out to be a stream of the past.
+    held: Vec<u8>,
+    /// Whether it is in the middle of a stream whose beginning it has not got.
+    headless: bool,
 }
 
 impl Receiving {
@@ -125,79 +119,111 @@ impl Receiving {
     ) -> Result<(), Failure> {
         let mut message = Vec::new();
         let begin = (reliable, from.unwrap_or(Start::Oldest));
-        'next: loop {
-            let mut into = In::join(name, false, begin, self.interrupt)?;
-            let before = into.listener.published();
-            loop {
-                let received = into
-                    .listener
-                    .next(&mut message, |message| self.pass(message, from.is_none(), part));
-                let turn = match received.map_err(|error| error.into_fault()) {
-                    Ok(turn) => turn?,
-                    Err(None) => {
-                        self.look_up()?;
-                        let alone = || part.next.is_none() && !into.has_senders();
-                        self.notice.waits(&into.segment, "sender", alone);
-                        continue;
+        let mut into = In::join(name, false, begin, self.interrupt)?;
+        let whole = from.is_none();
+        // A whole stream is not one that had ended when this receiver came.
+        let first = if whole { into.listener.published() } else { 0 };
+        loop {
+            let past = into.listener.next_number() < first;
+            let received = into.listener.next(&mut message, |message| {
+                if past { part.hold(message) } else { self.write(message, whole, part) }
+            });
+            match received.map_err(|error| error.into_fault()) {
+                Ok(ended) => {
+                    if ended? {
+                        return self.outlet.close();
                     }
-                    // It has ended an earlier stream, or died before it could begin.
-                    Err(Some(Fault::Disconnected { .. })) if part.next.is_none() => {
-                        drop(into);
-                        thread::sleep(TURN);
-                        self.interrupt.check()?;
-                        continue 'next;
-                    }
-                    Err(Some(fault)) => return Err(self.failed(&fault)),
-                };
-                match turn {
-                    Turn::GoesOn => {}
-                    // Whatever was sent before this receiver came may be of an earlier stream.
-                    Turn::Passes if into.listener.next_number() < before => {}
-                    Turn::Passes => {
-                        return Err(Failure::Broken(plain(&format!(
-                            "the beginning of what {name} carries is not kept any more; --from \
-                             newest or oldest takes the rest"
-                        ))));
-                    }
-                    Turn::Ends => return self.outlet.close(),
                 }
-                self.interrupt.check()?;
+                Err(None) => {
+                    self.look_up()?;
+                    let alone = || part.next.is_none() && !into.has_senders();
+                    self.notice.waits(&into.segment, "sender", alone);
+                }
+                // It has ended an earlier stream, or died before it could begin.
+                Err(Some(Fault::Disconnected { .. }))
+                    if part.next.is_none() && !into.is_drained() =>
+                {
+                    into.forget_senders()?;
+                }
+                Err(Some(fault)) => return Err(self.failed(&fault)),
+            }
+            if into.listener.next_number() >= first {
+                if part.headless {
+                    return Err(Failure::Broken(plain(&format!(
+                        "the beginning of what {name} carries is not kept any more; --from newest \
+                         or oldest takes the rest"
+                    ))));
+                }
+                self.put_held(part)?;
+            }
+            self.interrupt.check()?;
+        }
+    }
+
+    /// Writes a message of a stream out; if it is to be a `whole` one, from its beginning on.
+    /// Says whether it was the end.
+    fn write(&mut self, message: &[u8], whole: bool, part: &mut Part) -> Result<bool, Failure> {
+        let (word, bytes) = parse(message).ok_or_else(not_ours)?;
+        match (word, part.next) {
+            // The end of the one before was missed.
+            (BEGIN, Some(_)) => Err(self.failed(&Fault::Disconnected { side: Side::Sender })),
+            (END, next) if next.is_some() || !whole => {
+                let length = number(bytes).ok_or_else(not_ours)?;
+                part.reach(length, b"")?;
+                self.put_held(part)?;
+                Ok(true)
+            }
+            (position, None) if !whole && position != BEGIN => {
+                if position > 0 {
+                    remark(&format!("this begins at byte {position} of the stream"));
+                }
+                part.reach(position, bytes)?;
+                self.put_held(part)?;
+                Ok(false)
+            }
+            _ => {
+                part.hold(message)?;
+                self.put_held(part)?;
+                Ok(false)
             }
         }
     }
 
-    /// Writes a message of a stream out; if this is to be a `whole` one, from its beginning on.
-    fn pass(&mut self, message: &[u8], whole: bool, part: &mut Part) -> Result<Turn, Failure> {
-        let (word, bytes) = parse(message).ok_or_else(not_ours)?;
-        match (word, part.next) {
-            (BEGIN, None) => part.next = Some(0),
-            // Its end was missed.
-            (BEGIN, Some(_)) => {
-                return Err(self.failed(&Fault::Disconnected { side: Side::Sender }));
-            }
-            (END, None) if whole => {}
-            (END, next) => {
-                let length = number(bytes).ok_or_else(not_ours)?;
-                let next = next.unwrap_or(length);
-                part.missed += length.checked_sub(next).ok_or_else(not_ours)?;
-                return Ok(Turn::Ends);
-            }
-            (_, None) if whole => return Ok(Turn::Passes),
-            (position, next) => {
-                if next.is_none() && position > 0 {
-                    remark(&format!("this begins at byte {position} of the stream"));
-                }
-                let next = next.unwrap_or(position);
-                part.missed += position.checked_sub(next).ok_or_else(not_ours)?;
-                part.next = Some(position + bytes.len() as u64);
-                self.outlet.check()?;
-                let mut written = 0;
-                let done = write_all(self.outlet.file(), bytes, &mut written, self.interrupt);
-                self.note(written);
-                done?;
-            }
+    /// Writes out what is held.
+    fn put_held(&mut self, part: &mut Part) -> Result<(), Failure> {
+        if part.held.is_empty() {
+            return Ok(());
         }
-        Ok(Turn::GoesOn)
+        self.outlet.check()?;
+        let mut written = 0;
+        let done = write_all(self.outlet.file(), &part.held, &mut written, self.interrupt);
+        part.held.clear();
+        self.note(written);
+        done
+    }
+}
+
+impl Part {
+    /// Keeps a message that had been sent before this receiver came, as long as its stream has
+    /// not ended.
+    fn hold(&mut self, message: &[u8]) -> Result<bool, Failure> {
+        let (word, bytes) = parse(message).ok_or_else(not_ours)?;
+        match (word, self.next) {
+            (BEGIN, _) => *self = Self { next: Some(0), ..Self::default() },
+            (END, _) => *self = Self::default(),
+            (_, None) => self.headless = true,
+            (position, Some(_)) => self.reach(position, bytes)?,
+        }
+        Ok(false)
+    }
+
+    /// Takes these bytes, which are at this position.
+    fn reach(&mut self, position: u64, bytes: &[u8]) -> Result<(), Failure> {
+        let next = self.next.unwrap_or(position);
+        self.missed += position.checked_sub(next).ok_or_else(not_ours)?;
+        self.next = Some(position + bytes.len() as u64);
+        self.held.extend_from_slice(bytes);
+        Ok(())
     }
 }
 

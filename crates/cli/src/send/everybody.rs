@@ -1,15 +1,15 @@
 //! `send --broadcast`: everything to everybody who receives.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tombolo::{Fault, SendTimeoutError, TrySendError};
 
 use super::{Cutter, Sending};
 use crate::failure::Failure;
 use crate::place::Place;
-use crate::stream::everybody::{CHUNK, LONGEST, Out};
-use crate::stream::{BEGIN, END, TURN, WORD};
+use crate::stream::everybody::{CHUNK, LONGEST, Out, has_ended};
+use crate::stream::{BEGIN, END, LINGER, TURN, WORD};
 use crate::terms::remark;
 
 /// How long to wait at first for what nobody tells.
@@ -25,19 +25,29 @@ impl Sending {
     ) -> Result<(), Failure> {
         let mut out = Out::join(name, lines, self.interrupt)?;
         self.await_receivers(&out, subscribers)?;
-        if lines {
-            self.publish_lines(&mut out)?;
+        let done = if lines { self.publish_lines(&mut out) } else { self.publish_stream(&mut out) };
+        let drained = matches!(done, Err(Failure::Told(0)));
+        if drained {
+            let sent = self.sent;
+            remark(&format!("the segment has been drained: {sent} bytes were sent, and no more"));
         } else {
-            self.publish_stream(&mut out)?;
+            done?;
         }
         // Before those who receive know of the end, and leave.
-        let heard = subscribers == 0 || out.is_heard();
+        let heard = subscribers == 0 || drained || out.is_heard();
         if !lines {
             let end = [END, self.sent].map(u64::to_le_bytes).concat();
             self.publish(&out, &end)?;
         }
         self.until_read(&out)?;
-        out.done();
+        let segment = out.done();
+        // The others get what is left, if they are not too slow. When they have gone, nothing of
+        // this is in the way of the next.
+        let until = Instant::now() + LINGER;
+        while !has_ended(&segment) && Instant::now() < until {
+            self.interrupt.check()?;
+            thread::sleep(SOON);
+        }
         if heard {
             return Ok(());
         }
@@ -107,17 +117,11 @@ impl Sending {
     }
 
     /// Nothing more can be sent. It ends well if somebody has commanded that.
-    fn ended(&mut self, out: &Out, fault: &Fault) -> Failure {
-        if !matches!(fault, Fault::Drained) || !out.is_of_lines() {
-            return self.failed(fault);
+    fn ended(&self, out: &Out, fault: &Fault) -> Failure {
+        if matches!(fault, Fault::Drained) && out.is_of_lines() {
+            return Failure::Told(0);
         }
-        if let Err(failure) = self.until_read(out) {
-            return failure;
-        }
-        out.done();
-        let sent = self.sent;
-        remark(&format!("the segment has been drained: {sent} bytes were sent, and no more"));
-        Failure::Told(0)
+        self.failed(fault)
     }
 
     fn publish(&mut self, out: &Out, message: &[u8]) -> Result<(), Failure> {

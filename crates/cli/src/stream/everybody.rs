@@ -121,12 +121,21 @@ impl Out {
         published.saturating_sub(behind) > last
     }
 
-    /// Says that this sender has ended well.
-    pub(crate) fn done(&self) {
-        if let Some(token) = &self.token {
+    /// Says that this sender has ended well. It sends no more, and still has the segment.
+    pub(crate) fn done(self) -> Segment {
+        let Self { publisher, token, segment } = self;
+        if let Some(token) = token {
             token.take_back();
         }
+        drop(publisher);
+        segment
     }
+}
+
+/// Whether there is nobody any more who receives what has been sent: only those who are there
+/// for other senders.
+pub(crate) fn has_ended(segment: &Segment) -> bool {
+    !has_receivers(segment) || has_senders(segment)
 }
 
 /// A receiver's end: lossy, or such that senders wait for it.
@@ -237,13 +246,35 @@ impl In {
         has_senders(&self.segment)
     }
 
+    /// Whether somebody has commanded that nothing more be sent.
+    pub(crate) fn is_drained(&self) -> bool {
+        is_drained(&self.segment)
+    }
+
+    /// Goes on waiting for the next sender of a stream, when those before have gone and
+    /// nothing of theirs is left: as one that has met none.
+    pub(crate) fn forget_senders(&mut self) -> Result<(), Failure> {
+        let channel = channel(&self.segment, false);
+        let again = if self.listener.is_reliable() {
+            channel.reliable_subscriber().map(Listener::Reliable)
+        } else {
+            channel.subscriber().map(Listener::Lossy)
+        };
+        let again = again.map_err(|error| Failure::Broken(error.to_string()))?;
+        // Otherwise there is one by now.
+        if again.next_number() == self.listener.next_number() {
+            self.listener = again;
+        }
+        Ok(())
+    }
+
     /// Whether a receiver of lines goes on after this fault, since others send by now. If
     /// not, all senders have ended, and well.
     pub(crate) fn goes_on(&self, fault: Fault) -> Result<bool, Fault> {
         if !matches!(fault, Fault::Disconnected { .. }) {
             return Err(fault);
         }
-        if is_drained(&self.segment) {
+        if self.is_drained() {
             return Ok(false);
         }
         if self.has_senders() {

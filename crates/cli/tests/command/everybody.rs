@@ -338,3 +338,45 @@ fn lines_to_everybody_that_are_drained_end_well() {
     assert_eq!(place.read("out"), numbered(0..10));
     place.assert_gone();
 }
+
+#[test]
+fn streams_to_everybody_follow_each_other_under_one_name_without_a_pause() {
+    let place = Place::new();
+    for round in 0..16 {
+        let bytes = noise(round * 20_011, round as u64);
+        let input = place.write("in", &bytes);
+        let file = format!("out{round}");
+        let more = with(STREAM, if round % 3 == 0 { &["--reliable"] } else { &[] });
+        let receiver = place.recv(&file, &more);
+        let sender = place.send(&input, STREAM);
+        // One or the other is still leaving when the next ones come.
+        let (first, second) = if round % 2 == 0 { (sender, receiver) } else { (receiver, sender) };
+        first.ends(0, "");
+        assert!(place.read(&file) == bytes, "round {round}");
+        std::thread::spawn(move || second.ends(0, ""));
+    }
+    wait_until(|| !place.is_listed());
+}
+
+#[test]
+fn a_receiver_of_whole_streams_waits_for_one_that_has_not_ended() {
+    let (place, Way { sender, input, receiver }) = under_way(STREAM, "first", &[]);
+    receiver.signal(Signal::SIGSTOP);
+    drop(input);
+    // It has sent the end, and stays for a moment.
+    place.wait_for(0, 1);
+    let next = place.recv("next", STREAM);
+    place.wait_for(0, 2);
+    place.recv("again", &with(STREAM, &["--from", "oldest"])).ends(0, "");
+    assert_eq!(place.read("again"), numbered(0..10));
+    sender.kill();
+    let input = place.write("in", b"another");
+    let sender = place.send(&input, STREAM);
+    next.ends(0, "");
+    assert_eq!(place.read("next"), b"another");
+    receiver.signal(Signal::SIGCONT);
+    receiver.ends(0, "");
+    sender.ends(0, "");
+    assert_eq!(place.read("first"), numbered(0..10));
+    place.assert_gone();
+}
