@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let done = match (args.broadcast, args.lines) {
         (false, false) => sending.stream(&args.place),
         (false, true) => sending.lines(&args.place),
-        (true, lines) => sending.to_everybody(&args.place, lines, args.subscribers),
+        (true, lines) => sending.publish_all(&args.place, lines, args.subscribers),
     };
     sending.input.progress.finish_and_clear();
     if let Err(Failure::Signalled(signal)) = done {

@@ -122,7 +122,7 @@ impl Receiving {
         let mut into = In::join(name, false, begin, self.interrupt)?;
         let whole = from.is_none();
         // A whole stream is not one that had ended when this receiver came.
-        let first = if whole { into.listener.published() } else { 0 };
+        let first = if whole { into.first } else { 0 };
         loop {
             let past = into.listener.next_number() < first;
             let received = into.listener.next(&mut message, |message| {

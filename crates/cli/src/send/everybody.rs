@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_millis(1);
 
 impl Sending {
     /// Sends everything, once so many receive.
-    pub(super) fn to_everybody(
+    pub(super) fn publish_all(
         &mut self,
         name: &Place,
         lines: bool,

@@ -17,7 +17,7 @@ use tombolo::{
 
 use super::{
     CROWD, Interrupt, Mode, SENDING, STREAM, TURN, Token, WORD, count, has_receivers, has_senders,
-    is_drained, join, tokens,
+    is_drained, is_stream, join, tokens,
 };
 use crate::failure::Failure;
 use crate::place::Place;
@@ -83,6 +83,13 @@ fn channel(segment: &Segment, lines: bool) -> ByteBroadcastChannel<'_> {
         .reliable(CROWD)
 }
 
+/// How many messages have been sent, ever.
+fn published(segment: &Segment) -> u64 {
+    let channels = segment.channels();
+    let stream = channels.iter().find(|channel| is_stream(channel));
+    stream.and_then(|channel| channel.broadcast.as_ref()).map_or(0, |info| info.published)
+}
+
 /// A sender's end. The segment is left last.
 pub(crate) struct Out {
     pub(crate) publisher: Publisher<Bytes>,
@@ -140,11 +147,19 @@ pub(crate) fn has_ended(segment: &Segment) -> bool {
 
 /// A receiver's end: lossy, or such that senders wait for it.
 pub(crate) enum Listener {
-    Lossy(Subscriber<Bytes>),
-    Reliable(ReliableSubscriber<Bytes>),
+    Lossy(Box<Subscriber<Bytes>>),
+    Reliable(Box<ReliableSubscriber<Bytes>>),
 }
 
 impl Listener {
+    fn lossy(subscriber: Subscriber<Bytes>) -> Self {
+        Self::Lossy(Box::new(subscriber))
+    }
+
+    fn reliable(subscriber: ReliableSubscriber<Bytes>) -> Self {
+        Self::Reliable(Box::new(subscriber))
+    }
+
     /// Gives the next message to `done`; waits for it, for a turn. A reliable receiver lets
     /// go of it after that.
     pub(crate) fn next<T>(
@@ -195,15 +210,6 @@ impl Listener {
             Self::Reliable(subscriber) => subscriber.sequence(),
         }
     }
-
-    /// The number of the next message to be sent.
-    pub(crate) fn published(&self) -> u64 {
-        let left = match self {
-            Self::Lossy(subscriber) => subscriber.len(),
-            Self::Reliable(subscriber) => subscriber.len(),
-        };
-        self.next_number() + left as u64
-    }
 }
 
 /// A receiver's end. The segment is left last.
@@ -212,6 +218,8 @@ pub(crate) struct In {
     /// Where it is known who sends lines: the senders' tokens, and how many the failed had
     /// left there before.
     senders: Option<(Receiver<u8>, usize)>,
+    /// The number of the first message that was sent after this receiver had begun to come.
+    pub(crate) first: u64,
     pub(crate) segment: Segment,
 }
 
@@ -223,15 +231,17 @@ impl In {
         interrupt: Interrupt,
     ) -> Result<Self, Failure> {
         let mode = Mode { lines, broadcast: true };
-        let (segment, (listener, senders)) = join(name, mode, interrupt, |segment| {
+        let (segment, (first, listener, senders)) = join(name, mode, interrupt, |segment| {
+            // Before a sender that waits for this receiver sees it.
+            let first = published(segment);
             let channel = channel(segment, lines);
             let listener = if reliable {
-                Listener::Reliable(channel.reliable_subscriber_from(start)?)
+                Listener::reliable(channel.reliable_subscriber_from(start)?)
             } else {
-                Listener::Lossy(channel.subscriber_from(start)?)
+                Listener::lossy(channel.subscriber_from(start)?)
             };
             let senders = lines.then(|| tokens(segment, SENDING).receiver()).transpose()?;
-            Ok((listener, senders))
+            Ok((first, listener, senders))
         })?;
         let senders = senders.map(|tokens| {
             let living = count(&segment, STREAM, |channel| channel.senders);
@@ -239,7 +249,7 @@ impl In {
             // Those of the past have cut what this one begins with.
             (tokens, if start == Start::Newest { failed } else { 0 })
         });
-        Ok(Self { listener, senders, segment })
+        Ok(Self { listener, senders, first, segment })
     }
 
     pub(crate) fn has_senders(&self) -> bool {
@@ -256,9 +266,9 @@ impl In {
     pub(crate) fn forget_senders(&mut self) -> Result<(), Failure> {
         let channel = channel(&self.segment, false);
         let again = if self.listener.is_reliable() {
-            channel.reliable_subscriber().map(Listener::Reliable)
+            channel.reliable_subscriber().map(Listener::reliable)
         } else {
-            channel.subscriber().map(Listener::Lossy)
+            channel.subscriber().map(Listener::lossy)
         };
         let again = again.map_err(|error| Failure::Broken(error.to_string()))?;
         // Otherwise there is one by now.
