@@ -274,6 +274,12 @@ impl Cells {
         RingKind::read(self.kind()).is_some_and(|kind| kind.any().in_flight(self))
     }
 
+    /// Whether a change on the side of the receivers is for senders that wait: not where
+    /// publishers still wait for another reliable subscriber.
+    pub(crate) fn frees_senders(&self) -> bool {
+        Board::of(self).is_none_or(|board| ring::broadcast::has_room(&board, self))
+    }
+
     /// Whether what an attempt lacked is there now.
     pub(crate) fn has(&self, want: Want) -> bool {
         match want {

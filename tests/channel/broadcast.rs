@@ -4,8 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use tombolo::{
-    BroadcastChannel, ChannelError, Publisher, RecvError, ReliableSubscriber, Segment, Start,
-    Subscriber, TryRecvError, TrySendError,
+    BroadcastChannel, ByteBatch, ChannelError, Publisher, RecvError, ReliableSubscriber, Segment,
+    Start, Subscriber, TryRecvError, TrySendError, WaitStrategy,
 };
 
 use crate::common::readiness::gets_ready;
@@ -207,6 +207,89 @@ fn each_subscriber_gets_what_several_publishers_in_other_processes_send() {
     assert_eq!(watching.join().unwrap(), 3 * EACH);
 }
 
+/// Says each message that it gets.
+fn watch(brief: &Brief) {
+    let segment = segment(&Name::of(brief.text(0)));
+    let subscriber = channel(&segment).subscriber().unwrap();
+    subscriber.set_wait_strategy(WaitStrategy::Block);
+    brief.say("watching");
+    while let Ok(message) = subscriber.recv() {
+        brief.say(message.to_string());
+    }
+}
+
+/// The semaphore over which so many sleep, once they do.
+fn slept_over(name: &Name, count: u32) -> u16 {
+    let set = name.set(0).unwrap();
+    let all = u16::try_from(set.stat().unwrap().count).unwrap();
+    let mut found = None;
+    wait_until(|| {
+        found = (0..all).find(|&sem| set.waiting_for_increase(sem).unwrap() == count);
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+#[test]
+fn one_call_wakes_all_subscribers_that_sleep_and_none_is_made_while_nobody_does() {
+    let name = Name::new();
+    let segment = segment(&name);
+    let prices = channel(&segment);
+    let publisher = prices.publisher().unwrap();
+    let value = |sem| name.set(0).unwrap().value(sem).unwrap();
+    let mut peers: Vec<Peer> = (0..8).map(|_| Peer::start("watch", &[&name])).collect();
+    peers.iter().for_each(|peer| peer.expect("watching"));
+    for message in 0..10 {
+        let items = slept_over(&name, 8);
+        let before = value(items);
+        publisher.send(message).unwrap();
+        assert_eq!(value(items), before + 1, "one stroke for all of them");
+        peers.iter().for_each(|peer| peer.expect(&message.to_string()));
+    }
+    // One of them dies asleep: the others hear of the next message as before.
+    let items = slept_over(&name, 8);
+    peers.remove(0).kill();
+    assert_eq!(slept_over(&name, 7), items);
+    publisher.send(10).unwrap();
+    peers.iter().for_each(|peer| peer.expect("10"));
+    slept_over(&name, 7);
+    peers.iter().for_each(Peer::kill);
+    wait_until(|| segment.participants().len() == 1);
+    // Looks for the dead, so that nobody is counted.
+    let subscriber = prices.subscriber().unwrap();
+    let before = value(items);
+    for message in 11..20 {
+        publisher.send(message).unwrap();
+        assert_eq!(subscriber.try_recv(), Ok(message));
+    }
+    assert_eq!(value(items), before, "a call for nobody");
+}
+
+#[test]
+fn publishers_that_wait_are_woken_by_the_slowest_subscriber_and_by_no_other() {
+    let name = Name::new();
+    let segment = segment(&name);
+    let prices = channel(&segment);
+    let publisher = prices.publisher().unwrap();
+    let (ahead, slow) =
+        (prices.reliable_subscriber().unwrap(), prices.reliable_subscriber().unwrap());
+    for n in 0..16 {
+        publisher.try_send(n).unwrap();
+    }
+    let blocked = thread::spawn(move || publisher.send(16).map(|()| publisher));
+    let space = slept_over(&name, 1);
+    let value = || name.set(0).unwrap().value(space).unwrap();
+    let before = value();
+    for n in 0..16 {
+        assert_eq!(ahead.try_recv(), Ok(n));
+    }
+    assert_eq!(value(), before, "woken for nothing");
+    assert_eq!(slow.try_recv(), Ok(0));
+    let publisher = blocked.join().unwrap().unwrap();
+    assert_eq!(publisher.sequence(), Some(16));
+    assert_eq!(value(), before + 1);
+}
+
 fn publish(brief: &Brief) {
     let segment = segment(&Name::of(brief.text(0)));
     let (from, each): (u64, u64) = (brief.number(1), brief.number(2));
@@ -299,6 +382,12 @@ fn bytes_of_every_length_go_to_all_in_batches_and_in_place() {
         screen.recv_batch(&mut batch, 30).unwrap();
     }
     assert_eq!(batch, messages);
+    let mut flat = ByteBatch::new();
+    let late = news.subscriber_from(Start::Oldest).unwrap();
+    while flat.len() < messages.len() {
+        late.recv_batch_into(&mut flat, 30).unwrap();
+    }
+    assert!(flat.iter().eq(messages.iter().map(Vec::as_slice)));
     let mut into = Vec::new();
     for (n, message) in messages.iter().enumerate() {
         if n % 2 == 0 {
@@ -500,6 +589,7 @@ fn child_entry() {
     match &*brief.role {
         "subscribe" => subscribe(&brief),
         "publish" => publish(&brief),
+        "watch" => watch(&brief),
         role => panic!("no role {role}"),
     }
 }

@@ -41,6 +41,13 @@ const RENEW: &str = "either word says the same; it keeps their turns comparable"
 const BELOW: &str = "the limit acquires what is published below it; the rest is an answer";
 
 const ROWS: &[(&[Site], By)] = &[
+    // The bell.
+    (
+        &[at("bell", "ring", "fence", SeqCst, Relaxed)],
+        Nothing("the models of the bell drop it together with the light fence, and find that"),
+    ),
+    (&[at("bell", "ring", "struck.load", Acquire, Relaxed)], Nothing(KERNEL)),
+    (&[at("bell", "ring", "struck.store", Release, Relaxed)], Nothing(KERNEL)),
     // Blocks.
     (
         &[at("blocks", "allocate", ".compare_exchange(seen", AcqRel, Release)],
@@ -228,6 +235,8 @@ const ROWS: &[(&[Site], By)] = &[
         &[at("broadcast/reliable", "read_up_to", "words.reliable", Release, Relaxed)],
         Model(Some(2), reliable::one_reads),
     ),
+    (&[at("broadcast/limit", "has_room", "words.limit()", Acquire, Relaxed)], Nothing(ANSWER)),
+    (&[at("broadcast/limit", "has_room", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
     // Creation.
     (&[at("creation", "judge", "block.magic()", Acquire, Relaxed)], Nothing(KERNEL)),
     (
@@ -257,7 +266,7 @@ const ROWS: &[(&[Site], By)] = &[
         Nothing("what the dead did is not looked at; `waiting` before it has acquired the word"),
     ),
     (
-        &[at("event", "ring", "fence", SeqCst, Relaxed)],
+        &[at("event", "ring_for_one", "fence", SeqCst, Relaxed)],
         Nothing("the models of events drop it together with the light fence, and find that"),
     ),
     (&[at("event", "lower", "record.fetch_update", Release, Relaxed)], Nothing(ORDER)),
@@ -476,6 +485,7 @@ fn of_creation() {
 
 #[test]
 fn of_events_and_the_gate() {
+    found_weak("bell");
     found_weak("event");
     found_weak("gate");
 }
