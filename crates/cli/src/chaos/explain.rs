@@ -8,7 +8,7 @@ use tombolo::sys::sem::Set;
 use tombolo::sys::shm::Shm;
 use tombolo::{Segment, SegmentInfo};
 
-use super::orders::Setting;
+use super::orders::{Setting, Shape};
 use crate::words::Words;
 
 /// The semaphore that the first participant holds up while it lives, as docs/format.md
@@ -26,6 +26,9 @@ pub(crate) fn waiting(setting: &Setting, workers: &[(String, i32)]) -> String {
         Some(segment) => {
             semaphores(&mut text, setting, segment);
             words(&mut text, setting, segment);
+            for board in segment.channels.iter().filter_map(|channel| channel.broadcast.as_ref()) {
+                let _ = writeln!(text, "  {board:?}");
+            }
         }
         None => text.push_str("  the segment is not there\n"),
     }
@@ -99,6 +102,9 @@ fn words(text: &mut String, setting: &Setting, segment: &SegmentInfo) {
     text.push('\n');
     let infos = (512 + 8 * participants).next_multiple_of(128);
     let entry = (infos + 128 * participants).next_multiple_of(128);
+    if setting.shape == Shape::Broadcast {
+        return;
+    }
     let control = get(entry + 48);
     if control == 0 {
         text.push_str("  there is no channel\n");
@@ -126,7 +132,7 @@ fn words(text: &mut String, setting: &Setting, segment: &SegmentInfo) {
     }
     text.pop();
     text.push('\n');
-    if !setting.spsc {
+    if setting.shape == Shape::Mpmc {
         let slots = (control + 1_024 + 64 * participants).next_multiple_of(128);
         let slot = |slot: u64| {
             let word = get(slots + 16 * slot);

@@ -16,11 +16,11 @@ use std::time::Duration;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use tombolo::sys::proc;
-use tombolo::{ChannelError, Mpmc, OpenError, Segment, Spsc};
+use tombolo::{Broadcast, ChannelError, Mpmc, OpenError, Segment, Spsc};
 
 use super::ledger::{Book, Ledger, Note, Phase};
-use super::orders::{Orders, Role, Setting};
-use super::{consumer, points, producer, side};
+use super::orders::{Orders, Role, Setting, Shape};
+use super::{consumer, points, producer, side, subscriber};
 use crate::failure::Failure;
 use crate::flags::of_crew;
 
@@ -60,11 +60,13 @@ fn live(orders: &Orders) -> Result<(), Failure> {
         .map_err(|error| Failure::unusable("cannot attach the ledger", error))?;
     let post = Post { orders, ledger: &ledger, book: ledger.book(orders.seat) };
     points::arrange(orders);
-    match (orders.role, orders.setting.spsc) {
-        (Role::Producer, false) => producer::run::<Mpmc>(&post),
-        (Role::Producer, true) => producer::run::<Spsc>(&post),
-        (Role::Consumer, false) => consumer::run::<Mpmc>(&post),
-        (Role::Consumer, true) => consumer::run::<Spsc>(&post),
+    match (orders.role, orders.setting.shape) {
+        (Role::Producer, Shape::Mpmc) => producer::run::<Mpmc>(&post),
+        (Role::Producer, Shape::Spsc) => producer::run::<Spsc>(&post),
+        (Role::Producer, Shape::Broadcast) => producer::run::<Broadcast>(&post),
+        (Role::Consumer, Shape::Mpmc) => consumer::run::<Mpmc>(&post),
+        (Role::Consumer, Shape::Spsc) => consumer::run::<Spsc>(&post),
+        (Role::Consumer, Shape::Broadcast) => subscriber::run(&post),
         (Role::Side, _) => side::run(&post),
     }
 }

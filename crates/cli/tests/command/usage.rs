@@ -52,6 +52,11 @@ fn no_flag_is_accepted_and_ignored() {
         (&[&toml[..], &["--seconds", "0.1", "--json", "--quiet"]].concat(), 0, "\"seconds\":0."),
         (&["chaos", "--seconds", "0.1", "--spsc", "--quiet"], 0, "1 to 1 processes, 64 bytes a"),
         (
+            &["chaos", "--seconds", "0.1", "--broadcast", "--seed", "77"],
+            0,
+            "2 to 3 processes, 64 bytes a message, broadcast for 256, seed 77\n",
+        ),
+        (
             &[
                 &["chaos", "--seconds", "0.1", "--producers", "1", "--consumers", "3"][..],
                 &["--size", "9", "--policy", "drop", "--seed", "77"],
