@@ -299,7 +299,7 @@ fn a_wrong_word_of_the_tables_is_named() {
         ("offset", 48, 8),
         ("attempts", 56, 16),
         ("flags", 64, 2),
-        ("reserved", 72, 1),
+        ("reserved", 88, 1),
         ("channel name", 128, 65),
         ("channel name", 136, u64::from_le_bytes(*b"mp c\0\0\0\0")),
         ("channel name", 136, u64::from_le_bytes(*b"spsc\0\0\0\0")),
