@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::carry;
 use super::exchange;
 use super::orders::{Report, Setting, Shape, Shared};
+use super::publish;
 use super::trickle;
 use super::worker::Task;
 use crate::failure::Failure;
@@ -106,6 +107,11 @@ impl<M: Mechanism> Subject for M {
             (Shape::Alone, 8) => carry::alone::<8, M>(self, task),
             (Shape::Trickle, 1) => trickle::trickle::<M>(self, task),
             (Shape::Share, 1) => carry::shared::<M>(self, task),
+            (Shape::Publish | Shape::Lossy, 1) => publish::published::<1, M>(self, task),
+            (Shape::Publish | Shape::Lossy, 8) => publish::published::<8, M>(self, task),
+            (Shape::Publish | Shape::Lossy, 128) => publish::published::<128, M>(self, task),
+            (Shape::Publish | Shape::Lossy, 8192) => publish::published::<8192, M>(self, task),
+            (Shape::SpreadBusy | Shape::SpreadParked, 1) => publish::spread::<M>(self, task),
             (Shape::Busy, 1) => exchange::busy::<M>(self, task),
             (Shape::Parked, 1) => exchange::parked::<M>(self, task),
             (shape, words) => {

@@ -3,15 +3,17 @@
 
 #![allow(unsafe_code)]
 
+mod broadcast;
 mod bytes;
 mod typed;
 
 use std::fmt::Display;
 
-use tombolo::{Mpmc, Segment, Spsc, TrustedPeers};
+use tombolo::{Broadcast, Mpmc, Reliable, Segment, Spsc, TrustedPeers};
 
 use crate::failure::Failure;
 use crate::harness::{Object, Setting, Shared, Subject};
+use broadcast::Published;
 use bytes::Bytes;
 use typed::{Batches, Blocking, InPlace, Slices, Spinning, Typed};
 
@@ -30,6 +32,19 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
         Box::new(Typed::<Mpmc, InPlace>::new("tombolo MPMC, in place")),
         Box::new(Bytes::<Mpmc, bytes::ByValue>::new("tombolo MPMC bytes")),
         Box::new(Bytes::<Mpmc, bytes::InPlace>::new("tombolo MPMC bytes, in place")),
+        Box::new(Published::<Broadcast, broadcast::Trying>::new("tombolo broadcast, lossy")),
+        Box::new(Published::<Broadcast, broadcast::Waiting>::new(
+            "tombolo broadcast, lossy, blocking",
+        )),
+        Box::new(Published::<Broadcast, broadcast::Batches>::new(
+            "tombolo broadcast, lossy, received in batches",
+        )),
+        Box::new(Published::<Reliable, broadcast::Trying>::new("tombolo broadcast")),
+        Box::new(Published::<Reliable, broadcast::Waiting>::new("tombolo broadcast, blocking")),
+        Box::new(Published::<Reliable, broadcast::Batches>::new(
+            "tombolo broadcast, received in batches",
+        )),
+        Box::new(Published::<Reliable, broadcast::InPlace>::new("tombolo broadcast, in place")),
     ]
 }
 
