@@ -50,13 +50,15 @@
 //!
 //! # Channels
 //!
-//! A channel has one of two kinds:
+//! A channel has one of three kinds:
 //!
 //! - [`Mpmc`], the default, allows any number of senders and receivers. Each
 //!   message goes to one receiver.
 //! - [`Spsc`] allows one sender and one receiver at a time, and is faster.
+//! - [`Broadcast`] allows any number of publishers and subscribers, and each
+//!   message goes to all subscribers: [`Segment::broadcast`].
 //!
-//! The kind is part of a handle's type: only handles of an MPMC channel can be
+//! The kind is part of a handle's type: handles of an SPSC channel cannot be
 //! cloned. The elements of a channel are plain data that implement [`Message`]:
 //! numbers, arrays, and structs with `#[derive(Message)]`. Both sides must use
 //! the same type. [`Segment::bytes`] makes a channel of messages of any length.
@@ -300,8 +302,9 @@ pub use kinds::table::{
     Broadcast, Broadcastable, InPlace, Kind, Mpmc, Payload, Reliable, RingKind as ChannelKind, Spsc,
 };
 pub use segment::{
-    Answer, Audit, ChannelInfo, Commander, Death, Deaths, Drain, Inbox, Options, Orphan, Outcome,
-    Owner, ParticipantInfo, RemoveOnDrop, Segment, SegmentInfo, Stats, TrustedPeers, UserCommand,
+    Answer, Audit, BroadcastInfo, ChannelInfo, Commander, Death, Deaths, Drain, Inbox, Options,
+    Orphan, Outcome, Owner, ParticipantInfo, ReliableInfo, RemoveOnDrop, Segment, SegmentInfo,
+    Stats, TrustedPeers, UserCommand,
 };
 pub use storage::{Finding, OperatingState, Peer, Side};
 
@@ -317,3 +320,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/how-to.md")]
 struct HowTo;
+
+/// Compiles the examples of the page on broadcast as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/broadcast.md")]
+struct BroadcastPage;

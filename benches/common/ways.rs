@@ -10,7 +10,7 @@ use std::ops::Range;
 use tombolo::{Mpmc, Segment, Spsc};
 
 use channels::{
-    batches, blocking, bytes, bytes_batches, bytes_blocking, bytes_trying, in_place,
+    batches, blocking, broadcast, bytes, bytes_batches, bytes_blocking, bytes_trying, in_place,
     in_place_copied, slices,
 };
 use peers::{array, array_queue, rtrb, rtrb_chunks};
@@ -98,7 +98,7 @@ pub(crate) struct Group {
     pub(crate) ways: Vec<Way>,
 }
 
-fn of_size<const W: usize>(segment: &Segment) -> [Group; 3] {
+fn of_size<const W: usize>(segment: &Segment) -> [Group; 4] {
     let group = |what: &str, ways| Group { title: format!("{what}, {} bytes", 8 * W), ways };
     [
         group(
@@ -123,6 +123,10 @@ fn of_size<const W: usize>(segment: &Segment) -> [Group; 3] {
                 slices::<W>(segment),
                 bytes_batches::<Spsc, W>(segment),
             ],
+        ),
+        group(
+            "to each",
+            vec![rtrb::<W>(), broadcast::<W>(segment, false), broadcast::<W>(segment, true)],
         ),
         group(
             "any to any",

@@ -14,6 +14,7 @@ use crate::death;
 use crate::mutant::{self, Mutant};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::set::SetMap;
+use crate::sync::NO_FENCE_BEFORE_IT_ASKS;
 
 /// The highest value of a semaphore.
 const MOST: i32 = 32_767;
@@ -242,7 +243,9 @@ impl Process {
 
 impl LightFence for Process {
     fn light_fence(&self) {
-        if !mutant::is(|mutant| matches!(mutant, Mutant::NoLightFence | Mutant::NoSkipFence)) {
+        let gone = mutant::is(|m| matches!(m, Mutant::NoLightFence | Mutant::NoSkipFence))
+            || mutant::has(NO_FENCE_BEFORE_IT_ASKS);
+        if !gone {
             fence(Ordering::SeqCst);
         }
     }

@@ -130,7 +130,8 @@ pub(crate) fn lines(source: &'static str) -> Lines {
 }
 
 /// The rings' sources that have orderings.
-pub(crate) const SOURCES: [(&str, &str); 18] = [
+pub(crate) const SOURCES: [(&str, &str); 19] = [
+    ("bell", include_str!("../../src/ring/bell.rs")),
     ("blocks", include_str!("../../src/ring/blocks.rs")),
     ("broadcast/limit", include_str!("../../src/ring/broadcast/limit.rs")),
     ("broadcast/publish", include_str!("../../src/ring/broadcast/publish.rs")),

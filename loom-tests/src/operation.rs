@@ -1,7 +1,7 @@
 //! An operation of which only so much matters, for the models of waiting.
 
 use crate::ring::kernel::{Kernel, Refusal};
-use crate::ring::wait::{Cause, NotNow, Operation, Seat, Session, Waited};
+use crate::ring::wait::{Cause, Heard, NotNow, Operation, Seat, Session, Waited};
 
 /// An operation of which only so much matters.
 pub(crate) struct Plain<A, M, L> {
@@ -16,7 +16,7 @@ impl<R, A, M, L> Operation for Plain<A, M, L>
 where
     A: FnMut() -> Result<R, NotNow>,
     M: Fn() -> bool,
-    L: FnMut() -> Option<u16>,
+    L: FnMut(u16) -> Heard,
 {
     type Done = R;
     type Fault = Cause;
@@ -29,8 +29,8 @@ where
         (self.more)()
     }
 
-    fn scan(&mut self, _: bool) -> Result<Option<u16>, Cause> {
-        Ok((self.look)())
+    fn scan(&mut self, sem: u16, _: bool) -> Result<Heard, Cause> {
+        Ok((self.look)(sem))
     }
 
     fn owes(&mut self, refusal: Refusal) {
@@ -43,6 +43,14 @@ where
 }
 
 impl<A, M, L> Plain<A, M, L> {
+    /// Waits in a seat until this gives something, and may stay counted.
+    pub(crate) fn block<K: Kernel, R>(&mut self, kernel: &K, seat: Seat<'_, K::Deadline>) -> R
+    where
+        Self: Operation<Done = R, Fault = Cause>,
+    {
+        done(Session::new(kernel, seat, None).block(self))
+    }
+
     /// Waits in a seat until this gives something.
     pub(crate) fn wait<K: Kernel, R>(&mut self, kernel: &K, seat: Seat<'_, K::Deadline>) -> R
     where
@@ -51,11 +59,15 @@ impl<A, M, L> Plain<A, M, L> {
         let mut session = Session::new(kernel, seat, None);
         let waited = session.block(self);
         session.deregister(self);
-        match waited {
-            Ok(Waited::Done(done)) => done,
-            Ok(Waited::Needs(need)) => panic!("it needs {need:?}"),
-            Ok(Waited::TimedOut) => panic!("there is no deadline"),
-            Err(cause) => panic!("the set is still there: {cause:?}"),
-        }
+        done(waited)
+    }
+}
+
+fn done<R>(waited: Result<Waited<R>, Cause>) -> R {
+    match waited {
+        Ok(Waited::Done(done)) => done,
+        Ok(Waited::Needs(need)) => panic!("it needs {need:?}"),
+        Ok(Waited::TimedOut) => panic!("there is no deadline"),
+        Err(cause) => panic!("the set is still there: {cause:?}"),
     }
 }

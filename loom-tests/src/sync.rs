@@ -8,12 +8,18 @@ use crate::mutant::{self, Mutant};
 
 pub(crate) use crate::checker::atomic::Ordering;
 
+/// No light fence, and none either before a notifier of a bell asks whether it was struck and
+/// for whom a change is.
+pub(crate) const NO_FENCE_BEFORE_IT_ASKS: &str = "no fence before it asks";
+
 /// As the rings' own fences, which are few. A fence that a mutant weakens is none.
 #[track_caller]
 pub(crate) fn fence(order: Ordering) {
     let weakened = mutant::weakened(Location::caller(), order);
     let renewing = Location::caller().file().ends_with("ring/wait/registration.rs");
+    let asking = Location::caller().file().ends_with("ring/bell.rs");
     let gone = renewing && mutant::has("no fence after the next version")
+        || asking && mutant::has(NO_FENCE_BEFORE_IT_ASKS)
         || mutant::is(|mutant| matches!(mutant, Mutant::NoSkipFence));
     if !gone && weakened != Ordering::Relaxed {
         checker::fence(order);
@@ -88,6 +94,9 @@ impl AtomicU64 {
 
     #[track_caller]
     pub(crate) fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+        // A version alone is the announcement of one who is counted.
+        let again = value == 1 << 32 && mutant::has("not announced again");
+        let value = if again { 0 } else { value };
         self.step("fetch_add", order, |word, order| word.fetch_add(value, order))
     }
 

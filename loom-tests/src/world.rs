@@ -14,14 +14,15 @@ use crate::kernel::{Deadline, Process, System};
 use crate::mutant;
 use crate::operation::Plain;
 use crate::ring::credit;
-use crate::ring::event::{self, Event, Life, Memo};
+use crate::ring::event::{self, Event, Life, Memo, Wakes};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::mpmc::{self, Cursor, Refused};
 use crate::ring::recovery::Repairing;
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, Member, MemberState, MemberWord, Scratch, Table};
 use crate::ring::wait::{
-    Cause, Found, NotNow, Operation, Over, Polled, Queue, Registration, Seat, Session, Waited, poll,
+    Cause, Found, Heard, NotNow, Operation, Polled, Queue, Registration, Seat, Session, Waited,
+    poll,
 };
 use crate::slots::{HasSlots, Slots};
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -264,16 +265,24 @@ impl World {
             if mutant::has("a sweep does not ring") {
                 return Ok(());
             }
-            let items = Event { waiting: &self.items_waiting, sem: self.map.items(0) };
-            let space = Event { waiting: &self.space_waiting, sem: self.map.space(0) };
-            for event in [items, space] {
-                event::drain_and_ring(process, event.sem, values[usize::from(event.sem)])?;
-                if !mutant::has("a sweep rouses nobody") {
-                    event::rouse(process, event, || false)?;
+            for event in [self.items(), self.space()] {
+                let value = values[usize::from(event.sem)];
+                if mutant::has("a sweep rouses nobody") {
+                    event::post(process, event.sem)?;
+                } else {
+                    event::tell_of_death(process, event, value)?;
                 }
             }
         }
         Ok(())
+    }
+
+    fn items(&self) -> Event<'_> {
+        Event { waiting: &self.items_waiting, sem: self.map.items(0), wakes: Wakes::One }
+    }
+
+    fn space(&self) -> Event<'_> {
+        Event { waiting: &self.space_waiting, sem: self.map.space(0), wakes: Wakes::One }
     }
 
     /// Nobody waits any more, so nobody is recorded; and no slot is held.
@@ -303,13 +312,15 @@ impl Peer {
         table::scan(&self.process, &*self.world, GENERATION, witness, &mut scratch, bury)
     }
 
-    /// `Participant::scan_if_cheap`.
-    fn listen(&self) -> u16 {
+    /// `Participant::scan_for_sleeper`.
+    fn listen(&self, sem: u16) -> Heard {
         if mutant::has("no look after a wake") {
-            return self.process.system.value(SetMap::WAKE_ALL);
+            let wake_all = Some(self.process.system.value(SetMap::WAKE_ALL));
+            return Heard { own: self.process.system.value(sem), wake_all };
         }
         self.look().expect("the set is still there");
-        self.scratch.borrow().heard()
+        let scratch = self.scratch.borrow();
+        Heard { own: scratch.heard(sem), wake_all: Some(scratch.heard(SetMap::WAKE_ALL)) }
     }
 
     /// `Endpoint::quiet`: never while the other side has gone.
@@ -349,11 +360,11 @@ impl Peer {
     }
 
     fn items(&self) -> Event<'_> {
-        Event { waiting: &self.world.items_waiting, sem: self.world.map.items(0) }
+        self.world.items()
     }
 
     fn space(&self) -> Event<'_> {
-        Event { waiting: &self.world.space_waiting, sem: self.world.map.space(0) }
+        self.world.space()
     }
 
     /// `Endpoint::notify_other`.
@@ -444,7 +455,7 @@ impl Peer {
             Side::Sender => (self.space(), &row.space_record),
             Side::Receiver => (self.items(), &row.items_record),
         };
-        let queue = Queue { waiting: event.waiting, over: Over::Token(event.sem) };
+        let queue = Queue::Side(event);
         let life = Life::new(self.world.word(self.me.id), self.me.incarnation);
         Seat { queue, record, life, registration: &self.registration }
     }
@@ -474,7 +485,7 @@ impl Peer {
     pub(crate) fn gives_up(&self, until: Deadline) {
         let there = || mpmc::available(&self.world.ring, self.cursor.get());
         let attempt = || if there() { Ok(()) } else { Err(NotNow::Nothing) };
-        let look = || Some(self.listen());
+        let look = |sem| self.listen(sem);
         let mut watch = Plain { attempt, more: || true, look, owed: None };
         let mut session = Session::new(&self.process, self.seat(), Some(until));
         session.register();
@@ -506,7 +517,7 @@ impl Peer {
             if there { Ok(true) } else { Err(NotNow::Nothing) }
         };
         let more = || !mutant::has("the watcher keeps its token");
-        let mut watch = Plain { attempt, more, look: || Some(self.listen()), owed: None };
+        let mut watch = Plain { attempt, more, look: |sem| self.listen(sem), owed: None };
         let progress = watch.wait(&self.process, self.seat());
         assert_eq!(watch.owed, None);
         progress
@@ -627,8 +638,8 @@ impl Operation for Trying<'_> {
             }
     }
 
-    fn scan(&mut self, _: bool) -> Result<Option<u16>, Told> {
-        Ok(Some(self.peer.listen()))
+    fn scan(&mut self, sem: u16, _: bool) -> Result<Heard, Told> {
+        Ok(self.peer.listen(sem))
     }
 
     fn owes(&mut self, refusal: Refusal) {

@@ -17,8 +17,8 @@ use super::ready::{Ask, Readiness};
 use crate::error::{Done, Fault};
 use crate::ring::kernel::{Kernel, Refusal};
 use crate::ring::wait::{
-    Cause, Found, Need, NotNow, Operation, Polled, Registration, Seat, Session, Waited, Want, poll,
-    resolve,
+    Cause, Found, Heard, Need, NotNow, Operation, Polled, Registration, Seat, Session, Waited,
+    Want, poll, resolve,
 };
 use crate::segment::Side;
 use crate::sync::Ordering;
@@ -78,8 +78,8 @@ where
         (self.more)()
     }
 
-    fn scan(&mut self, must: bool) -> Result<Option<u16>, Fault> {
-        self.end.participant().scan_for_sleeper(must)
+    fn scan(&mut self, sem: u16, must: bool) -> Result<Heard, Fault> {
+        self.end.participant().scan_for_sleeper(sem, must)
     }
 
     fn owes(&mut self, refusal: Refusal) {

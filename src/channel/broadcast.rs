@@ -172,7 +172,7 @@ impl<P: Broadcastable> BroadcastChannel<'_, P> {
     where
         P: NoUninit,
     {
-        publisher(self.opening(Side::Sender)?)
+        publisher(&self.opening(Side::Sender)?)
     }
 
     /// Opens a subscriber for which nobody waits. It begins with the next message that is
@@ -195,7 +195,7 @@ impl<P: Broadcastable> BroadcastChannel<'_, P> {
     where
         P: CheckedBitPattern,
     {
-        subscriber::<P, Broadcast>(self.opening(Side::Receiver)?, start)
+        subscriber::<P, Broadcast>(&self.opening(Side::Receiver)?, start)
     }
 
     /// Opens a subscriber that loses nothing. It begins with the next message that is
@@ -221,7 +221,7 @@ impl<P: Broadcastable> BroadcastChannel<'_, P> {
     where
         P: CheckedBitPattern,
     {
-        subscriber::<P, Reliable>(self.opening(Side::Receiver)?, start)
+        subscriber::<P, Reliable>(&self.opening(Side::Receiver)?, start)
     }
 }
 
@@ -309,17 +309,35 @@ fn take<T>(
     taken.map_err(|_| too_many)
 }
 
+/// Takes a publisher's entry.
+fn claim<R: Broadcasts<Broadcast>>(
+    opening: &Opening<'_>,
+    ring: &R,
+) -> Result<R::Producer, ChannelError> {
+    let limit = opening.block.plan.seats.publishers;
+    let too_many = ChannelError::TooManyPublishers { channel: opening.name.to_string(), limit };
+    take(opening, || ring.producer(opening.participant.me()), too_many)
+}
+
+/// Takes a subscriber's position; where publishers wait for it, with an entry.
+fn sit<M: Mode, R: Broadcasts<M>>(
+    opening: &Opening<'_>,
+    ring: &R,
+    start: Start,
+) -> Result<R::Consumer, ChannelError> {
+    let limit = opening.block.plan.seats.reliable;
+    let too_many = ChannelError::TooManyReliable { channel: opening.name.to_string(), limit };
+    take(opening, || ring.subscribe(opening.participant.me(), start), too_many)
+}
+
 /// Opens a publisher.
-pub(super) fn publisher<P>(opening: Opening<'_>) -> Result<Publisher<P>, ChannelError>
+pub(super) fn publisher<P>(opening: &Opening<'_>) -> Result<Publisher<P>, ChannelError>
 where
     P: Broadcastable + NoUninit,
 {
-    let limit = opening.block.plan.seats.publishers;
-    let (end, (ring, at)) = Endpoint::taking(&opening, |cells| {
+    let (end, (ring, at)) = Endpoint::taking(opening, |cells| {
         let ring = opening.typed(cells, P::Ring::<Broadcast>::of)?;
-        let channel = opening.name.to_string();
-        let too_many = ChannelError::TooManyPublishers { channel, limit };
-        let at = take(&opening, || ring.producer(opening.participant.me()), too_many)?;
+        let at = claim(opening, &ring)?;
         Ok((ring, at))
     })?;
     Ok(Sender::with(ring, at, end))
@@ -328,7 +346,7 @@ where
 /// Opens a subscriber. It has its position before it counts as a receiver: what is published
 /// after that, it gets.
 pub(super) fn subscriber<P, K>(
-    opening: Opening<'_>,
+    opening: &Opening<'_>,
     start: Start,
 ) -> Result<Receiver<P, K>, ChannelError>
 where
@@ -336,12 +354,9 @@ where
     K: Kind + Mode,
     P::Ring<K>: Broadcasts<K>,
 {
-    let limit = opening.block.plan.seats.reliable;
-    let (mut end, (ring, at)) = Endpoint::taking(&opening, |cells| {
+    let (mut end, (ring, at)) = Endpoint::taking(opening, |cells| {
         let ring = opening.typed(cells, P::Ring::<K>::of)?;
-        let channel = opening.name.to_string();
-        let too_many = ChannelError::TooManyReliable { channel, limit };
-        let at = take(&opening, || ring.subscribe(opening.participant.me(), start), too_many)?;
+        let at = sit(opening, &ring, start)?;
         Ok((ring, at))
     })?;
     if ring.left(&at) > 0 {
@@ -390,7 +405,9 @@ impl<P: Broadcastable + NoUninit> Publisher<P> {
     /// # Errors
     /// [`ChannelError::TooManyPublishers`], and those of every operation.
     pub fn try_clone(&self) -> Result<Self, ChannelError> {
-        publisher(self.end.opening())
+        let ring = self.end.typed(P::Ring::<Broadcast>::of)?;
+        let at = claim(&self.end.opening(), &ring)?;
+        Ok(Self::with(ring, at, self.end.another()?))
     }
 
     /// Waits until there are so many subscribers, of both sorts. Each of them gets what is
@@ -446,19 +463,38 @@ pub struct Slowest {
 }
 
 impl<P: Broadcastable + CheckedBitPattern> Subscriber<P> {
+    /// Has this subscriber go on at a position that it has passed.
+    pub(super) fn go_back_to(&self, position: u64) {
+        self.ring.go_to(&self.at, position);
+    }
+
     /// Another subscriber, at the same position, in this process.
     ///
     /// # Errors
     /// [`ChannelError::TooMany`], and those of every operation.
     pub fn try_clone(&self) -> Result<Self, ChannelError> {
-        let at = self.at.another();
-        let end = self.end.another()?;
-        Ok(Self::with(end.typed(P::Ring::<Broadcast>::of)?, at, end))
+        let ring = self.end.typed(P::Ring::<Broadcast>::of)?;
+        Ok(Self::with(ring, self.at.another(), self.end.another()?))
     }
 
     /// How many messages this subscriber has missed, in all.
     pub const fn missed(&self) -> u64 {
         self.at.missed()
+    }
+}
+
+impl<P: Broadcastable + CheckedBitPattern> ReliableSubscriber<P> {
+    /// Another reliable subscriber, at the same position, in this process.
+    ///
+    /// # Errors
+    /// [`ChannelError::TooManyReliable`], [`ChannelError::TooMany`], and those of every
+    /// operation.
+    pub fn try_clone(&self) -> Result<Self, ChannelError> {
+        // This one is never further behind than the oldest message that another may have.
+        let ring = self.end.typed(P::Ring::<Reliable>::of)?;
+        let at = sit(&self.end.opening(), &ring, Start::Oldest)?;
+        ring.go_to(&at, self.sequence());
+        Ok(Self::with(ring, at, self.end.another()?))
     }
 }
 

@@ -17,6 +17,7 @@ use super::waiting::Waiting;
 use crate::error::{ChannelError, Fault};
 use crate::kinds::block::Block;
 use crate::ring::gate;
+use crate::ring::set::SetMap;
 use crate::ring::table::Member;
 use crate::segment::{Busy, Membership, Participant, Side, TrustedPeers};
 use crate::storage::Cells;
@@ -97,7 +98,7 @@ impl Endpoint {
     ) -> Result<(Self, R), ChannelError> {
         let &Opening { participant, block, ref name, side } = opening;
         // The dead are nobody's peers.
-        let heard = participant.scan_if_cheap()?;
+        let heard = participant.scan_for_sleeper(SetMap::WAKE_ALL, false)?.wake_all;
         let (mut met, joined) = known.unwrap_or_else(|| {
             let joined = participant.joined(&block, side.other()).load(Ordering::Acquire);
             (participant.has_peer(&block, side.other()), joined)

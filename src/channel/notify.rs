@@ -59,12 +59,8 @@ impl Endpoint {
     fn ring(&self, side: Side, word: u64, done: Done) -> bool {
         let memo = &self.wakes.memo;
         let mut rung_for = if side == self.side { Memo::default() } else { memo.get() };
-        let mapped = self.participant().mapped();
-        let rung = if self.block().kind.is_broadcast() {
-            mapped.wake(self.block(), side, &mut rung_for)
-        } else {
-            event::ring(self.semaphores(), self.event(side), word, &mut rung_for)
-        };
+        let meant = || side == Side::Receiver || self.cells().frees_senders();
+        let rung = event::ring(self.semaphores(), self.event(side), word, &mut rung_for, meant);
         if side != self.side {
             memo.set(rung_for);
         }
@@ -121,10 +117,7 @@ impl Endpoint {
                 Whom::SlotWaiters => {
                     slot_waiters::freed(semaphores, &self.cells().control().waiting.slots)
                 }
-                _ => {
-                    let mapped = self.participant().mapped();
-                    mapped.wake(self.block(), whom.side(), &mut Memo::default())
-                }
+                _ => event::notify(semaphores, self.event(whom.side()), &mut Memo::default()),
             };
             match self.participant().mapped().refused(woken.err()?) {
                 Fault::System(now) => Some(now),

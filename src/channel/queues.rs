@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::kinds::block::Block;
 use crate::ring::event::Life;
 use crate::ring::table::Table as _;
-use crate::ring::wait::{Need, Over, Queue, Registration, Seat};
+use crate::ring::wait::{Need, Queue, Registration, Seat};
 use crate::segment::{Participant, Side};
 
 /// Where the waiters of one side are counted who need this.
@@ -16,17 +16,10 @@ pub(super) fn queue<'a>(
     need: Need,
 ) -> Queue<'a> {
     let mapped = participant.mapped();
-    let control = mapped.control(block);
-    match (side, need) {
-        (Side::Sender, need) if need.is_for_all() => {
-            Queue { waiting: &control.waiting.slots, over: Over::All }
-        }
-        (Side::Sender, _) => {
-            Queue { waiting: &control.waiting.space, over: Over::Token(block.space(mapped)) }
-        }
-        (Side::Receiver, _) => {
-            Queue { waiting: &control.waiting.items, over: Over::Token(block.items(mapped)) }
-        }
+    if side == Side::Sender && need.is_for_all() {
+        Queue::All(&mapped.control(block).waiting.slots)
+    } else {
+        Queue::Side(mapped.event(block, side))
     }
 }
 

@@ -42,7 +42,7 @@ use crate::kinds::block::Block;
 use crate::kinds::table::RingKind;
 use crate::ring::kernel::Refusal;
 use crate::ring::wait::{
-    Cause, Need, NotNow, Operation, Queue, Registration, Session, Waited, Want,
+    Cause, Heard, Need, NotNow, Operation, Queue, Registration, Session, Waited, Want,
 };
 use crate::segment::{Participant, Peer, Side};
 use crate::storage::Cells;
@@ -267,8 +267,8 @@ impl Operation for Watch<'_> {
         true
     }
 
-    fn scan(&mut self, must: bool) -> Result<Option<u16>, Fault> {
-        self.at.participant.scan_for_sleeper(must)
+    fn scan(&mut self, sem: u16, must: bool) -> Result<Heard, Fault> {
+        self.at.participant.scan_for_sleeper(sem, must)
     }
 
     /// Its handle is to find out, whatever it does next.

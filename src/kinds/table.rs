@@ -244,9 +244,10 @@ impl RingKind {
         self.facts().name
     }
 
-    /// All kinds of queues for elements, or all for bytes.
-    pub(crate) fn queues(bytes: bool) -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(move |kind| kind.is_bytes() == bytes && !kind.is_broadcast())
+    /// All kinds for elements, or all for bytes: those of queues, or of broadcast.
+    pub(crate) fn all_of(bytes: bool, broadcast: bool) -> impl Iterator<Item = Self> {
+        let of = move |kind: &Self| kind.is_bytes() == bytes && kind.is_broadcast() == broadcast;
+        Self::ALL.into_iter().filter(of)
     }
 
     /// The plan of a channel's block; `None` if it cannot be addressed at all.
@@ -271,6 +272,12 @@ impl Cells {
     /// [`AnyKind::in_flight`].
     pub(crate) fn in_flight(&self) -> bool {
         RingKind::read(self.kind()).is_some_and(|kind| kind.any().in_flight(self))
+    }
+
+    /// Whether a change on the side of the receivers is for senders that wait: not where
+    /// publishers still wait for another reliable subscriber.
+    pub(crate) fn frees_senders(&self) -> bool {
+        Board::of(self).is_none_or(|board| ring::broadcast::has_room(&board, self))
     }
 
     /// Whether what an attempt lacked is there now.

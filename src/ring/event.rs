@@ -47,6 +47,7 @@
 
 use super::kernel::{Kernel, LightFence, Op, Refusal};
 use super::table::{INCARNATION_SHIFT, MemberState, MemberWord};
+use super::{bell, credit};
 use crate::sync::{AtomicU64, Ordering, fence};
 
 const VERSION: u64 = 1 << 32;
@@ -66,6 +67,17 @@ const ROUSED: u64 = 1 << 12;
 pub(crate) struct Event<'a> {
     pub(crate) waiting: &'a AtomicU64,
     pub(crate) sem: u16,
+    pub(crate) wakes: Wakes<'a>,
+}
+
+/// Whom a change is for: what the semaphore of an [`Event`] is used as.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wakes<'a> {
+    /// One of those who wait: the semaphore has a token.
+    One,
+    /// All who wait: the semaphore is a [`bell`](super::bell), `struck` for this version of
+    /// `waiting`.
+    All { struck: &'a AtomicU64 },
 }
 
 /// What a notifying handle remembers, so as not to ring twice for one sleeper.
@@ -120,19 +132,36 @@ pub(crate) fn waited_for<F: LightFence>(fence: &F, waiting: &AtomicU64) -> Optio
     (word & COUNT != 0).then_some(word)
 }
 
-/// Wakes one waiter, if there is any. Call it after publishing.
+/// Wakes those whom a change is for, if there are any. Call it after publishing.
 pub(crate) fn notify<K: Kernel>(
     kernel: &K,
     event: Event<'_>,
     memo: &mut Memo,
 ) -> Result<(), Refusal> {
-    waited_for(kernel, event.waiting).map_or(Ok(()), |word| ring(kernel, event, word, memo))
+    let meant = || true;
+    waited_for(kernel, event.waiting).map_or(Ok(()), |word| ring(kernel, event, word, memo, meant))
 }
 
-/// Wakes one of those that `word` counts, unless `memo` says that as many
+/// Wakes those whom a change is for. All, unless it was not `meant` for them: see
+/// [`bell::ring`]. Or one of those that `word` counts, unless `memo` says that as many
 /// have been and the word still stands.
 #[cold]
 pub(crate) fn ring<K: Kernel>(
+    kernel: &K,
+    event: Event<'_>,
+    word: u64,
+    memo: &mut Memo,
+    meant: impl Fn() -> bool,
+) -> Result<(), Refusal> {
+    match event.wakes {
+        Wakes::One => ring_for_one(kernel, event, word, memo),
+        Wakes::All { struck } => {
+            bell::ring(kernel, event.sem, struck, || announced(event.waiting), meant)
+        }
+    }
+}
+
+fn ring_for_one<K: Kernel>(
     kernel: &K,
     event: Event<'_>,
     word: u64,
@@ -183,8 +212,11 @@ pub(crate) fn rouse<K: Kernel>(
     event: Event<'_>,
     enough: impl Fn() -> bool,
 ) -> Result<(), Refusal> {
-    let count = waited_for(kernel, event.waiting).map_or(0, |word| word & COUNT);
-    for _ in 0..count.min(ROUSED) {
+    let Some(word) = waited_for(kernel, event.waiting) else { return Ok(()) };
+    if let Wakes::All { struck } = event.wakes {
+        return bell::ring(kernel, event.sem, struck, || announced(event.waiting), || true);
+    }
+    for _ in 0..(word & COUNT).min(ROUSED) {
         // One that stays is for who is about to sleep: nobody does.
         if enough() || !post(kernel, event.sem)? {
             break;
@@ -202,6 +234,12 @@ pub(super) fn take<K: Kernel>(
     kernel.semop(&[Op::take(sem, 1)], until)
 }
 
+/// The version of the last announcement, if somebody waits.
+fn announced(waiting: &AtomicU64) -> Option<u64> {
+    let word = waiting.load(Ordering::Relaxed);
+    (word & COUNT != 0).then_some(word / VERSION)
+}
+
 /// How many wait, a moment ago.
 pub(super) fn count(waiting: &AtomicU64) -> u64 {
     waiting.load(Ordering::Relaxed) & COUNT
@@ -215,7 +253,7 @@ pub(super) fn pass_on<K: Kernel>(
 ) -> Result<(), Refusal> {
     waited_for(kernel, event.waiting)
         .filter(|word| word & COUNT > u64::from(counted))
-        .map_or(Ok(()), |word| ring(kernel, event, word, &mut Memo::default()))
+        .map_or(Ok(()), |word| ring_for_one(kernel, event, word, &mut Memo::default()))
 }
 
 /// Another word with the same count.
@@ -234,7 +272,8 @@ pub(crate) fn raise(waiting: &AtomicU64, record: &AtomicU64) {
 }
 
 /// Takes a waiter's count back, unless its life is over: a sweep leaves the records of
-/// such a life out, so the count would be another waiter's.
+/// such a life out, so the count would be another waiter's. The version stays, which says
+/// how often somebody has been announced: a count that grows again comes with another one.
 ///
 /// The kernel ends a life before its process when the process leaves its IPC namespace.
 /// The process may be counted then, and may find out late.
@@ -245,7 +284,7 @@ pub(crate) fn lower(waiting: &AtomicU64, record: &AtomicU64, life: Life<'_>) {
     // version, so the swap fails and the life is asked again.
     let _ = waiting.fetch_update(Ordering::Release, Ordering::Acquire, |word| {
         tries.next().filter(|_| life.lasts())?;
-        Some(counting(word, (word & COUNT).saturating_sub(1)))
+        Some(word - (word & COUNT).min(1))
     });
     let mut tries = 0..TRIES;
     // Edge S: Release, so that a sweep that reads the lowered record
@@ -277,9 +316,33 @@ pub(crate) fn settle(waiting: &AtomicU64, living: impl Fn() -> u64) {
     }
 }
 
-/// Leaves exactly one token, without ever showing none: what a sweep does
-/// for everybody who waits. `value` is the last that was read.
-pub(crate) fn drain_and_ring<K: Kernel>(kernel: &K, sem: u16, value: u16) -> Result<(), Refusal> {
+/// What a sweep does for everybody who waits. `value` is the last that was read.
+pub(crate) fn tell_of_death<K: Kernel>(
+    kernel: &K,
+    event: Event<'_>,
+    value: u16,
+) -> Result<(), Refusal> {
+    match event.wakes {
+        Wakes::All { .. } => bell::strike(kernel, event.sem),
+        Wakes::One => {
+            drain_and_ring(kernel, event.sem, value)?;
+            // Whom the death leaves alone has to hear of it, and one token could go to a
+            // waiter that it does not leave alone.
+            rouse(kernel, event, || false)
+        }
+    }
+}
+
+/// Gives a [`credit`] back, and wakes as a death would.
+pub(crate) fn give_credit_back<K: Kernel>(kernel: &K, event: Event<'_>) -> Result<(), Refusal> {
+    match event.wakes {
+        Wakes::One => credit::disarm(kernel, event.sem),
+        Wakes::All { .. } => bell::leave(kernel, event.sem),
+    }
+}
+
+/// Leaves exactly one token, without ever showing none: `value` is the last that was read.
+fn drain_and_ring<K: Kernel>(kernel: &K, sem: u16, value: u16) -> Result<(), Refusal> {
     if let Ok(surplus @ 1..) = i16::try_from(value) {
         match kernel.semop(&[Op::take(sem, surplus).no_wait(), Op::add(sem, 1)], None) {
             // Somebody took some meanwhile.

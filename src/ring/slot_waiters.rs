@@ -23,7 +23,7 @@
 //! before v was read comes after the freeing, which the try then finds. A later increment
 //! makes the value different from v, which the kernel compares at the instant of falling
 //! asleep. The first sleep is short, and another try follows: the recheck of [`event`]. The
-//! sleeper is a [`Session`](super::wait::Session) over [`All`](super::wait::Over::All).
+//! sleeper is a [`Session`](super::wait::Session) in the queue [`All`](super::wait::Queue::All).
 //!
 //! **Deaths.** If a process dies between freeing and incrementing, the kernel increments for
 //! it, and the scans that follow free what it held. If a process dies while it waits, its
@@ -37,5 +37,5 @@ use crate::sync::AtomicU64;
 /// Wakes all who wait, if there are any. Call it after freeing.
 #[inline]
 pub(crate) fn freed<K: Kernel>(kernel: &K, waiting: &AtomicU64) -> Result<(), Refusal> {
-    event::waited_for(kernel, waiting).map_or(Ok(()), |_| wake_all::strike_and_wind(kernel))
+    event::waited_for(kernel, waiting).map_or(Ok(()), |_| wake_all::strike(kernel))
 }

@@ -174,7 +174,8 @@ pub(crate) fn leave<K: Kernel>(
 pub(crate) struct Scratch {
     before: Vec<u64>,
     values: Vec<u16>,
-    heard: u16,
+    /// Whether the last scan may have missed a death.
+    missed: bool,
 }
 
 impl Scratch {
@@ -182,7 +183,7 @@ impl Scratch {
         Self {
             before: vec![0; usize::from(map.participants)],
             values: vec![0; usize::from(map.count())],
-            heard: 0,
+            missed: false,
         }
     }
 
@@ -191,10 +192,9 @@ impl Scratch {
         self.values.get(usize::from(sem)).copied().unwrap_or(0)
     }
 
-    /// The value of the wake-all semaphore up to which the last scan found all
-    /// deaths.
-    pub(crate) const fn heard(&self) -> u16 {
-        self.heard
+    /// The value of a semaphore up to which the last scan found all deaths that change it.
+    pub(crate) fn heard(&self, sem: u16) -> u16 {
+        self.value(sem).wrapping_sub(self.missed.into())
     }
 
     /// How many participants lived at the last scan.
@@ -239,11 +239,10 @@ pub(crate) fn scan<K: Kernel>(
         return Err(Blind::NotMember);
     }
     // This scan misses a participant that joined and died after its slot was
-    // read. That death has raised the wake-all semaphore, so `heard` is then a
-    // value that the semaphore does not have, and the next sleep ends at once.
+    // read. That death has raised the semaphores that it had a credit on, so what is
+    // `heard` is then a value that they do not have, and the next sleep ends at once.
     let same = |(id, before): (u16, &u64)| table.word(id).load(Ordering::Acquire) == *before;
-    let missed = !(0..).zip(&scratch.before).all(same);
-    scratch.heard = scratch.value(SetMap::WAKE_ALL).wrapping_sub(missed.into());
+    scratch.missed = !(0..).zip(&scratch.before).all(same);
     let value = |sem: u16| scratch.values.get(usize::from(sem)).copied();
     let mut swept = false;
     for (id, &before) in (0..).zip(&scratch.before) {

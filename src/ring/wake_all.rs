@@ -4,16 +4,9 @@
 //! The semaphore counts what has happened: a join, a leave, a death, or a record that one
 //! process has closed for another. No process takes anything from it.
 //!
-//! ```text
-//!  write it down ─▶ {G +1}                  a death: the kernel does G +1
-//!
-//!  scan, G is v ─▶ read the journal ─▶ sleep while G is v ─▶ (again)
-//!                  {G −v no-wait}{G −1}{G +(v + 1)}
-//! ```
-//!
-//! The kernel does the three operations of a sleep at once or not at all, and they leave the
-//! value as it is. Below v the first one fails, at v the second one sleeps, and above v all
-//! of them succeed.
+//! It is a [`bell`] without announcements: a process writes down what has happened and strikes,
+//! whether or not anybody sleeps. The end of each participant strikes too. Who listens scans
+//! and reads the journal before each sleep.
 //!
 //! **No wake-up is lost.** An event that was counted before v was read is in the journal by
 //! then, or is a death that the scan finds. An event that is counted later changes the value,
@@ -26,54 +19,22 @@
 //! **The credit** ([`credit`](super::credit)) is held from before a process scans in order to
 //! join until it has left. If the process has written an event down and not counted it, its
 //! death counts it.
-//!
-//! The value is reset before it gets near its end. If a process is stopped between reading
-//! and sleeping, and the value comes round to exactly v after thousands of events, the
-//! process sleeps until the next event.
 
+use super::bell;
 use super::kernel::{Kernel, Op, Refusal};
 use super::set::SetMap;
 
-/// From here on the value is wound back. As many strokes as there can be
-/// participants, twice, fit in between here and the end.
-const HIGH: u16 = 1 << 13;
-
 /// Strikes, for something that is written down.
 pub(crate) fn strike<K: Kernel>(kernel: &K) -> Result<(), Refusal> {
-    match kernel.semop(&[Op::add(SetMap::WAKE_ALL, 1)], None) {
-        // Only if somebody has been playing with it: the next look winds it.
-        Err(Refusal::Range) => Ok(()),
-        done => done,
-    }
-}
-
-/// The same where it may be done often while nobody looks: whoever finds the
-/// value high winds it.
-pub(crate) fn strike_and_wind<K: Kernel>(kernel: &K) -> Result<(), Refusal> {
-    let high = HIGH.cast_signed();
-    match kernel
-        .semop(&[Op::take(SetMap::WAKE_ALL, high).no_wait(), Op::add(SetMap::WAKE_ALL, 2)], None)
-    {
-        Err(Refusal::WouldBlock) => strike(kernel),
-        done => done,
-    }
+    bell::strike(kernel, SetMap::WAKE_ALL)
 }
 
 /// Strikes, and gives the credit back, in one operation.
-pub(crate) const LEAVE: Op = Op::add(SetMap::WAKE_ALL, 1).undo();
+pub(crate) const LEAVE: Op = bell::leaving(SetMap::WAKE_ALL);
 
 /// Winds the value back if it is high. `value` is what was just read.
 pub(crate) fn wind<K: Kernel>(kernel: &K, value: u16) -> Result<(), Refusal> {
-    match i16::try_from(value) {
-        Ok(by) if value >= HIGH => {
-            match kernel.semop(&[Op::take(SetMap::WAKE_ALL, by - 1).no_wait()], None) {
-                // Somebody was faster.
-                Err(Refusal::WouldBlock) => Ok(()),
-                done => done,
-            }
-        }
-        _ => Ok(()),
-    }
+    bell::wind(kernel, SetMap::WAKE_ALL, value)
 }
 
 /// Sleeps for a token of another semaphore, while the value is `heard`:
@@ -98,7 +59,7 @@ pub(crate) fn take<K: Kernel>(
         Op::add(SetMap::WAKE_ALL, heard),
     ];
     // Taking nothing would wait for zero.
-    unless_late(kernel, if heard == 0 { &ops[1..3] } else { &ops }, until)
+    bell::unless_late(kernel, if heard == 0 { &ops[1..3] } else { &ops }, until)
 }
 
 /// Sleeps while the value is `heard`: `WouldBlock` or `Ok` as soon as it is not.
@@ -107,35 +68,7 @@ pub(crate) fn wait<K: Kernel>(
     heard: u16,
     until: Option<K::Deadline>,
 ) -> Result<(), Refusal> {
-    let Some((heard, back)) =
-        i16::try_from(heard).ok().and_then(|heard| Some((heard, heard.checked_add(1)?)))
-    else {
-        // As high as it gets, and wound back by now.
-        return Ok(());
-    };
-    let ops = [
-        Op::take(SetMap::WAKE_ALL, heard).no_wait(),
-        Op::take(SetMap::WAKE_ALL, 1),
-        Op::add(SetMap::WAKE_ALL, back),
-    ];
-    // Taking nothing would wait for zero.
-    unless_late(kernel, if heard == 0 { &ops[1..] } else { &ops }, until)
-}
-
-/// Does `ops`, which compare the value, and tells a deadline from a value that
-/// is another: the kernel says the same of both. If both are true, the next call
-/// finds the other.
-fn unless_late<K: Kernel>(
-    kernel: &K,
-    ops: &[Op],
-    until: Option<K::Deadline>,
-) -> Result<(), Refusal> {
-    match kernel.semop(ops, until) {
-        Err(Refusal::WouldBlock) if until.is_some_and(|until| kernel.now() >= until) => {
-            Err(Refusal::TimedOut)
-        }
-        done => done,
-    }
+    bell::wait(kernel, SetMap::WAKE_ALL, heard, None, until)
 }
 
 /// The same, and returns when the deadline passes, too.

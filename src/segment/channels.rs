@@ -10,14 +10,9 @@ use crate::kinds::broadcast::MAX_MESSAGES;
 use crate::kinds::table::RingKind;
 use crate::ring::table::Member;
 use crate::storage::layout::{
-    LASTING, MAX_CAPACITY, MAX_LENGTH, MAX_SEATS, Measures, READY, SCHEMA_BYTES, Seats, flags,
+    LASTING, MAX_CAPACITY, MAX_LENGTH, MAX_SEATS, Measures, READY, SCHEMA_BYTES, Seats,
 };
 use crate::sync::Ordering;
-
-/// So many publishers, and so many reliable subscribers, a broadcast channel may have by
-/// default.
-const PUBLISHERS: u16 = 8;
-const RELIABLE: u16 = 16;
 
 /// What a caller wants a channel to be.
 #[derive(Clone, Debug)]
@@ -55,8 +50,8 @@ impl Spec {
     fn seats(&self) -> Seats {
         if self.kind.is_broadcast() {
             Seats {
-                publishers: self.publishers.unwrap_or(PUBLISHERS),
-                reliable: self.reliable.unwrap_or(RELIABLE),
+                publishers: self.publishers.unwrap_or(Seats::USUAL.publishers),
+                reliable: self.reliable.unwrap_or(Seats::USUAL.reliable),
             }
         } else {
             Seats::default()
@@ -231,12 +226,7 @@ fn known_to_all(mapped: &Mapped, spec: &Spec) -> Result<(), ChannelError> {
 /// Whether the channel is what the caller takes it for.
 fn check(mapped: &Mapped, spec: &Spec, found: &Described) -> Result<Block, ChannelError> {
     let mismatch = |what, theirs: String, ours: String| {
-        // As the command takes it.
-        let segment = if mapped.flags & flags::ANONYMOUS == 0 {
-            mapped.name.clone()
-        } else {
-            format!("@{}", mapped.shm.id())
-        };
+        let segment = mapped.called();
         Err(ChannelError::Mismatch { channel: spec.name.to_string(), segment, what, theirs, ours })
     };
     if found.block.kind != spec.kind {

@@ -6,7 +6,7 @@ use super::endpoints::{Busy, Counts};
 use super::participant::{Participant, lock};
 use crate::error::{ChannelError, Done, Fault, Unwoken};
 use crate::kinds::block::Block;
-use crate::ring::event::{self, Memo};
+use crate::ring::event::{self, Event, Memo};
 use crate::ring::kernel::Refusal;
 use crate::ring::{credit, gate, role, slot_waiters};
 use crate::storage::Side;
@@ -71,7 +71,7 @@ impl Participant {
         fence(Ordering::SeqCst);
         if block.kind.is_broadcast() && side == Side::Receiver {
             // A publisher may wait for it. It has come, whether or not that one is woken.
-            let _ = self.mapped.wake(block, side.other(), &mut Memo::default());
+            let _ = self.notify_side(block, side.other());
         }
         Ok((all.sending.enter(side), taken))
     }
@@ -151,7 +151,7 @@ impl Participant {
             // With that of another who leaves: one of the two finds that nobody is left.
             fence(Ordering::SeqCst);
             told = if self.has_peer(block, side) {
-                self.mapped.wake(block, side.other(), &mut Memo::default())
+                self.notify_side(block, side.other())
             } else {
                 // This concerns all who wait, and not all of them know: a single token
                 // could go to one that was opened just now and expects others to come.
@@ -170,9 +170,15 @@ impl Participant {
         told
     }
 
+    /// Wakes those of a side for whom a change is.
+    fn notify_side(&self, block: &Block, side: Side) -> Result<(), Refusal> {
+        let event = self.mapped.event(block, side);
+        event::notify(&self.mapped.semaphores, event, &mut Memo::default())
+    }
+
     /// Wakes the other side, because an end of this one has been given up.
     fn tell(&self, block: &Block, side: Side, name: &str) -> Result<(), Fault> {
-        let told = self.mapped.wake(block, side.other(), &mut Memo::default());
+        let told = self.notify_side(block, side.other());
         self.unwoken_by(told, side, name)
     }
 
@@ -183,13 +189,6 @@ impl Participant {
             Fault::System(source) => Unwoken::new(Done::Closed, name, side.other(), source).into(),
             fault => fault,
         })
-    }
-
-    /// Looks for deaths and sweeps the dead. Says what the wake-all semaphore was
-    /// before, if a sleeper may compare it without cost to the others; always, if it
-    /// `must`.
-    pub(crate) fn scan_for_sleeper(&self, must: bool) -> Result<Option<u16>, Fault> {
-        if must { self.listen().map(Some) } else { self.scan_if_cheap() }
     }
 
     /// Whether the others count this process among the living. They do not if it has
@@ -248,7 +247,7 @@ impl Participant {
     }
 
     fn arm(&self, block: &Block) -> Result<(), Fault> {
-        let (items, space) = (block.items(&self.mapped), block.space(&self.mapped));
+        let [items, space] = self.events(block);
         let semaphores = &self.mapped.semaphores;
         let row = self.mapped.row(block, self.me.id);
         let record = event::record(self.me.incarnation);
@@ -261,10 +260,10 @@ impl Participant {
         // Before the first credit: the token that it leaves at a death is
         // taken care of by a sweep, which goes by the row.
         self.show(block, Counts::default());
-        credit::arm(semaphores, items)
+        credit::arm(semaphores, items.sem)
             .and_then(|()| {
-                credit::arm(semaphores, space).inspect_err(|_| {
-                    let _ = credit::disarm(semaphores, items);
+                credit::arm(semaphores, space.sem).inspect_err(|_| {
+                    let _ = event::give_credit_back(semaphores, items);
                 })
             })
             .map_err(|refusal| self.mapped.refused(refusal))
@@ -273,9 +272,15 @@ impl Participant {
     /// Gives the credits back, as many as it can.
     fn disarm(&self, block: &Block) -> Result<(), Fault> {
         let semaphores = &self.mapped.semaphores;
-        let [items, space] = [block.items(&self.mapped), block.space(&self.mapped)]
-            .map(|sem| self.unless_gone(credit::disarm(semaphores, sem)));
+        let [items, space] = self
+            .events(block)
+            .map(|event| self.unless_gone(event::give_credit_back(semaphores, event)));
         items.and(space)
+    }
+
+    /// Those of the receivers and of the senders.
+    fn events(&self, block: &Block) -> [Event<'_>; 2] {
+        [Side::Receiver, Side::Sender].map(|side| self.mapped.event(block, side))
     }
 
     fn show(&self, block: &Block, counts: Counts) {

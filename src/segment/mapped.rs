@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock};
 use super::directory::{Described, Directory};
 use crate::error::Fault;
 use crate::kinds::block::Block;
-use crate::ring::event::{self, Event, Memo};
+use crate::ring::event::{Event, Wakes};
 use crate::ring::kernel::Refusal;
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, INCARNATION_SHIFT, Member, MemberState, Table};
-use crate::storage::layout::{Control, Info, Plan, Row, VERSION, gate};
+use crate::storage::layout::{Control, Info, Plan, Row, VERSION, flags, gate};
 use crate::storage::{Memory, OperatingState, Peer, Side};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::sem::Set;
@@ -83,6 +83,15 @@ impl Mapped {
         inside(self.memory.at(rows + size_of::<Row>() * usize::from(id)))
     }
 
+    /// Its name as the command takes it.
+    pub(crate) fn called(&self) -> String {
+        if self.flags & flags::ANONYMOUS == 0 {
+            self.name.clone()
+        } else {
+            format!("@{}", self.shm.id())
+        }
+    }
+
     /// The name of a participant.
     pub(crate) fn peer(&self, member: Member) -> Peer {
         // A peer may have written the id.
@@ -101,18 +110,13 @@ impl Mapped {
             Side::Sender => block.space(self),
             Side::Receiver => block.items(self),
         };
-        Event { waiting: self.control(block).waiting(side), sem }
-    }
-
-    /// Wakes those of one side for whom something was done, if any of them sleep: one of a
-    /// queue, because one can use it; all of a broadcast channel.
-    pub(crate) fn wake(&self, block: &Block, side: Side, memo: &mut Memo) -> Result<(), Refusal> {
-        let event = self.event(block, side);
-        if block.kind.is_broadcast() {
-            event::rouse(&self.semaphores, event, || false)
+        let control = self.control(block);
+        let wakes = if block.kind.is_broadcast() {
+            Wakes::All { struck: control.struck(side) }
         } else {
-            event::notify(&self.semaphores, event, memo)
-        }
+            Wakes::One
+        };
+        Event { waiting: control.waiting(side), sem, wakes }
     }
 
     pub(crate) fn fault(&self, blind: Blind) -> Fault {

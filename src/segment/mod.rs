@@ -35,7 +35,7 @@ pub use handle::Segment;
 pub use members::ParticipantInfo;
 pub(crate) use name::Name;
 pub use open::Options;
-pub use outside::{ChannelInfo, Orphan, SegmentInfo};
+pub use outside::{BroadcastInfo, ChannelInfo, Orphan, ReliableInfo, SegmentInfo};
 pub use owner::Owner;
 pub(crate) use participant::Participant;
 pub use remove_on_drop::RemoveOnDrop;

@@ -12,6 +12,7 @@ use crate::kinds::table::RingKind;
 use crate::ring::kernel::{Kernel, Refusal};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Member, Scratch};
+use crate::ring::wait::Heard;
 use crate::ring::{credit, death_record, lease, wake_all};
 use crate::storage::layout::flags;
 use crate::sync::Ordering;
@@ -158,16 +159,18 @@ impl Participant {
     pub(crate) fn listen(&self) -> Result<u16, Fault> {
         let mut scratch = lock(&self.scratch);
         self.mapped.scan(self.mapped.plan.map.liveness(self.me.id), &mut scratch)?;
-        Ok(scratch.heard())
+        Ok(scratch.heard(SetMap::WAKE_ALL))
     }
 
-    /// The same, if so few live that a sleeper who compares it costs the others
-    /// nothing.
-    pub(crate) fn scan_if_cheap(&self) -> Result<Option<u16>, Fault> {
+    /// Looks, and says what `sem` was before, for one who is to sleep over it; and the
+    /// wake-all semaphore, if so few live that a sleeper who compares it costs the others
+    /// nothing, or if it `must`.
+    pub(crate) fn scan_for_sleeper(&self, sem: u16, must: bool) -> Result<Heard, Fault> {
         let mut scratch = lock(&self.scratch);
         self.mapped.scan(self.mapped.plan.map.liveness(self.me.id), &mut scratch)?;
-        let few = scratch.living(self.mapped.plan.map) <= FEW;
-        Ok(few.then(|| scratch.heard()))
+        let compares = must || scratch.living(self.mapped.plan.map) <= FEW;
+        let wake_all = compares.then(|| scratch.heard(SetMap::WAKE_ALL));
+        Ok(Heard { own: scratch.heard(sem), wake_all })
     }
 
     /// Wakes everybody who listens.

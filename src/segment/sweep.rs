@@ -69,10 +69,7 @@ impl Mapped {
             for side in [Side::Receiver, Side::Sender] {
                 let event = self.event(&block, side);
                 let value = values.get(usize::from(event.sem)).copied().unwrap_or(0);
-                event::drain_and_ring(&self.semaphores, event.sem, value)?;
-                // Whom the death leaves alone has to hear of it, and one token could go to a
-                // waiter that it does not leave alone.
-                event::rouse(&self.semaphores, event, || false)?;
+                event::tell_of_death(&self.semaphores, event, value)?;
             }
         }
         Ok(())

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tombolo::{
     BroadcastChannel, ChannelError, Publisher, RecvError, ReliableSubscriber, Segment, Start,
-    Subscriber, TryRecvError, TrySendError,
+    Subscriber, TryRecvError, TrySendError, WaitStrategy,
 };
 
-use crate::common::{Brief, Name, Peer, thread_parked, tid, wait_until};
+use crate::common::readiness::gets_ready;
+use crate::common::{Brief, Child, Name, Peer, thread_parked, tid, wait_until};
 
 fn channel(segment: &Segment) -> BroadcastChannel<'_, u64> {
     segment.broadcast("prices").capacity(16)
@@ -206,6 +207,89 @@ fn each_subscriber_gets_what_several_publishers_in_other_processes_send() {
     assert_eq!(watching.join().unwrap(), 3 * EACH);
 }
 
+/// Says each message that it gets.
+fn watch(brief: &Brief) {
+    let segment = segment(&Name::of(brief.text(0)));
+    let subscriber = channel(&segment).subscriber().unwrap();
+    subscriber.set_wait_strategy(WaitStrategy::Block);
+    brief.say("watching");
+    while let Ok(message) = subscriber.recv() {
+        brief.say(message.to_string());
+    }
+}
+
+/// The semaphore over which so many sleep, once they do.
+fn slept_over(name: &Name, count: u32) -> u16 {
+    let set = name.set(0).unwrap();
+    let all = u16::try_from(set.stat().unwrap().count).unwrap();
+    let mut found = None;
+    wait_until(|| {
+        found = (0..all).find(|&sem| set.waiting_for_increase(sem).unwrap() == count);
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+#[test]
+fn one_call_wakes_all_subscribers_that_sleep_and_none_is_made_while_nobody_does() {
+    let name = Name::new();
+    let segment = segment(&name);
+    let prices = channel(&segment);
+    let publisher = prices.publisher().unwrap();
+    let value = |sem| name.set(0).unwrap().value(sem).unwrap();
+    let mut peers: Vec<Peer> = (0..8).map(|_| Peer::start("watch", &[&name])).collect();
+    peers.iter().for_each(|peer| peer.expect("watching"));
+    for message in 0..10 {
+        let items = slept_over(&name, 8);
+        let before = value(items);
+        publisher.send(message).unwrap();
+        assert_eq!(value(items), before + 1, "one stroke for all of them");
+        peers.iter().for_each(|peer| peer.expect(&message.to_string()));
+    }
+    // One of them dies asleep: the others hear of the next message as before.
+    let items = slept_over(&name, 8);
+    peers.remove(0).kill();
+    assert_eq!(slept_over(&name, 7), items);
+    publisher.send(10).unwrap();
+    peers.iter().for_each(|peer| peer.expect("10"));
+    slept_over(&name, 7);
+    peers.iter().for_each(Peer::kill);
+    wait_until(|| segment.participants().len() == 1);
+    // Looks for the dead, so that nobody is counted.
+    let subscriber = prices.subscriber().unwrap();
+    let before = value(items);
+    for message in 11..20 {
+        publisher.send(message).unwrap();
+        assert_eq!(subscriber.try_recv(), Ok(message));
+    }
+    assert_eq!(value(items), before, "a call for nobody");
+}
+
+#[test]
+fn publishers_that_wait_are_woken_by_the_slowest_subscriber_and_by_no_other() {
+    let name = Name::new();
+    let segment = segment(&name);
+    let prices = channel(&segment);
+    let publisher = prices.publisher().unwrap();
+    let (ahead, slow) =
+        (prices.reliable_subscriber().unwrap(), prices.reliable_subscriber().unwrap());
+    for n in 0..16 {
+        publisher.try_send(n).unwrap();
+    }
+    let blocked = thread::spawn(move || publisher.send(16).map(|()| publisher));
+    let space = slept_over(&name, 1);
+    let value = || name.set(0).unwrap().value(space).unwrap();
+    let before = value();
+    for n in 0..16 {
+        assert_eq!(ahead.try_recv(), Ok(n));
+    }
+    assert_eq!(value(), before, "woken for nothing");
+    assert_eq!(slow.try_recv(), Ok(0));
+    let publisher = blocked.join().unwrap().unwrap();
+    assert_eq!(publisher.sequence(), Some(16));
+    assert_eq!(value(), before + 1);
+}
+
 fn publish(brief: &Brief) {
     let segment = segment(&Name::of(brief.text(0)));
     let (from, each): (u64, u64) = (brief.number(1), brief.number(2));
@@ -221,12 +305,285 @@ fn publish(brief: &Brief) {
 }
 
 #[test]
+fn killed_and_stopped_publishers_delay_nobody_and_leave_no_gap() {
+    let name = Name::new();
+    let segment = segment(&name);
+    let prices = channel(&segment);
+    let publisher = prices.publisher().unwrap();
+    let ledger = prices.reliable_subscriber().unwrap();
+    let screen = prices.subscriber().unwrap();
+    let reading = thread::spawn(move || {
+        let mut read = 0;
+        while ledger.recv().unwrap() != u64::MAX {
+            read += 1;
+            assert_eq!(ledger.sequence(), read, "each message, once and in order");
+        }
+        read
+    });
+    let start = || {
+        let peer = Peer::start("publish", &[&name, &1, &u64::MAX]);
+        peer.expect("ready");
+        peer
+    };
+    let mut stopped = start();
+    stopped.tell("go");
+    wait_until(|| publisher.published() > 1_000);
+    stopped.stop();
+    for round in 0..6_u64 {
+        let mut victim = start();
+        victim.tell("go");
+        let before = publisher.published();
+        wait_until(|| publisher.published() > before + 100 * round);
+        victim.kill();
+        // None of these waits for the dead one, or for the stopped one.
+        for n in 0..1_000 {
+            publisher.send(n).unwrap();
+        }
+    }
+    publisher.send(u64::MAX).unwrap();
+    let published = publisher.published();
+    assert_eq!(publisher.sequence(), Some(published - 1));
+    assert_eq!(reading.join().unwrap(), published - 1);
+    let mut read = 0;
+    loop {
+        match screen.try_recv() {
+            Ok(_) => read += 1,
+            Err(TryRecvError::Lagged(_)) => {}
+            Err(TryRecvError::Empty) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(read + screen.missed(), published);
+    assert!(read >= 16, "{read}");
+    stopped.finish();
+    segment.sweep().unwrap();
+    let audit = Segment::check(&name).unwrap();
+    assert!(audit.faults.is_empty(), "{:#?}", audit.faults);
+    // The entries of the dead are there for others.
+    let _eight: Vec<_> = (0..7).map(|_| prices.publisher().unwrap()).collect();
+    let info = segment.channels().remove(0).broadcast.unwrap();
+    assert_eq!((info.published, info.publishers.len(), info.reliable.len()), (published, 8, 0));
+}
+
+#[test]
+fn bytes_of_every_length_go_to_all_in_batches_and_in_place() {
+    const LONGEST: usize = 70;
+    let segment = Segment::anonymous().unwrap();
+    let news = segment.broadcast_bytes("news").capacity(100, LONGEST);
+    let mut publisher = news.publisher().unwrap();
+    let (screen, mut ledger) = (news.subscriber().unwrap(), news.reliable_subscriber().unwrap());
+    let message = |length: usize| (0..length).map(|n| (n * 7 + length) as u8).collect::<Vec<_>>();
+    assert!(publisher.send(&message(LONGEST + 1)).is_err_and(|error| error.is_too_long()));
+    let messages: Vec<Vec<u8>> = (0..=LONGEST).map(message).collect();
+    let slices: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+    publisher.send_batch(&slices).unwrap();
+    let mut batch = Vec::new();
+    while batch.len() < messages.len() {
+        screen.recv_batch(&mut batch, 30).unwrap();
+    }
+    assert_eq!(batch, messages);
+    let mut into = Vec::new();
+    for (n, message) in messages.iter().enumerate() {
+        if n % 2 == 0 {
+            assert_eq!(ledger.take().unwrap().to_vec(), *message);
+        } else {
+            assert_eq!(ledger.recv(&mut into).unwrap(), message.len());
+            assert_eq!(into, *message);
+        }
+    }
+    let mut grant = publisher.reserve(LONGEST).unwrap();
+    assert_eq!(grant.write_at(0, b"in place"), 8);
+    grant.commit(8).unwrap();
+    let mut given_up = publisher.reserve(LONGEST).unwrap();
+    given_up.write_at(0, b"never seen");
+    drop(given_up);
+    assert_eq!(screen.latest().unwrap(), b"in place");
+    assert_eq!(ledger.latest().unwrap(), b"in place");
+    assert!(screen.try_recv(&mut into).is_err_and(|error| error.is_empty()));
+    assert!(into.is_empty());
+}
+
+#[test]
+fn a_grant_delays_no_other_publisher_and_a_delivery_is_not_written_over() {
+    type Page = [u64; 512];
+    let segment = Segment::anonymous().unwrap();
+    let pages = segment.broadcast::<Page>("pages").capacity(4);
+    let (mut one, two) = (pages.publisher().unwrap(), pages.publisher().unwrap());
+    let screen = pages.subscriber().unwrap();
+    let mut ledger = pages.reliable_subscriber().unwrap();
+    let mut grant = one.reserve().unwrap();
+    grant.write(&[7; 512]);
+    for n in 0..3 {
+        two.try_send([n; 512]).unwrap();
+        assert_eq!(screen.try_recv(), Ok([n; 512]));
+    }
+    grant.commit().unwrap();
+    assert_eq!(screen.recv(), Ok([7; 512]));
+    let delivery = ledger.take().unwrap();
+    assert!(two.try_send([9; 512]).is_err_and(|error| error.is_full()));
+    assert_eq!(delivery.read(), [0; 512]);
+    delivery.give_back();
+    assert!(two.try_send([9; 512]).is_err_and(|error| error.is_full()));
+    ledger.take().unwrap().release();
+    two.try_send([9; 512]).unwrap();
+    for page in [[1; 512], [2; 512], [7; 512], [9; 512]] {
+        assert_eq!(ledger.take().unwrap().read(), page);
+    }
+    assert!(ledger.try_take().is_err_and(|error| error.is_empty()));
+}
+
+#[test]
+fn deadlines_batches_and_iterators_work_as_on_every_channel() {
+    let segment = Segment::anonymous().unwrap();
+    let prices = channel(&segment);
+    let publisher = prices.publisher().unwrap();
+    let (screen, ledger) = (prices.subscriber().unwrap(), prices.reliable_subscriber().unwrap());
+    let soon = Duration::from_millis(1);
+    assert!(screen.recv_timeout(soon).is_err_and(|error| error.is_timeout()));
+    assert!(ledger.recv_timeout(soon).is_err_and(|error| error.is_timeout()));
+    let all: Vec<u64> = (0..20).collect();
+    assert_eq!(publisher.try_send_batch(&all).unwrap(), 16);
+    assert!(publisher.send_timeout(16, soon).is_err_and(|error| error.is_timeout()));
+    let slowest = publisher.slowest().unwrap();
+    assert_eq!((slowest.behind, slowest.peer.pid()), (16, std::process::id()));
+    assert_eq!((screen.len(), ledger.len(), publisher.len()), (16, 16, 16));
+    let got: Result<Vec<u64>, _> = screen.try_iter().collect();
+    assert_eq!(got.unwrap(), all[..16]);
+    let mut batch = Vec::new();
+    assert_eq!(ledger.try_recv_batch(&mut batch, 100), Ok(16));
+    assert_eq!(publisher.try_send_batch(&all[16..]).unwrap(), 4);
+    let clone = ledger.try_clone().unwrap();
+    drop(publisher);
+    assert_eq!(ledger.iter().collect::<Result<Vec<u64>, _>>().unwrap(), all[16..]);
+    assert_eq!(clone.into_iter().collect::<Result<Vec<u64>, _>>().unwrap(), all[16..]);
+}
+
+#[test]
+fn clones_begin_where_their_originals_are() {
+    let segment = Segment::anonymous().unwrap();
+    let prices = channel(&segment);
+    let publisher = prices.publisher().unwrap();
+    let other = publisher.try_clone().unwrap();
+    let (screen, ledger) = (prices.subscriber().unwrap(), prices.reliable_subscriber().unwrap());
+    publisher.send_batch(&[0, 1, 2]).unwrap();
+    other.send(3).unwrap();
+    assert_eq!((screen.recv(), ledger.recv()), (Ok(0), Ok(0)));
+    let (screen2, ledger2) = (screen.try_clone().unwrap(), ledger.try_clone().unwrap());
+    for n in 1..4 {
+        assert_eq!((screen2.recv(), ledger2.recv()), (Ok(n), Ok(n)));
+    }
+    assert_eq!((screen.sequence(), ledger.sequence()), (1, 1));
+    assert_eq!((screen.recv(), ledger.recv()), (Ok(1), Ok(1)));
+    let behind = |segment: &Segment| {
+        let info = segment.channels().remove(0).broadcast.unwrap();
+        info.reliable.iter().map(|reliable| reliable.behind).collect::<Vec<_>>()
+    };
+    assert_eq!(behind(&segment), [2, 0]);
+    assert_eq!(ledger.skip_to_newest(), Ok(1));
+    assert_eq!(behind(&segment), [1, 0]);
+    assert_eq!(ledger.recv(), Ok(3));
+}
+
+#[test]
+fn a_descriptor_is_readable_when_a_message_or_room_comes() {
+    let segment = Segment::anonymous().unwrap();
+    let prices = segment.broadcast::<u64>("prices").capacity(1);
+    let publisher = prices.publisher().unwrap();
+    let (screen, ledger) = (prices.subscriber().unwrap(), prices.reliable_subscriber().unwrap());
+    let reading = [screen.readiness().unwrap(), ledger.readiness().unwrap()];
+    assert!(screen.try_recv().is_err() && ledger.try_recv().is_err());
+    publisher.send(1).unwrap();
+    reading.into_iter().for_each(gets_ready);
+    assert_eq!(screen.try_recv(), Ok(1));
+    let writing = publisher.readiness().unwrap();
+    assert!(publisher.try_send(2).is_err());
+    assert_eq!(ledger.try_recv(), Ok(1));
+    gets_ready(writing);
+    publisher.try_send(2).unwrap();
+}
+
+#[test]
+fn a_forked_child_takes_nothing_and_gives_nothing_up() {
+    let segment = Segment::anonymous().unwrap();
+    let prices = segment.broadcast::<u64>("prices").capacity(2);
+    let publisher = prices.publisher().unwrap();
+    let (screen, ledger) = (prices.subscriber().unwrap(), prices.reliable_subscriber().unwrap());
+    publisher.send(1).unwrap();
+    let handles = std::cell::Cell::new(Some((publisher, screen, ledger)));
+    let child = Child::fork(|| {
+        let (publisher, screen, ledger) = handles.take().unwrap();
+        let refused = publisher.try_send(2).is_err()
+            && screen.try_recv().is_err()
+            && ledger.try_recv().is_err()
+            && ledger.skip_to_newest().is_err();
+        drop((publisher, screen, ledger));
+        i32::from(!refused)
+    });
+    assert_eq!(child.join(), 0);
+    let (publisher, screen, ledger) = handles.take().unwrap();
+    publisher.send(2).unwrap();
+    assert!(publisher.try_send(3).is_err_and(|error| error.is_full()), "the ledger still counts");
+    assert_eq!((ledger.recv(), ledger.recv()), (Ok(1), Ok(2)));
+    assert_eq!((screen.recv(), screen.recv()), (Ok(1), Ok(2)));
+}
+
+#[test]
+fn a_channel_that_is_found_by_its_name_is_published_to_and_subscribed() {
+    let segment = Segment::anonymous().unwrap();
+    let prices = channel(&segment);
+    let typed = prices.subscriber().unwrap();
+    let found = segment.open_channel("prices").unwrap();
+    assert!(found.is_broadcast() && !found.is_bytes());
+    let publisher = found.sender().unwrap();
+    let mut ledger = found.reliable_subscriber_from(Start::Newest).unwrap();
+    let mut screen = found.receiver().unwrap();
+    for n in 0..3_u64 {
+        publisher.send(&n.to_ne_bytes()).unwrap();
+    }
+    assert_eq!(typed.recv(), Ok(0));
+    let mut into = Vec::new();
+    for receiver in [&mut ledger, &mut screen] {
+        assert_eq!(receiver.recv(&mut into).unwrap(), 8);
+        receiver.take().unwrap().give_back();
+        let delivery = receiver.take().unwrap();
+        assert_eq!(delivery.to_vec(), 1_u64.to_ne_bytes());
+        delivery.release();
+        assert_eq!(receiver.try_clone().unwrap().len(), 1);
+        assert_eq!(receiver.try_recv(&mut into).unwrap(), 8);
+        assert_eq!(into, 2_u64.to_ne_bytes());
+    }
+    let jobs = segment.channel::<u64>("jobs").capacity(1);
+    drop(jobs.sender().unwrap());
+    let wrong = segment.open_channel("jobs").unwrap().subscriber_from(Start::Newest);
+    assert!(matches!(wrong, Err(ChannelError::Mismatch { .. })), "{wrong:?}");
+}
+
+#[test]
+fn a_lasting_channel_tells_no_subscriber_that_its_publishers_are_gone() {
+    let segment = Segment::anonymous().unwrap();
+    let states = segment.broadcast::<u64>("states").capacity(4).lasting();
+    states.publisher().unwrap().send(1).unwrap();
+    let screen = states.subscriber_from(Start::Oldest).unwrap();
+    assert_eq!(screen.recv(), Ok(1));
+    assert_eq!(screen.try_recv(), Err(TryRecvError::Empty));
+    let prices = channel(&segment);
+    prices.publisher().unwrap().send(1).unwrap();
+    let history = prices.subscriber_from(Start::Oldest).unwrap();
+    assert_eq!(history.recv(), Ok(1));
+    assert_eq!(history.try_recv(), Err(TryRecvError::Disconnected));
+    // This one has met nobody.
+    let fresh = prices.subscriber().unwrap();
+    assert_eq!(fresh.try_recv(), Err(TryRecvError::Empty));
+}
+
+#[test]
 #[ignore = "a child process of the tests in this file"]
 fn child_entry() {
     let Some(brief) = Brief::take() else { return };
     match &*brief.role {
         "subscribe" => subscribe(&brief),
         "publish" => publish(&brief),
+        "watch" => watch(&brief),
         role => panic!("no role {role}"),
     }
 }

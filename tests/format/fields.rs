@@ -295,7 +295,12 @@ enum Kind {
     Mpmc,
     SpscBytes,
     MpmcBytes,
+    Broadcast,
+    BroadcastBytes,
 }
+
+/// How many publishers and reliable subscribers a broadcast channel has by default.
+const SEATS: (usize, usize) = (8, 16);
 
 /// Where the parts of a block are, from its start.
 struct Block {
@@ -323,6 +328,9 @@ impl Block {
             Kind::Mpmc => (alignment, up(alignment + size, alignment), capacity),
             Kind::SpscBytes => (8, 8, (capacity + 1) * (1 + up(size, 8) / 8)),
             Kind::MpmcBytes => (16, 16 + up(size.min(112), 8), capacity),
+            Kind::Broadcast | Kind::BroadcastBytes => {
+                (0, 8, capacity + 2 * (capacity / 8).max(capacity.min(8)))
+            }
         };
         let slots = up(1_024 + 64 * participants, 128);
         let words = up(slots + stride * units, 128);
@@ -331,6 +339,15 @@ impl Block {
                 let blocks = up(words + 8 * capacity, 128);
                 let apart = up(size.max(1), 128);
                 (blocks, apart, up(blocks + apart * capacity, 128))
+            }
+            Kind::Broadcast | Kind::BroadcastBytes => {
+                let (publishers, reliable) = SEATS;
+                let buffers = words + 128 * (publishers + reliable);
+                let apart = match kind {
+                    Kind::Broadcast => up(size, alignment.max(8)),
+                    _ => up(8 + size, 8),
+                };
+                (buffers, apart, up(buffers + apart * (units + publishers), 128))
             }
             _ => (words, 0, words),
         };
@@ -341,7 +358,7 @@ impl Block {
 #[test]
 fn every_field_has_its_place_and_none_overlap() {
     let document = Document::read();
-    assert_eq!(document.sizes.len(), 7, "{:?}", document.sizes);
+    assert_eq!(document.sizes.len(), 9, "{:?}", document.sizes);
     for (of, &size) in &document.sizes {
         let mut ranges: Vec<_> =
             document.bytes.iter().filter(|((in_, _), _)| in_ == of).flat_map(|(_, r)| r).collect();

@@ -19,7 +19,7 @@ const ENOUGH: Duration = Duration::from_millis(1);
 const ENDS: usize = 2 * RINGS.len();
 
 pub(crate) fn small() -> Options {
-    let options = Segment::options().size(12_000).timeout(Duration::from_millis(5));
+    let options = Segment::options().size(18_000).timeout(Duration::from_millis(5));
     options.participants(PARTICIPANTS as u16).channels(CHANNELS as u16)
 }
 

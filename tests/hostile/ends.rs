@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tombolo::{
-    ByteDelivery, ByteReceiver, ByteSender, ChannelError, InPlace, Mpmc, Receiver, Segment, Sender,
-    Spsc, TryRecvError,
+    Broadcast, ByteDelivery, ByteReceiver, ByteSender, Bytes, ChannelError, InPlace, Kind, Mpmc,
+    Receiver, Reliable, Segment, Sender, Spsc, Start, Subscriber, TryRecvError,
 };
 
 use crate::input::Input;
@@ -85,13 +85,17 @@ pub(crate) trait End: Send {
 }
 
 /// The operations of one kind of typed channel only.
-pub(crate) trait Ring: InPlace + Sized {
+pub(crate) trait Sends: Kind + Sized {
     fn more_to_send(
         tx: &mut Sender<Element, Self>,
         site: Site<'_>,
         input: &mut Input<'_>,
         meanwhile: Meanwhile<'_>,
     );
+}
+
+/// The same of receivers.
+pub(crate) trait Receives: InPlace + Sized {
     fn more_to_receive(
         rx: &mut Receiver<Element, Self>,
         site: Site<'_>,
@@ -100,13 +104,15 @@ pub(crate) trait Ring: InPlace + Sized {
     ) -> usize;
 }
 
-impl Ring for Mpmc {
+impl Sends for Mpmc {
     fn more_to_send(tx: &mut Sender<Element>, _: Site<'_>, _: &mut Input<'_>, _: Meanwhile<'_>) {
         if let Ok(tx) = timed("try_clone", || tx.try_clone()) {
             drop(timed("try_send", || tx.try_send(ELEMENT)));
         }
     }
+}
 
+impl Receives for Mpmc {
     fn more_to_receive(
         rx: &mut Receiver<Element>,
         _: Site<'_>,
@@ -120,7 +126,76 @@ impl Ring for Mpmc {
     }
 }
 
-impl Ring for Spsc {
+impl Sends for Broadcast {
+    fn more_to_send(
+        tx: &mut Sender<Element, Self>,
+        site: Site<'_>,
+        input: &mut Input<'_>,
+        _: Meanwhile<'_>,
+    ) {
+        if let Ok(tx) = timed("try_clone", || tx.try_clone()) {
+            drop(timed("try_send", || tx.try_send(ELEMENT)));
+        }
+        std::hint::black_box(timed("slowest", || (tx.slowest(), tx.published(), tx.sequence())));
+        let subscribers = input.below(2) as u64;
+        drop(site.ended("wait_for", || tx.wait_for(subscribers)));
+    }
+}
+
+impl Receives for Reliable {
+    fn more_to_receive(
+        rx: &mut Receiver<Element, Self>,
+        _: Site<'_>,
+        _: &mut Input<'_>,
+        _: Meanwhile<'_>,
+    ) -> usize {
+        let clone = timed("try_clone", || rx.try_clone());
+        drop(timed("skip_to_newest", || rx.skip_to_newest()));
+        let got = clone.is_ok_and(|clone| timed("latest", || clone.latest()).is_ok());
+        usize::from(got) + usize::from(timed("latest", || rx.latest()).is_ok())
+    }
+}
+
+/// The subscriber for which nobody waits, which reads nothing in place.
+struct Lossy(Subscriber<Bytes>);
+
+impl End for Lossy {
+    fn operate(&mut self, what: u8, site: Site<'_>, _: &mut Input<'_>, _: Meanwhile<'_>) -> usize {
+        let rx = &self.0;
+        let (mut into, mut batch) = (Vec::new(), Vec::new());
+        let got = match what {
+            0 | 1 => timed("try_recv", || rx.try_recv(&mut into)).is_ok().into(),
+            2 => timed("recv_timeout", || rx.recv_timeout(&mut into, MOMENT)).is_ok().into(),
+            3 => match timed("latest", || rx.latest()) {
+                Ok(message) => {
+                    into = message;
+                    1
+                }
+                Err(_) => 0,
+            },
+            4 => match timed("try_clone", || rx.try_clone()) {
+                Ok(clone) => timed("try_recv", || clone.try_recv(&mut into)).is_ok().into(),
+                Err(_) => 0,
+            },
+            5 => {
+                let len = timed("len", || rx.len());
+                assert!(len <= 3 * rx.capacity(), "{len}");
+                std::hint::black_box((rx.missed(), rx.sequence()));
+                0
+            }
+            6 => site.ended("recv", || rx.recv(&mut into)).is_ok().into(),
+            7 => site.ended("iter", || rx.iter().take(CAPACITY).flatten().count()),
+            _ => {
+                drop(site.ended("recv_batch", || rx.recv_batch(&mut batch, MANY)));
+                batch.len()
+            }
+        };
+        assert!(into.len() <= LONGEST && batch.iter().all(|message| message.len() <= LONGEST));
+        got
+    }
+}
+
+impl Sends for Spsc {
     fn more_to_send(
         tx: &mut Sender<Element, Spsc>,
         site: Site<'_>,
@@ -137,7 +212,9 @@ impl Ring for Spsc {
             drop(grant.commit(input.below(MANY)));
         }
     }
+}
 
+impl Receives for Spsc {
     fn more_to_receive(
         rx: &mut Receiver<Element, Spsc>,
         site: Site<'_>,
@@ -156,7 +233,7 @@ impl Ring for Spsc {
     }
 }
 
-impl<K: Ring> End for Sender<Element, K>
+impl<K: Sends> End for Sender<Element, K>
 where
     Self: Send,
 {
@@ -200,7 +277,7 @@ where
     }
 }
 
-impl<K: Ring> End for Receiver<Element, K>
+impl<K: Receives> End for Receiver<Element, K>
 where
     Self: Send,
 {
@@ -244,7 +321,7 @@ where
     }
 }
 
-impl<K: InPlace> End for ByteSender<K>
+impl<K: Kind> End for ByteSender<K>
 where
     Self: Send,
 {
@@ -394,7 +471,8 @@ impl End for Receiver<char> {
 }
 
 /// The channels, one of each kind of ring; and one more of the first.
-pub(crate) const RINGS: [&str; 5] = ["many", "one", "many.bytes", "one.bytes", "chars"];
+pub(crate) const RINGS: [&str; 7] =
+    ["many", "one", "many.bytes", "one.bytes", "chars", "all", "all.bytes"];
 
 /// Opens the sending end of a channel, and makes it where there is none.
 pub(crate) fn sender(segment: &Segment, ring: &str) -> Result<Box<dyn End>, ChannelError> {
@@ -405,6 +483,22 @@ pub(crate) fn sender(segment: &Segment, ring: &str) -> Result<Box<dyn End>, Chan
         "one" => Box::new(typed.spsc().sender()?),
         "many.bytes" => Box::new(bytes.sender()?),
         "one.bytes" => Box::new(bytes.spsc().sender()?),
+        "all" => Box::new(
+            segment
+                .broadcast::<Element>(ring)
+                .capacity(CAPACITY)
+                .publishers(3)
+                .reliable(3)
+                .publisher()?,
+        ),
+        "all.bytes" => Box::new(
+            segment
+                .broadcast_bytes(ring)
+                .capacity(CAPACITY, LONGEST)
+                .publishers(1)
+                .reliable(3)
+                .publisher()?,
+        ),
         _ => Box::new(segment.channel::<char>(ring).capacity(3).sender()?),
     })
 }
@@ -418,6 +512,14 @@ pub(crate) fn receiver(segment: &Segment, ring: &str) -> Result<Box<dyn End>, Ch
         "one" => Box::new(typed.spsc().receiver()?),
         "many.bytes" => Box::new(bytes.receiver()?),
         "one.bytes" => Box::new(bytes.spsc().receiver()?),
+        "all" => {
+            let all = segment.broadcast::<Element>(ring).capacity(CAPACITY);
+            Box::new(all.reliable_subscriber_from(Start::Oldest)?)
+        }
+        "all.bytes" => {
+            let all = segment.broadcast_bytes(ring).capacity(CAPACITY, LONGEST);
+            Box::new(Lossy(all.subscriber_from(Start::Oldest)?))
+        }
         _ => Box::new(segment.channel::<char>(ring).capacity(3).receiver()?),
     })
 }

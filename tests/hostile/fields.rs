@@ -5,7 +5,7 @@ use crate::common::Words;
 
 /// The sizes of the segments under attack.
 pub(crate) const PARTICIPANTS: usize = 4;
-pub(crate) const CHANNELS: usize = 6;
+pub(crate) const CHANNELS: usize = 8;
 
 const HEADER: usize = 512;
 const RECORDS: usize = 128;
@@ -85,7 +85,7 @@ impl Fields {
             fields(journal, (0..RECORDS).map(|i| (16 * i, JOURNAL_RECORD))),
             fields(journal, (0..RECORDS).map(|i| (16 * i + 1, EVENT))),
             fields(journal, (0..RECORDS).flat_map(|i| whole(16 * i + 2..16 * i + 14))),
-            fields(directory, (0..CHANNELS).flat_map(|c| whole(ENTRY * c..ENTRY * c + 9))),
+            fields(directory, (0..CHANNELS).flat_map(|c| whole(ENTRY * c..ENTRY * c + 11))),
             fields(directory, (0..CHANNELS).flat_map(|c| whole(ENTRY * c + 16..ENTRY * c + 58))),
         ];
         assert_eq!(groups.len(), OF_SEGMENT);
@@ -165,6 +165,23 @@ fn block(words: &Words, entry: usize, groups: &mut Vec<Vec<Field>>) {
         3 => {
             let units = (capacity + 1) * (1 + size.div_ceil(8));
             groups.push(fields(slots, (0..units).map(|n| (n, RECORD_HEADER))));
+        }
+        5 | 6 => {
+            let (publishers, reliable) = (number(9), number(10));
+            let count = capacity + 2 * (capacity / 8).max(capacity.min(8));
+            let entries = up(slots + 8 * count, LINE);
+            let buffers = entries + LINE * (publishers + reliable);
+            let apart = if kind == 5 { up(size, align.max(8)) } else { up(8 + size, 8) };
+            groups.push(fields(at, whole([32, 80, 81])));
+            groups.push(fields(slots, whole(0..count)));
+            groups.push(fields(entries, (0..publishers).map(|n| (16 * n, HOLDER))));
+            groups
+                .push(fields(entries, whole((0..publishers).flat_map(|n| 16 * n + 1..16 * n + 5))));
+            let seats = entries + LINE * publishers;
+            groups.push(fields(seats, (0..reliable).map(|n| (16 * n, HOLDER))));
+            groups.push(fields(seats, whole((0..reliable).map(|n| 16 * n + 1))));
+            let all = (0..count + publishers).map(|n| apart / 8 * n);
+            groups.push(fields(buffers, whole(all)));
         }
         _ => {
             let blocks = up(slots + 16 * capacity, LINE);

@@ -85,6 +85,27 @@ pub(crate) fn blocking<K: Ring, const W: usize>(segment: &Segment) -> Way {
     Way::new::<W>(K::NAME, ["send", "recv"], push, pop)
 }
 
+/// One publisher and one subscriber; `reliable` if publishers wait for that one.
+pub(crate) fn broadcast<const W: usize>(segment: &Segment, reliable: bool) -> Way {
+    let name = name();
+    let channel = segment.broadcast::<[u64; W]>(&name).capacity(LAP as usize).publishers(1);
+    let tx = channel.publisher().expect("an end");
+    let push = move |numbers| {
+        for n in numbers {
+            tx.try_send([n; W]).expect("room");
+        }
+    };
+    let calls = ["try_send", "try_recv"];
+    if reliable {
+        let rx = channel.reliable_subscriber().expect("an end");
+        let pop = move |count| each(count, || sum(&rx.try_recv().expect("a message")));
+        return Way::new::<W>("broadcast, reliable", calls, push, pop);
+    }
+    let rx = channel.subscriber().expect("an end");
+    let pop = move |count| each(count, || sum(&rx.try_recv().expect("a message")));
+    Way::new::<W>("broadcast", calls, push, pop)
+}
+
 pub(crate) fn in_place<K: Ring, const W: usize>(segment: &Segment) -> Way {
     let (mut tx, mut rx) = ends::<K, W>(segment);
     let trust = trust(segment);

@@ -15,9 +15,9 @@ use crate::explore::{LOST, completely, fails, holds, holds_despite};
 use crate::kernel::Deadline;
 use crate::mutant::{self, Mutant};
 use crate::operation::Plain;
-use crate::ring::event::{self, Life};
+use crate::ring::event::{self, Event, Life, Wakes};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
-use crate::ring::wait::{NotNow, Over, Queue, Registration, Seat};
+use crate::ring::wait::{Heard, NotNow, Queue, Registration, Seat};
 use crate::sync::{AtomicU64, Ordering};
 use crate::world::Side::{Receiver, Sender};
 use crate::world::{Told, World};
@@ -25,6 +25,8 @@ use crate::world::{Told, World};
 /// The life of those who are in no table, and its word in a table.
 const LIFE: u64 = 1;
 const LIVE: u64 = LIFE << 32 | 1;
+/// What one hears who is not to compare.
+const NOTHING: Heard = Heard { own: 0, wake_all: None };
 
 /// One message, one waiter.
 fn one_waiter() {
@@ -74,7 +76,7 @@ fn seat<'a>(
     (record, life): (&'a AtomicU64, &'a AtomicU64),
     registration: &'a Registration<Deadline>,
 ) -> Seat<'a, Deadline> {
-    let queue = Queue { waiting, over: Over::Token(sem) };
+    let queue = Queue::Side(Event { waiting, sem, wakes: Wakes::One });
     Seat { queue, record, life: Life::new(life, LIFE), registration }
 }
 
@@ -308,7 +310,7 @@ pub(super) fn sweeps_count() {
         let lives = || {
             let registration = Registration::new(Some(0));
             for ready in [Ok(()), Err(NotNow::Nothing)] {
-                let (attempt, more, look) = (|| ready, || false, || None);
+                let (attempt, more, look) = (|| ready, || false, |_| NOTHING);
                 let mut waiter = Plain { attempt, more, look, owed: None };
                 waiter.wait(&Sleep, seat(waiting, 0, (record, life), &registration));
             }

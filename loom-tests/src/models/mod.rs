@@ -1,3 +1,4 @@
+mod bell;
 mod blocks;
 mod broadcast;
 mod creation;

@@ -41,6 +41,9 @@ const RENEW: &str = "either word says the same; it keeps their turns comparable"
 const BELOW: &str = "the limit acquires what is published below it; the rest is an answer";
 
 const ROWS: &[(&[Site], By)] = &[
+    // The bell.
+    (&[at("bell", "ring", "struck.load", Acquire, Relaxed)], Nothing(KERNEL)),
+    (&[at("bell", "ring", "struck.store", Release, Relaxed)], Nothing(KERNEL)),
     // Blocks.
     (
         &[at("blocks", "allocate", ".compare_exchange(seen", AcqRel, Release)],
@@ -228,6 +231,8 @@ const ROWS: &[(&[Site], By)] = &[
         &[at("broadcast/reliable", "read_up_to", "words.reliable", Release, Relaxed)],
         Model(Some(2), reliable::one_reads),
     ),
+    (&[at("broadcast/limit", "has_room", "words.limit()", Acquire, Relaxed)], Nothing(ANSWER)),
+    (&[at("broadcast/limit", "has_room", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
     // Creation.
     (&[at("creation", "judge", "block.magic()", Acquire, Relaxed)], Nothing(KERNEL)),
     (
@@ -476,6 +481,7 @@ fn of_creation() {
 
 #[test]
 fn of_events_and_the_gate() {
+    found_weak("bell");
     found_weak("event");
     found_weak("gate");
 }

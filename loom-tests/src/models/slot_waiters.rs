@@ -15,7 +15,7 @@ use crate::operation::Plain;
 use crate::ring::event::{self, Life};
 use crate::ring::kernel::{Kernel, Op};
 use crate::ring::set::SetMap;
-use crate::ring::wait::{NotNow, Over, Queue, Registration, Seat};
+use crate::ring::wait::{Heard, NotNow, Queue, Registration, Seat};
 use crate::ring::{credit, slot_waiters, wake_all};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -121,16 +121,11 @@ impl Peer {
         let waiting = if mutant::has("not announced") { &unseen } else { &self.channel.waiting };
         let record = &self.channel.records[usize::from(self.id)];
         let attempt = || if self.claim() { Ok(()) } else { Err(NotNow::NoBlock) };
-        let (more, look) = (|| true, || Some(self.listen()));
+        let (more, look) = (|| true, |_| Heard { own: 0, wake_all: Some(self.listen()) });
         let registration = Registration::new(None);
         registration.be_strict(true);
         let life = Life::new(&self.channel.life, LIFE);
-        let seat = Seat {
-            queue: Queue { waiting, over: Over::All },
-            record,
-            life,
-            registration: &registration,
-        };
+        let seat = Seat { queue: Queue::All(waiting), record, life, registration: &registration };
         Plain { attempt, more, look, owed: None }.wait(&self.process, seat);
     }
 

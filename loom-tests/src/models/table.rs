@@ -114,7 +114,7 @@ impl Citizen {
         if mutant::has("slots are read once") {
             return scratch.value(SetMap::WAKE_ALL);
         }
-        scratch.heard()
+        scratch.heard(SetMap::WAKE_ALL)
     }
 
     fn look_as(&self, id: u16) -> bool {

@@ -2,11 +2,31 @@
 
 /// One of the handles, guards or iterators.
 #[derive(Debug)]
-pub(super) enum Any<S, M, SB, MB> {
+pub(super) enum Any<S, M, SB, MB, B, BB, R, RB> {
     Spsc(S),
     Mpmc(M),
     SpscBytes(SB),
     MpmcBytes(MB),
+    Broadcast(B),
+    BroadcastBytes(BB),
+    Reliable(R),
+    ReliableBytes(RB),
+}
+
+/// The same generic type for each kind of channel.
+macro_rules! any_of {
+    ($of:ident$(<$life:lifetime>)?) => {
+        Any<
+            $of<$($life,)? Untyped, Spsc>,
+            $of<$($life,)? Untyped, Mpmc>,
+            $of<$($life,)? Bytes, Spsc>,
+            $of<$($life,)? Bytes, Mpmc>,
+            $of<$($life,)? Untyped, Broadcast>,
+            $of<$($life,)? Bytes, Broadcast>,
+            $of<$($life,)? Untyped, Reliable>,
+            $of<$($life,)? Bytes, Reliable>,
+        >
+    };
 }
 
 /// Does the same with each of them.
@@ -17,6 +37,10 @@ macro_rules! each {
             Any::Mpmc($one) => $what,
             Any::SpscBytes($one) => $what,
             Any::MpmcBytes($one) => $what,
+            Any::Broadcast($one) => $what,
+            Any::BroadcastBytes($one) => $what,
+            Any::Reliable($one) => $what,
+            Any::ReliableBytes($one) => $what,
         }
     };
     ($any:expr, $one:ident => Any: $what:expr) => {
@@ -25,13 +49,17 @@ macro_rules! each {
             Any::Mpmc($one) => Any::Mpmc($what),
             Any::SpscBytes($one) => Any::SpscBytes($what),
             Any::MpmcBytes($one) => Any::MpmcBytes($what),
+            Any::Broadcast($one) => Any::Broadcast($what),
+            Any::BroadcastBytes($one) => Any::BroadcastBytes($what),
+            Any::Reliable($one) => Any::Reliable($what),
+            Any::ReliableBytes($one) => Any::ReliableBytes($what),
         }
     };
 }
 
 /// What both handles can do.
 macro_rules! of_both_sides {
-    ($handle:ident, $typed:literal) => {
+    ($handle:ident, $typed:literal, $reliable:ident => $clone:expr) => {
         impl $handle {
             /// Whether both handles belong to the same channel.
             pub fn same_channel(&self, other: &Self) -> bool {
@@ -74,13 +102,18 @@ macro_rules! of_both_sides {
             ///
             /// # Errors
             /// [`ChannelError::RoleTaken`] for an SPSC channel; [`ChannelError::TooMany`],
-            /// and those of every operation.
+            /// and for broadcast [`ChannelError::TooManyPublishers`] or
+            /// [`ChannelError::TooManyReliable`]; and those of every operation.
             pub fn try_clone(&self) -> Result<Self, ChannelError> {
                 Ok(Self(match &self.0 {
-                    Any::Mpmc(end) => Any::Mpmc(end.try_clone()?),
-                    Any::MpmcBytes(end) => Any::MpmcBytes(end.try_clone()?),
                     Any::Spsc(end) => return Err(end.end.role_taken()),
                     Any::SpscBytes(end) => return Err(end.end.role_taken()),
+                    Any::Mpmc(end) => Any::Mpmc(end.try_clone()?),
+                    Any::MpmcBytes(end) => Any::MpmcBytes(end.try_clone()?),
+                    Any::Broadcast(end) => Any::Broadcast(end.try_clone()?),
+                    Any::BroadcastBytes(end) => Any::BroadcastBytes(end.try_clone()?),
+                    Any::Reliable($reliable) => Any::Reliable($clone),
+                    Any::ReliableBytes($reliable) => Any::ReliableBytes($clone),
                 }))
             }
 
@@ -127,12 +160,16 @@ macro_rules! of_both_sides {
     };
 }
 
-impl<T, S, M, SB, MB> Iterator for Any<S, M, SB, MB>
+impl<T, S, M, SB, MB, B, BB, R, RB> Iterator for Any<S, M, SB, MB, B, BB, R, RB>
 where
     S: Iterator<Item = T>,
     M: Iterator<Item = T>,
     SB: Iterator<Item = T>,
     MB: Iterator<Item = T>,
+    B: Iterator<Item = T>,
+    BB: Iterator<Item = T>,
+    R: Iterator<Item = T>,
+    RB: Iterator<Item = T>,
 {
     type Item = T;
 
@@ -141,4 +178,4 @@ where
     }
 }
 
-pub(super) use {each, of_both_sides};
+pub(super) use {any_of, each, of_both_sides};

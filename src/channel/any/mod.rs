@@ -5,10 +5,12 @@ mod each;
 mod receiver;
 mod sender;
 
+use super::broadcast::{publisher, subscriber};
 use super::endpoint::{Endpoint, Opening};
 use super::receiver::Receiver;
 use super::sender::Sender;
 use crate::error::{ChannelError, ChannelProperty};
+use crate::kinds::broadcast::Start;
 use crate::kinds::table::RingKind as ChannelKind;
 use crate::segment::{Described, Segment, Side};
 
@@ -100,6 +102,11 @@ impl AnyChannel<'_> {
         self.found.block.kind.is_single()
     }
 
+    /// Whether each receiver gets every message.
+    pub const fn is_broadcast(&self) -> bool {
+        self.found.block.kind.is_broadcast()
+    }
+
     /// How many bytes a message has; of messages of any length, the longest.
     pub const fn element_size(&self) -> usize {
         self.found.size
@@ -125,47 +132,80 @@ impl AnyChannel<'_> {
         Opening { participant, block: self.found.block, name, side }
     }
 
-    /// That this is a broadcast channel, whose ends are others.
-    fn broadcasts(&self) -> ChannelError {
-        ChannelError::Mismatch {
-            channel: self.found.name.clone(),
-            segment: self.segment.name().to_owned(),
-            what: ChannelProperty::Kind,
-            theirs: format!("{:?}", self.kind()),
-            ours: "a queue".to_owned(),
-        }
-    }
-
-    /// Opens a sending end.
+    /// Opens a sending end; of a broadcast channel, a publisher.
     ///
     /// # Errors
-    /// [`ChannelError::RoleTaken`] for an SPSC channel that has a living sender, and
-    /// every limit.
+    /// [`ChannelError::RoleTaken`] for an SPSC channel that has a living sender,
+    /// [`ChannelError::TooManyPublishers`] for a broadcast channel, and every limit.
     pub fn sender(&self) -> Result<AnySender, ChannelError> {
         let opening = self.opening(Side::Sender);
-        let end = Endpoint::new(&opening)?;
+        let queue = || Endpoint::new(&opening);
         Ok(AnySender::of(match self.found.block.kind {
-            ChannelKind::Spsc => Any::Spsc(Sender::new(end)?),
-            ChannelKind::Mpmc => Any::Mpmc(Sender::new(end)?),
-            ChannelKind::SpscBytes => Any::SpscBytes(Sender::new(end)?),
-            ChannelKind::MpmcBytes => Any::MpmcBytes(Sender::new(end)?),
-            ChannelKind::Broadcast | ChannelKind::BroadcastBytes => return Err(self.broadcasts()),
+            ChannelKind::Spsc => Any::Spsc(Sender::new(queue()?)?),
+            ChannelKind::Mpmc => Any::Mpmc(Sender::new(queue()?)?),
+            ChannelKind::SpscBytes => Any::SpscBytes(Sender::new(queue()?)?),
+            ChannelKind::MpmcBytes => Any::MpmcBytes(Sender::new(queue()?)?),
+            ChannelKind::Broadcast => Any::Broadcast(publisher(&opening)?),
+            ChannelKind::BroadcastBytes => Any::BroadcastBytes(publisher(&opening)?),
         }))
     }
 
-    /// Opens a receiving end.
+    /// Opens a receiving end; of a broadcast channel, a subscriber for which nobody waits, and
+    /// which begins with the next message that is published.
     ///
     /// # Errors
     /// As for [`sender`](Self::sender).
     pub fn receiver(&self) -> Result<AnyReceiver, ChannelError> {
         let opening = self.opening(Side::Receiver);
-        let end = Endpoint::new(&opening)?;
+        let queue = || Endpoint::new(&opening);
         Ok(AnyReceiver::of(match self.found.block.kind {
-            ChannelKind::Spsc => Any::Spsc(Receiver::new(end)?),
-            ChannelKind::Mpmc => Any::Mpmc(Receiver::new(end)?),
-            ChannelKind::SpscBytes => Any::SpscBytes(Receiver::new(end)?),
-            ChannelKind::MpmcBytes => Any::MpmcBytes(Receiver::new(end)?),
-            ChannelKind::Broadcast | ChannelKind::BroadcastBytes => return Err(self.broadcasts()),
+            ChannelKind::Spsc => Any::Spsc(Receiver::new(queue()?)?),
+            ChannelKind::Mpmc => Any::Mpmc(Receiver::new(queue()?)?),
+            ChannelKind::SpscBytes => Any::SpscBytes(Receiver::new(queue()?)?),
+            ChannelKind::MpmcBytes => Any::MpmcBytes(Receiver::new(queue()?)?),
+            ChannelKind::Broadcast | ChannelKind::BroadcastBytes => {
+                return self.subscriber_from(Start::Newest);
+            }
         }))
+    }
+
+    /// Opens a subscriber of a broadcast channel for which nobody waits, and which begins
+    /// there.
+    ///
+    /// # Errors
+    /// [`ChannelError::Mismatch`] of another kind of channel, and every limit.
+    pub fn subscriber_from(&self, start: Start) -> Result<AnyReceiver, ChannelError> {
+        let opening = self.opening(Side::Receiver);
+        Ok(AnyReceiver::of(match self.found.block.kind {
+            ChannelKind::Broadcast => Any::Broadcast(subscriber(&opening, start)?),
+            ChannelKind::BroadcastBytes => Any::BroadcastBytes(subscriber(&opening, start)?),
+            _ => return Err(self.is_a_queue()),
+        }))
+    }
+
+    /// Opens a subscriber of a broadcast channel for which publishers wait, and which begins
+    /// there.
+    ///
+    /// # Errors
+    /// [`ChannelError::Mismatch`] of another kind of channel,
+    /// [`ChannelError::TooManyReliable`], and every limit.
+    pub fn reliable_subscriber_from(&self, start: Start) -> Result<AnyReceiver, ChannelError> {
+        let opening = self.opening(Side::Receiver);
+        Ok(AnyReceiver::of(match self.found.block.kind {
+            ChannelKind::Broadcast => Any::Reliable(subscriber(&opening, start)?),
+            ChannelKind::BroadcastBytes => Any::ReliableBytes(subscriber(&opening, start)?),
+            _ => return Err(self.is_a_queue()),
+        }))
+    }
+
+    /// That this is no broadcast channel.
+    fn is_a_queue(&self) -> ChannelError {
+        ChannelError::Mismatch {
+            channel: self.found.name.clone(),
+            segment: self.segment.participant().mapped().called(),
+            what: ChannelProperty::Kind,
+            theirs: format!("{:?}", self.kind()),
+            ours: format!("{:?}", ChannelKind::Broadcast),
+        }
     }
 }

@@ -4,7 +4,9 @@
 use std::iter::FusedIterator;
 use std::time::{Duration, Instant};
 
-use super::each::{Any, each, of_both_sides};
+use bytemuck::CheckedBitPattern;
+
+use super::each::{Any, any_of, each, of_both_sides};
 use crate::channel::cancel::Canceller;
 use crate::channel::delivery::Delivery;
 use crate::channel::ready::Readiness;
@@ -12,20 +14,37 @@ use crate::channel::receiver::{IntoIter, Iter, Receiver, TryIter};
 use crate::error::{ChannelError, Fault, RecvError, RecvTimeoutError, TryRecvError};
 use crate::kinds::batch::ByteBatch;
 use crate::kinds::payload::{Bytes, Untyped};
-use crate::kinds::table::{Mpmc, Spsc};
+use crate::kinds::table::{Broadcast, Broadcastable, Mpmc, Payload, Reliable, Spsc};
 
-pub(super) type Receivers = Any<
-    Receiver<Untyped, Spsc>,
-    Receiver<Untyped, Mpmc>,
-    Receiver<Bytes, Spsc>,
-    Receiver<Bytes, Mpmc>,
->;
+pub(super) type Receivers = any_of!(Receiver);
 type Deliveries<'a> = Any<
     Delivery<'a, Untyped, Spsc>,
     Delivery<'a, Untyped, Mpmc>,
     Delivery<'a, Bytes, Spsc>,
     Delivery<'a, Bytes, Mpmc>,
+    Copied<'a, Untyped>,
+    Copied<'a, Bytes>,
+    Delivery<'a, Untyped, Reliable>,
+    Delivery<'a, Bytes, Reliable>,
 >;
+
+/// A delivery: of a broadcast channel's subscriber for which nobody waits, a copy.
+macro_rules! taken {
+    ($receivers:expr, $one:ident => $take:expr, $into:ident => $recv:expr) => {
+        match $receivers {
+            Any::Spsc($one) => Any::Spsc($take?),
+            Any::Mpmc($one) => Any::Mpmc($take?),
+            Any::SpscBytes($one) => Any::SpscBytes($take?),
+            Any::MpmcBytes($one) => Any::MpmcBytes($take?),
+            Any::Broadcast($one) => Any::Broadcast(Copied::of($one, |$one, $into| $recv)?),
+            Any::BroadcastBytes($one) => {
+                Any::BroadcastBytes(Copied::of($one, |$one, $into| $recv)?)
+            }
+            Any::Reliable($one) => Any::Reliable($take?),
+            Any::ReliableBytes($one) => Any::ReliableBytes($take?),
+        }
+    };
+}
 
 /// A delivery that may be one of several.
 macro_rules! shared {
@@ -33,7 +52,7 @@ macro_rules! shared {
         match $receivers {
             Any::Mpmc($one) => Some($take.map(|taken| AnyDelivery(Any::Mpmc(taken)))),
             Any::MpmcBytes($one) => Some($take.map(|taken| AnyDelivery(Any::MpmcBytes(taken)))),
-            Any::Spsc(_) | Any::SpscBytes(_) => None,
+            _ => None,
         }
     };
 }
@@ -43,7 +62,7 @@ macro_rules! shared {
 /// Waiting, errors and crashes are as for [`Receiver`].
 pub struct AnyReceiver(Receivers);
 
-of_both_sides! { AnyReceiver, "Receiver" }
+of_both_sides! { AnyReceiver, "Receiver", end => end.try_clone()? }
 
 impl AnyReceiver {
     pub(super) const fn of(receivers: Receivers) -> Self {
@@ -193,12 +212,15 @@ impl AnyReceiver {
         each!(&self.0, end => end.try_recv_flat(into, most))
     }
 
-    /// Takes a message to be read in place, waiting as long as it takes.
+    /// Takes a message to be read in place, waiting as long as it takes. The subscriber of a
+    /// broadcast channel for which nobody waits takes a copy.
     ///
     /// # Errors
     /// As for [`Receiver::take`].
     pub fn take(&mut self) -> Result<AnyDelivery<'_>, RecvError> {
-        Ok(AnyDelivery(each!(&mut self.0, end => Any: end.take()?)))
+        Ok(AnyDelivery(taken!(&mut self.0, end => end.take(), into => {
+            end.recv_bytes(into, || None).map_err(RecvTimeoutError::without_deadline)
+        })))
     }
 
     /// Takes a message to be read in place, waiting at most this long.
@@ -206,7 +228,10 @@ impl AnyReceiver {
     /// # Errors
     /// As for [`Receiver::take_timeout`].
     pub fn take_timeout(&mut self, timeout: Duration) -> Result<AnyDelivery<'_>, RecvTimeoutError> {
-        Ok(AnyDelivery(each!(&mut self.0, end => Any: end.take_timeout(timeout)?)))
+        let deadline = || Instant::now().checked_add(timeout);
+        Ok(AnyDelivery(taken!(&mut self.0, end => end.take_timeout(timeout), into => {
+            end.recv_bytes(into, deadline)
+        })))
     }
 
     /// Takes a message to be read in place, waiting until `deadline`.
@@ -217,7 +242,9 @@ impl AnyReceiver {
         &mut self,
         deadline: Instant,
     ) -> Result<AnyDelivery<'_>, RecvTimeoutError> {
-        Ok(AnyDelivery(each!(&mut self.0, end => Any: end.take_deadline(deadline)?)))
+        Ok(AnyDelivery(taken!(&mut self.0, end => end.take_deadline(deadline), into => {
+            end.recv_bytes(into, || Some(deadline))
+        })))
     }
 
     /// Takes a message to be read in place, without waiting.
@@ -225,11 +252,13 @@ impl AnyReceiver {
     /// # Errors
     /// As for [`Receiver::try_take`].
     pub fn try_take(&mut self) -> Result<AnyDelivery<'_>, TryRecvError> {
-        Ok(AnyDelivery(each!(&mut self.0, end => Any: end.try_take()?)))
+        Ok(AnyDelivery(taken!(&mut self.0, end => end.try_take(), into => {
+            end.try_recv_bytes(into)
+        })))
     }
 
     /// Takes a message to be read in place while others may be held, waiting as long as it
-    /// takes. `None`: the channel is SPSC, whose receiver takes one at a time.
+    /// takes. `None`: the channel is not MPMC, and its receiver takes one at a time.
     ///
     /// # Errors
     /// As for [`Receiver::take_shared`].
@@ -284,12 +313,7 @@ macro_rules! iterators {
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $name$(<$life>)?(
-            Any<
-                $iter<$($life,)? Untyped, Spsc>,
-                $iter<$($life,)? Untyped, Mpmc>,
-                $iter<$($life,)? Bytes, Spsc>,
-                $iter<$($life,)? Bytes, Mpmc>,
-            >,
+            any_of!($iter$(<$life>)?),
         );
 
         impl$(<$life>)? Iterator for $name$(<$life>)? {
@@ -330,6 +354,51 @@ impl<'a> IntoIterator for &'a AnyReceiver {
 
     fn into_iter(self) -> AnyIter<'a> {
         self.iter()
+    }
+}
+
+/// A copy of a message, in the place of a [`Delivery`].
+struct Copied<'a, P: Payload> {
+    receiver: &'a Receiver<P, Broadcast>,
+    message: Vec<u8>,
+    /// Where the receiver was before.
+    position: u64,
+}
+
+impl<'a, P: Broadcastable + CheckedBitPattern> Copied<'a, P> {
+    fn of<E>(
+        receiver: &'a Receiver<P, Broadcast>,
+        recv: impl FnOnce(&Receiver<P, Broadcast>, &mut Vec<u8>) -> Result<usize, E>,
+    ) -> Result<Self, E> {
+        let mut message = Vec::new();
+        recv(receiver, &mut message)?;
+        Ok(Self { receiver, message, position: receiver.sequence() - 1 })
+    }
+
+    const fn place(&self) -> &Self {
+        self
+    }
+
+    const fn len(&self) -> usize {
+        self.message.len()
+    }
+
+    fn append_to(&self, into: &mut Vec<u8>) {
+        into.extend_from_slice(&self.message);
+    }
+
+    const fn as_ptr(&self) -> *const u8 {
+        self.message.as_ptr()
+    }
+
+    #[expect(clippy::unused_self, reason = "as of a delivery")]
+    const fn attempts(&self) -> u8 {
+        0
+    }
+
+    /// Leaves the message for the next receive.
+    fn leave(self, _: bool) {
+        self.receiver.go_back_to(self.position);
     }
 }
 

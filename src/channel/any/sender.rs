@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::each::{Any, each, of_both_sides};
+use super::each::{Any, any_of, each, of_both_sides};
 use crate::channel::cancel::Canceller;
 use crate::channel::grant::Grant;
 use crate::channel::ready::Readiness;
@@ -11,16 +11,11 @@ use crate::error::{
     ChannelError, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError,
 };
 use crate::kinds::payload::{Bytes, Untyped};
-use crate::kinds::table::{Mpmc, Spsc};
+use crate::kinds::table::{Broadcast, Mpmc, Reliable, Spsc};
 
-pub(super) type Senders =
-    Any<Sender<Untyped, Spsc>, Sender<Untyped, Mpmc>, Sender<Bytes, Spsc>, Sender<Bytes, Mpmc>>;
-type Grants<'a> = Any<
-    Grant<'a, Untyped, Spsc>,
-    Grant<'a, Untyped, Mpmc>,
-    Grant<'a, Bytes, Spsc>,
-    Grant<'a, Bytes, Mpmc>,
->;
+// A broadcast channel's publisher has no sort: the last two stay empty.
+pub(super) type Senders = any_of!(Sender);
+type Grants<'a> = any_of!(Grant<'a>);
 
 /// The sending end of a channel, whatever it carries.
 ///
@@ -29,7 +24,7 @@ type Grants<'a> = Any<
 /// [`SendError::TooLong`] or [`SendError::TooShort`].
 pub struct AnySender(Senders);
 
-of_both_sides! { AnySender, "Sender" }
+of_both_sides! { AnySender, "Sender", end => Err(end.end.role_taken())? }
 
 impl AnySender {
     pub(super) const fn of(senders: Senders) -> Self {
@@ -201,8 +196,11 @@ impl<'a> AnyGrant<'a> {
     pub fn commit(self, length: usize) -> Result<(), SendError> {
         let room = self.len();
         let size = match &self.grant {
-            Any::Spsc(_) | Any::Mpmc(_) => room,
-            Any::SpscBytes(_) | Any::MpmcBytes(_) => length.min(room),
+            Any::Spsc(_) | Any::Mpmc(_) | Any::Broadcast(_) | Any::Reliable(_) => room,
+            Any::SpscBytes(_)
+            | Any::MpmcBytes(_)
+            | Any::BroadcastBytes(_)
+            | Any::ReliableBytes(_) => length.min(room),
         };
         if self.written < size {
             return Err(SendError::TooShort { message: (), length: self.written, size });

@@ -39,8 +39,7 @@ fn apart_of_bytes(longest: usize) -> Option<usize> {
 
 fn parts(of: &Measures, apart: usize) -> Option<Parts> {
     let Measures { messages, seats, .. } = *of;
-    let allowed = messages >= 1
-        && messages <= MAX_MESSAGES
+    let allowed = (1..=MAX_MESSAGES).contains(&messages)
         && (1..=MAX_SEATS).contains(&seats.publishers)
         && seats.reliable <= MAX_SEATS;
     if !allowed {

@@ -5,6 +5,7 @@
 //! (`subscription`).
 
 mod audit;
+mod inspect;
 pub(super) mod layout;
 mod publication;
 mod recover;
@@ -19,12 +20,13 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::any::AnyKind;
 use super::ring::Ring;
-use crate::ring::broadcast::{self, Found, Look};
+use crate::ring::broadcast::{self, Found, Look, Words as _};
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
 use crate::storage::layout::{Measures, Parts};
 use crate::storage::{Cells, View};
 
+pub(crate) use inspect::Inspection;
 pub(crate) use layout::MAX_MESSAGES;
 use publication::Publication;
 pub use ring::Broadcasts;
@@ -326,7 +328,8 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
 
     fn left(&self, at: &Subscription<M>) -> u64 {
         let next = self.0.published();
-        u64::try_from(next.wrapping_sub(at.position()).cast_signed()).unwrap_or(0)
+        let most = if M::MAKES_ROOM { self.0.shape().reach } else { self.0.shape().slots };
+        u64::try_from(next.wrapping_sub(at.position()).cast_signed()).unwrap_or(0).min(most)
     }
 
     fn wanted_by_producer(at: &Publication) -> Want {
@@ -350,8 +353,12 @@ impl<F: Buffered, M: Mode> Broadcasts<M> for BufferRing<F, M> {
     fn skip_to_newest(&self, at: &Subscription<M>) -> u64 {
         let passed = self.left(at).saturating_sub(1);
         if passed > 0 {
-            at.pass(&self.0, passed);
+            self.go_to(at, at.position().wrapping_add(passed));
         }
         passed
+    }
+
+    fn go_to(&self, at: &Subscription<M>, position: u64) {
+        at.go_to(&self.0, position);
     }
 }

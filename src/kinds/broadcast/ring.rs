@@ -16,6 +16,9 @@ pub trait Broadcasts<M: Mode>: Ring<Producer = Publication, Consumer = Subscript
     /// may be.
     fn subscribe(&self, me: Member, start: Start) -> Result<Subscription<M>, NotNow>;
 
+    /// Has the subscriber go on at this position.
+    fn go_to(&self, at: &Subscription<M>, position: u64);
+
     /// Passes over all messages but the newest; returns how many.
     fn skip_to_newest(&self, at: &Subscription<M>) -> u64;
 }

@@ -166,11 +166,10 @@ impl<M: Mode> Subscription<M> {
         self.missed.get()
     }
 
-    /// Passes over so many messages that are published.
-    pub(super) fn pass(&self, board: &Board, count: u64) {
-        let to = Cursor::at(self.position().wrapping_add(count), board.shape().slots);
-        self.cursor.set(to);
-        M::read_up_to(&self.seat, board, to.position());
+    /// Goes on at this position.
+    pub(super) fn go_to(&self, board: &Board, position: u64) {
+        self.cursor.set(Cursor::at(position, board.shape().slots));
+        M::read_up_to(&self.seat, board, position);
     }
 
     /// Goes on at the oldest message that is retained. Returns how many it passes, or a

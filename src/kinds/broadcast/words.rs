@@ -32,10 +32,11 @@ impl Board {
         broadcast::first_unpublished(self).position()
     }
 
-    /// How far the slowest reliable subscriber is behind, and which participant's it is.
+    /// How far the slowest reliable subscriber is behind, a capacity at most, and which
+    /// participant's it is.
     pub(crate) fn slowest(&self) -> Option<(u64, Member)> {
         let (behind, member) = broadcast::slowest(self, &self.cells, self.published());
-        Some((behind, member?))
+        Some((behind.min(self.shape.reach), member?))
     }
 
     /// Word `word` of entry `entry`, of all that have one: the publishers', then the reliable

@@ -83,6 +83,19 @@ pub(crate) fn room(words: &impl Words, table: &impl Table, position: u64) -> boo
         || slowest(words, table, position).0 < words.shape().reach
 }
 
+/// Whether any publisher may go on, a moment ago: a position below the limit is left, or the
+/// limit could be raised. To be asked behind a fence by a subscriber that has read on: of two
+/// that publishers wait for, the last one finds room.
+pub(crate) fn has_room(words: &impl Words, table: &impl Table) -> bool {
+    let shape = words.shape();
+    // Edge L.
+    let limit = words.limit().load(Ordering::Acquire);
+    let last = Cursor::at(limit.wrapping_sub(1), shape.slots);
+    // Edge P.
+    let there = words.slot(last.index).load(Ordering::Acquire);
+    shape.turns_after(there, last.lap) < 1 || slowest(words, table, limit).0 < shape.reach
+}
+
 /// How far the slowest reliable subscriber is behind `position`, and which it is.
 pub(crate) fn slowest(
     words: &impl Words,

@@ -71,8 +71,10 @@
 //! | `limit` | raising the limit; completing what others have left |
 //! | `read` | reading, and where to begin |
 //! | `reliable` | subscribers for whom publishers wait |
+//! | `observe` | looking without changing anything |
 
 mod limit;
+mod observe;
 mod publish;
 mod read;
 mod reliable;
@@ -80,7 +82,11 @@ mod word;
 
 // Each crate of models compiles these files, and uses some of the names.
 #[allow(unused_imports)]
-pub(crate) use limit::{Refused, room, slowest};
+pub(crate) use limit::{Refused, has_room, room, slowest};
+#[allow(unused_imports)]
+pub(crate) use observe::{
+    PublisherView, ReliableView, SlotView, used, view_of_publisher, view_of_reliable, view_of_slot,
+};
 #[allow(unused_imports)]
 pub(crate) use publish::{Publisher, claim};
 #[allow(unused_imports)]

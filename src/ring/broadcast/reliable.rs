@@ -27,7 +27,7 @@ use super::{ReliableEntry, Words, raise_to};
 use crate::sync::{Ordering, fence};
 
 /// Set in a holder's word as long as it has no position.
-const JOINING: u64 = 1 << 31;
+pub(super) const JOINING: u64 = 1 << 31;
 
 /// A reliable subscriber's entry.
 #[derive(Debug)]

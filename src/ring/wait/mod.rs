@@ -82,6 +82,6 @@ mod registration;
 mod session;
 
 pub(crate) use answer::{Need, NotNow, Polled, Want};
-pub(crate) use poll::{Cause, Found, Operation, poll, resolve};
+pub(crate) use poll::{Cause, Found, Heard, Operation, poll, resolve};
 pub(crate) use registration::Registration;
-pub(crate) use session::{Over, Queue, Seat, Session, Waited};
+pub(crate) use session::{Queue, Seat, Session, Waited};

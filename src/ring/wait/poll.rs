@@ -54,6 +54,15 @@ pub(crate) enum Cause {
     Sleep(Refusal),
 }
 
+/// What semaphores were when the dead were last looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// The one over which the waiter sleeps.
+    pub(crate) own: u16,
+    /// The wake-all semaphore; `None` if it had better be left alone.
+    pub(crate) wake_all: Option<u16>,
+}
+
 /// One operation of one end of a channel, as the waiting session sees it.
 pub(crate) trait Operation {
     /// What an attempt gives.
@@ -101,12 +110,12 @@ pub(crate) trait Operation {
     /// Whether what is left concerns another waiter on this side.
     fn more(&self) -> bool;
 
-    /// Looks for deaths and sweeps the dead. Says what the wake-all semaphore was
-    /// before, if that may be compared; always, if it `must`.
+    /// Looks for deaths and sweeps the dead. Says what `sem` was before, and the wake-all
+    /// semaphore, if that may be compared; always, if it `must`.
     ///
     /// # Errors
     /// This process cannot see who is dead.
-    fn scan(&mut self, must: bool) -> Result<Option<u16>, Self::Fault>;
+    fn scan(&mut self, sem: u16, must: bool) -> Result<Heard, Self::Fault>;
 
     /// A token that was another's could not be passed on.
     fn owes(&mut self, refusal: Refusal);

@@ -47,6 +47,7 @@ use core::cell::Cell;
 
 use super::super::event::{self, Life};
 use super::super::kernel::{Kernel, sooner};
+use super::Heard;
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// After the wake-all semaphore has ended a sleep, so many are plain.
@@ -64,6 +65,8 @@ pub(crate) struct Registration<D: Copy> {
     /// What the wake-all semaphore was when the dead were last looked for; `None` if it had
     /// better be left alone.
     heard: Cell<Option<u16>>,
+    /// What the semaphore was then over which it sleeps.
+    own: Cell<u16>,
     /// How many sleeps are still to be plain.
     plain: Cell<u32>,
     /// Whether none may be.
@@ -78,6 +81,7 @@ impl<D: Copy + Ord> Registration<D> {
             unseen: Cell::new(None),
             at_once: Cell::new(None),
             heard: Cell::new(heard),
+            own: Cell::new(0),
             plain: Cell::new(0),
             strict: Cell::new(false),
         }
@@ -164,9 +168,15 @@ impl<D: Copy + Ord> Registration<D> {
         self.plain.set(PLAIN);
     }
 
-    /// The dead have been looked for, and the wake-all semaphore was this before.
-    pub(super) fn listened(&self, heard: Option<u16>) {
-        self.heard.set(heard);
+    /// The dead have been looked for, and the semaphores were this before.
+    pub(crate) fn listened(&self, heard: Heard) {
+        self.heard.set(heard.wake_all);
+        self.own.set(heard.own);
+    }
+
+    /// What its semaphore was when the dead were last looked for.
+    pub(super) fn own(&self) -> u16 {
+        self.own.get()
     }
 
     /// Whether the event counts this waiter.

@@ -1,45 +1,59 @@
 //! Sleeping until an operation can go on: register, sleep, scan, pass the token on. The
 //! states are drawn in [`wait`](super).
 
-use super::super::event::{self, Event, Life};
+use super::super::event::{self, Event, Life, Wakes};
 use super::super::kernel::{Kernel, Refusal};
-use super::super::{slot_waiters, wake_all};
+use super::super::set::SetMap;
+use super::super::{bell, slot_waiters, wake_all};
 use super::poll::{Cause, Operation, poll};
 use super::{Need, Polled, Registration};
 use crate::sync::AtomicU64;
 
-/// What a waiter sleeps over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Over {
-    /// A token of this semaphore, which wakes one.
-    Token(u16),
-    /// The wake-all semaphore, which wakes everybody: see [`slot_waiters`].
-    All,
-}
-
 /// Where waiters of one side of a channel are counted, and what wakes them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Queue<'a> {
-    pub(crate) waiting: &'a AtomicU64,
-    pub(crate) over: Over,
+pub(crate) enum Queue<'a> {
+    /// What wakes that side.
+    Side(Event<'a>),
+    /// The wake-all semaphore, for those whom this word counts: see [`slot_waiters`].
+    All(&'a AtomicU64),
 }
 
-impl Queue<'_> {
+impl<'a> Queue<'a> {
+    const fn waiting(self) -> &'a AtomicU64 {
+        match self {
+            Self::Side(event) => event.waiting,
+            Self::All(waiting) => waiting,
+        }
+    }
+
+    /// The semaphore over which they sleep.
+    const fn sem(self) -> u16 {
+        match self {
+            Self::Side(event) => event.sem,
+            Self::All(_) => SetMap::WAKE_ALL,
+        }
+    }
+
+    /// Its event, if that wakes all with one stroke.
+    const fn is_bell(self) -> bool {
+        matches!(self, Self::Side(Event { wakes: Wakes::All { .. }, .. }))
+    }
+
     /// Whether what wakes this queue may bring what an operation needs.
-    pub(crate) fn serves(&self, need: Need) -> bool {
-        need.is_for_all() == (self.over == Over::All)
+    pub(crate) const fn serves(self, need: Need) -> bool {
+        need.is_for_all() == matches!(self, Self::All(_))
     }
 
     /// Wakes everybody who sleeps here, so that one among them finds out that it
     /// is to stop. `enough` ends it early.
     pub(crate) fn rouse<K: Kernel>(
-        &self,
+        self,
         kernel: &K,
         enough: impl Fn() -> bool,
     ) -> Result<(), Refusal> {
-        match self.over {
-            Over::All => slot_waiters::freed(kernel, self.waiting),
-            Over::Token(sem) => event::rouse(kernel, Event { waiting: self.waiting, sem }, enough),
+        match self {
+            Self::All(waiting) => slot_waiters::freed(kernel, waiting),
+            Self::Side(event) => event::rouse(kernel, event, enough),
         }
     }
 }
@@ -59,7 +73,7 @@ pub(crate) struct Seat<'a, D: Copy> {
 impl<D: Copy + Ord> Seat<'_, D> {
     /// Takes its count back, if it is counted.
     pub(crate) fn let_go(&self) {
-        self.registration.let_go(self.queue.waiting, self.record, self.life);
+        self.registration.let_go(self.queue.waiting(), self.record, self.life);
     }
 }
 
@@ -70,8 +84,11 @@ enum Wake {
     Token,
     /// A token, taken whatever the wake-all semaphore was.
     PlainToken,
-    /// The wake-all semaphore has changed, or is to be heard for the first time.
+    /// The wake-all semaphore has changed; or that, or a bell, is to be heard for the first
+    /// time.
     Stroke,
+    /// The bell over which it slept has been struck.
+    Bell,
     /// The deadline has passed.
     Late,
     /// The kernel has refused the sleep: the set is gone, or worse.
@@ -141,8 +158,9 @@ impl<'a, K: Kernel> Session<'a, K> {
         until: Option<K::Deadline>,
     ) -> Self {
         let stays = seat.registration.comes_at_once(kernel);
-        // Without a sleep that would end at once.
-        let unheard = seat.registration.is_unheard();
+        // Without a sleep that would end at once; or, over a bell, what was heard may be so old
+        // that the value has come round to it.
+        let unheard = seat.queue.is_bell() || seat.registration.is_unheard();
         let state = if unheard { State::Woken(Wake::Stroke) } else { State::Trying };
         Self { kernel, seat, until, stays, state }
     }
@@ -165,7 +183,7 @@ impl<'a, K: Kernel> Session<'a, K> {
         let (Seat { queue, record, registration, .. }, kernel) = (self.seat, self.kernel);
         match self.state {
             State::Woken(_) => return,
-            State::Trying => registration.announce(kernel, queue.waiting, record),
+            State::Trying => registration.announce(kernel, queue.waiting(), record),
             State::Announced { .. } => {}
         }
         // First the time, then the try: it may be as good as a recheck.
@@ -214,16 +232,23 @@ impl<'a, K: Kernel> Session<'a, K> {
     fn sleep_until(&self, until: Option<K::Deadline>) -> Wake {
         let (kernel, registration) = (self.kernel, self.seat.registration);
         let heard = registration.compares(self.stays);
-        let (slept, wake) = match (self.seat.queue.over, heard) {
-            (Over::Token(sem), Some(heard)) => {
+        let (slept, wake) = match (self.seat.queue, heard) {
+            (Queue::Side(Event { sem, wakes: Wakes::All { .. }, .. }), _) => {
+                let also = heard.filter(|_| registration.is_strict());
+                (bell::wait(kernel, sem, registration.own(), also, until), Wake::Bell)
+            }
+            (Queue::Side(Event { sem, .. }), Some(heard)) => {
                 (wake_all::take(kernel, sem, heard, until), Wake::Token)
             }
-            (Over::Token(sem), None) => (event::take(kernel, sem, until), Wake::PlainToken),
-            (Over::All, Some(heard)) => (wake_all::wait(kernel, heard, until), Wake::Stroke),
-            (Over::All, None) => return Wake::Stroke,
+            (Queue::Side(Event { sem, .. }), None) => {
+                (event::take(kernel, sem, until), Wake::PlainToken)
+            }
+            (Queue::All(_), Some(heard)) => (wake_all::wait(kernel, heard, until), Wake::Stroke),
+            (Queue::All(_), None) => return Wake::Stroke,
         };
         match slept {
             Ok(()) => wake,
+            Err(Refusal::WouldBlock) if wake == Wake::Bell => Wake::Bell,
             Err(Refusal::WouldBlock) => Wake::Stroke,
             Err(Refusal::TimedOut) => Wake::Late,
             Err(refusal) => Wake::Refused(refusal),
@@ -236,21 +261,32 @@ impl<'a, K: Kernel> Session<'a, K> {
         // No fence before the next attempt: one that fails goes through that of
         // `announce` before it sleeps again, or has taken no token. Two who
         // stayed and were away would have each send ask the kernel in vain.
-        if !self.stays || event::count(self.seat.queue.waiting) > 1 {
+        let queue = self.seat.queue;
+        // Over a bell, all may stay until they leave: one stroke is for all of them, and none
+        // is for a word that stands.
+        if !queue.is_bell() && (!self.stays || event::count(queue.waiting()) > 1) {
             self.seat.let_go();
         }
-        if wake == Wake::Token
+        // A stroke of a bell stays for the others, and its waiters look for the dead before
+        // they sleep again.
+        if matches!(wake, Wake::Token | Wake::Bell)
             && let Some(ended) = self.attempt(op)
         {
             return Some(self.leave(op, wake, ended));
         }
         // A token that is for nothing may be for a death.
-        if wake.has_token() || wake == Wake::Stroke {
+        if !matches!(wake, Wake::Late | Wake::Refused(_)) {
             if wake == Wake::Stroke {
                 registration.refused();
             }
-            match op.scan(registration.is_strict()) {
-                Ok(heard) => registration.listened(heard),
+            match op.scan(queue.sem(), registration.is_strict()) {
+                Ok(heard) => {
+                    registration.listened(heard);
+                    if queue.is_bell() {
+                        // Refused, the sleep will say so.
+                        let _ = bell::wind(self.kernel, queue.sem(), heard.own);
+                    }
+                }
                 Err(fault) => {
                     self.seat.let_go();
                     self.give_back(op, wake);
@@ -262,7 +298,7 @@ impl<'a, K: Kernel> Session<'a, K> {
             return Some(self.leave(op, wake, ended));
         }
         let ended = match wake {
-            Wake::Token | Wake::PlainToken | Wake::Stroke => return None,
+            Wake::Token | Wake::PlainToken | Wake::Stroke | Wake::Bell => return None,
             Wake::Late => Ok(Waited::TimedOut),
             Wake::Refused(refusal) => Err(op.fault(Cause::Sleep(refusal))),
         };
@@ -286,6 +322,9 @@ impl<'a, K: Kernel> Session<'a, K> {
         wake: Wake,
         ended: Result<Waited<O::Done>, O::Fault>,
     ) -> Result<Waited<O::Done>, O::Fault> {
+        if !self.stays {
+            self.seat.let_go();
+        }
         if ended.is_err() {
             // What ends this end's waiting ends that of others too: of all of them, and
             // not only of the one whom a single token would go to.
@@ -297,12 +336,17 @@ impl<'a, K: Kernel> Session<'a, K> {
         ended
     }
 
+    /// The event whose token was taken, if one was.
+    fn taken_from(&self, wake: Wake) -> Option<Event<'a>> {
+        match self.seat.queue {
+            Queue::Side(event) if wake.has_token() => Some(event),
+            _ => None,
+        }
+    }
+
     /// Passes a token on to another waiter, if there is one.
     fn pass_on<O: Operation>(&self, op: &mut O, wake: Wake) {
-        if let Over::Token(sem) = self.seat.queue.over
-            && wake.has_token()
-        {
-            let event = Event { waiting: self.seat.queue.waiting, sem };
+        if let Some(event) = self.taken_from(wake) {
             let counted = self.seat.registration.is_counted();
             owing(op, event::pass_on(self.kernel, event, counted));
         }
@@ -310,20 +354,18 @@ impl<'a, K: Kernel> Session<'a, K> {
 
     /// Passes a token on to everybody else who waits.
     fn rouse_others<O: Operation>(&self, op: &mut O, wake: Wake) {
-        if matches!(self.seat.queue.over, Over::Token(_)) && wake.has_token() {
+        if let Some(event) = self.taken_from(wake) {
             // A token that stays would come back to this one, if it stays counted.
             self.seat.let_go();
-            owing(op, self.seat.queue.rouse(self.kernel, || false));
+            owing(op, event::rouse(self.kernel, event, || false));
         }
     }
 
     /// Leaves a token that was taken for those who can still see. Without one, the
     /// semaphore may be a stranger's: in another IPC namespace, the set's id is.
     fn give_back<O: Operation>(&self, op: &mut O, wake: Wake) {
-        if let Over::Token(sem) = self.seat.queue.over
-            && wake.has_token()
-        {
-            owing(op, event::post(self.kernel, sem).map(drop));
+        if let Some(event) = self.taken_from(wake) {
+            owing(op, event::post(self.kernel, event.sem).map(drop));
         }
     }
 }

@@ -209,6 +209,7 @@ fn control(reading: &mut Reading<'_>, channel: &Channel) {
         }
     }
     waiting(reading, channel);
+    struck(reading, channel);
 }
 
 /// The waiting words against the records.
@@ -249,6 +250,26 @@ fn waiting(reading: &mut Reading<'_>, channel: &Channel) {
                 "{what} of {} is {count} and {recorded} wait: each message costs a needless call",
                 channel.whose
             ));
+        }
+    }
+}
+
+/// For which announcements the bells were struck, if the channel has bells.
+fn struck(reading: &mut Reading<'_>, channel: &Channel) {
+    let control = reading.mapped.control(&channel.block);
+    let words = [
+        ("items struck", &control.struck.items, offset_of!(Control, struck.items)),
+        ("space struck", &control.struck.space, offset_of!(Control, struck.space)),
+    ];
+    for ((what, word, at), waiting) in
+        words.into_iter().zip([&control.waiting.items, &control.waiting.space])
+    {
+        let struck = read(word);
+        let most = if channel.block.kind.is_broadcast() { read(waiting) >> 32 } else { 0 };
+        if struck > most {
+            let expected = format!("{most} at most, the version of *waiting*");
+            let expected = if most == 0 { "0".to_owned() } else { expected };
+            reading.report.fault(what, channel.at(at), struck, expected);
         }
     }
 }
@@ -311,6 +332,10 @@ fn row(reading: &mut Reading<'_>, channel: &Channel, id: u16, person: Person) {
 fn semaphores(reading: &mut Reading<'_>, channel: &Channel) {
     let map = reading.mapped.plan.map;
     let index = channel.block.index;
+    if channel.block.kind.is_broadcast() {
+        // They count.
+        return;
+    }
     for (what, sem) in [("ITEMS", map.items(index)), ("SPACE", map.space(index))] {
         let Some(value) = reading.value(sem) else { continue };
         if value > 1 && !channel.unswept {

@@ -61,9 +61,22 @@ impl<T: Copy> Amount<T> {
 pub(super) struct Room {
     /// Whether its messages are bytes of any length.
     pub(super) bytes: bool,
+    /// Whether it is a broadcast channel.
+    pub(super) broadcast: bool,
     pub(super) capacity: usize,
     pub(super) size: usize,
     pub(super) align: usize,
+}
+
+impl Room {
+    const fn of<T>(capacity: usize) -> Self {
+        let (size, align) = (size_of::<T>(), align_of::<T>());
+        Self { bytes: false, broadcast: false, capacity, size, align }
+    }
+
+    const fn of_bytes(messages: usize, longest: usize) -> Self {
+        Self { bytes: true, broadcast: false, capacity: messages, size: longest, align: 1 }
+    }
 }
 
 impl Options {
@@ -99,7 +112,7 @@ impl Options {
         self
     }
 
-    /// Makes room for a channel of elements of this type, of either kind. The segment
+    /// Makes room for a channel of elements of this type, SPSC or MPMC. The segment
     /// then has room for all channels named in this way, in addition to the
     /// [`size`](Self::size), if one was given.
     ///
@@ -114,14 +127,25 @@ impl Options {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn room_for<T>(self, capacity: usize) -> Self {
-        self.room(Room { bytes: false, capacity, size: size_of::<T>(), align: align_of::<T>() })
+        self.room(Room::of::<T>(capacity))
     }
 
     /// Makes room for a channel of bytes with this
-    /// [`capacity`](crate::ByteChannel::capacity), of either kind, as
+    /// [`capacity`](crate::ByteChannel::capacity), SPSC or MPMC, as
     /// [`room_for`](Self::room_for) does.
     pub fn room_for_bytes(self, messages: usize, longest: usize) -> Self {
-        self.room(Room { bytes: true, capacity: messages, size: longest, align: 1 })
+        self.room(Room::of_bytes(messages, longest))
+    }
+
+    /// Makes room for a broadcast channel of elements of this type, with as many publishers
+    /// and reliable subscribers as are usual, as [`room_for`](Self::room_for) does.
+    pub fn room_for_broadcast<T>(self, capacity: usize) -> Self {
+        self.room(Room { broadcast: true, ..Room::of::<T>(capacity) })
+    }
+
+    /// Makes room for a broadcast channel of bytes, in the same way.
+    pub fn room_for_broadcast_bytes(self, messages: usize, longest: usize) -> Self {
+        self.room(Room { broadcast: true, ..Room::of_bytes(messages, longest) })
     }
 
     fn room(mut self, room: Room) -> Self {

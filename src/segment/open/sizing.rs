@@ -56,11 +56,12 @@ impl Options {
             let participants = self.participants.wanted();
             let length = |kind: RingKind| {
                 let Room { capacity: messages, size, align, .. } = *room;
-                let of = Measures { messages, size, align, seats: Seats::default() };
+                let seats = if room.broadcast { Seats::USUAL } else { Seats::default() };
+                let of = Measures { messages, size, align, seats };
                 Some(kind.plan(&of, participants)?.length)
             };
             // Of whichever kind it will be.
-            let longest = RingKind::queues(room.bytes)
+            let longest = RingKind::all_of(room.bytes, room.broadcast)
                 .try_fold(0, |longest: usize, kind| Some(longest.max(length(kind)?)));
             longest.and_then(|longest| sum.checked_add(longest)).ok_or(*room)
         })

@@ -1,5 +1,6 @@
 //! What a segment has, for people: of this process's own, and of all that it may read.
 
+use super::broadcast::BroadcastInfo;
 use super::examine::{Found, find, ours};
 use super::holders::attached_for_good;
 use crate::error::OpenError;
@@ -72,7 +73,8 @@ pub struct ChannelInfo {
     pub capacity: usize,
     /// How many messages can be received now, including those that a dead receiver had
     /// taken and that are delivered again. For SPSC bytes, how many of the longest
-    /// messages take as much room.
+    /// messages take as much room. For broadcast, how many the slowest reliable subscriber has
+    /// not read.
     pub depth: u64,
     /// Senders of living participants; if [`SegmentInfo::living_known`] is false, also of
     /// dead ones that have not been swept.
@@ -87,6 +89,8 @@ pub struct ChannelInfo {
     pub redelivered: u64,
     /// Messages not delivered again although their receiver died, ever.
     pub dropped: u64,
+    /// What a broadcast channel has besides; `None` of another kind of channel.
+    pub broadcast: Option<BroadcastInfo>,
 }
 
 impl Segment {
@@ -154,6 +158,7 @@ fn describe(mapped: &Mapped, members: &[Member]) -> Vec<ChannelInfo> {
                 unsent: control.recovered.tombstones.load(Ordering::Relaxed),
                 redelivered: control.recovered.orphaned.load(Ordering::Relaxed),
                 dropped: control.recovered.dropped.load(Ordering::Relaxed),
+                broadcast: BroadcastInfo::of(mapped, &found.block),
                 depth: found.block.cells(mapped).map_or(0, |cells| cells.len()),
                 name: found.name,
                 kind: found.block.kind,

@@ -1,10 +1,12 @@
 //! Segments from outside: seen by a process that has not joined them.
 
+mod broadcast;
 pub(super) mod debris;
 mod examine;
 pub(super) mod holders;
 mod list;
 mod orphans;
 
+pub use broadcast::{BroadcastInfo, ReliableInfo};
 pub use list::{ChannelInfo, SegmentInfo};
 pub use orphans::Orphan;

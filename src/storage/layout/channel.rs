@@ -19,7 +19,8 @@ shared! {
         pub(crate) changes: AtomicU64,
         pub(crate) waiting: Waiting,
         pub(crate) orphans: Orphans,
-        pub(crate) reserved_a: [AtomicU64; 10],
+        pub(crate) struck: Struck,
+        pub(crate) reserved_a: [AtomicU64; 8],
         pub(crate) joined: Joined,
         pub(crate) recovered: RecoveredCounts,
         pub(crate) reserved_b: [AtomicU64; 11],
@@ -46,6 +47,15 @@ shared! {
         pub(crate) left: AtomicU64,
         /// The value of `left` up to which there is none any more.
         pub(crate) scanned: AtomicU64,
+    }
+}
+
+shared! {
+    /// Of kinds whose sides are woken by a bell: the version of each side's `waiting` for which
+    /// its bell was last struck.
+    pub(crate) struct Struck {
+        pub(crate) items: AtomicU64,
+        pub(crate) space: AtomicU64,
     }
 }
 
@@ -111,6 +121,14 @@ impl Control {
         match side {
             Side::Sender => &self.waiting.space,
             Side::Receiver => &self.waiting.items,
+        }
+    }
+
+    /// The version of [`waiting`](Self::waiting) for which a bell was last struck.
+    pub(crate) const fn struck(&self, side: Side) -> &AtomicU64 {
+        match side {
+            Side::Sender => &self.struck.space,
+            Side::Receiver => &self.struck.items,
         }
     }
 

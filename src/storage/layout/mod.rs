@@ -52,7 +52,9 @@ mod tests {
 
     use memoffset::span_of;
 
-    use super::channel::{Joined, Orphans, ReceivingSide, RecoveredCounts, SendingSide, Waiting};
+    use super::channel::{
+        Joined, Orphans, ReceivingSide, RecoveredCounts, SendingSide, Struck, Waiting,
+    };
     use super::*;
     use crate::ring::set::SetMap;
 
@@ -65,6 +67,7 @@ mod tests {
     fn every_byte_range_of_the_format_is_where_it_is_documented() {
         let waiting = span_of!(Control, waiting);
         let orphans = span_of!(Control, orphans);
+        let struck = span_of!(Control, struck);
         let joined = span_of!(Control, joined);
         let recovered = span_of!(Control, recovered);
         let sending = span_of!(Control, sending);
@@ -109,6 +112,8 @@ mod tests {
             ("Control.slots_waiting", within(&waiting, span_of!(Waiting, slots)), 24..32),
             ("Control.orphans", within(&orphans, span_of!(Orphans, left)), 32..40),
             ("Control.scanned", within(&orphans, span_of!(Orphans, scanned)), 40..48),
+            ("Control.items_struck", within(&struck, span_of!(Struck, items)), 48..56),
+            ("Control.space_struck", within(&struck, span_of!(Struck, space)), 56..64),
             ("Control.senders_joined", within(&joined, span_of!(Joined, senders)), 128..136),
             ("Control.receivers_joined", within(&joined, span_of!(Joined, receivers)), 136..144),
             (

@@ -119,6 +119,11 @@ pub(crate) struct Seats {
     pub(crate) reliable: u16,
 }
 
+impl Seats {
+    /// What a broadcast channel has if nothing is said.
+    pub(crate) const USUAL: Self = Self { publishers: 8, reliable: 16 };
+}
+
 /// Most publishers, and most reliable subscribers.
 pub(crate) const MAX_SEATS: u16 = 1_024;
 

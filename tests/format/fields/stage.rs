@@ -5,7 +5,7 @@ mod rings;
 use super::*;
 
 const PARTICIPANTS: usize = 6;
-const CHANNELS: usize = 7;
+const CHANNELS: usize = 9;
 const BYTES: usize = 1 << 20;
 
 /// A segment in which as many fields as possible are not zero: this process
@@ -33,6 +33,7 @@ fn every_documented_field_is_found_where_it_says() {
     stage.mpmc();
     stage.packets();
     stage.parcels();
+    stage.broadcast();
     stage.waiting();
     stage.deaths();
     let document = stage.remove();
@@ -184,21 +185,18 @@ impl Stage {
                 ("start time", proc::start_time(pid).unwrap()),
                 ("pid namespace", proc::pid_namespace().unwrap()),
                 ("uid", u64::from(proc::uid())),
-                ("kinds", 0),
+                ("kinds", 1 << 5 | 1 << 6),
             ];
             document.fields(memory, "Info", base, &values);
             document.reserved(memory, "Info", base);
         }
         // Which is 0 for root.
         document.check("Info", "uid");
-        // There is no such kind yet.
-        document.check("Info", "kinds");
-        document.check("Header", "kinds");
         document.check("Journal record", "uid");
         assert_eq!(memory.word(512 + 8 * 3), 0);
     }
 
-    /// Two channels there are already; four more, one of each kind.
+    /// Two channels there are already; six more, one of each kind.
     fn directory(&mut self) {
         let segment = &self.segment;
         let numbers = segment.channel::<u64>("numbers").capacity(5).redeliver(15);
@@ -207,6 +205,10 @@ impl Stage {
         drop(wide.sender().unwrap());
         drop(segment.bytes("packets").capacity(5, 100).spsc().sender().unwrap());
         drop(segment.bytes("parcels").capacity(5, 200).redeliver(0).sender().unwrap());
+        self.document.fields(&self.memory, "Header", 0, &[("kinds", 0)]);
+        drop(segment.broadcast::<u16>("prices").capacity(5).publisher().unwrap());
+        drop(segment.broadcast_bytes("news").capacity(70, 100).lasting().publisher().unwrap());
+        self.document.fields(&self.memory, "Header", 0, &[("kinds", 1 << 5 | 1 << 6)]);
         let entries = [
             ("0", Kind::Mpmc, 1, ("u64", 8, 8), 8, 0),
             ("1", Kind::Mpmc, 1, ("u64", 8, 8), 8, 0),
@@ -214,12 +216,17 @@ impl Stage {
             ("wide", Kind::Mpmc, 3, ("u128", 32, 16), 5, 1),
             ("packets", Kind::SpscBytes, 5, ("bytes", 100, 1), 8, 0),
             ("parcels", Kind::MpmcBytes, 5, ("bytes", 200, 1), 0, 0),
+            ("prices", Kind::Broadcast, 5, ("u16", 2, 2), 0, 0),
+            ("news", Kind::BroadcastBytes, 70, ("bytes", 100, 1), 0, 1),
         ];
         let mut offset = self.parts.heap;
         for (c, (name, kind, capacity, (schema, size, alignment), attempts, flags)) in
             entries.into_iter().enumerate()
         {
             let base = self.parts.directory + 512 * c;
+            let broadcast = matches!(kind, Kind::Broadcast | Kind::BroadcastBytes);
+            let (publishers, reliable) = if broadcast { SEATS } else { (0, 0) };
+            let [publishers, reliable] = [publishers, reliable].map(|n| n as u64);
             let values = [
                 ("state", READY),
                 ("kind", kind as u64),
@@ -230,6 +237,8 @@ impl Stage {
                 ("offset", offset as u64),
                 ("attempts", attempts),
                 ("flags", flags),
+                ("publishers", publishers),
+                ("reliable", reliable),
             ];
             let (document, memory) = (&mut self.document, &self.memory);
             document.fields(memory, "Entry", base, &values);

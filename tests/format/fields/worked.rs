@@ -149,7 +149,7 @@ impl Places {
 /// The numbers that differ from run to run, as the file shows them.
 fn normal(field: &str, record: u64, value: u64) -> u64 {
     match field {
-        _ if value == 0 && field != "uid" => 0,
+        _ if value == 0 && !matches!(field, "uid" | "set") => 0,
         "nonce" => 0x0123_4567_89AB_CDEF,
         "generation" => GENERATION,
         "set" => 7,
@@ -210,6 +210,7 @@ fn places(document: &Document, memory: &Memory, parts: &Parts) -> Places {
             match kind {
                 Kind::Spsc => places.put(at, &of("slots"), "element", None),
                 Kind::SpscBytes => places.put(at, &of("units"), "bytes", None),
+                Kind::Broadcast | Kind::BroadcastBytes => unreachable!("none is in the example"),
                 Kind::Mpmc => {
                     places.put(at, &of("slots"), "word", Some("Slot word"));
                     places.put(at + block.element, &of("slots"), "element", None);
@@ -271,8 +272,13 @@ fn dump(segment: &Segment, name: &str) -> String {
             continue;
         };
         let record = (at.saturating_sub(parts.journal) / 128) as u64;
-        // A user id may be 0: it is shown wherever a process is.
-        if word != 0 || place.field == "uid" && memory.word(at / 128 * 128) != 0 {
+        // A user id may be 0: it is shown wherever a process is. So may a set's number.
+        let shown_if_zero = match &*place.field {
+            "uid" => memory.word(at / 128 * 128) != 0,
+            "set" => true,
+            _ => false,
+        };
+        if word != 0 || shown_if_zero {
             word = normal(&place.field, record, word);
         }
         if word == 0 {

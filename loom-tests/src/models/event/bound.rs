@@ -11,7 +11,7 @@ use crate::operation::Plain;
 use crate::ring::event;
 use crate::ring::kernel::{Kernel, Op};
 use crate::ring::set::SetMap;
-use crate::ring::wait::{NotNow, Registration};
+use crate::ring::wait::{Heard, NotNow, Registration};
 use crate::ring::{credit, wake_all};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -66,7 +66,7 @@ impl Bound {
         registration.be_strict(!mutant::has("not strict"));
         let gone = || self.gone.load(Ordering::Acquire) != 0;
         let attempt = || if gone() { Ok(()) } else { Err(NotNow::Nothing) };
-        let (more, look) = (|| true, || Some(self.listen(process)));
+        let (more, look) = (|| true, |_| Heard { own: 0, wake_all: Some(self.listen(process)) });
         let mut waiter = Plain { attempt, more, look, owed: None };
         let items = self.map.items(0);
         let mine = (&self.record, &self.life);

@@ -2,15 +2,15 @@
 
 use std::rc::Rc;
 
-use super::{LIFE, LIVE, seat};
+use super::{LIFE, LIVE, NOTHING, seat};
 use crate::explore::{completely, fails, holds, holds_despite};
 use crate::kernel::{Deadline, Process, System};
 use crate::mutant::Mutant;
 use crate::operation::Plain;
-use crate::ring::event::{self, Event, Memo};
+use crate::ring::event::{self, Event, Memo, Wakes};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
 use crate::ring::set::SetMap;
-use crate::ring::wait::{Cause, NotNow, Operation, Registration, Session};
+use crate::ring::wait::{Cause, Heard, NotNow, Operation, Registration, Session};
 use crate::ring::wake_all;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -26,18 +26,20 @@ fn a_newcomer_takes_the_token() {
     // The waiting word, the newcomer's record, the published message, its life.
     let words = Rc::new([1, event::record(LIFE), 0, LIVE].map(AtomicU64::new));
     let (theirs, notifier, mut memo) = (Rc::clone(&words), process(0), Memo::default());
-    event::notify(&notifier, Event { waiting: &words[0], sem: SEM }, &mut memo).unwrap();
+    event::notify(&notifier, Event { waiting: &words[0], sem: SEM, wakes: Wakes::One }, &mut memo)
+        .unwrap();
     let notifier = loom::thread::spawn(move || {
         let [waiting, _, published, _] = &*theirs;
         published.store(1, Ordering::Release);
-        event::notify(&notifier, Event { waiting, sem: SEM }, &mut memo).unwrap();
+        event::notify(&notifier, Event { waiting, sem: SEM, wakes: Wakes::One }, &mut memo)
+            .unwrap();
     });
     let [waiting, record, published, life] = &*words;
     let mut got = [Err(NotNow::Nothing), Ok(())].into_iter();
     let attempt = || got.next().unwrap();
     let more = || published.load(Ordering::Acquire) != 0;
     let registration = Registration::new(Some(0));
-    let mut newcomer = Plain { attempt, more, look: || None, owed: None };
+    let mut newcomer = Plain { attempt, more, look: |_| NOTHING, owed: None };
     newcomer.wait(&process(1), seat(waiting, SEM, (record, life), &registration));
     notifier.join().unwrap();
     assert_eq!(system.value(SEM), 1, "{STRANDED}");
@@ -108,7 +110,7 @@ fn a_token_that_cannot_be_passed_on() {
     let mut got = [Err(NotNow::Nothing), Ok(())].into_iter();
     let attempt = || got.next().unwrap();
     let barred = Barred(Process { system, id: 0 });
-    let mut waiter = Plain { attempt, more: || true, look: || None, owed: None };
+    let mut waiter = Plain { attempt, more: || true, look: |_| NOTHING, owed: None };
     waiter.wait(&barred, seat(&waiting, SEM, (&record, &life), &registration));
     notifier.join().unwrap();
     assert_eq!(waiter.owed, Some(DENIED), "{STRANDED}");
@@ -130,7 +132,7 @@ impl Operation for Blind {
         true
     }
 
-    fn scan(&mut self, _: bool) -> Result<Option<u16>, ()> {
+    fn scan(&mut self, _: u16, _: bool) -> Result<Heard, ()> {
         Err(())
     }
 

@@ -11,7 +11,7 @@ use tombolo::sys::sem::{self, Set};
 use tombolo::sys::shm::{self, Shm};
 use tombolo::{
     ChannelError, CommandError, Commander, Event, Events, Fault, OpenError, Options, RecvError,
-    Segment,
+    Segment, Start, TryRecvError,
 };
 
 use super::actor::{Actor, Scene};
@@ -49,10 +49,12 @@ pub(crate) enum Deed {
     Obey,
     /// Waits again and again for one who answers only who sleeps.
     Converse,
+    /// Publishes to every sort of subscriber, and is each of them.
+    Broadcast,
 }
 
 impl Deed {
-    pub(crate) const ALL: [Deed; 17] = [
+    pub(crate) const ALL: [Deed; 18] = [
         Deed::Create,
         Deed::OpenOrCreate,
         Deed::MakeChannels,
@@ -70,6 +72,7 @@ impl Deed {
         Deed::Command,
         Deed::Obey,
         Deed::Converse,
+        Deed::Broadcast,
     ];
 
     /// Whether it leaves the segment in another state, perhaps.
@@ -105,6 +108,46 @@ pub(super) fn use_channels(segment: &Segment) {
     assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 5);
 }
 
+/// All of a broadcast channel: what the dead before have published is there, whole and in
+/// order, and none of them is in the way.
+fn broadcast(segment: &Segment) {
+    let news = segment.broadcast::<u64>("news").capacity(2).publishers(2).reliable(2);
+    let (tx, other) = (news.publisher().unwrap(), news.publisher().unwrap());
+    let (rx, ledger) =
+        (news.subscriber_from(Start::Oldest).unwrap(), news.reliable_subscriber().unwrap());
+    tx.wait_for(2).unwrap();
+    let first = tx.published();
+    assert_eq!(ledger.sequence(), first);
+    // Each message is its own number. Publishers take turns, so each finds the other's.
+    tx.send(first).unwrap();
+    other.send(first + 1).unwrap();
+    assert!(tx.try_send(0).is_err_and(|error| error.is_full()));
+    assert_eq!((ledger.recv(), ledger.recv()), (Ok(first), Ok(first + 1)));
+    for number in first + 2..first + 10 {
+        let tx = if number % 2 == 0 { &tx } else { &other };
+        tx.send(number).unwrap();
+        assert_eq!(ledger.recv(), Ok(number));
+    }
+    loop {
+        let number = rx.sequence();
+        match rx.try_recv() {
+            Ok(got) => assert_eq!(got, number),
+            Err(TryRecvError::Lagged(missed)) => assert!(missed > 0),
+            Err(TryRecvError::Empty) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let clone = ledger.try_clone().unwrap();
+    drop(ledger);
+    tx.send_batch(&[first + 10, first + 11]).unwrap();
+    assert_eq!(rx.latest(), Ok(first + 11));
+    assert_eq!(clone.skip_to_newest(), Ok(1));
+    let lines = segment.broadcast_bytes("lines").capacity(1, 16).publishers(1).reliable(0);
+    let (tx, rx) = (lines.publisher().unwrap(), lines.subscriber().unwrap());
+    tx.send(b"seven").unwrap();
+    assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 5);
+}
+
 /// Does it, once; every death is followed by that of the next, if there is.
 pub(crate) fn perform(deed: Deed, dooms: &[&Doom], ledger: &Ledger) -> Result<(), String> {
     ledger.clear();
@@ -127,6 +170,11 @@ pub(crate) fn perform(deed: Deed, dooms: &[&Doom], ledger: &Ledger) -> Result<()
             segment.commander().unwrap().resume(SHORT).unwrap();
         }
         use_channels(&segment);
+        if deed == Deed::Broadcast {
+            broadcast(&segment);
+            let audit = Segment::check(NAME).unwrap();
+            assert!(audit.faults.is_empty(), "{:#?}", audit.faults);
+        }
     });
     { next }.exit()?;
     let _ = Segment::remove_named(NAME);
@@ -391,6 +439,11 @@ fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
                 // Perhaps to one who has died.
                 rx.recv().unwrap();
             }
+        }
+        Deed::Broadcast => {
+            let segment = options().open_or_create(NAME).unwrap();
+            doom.begin();
+            broadcast(&segment);
         }
         Deed::Sweep => {
             doom.begin();

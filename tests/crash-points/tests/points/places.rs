@@ -43,8 +43,10 @@ pub(crate) fn all() -> Vec<(String, String)> {
     let mut places = Vec::new();
     for path in paths {
         let file = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-        // The audit joins nobody and writes nothing: nobody can tell that it died.
-        if file.starts_with("segment/check/") || file == "storage/report.rs" {
+        // What only looks writes nothing: nobody can tell that it died.
+        let looks =
+            ["storage/report.rs", "ring/broadcast/observe.rs", "kinds/broadcast/inspect.rs"];
+        if file.starts_with("segment/check/") || looks.contains(&file.as_str()) {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();

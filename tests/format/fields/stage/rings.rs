@@ -3,6 +3,63 @@
 use super::*;
 
 impl Stage {
+    pub(super) fn broadcast(&mut self) {
+        const ELEMENTS: usize = 6;
+        const BYTES: usize = 7;
+        const PUBLISHER: &str = "Publisher's entry";
+        const SUBSCRIBER: &str = "Reliable subscriber's entry";
+        let segment = self.segment.clone();
+        let channel = segment.broadcast::<u16>("prices");
+        let (tx, rx) = (channel.publisher().unwrap(), channel.reliable_subscriber().unwrap());
+        for n in 0..6 {
+            tx.try_send(0x100 + n).unwrap();
+            if n == 4 {
+                self.controls(ELEMENTS, &[("tail", 5)]);
+                assert!(tx.try_send(0).is_err());
+                assert_eq!(rx.recv().unwrap(), 0x100);
+            }
+        }
+        self.controls(ELEMENTS, &[("tail", 6), ("publishers used", 1), ("reliable used", 1)]);
+        let (base, block) = &self.blocks[ELEMENTS];
+        let (buffers, bits) = (block.units as u64 + SEATS.0 as u64, 5);
+        let word = |place: u64, turn: u64, buffer: u64| {
+            (turn << bits) | ((buffer + buffers - place) % buffers)
+        };
+        assert_eq!((block.units, buffers), (15, 23));
+        // Each message went into the buffer that the one before it had displaced.
+        assert_eq!(self.memory.word(base + block.slots), word(0, 1, 15));
+        assert_eq!(self.memory.word(base + block.slots + 8 * 5), word(5, 1, 4));
+        assert_eq!(self.memory.word(base + block.blocks + block.apart * 4), 0x105);
+        let (document, memory) = (&mut self.document, &self.memory);
+        let entry = base + block.words;
+        let values = [("word", word(15, 6, 5)), ("helped", 0), ("at", 5), ("over", 5)];
+        document.fields(memory, PUBLISHER, entry, &values);
+        // Others store it for one that is killed in between.
+        document.check(PUBLISHER, "helped");
+        document.reserved(memory, PUBLISHER, entry);
+        let seat = entry + 128 * SEATS.0;
+        document.fields(memory, SUBSCRIBER, seat, &[("position", 1)]);
+        document.reserved(memory, SUBSCRIBER, seat);
+        for (of, entry) in [(PUBLISHER, entry), (SUBSCRIBER, seat)] {
+            let holder = document.get(memory, of, entry, "holder");
+            let values = [("participant", 1), ("mark", 0), ("incarnation", 2)];
+            document.word("Holder word", holder, &values);
+            document.check(of, "holder");
+        }
+        drop((tx, rx));
+        let (document, memory) = (&mut self.document, &self.memory);
+        document.fields(memory, PUBLISHER, entry, &[("holder", 0)]);
+        document.fields(memory, SUBSCRIBER, seat, &[("holder", 0)]);
+
+        segment.broadcast_bytes("news").publisher().unwrap().send(b"hello").unwrap();
+        let (base, block) = &self.blocks[BYTES];
+        assert_eq!((block.units, block.apart), (86, 112));
+        let buffer = base + block.blocks + block.apart * 86;
+        assert_eq!(self.memory.word(buffer), 5);
+        assert_eq!(self.memory.bytes(buffer + 8, 5), b"hello");
+        self.controls(BYTES, &[("tail", 8)]);
+    }
+
     pub(super) fn spsc(&mut self) {
         const C: usize = 2;
         let changes = self.control(C, "changes");
