@@ -70,6 +70,7 @@ fn take<E: Ends, T, const W: usize>(
 impl<E: Ends> Mechanism for Hub<E> {
     type Tx<const W: usize> = E::Tx<W>;
     type Rx<const W: usize> = E::Rx<W>;
+    const PUBLISHES: bool = true;
 
     fn name(&self) -> String {
         E::NAME.to_owned()

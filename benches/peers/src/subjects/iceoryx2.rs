@@ -90,6 +90,7 @@ fn events(
 impl<const EVENTS: bool> Mechanism for Iceoryx2<EVENTS> {
     type Tx<const W: usize> = Sender<W>;
     type Rx<const W: usize> = Receiver<W>;
+    const PUBLISHES: bool = true;
 
     fn name(&self) -> String {
         if EVENTS { ICEORYX2_EVENTS } else { ICEORYX2 }.to_owned()

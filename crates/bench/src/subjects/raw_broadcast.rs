@@ -128,6 +128,7 @@ struct Reader<const W: usize, const PAUSES: u32> {
 impl<const P: u32> Mechanism for Seqlock<P> {
     type Tx<const W: usize> = Writer<W>;
     type Rx<const W: usize> = Reader<W, P>;
+    const PUBLISHES: bool = true;
 
     fn name(&self) -> String {
         SEQLOCKS[usize::from(P > 0)].to_owned()
@@ -232,6 +233,7 @@ struct Subscriber<const W: usize> {
 impl Mechanism for Everybody {
     type Tx<const W: usize> = Publisher<W>;
     type Rx<const W: usize> = Subscriber<W>;
+    const PUBLISHES: bool = true;
 
     fn name(&self) -> String {
         RELIABLE_RING.to_owned()

@@ -99,6 +99,9 @@ fn cannot<E: Display>(what: &'static str) -> impl Fn(E) -> Failure {
 
 /// The kinds, for what differs.
 trait Choose: tombolo::InPlace {
+    /// Whether there is one receiver, which gets every message.
+    const TO_ONE: bool;
+
     fn choose<'a, T: tombolo::Message>(
         channel: tombolo::Channel<'a, T>,
     ) -> tombolo::Channel<'a, T, Self>
@@ -111,6 +114,8 @@ trait Choose: tombolo::InPlace {
 }
 
 impl Choose for Spsc {
+    const TO_ONE: bool = true;
+
     fn choose<'a, T: tombolo::Message>(
         channel: tombolo::Channel<'a, T>,
     ) -> tombolo::Channel<'a, T, Self> {
@@ -123,6 +128,8 @@ impl Choose for Spsc {
 }
 
 impl Choose for Mpmc {
+    const TO_ONE: bool = false;
+
     fn choose<'a, T: tombolo::Message>(
         channel: tombolo::Channel<'a, T>,
     ) -> tombolo::Channel<'a, T, Self> {

@@ -105,6 +105,7 @@ struct SemopEach;
 impl Mechanism for SemopEach {
     type Tx<const W: usize> = PosterToEach;
     type Rx<const W: usize> = Taker;
+    const PUBLISHES: bool = true;
 
     fn name(&self) -> String {
         WAKES[0].to_owned()
@@ -174,6 +175,7 @@ struct SemopZero;
 impl Mechanism for SemopZero {
     type Tx<const W: usize> = Opener;
     type Rx<const W: usize> = Opener;
+    const PUBLISHES: bool = true;
 
     fn name(&self) -> String {
         WAKES[1].to_owned()

@@ -97,6 +97,7 @@ impl<const W: usize, K: Kind, Y: Subscribe<K>> Rx<W> for In<W, K, Y> {
 impl<K: Sort, Y: Subscribe<K>> Mechanism for Published<K, Y> {
     type Tx<const W: usize> = Out<W, Y>;
     type Rx<const W: usize> = In<W, K, Y>;
+    const PUBLISHES: bool = true;
 
     fn name(&self) -> String {
         self.name.to_owned()
