@@ -4,8 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use tombolo::{
-    BroadcastChannel, ChannelError, Publisher, RecvError, ReliableSubscriber, Segment, Start,
-    Subscriber, TryRecvError, TrySendError, WaitStrategy,
+    BroadcastChannel, ByteBatch, ChannelError, Publisher, RecvError, ReliableSubscriber, Segment,
+    Start, Subscriber, TryRecvError, TrySendError, WaitStrategy,
 };
 
 use crate::common::readiness::gets_ready;
@@ -382,6 +382,12 @@ fn bytes_of_every_length_go_to_all_in_batches_and_in_place() {
         screen.recv_batch(&mut batch, 30).unwrap();
     }
     assert_eq!(batch, messages);
+    let mut flat = ByteBatch::new();
+    let late = news.subscriber_from(Start::Oldest).unwrap();
+    while flat.len() < messages.len() {
+        late.recv_batch_into(&mut flat, 30).unwrap();
+    }
+    assert!(flat.iter().eq(messages.iter().map(Vec::as_slice)));
     let mut into = Vec::new();
     for (n, message) in messages.iter().enumerate() {
         if n % 2 == 0 {
@@ -401,6 +407,31 @@ fn bytes_of_every_length_go_to_all_in_batches_and_in_place() {
     assert_eq!(ledger.latest().unwrap(), b"in place");
     assert!(screen.try_recv(&mut into).is_err_and(|error| error.is_empty()));
     assert!(into.is_empty());
+}
+
+#[test]
+fn a_batch_that_ends_at_missed_messages_leaves_their_number_to_the_next_call() {
+    let segment = Segment::anonymous().unwrap();
+    let news = segment.broadcast_bytes("news").capacity(4, 8);
+    let publisher = news.publisher().unwrap();
+    let (one, two) = (news.subscriber().unwrap(), news.subscriber().unwrap());
+    let (mut got, mut flat, mut missed) = ([0; 2], ByteBatch::new(), [0; 2]);
+    for n in 0..1_000_u64 {
+        publisher.send(&n.to_ne_bytes()).unwrap();
+        if n % 7 == 0 {
+            let mut batch = Vec::new();
+            match one.try_recv_batch(&mut batch, 3) {
+                Ok(count) => got[0] += count as u64,
+                Err(error) => missed[0] += error.lagged().unwrap(),
+            }
+            match two.try_recv_batch_into(&mut flat, 3) {
+                Ok(count) => got[1] += count as u64,
+                Err(error) => missed[1] += error.lagged().unwrap(),
+            }
+        }
+        assert_eq!([one.sequence(), two.sequence()], [got[0] + missed[0], got[1] + missed[1]]);
+    }
+    assert!(got[0] > 0 && missed[0] > 0 && [one.missed(), two.missed()] == missed);
 }
 
 #[test]

@@ -42,6 +42,10 @@ const BELOW: &str = "the limit acquires what is published below it; the rest is 
 
 const ROWS: &[(&[Site], By)] = &[
     // The bell.
+    (
+        &[at("bell", "ring", "fence", SeqCst, Relaxed)],
+        Nothing("the models of the bell drop it together with the light fence, and find that"),
+    ),
     (&[at("bell", "ring", "struck.load", Acquire, Relaxed)], Nothing(KERNEL)),
     (&[at("bell", "ring", "struck.store", Release, Relaxed)], Nothing(KERNEL)),
     // Blocks.
@@ -262,7 +266,7 @@ const ROWS: &[(&[Site], By)] = &[
         Nothing("what the dead did is not looked at; `waiting` before it has acquired the word"),
     ),
     (
-        &[at("event", "ring", "fence", SeqCst, Relaxed)],
+        &[at("event", "ring_for_one", "fence", SeqCst, Relaxed)],
         Nothing("the models of events drop it together with the light fence, and find that"),
     ),
     (&[at("event", "lower", "record.fetch_update", Release, Relaxed)], Nothing(ORDER)),

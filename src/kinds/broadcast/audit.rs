@@ -147,7 +147,7 @@ impl Ring {
     /// Checks how many entries have been in use.
     fn used(&self, channel: &mut Audited<'_>) {
         let shape = self.board.shape();
-        let (publishers, reliable) = broadcast::used(&self.board);
+        let (publishers, reliable) = broadcast::entries_used(&self.board);
         let at = offset_of!(Control, receiving.publishers_used);
         if publishers > shape.publishers {
             let expected = format!("{} at most", shape.publishers);
@@ -168,7 +168,7 @@ impl Ring {
         let entry = broadcast::view_of_publisher(&self.board, n);
         let PublisherView { holder, buffer, incomplete, ahead, least_ahead, .. } = entry;
         self.note(channel, buffer, here);
-        let in_use = n < broadcast::used(&self.board).0;
+        let in_use = n < broadcast::entries_used(&self.board).0;
         holds(channel, (holder, in_use), &whose, at);
         if !(least_ahead..=1).contains(&ahead) {
             let found = format!("{ahead} turns ahead of the word");
@@ -199,7 +199,7 @@ impl Ring {
         let whose = format!("{}, reliable subscriber's entry {n}", channel.whose);
         let ReliableView { holder, joining, position } =
             broadcast::view_of_reliable(&self.board, n);
-        holds(channel, (holder, n < broadcast::used(&self.board).1), &whose, at);
+        holds(channel, (holder, n < broadcast::entries_used(&self.board).1), &whose, at);
         let alive = holder.is_some_and(|holder| {
             channel.person(holder.id.into()).is_some_and(|person| {
                 person.is_alive() && person.incarnation() == holder.incarnation

@@ -24,7 +24,7 @@ impl Inspection {
     pub(crate) fn of(cells: &Cells) -> Option<Self> {
         let board = Board::of(cells)?;
         let lives = |member: &Member| member.is_live(board.cells());
-        let (publishers, reliable) = broadcast::used(&board);
+        let (publishers, reliable) = broadcast::entries_used(&board);
         let publishers = (0..publishers.min(board.shape().publishers))
             .filter_map(|n| broadcast::view_of_publisher(&board, n).holder.filter(lives))
             .collect();

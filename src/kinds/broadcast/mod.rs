@@ -19,6 +19,8 @@ use core::marker::PhantomData;
 use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::any::AnyKind;
+use super::batch::ByteBatch;
+use super::payload::Form;
 use super::ring::Ring;
 use crate::ring::broadcast::{self, Found, Look, Words as _};
 use crate::ring::table::Member;
@@ -247,6 +249,31 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
             into.push(message);
         }
         Ok(true)
+    }
+
+    fn pop_flat(
+        &self,
+        at: &Subscription<M>,
+        _: u16,
+        most: usize,
+        into: &mut ByteBatch,
+    ) -> Result<(), NotNow>
+    where
+        F: CheckedBitPattern + Form<Out = Vec<u8>>,
+    {
+        let most = self.cells().messages().min(most as u64);
+        for popped in 0..most {
+            let next = |bytes: &mut Vec<u8>| {
+                self.next(at, bytes).or_else(|look| self.again(at, look, bytes))
+            };
+            match into.append(next) {
+                Ok(()) => {}
+                Err(look) if popped == 0 => return Err(self.nothing(at, look)),
+                // The next call tells.
+                Err(_) => break,
+            }
+        }
+        Ok(())
     }
 
     #[inline(always)]

@@ -85,7 +85,8 @@ mod word;
 pub(crate) use limit::{Refused, has_room, room, slowest};
 #[allow(unused_imports)]
 pub(crate) use observe::{
-    PublisherView, ReliableView, SlotView, used, view_of_publisher, view_of_reliable, view_of_slot,
+    PublisherView, ReliableView, SlotView, entries_used, view_of_publisher, view_of_reliable,
+    view_of_slot,
 };
 #[allow(unused_imports)]
 pub(crate) use publish::{Publisher, claim};

@@ -85,7 +85,7 @@ pub(crate) fn view_of_reliable(words: &impl Words, n: u64) -> ReliableView {
 
 /// How many publishers' entries, and how many reliable subscribers' entries, have ever been in
 /// use.
-pub(crate) fn used(words: &impl Words) -> (u64, u64) {
+pub(crate) fn entries_used(words: &impl Words) -> (u64, u64) {
     let publishers = words.publishers_used().load(Ordering::Relaxed);
     (publishers, words.reliable_used().load(Ordering::Relaxed))
 }

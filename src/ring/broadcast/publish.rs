@@ -113,6 +113,8 @@ impl Publisher {
     }
 
     /// Moves the cursor on from a slot whose message of that lap is published.
+    #[cold]
+    #[inline(never)]
     fn pass(&self, words: &impl Words, at: Cursor, turns: i64, seen: u64) -> Result<(), Refused> {
         // A slot never is behind the first unpublished position's lap.
         let laps = turns.checked_sub(1).filter(|&laps| laps >= 0).ok_or(Refused::Corrupt(seen))?;

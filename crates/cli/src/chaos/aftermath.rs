@@ -32,7 +32,7 @@ impl Aftermath {
     pub(crate) fn of<K: Kind>(setting: &Setting) -> Result<Self, Failure> {
         let mut found = Self::default();
         found.use_all::<K>(setting)?;
-        let side = side::open(&setting.side())?;
+        let side = side::open(setting)?;
         drop(side);
         clear(setting)?;
         for name in names(setting) {

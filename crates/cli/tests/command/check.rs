@@ -255,7 +255,7 @@ fn a_wrong_word_of_the_tables_is_named() {
         ("shape", 56, 0),
         ("shape", 56, 8_192),
         ("shape", 56, u64::MAX),
-        ("kinds", 72, 32),
+        ("kinds", 72, 1 << 20),
         ("reserved", 80, 1),
         ("name", 128, 121),
         ("name", 136, u64::from_le_bytes(*b"anothers")),
@@ -291,7 +291,7 @@ fn a_wrong_word_of_the_tables_is_named() {
     let entry = Stage::entry(MPMC);
     let fields = [
         ("state", 0, 2),
-        ("kind", 8, 5),
+        ("kind", 8, 99),
         ("element alignment", 24, 3),
         ("fingerprint", 32, 1),
         ("capacity", 40, 0),
@@ -340,7 +340,7 @@ fn a_wrong_word_of_a_channel_is_named() {
             ("items waiting", base + 8, u64::MAX),
             ("space waiting", base + 16, u64::MAX),
             ("slots waiting", base + 24, u64::MAX),
-            ("reserved", base + 48, 1),
+            ("reserved", base + 64, 1),
             ("reserved", base + 120, 1),
             ("senders joined", base + 128, 0),
             ("reserved", base + 168, 1),
