@@ -28,16 +28,16 @@ fn channel(segment: &Segment, at: usize) -> BroadcastChannel<'_, u64> {
 
 /// A subscriber of one of the two sorts.
 enum End {
-    Lossy(Subscriber<u64>),
-    Reliable(ReliableSubscriber<u64>),
+    Lossy(Box<Subscriber<u64>>),
+    Reliable(Box<ReliableSubscriber<u64>>),
 }
 
 impl End {
     fn open(channel: &BroadcastChannel<'_, u64>, reliable: bool, start: Start) -> Self {
         if reliable {
-            Self::Reliable(channel.reliable_subscriber_from(start).unwrap())
+            Self::Reliable(Box::new(channel.reliable_subscriber_from(start).unwrap()))
         } else {
-            Self::Lossy(channel.subscriber_from(start).unwrap())
+            Self::Lossy(Box::new(channel.subscriber_from(start).unwrap()))
         }
     }
 

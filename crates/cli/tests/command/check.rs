@@ -71,13 +71,14 @@ impl Stage {
             rx.recv(&mut Vec::new()).unwrap();
         });
         (0..3).for_each(|n: usize| tx.send(&[7; 40][n..]).unwrap());
-        let parcels = stage.segment.bytes("parcels").capacity(4, 40);
+        // Longer than a slot has room for, so that each has a block.
+        let parcels = stage.segment.bytes("parcels").capacity(4, 140);
         let (tx, rx) = (parcels.sender().unwrap(), parcels.receiver().unwrap());
         (0..9).for_each(|n: usize| {
-            tx.send(&[7; 40][n..]).unwrap();
+            tx.send(&[7; 140][n..]).unwrap();
             rx.recv(&mut Vec::new()).unwrap();
         });
-        (0..2).for_each(|n: usize| tx.send(&[7; 40][n..]).unwrap());
+        (0..2).for_each(|n: usize| tx.send(&[7; 140][n..]).unwrap());
         stage
     }
 
@@ -429,12 +430,13 @@ fn a_wrong_word_of_a_channel_is_named() {
     assert_eq!(whats, ["scanned", "slot word"], "{:#?}", found.faults);
     stage.words.put(slot(2) / 8, second);
     // Two messages of 9 and 10; parcels 0 and 1, or others.
-    let slot = |n: usize| stage.slots(PARCELS) + 16 * n;
+    let slot = |n: usize| stage.slots(PARCELS) + 128 * n;
     let of = |n: usize| stage.words.get((slot(n) + 8) / 8) & 0xFFFF_FFFF;
-    stage.wrong("label", slot(1) + 8, 40 << 32 | 9);
-    stage.wrong("label", slot(1) + 8, 41 << 32);
-    stage.wrong("label", slot(2) + 8, 30 << 32 | of(1));
-    let parcel = |k: u64| (slot(0) + 64).next_multiple_of(128) + 8 * k as usize;
+    stage.wrong("label", slot(1) + 8, 140 << 32 | 9);
+    stage.wrong("label", slot(1) + 8, 141 << 32);
+    stage.wrong("label", slot(1) + 8, 113 << 32 | 0xFFFF_FFFF);
+    stage.wrong("label", slot(2) + 8, 130 << 32 | of(1));
+    let parcel = |k: u64| slot(4).next_multiple_of(128) + 8 * k as usize;
     let held = stage.words.get(parcel(of(1)) / 8);
     stage.wrong("message block word", parcel(of(1)), held & !(1 << 13));
     stage.wrong("message block word", parcel(of(1)), held | 99);
@@ -571,7 +573,7 @@ fn child_entry() {
     let _held = (
         mpmc.0.reserve().unwrap(),
         mpmc.1.take().unwrap(),
-        parcels.0.reserve(9).unwrap(),
+        parcels.0.reserve(130).unwrap(),
         parcels.1.take().unwrap(),
         spsc.take().unwrap(),
         packets.take().unwrap(),
