@@ -35,7 +35,7 @@ impl Aftermath {
         let mut found = Self::default();
         found.use_all(setting, using)?;
         found.audit(setting)?;
-        let side = side::open(&setting.side())?;
+        let side = side::open(setting)?;
         drop(side);
         clear(setting)?;
         for name in names(setting) {

@@ -11,6 +11,10 @@ use tombolo::{Segment, SegmentInfo};
 use super::orders::{Setting, Shape};
 use crate::words::Words;
 
+/// The semaphore that the first participant holds up while it lives, as docs/format.md
+/// numbers it.
+const LIVENESS: u16 = 8;
+
 /// Everything there is to say about it.
 pub(crate) fn waiting(setting: &Setting, workers: &[(String, i32)]) -> String {
     let mut text = String::new();
@@ -51,7 +55,7 @@ fn doing(pid: i32) -> String {
 fn semaphores(text: &mut String, setting: &Setting, segment: &SegmentInfo) {
     let set = Set::from_id(segment.set);
     let participants = setting.participants();
-    let living = |n: u16| (format!("participant {n}"), 8 + n);
+    let living = |n: u16| (format!("participant {n}"), LIVENESS + n);
     let named = [("lease".to_owned(), 0)]
         .into_iter()
         .chain((0..participants).map(living))
@@ -78,11 +82,19 @@ fn words(text: &mut String, setting: &Setting, segment: &SegmentInfo) {
         return;
     };
     let participants = u64::from(setting.participants());
+    let set = Set::from_id(segment.set);
     let get = |byte: u64| words.get(byte / 8);
     let _ = write!(text, "  participants:");
     for id in 0..participants {
         let word = get(512 + 8 * id);
-        let phase = ["free", "live", "dead", "?"][(word & 3) as usize];
+        let phase = match word & 3 {
+            0 => "free",
+            // Its word stays so until somebody has swept it.
+            1 if set.value(LIVENESS + id as u16).is_ok_and(|value| value == 0) => "dead, not swept",
+            1 => "live",
+            2 => "dead",
+            _ => "?",
+        };
         let pid = get((512 + 8 * participants).next_multiple_of(128) + 128 * id);
         let _ = write!(text, " {id} {phase} (life {}, pid {pid}),", word >> 32);
     }
