@@ -95,7 +95,9 @@ impl Segment {
 
 impl<T: Message> BroadcastChannel<'_, T> {
     /// Creates the channel if it does not exist: at least so many of the last messages are
-    /// retained, and a publisher is never more than so many ahead of a reliable subscriber.
+    /// retained, and a publisher waits before it is more than so many ahead of a reliable
+    /// subscriber. (One that has just begun can be a little further behind at first: publishers
+    /// use up what they were granted before it came. It loses nothing by that.)
     /// From 1 to 1,073,741,824. Without a capacity, the channel must exist.
     pub const fn capacity(mut self, messages: usize) -> Self {
         self.capacity = Some(messages);

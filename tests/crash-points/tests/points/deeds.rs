@@ -51,10 +51,12 @@ pub(crate) enum Deed {
     Converse,
     /// Publishes to every sort of subscriber, and is each of them.
     Broadcast,
+    /// Publishes to who sleeps, and reads what publishers wait for.
+    Wake,
 }
 
 impl Deed {
-    pub(crate) const ALL: [Deed; 18] = [
+    pub(crate) const ALL: [Deed; 19] = [
         Deed::Create,
         Deed::OpenOrCreate,
         Deed::MakeChannels,
@@ -73,6 +75,7 @@ impl Deed {
         Deed::Obey,
         Deed::Converse,
         Deed::Broadcast,
+        Deed::Wake,
     ];
 
     /// Whether it leaves the segment in another state, perhaps.
@@ -137,10 +140,18 @@ fn broadcast(segment: &Segment) {
             Err(error) => panic!("{error}"),
         }
     }
+    // One that was away for some laps.
+    for number in first + 10..first + 40 {
+        tx.send(number).unwrap();
+        assert_eq!(ledger.recv(), Ok(number));
+    }
+    other.send(first + 40).unwrap();
+    assert!(tx.slowest().is_some_and(|slowest| slowest.behind == 1));
+    assert_eq!(ledger.recv(), Ok(first + 40));
     let clone = ledger.try_clone().unwrap();
     drop(ledger);
-    tx.send_batch(&[first + 10, first + 11]).unwrap();
-    assert_eq!(rx.latest(), Ok(first + 11));
+    tx.send_batch(&[first + 41, first + 42]).unwrap();
+    assert_eq!(rx.latest(), Ok(first + 42));
     assert_eq!(clone.skip_to_newest(), Ok(1));
     let lines = segment.broadcast_bytes("lines").capacity(1, 16).publishers(1).reliable(0);
     let (tx, rx) = (lines.publisher().unwrap(), lines.subscriber().unwrap());
@@ -285,6 +296,24 @@ fn before(deed: Deed) -> Result<Option<Actor>, String> {
                 let Ok(commander) = segment.commander() else { return };
                 while all_commands(&commander).is_ok() {}
             })))
+        }
+        Deed::Wake => {
+            // Each message is awaited by who sleeps, and there is room for one.
+            let mut waiting = Actor::fork("who publishes and subscribes", || {
+                let segment = options().create(NAME).unwrap();
+                let channel = |name| segment.broadcast::<u64>(name).publishers(2).reliable(2);
+                let (there, back) = (channel("there"), channel("back"));
+                let (there, back) = (there.capacity(1).lasting(), back.capacity(1).lasting());
+                let questions = there.reliable_subscriber().unwrap();
+                let answers = back.publisher().unwrap();
+                while let Ok(question) = questions.recv() {
+                    // Refused once the segment has been removed.
+                    let _ = answers.send(question);
+                    let _ = answers.send(question);
+                }
+            });
+            waiting.scene()?;
+            Ok(Some(waiting))
         }
         Deed::Converse => {
             let mut waiting = Actor::fork("who answers", || {
@@ -438,6 +467,20 @@ fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
                 tx.send(std::process::id().into()).unwrap();
                 // Perhaps to one who has died.
                 rx.recv().unwrap();
+            }
+        }
+        Deed::Wake => {
+            doom.begin();
+            let segment = options().open(NAME).unwrap();
+            let there = segment.broadcast::<u64>("there").publisher().unwrap();
+            let back = segment.broadcast::<u64>("back").reliable_subscriber().unwrap();
+            for question in 0..3 {
+                there.send(question).unwrap();
+                // Perhaps what was meant for one who has died.
+                back.recv().unwrap();
+                // Its publisher waits until one more has been read.
+                std::thread::sleep(Duration::from_millis(1));
+                back.recv().unwrap();
             }
         }
         Deed::Broadcast => {

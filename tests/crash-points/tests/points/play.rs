@@ -14,7 +14,9 @@ use super::ledger::{Doom, Ledger, Note};
 use crate::common::Name;
 use crate::common::ends::{self, Got, Grants, Patience, Ring, Rx, Tx, Verdict};
 
-type Queue = ends::Queue<5>;
+type Short = ends::Queue<5>;
+/// Of messages that are longer than a slot of MPMC bytes has room for.
+type Long = ends::Queue<16>;
 
 /// How many messages the channel holds.
 pub(crate) const CAPACITY: usize = 3;
@@ -34,6 +36,8 @@ pub(crate) enum State {
     /// As many as fit, of which one reader holds the first and others have had
     /// the rest: blocks, and no place.
     Held,
+    /// None, and a sender holds all blocks: places, and no block.
+    Granted,
 }
 
 /// The victim's act.
@@ -54,8 +58,15 @@ pub(crate) enum Act {
 }
 
 impl State {
-    const ALL: [State; 6] =
-        [State::Empty, State::One, State::Wrapped, State::Full, State::Orphaned, State::Held];
+    const ALL: [State; 7] = [
+        State::Empty,
+        State::One,
+        State::Wrapped,
+        State::Full,
+        State::Orphaned,
+        State::Held,
+        State::Granted,
+    ];
 }
 
 impl Act {
@@ -127,14 +138,16 @@ impl Play {
             State::Orphaned => receives && !self.drops,
             State::Wrapped | State::Full => receives || !self.drops,
             State::Empty | State::One => !self.drops,
-            State::Held => self.ring == Ring::MpmcBytes && self.act.sends() && !self.drops,
+            State::Held | State::Granted => {
+                self.ring == Ring::MpmcBytes && self.act.sends() && !self.drops
+            }
         };
         if !sensible {
             return false;
         }
         let waits = match self.state {
             State::Empty => !self.act.sends(),
-            State::Full | State::Held => self.act.sends(),
+            State::Full | State::Held | State::Granted => self.act.sends(),
             _ => false,
         };
         let in_time = matches!(self.act, Act::SendInTime | Act::RecvInTime);
@@ -148,7 +161,7 @@ impl Play {
     /// How many messages there are, from [`THERE`] on.
     pub(crate) const fn there(self) -> u64 {
         match self.state {
-            State::Empty => 0,
+            State::Empty | State::Granted => 0,
             State::One => 1,
             State::Wrapped | State::Orphaned => 2,
             State::Full => CAPACITY as u64,
@@ -200,21 +213,40 @@ impl Play {
         segment
     }
 
-    fn queue(self) -> Queue {
-        Queue {
-            times: if self.drops { 0 } else { 8 },
+    fn times(self) -> u8 {
+        if self.drops { 0 } else { 8 }
+    }
+
+    fn short(self) -> Short {
+        Short {
+            times: self.times(),
             // Every third is shorter.
             length: |id| if id.is_multiple_of(3) { 24 } else { 40 },
-            ..Queue::new(self.ring, "c", CAPACITY)
+            ..Short::new(self.ring, "c", CAPACITY)
+        }
+    }
+
+    fn long(self) -> Long {
+        Long {
+            times: self.times(),
+            // The first of each sender has a block; the next ones are in their slots.
+            length: |id| if id.is_multiple_of(5) { 128 } else { 24 },
+            ..Long::new(self.ring, "c", CAPACITY)
         }
     }
 
     pub(crate) fn sender(self, segment: &Segment) -> Box<dyn Tx> {
-        self.queue().sender(segment).unwrap()
+        match self.ring {
+            Ring::MpmcBytes => self.long().sender(segment).unwrap(),
+            _ => self.short().sender(segment).unwrap(),
+        }
     }
 
     pub(crate) fn receiver(self, segment: &Segment) -> Box<dyn Rx> {
-        self.queue().receiver(segment).unwrap()
+        match self.ring {
+            Ring::MpmcBytes => self.long().receiver(segment).unwrap(),
+            _ => self.short().receiver(segment).unwrap(),
+        }
     }
 }
 
@@ -318,8 +350,10 @@ impl Cast<'_> {
     /// Those who wait before the victim comes.
     fn early(&mut self) -> Result<(), String> {
         let sends = self.play.act.sends();
-        if self.play.state == State::Held {
-            return self.held();
+        match self.play.state {
+            State::Held => return self.held(),
+            State::Granted => return self.granted(),
+            _ => {}
         }
         match (self.play.act, self.play.state) {
             (Act::Attach, _) => {}
@@ -359,6 +393,27 @@ impl Cast<'_> {
             }
         }
         drop((tx, rx));
+        self.committer()
+    }
+
+    /// A sender who is stopped with all message blocks reserved, and who waits for one, if
+    /// anybody does.
+    fn granted(&mut self) -> Result<(), String> {
+        let mut writer = Actor::fork("a slow writer", || {
+            let segment = self.segment();
+            let txs: Vec<_> = (0..CAPACITY).map(|_| self.play.sender(&segment)).collect();
+            reserve_all(txs, &|| raise(Signal::SIGSTOP).unwrap());
+        });
+        let stopped = writer.end()?;
+        if stopped != Scene::Stopped {
+            return Err(format!("the slow writer: {stopped:?}"));
+        }
+        self.slow = Some(writer);
+        self.committer()
+    }
+
+    /// Who waits like the victim, if anybody does.
+    fn committer(&mut self) -> Result<(), String> {
         if self.play.company {
             let mut committer = Actor::fork("a surviving committer", || {
                 let mut tx = self.play.sender(&self.segment());
@@ -378,10 +433,10 @@ impl Cast<'_> {
     /// Those who give the victim, and whoever waits like it, what they wait
     /// for.
     fn late(&mut self) {
-        if let Some(mut reader) = self.slow.take() {
-            reader.resume();
+        if let Some(mut slow) = self.slow.take() {
+            slow.resume();
             // That is all: there is room for everything then.
-            return self.late.push(reader);
+            return self.late.push(slow);
         }
         let actor = if self.play.act.sends() { self.receiver() } else { self.sender() };
         self.late.push(actor);
@@ -487,12 +542,16 @@ fn send(act: Act, mut tx: Box<dyn Tx>, ledger: &Ledger) {
             }
         }
         Act::Commit => {
-            if tx.grant(VICTIMS, &mut || ()).is_ok() {
-                ledger.note(Note::Sent, VICTIMS);
+            for &id in &ids {
+                if tx.grant(id, &mut || ()).is_ok() {
+                    ledger.note(Note::Sent, id);
+                }
             }
         }
         Act::Abort => {
-            drop(tx.grant_for(VICTIMS, Patience::Ever, Grants::Abort, &mut || ()));
+            for &id in &ids {
+                drop(tx.grant_for(id, Patience::Ever, Grants::Abort, &mut || ()));
+            }
         }
         _ => drop(tx.send_timeout(VICTIMS, SHORT)),
     }
@@ -527,6 +586,14 @@ fn unless_over(got: Result<u64, Fault>) -> Option<u64> {
 fn take(rx: &mut dyn Rx, verdict: Verdict, holding: &dyn Fn(u64)) -> Option<u64> {
     let taken: Got<u64> = rx.take(Patience::Ever, verdict, &mut |id, _| holding(id));
     unless_over(taken.map(Result::unwrap))
+}
+
+/// Calls `holding` while each of these has a place reserved, and gives them all up.
+fn reserve_all(mut txs: Vec<Box<dyn Tx>>, holding: &dyn Fn()) {
+    let Some(mut tx) = txs.pop() else { return holding() };
+    let mut rest = Some(txs);
+    let mut inside = || rest.take().into_iter().for_each(|rest| reserve_all(rest, holding));
+    drop(tx.grant_for(VICTIMS, Patience::Ever, Grants::Abort, &mut inside));
 }
 
 /// The semaphores of a segment, one after the other.
