@@ -141,7 +141,8 @@ impl<T: Message + NoUninit, K: Kind> Sender<T, K> {
     ///
     /// Until it is committed, receivers do not see later messages; in an MPMC channel,
     /// this includes messages of other senders. So hold it no longer than you need to
-    /// write. If this process dies, the place becomes free.
+    /// write. In a broadcast channel, a grant delays nobody: the message takes its place in
+    /// the order when it is committed. If this process dies, the place becomes free.
     ///
     /// ```
     /// use tombolo::Segment;
@@ -200,9 +201,10 @@ impl<K: Kind> Sender<Bytes, K> {
     /// for room, without a timeout.
     ///
     /// While the grant is held, the receiver of an SPSC channel sees nothing new. In an
-    /// MPMC channel, the grant delays nobody: the message takes its place in the order
-    /// when it is committed. The grant counts against the capacity. If this process dies,
-    /// the room becomes free.
+    /// MPMC or a broadcast channel, the grant delays nobody: the message takes its place in
+    /// the order when it is committed. In an SPSC channel, and in an MPMC channel for more
+    /// than 112 bytes, the grant counts against the capacity. If this process dies, the room
+    /// becomes free.
     ///
     /// # Errors
     /// [`SendError::TooLong`], or the fault that ends the use of the channel.
@@ -459,11 +461,13 @@ impl<P: Payload + NoUninit, K: Kind> Grant<'_, P, K> {
 }
 
 impl<T: Message + NoUninit, K: Kind> Grant<'_, T, K> {
-    /// Sends the message.
+    /// Sends the message. In a broadcast channel, this waits if other publishers have taken
+    /// the room since, until the reliable subscribers have read on.
     ///
     /// # Errors
     /// [`SendError::Unwoken`] if the message is in the channel, but a sleeping receiver
-    /// could not be woken. [`Fault::Forked`]; then nothing was sent.
+    /// could not be woken. [`Fault::Forked`], and in a broadcast channel each fault that ends
+    /// its use; then nothing was sent.
     #[inline(always)]
     pub fn commit(self) -> Result<(), SendError> {
         self.send(size_of::<T>())
@@ -521,9 +525,9 @@ impl<T: Message + NoUninit + AnyBitPattern, K: InPlace> Grant<'_, T, K> {
 impl<K: Kind> Grant<'_, Bytes, K> {
     /// Sends the first `length` bytes: all of the room, or less.
     ///
-    /// In an MPMC channel, a grant is no place in the order: other senders do not wait for
-    /// it. So this waits if they have filled the channel since, or if a receiver still holds
-    /// a message that is a whole capacity older.
+    /// In an MPMC or a broadcast channel, a grant is no place in the order: other senders do
+    /// not wait for it. So this waits if they have filled the channel since, or if a receiver
+    /// still holds a message that is a whole capacity older.
     ///
     /// # Errors
     /// [`SendError::Unwoken`], with the message in the channel; or the fault that ends

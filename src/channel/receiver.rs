@@ -256,8 +256,8 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
 
     /// An iterator over the messages as they come, until the last sender is gone.
     ///
-    /// Other errors are items too. After an error other than [`RecvError::Invalid`], the
-    /// iteration ends.
+    /// Other errors are items too. After an error other than [`RecvError::Invalid`] and
+    /// [`RecvError::Lagged`], the iteration ends.
     pub const fn iter(&self) -> Iter<'_, P, K> {
         Iter { receiver: self, ended: false }
     }
@@ -265,8 +265,8 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
     /// An iterator over the messages that are there, without waiting. It ends when
     /// [`try_recv`](Self::try_recv) finds none, and when the last sender is gone.
     ///
-    /// Other errors are items too. After an error other than [`RecvError::Invalid`], the
-    /// iteration ends.
+    /// Other errors are items too. After an error other than [`RecvError::Invalid`] and
+    /// [`RecvError::Lagged`], the iteration ends.
     ///
     /// ```
     /// use tombolo::Segment;

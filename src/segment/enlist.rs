@@ -69,16 +69,13 @@ impl Participant {
         // With that of an announcement: either it finds the row, or the handle
         // finds the state before its first message.
         fence(Ordering::SeqCst);
-        if block.kind.is_broadcast() && side == Side::Receiver {
-            // A publisher may wait for it. It has come, whether or not that one is woken.
-            let _ = self.notify_side(block, side.other());
-        }
+        self.tell_publishers(block, side);
         Ok((all.sending.enter(side), taken))
     }
 
     /// Makes this process an endpoint of the channel once more, while it is one of this
-    /// side. That tells nobody anything: it has the credits, a row that counts this side,
-    /// and peers that have met it. `None` where it has been taken for dead, and
+    /// side. That changes nothing for its peers: it has the credits, a row that counts this
+    /// side, and peers that have met it. Only publishers may wait for so many. `None` where it has been taken for dead, and
     /// where its row says anything else, because it has been written over.
     pub(crate) fn enlist_another(
         &self,
@@ -101,7 +98,17 @@ impl Participant {
         *counts = more;
         // As in `enlist`.
         self.joined(block, side).fetch_add(1, Ordering::Release);
+        self.tell_publishers(block, side);
         Ok(Some(all.sending.enter(side)))
+    }
+
+    /// Wakes publishers if this side's ends are subscribers: they may wait for so many, or for a
+    /// reliable one to be where it begins.
+    fn tell_publishers(&self, block: &Block, side: Side) {
+        if block.kind.is_broadcast() && side == Side::Receiver {
+            // The subscriber has come, whether or not they are woken.
+            let _ = self.notify_side(block, side.other());
+        }
     }
 
     /// Undoes one [`enlist`](Self::enlist). Does nothing in a forked child,

@@ -9,7 +9,9 @@ use tombolo::{
 };
 
 use crate::common::readiness::gets_ready;
-use crate::common::{Brief, Child, Name, Peer, thread_parked, tid, wait_until};
+use crate::common::{
+    Brief, Child, Name, PATIENCE, Peer, thread_parked, thread_parked_for_good, tid, wait_until,
+};
 
 fn channel(segment: &Segment) -> BroadcastChannel<'_, u64> {
     segment.broadcast("prices").capacity(16)
@@ -693,4 +695,46 @@ fn there_are_as_many_publishers_and_reliable_subscribers_as_the_channel_says() {
     prices.reliable_subscriber().unwrap();
     let other = segment.broadcast::<u64>("prices").publishers(3).publisher();
     assert!(matches!(other, Err(ChannelError::Mismatch { .. })), "{other:?}");
+}
+
+#[test]
+fn a_waiting_publisher_sees_clones_of_subscribers_come() {
+    let segment = Segment::anonymous().unwrap();
+    let prices = channel(&segment);
+    let publisher = prices.publisher().unwrap();
+    let (lossy, reliable) = (prices.subscriber().unwrap(), prices.reliable_subscriber().unwrap());
+    let (says, said) = std::sync::mpsc::channel();
+    let waits = thread::spawn(move || {
+        for enough in [2, 3, 4] {
+            publisher.wait_for(enough).unwrap();
+            says.send(tid()).unwrap();
+        }
+    });
+    let thread = said.recv().unwrap();
+    wait_until(|| thread_parked_for_good(thread));
+    let _other = lossy.try_clone().unwrap();
+    let third = said.recv_timeout(PATIENCE);
+    wait_until(|| thread_parked_for_good(thread));
+    let _another = reliable.try_clone().unwrap();
+    let fourth = said.recv_timeout(PATIENCE);
+    // One that is opened wakes it in any case.
+    let _more = [(); 2].map(|()| prices.subscriber().unwrap());
+    waits.join().unwrap();
+    assert_eq!((third, fourth), (Ok(thread), Ok(thread)));
+}
+
+#[test]
+fn a_subscriber_that_is_far_behind_goes_on_with_the_newest_message() {
+    let segment = Segment::anonymous().unwrap();
+    let prices = channel(&segment);
+    let publisher = prices.publisher().unwrap();
+    let (lossy, latest) = (prices.subscriber().unwrap(), prices.subscriber().unwrap());
+    for n in 0..1_000 {
+        publisher.send(n).unwrap();
+    }
+    assert_eq!(lossy.skip_to_newest(), Ok(999));
+    assert_eq!(lossy.recv(), Ok(999));
+    assert_eq!(latest.latest(), Ok(999));
+    assert_eq!(latest.latest(), Err(TryRecvError::Empty));
+    assert_eq!((lossy.missed(), latest.missed()), (0, 0));
 }

@@ -13,6 +13,12 @@ use crate::tape::{Beat, Seat, Step, Tape, wait_for};
 
 /// Works until it is killed, or its parent is gone.
 pub(crate) fn act(brief: &Brief, queues: &[Queue]) {
+    perform(brief, |segment, seat, begin| play(segment, seat, &queues[seat.queue()], begin));
+}
+
+/// Works until it is killed, or its parent is gone: plays each round in turn. `begin` is to
+/// be called when it has what it needs.
+pub(crate) fn perform(brief: &Brief, play: impl Fn(&Segment, &Seat<'_>, &dyn Fn())) {
     let segment = Segment::open(brief.text(0)).unwrap();
     let tape = Tape::of(brief.number(1));
     let seat = tape.seat(brief.number(2));
@@ -27,28 +33,32 @@ pub(crate) fn act(brief: &Brief, queues: &[Queue]) {
         if seat.is_dismissed() {
             return;
         }
-        let program = seat.program();
-        let queue = &queues[seat.queue()];
-        let sends = |beat: &Beat| matches!(beat.step, Step::Send { .. } | Step::Grant { .. });
-        let mut tx = (program.iter().any(sends)).then(|| queue.sender(&segment).unwrap());
-        let receives = |beat: &Beat| !sends(beat);
-        let mut rx = program.iter().any(receives).then(|| queue.receiver(&segment).unwrap());
-        seat.ready(round);
-        wait_for(|| {
-            end_without(parent);
-            tape.has_gone(round)
+        play(&segment, &seat, &|| {
+            seat.ready(round);
+            wait_for(|| {
+                end_without(parent);
+                tape.has_gone(round)
+            });
         });
-        let mut diary = Diary { seat: &seat, next: Cell::new(0) };
-        for beat in &program {
-            dawdle(beat.pause);
-            match (&mut tx, &mut rx) {
-                (Some(tx), _) if sends(beat) => send(&mut **tx, beat, &mut diary),
-                (_, Some(rx)) => receive(&mut **rx, beat, &mut diary),
-                _ => unreachable!("it has the end that it needs"),
-            }
-        }
-        drop((tx, rx));
         seat.done(round);
+    }
+}
+
+fn play(segment: &Segment, seat: &Seat<'_>, queue: &Queue, begin: &dyn Fn()) {
+    let program = seat.program();
+    let sends = |beat: &Beat| matches!(beat.step, Step::Send { .. } | Step::Grant { .. });
+    let mut tx = (program.iter().any(sends)).then(|| queue.sender(segment).unwrap());
+    let receives = |beat: &Beat| !sends(beat);
+    let mut rx = program.iter().any(receives).then(|| queue.receiver(segment).unwrap());
+    begin();
+    let mut diary = Diary::new(seat);
+    for beat in &program {
+        dawdle(beat.pause);
+        match (&mut tx, &mut rx) {
+            (Some(tx), _) if sends(beat) => send(&mut **tx, beat, &mut diary),
+            (_, Some(rx)) => receive(&mut **rx, beat, &mut diary),
+            _ => unreachable!("it has the end that it needs"),
+        }
     }
 }
 
@@ -59,22 +69,26 @@ fn end_without(parent: u32) {
     }
 }
 
-fn dawdle(pause: u16) {
+pub(crate) fn dawdle(pause: u16) {
     (0..pause).for_each(|_| std::hint::spin_loop());
 }
 
 /// The calls of a program, one after the other.
-struct Diary<'a> {
+pub(crate) struct Diary<'a> {
     seat: &'a Seat<'a>,
     next: Cell<usize>,
 }
 
-impl Diary<'_> {
-    fn call(&self) {
+impl<'a> Diary<'a> {
+    pub(crate) const fn new(seat: &'a Seat<'a>) -> Self {
+        Self { seat, next: Cell::new(0) }
+    }
+
+    pub(crate) fn call(&self) {
         self.seat.call(self.next.get());
     }
 
-    fn answer(&self, answer: &Answer) {
+    pub(crate) fn answer(&self, answer: &Answer) {
         self.seat.answer(self.next.get(), answer);
         self.next.set(self.next.get() + 1);
     }
@@ -130,7 +144,7 @@ fn send(tx: &mut dyn Tx, beat: &Beat, diary: &mut Diary<'_>) {
                 Err(fault) => diary.answered(Err::<(), _>(fault), |()| Answer::Done),
             }
         }
-        Step::Recv { .. } | Step::Take { .. } => unreachable!("these are not sent"),
+        _ => unreachable!("these are not sent"),
     }
 }
 
@@ -166,6 +180,6 @@ fn receive(rx: &mut dyn Rx, beat: &Beat, diary: &mut Diary<'_>) {
                 Err(fault) => diary.answered(Err::<(), _>(fault), |()| Answer::Done),
             }
         }
-        Step::Send { .. } | Step::Grant { .. } => unreachable!("these are not received"),
+        _ => unreachable!("these are not received"),
     }
 }

@@ -7,6 +7,7 @@
 //! is tried only once.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 
 use crate::history::{Answer, Asked, Event, History, Op};
 use crate::queue::{Place, Queue, has_blocks};
@@ -80,24 +81,35 @@ pub(crate) fn check(history: &History) -> Judgement {
         queue: Queue::new(history.spec),
         processes: vec![process; history.processes()],
     };
+    explore(start, &search.events, |state| state.at, |state, open| search.successors(state, open))
+}
+
+/// Searches the states that follow from the first for one that is past all events. `at`
+/// tells which event comes next in a state.
+pub(crate) fn explore<S: Eq + Hash>(
+    start: S,
+    events: &[Event],
+    at: impl Fn(&S) -> usize,
+    successors: impl Fn(&S, &mut Vec<S>),
+) -> Judgement {
     let mut tried = HashSet::new();
     let mut open = vec![start];
     let mut furthest = 0;
     while let Some(state) = open.pop() {
-        if state.at == search.events.len() {
+        if at(&state) == events.len() {
             return Judgement::Right(tried.len());
         }
         if tried.len() > MOST_STATES {
             return Judgement::Undecided;
         }
-        furthest = furthest.max(state.at);
+        furthest = furthest.max(at(&state));
         if tried.contains(&state) {
             continue;
         }
-        search.successors(&state, &mut open);
+        successors(&state, &mut open);
         tried.insert(state);
     }
-    Judgement::Wrong(search.events[furthest])
+    Judgement::Wrong(events[furthest])
 }
 
 impl Search<'_> {
@@ -241,6 +253,7 @@ impl Search<'_> {
             Asked::Release => step.release(open),
             Asked::GiveBack => step.give_back(open),
             Asked::Sweep => {}
+            Asked::Join(_) | Asked::Count => unreachable!("a queue has no subscribers"),
         }
     }
 

@@ -31,6 +31,10 @@ pub(crate) enum Asked {
     GiveBack,
     /// [`tombolo::Segment::sweep`].
     Sweep,
+    /// A subscriber's place at the last so many, instead of the one it had.
+    Join(u64),
+    /// How many have been published.
+    Count,
 }
 
 /// The result of a call.
@@ -42,6 +46,10 @@ pub(crate) enum Answer {
     /// One, over which so many receivers have died.
     Taken(u64, u8),
     Nothing(Nothing),
+    /// So many were missed.
+    Lagged(u64),
+    /// The sequence number of the next message.
+    At(u64),
     Done,
     Failed,
 }
@@ -74,8 +82,8 @@ pub(crate) struct Kill {
 
 /// A run on a queue that was empty before it and in nobody's hands.
 #[derive(Clone, Debug)]
-pub(crate) struct History {
-    pub(crate) spec: Spec,
+pub(crate) struct History<S = Spec> {
+    pub(crate) spec: S,
     pub(crate) ops: Vec<Op>,
     pub(crate) kills: Vec<Kill>,
 }
@@ -91,7 +99,7 @@ pub(crate) enum Event {
     Death(usize),
 }
 
-impl History {
+impl<S> History<S> {
     /// Everything in the order of time; of what is not known to be after the
     /// other, what widens the choice comes first.
     pub(crate) fn events(&self) -> Vec<Event> {
@@ -137,7 +145,7 @@ impl History {
     }
 }
 
-impl fmt::Display for History {
+impl<S: fmt::Debug> fmt::Display for History<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:?}, nanoseconds since the first call:", self.spec)?;
         let start = self.ops.iter().map(|op| op.call).min().unwrap_or(0);

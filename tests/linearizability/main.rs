@@ -1,8 +1,10 @@
 //! Checks histories of real processes, some of them stopped or killed, against the written
-//! specification of a queue ([`queue`]).
+//! specification of a queue ([`queue`]), or of a broadcast channel ([`board`]).
 //!
 //! ```text
 //!  queue    the specification
+//!  board    that of a broadcast channel, and what follows from it for each call
+//!  watch    runs publishers and subscribers, and kills some
 //!  check    checks a history against it
 //!  step     the next events of a call
 //!  wrong    invented histories that violate it
@@ -15,6 +17,7 @@
 #![allow(unsafe_code)]
 
 mod actor;
+mod board;
 mod check;
 #[path = "../common/mod.rs"]
 mod common;
@@ -23,6 +26,7 @@ mod play;
 mod queue;
 mod step;
 mod tape;
+mod watch;
 mod wrong;
 
 use std::time::Instant;

@@ -39,6 +39,8 @@ pub(crate) enum Step {
     Recv { most: usize, patience: Patience },
     Grant { id: u64, patience: Patience, end: Grants },
     Take { patience: Patience, end: Verdict },
+    Join { last: u64 },
+    Leave,
 }
 
 /// A step, and how long to dawdle before it, and in the middle of it with a
@@ -62,6 +64,8 @@ impl Beat {
             Step::Recv { most, patience: wait } => (1, patience(wait), most, 0, 0),
             Step::Grant { id, patience: wait, end } => (2, patience(wait), 1, end as u64, id),
             Step::Take { patience: wait, end } => (3, patience(wait), 1, end as u64, 0),
+            Step::Join { last } => (4, 0, 1, 0, last),
+            Step::Leave => (5, 0, 1, 0, 0),
         };
         let count = count as u64;
         [
@@ -89,6 +93,8 @@ impl Beat {
                 let end = [Grants::Commit, Grants::Abort, Grants::Drop][end];
                 Step::Grant { id, patience, end }
             }
+            4 => Step::Join { last: id },
+            5 => Step::Leave,
             _ => {
                 let end = [Verdict::Release, Verdict::GiveBack, Verdict::Drop][end];
                 Step::Take { patience, end }
@@ -104,6 +110,8 @@ impl Beat {
                 vec![Asked::Send((first..first + count as u64).collect())]
             }
             Step::Recv { most, .. } => vec![Asked::Recv(most)],
+            Step::Join { last } => vec![Asked::Join(last)],
+            Step::Leave => vec![Asked::Release],
             Step::Grant { id, end, .. } => {
                 let committed = end == Grants::Commit;
                 vec![Asked::Reserve, if committed { Asked::Commit(id) } else { Asked::Abort }]
@@ -264,6 +272,8 @@ impl Seat<'_> {
             Answer::Nothing(Nothing::TimedOut) => (6, 0, &[]),
             Answer::Done => (7, 0, &[]),
             Answer::Failed => (8, 0, &[]),
+            Answer::Lagged(count) => (9, 0, &[*count]),
+            Answer::At(position) => (10, 0, &[*position]),
         };
         self.put(base + 2, code);
         self.put(base + 3, count);
@@ -307,6 +317,8 @@ impl Seat<'_> {
             5 => Answer::Nothing(Nothing::Pending),
             6 => Answer::Nothing(Nothing::TimedOut),
             7 => Answer::Done,
+            9 => Answer::Lagged(self.get(base + 4)),
+            10 => Answer::At(self.get(base + 4)),
             _ => Answer::Failed,
         }
     }

@@ -1,5 +1,9 @@
 //! The groups of cases: which subjects are compared.
 
+// The cases that `tombolo bench` has, with more subjects.
+#[path = "../../../crates/bench/src/groups/broadcast.rs"]
+mod broadcast;
+
 use clap::ValueEnum;
 
 use crate::harness::carry::batch;
@@ -15,6 +19,8 @@ pub(crate) enum Which {
     Throughput,
     /// Several senders and receivers
     Contention,
+    /// Each message to all subscribers
+    Broadcast,
     /// Both ends in one thread
     Alone,
 }
@@ -145,6 +151,7 @@ pub(crate) fn of(group: Which, scale: &Scale) -> Group {
         Which::Latency => latency(scale),
         Which::Throughput => throughput(scale),
         Which::Contention => contention(scale),
+        Which::Broadcast => broadcast::group(scale, publishing),
         Which::Alone => alone(scale),
     }
 }
@@ -201,6 +208,18 @@ fn throughput(scale: &Scale) -> Group {
 fn alone(scale: &Scale) -> Group {
     let setting = Setting { shape: Shape::Alone, ..scale.alone() };
     Group { name: "alone", cases: carry(&[8, 64], &setting, "one thread", [ALONE, ALONE_BATCHED]) }
+}
+
+/// The peers that give each message to all subscribers, in such a setting.
+fn publishing(setting: &Setting) -> Vec<&'static str> {
+    match setting.shape {
+        Shape::Lossy => vec![ICEORYX2, TOKIO, TOKIO_TRYING],
+        // `bus` and the disruptor's pollers have one publisher.
+        Shape::Publish if setting.producers > 1 => vec![ICEORYX2],
+        Shape::Publish => vec![ICEORYX2, BUS, BUS_TRYING, DISRUPTOR],
+        Shape::SpreadBusy => vec![ICEORYX2, TOKIO_TRYING, BUS_TRYING, DISRUPTOR],
+        _ => vec![ICEORYX2_EVENTS, TOKIO, BUS],
+    }
 }
 
 fn contention(scale: &Scale) -> Group {

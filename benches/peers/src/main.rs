@@ -12,6 +12,7 @@ mod ours {
     pub(crate) mod bare;
     pub(crate) mod queues;
     pub(crate) mod raw;
+    pub(crate) mod raw_broadcast;
     pub(crate) mod raw_mpmc;
     pub(crate) mod raw_numbered;
     pub(crate) mod stream;
@@ -21,12 +22,15 @@ mod ours {
 
     pub(crate) use bare::{BEST_EXCHANGE, EXCHANGES};
     pub(crate) use raw::{BEST_RING, RINGS, RINGS_ALONE};
+    pub(crate) use raw_broadcast::{BEST_SEQLOCK, RELIABLE_RING, SEQLOCKS};
+    pub(crate) use wake::{BEST_WAKE, WAKES};
 
     /// Tombolo, and what it is measured against.
     pub(crate) fn all() -> Vec<Box<dyn crate::harness::Subject>> {
         let all = [
             bare::all(),
             raw::all(),
+            raw_broadcast::all(),
             raw_mpmc::all(),
             raw_numbered::all(),
             tombolo::all(),

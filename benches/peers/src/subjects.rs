@@ -5,6 +5,7 @@ mod array_queue;
 mod boost;
 mod channels;
 mod files;
+mod hubs;
 mod iceoryx2;
 mod ipc_channel;
 mod ringfire;
@@ -14,11 +15,15 @@ mod shaq3;
 
 use crate::harness::Subject;
 
+// For the cases that `tombolo bench` has, too.
+pub(crate) use crate::ours::{BEST_SEQLOCK, BEST_WAKE, RELIABLE_RING, SEQLOCKS, WAKES};
+
 pub(crate) use array_queue::{ARRAY_QUEUE, ARRAY_QUEUE_YIELDING};
 pub(crate) use channels::{
     CROSSBEAM, CROSSBEAM_TRYING, FLUME, FLUME_TRYING, KANAL, KANAL_TRYING, STD, STD_TRYING,
 };
 pub(crate) use files::sweep;
+pub(crate) use hubs::{BUS, BUS_TRYING, DISRUPTOR, TOKIO, TOKIO_TRYING};
 pub(crate) use iceoryx2::{ICEORYX2, ICEORYX2_EVENTS};
 pub(crate) use ipc_channel::IPC_CHANNEL;
 pub(crate) use ringfire::{RINGFIRE, RINGFIRE_BATCHES, RINGFIRE_WAITING};
@@ -50,6 +55,7 @@ pub(crate) fn all() -> Vec<Box<dyn Subject>> {
         iceoryx2::all(),
         ipc_channel::all(),
         channels::all(),
+        hubs::all(),
         #[cfg(boost)]
         boost::all(),
     ];

@@ -23,6 +23,9 @@ pub(crate) fn all() -> Vec<Version> {
         ("shaq", version!("shaq_4")),
         ("shaq 3", version!("shaq_3")),
         ("ringfire", version!("ringfire")),
+        ("tokio", version!("tokio")),
+        ("bus", version!("bus")),
+        ("disruptor", version!("disruptor")),
         ("iceoryx2", version!("iceoryx2")),
         ("ipc-channel", version!("ipc_channel")),
     ];

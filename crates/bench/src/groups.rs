@@ -2,6 +2,7 @@
 
 mod alone;
 mod attach;
+mod broadcast;
 mod contention;
 mod idle;
 mod latency;
@@ -18,6 +19,7 @@ pub(super) fn of(group: Which, scale: &Scale) -> Group {
         Which::Latency => latency::group(scale),
         Which::Throughput => throughput::group(scale),
         Which::Contention => contention::group(scale),
+        Which::Broadcast => broadcast::group(scale, |_| Vec::new()),
         Which::Alone => alone::group(scale),
         Which::Idle => idle::group(scale),
         Which::Recovery => recovery::group(scale),

@@ -49,6 +49,8 @@ enum Which {
     Throughput,
     /// Several processes at each end
     Contention,
+    /// One or several to all of several
+    Broadcast,
     /// Both ends in one thread, and the cost of handles
     Alone,
     /// What it costs to wait for messages with gaps

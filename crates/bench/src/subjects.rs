@@ -6,6 +6,7 @@ mod calls;
 mod handles;
 mod queues;
 mod raw;
+mod raw_broadcast;
 mod raw_mpmc;
 mod raw_numbered;
 mod recovery;
@@ -19,6 +20,8 @@ use super::harness::Subject;
 
 pub(crate) use bare::{BEST_EXCHANGE, EXCHANGES};
 pub(crate) use raw::{BEST_RING, RINGS, RINGS_ALONE};
+pub(crate) use raw_broadcast::{BEST_SEQLOCK, RELIABLE_RING, SEQLOCKS};
+pub(crate) use wake::{BEST_WAKE, WAKES};
 
 /// All of them.
 pub(crate) fn all() -> Vec<Box<dyn Subject>> {
@@ -26,6 +29,7 @@ pub(crate) fn all() -> Vec<Box<dyn Subject>> {
         bare::all(),
         calls::all(),
         raw::all(),
+        raw_broadcast::all(),
         raw_mpmc::all(),
         raw_numbered::all(),
         tombolo::all(),

@@ -23,8 +23,17 @@ use common::wait_until;
 /// As little as shows everything.
 const BRIEF: &[&str] = &["--quick", "--span", "1"];
 
-const GROUPS: [&str; 8] =
-    ["limits", "latency", "throughput", "contention", "alone", "idle", "recovery", "attach"];
+const GROUPS: [&str; 9] = [
+    "limits",
+    "latency",
+    "throughput",
+    "contention",
+    "broadcast",
+    "alone",
+    "idle",
+    "recovery",
+    "attach",
+];
 
 const FIELDS: [&str; 11] = [
     "group",
@@ -198,6 +207,13 @@ fn every_way_that_linux_has_is_a_peer() {
         "sync_channel of std, between threads",
     ];
     compares("throughput", "bytes_per_second", &carry);
+    let lossy =
+        ["best seqlock ring", "seqlock ring, 8 pauses", "tombolo broadcast, lossy, blocking"];
+    compares("broadcast", "missed", &lossy);
+    let reliable = ["raw broadcast ring", "tombolo broadcast, in place", "tombolo SPSC"];
+    compares("broadcast", "messages_per_second", &reliable);
+    let asleep = ["best semop to all", "semop, all wait for zero", "tombolo broadcast, blocking"];
+    compares("broadcast", "p50_ns", &asleep);
     let wake = ["semop", "futex", "eventfd", "tombolo SPSC, blocking", "tombolo MPMC, blocking"];
     let roles = [
         "tombolo SPSC, the first message of a dead receiver's successor",

@@ -21,6 +21,7 @@ mod seat;
 mod side;
 mod stall;
 mod storm;
+mod subscriber;
 mod summary;
 mod windows;
 pub(crate) mod worker;
@@ -37,7 +38,7 @@ use crate::terms::{self, millis, remark};
 use aftermath::Aftermath;
 use judge::Judge;
 use ledger::Ledger;
-use orders::Setting;
+use orders::{Setting, Shape};
 use storm::Storm;
 use summary::Summary;
 
@@ -56,9 +57,15 @@ const CAPACITIES: [usize; 4] = [2, 7, 32, 256];
 #[command(after_help = "Examples:
   tombolo chaos --seconds 60 --producers 3 --consumers 3 --kill-rate 200
   tombolo chaos --spsc --size 4096 --json
+  tombolo chaos --broadcast --consumers 5
 
 A message has 24 bytes of its own beside those of --size. The seed also decides
 for how many messages there is room.
+
+With --broadcast each message goes to all who receive. Every other one of them is
+reliable, from the first on, which is never killed and notes the whole sequence.
+Everybody's messages, what each has missed, and all sequence numbers must agree
+with that.
 
 Exits with 0 only if nothing was lost beyond what the dead held, duplicated
 beyond the policy, torn, reordered or leaked.")]
@@ -66,15 +73,18 @@ pub(crate) struct Args {
     /// How long workers are killed and stopped
     #[arg(long, value_name = "S", default_value = "10", value_parser = terms::seconds)]
     seconds: Duration,
-    /// How many processes send [default: 2, with --spsc 1]
+    /// How many processes send [default: 2; with --spsc 1]
     #[arg(long, value_name = "P", value_parser = value_parser!(u16).range(1..=MOST_WORKERS))]
     producers: Option<u16>,
-    /// How many processes receive [default: 2, with --spsc 1]
+    /// How many processes receive [default: 2; with --spsc 1, with --broadcast 3]
     #[arg(long, value_name = "C", value_parser = value_parser!(u16).range(1..=MOST_WORKERS))]
     consumers: Option<u16>,
     /// One producer and one consumer, and the faster kind of channel
     #[arg(long)]
     spsc: bool,
+    /// A broadcast channel: every receiver gets every message
+    #[arg(long, conflicts_with_all = ["spsc", "policy"])]
+    broadcast: bool,
     /// How many kills a second, of all processes together
     #[arg(long, value_name = "HZ", default_value_t = 50.0, value_parser = rate)]
     kill_rate: f64,
@@ -115,7 +125,13 @@ fn rate(text: &str) -> Result<f64, String> {
 
 /// Runs the storm.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let (producers, consumers) = terms::crew(args.spsc, args.producers, args.consumers)?;
+    let shape = match (args.broadcast, args.spsc) {
+        (true, _) => Shape::Broadcast,
+        (false, true) => Shape::Spsc,
+        (false, false) => Shape::Mpmc,
+    };
+    let consumers = args.consumers.or_else(|| args.broadcast.then_some(3));
+    let (producers, consumers) = terms::crew(args.spsc, args.producers, consumers)?;
     let unusable = |error| Failure::unusable("cannot make the ledger", error);
     let ledger = Ledger::create(Storm::books(producers, consumers)).map_err(unusable)?;
     let random = || proc::random_u64().map_err(unusable);
@@ -126,7 +142,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         ledger: ledger.id(),
         producers,
         consumers,
-        spsc: args.spsc,
+        shape,
         size: args.size as usize,
         capacity: CAPACITIES[fastrand::Rng::with_seed(seed).usize(..CAPACITIES.len())],
         attempts: if args.policy == Policy::Drop { 0 } else { ATTEMPTS },
@@ -158,7 +174,11 @@ fn storm(
 ) -> Result<(Summary, Vec<String>), Failure> {
     let program = std::env::current_exe()
         .map_err(|error| Failure::unusable("cannot find this program's own file", error))?;
-    let judge = Judge::new(Some(setting.attempts), setting.producers, setting.consumers);
+    let Setting { producers, consumers, .. } = *setting;
+    let judge = match setting.shape {
+        Shape::Broadcast => Judge::of_broadcast(producers, consumers),
+        _ => Judge::new(Some(setting.attempts), producers, consumers),
+    };
     let start = Instant::now();
     let mut storm = Storm::muster(program, setting, ledger, judge, signals)?;
     let progress = terms::progress(millis(args.seconds), args.quiet);
@@ -187,10 +207,10 @@ fn storm(
     };
     let (findings, kills) = storm.calm()?;
     summary.kills = kills;
-    let after = if setting.spsc {
-        Aftermath::of::<Spsc>(setting)?
-    } else {
-        Aftermath::of::<Mpmc>(setting)?
+    let after = match setting.shape {
+        Shape::Mpmc => Aftermath::of(setting, aftermath::queue::<Mpmc>)?,
+        Shape::Spsc => Aftermath::of(setting, aftermath::queue::<Spsc>)?,
+        Shape::Broadcast => Aftermath::of(setting, aftermath::board)?,
     };
     summary.enter(&findings, &after);
     let mut evidence = findings.evidence;

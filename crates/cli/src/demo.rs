@@ -28,7 +28,7 @@ use crate::failure::Failure;
 use crate::signals::Signals;
 use crate::terms::{self, millis, now};
 use crew::Crew;
-use orders::{Limit, Orders, Report, Role};
+use orders::{Form, Limit, Orders, Report, Role};
 use summary::{Summary, Tally};
 
 /// More processes of a kind than any machine has use for.
@@ -39,6 +39,12 @@ const MOST_WORKERS: i64 = 1_000;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   tombolo demo --producers 3 --consumers 1 --messages 1000000 --size 256
+  tombolo demo --broadcast --subscribers 5 --seconds 2
+
+With --broadcast, one process publishes, and every subscriber gets every message:
+counted are those of all subscribers together. The publisher waits for all but
+one of them. That one may miss messages, and is told how many: they are counted
+as lagged.
 
 Exits with 0 only if no message was lost, duplicated, reordered or corrupt.")]
 pub(crate) struct Args {
@@ -64,6 +70,13 @@ pub(crate) struct Args {
     /// One producer and one consumer, and the faster kind of channel
     #[arg(long)]
     spsc: bool,
+    /// One process publishes to all others
+    #[arg(long, conflicts_with_all = ["spsc", "producers", "consumers"])]
+    broadcast: bool,
+    /// With --broadcast: for how many subscribers the publisher waits; there is one more
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "broadcast")]
+    #[arg(value_parser = value_parser!(u16).range(0..MOST_WORKERS))]
+    subscribers: u16,
     /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
@@ -74,7 +87,16 @@ pub(crate) struct Args {
 
 /// Runs the demo.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let (producers, consumers) = terms::crew(args.spsc, args.producers, args.consumers)?;
+    let (producers, consumers) = if args.broadcast {
+        (1, args.subscribers + 1)
+    } else {
+        terms::crew(args.spsc, args.producers, args.consumers)?
+    };
+    let form = match (args.broadcast, args.spsc) {
+        (true, _) => Form::Broadcast,
+        (false, true) => Form::Spsc,
+        (false, false) => Form::Mpmc,
+    };
     let program = std::env::current_exe()
         .map_err(|error| Failure::unusable("cannot find this program's own file", error))?;
     let input = args.input.as_deref().unwrap_or(&program);
@@ -88,8 +110,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             (None, span) => Limit::Time(span.unwrap_or(Duration::from_secs(5))),
         },
         size: args.size as usize,
-        capacity: capacity(piece::bytes(args.size as usize), producers + consumers),
-        spsc: args.spsc,
+        capacity: capacity(piece::bytes(args.size as usize), producers + consumers, form),
+        form,
         input_crc: fingerprint(input)?,
     };
     let signals =
@@ -104,7 +126,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let tally = carried?;
     removed.map_err(|error| Failure::broken("cannot remove the segment", error))?;
 
-    let summary = Summary::of(&tally, orders.size)?;
+    let summary = Summary::of(&tally, &orders)?;
     let printed = if args.json { summary.json() } else { summary.table(&orders, input) };
     terms::print(&printed)?;
     match summary.verdict() {
@@ -130,13 +152,15 @@ fn fingerprint(input: &Path) -> Result<u32, Failure> {
 /// How many messages of so many bytes the channel holds: enough for a worker
 /// to go on while its peer is not running, and so few that they stay in the
 /// cache, and within `kernel.shmmax`.
-fn capacity(bytes: usize, workers: u16) -> usize {
-    // The rest of the segment: its tables, with a row for each worker.
-    let tables = (24 << 10) + 128 * usize::from(workers);
+fn capacity(bytes: usize, workers: u16, form: Form) -> usize {
+    // The rest of the segment: its tables, with a row or two for each worker.
+    let tables = (24 << 10) + 256 * usize::from(workers);
     let most = limits::shm().map_or(u64::MAX, |limits| limits.max_size);
     let most = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(tables);
-    // A slot is its message and a word.
-    (most.min(1 << 20) / (bytes + 8)).clamp(1, 256)
+    // A slot is its message and a word. Broadcast has up to three for each that it retains,
+    // and one for each of the usual number of publishers.
+    let (slots, more) = if form == Form::Broadcast { (3, 8) } else { (1, 0) };
+    (most.min(1 << 20) / (bytes + 8)).saturating_sub(more).div_euclid(slots).clamp(1, 256)
 }
 
 /// Has the segment created, and joins it.
@@ -163,11 +187,11 @@ fn carry(crew: &mut Crew, orders: &Orders, quiet: bool) -> Result<Tally, Failure
             ready += usize::from(matches!(report, Report::Ready { .. }));
         }
     }
-    let mut tally = Tally::new(orders.producers, now());
+    let mut tally = Tally::new(orders, now());
     crew.tell_founder("go");
     crew.tell_others("go");
 
-    let progress = progress(&orders.limit, quiet);
+    let progress = progress(orders, quiet);
     while crew.working() {
         for report in crew.listen(Some(Duration::from_millis(100)))? {
             tally.add(report);
@@ -178,9 +202,9 @@ fn carry(crew: &mut Crew, orders: &Orders, quiet: bool) -> Result<Tally, Failure
     Ok(tally)
 }
 
-fn progress(limit: &Limit, quiet: bool) -> ProgressBar {
-    let length = match *limit {
-        Limit::Messages(messages) => messages,
+fn progress(orders: &Orders, quiet: bool) -> ProgressBar {
+    let length = match orders.limit {
+        Limit::Messages(messages) => messages.saturating_mul(orders.groups().into()),
         Limit::Time(span) => millis(span),
     };
     terms::progress(length, quiet)

@@ -2,7 +2,7 @@
 
 use nix::unistd::{Uid, User};
 use serde::Serialize;
-use tombolo::{ChannelInfo, Death, Segment, SegmentInfo};
+use tombolo::{BroadcastInfo, ChannelInfo, Death, Peer, Segment, SegmentInfo};
 
 use crate::failure::Failure;
 use crate::plain::{json, plain};
@@ -15,11 +15,17 @@ use crate::terms::remark;
   tombolo ls --json | jq '.[] | select(.attached == 0) | .name'
 
 An anonymous segment has key 0. Depth is how many messages a channel has to be
-received, with those that come again because their receiver died. Senders and
-receivers are of processes that live; ? (null in JSON) where the segment's
+received, with those that come again because their receiver died; of broadcast,
+how many the slowest reliable subscriber has not read. Senders and receivers are
+of processes that live; ? (null in JSON) where the segment's
 semaphore set is gone or may not be read, so that nobody can tell. Deaths are how
 many participants have ended without leaving, as far as somebody has noticed;
 --json says who.
+
+Of a broadcast channel there is a line more: how many messages have been
+published, and how many of them are retained; the processes that have publishers
+and reliable subscribers, of as many as there can be, and how many messages each
+subscriber is behind; and how many others there are.
 
 To look into a segment, the kernel wants it attached for some microseconds. That
 changes the pid and the times that `ipcs -mp` and `ipcs -mt` show of the last
@@ -76,6 +82,30 @@ struct ChannelRow {
     unsent: u64,
     redelivered: u64,
     dropped: u64,
+    #[serde(flatten)]
+    broadcast: Option<BroadcastRow>,
+}
+
+/// What a broadcast channel has besides.
+#[derive(Debug, Serialize)]
+struct BroadcastRow {
+    /// How many messages have been published, ever.
+    tail: u64,
+    retained: u64,
+    /// The process of each.
+    publishers: Vec<u32>,
+    publisher_seats: u16,
+    reliable: Vec<ReliableRow>,
+    reliable_seats: u16,
+    /// How many subscribers there are for whom nobody waits.
+    lossy: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct ReliableRow {
+    pid: u32,
+    /// How many messages it has not read.
+    lag: u64,
 }
 
 impl DeathRow {
@@ -134,14 +164,16 @@ impl Row {
 
 impl ChannelRow {
     fn of(info: ChannelInfo, living_known: bool) -> Self {
+        let receivers = living_known.then_some(info.receivers);
         Self {
+            broadcast: info.broadcast.map(|info| BroadcastRow::of(&info, receivers)),
             name: info.name,
             kind: info.kind.to_string(),
             element: info.element,
             capacity: info.capacity,
             depth: info.depth,
             senders: living_known.then_some(info.senders),
-            receivers: living_known.then_some(info.receivers),
+            receivers,
             unsent: info.unsent,
             redelivered: info.redelivered,
             dropped: info.dropped,
@@ -158,6 +190,41 @@ impl ChannelRow {
             count(self.senders),
             count(self.receivers),
         ]
+    }
+}
+
+impl BroadcastRow {
+    fn of(info: &BroadcastInfo, receivers: Option<u64>) -> Self {
+        let reliable = info.reliable.iter();
+        Self {
+            tail: info.published,
+            retained: info.published.saturating_sub(info.oldest),
+            publishers: info.publishers.iter().map(Peer::pid).collect(),
+            publisher_seats: info.most_publishers,
+            reliable: reliable
+                .map(|reliable| ReliableRow { pid: reliable.peer.pid(), lag: reliable.behind })
+                .collect(),
+            reliable_seats: info.most_reliable,
+            lossy: receivers.map(|all| all.saturating_sub(info.reliable.len() as u64)),
+        }
+    }
+
+    fn line(&self) -> String {
+        let listed = |held: Vec<String>, seats| {
+            let holders =
+                if held.is_empty() { String::new() } else { format!(": {}", held.join(", ")) };
+            format!("{} of {seats}{holders}", held.len())
+        };
+        let publishers = self.publishers.iter().map(|pid| format!("pid {pid}")).collect();
+        let behind = |row: &ReliableRow| format!("pid {} ({} behind)", row.pid, row.lag);
+        format!(
+            "    tail {}, {} retained; publishers {}; reliable {}; lossy {}",
+            self.tail,
+            self.retained,
+            listed(publishers, self.publisher_seats),
+            listed(self.reliable.iter().map(behind).collect(), self.reliable_seats),
+            count(self.lossy),
+        )
     }
 }
 
@@ -209,7 +276,10 @@ fn table(rows: &[Row]) -> String {
     lines.extend(channels.next());
     for (row, line) in rows.iter().zip(segments) {
         lines.push(line);
-        lines.extend(channels.by_ref().take(row.channels.len()));
+        for channel in &row.channels {
+            lines.extend(channels.next());
+            lines.extend(channel.broadcast.as_ref().map(BroadcastRow::line));
+        }
     }
     lines.join("\n")
 }

@@ -1,5 +1,6 @@
 //! `tombolo recv`: writes the data of [`send`](crate::send) to standard output.
 
+mod everybody;
 mod exec;
 mod lines;
 mod outlet;
@@ -8,13 +9,13 @@ use std::ffi::OsString;
 
 use clap::value_parser;
 use indicatif::ProgressBar;
-use tombolo::{Fault, Side};
+use tombolo::{Fault, Side, Start};
 
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::stream::{
-    Ack, BEGIN, Crowd, END, FINISHED, Interrupt, Mode, Notice, StreamIn, TURN, WORD, hung_up,
-    progress, write_all,
+    Ack, BEGIN, Crowd, END, FINISHED, Interrupt, Notice, StreamIn, TURN, WORD, hung_up, progress,
+    write_all,
 };
 use crate::terms::remark;
 use outlet::Outlet;
@@ -55,14 +56,36 @@ or at another receiver, up to --retries times. Then it is given up: it is named
 on standard error, and both this receiver and the sender exit with 1 in the end.
 A signal that ends the receiver is sent to COMMAND, too; its line comes again.
 
+With --broadcast, every receiver gets everything from where it begins. A --reliable
+one misses nothing: senders wait for it, as long as it lives. Others may be too
+slow; what they have missed is said in the end, and the status is 1. Without
+--from, lines are received from the next one on, and a stream only as a whole:
+if its beginning is not kept any more, the status is 1.
+
+  tombolo recv news --broadcast --lines --reliable > log &
+  tombolo recv news --broadcast --lines --from last:10 --allow-lag
+
 Exits with 0 only if the sender has said that it was all.")]
 pub(crate) struct Args {
     #[command(flatten)]
     place: Place,
     /// Receive line by line: any number of senders and receivers, each line to
-    /// one receiver
+    /// one receiver, or with --broadcast to all
     #[arg(long)]
     lines: bool,
+    /// Receive what `send --broadcast` sends to everybody
+    #[arg(long, conflicts_with = "exec")]
+    broadcast: bool,
+    /// Have the senders wait, if this receiver is too slow
+    #[arg(long, requires = "broadcast")]
+    reliable: bool,
+    /// With what to begin: `newest`, what is sent from now on; `oldest`, all
+    /// that is kept; `last:K`, the last K messages of what is kept
+    #[arg(long, value_name = "WHERE", value_parser = everybody::start, requires = "broadcast")]
+    from: Option<Start>,
+    /// It is no failure to have missed something
+    #[arg(long, requires = "broadcast", conflicts_with = "reliable")]
+    allow_lag: bool,
     /// Run a shell command for each line, with the line as its standard input
     #[arg(long, value_name = "COMMAND", requires = "lines")]
     exec: Option<OsString>,
@@ -89,10 +112,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let notice = Notice::new(&args.place, args.quiet);
     let mut receiving = Receiving { outlet, interrupt, progress, notice, received: 0 };
     let task = args.exec.clone().map(|command| Task { command, retries: args.retries });
-    let done = match (Mode::of(args.lines), task) {
-        (Mode::Stream, _) => receiving.stream(&args.place),
-        (Mode::Lines, None) => lines::receive(&mut receiving, &args.place),
-        (Mode::Lines, Some(task)) => exec::work(&mut receiving, &args.place, &task),
+    let done = match (args.lines, task) {
+        _ if args.broadcast => everybody::receive(&mut receiving, args),
+        (false, _) => receiving.stream(&args.place),
+        (true, None) => lines::receive(&mut receiving, &args.place),
+        (true, Some(task)) => exec::work(&mut receiving, &args.place, &task),
     };
     receiving.progress.finish_and_clear();
     if let Err(Failure::Signalled(signal)) = done {
@@ -108,6 +132,30 @@ struct Receiving {
     notice: Notice,
     /// How many bytes have been written out.
     received: u64,
+}
+
+/// Lines that are written out next.
+#[derive(Default)]
+struct Page {
+    bytes: Vec<u8>,
+    /// Whether the last line had no newline. It stays so only in the end.
+    owed: bool,
+}
+
+impl Page {
+    /// Adds lines, which `append` appends.
+    fn add(&mut self, outlet: &Outlet, append: impl FnOnce(&mut Vec<u8>)) {
+        if self.owed {
+            self.bytes.push(b'\n');
+        }
+        append(&mut self.bytes);
+        self.owed = self.bytes.last() != Some(&b'\n');
+        if self.owed && outlet.is_shared() {
+            // Or the next line of another receiver would become a part of this one.
+            self.bytes.push(b'\n');
+            self.owed = false;
+        }
+    }
 }
 
 /// A message of a stream.

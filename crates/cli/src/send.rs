@@ -1,11 +1,14 @@
 //! `tombolo send`: sends a file, or standard input, to processes that
 //! [`recv`](crate::recv).
 
+mod everybody;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use clap::value_parser;
 use indicatif::ProgressBar;
 use nix::poll::PollFlags;
 use tombolo::sys::proc::random_u64;
@@ -15,8 +18,8 @@ use crate::failure::Failure;
 use crate::place::Place;
 use crate::standard;
 use crate::stream::{
-    Ack, BEGIN, CHUNK, Crowd, END, FINISHED, Interrupt, LONGEST, Mode, Notice, StreamOut, TOGETHER,
-    TURN, WORD, progress, ready, turn,
+    Ack, BEGIN, CHUNK, Crowd, END, FINISHED, Interrupt, LONGEST, Notice, StreamOut, TOGETHER, TURN,
+    WORD, progress, ready, turn,
 };
 use crate::terms::remark;
 
@@ -28,11 +31,19 @@ const PLENTY: usize = 32;
 /// Either may come first, and waits for the other. Returns when all has been
 /// written out by the other side; with --lines, when all
 /// lines are delivered: read out of the receiver's pipe, written to its file, or
-/// acknowledged by its --exec command, which has ended with status 0.
+/// acknowledged by its --exec command, which has ended with status 0. With
+/// --broadcast, when every --reliable receiver has written out all.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "A line has 1048576 bytes at most, and 256 processes can take part
-(fewer where kernel.sem allows fewer semaphores in a set; more by
-the option --participants). The process that creates the segment decides that.
+#[command(after_help = "A line has 1048576 bytes at most, with --broadcast 65536, and 256
+processes can take part (fewer where kernel.sem allows fewer semaphores in a set;
+more by the option --participants). The process that creates the segment decides
+that.
+
+With --broadcast, everybody who receives gets everything from where it begins.
+What was sent is kept for those who come later: 1024 lines, or 4 MiB of a stream
+(more or fewer with --size, or where a limit is lower), as long as some process
+has the segment. --reliable receivers hold a sender up that is so far ahead of
+them; the others never do.
 
 Examples:
   tombolo recv backup > copy.tar &
@@ -41,16 +52,28 @@ Examples:
   tombolo recv jobs --lines | while read job; do work on $job; done &
   ls | tombolo send jobs --lines
 
-Exits with 0 only if all was delivered.")]
+  tombolo recv news --broadcast --lines --reliable > log &
+  tombolo recv news --broadcast --lines | grep -i storm &
+  tombolo send news --broadcast --lines --subscribers 2 < ticker
+
+Exits with 0 only if all was delivered; with --broadcast, if all was sent, and a
+receiver was there at the end (or --subscribers is 0).")]
 pub(crate) struct Args {
     #[command(flatten)]
     place: Place,
     /// The file to send [default: standard input]
     file: Option<PathBuf>,
     /// Send line by line: any number of senders and receivers, each line to
-    /// one receiver
+    /// one receiver, or with --broadcast to all
     #[arg(long)]
     lines: bool,
+    /// Send everything to every receiver
+    #[arg(long)]
+    broadcast: bool,
+    /// Send nothing before so many receive
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "broadcast")]
+    #[arg(value_parser = value_parser!(u16).range(..=8192))]
+    subscribers: u16,
     /// Show no progress, and do not say what is waited for
     #[arg(long)]
     quiet: bool,
@@ -62,9 +85,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let interrupt = Interrupt::install()?;
     let notice = Notice::new(&args.place, args.quiet);
     let mut sending = Sending { input, interrupt, notice, sent: 0 };
-    let done = match Mode::of(args.lines) {
-        Mode::Stream => sending.stream(&args.place),
-        Mode::Lines => sending.lines(&args.place),
+    let done = match (args.broadcast, args.lines) {
+        (false, false) => sending.stream(&args.place),
+        (false, true) => sending.lines(&args.place),
+        (true, lines) => sending.publish_all(&args.place, lines, args.subscribers),
     };
     sending.input.progress.finish_and_clear();
     if let Err(Failure::Signalled(signal)) = done {
@@ -279,7 +303,7 @@ impl Sending {
 
     fn lines(&mut self, name: &Place) -> Result<(), Failure> {
         let (crowd, mut lines) = Crowd::out(name, self.interrupt)?;
-        let mut cut = Cutter::new()?;
+        let mut cut = Cutter::new(LONGEST)?;
         let mut wish = Wish::new();
         loop {
             // Line by line, as long as that feeds the receivers, or one of them
@@ -396,6 +420,8 @@ impl Wish {
 /// Cuts what is read into lines.
 struct Cutter {
     bytes: Vec<u8>,
+    /// The most bytes of a line.
+    longest: usize,
     /// The part of `bytes` with lines that were not yet given out.
     from: usize,
     to: usize,
@@ -407,13 +433,13 @@ struct Cutter {
 }
 
 impl Cutter {
-    fn new() -> Result<Self, Failure> {
+    fn new(longest: usize) -> Result<Self, Failure> {
         let mut bytes = Vec::new();
         bytes
-            .try_reserve_exact(LONGEST + CHUNK)
+            .try_reserve_exact(longest + CHUNK)
             .map_err(|error| Failure::unusable("no memory for lines", error))?;
-        bytes.resize(LONGEST + CHUNK, 0);
-        Ok(Self { bytes, from: 0, to: 0, looked: 0, ended: false, lines: 0 })
+        bytes.resize(longest + CHUNK, 0);
+        Ok(Self { bytes, longest, from: 0, to: 0, looked: 0, ended: false, lines: 0 })
     }
 
     /// The next lines, at least one and not many more than `bytes`; of the
@@ -439,7 +465,7 @@ impl Cutter {
             Some(at) => self.looked + at + 1,
             None => {
                 self.looked = self.to;
-                if self.to - self.from > LONGEST {
+                if self.to - self.from > self.longest {
                     return Err(self.too_long());
                 }
                 if !self.ended || self.from == self.to {
@@ -448,7 +474,7 @@ impl Cutter {
                 self.to
             }
         };
-        if end - self.from > LONGEST + 1 {
+        if end - self.from > self.longest + 1 {
             return Err(self.too_long());
         }
         (self.from, self.looked) = (end, end);
@@ -458,8 +484,9 @@ impl Cutter {
 
     fn too_long(&self) -> Failure {
         Failure::Broken(format!(
-            "line {} is longer than {LONGEST} bytes, which is the maximum",
-            self.lines + 1
+            "line {} is longer than {} bytes, which is the maximum",
+            self.lines + 1,
+            self.longest
         ))
     }
 

@@ -31,7 +31,10 @@
 //! party has gone count those that failed. A receiver that has lost lines puts a
 //! token into `losses`. A receiver that wants one line in each message is a sender of
 //! that channel meanwhile.
+//!
+//! **To everybody**: see [`everybody`].
 
+pub(crate) mod everybody;
 mod interrupt;
 
 use std::fs::File;
@@ -43,8 +46,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tombolo::{
-    ByteChannel, ByteReceiver, ByteSender, Channel, ChannelError, ChannelInfo, Fault, OpenError,
-    OperatingState, Receiver, Segment, Sender, Spsc,
+    ByteChannel, ByteReceiver, ByteSender, Channel, ChannelError, ChannelInfo, ChannelKind, Fault,
+    OpenError, OperatingState, Receiver, Segment, Sender, Slowest, Spsc,
 };
 
 use crate::failure::Failure;
@@ -99,46 +102,76 @@ pub(crate) const TURN: Duration = Duration::from_millis(100);
 /// How long the parties of an earlier session may take to leave.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(2);
+/// How long a sender to everybody stays for those who are about to end.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// An acknowledgement: which session, and how far.
 pub(crate) type Ack = [u64; 2];
 
-/// How the data is cut.
+/// How the data is cut, and who gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    Stream,
-    Lines,
+pub(crate) struct Mode {
+    pub(crate) lines: bool,
+    pub(crate) broadcast: bool,
 }
 
 impl Mode {
-    pub(crate) const fn of(lines: bool) -> Self {
-        if lines { Self::Lines } else { Self::Stream }
+    const STREAM: Self = Self { lines: false, broadcast: false };
+    const LINES: Self = Self { lines: true, broadcast: false };
+
+    /// That of a channel of the data.
+    fn of(channel: &ChannelInfo) -> Option<Self> {
+        match channel.kind {
+            ChannelKind::SpscBytes => Some(Self::STREAM),
+            ChannelKind::MpmcBytes => Some(Self::LINES),
+            ChannelKind::BroadcastBytes => {
+                Some(Self { lines: everybody::is_of_lines(channel), broadcast: true })
+            }
+            _ => None,
+        }
     }
 
     fn open(self, name: &Place) -> Result<Segment, OpenError> {
-        let participants = match self {
-            Self::Stream => 16,
-            Self::Lines => CROWD,
-        };
+        let participants = if self == Self::STREAM { 16 } else { CROWD };
         let options = name.making.options(self.room(), participants);
         options.channels(4).transient(true).open_or_create(name)
     }
 
     /// How many bytes its segment has, where nothing is in the way.
     const fn room(self) -> usize {
-        let data = match self {
-            Self::Stream => (CHUNKS + 2) * CHUNK,
-            Self::Lines => LINES * FOR_ONE,
-        };
-        data + BESIDE
+        match (self.broadcast, self.lines) {
+            (false, false) => (CHUNKS + 2) * CHUNK + BESIDE,
+            (false, true) => LINES * FOR_ONE + BESIDE,
+            (true, lines) => everybody::room(lines),
+        }
     }
 
-    /// The message for a peer that came with this mode where the other is in use.
-    fn refusal(self, name: &str) -> String {
-        match self {
-            Self::Stream => format!("{name} carries lines: use --lines here as well"),
-            Self::Lines => format!("{name} carries a stream, not lines: leave out --lines"),
+    /// What is carried.
+    const fn name(self) -> &'static str {
+        match (self.broadcast, self.lines) {
+            (false, false) => "a stream",
+            (false, true) => "lines",
+            (true, false) => "a stream to everybody",
+            (true, true) => "lines to everybody",
         }
+    }
+
+    /// The flags that this has and another mode has not.
+    fn flags_beyond(self, other: Self) -> String {
+        let lines = (self.lines && !other.lines).then_some("--lines");
+        let broadcast = (self.broadcast && !other.broadcast).then_some("--broadcast");
+        broadcast.into_iter().chain(lines).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The message for a peer that came with this mode where another is in use.
+    fn refusal(self, name: &str, theirs: Self) -> String {
+        let (add, leave) = (theirs.flags_beyond(self), self.flags_beyond(theirs));
+        let advice = match (&*add, &*leave) {
+            (add, "") => format!("use {add} here as well"),
+            ("", leave) => format!("leave out {leave}"),
+            (add, leave) => format!("use {add} and leave out {leave}"),
+        };
+        format!("{name} carries {}, not {}: {advice}", theirs.name(), self.name())
     }
 }
 
@@ -188,7 +221,7 @@ fn join<T>(
     interrupt: Interrupt,
     mut enter: impl FnMut(&Segment) -> Result<T, ChannelError>,
 ) -> Result<(Segment, T), Failure> {
-    let until = Instant::now() + PATIENCE;
+    let begun = Instant::now();
     loop {
         interrupt.check()?;
         let segment = mode.open(name).map_err(|error| Failure::Unusable(error.to_string()))?;
@@ -205,8 +238,22 @@ fn join<T>(
         if !is_over(&segment) {
             match enter(&segment) {
                 Ok(entered) => return Ok((segment, entered)),
-                Err(ChannelError::Mismatch { .. }) if !is_over(&segment) => {
-                    return Err(Failure::Unusable(mode.refusal(name)));
+                Err(error @ ChannelError::Mismatch { .. }) if !is_over(&segment) => {
+                    let channels = segment.channels();
+                    let theirs = channels.iter().find(|channel| is_stream(channel));
+                    let theirs = theirs.and_then(Mode::of).filter(|theirs| *theirs != mode);
+                    return Err(Failure::Unusable(match theirs {
+                        Some(theirs) => mode.refusal(name, theirs),
+                        None => error.to_string(),
+                    }));
+                }
+                // It may be leaving just now.
+                Err(ChannelError::TooManyPublishers { .. })
+                    if !mode.lines && begun.elapsed() < LINGER => {}
+                Err(ChannelError::TooManyPublishers { .. }) if !mode.lines => {
+                    return Err(Failure::Unusable(format!(
+                        "{name} has its sender already; a stream has one"
+                    )));
                 }
                 Err(ChannelError::RoleTaken { side, pid, .. }) => {
                     return Err(Failure::Unusable(format!(
@@ -220,7 +267,7 @@ fn join<T>(
         }
         // The last to leave removes it; that may be this process.
         drop(segment);
-        if Instant::now() >= until {
+        if begun.elapsed() >= PATIENCE {
             return Err(Failure::Unusable(format!(
                 "segment {name} is left over from others and is not removed; see `tombolo ls`"
             )));
@@ -243,7 +290,7 @@ pub(crate) struct StreamOut {
 
 impl StreamOut {
     pub(crate) fn join(name: &Place, interrupt: Interrupt) -> Result<Self, Failure> {
-        let (segment, (data, acks)) = join(name, Mode::Stream, interrupt, |segment| {
+        let (segment, (data, acks)) = join(name, Mode::STREAM, interrupt, |segment| {
             let data = chunks(segment).sender()?;
             Ok((data, segment.channel(ACKS).capacity(8 * CHUNKS).receiver()?))
         })?;
@@ -260,7 +307,7 @@ pub(crate) struct StreamIn {
 
 impl StreamIn {
     pub(crate) fn join(name: &Place, interrupt: Interrupt) -> Result<Self, Failure> {
-        let (segment, (data, acks)) = join(name, Mode::Stream, interrupt, |segment| {
+        let (segment, (data, acks)) = join(name, Mode::STREAM, interrupt, |segment| {
             let data = chunks(segment).receiver()?;
             Ok((data, segment.channel(ACKS).capacity(8 * CHUNKS).sender()?))
         })?;
@@ -268,11 +315,30 @@ impl StreamIn {
     }
 }
 
+/// A token of this process's. It stays behind if the process fails.
+struct Token {
+    /// As long as it lives, so does this process as far as tokens go.
+    put: Sender<u8>,
+    take: Receiver<u8>,
+}
+
+impl Token {
+    fn put(segment: &Segment, name: &str) -> Result<Self, ChannelError> {
+        let tokens = tokens(segment, name);
+        let token = Self { put: tokens.sender()?, take: tokens.receiver()? };
+        // If it is full of failures, one more makes no difference.
+        let _ = token.put.try_send(1);
+        Ok(token)
+    }
+
+    fn take_back(&self) {
+        let _ = self.take.recv_timeout(TURN);
+    }
+}
+
 /// One party among many that share out lines.
 pub(crate) struct Crowd {
-    /// As long as it lives, so does this process as far as tokens go.
-    _put: Sender<u8>,
-    take: Receiver<u8>,
+    token: Token,
     theirs: Receiver<u8>,
     losses: Receiver<u8>,
     /// Asks for one line in each message.
@@ -322,21 +388,18 @@ impl Crowd {
         careful: bool,
         end: impl Fn(&ByteChannel<'_>) -> Result<E, ChannelError>,
     ) -> Result<(Self, E), Failure> {
-        let (segment, joined) = join(name, Mode::Lines, interrupt, |segment| {
+        let (segment, joined) = join(name, Mode::LINES, interrupt, |segment| {
             let tokens = |name| tokens(segment, name);
             let losses = tokens(LOSSES).receiver()?;
             // Before a line can come.
             let careful = careful.then(|| tokens(LOSSES).sender()).transpose()?;
             let end = end(&lines(segment))?;
-            let (put, take) = (tokens(ours).sender()?, tokens(ours).receiver()?);
-            Ok((end, put, take, tokens(theirs).receiver()?, losses, careful))
+            let token = Token::put(segment, ours)?;
+            Ok((end, token, tokens(theirs).receiver()?, losses, careful))
         })?;
-        let (end, put, take, theirs, losses, careful) = joined;
-        // If it is full of failures, one more makes no difference.
-        let _ = put.try_send(1);
+        let (end, token, theirs, losses, careful) = joined;
         let (before, lost_before) = (0, 0);
-        let crowd = Self { _put: put, take, theirs, losses, careful, before, lost_before, segment };
-        Ok((crowd, end))
+        Ok((Self { token, theirs, losses, careful, before, lost_before, segment }, end))
     }
 
     /// Another end for receiving. It knows nothing of those that have left.
@@ -408,7 +471,7 @@ impl Crowd {
 
     /// Says that this process has ended well.
     pub(crate) fn done(&self) {
-        let _ = self.take.recv_timeout(TURN);
+        self.token.take_back();
     }
 
     /// Whether one of the other side has failed, if none is there.
@@ -418,18 +481,30 @@ impl Crowd {
 
     /// Whether there is a sender now.
     pub(crate) fn has_senders(&self) -> bool {
-        count(&self.segment, STREAM, |channel| channel.senders) > 0
+        has_senders(&self.segment)
     }
 
     /// Whether there is a receiver now.
     pub(crate) fn has_receivers(&self) -> bool {
-        count(&self.segment, STREAM, |channel| channel.receivers) > 0
+        has_receivers(&self.segment)
     }
 
     /// Whether somebody has commanded that nothing more be sent.
     pub(crate) fn drained(&self) -> bool {
-        self.segment.state() == OperatingState::Drained
+        is_drained(&self.segment)
     }
+}
+
+fn has_senders(segment: &Segment) -> bool {
+    count(segment, STREAM, |channel| channel.senders) > 0
+}
+
+fn has_receivers(segment: &Segment) -> bool {
+    count(segment, STREAM, |channel| channel.receivers) > 0
+}
+
+fn is_drained(segment: &Segment) -> bool {
+    segment.state() == OperatingState::Drained
 }
 
 fn count(segment: &Segment, name: &str, of: impl Fn(&ChannelInfo) -> u64) -> usize {
@@ -543,6 +618,22 @@ impl Notice {
             remark(&plain(&format!(
                 "waiting for a {other}: nobody has run `tombolo {command} {name}` yet"
             )));
+            self.told = true;
+        }
+    }
+
+    /// To be called now and then by one that has no room, because a reliable receiver is
+    /// slow.
+    pub(crate) fn is_held_up(&mut self, segment: &Segment, by: Option<Slowest>) {
+        self.waits(segment, "receiver", || false);
+        let Some(Slowest { peer, behind, .. }) = by.filter(|_| self.terminal && !self.quiet) else {
+            return;
+        };
+        if !self.told {
+            remark(&format!(
+                "waiting for the receiver in process {}, which is {behind} messages behind",
+                peer.pid()
+            ));
             self.told = true;
         }
     }

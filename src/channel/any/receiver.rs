@@ -372,7 +372,7 @@ impl<'a, P: Broadcastable + CheckedBitPattern> Copied<'a, P> {
     ) -> Result<Self, E> {
         let mut message = Vec::new();
         recv(receiver, &mut message)?;
-        Ok(Self { receiver, message, position: receiver.sequence() - 1 })
+        Ok(Self { receiver, message, position: receiver.sequence().wrapping_sub(1) })
     }
 
     const fn place(&self) -> &Self {

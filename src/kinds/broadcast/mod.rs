@@ -93,6 +93,13 @@ impl<F: Buffered, M: Mode> BufferRing<F, M> {
         M::read_up_to(&at.seat, &self.0, at.position());
     }
 
+    /// How many messages have been published that it has not read, also those that have been
+    /// written over.
+    fn behind(&self, at: &Subscription<M>) -> u64 {
+        let behind = self.0.published().wrapping_sub(at.position());
+        u64::try_from(behind.cast_signed()).unwrap_or(0)
+    }
+
     /// Copies the message out that was found; `false` if a publisher has written over it
     /// meanwhile.
     #[inline(always)]
@@ -354,9 +361,8 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
     }
 
     fn left(&self, at: &Subscription<M>) -> u64 {
-        let next = self.0.published();
         let most = if M::MAKES_ROOM { self.0.shape().reach } else { self.0.shape().slots };
-        u64::try_from(next.wrapping_sub(at.position()).cast_signed()).unwrap_or(0).min(most)
+        self.behind(at).min(most)
     }
 
     fn wanted_by_producer(at: &Publication) -> Want {
@@ -378,7 +384,7 @@ impl<F: Buffered, M: Mode> Broadcasts<M> for BufferRing<F, M> {
     }
 
     fn skip_to_newest(&self, at: &Subscription<M>) -> u64 {
-        let passed = self.left(at).saturating_sub(1);
+        let passed = self.behind(at).saturating_sub(1);
         if passed > 0 {
             self.go_to(at, at.position().wrapping_add(passed));
         }

@@ -2,6 +2,7 @@
 
 use crate::kinds::block::Block;
 use crate::kinds::broadcast::Inspection;
+use crate::ring::table::Member;
 use crate::segment::mapped::Mapped;
 use crate::storage::Peer;
 
@@ -41,11 +42,13 @@ pub struct ReliableInfo {
 }
 
 impl BroadcastInfo {
-    /// `None` of another kind of channel.
-    pub(super) fn of(mapped: &Mapped, block: &Block) -> Option<Self> {
+    /// `None` of another kind of channel. Ends of others than these participants are left out.
+    pub(super) fn of(mapped: &Mapped, block: &Block, members: &[Member]) -> Option<Self> {
         let Inspection { limit, published, oldest, publishers, reliable } =
             Inspection::of(&block.cells(mapped)?)?;
-        let reliable = reliable.into_iter().map(|(member, position)| ReliableInfo {
+        let publishers = publishers.into_iter().filter(|member| members.contains(member));
+        let reliable = reliable.into_iter().filter(|(member, _)| members.contains(member));
+        let reliable = reliable.map(|(member, position)| ReliableInfo {
             peer: mapped.peer(member),
             position,
             behind: published.saturating_sub(position),
@@ -54,7 +57,7 @@ impl BroadcastInfo {
             published,
             oldest,
             limit,
-            publishers: publishers.into_iter().map(|member| mapped.peer(member)).collect(),
+            publishers: publishers.map(|member| mapped.peer(member)).collect(),
             most_publishers: block.plan.seats.publishers,
             reliable: reliable.collect(),
             most_reliable: block.plan.seats.reliable,

@@ -158,7 +158,7 @@ fn describe(mapped: &Mapped, members: &[Member]) -> Vec<ChannelInfo> {
                 unsent: control.recovered.tombstones.load(Ordering::Relaxed),
                 redelivered: control.recovered.orphaned.load(Ordering::Relaxed),
                 dropped: control.recovered.dropped.load(Ordering::Relaxed),
-                broadcast: BroadcastInfo::of(mapped, &found.block),
+                broadcast: BroadcastInfo::of(mapped, &found.block, members),
                 depth: found.block.cells(mapped).map_or(0, |cells| cells.len()),
                 name: found.name,
                 kind: found.block.kind,

@@ -1,5 +1,5 @@
-//! `iceoryx2`: publish and subscribe with loaned samples, without overflow,
-//! because overflow loses messages. It is polled, or sends an event with each
+//! `iceoryx2`: publish and subscribe with loaned samples; without overflow, which loses
+//! messages, except where it is measured how many are missed. It is polled, or sends an event with each
 //! sample, as its example of event-based communication does.
 
 use std::fmt::Debug;
@@ -15,7 +15,7 @@ use iceoryx2::service::port_factory::{event, publish_subscribe};
 
 use super::files::{label, named, path, until};
 use crate::failure::Failure;
-use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Subject, Tx};
+use crate::harness::{Mechanism, Message, Rx, Setting, Shape, Shared, Subject, Tx, pause};
 use crate::versions::version;
 
 pub(crate) const ICEORYX2: &str = concat!("iceoryx2 ", version!("iceoryx2"));
@@ -37,6 +37,8 @@ struct Sender<const W: usize> {
 struct Receiver<const W: usize> {
     subscriber: Subscriber<ipc::Service, Message<W>, ()>,
     listener: Option<Listener<ipc::Service>>,
+    /// Whether others need its processor.
+    crowded: bool,
     _node: Node<ipc::Service>,
 }
 
@@ -68,11 +70,11 @@ fn samples<const W: usize>(
     until("open the service", || {
         node.service_builder(&name)
             .publish_subscribe::<Message<W>>()
-            .max_publishers(1)
-            .max_subscribers(1)
+            .max_publishers(setting.producers)
+            .max_subscribers(setting.consumers)
             .history_size(0)
             .subscriber_max_buffer_size(setting.slots)
-            .enable_safe_overflow(false)
+            .enable_safe_overflow(setting.shape == Shape::Lossy)
             .open_or_create()
     })
 }
@@ -88,6 +90,7 @@ fn events(
 impl<const EVENTS: bool> Mechanism for Iceoryx2<EVENTS> {
     type Tx<const W: usize> = Sender<W>;
     type Rx<const W: usize> = Receiver<W>;
+    const PUBLISHES: bool = true;
 
     fn name(&self) -> String {
         if EVENTS { ICEORYX2_EVENTS } else { ICEORYX2 }.to_owned()
@@ -134,7 +137,7 @@ impl<const EVENTS: bool> Mechanism for Iceoryx2<EVENTS> {
         } else {
             None
         };
-        Ok(Receiver { subscriber, listener, _node: node })
+        Ok(Receiver { subscriber, listener, crowded: !setting.undisturbed(), _node: node })
     }
 }
 
@@ -165,7 +168,7 @@ impl<const W: usize> Rx<W> for Receiver<W> {
                 Some(listener) => {
                     listener.blocking_wait(|_| {}).map(drop).map_err(cannot("wait"))?
                 }
-                None => std::hint::spin_loop(),
+                None => pause(self.crowded),
             }
         }
     }

@@ -91,7 +91,7 @@ fn both<const W: usize, const BATCHED: bool, T: Tx<W>, R: Rx<W>>(
 }
 
 #[inline(never)]
-fn produce<const W: usize, const BATCHED: bool, T: Tx<W>>(
+pub(super) fn produce<const W: usize, const BATCHED: bool, T: Tx<W>>(
     tx: &mut T,
     numbers: Range<u64>,
     batch: u64,
@@ -124,11 +124,11 @@ fn consume<const W: usize, const BATCHED: bool, R: Rx<W>>(
 
 /// The number in a message that should consist of nothing else.
 #[inline(always)]
-fn differs<const W: usize>(message: &Message<W>, number: u64) -> u64 {
+pub(super) fn differs<const W: usize>(message: &Message<W>, number: u64) -> u64 {
     message.iter().fold(0, |wrong, word| wrong | (word ^ number))
 }
 
-fn whole(wrong: u64) -> Result<(), Failure> {
+pub(super) fn whole(wrong: u64) -> Result<(), Failure> {
     if wrong == 0 {
         return Ok(());
     }

@@ -45,7 +45,7 @@ fn ask<T: Tx<1>, R: Rx<1>>(tx: &mut T, rx: &mut R, number: u64) -> Result<(), Fa
 }
 
 #[inline(always)]
-fn expect<R: Rx<1>>(rx: &mut R, number: u64) -> Result<(), Failure> {
+pub(super) fn expect<R: Rx<1>>(rx: &mut R, number: u64) -> Result<(), Failure> {
     let mut came = None;
     rx.receive(1, |message| came = Some(message[0]))?;
     if came == Some(number) {

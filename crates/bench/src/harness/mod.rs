@@ -6,7 +6,7 @@
 //! ([`limit`]). [`conductor`] takes samples
 //! of all of them in rounds, and keeps only those that were measured in one
 //! placement. Separate processes take each sample ([`crew`], [`worker`]) and run
-//! the same loops for all subjects ([`carry`], [`exchange`],
+//! the same loops for all subjects ([`carry`], [`publish`], [`exchange`],
 //! [`trickle`]). [`records`] computes
 //! figures from the samples, and [`table`] and [`report`] print them.
 //!
@@ -27,6 +27,7 @@ pub(crate) mod limit;
 pub(crate) mod machine;
 pub(crate) mod orders;
 pub(crate) mod placement;
+pub(crate) mod publish;
 pub(crate) mod records;
 pub(crate) mod report;
 pub(crate) mod scale;
@@ -39,6 +40,7 @@ pub(crate) mod worker;
 
 pub(crate) use case::{Case, Group, Plot};
 pub(crate) use orders::{Figure, Object, Report, Setting, Shape, Shared};
+pub(crate) use publish::pause;
 pub(crate) use scale::Scale;
 pub(crate) use subject::{Mechanism, Message, Rx, Subject, Tx};
 pub(crate) use times::Times;

@@ -20,6 +20,14 @@ pub(crate) enum Shape {
     Carry,
     /// Several send and several receive, each message once.
     Share,
+    /// Several send, and each that receives gets every message.
+    Publish,
+    /// The same, but who is too slow misses some.
+    Lossy,
+    /// One sends to several that stay awake, until the last has it.
+    SpreadBusy,
+    /// One sends to several that sleep, until the last has it.
+    SpreadParked,
     /// Two exchange messages, and neither lets go of its processor.
     Busy,
     /// Two exchange messages, and each sleeps when its message comes.
@@ -195,6 +203,8 @@ pub(crate) struct Report {
     pub(crate) delay: u64,
     /// Where its processors were before and after.
     pub(crate) probes: Option<(Place, Place)>,
+    /// Which part of the messages it missed, where it may miss some.
+    pub(crate) missed: Option<f64>,
     /// Times, and how often each was measured.
     pub(crate) times: Vec<(u64, u64)>,
     /// Figures of its own.

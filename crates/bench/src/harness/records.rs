@@ -71,11 +71,18 @@ impl Sample {
         let mut figures: Vec<Figure> =
             reports.iter().flat_map(|report| report.figures.clone()).collect();
         let times = reports.iter().flat_map(|report| report.times.clone()).collect::<Vec<_>>();
-        if matches!(setting.shape, Shape::Carry | Shape::Share | Shape::Alone) {
+        let counted = [Shape::Carry, Shape::Share, Shape::Alone, Shape::Publish, Shape::Lossy];
+        if counted.contains(&setting.shape) {
             let messages = reports.first().map_or(0, |report| report.messages) as f64;
             let rate = messages / (span / 1e9);
             figures.push(Figure::new("messages_per_second", "1/s", rate));
             figures.push(Figure::new("bytes_per_second", "B/s", rate * 8.0 * setting.words as f64));
+        }
+        let missed: Vec<f64> = reports.iter().filter_map(|report| report.missed).collect();
+        if !missed.is_empty() {
+            let part = missed.iter().sum::<f64>() / missed.len() as f64;
+            // A figure is greater than nothing, so that there is a ratio.
+            figures.push(Figure::new("missed", "part", part.max(1e-6)));
         }
         if let Some(&(longest, _)) = times.last() {
             for (part, metric) in QUANTILES {

@@ -39,6 +39,11 @@ fn explanation(group: &str) -> &'static str {
             "Several processes send and several receive through one channel, each message \
              once. With more processes than processors, the scheduler is measured too."
         }
+        "broadcast" => {
+            "Each subscriber gets every message. Publishers wait for reliable subscribers; lossy \
+             ones miss what they are too slow for, and the share that they missed is beside the \
+             rate. With more processes than processors, the scheduler is measured too."
+        }
         "recovery" => {
             "From SIGKILL until a process that slept has what the dead one held up. Lower is \
              better. The limit is what the kernel needs to undo a semaphore operation and to \

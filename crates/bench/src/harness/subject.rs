@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::carry;
 use super::exchange;
 use super::orders::{Report, Setting, Shape, Shared};
+use super::publish;
 use super::trickle;
 use super::worker::Task;
 use crate::failure::Failure;
@@ -48,6 +49,8 @@ pub(crate) trait Rx<const W: usize> {
 pub(crate) trait Mechanism: Sync {
     type Tx<const W: usize>: Tx<W>;
     type Rx<const W: usize>: Rx<W>;
+    /// Whether each receiver gets every message, so that the loops for that are compiled.
+    const PUBLISHES: bool = false;
 
     fn name(&self) -> String;
 
@@ -95,6 +98,27 @@ impl<M: Mechanism> Subject for M {
 
     fn work(&self, task: &Task<'_>) -> Result<Report, Failure> {
         let setting = task.setting;
+        // Few mechanisms publish, and these loops take long to compile for all.
+        if M::PUBLISHES {
+            match (setting.shape, setting.words) {
+                (Shape::Publish | Shape::Lossy, 1) => {
+                    return publish::published::<1, M>(self, task);
+                }
+                (Shape::Publish | Shape::Lossy, 8) => {
+                    return publish::published::<8, M>(self, task);
+                }
+                (Shape::Publish | Shape::Lossy, 128) => {
+                    return publish::published::<128, M>(self, task);
+                }
+                (Shape::Publish | Shape::Lossy, 8192) => {
+                    return publish::published::<8192, M>(self, task);
+                }
+                (Shape::SpreadBusy | Shape::SpreadParked, 1) => {
+                    return publish::spread::<M>(self, task);
+                }
+                _ => {}
+            }
+        }
         match (setting.shape, setting.words) {
             (Shape::Carry, 1) => carry::ordered::<1, M>(self, task),
             (Shape::Carry, 8) => carry::ordered::<8, M>(self, task),

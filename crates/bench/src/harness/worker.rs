@@ -217,6 +217,10 @@ fn next(messages: u64, took: u64, setting: &Setting) -> Plan {
         return Plan { messages: 4 * messages, timed: false };
     }
     let usual = took as f64 / messages as f64;
-    let each = if setting.shape == Shape::Busy { exchange::paced(usual) } else { usual };
+    let each = if matches!(setting.shape, Shape::Busy | Shape::SpreadBusy) {
+        exchange::paced(usual)
+    } else {
+        usual
+    };
     Plan { messages: ((setting.span as f64 / each) as u64).max(16), timed: true }
 }

@@ -3,15 +3,17 @@
 
 #![allow(unsafe_code)]
 
+mod broadcast;
 mod bytes;
 mod typed;
 
 use std::fmt::Display;
 
-use tombolo::{Mpmc, Segment, Spsc, TrustedPeers};
+use tombolo::{Broadcast, Mpmc, Reliable, Segment, Spsc, TrustedPeers};
 
 use crate::failure::Failure;
 use crate::harness::{Object, Setting, Shared, Subject};
+use broadcast::Published;
 use bytes::Bytes;
 use typed::{Batches, Blocking, InPlace, Slices, Spinning, Typed};
 
@@ -30,6 +32,19 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
         Box::new(Typed::<Mpmc, InPlace>::new("tombolo MPMC, in place")),
         Box::new(Bytes::<Mpmc, bytes::ByValue>::new("tombolo MPMC bytes")),
         Box::new(Bytes::<Mpmc, bytes::InPlace>::new("tombolo MPMC bytes, in place")),
+        Box::new(Published::<Broadcast, broadcast::Trying>::new("tombolo broadcast, lossy")),
+        Box::new(Published::<Broadcast, broadcast::Waiting>::new(
+            "tombolo broadcast, lossy, blocking",
+        )),
+        Box::new(Published::<Broadcast, broadcast::Batches>::new(
+            "tombolo broadcast, lossy, received in batches",
+        )),
+        Box::new(Published::<Reliable, broadcast::Trying>::new("tombolo broadcast")),
+        Box::new(Published::<Reliable, broadcast::Waiting>::new("tombolo broadcast, blocking")),
+        Box::new(Published::<Reliable, broadcast::Batches>::new(
+            "tombolo broadcast, received in batches",
+        )),
+        Box::new(Published::<Reliable, broadcast::InPlace>::new("tombolo broadcast, in place")),
     ]
 }
 
@@ -84,6 +99,9 @@ fn cannot<E: Display>(what: &'static str) -> impl Fn(E) -> Failure {
 
 /// The kinds, for what differs.
 trait Choose: tombolo::InPlace {
+    /// Whether there is one receiver, which gets every message.
+    const TO_ONE: bool;
+
     fn choose<'a, T: tombolo::Message>(
         channel: tombolo::Channel<'a, T>,
     ) -> tombolo::Channel<'a, T, Self>
@@ -96,6 +114,8 @@ trait Choose: tombolo::InPlace {
 }
 
 impl Choose for Spsc {
+    const TO_ONE: bool = true;
+
     fn choose<'a, T: tombolo::Message>(
         channel: tombolo::Channel<'a, T>,
     ) -> tombolo::Channel<'a, T, Self> {
@@ -108,6 +128,8 @@ impl Choose for Spsc {
 }
 
 impl Choose for Mpmc {
+    const TO_ONE: bool = false;
+
     fn choose<'a, T: tombolo::Message>(
         channel: tombolo::Channel<'a, T>,
     ) -> tombolo::Channel<'a, T, Self> {

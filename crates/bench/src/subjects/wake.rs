@@ -20,8 +20,18 @@ use crate::failure::Failure;
 use crate::harness::{Mechanism, Message, Object, Rx, Setting, Shared, Subject, Tx};
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {
-    vec![Box::new(Semop), Box::new(Futex), Box::new(Event)]
+    vec![
+        Box::new(Semop),
+        Box::new(Futex),
+        Box::new(Event),
+        Box::new(SemopEach),
+        Box::new(SemopZero),
+    ]
 }
+
+/// The best of these is the limit of waking all who sleep: each does it with one call.
+pub(crate) const BEST_WAKE: &str = "best semop to all";
+pub(crate) const WAKES: &[&str] = &["semop, a semaphore each", "semop, all wait for zero"];
 
 /// How often it was woken.
 pub(super) struct Count(u64);
@@ -46,12 +56,7 @@ impl Mechanism for Semop {
     }
 
     fn prepare(&self, setting: &Setting) -> Result<Shared, Failure> {
-        let mut shared = Shared::default();
-        let set = Set::options().create(Key::PRIVATE, setting.channels());
-        let set = set.map_err(|error| Failure::unusable("cannot make the set", error))?;
-        shared.numbers.push(i64::from(set.id()));
-        shared.objects.push(Object::Set(set.id()));
-        Ok(shared)
+        semaphores(setting.channels())
     }
 
     fn tx<const W: usize>(
@@ -91,6 +96,135 @@ impl<const W: usize> Rx<W> for Taker {
     fn receive(&mut self, _: u64, see: impl FnMut(&Message<W>)) -> Result<u64, Failure> {
         self.0.perform(&[self.1]).map_err(|error| Failure::broken("cannot take", error))?;
         self.2.see(see)
+    }
+}
+
+/// A semaphore for each receiver, in one set: one call adds to all of them.
+struct SemopEach;
+
+impl Mechanism for SemopEach {
+    type Tx<const W: usize> = PosterToEach;
+    type Rx<const W: usize> = Taker;
+    const PUBLISHES: bool = true;
+
+    fn name(&self) -> String {
+        WAKES[0].to_owned()
+    }
+
+    fn prepare(&self, setting: &Setting) -> Result<Shared, Failure> {
+        // Each receiver takes one of the ones.
+        let shared = semaphores(setting.consumers)?;
+        let raised = set(&shared).perform(&PosterToEach::all(setting));
+        raised.map(|()| shared).map_err(|error| Failure::unusable("cannot raise them", error))
+    }
+
+    fn tx<const W: usize>(
+        &self,
+        shared: &Shared,
+        setting: &Setting,
+        _: usize,
+    ) -> Result<PosterToEach, Failure> {
+        Ok(PosterToEach(set(shared), PosterToEach::all(setting)))
+    }
+
+    fn rx<const W: usize>(
+        &self,
+        shared: &Shared,
+        setting: &Setting,
+        _: usize,
+    ) -> Result<Taker, Failure> {
+        let set = set(shared);
+        let mut all = (0..setting.consumers).map(|n| Op::take(n as u16, 1));
+        let own = all.find(|take| set.perform(&[take.no_wait()]).is_ok());
+        let own = own.ok_or_else(|| Failure::Broken("no semaphore is left".to_owned()))?;
+        Ok(Taker(set, own, Count(0)))
+    }
+}
+
+/// A set of so many semaphores.
+fn semaphores(count: usize) -> Result<Shared, Failure> {
+    let mut shared = Shared::default();
+    let set = Set::options().create(Key::PRIVATE, count);
+    let set = set.map_err(|error| Failure::unusable("cannot make the set", error))?;
+    shared.numbers.push(i64::from(set.id()));
+    shared.objects.push(Object::Set(set.id()));
+    Ok(shared)
+}
+
+struct PosterToEach(Set, Vec<Op>);
+
+impl PosterToEach {
+    fn all(setting: &Setting) -> Vec<Op> {
+        (0..setting.consumers).map(|n| Op::add(n as u16, 1)).collect()
+    }
+}
+
+impl<const W: usize> Tx<W> for PosterToEach {
+    fn send(&mut self, numbers: Range<u64>) -> Result<(), Failure> {
+        for _ in numbers {
+            self.0.perform(&self.1).map_err(|error| Failure::broken("cannot post", error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Two semaphores, one of which is one: all wait until it is zero. One call makes it zero,
+/// and the other one one, for the next time.
+struct SemopZero;
+
+impl Mechanism for SemopZero {
+    type Tx<const W: usize> = Opener;
+    type Rx<const W: usize> = Opener;
+    const PUBLISHES: bool = true;
+
+    fn name(&self) -> String {
+        WAKES[1].to_owned()
+    }
+
+    fn prepare(&self, _: &Setting) -> Result<Shared, Failure> {
+        let shared = semaphores(2)?;
+        let raised = set(&shared).perform(&[Op::add(0, 1)]);
+        raised.map(|()| shared).map_err(|error| Failure::unusable("cannot raise it", error))
+    }
+
+    fn tx<const W: usize>(
+        &self,
+        shared: &Shared,
+        _: &Setting,
+        _: usize,
+    ) -> Result<Opener, Failure> {
+        Ok(Opener(set(shared), Count(0)))
+    }
+
+    fn rx<const W: usize>(
+        &self,
+        shared: &Shared,
+        _: &Setting,
+        _: usize,
+    ) -> Result<Opener, Failure> {
+        Ok(Opener(set(shared), Count(0)))
+    }
+}
+
+/// Either end; it counts how often all were woken.
+struct Opener(Set, Count);
+
+impl<const W: usize> Tx<W> for Opener {
+    fn send(&mut self, numbers: Range<u64>) -> Result<(), Failure> {
+        for number in numbers {
+            let (one, other) = ((number % 2) as u16, ((number + 1) % 2) as u16);
+            let opened = self.0.perform(&[Op::take(one, 1), Op::add(other, 1)]);
+            opened.map_err(|error| Failure::broken("cannot post", error))?;
+        }
+        Ok(())
+    }
+}
+
+impl<const W: usize> Rx<W> for Opener {
+    fn receive(&mut self, _: u64, see: impl FnMut(&Message<W>)) -> Result<u64, Failure> {
+        let zero = Op::zero((self.1.0 % 2) as u16);
+        self.0.perform(&[zero]).map_err(|error| Failure::broken("cannot wait", error))?;
+        self.1.see(see)
     }
 }
 

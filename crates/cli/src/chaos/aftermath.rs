@@ -4,9 +4,11 @@
 use std::iter;
 
 use tombolo::sys::{Key, sem::Set, shm::Shm};
-use tombolo::{OpenError, Segment, TryRecvError, TrySendError};
+use tombolo::{
+    ByteReceiver, ByteSender, ChannelError, OpenError, Segment, TryRecvError, TrySendError,
+};
 
-use super::orders::{Kind, Setting};
+use super::orders::{Kind, Sends, Setting};
 use super::side;
 use crate::failure::Failure;
 
@@ -29,10 +31,11 @@ impl Aftermath {
     }
 
     /// Looks round, and removes everything.
-    pub(crate) fn of<K: Kind>(setting: &Setting) -> Result<Self, Failure> {
+    pub(crate) fn of(setting: &Setting, using: Using) -> Result<Self, Failure> {
         let mut found = Self::default();
-        found.use_all::<K>(setting)?;
-        let side = side::open(&setting.side())?;
+        found.use_all(setting, using)?;
+        found.audit(setting)?;
+        let side = side::open(setting)?;
         drop(side);
         clear(setting)?;
         for name in names(setting) {
@@ -43,13 +46,13 @@ impl Aftermath {
         Ok(found)
     }
 
-    fn use_all<K: Kind>(&mut self, setting: &Setting) -> Result<(), Failure> {
+    fn use_all(&mut self, setting: &Setting, using: Using) -> Result<(), Failure> {
         let wrong = |error| Failure::broken("cannot open the segment after the storm", error);
         let segment = setting.open().map_err(wrong)?;
         let swept = segment.sweep();
         swept.map_err(|error| Failure::broken("cannot sweep after the storm", error))?;
 
-        self.fill::<K>(setting, &segment)?;
+        using(self, setting, &segment)?;
         // Everybody's places.
         let others = iter::repeat_with(|| setting.open())
             .take(usize::from(setting.participants()) - 1)
@@ -67,27 +70,23 @@ impl Aftermath {
         Ok(())
     }
 
-    /// Takes what is left, and fills the channel and empties it again.
-    fn fill<K: Kind>(&mut self, setting: &Setting, segment: &Segment) -> Result<(), Failure> {
-        let unusable = |error| Failure::broken("cannot open the channel after the storm", error);
-        let channel = setting.channel::<K>(segment);
-        let receiver = channel.receiver().map_err(unusable)?;
-        let mut message = Vec::new();
-        let mut drain = || {
-            let mut taken = 0;
-            loop {
-                match receiver.try_recv(&mut message) {
-                    Ok(_) => taken += 1,
-                    Err(TryRecvError::Empty) => return Ok(taken),
-                    Err(error) => {
-                        return Err(Failure::broken("cannot receive after the storm", error));
-                    }
-                }
-            }
-        };
-        // Nothing, unless the judge misses it.
-        drain()?;
-        let sender = channel.sender().map_err(unusable)?;
+    /// What cannot be in a segment at rest.
+    fn audit(&mut self, setting: &Setting) -> Result<(), Failure> {
+        let audit = Segment::check(&setting.name)
+            .map_err(|error| Failure::broken("cannot audit the segment after the storm", error))?;
+        self.leaked += audit.faults.len() as u64 + audit.more;
+        let faults = audit.faults.into_iter().take(10);
+        self.leaks.extend(faults.map(|fault| format!("what the audit finds: {fault}")));
+        Ok(())
+    }
+
+    /// Fills the channel and empties it again.
+    fn fill<K: Sends, R: tombolo::Kind>(
+        &mut self,
+        setting: &Setting,
+        sender: &ByteSender<K>,
+        receiver: &ByteReceiver<R>,
+    ) -> Result<(), Failure> {
         let payload = vec![0; setting.length()];
         let mut filled = 0;
         loop {
@@ -97,7 +96,7 @@ impl Aftermath {
                 Err(error) => return Err(Failure::broken("cannot send after the storm", error)),
             }
         }
-        let drained = drain()?;
+        let drained = drain(receiver)?;
         self.leak(setting.capacity.saturating_sub(filled as usize), "slots of the channel");
         if drained != filled {
             return Err(Failure::Broken(format!(
@@ -105,6 +104,70 @@ impl Aftermath {
             )));
         }
         Ok(())
+    }
+}
+
+/// Uses a channel after the storm, all of it.
+type Using = fn(&mut Aftermath, &Setting, &Segment) -> Result<(), Failure>;
+
+fn unusable(error: ChannelError) -> Failure {
+    Failure::broken("cannot open the channel after the storm", error)
+}
+
+/// How many messages there were.
+fn drain<K: tombolo::Kind>(receiver: &ByteReceiver<K>) -> Result<u64, Failure> {
+    let (mut message, mut taken) = (Vec::new(), 0);
+    loop {
+        match receiver.try_recv(&mut message) {
+            Ok(_) => taken += 1,
+            Err(TryRecvError::Empty) => return Ok(taken),
+            Err(error) => return Err(Failure::broken("cannot receive after the storm", error)),
+        }
+    }
+}
+
+/// Takes what is left in a queue, and uses its slots.
+pub(crate) fn queue<K: Kind>(
+    found: &mut Aftermath,
+    setting: &Setting,
+    segment: &Segment,
+) -> Result<(), Failure> {
+    let channel = setting.channel::<K>(segment);
+    let receiver = channel.receiver().map_err(unusable)?;
+    // Nothing, unless the judge misses it.
+    drain(&receiver)?;
+    found.fill(setting, &channel.sender().map_err(unusable)?, &receiver)
+}
+
+/// Uses a broadcast channel's places for publishers and reliable subscribers, and its slots.
+pub(crate) fn board(
+    found: &mut Aftermath,
+    setting: &Setting,
+    segment: &Segment,
+) -> Result<(), Failure> {
+    let channel = setting.board(segment);
+    let (mut publishers, mut subscribers) = (Vec::new(), Vec::new());
+    for _ in 0..setting.producers {
+        match channel.publisher() {
+            Err(ChannelError::TooManyPublishers { .. }) => {}
+            publisher => publishers.push(publisher.map_err(unusable)?),
+        }
+    }
+    for _ in 0..setting.reliable() {
+        match channel.reliable_subscriber() {
+            Err(ChannelError::TooManyReliable { .. }) => {}
+            subscriber => subscribers.push(subscriber.map_err(unusable)?),
+        }
+    }
+    let missing = |all: u16, there: usize| usize::from(all).saturating_sub(there);
+    found.leak(missing(setting.producers, publishers.len()), "publishers' places");
+    found.leak(missing(setting.reliable(), subscribers.len()), "reliable subscribers' places");
+    let subscriber = subscribers.pop();
+    // The others would be waited for.
+    drop(subscribers);
+    match publishers.first().zip(subscriber) {
+        Some((publisher, subscriber)) => found.fill(setting, publisher, &subscriber),
+        None => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use tombolo::{ByteDelivery, ByteReceiver, RecvError, RecvTimeoutError, TryRecvEr
 
 use super::ledger::{Id, Note, Phase};
 use super::message;
-use super::orders::Kind;
+use super::orders::{Kind, Shape};
 use super::worker::{Post, opened, wrong};
 use crate::failure::Failure;
 
@@ -30,7 +30,7 @@ pub(crate) fn run<K: Kind>(post: &Post<'_>) -> Result<(), Failure> {
         let segment = post.open()?;
         for _ in 0..=consumer.chance.u8(..3) {
             let channel = setting.channel::<K>(&segment);
-            let receivers = if setting.spsc { 1 } else { RECEIVERS };
+            let receivers = if setting.shape == Shape::Spsc { 1 } else { RECEIVERS };
             let mut receivers = (0..receivers)
                 .map(|_| opened(channel.receiver()))
                 .collect::<Result<Vec<_>, Failure>>()?;

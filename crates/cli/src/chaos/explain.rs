@@ -8,8 +8,12 @@ use tombolo::sys::sem::Set;
 use tombolo::sys::shm::Shm;
 use tombolo::{Segment, SegmentInfo};
 
-use super::orders::Setting;
+use super::orders::{Setting, Shape};
 use crate::words::Words;
+
+/// The semaphore that the first participant holds up while it lives, as docs/format.md
+/// numbers it.
+const LIVENESS: u16 = 8;
 
 /// Everything there is to say about it.
 pub(crate) fn waiting(setting: &Setting, workers: &[(String, i32)]) -> String {
@@ -22,6 +26,9 @@ pub(crate) fn waiting(setting: &Setting, workers: &[(String, i32)]) -> String {
         Some(segment) => {
             semaphores(&mut text, setting, segment);
             words(&mut text, setting, segment);
+            for board in segment.channels.iter().filter_map(|channel| channel.broadcast.as_ref()) {
+                let _ = writeln!(text, "  {board:?}");
+            }
         }
         None => text.push_str("  the segment is not there\n"),
     }
@@ -48,7 +55,7 @@ fn doing(pid: i32) -> String {
 fn semaphores(text: &mut String, setting: &Setting, segment: &SegmentInfo) {
     let set = Set::from_id(segment.set);
     let participants = setting.participants();
-    let living = |n: u16| (format!("participant {n}"), 8 + n);
+    let living = |n: u16| (format!("participant {n}"), LIVENESS + n);
     let named = [("lease".to_owned(), 0)]
         .into_iter()
         .chain((0..participants).map(living))
@@ -75,11 +82,19 @@ fn words(text: &mut String, setting: &Setting, segment: &SegmentInfo) {
         return;
     };
     let participants = u64::from(setting.participants());
+    let set = Set::from_id(segment.set);
     let get = |byte: u64| words.get(byte / 8);
     let _ = write!(text, "  participants:");
     for id in 0..participants {
         let word = get(512 + 8 * id);
-        let phase = ["free", "live", "dead", "?"][(word & 3) as usize];
+        let phase = match word & 3 {
+            0 => "free",
+            // Its word stays so until somebody has swept it.
+            1 if set.value(LIVENESS + id as u16).is_ok_and(|value| value == 0) => "dead, not swept",
+            1 => "live",
+            2 => "dead",
+            _ => "?",
+        };
         let pid = get((512 + 8 * participants).next_multiple_of(128) + 128 * id);
         let _ = write!(text, " {id} {phase} (life {}, pid {pid}),", word >> 32);
     }
@@ -87,6 +102,9 @@ fn words(text: &mut String, setting: &Setting, segment: &SegmentInfo) {
     text.push('\n');
     let infos = (512 + 8 * participants).next_multiple_of(128);
     let entry = (infos + 128 * participants).next_multiple_of(128);
+    if setting.shape == Shape::Broadcast {
+        return;
+    }
     let control = get(entry + 48);
     if control == 0 {
         text.push_str("  there is no channel\n");
@@ -114,7 +132,7 @@ fn words(text: &mut String, setting: &Setting, segment: &SegmentInfo) {
     }
     text.pop();
     text.push('\n');
-    if !setting.spsc {
+    if setting.shape == Shape::Mpmc {
         let slots = (control + 1_024 + 64 * participants).next_multiple_of(128);
         let slot = |slot: u64| {
             let word = get(slots + 16 * slot);

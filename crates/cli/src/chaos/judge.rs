@@ -29,7 +29,12 @@
 //! of one life of a producer. A receiver that does not learn the attempts may have
 //! received a message that another one took and did not live to note; this needs a
 //! window too.
+//!
+//! In a broadcast storm, the subscribers' notes are the [`board`]'s to judge.
 
+mod board;
+#[cfg(test)]
+mod board_tests;
 mod life;
 #[cfg(test)]
 mod tests;
@@ -38,6 +43,7 @@ use std::collections::HashMap;
 
 use super::ledger::{Id, Note};
 use super::windows::{Claim, Window, match_up};
+use board::{Board, Field};
 use life::{Life, Receipt};
 
 /// The worker that a note is of.
@@ -76,6 +82,17 @@ impl Findings {
         if self.evidence.len() < 10 {
             self.evidence.push(what());
         }
+    }
+
+    /// Something is wrong: so many are entered under this count.
+    fn wrong(
+        &mut self,
+        count: impl FnOnce(&mut Self) -> &mut u64,
+        by: u64,
+        what: impl FnOnce() -> String,
+    ) {
+        *count(self) += by;
+        self.show(what);
     }
 }
 
@@ -119,6 +136,8 @@ pub(crate) struct Judge {
     late: Vec<(Id, Claim)>,
     /// Messages that have to come again, and that no note shows to be taken again.
     orphans: Vec<Orphan>,
+    /// Of a broadcast storm.
+    board: Option<Board>,
     findings: Findings,
 }
 
@@ -131,8 +150,15 @@ impl Judge {
             windows: Vec::new(),
             late: Vec::new(),
             orphans: Vec::new(),
+            board: None,
             findings: Findings::default(),
         }
+    }
+
+    /// The judge of a broadcast storm.
+    pub(crate) fn of_broadcast(producers: u16, subscribers: u16) -> Self {
+        let board = Some(Board::new(subscribers));
+        Self { board, ..Self::new(None, producers, subscribers) }
     }
 
     /// Different messages received so far.
@@ -144,7 +170,13 @@ impl Judge {
     pub(crate) fn hear(&mut self, seat: Seat, life: u32, at: u64, note: Note) {
         match seat {
             Seat::Producer(seat) => self.hear_producer(seat, life, at, note),
-            Seat::Consumer(seat) => self.hear_consumer(seat, at, note),
+            Seat::Consumer(seat) => match &mut self.board {
+                Some(board) => {
+                    let Self { producers, findings, .. } = self;
+                    board.hear(seat, at, note, &mut Field { producers, findings });
+                }
+                None => self.hear_consumer(seat, at, note),
+            },
             Seat::Side => {}
         }
     }
@@ -160,6 +192,13 @@ impl Judge {
         match (lives.get_mut(life), note) {
             (Some(life), Note::Sending { upto }) => life.begin(upto, at),
             (Some(life), Note::Sent { upto }) => life.returned = life.returned.max(upto),
+            (Some(sender), Note::At { position }) => {
+                let number = sender.returned.saturating_sub(1);
+                let id = Id { producer: seat, life: life as u32, number };
+                if let Some(board) = &mut self.board {
+                    board.claim(&format!("producer {seat}"), position, id, &mut self.findings);
+                }
+            }
             _ => {}
         }
     }
@@ -329,6 +368,9 @@ impl Judge {
                 let sending = life.map_or(0, |life| life.begun - life.returned);
                 self.findings.held_by_dead += sending;
             }
+            (Seat::Consumer(seat), _) if self.board.is_some() => {
+                self.board.iter_mut().for_each(|board| board.leave(seat));
+            }
             (Seat::Consumer(seat), End::Killed { signal_at, reaped_at }) => {
                 let Some(consumer) = self.consumers.get_mut(usize::from(seat)) else {
                     return;
@@ -397,6 +439,9 @@ impl Judge {
                     findings.show(|| format!("{id} came late: {claim:?}"));
                 }
             }
+        }
+        if let Some(board) = self.board {
+            board.conclude(&mut self.findings);
         }
         self.findings
     }

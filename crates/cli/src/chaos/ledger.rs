@@ -90,6 +90,23 @@ pub(crate) enum Note {
     Torn,
     /// The call for messages has ended.
     Done,
+    /// A subscriber has its end, and comes to the message of this sequence number next.
+    Joined {
+        position: u64,
+        reliable: bool,
+    },
+    /// A producer has sent a message of this sequence number last; or a subscriber comes
+    /// to it next.
+    At {
+        position: u64,
+    },
+    /// A subscriber was told that it has missed so many; or it has passed over them.
+    Missed {
+        count: u64,
+    },
+    Skipped {
+        count: u64,
+    },
 }
 
 impl Note {
@@ -115,6 +132,10 @@ impl Note {
             Self::Released(id) => of(10, id, 0),
             Self::Torn => plain(11),
             Self::Done => plain(12),
+            Self::Joined { position, reliable } => [13 | u64::from(reliable) << 8, position],
+            Self::At { position } => [14, position],
+            Self::Missed { count } => [15, count],
+            Self::Skipped { count } => [16, count],
         }
     }
 
@@ -134,6 +155,10 @@ impl Note {
             10 => Self::Released(id),
             11 => Self::Torn,
             12 => Self::Done,
+            13 => Self::Joined { position: number, reliable: small != 0 },
+            14 => Self::At { position: number },
+            15 => Self::Missed { count: number },
+            16 => Self::Skipped { count: number },
             _ => return None,
         })
     }
@@ -263,6 +288,11 @@ mod tests {
             Note::Released(id),
             Note::Torn,
             Note::Done,
+            Note::Joined { position: 1 << 50, reliable: true },
+            Note::Joined { position: 0, reliable: false },
+            Note::At { position: u64::MAX },
+            Note::Missed { count: 3 },
+            Note::Skipped { count: 4 },
         ];
         let heard = |book| {
             let mut heard = Vec::new();

@@ -2,7 +2,10 @@
 //! starts. Everything later is in the ledger's phase.
 
 use serde::{Deserialize, Serialize};
-use tombolo::{ByteChannel, Mpmc, OpenError, Segment, Spsc};
+use tombolo::{
+    Broadcast, ByteBroadcastChannel, ByteChannel, ByteSender, ChannelError, Mpmc, OpenError,
+    Segment, Spsc,
+};
 
 use super::message;
 
@@ -26,6 +29,25 @@ impl Role {
     }
 }
 
+/// The shape of the storm's channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Shape {
+    Mpmc,
+    Spsc,
+    Broadcast,
+}
+
+impl Shape {
+    /// For people.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Mpmc => "MPMC",
+            Self::Spsc => "SPSC",
+            Self::Broadcast => "broadcast",
+        }
+    }
+}
+
 /// Settings that all workers have in common.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Setting {
@@ -35,7 +57,7 @@ pub(crate) struct Setting {
     pub(crate) ledger: i32,
     pub(crate) producers: u16,
     pub(crate) consumers: u16,
-    pub(crate) spsc: bool,
+    pub(crate) shape: Shape,
     /// Bytes of a message beside its head.
     pub(crate) size: usize,
     /// Messages in the channel.
@@ -64,6 +86,19 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
+    /// Whether nobody kills it: the subscriber that has every message of a broadcast storm.
+    pub(crate) fn is_witness(&self) -> bool {
+        self.setting.shape == Shape::Broadcast && self.role == Role::Consumer && self.index == 0
+    }
+
+    /// Whether others wait for it while it stands still.
+    pub(crate) fn holds_up(&self) -> bool {
+        match self.setting.shape {
+            Shape::Mpmc | Shape::Spsc => true,
+            Shape::Broadcast => self.role == Role::Consumer && is_reliable(self.index),
+        }
+    }
+
     /// This life's own random numbers.
     pub(crate) fn chance(&self) -> fastrand::Rng {
         let life = (self.seat as u64) << 32 | u64::from(self.life);
@@ -84,11 +119,16 @@ impl Setting {
     }
 
     pub(crate) fn open(&self) -> Result<Segment, OpenError> {
-        Segment::options()
-            .room_for_bytes(self.capacity, self.length())
-            .participants(self.participants())
-            .channels(1)
-            .open_or_create(&self.name)
+        let options = Segment::options();
+        let options = match self.shape {
+            Shape::Mpmc | Shape::Spsc => options.room_for_bytes(self.capacity, self.length()),
+            Shape::Broadcast => {
+                // More than what each publisher and subscriber takes.
+                let room = self.capacity + 4 * usize::from(self.participants());
+                options.room_for_broadcast_bytes(room, self.length())
+            }
+        };
+        options.participants(self.participants()).channels(1).open_or_create(&self.name)
     }
 
     /// The channel. The first worker to open it creates it.
@@ -97,13 +137,58 @@ impl Setting {
         K::of(channel.redeliver(self.attempts))
     }
 
+    /// The broadcast channel. No place is spare here either.
+    pub(crate) fn board<'a>(&self, segment: &'a Segment) -> ByteBroadcastChannel<'a> {
+        let channel = segment.broadcast_bytes("storm").capacity(self.capacity, self.length());
+        channel.publishers(self.producers).reliable(self.reliable())
+    }
+
+    /// How many of the subscribers are reliable.
+    pub(crate) fn reliable(&self) -> u16 {
+        (0..self.consumers).filter(|&index| is_reliable(index)).count() as u16
+    }
+
     /// The name of the segment that the side workers fight over.
     pub(crate) fn side(&self) -> String {
         format!("{}.side", self.name)
     }
 }
 
-/// The storm's channel as one of a kind.
+/// Whether publishers wait for the subscriber of this index: every other one, from the
+/// first on.
+pub(crate) const fn is_reliable(index: u16) -> bool {
+    index.is_multiple_of(2)
+}
+
+/// The storm's channel as one into which producers send.
+pub(crate) trait Sends: tombolo::Kind {
+    fn sender(setting: &Setting, segment: &Segment) -> Result<ByteSender<Self>, ChannelError>;
+
+    /// The sequence number of what this sender has sent last, in a channel that has any.
+    fn sequence(sender: &ByteSender<Self>) -> Option<u64>;
+}
+
+impl<K: Kind> Sends for K {
+    fn sender(setting: &Setting, segment: &Segment) -> Result<ByteSender<Self>, ChannelError> {
+        setting.channel::<K>(segment).sender()
+    }
+
+    fn sequence(_sender: &ByteSender<Self>) -> Option<u64> {
+        None
+    }
+}
+
+impl Sends for Broadcast {
+    fn sender(setting: &Setting, segment: &Segment) -> Result<ByteSender<Self>, ChannelError> {
+        setting.board(segment).publisher()
+    }
+
+    fn sequence(sender: &ByteSender<Self>) -> Option<u64> {
+        sender.sequence()
+    }
+}
+
+/// The storm's channel as one of a kind whose messages each go to one consumer.
 pub(crate) trait Kind: tombolo::InPlace {
     fn of(channel: ByteChannel<'_>) -> ByteChannel<'_, Self>;
 }

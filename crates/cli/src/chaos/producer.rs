@@ -8,7 +8,7 @@ use tombolo::{ByteSender, SendTimeoutError};
 
 use super::ledger::{Id, Note, Phase};
 use super::message;
-use super::orders::Kind;
+use super::orders::Sends;
 use super::worker::{Post, opened, wrong};
 use crate::failure::Failure;
 
@@ -23,7 +23,7 @@ enum Sent {
     Alone(u64),
 }
 
-pub(crate) fn run<K: Kind>(post: &Post<'_>) -> Result<(), Failure> {
+pub(crate) fn run<K: Sends>(post: &Post<'_>) -> Result<(), Failure> {
     let length = post.orders.setting.length();
     let mut producer = Producer {
         post,
@@ -35,7 +35,7 @@ pub(crate) fn run<K: Kind>(post: &Post<'_>) -> Result<(), Failure> {
         let segment = post.open()?;
         // In one membership, some with several ends after each other.
         for _ in 0..=producer.chance.u8(..3) {
-            let mut sender = opened(post.orders.setting.channel::<K>(&segment).sender())?;
+            let mut sender = opened(K::sender(&post.orders.setting, &segment))?;
             post.note(Note::Up);
             producer.work(&mut sender)?;
             if post.phase() != Phase::Storm {
@@ -61,7 +61,7 @@ struct Producer<'a> {
 
 impl Producer<'_> {
     /// Sends until it is to be idle, or leaves for a change, or is alone.
-    fn work<K: Kind>(&mut self, sender: &mut ByteSender<K>) -> Result<(), Failure> {
+    fn work<K: Sends>(&mut self, sender: &mut ByteSender<K>) -> Result<(), Failure> {
         while self.post.phase() == Phase::Storm {
             let sent = match self.chance.u8(..16) {
                 0..6 => self.send(sender, None)?,
@@ -74,9 +74,9 @@ impl Producer<'_> {
             };
             match sent {
                 Sent::All(0) => {}
-                Sent::All(sent) => self.sent(sent),
+                Sent::All(sent) => self.sent(sender, sent),
                 Sent::Alone(sent) => {
-                    self.sent(sent);
+                    self.sent(sender, sent);
                     return Ok(());
                 }
             }
@@ -85,9 +85,14 @@ impl Producer<'_> {
         Ok(())
     }
 
-    fn sent(&mut self, sent: u64) {
+    fn sent<K: Sends>(&mut self, sender: &ByteSender<K>, sent: u64) {
         self.number += sent;
         self.post.note(Note::Sent { upto: self.number });
+        if let Some(position) = K::sequence(sender)
+            && sent > 0
+        {
+            self.post.note(Note::At { position });
+        }
     }
 
     /// The `nth` from the next on.
@@ -107,7 +112,7 @@ impl Producer<'_> {
         self.post.note(Note::Sending { upto: self.number + count });
     }
 
-    fn send<K: Kind>(
+    fn send<K: Sends>(
         &mut self,
         sender: &ByteSender<K>,
         timeout: Option<Duration>,
@@ -121,7 +126,7 @@ impl Producer<'_> {
         outcome(done, 1, 0)
     }
 
-    fn batch<K: Kind>(&mut self, sender: &ByteSender<K>) -> Result<Sent, Failure> {
+    fn batch<K: Sends>(&mut self, sender: &ByteSender<K>) -> Result<Sent, Failure> {
         let count = self.chance.u64(2..=BATCH);
         self.write(count);
         let batch: Vec<&[u8]> =
@@ -132,7 +137,7 @@ impl Producer<'_> {
         }
     }
 
-    fn in_place<K: Kind>(&mut self, sender: &mut ByteSender<K>) -> Result<Sent, Failure> {
+    fn in_place<K: Sends>(&mut self, sender: &mut ByteSender<K>) -> Result<Sent, Failure> {
         let id = self.id(0);
         let mut grant = match sender.reserve(self.post.orders.setting.length()) {
             Ok(grant) => grant,
@@ -148,7 +153,7 @@ impl Producer<'_> {
     }
 
     /// Reserves and thinks better of it: nobody may ever see that.
-    fn aborted<K: Kind>(&mut self, sender: &mut ByteSender<K>) -> Result<Sent, Failure> {
+    fn aborted<K: Sends>(&mut self, sender: &mut ByteSender<K>) -> Result<Sent, Failure> {
         match sender.reserve(self.post.orders.setting.length()) {
             Ok(mut grant) => {
                 let mut message = vec![0; grant.len()];

@@ -4,6 +4,7 @@
 use tombolo::{ChannelError, Fault, OpenError, Segment, TryRecvError, TrySendError};
 
 use super::ledger::{Note, Phase};
+use super::orders::Setting;
 use super::worker::{Post, creating, unopened, wrong};
 use crate::failure::Failure;
 
@@ -13,19 +14,19 @@ const LONGEST: usize = 64;
 
 pub(crate) fn run(post: &Post<'_>) -> Result<(), Failure> {
     let mut chance = post.orders.chance();
-    let name = post.orders.setting.side();
+    let setting = &post.orders.setting;
     post.note(Note::Up);
     while post.phase() == Phase::Storm {
         match chance.u8(..8) {
-            0..3 => using(post, &open(&name)?, &mut chance)?,
+            0..3 => using(post, &open(setting)?, &mut chance)?,
             opens @ 3..5 => {
-                let opened = if opens == 3 { there_already(&name)? } else { create(&name)? };
+                let opened = if opens == 3 { there_already(setting)? } else { create(setting)? };
                 if let Some(segment) = opened {
                     using(post, &segment, &mut chance)?;
                 }
             }
-            5 => drop(opened(Segment::remove_named(&name))?),
-            _ => removed_in_use(&open(&name)?)?,
+            5 => drop(opened(setting, Segment::remove_named(&setting.side()))?),
+            _ => removed_in_use(&open(setting)?)?,
         }
         post.dawdle(&mut chance);
     }
@@ -33,31 +34,32 @@ pub(crate) fn run(post: &Post<'_>) -> Result<(), Failure> {
 }
 
 /// Opens the segment, or makes it: that must always succeed.
-pub(crate) fn open(name: &str) -> Result<Segment, Failure> {
+pub(crate) fn open(setting: &Setting) -> Result<Segment, Failure> {
     let _alone = creating();
-    options().open_or_create(name).map_err(|error| unopened("open the side segment", error))
+    let opened = options().open_or_create(&setting.side());
+    opened.map_err(|error| unopened(setting, "open the side segment", error))
 }
 
 fn options() -> tombolo::Options {
     Segment::options().room_for_bytes(CAPACITY, LONGEST).participants(8).channels(2)
 }
 
-fn there_already(name: &str) -> Result<Option<Segment>, Failure> {
+fn there_already(setting: &Setting) -> Result<Option<Segment>, Failure> {
     let _alone = creating();
-    opened(Segment::open(name))
+    opened(setting, Segment::open(&setting.side()))
 }
 
-fn create(name: &str) -> Result<Option<Segment>, Failure> {
+fn create(setting: &Setting) -> Result<Option<Segment>, Failure> {
     let _alone = creating();
-    opened(options().create(name))
+    opened(setting, options().create(&setting.side()))
 }
 
 /// `None` where the segment was not there, or was there already.
-fn opened<T>(done: Result<T, OpenError>) -> Result<Option<T>, Failure> {
+fn opened<T>(setting: &Setting, done: Result<T, OpenError>) -> Result<Option<T>, Failure> {
     match done {
         Ok(done) => Ok(Some(done)),
         Err(OpenError::NotFound { .. } | OpenError::Exists { .. }) => Ok(None),
-        Err(error) => Err(unopened("open, create or remove the side segment", error)),
+        Err(error) => Err(unopened(setting, "open, create or remove the side segment", error)),
     }
 }
 

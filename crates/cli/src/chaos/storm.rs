@@ -89,7 +89,16 @@ impl Storm {
             next_kill: now,
             next_stop: now,
         };
-        for seat in 0..storm.seats.len() {
+        // One that is to have every message is there before the first.
+        let (first, others): (Vec<usize>, Vec<usize>) =
+            (0..storm.seats.len()).partition(|&seat| storm.seats[seat].orders.is_witness());
+        for &seat in &first {
+            storm.start(seat)?;
+        }
+        storm.wait_until("the witness is there", |storm| {
+            first.iter().all(|&seat| storm.seats[seat].up)
+        })?;
+        for seat in others {
             storm.start(seat)?;
         }
         Ok(storm)
@@ -109,7 +118,8 @@ impl Storm {
     }
 
     fn start(&mut self, seat: usize) -> Result<(), Failure> {
-        let stormy = self.ledger.phase() == Phase::Storm;
+        let witness = self.seats[seat].orders.is_witness();
+        let stormy = self.ledger.phase() == Phase::Storm && !witness;
         self.seats[seat].orders.steps = if stormy { points::draw(&mut self.chance) } else { 0 };
         match self.seats[seat].start(&self.program) {
             Ok(()) => Ok(()),
@@ -156,8 +166,10 @@ impl Storm {
         let now = Instant::now();
         if now >= self.next_kill {
             // Now and then several in the same instant, sometimes all.
-            let most = if self.chance.u8(..8) == 0 { self.seats.len() } else { 1 };
-            let mut victims: Vec<usize> = (0..self.seats.len()).collect();
+            let mut victims: Vec<usize> = (0..self.seats.len())
+                .filter(|&seat| !self.seats[seat].orders.is_witness())
+                .collect();
+            let most = if self.chance.u8(..8) == 0 { victims.len() } else { 1 };
             self.chance.shuffle(&mut victims);
             victims.truncate(self.chance.usize(1..=most));
             // Not later than it should have been, or they would become fewer.
@@ -347,10 +359,13 @@ impl Storm {
 
     /// Whether messages should go through.
     fn outlook(&self) -> Outlook {
-        let up = |role| self.seats.iter().any(|seat| seat.orders.role == role && seat.up);
+        let held = |seat: &Seat| seat.stopped.is_some() && seat.orders.holds_up();
+        // One that stands still and holds nobody up is as good as not there.
+        let goes = |seat: &Seat| seat.up && (seat.stopped.is_none() || held(seat));
+        let up = |role| self.seats.iter().any(|seat| seat.orders.role == role && goes(seat));
         if !up(Role::Producer) || !up(Role::Consumer) {
             Outlook::Nobody
-        } else if self.seats.iter().any(|seat| seat.stopped.is_some()) {
+        } else if self.seats.iter().any(held) {
             Outlook::Held
         } else {
             Outlook::Due

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::aftermath::Aftermath;
 use super::judge::Findings;
-use super::orders::Setting;
+use super::orders::{Setting, Shape};
 
 /// The result. Its fields are those of the JSON object.
 #[derive(Debug, Serialize)]
@@ -63,14 +63,18 @@ impl Summary {
 
     pub(crate) fn table(&self, setting: &Setting) -> String {
         let Setting { producers, consumers, size, capacity, .. } = *setting;
-        let channel = if setting.spsc { "SPSC" } else { "MPMC" };
-        let policy = if setting.attempts == 0 { "drop" } else { "redeliver" };
+        let channel = setting.shape.name();
+        let policy = match setting.shape {
+            Shape::Broadcast => "",
+            _ if setting.attempts == 0 => "drop, ",
+            _ => "redeliver, ",
+        };
         let count =
             |name: &str, value: u64| format!("{name:<32}{:>14}", HumanCount(value).to_string());
         let mut lines = vec![
             format!(
                 "{producers} to {consumers} processes, {size} bytes a message, {channel} for \
-                 {capacity}, {policy}, seed {}",
+                 {capacity}, {policy}seed {}",
                 self.seed
             ),
             String::new(),

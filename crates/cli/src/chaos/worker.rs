@@ -16,11 +16,11 @@ use std::time::Duration;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use tombolo::sys::proc;
-use tombolo::{ChannelError, Mpmc, OpenError, Segment, Spsc};
+use tombolo::{Broadcast, ChannelError, Mpmc, OpenError, Segment, Spsc};
 
 use super::ledger::{Book, Ledger, Note, Phase};
-use super::orders::{Orders, Role};
-use super::{consumer, points, producer, side};
+use super::orders::{Orders, Role, Setting, Shape};
+use super::{consumer, points, producer, side, subscriber};
 use crate::failure::Failure;
 use crate::flags::of_crew;
 
@@ -60,11 +60,13 @@ fn live(orders: &Orders) -> Result<(), Failure> {
         .map_err(|error| Failure::unusable("cannot attach the ledger", error))?;
     let post = Post { orders, ledger: &ledger, book: ledger.book(orders.seat) };
     points::arrange(orders);
-    match (orders.role, orders.setting.spsc) {
-        (Role::Producer, false) => producer::run::<Mpmc>(&post),
-        (Role::Producer, true) => producer::run::<Spsc>(&post),
-        (Role::Consumer, false) => consumer::run::<Mpmc>(&post),
-        (Role::Consumer, true) => consumer::run::<Spsc>(&post),
+    match (orders.role, orders.setting.shape) {
+        (Role::Producer, Shape::Mpmc) => producer::run::<Mpmc>(&post),
+        (Role::Producer, Shape::Spsc) => producer::run::<Spsc>(&post),
+        (Role::Producer, Shape::Broadcast) => producer::run::<Broadcast>(&post),
+        (Role::Consumer, Shape::Mpmc) => consumer::run::<Mpmc>(&post),
+        (Role::Consumer, Shape::Spsc) => consumer::run::<Spsc>(&post),
+        (Role::Consumer, Shape::Broadcast) => subscriber::run(&post),
         (Role::Side, _) => side::run(&post),
     }
 }
@@ -127,7 +129,8 @@ impl Post<'_> {
 
     pub(crate) fn open(&self) -> Result<Segment, Failure> {
         let _alone = creating();
-        self.orders.setting.open().map_err(|error| unopened("open the segment", error))
+        let setting = &self.orders.setting;
+        setting.open().map_err(|error| unopened(setting, "open the segment", error))
     }
 }
 
@@ -138,7 +141,7 @@ pub(crate) fn wrong(what: &str, error: impl Display) -> Failure {
 
 /// Why a segment cannot be had: a limit or a permission is nothing that the storm
 /// has broken.
-pub(crate) fn unopened(what: &str, error: OpenError) -> Failure {
+pub(crate) fn unopened(setting: &Setting, what: &str, error: OpenError) -> Failure {
     use tombolo::sys::ErrorKind::{Invalid, NoMemory, NoSpace, PermissionDenied, TooBig};
     match &error {
         OpenError::System(system)
@@ -149,6 +152,14 @@ pub(crate) fn unopened(what: &str, error: OpenError) -> Failure {
         {
             Failure::unusable(format!("cannot {what}"), of_crew(error))
         }
+        // The library takes those for living whom nobody has swept.
+        OpenError::TableFull { name, participants } if !setting.recovery => wrong(
+            what,
+            format!(
+                "the dead keep their places in segment {name}, as --no-recovery lets nobody sweep \
+                 them: all {participants} places are taken"
+            ),
+        ),
         _ => wrong(what, error),
     }
 }

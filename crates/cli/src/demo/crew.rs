@@ -208,7 +208,7 @@ impl Worker {
                     return Err(Failure::broken(&self.name, why));
                 }
                 Ok(report) => {
-                    self.done = matches!(report, Report::Sent { .. } | Report::Drained(_));
+                    self.done = matches!(report, Report::Sent { .. } | Report::Drained { .. });
                     reports.push(report);
                 }
                 Err(error) => return Err(Failure::broken(&self.name, error)),

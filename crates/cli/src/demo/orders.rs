@@ -35,6 +35,15 @@ pub(crate) enum Limit {
     Time(Duration),
 }
 
+/// The kind of the channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Form {
+    Mpmc,
+    Spsc,
+    /// All consumers get everything. Nobody waits for the last one of them.
+    Broadcast,
+}
+
 /// The orders for a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Orders {
@@ -48,7 +57,7 @@ pub(crate) struct Orders {
     pub(crate) size: usize,
     /// Messages in the channel.
     pub(crate) capacity: usize,
-    pub(crate) spsc: bool,
+    pub(crate) form: Form,
     /// The CRC-32 of the whole input.
     pub(crate) input_crc: u32,
 }
@@ -57,6 +66,21 @@ impl Orders {
     /// How many take part: the workers, and the demo itself.
     pub(crate) const fn participants(&self) -> u16 {
         self.producers + self.consumers + 1
+    }
+
+    /// How many groups of consumers there are. Each is to get everything that is sent.
+    pub(crate) fn groups(&self) -> u16 {
+        if self.form == Form::Broadcast { self.consumers } else { 1 }
+    }
+
+    /// In which of them this consumer is.
+    pub(crate) fn group(&self) -> u16 {
+        if self.form == Form::Broadcast { self.index } else { 0 }
+    }
+
+    /// For how many of the consumers of a broadcast channel the producers wait.
+    pub(crate) const fn reliable(&self) -> u16 {
+        self.consumers.saturating_sub(1)
     }
 
     /// This worker's part of so many messages, which the producers share.
@@ -76,9 +100,9 @@ pub(crate) enum Report {
     Sent { messages: u64 },
     /// A consumer has received these messages of one producer: bit `b` of
     /// word `w` is number `64 * (WORDS * chunk + w) + b`.
-    Received { producer: u16, chunk: u64, words: Vec<u64> },
+    Received { group: u16, producer: u16, chunk: u64, words: Vec<u64> },
     /// A consumer is done.
-    Drained(Findings),
+    Drained { group: u16, findings: Findings },
     /// It cannot go on.
     Failed { unusable: bool, why: String },
 }
@@ -89,6 +113,8 @@ pub(crate) struct Findings {
     pub(crate) duplicated: u64,
     pub(crate) reordered: u64,
     pub(crate) corrupt: u64,
+    /// How many messages it was told that it has missed.
+    pub(crate) lagged: u64,
     /// When the last message came, as [`now`] said.
     pub(crate) last: u64,
     /// Latencies in nanoseconds, and how often each was measured.

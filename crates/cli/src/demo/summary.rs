@@ -6,14 +6,29 @@ use indicatif::HumanCount;
 use serde::Serialize;
 
 use super::ledger::Ledger;
-use super::orders::{Findings, Orders, Report, histogram};
+use super::orders::{Findings, Form, Orders, Report, histogram};
 use crate::failure::Failure;
+
+/// What has come to a group of consumers.
+#[derive(Debug)]
+struct Group {
+    /// By producer.
+    ledgers: Vec<Ledger>,
+    /// How many messages of which it is not known which they were: those that have come
+    /// corrupt, or of which it was said that they were missed.
+    unknown: u64,
+}
+
+impl Group {
+    fn received(&self) -> u64 {
+        self.ledgers.iter().map(Ledger::received).sum()
+    }
+}
 
 /// The reports so far, added up.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// By producer.
-    ledgers: Vec<Ledger>,
+    groups: Vec<Group>,
     sent: u64,
     /// When the producers began.
     start: u64,
@@ -23,9 +38,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn new(producers: u16, start: u64) -> Self {
+    pub(crate) fn new(orders: &Orders, start: u64) -> Self {
+        let ledgers = || (0..orders.producers).map(|_| Ledger::default()).collect();
+        let group = |_| Group { ledgers: ledgers(), unknown: 0 };
         Self {
-            ledgers: (0..producers).map(|_| Ledger::default()).collect(),
+            groups: (0..orders.groups()).map(group).collect(),
             sent: 0,
             start,
             findings: Findings::default(),
@@ -36,12 +53,18 @@ impl Tally {
     pub(crate) fn add(&mut self, report: Report) {
         match report {
             Report::Sent { messages } => self.sent += messages,
-            Report::Received { producer, chunk, words } => {
-                if let Some(ledger) = self.ledgers.get_mut(usize::from(producer)) {
+            Report::Received { group, producer, chunk, words } => {
+                let group = self.groups.get_mut(usize::from(group));
+                let ledger = group.and_then(|group| group.ledgers.get_mut(usize::from(producer)));
+                if let Some(ledger) = ledger {
                     ledger.enter(chunk, words);
                 }
             }
-            Report::Drained(findings) => {
+            Report::Drained { group, findings } => {
+                if let Some(group) = self.groups.get_mut(usize::from(group)) {
+                    group.unknown += findings.corrupt + findings.lagged;
+                }
+                self.findings.lagged += findings.lagged;
                 self.findings.duplicated += findings.duplicated;
                 self.findings.reordered += findings.reordered;
                 self.findings.corrupt += findings.corrupt;
@@ -52,9 +75,17 @@ impl Tally {
         }
     }
 
-    /// How many different messages have come intact.
+    /// How many different messages have come intact, to each group.
     pub(crate) fn messages(&self) -> u64 {
-        self.ledgers.iter().map(Ledger::received).sum()
+        self.groups.iter().map(Group::received).sum()
+    }
+
+    /// How many have not come, of which nobody was told.
+    fn lost(&self) -> u64 {
+        let lost = |group: &Group| {
+            self.sent.saturating_sub(group.received()).saturating_sub(group.unknown)
+        };
+        self.groups.iter().map(lost).sum()
     }
 }
 
@@ -71,6 +102,9 @@ pub(crate) struct Summary {
     duplicated: u64,
     reordered: u64,
     corrupt: u64,
+    /// With `--broadcast`: how many messages the lossy subscriber was told that it has missed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lagged: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,12 +115,13 @@ struct Latency {
 }
 
 impl Summary {
-    pub(crate) fn of(tally: &Tally, size: usize) -> Result<Self, Failure> {
+    pub(crate) fn of(tally: &Tally, orders: &Orders) -> Result<Self, Failure> {
         let messages = tally.messages();
-        let bytes = messages.saturating_mul(size as u64);
+        let bytes = messages.saturating_mul(orders.size as u64);
         // At least a nanosecond, so that the rates are numbers.
         let seconds = tally.findings.last.saturating_sub(tally.start).max(1) as f64 / 1e9;
-        let doubled: u64 = tally.ledgers.iter().map(Ledger::duplicated).sum();
+        let ledgers = tally.groups.iter().flat_map(|group| &group.ledgers);
+        let doubled: u64 = ledgers.map(Ledger::duplicated).sum();
         Ok(Self {
             messages,
             bytes,
@@ -94,11 +129,11 @@ impl Summary {
             messages_per_second: messages as f64 / seconds,
             bytes_per_second: bytes as f64 / seconds,
             latency_ns: Latency::of(&tally.latencies)?,
-            // A corrupt message has come, though nobody knows which it was.
-            lost: tally.sent.saturating_sub(messages).saturating_sub(tally.findings.corrupt),
+            lost: tally.lost(),
             duplicated: tally.findings.duplicated + doubled,
             reordered: tally.findings.reordered,
             corrupt: tally.findings.corrupt,
+            lagged: (orders.form == Form::Broadcast).then_some(tally.findings.lagged),
         })
     }
 
@@ -121,9 +156,17 @@ impl Summary {
     pub(crate) fn table(&self, orders: &Orders, input: &Path) -> String {
         let Latency { p50, p99, p999 } = self.latency_ns;
         let Orders { producers, consumers, size, .. } = *orders;
-        let channel = if orders.spsc { "SPSC" } else { "MPMC" };
+        let (consumers, channel) = match orders.form {
+            Form::Mpmc => (format!("{consumers} processes"), "MPMC"),
+            Form::Spsc => (format!("{consumers} processes"), "SPSC"),
+            Form::Broadcast => {
+                (format!("{} reliable processes and a lossy one", orders.reliable()), "broadcast")
+            }
+        };
+        let lagged =
+            self.lagged.map_or_else(String::new, |lagged| format!("\nlagged      {lagged:>18}"));
         format!(
-            "{producers} to {consumers} processes, {size} bytes a message, {channel}, {}\n\
+            "{producers} to {consumers}, {size} bytes a message, {channel}, {}\n\
              \n\
              messages    {:>18}  {:>14} a second\n\
              bytes       {:>18}  {:>14.1} MB a second\n\
@@ -134,7 +177,7 @@ impl Summary {
              lost        {:>18}\n\
              duplicated  {:>18}\n\
              reordered   {:>18}\n\
-             corrupt     {:>18}",
+             corrupt     {:>18}{lagged}",
             input.display(),
             HumanCount(self.messages).to_string(),
             HumanCount(self.messages_per_second.round() as u64).to_string(),

@@ -11,10 +11,12 @@ use std::thread;
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
-use tombolo::{Channel, Kind, OpenError, Receiver, RecvError, Segment, SendError, Sender};
+use tombolo::{
+    BroadcastChannel, Channel, Kind, OpenError, Receiver, RecvError, Segment, SendError, Sender,
+};
 
 use super::ledger::{Chunk, Marks};
-use super::orders::{Findings, Limit, Orders, Report, Role, histogram};
+use super::orders::{Findings, Form, Limit, Orders, Report, Role, histogram};
 use super::piece::{self, Input, Piece};
 use crate::failure::Failure;
 use crate::flags::of_crew;
@@ -118,11 +120,15 @@ impl piece::Job for Founding<'_> {
 
     fn run<const WORDS: usize>(self) -> Self::Outcome {
         let Self(orders) = self;
-        Segment::options()
-            .room_for::<Piece<WORDS>>(orders.capacity)
-            .participants(orders.participants())
-            .channels(1)
-            .anonymous()
+        let options = Segment::options().participants(orders.participants()).channels(1);
+        let options = match orders.form {
+            Form::Mpmc | Form::Spsc => options.room_for::<Piece<WORDS>>(orders.capacity),
+            Form::Broadcast => options
+                .room_for_broadcast::<Piece<WORDS>>(orders.capacity)
+                // The words of more subscribers than are usual.
+                .size(128 * usize::from(orders.reliable())),
+        };
+        options.anonymous()
     }
 }
 
@@ -137,8 +143,18 @@ impl piece::Job for Task<'_> {
     type Outcome = Result<Report, Failure>;
 
     fn run<const WORDS: usize>(self) -> Result<Report, Failure> {
-        let channel = self.segment.channel::<Piece<WORDS>>("demo").capacity(self.orders.capacity);
-        if self.orders.spsc { self.at_end(&channel.spsc()) } else { self.at_end(&channel) }
+        let orders = self.orders;
+        let queue = self.segment.channel::<Piece<WORDS>>("demo").capacity(orders.capacity);
+        match orders.form {
+            Form::Mpmc => self.at_end(&queue),
+            Form::Spsc => self.at_end(&queue.spsc()),
+            Form::Broadcast => {
+                let board =
+                    self.segment.broadcast::<Piece<WORDS>>("demo").capacity(orders.capacity);
+                let board = board.publishers(orders.producers).reliable(orders.reliable());
+                self.at_board::<WORDS>(&board)
+            }
+        }
     }
 }
 
@@ -158,6 +174,30 @@ impl Task<'_> {
                 let receiver = channel.receiver().map_err(unusable)?;
                 start(self.segment)?;
                 self.consume(&receiver)
+            }
+        }
+    }
+
+    fn at_board<const WORDS: usize>(
+        self,
+        board: &BroadcastChannel<'_, Piece<WORDS>>,
+    ) -> Result<Report, Failure> {
+        let unusable = |error| Failure::unusable("cannot open the channel", error);
+        match self.orders.role {
+            Role::Producer => {
+                let publisher = board.publisher().map_err(unusable)?;
+                start(self.segment)?;
+                self.produce(&publisher)
+            }
+            Role::Consumer if self.orders.index < self.orders.reliable() => {
+                let subscriber = board.reliable_subscriber().map_err(unusable)?;
+                start(self.segment)?;
+                self.consume(&subscriber)
+            }
+            Role::Consumer => {
+                let subscriber = board.subscriber().map_err(unusable)?;
+                start(self.segment)?;
+                self.consume(&subscriber)
             }
         }
     }
@@ -203,6 +243,7 @@ impl Task<'_> {
         loop {
             match receiver.recv() {
                 Ok(piece) => log.enter(&piece)?,
+                Err(RecvError::Lagged(missed)) => log.findings.lagged += missed,
                 Err(RecvError::Disconnected) => return log.close(),
                 Err(error) => return Err(Failure::broken("cannot receive", error)),
             }
@@ -238,6 +279,7 @@ struct Peer {
 
 /// A consumer's account of what it has received.
 struct Log<'a> {
+    group: u16,
     input: &'a Input,
     peers: Vec<Peer>,
     findings: Findings,
@@ -252,6 +294,7 @@ impl<'a> Log<'a> {
             latest: 0,
         };
         Ok(Self {
+            group: orders.group(),
             input,
             peers: (0..orders.producers).map(peer).collect(),
             findings: Findings::default(),
@@ -282,7 +325,7 @@ impl<'a> Log<'a> {
         let (new, before) = peer.marks.mark(head.number);
         self.findings.duplicated += u64::from(!new);
         match before {
-            Some(chunk) => hand_over(head.producer as u16, chunk),
+            Some(chunk) => hand_over(self.group, head.producer as u16, chunk),
             None => Ok(()),
         }
     }
@@ -290,16 +333,16 @@ impl<'a> Log<'a> {
     /// Hands over what is left, and says what was found.
     fn close(mut self) -> Result<Report, Failure> {
         for (producer, peer) in (0..).zip(&mut self.peers) {
-            hand_over(producer, peer.marks.turn(0))?;
+            hand_over(self.group, producer, peer.marks.turn(0))?;
         }
         let recorded = self.latencies.iter_recorded();
         self.findings.latencies =
             recorded.map(|step| (step.value_iterated_to(), step.count_at_value())).collect();
-        Ok(Report::Drained(self.findings))
+        Ok(Report::Drained { group: self.group, findings: self.findings })
     }
 }
 
 #[cold]
-fn hand_over(producer: u16, (chunk, words): Chunk) -> Result<(), Failure> {
-    tell(&Report::Received { producer, chunk, words })
+fn hand_over(group: u16, producer: u16, (chunk, words): Chunk) -> Result<(), Failure> {
+    tell(&Report::Received { group, producer, chunk, words })
 }

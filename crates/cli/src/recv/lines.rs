@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tombolo::{ByteDelivery, ByteReceiver, Fault, Mpmc, Side};
 
-use super::Receiving;
+use super::{Page, Receiving};
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::stream::{CHUNK, Crowd, TOGETHER, TURN};
@@ -108,7 +108,7 @@ impl Drop for Held<'_> {
 pub(super) fn receive(receiving: &mut Receiving, name: &Place) -> Result<(), Failure> {
     let careful = receiving.outlet.is_queue();
     let (crowd, first) = Crowd::into(name, receiving.interrupt, careful)?;
-    let mut lines = Lines { receiving, crowd, pace: Pace::START, owed: false, bytes: Vec::new() };
+    let mut lines = Lines { receiving, crowd, pace: Pace::START, page: Page::default() };
     let mut one = vec![first];
     loop {
         let fault = match lines.alternate(&mut one, &mut Vec::new()) {
@@ -132,10 +132,7 @@ struct Lines<'a> {
     receiving: &'a mut Receiving,
     crowd: Crowd,
     pace: Pace,
-    /// Whether the last line had no newline. It stays so only in the end.
-    owed: bool,
-    /// The bytes that are written out next.
-    bytes: Vec<u8>,
+    page: Page,
 }
 
 impl Lines<'_> {
@@ -197,7 +194,7 @@ impl Lines<'_> {
             return Ok(Held::none());
         }
         let mut held = Held::none();
-        self.bytes.clear();
+        self.page.bytes.clear();
         // A message without a line asks whether those before it are delivered.
         let mut asked = false;
         let mut next = Some(first);
@@ -205,14 +202,14 @@ impl Lines<'_> {
             asked |= message.is_empty();
             self.add(message, &mut held);
             next = match receivers.next() {
-                Some(receiver) if self.bytes.len() < CHUNK => receiver.try_take().ok(),
+                Some(receiver) if self.page.bytes.len() < CHUNK => receiver.try_take().ok(),
                 // Why there is no more, will be seen when this is out.
                 _ => None,
             };
             held.full = receivers.len() == 0;
         }
         let mut written = 0;
-        let done = self.receiving.outlet.write(&self.bytes, &mut written);
+        let done = self.receiving.outlet.write(&self.page.bytes, &mut written);
         self.receiving.note(written);
         held.since = Instant::now();
         if let Err(failure) = done.and_then(|()| self.receiving.interrupt.check()) {
@@ -240,19 +237,10 @@ impl Lines<'_> {
     /// Adds a message to those that are held.
     fn add<'a>(&mut self, message: ByteDelivery<'a, Mpmc>, held: &mut Held<'a>) {
         if !message.is_empty() {
-            if self.owed {
-                self.bytes.push(b'\n');
-            }
-            message.append_to(&mut self.bytes);
-            self.owed = self.bytes.last() != Some(&b'\n');
-            if self.owed && self.receiving.outlet.is_shared() {
-                // Or the next line of another receiver would become a part of this one.
-                self.bytes.push(b'\n');
-                self.owed = false;
-            }
+            self.page.add(&self.receiving.outlet, |bytes| message.append_to(bytes));
             held.bytes += message.len();
         }
-        held.messages.push((message, self.receiving.outlet.written() + self.bytes.len()));
+        held.messages.push((message, self.receiving.outlet.written() + self.page.bytes.len()));
     }
 
     /// Waits until what is held is delivered, and lets go of it.

@@ -56,6 +56,7 @@ fn every_setting_keeps_every_promise_and_leaves_nothing() {
         &["--seed", "6", "--spsc"],
         &["--seed", "7", "--spsc", "--policy", "drop", "--size", "1"],
         &["--seed", "8", "--spsc", "--kill-rate", "200", "--size", "4096"],
+        &["--seed", "9", "--broadcast", "--kill-rate", "100"],
     ] {
         survived(&[&["--seconds", "1"], args].concat());
         tables.assert_empty();
@@ -113,6 +114,8 @@ fn bad_usage_exits_with_2_and_one_line() {
         (&["--seed", "-1"], "'-1'"),
         (&["--spsc", "--producers", "2"], "one producer and one consumer"),
         (&["--spsc", "--consumers", "3"], "not 1 and 3"),
+        (&["--broadcast", "--spsc"], "'--broadcast' cannot be used with '--spsc'"),
+        (&["--broadcast", "--policy", "drop"], "'--broadcast' cannot be used with '--policy"),
         (&["--colour"], "'--colour'"),
     ] {
         assert_refused(&[&["chaos"], args].concat(), why);
@@ -143,7 +146,7 @@ fn a_signal_ends_the_storm_with_128_and_its_number_and_leaves_nothing() {
 #[test]
 fn workers_of_a_killed_storm_end_by_themselves_and_leave_nothing() {
     let tables = Tables::new();
-    for args in [&[][..], &["--spsc"], &["--kill-rate", "300"]] {
+    for args in [&[][..], &["--spsc"], &["--kill-rate", "300"], &["--broadcast"]] {
         let mut storm = blowing(args);
         // So that nobody comes or goes any more.
         storm.signal(Signal::SIGSTOP);

@@ -71,13 +71,14 @@ impl Stage {
             rx.recv(&mut Vec::new()).unwrap();
         });
         (0..3).for_each(|n: usize| tx.send(&[7; 40][n..]).unwrap());
-        let parcels = stage.segment.bytes("parcels").capacity(4, 40);
+        // Longer than a slot has room for, so that each has a block.
+        let parcels = stage.segment.bytes("parcels").capacity(4, 140);
         let (tx, rx) = (parcels.sender().unwrap(), parcels.receiver().unwrap());
         (0..9).for_each(|n: usize| {
-            tx.send(&[7; 40][n..]).unwrap();
+            tx.send(&[7; 140][n..]).unwrap();
             rx.recv(&mut Vec::new()).unwrap();
         });
-        (0..2).for_each(|n: usize| tx.send(&[7; 40][n..]).unwrap());
+        (0..2).for_each(|n: usize| tx.send(&[7; 140][n..]).unwrap());
         stage
     }
 
@@ -255,7 +256,7 @@ fn a_wrong_word_of_the_tables_is_named() {
         ("shape", 56, 0),
         ("shape", 56, 8_192),
         ("shape", 56, u64::MAX),
-        ("kinds", 72, 32),
+        ("kinds", 72, 1 << 20),
         ("reserved", 80, 1),
         ("name", 128, 121),
         ("name", 136, u64::from_le_bytes(*b"anothers")),
@@ -291,7 +292,7 @@ fn a_wrong_word_of_the_tables_is_named() {
     let entry = Stage::entry(MPMC);
     let fields = [
         ("state", 0, 2),
-        ("kind", 8, 5),
+        ("kind", 8, 99),
         ("element alignment", 24, 3),
         ("fingerprint", 32, 1),
         ("capacity", 40, 0),
@@ -299,7 +300,7 @@ fn a_wrong_word_of_the_tables_is_named() {
         ("offset", 48, 8),
         ("attempts", 56, 16),
         ("flags", 64, 2),
-        ("reserved", 72, 1),
+        ("reserved", 88, 1),
         ("channel name", 128, 65),
         ("channel name", 136, u64::from_le_bytes(*b"mp c\0\0\0\0")),
         ("channel name", 136, u64::from_le_bytes(*b"spsc\0\0\0\0")),
@@ -340,7 +341,7 @@ fn a_wrong_word_of_a_channel_is_named() {
             ("items waiting", base + 8, u64::MAX),
             ("space waiting", base + 16, u64::MAX),
             ("slots waiting", base + 24, u64::MAX),
-            ("reserved", base + 48, 1),
+            ("reserved", base + 64, 1),
             ("reserved", base + 120, 1),
             ("senders joined", base + 128, 0),
             ("reserved", base + 168, 1),
@@ -429,12 +430,13 @@ fn a_wrong_word_of_a_channel_is_named() {
     assert_eq!(whats, ["scanned", "slot word"], "{:#?}", found.faults);
     stage.words.put(slot(2) / 8, second);
     // Two messages of 9 and 10; parcels 0 and 1, or others.
-    let slot = |n: usize| stage.slots(PARCELS) + 16 * n;
+    let slot = |n: usize| stage.slots(PARCELS) + 128 * n;
     let of = |n: usize| stage.words.get((slot(n) + 8) / 8) & 0xFFFF_FFFF;
-    stage.wrong("label", slot(1) + 8, 40 << 32 | 9);
-    stage.wrong("label", slot(1) + 8, 41 << 32);
-    stage.wrong("label", slot(2) + 8, 30 << 32 | of(1));
-    let parcel = |k: u64| (slot(0) + 64).next_multiple_of(128) + 8 * k as usize;
+    stage.wrong("label", slot(1) + 8, 140 << 32 | 9);
+    stage.wrong("label", slot(1) + 8, 141 << 32);
+    stage.wrong("label", slot(1) + 8, 113 << 32 | 0xFFFF_FFFF);
+    stage.wrong("label", slot(2) + 8, 130 << 32 | of(1));
+    let parcel = |k: u64| slot(4).next_multiple_of(128) + 8 * k as usize;
     let held = stage.words.get(parcel(of(1)) / 8);
     stage.wrong("message block word", parcel(of(1)), held & !(1 << 13));
     stage.wrong("message block word", parcel(of(1)), held | 99);
@@ -571,7 +573,7 @@ fn child_entry() {
     let _held = (
         mpmc.0.reserve().unwrap(),
         mpmc.1.take().unwrap(),
-        parcels.0.reserve(9).unwrap(),
+        parcels.0.reserve(130).unwrap(),
         parcels.1.take().unwrap(),
         spsc.take().unwrap(),
         packets.take().unwrap(),

@@ -51,6 +51,26 @@ fn verified(args: &[&str]) -> Value {
 }
 
 #[test]
+fn every_subscriber_gets_everything_but_what_the_lossy_one_was_told_it_missed() {
+    for (size, subscribers) in [("64", 3), ("1", 0), ("65536", 1)] {
+        let messages = if size == "65536" { 500 } else { 20_000 };
+        let count = (messages.to_string(), subscribers.to_string());
+        let result = verified(&[
+            "--broadcast",
+            "--messages",
+            &count.0,
+            "--subscribers",
+            &count.1,
+            "--size",
+            size,
+        ]);
+        let (got, lagged) = (&result["messages"], &result["lagged"]);
+        let all = got.as_u64().unwrap() + lagged.as_u64().unwrap();
+        assert_eq!(all, messages * (subscribers + 1), "{result}");
+    }
+}
+
+#[test]
 fn bad_usage_and_input_exit_with_2_and_one_line() {
     let tables = Tables::new();
     let directory = std::env::temp_dir();

@@ -69,10 +69,19 @@ fn the_command_uses_what_small_limits_leave_or_names_them() {
         assert_eq!(received.stdout, fs::read("../../Cargo.lock").unwrap());
         assert_eq!(sent.end().status.code(), Some(0));
         assert_refused(&["recv", &name, "--lines"], "smaller than usual, as kernel.shmmax,");
+        for mode in [&["--broadcast"][..], &["--broadcast", "--lines"]] {
+            let sent = Running::start(&[&["send", &name, "../../Cargo.lock"], mode].concat());
+            let received = run(&[&["recv", &name, "--reliable"], mode].concat());
+            assert_eq!(received.status.code(), Some(0), "{}", text(&received.stderr));
+            assert_eq!(received.stdout, fs::read("../../Cargo.lock").unwrap());
+            assert_eq!(sent.end().status.code(), Some(0));
+        }
         // Their segments are as large as their messages need, and no larger.
         set_limit("shmmax", "65536");
-        let demo = ["demo", "--messages", "1000", "--quiet", "--json"];
-        assert_eq!(run(&demo).status.code(), Some(0));
+        for more in [&[][..], &["--broadcast"], &["--broadcast", "--size", "1024"]] {
+            let demo = [&["demo", "--messages", "1000", "--quiet", "--json"], more].concat();
+            assert_eq!(run(&demo).status.code(), Some(0), "{more:?}");
+        }
         let chaos = ["chaos", "--seconds", "0.5", "--seed", "3", "--quiet", "--json"];
         let chaos = run(&chaos);
         assert_eq!(chaos.status.code(), Some(0), "{}", text(&chaos.stderr));

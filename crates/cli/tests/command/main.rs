@@ -11,6 +11,7 @@ mod check;
 mod ctl;
 mod demo;
 mod events;
+mod everybody;
 mod hostile_names;
 mod limits;
 mod lines;

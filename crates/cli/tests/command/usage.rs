@@ -44,8 +44,18 @@ fn no_flag_is_accepted_and_ignored() {
             0,
             "1 to 1 processes, 64 bytes a message, SPSC, Cargo.toml\n",
         ),
+        (
+            &[&toml[..], &["--messages", "7", "--broadcast", "--subscribers", "2"]].concat(),
+            0,
+            "1 to 2 reliable processes and a lossy one, 64 bytes a message, broadcast, Cargo.toml\n",
+        ),
         (&[&toml[..], &["--seconds", "0.1", "--json", "--quiet"]].concat(), 0, "\"seconds\":0."),
         (&["chaos", "--seconds", "0.1", "--spsc", "--quiet"], 0, "1 to 1 processes, 64 bytes a"),
+        (
+            &["chaos", "--seconds", "0.1", "--broadcast", "--seed", "77"],
+            0,
+            "2 to 3 processes, 64 bytes a message, broadcast for 256, seed 77\n",
+        ),
         (
             &[
                 &["chaos", "--seconds", "0.1", "--producers", "1", "--consumers", "3"][..],
@@ -118,8 +128,11 @@ fn no_flag_is_accepted_and_ignored() {
         see(&[&["recv"], mode].concat());
         see(&[&["send"], mode].concat());
     }
-    // Flags that other tests see: those of shell.rs, of check.rs, and the last ones here.
+    // Flags that other tests see: those of shell.rs, of everybody.rs, of check.rs, and the last
+    // ones here.
     see(&["recv", "--exec", "--retries"]);
+    see(&["send", "--broadcast", "--subscribers"]);
+    see(&["recv", "--broadcast", "--reliable", "--from", "--allow-lag"]);
     see(&["check", "--json", "--quiet"]);
     for meeting in ["send", "recv", "run"] {
         see(&[meeting, "--mode", "--participants", "--size", "--any-owner"]);
@@ -165,6 +178,17 @@ fn what_cannot_go_together_is_refused() {
         (&["ls", &name], "unexpected argument"),
         (&["events"], "<NAME>"),
         (&["recv", "x", "Cargo.toml"], "'Cargo.toml'"),
+        (&["recv", "x", "--reliable"], "--broadcast"),
+        (&["recv", "x", "--from", "oldest"], "--broadcast"),
+        (&["recv", "x", "--allow-lag"], "--broadcast"),
+        (&["recv", "x", "--broadcast", "--from", "then"], "newest, oldest or last:K"),
+        (&["recv", "x", "--broadcast", "--reliable", "--allow-lag"], "cannot be used with"),
+        (&["recv", "x", "--broadcast", "--lines", "--exec", "cat"], "cannot be used with"),
+        (&["send", "x", "--subscribers", "2"], "--broadcast"),
+        (&["send", "x", "--broadcast", "--subscribers", "-1"], "'-1'"),
+        (&["demo", "--subscribers", "2"], "--broadcast"),
+        (&["demo", "--broadcast", "--spsc"], "cannot be used with"),
+        (&["demo", "--broadcast", "--consumers", "2"], "cannot be used with"),
         (&["recv"], "<NAME>"),
         (&["send"], "<NAME>"),
         (&["send", "x", "--json"], "'--json'"),

@@ -69,6 +69,7 @@ impl<const W: usize, K: Kind, Y: Way<K>> Rx<W> for In<W, K, Y> {
 impl<K: Choose, Y: Way<K>> Mechanism for Typed<K, Y> {
     type Tx<const W: usize> = Out<W, K, Y>;
     type Rx<const W: usize> = In<W, K, Y>;
+    const PUBLISHES: bool = K::TO_ONE;
 
     fn name(&self) -> String {
         self.name.to_owned()

@@ -179,6 +179,19 @@ impl Life {
         }
     }
 
+    /// Whether any has been received.
+    pub(crate) const fn is_known(&self) -> bool {
+        self.reached > 0
+    }
+
+    /// A message is received by all who are to have it. Returns whether none after it was.
+    pub(crate) fn publish(&mut self, number: u64) -> bool {
+        let in_order = number >= self.reached;
+        self.reached = self.reached.max(number + 1);
+        self.settled.insert(number);
+        in_order
+    }
+
     /// The messages that were sent and not finished, each to be explained by a death.
     pub(crate) fn missing(&self, most: Option<u8>) -> impl Iterator<Item = (u64, Claim)> + '_ {
         let missing = self.settled.missing(self.returned.max(self.reached));

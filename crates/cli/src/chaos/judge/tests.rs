@@ -12,7 +12,7 @@ struct Case {
     lives: [u32; 2],
 }
 
-const fn id(number: u64) -> Id {
+pub(super) const fn id(number: u64) -> Id {
     Id { producer: 0, life: 0, number }
 }
 
@@ -90,11 +90,11 @@ const fn peek() -> Note {
     Note::Asking { most: 1, whole: false }
 }
 
-const RIGHT: [u64; 4] = [0; 4];
-const LOST: [u64; 4] = [1, 0, 0, 0];
-const DUPLICATED: [u64; 4] = [0, 1, 0, 0];
-const TORN: [u64; 4] = [0, 0, 1, 0];
-const REORDERED: [u64; 4] = [0, 0, 0, 1];
+pub(super) const RIGHT: [u64; 4] = [0; 4];
+pub(super) const LOST: [u64; 4] = [1, 0, 0, 0];
+pub(super) const DUPLICATED: [u64; 4] = [0, 1, 0, 0];
+pub(super) const TORN: [u64; 4] = [0, 0, 1, 0];
+pub(super) const REORDERED: [u64; 4] = [0, 0, 0, 1];
 
 #[test]
 fn what_is_received_once_and_in_order_is_right() {
