@@ -4,8 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use tombolo::{
-    BroadcastChannel, ByteBatch, ChannelError, Publisher, RecvError, ReliableSubscriber, Segment,
-    Start, Subscriber, TryRecvError, TrySendError, WaitStrategy,
+    BroadcastChannel, ByteBatch, ChannelError, Fault, Publisher, RecvError, RecvTimeoutError,
+    ReliableSubscriber, Segment, Start, Subscriber, TryRecvError, TrySendError, WaitStrategy,
 };
 
 use crate::common::readiness::gets_ready;
@@ -737,4 +737,80 @@ fn a_subscriber_that_is_far_behind_goes_on_with_the_newest_message() {
     assert_eq!(latest.latest(), Ok(999));
     assert_eq!(latest.latest(), Err(TryRecvError::Empty));
     assert_eq!((lossy.missed(), latest.missed()), (0, 0));
+}
+
+#[test]
+fn a_subscriber_hears_what_it_missed_and_what_is_left_before_it_is_disconnected() {
+    let segment = Segment::anonymous().unwrap();
+    let prices = channel(&segment);
+    let publisher = prices.publisher().unwrap();
+    let all: Vec<_> = [(); 4].map(|()| prices.subscriber().unwrap()).into();
+    let clone = all[0].try_clone().unwrap();
+    for n in 0..1_000_u64 {
+        publisher.send(n).unwrap();
+    }
+    drop(publisher);
+    let late = prices.subscriber_from(Start::Oldest).unwrap();
+    let first = 1_000 - late.len() as u64;
+    let left: Vec<u64> = (first..1_000).collect();
+    for subscriber in [&all[0], &clone] {
+        assert_eq!(subscriber.recv(), Err(RecvError::Lagged(first)));
+        assert_eq!(subscriber.iter().collect::<Result<Vec<_>, _>>().unwrap(), left);
+        assert_eq!((subscriber.missed(), subscriber.recv()), (first, Err(RecvError::Disconnected)));
+    }
+    let mut batch = Vec::new();
+    let patience = Duration::from_secs(1);
+    assert_eq!(
+        all[1].recv_batch_timeout(&mut batch, 1_000, patience),
+        Err(RecvTimeoutError::Lagged(first))
+    );
+    while all[1].recv_batch_timeout(&mut batch, 1_000, patience).is_ok() {}
+    assert_eq!(batch, left);
+    let mut items = all[2].try_iter();
+    assert_eq!(items.next(), Some(Err(TryRecvError::Lagged(first))));
+    assert_eq!(items.collect::<Result<Vec<_>, _>>().unwrap(), left);
+    assert_eq!(all[3].latest(), Ok(999));
+    assert_eq!(all[3].latest(), Err(TryRecvError::Disconnected));
+    assert_eq!(late.into_iter().collect::<Result<Vec<_>, _>>().unwrap(), left);
+}
+
+#[test]
+fn a_blocked_publisher_is_told_what_ends_its_wait() {
+    let name = Name::new();
+    let segment = segment(&name);
+    let prices = channel(&segment);
+    let _ledger = prices.reliable_subscriber().unwrap();
+    let (ids, said) = std::sync::mpsc::channel();
+    let publisher = prices.publisher().unwrap();
+    let waiter = publisher.try_clone().unwrap();
+    while publisher.try_send(1).is_ok() {}
+    let cancel = [publisher.canceller(), waiter.canceller()];
+    let blocked = {
+        let ids = ids.clone();
+        thread::spawn(move || {
+            ids.send(tid()).unwrap();
+            let cancelled = publisher.send(2).unwrap_err();
+            assert_eq!(cancelled.into_fault(), Some(Fault::Cancelled));
+            publisher.canceller().reset();
+            ids.send(tid()).unwrap();
+            publisher.send(2).unwrap_err().into_fault()
+        })
+    };
+    let waiting = thread::spawn(move || {
+        ids.send(tid()).unwrap();
+        assert_eq!(waiter.wait_for(9), Err(Fault::Cancelled));
+        waiter.canceller().reset();
+        ids.send(tid()).unwrap();
+        waiter.wait_for(9)
+    });
+    let both_park = || {
+        let both = [(); 2].map(|()| said.recv().unwrap());
+        wait_until(|| both.iter().all(|&thread| thread_parked_for_good(thread)));
+    };
+    both_park();
+    cancel.iter().for_each(|cancel| cancel.cancel().unwrap());
+    both_park();
+    segment.remove().unwrap();
+    assert_eq!(blocked.join().unwrap(), Some(Fault::Closed));
+    assert_eq!(waiting.join().unwrap(), Err(Fault::Closed));
 }

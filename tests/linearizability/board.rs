@@ -12,7 +12,8 @@
 //! message is retained gets it. One whose next message is not among the last *N* may be told
 //! that it has **lagged** by exactly so many that it then is at a message that is retained.
 //! A reliable subscriber is never told so: a message is published only when it is less than
-//! *N* behind. **Full** may be answered at an instant at which some reliable subscriber is as
+//! *N* behind. One that has just joined may have publishers go on until it is *R* behind: they
+//! were given these sequence numbers before it was there. It loses nothing by that. **Full** may be answered at an instant at which some reliable subscriber is as
 //! far behind as that, **empty** at one at which the subscriber has read everything.
 //!
 //! **Death.** A killed process has done some first part of its call. From the kill on,
@@ -47,6 +48,8 @@ struct Process {
     life: Life,
     under: Option<Under>,
     position: Option<u64>,
+    /// Publishers did not ask for it when they were given the sequence numbers before this.
+    granted: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -67,7 +70,7 @@ pub(crate) fn check(history: &History<Spec>) -> Judgement {
     let tail = spec.first + spec.before.len() as u64;
     let process = |who| {
         let reads = spec.reliable.contains(&who) || spec.lossy.contains(&who);
-        Process { life: Life::Alive, under: None, position: reads.then_some(tail) }
+        Process { life: Life::Alive, under: None, position: reads.then_some(tail), granted: 0 }
     };
     // A subscriber may have made no call.
     let last = spec.reliable.iter().chain(&spec.lossy).max().map_or(0, |last| last + 1);
@@ -158,10 +161,10 @@ impl Search<'_> {
         match (&op.asked, answer) {
             (Asked::Send(ids), _) => {
                 let most = if let Some(Answer::Sent(count)) = answer { *count } else { ids.len() };
-                let room = spec
-                    .reliable
-                    .iter()
-                    .all(|other| state.processes[*other].life != Life::Alive || !is_behind(*other));
+                let room = spec.reliable.iter().all(|other| {
+                    let Process { life, granted, .. } = &state.processes[*other];
+                    *life != Life::Alive || tail < *granted || !is_behind(*other)
+                });
                 if under.count < most && room {
                     push(&|next, under| {
                         next.published.push(ids[under.count]);
@@ -213,6 +216,7 @@ impl Search<'_> {
                 if answer.is_none_or(|answer| *answer == Answer::At(at)) {
                     push(&|next, under| {
                         next.processes[who].position = Some(at);
+                        next.processes[who].granted = at + retained;
                         under.count = 2;
                     });
                 }
