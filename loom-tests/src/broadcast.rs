@@ -92,7 +92,7 @@ impl Words for Scene {
             let lap = at.load(Relaxed) / self.shape.slots;
             return decoy(self.word_of(index, lap + 1, spare));
         }
-        if mutant::has_in("the entry before the slot", place, "publish") {
+        if mutant::has_in("the entry before the slot", place, "attempt") {
             let (n, over) = (self.asked_last(), self.shape.buffer(index, slot.load(Acquire)));
             let word = &self.publishers[n as usize][1];
             let turn = word.load(Relaxed) >> self.bits();
@@ -118,7 +118,7 @@ impl Words for Scene {
                 entry.at = decoy(FAR);
             }
         }
-        if mutant::has_in("no intents", place, "publish") {
+        if mutant::has_in("no intents", place, "attempt") {
             (entry.at, entry.over) = (decoy(0), decoy(0));
         }
         if mutant::has_in("help is thrown away", place, "help")

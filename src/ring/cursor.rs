@@ -13,11 +13,12 @@ impl Cursor {
         Self { position, lap: position / capacity, index: position % capacity }
     }
 
+    #[inline(always)]
     pub(crate) const fn position(self) -> u64 {
         self.position
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) const fn next(self, capacity: u64) -> Self {
         let position = self.position.wrapping_add(1);
         if self.index + 1 == capacity {

@@ -160,15 +160,15 @@ const ROWS: &[(&[Site], By)] = &[
     ),
     (&[at("broadcast/publish", "pass", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
     (
-        &[at("broadcast/publish", "publish", "slot.load", Acquire, Relaxed)],
+        &[at("broadcast/publish", "attempt", "slot.load", Acquire, Relaxed)],
         Nothing("needed to pass a slot that `find_room` never sees; the models are too small"),
     ),
     (
-        &[at("broadcast/publish", "publish", "entry.word.store", Release, Relaxed)],
+        &[at("broadcast/publish", "attempt", "entry.word.store", Release, Relaxed)],
         Deaths(Some(2), broadcast::helped),
     ),
     (
-        &[at("broadcast/publish", "publish", "fence", Release, Relaxed)],
+        &[at("broadcast/publish", "attempt", "fence", Release, Relaxed)],
         Model(Some(2), broadcast::one_publishes_in_twos),
     ),
     (

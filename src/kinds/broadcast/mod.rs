@@ -163,7 +163,7 @@ impl<F: Buffered, M: Mode> BufferRing<F, M> {
 }
 
 impl<F: Buffered, M: Mode> View for BufferRing<F, M> {
-    #[inline]
+    #[inline(always)]
     fn cells(&self) -> &Cells {
         self.0.cells()
     }

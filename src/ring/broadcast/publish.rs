@@ -70,13 +70,13 @@ impl Publisher {
     }
 
     /// A lower bound of the next position.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn position(&self) -> u64 {
         self.cursor.get().position()
     }
 
     /// The buffer to write the next message into.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn spare(&self) -> u64 {
         self.spare.get()
     }
@@ -150,43 +150,71 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes what is in the spare buffer; returns its position.
-    #[inline]
+    /// Publishes what is in the spare buffer; returns its position. Inlined into callers:
+    /// mostly, the first attempt succeeds.
+    #[inline(always)]
     pub(crate) fn publish(&self, words: &impl Words, table: &impl Table) -> Result<u64, Refused> {
+        self.ready(words, table)?;
+        self.attempt(words).or_else(|seen| self.publish_after(words, table, seen))
+    }
+
+    /// Goes on after an attempt that found `seen` in the slot.
+    #[cold]
+    #[inline(never)]
+    fn publish_after(
+        &self,
+        words: &impl Words,
+        table: &impl Table,
+        mut seen: u64,
+    ) -> Result<u64, Refused> {
         let shape = words.shape();
-        let entry = words.publisher(self.number);
-        let (turn, spare) = (self.turn.get(), self.spare.get());
-        for _ in 0..=shape.slots.saturating_mul(2) {
-            self.ready(words, table)?;
+        for _ in 0..shape.slots.saturating_mul(2) {
             let at = self.cursor.get();
-            let slot = words.slot(at.index);
-            // Edge P: the position before this one is published, or this word says so.
-            let seen = slot.load(Ordering::Acquire);
             match shape.turns_after(seen, at.lap) {
-                0 => {
-                    let over = shape.buffer(at.index, seen);
-                    // Relaxed: edge P passes them on.
-                    entry.over.store(over, Ordering::Relaxed);
-                    entry.at.store(at.position(), Ordering::Relaxed);
-                    let published = shape.word(at.index, at.lap.wrapping_add(1), spare);
-                    if !swap(slot, seen, published, shape.publishers == 1) {
-                        continue;
-                    }
-                    let turn = turn.wrapping_add(1);
-                    let word = shape.word(shape.entry(self.number), turn, over);
-                    // Edge H.
-                    entry.word.store(word, Ordering::Release);
-                    self.turn.set(turn);
-                    self.spare.set(over);
-                    self.cursor.set(at.next(shape.slots));
-                    // Edge B.
-                    fence(Ordering::Release);
-                    return Ok(at.position());
-                }
+                // Another one was faster.
+                0 => {}
                 turns => self.pass(words, at, turns, seen)?,
+            }
+            self.ready(words, table)?;
+            match self.attempt(words) {
+                Ok(position) => return Ok(position),
+                Err(there) => seen = there,
             }
         }
         Err(Refused::Contended)
+    }
+
+    /// Publishes at the cursor, which is below the limit. Otherwise returns the word that it
+    /// found in the slot.
+    #[inline(always)]
+    fn attempt(&self, words: &impl Words) -> Result<u64, u64> {
+        let shape = words.shape();
+        let entry = words.publisher(self.number);
+        let at = self.cursor.get();
+        let slot = words.slot(at.index);
+        // Edge P: the position before this one is published, or this word says so.
+        let seen = slot.load(Ordering::Acquire);
+        if shape.turns_after(seen, at.lap) != 0 {
+            return Err(seen);
+        }
+        let over = shape.buffer(at.index, seen);
+        // Relaxed: edge P passes them on.
+        entry.over.store(over, Ordering::Relaxed);
+        entry.at.store(at.position(), Ordering::Relaxed);
+        let published = shape.word(at.index, at.lap.wrapping_add(1), self.spare.get());
+        if !swap(slot, seen, published, shape.publishers == 1) {
+            return Err(seen);
+        }
+        let turn = self.turn.get().wrapping_add(1);
+        let word = shape.word(shape.entry(self.number), turn, over);
+        // Edge H.
+        entry.word.store(word, Ordering::Release);
+        self.turn.set(turn);
+        self.spare.set(over);
+        self.cursor.set(at.next(shape.slots));
+        // Edge B.
+        fence(Ordering::Release);
+        Ok(at.position())
     }
 }
 

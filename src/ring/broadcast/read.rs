@@ -40,7 +40,7 @@ pub(crate) enum Look {
 }
 
 /// Looks at the cursor's position.
-#[inline]
+#[inline(always)]
 pub(crate) fn look(words: &impl Words, at: Cursor) -> Look {
     let shape = words.shape();
     // Edge P.
@@ -54,7 +54,7 @@ pub(crate) fn look(words: &impl Words, at: Cursor) -> Look {
 }
 
 /// Whether a copy of what was found is that message: to be asked after the copy.
-#[inline]
+#[inline(always)]
 pub(crate) fn unchanged(words: &impl Words, found: Found) -> bool {
     // Edge B. Relaxed: the fence orders the load after those of the copy.
     fence(Ordering::Acquire);
@@ -62,7 +62,7 @@ pub(crate) fn unchanged(words: &impl Words, found: Found) -> bool {
 }
 
 /// Moves a cursor on from a message that has been read.
-#[inline]
+#[inline(always)]
 pub(crate) fn pass(words: &impl Words, cursor: &Cell<Cursor>) {
     cursor.set(cursor.get().next(words.shape().slots));
 }

@@ -83,7 +83,7 @@ fn take(words: &impl Words, table: &impl Table, me: Member, n: u64) -> bool {
 
 impl Reliable {
     /// Everything before `position` has been read.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read_up_to(&self, words: &impl Words, position: u64) {
         // Release: what was read was read before a publisher may write there.
         words.reliable(self.number).position.store(position, Ordering::Release);

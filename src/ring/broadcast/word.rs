@@ -51,30 +51,32 @@ impl Shape {
         Self { reach, step, slots, publishers, reliable, bits }
     }
 
+    #[inline(always)]
     pub(crate) const fn buffers(self) -> u64 {
         self.slots + self.publishers
     }
 
     /// The place of a publisher's entry.
+    #[inline(always)]
     pub(super) const fn entry(self, n: u64) -> u64 {
         self.slots + n
     }
 
     /// The word of a place whose buffer is `buffer`.
-    #[inline]
+    #[inline(always)]
     pub(super) const fn word(self, place: u64, turn: u64, buffer: u64) -> u64 {
         let field = if buffer >= place { buffer - place } else { buffer + self.buffers() - place };
         turn << self.bits | field
     }
 
     /// The buffer that a place's word names. Whatever the word is, it is one of the ring's.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn buffer(self, place: u64, word: u64) -> u64 {
         self.within((word & ((1 << self.bits) - 1)) + place)
     }
 
     /// Takes a number for a buffer.
-    #[inline]
+    #[inline(always)]
     pub(super) const fn within(self, number: u64) -> u64 {
         let buffers = self.buffers();
         if number < buffers {
@@ -91,12 +93,13 @@ impl Shape {
         1 << (u64::BITS - 2 - self.bits)
     }
 
+    #[inline(always)]
     pub(super) const fn turn(self, word: u64) -> u64 {
         word >> self.bits
     }
 
     /// How many turns a word is after `turn`; negative if it is before.
-    #[inline]
+    #[inline(always)]
     pub(super) const fn turns_after(self, word: u64, turn: u64) -> i64 {
         (self.turn(word).wrapping_sub(turn) << self.bits).cast_signed() >> self.bits
     }
