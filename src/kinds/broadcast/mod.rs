@@ -150,15 +150,41 @@ impl<F: Buffered, M: Mode> BufferRing<F, M> {
         }
     }
 
-    /// The same after a message was found that has gone since.
+    /// The same after this look: once more if a message was found that has gone since, or if
+    /// there was nothing and the subscription has kept back.
+    #[cold]
+    #[inline(never)]
     fn again(&self, at: &Subscription<M>, look: Look, into: &mut F::Out) -> Result<(), Look>
     where
         F: CheckedBitPattern,
     {
         match look {
-            Look::Found(_) => self.next(at, into),
-            look => Err(look),
+            Look::Nothing if at.keep_back.retries(at.position()) => {}
+            Look::Found(_) => {}
+            look => return Err(look),
         }
+        self.next(at, into)
+    }
+
+    /// Finds the next message where there was none, if the subscription keeps back.
+    #[cold]
+    #[inline(never)]
+    fn take_again(&self, at: &Subscription<M>) -> Result<M::Taken, NotNow> {
+        if !at.keep_back.retries(at.position()) {
+            return Err(NotNow::Nothing);
+        }
+        match broadcast::look(&self.0, at.cursor.get()) {
+            Look::Found(found) => M::take(found).ok_or(NotNow::Disorder),
+            look => Err(unsure(look)),
+        }
+    }
+}
+
+/// What the fast paths say of a look that found no message.
+const fn unsure(look: Look) -> NotNow {
+    match look {
+        Look::Nothing => NotNow::Nothing,
+        _ => NotNow::Unsure,
     }
 }
 
@@ -199,6 +225,7 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
         if !at.is_ready() {
             return Err(NotNow::Unsure);
         }
+        at.fetch_ahead(&self.0);
         F::write(&self.0, at.spare(), message);
         at.publish(&self.0)
     }
@@ -217,9 +244,10 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
     where
         F: CheckedBitPattern,
     {
-        self.next(at, into).map_err(|look| match look {
-            Look::Nothing => NotNow::Nothing,
-            _ => NotNow::Unsure,
+        self.next(at, into).or_else(|look| match look {
+            Look::Nothing if at.keep_back.is_idle(at.position()) => Err(NotNow::Nothing),
+            Look::Nothing => self.again(at, look, into).map_err(unsure),
+            _ => Err(NotNow::Unsure),
         })
     }
 
@@ -245,10 +273,12 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
         let most = self.cells().messages().min(most as u64);
         for popped in 0..most {
             let mut out = F::out();
-            let next = self.next(at, &mut out);
-            match next.or_else(|look| self.again(at, look, &mut out)) {
+            match self.next(at, &mut out) {
                 Ok(()) => {}
-                Err(look) if popped == 0 => return Err(self.nothing(at, look)),
+                Err(look) if popped == 0 => {
+                    let again = self.again(at, look, &mut out);
+                    again.map_err(|look| self.nothing(at, look))?;
+                }
                 // The next call tells.
                 Err(_) => break,
             }
@@ -270,8 +300,9 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
     {
         let most = self.cells().messages().min(most as u64);
         for popped in 0..most {
-            let next = |bytes: &mut Vec<u8>| {
-                self.next(at, bytes).or_else(|look| self.again(at, look, bytes))
+            let next = |bytes: &mut Vec<u8>| match self.next(at, bytes) {
+                Err(look) if popped == 0 => self.again(at, look, bytes),
+                next => next,
             };
             match into.append(next) {
                 Ok(()) => {}
@@ -321,8 +352,9 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
     fn take_next(&self, at: &Subscription<M>, _: u16) -> Result<M::Taken, NotNow> {
         match broadcast::look(&self.0, at.cursor.get()) {
             Look::Found(found) => M::take(found).ok_or(NotNow::Disorder),
-            Look::Nothing => Err(NotNow::Nothing),
-            _ => Err(NotNow::Unsure),
+            Look::Nothing if at.keep_back.is_idle(at.position()) => Err(NotNow::Nothing),
+            Look::Nothing => self.take_again(at),
+            look => Err(unsure(look)),
         }
     }
 

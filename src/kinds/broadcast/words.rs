@@ -8,8 +8,13 @@ use super::layout::{OF_BYTES, OF_ELEMENTS, shape};
 use crate::ring::broadcast::{self, PublisherEntry, ReliableEntry, Shape, Words};
 use crate::ring::table::Member;
 use crate::storage::layout::LINE;
-use crate::storage::{Cells, View};
+use crate::storage::{Cells, View, fetch};
 use crate::sync::AtomicU64;
+
+/// So many bytes ahead of their use, lines are fetched.
+const AHEAD: usize = 4 * fetch::LINE;
+/// So many slots share a line.
+const SLOTS: u64 = (fetch::LINE / 8) as u64;
 
 /// The words of a broadcast channel, and where its buffers are.
 #[derive(Clone, Debug)]
@@ -51,6 +56,27 @@ impl Board {
         let word = unsafe { line.add(8 * word) };
         // SAFETY: aligned to 8, inside the segment, only ever a word.
         unsafe { word.cast::<AtomicU64>().as_ref() }
+    }
+
+    /// Fetches the lines that a publisher is to write a little later, while it publishes its
+    /// spare buffer in this slot. Buffers are found only in slots. But a publisher that is
+    /// alone gets them side by side, in the order of the slots, lap after lap. For others it
+    /// is a guess, and a wrong one only costs time. Of a large buffer, it is the first line
+    /// of the next one.
+    #[inline(always)]
+    pub(super) fn fetch_ahead(&self, slot: u64, spare: u64) {
+        // Only the addresses count, and a wrong one does no harm.
+        if slot.is_multiple_of(SLOTS) {
+            let at = (slot as usize).wrapping_mul(8).wrapping_add(AHEAD);
+            fetch::to_write(self.cells.slots().as_ptr().wrapping_add(at));
+        }
+        let apart = self.cells.apart();
+        let at = (spare as usize).wrapping_mul(apart);
+        // Of buffers that share a line, the first one.
+        if at % fetch::LINE < apart {
+            let at = at.wrapping_add(AHEAD.max(apart));
+            fetch::to_write(self.cells.bytes().as_ptr().wrapping_add(at));
+        }
     }
 
     /// Where a buffer begins that is `apart` bytes from the next one.
