@@ -333,6 +333,18 @@ pub(crate) fn tell_of_death<K: Kernel>(
     }
 }
 
+/// Leaves one of several tokens, which deaths have added. `value` is the last that was read.
+pub(crate) fn merge_tokens<K: Kernel>(
+    kernel: &K,
+    event: Event<'_>,
+    value: u16,
+) -> Result<(), Refusal> {
+    match event.wakes {
+        Wakes::One if value > 1 => drain_and_ring(kernel, event.sem, value),
+        _ => Ok(()),
+    }
+}
+
 /// Gives a [`credit`] back, and wakes as a death would.
 pub(crate) fn give_credit_back<K: Kernel>(kernel: &K, event: Event<'_>) -> Result<(), Refusal> {
     match event.wakes {

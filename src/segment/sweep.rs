@@ -51,7 +51,13 @@ impl Mapped {
         self.close_records(dead);
         self.record_death(dead, witness);
         for block in self.blocks() {
+            let value = |event: event::Event<'_>| values.get(usize::from(event.sem)).copied();
             if !self.row(&block, dead.id).belongs_to(dead) {
+                // It may have held credits, and not yet been an end.
+                for side in [Side::Receiver, Side::Sender] {
+                    let event = self.event(&block, side);
+                    event::merge_tokens(&self.semaphores, event, value(event).unwrap_or(0))?;
+                }
                 continue;
             }
             let control = self.control(&block);
@@ -68,8 +74,7 @@ impl Mapped {
             event::settle(&control.waiting.slots, || self.recorded(&block, |r| &r.slots_record));
             for side in [Side::Receiver, Side::Sender] {
                 let event = self.event(&block, side);
-                let value = values.get(usize::from(event.sem)).copied().unwrap_or(0);
-                event::tell_of_death(&self.semaphores, event, value)?;
+                event::tell_of_death(&self.semaphores, event, value(event).unwrap_or(0))?;
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Broadcast channels: each subscriber gets every message.
 
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use tombolo::{
 
 use crate::common::readiness::gets_ready;
 use crate::common::{
-    Brief, Child, Name, PATIENCE, Peer, thread_parked, thread_parked_for_good, tid, wait_until,
+    Brief, Child, Name, PATIENCE, Peer, Words, thread_parked, thread_parked_for_good, tid,
+    wait_until,
 };
 
 fn channel(segment: &Segment) -> BroadcastChannel<'_, u64> {
@@ -19,6 +21,24 @@ fn channel(segment: &Segment) -> BroadcastChannel<'_, u64> {
 
 fn segment(name: &Name) -> Segment {
     Segment::options().size(1 << 20).participants(16).channels(4).open_or_create(name).unwrap()
+}
+
+#[test]
+fn a_channel_that_an_earlier_build_could_not_sweep_is_not_created() {
+    let (name, kinds) = (Name::new(), 40);
+    let segment = segment(&name);
+    let words = Words::behind(&segment);
+    let infos = (512 + 8 * 16_usize).next_multiple_of(128);
+    let of_this_process = words.at((infos + kinds) / 8);
+    let known = of_this_process.swap(0, Ordering::Relaxed);
+    let refused = channel(&segment).publisher().err();
+    let pid = u64::from(std::process::id());
+    assert!(
+        matches!(&refused, Some(ChannelError::UnknownKind { pid: by, .. }) if *by == pid),
+        "{refused:?}"
+    );
+    of_this_process.store(known, Ordering::Relaxed);
+    channel(&segment).publisher().unwrap();
 }
 
 #[test]

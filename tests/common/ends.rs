@@ -361,7 +361,9 @@ where
         meanwhile: &mut dyn FnMut(),
     ) -> Result<bool, Fault> {
         let bytes = self.message::<P>(n);
-        let mut grant = match P::reserve(&mut self.handle, self.longest, patience) {
+        // Room for the longest, or for this very message.
+        let room = if n.is_multiple_of(2) { self.longest } else { bytes.len() };
+        let mut grant = match P::reserve(&mut self.handle, room, patience) {
             Ok(grant) => grant,
             Err(TrySendError::Full(())) => return Ok(false),
             Err(error) => return Err(error.into_fault().expect("a segment not paused")),

@@ -27,7 +27,7 @@ fn segment_of(jobs: usize) -> (Name, Segment) {
     segment.channel::<u64>("jobs").capacity(jobs).sender().unwrap();
     segment.channel::<u64>("once").capacity(8).redeliver(0).sender().unwrap();
     segment.channel::<u64>("pair").capacity(8).spsc().sender().unwrap();
-    segment.bytes("texts").capacity(8, 100).sender().unwrap();
+    segment.bytes("texts").capacity(8, 200).sender().unwrap();
     (name, segment)
 }
 
@@ -419,7 +419,8 @@ fn hold(brief: &Brief) {
         }
         "text grant" => {
             let mut tx = texts.sender().unwrap();
-            let _grant = tx.reserve(5).unwrap();
+            // Too long for a slot, so it has a message block.
+            let _grant = tx.reserve(150).unwrap();
             hold();
         }
         "text delivery" => {
@@ -439,7 +440,7 @@ fn hold(brief: &Brief) {
             let _pair = (pair.sender().unwrap(), pair.receiver().unwrap());
             let _grants = (one.reserve().unwrap(), two.reserve().unwrap());
             let _deliveries = (three.take().unwrap(), four.take().unwrap());
-            let (_last, _text) = (last.take().unwrap(), text.reserve(1).unwrap());
+            let (_last, _text) = (last.take().unwrap(), text.reserve(150).unwrap());
             hold();
         }
         _ => hold(),

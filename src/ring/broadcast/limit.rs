@@ -78,8 +78,8 @@ fn believed(words: &impl Words, position: u64, limit: u64) -> Result<u64, Refuse
 /// Whether a publisher that was blocked at `position` may go on, a moment ago.
 pub(crate) fn room(words: &impl Words, table: &impl Table, position: u64) -> bool {
     // Edge L.
-    let limit = words.limit().load(Ordering::Acquire);
-    limit.wrapping_sub(position).cast_signed() > 0
+    let raised = words.limit().load(Ordering::Acquire);
+    raised.wrapping_sub(position).cast_signed() > 0
         || slowest(words, table, position).0 < words.shape().reach
 }
 

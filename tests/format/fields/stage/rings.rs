@@ -308,5 +308,21 @@ impl Stage {
         thread.join().unwrap();
         document(self, 5, "slots waiting", "slots record", 0);
         assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 150);
+        drop(rx);
+        // Of a channel with bells: one stroke is for all who were announced by a version.
+        let prices = segment.broadcast::<u16>("prices");
+        let (tx, rx) = (prices.publisher().unwrap(), prices.reliable_subscriber().unwrap());
+        let thread = parked(Box::new(move || assert_eq!(rx.recv().unwrap(), 8)));
+        let version = document(self, 6, "items waiting", "items record", 1);
+        tx.send(8).unwrap();
+        thread.join().unwrap();
+        self.controls(6, &[("items struck", version)]);
+        let rx = prices.reliable_subscriber().unwrap();
+        tx.send_batch(&[0; 5]).unwrap();
+        let thread = parked(Box::new(move || tx.send(9).unwrap()));
+        let version = document(self, 6, "space waiting", "space record", 1);
+        assert_eq!(rx.recv().unwrap(), 0);
+        thread.join().unwrap();
+        self.controls(6, &[("space struck", version)]);
     }
 }
