@@ -166,25 +166,14 @@ impl<F: Buffered, M: Mode> BufferRing<F, M> {
         self.next(at, into)
     }
 
-    /// Finds the next message where there was none, if the subscription keeps back.
-    #[cold]
-    #[inline(never)]
-    fn take_again(&self, at: &Subscription<M>) -> Result<M::Taken, NotNow> {
-        if !at.keep_back.retries(at.position()) {
-            return Err(NotNow::Nothing);
+    /// What the fast paths say after a look that found no message. Keeping back is left to the
+    /// others.
+    #[inline(always)]
+    fn refused(at: &Subscription<M>, look: Look) -> NotNow {
+        match look {
+            Look::Nothing if at.keep_back.is_idle(at.position()) => NotNow::Nothing,
+            _ => NotNow::Unsure,
         }
-        match broadcast::look(&self.0, at.cursor.get()) {
-            Look::Found(found) => M::take(found).ok_or(NotNow::Disorder),
-            look => Err(unsure(look)),
-        }
-    }
-}
-
-/// What the fast paths say of a look that found no message.
-const fn unsure(look: Look) -> NotNow {
-    match look {
-        Look::Nothing => NotNow::Nothing,
-        _ => NotNow::Unsure,
     }
 }
 
@@ -244,11 +233,7 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
     where
         F: CheckedBitPattern,
     {
-        self.next(at, into).or_else(|look| match look {
-            Look::Nothing if at.keep_back.is_idle(at.position()) => Err(NotNow::Nothing),
-            Look::Nothing => self.again(at, look, into).map_err(unsure),
-            _ => Err(NotNow::Unsure),
-        })
+        self.next(at, into).map_err(|look| Self::refused(at, look))
     }
 
     fn pop(&self, at: &Subscription<M>, _: u16, into: &mut F::Out) -> Result<(), NotNow>
@@ -352,16 +337,19 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
     fn take_next(&self, at: &Subscription<M>, _: u16) -> Result<M::Taken, NotNow> {
         match broadcast::look(&self.0, at.cursor.get()) {
             Look::Found(found) => M::take(found).ok_or(NotNow::Disorder),
-            Look::Nothing if at.keep_back.is_idle(at.position()) => Err(NotNow::Nothing),
-            Look::Nothing => self.take_again(at),
-            look => Err(unsure(look)),
+            look => Err(Self::refused(at, look)),
         }
     }
 
-    fn take(&self, at: &Subscription<M>, owner: u16) -> Result<M::Taken, NotNow> {
-        match self.take_next(at, owner) {
-            Err(NotNow::Unsure) => Err(self.nothing(at, broadcast::look(&self.0, at.cursor.get()))),
-            taken => taken,
+    fn take(&self, at: &Subscription<M>, _: u16) -> Result<M::Taken, NotNow> {
+        let look = || broadcast::look(&self.0, at.cursor.get());
+        let found = match look() {
+            Look::Nothing if at.keep_back.retries(at.position()) => look(),
+            found => found,
+        };
+        match found {
+            Look::Found(found) => M::take(found).ok_or(NotNow::Disorder),
+            none => Err(self.nothing(at, none)),
         }
     }
 
