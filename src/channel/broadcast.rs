@@ -476,7 +476,8 @@ impl<P: Broadcastable + CheckedBitPattern> Subscriber<P> {
     /// [`ChannelError::TooMany`], and those of every operation.
     pub fn try_clone(&self) -> Result<Self, ChannelError> {
         let ring = self.end.typed(P::Ring::<Broadcast>::of)?;
-        Ok(Self::with(ring, self.at.another(), self.end.another()?))
+        let at = self.at.another(ring.board());
+        Ok(Self::with(ring, at, self.end.another()?))
     }
 
     /// How many messages this subscriber has missed, in all.

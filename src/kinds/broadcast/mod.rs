@@ -150,14 +150,29 @@ impl<F: Buffered, M: Mode> BufferRing<F, M> {
         }
     }
 
-    /// The same after a message was found that has gone since.
+    /// The same after this look: once more if a message was found that has gone since, or if
+    /// there was nothing and the subscription has kept back.
+    #[cold]
+    #[inline(never)]
     fn again(&self, at: &Subscription<M>, look: Look, into: &mut F::Out) -> Result<(), Look>
     where
         F: CheckedBitPattern,
     {
         match look {
-            Look::Found(_) => self.next(at, into),
-            look => Err(look),
+            Look::Nothing if at.keep_back.retries(at.position()) => {}
+            Look::Found(_) => {}
+            look => return Err(look),
+        }
+        self.next(at, into)
+    }
+
+    /// What the fast paths say after a look that found no message. Keeping back is left to the
+    /// others.
+    #[inline(always)]
+    fn refused(at: &Subscription<M>, look: Look) -> NotNow {
+        match look {
+            Look::Nothing if at.keep_back.is_idle(at.position()) => NotNow::Nothing,
+            _ => NotNow::Unsure,
         }
     }
 }
@@ -199,6 +214,7 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
         if !at.is_ready() {
             return Err(NotNow::Unsure);
         }
+        at.fetch_ahead(&self.0);
         F::write(&self.0, at.spare(), message);
         at.publish(&self.0)
     }
@@ -217,10 +233,7 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
     where
         F: CheckedBitPattern,
     {
-        self.next(at, into).map_err(|look| match look {
-            Look::Nothing => NotNow::Nothing,
-            _ => NotNow::Unsure,
-        })
+        self.next(at, into).map_err(|look| Self::refused(at, look))
     }
 
     fn pop(&self, at: &Subscription<M>, _: u16, into: &mut F::Out) -> Result<(), NotNow>
@@ -245,10 +258,12 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
         let most = self.cells().messages().min(most as u64);
         for popped in 0..most {
             let mut out = F::out();
-            let next = self.next(at, &mut out);
-            match next.or_else(|look| self.again(at, look, &mut out)) {
+            match self.next(at, &mut out) {
                 Ok(()) => {}
-                Err(look) if popped == 0 => return Err(self.nothing(at, look)),
+                Err(look) if popped == 0 => {
+                    let again = self.again(at, look, &mut out);
+                    again.map_err(|look| self.nothing(at, look))?;
+                }
                 // The next call tells.
                 Err(_) => break,
             }
@@ -270,8 +285,9 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
     {
         let most = self.cells().messages().min(most as u64);
         for popped in 0..most {
-            let next = |bytes: &mut Vec<u8>| {
-                self.next(at, bytes).or_else(|look| self.again(at, look, bytes))
+            let next = |bytes: &mut Vec<u8>| match self.next(at, bytes) {
+                Err(look) if popped == 0 => self.again(at, look, bytes),
+                next => next,
             };
             match into.append(next) {
                 Ok(()) => {}
@@ -321,15 +337,19 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
     fn take_next(&self, at: &Subscription<M>, _: u16) -> Result<M::Taken, NotNow> {
         match broadcast::look(&self.0, at.cursor.get()) {
             Look::Found(found) => M::take(found).ok_or(NotNow::Disorder),
-            Look::Nothing => Err(NotNow::Nothing),
-            _ => Err(NotNow::Unsure),
+            look => Err(Self::refused(at, look)),
         }
     }
 
-    fn take(&self, at: &Subscription<M>, owner: u16) -> Result<M::Taken, NotNow> {
-        match self.take_next(at, owner) {
-            Err(NotNow::Unsure) => Err(self.nothing(at, broadcast::look(&self.0, at.cursor.get()))),
-            taken => taken,
+    fn take(&self, at: &Subscription<M>, _: u16) -> Result<M::Taken, NotNow> {
+        let look = || broadcast::look(&self.0, at.cursor.get());
+        let found = match look() {
+            Look::Nothing if at.keep_back.retries(at.position()) => look(),
+            found => found,
+        };
+        match found {
+            Look::Found(found) => M::take(found).ok_or(NotNow::Disorder),
+            none => Err(self.nothing(at, none)),
         }
     }
 

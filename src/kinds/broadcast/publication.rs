@@ -3,6 +3,7 @@
 use core::cell::Cell;
 
 use super::words::Board;
+use crate::kinds::keep_back::KeepBack;
 use crate::ring::broadcast::{self, Publisher, Refused, Words};
 use crate::ring::role;
 use crate::ring::table::Member;
@@ -19,6 +20,8 @@ pub struct Publication {
     /// How many messages had been published when this one last published, that one included;
     /// 0 if it has not.
     published: Cell<u64>,
+    /// From the reliable subscribers.
+    keep_back: KeepBack,
     board: Board,
     me: Member,
 }
@@ -28,7 +31,8 @@ impl Publication {
     pub(super) fn claim(board: &Board, me: Member) -> Option<Self> {
         let number = broadcast::claim(board, board.cells(), me)?;
         let publisher = Publisher::attach(board, number);
-        Some(Self { publisher, published: Cell::new(0), board: board.clone(), me })
+        let keep_back = KeepBack::new(board.shape().reach, publisher.position());
+        Some(Self { publisher, published: Cell::new(0), keep_back, board: board.clone(), me })
     }
 
     /// A lower bound of the next position.
@@ -46,16 +50,27 @@ impl Publication {
         self.publisher.spare()
     }
 
+    /// Fetches what is to be written a little later.
+    #[inline(always)]
+    pub(super) fn fetch_ahead(&self, board: &Board) {
+        board.fetch_ahead(self.publisher.slot(), self.publisher.spare());
+    }
+
     /// Whether there is room, without asking anybody.
     #[inline(always)]
     pub(super) fn is_ready(&self) -> bool {
         self.publisher.has_room()
     }
 
-    /// Finds room, which asks the reliable subscribers.
+    /// Finds room, which asks the reliable subscribers. Where they leave none, keeps back, and
+    /// asks once more.
     pub(super) fn ready(&self, board: &Board) -> Result<(), NotNow> {
         let ready = || self.publisher.ready(board, board.cells());
-        ready().or_else(|refused| settled(refused, ready))
+        let find = || ready().or_else(|refused| settled(refused, ready));
+        match find() {
+            Err(NotNow::Nothing) if self.keep_back.retries(self.position()) => find(),
+            found => found,
+        }
     }
 
     /// Publishes what is in the spare buffer.

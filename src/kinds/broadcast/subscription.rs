@@ -5,7 +5,8 @@ use core::convert::Infallible;
 use core::fmt::Debug;
 
 use super::words::Board;
-use crate::ring::broadcast::{self, Found, Words};
+use crate::kinds::keep_back::KeepBack;
+use crate::ring::broadcast::{self, Found, Words as _};
 use crate::ring::cursor::Cursor;
 use crate::ring::table::Member;
 use crate::storage::View;
@@ -134,8 +135,8 @@ impl Mode for Reliable {
 
 impl Subscription<Broadcast> {
     /// Another one at the same position.
-    pub(crate) const fn another(&self) -> Self {
-        Self { cursor: Cell::new(self.cursor.get()), seat: (), missed: Cell::new(0) }
+    pub(crate) fn another(&self, board: &Board) -> Self {
+        Self::at(board, (), self.cursor.get())
     }
 }
 
@@ -144,6 +145,8 @@ impl Subscription<Broadcast> {
 pub struct Subscription<M: Mode> {
     pub(super) cursor: Cell<Cursor>,
     pub(super) seat: M::Seat,
+    /// From the publishers.
+    pub(super) keep_back: KeepBack,
     /// How many messages it has missed.
     missed: Cell<u64>,
 }
@@ -152,8 +155,12 @@ impl<M: Mode> Subscription<M> {
     /// `None` if there are as many reliable subscribers as there may be.
     pub(super) fn new(board: &Board, me: Member, start: Start) -> Option<Self> {
         let (seat, position) = M::sit(board, me, start)?;
-        let cursor = Cursor::at(position, board.shape().slots);
-        Some(Self { cursor: Cell::new(cursor), seat, missed: Cell::new(0) })
+        Some(Self::at(board, seat, Cursor::at(position, board.shape().slots)))
+    }
+
+    fn at(board: &Board, seat: M::Seat, cursor: Cursor) -> Self {
+        let keep_back = KeepBack::new(board.shape().reach, cursor.position());
+        Self { cursor: Cell::new(cursor), seat, keep_back, missed: Cell::new(0) }
     }
 
     /// The position of the next message to read.

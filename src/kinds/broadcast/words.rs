@@ -8,8 +8,15 @@ use super::layout::{OF_BYTES, OF_ELEMENTS, shape};
 use crate::ring::broadcast::{self, PublisherEntry, ReliableEntry, Shape, Words};
 use crate::ring::table::Member;
 use crate::storage::layout::LINE;
-use crate::storage::{Cells, View};
+use crate::storage::{Cells, View, fetch};
 use crate::sync::AtomicU64;
+
+/// So many bytes ahead of their use, lines are fetched.
+const AHEAD: usize = 4 * fetch::LINE;
+/// Of buffers, so many lines at once at most.
+const MOST: usize = 16;
+/// So many slots share a line.
+const SLOTS: u64 = (fetch::LINE / 8) as u64;
 
 /// The words of a broadcast channel, and where its buffers are.
 #[derive(Clone, Debug)]
@@ -51,6 +58,32 @@ impl Board {
         let word = unsafe { line.add(8 * word) };
         // SAFETY: aligned to 8, inside the segment, only ever a word.
         unsafe { word.cast::<AtomicU64>().as_ref() }
+    }
+
+    /// Fetches the lines that a publisher is to write a little later, while it publishes its
+    /// spare buffer in this slot. Buffers are found only in slots. But a publisher that is
+    /// alone gets them side by side, in the order of the slots, lap after lap. For others it
+    /// is a guess, and a wrong one only costs time.
+    #[inline(always)]
+    pub(super) fn fetch_ahead(&self, slot: u64, spare: u64) {
+        if slot.is_multiple_of(SLOTS) {
+            self.fetch_group(slot, spare);
+        }
+    }
+
+    /// Fetches the lines of as many slots as share one, and of so many buffers.
+    #[inline(never)]
+    fn fetch_group(&self, slot: u64, spare: u64) {
+        // Only the addresses count, and a wrong one does no harm.
+        let slot = (slot as usize).wrapping_mul(8).wrapping_add(AHEAD);
+        fetch::to_write(self.cells.slots().as_ptr().wrapping_add(slot));
+        let apart = self.cells.apart();
+        let group = apart.saturating_mul(SLOTS as usize);
+        let first = (spare as usize).wrapping_mul(apart).wrapping_add(group.max(AHEAD));
+        for n in 0..group.div_ceil(fetch::LINE).min(MOST) {
+            let at = first.wrapping_add(n * fetch::LINE);
+            fetch::to_write(self.cells.bytes().as_ptr().wrapping_add(at));
+        }
     }
 
     /// Where a buffer begins that is `apart` bytes from the next one.

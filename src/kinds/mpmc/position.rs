@@ -2,28 +2,26 @@
 
 use core::cell::Cell;
 
-use crate::ring::backoff::{Backoff, Courtesy};
+use crate::kinds::keep_back::KeepBack;
+use crate::ring::backoff::Courtesy;
 use crate::ring::mpmc::{self, Claim, Cursor, Refused, Taken, Words};
 use crate::ring::wait::NotNow;
-use crate::wait;
 
 /// A handle's position in an MPMC ring, and how it keeps back.
 #[derive(Debug)]
 pub struct Position {
     pub(crate) cursor: Cell<Cursor>,
     /// From the other side.
-    backoff: Backoff,
+    keep_back: KeepBack,
     /// To others of this side.
     courtesy: Courtesy,
-    /// The position at which there was last nothing to be had.
-    ended: Cell<u64>,
 }
 
 impl Position {
     fn at(cursor: Cursor, words: &impl Words) -> Self {
-        let backoff = Backoff::new(wait::costs(), words.capacity());
+        let keep_back = KeepBack::new(words.capacity(), cursor.position());
         let courtesy = Courtesy::new(cursor.position());
-        Self { ended: Cell::new(cursor.position()), cursor: Cell::new(cursor), backoff, courtesy }
+        Self { cursor: Cell::new(cursor), keep_back, courtesy }
     }
 
     pub(crate) fn producer(words: &impl Words) -> Self {
@@ -90,12 +88,9 @@ impl Position {
             Err(why @ (NotNow::Nothing | NotNow::Pending)) => why,
             done => return done,
         };
-        let position = self.cursor.get().position();
-        self.backoff.found(position.wrapping_sub(self.ended.replace(position)));
-        if !self.backoff.keeps_back() {
+        if !self.keep_back.retries(self.cursor.get().position()) {
             return Err(why);
         }
-        self.backoff.back_off();
         attempt().or_else(|refused| settled(refused, attempt))
     }
 }

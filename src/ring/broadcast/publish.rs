@@ -75,6 +75,12 @@ impl Publisher {
         self.cursor.get().position()
     }
 
+    /// The slot in which the next message comes, if no other publisher is faster.
+    #[inline(always)]
+    pub(crate) fn slot(&self) -> u64 {
+        self.cursor.get().index
+    }
+
     /// The buffer to write the next message into.
     #[inline(always)]
     pub(crate) fn spare(&self) -> u64 {
