@@ -195,9 +195,8 @@ impl Run {
                 list.messages.extend(&ids[..sent]);
             }
             Call::Grant(patience, end) => {
-                // It is for the longest, whatever is written. It has no form
-                // that times out.
-                let must = list.fits(LONGEST);
+                // It has no form that times out.
+                let must = list.fits(ends::room_of_grant(id, length, LONGEST));
                 let patience = if must == Some(true) { patience } else { Patience::None };
                 let granted = tx.grant_for(id, patience, end, &mut || {})?;
                 prop_assert!(is(granted, must), "{granted}, not {must:?}");
@@ -209,7 +208,7 @@ impl Run {
                     seen.push(rx.recv_for(Patience::None));
                     seen.push(rx.recv_for(Patience::None));
                 })?;
-                prop_assert!(is(granted, list.fits(LONGEST)));
+                prop_assert!(is(granted, list.fits(ends::room_of_grant(id, length, LONGEST))));
                 for got in seen {
                     match list.messages.pop_front() {
                         Some(id) => prop_assert_eq!(got?, Ok(id)),

@@ -98,6 +98,12 @@ impl<const WORDS: usize> Queue<WORDS> {
     }
 }
 
+/// How much room [`Tx::grant_for`] reserves for a message of this number and length: as much as
+/// for the longest, or for this very message.
+pub(crate) const fn room_of_grant(n: u64, length: usize, longest: usize) -> usize {
+    if n.is_multiple_of(2) { longest } else { length }
+}
+
 /// How long to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
@@ -361,8 +367,7 @@ where
         meanwhile: &mut dyn FnMut(),
     ) -> Result<bool, Fault> {
         let bytes = self.message::<P>(n);
-        // Room for the longest, or for this very message.
-        let room = if n.is_multiple_of(2) { self.longest } else { bytes.len() };
+        let room = room_of_grant(n, bytes.len(), self.longest);
         let mut grant = match P::reserve(&mut self.handle, room, patience) {
             Ok(grant) => grant,
             Err(TrySendError::Full(())) => return Ok(false),
