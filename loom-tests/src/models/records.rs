@@ -140,7 +140,7 @@ fn records_come_whole_and_in_order() {
         holds("records, to the end", Some(2), || lengths(8, 2, &[8, 8, 0, 8]));
         const ROOM: &[Site] = &[Site {
             file: "spsc",
-            function: "publish",
+            function: "tell",
             line: "ring.tail",
             order: Ordering::Release,
             weak: Ordering::Relaxed,
