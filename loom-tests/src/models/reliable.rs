@@ -103,7 +103,6 @@ pub(super) fn one_joins_late() {
 fn a_reliable_subscriber_misses_nothing() {
     completely(|| {
         holds("one joins", Some(2), one_joins);
-        holds("one joins two publishers", Some(1), one_joins_two);
         holds("one joins from the newest", Some(2), || joins(tight(1, 1), &[4], 0));
         for mutant in [
             "reliable ones are not asked",
@@ -113,6 +112,8 @@ fn a_reliable_subscriber_misses_nothing() {
             fails("one joins", Mutant::Model(mutant), "", Some(2), one_joins);
         }
     });
+    // Complete orders of three threads take far too long.
+    holds("one joins two publishers", Some(1), one_joins_two);
 }
 
 #[test]
