@@ -25,37 +25,33 @@ mod history;
 mod play;
 mod queue;
 mod step;
+mod tally;
 mod tape;
 mod watch;
 mod wrong;
 
 use std::time::Instant;
 
-use check::{Judgement, check};
+use check::check;
 use common::effort;
 use play::Stage;
+use tally::Tally;
 
 #[test]
 fn what_processes_do_is_what_a_queue_does() {
     let (histories, seed) = (effort::rounds(400, 4_000) as usize, effort::seed());
     let start = Instant::now();
     let mut stage = Stage::new(seed);
-    let (mut calls, mut kills, mut cut, mut held, mut overlaps, mut most) = (0, 0, 0, 0, 0, 0);
-    for n in 0..histories {
+    let (mut tally, mut held) = (Tally::default(), 0);
+    for _ in 0..histories {
         let history = stage.play();
-        match check(&history) {
-            Judgement::Right(states) => most = most.max(states),
-            judgement => panic!("{judgement:?}, seed {seed}, the {n}th history: {history}"),
-        }
-        calls += history.ops.len();
-        kills += history.kills.len();
-        cut += history.cut_off();
+        tally.add(&history, check(&history), seed);
         held += history.held();
-        overlaps += history.overlaps();
     }
+    let Tally { calls, overlaps, kills, cut_off, most_states, .. } = tally;
     println!(
         "{histories} histories, {calls} calls of which {overlaps} pairs overlap, {kills} kills \
-         of which {cut} in a call and {held} over a grant or a delivery, {} stops, at most {most} states to a history, {:.1} s",
+         of which {cut_off} in a call and {held} over a grant or a delivery, {} stops, at most {most_states} states to a history, {:.1} s",
         stage.stops,
         start.elapsed().as_secs_f32(),
     );

@@ -9,10 +9,10 @@ use tombolo::{
 
 use crate::actor::{Diary, dawdle, perform};
 use crate::board::{Spec, check};
-use crate::check::Judgement;
 use crate::common::ends::{Nothing, Patience};
 use crate::common::{Brief, Name, PATIENCE, Peer, effort};
 use crate::history::{Answer, Asked, History, Kill, Op};
+use crate::tally::Tally;
 use crate::tape::{A_WHILE, BATCH, Beat, MOST, Seat, Step, Tape, now, wait_for};
 
 /// A channel of each of these capacities.
@@ -292,23 +292,17 @@ fn what_publishers_and_subscribers_do_is_what_a_broadcast_channel_does() {
     let (histories, seed) = (effort::rounds(300, 3_000) as usize, effort::seed());
     let start = Instant::now();
     let mut stage = Stage::new(seed);
-    let (mut calls, mut kills, mut cut, mut overlaps, mut lags, mut most) = (0, 0, 0, 0, 0, 0);
-    for n in 0..histories {
+    let (mut tally, mut lags) = (Tally::default(), 0);
+    for _ in 0..histories {
         let history = stage.play();
-        match check(&history) {
-            Judgement::Right(states) => most = most.max(states),
-            judgement => panic!("{judgement:?}, seed {seed}, the {n}th history: {history}"),
-        }
-        calls += history.ops.len();
-        kills += history.kills.len();
-        cut += history.cut_off();
-        overlaps += history.overlaps();
+        tally.add(&history, check(&history), seed);
         let lagged = |op: &&Op| matches!(op.end, Some((_, Answer::Lagged(_))));
         lags += history.ops.iter().filter(lagged).count();
     }
+    let Tally { calls, overlaps, kills, cut_off, most_states, .. } = tally;
     println!(
         "{histories} histories, {calls} calls of which {overlaps} pairs overlap and {lags} lagged, \
-         {kills} kills of which {cut} in a call, at most {most} states to a history, {:.1} s",
+         {kills} kills of which {cut_off} in a call, at most {most_states} states to a history, {:.1} s",
         start.elapsed().as_secs_f32(),
     );
     assert!(histories == 0 || lags > 0 && overlaps > 0, "nothing happens in them");
