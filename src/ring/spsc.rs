@@ -160,6 +160,27 @@ impl Side {
         first
     }
 
+    /// The index of the next cell, if it is this side's, or by this `look` becomes so. At a
+    /// checkpoint, calls `fetch` with the first of the cells to be fetched, if there are any.
+    #[inline(always)]
+    fn next(
+        &self,
+        ring: &impl Indices,
+        pace: Option<Pace>,
+        look: impl FnOnce() -> Result<u64, Torn>,
+        fetch: impl FnOnce(u64),
+    ) -> Result<Option<u64>, Torn> {
+        if self.at_checkpoint() {
+            if look()? == 0 {
+                return Ok(None);
+            }
+            if let Some(first) = self.pass(pace, ring.capacity()) {
+                fetch(first);
+            }
+        }
+        Ok(Some(self.index()))
+    }
+
     /// Moves on by one cell, which is before the checkpoint.
     #[inline(always)]
     fn step_one(&self) {
@@ -216,15 +237,7 @@ impl Producer {
         pace: Option<Pace>,
         fetch: impl FnOnce(u64),
     ) -> Result<Option<u64>, Torn> {
-        if self.0.at_checkpoint() {
-            if self.room(ring, 1)? == 0 {
-                return Ok(None);
-            }
-            if let Some(first) = self.0.pass(pace, ring.capacity()) {
-                fetch(first);
-            }
-        }
-        Ok(Some(self.0.index()))
+        self.0.next(ring, pace, || self.room(ring, 1), fetch)
     }
 
     /// Publishes the cell that [`next`](Self::next) gave.
@@ -326,15 +339,7 @@ impl Consumer {
         pace: Option<Pace>,
         fetch: impl FnOnce(u64),
     ) -> Result<Option<u64>, Torn> {
-        if self.0.at_checkpoint() {
-            if self.filled(ring, 1)? == 0 {
-                return Ok(None);
-            }
-            if let Some(first) = self.0.pass(pace, ring.capacity()) {
-                fetch(first);
-            }
-        }
-        Ok(Some(self.0.index()))
+        self.0.next(ring, pace, || self.filled(ring, 1), fetch)
     }
 
     /// Gives the cell back that [`next`](Self::next) gave.
