@@ -197,16 +197,22 @@ impl<K: Kind> Subscribe<K> for Trying {
     }
 }
 
+/// Publishes one at a time, waiting where there is no room.
+#[inline(always)]
+fn publish_each<const W: usize, V>(tx: &mut Out<W, V>, numbers: Range<u64>) -> Result<(), Failure> {
+    for number in numbers {
+        tx.publisher.send([number; W]).map_err(cannot("publish"))?;
+    }
+    Ok(())
+}
+
 /// Calls what waits.
 pub(super) struct Waiting;
 
 impl Publish for Waiting {
     #[inline(always)]
     fn send<const W: usize>(tx: &mut Out<W, Self>, numbers: Range<u64>) -> Result<(), Failure> {
-        for number in numbers {
-            tx.publisher.send([number; W]).map_err(cannot("publish"))?;
-        }
-        Ok(())
+        publish_each(tx, numbers)
     }
 }
 
@@ -235,10 +241,7 @@ pub(super) struct Batches;
 impl Publish for Batches {
     #[inline(always)]
     fn send<const W: usize>(tx: &mut Out<W, Self>, numbers: Range<u64>) -> Result<(), Failure> {
-        for number in numbers {
-            tx.publisher.send([number; W]).map_err(cannot("publish"))?;
-        }
-        Ok(())
+        publish_each(tx, numbers)
     }
 }
 
