@@ -306,10 +306,11 @@ fn before(deed: Deed) -> Result<Option<Actor>, String> {
                 let (there, back) = (there.capacity(1).lasting(), back.capacity(1).lasting());
                 let questions = there.reliable_subscriber().unwrap();
                 let answers = back.publisher().unwrap();
-                while let Ok(question) = questions.recv() {
-                    // Refused once the segment has been removed.
-                    let _ = answers.send(question);
-                    let _ = answers.send(question);
+                while questions.recv().is_ok() {
+                    for _ in 0..2 {
+                        // Refused once the segment has been removed.
+                        let _ = answers.send(std::process::id().into());
+                    }
                 }
             });
             waiting.scene()?;
@@ -322,8 +323,7 @@ fn before(deed: Deed) -> Result<Option<Actor>, String> {
                 let (questions, answers) = (channel("there").receiver(), channel("back").sender());
                 let (questions, answers) = (questions.unwrap(), answers.unwrap());
                 while let Ok(asking) = questions.recv() {
-                    let patience = Instant::now() + SHORT;
-                    while !parked(asking.try_into().unwrap()) && Instant::now() < patience {}
+                    until_parked(asking);
                     // Refused once the segment has been removed.
                     let _ = answers.send(asking);
                 }
@@ -333,6 +333,12 @@ fn before(deed: Deed) -> Result<Option<Actor>, String> {
         }
         _ => Ok(None),
     }
+}
+
+/// Waits a short time at most until this process sleeps in a call.
+fn until_parked(pid: u64) {
+    let patience = Instant::now() + SHORT;
+    while !parked(pid.try_into().unwrap()) && Instant::now() < patience {}
 }
 
 /// Gives every command that leaves the channels in use.
@@ -477,9 +483,9 @@ fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
             for question in 0..3 {
                 there.send(question).unwrap();
                 // Perhaps what was meant for one who has died.
-                back.recv().unwrap();
-                // Its publisher waits until one more has been read.
-                std::thread::sleep(Duration::from_millis(1));
+                let answering = back.recv().unwrap();
+                // It waits until its second answer has been read.
+                until_parked(answering);
                 back.recv().unwrap();
             }
         }
