@@ -412,7 +412,7 @@ impl Scene {
         assert!(end as usize <= positions.len() + unknown, "a gap");
         let limit = self.limit.load(Relaxed);
         assert!((end..=end + self.shape.step).contains(&limit), "limit {limit}, end {end}");
-        // Whoever takes up an entry completes what is incomplete there.
+        // Taking up an entry completes what is incomplete there.
         let spares = (0..self.shape.publishers).map(|n| self.attach(n).spare());
         let mut places: BTreeSet<_> = spares.collect();
         for (index, slot) in (0..).zip(&self.slots) {

@@ -35,7 +35,7 @@
 //! **One stroke is enough for a version, whoever makes it.** Each waiter that is announced by
 //! version x had listened before that. So a stroke that is made after x was seen changes what
 //! all of them compare with: none of them sleeps on, and each is announced anew before it
-//! sleeps again. Whoever finds x struck has nothing to do for those (edge K: `struck`, Release
+//! sleeps again. A notifier that finds x struck has nothing to do for those (edge K: `struck`, Release
 //! and Acquire, hands on that the stroke was made). Hence the order of the steps: *listen,
 //! announce, try* and *strike, struck*. If `struck` came first, a notifier that is stopped
 //! between the two would keep the stroke from everybody. While many sleepers wake up, a fast

@@ -5,7 +5,7 @@
 //! process has closed for another. No process takes anything from it.
 //!
 //! It is a [`bell`] without announcements: a process writes down what has happened and strikes,
-//! whether or not anybody sleeps. The end of each participant strikes too. Who listens scans
+//! whether or not anybody sleeps. The end of each participant strikes too. A listener scans
 //! and reads the journal before each sleep.
 //!
 //! **No wake-up is lost.** An event that was counted before v was read is in the journal by

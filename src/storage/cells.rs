@@ -104,7 +104,7 @@ impl Cells {
         self.plan.messages as u64
     }
 
-    /// Who has words of its own in a broadcast channel.
+    /// How many publishers and reliable subscribers have words of their own in a broadcast channel.
     pub(crate) const fn seats(&self) -> Seats {
         self.plan.seats
     }

@@ -27,7 +27,7 @@ use crate::history::{Answer, Asked, Event, History};
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
     pub(crate) capacity: u64,
-    /// Who is a reliable subscriber, and who another one, from the first on.
+    /// The processes that are reliable subscribers, and those that are others, from the first on.
     pub(crate) reliable: BTreeSet<usize>,
     pub(crate) lossy: BTreeSet<usize>,
     /// The messages that were retained before, and the sequence number of the first.

@@ -13,9 +13,9 @@ pub(crate) struct Inspection {
     pub(crate) published: u64,
     /// The first one that is retained.
     pub(crate) oldest: u64,
-    /// Who has a publisher.
+    /// The participants that publish.
     pub(crate) publishers: Vec<Member>,
-    /// Who has a reliable subscriber, and what that one reads next.
+    /// The participants with a reliable subscriber, and the position that it reads next.
     pub(crate) reliable: Vec<(Member, u64)>,
 }
 

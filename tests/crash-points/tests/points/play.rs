@@ -412,7 +412,7 @@ impl Cast<'_> {
         self.committer()
     }
 
-    /// Who waits like the victim, if anybody does.
+    /// A survivor that waits like the victim, if the play has one.
     fn committer(&mut self) -> Result<(), String> {
         if self.play.company {
             let mut committer = Actor::fork("a surviving committer", || {

@@ -18,8 +18,8 @@ use std::collections::{HashMap, VecDeque};
 use super::life::Life;
 use super::{Findings, Id, Note};
 
-/// So much of the sequence is kept. Who notes something of what is before it noted it too
-/// late to be judged.
+/// So much of the sequence is kept. A note of what is before it came too late
+/// to be judged.
 const KEPT: usize = 1 << 20;
 /// Whose notes are the sequence.
 const WITNESS: u16 = 0;
