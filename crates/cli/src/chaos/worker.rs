@@ -8,11 +8,13 @@
 
 use std::fmt::Display;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use tombolo::sys::proc;
@@ -45,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .map_err(|error| Failure::unusable("not the orders of a storm", error))?;
     let done = live(&orders);
     if let Err(failure) = &done {
-        // Nobody listens if the conductor has died.
+        // Nobody listens if the conductor dies now.
         let _ = writeln!(io::stdout(), "{}", failure.message().unwrap_or_default());
     }
     done.map_err(|failure| Failure::Told(failure.status()))
@@ -56,6 +58,18 @@ fn live(orders: &Orders) -> Result<(), Failure> {
     // so short a life may end. If it fails, opening the segment will say so.
     let _ = proc::register_global_barrier();
     watch(orders)?;
+    let done = work(orders);
+    if conductor_is_gone() {
+        // The watch removes what there is, and ends this process. It must not be
+        // cut short: it may have to build anew what it removes.
+        loop {
+            thread::park();
+        }
+    }
+    done
+}
+
+fn work(orders: &Orders) -> Result<(), Failure> {
     let ledger = Ledger::open(orders.setting.ledger)
         .map_err(|error| Failure::unusable("cannot attach the ledger", error))?;
     let post = Post { orders, ledger: &ledger, book: ledger.book(orders.seat) };
@@ -91,6 +105,14 @@ fn watch(orders: &Orders) -> Result<(), Failure> {
         Ok(_) => Ok(()),
         Err(error) => Err(Failure::unusable("cannot start a thread", error)),
     }
+}
+
+/// Whether nobody has the other end of standard input any more.
+fn conductor_is_gone() -> bool {
+    let told = io::stdin();
+    let mut asked = [PollFd::new(told.as_fd(), PollFlags::empty())];
+    poll(&mut asked, PollTimeout::ZERO)
+        .is_ok_and(|_| asked[0].revents().is_some_and(|found| found.contains(PollFlags::POLLHUP)))
 }
 
 /// A worker's place in the storm.

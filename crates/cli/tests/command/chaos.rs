@@ -143,14 +143,45 @@ fn a_signal_ends_the_storm_with_128_and_its_number_and_leaves_nothing() {
     }
 }
 
+/// Stops a storm, so that nobody comes or goes any more, and returns its workers. It may
+/// have just killed all of them: then nobody is left who could clean up after it, and it
+/// goes on until somebody is.
+fn hold(storm: &Running) -> Vec<i32> {
+    loop {
+        storm.signal(Signal::SIGSTOP);
+        wait_until(|| status(storm.pid(), "State").starts_with('T'));
+        let workers = storm.workers();
+        if !workers.iter().all(|&pid| is_doomed(pid)) {
+            return workers;
+        }
+        storm.signal(Signal::SIGCONT);
+    }
+}
+
+/// Whether a process has been killed, whether it has ended already or not.
+fn is_doomed(pid: i32) -> bool {
+    const SIGKILL: u64 = 1 << (Signal::SIGKILL as u32 - 1);
+    const EXITING: u64 = 4;
+    let pending = ["SigPnd", "ShdPnd"].map(|field| u64::from_str_radix(&status(pid, field), 16));
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let flags = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(6)?.parse().ok());
+    pending.into_iter().any(|set| set.is_ok_and(|set| set & SIGKILL != 0))
+        || flags.is_none_or(|flags: u64| flags & EXITING != 0)
+}
+
+/// A field of the kernel's description of a process; empty if there is no such process.
+fn status(pid: i32, field: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.unwrap_or_default().trim().to_owned()
+}
+
 #[test]
 fn workers_of_a_killed_storm_end_by_themselves_and_leave_nothing() {
     let tables = Tables::new();
     for args in [&[][..], &["--spsc"], &["--kill-rate", "300"], &["--broadcast"]] {
         let mut storm = blowing(args);
-        // So that nobody comes or goes any more.
-        storm.signal(Signal::SIGSTOP);
-        let workers = storm.workers();
+        let workers = hold(&storm);
         storm.signal(Signal::SIGKILL);
         storm.wait();
         wait_until(|| !workers.iter().any(|&pid| lives(pid)));
