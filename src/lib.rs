@@ -122,6 +122,11 @@
 //! descriptor costs one thread, which sleeps. `examples/event_loop.rs` and
 //! `examples/tokio.rs` show how to use it.
 //!
+//! # Several channels in one thread
+//!
+//! A [`WaitSet`] waits for any of many senders and receivers of one segment, without a
+//! thread or a descriptor for each.
+//!
 //! # Disconnection
 //!
 //! A sender is gone when it was dropped or its process was killed. When the last
@@ -320,6 +325,11 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/how-to.md")]
 struct HowTo;
+
+/// Compiles the examples of the page on wait sets as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/wait-sets.md")]
+struct WaitSets;
 
 /// Compiles the examples of the page on broadcast as tests.
 #[cfg(doctest)]
