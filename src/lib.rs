@@ -122,6 +122,11 @@
 //! descriptor costs one thread, which sleeps. `examples/event_loop.rs` and
 //! `examples/tokio.rs` show how to use it.
 //!
+//! # Several channels in one thread
+//!
+//! A [`WaitSet`] waits for any of many senders and receivers of one segment, without a
+//! thread or a descriptor for each.
+//!
 //! # Disconnection
 //!
 //! A sender is gone when it was dropped or its process was killed. When the last
@@ -282,8 +287,8 @@ pub use channel::{
     AnyChannel, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter, AnyReceiver, AnySender, AnyTryIter,
     BroadcastChannel, ByteBroadcastChannel, ByteChannel, ByteDelivery, ByteGrant, ByteReader,
     ByteReceiver, ByteSender, ByteWriter, Canceller, Channel, Delivery, DeliverySlice, Grant,
-    GrantSlice, IntoIter, Iter, Publisher, Readiness, Receiver, ReliableSubscriber, Sender,
-    Slowest, Subscriber, TryIter,
+    GrantSlice, IntoIter, Iter, Publisher, Readiness, Ready, Receiver, ReliableSubscriber, Sender,
+    Slowest, Subscriber, TryIter, WaitSet, WaitSetWaker, Waitable,
 };
 pub use control::{
     ConnectError, Event, Events, EventsIter, InheritError, ListenError, Listener, Member,
@@ -292,7 +297,7 @@ pub use control::{
 pub use error::{
     BadName, ChannelError, ChannelProperty, CommandError, Done, Fault, InvalidMessage, OpenError,
     RecvError, RecvTimeoutError, SendBatchError, SendError, SendTimeoutError, TryRecvError,
-    TrySendError, Unwoken,
+    TrySendError, Unwoken, WaitSetError,
 };
 pub use kinds::batch::{ByteBatch, ByteBatchIter};
 pub use kinds::broadcast::Start;
@@ -320,6 +325,11 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/how-to.md")]
 struct HowTo;
+
+/// Compiles the examples of the page on wait sets as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/wait-sets.md")]
+struct WaitSets;
 
 /// Compiles the examples of the page on broadcast as tests.
 #[cfg(doctest)]
