@@ -173,6 +173,11 @@ impl Participant {
         Ok(Heard { own: scratch.heard(sem), wake_all })
     }
 
+    /// The semaphore that wakes this participant and nobody else, if the set has such.
+    pub(crate) fn own_bell(&self) -> Option<u16> {
+        self.mapped.plan.map.own_bell(self.me.id)
+    }
+
     /// Wakes everybody who listens.
     pub(crate) fn strike(&self) -> Result<(), Fault> {
         match self.barred() {

@@ -5,6 +5,7 @@
 
 mod broadcast;
 mod bytes;
+mod service;
 mod typed;
 
 use std::fmt::Display;
@@ -32,6 +33,8 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
         Box::new(Typed::<Mpmc, InPlace>::new("tombolo MPMC, in place")),
         Box::new(Bytes::<Mpmc, bytes::ByValue>::new("tombolo MPMC bytes")),
         Box::new(Bytes::<Mpmc, bytes::InPlace>::new("tombolo MPMC bytes, in place")),
+        Box::new(service::Service::<service::Spinning>::new("tombolo calls")),
+        Box::new(service::Service::<service::Blocking>::new("tombolo calls, blocking")),
         Box::new(Published::<Broadcast, broadcast::Trying>::new("tombolo broadcast, lossy")),
         Box::new(Published::<Broadcast, broadcast::Waiting>::new(
             "tombolo broadcast, lossy, blocking",
