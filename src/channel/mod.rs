@@ -5,6 +5,7 @@ mod any;
 mod blocking;
 mod bound;
 mod broadcast;
+mod calls;
 mod cancel;
 mod changes;
 mod debts;
@@ -40,6 +41,10 @@ pub use any::{
 };
 pub use broadcast::{
     BroadcastChannel, ByteBroadcastChannel, Publisher, ReliableSubscriber, Slowest, Subscriber,
+};
+pub use calls::{
+    ByteClient, ByteRequest, ByteServer, ByteServerCall, ByteService, CallPayload, Client,
+    PendingCall, Server, ServerCall, ServerIter, Service,
 };
 pub use cancel::Canceller;
 pub use delivery::{ByteDelivery, ByteReader, Delivery, DeliverySlice};
@@ -193,6 +198,7 @@ impl<'a, P: Payload, K: Kind> Channel<'a, P, K> {
             capacity: self.capacity,
             publishers: None,
             reliable: None,
+            reply: None,
             attempts: self.attempts,
             lasting: self.lasting,
         };

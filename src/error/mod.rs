@@ -10,6 +10,7 @@
 //!                                  + Full, Paused         + Timeout
 //!  receiving    RecvError       ⊂  TryRecvError           RecvTimeoutError
 //!                                  + Empty, Pending       + Timeout
+//!  calling      CallError                              ⊂  CallTimeoutError + TimedOut
 //! ```
 //!
 //! The larger ones convert from the smaller one, and all of them from [`Fault`].
@@ -38,6 +39,7 @@
 //! refusals by object, call, error number, limits and remedy. `SpawnError` is not
 //! comparable: it contains an `io::Error`.
 
+mod call;
 mod channel;
 mod control;
 mod fault;
@@ -46,6 +48,7 @@ mod recv;
 mod send;
 mod wait_set;
 
+pub use call::{CallError, CallTimeoutError, ReplyError};
 pub use channel::{ChannelError, ChannelProperty};
 pub use control::CommandError;
 pub use fault::{Done, Fault, Unwoken};

@@ -9,6 +9,7 @@ pub(crate) mod backoff;
 pub(crate) mod bell;
 pub(crate) mod blocks;
 pub(crate) mod broadcast;
+pub(crate) mod calls;
 pub(crate) mod creation;
 pub(crate) mod credit;
 pub(crate) mod cursor;

@@ -1,6 +1,7 @@
 mod bell;
 mod blocks;
 mod broadcast;
+mod calls;
 mod creation;
 mod death_record;
 mod document;

@@ -5,8 +5,8 @@
 use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 use super::{
-    blocks, broadcast, creation, death_record, event, gate, journal, mpmc, reliable, spsc, table,
-    wait_set,
+    blocks, broadcast, calls, creation, death_record, event, gate, journal, mpmc, reliable, spsc,
+    table, wait_set,
 };
 use crate::death::{End::Killed, Fate};
 use crate::explore::{Bound, completely, fails, fails_for_some_end};
@@ -238,6 +238,19 @@ const ROWS: &[(&[Site], By)] = &[
     ),
     (&[at("broadcast/limit", "has_room", "words.limit()", Acquire, Relaxed)], Nothing(ANSWER)),
     (&[at("broadcast/limit", "has_room", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
+    // Calls.
+    (
+        &[at("calls/word", "load", "word.load", Acquire, Relaxed)],
+        Model(Some(2), calls::one_and_one),
+    ),
+    (
+        &[at("calls/word", "swap", "word.compare_exchange", AcqRel, Acquire)],
+        Model(Some(2), calls::one_and_one),
+    ),
+    (
+        &[at("calls/word", "swap", "word.compare_exchange", AcqRel, Release)],
+        Nothing("the Acquire of the same word before it covers it"),
+    ),
     // Creation.
     (&[at("creation", "judge", "block.magic()", Acquire, Relaxed)], Nothing(KERNEL)),
     (
@@ -486,6 +499,11 @@ fn of_the_broadcast_ring() {
     found_weak("broadcast/publish");
     found_weak("broadcast/read");
     found_weak("broadcast/reliable");
+}
+
+#[test]
+fn of_calls() {
+    found_weak("calls/word");
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub(super) fn check(report: &mut Report, memory: &Memory, stat: &Stat) -> Option
         offset_of!(Header, kinds),
         kinds,
         kinds & !RingKind::LATER == 0,
-        "bits 5 and 6 at most",
+        "bits 5 to 8 at most",
     );
     let gate = read(&header.gate);
     let closes = gate & gate::CLOSED != 0;

@@ -129,7 +129,11 @@ shared! {
         /// Broadcast: how many publishers, and how many reliable subscribers, at most.
         pub(crate) publishers: AtomicU64,
         pub(crate) reliable: AtomicU64,
-        pub(crate) reserved_a: [AtomicU64; 5],
+        /// Calls: of a reply, what the words above are of a request.
+        pub(crate) reply_size: AtomicU64,
+        pub(crate) reply_align: AtomicU64,
+        pub(crate) reply_fingerprint: AtomicU64,
+        pub(crate) reserved_a: [AtomicU64; 2],
         pub(crate) name: Text<{ CHANNEL_NAME_BYTES / 8 }>,
         pub(crate) schema: Text<{ SCHEMA_BYTES / 8 }>,
         pub(crate) reserved_b: [AtomicU64; 6],
