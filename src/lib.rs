@@ -282,8 +282,8 @@ pub use channel::{
     AnyChannel, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter, AnyReceiver, AnySender, AnyTryIter,
     BroadcastChannel, ByteBroadcastChannel, ByteChannel, ByteDelivery, ByteGrant, ByteReader,
     ByteReceiver, ByteSender, ByteWriter, Canceller, Channel, Delivery, DeliverySlice, Grant,
-    GrantSlice, IntoIter, Iter, Publisher, Readiness, Receiver, ReliableSubscriber, Sender,
-    Slowest, Subscriber, TryIter,
+    GrantSlice, IntoIter, Iter, Publisher, Readiness, Receiver, ReliableSubscriber, SendAll,
+    SendEnd, Sender, Senders, Slowest, Subscriber, TryIter,
 };
 pub use control::{
     ConnectError, Event, Events, EventsIter, InheritError, ListenError, Listener, Member,
@@ -291,8 +291,8 @@ pub use control::{
 };
 pub use error::{
     BadName, ChannelError, ChannelProperty, CommandError, Done, Fault, InvalidMessage, OpenError,
-    RecvError, RecvTimeoutError, SendBatchError, SendError, SendTimeoutError, TryRecvError,
-    TrySendError, Unwoken,
+    RecvError, RecvTimeoutError, SendAllError, SendBatchError, SendError, SendTimeoutError,
+    TryRecvError, TrySendError, Unwoken,
 };
 pub use kinds::batch::{ByteBatch, ByteBatchIter};
 pub use kinds::broadcast::Start;

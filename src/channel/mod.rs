@@ -17,6 +17,7 @@ mod notify;
 mod queues;
 mod ready;
 mod receiver;
+mod send_all;
 mod sender;
 mod transfer;
 mod waiting;
@@ -46,6 +47,7 @@ use endpoint::{Endpoint, Opening};
 pub use grant::{ByteGrant, ByteWriter, Grant, GrantSlice};
 pub use ready::Readiness;
 pub use receiver::{ByteReceiver, IntoIter, Iter, Receiver, TryIter};
+pub use send_all::{SendAll, SendEnd, Senders};
 pub use sender::{ByteSender, Sender};
 
 /// How often a message is delivered again by default.

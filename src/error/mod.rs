@@ -44,6 +44,7 @@ mod fault;
 mod open;
 mod recv;
 mod send;
+mod send_all;
 
 pub use channel::{ChannelError, ChannelProperty};
 pub use control::CommandError;
@@ -51,6 +52,7 @@ pub use fault::{Done, Fault, Unwoken};
 pub use open::{BadName, OpenError};
 pub use recv::{InvalidMessage, RecvError, RecvTimeoutError, TryRecvError};
 pub use send::{SendBatchError, SendError, SendTimeoutError, TrySendError};
+pub use send_all::SendAllError;
 
 /// `{:?}` says what `{}` says, after the kind of error: it is what `main` and
 /// `unwrap` show, where the remedy is needed most. What stands after a `;` is

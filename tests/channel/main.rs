@@ -12,5 +12,6 @@ mod in_place;
 mod properties;
 mod readiness;
 mod readiness_thread;
+mod send_all;
 mod waits;
 mod wake;
