@@ -393,6 +393,7 @@ pub(super) fn two_tickets(fate: Fate) {
             dying.send_to_both(0, 1);
         });
     });
+    scene.sweep(0);
     dying.join().unwrap();
     if member(0, FIRST).is_live(&*scene) {
         scene.mark(0);
@@ -430,7 +431,8 @@ pub(super) fn id_is_used_again() {
         assert!(scene.pop(0, 1) && scene.pop(1, 1));
         assert!(scene.send_to_both(0, 2));
     }
-    assert_eq!(swept + slow.join().unwrap(), 2, "completed twice");
+    // A sweep that finds that the other one is done does not say what it has completed.
+    assert!(swept + slow.join().unwrap() <= 2, "completed twice");
     scene.settle(1, [0, 1]);
 }
 
