@@ -292,8 +292,8 @@ pub use channel::{
     ByteReader, ByteReceiver, ByteRequest, ByteSender, ByteServer, ByteServerCall, ByteService,
     ByteWriter, CallPayload, Canceller, Channel, Client, Delivery, DeliverySlice, Grant,
     GrantSlice, IntoIter, Iter, PendingCall, Publisher, Readiness, Ready, Receiver,
-    ReliableSubscriber, Sender, Server, ServerCall, ServerIter, Service, Slowest, Subscriber,
-    TryIter, WaitSet, WaitSetWaker, Waitable,
+    ReliableSubscriber, SendAll, SendEnd, Sender, Senders, Server, ServerCall, ServerIter, Service,
+    Slowest, Subscriber, TryIter, WaitSet, WaitSetWaker, Waitable,
 };
 pub use control::{
     ConnectError, Event, Events, EventsIter, InheritError, ListenError, Listener, Member,
@@ -301,8 +301,8 @@ pub use control::{
 };
 pub use error::{
     BadName, CallError, CallTimeoutError, ChannelError, ChannelProperty, CommandError, Done, Fault,
-    InvalidMessage, OpenError, RecvError, RecvTimeoutError, ReplyError, SendBatchError, SendError,
-    SendTimeoutError, TryRecvError, TrySendError, Unwoken, WaitSetError,
+    InvalidMessage, OpenError, RecvError, RecvTimeoutError, ReplyError, SendAllError,
+    SendBatchError, SendError, SendTimeoutError, TryRecvError, TrySendError, Unwoken, WaitSetError,
 };
 pub use kinds::batch::{ByteBatch, ByteBatchIter};
 pub use kinds::broadcast::Start;

@@ -18,6 +18,7 @@ mod notify;
 mod queues;
 mod ready;
 mod receiver;
+mod send_all;
 mod sender;
 mod transfer;
 mod wait_set;
@@ -52,6 +53,7 @@ use endpoint::{Endpoint, Opening};
 pub use grant::{ByteGrant, ByteWriter, Grant, GrantSlice};
 pub use ready::Readiness;
 pub use receiver::{ByteReceiver, IntoIter, Iter, Receiver, TryIter};
+pub use send_all::{SendAll, SendEnd, Senders};
 pub use sender::{ByteSender, Sender};
 pub use wait_set::{Ready, WaitSet, WaitSetWaker, Waitable};
 

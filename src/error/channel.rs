@@ -154,6 +154,39 @@ pub enum ChannelError {
         /// How many it would have with those for calls.
         needed: u16,
     },
+    /// The channel stands twice among those of a [`SendAll`](crate::SendAll), which sends one
+    /// message to each.
+    #[error("channel {channel} stands twice among those that are sent to together; leave one out")]
+    Twice {
+        /// The channel's name.
+        channel: String,
+    },
+    /// The channel is of another segment than the others of a [`SendAll`](crate::SendAll), or
+    /// this process has opened the segment a second time for it.
+    #[error(
+        "channel {channel} was opened in segment {segment}, and others that are sent to together \
+         in segment {first}; open all of them in one `Segment`"
+    )]
+    OtherSegment {
+        /// The channel's name.
+        channel: String,
+        /// Its segment's name.
+        segment: String,
+        /// The segment of the first one.
+        first: String,
+    },
+    /// A participant's build of the library does not know joint sends
+    /// ([`SendAll`](crate::SendAll)), and could not sweep a process that dies over one.
+    #[error(
+        "process {pid} takes part in segment {segment} with an earlier build that cannot \
+         complete what is sent to several channels together; end it"
+    )]
+    EarlierBuild {
+        /// The segment's name.
+        segment: String,
+        /// The process.
+        pid: u64,
+    },
     /// The channel's entry contradicts itself.
     #[error(
         "channel {channel} is damaged: {what}; remove the segment (`tombolo rm`) and create it anew"
@@ -218,7 +251,8 @@ impl fmt::Display for ChannelProperty {
 debug_as_display! {
     ChannelError {
         NotFound Mismatch BadCapacity DirectoryFull SegmentFull RoleTaken TooMany
-        TooManyPublishers TooManyReliable UnknownKind NoCalls Damaged Busy;
+        TooManyPublishers TooManyReliable UnknownKind NoCalls Twice OtherSegment EarlierBuild Damaged
+        Busy;
         BadName Fault
     }
 }

@@ -46,6 +46,7 @@ mod fault;
 mod open;
 mod recv;
 mod send;
+mod send_all;
 mod wait_set;
 
 pub use call::{CallError, CallTimeoutError, ReplyError};
@@ -55,6 +56,7 @@ pub use fault::{Done, Fault, Unwoken};
 pub use open::{BadName, OpenError};
 pub use recv::{InvalidMessage, RecvError, RecvTimeoutError, TryRecvError};
 pub use send::{SendBatchError, SendError, SendTimeoutError, TrySendError};
+pub use send_all::SendAllError;
 pub use wait_set::WaitSetError;
 
 /// `{:?}` says what `{}` says, after the kind of error: it is what `main` and

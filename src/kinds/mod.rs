@@ -14,6 +14,7 @@ pub(crate) mod block;
 pub(crate) mod broadcast;
 pub(crate) mod calls;
 pub(crate) mod element;
+pub(crate) mod joint;
 mod keep_back;
 pub(crate) mod message;
 pub(crate) mod mpmc;

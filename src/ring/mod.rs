@@ -17,6 +17,7 @@ pub(crate) mod death_record;
 pub(crate) mod event;
 pub(crate) mod gate;
 pub(crate) mod in_flight;
+pub(crate) mod joint;
 pub(crate) mod journal;
 pub(crate) mod kernel;
 pub(crate) mod lease;

@@ -91,7 +91,15 @@ impl Participant {
         if let Some(fault) = self.barred() {
             return Err(fault.into());
         }
-        self.leased(|mapped| open_or_make(mapped, spec)).map_err(|refused| match refused {
+        self.exclusively(|mapped| open_or_make(mapped, spec))
+    }
+
+    /// Does something with the lease held.
+    pub(super) fn exclusively<R>(
+        &self,
+        act: impl FnOnce(&Mapped) -> Result<R, ChannelError>,
+    ) -> Result<R, ChannelError> {
+        self.leased(act).map_err(|refused| match refused {
             Unleased::Fault(fault) => fault.into(),
             Unleased::Busy { pid, waited } => {
                 ChannelError::Busy { segment: self.mapped.name.clone(), pid, waited }

@@ -10,6 +10,7 @@ mod directory;
 mod endpoints;
 mod enlist;
 mod handle;
+mod joint_sends;
 pub(crate) mod journal;
 mod mapped;
 mod members;
@@ -22,6 +23,7 @@ mod queue;
 mod removal;
 mod remove_on_drop;
 mod sweep;
+mod tickets;
 mod trust;
 
 pub use crate::storage::{OperatingState, Peer, Side};

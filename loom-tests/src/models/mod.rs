@@ -8,6 +8,7 @@ mod document;
 mod event;
 mod gate;
 mod in_flight;
+mod joint;
 mod journal;
 mod mpmc;
 mod orderings;

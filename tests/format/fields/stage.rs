@@ -37,6 +37,7 @@ fn every_documented_field_is_found_where_it_says() {
     stage.calls();
     stage.waiting();
     stage.deaths();
+    stage.completed();
     let document = stage.remove();
     let rows: BTreeSet<Row> = document.bytes.keys().chain(document.bits.keys()).cloned().collect();
     let names = document.semaphores.keys().map(|name| ("semaphores".to_owned(), name.clone()));
@@ -190,7 +191,7 @@ impl Stage {
                 ("start time", proc::start_time(pid).unwrap()),
                 ("pid namespace", proc::pid_namespace().unwrap()),
                 ("uid", u64::from(proc::uid())),
-                ("kinds", 0x1E0),
+                ("kinds", 0x1E0 | 1 << 63),
             ];
             document.fields(memory, "Info", base, &values);
             document.reserved(memory, "Info", base);
@@ -338,6 +339,53 @@ impl Stage {
         assert_eq!((wide_rx.recv().unwrap(), wide_rx.recv().unwrap()), ([1, 2], [3, 4]));
     }
 
+    /// A process that is killed when it has committed a joint send, by what the document
+    /// says, and has published nothing of it.
+    fn completed(&mut self) {
+        const NUMBERS: usize = 2;
+        const WIDE: usize = 3;
+        const TICKET: u64 = 3;
+        let child = Peer::start("committer", &[&self.name]);
+        child.expect("holding");
+        let words = Words::behind(&self.segment);
+        let (base, block) = &self.blocks[WIDE];
+        let slot = (0..3).map(|n| base + block.slots + block.stride * n);
+        let slot = slot.into_iter().find(|&slot| self.memory.word(slot) >> 13 & 7 == WRITING);
+        let slot = slot.unwrap();
+        let lap = self.memory.word(slot) >> 20;
+        words.add(slot / 8, TICKET << 16);
+        let tail = self.control(NUMBERS, "tail");
+        let numbers = self.blocks[NUMBERS].0;
+        let pledge = numbers + self.document.field("Control", "pledge").start;
+        words.put(pledge / 8, (tail + 1) << 4 | TICKET);
+        let info = self.parts.infos + 128 * 3;
+        let committed = info + self.document.field("Info", "committed").start;
+        words.put(committed / 8, 1 << TICKET);
+        let word = self.control(NUMBERS, "pledge");
+        self.document.word("Pledge word", word, &[("ticket", TICKET), ("end", tail + 1)]);
+        self.document.check("Control", "pledge");
+        self.document.fields(&self.memory, "Info", info, &[("committed", 1 << TICKET)]);
+        let values = [("lap", lap), ("attempts", TICKET), ("phase", WRITING), ("owner", 3)];
+        self.document.word("Slot word", self.memory.word(slot), &values);
+        child.kill();
+        child.finish();
+        assert!(self.segment.sweep().unwrap());
+        let values = [("lap", lap), ("attempts", 0), ("phase", FULL), ("owner", 0)];
+        self.document.word("Slot word", self.memory.word(slot), &values);
+        self.controls(NUMBERS, &[("tail", tail + 1)]);
+        let record = self.parts.journal + 128 * 8;
+        let values = [("completed", 2), ("tombstones", 0), ("senders", 2)];
+        self.document.fields(&self.memory, "Journal record", record, &values);
+        let (wide, numbers) = (
+            self.segment.channel::<Wide>("wide").receiver().unwrap(),
+            self.segment.channel::<u64>("numbers").spsc().receiver().unwrap(),
+        );
+        assert_eq!((wide.recv().unwrap(), numbers.recv().unwrap()), ([5, 6], 77));
+        // Whoever follows takes the pledge back.
+        drop(self.segment.channel::<u64>("numbers").spsc().sender().unwrap());
+        assert_eq!(self.control(NUMBERS, "pledge"), 0);
+    }
+
     /// Three joined, one of them twice; participant 3 has joined and died.
     fn journal(&mut self, pid: u64, start: u64) {
         const JOINED: u64 = 1;
@@ -439,6 +487,16 @@ fn child_entry() {
     let Some(brief) = Brief::take() else { return };
     let segment = Segment::open(brief.text(0)).unwrap();
     let wide = segment.channel::<Wide>("wide");
+    if brief.role == "committer" {
+        let numbers = segment.channel::<u64>("numbers").spsc();
+        let (mut wide, mut numbers) = (wide.sender().unwrap(), numbers.sender().unwrap());
+        let (mut slot, mut cell) = (wide.reserve().unwrap(), numbers.reserve().unwrap());
+        slot.write(&[5, 6]);
+        cell.write(&77);
+        brief.say("holding");
+        brief.hear();
+        return;
+    }
     let (mut tx, mut one) = (wide.sender().unwrap(), wide.receiver().unwrap());
     let (mut two, mut bytes) =
         (wide.receiver().unwrap(), segment.bytes("parcels").receiver().unwrap());

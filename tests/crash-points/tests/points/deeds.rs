@@ -11,8 +11,8 @@ use tombolo::sys::sem::{self, Set};
 use tombolo::sys::shm::{self, Shm};
 use tombolo::{
     CallError, CallTimeoutError, ChannelError, CommandError, Commander, Event, Events, Fault,
-    OpenError, Options, RecvError, Segment, Service, Start, TryRecvError, TrySendError, WaitSet,
-    WaitStrategy,
+    OpenError, Options, RecvError, Segment, SendAll, Service, Start, TryRecvError, TrySendError,
+    WaitSet, WaitStrategy,
 };
 
 use super::actor::{Actor, Scene};
@@ -62,10 +62,12 @@ pub(crate) enum Deed {
     Ask,
     /// Replies to one who sleeps.
     Serve,
+    /// Sends to a channel of each kind, to all or to none, until they are full.
+    SendToAll,
 }
 
 impl Deed {
-    pub(crate) const ALL: [Deed; 23] = [
+    pub(crate) const ALL: [Deed; 24] = [
         Deed::Create,
         Deed::OpenOrCreate,
         Deed::MakeChannels,
@@ -89,6 +91,7 @@ impl Deed {
         Deed::Calls,
         Deed::Ask,
         Deed::Serve,
+        Deed::SendToAll,
     ];
 
     /// Whether it leaves the segment in another state, perhaps.
@@ -105,7 +108,7 @@ const FIRST_BELL: u16 = 12;
 const WAKE_ALL: u16 = 7;
 
 pub(super) fn options() -> Options {
-    Segment::options().size(1 << 14).participants(4).channels(5)
+    Segment::options().size(1 << 14).participants(4).channels(6)
 }
 
 /// Two of the kinds, so that there is something to find on the way.
@@ -211,6 +214,76 @@ fn questions(segment: &Segment) -> Service<'_, u64, u64> {
     segment.service("questions").capacity(2).lasting()
 }
 
+/// How many messages each channel of those that are sent to together holds.
+const TOGETHER: usize = 3;
+
+/// A message of bytes: longer than what is in a slot.
+fn text(number: u64) -> Vec<u8> {
+    number.to_ne_bytes().repeat(20)
+}
+
+/// Sends to a channel of each kind, to all or to none, until they are full.
+fn send_to_all(segment: &Segment) {
+    let numbers = segment.channel::<u64>("numbers").capacity(TOGETHER);
+    let single = segment.channel::<u64>("single").capacity(TOGETHER).spsc();
+    let texts = segment.bytes("texts").capacity(TOGETHER, 160);
+    // There, more of the shorter ones would fit.
+    let records = segment.bytes("records").capacity(TOGETHER, 160).spsc();
+    let senders = (
+        texts.sender().unwrap(),
+        single.sender().unwrap(),
+        records.sender().unwrap(),
+        numbers.sender().unwrap(),
+    );
+    let all = SendAll::new(senders).unwrap();
+    let mine = u64::from(std::process::id()) << 8;
+    let full = (mine + 1..).find_map(|number| {
+        let text = text(number);
+        all.try_send((&text, number, &text, number)).err()
+    });
+    assert!(full.is_some_and(|error| error.reason.is_full()));
+}
+
+/// What the dead before have sent is there whole, and in all channels or in none.
+fn sent_to_all(segment: &Segment) {
+    let numbers = segment.channel::<u64>("numbers").capacity(TOGETHER);
+    let single = segment.channel::<u64>("single").capacity(TOGETHER).spsc();
+    let texts = segment.bytes("texts").capacity(TOGETHER, 160);
+    let records = segment.bytes("records").capacity(TOGETHER, 160).spsc();
+    let (numbers, single) = (numbers.receiver().unwrap(), single.receiver().unwrap());
+    let (texts, records) = (texts.receiver().unwrap(), records.receiver().unwrap());
+    for round in 0..2 {
+        let mut got = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+        while let Ok(number) = numbers.try_recv() {
+            got[0].push(number);
+        }
+        while let Ok(number) = single.try_recv() {
+            got[1].push(number);
+        }
+        let number = |bytes: &[u8]| {
+            let number = u64::from_ne_bytes(bytes[..8].try_into().unwrap());
+            assert_eq!(bytes, text(number));
+            number
+        };
+        let mut bytes = Vec::new();
+        while texts.try_recv(&mut bytes).is_ok() {
+            got[2].push(number(&bytes));
+            bytes.clear();
+        }
+        while records.try_recv(&mut bytes).is_ok() {
+            got[3].push(number(&bytes));
+            bytes.clear();
+        }
+        let [first, others @ ..] = &got;
+        assert!(others.iter().all(|other| other == first), "some and not all: {got:?}");
+        // And afterwards the capacity is whole.
+        assert!(round == 0 || first.len() == TOGETHER, "{got:?}");
+        if round == 0 {
+            send_to_all(segment);
+        }
+    }
+}
+
 /// Does it, once; every death is followed by that of the next, if there is.
 pub(crate) fn perform(deed: Deed, dooms: &[&Doom], ledger: &Ledger) -> Result<(), String> {
     ledger.clear();
@@ -240,8 +313,13 @@ pub(crate) fn perform(deed: Deed, dooms: &[&Doom], ledger: &Ledger) -> Result<()
             let audit = Segment::check(NAME).unwrap();
             assert!(audit.faults.is_empty(), "{:#?}", audit.faults);
         }
+        if deed == Deed::SendToAll {
+            sent_to_all(&segment);
+        }
         if deed == Deed::Broadcast {
             broadcast(&segment);
+        }
+        if matches!(deed, Deed::Broadcast | Deed::SendToAll) {
             let audit = Segment::check(NAME).unwrap();
             assert!(audit.faults.is_empty(), "{:#?}", audit.faults);
         }
@@ -630,6 +708,11 @@ fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
             let segment = options().open_or_create(NAME).unwrap();
             doom.begin();
             broadcast(&segment);
+        }
+        Deed::SendToAll => {
+            let segment = options().open_or_create(NAME).unwrap();
+            doom.begin();
+            send_to_all(&segment);
         }
         Deed::Sweep => {
             doom.begin();
