@@ -125,6 +125,11 @@
 //! descriptor costs one thread, which sleeps. `examples/event_loop.rs` and
 //! `examples/tokio.rs` show how to use it.
 //!
+//! # Several channels in one thread
+//!
+//! A [`WaitSet`] waits for any of many senders and receivers of one segment, without a
+//! thread or a descriptor for each.
+//!
 //! # Disconnection
 //!
 //! A sender is gone when it was dropped or its process was killed. When the last
@@ -286,8 +291,9 @@ pub use channel::{
     BroadcastChannel, ByteBroadcastChannel, ByteChannel, ByteClient, ByteDelivery, ByteGrant,
     ByteReader, ByteReceiver, ByteRequest, ByteSender, ByteServer, ByteServerCall, ByteService,
     ByteWriter, CallPayload, Canceller, Channel, Client, Delivery, DeliverySlice, Grant,
-    GrantSlice, IntoIter, Iter, PendingCall, Publisher, Readiness, Receiver, ReliableSubscriber,
-    Sender, Server, ServerCall, ServerIter, Service, Slowest, Subscriber, TryIter,
+    GrantSlice, IntoIter, Iter, PendingCall, Publisher, Readiness, Ready, Receiver,
+    ReliableSubscriber, Sender, Server, ServerCall, ServerIter, Service, Slowest, Subscriber,
+    TryIter, WaitSet, WaitSetWaker, Waitable,
 };
 pub use control::{
     ConnectError, Event, Events, EventsIter, InheritError, ListenError, Listener, Member,
@@ -296,7 +302,7 @@ pub use control::{
 pub use error::{
     BadName, CallError, CallTimeoutError, ChannelError, ChannelProperty, CommandError, Done, Fault,
     InvalidMessage, OpenError, RecvError, RecvTimeoutError, ReplyError, SendBatchError, SendError,
-    SendTimeoutError, TryRecvError, TrySendError, Unwoken,
+    SendTimeoutError, TryRecvError, TrySendError, Unwoken, WaitSetError,
 };
 pub use kinds::batch::{ByteBatch, ByteBatchIter};
 pub use kinds::broadcast::Start;
@@ -329,6 +335,11 @@ struct HowTo;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/calls.md")]
 struct CallsPage;
+
+/// Compiles the examples of the page on wait sets as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/wait-sets.md")]
+struct WaitSets;
 
 /// Compiles the examples of the page on broadcast as tests.
 #[cfg(doctest)]

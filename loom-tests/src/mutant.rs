@@ -130,7 +130,7 @@ pub(crate) fn lines(source: &'static str) -> Lines {
 }
 
 /// The rings' sources that have orderings.
-pub(crate) const SOURCES: [(&str, &str); 20] = [
+pub(crate) const SOURCES: [(&str, &str); 22] = [
     ("bell", include_str!("../../src/ring/bell.rs")),
     ("blocks", include_str!("../../src/ring/blocks.rs")),
     ("broadcast/limit", include_str!("../../src/ring/broadcast/limit.rs")),
@@ -151,4 +151,6 @@ pub(crate) const SOURCES: [(&str, &str); 20] = [
     ("role", include_str!("../../src/ring/role.rs")),
     ("spsc", include_str!("../../src/ring/spsc.rs")),
     ("table", include_str!("../../src/ring/table.rs")),
+    ("wait/registration", include_str!("../../src/ring/wait/registration.rs")),
+    ("wait/set", include_str!("../../src/ring/wait/set.rs")),
 ];

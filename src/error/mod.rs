@@ -46,6 +46,7 @@ mod fault;
 mod open;
 mod recv;
 mod send;
+mod wait_set;
 
 pub use call::{CallError, CallTimeoutError, ReplyError};
 pub use channel::{ChannelError, ChannelProperty};
@@ -54,6 +55,7 @@ pub use fault::{Done, Fault, Unwoken};
 pub use open::{BadName, OpenError};
 pub use recv::{InvalidMessage, RecvError, RecvTimeoutError, TryRecvError};
 pub use send::{SendBatchError, SendError, SendTimeoutError, TrySendError};
+pub use wait_set::WaitSetError;
 
 /// `{:?}` says what `{}` says, after the kind of error: it is what `main` and
 /// `unwrap` show, where the remedy is needed most. What stands after a `;` is

@@ -13,5 +13,6 @@ mod properties;
 mod readiness;
 mod readiness_thread;
 mod services;
+mod wait_set;
 mod waits;
 mod wake;

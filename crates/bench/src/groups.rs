@@ -9,6 +9,7 @@ mod idle;
 mod latency;
 mod limits;
 mod recovery;
+mod sets;
 mod throughput;
 
 use super::Which;
@@ -24,6 +25,7 @@ pub(super) fn of(group: Which, scale: &Scale) -> Group {
         Which::Broadcast => broadcast::group(scale, |_| Vec::new()),
         Which::Alone => alone::group(scale),
         Which::Idle => idle::group(scale),
+        Which::Sets => sets::group(scale),
         Which::Recovery => recovery::group(scale),
         Which::Attach => attach::group(scale),
     }

@@ -57,6 +57,8 @@ enum Which {
     Alone,
     /// What it costs to wait for messages with gaps
     Idle,
+    /// Waiting for any of many handles
+    Sets,
     /// How long a death holds the living up
     Recovery,
     /// Making a segment, and joining one

@@ -6,7 +6,7 @@ use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqC
 
 use super::{
     blocks, broadcast, calls, creation, death_record, event, gate, journal, mpmc, reliable, spsc,
-    table,
+    table, wait_set,
 };
 use crate::death::{End::Killed, Fate};
 use crate::explore::{Bound, completely, fails, fails_for_some_end};
@@ -461,6 +461,15 @@ const ROWS: &[(&[Site], By)] = &[
         Deaths(Some(2), table::two_look),
     ),
     (&[at("table", "scan", "let _ = table.word", AcqRel, Release)], Nothing(ACQUIRES_NOTHING)),
+    // Waiting.
+    (
+        &[at("wait/registration", "announce", "fence", SeqCst, Relaxed)],
+        Model(Some(3), event::one_who_stays),
+    ),
+    (
+        &[at("wait/set", "register", "fence", SeqCst, Relaxed)],
+        Model(Some(2), wait_set::woken_in_vain),
+    ),
 ];
 
 fn found_weak(file: &str) {
@@ -507,6 +516,8 @@ fn of_events_and_the_gate() {
     found_weak("bell");
     found_weak("event");
     found_weak("gate");
+    found_weak("wait/registration");
+    found_weak("wait/set");
 }
 
 #[test]

@@ -11,7 +11,8 @@ use tombolo::sys::sem::{self, Set};
 use tombolo::sys::shm::{self, Shm};
 use tombolo::{
     CallError, CallTimeoutError, ChannelError, CommandError, Commander, Event, Events, Fault,
-    OpenError, Options, RecvError, Segment, Service, Start, TryRecvError, TrySendError,
+    OpenError, Options, RecvError, Segment, Service, Start, TryRecvError, TrySendError, WaitSet,
+    WaitStrategy,
 };
 
 use super::actor::{Actor, Scene};
@@ -49,6 +50,8 @@ pub(crate) enum Deed {
     Obey,
     /// Waits again and again for one who answers only who sleeps.
     Converse,
+    /// The same by a wait set.
+    Watch,
     /// Publishes to every sort of subscriber, and is each of them.
     Broadcast,
     /// Publishes to who sleeps, and reads what publishers wait for.
@@ -62,7 +65,7 @@ pub(crate) enum Deed {
 }
 
 impl Deed {
-    pub(crate) const ALL: [Deed; 22] = [
+    pub(crate) const ALL: [Deed; 23] = [
         Deed::Create,
         Deed::OpenOrCreate,
         Deed::MakeChannels,
@@ -80,6 +83,7 @@ impl Deed {
         Deed::Command,
         Deed::Obey,
         Deed::Converse,
+        Deed::Watch,
         Deed::Broadcast,
         Deed::Wake,
         Deed::Calls,
@@ -403,7 +407,7 @@ fn before(deed: Deed) -> Result<Option<Actor>, String> {
             waiting.scene()?;
             Ok(Some(waiting))
         }
-        Deed::Converse => {
+        Deed::Converse | Deed::Watch => {
             let mut waiting = Actor::fork("who answers", || {
                 let segment = options().create(NAME).unwrap();
                 let channel = |name| segment.channel::<u64>(name).capacity(8).lasting();
@@ -560,6 +564,24 @@ fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
                 tx.send(std::process::id().into()).unwrap();
                 // Perhaps to one who has died.
                 rx.recv().unwrap();
+            }
+        }
+        Deed::Watch => {
+            doom.begin();
+            let segment = options().open(NAME).unwrap();
+            let channel = |name| segment.channel::<u64>(name).capacity(8).lasting();
+            let (tx, rx) =
+                (channel("there").sender().unwrap(), channel("back").receiver().unwrap());
+            let (other, mut set) = (rx.try_clone().unwrap(), WaitSet::new(&segment));
+            set.set_wait_strategy(WaitStrategy::Block);
+            set.add(&rx, 0).unwrap();
+            set.add(&other, 1).unwrap();
+            let mut ready = Vec::new();
+            for _ in 0..4 {
+                tx.send(std::process::id().into()).unwrap();
+                // The token that ended the sleep stays, and is in the way of the next one.
+                set.wait(&mut ready, None).unwrap();
+                while rx.try_recv().is_ok() {}
             }
         }
         Deed::Wake => {
