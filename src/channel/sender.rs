@@ -107,7 +107,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
 
     /// A message's length, if the channel takes none of that length.
     #[inline(always)]
-    fn misfit(&self, message: &P::Sent<'_>) -> Option<usize> {
+    pub(super) fn misfit(&self, message: &P::Sent<'_>) -> Option<usize> {
         P::length(message).filter(|&length| !self.takes(length))
     }
 

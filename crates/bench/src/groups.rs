@@ -3,6 +3,7 @@
 mod alone;
 mod attach;
 mod broadcast;
+mod calls;
 mod contention;
 mod idle;
 mod latency;
@@ -18,6 +19,7 @@ pub(super) fn of(group: Which, scale: &Scale) -> Group {
     match group {
         Which::Limits => limits::group(scale),
         Which::Latency => latency::group(scale),
+        Which::Calls => calls::group(scale),
         Which::Throughput => throughput::group(scale),
         Which::Contention => contention::group(scale),
         Which::Broadcast => broadcast::group(scale, |_| Vec::new()),

@@ -45,6 +45,8 @@ enum Which {
     Limits,
     /// How long an exchange takes
     Latency,
+    /// How long a call takes, beside two messages and two wake-ups
+    Calls,
     /// Messages and bytes a second
     Throughput,
     /// Several processes at each end

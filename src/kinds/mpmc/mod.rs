@@ -2,6 +2,7 @@
 //! the word of its slot.
 
 pub(super) mod audit;
+mod joint;
 pub(super) mod layout;
 mod position;
 mod recover;

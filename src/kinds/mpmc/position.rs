@@ -4,6 +4,7 @@ use core::cell::Cell;
 
 use crate::kinds::keep_back::KeepBack;
 use crate::ring::backoff::Courtesy;
+use crate::ring::joint::Ticket;
 use crate::ring::mpmc::{self, Claim, Cursor, Refused, Taken, Words};
 use crate::ring::wait::NotNow;
 
@@ -45,6 +46,18 @@ impl Position {
             return self.passed(further);
         }
         claim().or_else(|refused| self.go_on(refused, claim))
+    }
+
+    /// Claims the next slot for a joint send. It keeps nobody waiting for what else that has
+    /// claimed: it does not back off.
+    pub(crate) fn claim_jointly(
+        &self,
+        words: &impl Words,
+        owner: u16,
+        ticket: Ticket,
+    ) -> Result<Claim, NotNow> {
+        let claim = || mpmc::claim_jointly(words, &self.cursor, owner, ticket);
+        claim().or_else(|refused| settled(refused, claim))
     }
 
     /// Finds the next slot, without claiming it.

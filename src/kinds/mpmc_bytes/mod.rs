@@ -9,6 +9,7 @@
 //! and of memory what is used.
 
 mod audit;
+mod joint;
 pub(super) mod layout;
 mod recover;
 mod storage;
@@ -99,10 +100,21 @@ impl BlockSlots {
     /// Puts a short message into a slot that was claimed.
     #[inline(always)]
     fn put(&self, slot: mpmc::Claim, message: &[u8]) {
+        self.write_short(slot, message);
+        mpmc::publish(self, slot);
+    }
+
+    /// The same, without publishing it.
+    #[inline(always)]
+    fn write_short(&self, slot: mpmc::Claim, message: &[u8]) {
         let length = message.len() as u64;
         self.in_slot(slot.index, length).fill(message);
         self.name(slot.index, HERE, length);
-        mpmc::publish(self, slot);
+    }
+
+    /// Whether there is a block to write into, just now.
+    fn any_block(&self) -> bool {
+        blocks::any_free(self)
     }
 
     /// Queues what was written, in a slot that was claimed.

@@ -3,6 +3,7 @@
 use core::cell::Cell;
 
 use super::super::cursor::Cursor;
+use super::super::joint::Ticket;
 use super::word::{MAX_ATTEMPTS, SlotState, SlotWord};
 use crate::sync::{AtomicU64, Ordering, spin_loop};
 
@@ -126,10 +127,30 @@ fn claim_further(
     owner: u16,
     makes_way: bool,
 ) -> Result<Claim, Refused> {
+    claim_as(words, cursor, makes_way, |lap| SlotWord::new(lap, 0, SlotState::Writing, owner))
+}
+
+/// Claims the next free slot for a [joint send](super::super::joint) of `owner`.
+pub(crate) fn claim_jointly(
+    words: &impl Words,
+    cursor: &Cell<Cursor>,
+    owner: u16,
+    ticket: Ticket,
+) -> Result<Claim, Refused> {
+    let number = ticket.number();
+    claim_as(words, cursor, false, |lap| SlotWord::new(lap, number, SlotState::Writing, owner))
+}
+
+/// Claims the next free slot with this word.
+fn claim_as(
+    words: &impl Words,
+    cursor: &Cell<Cursor>,
+    makes_way: bool,
+    writing: impl Fn(u64) -> SlotWord,
+) -> Result<Claim, Refused> {
     let capacity = words.capacity();
     let (at, _) = advance(words, words.tail(), cursor, makes_way, |word, cursor| {
-        let claimed = SlotWord::new(cursor.lap, 0, SlotState::Writing, owner);
-        to_be_claimed(word, cursor, capacity, Step::Claim(claimed))
+        to_be_claimed(word, cursor, capacity, Step::Claim(writing(cursor.lap)))
     })?;
     Ok(Claim { index: at.index, lap: at.lap })
 }

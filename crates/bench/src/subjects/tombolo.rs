@@ -5,6 +5,7 @@
 
 mod broadcast;
 mod bytes;
+mod service;
 mod set;
 mod typed;
 
@@ -37,6 +38,8 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
         Box::new(InSet::new("tombolo MPMC, by a set of 1", 0, false)),
         Box::new(InSet::new("tombolo MPMC, by a set of 17", 16, false)),
         Box::new(InSet::new("tombolo MPMC, by a set of 17, a wait each", 16, true)),
+        Box::new(service::Service::<service::Spinning>::new("tombolo calls")),
+        Box::new(service::Service::<service::Blocking>::new("tombolo calls, blocking")),
         Box::new(Published::<Broadcast, broadcast::Trying>::new("tombolo broadcast, lossy")),
         Box::new(Published::<Broadcast, broadcast::Waiting>::new(
             "tombolo broadcast, lossy, blocking",
