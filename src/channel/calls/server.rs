@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
-use super::CallPayload;
+use super::payload::CallPayload;
 use super::site::Site;
 use crate::channel::blocking::Prospects;
 use crate::channel::cancel::Canceller;
