@@ -170,7 +170,7 @@ impl Cells {
 impl Table for Cells {
     /// The channels' semaphores are of no concern here.
     fn map(&self) -> SetMap {
-        SetMap { participants: self.plan.participants, channels: 0 }
+        SetMap { participants: self.plan.participants, channels: 0, own_bells: false }
     }
 
     fn word(&self, id: u16) -> &AtomicU64 {

@@ -279,7 +279,7 @@ impl Parts {
         let journal = up(infos + 128 * participants, 128);
         let directory = journal + 128 * 128;
         let heap = up(directory + 512 * channels, 4096);
-        let used = 8 + participants + 2 * channels;
+        let used = 8 + 2 * participants + 2 * channels;
         let semaphores = used + (29 - used % 16) % 16;
         Parts { infos, journal, directory, heap, participants, semaphores }
     }
@@ -419,9 +419,9 @@ fn the_numbers_to_test_against_are_right() {
             "P = 64, C = 16: infos, journal, directory, heap",
             list(&[parts.infos, parts.journal, parts.directory, parts.heap]),
         ),
-        ("… semaphores", list(&[parts.semaphores])),
+        ("… semaphores, with OWN_BELLS", list(&[parts.semaphores])),
         ("… size with 64 MiB", list(&[parts.size(64 << 20)])),
-        ("… ITEMS(0), SPACE(0), ITEMS(1)", list(&[8 + 64, 8 + 64 + 1, 8 + 64 + 2])),
+        ("… ITEMS(0), SPACE(0), ITEMS(1), OWN(0)", list(&[8 + 64, 8 + 64 + 1, 8 + 64 + 2, 8 + 64 + 32])),
         ("… slots of a block", format!("at {}", commas(three.slots))),
         ("MPMC, 3 bytes at alignment 1: element, stride", list(&[three.element, three.stride])),
         ("MPMC, 32 bytes at alignment 16: element, stride", list(&[wide.element, wide.stride])),

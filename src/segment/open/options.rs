@@ -29,6 +29,8 @@ pub struct Options {
     pub(super) rooms: Vec<Room>,
     pub(super) participants: Amount<u16>,
     pub(super) channels: u16,
+    /// Whether each participant gets a bell of its own: where the limits allow it.
+    pub(super) own_bells: bool,
     transient: bool,
     symmetric: bool,
     huge_pages: Option<HugePages>,
@@ -87,6 +89,7 @@ impl Options {
             rooms: Vec::new(),
             participants: Amount::UpTo(64),
             channels: 16,
+            own_bells: true,
             transient: false,
             symmetric: false,
             huge_pages: None,
@@ -160,7 +163,8 @@ impl Options {
 
     /// How many processes can be attached at a time (64, or fewer where
     /// `kernel.sem` allows no set of 109 semaphores; 1 to 8,192). Each costs 136
-    /// bytes, 64 for each channel, and a semaphore.
+    /// bytes, 64 for each channel, and two semaphores: one where `kernel.sem` does not allow
+    /// more, and then the segment has no calls.
     pub const fn participants(mut self, participants: u16) -> Self {
         self.participants = Amount::Exactly(participants);
         self
@@ -278,6 +282,9 @@ impl Options {
         }
         if anonymous {
             flags |= flags::ANONYMOUS;
+        }
+        if self.own_bells {
+            flags |= flags::OWN_BELLS;
         }
         flags
     }

@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn the_parts_of_a_segment_follow_one_another_without_overlap() {
         for (participants, channels) in [(1, 1), (64, 16), (8_192, 4_096)] {
-            let plan = Plan::new(SetMap { participants, channels });
+            let plan = Plan::new(SetMap { participants, channels, own_bells: true });
             let (participants, channels) = (usize::from(participants), usize::from(channels));
             assert_eq!(plan.words, 512);
             assert!(plan.infos >= plan.words + 8 * participants && plan.infos.is_multiple_of(LINE));

@@ -2,6 +2,7 @@
 
 use super::{
     Control, DirectoryEntry, Header, Info, JournalRecord, LINE, PAGE, RECORDS, Row, SIGNATURE,
+    flags,
 };
 use crate::ring::mpmc::MAX_OWNERS;
 use crate::ring::set::SetMap;
@@ -57,7 +58,9 @@ impl Header {
     pub(crate) fn shape(&self) -> Option<SetMap> {
         let participants = u16::try_from(self.participants.load(Ordering::Relaxed)).ok()?;
         let channels = u16::try_from(self.channels.load(Ordering::Relaxed)).ok()?;
-        shape_allowed(participants, channels).then_some(SetMap { participants, channels })
+        let own_bells = self.flags.load(Ordering::Relaxed) & flags::OWN_BELLS != 0;
+        let map = SetMap { participants, channels, own_bells };
+        shape_allowed(participants, channels).then_some(map)
     }
 }
 

@@ -99,7 +99,7 @@ impl Stage {
             ("version", 2),
             ("size", size as u64),
             ("set", u64::try_from(set.id()).unwrap()),
-            ("flags", 0),
+            ("flags", 8),
             ("participants", PARTICIPANTS as u64),
             ("channels", CHANNELS as u64),
             ("kinds", 0),
@@ -109,19 +109,19 @@ impl Stage {
         document.text(memory, "Header", 0, "name", &self.name);
         document.reserved(memory, "Header", 0);
 
-        // Flags: 1 SYMMETRIC, 2 TRANSIENT, 4 ANONYMOUS.
+        // Flags: 1 SYMMETRIC, 2 TRANSIENT, 4 ANONYMOUS, 8 OWN_BELLS.
         let options = Segment::options().size(1);
         for (options, flags) in [
-            (options.clone().symmetric_fences(true), 1),
-            (options.clone().transient(true), 2),
-            (options.clone().symmetric_fences(true).transient(true), 3),
+            (options.clone().symmetric_fences(true), 9),
+            (options.clone().transient(true), 10),
+            (options.clone().symmetric_fences(true).transient(true), 11),
         ] {
             let name = Name::new();
             let segment = options.create(&name).unwrap();
             document.fields(&Memory::of(&segment), "Header", 0, &[("flags", flags)]);
         }
         let anonymous = Memory::of(&options.anonymous().unwrap());
-        document.fields(&anonymous, "Header", 0, &[("flags", 6), ("name length", 0)]);
+        document.fields(&anonymous, "Header", 0, &[("flags", 14), ("name length", 0)]);
     }
 
     fn semaphores(&mut self) {
@@ -135,6 +135,9 @@ impl Stage {
         }
         let document = &mut self.document;
         let lease = document.semaphore("LEASE", &[]);
+        let known = [("P", PARTICIPANTS), ("C", CHANNELS), ("i", 2)];
+        let own = document.semaphore("OWN(i)", &known);
+        set.perform(&[Op::add(own, 1)]).unwrap();
         // Never waits, unless the document is wrong about which one it is.
         set.perform(&[Op::zero(lease).no_wait(), Op::add(lease, 1).undo()]).unwrap();
         let soon = Segment::options().timeout(std::time::Duration::from_millis(1));
@@ -146,6 +149,7 @@ impl Stage {
         let mut expect = |semaphore: u16, value: u64| expected[usize::from(semaphore)] = value;
         let generation = document.get(&self.memory, "Header", 0, "generation");
         expect(lease, 1);
+        expect(own, 1);
         expect(document.semaphore("BUILT", &[]), 1);
         let first = document.semaphore("GENERATION", &[]);
         for (semaphore, digit) in (first..).zip(digits(generation)) {
