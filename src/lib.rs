@@ -282,8 +282,8 @@ pub use channel::{
     AnyChannel, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter, AnyReceiver, AnySender, AnyTryIter,
     BroadcastChannel, ByteBroadcastChannel, ByteChannel, ByteDelivery, ByteGrant, ByteReader,
     ByteReceiver, ByteSender, ByteWriter, Canceller, Channel, Delivery, DeliverySlice, Grant,
-    GrantSlice, IntoIter, Iter, Publisher, Readiness, Receiver, ReliableSubscriber, Sender,
-    Slowest, Subscriber, TryIter,
+    GrantSlice, IntoIter, Iter, Publisher, Readiness, Ready, Receiver, ReliableSubscriber, Sender,
+    Slowest, Subscriber, TryIter, WaitSet, WaitSetWaker, Waitable,
 };
 pub use control::{
     ConnectError, Event, Events, EventsIter, InheritError, ListenError, Listener, Member,
@@ -292,7 +292,7 @@ pub use control::{
 pub use error::{
     BadName, ChannelError, ChannelProperty, CommandError, Done, Fault, InvalidMessage, OpenError,
     RecvError, RecvTimeoutError, SendBatchError, SendError, SendTimeoutError, TryRecvError,
-    TrySendError, Unwoken,
+    TrySendError, Unwoken, WaitSetError,
 };
 pub use kinds::batch::{ByteBatch, ByteBatchIter};
 pub use kinds::broadcast::Start;

@@ -19,6 +19,7 @@ mod ready;
 mod receiver;
 mod sender;
 mod transfer;
+mod wait_set;
 mod waiting;
 
 use core::marker::PhantomData;
@@ -47,6 +48,7 @@ pub use grant::{ByteGrant, ByteWriter, Grant, GrantSlice};
 pub use ready::Readiness;
 pub use receiver::{ByteReceiver, IntoIter, Iter, Receiver, TryIter};
 pub use sender::{ByteSender, Sender};
+pub use wait_set::{Ready, WaitSet, WaitSetWaker, Waitable};
 
 /// How often a message is delivered again by default.
 const ATTEMPTS: u8 = 8;

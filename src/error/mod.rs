@@ -44,12 +44,14 @@ mod fault;
 mod open;
 mod recv;
 mod send;
+mod wait_set;
 
 pub use channel::{ChannelError, ChannelProperty};
 pub use control::CommandError;
 pub use fault::{Done, Fault, Unwoken};
 pub use open::{BadName, OpenError};
 pub use recv::{InvalidMessage, RecvError, RecvTimeoutError, TryRecvError};
+pub use wait_set::WaitSetError;
 pub use send::{SendBatchError, SendError, SendTimeoutError, TrySendError};
 
 /// `{:?}` says what `{}` says, after the kind of error: it is what `main` and

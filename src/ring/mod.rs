@@ -6,7 +6,7 @@
 //! import is therefore `crate::sync` and each other.
 
 pub(crate) mod backoff;
-mod bell;
+pub(crate) mod bell;
 pub(crate) mod blocks;
 pub(crate) mod broadcast;
 pub(crate) mod creation;

@@ -13,4 +13,5 @@ mod properties;
 mod readiness;
 mod readiness_thread;
 mod waits;
+mod wait_set;
 mod wake;

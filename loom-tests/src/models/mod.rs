@@ -16,4 +16,5 @@ mod reliable;
 mod slot_waiters;
 mod spsc;
 mod table;
+mod wait_set;
 mod wake_all;
