@@ -509,17 +509,19 @@ fn a_set_that_dies_keeps_no_wake_from_others() {
 
 /// The set is stopped somewhere, and a message is for another: if not the first, then the next.
 fn a_set_is_stopped(fate: Fate) {
-    let [main, other, receiver] = peers();
-    let receiver = receiver.spawn(None, Peer::receive);
-    let other = other.spawn(Some(fate), |other| {
-        other.watch_all(Some(Deadline(1)));
-        other.let_go();
+    let [teller, main, other] = peers();
+    let telling = teller.spawn(None, move |teller| {
+        teller.tell(QUEUE);
+        let other = other.spawn(Some(fate), |other| {
+            other.watch_all(Some(Deadline(1)));
+            other.let_go();
+        });
+        teller.scene.system.tick();
+        other.join().unwrap();
+        teller.tell(QUEUE);
     });
-    main.tell(QUEUE);
-    main.scene.system.tick();
-    other.join().unwrap();
-    main.tell(QUEUE);
-    receiver.join().unwrap();
+    main.receive();
+    telling.join().unwrap();
 }
 
 #[test]
