@@ -18,7 +18,8 @@ pub(crate) fn fence(order: Ordering) {
     let weakened = mutant::weakened(Location::caller(), order);
     let file = Location::caller().file();
     let renewing = ["registration.rs", "set.rs"];
-    let renewing = renewing.map(|name| file.ends_with(&format!("ring/wait/{name}"))).contains(&true);
+    let renewing =
+        renewing.map(|name| file.ends_with(&format!("ring/wait/{name}"))).contains(&true);
     let asking = file.ends_with("ring/bell.rs");
     let gone = renewing && mutant::has("no fence after the next version")
         || asking && mutant::has(NO_FENCE_BEFORE_IT_ASKS)

@@ -2,6 +2,8 @@
 //! ends.
 
 mod any;
+#[cfg(feature = "async")]
+mod asynchronous;
 mod blocking;
 mod bound;
 mod broadcast;
@@ -15,6 +17,7 @@ mod grant;
 mod guarded;
 mod notify;
 mod queues;
+mod reactor;
 mod ready;
 mod receiver;
 mod sender;
@@ -38,6 +41,8 @@ use crate::storage::layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY};
 pub use any::{
     AnyChannel, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter, AnyReceiver, AnySender, AnyTryIter,
 };
+#[cfg(feature = "async")]
+pub use asynchronous::{AsyncReceiver, AsyncSender};
 pub use broadcast::{
     BroadcastChannel, ByteBroadcastChannel, Publisher, ReliableSubscriber, Slowest, Subscriber,
 };

@@ -51,8 +51,8 @@ pub use control::CommandError;
 pub use fault::{Done, Fault, Unwoken};
 pub use open::{BadName, OpenError};
 pub use recv::{InvalidMessage, RecvError, RecvTimeoutError, TryRecvError};
-pub use wait_set::WaitSetError;
 pub use send::{SendBatchError, SendError, SendTimeoutError, TrySendError};
+pub use wait_set::WaitSetError;
 
 /// `{:?}` says what `{}` says, after the kind of error: it is what `main` and
 /// `unwrap` show, where the remedy is needed most. What stands after a `;` is

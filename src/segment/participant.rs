@@ -1,6 +1,7 @@
 //! This process in a segment: joining, looking, leaving.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::any::Any;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::commands::desk::Desk;
@@ -21,6 +22,10 @@ use crate::sys::proc::ForkGuard;
 
 /// So many sleepers the kernel asks in less time than a look takes.
 const FEW: usize = 32;
+
+/// What a layer above keeps for this process in this segment, as long as something of that
+/// layer does.
+pub(crate) type Shared = Mutex<Vec<Weak<dyn Any + Send + Sync>>>;
 
 /// Why the lease was not to be had.
 #[derive(Debug)]
@@ -54,6 +59,8 @@ pub(crate) struct Participant {
     pub(super) endpoints: Mutex<Endpoints>,
     scratch: Mutex<Scratch>,
     pub(crate) desk: Desk,
+    /// What the handles of this process share, as long as they do.
+    pub(crate) shared: Shared,
     /// Until it has left.
     _own: sys::Using,
 }
@@ -104,6 +111,7 @@ impl Participant {
             endpoints: Mutex::new(endpoints),
             scratch: Mutex::new(scratch),
             desk,
+            shared: Shared::default(),
             _own: own,
         }))
     }

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod asynchronous;
 mod broadcast;
 mod busy;
 mod channels;
@@ -12,6 +13,6 @@ mod in_place;
 mod properties;
 mod readiness;
 mod readiness_thread;
-mod waits;
 mod wait_set;
+mod waits;
 mod wake;

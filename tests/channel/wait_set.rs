@@ -338,9 +338,8 @@ fn several_sets_and_receivers_of_one_queue_get_every_message_once() {
     }
     let receivers = [0, 1].map(|_| jobs.receiver().unwrap());
     let mut all: Vec<u64> = thread::scope(|scope| {
-        let receiving = receivers.map(|rx| {
-            scope.spawn(move || rx.iter().collect::<Result<Vec<_>, _>>().unwrap())
-        });
+        let receiving = receivers
+            .map(|rx| scope.spawn(move || rx.iter().collect::<Result<Vec<_>, _>>().unwrap()));
         for job in 0..MESSAGES {
             tx.send(job).unwrap();
             // Some of them meet sleepers, and some do not.
@@ -356,9 +355,12 @@ fn several_sets_and_receivers_of_one_queue_get_every_message_once() {
     });
     for watcher in &watchers {
         let taken = watcher.said();
-        all.extend(taken.split(',').filter(|job| !job.is_empty()).map(|job| -> u64 {
-            job.parse().unwrap()
-        }));
+        all.extend(
+            taken
+                .split(',')
+                .filter(|job| !job.is_empty())
+                .map(|job| -> u64 { job.parse().unwrap() }),
+        );
     }
     assert_eq!(all.len() as u64, MESSAGES);
     assert_eq!(all.iter().collect::<HashSet<_>>().len() as u64, MESSAGES);

@@ -421,7 +421,10 @@ fn the_numbers_to_test_against_are_right() {
         ),
         ("… semaphores, with OWN_BELLS", list(&[parts.semaphores])),
         ("… size with 64 MiB", list(&[parts.size(64 << 20)])),
-        ("… ITEMS(0), SPACE(0), ITEMS(1), OWN(0)", list(&[8 + 64, 8 + 64 + 1, 8 + 64 + 2, 8 + 64 + 32])),
+        (
+            "… ITEMS(0), SPACE(0), ITEMS(1), OWN(0)",
+            list(&[8 + 64, 8 + 64 + 1, 8 + 64 + 2, 8 + 64 + 32]),
+        ),
         ("… slots of a block", format!("at {}", commas(three.slots))),
         ("MPMC, 3 bytes at alignment 1: element, stride", list(&[three.element, three.stride])),
         ("MPMC, 32 bytes at alignment 16: element, stride", list(&[wide.element, wide.stride])),

@@ -28,9 +28,7 @@ impl Options {
     pub(crate) fn settled(&self) -> Self {
         let mut options = self.clone();
         if let Ok(limit) = limits::sem() {
-            let fits = |map: SetMap| {
-                u64::from(map.count()) <= limit.per_set.min(limit.system_wide)
-            };
+            let fits = |map: SetMap| u64::from(map.count()) <= limit.per_set.min(limit.system_wide);
             if let Amount::UpTo(most) = self.participants {
                 let most = most.min(MAX_OWNERS);
                 // Bells of their own are less than participants.
