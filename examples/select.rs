@@ -40,7 +40,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         Ok::<_, tombolo::SendError<u64>>(())
     });
-    let printing = thread::spawn(move || printer.iter().map(Result::unwrap_or_default).sum::<u64>());
+    let printing =
+        thread::spawn(move || printer.iter().map(Result::unwrap_or_default).sum::<u64>());
 
     let mut set = WaitSet::new(&segment);
     set.add(&price, PRICES)?;
