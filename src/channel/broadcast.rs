@@ -435,17 +435,19 @@ impl<P: Broadcastable + NoUninit> Publisher<P> {
         self.wait_for_until(subscribers, deadline)?.ok_or(SendTimeoutError::Timeout(()))
     }
 
+    pub(super) fn are_there(&self, subscribers: u64) -> Result<(), NotNow> {
+        self.end.guarded(|| {
+            let enough = self.end.receivers() >= subscribers;
+            if enough { Ok(()) } else { Err(NotNow::Nothing) }
+        })
+    }
+
     fn wait_for_until(
         &self,
         subscribers: u64,
         until: Option<Instant>,
     ) -> Result<Option<()>, Fault> {
-        let are_there = || {
-            self.end.guarded(|| {
-                let enough = self.end.receivers() >= subscribers;
-                if enough { Ok(()) } else { Err(NotNow::Nothing) }
-            })
-        };
+        let are_there = || self.are_there(subscribers);
         match are_there() {
             Ok(()) => Ok(Some(())),
             Err(why) => self.end.wait_to_send(why, until, are_there, || true),

@@ -89,6 +89,13 @@ pub(crate) struct Mark {
     ready: Cell<bool>,
 }
 
+impl Mark {
+    /// Whether the member's queue counts it.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted.get()
+    }
+}
+
 /// What a look at a member finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Prospect {
@@ -126,6 +133,12 @@ impl<'a> Place<'a> {
             Queue::Side(Event { wakes: Wakes::All { .. }, .. }) => OPS_OF_A_BELL,
             Queue::All(_) => 0,
         }
+    }
+
+    /// Whether it has to be announced before the next look, if what was heard has `changed`: also
+    /// if it is not counted, or a token is in the way.
+    pub(crate) fn is_due(&self, changed: bool) -> bool {
+        changed || !self.mark.is_counted() || self.token().is_some() && self.mark.heard.get() > 0
     }
 
     /// Whether it could go on when it was last looked at.

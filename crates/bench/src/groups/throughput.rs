@@ -14,11 +14,13 @@ const BYTES: usize = 4 << 20;
 const ONE_AT_A_TIME: &[&str] = &[
     "tombolo SPSC",
     "tombolo SPSC, blocking",
+    "tombolo SPSC, awaited",
     "tombolo SPSC, in place",
     "tombolo SPSC bytes",
     "tombolo SPSC bytes, in place",
     "tombolo MPMC",
     "tombolo MPMC, blocking",
+    "tombolo MPMC, awaited",
     "tombolo MPMC, in place",
     "tombolo MPMC bytes",
     "tombolo MPMC bytes, in place",
