@@ -5,6 +5,7 @@ mod any;
 mod blocking;
 mod bound;
 mod broadcast;
+mod calls;
 mod cancel;
 mod changes;
 mod debts;
@@ -19,6 +20,7 @@ mod ready;
 mod receiver;
 mod sender;
 mod transfer;
+mod wait_set;
 mod waiting;
 
 use core::marker::PhantomData;
@@ -40,6 +42,10 @@ pub use any::{
 pub use broadcast::{
     BroadcastChannel, ByteBroadcastChannel, Publisher, ReliableSubscriber, Slowest, Subscriber,
 };
+pub use calls::{
+    ByteClient, ByteRequest, ByteServer, ByteServerCall, ByteService, CallPayload, Client,
+    PendingCall, Server, ServerCall, ServerIter, Service,
+};
 pub use cancel::Canceller;
 pub use delivery::{ByteDelivery, ByteReader, Delivery, DeliverySlice};
 use endpoint::{Endpoint, Opening};
@@ -47,6 +53,7 @@ pub use grant::{ByteGrant, ByteWriter, Grant, GrantSlice};
 pub use ready::Readiness;
 pub use receiver::{ByteReceiver, IntoIter, Iter, Receiver, TryIter};
 pub use sender::{ByteSender, Sender};
+pub use wait_set::{Ready, WaitSet, WaitSetWaker, Waitable};
 
 /// How often a message is delivered again by default.
 const ATTEMPTS: u8 = 8;
@@ -191,6 +198,7 @@ impl<'a, P: Payload, K: Kind> Channel<'a, P, K> {
             capacity: self.capacity,
             publishers: None,
             reliable: None,
+            reply: None,
             attempts: self.attempts,
             lasting: self.lasting,
         };

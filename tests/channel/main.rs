@@ -12,5 +12,7 @@ mod in_place;
 mod properties;
 mod readiness;
 mod readiness_thread;
+mod services;
+mod wait_set;
 mod waits;
 mod wake;

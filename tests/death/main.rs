@@ -16,4 +16,5 @@ mod market;
 mod namespaces;
 mod orphans;
 mod readiness_storm;
+mod services;
 mod storm;
