@@ -58,6 +58,9 @@
 //! - [`Broadcast`] allows any number of publishers and subscribers, and each
 //!   message goes to all subscribers: [`Segment::broadcast`].
 //!
+//! A [service](Segment::service) takes calls: a [`Client`] makes a request, one of the
+//! [servers](Server) takes it, and its reply goes to that client.
+//!
 //! The kind is part of a handle's type: handles of an SPSC channel cannot be
 //! cloned. The elements of a channel are plain data that implement [`Message`]:
 //! numbers, arrays, and structs with `#[derive(Message)]`. Both sides must use
@@ -129,6 +132,11 @@
 //! future of each method is safe to drop, and the method says what that means. Tasks
 //! that wait are woken by the thread behind the descriptors. `docs/async.md` says
 //! more; `examples/tokio.rs` and `examples/smol.rs` are complete.
+//!
+//! # Several channels in one thread
+//!
+//! A [`WaitSet`] waits for any of many senders and receivers of one segment, without a
+//! thread or a descriptor for each.
 //!
 //! # Disconnection
 //!
@@ -288,9 +296,11 @@ pub use bytemuck;
 pub use channel::derive as __derive;
 pub use channel::{
     AnyChannel, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter, AnyReceiver, AnySender, AnyTryIter,
-    BroadcastChannel, ByteBroadcastChannel, ByteChannel, ByteDelivery, ByteGrant, ByteReader,
-    ByteReceiver, ByteSender, ByteWriter, Canceller, Channel, Delivery, DeliverySlice, Grant,
-    GrantSlice, IntoIter, Iter, Publisher, Readiness, Ready, Receiver, ReliableSubscriber, Sender,
+    BroadcastChannel, ByteBroadcastChannel, ByteChannel, ByteClient, ByteDelivery, ByteGrant,
+    ByteReader, ByteReceiver, ByteRequest, ByteSender, ByteServer, ByteServerCall, ByteService,
+    ByteWriter, CallPayload, Canceller, Channel, Client, Delivery, DeliverySlice, Grant,
+    GrantSlice, IntoIter, Iter, PendingCall, Publisher, Readiness, Ready, Receiver,
+    ReliableSubscriber, SendAll, SendEnd, Sender, Senders, Server, ServerCall, ServerIter, Service,
     Slowest, Subscriber, TryIter, WaitSet, WaitSetWaker, Waitable,
 };
 #[cfg(feature = "async")]
@@ -300,9 +310,9 @@ pub use control::{
     SpawnError, SpawnedChild, connect, connect_timeout,
 };
 pub use error::{
-    BadName, ChannelError, ChannelProperty, CommandError, Done, Fault, InvalidMessage, OpenError,
-    RecvError, RecvTimeoutError, SendBatchError, SendError, SendTimeoutError, TryRecvError,
-    TrySendError, Unwoken, WaitSetError,
+    BadName, CallError, CallTimeoutError, ChannelError, ChannelProperty, CommandError, Done, Fault,
+    InvalidMessage, OpenError, RecvError, RecvTimeoutError, ReplyError, SendAllError,
+    SendBatchError, SendError, SendTimeoutError, TryRecvError, TrySendError, Unwoken, WaitSetError,
 };
 pub use kinds::batch::{ByteBatch, ByteBatchIter};
 pub use kinds::broadcast::Start;
@@ -312,9 +322,9 @@ pub use kinds::table::{
     Broadcast, Broadcastable, InPlace, Kind, Mpmc, Payload, Reliable, RingKind as ChannelKind, Spsc,
 };
 pub use segment::{
-    Answer, Audit, BroadcastInfo, ChannelInfo, Commander, Death, Deaths, Drain, Inbox, Options,
-    Orphan, Outcome, Owner, ParticipantInfo, ReliableInfo, RemoveOnDrop, Segment, SegmentInfo,
-    Stats, TrustedPeers, UserCommand,
+    Answer, Audit, BroadcastInfo, CallsInfo, ChannelInfo, Commander, Death, Deaths, Drain, Inbox,
+    Options, Orphan, Outcome, Owner, ParticipantInfo, ReliableInfo, RemoveOnDrop, Segment,
+    SegmentInfo, Stats, TrustedPeers, UserCommand,
 };
 pub use storage::{Finding, OperatingState, Peer, Side};
 
@@ -335,6 +345,16 @@ struct HowTo;
 #[cfg(all(doctest, feature = "async"))]
 #[doc = include_str!("../docs/async.md")]
 struct AsyncPage;
+
+/// Compiles the examples of the page on wait sets as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/wait-sets.md")]
+struct WaitSets;
+
+/// Compiles the examples of the page on calls as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/calls.md")]
+struct CallsPage;
 
 /// Compiles the examples of the page on broadcast as tests.
 #[cfg(doctest)]

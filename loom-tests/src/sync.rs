@@ -108,6 +108,11 @@ impl AtomicU64 {
         self.step("fetch_or", order, |word, order| word.fetch_or(value, order))
     }
 
+    #[track_caller]
+    pub(crate) fn fetch_and(&self, value: u64, order: Ordering) -> u64 {
+        self.step("fetch_and", order, |word, order| word.fetch_and(value, order))
+    }
+
     /// Two steps, as on the machine.
     #[track_caller]
     pub(crate) fn fetch_update(

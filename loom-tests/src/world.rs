@@ -16,7 +16,7 @@ use crate::operation::Plain;
 use crate::ring::credit;
 use crate::ring::event::{self, Event, Life, Memo, Wakes};
 use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
-use crate::ring::mpmc::{self, Cursor, Refused};
+use crate::ring::mpmc::{self, Cursor, Dead, Refused};
 use crate::ring::recovery::Repairing;
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, Member, MemberState, MemberWord, Scratch, Table};
@@ -264,8 +264,13 @@ impl World {
         let row = &self.rows[usize::from(dead.id)];
         if row.endpoints.load(Ordering::Acquire) >> 32 == dead.incarnation {
             let still_dead = || dead.is_dead(self);
-            if mpmc::recover(&self.ring, dead.id, self.attempts, &Repairing(still_dead), |_, _| {})
-                .is_err()
+            if mpmc::recover(
+                &self.ring,
+                Dead { owner: dead.id, attempts: self.attempts, committed: 0 },
+                &Repairing(still_dead),
+                |_, _| {},
+            )
+            .is_err()
             {
                 return Ok(());
             }

@@ -194,6 +194,10 @@ impl Endpoint {
         &self.cells
     }
 
+    pub(super) const fn membership(&self) -> Membership {
+        self.membership
+    }
+
     pub(super) fn participant(&self) -> &Arc<Participant> {
         &self.site.participant
     }

@@ -99,7 +99,10 @@ impl Endpoint {
             _ => {}
         }
         let found = match (self.side, state) {
-            _ if self.has_lost_its_peers() => Found::PeersGone,
+            _ if self.has_lost_its_peers() => {
+                self.complete_pledge()?;
+                Found::PeersGone
+            }
             (Side::Receiver, OperatingState::Drained) => Found::PeersGone,
             (Side::Sender, OperatingState::Paused) => Found::Paused,
             _ => Found::Open,
@@ -122,6 +125,16 @@ impl Endpoint {
         !self.block().lasting
             && (self.changes.met || joined != self.changes.joined)
             && !participant.has_peer(self.block(), other)
+    }
+
+    /// Has what the last producer had committed in a joint send published, before its receiver
+    /// is told that it has gone: its sweep may be under way.
+    fn complete_pledge(&self) -> Result<(), Fault> {
+        // Acquire: whoever finds it dead has seen all that it stored.
+        let pledged = self.side == Side::Receiver
+            && self.block().kind.is_single()
+            && self.cells().control().sending.pledge.load(Ordering::Acquire) != 0;
+        if pledged { self.participant().scan().map(drop) } else { Ok(()) }
     }
 
     /// Has the next call find out first what there is to be done.

@@ -7,6 +7,7 @@ mod asynchronous;
 mod blocking;
 mod bound;
 mod broadcast;
+mod calls;
 mod cancel;
 mod changes;
 mod debts;
@@ -20,6 +21,7 @@ mod queues;
 mod reactor;
 mod ready;
 mod receiver;
+mod send_all;
 mod sender;
 mod transfer;
 mod wait_set;
@@ -46,12 +48,17 @@ pub use asynchronous::{AsyncReceiver, AsyncSender};
 pub use broadcast::{
     BroadcastChannel, ByteBroadcastChannel, Publisher, ReliableSubscriber, Slowest, Subscriber,
 };
+pub use calls::{
+    ByteClient, ByteRequest, ByteServer, ByteServerCall, ByteService, CallPayload, Client,
+    PendingCall, Server, ServerCall, ServerIter, Service,
+};
 pub use cancel::Canceller;
 pub use delivery::{ByteDelivery, ByteReader, Delivery, DeliverySlice};
 use endpoint::{Endpoint, Opening};
 pub use grant::{ByteGrant, ByteWriter, Grant, GrantSlice};
 pub use ready::Readiness;
 pub use receiver::{ByteReceiver, IntoIter, Iter, Receiver, TryIter};
+pub use send_all::{SendAll, SendEnd, Senders};
 pub use sender::{ByteSender, Sender};
 pub use wait_set::{Ready, WaitSet, WaitSetWaker, Waitable};
 
@@ -198,6 +205,7 @@ impl<'a, P: Payload, K: Kind> Channel<'a, P, K> {
             capacity: self.capacity,
             publishers: None,
             reliable: None,
+            reply: None,
             attempts: self.attempts,
             lasting: self.lasting,
         };

@@ -1,6 +1,6 @@
 //! What a participant that died held in a channel of any kind.
 
-use crate::ring::mpmc::Recovered;
+use crate::ring::mpmc::{Dead, Recovered};
 use crate::ring::recovery::{Finished, Recovery};
 use crate::ring::table::Member;
 use crate::storage::Cells;
@@ -11,6 +11,15 @@ pub(crate) struct Victim {
     pub(crate) member: Member,
     /// How often a message of the channel may be taken again.
     pub(crate) attempts: u8,
+    /// Which of its joint sends it had committed.
+    pub(crate) committed: u64,
+}
+
+impl Victim {
+    /// As an MPMC ring needs to know it.
+    pub(super) const fn of_slots(self) -> Dead {
+        Dead { owner: self.member.id, attempts: self.attempts, committed: self.committed }
+    }
 }
 
 /// What it held, and what becomes of that.

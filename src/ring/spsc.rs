@@ -269,6 +269,12 @@ impl Producer {
         self.0.granted() >= cells || freed(ring, self.limit())
     }
 
+    /// The position of the next cell to write.
+    #[inline]
+    pub(crate) fn position(&self) -> u64 {
+        self.0.position.get()
+    }
+
     /// The index of the next cell to write.
     #[inline]
     pub(crate) fn index(&self) -> u64 {

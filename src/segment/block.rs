@@ -3,6 +3,7 @@
 use super::mapped::Mapped;
 use crate::kinds::block::Block;
 use crate::kinds::recover::{Held, Victim};
+use crate::ring::joint;
 use crate::ring::recovery::{Finished, Recovery};
 use crate::ring::table::Member;
 use crate::storage::Cells;
@@ -30,7 +31,8 @@ impl Block {
         dead: Member,
         recovery: &dyn Recovery,
     ) -> Result<Held, Finished> {
-        let victim = Victim { member: dead, attempts: self.attempts };
+        let committed = joint::committed_by_dead(&mapped.info(dead.id).committed);
+        let victim = Victim { member: dead, attempts: self.attempts, committed };
         let recover = |cells: Cells| self.kind.any().recover(&cells, victim, recovery);
         self.cells(mapped).map_or_else(|| Ok(Held::default()), recover)
     }

@@ -65,6 +65,9 @@ pub struct Death {
     /// delivered again: their [attempts](crate::Channel::redeliver) were used
     /// up.
     pub dropped: u64,
+    /// Messages that it had committed by a [`SendAll`](crate::SendAll) and had not published
+    /// in their channels yet: they are delivered.
+    pub completed: u64,
     /// Blocks for messages of bytes that it held in MPMC channels without having queued
     /// them: messages that it was writing, or had just read. They were freed.
     pub buffers: u64,
@@ -115,6 +118,7 @@ impl Death {
             unsent: held.slots.tombstones,
             redelivered: held.slots.orphans,
             dropped: held.slots.dropped,
+            completed: held.slots.completed,
             buffers: held.blocks,
             channel: held.channel.and_then(name),
         }
@@ -129,6 +133,7 @@ impl fmt::Display for Death {
             (self.unsent, "unsent"),
             (self.redelivered, "to be redelivered"),
             (self.dropped, "dropped"),
+            (self.completed, "completed"),
             (self.buffers, "freed"),
         ];
         if held.iter().all(|(count, _)| *count == 0) {

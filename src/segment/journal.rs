@@ -84,16 +84,17 @@ impl LifeRecord {
             self.held.slots.orphans,
             self.held.slots.dropped,
             self.held.blocks,
+            self.held.slots.completed,
         ]
     }
 
     /// `None` of fields that none of us writes.
     fn read(fields: [u64; RECORD_FIELDS]) -> Option<Self> {
         let [what, incarnation, time, pid, start_time, pid_namespace, uid, held @ ..] = fields;
-        let [senders, receivers, tombstones, orphans, dropped, blocks] = held;
+        let [senders, receivers, tombstones, orphans, dropped, blocks, completed] = held;
         let event = LifeEvent::ALL.into_iter().find(|event| event.code() == what & ID_MASK)?;
         let channel = (what >> (2 * ID_BITS)).checked_sub(1).map(u16::try_from);
-        let slots = Recovered { tombstones, orphans, dropped };
+        let slots = Recovered { tombstones, orphans, dropped, completed };
         let channel = channel.transpose().ok()?;
         Some(Self {
             event,
@@ -214,6 +215,7 @@ impl Mapped {
             held.slots.tombstones += here.messages.tombstones;
             held.slots.orphans += here.messages.orphans;
             held.slots.dropped += here.messages.dropped;
+            held.slots.completed += here.messages.completed;
             held.blocks += here.blocks;
             if here != Default::default() {
                 held.channel.get_or_insert(block.index);

@@ -8,14 +8,15 @@ use super::commands::desk::Desk;
 use super::endpoints::Endpoints;
 use super::mapped::Mapped;
 use super::outside::holders::OWN;
+use super::tickets::Tickets;
 use crate::error::{Fault, OpenError};
 use crate::kinds::table::RingKind;
 use crate::ring::kernel::{Kernel, Refusal};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Member, Scratch};
 use crate::ring::wait::Heard;
-use crate::ring::{bell, credit, death_record, lease, wake_all};
-use crate::storage::layout::flags;
+use crate::ring::{bell, credit, death_record, joint, lease, wake_all};
+use crate::storage::layout::{JOINT_SENDS, flags};
 use crate::sync::Ordering;
 use crate::sys;
 use crate::sys::proc::ForkGuard;
@@ -61,6 +62,7 @@ pub(crate) struct Participant {
     pub(crate) desk: Desk,
     /// What the handles of this process share, as long as they do.
     pub(crate) shared: Shared,
+    pub(crate) tickets: Tickets,
     /// Until it has left.
     _own: sys::Using,
 }
@@ -112,6 +114,7 @@ impl Participant {
             scratch: Mutex::new(scratch),
             desk,
             shared: Shared::default(),
+            tickets: Tickets::default(),
             _own: own,
         }))
     }
@@ -130,10 +133,11 @@ impl Participant {
             info.pid_namespace.store(namespace, Ordering::Relaxed);
             info.uid.store(u64::from(sys::proc::uid()), Ordering::Relaxed);
             // The slot's last life may have been of a later build.
-            info.kinds.store(RingKind::LATER, Ordering::Relaxed);
+            info.kinds.store(RingKind::LATER | JOINT_SENDS, Ordering::Relaxed);
             for word in &info.reserved {
                 word.store(0, Ordering::Relaxed);
             }
+            joint::begin(&info.committed);
             death_record::begin(&info.end, member);
         };
         let refused = |refusal| mapped.refused(refusal);

@@ -13,6 +13,8 @@ mod in_place;
 mod properties;
 mod readiness;
 mod readiness_thread;
+mod send_all;
+mod services;
 mod wait_set;
 mod waits;
 mod wake;

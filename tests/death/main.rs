@@ -16,4 +16,6 @@ mod market;
 mod namespaces;
 mod orphans;
 mod readiness_storm;
+mod send_all;
+mod services;
 mod storm;

@@ -973,7 +973,9 @@ class Segment:
         who = [self.memory.load(info + 8 * n) for n in range(4)]
         *held, channel = held
         event = channel << 32 | i << 16 | kind
-        return [event, incarnation, time.monotonic_ns(), *who, *held]
+        # It completes nothing of joint sends, and says so when it joins.
+        completed = 0
+        return [event, incarnation, time.monotonic_ns(), *who, *held, completed]
 
     def fill_record(self, position, fields):
         for n, field in enumerate(fields):

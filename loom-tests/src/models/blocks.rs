@@ -13,7 +13,7 @@ use crate::death::{self, End, Fate};
 use crate::explore::{completely, fails, fails_for_some_end, holds, holds_for_every_end};
 use crate::mutant::{self, Mutant};
 use crate::ring::blocks::{self, Blocks};
-use crate::ring::mpmc::{self, Cursor, Refused, SlotState as Slot, SlotWord, Taken, Words};
+use crate::ring::mpmc::{self, Cursor, Dead, Refused, SlotState as Slot, SlotWord, Taken, Words};
 use crate::ring::recovery::Repairing;
 use crate::ring::set::SetMap;
 use crate::ring::table::{Member, MemberState, MemberWord, Table};
@@ -163,8 +163,12 @@ impl Scene {
                 blocks::assign_to_dead(self, block, id, still_read);
             }
         };
-        let Ok(done) = mpmc::recover(&self.ring, id, attempts, &Repairing(still_dead), let_go)
-        else {
+        let Ok(done) = mpmc::recover(
+            &self.ring,
+            Dead { owner: id, attempts, committed: 0 },
+            &Repairing(still_dead),
+            let_go,
+        ) else {
             return 0;
         };
         self.dropped.set(self.dropped.get() + done.dropped);

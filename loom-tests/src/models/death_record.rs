@@ -11,11 +11,15 @@ use crate::explore::{completely, fails, fails_for_some_end, holds, holds_for_eve
 use crate::mutant::{self, Mutant};
 use crate::ring::death_record::{self, How};
 use crate::ring::journal::{self, Read, Records};
-use crate::ring::mpmc::{self, Cursor};
+use crate::ring::mpmc::{self, Cursor, Dead};
 use crate::ring::recovery::{Counting, Repairing};
 use crate::ring::table::{Member, MemberState, Table};
 
 const ATTEMPTS: u8 = 3;
+
+const fn held_by(dead: Member) -> Dead {
+    Dead { owner: dead.id, attempts: ATTEMPTS, committed: 0 }
+}
 /// The content of a record of a participant that left.
 const LEFT: u64 = 9;
 
@@ -37,7 +41,7 @@ impl Scene {
         if !late {
             self.record(by, dead);
         }
-        let _ = mpmc::recover(&self.ring, dead.id, ATTEMPTS, &Repairing(still_dead), |_, _| {});
+        let _ = mpmc::recover(&self.ring, held_by(dead), &Repairing(still_dead), |_, _| {});
         if late {
             self.record(by, dead);
         }
@@ -47,7 +51,7 @@ impl Scene {
     fn record(&self, by: u16, dead: Member) {
         let end = &self.ends[usize::from(dead.id)];
         let fields = || {
-            let held = mpmc::recover(&self.ring, dead.id, ATTEMPTS, &Counting, |_, _| {}).unwrap();
+            let held = mpmc::recover(&self.ring, held_by(dead), &Counting, |_, _| {}).unwrap();
             [u64::from(dead.id), held.orphans + held.tombstones]
         };
         if mutant::has("everybody records it") {

@@ -1,12 +1,14 @@
 mod bell;
 mod blocks;
 mod broadcast;
+mod calls;
 mod creation;
 mod death_record;
 mod document;
 mod event;
 mod gate;
 mod in_flight;
+mod joint;
 mod journal;
 mod mpmc;
 mod orderings;

@@ -12,7 +12,7 @@ use loom::sync::atomic::Ordering::{AcqRel, Acquire};
 use crate::death::{self, End, Fate};
 use crate::explore::{completely, fails, holds, holds_for_every_end};
 use crate::mutant::{self, Mutant};
-use crate::ring::mpmc::{self, Claim, Cursor, Recovered, Refused, Words};
+use crate::ring::mpmc::{self, Claim, Cursor, Dead, Recovered, Refused, Words};
 use crate::ring::recovery::Repairing;
 use crate::ring::set::SetMap;
 use crate::ring::table::{Member, MemberState, MemberWord, Table};
@@ -86,8 +86,13 @@ impl Scene {
             return None;
         }
         let still_dead = || mutant::has("whoever was dead still is") || dead.is_dead(self);
-        let done =
-            mpmc::recover(&self.ring, id, attempts, &Repairing(still_dead), |_, _| {}).ok()?;
+        let done = mpmc::recover(
+            &self.ring,
+            Dead { owner: id, attempts, committed: 0 },
+            &Repairing(still_dead),
+            |_, _| {},
+        )
+        .ok()?;
         self.dropped.set(self.dropped.get() + done.dropped);
         let (dead, free) = (word(MemberState::Dead, FIRST), word(MemberState::Free, FIRST));
         let _ = self.word(id).compare_exchange(dead, free, AcqRel, Acquire);
@@ -342,7 +347,12 @@ pub(super) fn orphan_appears() {
     // there may be an orphan, for all that is known.
     let dead = mpmc::take(&scene.ring, &scene.receiver(0).cursor, 0).unwrap();
     assert!(scene.receiver(1).pop());
-    let _ = mpmc::recover(&scene.ring, 1, 3, &Repairing(|| true), |_, _| {});
+    let _ = mpmc::recover(
+        &scene.ring,
+        Dead { owner: 1, attempts: 3, committed: 0 },
+        &Repairing(|| true),
+        |_, _| {},
+    );
     let _ = dead;
     scene.mark(0);
     let looking = Rc::clone(&scene);
@@ -425,7 +435,12 @@ pub(super) fn orphaned_and_read() {
 /// The same by one, while another one is looking for an orphan already.
 pub(super) fn looked_for() {
     let scene = Scene::new(Ring::new(1), 2);
-    let _ = mpmc::recover(&scene.ring, 1, 3, &Repairing(|| true), |_, _| {});
+    let _ = mpmc::recover(
+        &scene.ring,
+        Dead { owner: 1, attempts: 3, committed: 0 },
+        &Repairing(|| true),
+        |_, _| {},
+    );
     let giving = Rc::clone(&scene);
     let giving = loom::thread::spawn(move || {
         giving.sender(0).push(1);

@@ -5,7 +5,8 @@
 use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 use super::{
-    blocks, broadcast, creation, death_record, event, gate, journal, mpmc, reliable, spsc, table,
+    blocks, broadcast, calls, creation, death_record, event, gate, joint, journal, mpmc, reliable,
+    spsc, table, wait_set,
 };
 use crate::death::{End::Killed, Fate};
 use crate::explore::{Bound, completely, fails, fails_for_some_end};
@@ -36,6 +37,8 @@ const DEATH: &str = "what the dead did comes before the word that says DEAD";
 const ACQUIRES_NOTHING: &str = "what it reads is in the word itself";
 const RELEASES_NOTHING: &str = "nothing that was done before is looked for";
 const ANSWER: &str = "an answer to go by; the access after it acquires";
+const STEPS: &str = "loom keeps a thread's own steps in their order, up to its death";
+const OWN_LIFE: &str = "the exact word of a slot or a tail shows whose life it is";
 const HELP: &str = "only its value counts: who follows in the entry comes after the help";
 const RENEW: &str = "either word says the same; it keeps their turns comparable";
 const BELOW: &str = "the limit acquires what is published below it; the rest is an answer";
@@ -237,6 +240,19 @@ const ROWS: &[(&[Site], By)] = &[
     ),
     (&[at("broadcast/limit", "has_room", "words.limit()", Acquire, Relaxed)], Nothing(ANSWER)),
     (&[at("broadcast/limit", "has_room", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
+    // Calls.
+    (
+        &[at("calls/word", "load", "word.load", Acquire, Relaxed)],
+        Model(Some(2), calls::one_and_one),
+    ),
+    (
+        &[at("calls/word", "swap", "word.compare_exchange", AcqRel, Acquire)],
+        Model(Some(2), calls::one_and_one),
+    ),
+    (
+        &[at("calls/word", "swap", "word.compare_exchange", AcqRel, Release)],
+        Nothing("the Acquire of the same word before it covers it"),
+    ),
     // Creation.
     (&[at("creation", "judge", "block.magic()", Acquire, Relaxed)], Nothing(KERNEL)),
     (
@@ -285,6 +301,19 @@ const ROWS: &[(&[Site], By)] = &[
     // The gate.
     (&[at("gate", "leave", "busy.store", Release, Relaxed)], Model(None, gate::one_is_paused)),
     (&[at("gate", "idle", "busy.load", Acquire, Relaxed)], Model(None, gate::one_is_paused)),
+    // Joint sends.
+    (&[at("joint", "send", "committed.fetch_or", Release, Relaxed)], Nothing(STEPS)),
+    (&[at("joint", "send", "committed.fetch_and", Release, Relaxed)], Nothing(STEPS)),
+    (&[at("joint", "begin", "committed.store", Release, Relaxed)], Nothing(OWN_LIFE)),
+    (&[at("joint", "committed_by_dead", "committed.load", Acquire, Relaxed)], Nothing(OWN_LIFE)),
+    (
+        &[at("joint", "pledge", "ring.pledge().store", Release, Relaxed)],
+        Model(Some(2), joint::role_has_a_successor),
+    ),
+    (
+        &[at("joint", "recover_producer", "ring.pledge().load", Acquire, Relaxed)],
+        Model(Some(2), joint::role_has_a_successor),
+    ),
     // The journal.
     (&[at("journal", "claim", "word.compare_exchange", AcqRel, Release)], Nothing(ORDER)),
     (
@@ -447,6 +476,15 @@ const ROWS: &[(&[Site], By)] = &[
         Deaths(Some(2), table::two_look),
     ),
     (&[at("table", "scan", "let _ = table.word", AcqRel, Release)], Nothing(ACQUIRES_NOTHING)),
+    // Waiting.
+    (
+        &[at("wait/registration", "announce", "fence", SeqCst, Relaxed)],
+        Model(Some(3), event::one_who_stays),
+    ),
+    (
+        &[at("wait/set", "register", "fence", SeqCst, Relaxed)],
+        Model(Some(2), wait_set::woken_in_vain),
+    ),
 ];
 
 fn found_weak(file: &str) {
@@ -479,6 +517,11 @@ fn of_the_broadcast_ring() {
 }
 
 #[test]
+fn of_calls() {
+    found_weak("calls/word");
+}
+
+#[test]
 fn of_creation() {
     found_weak("creation");
 }
@@ -488,6 +531,8 @@ fn of_events_and_the_gate() {
     found_weak("bell");
     found_weak("event");
     found_weak("gate");
+    found_weak("wait/registration");
+    found_weak("wait/set");
 }
 
 #[test]
@@ -502,6 +547,11 @@ fn of_the_ring_of_many() {
     found_weak("mpmc/recover");
     found_weak("recovery");
     found_weak("mpmc/observe");
+}
+
+#[test]
+fn of_joint_sends() {
+    found_weak("joint");
 }
 
 #[test]

@@ -369,7 +369,7 @@ fn a_set_that_stays_counted_is_woken() {
 }
 
 /// A member in vain has had its token, and is told of the next message all the same.
-fn woken_in_vain() {
+pub(super) fn woken_in_vain() {
     let [teller, main] = peers();
     let telling = teller.spawn(None, |teller| {
         teller.tell(QUEUE);

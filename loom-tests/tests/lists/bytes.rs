@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use crate::effort;
 use crate::ring::backoff::{Backoff, Costs};
 use crate::ring::blocks::{self, Blocks};
-use crate::ring::mpmc::{self, Cursor, SlotState, SlotWord, Taken, Words};
+use crate::ring::mpmc::{self, Cursor, Dead, SlotState, SlotWord, Taken, Words};
 use crate::ring::records::{self, Broken, Units};
 use crate::ring::recovery::Repairing;
 use crate::ring::spsc::{Consumer, Indices, Producer};
@@ -428,7 +428,13 @@ impl Run {
                 let still_read = || ring.slot(slot).load(Relaxed) == state.0;
                 blocks::assign_to_dead(ring, named(slot), dead, still_read);
             };
-            mpmc::recover(ring, dead, self.attempts, &Repairing(|| true), let_go).unwrap();
+            mpmc::recover(
+                ring,
+                Dead { owner: dead, attempts: self.attempts, committed: 0 },
+                &Repairing(|| true),
+                let_go,
+            )
+            .unwrap();
             let is_named = |block: u64| {
                 (0..ring.capacity()).any(|slot| {
                     let phase = SlotWord(ring.slot(slot).load(Relaxed)).state();

@@ -5,12 +5,16 @@
 use std::cell::Cell;
 
 use crate::effort;
-use crate::ring::mpmc::{self, Claim, Cursor, Refused, Taken};
+use crate::ring::mpmc::{self, Claim, Cursor, Dead, Refused, Taken};
 use crate::ring::recovery::Repairing;
 use crate::slots::Slots;
 
 const LAPS: u64 = 1 << 44;
 const ATTEMPTS: u8 = 3;
+
+const fn dead(owner: u16) -> Dead {
+    Dead { owner, attempts: ATTEMPTS, committed: 0 }
+}
 const STEPS: usize = 200;
 const FIRST_CONSUMER: u16 = 10;
 
@@ -143,9 +147,8 @@ impl Run {
     }
 
     fn producer_dies(&mut self, who: usize) {
-        let done =
-            mpmc::recover(&self.ring, who as u16 + 1, ATTEMPTS, &Repairing(|| true), |_, _| {})
-                .unwrap();
+        let done = mpmc::recover(&self.ring, dead(who as u16 + 1), &Repairing(|| true), |_, _| {})
+            .unwrap();
         assert_eq!(done.tombstones, self.producers[who].held.len() as u64);
         for (at, _) in self.producers[who].held.drain(..) {
             self.positions[at] = Is::Gone;
@@ -156,8 +159,7 @@ impl Run {
     fn consumer_dies(&mut self, who: usize) {
         mpmc::recover(
             &self.ring,
-            FIRST_CONSUMER + who as u16,
-            ATTEMPTS,
+            dead(FIRST_CONSUMER + who as u16),
             &Repairing(|| true),
             |_, _| {},
         )

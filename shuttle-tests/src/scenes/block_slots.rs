@@ -9,7 +9,7 @@ use crate::death;
 use crate::explore::{any, fails, holds, some_death};
 use crate::mutant;
 use crate::ring::blocks::{self, Blocks};
-use crate::ring::mpmc::{self, Cursor, SlotWord, Words};
+use crate::ring::mpmc::{self, Cursor, Dead, SlotWord, Words};
 use crate::ring::recovery::Repairing;
 use crate::sync::{AtomicU64, Ordering::SeqCst};
 use crate::world::{Ring, settled};
@@ -92,7 +92,13 @@ impl BlockSlots {
                 let block = self.ring.cell(slot).get();
                 blocks::assign_to_dead(self, block, id, still_read);
             };
-            mpmc::recover(&self.ring, id, ATTEMPTS, &Repairing(still_dead), let_go).unwrap();
+            mpmc::recover(
+                &self.ring,
+                Dead { owner: id, attempts: ATTEMPTS, committed: 0 },
+                &Repairing(still_dead),
+                let_go,
+            )
+            .unwrap();
             let named: Vec<u64> = (0..self.ring.capacity())
                 .filter(|&slot| {
                     let phase = SlotWord(self.ring.slot(slot).load(SeqCst)).state();

@@ -8,7 +8,7 @@ use crate::checker::thread;
 use crate::death;
 use crate::explore::{any, fails, holds, some_death};
 use crate::mutant;
-use crate::ring::mpmc::{self, Cursor, Words};
+use crate::ring::mpmc::{self, Cursor, Dead, Words};
 use crate::ring::recovery::Repairing;
 use crate::ring::table::{MemberState, MemberWord};
 use crate::sync::{AtomicU64, Ordering::SeqCst};
@@ -50,8 +50,12 @@ impl Scene {
                 continue;
             };
             let still_dead = || mutant::has("whoever was dead still is") || at.load(SeqCst) == seen;
-            let done =
-                mpmc::recover(&self.ring, id as u16, ATTEMPTS, &Repairing(still_dead), |_, _| {});
+            let done = mpmc::recover(
+                &self.ring,
+                Dead { owner: id as u16, attempts: ATTEMPTS, committed: 0 },
+                &Repairing(still_dead),
+                |_, _| {},
+            );
             if done.is_ok() {
                 let free = word(MemberState::Free, incarnation);
                 let _ = at.compare_exchange(seen, free, SeqCst, SeqCst);

@@ -41,6 +41,7 @@ fn unused(channel: &mut Audited<'_>) {
         ("orphans", &orphans.left, offset_of!(Control, orphans.left)),
         ("scanned", &orphans.scanned, offset_of!(Control, orphans.scanned)),
         ("producer", &sending.producer, offset_of!(Control, sending.producer)),
+        ("pledge", &sending.pledge, offset_of!(Control, sending.pledge)),
         ("head", &receiving.head, offset_of!(Control, receiving.head)),
         ("consumer", &receiving.consumer, offset_of!(Control, receiving.consumer)),
         ("taker", &receiving.taker, offset_of!(Control, receiving.taker)),

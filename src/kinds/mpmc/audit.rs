@@ -26,6 +26,7 @@ pub(in crate::kinds) fn unused(channel: &mut Audited<'_>) {
     let (sending, receiving) = (&control.sending, &control.receiving);
     channel.unused(&[
         ("producer", &sending.producer, offset_of!(Control, sending.producer)),
+        ("pledge", &sending.pledge, offset_of!(Control, sending.pledge)),
         ("consumer", &receiving.consumer, offset_of!(Control, receiving.consumer)),
         ("taker", &receiving.taker, offset_of!(Control, receiving.taker)),
     ]);
@@ -119,9 +120,9 @@ fn slot(channel: &mut Audited<'_>, index: u64) -> Option<SlotWord> {
     }
     // A receiver may give a message back as failed more often than the channel delivers
     // again after deaths. So the attempts of one that was taken have no other bound than
-    // their bits.
-    let was_taken = matches!(phase, SlotState::Reading | SlotState::Orphan);
-    if state.attempts() > 0 && !was_taken {
+    // their bits. WRITING has the ticket of a joint send there.
+    let free_or_full = matches!(phase, SlotState::Free | SlotState::Full);
+    if state.attempts() > 0 && free_or_full {
         let found = format!("{phase:?} with {} attempts", state.attempts());
         channel.report.fault("slot word", of_slot(channel, index), found, "no attempts");
     }

@@ -2,6 +2,7 @@
 //! the word of its slot.
 
 pub(super) mod audit;
+mod joint;
 pub(super) mod layout;
 mod position;
 mod recover;
@@ -174,6 +175,14 @@ impl<E: Element> Ring for Tagged<E> {
 
     fn in_flight(&self) -> bool {
         mpmc::in_flight(self)
+    }
+
+    fn may_push(&self, at: &Position) -> bool {
+        at.may_claim(self)
+    }
+
+    fn may_pop(&self, at: &Position) -> bool {
+        at.may_take(self)
     }
 
     fn wanted_by_producer(at: &Position) -> Want {

@@ -4,6 +4,7 @@ use core::cell::Cell;
 
 use crate::kinds::keep_back::KeepBack;
 use crate::ring::backoff::Courtesy;
+use crate::ring::joint::Ticket;
 use crate::ring::mpmc::{self, Claim, Cursor, Refused, Taken, Words};
 use crate::ring::wait::NotNow;
 
@@ -47,10 +48,32 @@ impl Position {
         claim().or_else(|refused| self.go_on(refused, claim))
     }
 
+    /// Claims the next slot for a joint send. It keeps nobody waiting for what else that has
+    /// claimed: it does not back off.
+    pub(crate) fn claim_jointly(
+        &self,
+        words: &impl Words,
+        owner: u16,
+        ticket: Ticket,
+    ) -> Result<Claim, NotNow> {
+        let claim = || mpmc::claim_jointly(words, &self.cursor, owner, ticket);
+        claim().or_else(|refused| settled(refused, claim))
+    }
+
     /// Finds the next slot, without claiming it.
     pub(crate) fn find_free(&self, words: &impl Words) -> Result<(), NotNow> {
         let find = || mpmc::find_free(words, &self.cursor);
         find().or_else(|refused| self.go_on(refused, find))
+    }
+
+    /// Whether a claim may come to something. Goes up to the next slot, and claims nothing.
+    pub(crate) fn may_claim(&self, words: &impl Words) -> bool {
+        may_come_to_something(mpmc::find_free(words, &self.cursor))
+    }
+
+    /// Whether a take may come to something. Goes up to the next message, and takes nothing.
+    pub(crate) fn may_take(&self, words: &impl Words) -> bool {
+        may_come_to_something(mpmc::find_full(words, &self.cursor))
     }
 
     /// Takes the next message.
@@ -93,6 +116,11 @@ impl Position {
         }
         attempt().or_else(|refused| settled(refused, attempt))
     }
+}
+
+/// Where others were faster, or a word is wrong, an attempt will tell.
+const fn may_come_to_something(found: Result<(), Refused>) -> bool {
+    !matches!(found, Err(Refused::None | Refused::Pending(_)))
 }
 
 /// Nobody is beaten so many times in a row by others who keep to the protocol.

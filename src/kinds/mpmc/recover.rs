@@ -13,8 +13,7 @@ impl Recover for OfElements {
         victim: Victim,
         recovery: &dyn Recovery,
     ) -> Result<Held, Finished> {
-        let owner = victim.member.id;
-        let messages = mpmc::recover(cells, owner, victim.attempts, recovery, |_, _| {})?;
+        let messages = mpmc::recover(cells, victim.of_slots(), recovery, |_, _| {})?;
         Ok(Held { messages, blocks: 0 })
     }
 }

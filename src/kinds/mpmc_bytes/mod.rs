@@ -9,6 +9,7 @@
 //! and of memory what is used.
 
 mod audit;
+mod joint;
 pub(super) mod layout;
 mod recover;
 mod storage;
@@ -23,7 +24,7 @@ use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
 use crate::ring::{blocks, mpmc};
 use crate::storage::layout::{Measures, Parts};
-use crate::storage::{ByteSpan, Cells};
+use crate::storage::{ByteSpan, Cells, View};
 
 pub(crate) use storage::BlockSlots;
 use storage::{Draft, HERE};
@@ -99,10 +100,21 @@ impl BlockSlots {
     /// Puts a short message into a slot that was claimed.
     #[inline(always)]
     fn put(&self, slot: mpmc::Claim, message: &[u8]) {
+        self.write_short(slot, message);
+        mpmc::publish(self, slot);
+    }
+
+    /// The same, without publishing it.
+    #[inline(always)]
+    fn write_short(&self, slot: mpmc::Claim, message: &[u8]) {
         let length = message.len() as u64;
         self.in_slot(slot.index, length).fill(message);
         self.name(slot.index, HERE, length);
-        mpmc::publish(self, slot);
+    }
+
+    /// Whether there is a block to write into, just now.
+    fn any_block(&self) -> bool {
+        blocks::any_free(self)
     }
 
     /// Queues what was written, in a slot that was claimed.
@@ -282,6 +294,18 @@ impl Ring for BlockSlots {
 
     fn in_flight(&self) -> bool {
         mpmc::in_flight(self)
+    }
+
+    fn may_push(&self, at: &Writer) -> bool {
+        if at.lacks_a_block.get() {
+            self.cells().has(Want::Block)
+        } else {
+            at.order.may_claim(self)
+        }
+    }
+
+    fn may_pop(&self, at: &Position) -> bool {
+        at.may_take(self)
     }
 
     fn wanted_by_producer(at: &Writer) -> Want {

@@ -18,19 +18,19 @@ impl Recover for OfBlocks {
         let Some(slots) = BlockSlots::of(cells) else {
             return Ok(Held::default());
         };
-        let owner = victim.member.id;
+        let dead = victim.of_slots();
         // The block of a message that is dropped is freed with the others below.
         let before_drop = |slot: u64, word: SlotWord| {
             let still_read =
                 || slots.slot(slot).load(Ordering::Acquire) == word.0 && recovery.still_dead();
             if let Some(block) = slots.block_of(slot) {
-                blocks::assign_to_dead(&slots, block, owner, still_read);
+                blocks::assign_to_dead(&slots, block, dead.owner, still_read);
             }
         };
-        let messages = mpmc::recover(&slots, owner, victim.attempts, recovery, before_drop)?;
-        let named = slots.all_named();
+        let messages = mpmc::recover(&slots, dead, recovery, before_drop)?;
+        let named = slots.all_named(dead);
         let named = |block: u64| named.get(block as usize).copied().unwrap_or(true);
-        let blocks = blocks::recover(&slots, owner, named, recovery);
+        let blocks = blocks::recover(&slots, dead.owner, named, recovery);
         Ok(Held { messages, blocks })
     }
 }

@@ -105,15 +105,18 @@ impl BlockSlots {
         unsafe { ByteSpan::new(first, length) }
     }
 
-    /// Which blocks are named by a slot with a message in it.
-    pub(crate) fn all_named(&self) -> Vec<bool> {
+    /// Which blocks are named by a slot with a message in it, or by one that a sweep of this
+    /// dead owner is to publish.
+    pub(crate) fn all_named(&self, dead: mpmc::Dead) -> Vec<bool> {
         let mut named = vec![false; self.0.blocks() as usize];
         for slot in 0..mpmc::used(self) {
             let state = mpmc::SlotWord(mpmc::Words::slot(self, slot).load(Ordering::Acquire));
-            if matches!(
+            let has_a_message = matches!(
                 state.state(),
                 Some(mpmc::SlotState::Full | mpmc::SlotState::Reading | mpmc::SlotState::Orphan)
-            ) && let Some(block) = self.block_of(slot)
+            );
+            if (has_a_message || dead.has_committed(state))
+                && let Some(block) = self.block_of(slot)
                 && let Some(named) = named.get_mut(block as usize)
             {
                 *named = true;

@@ -1,8 +1,9 @@
 //! SPSC: one sender and one receiver; elements of one size, side by side.
 
 pub(super) mod audit;
+mod joint;
 pub(super) mod layout;
-mod recover;
+pub(super) mod recover;
 mod storage;
 pub(super) mod words;
 
@@ -13,6 +14,7 @@ use super::element::Element;
 use super::ring::Ring;
 use crate::ring::backoff::Backoff;
 use crate::ring::in_flight::{InFlight, Reader};
+use crate::ring::joint::{Pledges, unpledge};
 use crate::ring::spsc::{self, Indices, Producer};
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
@@ -45,8 +47,9 @@ pub(super) fn backoff(ring: &impl Indices) -> Backoff {
 }
 
 /// Takes up the producer's role.
-pub(super) fn producer(ring: &impl Indices) -> Result<Producer, NotNow> {
+pub(super) fn producer(ring: &impl Pledges) -> Result<Producer, NotNow> {
     let mut producer = Producer::attach(ring).map_err(NotNow::Torn)?;
+    unpledge(ring);
     producer.with_backoff(backoff(ring));
     Ok(producer)
 }

@@ -1,6 +1,6 @@
 //! Where the words of an SPSC ring are.
 
-use crate::ring::{in_flight, spsc};
+use crate::ring::{in_flight, joint, spsc};
 use crate::storage::{Cells, View};
 use crate::sync::AtomicU64;
 
@@ -26,6 +26,13 @@ impl<V: View> spsc::Indices for V {
     #[inline]
     fn tail(&self) -> &AtomicU64 {
         &self.cells().control().sending.tail
+    }
+}
+
+impl<V: View> joint::Pledges for V {
+    #[inline]
+    fn pledge(&self) -> &AtomicU64 {
+        &self.cells().control().sending.pledge
     }
 }
 

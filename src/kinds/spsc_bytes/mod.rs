@@ -6,6 +6,7 @@
 //! the pages.
 
 mod audit;
+mod joint;
 pub(super) mod layout;
 mod recover;
 mod storage;

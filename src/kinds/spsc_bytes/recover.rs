@@ -1,8 +1,8 @@
-//! What a dead consumer had in flight.
+//! What a dead consumer had in flight, and what a dead producer had committed.
 
 use super::{OfRecords, RecordRing};
 use crate::kinds::recover::{Held, Recover, Victim};
-use crate::ring::in_flight;
+use crate::kinds::spsc;
 use crate::ring::recovery::{Finished, Recovery};
 use crate::storage::Cells;
 
@@ -16,7 +16,6 @@ impl Recover for OfRecords {
         let Some(ring) = RecordRing::of(cells) else {
             return Ok(Held::default());
         };
-        let messages = in_flight::recover(&ring, victim.member, victim.attempts, recovery)?;
-        Ok(Held { messages, blocks: 0 })
+        spsc::recover::recover(&ring, victim, recovery)
     }
 }

@@ -24,7 +24,8 @@
 //! ```
 //!
 //! The word: `lap:44 | attempts:4 | state:3 | owner:13`, and zero is FREE of
-//! lap 0. A position is (lap, index). Laps are compared modulo 2^44.
+//! lap 0. WRITING has in place of the attempts the ticket of a
+//! [joint send](super::joint), or 0: if that was committed, a sweep makes the slot FULL. A position is (lap, index). Laps are compared modulo 2^44.
 //!
 //! **Contiguity.** An owner claims a position only after it has seen the one
 //! before it claimed, and takes one only after it has seen the one before it
@@ -74,10 +75,11 @@ pub(crate) use observe::{
 pub use queue::{Claim, Taken};
 #[allow(unused_imports)]
 pub(crate) use queue::{
-    Refused, Words, abort, claim, claim_among, claim_next, find_free, give_back, give_back_counted,
-    is_next_free, publish, release, take, take_among, take_next, used,
+    Refused, Words, abort, claim, claim_among, claim_jointly, claim_next, find_free, find_full,
+    give_back, give_back_counted, is_next_free, publish, release, take, take_among, take_next,
+    used,
 };
 #[allow(unused_imports)]
-pub(crate) use recover::{Recovered, recover};
+pub(crate) use recover::{Dead, Recovered, recover};
 #[allow(unused_imports)]
 pub(crate) use word::{MAX_ATTEMPTS, MAX_OWNERS, SlotState, SlotWord};

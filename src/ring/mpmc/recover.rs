@@ -1,5 +1,6 @@
 //! What a sweep does about the slots that a dead owner held.
 
+use super::super::joint::is_committed;
 use super::super::recovery::{Finished, Recovery, settle};
 use super::queue::{Words, used};
 use super::word::{MAX_ATTEMPTS, SlotState, SlotWord};
@@ -15,6 +16,27 @@ pub(crate) struct Recovered {
     pub(crate) orphans: u64,
     /// Messages that were being read, and are not delivered again.
     pub(crate) dropped: u64,
+    /// Messages of joint sends that were committed: a sweep publishes them.
+    pub(crate) completed: u64,
+}
+
+/// A dead owner, as a ring needs to know it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dead {
+    pub(crate) owner: u16,
+    /// A message that was taken more often is dropped.
+    pub(crate) attempts: u8,
+    /// Which of its joint sends it had committed.
+    pub(crate) committed: u64,
+}
+
+impl Dead {
+    /// Whether a slot has, or by a sweep gets, a message that this owner has committed.
+    pub(crate) fn has_committed(&self, seen: SlotWord) -> bool {
+        seen.owner() == self.owner
+            && seen.state() == Some(SlotState::Writing)
+            && is_committed(self.committed, seen.attempts())
+    }
 }
 
 /// How a sweep repairs a slot.
@@ -23,6 +45,7 @@ enum Repair {
     Tombstone,
     Orphan,
     Drop,
+    Publish,
 }
 
 impl Recovered {
@@ -31,20 +54,24 @@ impl Recovered {
             Repair::Tombstone => &mut self.tombstones,
             Repair::Orphan => &mut self.orphans,
             Repair::Drop => &mut self.dropped,
+            Repair::Publish => &mut self.completed,
         } += 1;
     }
 }
 
 /// How a sweep repairs a slot that a dead owner holds, and the slot's word
 /// afterwards; `None` if the owner does not hold it.
-fn repair(seen: SlotWord, owner: u16, attempts: u8) -> Option<(Repair, SlotWord)> {
-    if seen.owner() != owner {
+fn repair(seen: SlotWord, dead: Dead) -> Option<(Repair, SlotWord)> {
+    if seen.owner() != dead.owner {
         return None;
+    }
+    if dead.has_committed(seen) {
+        return Some((Repair::Publish, SlotWord::new(seen.lap(), 0, SlotState::Full, 0)));
     }
     let freed = SlotWord::new(seen.lap().wrapping_add(1), 0, SlotState::Free, 0);
     match seen.state() {
         Some(SlotState::Writing) => Some((Repair::Tombstone, freed)),
-        Some(SlotState::Reading) if seen.attempts() < attempts.min(MAX_ATTEMPTS) => {
+        Some(SlotState::Reading) if seen.attempts() < dead.attempts.min(MAX_ATTEMPTS) => {
             let orphan = SlotWord::new(seen.lap(), seen.attempts() + 1, SlotState::Orphan, 0);
             Some((Repair::Orphan, orphan))
         }
@@ -56,12 +83,10 @@ fn repair(seen: SlotWord, owner: u16, attempts: u8) -> Option<(Repair, SlotWord)
 /// Walks over the slots that a dead owner holds: counts what becomes of each, and
 /// repairs them if that is what the walk is for.
 ///
-/// A message that was taken more than `attempts` times is dropped; `before_drop`
-/// gets its slot just before a repair.
+/// `before_drop` gets the slot of a message that is dropped, just before the repair.
 pub(crate) fn recover(
     words: &impl Words,
-    owner: u16,
-    attempts: u8,
+    dead: Dead,
     recovery: &(impl Recovery + ?Sized),
     before_drop: impl Fn(u64, SlotWord),
 ) -> Result<Recovered, Finished> {
@@ -71,7 +96,7 @@ pub(crate) fn recover(
         // Edge C. A caller that finds another sweep's repair here also finds that
         // the death was recorded before.
         let seen = SlotWord(slot.load(Ordering::Acquire));
-        let Some((repair, repaired)) = repair(seen, owner, attempts) else {
+        let Some((repair, repaired)) = repair(seen, dead) else {
             continue;
         };
         if repair == Repair::Drop && recovery.repairs() {

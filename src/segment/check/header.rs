@@ -9,7 +9,7 @@ use crate::ring::set::SetMap;
 use crate::segment::name::{Name, is_anonymous};
 use crate::segment::queue::is_marked;
 use crate::storage::Memory;
-use crate::storage::layout::{Header, NAME_BYTES, Plan, VERSION, flags, gate};
+use crate::storage::layout::{Header, JOINT_SENDS, NAME_BYTES, Plan, VERSION, flags, gate};
 use crate::storage::report::{Report, hex, place, read, reserved, text};
 use crate::sync::Ordering;
 use crate::sys::Key;
@@ -53,8 +53,8 @@ pub(super) fn check(report: &mut Report, memory: &Memory, stat: &Stat) -> Option
         "kinds",
         offset_of!(Header, kinds),
         kinds,
-        kinds & !RingKind::LATER == 0,
-        "bits 5 and 6 at most",
+        kinds & !(RingKind::LATER | JOINT_SENDS) == 0,
+        "bits 5 to 8, and 63, at most",
     );
     let gate = read(&header.gate);
     let closes = gate & gate::CLOSED != 0;

@@ -4,12 +4,15 @@ use core::mem::offset_of;
 
 use super::reading::Reading;
 use crate::kinds::audit::Person;
+use crate::ring::joint::TICKETS;
 use crate::ring::journal::LEASEHOLDER;
 use crate::ring::table::MemberState;
 use crate::storage::layout::{Info, JournalRecord, RECORDS};
 use crate::storage::report::{hex, place, read, reserved};
 
 const ENDED: u64 = 1;
+/// A bit for each ticket, from number 1 on.
+const TICKET_BITS: u64 = ((1 << TICKETS) - 1) << 1;
 
 pub(super) fn check(reading: &mut Reading<'_>) {
     let people = reading.people.clone();
@@ -53,6 +56,11 @@ fn info(reading: &mut Reading<'_>, id: u16, person: Person, journal: u64) {
     let base = mapped.plan.infos + size_of::<Info>() * usize::from(id);
     let report = &mut reading.report;
     reserved(report, &whose, &info.reserved, base + offset_of!(Info, reserved));
+    let committed = read(&info.committed);
+    if committed & !TICKET_BITS != 0 {
+        let at = place(&whose, base + offset_of!(Info, committed));
+        report.fault("committed", at, hex(committed), "bits 1 to 15 at most");
+    }
     let n = person.incarnation();
     let Some(state) = person.state() else { return };
     let pid = read(&info.pid);
@@ -134,7 +142,7 @@ fn journal(reading: &mut Reading<'_>) -> u64 {
             record(reading, &whose, at(index), word);
         }
         let spare = at(index) + offset_of!(JournalRecord, reserved);
-        reading.zero("reserved", &whose, spare, 2, "0");
+        reading.zero("reserved", &whose, spare, 1, "0");
     }
     end
 }
@@ -193,6 +201,6 @@ fn fields(reading: &mut Reading<'_>, whose: &str, at: usize) {
         reading.report.fault("incarnation", place(whose, field(1)), incarnation, expected);
     }
     if kind != 3 {
-        reading.zero("record", whose, field(7), 6, "0: nobody has died");
+        reading.zero("record", whose, field(7), 7, "0: nobody has died");
     }
 }

@@ -10,7 +10,7 @@ use crate::ring::lease;
 use crate::segment::mapped::Mapped;
 use crate::segment::participant::Participant;
 use crate::segment::removal::gone;
-use crate::storage::layout::{Plan, VERSION, flags};
+use crate::storage::layout::{JOINT_SENDS, Plan, VERSION, flags};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys;
 use crate::wait::Semaphores;
@@ -48,7 +48,7 @@ fn mapped(
         }
     };
     let kinds = read(&header.kinds);
-    let what = if flags & !flags::KNOWN != 0 || kinds & !RingKind::LATER != 0 {
+    let what = if flags & !flags::KNOWN != 0 || kinds & !(RingKind::LATER | JOINT_SENDS) != 0 {
         let name = name.to_owned();
         return Err((semaphores, block, OpenError::Newer { name }));
     } else if size != len as u64 {

@@ -62,13 +62,16 @@ impl Options {
         self.rooms.iter().try_fold(self.size.wanted(), |sum, room| {
             let participants = self.participants.wanted();
             let length = |kind: RingKind| {
-                let Room { capacity: messages, size, align, .. } = *room;
-                let seats = if room.broadcast { Seats::USUAL } else { Seats::default() };
-                let of = Measures { messages, size, align, seats };
+                let Room { capacity: messages, size, align, reply, .. } = *room;
+                let broadcast = room.kind.is_broadcast();
+                let seats = if broadcast { Seats::USUAL } else { Seats::default() };
+                let of = Measures { messages, size, align, seats, reply };
                 Some(kind.plan(&of, participants)?.length)
             };
             // Of whichever kind it will be.
-            let longest = RingKind::all_of(room.bytes, room.broadcast)
+            let longest = room
+                .kind
+                .like()
                 .try_fold(0, |longest: usize, kind| Some(longest.max(length(kind)?)));
             longest.and_then(|longest| sum.checked_add(longest)).ok_or(*room)
         })

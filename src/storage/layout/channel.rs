@@ -81,9 +81,10 @@ shared! {
     pub(crate) struct SendingSide {
         /// In SPSC the producer's position, in MPMC a lower bound of it. Broadcast: the limit.
         pub(crate) tail: AtomicU64,
-        /// SPSC: who is the producer.
+        /// SPSC: who is the producer, and up to where its joint send is going to publish.
         pub(crate) producer: AtomicU64,
-        pub(crate) reserved: [AtomicU64; 14],
+        pub(crate) pledge: AtomicU64,
+        pub(crate) reserved: [AtomicU64; 13],
     }
 }
 

@@ -22,11 +22,11 @@ mod segment;
 pub(crate) use channel::{Control, Row};
 pub(crate) use plan::{
     BlockPlan, Blocks, MAX_CAPACITY, MAX_CHANNELS, MAX_LENGTH, MAX_SEATS, Measures, Parts, Plan,
-    Seats, Shape, capacity_allowed, plausible, shape_allowed, up,
+    Reply, ReplyPlace, Seats, Shape, capacity_allowed, plausible, shape_allowed, up,
 };
 pub(crate) use segment::{
-    DirectoryEntry, Header, Info, JournalRecord, LASTING, READY, RECORD_FIELDS, RECORDS, Text,
-    flags, gate,
+    DirectoryEntry, Header, Info, JOINT_SENDS, JournalRecord, LASTING, READY, RECORD_FIELDS,
+    RECORDS, Text, flags, gate,
 };
 
 #[cfg(not(target_endian = "little"))]
@@ -91,8 +91,9 @@ mod tests {
             ("Info.uid", span_of!(Info, uid), 24..32),
             ("Info.end", span_of!(Info, end), 32..40),
             ("Info.kinds", span_of!(Info, kinds), 40..48),
+            ("Info.committed", span_of!(Info, committed), 120..128),
             ("JournalRecord.word", span_of!(JournalRecord, word), 0..8),
-            ("JournalRecord.fields", span_of!(JournalRecord, fields), 8..112),
+            ("JournalRecord.fields", span_of!(JournalRecord, fields), 8..120),
             ("DirectoryEntry.state", span_of!(DirectoryEntry, state), 0..8),
             ("DirectoryEntry.kind", span_of!(DirectoryEntry, kind), 8..16),
             ("DirectoryEntry.element_size", span_of!(DirectoryEntry, element_size), 16..24),
@@ -104,6 +105,13 @@ mod tests {
             ("DirectoryEntry.flags", span_of!(DirectoryEntry, flags), 64..72),
             ("DirectoryEntry.publishers", span_of!(DirectoryEntry, publishers), 72..80),
             ("DirectoryEntry.reliable", span_of!(DirectoryEntry, reliable), 80..88),
+            ("DirectoryEntry.reply_size", span_of!(DirectoryEntry, reply_size), 88..96),
+            ("DirectoryEntry.reply_align", span_of!(DirectoryEntry, reply_align), 96..104),
+            (
+                "DirectoryEntry.reply_fingerprint",
+                span_of!(DirectoryEntry, reply_fingerprint),
+                104..112,
+            ),
             ("DirectoryEntry.name", span_of!(DirectoryEntry, name), 128..200),
             ("DirectoryEntry.schema", span_of!(DirectoryEntry, schema), 200..464),
             ("Control.changes", span_of!(Control, changes), 0..8),
@@ -125,6 +133,7 @@ mod tests {
             ("Control.dropped", within(&recovered, span_of!(RecoveredCounts, dropped)), 160..168),
             ("Control.tail", within(&sending, span_of!(SendingSide, tail)), 256..264),
             ("Control.producer", within(&sending, span_of!(SendingSide, producer)), 264..272),
+            ("Control.pledge", within(&sending, span_of!(SendingSide, pledge)), 272..280),
             ("Control.head", within(&receiving, span_of!(ReceivingSide, head)), 384..392),
             ("Control.consumer", within(&receiving, span_of!(ReceivingSide, consumer)), 392..400),
             ("Control.taker", within(&receiving, span_of!(ReceivingSide, taker)), 400..408),

@@ -89,14 +89,20 @@ shared! {
         pub(crate) end: AtomicU64,
         /// Which kinds of channels beyond the first four it can sweep.
         pub(crate) kinds: AtomicU64,
-        pub(crate) reserved: [AtomicU64; 10],
+        pub(crate) reserved: [AtomicU64; 9],
+        /// Which of its joint sends it has committed, and not retired: a bit for each ticket.
+        pub(crate) committed: AtomicU64,
     }
 }
+
+/// Bit of [`Header::kinds`]: there have been joint sends. Of [`Info::kinds`]: it can sweep
+/// whoever dies over one.
+pub(crate) const JOINT_SENDS: u64 = 1 << 63;
 
 /// How many records the journal has: a power of two.
 pub(crate) const RECORDS: usize = 128;
 /// How many fields a record has.
-pub(crate) const RECORD_FIELDS: usize = 13;
+pub(crate) const RECORD_FIELDS: usize = 14;
 
 shared! {
     /// A record of the journal.
@@ -105,7 +111,7 @@ shared! {
         pub(crate) word: AtomicU64,
         /// In the order of the format: see `journal`.
         pub(crate) fields: [AtomicU64; RECORD_FIELDS],
-        pub(crate) reserved: [AtomicU64; 2],
+        pub(crate) reserved: [AtomicU64; 1],
     }
 }
 
@@ -129,7 +135,11 @@ shared! {
         /// Broadcast: how many publishers, and how many reliable subscribers, at most.
         pub(crate) publishers: AtomicU64,
         pub(crate) reliable: AtomicU64,
-        pub(crate) reserved_a: [AtomicU64; 5],
+        /// Calls: of a reply, what the words above are of a request.
+        pub(crate) reply_size: AtomicU64,
+        pub(crate) reply_align: AtomicU64,
+        pub(crate) reply_fingerprint: AtomicU64,
+        pub(crate) reserved_a: [AtomicU64; 2],
         pub(crate) name: Text<{ CHANNEL_NAME_BYTES / 8 }>,
         pub(crate) schema: Text<{ SCHEMA_BYTES / 8 }>,
         pub(crate) reserved_b: [AtomicU64; 6],

@@ -5,7 +5,7 @@ mod rings;
 use super::*;
 
 const PARTICIPANTS: usize = 6;
-const CHANNELS: usize = 9;
+const CHANNELS: usize = 11;
 const BYTES: usize = 1 << 20;
 
 /// A segment in which as many fields as possible are not zero: this process
@@ -34,8 +34,10 @@ fn every_documented_field_is_found_where_it_says() {
     stage.packets();
     stage.parcels();
     stage.broadcast();
+    stage.calls();
     stage.waiting();
     stage.deaths();
+    stage.completed();
     let document = stage.remove();
     let rows: BTreeSet<Row> = document.bytes.keys().chain(document.bits.keys()).cloned().collect();
     let names = document.semaphores.keys().map(|name| ("semaphores".to_owned(), name.clone()));
@@ -189,7 +191,7 @@ impl Stage {
                 ("start time", proc::start_time(pid).unwrap()),
                 ("pid namespace", proc::pid_namespace().unwrap()),
                 ("uid", u64::from(proc::uid())),
-                ("kinds", 1 << 5 | 1 << 6),
+                ("kinds", 0x1E0 | 1 << 63),
             ];
             document.fields(memory, "Info", base, &values);
             document.reserved(memory, "Info", base);
@@ -200,7 +202,7 @@ impl Stage {
         assert_eq!(memory.word(512 + 8 * 3), 0);
     }
 
-    /// Two channels there are already; six more, one of each kind.
+    /// Two channels there are already; eight more, one of each kind.
     fn directory(&mut self) {
         let segment = &self.segment;
         let numbers = segment.channel::<u64>("numbers").capacity(5).redeliver(15);
@@ -213,6 +215,9 @@ impl Stage {
         drop(segment.broadcast::<u16>("prices").capacity(5).publisher().unwrap());
         drop(segment.broadcast_bytes("news").capacity(70, 100).lasting().publisher().unwrap());
         self.document.fields(&self.memory, "Header", 0, &[("kinds", 1 << 5 | 1 << 6)]);
+        drop(segment.service::<u16, Wide>("calls").capacity(70).client().unwrap());
+        drop(segment.service_bytes("files").capacity(3, 100, 200).lasting().client().unwrap());
+        self.document.fields(&self.memory, "Header", 0, &[("kinds", 0x1E0)]);
         let entries = [
             ("0", Kind::Mpmc, 1, ("u64", 8, 8), 8, 0),
             ("1", Kind::Mpmc, 1, ("u64", 8, 8), 8, 0),
@@ -222,6 +227,8 @@ impl Stage {
             ("parcels", Kind::MpmcBytes, 5, ("bytes", 200, 1), 0, 0),
             ("prices", Kind::Broadcast, 5, ("u16", 2, 2), 0, 0),
             ("news", Kind::BroadcastBytes, 70, ("bytes", 100, 1), 0, 1),
+            ("calls", Kind::Calls, 70, ("u16 -> u128", 2, 2), 0, 0),
+            ("files", Kind::CallsBytes, 3, ("bytes -> bytes", 100, 1), 0, 1),
         ];
         let mut offset = self.parts.heap;
         for (c, (name, kind, capacity, (schema, size, alignment), attempts, flags)) in
@@ -231,6 +238,13 @@ impl Stage {
             let broadcast = matches!(kind, Kind::Broadcast | Kind::BroadcastBytes);
             let (publishers, reliable) = if broadcast { SEATS } else { (0, 0) };
             let [publishers, reliable] = [publishers, reliable].map(|n| n as u64);
+            let (of, reply_size, reply_alignment) = match kind {
+                Kind::Calls => ("u128", 32, 16),
+                Kind::CallsBytes => ("bytes", 200, 1),
+                _ => ("", 0, 0),
+            };
+            let replied =
+                if of.is_empty() { 0 } else { fingerprint(of, reply_size, reply_alignment) };
             let values = [
                 ("state", READY),
                 ("kind", kind as u64),
@@ -243,6 +257,9 @@ impl Stage {
                 ("flags", flags),
                 ("publishers", publishers),
                 ("reliable", reliable),
+                ("reply size", reply_size),
+                ("reply alignment", reply_alignment),
+                ("reply fingerprint", replied),
             ];
             let (document, memory) = (&mut self.document, &self.memory);
             document.fields(memory, "Entry", base, &values);
@@ -250,7 +267,9 @@ impl Stage {
             document.text(memory, "Entry", base, "schema", schema);
             document.reserved(memory, "Entry", base);
             let [capacity, size, alignment] = [capacity, size, alignment].map(|n| n as usize);
-            let block = Block::new(kind, capacity, size, alignment, self.parts.participants);
+            let reply = (reply_size as usize, reply_alignment.max(1) as usize);
+            let (of, participants) = ((size, alignment), self.parts.participants);
+            let block = Block::replied_to(kind, capacity, of, reply, participants);
             let end = offset + block.end;
             self.blocks.push((offset, block));
             offset = end;
@@ -318,6 +337,53 @@ impl Stage {
         self.document.word("Participant word", word, &[("phase", 0), ("incarnation", 1)]);
         self.journal(u64::from(pid), start);
         assert_eq!((wide_rx.recv().unwrap(), wide_rx.recv().unwrap()), ([1, 2], [3, 4]));
+    }
+
+    /// A process that is killed when it has committed a joint send, by what the document
+    /// says, and has published nothing of it.
+    fn completed(&mut self) {
+        const NUMBERS: usize = 2;
+        const WIDE: usize = 3;
+        const TICKET: u64 = 3;
+        let child = Peer::start("committer", &[&self.name]);
+        child.expect("holding");
+        let words = Words::behind(&self.segment);
+        let (base, block) = &self.blocks[WIDE];
+        let slot = (0..3).map(|n| base + block.slots + block.stride * n);
+        let slot = slot.into_iter().find(|&slot| self.memory.word(slot) >> 13 & 7 == WRITING);
+        let slot = slot.unwrap();
+        let lap = self.memory.word(slot) >> 20;
+        words.add(slot / 8, TICKET << 16);
+        let tail = self.control(NUMBERS, "tail");
+        let numbers = self.blocks[NUMBERS].0;
+        let pledge = numbers + self.document.field("Control", "pledge").start;
+        words.put(pledge / 8, (tail + 1) << 4 | TICKET);
+        let info = self.parts.infos + 128 * 3;
+        let committed = info + self.document.field("Info", "committed").start;
+        words.put(committed / 8, 1 << TICKET);
+        let word = self.control(NUMBERS, "pledge");
+        self.document.word("Pledge word", word, &[("ticket", TICKET), ("end", tail + 1)]);
+        self.document.check("Control", "pledge");
+        self.document.fields(&self.memory, "Info", info, &[("committed", 1 << TICKET)]);
+        let values = [("lap", lap), ("attempts", TICKET), ("phase", WRITING), ("owner", 3)];
+        self.document.word("Slot word", self.memory.word(slot), &values);
+        child.kill();
+        child.finish();
+        assert!(self.segment.sweep().unwrap());
+        let values = [("lap", lap), ("attempts", 0), ("phase", FULL), ("owner", 0)];
+        self.document.word("Slot word", self.memory.word(slot), &values);
+        self.controls(NUMBERS, &[("tail", tail + 1)]);
+        let record = self.parts.journal + 128 * 8;
+        let values = [("completed", 2), ("tombstones", 0), ("senders", 2)];
+        self.document.fields(&self.memory, "Journal record", record, &values);
+        let (wide, numbers) = (
+            self.segment.channel::<Wide>("wide").receiver().unwrap(),
+            self.segment.channel::<u64>("numbers").spsc().receiver().unwrap(),
+        );
+        assert_eq!((wide.recv().unwrap(), numbers.recv().unwrap()), ([5, 6], 77));
+        // Whoever follows takes the pledge back.
+        drop(self.segment.channel::<u64>("numbers").spsc().sender().unwrap());
+        assert_eq!(self.control(NUMBERS, "pledge"), 0);
     }
 
     /// Three joined, one of them twice; participant 3 has joined and died.
@@ -421,6 +487,16 @@ fn child_entry() {
     let Some(brief) = Brief::take() else { return };
     let segment = Segment::open(brief.text(0)).unwrap();
     let wide = segment.channel::<Wide>("wide");
+    if brief.role == "committer" {
+        let numbers = segment.channel::<u64>("numbers").spsc();
+        let (mut wide, mut numbers) = (wide.sender().unwrap(), numbers.sender().unwrap());
+        let (mut slot, mut cell) = (wide.reserve().unwrap(), numbers.reserve().unwrap());
+        slot.write(&[5, 6]);
+        cell.write(&77);
+        brief.say("holding");
+        brief.hear();
+        return;
+    }
     let (mut tx, mut one) = (wide.sender().unwrap(), wide.receiver().unwrap());
     let (mut two, mut bytes) =
         (wide.receiver().unwrap(), segment.bytes("parcels").receiver().unwrap());
