@@ -25,7 +25,7 @@ use super::sender::Sender;
 use crate::error::{Done, Fault, WaitSetError};
 use crate::kinds::ring::Ring;
 use crate::kinds::table::{Kind, Payload};
-use crate::ring::kernel::Refusal;
+use crate::ring::kernel::{Kernel as _, Refusal};
 use crate::ring::wait::Found;
 use crate::ring::wait::set::{self, Kept, Mark, Members, Place, Prospect, Vigil};
 use crate::segment::{Participant, Segment, Side};
@@ -352,7 +352,7 @@ impl<'a> WaitSet<'a> {
         if look(entries, kept, shared, ready) {
             return Ok(ready.len());
         }
-        let until = until();
+        let (until, semaphores) = (until(), &participant.mapped().semaphores);
         loop {
             let spun = spin.until(
                 until,
@@ -368,14 +368,18 @@ impl<'a> WaitSet<'a> {
             }
             // A sleeper is told of the dead; one that spins asks.
             participant.scan()?;
-            if until.is_some_and(|until| until <= Instant::now()) {
+            if until.is_some_and(|until| until <= semaphores.now()) {
                 return Ok(0);
             }
         }
         participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);
         let _sleeping = Sleeping::new(shared);
-        let mut vigil = Vigil::new(&participant.mapped().semaphores, kept, until);
-        let waited = vigil.block(&mut Looking { entries, shared, participant, ready });
+        let waited = Vigil::new(semaphores, kept, until).block(&mut Looking {
+            entries,
+            shared,
+            participant,
+            ready,
+        });
         spin.slept();
         waited.map(|_| ready.len())
     }

@@ -123,5 +123,5 @@ impl Mechanism for InSet {
 
 /// The name of a channel that nobody uses.
 fn idle(n: usize) -> String {
-    format!("idle {n}")
+    format!("idle-{n}")
 }
