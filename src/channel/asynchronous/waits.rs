@@ -9,10 +9,10 @@ use crate::channel::reactor::{Asked, Interest, Tell};
 use crate::error::{Done, Fault};
 use crate::ring::kernel::Refusal;
 use crate::ring::wait::{Need, NotNow, Operation, Polled, Want, resolve};
-use crate::wait::WaitStrategy;
+use crate::wait::{WaitStrategy, costs};
 
 /// How often a poll tries once more before the task gives way.
-const NEAR: u32 = 32;
+const NEAR: u32 = 6;
 /// How often a task gives way to others before it is to be woken.
 const YIELDS: u32 = 64;
 /// So many waits at most do without, after some that giving way has not ended.
@@ -105,14 +105,15 @@ impl Waits {
         Poll::Pending
     }
 
-    /// Tries a few times more: in an exchange, the answer comes within a microsecond.
+    /// Tries a few times more, after longer and longer pauses: in an exchange, the answer comes
+    /// within a microsecond or two, and each look takes the line from the other side.
     fn near<O: Operation>(&self, end: &Endpoint, op: &mut O) -> Option<O::Done> {
         let tries = match end.wait_strategy() {
             WaitStrategy::Adaptive if !self.yields.does_without() => NEAR,
             _ => 0,
         };
-        for _ in 0..tries {
-            spin_loop();
+        for nth in 1..=tries {
+            (0..nth * costs().transfer).for_each(|_| spin_loop());
             match op.attempt(false) {
                 Ok(done) => return Some(done),
                 Err(NotNow::Nothing | NotNow::Pending) => {}
