@@ -341,11 +341,6 @@ struct Readme;
 #[doc = include_str!("../docs/how-to.md")]
 struct HowTo;
 
-/// Compiles the examples of the page on async as tests.
-#[cfg(all(doctest, feature = "async"))]
-#[doc = include_str!("../docs/async.md")]
-struct AsyncPage;
-
 /// Compiles the examples of the page on wait sets as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/wait-sets.md")]
@@ -355,6 +350,11 @@ struct WaitSets;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/calls.md")]
 struct CallsPage;
+
+/// Compiles the examples of the page on async as tests.
+#[cfg(all(doctest, feature = "async"))]
+#[doc = include_str!("../docs/async.md")]
+struct AsyncPage;
 
 /// Compiles the examples of the page on broadcast as tests.
 #[cfg(doctest)]

@@ -60,9 +60,9 @@ pub(crate) struct Participant {
     pub(super) endpoints: Mutex<Endpoints>,
     scratch: Mutex<Scratch>,
     pub(crate) desk: Desk,
+    pub(crate) tickets: Tickets,
     /// What the handles of this process share, as long as they do.
     pub(crate) shared: Shared,
-    pub(crate) tickets: Tickets,
     /// Until it has left.
     _own: sys::Using,
 }
@@ -113,8 +113,8 @@ impl Participant {
             endpoints: Mutex::new(endpoints),
             scratch: Mutex::new(scratch),
             desk,
-            shared: Shared::default(),
             tickets: Tickets::default(),
+            shared: Shared::default(),
             _own: own,
         }))
     }

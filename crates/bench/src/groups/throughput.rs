@@ -34,8 +34,13 @@ const THREADS: &[&str] = &["sync_channel of std, between threads"];
 
 const QUEUES: &[&str] = &["System V message queue", "POSIX message queue"];
 
-const BATCHED: &[&str] =
-    &["tombolo SPSC, batches", "tombolo SPSC, slices in place", "tombolo MPMC, batches"];
+const BATCHED: &[&str] = &[
+    "tombolo SPSC, batches",
+    "tombolo SPSC, slices in place",
+    "tombolo SPSC bytes, batches",
+    "tombolo MPMC, batches",
+    "tombolo MPMC bytes, batches",
+];
 
 pub(super) fn group(scale: &Scale) -> Group {
     let mut cases = Vec::new();
