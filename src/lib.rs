@@ -58,6 +58,9 @@
 //! - [`Broadcast`] allows any number of publishers and subscribers, and each
 //!   message goes to all subscribers: [`Segment::broadcast`].
 //!
+//! A [service](Segment::service) takes calls: a [`Client`] makes a request, one of the
+//! [servers](Server) takes it, and its reply goes to that client.
+//!
 //! The kind is part of a handle's type: handles of an SPSC channel cannot be
 //! cloned. The elements of a channel are plain data that implement [`Message`]:
 //! numbers, arrays, and structs with `#[derive(Message)]`. Both sides must use
@@ -121,6 +124,11 @@
 //! found nothing. While there are more messages, they cost no system call. Each
 //! descriptor costs one thread, which sleeps. `examples/event_loop.rs` and
 //! `examples/tokio.rs` show how to use it.
+//!
+//! # Several channels in one thread
+//!
+//! A [`WaitSet`] waits for any of many senders and receivers of one segment, without a
+//! thread or a descriptor for each.
 //!
 //! # Disconnection
 //!
@@ -280,19 +288,21 @@ pub use bytemuck;
 pub use channel::derive as __derive;
 pub use channel::{
     AnyChannel, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter, AnyReceiver, AnySender, AnyTryIter,
-    BroadcastChannel, ByteBroadcastChannel, ByteChannel, ByteDelivery, ByteGrant, ByteReader,
-    ByteReceiver, ByteSender, ByteWriter, Canceller, Channel, Delivery, DeliverySlice, Grant,
-    GrantSlice, IntoIter, Iter, Publisher, Readiness, Receiver, ReliableSubscriber, SendAll,
-    SendEnd, Sender, Senders, Slowest, Subscriber, TryIter,
+    BroadcastChannel, ByteBroadcastChannel, ByteChannel, ByteClient, ByteDelivery, ByteGrant,
+    ByteReader, ByteReceiver, ByteRequest, ByteSender, ByteServer, ByteServerCall, ByteService,
+    ByteWriter, CallPayload, Canceller, Channel, Client, Delivery, DeliverySlice, Grant,
+    GrantSlice, IntoIter, Iter, PendingCall, Publisher, Readiness, Ready, Receiver,
+    ReliableSubscriber, SendAll, SendEnd, Sender, Senders, Server, ServerCall, ServerIter, Service,
+    Slowest, Subscriber, TryIter, WaitSet, WaitSetWaker, Waitable,
 };
 pub use control::{
     ConnectError, Event, Events, EventsIter, InheritError, ListenError, Listener, Member,
     SpawnError, SpawnedChild, connect, connect_timeout,
 };
 pub use error::{
-    BadName, ChannelError, ChannelProperty, CommandError, Done, Fault, InvalidMessage, OpenError,
-    RecvError, RecvTimeoutError, SendAllError, SendBatchError, SendError, SendTimeoutError,
-    TryRecvError, TrySendError, Unwoken,
+    BadName, CallError, CallTimeoutError, ChannelError, ChannelProperty, CommandError, Done, Fault,
+    InvalidMessage, OpenError, RecvError, RecvTimeoutError, ReplyError, SendAllError,
+    SendBatchError, SendError, SendTimeoutError, TryRecvError, TrySendError, Unwoken, WaitSetError,
 };
 pub use kinds::batch::{ByteBatch, ByteBatchIter};
 pub use kinds::broadcast::Start;
@@ -302,9 +312,9 @@ pub use kinds::table::{
     Broadcast, Broadcastable, InPlace, Kind, Mpmc, Payload, Reliable, RingKind as ChannelKind, Spsc,
 };
 pub use segment::{
-    Answer, Audit, BroadcastInfo, ChannelInfo, Commander, Death, Deaths, Drain, Inbox, Options,
-    Orphan, Outcome, Owner, ParticipantInfo, ReliableInfo, RemoveOnDrop, Segment, SegmentInfo,
-    Stats, TrustedPeers, UserCommand,
+    Answer, Audit, BroadcastInfo, CallsInfo, ChannelInfo, Commander, Death, Deaths, Drain, Inbox,
+    Options, Orphan, Outcome, Owner, ParticipantInfo, ReliableInfo, RemoveOnDrop, Segment,
+    SegmentInfo, Stats, TrustedPeers, UserCommand,
 };
 pub use storage::{Finding, OperatingState, Peer, Side};
 
@@ -320,6 +330,16 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/how-to.md")]
 struct HowTo;
+
+/// Compiles the examples of the page on wait sets as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/wait-sets.md")]
+struct WaitSets;
+
+/// Compiles the examples of the page on calls as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/calls.md")]
+struct CallsPage;
 
 /// Compiles the examples of the page on broadcast as tests.
 #[cfg(doctest)]

@@ -16,7 +16,7 @@ pub(crate) use core::sync::atomic::{Ordering, fence};
 pub(crate) use stepped::AtomicU64;
 
 /// For copies of elements. Their accesses are no crash points; each copy has one
-/// point in its middle instead.
+/// point in its middle instead. And for words that are this process's alone.
 pub(crate) mod unstepped {
     pub(crate) use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 }

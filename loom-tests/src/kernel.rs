@@ -257,10 +257,16 @@ impl Kernel for Process {
     fn semop(&self, ops: &[Op], until: Option<Deadline>) -> Result<(), Refusal> {
         death::step();
         let compares = |op: &Op| op.sem == SetMap::WAKE_ALL && !op.undo;
-        let blunt;
+        // A wait set's call ends with that semaphore, and its first member is compared first.
+        let last = ops.last().is_some_and(compares);
+        let first = |op: &Op| last && op.sem == ops[0].sem && !compares(op);
+        let blunt: Vec<Op>;
         let ops =
             if ops.iter().any(compares) && mutant::has("the wake-all semaphore is not compared") {
-                blunt = ops.iter().copied().filter(|op| !compares(op)).collect::<Vec<_>>();
+                blunt = ops.iter().copied().filter(|op| !compares(op)).collect();
+                &blunt
+            } else if ops.iter().any(first) && mutant::has("one member is not compared") {
+                blunt = ops.iter().copied().filter(|op| !first(op)).collect();
                 &blunt
             } else {
                 ops

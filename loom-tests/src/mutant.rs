@@ -130,13 +130,14 @@ pub(crate) fn lines(source: &'static str) -> Lines {
 }
 
 /// The rings' sources that have orderings.
-pub(crate) const SOURCES: [(&str, &str); 20] = [
+pub(crate) const SOURCES: [(&str, &str); 23] = [
     ("bell", include_str!("../../src/ring/bell.rs")),
     ("blocks", include_str!("../../src/ring/blocks.rs")),
     ("broadcast/limit", include_str!("../../src/ring/broadcast/limit.rs")),
     ("broadcast/publish", include_str!("../../src/ring/broadcast/publish.rs")),
     ("broadcast/read", include_str!("../../src/ring/broadcast/read.rs")),
     ("broadcast/reliable", include_str!("../../src/ring/broadcast/reliable.rs")),
+    ("calls/word", include_str!("../../src/ring/calls/word.rs")),
     ("creation", include_str!("../../src/ring/creation.rs")),
     ("event", include_str!("../../src/ring/event.rs")),
     ("gate", include_str!("../../src/ring/gate.rs")),
@@ -151,4 +152,6 @@ pub(crate) const SOURCES: [(&str, &str); 20] = [
     ("role", include_str!("../../src/ring/role.rs")),
     ("spsc", include_str!("../../src/ring/spsc.rs")),
     ("table", include_str!("../../src/ring/table.rs")),
+    ("wait/registration", include_str!("../../src/ring/wait/registration.rs")),
+    ("wait/set", include_str!("../../src/ring/wait/set.rs")),
 ];

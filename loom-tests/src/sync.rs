@@ -16,8 +16,11 @@ pub(crate) const NO_FENCE_BEFORE_IT_ASKS: &str = "no fence before it asks";
 #[track_caller]
 pub(crate) fn fence(order: Ordering) {
     let weakened = mutant::weakened(Location::caller(), order);
-    let renewing = Location::caller().file().ends_with("ring/wait/registration.rs");
-    let asking = Location::caller().file().ends_with("ring/bell.rs");
+    let file = Location::caller().file();
+    let renewing = ["registration.rs", "set.rs"];
+    let renewing =
+        renewing.map(|name| file.ends_with(&format!("ring/wait/{name}"))).contains(&true);
+    let asking = file.ends_with("ring/bell.rs");
     let gone = renewing && mutant::has("no fence after the next version")
         || asking && mutant::has(NO_FENCE_BEFORE_IT_ASKS)
         || mutant::is(|mutant| matches!(mutant, Mutant::NoSkipFence));

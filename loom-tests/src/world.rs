@@ -174,7 +174,7 @@ impl World {
     /// A channel of `capacity` slots between `sides`, all of whom are
     /// attached, by one process each. Nobody is in sight yet but them.
     pub(crate) fn new(capacity: usize, sides: &[Side]) -> (Rc<Self>, Vec<Peer>) {
-        let map = SetMap { participants: sides.len() as u16, channels: 1 };
+        let map = SetMap { participants: sides.len() as u16, channels: 1, own_bells: false };
         let system = Rc::new(System::new(map.count(), sides.len()));
         let row = |side: &Side| {
             let endpoints = match side {

@@ -155,6 +155,7 @@ impl<'a, P: Payload> BroadcastChannel<'a, P> {
             capacity: self.capacity,
             publishers: self.publishers,
             reliable: self.reliable,
+            reply: None,
             attempts: 0,
             lasting: self.lasting,
         };

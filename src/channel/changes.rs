@@ -120,6 +120,11 @@ impl Changes {
         self.looked.get()
     }
 
+    /// What this handle last found out.
+    pub(super) const fn last_found(&self) -> Found {
+        self.found.get()
+    }
+
     /// Whether the peers had gone when this handle last found out.
     pub(super) fn peers_gone(&self) -> bool {
         self.found.get() == Found::PeersGone

@@ -5,6 +5,7 @@ mod any;
 mod blocking;
 mod bound;
 mod broadcast;
+mod calls;
 mod cancel;
 mod changes;
 mod debts;
@@ -20,6 +21,7 @@ mod receiver;
 mod send_all;
 mod sender;
 mod transfer;
+mod wait_set;
 mod waiting;
 
 use core::marker::PhantomData;
@@ -41,6 +43,10 @@ pub use any::{
 pub use broadcast::{
     BroadcastChannel, ByteBroadcastChannel, Publisher, ReliableSubscriber, Slowest, Subscriber,
 };
+pub use calls::{
+    ByteClient, ByteRequest, ByteServer, ByteServerCall, ByteService, CallPayload, Client,
+    PendingCall, Server, ServerCall, ServerIter, Service,
+};
 pub use cancel::Canceller;
 pub use delivery::{ByteDelivery, ByteReader, Delivery, DeliverySlice};
 use endpoint::{Endpoint, Opening};
@@ -49,6 +55,7 @@ pub use ready::Readiness;
 pub use receiver::{ByteReceiver, IntoIter, Iter, Receiver, TryIter};
 pub use send_all::{SendAll, SendEnd, Senders};
 pub use sender::{ByteSender, Sender};
+pub use wait_set::{Ready, WaitSet, WaitSetWaker, Waitable};
 
 /// How often a message is delivered again by default.
 const ATTEMPTS: u8 = 8;
@@ -193,6 +200,7 @@ impl<'a, P: Payload, K: Kind> Channel<'a, P, K> {
             capacity: self.capacity,
             publishers: None,
             reliable: None,
+            reply: None,
             attempts: self.attempts,
             lasting: self.lasting,
         };

@@ -39,7 +39,6 @@ use std::time::{Duration, Instant};
 use super::{changes, queues};
 use crate::error::Fault;
 use crate::kinds::block::Block;
-use crate::kinds::table::RingKind;
 use crate::ring::kernel::Refusal;
 use crate::ring::wait::{
     Cause, Heard, Need, NotNow, Operation, Queue, Registration, Session, Waited, Want,
@@ -116,11 +115,9 @@ struct At {
 }
 
 impl At {
-    /// What its thread waits for. A sender of MPMC bytes may want a block or a
-    /// slot, and is woken for either.
+    /// What its thread waits for.
     fn need(&self) -> Need {
-        let either = self.side == Side::Sender && self.block.kind == RingKind::MpmcBytes;
-        if either { Need::Block } else { Need::Progress }
+        queues::need_of_either(&self.block, self.side)
     }
 
     fn queue(&self) -> Queue<'_> {

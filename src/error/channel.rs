@@ -139,6 +139,21 @@ pub enum ChannelError {
         /// The process.
         pid: u64,
     },
+    /// The segment was created without the semaphores that calls need: one more for each
+    /// participant. `kernel.sem` did not allow as many in one set.
+    #[error(
+        "segment {segment} has no calls: it was created with a set of {semaphores} semaphores, \
+         where calls need {needed}; allow more (`sysctl kernel.sem`, the first and the second \
+         number), or ask for fewer participants or channels, and create it anew"
+    )]
+    NoCalls {
+        /// The segment's name.
+        segment: String,
+        /// How many semaphores its set has.
+        semaphores: u16,
+        /// How many it would have with those for calls.
+        needed: u16,
+    },
     /// The channel stands twice among those of a [`SendAll`](crate::SendAll), which sends one
     /// message to each.
     #[error("channel {channel} stands twice among those that are sent to together; leave one out")]
@@ -212,6 +227,8 @@ pub enum ChannelProperty {
     Elements,
     /// How many messages it holds.
     Capacity,
+    /// Calls: the type of its replies, or the length of the longest.
+    Replies,
     /// Broadcast: how many publishers it may have.
     Publishers,
     /// Broadcast: how many reliable subscribers it may have.
@@ -224,6 +241,7 @@ impl fmt::Display for ChannelProperty {
             Self::Kind => "kind",
             Self::Elements => "elements",
             Self::Capacity => "capacity",
+            Self::Replies => "replies",
             Self::Publishers => "the number of publishers",
             Self::Reliable => "the number of reliable subscribers",
         })
@@ -233,7 +251,8 @@ impl fmt::Display for ChannelProperty {
 debug_as_display! {
     ChannelError {
         NotFound Mismatch BadCapacity DirectoryFull SegmentFull RoleTaken TooMany
-        TooManyPublishers TooManyReliable UnknownKind Twice OtherSegment EarlierBuild Damaged Busy;
+        TooManyPublishers TooManyReliable UnknownKind NoCalls Twice OtherSegment EarlierBuild Damaged
+        Busy;
         BadName Fault
     }
 }

@@ -10,6 +10,7 @@
 //!                                  + Full, Paused         + Timeout
 //!  receiving    RecvError       ⊂  TryRecvError           RecvTimeoutError
 //!                                  + Empty, Pending       + Timeout
+//!  calling      CallError                              ⊂  CallTimeoutError + TimedOut
 //! ```
 //!
 //! The larger ones convert from the smaller one, and all of them from [`Fault`].
@@ -38,6 +39,7 @@
 //! refusals by object, call, error number, limits and remedy. `SpawnError` is not
 //! comparable: it contains an `io::Error`.
 
+mod call;
 mod channel;
 mod control;
 mod fault;
@@ -45,7 +47,9 @@ mod open;
 mod recv;
 mod send;
 mod send_all;
+mod wait_set;
 
+pub use call::{CallError, CallTimeoutError, ReplyError};
 pub use channel::{ChannelError, ChannelProperty};
 pub use control::CommandError;
 pub use fault::{Done, Fault, Unwoken};
@@ -53,6 +57,7 @@ pub use open::{BadName, OpenError};
 pub use recv::{InvalidMessage, RecvError, RecvTimeoutError, TryRecvError};
 pub use send::{SendBatchError, SendError, SendTimeoutError, TrySendError};
 pub use send_all::SendAllError;
+pub use wait_set::WaitSetError;
 
 /// `{:?}` says what `{}` says, after the kind of error: it is what `main` and
 /// `unwrap` show, where the remedy is needed most. What stands after a `;` is

@@ -16,6 +16,8 @@ pub(crate) struct Facts {
     pub(crate) bytes: bool,
     /// Whether each receiver gets every message.
     pub(crate) broadcast: bool,
+    /// Whether its messages are requests that are replied to.
+    pub(crate) calls: bool,
 }
 
 /// A kind of ring, with what its messages are made of.

@@ -12,6 +12,7 @@ pub(crate) mod audit;
 pub(crate) mod batch;
 pub(crate) mod block;
 pub(crate) mod broadcast;
+pub(crate) mod calls;
 pub(crate) mod element;
 pub(crate) mod joint;
 mod keep_back;

@@ -233,6 +233,14 @@ pub trait Ring: View + Sized + Send {
     fn in_flight(&self) -> bool {
         false
     }
+    /// Whether a push may come to something. Looks, and changes nothing.
+    fn may_push(&self, at: &Self::Producer) -> bool {
+        self.cells().has(Self::wanted_by_producer(at))
+    }
+    /// Whether a pop may come to something. Looks, and changes nothing.
+    fn may_pop(&self, at: &Self::Consumer) -> bool {
+        self.cells().has(Self::wanted_by_consumer(at))
+    }
     /// What has just refused a push, or a reservation.
     fn wanted_by_producer(at: &Self::Producer) -> Want;
     /// What has just refused a pop, or a take.

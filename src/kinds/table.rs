@@ -3,6 +3,7 @@
 use super::any::{AnyKind, Facts};
 use super::broadcast::{self, Board, Broadcasts, BufferRing};
 pub use super::broadcast::{Broadcast, Reliable};
+use super::calls::{self, Slots};
 use super::element::Element;
 use super::message::Message;
 use super::payload::{Bytes, Form, Untyped};
@@ -10,7 +11,7 @@ use super::ring::Ring;
 use super::{mpmc, mpmc_bytes, spsc, spsc_bytes};
 use crate::ring;
 use crate::ring::wait::Want;
-use crate::storage::layout::{BlockPlan, Measures, Seats, capacity_allowed};
+use crate::storage::layout::{BlockPlan, Measures, Reply, Seats, capacity_allowed};
 use crate::storage::{Cells, KindCode};
 
 /// One sender and one receiver at a time: wait-free, and the fastest.
@@ -148,8 +149,8 @@ impl sealed::Payload for Bytes {
 
 /// The kind of a channel, and what it carries.
 ///
-/// As a text, it is `SPSC`, `MPMC`, `SPSC bytes`, `MPMC bytes`, `broadcast` or
-/// `broadcast bytes`.
+/// As a text, it is `SPSC`, `MPMC`, `SPSC bytes`, `MPMC bytes`, `broadcast`,
+/// `broadcast bytes`, `calls` or `calls bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RingKind {
@@ -165,6 +166,10 @@ pub enum RingKind {
     Broadcast,
     /// Any number of each, and each receiver gets every message; bytes of any length.
     BroadcastBytes,
+    /// Any number of clients and servers; requests and replies of one size.
+    Calls,
+    /// Any number of clients and servers; requests and replies of bytes, of any length.
+    CallsBytes,
 }
 
 impl core::fmt::Display for RingKind {
@@ -174,16 +179,21 @@ impl core::fmt::Display for RingKind {
 }
 
 impl RingKind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Spsc,
         Self::Mpmc,
         Self::SpscBytes,
         Self::MpmcBytes,
         Self::Broadcast,
         Self::BroadcastBytes,
+        Self::Calls,
+        Self::CallsBytes,
     ];
     /// A bit for each kind beyond the first four: see [`bit`](Self::bit).
-    pub(crate) const LATER: u64 = Self::Broadcast.bit() | Self::BroadcastBytes.bit();
+    pub(crate) const LATER: u64 = Self::Broadcast.bit()
+        | Self::BroadcastBytes.bit()
+        | Self::Calls.bit()
+        | Self::CallsBytes.bit();
 
     /// What is always the same of a kind.
     const fn facts(self) -> &'static Facts {
@@ -194,6 +204,8 @@ impl RingKind {
             Self::MpmcBytes => &mpmc_bytes::layout::FACTS,
             Self::Broadcast => &broadcast::layout::OF_ELEMENTS,
             Self::BroadcastBytes => &broadcast::layout::OF_BYTES,
+            Self::Calls => &calls::layout::OF_ELEMENTS,
+            Self::CallsBytes => &calls::layout::OF_BYTES,
         }
     }
 
@@ -206,6 +218,8 @@ impl RingKind {
             Self::MpmcBytes => &mpmc_bytes::OfBlocks,
             Self::Broadcast => &broadcast::OfElements,
             Self::BroadcastBytes => &broadcast::OfBytes,
+            Self::Calls => &calls::OfElements,
+            Self::CallsBytes => &calls::OfBytes,
         }
     }
 
@@ -235,6 +249,11 @@ impl RingKind {
         self.facts().broadcast
     }
 
+    /// Whether messages are requests that are replied to.
+    pub(crate) const fn is_calls(self) -> bool {
+        self.facts().calls
+    }
+
     /// Whether messages are bytes of any length.
     pub(crate) const fn is_bytes(self) -> bool {
         self.facts().bytes
@@ -244,10 +263,10 @@ impl RingKind {
         self.facts().name
     }
 
-    /// All kinds for elements, or all for bytes: those of queues, or of broadcast.
-    pub(crate) fn all_of(bytes: bool, broadcast: bool) -> impl Iterator<Item = Self> {
-        let of = move |kind: &Self| kind.is_bytes() == bytes && kind.is_broadcast() == broadcast;
-        Self::ALL.into_iter().filter(of)
+    /// All kinds for elements, or all for bytes, that are alike in the rest.
+    pub(crate) fn like(self) -> impl Iterator<Item = Self> {
+        let traits = |kind: Self| (kind.is_bytes(), kind.is_broadcast(), kind.is_calls());
+        Self::ALL.into_iter().filter(move |&kind| traits(kind) == traits(self))
     }
 
     /// The plan of a channel's block; `None` if it cannot be addressed at all.
@@ -255,8 +274,9 @@ impl RingKind {
         if !capacity_allowed(of.messages, of.align) {
             return None;
         }
-        let none = of.seats == Seats::default();
-        (none || self.is_broadcast())
+        let seats = of.seats == Seats::default() || self.is_broadcast();
+        let reply = self.is_calls() == (of.reply != Reply::default());
+        (seats && reply && (of.reply.align == 0 || capacity_allowed(1, of.reply.align)))
             .then(|| BlockPlan::new(of, &self.any().parts(of)?, participants))
             .flatten()
     }
@@ -290,6 +310,8 @@ impl Cells {
             Want::Limit(position) => {
                 Board::of(self).is_some_and(|board| ring::broadcast::room(&board, self, position))
             }
+            Want::Request => Slots::of(self).is_some_and(|slots| ring::calls::available(&slots)),
+            Want::CallSlot => Slots::of(self).is_some_and(|slots| ring::calls::room(&slots)),
             Want::Anything => ring::spsc::len(self) > 0,
             Want::Room(limit) => ring::spsc::freed(self, limit),
             Want::Message(cursor) => ring::mpmc::available(self, cursor),
@@ -309,7 +331,8 @@ mod tests {
     fn a_block_that_cannot_be_addressed_is_refused() {
         let block = |messages, size, align| {
             let seats = Seats::default();
-            RingKind::Mpmc.plan(&Measures { messages, size, align, seats }, 64)
+            let reply = Reply::default();
+            RingKind::Mpmc.plan(&Measures { messages, size, align, seats, reply }, 64)
         };
         assert!(block(0, 8, 8).is_none());
         assert!(block(MAX_CAPACITY + 1, 8, 8).is_none());

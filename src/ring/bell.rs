@@ -91,7 +91,7 @@ pub(super) fn ring<K: Kernel>(
 }
 
 /// Wakes all who sleep, whoever is announced.
-pub(super) fn strike<K: Kernel>(kernel: &K, sem: u16) -> Result<(), Refusal> {
+pub(crate) fn strike<K: Kernel>(kernel: &K, sem: u16) -> Result<(), Refusal> {
     match kernel.semop(&[Op::add(sem, 1)], None) {
         Err(Refusal::Range) => wind_by(kernel, sem, HIGH.cast_signed()),
         done => done,
@@ -163,6 +163,25 @@ pub(super) fn wait<K: Kernel>(
         count += 1;
     }
     unless_late(kernel, &ops[..count], until)
+}
+
+/// Sleeps while the value is `heard`, and `also` does not fail: no-wait operations that compare
+/// other values and change nothing. `WouldBlock` or `Ok` as soon as one of them is another.
+/// Appends its own.
+pub(super) fn wait_also<K: Kernel>(
+    kernel: &K,
+    also: &mut Vec<Op>,
+    sem: u16,
+    heard: u16,
+    until: Option<K::Deadline>,
+) -> Result<(), Refusal> {
+    let Ok(heard) = i16::try_from(heard) else { return Ok(()) };
+    let Some(back) = heard.checked_add(1) else { return Ok(()) };
+    if heard > 0 {
+        also.push(Op::take(sem, heard).no_wait());
+    }
+    also.extend([Op::take(sem, 1), Op::add(sem, back)]);
+    unless_late(kernel, also, until)
 }
 
 /// Does `ops`, which compare a value, and tells a deadline from a value that

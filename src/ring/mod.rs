@@ -6,9 +6,10 @@
 //! import is therefore `crate::sync` and each other.
 
 pub(crate) mod backoff;
-mod bell;
+pub(crate) mod bell;
 pub(crate) mod blocks;
 pub(crate) mod broadcast;
+pub(crate) mod calls;
 pub(crate) mod creation;
 pub(crate) mod credit;
 pub(crate) mod cursor;

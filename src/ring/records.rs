@@ -120,6 +120,16 @@ pub(crate) fn reserve_behind(
     Ok(Some(Reserved { header: if padding > 0 { 0 } else { index }, padding, length }))
 }
 
+/// Whether the longest message would fit, or more than when the producer last looked. Looks,
+/// and changes nothing.
+pub(crate) fn may_fit(ring: &impl Units, producer: &Producer) -> bool {
+    let needed = units(ring.longest());
+    let to_end = ring.capacity() - wrapped(ring, producer.index());
+    let padding = if needed > to_end { to_end } else { 0 };
+    // As for a reservation.
+    producer.may_write(ring, padding + needed + 1)
+}
+
 /// Fills the end of the ring. Out of line: that happens once a lap.
 #[cold]
 #[inline(never)]

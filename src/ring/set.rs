@@ -7,7 +7,8 @@
 //! 6          CHECK       1 + 14 bits mixed from the generation
 //! 7          WAKE_ALL    counts what happens to participants
 //! 8..8+P     LIVENESS    1 while participant i lives (undo)
-//! then 2 × C             items and space of each channel: 0 or 1 token
+//! then 2 × C             items and space of each channel: 0 or 1 token, or a bell
+//! then P, or 0           OWN: a bell that wakes participant i alone
 //! then 0..15             reserved, so that the count is 13 modulo 16
 //! ```
 //!
@@ -23,11 +24,14 @@ const CHECK: u16 = GENERATION + DIGITS;
 const LIVENESS: u16 = SetMap::WAKE_ALL + 1;
 const RESIDUE: u16 = 13;
 
-/// The map of one set: its shape follows from two numbers.
+/// The map of one set: its shape follows from two numbers, and from whether each
+/// participant has a bell of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SetMap {
     pub(crate) participants: u16,
     pub(crate) channels: u16,
+    /// Where semaphores are few, a set is made without.
+    pub(crate) own_bells: bool,
 }
 
 impl SetMap {
@@ -49,9 +53,27 @@ impl SetMap {
         self.items(channel) + 1
     }
 
+    /// The [`bell`](super::bell) that wakes this participant and nobody else, if the set
+    /// has such. Its value may be anything when a life begins, and is wound back by the
+    /// participant when it listens. Nobody holds a credit on it: a death strikes
+    /// [`WAKE_ALL`](Self::WAKE_ALL), which everybody compares who sleeps over this.
+    pub(crate) const fn own_bell(self, participant: u16) -> Option<u16> {
+        if self.own_bells && participant < self.participants {
+            Some(self.items(self.channels) + participant)
+        } else {
+            None
+        }
+    }
+
+    /// How many semaphores have a use.
+    pub(crate) const fn used(self) -> u16 {
+        let own = if self.own_bells { self.participants } else { 0 };
+        self.items(self.channels) + own
+    }
+
     /// How many semaphores the set has.
     pub(crate) const fn count(self) -> u16 {
-        let used = LIVENESS + self.participants + 2 * self.channels;
+        let used = self.used();
         used + (16 + RESIDUE - used % 16) % 16
     }
 

@@ -263,6 +263,12 @@ impl Producer {
         self.0.limit.get()
     }
 
+    /// Whether so many cells may be written, or more than when it last looked. Looks, and
+    /// changes nothing.
+    pub(crate) fn may_write(&self, ring: &impl Indices, cells: u64) -> bool {
+        self.0.granted() >= cells || freed(ring, self.limit())
+    }
+
     /// The position of the next cell to write.
     #[inline]
     pub(crate) fn position(&self) -> u64 {

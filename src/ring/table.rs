@@ -197,6 +197,15 @@ impl Scratch {
         self.value(sem).wrapping_sub(self.missed.into())
     }
 
+    /// What all semaphores were at the last scan. Of the wake-all semaphore, what a sleeper may
+    /// compare.
+    pub(crate) fn copy_into(&self, values: &mut Vec<u16>) {
+        values.clone_from(&self.values);
+        if let Some(wake_all) = values.get_mut(usize::from(SetMap::WAKE_ALL)) {
+            *wake_all = self.heard(SetMap::WAKE_ALL);
+        }
+    }
+
     /// How many participants lived at the last scan.
     pub(crate) fn living(&self, map: SetMap) -> usize {
         (0..map.participants).filter(|&id| self.value(map.liveness(id)) > 0).count()

@@ -7,10 +7,11 @@ use super::participant::{Participant, Unleased};
 use crate::error::{ChannelError, ChannelProperty};
 use crate::kinds::block::Block;
 use crate::kinds::broadcast::MAX_MESSAGES;
+use crate::kinds::calls::MAX_CALLS;
 use crate::kinds::table::RingKind;
 use crate::ring::table::Member;
 use crate::storage::layout::{
-    LASTING, MAX_CAPACITY, MAX_LENGTH, MAX_SEATS, Measures, READY, SCHEMA_BYTES, Seats,
+    LASTING, MAX_CAPACITY, MAX_LENGTH, MAX_SEATS, Measures, READY, Reply, SCHEMA_BYTES, Seats,
 };
 use crate::sync::Ordering;
 
@@ -30,8 +31,25 @@ pub(crate) struct Spec {
     /// there is, or to create it with what is usual.
     pub(crate) publishers: Option<u16>,
     pub(crate) reliable: Option<u16>,
+    /// Calls: what is replied with.
+    pub(crate) reply: Option<ReplySpec>,
     pub(crate) attempts: u8,
     pub(crate) lasting: bool,
+}
+
+/// What a caller wants the replies of calls to be.
+#[derive(Clone, Debug)]
+pub(crate) struct ReplySpec {
+    /// Bytes of a reply, or of the longest; `None` to take what there is.
+    pub(crate) size: Option<usize>,
+    pub(crate) align: usize,
+    pub(crate) schema: String,
+}
+
+impl ReplySpec {
+    fn fingerprint(&self, size: usize) -> u64 {
+        fingerprint(&self.schema, size as u64, self.align as u64)
+    }
 }
 
 impl Spec {
@@ -144,10 +162,18 @@ fn make(
 ) -> Result<Block, ChannelError> {
     let participants = mapped.plan.map.participants;
     let seats = spec.seats();
-    let of = Measures { messages: capacity, size, align: spec.align, seats };
+    let reply = spec.reply.as_ref().map_or(Reply::default(), |reply| Reply {
+        size: reply.size.unwrap_or(0),
+        align: reply.align,
+    });
+    let of = Measures { messages: capacity, size, align: spec.align, seats, reply };
     let plan = spec.kind.plan(&of, participants).ok_or_else(|| {
         let Seats { publishers, reliable } = seats;
-        let (wanted, most, possible) = if spec.kind.is_broadcast() {
+        let (wanted, most, possible) = if spec.kind.is_calls() {
+            let Reply { size, align } = reply;
+            let wanted = format!(", replied to with {size} bytes, aligned to {align}");
+            (wanted, MAX_CALLS, ", and replies too".to_owned())
+        } else if spec.kind.is_broadcast() {
             (
                 format!(", for {publishers} publishers and {reliable} reliable subscribers"),
                 MAX_MESSAGES,
@@ -201,6 +227,9 @@ fn make(
         (&entry.flags, if spec.lasting { LASTING } else { 0 }),
         (&entry.publishers, u64::from(seats.publishers)),
         (&entry.reliable, u64::from(seats.reliable)),
+        (&entry.reply_size, reply.size as u64),
+        (&entry.reply_align, reply.align as u64),
+        (&entry.reply_fingerprint, spec.reply.as_ref().map_or(0, |of| of.fingerprint(reply.size))),
     ];
     for (word, value) in words {
         word.store(value, Ordering::Relaxed);
@@ -251,6 +280,17 @@ fn check(mapped: &Mapped, spec: &Spec, found: &Described) -> Result<Block, Chann
             Spec::type_name(&found.schema, found.size as u64, found.align as u64),
             Spec::type_name(&spec.schema, size as u64, spec.align as u64),
         );
+    }
+    if let Some(ours) = &spec.reply {
+        let (theirs, fingerprint) = found.reply;
+        let size = ours.size.unwrap_or(theirs.size);
+        if (theirs.size, theirs.align, fingerprint) != (size, ours.align, ours.fingerprint(size)) {
+            return mismatch(
+                ChannelProperty::Replies,
+                format!("{} bytes, aligned to {}, of {}", theirs.size, theirs.align, found.schema),
+                Spec::type_name(&ours.schema, size as u64, ours.align as u64),
+            );
+        }
     }
     let Seats { publishers, reliable } = found.block.plan.seats;
     for (what, theirs, ours) in [

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::kinds::block::Block;
 use crate::kinds::table::RingKind;
 use crate::ring::mpmc::MAX_ATTEMPTS;
-use crate::storage::layout::{DirectoryEntry, LASTING, Measures, Plan, READY, Seats};
+use crate::storage::layout::{DirectoryEntry, LASTING, Measures, Plan, READY, Reply, Seats};
 use crate::storage::{KindCode, Memory};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -25,6 +25,8 @@ pub(crate) struct Described {
     pub(crate) size: usize,
     pub(crate) align: usize,
     pub(crate) fingerprint: u64,
+    /// What the replies of calls are like, and their fingerprint.
+    pub(crate) reply: (Reply, u64),
     pub(crate) block: Block,
 }
 
@@ -88,10 +90,18 @@ impl<'a> Directory<'a> {
         } else {
             Seats::default()
         };
-        let of = Measures { messages: capacity, size, align, seats };
+        let reply = if kind.is_calls() {
+            Reply { size: number(&entry.reply_size), align: number(&entry.reply_align) }
+        } else {
+            Reply::default()
+        };
+        let of = Measures { messages: capacity, size, align, seats, reply };
         let plan = kind.plan(&of, self.plan.map.participants).ok_or_else(|| {
             let Seats { publishers, reliable } = seats;
-            let seats = if kind.is_broadcast() {
+            let seats = if kind.is_calls() {
+                let Reply { size, align } = reply;
+                format!(", replied to with {size} bytes at {align}")
+            } else if kind.is_broadcast() {
                 format!(", for {publishers} publishers and {reliable} reliable subscribers")
             } else {
                 String::new()
@@ -123,6 +133,7 @@ impl<'a> Directory<'a> {
             size,
             align,
             fingerprint: read(&entry.fingerprint),
+            reply: (reply, read(&entry.reply_fingerprint)),
             block,
         })
     }

@@ -8,7 +8,7 @@ use crate::error::{ChannelError, Done, Fault, Unwoken};
 use crate::kinds::block::Block;
 use crate::ring::event::{self, Event, Memo};
 use crate::ring::kernel::Refusal;
-use crate::ring::{credit, gate, role, slot_waiters};
+use crate::ring::{credit, gate, role, slot_waiters, wake_all};
 use crate::storage::Side;
 use crate::storage::layout::Row;
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -162,7 +162,10 @@ impl Participant {
             } else {
                 // This concerns all who wait, and not all of them know: a single token
                 // could go to one that was opened just now and expects others to come.
-                event::rouse(&self.mapped.semaphores, event, || false)
+                let roused = event::rouse(&self.mapped.semaphores, event, || false);
+                // Clients that wait for a reply sleep over other semaphores.
+                let calls = block.kind.is_calls() && side == Side::Receiver;
+                roused.and(if calls { wake_all::strike(&self.mapped.semaphores) } else { Ok(()) })
             };
             if side == Side::Receiver {
                 told =

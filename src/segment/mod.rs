@@ -27,7 +27,7 @@ mod tickets;
 mod trust;
 
 pub use crate::storage::{OperatingState, Peer, Side};
-pub(crate) use channels::Spec;
+pub(crate) use channels::{ReplySpec, Spec};
 pub use check::Audit;
 pub use commands::{Answer, Commander, Drain, Inbox, Outcome, Stats, UserCommand};
 pub use deaths::{Death, Deaths};
@@ -37,7 +37,7 @@ pub use handle::Segment;
 pub use members::ParticipantInfo;
 pub(crate) use name::Name;
 pub use open::Options;
-pub use outside::{BroadcastInfo, ChannelInfo, Orphan, ReliableInfo, SegmentInfo};
+pub use outside::{BroadcastInfo, CallsInfo, ChannelInfo, Orphan, ReliableInfo, SegmentInfo};
 pub use owner::Owner;
 pub(crate) use participant::Participant;
 pub use remove_on_drop::RemoveOnDrop;

@@ -14,7 +14,7 @@ use crate::ring::kernel::{Kernel, Refusal};
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Member, Scratch};
 use crate::ring::wait::Heard;
-use crate::ring::{credit, death_record, joint, lease, wake_all};
+use crate::ring::{bell, credit, death_record, joint, lease, wake_all};
 use crate::storage::layout::{JOINT_SENDS, flags};
 use crate::sync::Ordering;
 use crate::sys;
@@ -175,6 +175,32 @@ impl Participant {
         let compares = must || scratch.living(self.mapped.plan.map) <= FEW;
         let wake_all = compares.then(|| scratch.heard(SetMap::WAKE_ALL));
         Ok(Heard { own: scratch.heard(sem), wake_all })
+    }
+
+    /// Looks, and says what all semaphores were before, for one who is to sleep over several.
+    /// What it says of the wake-all semaphore is as for [`listen`](Self::listen).
+    pub(crate) fn listen_to_all(&self, values: &mut Vec<u16>) -> Result<(), Fault> {
+        let mut scratch = lock(&self.scratch);
+        self.mapped.scan(self.mapped.plan.map.liveness(self.me.id), &mut scratch)?;
+        scratch.copy_into(values);
+        Ok(())
+    }
+
+    /// The bell that wakes this participant alone, if the segment has such.
+    pub(crate) const fn own_bell(&self) -> Option<u16> {
+        self.mapped.plan.map.own_bell(self.me.id)
+    }
+
+    /// Wakes the threads of this process that sleep over its own bell; where there is none,
+    /// everybody who listens.
+    pub(crate) fn call_own(&self) -> Result<(), Fault> {
+        let Some(own) = self.own_bell() else { return self.strike() };
+        match self.barred() {
+            None => self.unless_gone(bell::strike(&self.mapped.semaphores, own)),
+            Some(Fault::Forked) => Err(Fault::Forked),
+            // As for `strike`.
+            Some(_) => Ok(()),
+        }
     }
 
     /// Wakes everybody who listens.

@@ -9,7 +9,7 @@
 use core::ptr::NonNull;
 use std::sync::Arc;
 
-use super::layout::{BlockPlan, Control, Plan, Seats, Shape};
+use super::layout::{BlockPlan, Control, Plan, ReplyPlace, Seats, Shape};
 use super::memory::Memory;
 use crate::ring::set::SetMap;
 use crate::ring::table::Table;
@@ -43,6 +43,8 @@ pub struct Cells {
 // atomic, and the copies are made of atomic accesses too; a thread makes no
 // difference to either.
 unsafe impl Send for Cells {}
+// SAFETY: as above; a copy of them in another thread can do the same.
+unsafe impl Sync for Cells {}
 
 impl Cells {
     /// The cells of a block of this kind at `offset`; `None` if it is not inside the
@@ -109,6 +111,11 @@ impl Cells {
         self.plan.seats
     }
 
+    /// Where in the slot of a call the reply is, and the most bytes that it has.
+    pub(crate) const fn reply(&self) -> ReplyPlace {
+        self.plan.reply
+    }
+
     /// Whether the slots are of this kind, and shaped so.
     pub(crate) fn are(&self, kind: KindCode, shape: Option<Shape>) -> bool {
         self.kind == kind && shape == Some(self.shape())
@@ -170,7 +177,7 @@ impl Cells {
 impl Table for Cells {
     /// The channels' semaphores are of no concern here.
     fn map(&self) -> SetMap {
-        SetMap { participants: self.plan.participants, channels: 0 }
+        SetMap { participants: self.plan.participants, channels: 0, own_bells: false }
     }
 
     fn word(&self, id: u16) -> &AtomicU64 {

@@ -18,8 +18,8 @@ use crate::sys::sem::Set;
 pub use spin::WaitStrategy;
 pub(crate) use spin::{Spin, costs};
 
-/// Calls of more operations than this are never made.
-const MOST_OPS: usize = 8;
+/// Calls of more operations than this are those of wait sets.
+const FEW_OPS: usize = 8;
 
 /// Thousands of times what a store takes to be seen: to get out of the
 /// processor that made it, as an interrupt, a change of thread and the stop of
@@ -57,6 +57,12 @@ impl Semaphores {
         self.asymmetric
     }
 
+    /// How many operations the kernel does in one call; where it does not say, as many as old
+    /// systems allow.
+    pub(crate) fn most_ops(&self) -> u64 {
+        sys::limits::sem().map_or(32, |limits| limits.ops_per_call)
+    }
+
     pub(crate) const fn set(&self) -> &Set {
         &self.set
     }
@@ -86,27 +92,38 @@ impl Semaphores {
     }
 }
 
+/// The operation as the kernel takes it.
+const fn call_for(op: Op) -> sys::sem::Op {
+    let mut call = match op.delta {
+        0 => sys::sem::Op::zero(op.sem),
+        by @ 1.. => sys::sem::Op::add(op.sem, by.unsigned_abs()),
+        by => sys::sem::Op::take(op.sem, by.unsigned_abs()),
+    };
+    if op.undo {
+        call = call.undo();
+    }
+    if op.no_wait {
+        call = call.no_wait();
+    }
+    call
+}
+
 impl Kernel for Semaphores {
     type Deadline = Instant;
 
     #[track_caller]
     fn semop(&self, ops: &[Op], until: Option<Instant>) -> Result<(), Refusal> {
-        let mut calls = [sys::sem::Op::zero(0); MOST_OPS];
-        debug_assert!(ops.len() <= MOST_OPS);
+        let (mut few, mut many);
+        let calls = if ops.len() <= FEW_OPS {
+            few = [sys::sem::Op::zero(0); FEW_OPS];
+            &mut few[..ops.len()]
+        } else {
+            many = vec![sys::sem::Op::zero(0); ops.len()];
+            &mut many[..]
+        };
         for (call, op) in calls.iter_mut().zip(ops) {
-            *call = match op.delta {
-                0 => sys::sem::Op::zero(op.sem),
-                by @ 1.. => sys::sem::Op::add(op.sem, by.unsigned_abs()),
-                by => sys::sem::Op::take(op.sem, by.unsigned_abs()),
-            };
-            if op.undo {
-                *call = call.undo();
-            }
-            if op.no_wait {
-                *call = call.no_wait();
-            }
+            *call = call_for(*op);
         }
-        let calls = &calls[..ops.len().min(MOST_OPS)];
         self.set.perform_until(calls, until).map_err(|error| self.refuse(error))
     }
 

@@ -91,6 +91,45 @@ fn a_lossy_subscriber_is_told_exactly_what_it_missed() {
     }
 }
 
+/// In small rings, publishers come round while a subscriber copies.
+#[test]
+fn a_lossy_subscriber_that_is_lapped_at_any_moment_only_misses_messages() {
+    let segment = Segment::anonymous().unwrap();
+    for (name, capacity) in [("a", 1), ("b", 4), ("c", 16), ("d", 64)] {
+        let channel = segment.broadcast::<[u64; 8]>(name).capacity(capacity);
+        let (publisher, subscriber) = (channel.publisher().unwrap(), channel.subscriber().unwrap());
+        thread::scope(|scope| {
+            scope.spawn(move || (0..LAPPED).try_for_each(|n| publisher.send([n; 8])).unwrap());
+            assert_accounted(&subscriber);
+        });
+    }
+}
+
+const LAPPED: u64 = 20_000;
+
+/// All of them are got in order, or missed.
+fn assert_accounted(subscriber: &Subscriber<[u64; 8]>) {
+    let (mut next, mut missed, mut batch) = (0, 0, Vec::new());
+    loop {
+        let got = if next % 2 == 0 {
+            subscriber.recv().map(|message| batch.push(message))
+        } else {
+            subscriber.recv_batch(&mut batch, 4).map(|_| ())
+        };
+        match got {
+            Ok(()) => {}
+            Err(RecvError::Lagged(n)) => missed += n,
+            Err(RecvError::Disconnected) => break,
+            Err(other) => panic!("{other:?}"),
+        }
+        for message in batch.drain(..) {
+            assert_eq!(message, [next + missed; 8]);
+            next += 1;
+        }
+    }
+    assert_eq!((next + missed, subscriber.missed()), (LAPPED, missed));
+}
+
 #[test]
 fn a_publisher_is_a_capacity_ahead_of_a_reliable_subscriber_and_never_more() {
     let segment = Segment::anonymous().unwrap();

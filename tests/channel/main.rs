@@ -13,5 +13,7 @@ mod properties;
 mod readiness;
 mod readiness_thread;
 mod send_all;
+mod services;
+mod wait_set;
 mod waits;
 mod wake;

@@ -17,4 +17,5 @@ mod namespaces;
 mod orphans;
 mod readiness_storm;
 mod send_all;
+mod services;
 mod storm;

@@ -200,12 +200,12 @@ static u64 start_time(void)
 static void join(void)
 {
     P = relaxed(56), C = relaxed(64), flags = relaxed(48);
-    if (relaxed(16) != 2 || flags & ~UINT64_C(7) || relaxed(24) != size || P < 1 || P > 8192 || C < 1 || C > 4096)
+    if (relaxed(16) != 2 || flags & ~UINT64_C(15) || relaxed(24) != size || P < 1 || P > 8192 || C < 1 || C > 4096)
         fail("the header");
     infos = up(512 + 8 * P, 128);
     directory = up(infos + 128 * P, 128) + 128 * 128;
     heap = up(directory + 512 * C, 4096);
-    u64 used = 8 + P + 2 * C;
+    u64 used = 8 + P + 2 * C + (flags & 8 ? P : 0);
     if (heap > size || count != used + (29 - used % 16) % 16)
         fail("the shape");
     credit(WAKE_ALL);

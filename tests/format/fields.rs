@@ -279,7 +279,7 @@ impl Parts {
         let journal = up(infos + 128 * participants, 128);
         let directory = journal + 128 * 128;
         let heap = up(directory + 512 * channels, 4096);
-        let used = 8 + participants + 2 * channels;
+        let used = 8 + 2 * participants + 2 * channels;
         let semaphores = used + (29 - used % 16) % 16;
         Parts { infos, journal, directory, heap, participants, semaphores }
     }
@@ -297,6 +297,8 @@ enum Kind {
     MpmcBytes,
     Broadcast,
     BroadcastBytes,
+    Calls,
+    CallsBytes,
 }
 
 /// How many publishers and reliable subscribers a broadcast channel has by default.
@@ -322,7 +324,23 @@ impl Block {
         alignment: usize,
         participants: usize,
     ) -> Block {
+        Self::replied_to(kind, capacity, (size, alignment), (0, 1), participants)
+    }
+
+    /// With replies of this size and alignment.
+    fn replied_to(
+        kind: Kind,
+        capacity: usize,
+        (size, alignment): (usize, usize),
+        reply: (usize, usize),
+        participants: usize,
+    ) -> Block {
         let (element, stride, units) = match kind {
+            Kind::Calls | Kind::CallsBytes => {
+                let head = if kind == Kind::Calls { 8 } else { 24 };
+                let request = up(head, alignment.max(8));
+                (request, up(up(request + size, reply.1.max(8)) + reply.0, 128), capacity)
+            }
             Kind::Spsc => (0, up(size, alignment), capacity),
             Kind::Mpmc if alignment <= 8 => (8, up(8 + size, 8), capacity),
             Kind::Mpmc => (alignment, up(alignment + size, alignment), capacity),
@@ -349,6 +367,7 @@ impl Block {
                 };
                 (buffers, apart, up(buffers + apart * (units + publishers), 128))
             }
+            Kind::Calls | Kind::CallsBytes => (words, 0, words + 128 * capacity.div_ceil(64)),
             _ => (words, 0, words),
         };
         Block { slots, element, stride, units, words, blocks, apart, end }
@@ -358,7 +377,7 @@ impl Block {
 #[test]
 fn every_field_has_its_place_and_none_overlap() {
     let document = Document::read();
-    assert_eq!(document.sizes.len(), 9, "{:?}", document.sizes);
+    assert_eq!(document.sizes.len(), 10, "{:?}", document.sizes);
     for (of, &size) in &document.sizes {
         let mut ranges: Vec<_> =
             document.bytes.iter().filter(|((in_, _), _)| in_ == of).flat_map(|(_, r)| r).collect();
@@ -371,7 +390,7 @@ fn every_field_has_its_place_and_none_overlap() {
         assert_eq!(end, size, "{of}");
     }
     let words: BTreeSet<&String> = document.bits.keys().map(|(of, _)| of).collect();
-    assert_eq!(words.len(), 14, "{words:?}");
+    assert_eq!(words.len(), 15, "{words:?}");
     for of in words {
         let mut bits: Vec<_> =
             document.bits.iter().filter(|((in_, _), _)| in_ == of).map(|(_, bits)| bits).collect();
@@ -419,9 +438,12 @@ fn the_numbers_to_test_against_are_right() {
             "P = 64, C = 16: infos, journal, directory, heap",
             list(&[parts.infos, parts.journal, parts.directory, parts.heap]),
         ),
-        ("… semaphores", list(&[parts.semaphores])),
+        ("… semaphores, with OWN_BELLS", list(&[parts.semaphores])),
         ("… size with 64 MiB", list(&[parts.size(64 << 20)])),
-        ("… ITEMS(0), SPACE(0), ITEMS(1)", list(&[8 + 64, 8 + 64 + 1, 8 + 64 + 2])),
+        (
+            "… ITEMS(0), SPACE(0), ITEMS(1), OWN(0)",
+            list(&[8 + 64, 8 + 64 + 1, 8 + 64 + 2, 8 + 64 + 32]),
+        ),
         ("… slots of a block", format!("at {}", commas(three.slots))),
         ("MPMC, 3 bytes at alignment 1: element, stride", list(&[three.element, three.stride])),
         ("MPMC, 32 bytes at alignment 16: element, stride", list(&[wide.element, wide.stride])),
@@ -488,7 +510,7 @@ fn sizes_carry_a_signature() {
         assert_eq!(segment.size() % 4_096, SIGNATURE);
         let count = name.set(0).unwrap().stat().unwrap().count;
         assert_eq!(count % 16, 13);
-        let used = 8 + usize::from(participants) + 2 * usize::from(channels);
+        let used = 8 + 2 * (usize::from(participants) + usize::from(channels));
         assert!((used..used + 16).contains(&count), "{count} for {used}");
     }
 }

@@ -271,8 +271,8 @@ class Memory:
 
 
 MAGIC = int.from_bytes(b"tombolo\0", "little")
-SYMMETRIC, TRANSIENT, ANONYMOUS = 1, 2, 4
-KNOWN = SYMMETRIC | TRANSIENT | ANONYMOUS
+SYMMETRIC, TRANSIENT, ANONYMOUS, OWN_BELLS = 1, 2, 4, 8
+KNOWN = SYMMETRIC | TRANSIENT | ANONYMOUS | OWN_BELLS
 H_MAGIC, H_VERSION, H_SIZE, H_GENERATION, H_SET, H_FLAGS = 8, 16, 24, 32, 40, 48
 H_PARTICIPANTS, H_CHANNELS, H_KINDS, H_NAME, H_GATE = 56, 64, 72, 128, 256
 PAUSED, DRAINING, DRAINED, SHUTDOWN = 2, 4, 8, 16
@@ -463,7 +463,7 @@ class Segment:
         self.journal = up(self.infos + 128 * P, 128)
         self.directory = self.journal + 128 * RECORDS
         self.heap = up(self.directory + 512 * C, 4096)
-        used = 8 + P + 2 * C
+        used = 8 + P + 2 * C + (P if self.flags & OWN_BELLS else 0)
         if self.heap > size or self.set.count != used + (29 - used % 16) % 16:
             raise Corrupt("the shape")
         self.symmetric = bool(self.flags & SYMMETRIC)

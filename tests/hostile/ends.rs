@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tombolo::{
     Broadcast, ByteDelivery, ByteReceiver, ByteSender, Bytes, ChannelError, InPlace, Kind, Mpmc,
-    Receiver, Reliable, Segment, Sender, Spsc, Start, Subscriber, TryRecvError,
+    Receiver, Reliable, Segment, Sender, Spsc, Start, Subscriber, TryRecvError, WaitSet, Waitable,
 };
 
 use crate::input::Input;
@@ -65,6 +65,16 @@ impl Site<'_> {
             drop(tell);
             result
         })
+    }
+}
+
+/// Waits by a set, with a time-out and without.
+fn watched(site: Site<'_>, handle: impl Waitable) {
+    let (mut set, mut ready) = (WaitSet::new(site.segment), Vec::new());
+    if set.add(handle, 7).is_ok() {
+        let _ = timed("try_wait", || set.try_wait(&mut ready));
+        let _ = timed("wait", || set.wait(&mut ready, MOMENT));
+        assert!(ready.iter().all(|ready| ready.key == 7) && ready.len() <= 1);
     }
 }
 
@@ -262,6 +272,7 @@ where
             5 => {
                 let len = timed("len", || self.len());
                 assert!(len <= self.capacity(), "{len}");
+                watched(site, &*self);
             }
             6 => drop(site.ended("send", || self.send(ELEMENT))),
             7 => drop(site.ended("send_batch", || self.send_batch(&[ELEMENT; MANY]))),
@@ -307,6 +318,7 @@ where
             5 => {
                 let len = timed("len", || self.len());
                 assert!(len <= self.capacity(), "{len}");
+                watched(site, &*self);
                 0
             }
             6 => site.ended("recv", || self.recv()).is_ok().into(),
@@ -352,6 +364,7 @@ where
                 // One more for what is left of a ring of packets.
                 let len = timed("len", || self.len());
                 assert!(len <= self.capacity() + 1, "{len}");
+                watched(site, &*self);
             }
             6 => drop(site.ended("send", || self.send(message))),
             7 | 8 => {
@@ -430,6 +443,7 @@ where
             5 => {
                 let len = timed("len", || self.len());
                 assert!(len <= self.capacity() + 1, "{len}");
+                watched(site, &*self);
                 0
             }
             6 => site.ended("recv", || self.recv(&mut into)).is_ok().into(),

@@ -26,6 +26,7 @@ mod input;
 mod live;
 mod overlaps;
 mod replay;
+mod services;
 mod stepped;
 mod storm;
 mod views;

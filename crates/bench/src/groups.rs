@@ -3,11 +3,13 @@
 mod alone;
 mod attach;
 mod broadcast;
+mod calls;
 mod contention;
 mod idle;
 mod latency;
 mod limits;
 mod recovery;
+mod sets;
 mod throughput;
 
 use super::Which;
@@ -17,11 +19,13 @@ pub(super) fn of(group: Which, scale: &Scale) -> Group {
     match group {
         Which::Limits => limits::group(scale),
         Which::Latency => latency::group(scale),
+        Which::Calls => calls::group(scale),
         Which::Throughput => throughput::group(scale),
         Which::Contention => contention::group(scale),
         Which::Broadcast => broadcast::group(scale, |_| Vec::new()),
         Which::Alone => alone::group(scale),
         Which::Idle => idle::group(scale),
+        Which::Sets => sets::group(scale),
         Which::Recovery => recovery::group(scale),
         Which::Attach => attach::group(scale),
     }

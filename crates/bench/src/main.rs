@@ -45,6 +45,8 @@ enum Which {
     Limits,
     /// How long an exchange takes
     Latency,
+    /// How long a call takes, beside two messages and two wake-ups
+    Calls,
     /// Messages and bytes a second
     Throughput,
     /// Several processes at each end
@@ -55,6 +57,8 @@ enum Which {
     Alone,
     /// What it costs to wait for messages with gaps
     Idle,
+    /// Waiting for any of many handles
+    Sets,
     /// How long a death holds the living up
     Recovery,
     /// Making a segment, and joining one

@@ -23,9 +23,10 @@ use common::wait_until;
 /// As little as shows everything.
 const BRIEF: &[&str] = &["--quick", "--span", "1"];
 
-const GROUPS: [&str; 9] = [
+const GROUPS: [&str; 10] = [
     "limits",
     "latency",
+    "calls",
     "throughput",
     "contention",
     "broadcast",

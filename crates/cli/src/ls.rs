@@ -2,7 +2,7 @@
 
 use nix::unistd::{Uid, User};
 use serde::Serialize;
-use tombolo::{BroadcastInfo, ChannelInfo, Death, Peer, Segment, SegmentInfo};
+use tombolo::{BroadcastInfo, CallsInfo, ChannelInfo, Death, Peer, Segment, SegmentInfo};
 
 use crate::failure::Failure;
 use crate::plain::{json, plain};
@@ -26,6 +26,11 @@ Of a broadcast channel there is a line more: how many messages have been
 published, and how many of them are retained; the processes that have publishers
 and reliable subscribers, of as many as there can be, and how many messages each
 subscriber is behind; and how many others there are.
+
+Of a service (calls), capacity is how many calls there can be at once, depth how
+many wait for a server, senders are clients, and receivers are servers. There is a
+line more: how many calls have a slot, and how many the processes have in hand
+that serve them.
 
 To look into a segment, the kernel wants it attached for some microseconds. That
 changes the pid and the times that `ipcs -mp` and `ipcs -mt` show of the last
@@ -84,6 +89,8 @@ struct ChannelRow {
     dropped: u64,
     #[serde(flatten)]
     broadcast: Option<BroadcastRow>,
+    #[serde(flatten)]
+    calls: Option<CallsRow>,
 }
 
 /// What a broadcast channel has besides.
@@ -99,6 +106,23 @@ struct BroadcastRow {
     reliable_seats: u16,
     /// How many subscribers there are for whom nobody waits.
     lossy: Option<u64>,
+}
+
+/// What a service has besides.
+#[derive(Debug, Serialize)]
+struct CallsRow {
+    /// How many calls have a slot.
+    under_way: u64,
+    in_hand: Vec<ServerRow>,
+    /// How many of those no client waits for.
+    abandoned: u64,
+    reply_size: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct ServerRow {
+    pid: u32,
+    calls: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -167,6 +191,7 @@ impl ChannelRow {
         let receivers = living_known.then_some(info.receivers);
         Self {
             broadcast: info.broadcast.map(|info| BroadcastRow::of(&info, receivers)),
+            calls: info.calls.map(|info| CallsRow::of(&info)),
             name: info.name,
             kind: info.kind.to_string(),
             element: info.element,
@@ -228,6 +253,26 @@ impl BroadcastRow {
     }
 }
 
+impl CallsRow {
+    fn of(info: &CallsInfo) -> Self {
+        let in_hand = info.in_hand.iter();
+        Self {
+            under_way: info.under_way,
+            in_hand: in_hand.map(|&(peer, calls)| ServerRow { pid: peer.pid(), calls }).collect(),
+            abandoned: info.abandoned,
+            reply_size: info.reply_size,
+        }
+    }
+
+    fn line(&self) -> String {
+        let hands = self.in_hand.iter().map(|row| format!("pid {} ({})", row.pid, row.calls));
+        let hands = hands.collect::<Vec<_>>().join(", ");
+        let hands = if hands.is_empty() { "none".to_owned() } else { hands };
+        let (under_way, abandoned) = (self.under_way, self.abandoned);
+        format!("    {under_way} under way; in hand {hands}; {abandoned} abandoned")
+    }
+}
+
 /// A number, if it is known.
 fn count(number: Option<u64>) -> String {
     number.map_or_else(|| "?".to_owned(), |number| number.to_string())
@@ -279,6 +324,7 @@ fn table(rows: &[Row]) -> String {
         for channel in &row.channels {
             lines.extend(channels.next());
             lines.extend(channel.broadcast.as_ref().map(BroadcastRow::line));
+            lines.extend(channel.calls.as_ref().map(CallsRow::line));
         }
     }
     lines.join("\n")

@@ -17,7 +17,7 @@ use crate::ring::lease;
 use crate::ring::set::SetMap;
 use crate::sync::{AtomicU64, Ordering};
 
-const MAP: SetMap = SetMap { participants: 1, channels: 0 };
+const MAP: SetMap = SetMap { participants: 1, channels: 0, own_bells: false };
 const NAME: u64 = 77;
 
 /// The kernel's objects on one key.

@@ -81,7 +81,7 @@ fn seat<'a>(
 }
 
 /// One who is still counted waits again, for one who has rung for the word.
-fn one_who_stays() {
+pub(super) fn one_who_stays() {
     let (world, [receiver, sender]) = World::between(1, [Receiver, Sender]);
     sender.has_woken([&receiver]);
     let sender = sender.spawn(None, |sender| sender.send(1).unwrap());

@@ -68,7 +68,7 @@ struct Scene {
 
 impl Table for Scene {
     fn map(&self) -> SetMap {
-        SetMap { participants: self.words.len() as u16, channels: 3 }
+        SetMap { participants: self.words.len() as u16, channels: 3, own_bells: false }
     }
 
     fn word(&self, id: u16) -> &AtomicU64 {

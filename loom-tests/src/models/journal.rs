@@ -36,7 +36,7 @@ pub(super) struct Scene {
 
 impl Table for Scene {
     fn map(&self) -> SetMap {
-        SetMap { participants: self.words.len() as u16, channels: 1 }
+        SetMap { participants: self.words.len() as u16, channels: 1, own_bells: false }
     }
 
     fn word(&self, id: u16) -> &AtomicU64 {

@@ -1,6 +1,7 @@
 mod bell;
 mod blocks;
 mod broadcast;
+mod calls;
 mod creation;
 mod death_record;
 mod document;
@@ -17,4 +18,5 @@ mod reliable;
 mod slot_waiters;
 mod spsc;
 mod table;
+mod wait_set;
 mod wake_all;

@@ -5,8 +5,8 @@
 use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 use super::{
-    blocks, broadcast, creation, death_record, event, gate, joint, journal, mpmc, reliable, spsc,
-    table,
+    blocks, broadcast, calls, creation, death_record, event, gate, joint, journal, mpmc, reliable,
+    spsc, table, wait_set,
 };
 use crate::death::{End::Killed, Fate};
 use crate::explore::{Bound, completely, fails, fails_for_some_end};
@@ -240,6 +240,19 @@ const ROWS: &[(&[Site], By)] = &[
     ),
     (&[at("broadcast/limit", "has_room", "words.limit()", Acquire, Relaxed)], Nothing(ANSWER)),
     (&[at("broadcast/limit", "has_room", "words.slot", Acquire, Relaxed)], Nothing(ANSWER)),
+    // Calls.
+    (
+        &[at("calls/word", "load", "word.load", Acquire, Relaxed)],
+        Model(Some(2), calls::one_and_one),
+    ),
+    (
+        &[at("calls/word", "swap", "word.compare_exchange", AcqRel, Acquire)],
+        Model(Some(2), calls::one_and_one),
+    ),
+    (
+        &[at("calls/word", "swap", "word.compare_exchange", AcqRel, Release)],
+        Nothing("the Acquire of the same word before it covers it"),
+    ),
     // Creation.
     (&[at("creation", "judge", "block.magic()", Acquire, Relaxed)], Nothing(KERNEL)),
     (
@@ -463,6 +476,15 @@ const ROWS: &[(&[Site], By)] = &[
         Deaths(Some(2), table::two_look),
     ),
     (&[at("table", "scan", "let _ = table.word", AcqRel, Release)], Nothing(ACQUIRES_NOTHING)),
+    // Waiting.
+    (
+        &[at("wait/registration", "announce", "fence", SeqCst, Relaxed)],
+        Model(Some(3), event::one_who_stays),
+    ),
+    (
+        &[at("wait/set", "register", "fence", SeqCst, Relaxed)],
+        Model(Some(2), wait_set::woken_in_vain),
+    ),
 ];
 
 fn found_weak(file: &str) {
@@ -495,6 +517,11 @@ fn of_the_broadcast_ring() {
 }
 
 #[test]
+fn of_calls() {
+    found_weak("calls/word");
+}
+
+#[test]
 fn of_creation() {
     found_weak("creation");
 }
@@ -504,6 +531,8 @@ fn of_events_and_the_gate() {
     found_weak("bell");
     found_weak("event");
     found_weak("gate");
+    found_weak("wait/registration");
+    found_weak("wait/set");
 }
 
 #[test]

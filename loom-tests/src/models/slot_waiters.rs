@@ -47,7 +47,7 @@ struct Peer {
 }
 
 fn channel<const N: usize>() -> [Peer; N] {
-    let map = SetMap { participants: N as u16, channels: 1 };
+    let map = SetMap { participants: N as u16, channels: 1, own_bells: false };
     let system = Rc::new(System::new(map.count(), N));
     let words = |word: u64| (0..N).map(|_| AtomicU64::new(word)).collect();
     let channel = Rc::new(Channel {

@@ -46,7 +46,7 @@ impl Indices for Ring {
 
 impl Table for Ring {
     fn map(&self) -> SetMap {
-        SetMap { participants: self.words.len() as u16, channels: 1 }
+        SetMap { participants: self.words.len() as u16, channels: 1, own_bells: false }
     }
 
     fn word(&self, id: u16) -> &AtomicU64 {

@@ -47,7 +47,7 @@ struct Citizen {
 /// `P` slots, of which the first `living` are taken by a process each, and
 /// some processes more.
 fn town<const N: usize>(slots: u16, living: usize) -> [Citizen; N] {
-    let map = SetMap { participants: slots, channels: 1 };
+    let map = SetMap { participants: slots, channels: 1, own_bells: false };
     let system = Rc::new(System::new(map.count(), N));
     let word = |id| {
         let state = if id < living { MemberState::Live } else { MemberState::Free };

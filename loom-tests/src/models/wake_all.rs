@@ -32,7 +32,7 @@ struct Guest {
 
 /// All of them have joined.
 fn hall<const N: usize>() -> [Guest; N] {
-    let map = SetMap { participants: N as u16, channels: 1 };
+    let map = SetMap { participants: N as u16, channels: 1, own_bells: false };
     let system = Rc::new(System::new(map.count(), N));
     let hall = Rc::new(Hall { scene: Scene::new(4, N), system: Rc::clone(&system), map });
     let guests: [Guest; N] = core::array::from_fn(|id| Guest {

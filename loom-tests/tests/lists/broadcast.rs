@@ -31,7 +31,7 @@ struct Board {
 
 impl Table for Board {
     fn map(&self) -> SetMap {
-        SetMap { participants: PARTICIPANTS, channels: 1 }
+        SetMap { participants: PARTICIPANTS, channels: 1, own_bells: false }
     }
     fn word(&self, id: u16) -> &AtomicU64 {
         &self.table[usize::from(id)]

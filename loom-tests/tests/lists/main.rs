@@ -31,5 +31,6 @@ mod sync {
 
 mod broadcast;
 mod bytes;
+mod calls;
 mod in_flight;
 mod oracle;

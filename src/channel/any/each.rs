@@ -60,6 +60,20 @@ macro_rules! each {
 /// What both handles can do.
 macro_rules! of_both_sides {
     ($handle:ident, $typed:literal, $reliable:ident => $clone:expr) => {
+        impl Member for $handle {
+            fn end(&self) -> &Endpoint {
+                each!(&self.0, end => end.end())
+            }
+
+            fn may_go_on(&self) -> bool {
+                each!(&self.0, end => end.may_go_on())
+            }
+
+            fn in_flight(&self) -> bool {
+                each!(&self.0, end => Member::in_flight(end))
+            }
+        }
+
         impl $handle {
             /// Whether both handles belong to the same channel.
             pub fn same_channel(&self, other: &Self) -> bool {

@@ -107,7 +107,14 @@ impl AnyChannel<'_> {
         self.found.block.kind.is_broadcast()
     }
 
-    /// How many bytes a message has; of messages of any length, the longest.
+    /// Whether it is a [service](Segment::service). Its handles have types: nothing is sent to
+    /// it or received from it here.
+    pub const fn is_calls(&self) -> bool {
+        self.found.block.kind.is_calls()
+    }
+
+    /// How many bytes a message has; of messages of any length, the longest; of a service, a
+    /// request.
     pub const fn element_size(&self) -> usize {
         self.found.size
     }
@@ -147,6 +154,9 @@ impl AnyChannel<'_> {
             ChannelKind::MpmcBytes => Any::MpmcBytes(Sender::new(queue()?)?),
             ChannelKind::Broadcast => Any::Broadcast(publisher(&opening)?),
             ChannelKind::BroadcastBytes => Any::BroadcastBytes(publisher(&opening)?),
+            ChannelKind::Calls | ChannelKind::CallsBytes => {
+                return Err(self.is_other_than(ChannelKind::Mpmc));
+            }
         }))
     }
 
@@ -166,6 +176,9 @@ impl AnyChannel<'_> {
             ChannelKind::Broadcast | ChannelKind::BroadcastBytes => {
                 return self.subscriber_from(Start::Newest);
             }
+            ChannelKind::Calls | ChannelKind::CallsBytes => {
+                return Err(self.is_other_than(ChannelKind::Mpmc));
+            }
         }))
     }
 
@@ -179,7 +192,7 @@ impl AnyChannel<'_> {
         Ok(AnyReceiver::of(match self.found.block.kind {
             ChannelKind::Broadcast => Any::Broadcast(subscriber(&opening, start)?),
             ChannelKind::BroadcastBytes => Any::BroadcastBytes(subscriber(&opening, start)?),
-            _ => return Err(self.is_a_queue()),
+            _ => return Err(self.is_other_than(ChannelKind::Broadcast)),
         }))
     }
 
@@ -194,18 +207,18 @@ impl AnyChannel<'_> {
         Ok(AnyReceiver::of(match self.found.block.kind {
             ChannelKind::Broadcast => Any::Reliable(subscriber(&opening, start)?),
             ChannelKind::BroadcastBytes => Any::ReliableBytes(subscriber(&opening, start)?),
-            _ => return Err(self.is_a_queue()),
+            _ => return Err(self.is_other_than(ChannelKind::Broadcast)),
         }))
     }
 
-    /// That this is no broadcast channel.
-    fn is_a_queue(&self) -> ChannelError {
+    /// That this is no channel like one of that kind.
+    fn is_other_than(&self, kind: ChannelKind) -> ChannelError {
         ChannelError::Mismatch {
             channel: self.found.name.clone(),
             segment: self.segment.participant().mapped().called(),
             what: ChannelProperty::Kind,
             theirs: format!("{:?}", self.kind()),
-            ours: format!("{:?}", ChannelKind::Broadcast),
+            ours: format!("{kind:?}"),
         }
     }
 }

@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::each::{Any, any_of, each, of_both_sides};
 use crate::channel::cancel::Canceller;
+use crate::channel::endpoint::Endpoint;
 use crate::channel::grant::Grant;
 use crate::channel::ready::Readiness;
 use crate::channel::sender::Sender;
+use crate::channel::wait_set::Member;
 use crate::error::{
     ChannelError, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError,
 };

@@ -3,17 +3,26 @@
 
 use crate::kinds::any::Facts;
 use crate::ring::broadcast::Shape as RingShape;
-use crate::storage::layout::{Blocks, LINE, MAX_LENGTH, MAX_SEATS, Measures, Parts, Seats, up};
+use crate::storage::layout::{
+    Blocks, LINE, MAX_LENGTH, MAX_SEATS, Measures, Parts, ReplyPlace, Seats, up,
+};
 use crate::storage::{KindCode, Shape};
 
-pub(crate) const OF_ELEMENTS: Facts =
-    Facts { code: KindCode(5), name: "broadcast", single: false, bytes: false, broadcast: true };
+pub(crate) const OF_ELEMENTS: Facts = Facts {
+    code: KindCode(5),
+    name: "broadcast",
+    single: false,
+    bytes: false,
+    broadcast: true,
+    calls: false,
+};
 pub(crate) const OF_BYTES: Facts = Facts {
     code: KindCode(6),
     name: "broadcast bytes",
     single: false,
     bytes: true,
     broadcast: true,
+    calls: false,
 };
 
 /// Most messages that a channel of this kind retains.
@@ -48,7 +57,12 @@ fn parts(of: &Measures, apart: usize) -> Option<Parts> {
     let ring = shape(messages as u64, seats);
     let entries = usize::from(seats.publishers) + usize::from(seats.reliable);
     let blocks = Blocks { words: LINE * entries, count: ring.buffers() as usize, apart };
-    Some(Parts { slots: ring.slots as usize, shape: Shape::new(0, 8, 8)?, blocks: Some(blocks) })
+    Some(Parts {
+        slots: ring.slots as usize,
+        shape: Shape::new(0, 8, 8)?,
+        blocks: Some(blocks),
+        reply: ReplyPlace::default(),
+    })
 }
 
 pub(super) fn parts_of_elements(of: &Measures) -> Option<Parts> {

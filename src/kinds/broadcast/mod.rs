@@ -116,11 +116,16 @@ impl<F: Buffered, M: Mode> BufferRing<F, M> {
         is_whole
     }
 
-    /// Why there is nothing at the subscription's position. After a missed message, it goes
-    /// on at the oldest one that is retained.
+    /// Why there is nothing at the subscription's position, where this look was the last one. After
+    /// a missed message, it goes on at the oldest one that is retained.
     #[cold]
     #[inline(never)]
-    fn nothing(&self, at: &Subscription<M>, look: Look) -> NotNow {
+    fn nothing(&self, at: &Subscription<M>, last: Look) -> NotNow {
+        let look = match last {
+            // A publisher has written over what was found.
+            Look::Found(_) => broadcast::look(&self.0, at.cursor.get()),
+            last => last,
+        };
         match look {
             Look::Nothing => NotNow::Nothing,
             Look::Corrupt(word) => NotNow::Word(word),
@@ -130,7 +135,7 @@ impl<F: Buffered, M: Mode> BufferRing<F, M> {
                 Ok(missed) => NotNow::Lagged(missed),
                 Err(limit) => NotNow::Word(limit),
             },
-            // In a slot that changes, the next message is one of a later lap.
+            // A slot that changes goes on to a later lap.
             Look::Found(_) => NotNow::Disorder,
         }
     }
@@ -150,8 +155,8 @@ impl<F: Buffered, M: Mode> BufferRing<F, M> {
         }
     }
 
-    /// The same after this look: once more if a message was found that has gone since, or if
-    /// there was nothing and the subscription has kept back.
+    /// The same after this look: once more if there was nothing and the subscription has kept
+    /// back.
     #[cold]
     #[inline(never)]
     fn again(&self, at: &Subscription<M>, look: Look, into: &mut F::Out) -> Result<(), Look>
@@ -159,11 +164,9 @@ impl<F: Buffered, M: Mode> BufferRing<F, M> {
         F: CheckedBitPattern,
     {
         match look {
-            Look::Nothing if at.keep_back.retries(at.position()) => {}
-            Look::Found(_) => {}
-            look => return Err(look),
+            Look::Nothing if at.keep_back.retries(at.position()) => self.next(at, into),
+            look => Err(look),
         }
-        self.next(at, into)
     }
 
     /// What the fast paths say after a look that found no message. Keeping back is left to the

@@ -177,6 +177,14 @@ impl<E: Element> Ring for Tagged<E> {
         mpmc::in_flight(self)
     }
 
+    fn may_push(&self, at: &Position) -> bool {
+        at.may_claim(self)
+    }
+
+    fn may_pop(&self, at: &Position) -> bool {
+        at.may_take(self)
+    }
+
     fn wanted_by_producer(at: &Position) -> Want {
         Want::Slot(at.cursor.get())
     }

@@ -66,6 +66,16 @@ impl Position {
         find().or_else(|refused| self.go_on(refused, find))
     }
 
+    /// Whether a claim may come to something. Goes up to the next slot, and claims nothing.
+    pub(crate) fn may_claim(&self, words: &impl Words) -> bool {
+        may_come_to_something(mpmc::find_free(words, &self.cursor))
+    }
+
+    /// Whether a take may come to something. Goes up to the next message, and takes nothing.
+    pub(crate) fn may_take(&self, words: &impl Words) -> bool {
+        may_come_to_something(mpmc::find_full(words, &self.cursor))
+    }
+
     /// Takes the next message.
     pub(crate) fn take(&self, words: &impl Words, owner: u16) -> Result<Taken, NotNow> {
         let take = || mpmc::take(words, &self.cursor, owner);
@@ -106,6 +116,11 @@ impl Position {
         }
         attempt().or_else(|refused| settled(refused, attempt))
     }
+}
+
+/// Where others were faster, or a word is wrong, an attempt will tell.
+const fn may_come_to_something(found: Result<(), Refused>) -> bool {
+    !matches!(found, Err(Refused::None | Refused::Pending(_)))
 }
 
 /// Nobody is beaten so many times in a row by others who keep to the protocol.

@@ -2,11 +2,17 @@
 //! then the blocks.
 
 use crate::kinds::any::Facts;
-use crate::storage::layout::{Blocks, LINE, MAX_LENGTH, Parts, up};
+use crate::storage::layout::{Blocks, LINE, MAX_LENGTH, Parts, ReplyPlace, up};
 use crate::storage::{KindCode, Shape};
 
-pub(crate) const FACTS: Facts =
-    Facts { code: KindCode(4), name: "MPMC bytes", single: false, bytes: true, broadcast: false };
+pub(crate) const FACTS: Facts = Facts {
+    code: KindCode(4),
+    name: "MPMC bytes",
+    single: false,
+    bytes: true,
+    broadcast: false,
+    calls: false,
+};
 
 /// The most bytes of a message that is in its slot.
 pub(super) const SHORT: usize = 112;
@@ -25,5 +31,5 @@ pub(super) fn parts(messages: usize, longest: usize) -> Option<Parts> {
         apart: up(longest.max(1), LINE)?,
     };
     let shape = Shape::new(8, HEAD - 8 + longest.min(SHORT), 8)?;
-    Some(Parts { slots: messages, shape, blocks: Some(blocks) })
+    Some(Parts { slots: messages, shape, blocks: Some(blocks), reply: ReplyPlace::default() })
 }

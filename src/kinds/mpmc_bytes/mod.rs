@@ -24,7 +24,7 @@ use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
 use crate::ring::{blocks, mpmc};
 use crate::storage::layout::{Measures, Parts};
-use crate::storage::{ByteSpan, Cells};
+use crate::storage::{ByteSpan, Cells, View};
 
 pub(crate) use storage::BlockSlots;
 use storage::{Draft, HERE};
@@ -294,6 +294,18 @@ impl Ring for BlockSlots {
 
     fn in_flight(&self) -> bool {
         mpmc::in_flight(self)
+    }
+
+    fn may_push(&self, at: &Writer) -> bool {
+        if at.lacks_a_block.get() {
+            self.cells().has(Want::Block)
+        } else {
+            at.order.may_claim(self)
+        }
+    }
+
+    fn may_pop(&self, at: &Position) -> bool {
+        at.may_take(self)
     }
 
     fn wanted_by_producer(at: &Writer) -> Want {

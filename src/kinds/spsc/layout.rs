@@ -1,11 +1,17 @@
 //! How a ring of elements lies in memory: side by side.
 
 use crate::kinds::any::Facts;
-use crate::storage::layout::Parts;
+use crate::storage::layout::{Parts, ReplyPlace};
 use crate::storage::{KindCode, Shape};
 
-pub(crate) const FACTS: Facts =
-    Facts { code: KindCode(1), name: "SPSC", single: true, bytes: false, broadcast: false };
+pub(crate) const FACTS: Facts = Facts {
+    code: KindCode(1),
+    name: "SPSC",
+    single: true,
+    bytes: false,
+    broadcast: false,
+    calls: false,
+};
 
 /// The slots: nothing but the elements.
 pub(super) const fn shape(size: usize, align: usize) -> Option<Shape> {
@@ -13,5 +19,10 @@ pub(super) const fn shape(size: usize, align: usize) -> Option<Shape> {
 }
 
 pub(super) fn parts(messages: usize, size: usize, align: usize) -> Option<Parts> {
-    Some(Parts { slots: messages, shape: shape(size, align)?, blocks: None })
+    Some(Parts {
+        slots: messages,
+        shape: shape(size, align)?,
+        blocks: None,
+        reply: ReplyPlace::default(),
+    })
 }

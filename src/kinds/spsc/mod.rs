@@ -283,6 +283,10 @@ impl<E: Element> Ring for Packed<E> {
         false
     }
 
+    fn may_push(&self, at: &Producer) -> bool {
+        at.may_write(self, 1)
+    }
+
     fn wanted_by_producer(at: &Producer) -> Want {
         Want::Room(at.limit())
     }

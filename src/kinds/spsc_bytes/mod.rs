@@ -247,6 +247,10 @@ impl Ring for RecordRing {
         false
     }
 
+    fn may_push(&self, at: &Producer) -> bool {
+        records::may_fit(self, at)
+    }
+
     fn wanted_by_producer(at: &Producer) -> Want {
         Want::Room(at.limit())
     }

@@ -75,8 +75,9 @@ pub(crate) use observe::{
 pub use queue::{Claim, Taken};
 #[allow(unused_imports)]
 pub(crate) use queue::{
-    Refused, Words, abort, claim, claim_among, claim_jointly, claim_next, find_free, give_back,
-    give_back_counted, is_next_free, publish, release, take, take_among, take_next, used,
+    Refused, Words, abort, claim, claim_among, claim_jointly, claim_next, find_free, find_full,
+    give_back, give_back_counted, is_next_free, publish, release, take, take_among, take_next,
+    used,
 };
 #[allow(unused_imports)]
 pub(crate) use recover::{Dead, Recovered, recover};

@@ -263,31 +263,44 @@ fn take_further(
 ) -> Result<Taken, Refused> {
     let capacity = words.capacity();
     let (at, before) = advance(words, words.head(), cursor, makes_way, |word, cursor| {
-        let Some(state) = word.state() else {
-            return Step::Refuse(Refused::Corrupt(word));
-        };
-        match (word.laps_after(cursor.lap), state) {
-            (0, SlotState::Full) => {
-                Step::Claim(SlotWord::new(cursor.lap, word.attempts(), SlotState::Reading, owner))
-            }
-            (0, SlotState::Free) => Step::Refuse(Refused::None),
-            (0, SlotState::Writing) => Step::Refuse(Refused::Pending(word)),
-            (0, SlotState::Reading | SlotState::Orphan) => Step::Go(cursor.next(capacity)),
-            // A reader still has the lap before this one, so nobody has
-            // claimed this one.
-            (-1, SlotState::Reading | SlotState::Orphan) => Step::Refuse(Refused::None),
-            // A tombstone runs ahead: it may be beyond the next message.
-            (laps @ 2.., SlotState::Free) => {
-                Step::Go(cursor.turned(laps - 2, capacity).next(capacity))
-            }
-            // This lap is claimed, so the queue has passed the lap before it;
-            // or this is the very next position.
-            (laps @ 1.., _) => Step::Go(cursor.turned(laps - 1, capacity).next(capacity)),
-            // The cursor is ahead of the truth: a word was wrong. Step back.
-            (laps, _) => Step::Go(cursor.turned(laps, capacity)),
-        }
+        let taken = SlotWord::new(cursor.lap, word.attempts(), SlotState::Reading, owner);
+        to_be_taken(word, cursor, capacity, Step::Claim(taken))
     })?;
     Ok(Taken { index: at.index, lap: at.lap, attempts: before.attempts().into() })
+}
+
+/// What a consumer does about this word: `here` where the slot is full.
+#[inline(always)]
+fn to_be_taken(word: SlotWord, cursor: Cursor, capacity: u64, here: Step) -> Step {
+    let Some(state) = word.state() else {
+        return Step::Refuse(Refused::Corrupt(word));
+    };
+    match (word.laps_after(cursor.lap), state) {
+        (0, SlotState::Full) => here,
+        (0, SlotState::Free) => Step::Refuse(Refused::None),
+        (0, SlotState::Writing) => Step::Refuse(Refused::Pending(word)),
+        (0, SlotState::Reading | SlotState::Orphan) => Step::Go(cursor.next(capacity)),
+        // A reader still has the lap before this one, so nobody has
+        // claimed this one.
+        (-1, SlotState::Reading | SlotState::Orphan) => Step::Refuse(Refused::None),
+        // A tombstone runs ahead: it may be beyond the next message.
+        (laps @ 2.., SlotState::Free) => Step::Go(cursor.turned(laps - 2, capacity).next(capacity)),
+        // This lap is claimed, so the queue has passed the lap before it;
+        // or this is the very next position.
+        (laps @ 1.., _) => Step::Go(cursor.turned(laps - 1, capacity).next(capacity)),
+        // The cursor is ahead of the truth: a word was wrong. Step back.
+        (laps, _) => Step::Go(cursor.turned(laps, capacity)),
+    }
+}
+
+/// Finds the next message, without taking it. Orphans come first.
+pub(crate) fn find_full(words: &impl Words, cursor: &Cell<Cursor>) -> Result<(), Refused> {
+    if may_have_orphans(words).is_some() {
+        return Ok(());
+    }
+    let capacity = words.capacity();
+    let judge = |word, cursor| to_be_taken(word, cursor, capacity, Step::Stay);
+    advance(words, words.head(), cursor, false, judge).map(|_| ())
 }
 
 /// Swaps a slot's word if it is `from`. The load before the swap keeps a vain

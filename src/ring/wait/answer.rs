@@ -117,6 +117,10 @@ pub enum Want {
     Published(Cursor),
     /// Broadcast: that a message may be published at this position.
     Limit(u64),
+    /// Calls: a request that no server has.
+    Request,
+    /// Calls: a slot for a call.
+    CallSlot,
     /// Only that something changes: the segment is paused.
     Change,
 }

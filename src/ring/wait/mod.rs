@@ -2,8 +2,9 @@
 //!
 //! One state machine, generic over the [`Kernel`](super::kernel::Kernel) and over the
 //! [`Operation`] that a channel's end implements. A thread that blocks, the thread behind
-//! a descriptor and the models drive this very machine; a waker or a wait set can drive it
-//! too, because polling, registering and sleeping are separate calls.
+//! a descriptor and the models drive this very machine; a waker can drive it too, because
+//! polling, registering and sleeping are separate calls. A thread that waits for any of many
+//! drives another one: [`set`].
 //!
 //! ```text
 //!   poll                                                     poll ends the session:
@@ -80,6 +81,7 @@ mod answer;
 mod poll;
 mod registration;
 mod session;
+pub(crate) mod set;
 
 pub(crate) use answer::{Need, NotNow, Polled, Want};
 pub(crate) use poll::{Cause, Found, Heard, Operation, poll, resolve};

@@ -53,15 +53,61 @@ use crate::sync::{AtomicU64, Ordering, fence};
 /// After the wake-all semaphore has ended a sleep, so many are plain.
 const PLAIN: u32 = 64;
 
+/// When a waiter has to look once more, and whether it comes back at once.
+#[derive(Debug)]
+pub(super) struct Timing<D: Copy> {
+    /// When everybody is sure to have seen that it is counted, if not yet.
+    unseen: Cell<Option<D>>,
+    /// Until when its next wait comes at once.
+    at_once: Cell<Option<D>>,
+}
+
+impl<D: Copy + Ord> Timing<D> {
+    pub(super) const fn new() -> Self {
+        Self { unseen: Cell::new(None), at_once: Cell::new(None) }
+    }
+
+    /// Whether this is a wait right after the last one.
+    pub(super) fn comes_at_once<K: Kernel<Deadline = D>>(&self, kernel: &K) -> bool {
+        self.at_once.take().is_some_and(|until| kernel.now() < until)
+    }
+
+    /// The last wait has ended, by a wake.
+    pub(super) fn woken<K: Kernel<Deadline = D>>(&self, kernel: &K) {
+        self.at_once.set(kernel.at_once());
+    }
+
+    /// It is counted, behind a heavy fence.
+    pub(super) fn unseen_until_soon<K: Kernel<Deadline = D>>(&self, kernel: &K) {
+        self.unseen.set(kernel.soon());
+    }
+
+    /// When a sleep before `until` has to end for a recheck.
+    pub(super) fn recheck<K: Kernel<Deadline = D>>(
+        &self,
+        kernel: &K,
+        until: Option<D>,
+    ) -> Option<D> {
+        let unseen = self.unseen.get()?;
+        if kernel.now() >= unseen {
+            self.seen();
+            return None;
+        }
+        sooner(Some(unseen), until)
+    }
+
+    /// Everybody has seen it by now.
+    pub(super) fn seen(&self) {
+        self.unseen.set(None);
+    }
+}
+
 /// One waiter's, for one event.
 #[derive(Debug)]
 pub(crate) struct Registration<D: Copy> {
     /// Whether the event counts it.
     counted: Cell<bool>,
-    /// When everybody is sure to have seen that, if not yet.
-    unseen: Cell<Option<D>>,
-    /// Until when its next wait comes at once.
-    at_once: Cell<Option<D>>,
+    timing: Timing<D>,
     /// What the wake-all semaphore was when the dead were last looked for; `None` if it had
     /// better be left alone.
     heard: Cell<Option<u16>>,
@@ -78,8 +124,7 @@ impl<D: Copy + Ord> Registration<D> {
     pub(crate) const fn new(heard: Option<u16>) -> Self {
         Self {
             counted: Cell::new(false),
-            unseen: Cell::new(None),
-            at_once: Cell::new(None),
+            timing: Timing::new(),
             heard: Cell::new(heard),
             own: Cell::new(0),
             plain: Cell::new(0),
@@ -102,14 +147,14 @@ impl<D: Copy + Ord> Registration<D> {
         self.strict.get() && self.heard.get().is_none()
     }
 
-    /// Whether this is a wait right after the last one.
-    pub(super) fn comes_at_once<K: Kernel<Deadline = D>>(&self, kernel: &K) -> bool {
-        self.at_once.take().is_some_and(|until| kernel.now() < until)
+    /// When it has to look once more, and whether it comes back at once.
+    pub(super) const fn timing(&self) -> &Timing<D> {
+        &self.timing
     }
 
     /// The last wait has ended, by a wake.
     pub(crate) fn woken<K: Kernel<Deadline = D>>(&self, kernel: &K) {
-        self.at_once.set(kernel.at_once());
+        self.timing.woken(kernel);
     }
 
     /// Has everybody who publishes from here on see a new word with this waiter
@@ -128,7 +173,7 @@ impl<D: Copy + Ord> Registration<D> {
             event::raise(waiting, record);
             // Edge W.
             kernel.heavy_fence();
-            self.unseen.set(kernel.soon());
+            self.timing.unseen_until_soon(kernel);
             self.counted.set(true);
         }
     }
@@ -142,25 +187,6 @@ impl<D: Copy + Ord> Registration<D> {
         let plain = self.plain.get();
         self.plain.set(plain.saturating_sub(1));
         self.heard.get().filter(|_| stays && plain == 0)
-    }
-
-    /// When a sleep before `until` has to end for a recheck.
-    pub(super) fn recheck<K: Kernel<Deadline = D>>(
-        &self,
-        kernel: &K,
-        until: Option<D>,
-    ) -> Option<D> {
-        let unseen = self.unseen.get()?;
-        if kernel.now() >= unseen {
-            self.seen();
-            return None;
-        }
-        sooner(Some(unseen), until)
-    }
-
-    /// Everybody has seen it by now.
-    pub(super) fn seen(&self) {
-        self.unseen.set(None);
     }
 
     /// The wake-all semaphore was something else.

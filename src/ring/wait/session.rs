@@ -19,7 +19,7 @@ pub(crate) enum Queue<'a> {
 }
 
 impl<'a> Queue<'a> {
-    const fn waiting(self) -> &'a AtomicU64 {
+    pub(super) const fn waiting(self) -> &'a AtomicU64 {
         match self {
             Self::Side(event) => event.waiting,
             Self::All(waiting) => waiting,
@@ -27,15 +27,15 @@ impl<'a> Queue<'a> {
     }
 
     /// The semaphore over which they sleep.
-    const fn sem(self) -> u16 {
+    pub(super) const fn sem(self) -> u16 {
         match self {
             Self::Side(event) => event.sem,
             Self::All(_) => SetMap::WAKE_ALL,
         }
     }
 
-    /// Its event, if that wakes all with one stroke.
-    const fn is_bell(self) -> bool {
+    /// Whether it is a bell's.
+    pub(super) const fn is_bell(self) -> bool {
         matches!(self, Self::Side(Event { wakes: Wakes::All { .. }, .. }))
     }
 
@@ -157,7 +157,7 @@ impl<'a, K: Kernel> Session<'a, K> {
         seat: Seat<'a, K::Deadline>,
         until: Option<K::Deadline>,
     ) -> Self {
-        let stays = seat.registration.comes_at_once(kernel);
+        let stays = seat.registration.timing().comes_at_once(kernel);
         // Without a sleep that would end at once; or, over a bell, what was heard may be so old
         // that the value has come round to it.
         let unheard = seat.queue.is_bell() || seat.registration.is_unheard();
@@ -187,7 +187,7 @@ impl<'a, K: Kernel> Session<'a, K> {
             State::Announced { .. } => {}
         }
         // First the time, then the try: it may be as good as a recheck.
-        let recheck = registration.recheck(kernel, self.until);
+        let recheck = registration.timing().recheck(kernel, self.until);
         self.state = State::Announced { recheck };
     }
 
@@ -222,7 +222,7 @@ impl<'a, K: Kernel> Session<'a, K> {
         let until = recheck.or(self.until);
         let wake = self.sleep_until(until);
         self.state = if recheck.is_some() && wake == Wake::Late {
-            self.seat.registration.seen();
+            self.seat.registration.timing().seen();
             State::Announced { recheck: None }
         } else {
             State::Woken(wake)

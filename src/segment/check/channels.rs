@@ -23,6 +23,7 @@ use crate::sync::AtomicU64;
 
 /// The schema of bytes.
 const BYTES: &str = "bytes";
+const CALLS_OF_BYTES: &str = "bytes -> bytes";
 const COUNT: u64 = u32::MAX as u64;
 
 /// A channel under audit.
@@ -120,7 +121,7 @@ fn entry(reading: &mut Reading<'_>, index: u16) -> Option<(String, Block)> {
     let code = read(&entry.kind);
     let kind = RingKind::read(KindCode(code));
     let is_bytes = kind.is_some_and(RingKind::is_bytes);
-    expect("kind", offset_of!(DirectoryEntry, kind), code, kind.is_some(), "1 to 6");
+    expect("kind", offset_of!(DirectoryEntry, kind), code, kind.is_some(), "1 to 8");
     let (size, align) = (read(&entry.element_size), read(&entry.element_align));
     let fits = !is_bytes || size <= MAX_LENGTH as u64;
     expect("element size", offset_of!(DirectoryEntry, element_size), size, fits, "2^30 at most");
@@ -157,8 +158,9 @@ fn entry(reading: &mut Reading<'_>, index: u16) -> Option<(String, Block)> {
             let expected = format!("{}, that of {schema}, {size}, {align}", hex(right));
             report.fault("fingerprint", here, hex(found), expected);
         }
-        if is_bytes && schema != BYTES {
-            report.fault("schema", place(&whose, schema_at + 8), schema, BYTES);
+        let bytes = if kind.is_some_and(RingKind::is_calls) { CALLS_OF_BYTES } else { BYTES };
+        if is_bytes && schema != bytes {
+            report.fault("schema", place(&whose, schema_at + 8), schema, bytes);
         }
     }
     reserved(report, &whose, &entry.reserved_a, base + offset_of!(DirectoryEntry, reserved_a));

@@ -22,7 +22,7 @@ const OF: &str = "header";
 pub(super) const LEASE: &str = "LEASE";
 
 /// Beyond this it is never left: all that there can be strike twice.
-const WAKE_ALL_END: u16 = i16::MAX as u16;
+const BELL_END: u16 = i16::MAX as u16;
 
 /// Checks both; the set's values, if they can be had.
 pub(super) fn check(report: &mut Report, memory: &Memory, stat: &Stat) -> Option<Vec<u16>> {
@@ -46,7 +46,7 @@ pub(super) fn check(report: &mut Report, memory: &Memory, stat: &Stat) -> Option
     let bits = read(&header.flags);
     let anonymous = bits & flags::ANONYMOUS != 0;
     let possible = bits & !flags::KNOWN == 0 && (!anonymous || bits & flags::TRANSIENT != 0);
-    let expected = "bits 0 to 2, and ANONYMOUS only with TRANSIENT";
+    let expected = "bits 0 to 3, and ANONYMOUS only with TRANSIENT";
     expect("flags", offset_of!(Header, flags), bits, possible, expected);
     let kinds = read(&header.kinds);
     expect(
@@ -54,7 +54,7 @@ pub(super) fn check(report: &mut Report, memory: &Memory, stat: &Stat) -> Option
         offset_of!(Header, kinds),
         kinds,
         kinds & !(RingKind::LATER | JOINT_SENDS) == 0,
-        "bits 5, 6 and 63 at most",
+        "bits 5 to 8, and 63, at most",
     );
     let gate = read(&header.gate);
     let closes = gate & gate::CLOSED != 0;
@@ -185,7 +185,7 @@ fn semaphores(report: &mut Report, values: &[u16], map: Option<SetMap>, generati
         let expected = format!("the digits and the check of {generation:#x}");
         report.fault("GENERATION", at(digits), spelled.join(" "), expected);
     }
-    if value(SetMap::WAKE_ALL) >= WAKE_ALL_END {
+    if value(SetMap::WAKE_ALL) >= BELL_END {
         report.fault(
             "WAKE_ALL",
             at(SetMap::WAKE_ALL),
@@ -194,7 +194,13 @@ fn semaphores(report: &mut Report, values: &[u16], map: Option<SetMap>, generati
         );
     }
     let Some(map) = map else { return };
-    let spare = map.items(map.channels)..map.count();
+    for participant in 0..map.participants {
+        let own = map.own_bell(participant).filter(|&own| value(own) >= BELL_END);
+        if let Some(own) = own {
+            report.fault("OWN", at(own), value(own), "less: it is wound back");
+        }
+    }
+    let spare = map.used()..map.count();
     for sem in spare.filter(|&sem| value(sem) != 0) {
         report.fault("reserved", at(sem), value(sem), 0);
     }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::storage::layout::flags;
+use crate::kinds::table::RingKind;
+use crate::storage::layout::{Reply, flags};
 use crate::sys::proc;
 use crate::sys::shm::{AttachOptions, HugePages, Shm};
 
@@ -29,6 +30,8 @@ pub struct Options {
     pub(super) rooms: Vec<Room>,
     pub(super) participants: Amount<u16>,
     pub(super) channels: u16,
+    /// Whether each participant gets a bell of its own: where the limits allow it.
+    pub(super) own_bells: bool,
     transient: bool,
     symmetric: bool,
     huge_pages: Option<HugePages>,
@@ -59,23 +62,23 @@ impl<T: Copy> Amount<T> {
 /// A channel for which there must be room.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
-    /// Whether its messages are bytes of any length.
-    pub(super) bytes: bool,
-    /// Whether it is a broadcast channel.
-    pub(super) broadcast: bool,
+    /// One of the kinds that it may be of.
+    pub(super) kind: RingKind,
     pub(super) capacity: usize,
     pub(super) size: usize,
     pub(super) align: usize,
+    pub(super) reply: Reply,
 }
 
 impl Room {
     const fn of<T>(capacity: usize) -> Self {
         let (size, align) = (size_of::<T>(), align_of::<T>());
-        Self { bytes: false, broadcast: false, capacity, size, align }
+        Self { kind: RingKind::Mpmc, capacity, size, align, reply: Reply { size: 0, align: 0 } }
     }
 
     const fn of_bytes(messages: usize, longest: usize) -> Self {
-        Self { bytes: true, broadcast: false, capacity: messages, size: longest, align: 1 }
+        let reply = Reply { size: 0, align: 0 };
+        Self { kind: RingKind::MpmcBytes, capacity: messages, size: longest, align: 1, reply }
     }
 }
 
@@ -87,6 +90,7 @@ impl Options {
             rooms: Vec::new(),
             participants: Amount::UpTo(64),
             channels: 16,
+            own_bells: true,
             transient: false,
             symmetric: false,
             huge_pages: None,
@@ -140,12 +144,35 @@ impl Options {
     /// Makes room for a broadcast channel of elements of this type, with as many publishers
     /// and reliable subscribers as are usual, as [`room_for`](Self::room_for) does.
     pub fn room_for_broadcast<T>(self, capacity: usize) -> Self {
-        self.room(Room { broadcast: true, ..Room::of::<T>(capacity) })
+        self.room(Room { kind: RingKind::Broadcast, ..Room::of::<T>(capacity) })
     }
 
     /// Makes room for a broadcast channel of bytes, in the same way.
     pub fn room_for_broadcast_bytes(self, messages: usize, longest: usize) -> Self {
-        self.room(Room { broadcast: true, ..Room::of_bytes(messages, longest) })
+        self.room(Room { kind: RingKind::BroadcastBytes, ..Room::of_bytes(messages, longest) })
+    }
+
+    /// Makes room for a service with this [`capacity`](crate::Service::capacity), as
+    /// [`room_for`](Self::room_for) does.
+    pub fn room_for_service<Q, R>(self, calls: usize) -> Self {
+        let reply = Reply { size: size_of::<R>(), align: align_of::<R>() };
+        self.room(Room { kind: RingKind::Calls, reply, ..Room::of::<Q>(calls) })
+    }
+
+    /// Makes room for a service of bytes with this
+    /// [`capacity`](crate::ByteService::capacity), in the same way.
+    pub fn room_for_service_bytes(
+        self,
+        calls: usize,
+        longest_request: usize,
+        longest_reply: usize,
+    ) -> Self {
+        let reply = Reply { size: longest_reply, align: 1 };
+        self.room(Room {
+            kind: RingKind::CallsBytes,
+            reply,
+            ..Room::of_bytes(calls, longest_request)
+        })
     }
 
     fn room(mut self, room: Room) -> Self {
@@ -160,7 +187,8 @@ impl Options {
 
     /// How many processes can be attached at a time (64, or fewer where
     /// `kernel.sem` allows no set of 109 semaphores; 1 to 8,192). Each costs 136
-    /// bytes, 64 for each channel, and a semaphore.
+    /// bytes, 64 for each channel, and two semaphores: one where `kernel.sem` does not allow
+    /// more, and then the segment has no calls.
     pub const fn participants(mut self, participants: u16) -> Self {
         self.participants = Amount::Exactly(participants);
         self
@@ -278,6 +306,9 @@ impl Options {
         }
         if anonymous {
             flags |= flags::ANONYMOUS;
+        }
+        if self.own_bells {
+            flags |= flags::OWN_BELLS;
         }
         flags
     }

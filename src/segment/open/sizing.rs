@@ -14,27 +14,34 @@ const FEWEST: u16 = 8;
 const SMALLEST: usize = 64 << 10;
 
 impl Options {
+    const fn map(&self, participants: u16) -> SetMap {
+        SetMap { participants, channels: self.channels, own_bells: self.own_bells }
+    }
+
     pub(crate) const fn plan(&self) -> Plan {
         let participants = self.participants.wanted();
-        Plan::new(SetMap { participants, channels: self.channels })
+        Plan::new(self.map(participants))
     }
 
     /// Reduces what need not be exact to what the limits allow. If that is too little to
     /// be useful, asks for more, which the kernel refuses.
     pub(crate) fn settled(&self) -> Self {
         let mut options = self.clone();
-        if let Amount::UpTo(most) = self.participants
-            && let Ok(limit) = limits::sem()
-        {
-            let most = most.min(MAX_OWNERS);
-            let fits = |participants: &u16| {
-                let count = SetMap { participants: *participants, channels: self.channels }.count();
-                u64::from(count) <= limit.per_set.min(limit.system_wide)
-            };
-            let fewest = FEWEST.min(most);
-            if shape_allowed(most, self.channels) {
-                let fitting = (fewest..=most).rev().find(fits).unwrap_or(fewest);
-                options.participants = Amount::UpTo(fitting);
+        if let Ok(limit) = limits::sem() {
+            let fits = |map: SetMap| u64::from(map.count()) <= limit.per_set.min(limit.system_wide);
+            if let Amount::UpTo(most) = self.participants {
+                let most = most.min(MAX_OWNERS);
+                // Bells of their own are less than participants.
+                let fits = |few: &u16| fits(SetMap { own_bells: false, ..self.map(*few) });
+                let fewest = FEWEST.min(most);
+                if shape_allowed(most, self.channels) {
+                    let fitting = (fewest..=most).rev().find(fits).unwrap_or(fewest);
+                    options.participants = Amount::UpTo(fitting);
+                }
+            }
+            let participants = options.participants.wanted();
+            if shape_allowed(participants, self.channels) {
+                options.own_bells = fits(self.map(participants));
             }
         }
         if let Amount::UpTo(most) = self.size
@@ -55,13 +62,16 @@ impl Options {
         self.rooms.iter().try_fold(self.size.wanted(), |sum, room| {
             let participants = self.participants.wanted();
             let length = |kind: RingKind| {
-                let Room { capacity: messages, size, align, .. } = *room;
-                let seats = if room.broadcast { Seats::USUAL } else { Seats::default() };
-                let of = Measures { messages, size, align, seats };
+                let Room { capacity: messages, size, align, reply, .. } = *room;
+                let broadcast = room.kind.is_broadcast();
+                let seats = if broadcast { Seats::USUAL } else { Seats::default() };
+                let of = Measures { messages, size, align, seats, reply };
                 Some(kind.plan(&of, participants)?.length)
             };
             // Of whichever kind it will be.
-            let longest = RingKind::all_of(room.bytes, room.broadcast)
+            let longest = room
+                .kind
+                .like()
                 .try_fold(0, |longest: usize, kind| Some(longest.max(length(kind)?)));
             longest.and_then(|longest| sum.checked_add(longest)).ok_or(*room)
         })

@@ -1,6 +1,7 @@
 //! What a segment has, for people: of this process's own, and of all that it may read.
 
 use super::broadcast::BroadcastInfo;
+use super::calls::CallsInfo;
 use super::examine::{Found, find, ours};
 use super::holders::attached_for_good;
 use crate::error::OpenError;
@@ -69,12 +70,12 @@ pub struct ChannelInfo {
     pub element: String,
     /// Bytes of an element.
     pub element_size: usize,
-    /// How many messages it holds.
+    /// How many messages it holds; for a service, how many calls there can be at once.
     pub capacity: usize,
     /// How many messages can be received now, including those that a dead receiver had
     /// taken and that are delivered again. For SPSC bytes, how many of the longest
     /// messages take as much room. For broadcast, how many the slowest reliable subscriber has
-    /// not read.
+    /// not read. For a service, how many calls wait for a server.
     pub depth: u64,
     /// Senders of living participants; if [`SegmentInfo::living_known`] is false, also of
     /// dead ones that have not been swept.
@@ -91,6 +92,8 @@ pub struct ChannelInfo {
     pub dropped: u64,
     /// What a broadcast channel has besides; `None` of another kind of channel.
     pub broadcast: Option<BroadcastInfo>,
+    /// What a [service](Segment::service) has besides; `None` of another kind of channel.
+    pub calls: Option<CallsInfo>,
 }
 
 impl Segment {
@@ -159,6 +162,7 @@ fn describe(mapped: &Mapped, members: &[Member]) -> Vec<ChannelInfo> {
                 redelivered: control.recovered.orphaned.load(Ordering::Relaxed),
                 dropped: control.recovered.dropped.load(Ordering::Relaxed),
                 broadcast: BroadcastInfo::of(mapped, &found.block, members),
+                calls: CallsInfo::of(mapped, &found.block, members),
                 depth: found.block.cells(mapped).map_or(0, |cells| cells.len()),
                 name: found.name,
                 kind: found.block.kind,

@@ -1,6 +1,7 @@
 //! Segments from outside: seen by a process that has not joined them.
 
 mod broadcast;
+mod calls;
 pub(super) mod debris;
 mod examine;
 pub(super) mod holders;
@@ -8,5 +9,6 @@ mod list;
 mod orphans;
 
 pub use broadcast::{BroadcastInfo, ReliableInfo};
+pub use calls::CallsInfo;
 pub use list::{ChannelInfo, SegmentInfo};
 pub use orphans::Orphan;

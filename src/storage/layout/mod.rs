@@ -22,7 +22,7 @@ mod segment;
 pub(crate) use channel::{Control, Row};
 pub(crate) use plan::{
     BlockPlan, Blocks, MAX_CAPACITY, MAX_CHANNELS, MAX_LENGTH, MAX_SEATS, Measures, Parts, Plan,
-    Seats, Shape, capacity_allowed, plausible, shape_allowed, up,
+    Reply, ReplyPlace, Seats, Shape, capacity_allowed, plausible, shape_allowed, up,
 };
 pub(crate) use segment::{
     DirectoryEntry, Header, Info, JOINT_SENDS, JournalRecord, LASTING, READY, RECORD_FIELDS,
@@ -105,6 +105,13 @@ mod tests {
             ("DirectoryEntry.flags", span_of!(DirectoryEntry, flags), 64..72),
             ("DirectoryEntry.publishers", span_of!(DirectoryEntry, publishers), 72..80),
             ("DirectoryEntry.reliable", span_of!(DirectoryEntry, reliable), 80..88),
+            ("DirectoryEntry.reply_size", span_of!(DirectoryEntry, reply_size), 88..96),
+            ("DirectoryEntry.reply_align", span_of!(DirectoryEntry, reply_align), 96..104),
+            (
+                "DirectoryEntry.reply_fingerprint",
+                span_of!(DirectoryEntry, reply_fingerprint),
+                104..112,
+            ),
             ("DirectoryEntry.name", span_of!(DirectoryEntry, name), 128..200),
             ("DirectoryEntry.schema", span_of!(DirectoryEntry, schema), 200..464),
             ("Control.changes", span_of!(Control, changes), 0..8),
@@ -154,7 +161,7 @@ mod tests {
     #[test]
     fn the_parts_of_a_segment_follow_one_another_without_overlap() {
         for (participants, channels) in [(1, 1), (64, 16), (8_192, 4_096)] {
-            let plan = Plan::new(SetMap { participants, channels });
+            let plan = Plan::new(SetMap { participants, channels, own_bells: true });
             let (participants, channels) = (usize::from(participants), usize::from(channels));
             assert_eq!(plan.words, 512);
             assert!(plan.infos >= plan.words + 8 * participants && plan.infos.is_multiple_of(LINE));

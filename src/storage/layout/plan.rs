@@ -2,6 +2,7 @@
 
 use super::{
     Control, DirectoryEntry, Header, Info, JournalRecord, LINE, PAGE, RECORDS, Row, SIGNATURE,
+    flags,
 };
 use crate::ring::mpmc::MAX_OWNERS;
 use crate::ring::set::SetMap;
@@ -57,7 +58,9 @@ impl Header {
     pub(crate) fn shape(&self) -> Option<SetMap> {
         let participants = u16::try_from(self.participants.load(Ordering::Relaxed)).ok()?;
         let channels = u16::try_from(self.channels.load(Ordering::Relaxed)).ok()?;
-        shape_allowed(participants, channels).then_some(SetMap { participants, channels })
+        let own_bells = self.flags.load(Ordering::Relaxed) & flags::OWN_BELLS != 0;
+        let map = SetMap { participants, channels, own_bells };
+        shape_allowed(participants, channels).then_some(map)
     }
 }
 
@@ -95,6 +98,8 @@ pub(crate) struct Parts {
     pub(crate) shape: Shape,
     /// What is behind the slots; `None` where messages are in the slots.
     pub(crate) blocks: Option<Blocks>,
+    /// Where a slot has the reply of a call.
+    pub(crate) reply: ReplyPlace,
 }
 
 /// Blocks of bytes for messages that are not in the slots.
@@ -124,6 +129,22 @@ impl Seats {
     pub(crate) const USUAL: Self = Self { publishers: 8, reliable: 16 };
 }
 
+/// What the replies of calls are like. All zero in a channel of another kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reply {
+    /// Of bytes, of the longest.
+    pub(crate) size: usize,
+    pub(crate) align: usize,
+}
+
+/// Where in the slot of a call the reply is, and the most bytes that it has. All zero in a
+/// channel of another kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ReplyPlace {
+    pub(crate) at: usize,
+    pub(crate) size: usize,
+}
+
 /// Most publishers, and most reliable subscribers.
 pub(crate) const MAX_SEATS: u16 = 1_024;
 
@@ -135,6 +156,7 @@ pub(crate) struct Measures {
     pub(crate) size: usize,
     pub(crate) align: usize,
     pub(crate) seats: Seats,
+    pub(crate) reply: Reply,
 }
 
 /// Where the parts of a channel's block are.
@@ -162,6 +184,7 @@ pub(crate) struct BlockPlan {
     pub(crate) apart: usize,
     pub(crate) length: usize,
     pub(crate) seats: Seats,
+    pub(crate) reply: ReplyPlace,
     /// How many rows there are.
     pub(crate) participants: u16,
 }
@@ -180,7 +203,7 @@ impl BlockPlan {
     /// `None` if it cannot be addressed at all.
     pub(crate) fn new(of: &Measures, parts: &Parts, participants: u16) -> Option<Self> {
         let Measures { messages, seats, .. } = *of;
-        let Parts { slots: capacity, shape: Shape { cell, stride }, blocks } = *parts;
+        let Parts { slots: capacity, shape: Shape { cell, stride }, blocks, reply } = *parts;
         let rows = size_of::<Control>();
         let slots = up(rows + size_of::<Row>() * usize::from(participants), LINE)?;
         let words = up(slots.checked_add(stride.checked_mul(capacity)?)?, LINE)?;
@@ -200,6 +223,7 @@ impl BlockPlan {
             apart,
             length,
             seats,
+            reply,
             participants,
         })
     }

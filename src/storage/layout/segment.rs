@@ -15,9 +15,11 @@ pub(crate) mod flags {
     pub(crate) const TRANSIENT: u64 = 2;
     /// Reached by id only, and marked for removal from the start.
     pub(crate) const ANONYMOUS: u64 = 4;
+    /// Its set has a bell of its own for each participant.
+    pub(crate) const OWN_BELLS: u64 = 8;
     /// All that this build knows. A segment with another one is of a later build,
     /// which has a use for it that a participant has to know.
-    pub(crate) const KNOWN: u64 = SYMMETRIC | TRANSIENT | ANONYMOUS;
+    pub(crate) const KNOWN: u64 = SYMMETRIC | TRANSIENT | ANONYMOUS | OWN_BELLS;
 }
 
 /// Bits of [`Header::gate`].
@@ -133,7 +135,11 @@ shared! {
         /// Broadcast: how many publishers, and how many reliable subscribers, at most.
         pub(crate) publishers: AtomicU64,
         pub(crate) reliable: AtomicU64,
-        pub(crate) reserved_a: [AtomicU64; 5],
+        /// Calls: of a reply, what the words above are of a request.
+        pub(crate) reply_size: AtomicU64,
+        pub(crate) reply_align: AtomicU64,
+        pub(crate) reply_fingerprint: AtomicU64,
+        pub(crate) reserved_a: [AtomicU64; 2],
         pub(crate) name: Text<{ CHANNEL_NAME_BYTES / 8 }>,
         pub(crate) schema: Text<{ SCHEMA_BYTES / 8 }>,
         pub(crate) reserved_b: [AtomicU64; 6],

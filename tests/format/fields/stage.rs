@@ -5,7 +5,7 @@ mod rings;
 use super::*;
 
 const PARTICIPANTS: usize = 6;
-const CHANNELS: usize = 9;
+const CHANNELS: usize = 11;
 const BYTES: usize = 1 << 20;
 
 /// A segment in which as many fields as possible are not zero: this process
@@ -34,6 +34,7 @@ fn every_documented_field_is_found_where_it_says() {
     stage.packets();
     stage.parcels();
     stage.broadcast();
+    stage.calls();
     stage.waiting();
     stage.deaths();
     stage.completed();
@@ -100,7 +101,7 @@ impl Stage {
             ("version", 2),
             ("size", size as u64),
             ("set", u64::try_from(set.id()).unwrap()),
-            ("flags", 0),
+            ("flags", 8),
             ("participants", PARTICIPANTS as u64),
             ("channels", CHANNELS as u64),
             ("kinds", 0),
@@ -110,19 +111,19 @@ impl Stage {
         document.text(memory, "Header", 0, "name", &self.name);
         document.reserved(memory, "Header", 0);
 
-        // Flags: 1 SYMMETRIC, 2 TRANSIENT, 4 ANONYMOUS.
+        // Flags: 1 SYMMETRIC, 2 TRANSIENT, 4 ANONYMOUS, 8 OWN_BELLS.
         let options = Segment::options().size(1);
         for (options, flags) in [
-            (options.clone().symmetric_fences(true), 1),
-            (options.clone().transient(true), 2),
-            (options.clone().symmetric_fences(true).transient(true), 3),
+            (options.clone().symmetric_fences(true), 9),
+            (options.clone().transient(true), 10),
+            (options.clone().symmetric_fences(true).transient(true), 11),
         ] {
             let name = Name::new();
             let segment = options.create(&name).unwrap();
             document.fields(&Memory::of(&segment), "Header", 0, &[("flags", flags)]);
         }
         let anonymous = Memory::of(&options.anonymous().unwrap());
-        document.fields(&anonymous, "Header", 0, &[("flags", 6), ("name length", 0)]);
+        document.fields(&anonymous, "Header", 0, &[("flags", 14), ("name length", 0)]);
     }
 
     fn semaphores(&mut self) {
@@ -136,6 +137,9 @@ impl Stage {
         }
         let document = &mut self.document;
         let lease = document.semaphore("LEASE", &[]);
+        let known = [("P", PARTICIPANTS), ("C", CHANNELS), ("i", 2)];
+        let own = document.semaphore("OWN(i)", &known);
+        set.perform(&[Op::add(own, 1)]).unwrap();
         // Never waits, unless the document is wrong about which one it is.
         set.perform(&[Op::zero(lease).no_wait(), Op::add(lease, 1).undo()]).unwrap();
         let soon = Segment::options().timeout(std::time::Duration::from_millis(1));
@@ -147,6 +151,7 @@ impl Stage {
         let mut expect = |semaphore: u16, value: u64| expected[usize::from(semaphore)] = value;
         let generation = document.get(&self.memory, "Header", 0, "generation");
         expect(lease, 1);
+        expect(own, 1);
         expect(document.semaphore("BUILT", &[]), 1);
         let first = document.semaphore("GENERATION", &[]);
         for (semaphore, digit) in (first..).zip(digits(generation)) {
@@ -186,7 +191,7 @@ impl Stage {
                 ("start time", proc::start_time(pid).unwrap()),
                 ("pid namespace", proc::pid_namespace().unwrap()),
                 ("uid", u64::from(proc::uid())),
-                ("kinds", 1 << 5 | 1 << 6 | 1 << 63),
+                ("kinds", 0x1E0 | 1 << 63),
             ];
             document.fields(memory, "Info", base, &values);
             document.reserved(memory, "Info", base);
@@ -197,7 +202,7 @@ impl Stage {
         assert_eq!(memory.word(512 + 8 * 3), 0);
     }
 
-    /// Two channels there are already; six more, one of each kind.
+    /// Two channels there are already; eight more, one of each kind.
     fn directory(&mut self) {
         let segment = &self.segment;
         let numbers = segment.channel::<u64>("numbers").capacity(5).redeliver(15);
@@ -210,6 +215,9 @@ impl Stage {
         drop(segment.broadcast::<u16>("prices").capacity(5).publisher().unwrap());
         drop(segment.broadcast_bytes("news").capacity(70, 100).lasting().publisher().unwrap());
         self.document.fields(&self.memory, "Header", 0, &[("kinds", 1 << 5 | 1 << 6)]);
+        drop(segment.service::<u16, Wide>("calls").capacity(70).client().unwrap());
+        drop(segment.service_bytes("files").capacity(3, 100, 200).lasting().client().unwrap());
+        self.document.fields(&self.memory, "Header", 0, &[("kinds", 0x1E0)]);
         let entries = [
             ("0", Kind::Mpmc, 1, ("u64", 8, 8), 8, 0),
             ("1", Kind::Mpmc, 1, ("u64", 8, 8), 8, 0),
@@ -219,6 +227,8 @@ impl Stage {
             ("parcels", Kind::MpmcBytes, 5, ("bytes", 200, 1), 0, 0),
             ("prices", Kind::Broadcast, 5, ("u16", 2, 2), 0, 0),
             ("news", Kind::BroadcastBytes, 70, ("bytes", 100, 1), 0, 1),
+            ("calls", Kind::Calls, 70, ("u16 -> u128", 2, 2), 0, 0),
+            ("files", Kind::CallsBytes, 3, ("bytes -> bytes", 100, 1), 0, 1),
         ];
         let mut offset = self.parts.heap;
         for (c, (name, kind, capacity, (schema, size, alignment), attempts, flags)) in
@@ -228,6 +238,13 @@ impl Stage {
             let broadcast = matches!(kind, Kind::Broadcast | Kind::BroadcastBytes);
             let (publishers, reliable) = if broadcast { SEATS } else { (0, 0) };
             let [publishers, reliable] = [publishers, reliable].map(|n| n as u64);
+            let (of, reply_size, reply_alignment) = match kind {
+                Kind::Calls => ("u128", 32, 16),
+                Kind::CallsBytes => ("bytes", 200, 1),
+                _ => ("", 0, 0),
+            };
+            let replied =
+                if of.is_empty() { 0 } else { fingerprint(of, reply_size, reply_alignment) };
             let values = [
                 ("state", READY),
                 ("kind", kind as u64),
@@ -240,6 +257,9 @@ impl Stage {
                 ("flags", flags),
                 ("publishers", publishers),
                 ("reliable", reliable),
+                ("reply size", reply_size),
+                ("reply alignment", reply_alignment),
+                ("reply fingerprint", replied),
             ];
             let (document, memory) = (&mut self.document, &self.memory);
             document.fields(memory, "Entry", base, &values);
@@ -247,7 +267,9 @@ impl Stage {
             document.text(memory, "Entry", base, "schema", schema);
             document.reserved(memory, "Entry", base);
             let [capacity, size, alignment] = [capacity, size, alignment].map(|n| n as usize);
-            let block = Block::new(kind, capacity, size, alignment, self.parts.participants);
+            let reply = (reply_size as usize, reply_alignment.max(1) as usize);
+            let (of, participants) = ((size, alignment), self.parts.participants);
+            let block = Block::replied_to(kind, capacity, of, reply, participants);
             let end = offset + block.end;
             self.blocks.push((offset, block));
             offset = end;

@@ -210,7 +210,6 @@ fn places(document: &Document, memory: &Memory, parts: &Parts) -> Places {
             match kind {
                 Kind::Spsc => places.put(at, &of("slots"), "element", None),
                 Kind::SpscBytes => places.put(at, &of("units"), "bytes", None),
-                Kind::Broadcast | Kind::BroadcastBytes => unreachable!("none is in the example"),
                 Kind::Mpmc => {
                     places.put(at, &of("slots"), "word", Some("Slot word"));
                     places.put(at + block.element, &of("slots"), "element", None);
@@ -233,6 +232,7 @@ fn places(document: &Document, memory: &Memory, parts: &Parts) -> Places {
                         places.put(at, &of(&format!("message block {n}")), "bytes", None);
                     }
                 }
+                _ => unreachable!("none is in the example"),
             }
         }
         if kind == Kind::SpscBytes {

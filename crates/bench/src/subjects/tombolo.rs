@@ -5,16 +5,19 @@
 
 mod broadcast;
 mod bytes;
+mod service;
+mod set;
 mod typed;
 
 use std::fmt::Display;
 
-use tombolo::{Broadcast, Mpmc, Reliable, Segment, Spsc, TrustedPeers};
+use tombolo::{Broadcast, Mpmc, Options, Reliable, Segment, Spsc, TrustedPeers};
 
 use crate::failure::Failure;
 use crate::harness::{Object, Setting, Shared, Subject};
 use broadcast::Published;
 use bytes::Bytes;
+use set::InSet;
 use typed::{Batches, Blocking, InPlace, Slices, Spinning, Typed};
 
 pub(super) fn all() -> Vec<Box<dyn Subject>> {
@@ -32,6 +35,11 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
         Box::new(Typed::<Mpmc, InPlace>::new("tombolo MPMC, in place")),
         Box::new(Bytes::<Mpmc, bytes::ByValue>::new("tombolo MPMC bytes")),
         Box::new(Bytes::<Mpmc, bytes::InPlace>::new("tombolo MPMC bytes, in place")),
+        Box::new(InSet::new("tombolo MPMC, by a set of 1", 0, false)),
+        Box::new(InSet::new("tombolo MPMC, by a set of 17", 16, false)),
+        Box::new(InSet::new("tombolo MPMC, by a set of 17, a wait each", 16, true)),
+        Box::new(service::Service::<service::Spinning>::new("tombolo calls")),
+        Box::new(service::Service::<service::Blocking>::new("tombolo calls, blocking")),
         Box::new(Published::<Broadcast, broadcast::Trying>::new("tombolo broadcast, lossy")),
         Box::new(Published::<Broadcast, broadcast::Waiting>::new(
             "tombolo broadcast, lossy, blocking",
@@ -62,8 +70,18 @@ fn prepare(
     beside: usize,
     make: impl Fn(&Segment, &str) -> Result<(), Failure>,
 ) -> Result<Shared, Failure> {
+    prepare_in(Segment::options(), setting, beside, make)
+}
+
+/// The same where the segment has these options.
+fn prepare_in(
+    options: Options,
+    setting: &Setting,
+    beside: usize,
+    make: impl Fn(&Segment, &str) -> Result<(), Failure>,
+) -> Result<Shared, Failure> {
     let channel = setting.slots * (setting.words * 8 + beside) + (64 << 10);
-    let segment = Segment::options()
+    let segment = options
         .size(channel * setting.channels() + (1 << 20))
         .prefault(true)
         .anonymous()

@@ -31,7 +31,7 @@ const BYSTANDER: u16 = 0;
 
 impl Bound {
     fn new() -> Rc<Self> {
-        let map = SetMap { participants: 2, channels: 1 };
+        let map = SetMap { participants: 2, channels: 1, own_bells: false };
         let system = Rc::new(System::new(map.count(), 2));
         let bystander = Process { system: Rc::clone(&system), id: BYSTANDER.into() };
         bystander.semop(&[Op::add(map.liveness(BYSTANDER), 1).undo()], None).unwrap();

@@ -10,8 +10,9 @@ use tombolo::sys::msg::{self, Queue};
 use tombolo::sys::sem::{self, Set};
 use tombolo::sys::shm::{self, Shm};
 use tombolo::{
-    ChannelError, CommandError, Commander, Event, Events, Fault, OpenError, Options, RecvError,
-    Segment, SendAll, Start, TryRecvError,
+    CallError, CallTimeoutError, ChannelError, CommandError, Commander, Event, Events, Fault,
+    OpenError, Options, RecvError, Segment, SendAll, Service, Start, TryRecvError, TrySendError,
+    WaitSet, WaitStrategy,
 };
 
 use super::actor::{Actor, Scene};
@@ -49,16 +50,24 @@ pub(crate) enum Deed {
     Obey,
     /// Waits again and again for one who answers only who sleeps.
     Converse,
+    /// The same by a wait set.
+    Watch,
     /// Publishes to every sort of subscriber, and is each of them.
     Broadcast,
     /// Publishes to who sleeps, and reads what publishers wait for.
     Wake,
+    /// Makes calls in every way, and serves them.
+    Calls,
+    /// Calls one who replies only to who sleeps.
+    Ask,
+    /// Replies to one who sleeps.
+    Serve,
     /// Sends to a channel of each kind, to all or to none, until they are full.
     SendToAll,
 }
 
 impl Deed {
-    pub(crate) const ALL: [Deed; 20] = [
+    pub(crate) const ALL: [Deed; 24] = [
         Deed::Create,
         Deed::OpenOrCreate,
         Deed::MakeChannels,
@@ -76,8 +85,12 @@ impl Deed {
         Deed::Command,
         Deed::Obey,
         Deed::Converse,
+        Deed::Watch,
         Deed::Broadcast,
         Deed::Wake,
+        Deed::Calls,
+        Deed::Ask,
+        Deed::Serve,
         Deed::SendToAll,
     ];
 
@@ -160,6 +173,45 @@ fn broadcast(segment: &Segment) {
     let (tx, rx) = (lines.publisher().unwrap(), lines.subscriber().unwrap());
     tx.send(b"seven").unwrap();
     assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 5);
+}
+
+/// All of a service, by one process: what the dead before have left is in nobody's way.
+fn calls(segment: &Segment) {
+    let service = segment.service::<u64, u64>("squares").capacity(2);
+    let (client, server) = (service.client().unwrap(), service.server().unwrap());
+    assert!(matches!(server.try_recv(), Err(TryRecvError::Empty)));
+    client.set_repeats(1);
+    let calls = [client.start(2).unwrap(), client.try_start(3).unwrap()];
+    let other = client.try_clone().unwrap();
+    assert!(matches!(other.try_start(4), Err(TrySendError::Full(4))));
+    server.recv().unwrap().give_back().unwrap();
+    let another = server.try_clone().unwrap();
+    let [first, second] = [server.recv().unwrap(), another.try_recv().unwrap()];
+    let number = second.request().unwrap();
+    assert_eq!(second.reply(number * number), Ok(true));
+    drop(first);
+    let ended = calls.map(|call| call.wait());
+    assert!(matches!(ended, [Ok(4), Err(CallError::Refused)] | [Err(CallError::Refused), Ok(9)]));
+    let mut given_up = client.start(5).unwrap();
+    assert_eq!(given_up.try_wait(), None);
+    let call = server.recv().unwrap();
+    drop(given_up);
+    assert!(!call.is_wanted());
+    assert_eq!(call.reply(25), Ok(false));
+    drop(client.start(6).unwrap());
+    let late = client.call_timeout(7, Duration::from_millis(1));
+    assert_eq!(late, Err(CallTimeoutError::TimedOut));
+    let files = segment.service_bytes("files").capacity(1, 8, 16);
+    let (client, server) = (files.client().unwrap(), files.server().unwrap());
+    let pending = client.start(b"name").unwrap();
+    let mut call = server.recv().unwrap();
+    assert_eq!(call.write_at(0, b"content"), 7);
+    assert_eq!(call.reply_written(7), Ok(true));
+    assert_eq!(pending.wait().unwrap(), b"content");
+}
+
+fn questions(segment: &Segment) -> Service<'_, u64, u64> {
+    segment.service("questions").capacity(2).lasting()
 }
 
 /// How many messages each channel of those that are sent to together holds.
@@ -254,6 +306,13 @@ pub(crate) fn perform(deed: Deed, dooms: &[&Doom], ledger: &Ledger) -> Result<()
             segment.commander().unwrap().resume(SHORT).unwrap();
         }
         use_channels(&segment);
+        if deed == Deed::Calls {
+            calls(&segment);
+        }
+        if matches!(deed, Deed::Calls | Deed::Ask | Deed::Serve) {
+            let audit = Segment::check(NAME).unwrap();
+            assert!(audit.faults.is_empty(), "{:#?}", audit.faults);
+        }
         if deed == Deed::SendToAll {
             sent_to_all(&segment);
         }
@@ -394,7 +453,39 @@ fn before(deed: Deed) -> Result<Option<Actor>, String> {
             waiting.scene()?;
             Ok(Some(waiting))
         }
-        Deed::Converse => {
+        Deed::Ask => {
+            let mut waiting = Actor::fork("who serves", || {
+                let segment = options().create(NAME).unwrap();
+                let server = questions(&segment).server().unwrap();
+                while let Ok(call) = server.recv() {
+                    let asking = call.request().unwrap();
+                    until_parked(asking);
+                    // Refused once the segment has been removed.
+                    let _ = call.reply(asking);
+                }
+            });
+            waiting.scene()?;
+            Ok(Some(waiting))
+        }
+        Deed::Serve => {
+            let mut waiting = Actor::fork("who calls", || {
+                let segment = options().create(NAME).unwrap();
+                let client = questions(&segment).client().unwrap();
+                let own = std::process::id().into();
+                for call in 0.. {
+                    client.set_repeats(call % 2);
+                    match client.call(own) {
+                        Ok(answer) => assert_eq!(answer, own),
+                        Err(CallError::ServerDied | CallError::Refused) => {}
+                        Err(CallError::Fault(Fault::Closed)) => break,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+            waiting.scene()?;
+            Ok(Some(waiting))
+        }
+        Deed::Converse | Deed::Watch => {
             let mut waiting = Actor::fork("who answers", || {
                 let segment = options().create(NAME).unwrap();
                 let channel = |name| segment.channel::<u64>(name).capacity(8).lasting();
@@ -553,6 +644,24 @@ fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
                 rx.recv().unwrap();
             }
         }
+        Deed::Watch => {
+            doom.begin();
+            let segment = options().open(NAME).unwrap();
+            let channel = |name| segment.channel::<u64>(name).capacity(8).lasting();
+            let (tx, rx) =
+                (channel("there").sender().unwrap(), channel("back").receiver().unwrap());
+            let (other, mut set) = (rx.try_clone().unwrap(), WaitSet::new(&segment));
+            set.set_wait_strategy(WaitStrategy::Block);
+            set.add(&rx, 0).unwrap();
+            set.add(&other, 1).unwrap();
+            let mut ready = Vec::new();
+            for _ in 0..4 {
+                tx.send(std::process::id().into()).unwrap();
+                // The token that ended the sleep stays, and is in the way of the next one.
+                set.wait(&mut ready, None).unwrap();
+                while rx.try_recv().is_ok() {}
+            }
+        }
         Deed::Wake => {
             doom.begin();
             let segment = options().open(NAME).unwrap();
@@ -565,6 +674,34 @@ fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
                 // It waits until its second answer has been read.
                 until_parked(answering);
                 back.recv().unwrap();
+            }
+        }
+        Deed::Calls => {
+            let segment = options().open_or_create(NAME).unwrap();
+            doom.begin();
+            calls(&segment);
+        }
+        Deed::Ask => {
+            doom.begin();
+            let segment = options().open(NAME).unwrap();
+            let client = questions(&segment).client().unwrap();
+            let own = std::process::id().into();
+            for _ in 0..2 {
+                assert_eq!(client.call(own), Ok(own));
+                let mut call = client.start(own).unwrap();
+                let answer = call.wait_timeout(Duration::from_secs(10));
+                assert_eq!(answer, Some(Ok(own)));
+            }
+        }
+        Deed::Serve => {
+            doom.begin();
+            let segment = options().open(NAME).unwrap();
+            let server = questions(&segment).server().unwrap();
+            for _ in 0..3 {
+                let call = server.recv().unwrap();
+                let asking = call.request().unwrap();
+                until_parked(asking);
+                assert_eq!(call.reply(asking), Ok(true));
             }
         }
         Deed::Broadcast => {

@@ -253,6 +253,87 @@ impl Stage {
         assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 5);
     }
 
+    pub(super) fn calls(&mut self) {
+        const ELEMENTS: usize = 8;
+        const BYTES: usize = 9;
+        const OF_BYTES: &str = "Call slot of bytes";
+        let segment = self.segment.clone();
+        let service = segment.service::<u16, Wide>("calls");
+        let (client, server) = (service.client().unwrap(), service.server().unwrap());
+        // Participant 1 begins with slot 7.
+        let is = |stage: &mut Stage, phase: u64, server: u64, client: u64, turn: u64| {
+            let word = stage.slot(ELEMENTS, 7);
+            let [again, asleep] =
+                ["again", "asleep"].map(|field| stage.document.bits_of("Call word", word, field));
+            let values = [
+                ("client", client),
+                ("server", server),
+                ("phase", phase),
+                ("asleep", asleep),
+                ("again", again),
+                ("turn", turn),
+            ];
+            stage.document.word("Call word", word, &values);
+            (again, asleep)
+        };
+        let shown = |stage: &Stage| {
+            let (base, block) = &stage.blocks[ELEMENTS];
+            stage.memory.word(base + block.words)
+        };
+        client.set_repeats(5);
+        let pending = client.start(0xABCD).unwrap();
+        assert_eq!(is(self, 2, 0, 1, 0), (5, 0));
+        assert_eq!(shown(self), 1 << 7);
+        let (base, block) = &self.blocks[ELEMENTS];
+        let slot = base + block.slots + block.stride * 7;
+        assert_eq!(self.memory.bytes(slot + block.element, 2), [0xCD, 0xAB]);
+        let call = server.recv().unwrap();
+        assert_eq!((is(self, 3, 1, 1, 0), shown(self)), ((5, 0), 0));
+        call.give_back().unwrap();
+        assert_eq!((is(self, 2, 0, 1, 0), shown(self)), ((5, 0), 1 << 7));
+        let (tell, told) = std::sync::mpsc::channel();
+        let waiting = thread::spawn(move || {
+            tell.send(tid()).unwrap();
+            pending.wait()
+        });
+        let tid = told.recv().unwrap();
+        wait_until(|| thread_parked(tid));
+        let call = server.recv().unwrap();
+        assert_eq!(is(self, 3, 1, 1, 0), (5, 1));
+        call.reply([1, 2]).unwrap();
+        assert_eq!(waiting.join().unwrap(), Ok([1, 2]));
+        assert_eq!(is(self, 0, 0, 0, 1), (0, 0));
+        let reply = slot + up(8 + 2, 16);
+        assert_eq!(self.memory.bytes(reply, 32), [1_u128, 2].map(u128::to_le_bytes).concat());
+        client.set_repeats(0);
+        let pending = client.start(1).unwrap();
+        drop(server.recv().unwrap());
+        is(self, 6, 1, 1, 1);
+        drop(pending);
+        let pending = client.start(2).unwrap();
+        let call = server.recv().unwrap();
+        drop(pending);
+        is(self, 7, 1, 0, 2);
+        drop(call);
+        is(self, 0, 0, 0, 3);
+        self.controls(ELEMENTS, &[("tail", 0), ("head", 0)]);
+
+        let service = segment.service_bytes("files");
+        let (client, server) = (service.client().unwrap(), service.server().unwrap());
+        let pending = client.start(b"a name").unwrap();
+        server.recv().unwrap().reply(b"what is in it").unwrap();
+        let (base, block) = &self.blocks[BYTES];
+        let slot = base + block.slots + block.stride;
+        let (document, memory) = (&mut self.document, &self.memory);
+        document.fields(memory, OF_BYTES, slot, &[("request length", 6), ("reply length", 13)]);
+        let word = document.get(memory, OF_BYTES, slot, "word");
+        assert_eq!(document.bits_of("Call word", word, "phase"), 4);
+        document.check(OF_BYTES, "word");
+        assert_eq!(memory.bytes(slot + 24, 6), b"a name");
+        assert_eq!(memory.bytes(slot + 24 + 104, 13), b"what is in it");
+        assert_eq!(pending.wait().unwrap(), b"what is in it");
+    }
+
     /// A thread that waits for items, and one that waits for space.
     pub(super) fn waiting(&mut self) {
         let document = |stage: &mut Stage, c: usize, word: &str, record: &str, count: u64| {

@@ -1,0 +1,109 @@
+//! What the handles of a service and its calls have in common.
+//!
+//! A call may outlive its handle and be in the hands of another thread, so it has a share in
+//! this, and not in the handle's [`Endpoint`].
+
+use std::sync::Arc;
+
+use crate::channel::endpoint::Endpoint;
+use crate::error::{ChannelError, Done, Fault, Unwoken};
+use crate::kinds::block::Block;
+use crate::kinds::calls::{Sheet, Sheets, Slots};
+use crate::ring::calls;
+use crate::ring::event::{self, Memo};
+use crate::ring::kernel::Refusal;
+use crate::segment::{Participant, Side};
+use crate::sync::{AtomicU64, Ordering};
+use crate::wait::Semaphores;
+
+/// A service, as one process has it.
+#[derive(Debug)]
+pub(super) struct Site<Q, R> {
+    /// Declared before the participant, so that the memory is detached when that goes.
+    pub(super) sheets: Sheets<Q, R>,
+    pub(super) participant: Arc<Participant>,
+    pub(super) block: Block,
+    pub(super) name: Arc<str>,
+    /// Whether the handle had met a peer when it was opened, and how many had ever joined.
+    met: bool,
+    joined: u64,
+}
+
+impl<Q: Sheet, R: Sheet> Site<Q, R> {
+    pub(super) fn of(end: &Endpoint) -> Result<Arc<Self>, ChannelError> {
+        Ok(Arc::new(Self {
+            sheets: end.typed(Sheets::of)?,
+            participant: Arc::clone(end.participant()),
+            block: *end.block(),
+            name: Arc::clone(end.name()),
+            met: end.changes.met,
+            joined: end.changes.joined,
+        }))
+    }
+
+    pub(super) const fn slots(&self) -> &Slots {
+        self.sheets.slots()
+    }
+
+    pub(super) fn semaphores(&self) -> &Semaphores {
+        &self.participant.mapped().semaphores
+    }
+
+    /// Grows with everything that changes who is there, or the gate.
+    pub(super) fn changes(&self) -> &AtomicU64 {
+        &self.participant.mapped().control(&self.block).changes
+    }
+
+    pub(super) fn in_child(&self) -> bool {
+        self.participant.guard().in_child()
+    }
+
+    /// That this process is the one that opened the service.
+    #[inline]
+    pub(super) fn not_in_child(&self) -> Result<(), Fault> {
+        if self.in_child() { Err(Fault::Forked) } else { Ok(()) }
+    }
+
+    /// Whether the last server that the client has met has gone.
+    pub(super) fn has_lost_its_servers(&self) -> bool {
+        let (participant, side) = (&self.participant, Side::Receiver);
+        // Acquire: a server that it counts is in a row by now.
+        let joined = participant.joined(&self.block, side).load(Ordering::Acquire);
+        !self.block.lasting
+            && (self.met || joined != self.joined)
+            && !participant.has_peer(&self.block, side)
+    }
+
+    /// Wakes one that waits on this side: a server for a call, or a client for a slot.
+    pub(super) fn notify(&self, side: Side, done: Done) -> Result<(), Fault> {
+        let event = self.participant.mapped().event(&self.block, side);
+        let woken = event::notify(self.semaphores(), event, &mut Memo::default());
+        self.told(woken, side, done)
+    }
+
+    /// Wakes the client of a call that has ended.
+    pub(super) fn wake(&self, client: u16) -> Result<(), Fault> {
+        // A peer may have written the number.
+        let own = self.participant.mapped().plan.map.own_bell(client);
+        let struck = own.map_or(Ok(()), |own| calls::wake(self.semaphores(), own));
+        self.told(struck, Side::Sender, Done::Sent)
+    }
+
+    /// What it means that somebody could not be woken. A set that is gone has woken everybody.
+    fn told(&self, woken: Result<(), Refusal>, side: Side, done: Done) -> Result<(), Fault> {
+        let Err(refusal) = woken else { return Ok(()) };
+        match self.participant.mapped().refused(refusal) {
+            Fault::Closed => Ok(()),
+            Fault::System(source) => Err(Unwoken::new(done, &self.name, side, source).into()),
+            fault => Err(fault),
+        }
+    }
+
+    /// Why a slot is not in the hands that had it.
+    pub(super) fn lost(&self, word: u64) -> Fault {
+        let counted = self.participant.is_counted_alive();
+        counted.err().unwrap_or_else(|| Fault::Corrupt {
+            what: format!("{}: a call's word is {word:#018x}", self.name),
+        })
+    }
+}

@@ -1,0 +1,557 @@
+//! One thread waits for any of many handles.
+//!
+//! The algorithm is [`ring::wait::set`](crate::ring::wait::set). Here stands what it asks of the
+//! handles, and what a program sees of it.
+//!
+//! **A look** does not consume anything, and needs the handle itself, which knows its position.
+//! So a set and its members belong to one thread. A handle is lent to the set, by reference or
+//! counted reference, and goes on being used.
+//!
+//! **The waker** says in this process's memory that it has called, and strikes the bell of this
+//! participant, which ends the sleep. Both words of its state are one, so at least one of the
+//! two sees the other: the set says that it sleeps before it reads the bell.
+
+use core::fmt;
+use std::rc::Rc;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::changes::count;
+use super::debts::Whom;
+use super::endpoint::Endpoint;
+use super::queues;
+use super::receiver::Receiver;
+use super::sender::Sender;
+use crate::error::{Done, Fault, WaitSetError};
+use crate::kinds::ring::Ring;
+use crate::kinds::table::{Kind, Payload};
+use crate::ring::kernel::{Kernel as _, Refusal};
+use crate::ring::wait::Found;
+use crate::ring::wait::set::{self, Kept, Mark, Members, Place, Prospect, Vigil};
+use crate::segment::{Participant, Segment, Side};
+use crate::sync::Ordering;
+use crate::sync::unstepped::AtomicU8;
+use crate::wait::{Spin, WaitStrategy};
+
+/// What a set asks of a handle.
+pub trait Member {
+    fn end(&self) -> &Endpoint;
+    /// Whether an attempt may come to something.
+    fn may_go_on(&self) -> bool;
+    /// Whether a message is in another reader's hands and may come back.
+    fn in_flight(&self) -> bool;
+}
+
+/// A handle that can be a member of a [`WaitSet`]: a sender or a receiver of any kind, by `&` or
+/// by [`Rc`].
+pub trait Waitable: Member {}
+
+impl<H: Member> Waitable for H {}
+
+impl<P: Payload, K: Kind> Member for Receiver<P, K> {
+    fn end(&self) -> &Endpoint {
+        &self.end
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.ring.may_pop(&self.at)
+    }
+
+    fn in_flight(&self) -> bool {
+        self.held.get() == 0 && self.ring.in_flight()
+    }
+}
+
+impl<P: Payload, K: Kind> Member for Sender<P, K> {
+    fn end(&self) -> &Endpoint {
+        &self.end
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.ring.may_push(&self.at)
+    }
+
+    fn in_flight(&self) -> bool {
+        false
+    }
+}
+
+/// What is lent.
+macro_rules! member_lent_by {
+    ($($lender:ty),*) => {$(
+        impl<H: Member + ?Sized> Member for $lender {
+            fn end(&self) -> &Endpoint {
+                (**self).end()
+            }
+
+            fn may_go_on(&self) -> bool {
+                (**self).may_go_on()
+            }
+
+            fn in_flight(&self) -> bool {
+                (**self).in_flight()
+            }
+        }
+    )*};
+}
+
+member_lent_by! { &H, Rc<H> }
+
+impl Endpoint {
+    /// What the next call of this handle would come to, which `member` is.
+    fn prospect(&self, member: &dyn Member) -> Prospect {
+        let known = count(self.cells()) == self.changes.looked() && !self.owes();
+        let found = if known { Ok(self.changes.last_found()) } else { self.find_out() };
+        let receives = self.side == Side::Receiver;
+        match found {
+            Err(_) => Prospect::Over,
+            // The end of the pause wakes everybody.
+            Ok(Found::Paused) => Prospect::Nothing,
+            Ok(Found::PeersGone) if !receives => Prospect::Over,
+            Ok(_) if member.may_go_on() => Prospect::Ready,
+            Ok(Found::PeersGone) if !member.in_flight() => Prospect::Over,
+            Ok(_) if self.bereft().is_some() => Prospect::Over,
+            Ok(_) => Prospect::Nothing,
+        }
+    }
+
+    /// A token that the set had to pass on could not be.
+    fn owe_a_token(&self, refusal: Refusal) {
+        self.owe(Whom::on(self.side), Done::GivenUp, refusal);
+    }
+}
+
+/// A member that could go on: see [`WaitSet::wait`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Ready {
+    /// The key that the member was added with.
+    pub key: u64,
+    /// Which end it is: a [`Receiver`](Side::Receiver) may receive, a [`Sender`](Side::Sender)
+    /// may send.
+    pub side: Side,
+}
+
+/// So many messages are a good part of what the channels hold, at least.
+const MUCH: u64 = 2;
+
+/// One member.
+struct Entry<'a> {
+    key: u64,
+    handle: Box<dyn Member + 'a>,
+    mark: Mark,
+}
+
+impl Entry<'_> {
+    fn place(&self) -> Place<'_> {
+        let end = self.handle.end();
+        queues::place(end.participant(), end.block(), end.side, &self.mark)
+    }
+
+    fn prospect(&self) -> Prospect {
+        self.handle.end().prospect(&*self.handle)
+    }
+
+    fn ready(&self) -> Ready {
+        Ready { key: self.key, side: self.handle.end().side }
+    }
+}
+
+/// Waits for any of many senders and receivers of one segment, in one thread.
+///
+/// The members may be of all kinds and types, and of both directions. A set needs no thread and
+/// no descriptor. It makes no system call while a member is busy, and sleeps in a single one
+/// when none is. Members keep all their guarantees: the set takes no message, no place and no
+/// wake-up from anybody.
+///
+/// ```
+/// use std::time::Duration;
+/// use tombolo::{Segment, Side, WaitSet};
+///
+/// let segment = Segment::anonymous()?;
+/// let jobs = segment.channel::<u64>("jobs").capacity(8);
+/// let news = segment.broadcast_bytes("news").capacity(8, 100);
+/// let (sender, job) = (jobs.sender()?, jobs.receiver()?);
+/// let (_publisher, line) = (news.publisher()?, news.subscriber()?);
+///
+/// let mut set = WaitSet::new(&segment);
+/// set.add(&job, 1)?;
+/// set.add(&line, 2)?;
+/// let mut ready = Vec::new();
+/// assert_eq!(set.wait(&mut ready, Duration::from_millis(1))?, 0);
+///
+/// sender.send(7)?;
+/// set.wait(&mut ready, None)?;
+/// assert_eq!((ready[0].key, ready[0].side), (1, Side::Receiver));
+/// assert_eq!(job.try_recv()?, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// **When a member is ready.** A receiver is ready while there is a message for it, a sender
+/// while there is room: for the longest message, where messages are bytes. A handle is also ready
+/// while its next call has an error to report: the last peer has gone, the segment is drained,
+/// shut down or removed, or the participant to which the handle is
+/// [bound](Receiver::bind_to_peer) has gone. That is *level-triggered*: a member that is left as
+/// it is, is ready again at the next wait. A member may be ready although nothing is there,
+/// because another receiver was faster; so use calls that do not wait, as `try_recv`. If
+/// something is there, the member is always ready, whichever process dies.
+///
+/// **Members are lent.** `add` takes a reference or an [`Rc`], and a member can be used all the
+/// time. Where handles come and go, add them as `Rc`, so that the set is not bound to a borrow:
+///
+/// ```
+/// use std::rc::Rc;
+/// use tombolo::{Bytes, Receiver, Segment, WaitSet};
+///
+/// struct Server {
+///     set: WaitSet<'static>,
+///     clients: Vec<Rc<Receiver<Bytes>>>,
+/// }
+/// # let _ = |server: Server| server.clients.len() + server.set.len();
+/// ```
+///
+/// **How many.** While the thread sleeps, each operation on the segment's semaphores takes
+/// longer, by some 10 ns for a member. So a set is for some 30 members; the most are what
+/// `kernel.sem` allows in one call ([`WaitSetError::TooMany`]), mostly 490.
+///
+/// **Signals** do not end a wait, as they end no other call of this library. A signal's handler,
+/// or the thread that waits for signals, uses a [`WaitSetWaker`].
+pub struct WaitSet<'a> {
+    crew: Crew<'a>,
+    spin: Spin,
+    /// How many operations a wait takes, and how many there may be.
+    ops: usize,
+    limit: u64,
+}
+
+/// The members, and what is kept of their waits.
+struct Crew<'a> {
+    entries: Vec<Entry<'a>>,
+    kept: Kept<Instant>,
+    shared: Arc<Shared>,
+    participant: Arc<Participant>,
+}
+
+impl<'a> WaitSet<'a> {
+    /// A set for handles of this segment, without members.
+    pub fn new(segment: &Segment) -> Self {
+        let participant = Arc::clone(segment.participant());
+        let weak = Arc::downgrade(&participant);
+        let shared = Arc::new(Shared { state: AtomicU8::new(0), participant: weak });
+        let limit = participant.mapped().semaphores.most_ops();
+        let kept = Kept::new(participant.own_bell());
+        let crew = Crew { entries: Vec::new(), kept, shared, participant };
+        Self { crew, spin: Spin::new(), ops: set::OWN_OPS, limit }
+    }
+
+    /// Adds a handle, under a key that no other member has.
+    ///
+    /// # Errors
+    /// [`WaitSetError::KeyTaken`], [`WaitSetError::OtherSegment`], [`WaitSetError::TooMany`]; or
+    /// the fault that ends the use of the segment.
+    pub fn add<H: Waitable + 'a>(&mut self, handle: H, key: u64) -> Result<(), WaitSetError> {
+        if let Some(fault) = self.crew.participant.barred() {
+            return Err(fault.into());
+        }
+        if self.find(key).is_some() {
+            return Err(WaitSetError::KeyTaken { key });
+        }
+        let end = handle.end();
+        let channel = || end.name().to_string();
+        if !Arc::ptr_eq(end.participant(), &self.crew.participant) {
+            return Err(WaitSetError::OtherSegment { channel: channel() });
+        }
+        let ops = queues::place(end.participant(), end.block(), end.side, &Mark::default()).ops();
+        let (operations, limit) = ((self.ops + ops) as u64, self.limit);
+        if operations > limit {
+            return Err(WaitSetError::TooMany { channel: channel(), operations, limit });
+        }
+        self.ops += ops;
+        self.crew.entries.push(Entry { key, handle: Box::new(handle), mark: Mark::default() });
+        Ok(())
+    }
+
+    /// Removes the member with this key; whether there was one. The order of the others stays.
+    pub fn remove(&mut self, key: u64) -> bool {
+        let Some(at) = self.find(key) else { return false };
+        let entry = self.crew.entries.remove(at);
+        self.ops -= entry.place().ops();
+        if !self.crew.participant.guard().in_child() {
+            entry.place().let_go();
+        }
+        true
+    }
+
+    fn find(&self, key: u64) -> Option<usize> {
+        self.crew.entries.iter().position(|entry| entry.key == key)
+    }
+
+    /// How many members there are.
+    pub const fn len(&self) -> usize {
+        self.crew.entries.len()
+    }
+
+    /// Whether there are no members. A wait then ends by its time or by its waker.
+    pub const fn is_empty(&self) -> bool {
+        self.crew.entries.is_empty()
+    }
+
+    /// Waits until members are ready, for `timeout` at most; without one, for as long as it takes.
+    /// Writes all that are ready into `ready`, in the order in which they were added, in place of
+    /// what was there, and returns how many. 0 means that the time is up, or that a
+    /// [waker](Self::waker) has called.
+    ///
+    /// # Errors
+    /// [`Fault::Closed`] if the segment is removed, also during the wait, and the other faults
+    /// that end its use. What ends the use of one channel makes its handle ready instead.
+    pub fn wait(
+        &mut self,
+        ready: &mut Vec<Ready>,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<usize, Fault> {
+        // A timeout beyond what the clock can represent never expires.
+        self.wait_by(ready, || timeout.into().and_then(|time| Instant::now().checked_add(time)))
+    }
+
+    /// Like [`wait`](Self::wait), but until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`wait`](Self::wait).
+    pub fn wait_deadline(
+        &mut self,
+        ready: &mut Vec<Ready>,
+        deadline: Instant,
+    ) -> Result<usize, Fault> {
+        self.wait_by(ready, || Some(deadline))
+    }
+
+    /// Says which members are ready, as [`wait`](Self::wait), without waiting.
+    ///
+    /// # Errors
+    /// As for [`wait`](Self::wait).
+    pub fn try_wait(&mut self, ready: &mut Vec<Ready>) -> Result<usize, Fault> {
+        ready.clear();
+        if let Some(fault) = self.crew.participant.barred() {
+            return Err(fault);
+        }
+        let Crew { entries, kept, shared, .. } = &mut self.crew;
+        look(entries, kept, shared, ready);
+        Ok(ready.len())
+    }
+
+    fn wait_by(
+        &mut self,
+        ready: &mut Vec<Ready>,
+        until: impl FnOnce() -> Option<Instant>,
+    ) -> Result<usize, Fault> {
+        ready.clear();
+        let Self { crew: Crew { entries, kept, shared, participant }, spin, .. } = self;
+        if let Some(fault) = participant.barred() {
+            return Err(fault);
+        }
+        if look(entries, kept, shared, ready) {
+            return Ok(ready.len());
+        }
+        let (until, semaphores) = (until(), &participant.mapped().semaphores);
+        loop {
+            let spun = spin.until(
+                until,
+                || moved(entries),
+                MUCH,
+                || look(entries, kept, shared, ready).then_some(()),
+            );
+            if spun.is_some() {
+                return Ok(ready.len());
+            }
+            if !spin.never_sleeps() {
+                break;
+            }
+            // A sleeper is told of the dead; one that spins asks.
+            participant.scan()?;
+            if until.is_some_and(|until| until <= semaphores.now()) {
+                return Ok(0);
+            }
+        }
+        participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);
+        let _sleeping = Sleeping::new(shared);
+        let waited = Vigil::new(semaphores, kept, until).block(&mut Looking {
+            entries,
+            shared,
+            participant,
+            ready,
+        });
+        spin.slept();
+        waited.map(|_| ready.len())
+    }
+
+    /// Ends waits of this set, from any thread of this process.
+    pub fn waker(&self) -> WaitSetWaker {
+        WaitSetWaker { shared: Arc::clone(&self.crew.shared) }
+    }
+
+    /// How the set waits: as a handle does, see
+    /// [`Receiver::set_wait_strategy`](Receiver::set_wait_strategy).
+    pub fn set_wait_strategy(&mut self, strategy: WaitStrategy) {
+        self.spin.set_strategy(strategy);
+    }
+
+    /// How the set waits.
+    pub fn wait_strategy(&self) -> WaitStrategy {
+        self.spin.strategy()
+    }
+}
+
+/// Looks at all; whether the wait is over.
+fn look(
+    entries: &[Entry<'_>],
+    kept: &mut Kept<Instant>,
+    shared: &Shared,
+    ready: &mut Vec<Ready>,
+) -> bool {
+    for entry in entries {
+        if entry.prospect() != Prospect::Nothing {
+            ready.push(entry.ready());
+        }
+    }
+    let over = shared.take_call() || !ready.is_empty();
+    if over {
+        // Without a sleep: no member is to be counted as if it slept.
+        kept.let_go(entries.iter().map(Entry::place));
+    }
+    over
+}
+
+/// What goes through all channels.
+fn moved(entries: &[Entry<'_>]) -> u64 {
+    let moved = |entry: &Entry<'_>| entry.handle.end().cells().moved();
+    entries.iter().map(moved).fold(0, u64::wrapping_add)
+}
+
+impl Drop for Crew<'_> {
+    fn drop(&mut self) {
+        if !self.participant.guard().in_child() {
+            self.kept.let_go(self.entries.iter().map(Entry::place));
+        }
+    }
+}
+
+impl fmt::Debug for WaitSet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitSet").field("members", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// The members during one sleep.
+struct Looking<'s, 'a> {
+    entries: &'s [Entry<'a>],
+    shared: &'s Shared,
+    participant: &'s Participant,
+    ready: &'s mut Vec<Ready>,
+}
+
+impl Members for Looking<'_, '_> {
+    type Fault = Fault;
+
+    fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn place(&self, at: usize) -> Place<'_> {
+        self.entries[at].place()
+    }
+
+    fn look(&mut self, at: usize) -> Prospect {
+        let entry = &self.entries[at];
+        let found = entry.prospect();
+        if found != Prospect::Nothing {
+            self.ready.push(entry.ready());
+        }
+        found
+    }
+
+    fn is_called(&mut self) -> bool {
+        self.shared.take_call()
+    }
+
+    fn listen(&mut self, values: &mut Vec<u16>) -> Result<(), Fault> {
+        self.participant.listen_to_all(values)?;
+        self.participant.is_counted_alive()
+    }
+
+    fn owes(&mut self, at: usize, refusal: Refusal) {
+        self.entries[at].handle.end().owe_a_token(refusal);
+    }
+
+    fn fault(&self, refusal: Refusal) -> Fault {
+        self.participant.mapped().refused(refusal)
+    }
+}
+
+/// What a set and its wakers share.
+struct Shared {
+    /// Whether it was called, and whether the set sleeps or is about to.
+    state: AtomicU8,
+    participant: Weak<Participant>,
+}
+
+const CALLED: u8 = 1;
+const SLEEPS: u8 = 2;
+
+impl Shared {
+    fn take_call(&self) -> bool {
+        // Relaxed: nobody has called, as mostly. Acquire: what was done before the call.
+        self.state.load(Ordering::Relaxed) & CALLED != 0
+            && self.state.fetch_and(!CALLED, Ordering::Acquire) & CALLED != 0
+    }
+}
+
+/// While a set sleeps.
+struct Sleeping<'a>(&'a Shared);
+
+impl<'a> Sleeping<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        // With the waker's `fetch_or`: one of the two sees the other.
+        shared.state.fetch_or(SLEEPS, Ordering::AcqRel);
+        Self(shared)
+    }
+}
+
+impl Drop for Sleeping<'_> {
+    fn drop(&mut self) {
+        self.0.state.fetch_and(!SLEEPS, Ordering::Relaxed);
+    }
+}
+
+/// Ends the waits of one [`WaitSet`], from any thread of its process: see [`WaitSet::waker`].
+///
+/// It may outlive the set, and then does nothing. It keeps neither the set nor the segment.
+#[derive(Clone)]
+pub struct WaitSetWaker {
+    shared: Arc<Shared>,
+}
+
+impl WaitSetWaker {
+    /// Ends the wait that goes on, or the next one. Several calls before a wait end one wait.
+    ///
+    /// It makes a system call only while the set sleeps. Takes a lock nowhere.
+    ///
+    /// # Errors
+    /// [`Fault::System`] if the kernel refuses to end the sleep; [`Fault::Forked`].
+    pub fn wake(&self) -> Result<(), Fault> {
+        let Some(participant) = self.shared.participant.upgrade() else { return Ok(()) };
+        if participant.guard().in_child() {
+            return Err(Fault::Forked);
+        }
+        // Release: the set sees what was done before this. Acquire: with `Sleeping`.
+        if self.shared.state.fetch_or(CALLED, Ordering::AcqRel) & SLEEPS != 0 {
+            return participant.call_own();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for WaitSetWaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitSetWaker").finish_non_exhaustive()
+    }
+}
