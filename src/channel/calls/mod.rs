@@ -44,7 +44,7 @@ pub struct Service<'a, Q: CallPayload, R: CallPayload> {
     request: Option<usize>,
     reply: Option<usize>,
     lasting: bool,
-    payloads: PhantomData<fn(Q, R) -> (Q, R)>,
+    payloads: PhantomData<fn(Q, R)>,
 }
 
 /// A service of bytes to open, or to create if a capacity is given: see
