@@ -199,7 +199,7 @@ impl Kernel for Interruptible<'_> {
         self.0.call(ops, |calls| match until {
             None => self.0.set.perform(calls),
             Some(until) => {
-                let left = until.saturating_duration_since(Instant::now());
+                let left = until.saturating_duration_since(self.now());
                 self.0.set.perform_timeout(calls, left)
             }
         })

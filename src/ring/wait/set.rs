@@ -98,6 +98,13 @@ impl Mark {
     }
 }
 
+impl Mark {
+    /// Whether the member's queue counts it.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted.get()
+    }
+}
+
 /// What a look at a member finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Prospect {
@@ -135,6 +142,12 @@ impl<'a> Place<'a> {
             Queue::Side(Event { wakes: Wakes::All { .. }, .. }) => OPS_OF_A_BELL,
             Queue::All(_) => 0,
         }
+    }
+
+    /// Whether it has to be announced before the next look, if what was heard has `changed`: also
+    /// if it is not counted, or a token is in the way.
+    pub(crate) fn is_due(&self, changed: bool) -> bool {
+        changed || !self.mark.is_counted() || self.token().is_some() && self.mark.heard.get() > 0
     }
 
     /// Notes what its semaphore is in this reading, and winds a bell back that is high. Says

@@ -93,11 +93,11 @@ const EXCUSED: [(&str, &str); 9] = [
     ),
     (
         "let raised = words.limit().load(Ordering::Acquire);",
-        "the thread of a publisher's descriptor: tests/channel/broadcast.rs",
+        "the thread of a publisher's descriptor: tests/channel/broadcast/",
     ),
     (
         "pid: mapped.info(member.id).pid.load(Ordering::Relaxed),",
-        "a participant of an earlier build: tests/channel/broadcast.rs",
+        "a participant of an earlier build: tests/channel/broadcast/",
     ),
     (
         "&& block.memory.header().magic.load(Ordering::Acquire) == MAGIC",
