@@ -648,7 +648,9 @@ impl Interest {
     /// Why a token that was to be passed on could not be, if so. It is the
     /// handle's from here on.
     pub(super) fn take_owed(&self) -> Option<Refusal> {
-        self.core().ok()?.state().entry(self.entry)?.owed.take()
+        // In a forked child, whoever held the lock is not there.
+        let core = self.core().ok().filter(|core| !core.participant.guard().in_child())?;
+        core.state().entry(self.entry)?.owed.take()
     }
 
     /// Gives the share back.

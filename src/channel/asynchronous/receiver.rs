@@ -20,6 +20,7 @@ use crate::kinds::payload::Bytes;
 use crate::kinds::ring::{Out, Ring};
 use crate::kinds::table::{InPlace, Kind, Mpmc, Payload, Spsc};
 use crate::ring::wait::NotNow;
+use crate::storage::CopyOut;
 
 /// A [`Receiver`] that is awaited: see [`Receiver::into_async`].
 ///
@@ -225,7 +226,17 @@ impl<T: Message + CheckedBitPattern, K: Kind> AsyncReceiver<T, K> {
     ///
     /// # Errors
     /// As there.
+    #[inline]
     pub async fn recv(&mut self) -> Result<T, RecvError> {
+        // Mostly it is there, and there is nothing to wait for.
+        let mut out = CopyOut::new();
+        if self.receiver.receive_next(&mut out).is_ok() {
+            return out.hand_on(Ok, || Err(Receiver::<T, K>::invalid()));
+        }
+        self.recv_on().await
+    }
+
+    async fn recv_on(&mut self) -> Result<T, RecvError> {
         let wait = Wait(self);
         poll_fn(|cx| wait.0.poll_recv(cx)).await
     }
@@ -239,8 +250,13 @@ impl<K: Kind> AsyncReceiver<Bytes, K> {
     ///
     /// # Errors
     /// As there.
+    #[inline]
     pub async fn recv(&mut self, into: &mut Vec<u8>) -> Result<usize, RecvError> {
         into.clear();
+        // As above.
+        if self.receiver.receive_next(into).is_ok() {
+            return Ok(into.len());
+        }
         let wait = Wait(self);
         poll_fn(|cx| wait.0.poll_out(into, cx)).await?;
         Ok(into.len())

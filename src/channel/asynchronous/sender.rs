@@ -188,7 +188,23 @@ impl<P: Payload + NoUninit, K: Kind> AsyncSender<P, K> {
     ///
     /// # Errors
     /// As there; with the message, if that was given by value.
+    #[inline]
     pub async fn send(&mut self, message: P::Sent<'_>) -> Result<(), SendError<P::Unsent>> {
+        // Mostly there is room, and nothing to wait for.
+        if self.kept.is_empty() {
+            match self.sender.send_next(&message) {
+                Ok(()) => return Ok(()),
+                Err(NotNow::Unwoken) => {
+                    let told = self.sender.end.unwoken();
+                    return told.map_err(|unwoken| self.sender.error(&message, unwoken.into()));
+                }
+                Err(_) => {}
+            }
+        }
+        self.send_on(message).await
+    }
+
+    async fn send_on(&mut self, message: P::Sent<'_>) -> Result<(), SendError<P::Unsent>> {
         let wait = Wait(self);
         let sent = poll_fn(|cx| wait.0.poll_send(&message, cx)).await;
         sent.map_err(|refusal| wait.0.sender.error(&message, refusal))

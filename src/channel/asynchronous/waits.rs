@@ -1,6 +1,7 @@
 //! What an asynchronous handle keeps for its waits.
 
-use std::task::{Context, Poll};
+use core::hint::spin_loop;
+use core::task::{Context, Poll};
 
 use crate::channel::debts::Whom;
 use crate::channel::endpoint::Endpoint;
@@ -8,8 +9,10 @@ use crate::channel::reactor::{Asked, Interest, Tell};
 use crate::error::{Done, Fault};
 use crate::ring::kernel::Refusal;
 use crate::ring::wait::{Need, NotNow, Operation, Polled, Want, resolve};
-use crate::wait::WaitStrategy;
+use crate::wait::{WaitStrategy, costs};
 
+/// How often a poll tries once more before the task gives way.
+const NEAR: u32 = 6;
 /// How often a task gives way to others before it is to be woken.
 const YIELDS: u32 = 64;
 /// So many waits at most do without, after some that giving way has not ended.
@@ -36,6 +39,11 @@ impl Yields {
             self.without = self.length;
         }
         self.given <= YIELDS
+    }
+
+    /// Whether this wait is one that does without.
+    const fn does_without(&self) -> bool {
+        self.given > YIELDS || self.given == 0 && self.without > 0
     }
 
     /// The wait is over.
@@ -77,6 +85,9 @@ impl Waits {
             Ok(Polled::Done(done)) => return self.ready(Ok(done)),
             Err(fault) => return self.ready(Err(fault)),
         };
+        if let Some(done) = self.near(end, op) {
+            return self.ready(Ok(done));
+        }
         match self.goes_on(end) {
             Ok(false) => {}
             Ok(true) => {
@@ -92,6 +103,25 @@ impl Waits {
             Err(fault) => return self.ready(Err(fault)),
         }
         Poll::Pending
+    }
+
+    /// Tries a few times more, after longer and longer pauses: in an exchange, the answer comes
+    /// within a microsecond or two, and each look takes the line from the other side.
+    fn near<O: Operation>(&self, end: &Endpoint, op: &mut O) -> Option<O::Done> {
+        let tries = match end.wait_strategy() {
+            WaitStrategy::Adaptive if !self.yields.does_without() => NEAR,
+            _ => 0,
+        };
+        for nth in 1..=tries {
+            (0..nth * costs().transfer).for_each(|_| spin_loop());
+            match op.attempt(false) {
+                Ok(done) => return Some(done),
+                Err(NotNow::Nothing | NotNow::Pending) => {}
+                // It takes more to tell.
+                Err(_) => return None,
+            }
+        }
+        None
     }
 
     /// Whether the task tries again without being woken.

@@ -96,9 +96,7 @@ impl Mark {
     pub(crate) fn found(&self, found: Prospect) {
         self.ready.set(found != Prospect::Nothing);
     }
-}
 
-impl Mark {
     /// Whether the member's queue counts it.
     pub(crate) fn is_counted(&self) -> bool {
         self.counted.get()
