@@ -1,57 +1,33 @@
-//! Receiving and sending in `tokio` tasks, with `AsyncFd` around a handle's
-//! descriptor.
+//! Sending and receiving in `tokio` tasks, and ending well on Ctrl-C.
 //!
 //! `cargo run --release --example tokio`
 //!
-//! The example starts the other side itself, a process that sends each number back
-//! doubled. One task sends, another receives, and a third ticks meanwhile. A handle
-//! belongs to one task at a time, which owns it or has a `&mut` to it. Such a task
-//! may move from thread to thread.
+//! The example starts the other side itself, a process that sends each number back doubled. One
+//! task sends, another receives, and a third ticks meanwhile. On Ctrl-C, nothing more is sent,
+//! and what is on its way is still received. The handles work in any runtime;
+//! `examples/smol.rs` has another.
 
 use std::env;
 use std::error::Error;
-use std::io;
-use std::os::fd::AsFd;
+use std::future::pending;
 use std::process::Command;
 use std::time::Duration;
 
-use tokio::net::unix::pipe;
-use tokio::{runtime, time};
-use tombolo::{Readiness, Receiver, Segment, Sender, TryRecvError, TrySendError};
+use nix::sys::signal::{SigSet, Signal};
+use tokio::{runtime, select, signal, time};
+use tombolo::{AsyncReceiver, AsyncSender, RecvError, Segment};
 
 const NUMBERS: u64 = 100_000;
 
 type Failure = Box<dyn Error + Send + Sync>;
-
-/// A handle's descriptor, registered once: a duplicate of its own.
-struct Polled(pipe::Receiver);
-
-impl Polled {
-    fn of(readiness: &Readiness) -> io::Result<Self> {
-        let own = readiness.as_fd().try_clone_to_owned()?;
-        Ok(Self(pipe::Receiver::from_owned_fd(own)?))
-    }
-
-    /// Waits until it is worth trying again. To be called when a try has found
-    /// nothing, and no earlier.
-    async fn ready(&mut self) -> io::Result<()> {
-        self.0.readable().await?;
-        // Takes the byte out, whoever is faster, and has `tokio` forget what it
-        // knew. A message that comes later makes the descriptor readable anew.
-        match self.0.try_read(&mut [0; 8]) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(()),
-        }
-    }
-}
 
 fn main() -> Result<(), Failure> {
     if let Some(id) = env::args().nth(1) {
         return double(&Segment::open_id(id.parse()?)?);
     }
     let segment = Segment::anonymous()?;
-    let there = segment.channel::<u64>("there").capacity(64).sender()?;
-    let back = segment.channel::<u64>("back").capacity(64).receiver()?;
+    let there = segment.channel::<u64>("there").capacity(64).sender()?.into_async();
+    let back = segment.channel::<u64>("back").capacity(64).receiver()?.into_async();
     let mut other = Command::new(env::current_exe()?).arg(segment.id().to_string()).spawn()?;
 
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -62,64 +38,56 @@ fn main() -> Result<(), Failure> {
                 time::sleep(Duration::from_millis(50)).await;
             }
         });
-        let sends = tokio::spawn(async move {
-            let mut there = there;
-            let mut fd = Polled::of(there.readiness()?)?;
-            for n in 1..=NUMBERS {
-                send(&mut there, &mut fd, n).await?;
-            }
-            // With the sender dropped, the other side gets what is left, and
-            // then that nothing more comes.
-            Ok::<(), Failure>(())
-        });
-        let receives = tokio::spawn(async move {
-            let mut back = back;
-            let mut fd = Polled::of(back.readiness()?)?;
-            let mut sum = 0;
-            while let Some(n) = recv(&mut back, &mut fd).await? {
-                sum += n;
-            }
-            Ok::<u64, Failure>(sum)
-        });
-        sends.await??;
-        let sum = receives.await??;
+        let sends = tokio::spawn(send(there));
+        let receives = tokio::spawn(receive(back));
+        let sent = sends.await??;
+        let (count, sum) = receives.await??;
         ticks.abort();
-        println!("{NUMBERS} numbers doubled come to {sum}");
+        assert_eq!(sent, count);
+        println!("{count} numbers doubled come to {sum}");
         Ok::<(), Failure>(())
     })?;
     other.wait()?;
     Ok(())
 }
 
-/// The next message; `None` when the last sender has gone.
+/// Sends until there are enough, or until Ctrl-C. Returns how many.
 ///
-/// A handle is not `Sync`, so a task that holds a `&Receiver` across an `await`
-/// cannot be spawned; one that holds a `&mut Receiver` can.
-async fn recv(receiver: &mut Receiver<u64>, fd: &mut Polled) -> Result<Option<u64>, Failure> {
+/// `select!` drops the future that is not ready, and so nothing of that message is sent. With
+/// the sender dropped at the end, the other side gets what is left, and then that nothing more
+/// comes.
+async fn send(mut there: AsyncSender<u64>) -> Result<u64, Failure> {
+    let ctrl_c = async {
+        if signal::ctrl_c().await.is_err() {
+            pending::<()>().await;
+        }
+    };
+    tokio::pin!(ctrl_c);
+    for n in 1..=NUMBERS {
+        select! {
+            biased;
+            () = &mut ctrl_c => return Ok(n - 1),
+            sent = there.send(n) => sent?,
+        }
+    }
+    Ok(NUMBERS)
+}
+
+/// Receives until the other side has gone. Returns how many numbers came, and their sum.
+async fn receive(mut back: AsyncReceiver<u64>) -> Result<(u64, u64), Failure> {
+    let (mut count, mut sum) = (0, 0);
     loop {
-        match receiver.try_recv() {
-            Ok(message) => return Ok(Some(message)),
-            // The descriptor is quiet from here on, and tells what comes next.
-            Err(TryRecvError::Empty | TryRecvError::Pending) => {}
-            Err(TryRecvError::Disconnected) => return Ok(None),
+        match back.recv().await {
+            Ok(n) => (count, sum) = (count + 1, sum + n),
+            Err(RecvError::Disconnected) => return Ok((count, sum)),
             Err(error) => return Err(error.into()),
         }
-        fd.ready().await?;
     }
 }
 
-async fn send(sender: &mut Sender<u64>, fd: &mut Polled, message: u64) -> Result<(), Failure> {
-    loop {
-        match sender.try_send(message) {
-            Ok(()) => return Ok(()),
-            Err(TrySendError::Full(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-        fd.ready().await?;
-    }
-}
-
+/// The other side, which leaves Ctrl-C to the first.
 fn double(segment: &Segment) -> Result<(), Failure> {
+    SigSet::from(Signal::SIGINT).thread_block()?;
     let there = segment.channel::<u64>("there").receiver()?;
     let back = segment.channel::<u64>("back").sender()?;
     for n in &there {

@@ -121,9 +121,17 @@
 //! [`Receiver::readiness`] gives a descriptor for `poll`, `epoll` and the
 //! libraries built on them, so that a loop can wait for a channel beside sockets
 //! and timers. The descriptor is readable until a call that does not wait has
-//! found nothing. While there are more messages, they cost no system call. Each
-//! descriptor costs one thread, which sleeps. `examples/event_loop.rs` and
-//! `examples/tokio.rs` show how to use it.
+//! found nothing. While there are more messages, they cost no system call. All
+//! descriptors of a process in a segment cost one thread, which sleeps.
+//! `examples/event_loop.rs` shows how to use it.
+//!
+//! # Async
+//!
+//! With the feature `async`, `Receiver::into_async` and `Sender::into_async` give
+//! handles that are awaited, in every runtime. They are a `Stream` and a `Sink`. The
+//! future of each method is safe to drop, and the method says what that means. Tasks
+//! that wait are woken by the thread behind the descriptors. `docs/async.md` says
+//! more; `examples/tokio.rs` and `examples/smol.rs` are complete.
 //!
 //! # Several channels in one thread
 //!
@@ -295,6 +303,8 @@ pub use channel::{
     ReliableSubscriber, SendAll, SendEnd, Sender, Senders, Server, ServerCall, ServerIter, Service,
     Slowest, Subscriber, TryIter, WaitSet, WaitSetWaker, Waitable,
 };
+#[cfg(feature = "async")]
+pub use channel::{AsyncReceiver, AsyncSender};
 pub use control::{
     ConnectError, Event, Events, EventsIter, InheritError, ListenError, Listener, Member,
     SpawnError, SpawnedChild, connect, connect_timeout,
@@ -340,6 +350,11 @@ struct WaitSets;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/calls.md")]
 struct CallsPage;
+
+/// Compiles the examples of the page on async as tests.
+#[cfg(all(doctest, feature = "async"))]
+#[doc = include_str!("../docs/async.md")]
+struct AsyncPage;
 
 /// Compiles the examples of the page on broadcast as tests.
 #[cfg(doctest)]

@@ -237,7 +237,7 @@ fn nothing_is_decided_by_a_clock() {
     });
     // Until a caller's deadline, where the kernel has no call that does.
     let pauses = |line: &Line| line.file == "sys/backoff.rs" && line.code.contains("ppoll");
-    // Behind a descriptor that was asked for (`channel/ready.rs`): it sleeps
+    // Behind handles that are polled or awaited (`channel/reactor.rs`): it sleeps
     // as a blocked call does, and no clock wakes it.
     let polled =
         |line: &Line| line.file == "sys/thread.rs" && line.code.contains("thread::Builder");
@@ -250,8 +250,12 @@ fn nothing_is_decided_by_a_clock() {
     let looks = |line: &Line| {
         line.file == "segment/outside/holders.rs" && line.code.contains("sleep(LOOK)")
     };
-    // The step of a waiting session in which a thread may block; a ring has no clock.
-    let session = |line: &Line| line.file == "ring/wait/session.rs" && line.code.contains("sleep(");
+    // The step of a waiting session, and of a set's, in which a thread may block; a ring has no
+    // clock.
+    let session = |line: &Line| {
+        ["ring/wait/session.rs", "ring/wait/set.rs"].contains(&line.file.as_str())
+            && line.code.contains("sleep(")
+    };
     none(&lines, "something that runs by itself", |line| {
         // Names that only end like the call.
         let code = line.code.replace("_sleep(", "(");
@@ -305,13 +309,22 @@ fn a_program_that_links_the_library_gets_nothing_of_the_command() {
         "bytemuck",
         "crossbeam-utils",
         "fnv",
+        // Only with the feature `async`.
+        "futures-core",
+        "futures-sink",
         "libc",
         "memoffset",
         "nix",
         "thiserror",
         "tombolo-derive",
     ];
-    let workspace = needed.map(|name| format!("{name}.workspace = true"));
+    let workspace = needed.map(|name| {
+        if name.starts_with("futures") {
+            return format!("{name} = {{ workspace = true, optional = true }}");
+        }
+        format!("{name}.workspace = true")
+    });
     assert_eq!(section("dependencies"), workspace);
-    assert_eq!(section("features"), ["crash-points = []"]);
+    let features = [r#"async = ["dep:futures-core", "dep:futures-sink"]"#, "crash-points = []"];
+    assert_eq!(section("features"), features);
 }

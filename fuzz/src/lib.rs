@@ -33,6 +33,11 @@ pub fn steps(data: &[u8]) {
     case::steps(data);
 }
 
+pub fn broadcast(data: &[u8]) {
+    settle();
+    case::broadcast(data);
+}
+
 pub fn image(data: &[u8]) {
     settle();
     case::image(data);

@@ -78,6 +78,9 @@ impl Words for Scene {
         if mutant::has_in("a joiner gives up too much", Location::caller(), "join") {
             return Shape::exact(reach, self.shape.step, self.shape.step, publishers, reliable);
         }
+        if mutant::has_in("asks for more room than one needs", Location::caller(), "has_room") {
+            return Shape::exact(reach - 1, self.shape.step, slots, publishers, reliable);
+        }
         self.shape
     }
 
@@ -97,6 +100,10 @@ impl Words for Scene {
             let word = &self.publishers[n as usize][1];
             let turn = word.load(Relaxed) >> self.bits();
             word.store(self.word_of(self.shape.slots + n, turn + 1, over), Relaxed);
+        }
+        if mutant::has_in("does not look for a position that is left", place, "has_room") {
+            let last = self.limit.load(Relaxed) - 1;
+            return decoy(self.word_of(index, last / self.shape.slots + 1, 0));
         }
         slot
     }

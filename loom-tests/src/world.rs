@@ -20,10 +20,12 @@ use crate::ring::mpmc::{self, Cursor, Dead, Refused};
 use crate::ring::recovery::Repairing;
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Blind, Member, MemberState, MemberWord, Scratch, Table};
+use crate::ring::wait::set::{self, Mark, Place, Prospect, Slept};
 use crate::ring::wait::{
     Cause, Found, Heard, NotNow, Operation, Polled, Queue, Registration, Seat, Session, Waited,
     poll,
 };
+use crate::ring::wake_all;
 use crate::slots::{HasSlots, Slots};
 use crate::sync::{AtomicU64, Ordering, fence};
 
@@ -152,6 +154,14 @@ pub(crate) struct Peer {
     cursor: Cell<Cursor>,
     /// For a mutant: the word at which it last rang.
     rung: Cell<Option<u64>>,
+}
+
+/// What an end lacked when it found nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ask {
+    cursor: Cursor,
+    changes: u64,
+    alone: bool,
 }
 
 /// Answers to a receiver that are no message.
@@ -504,36 +514,104 @@ impl Peer {
         }
     }
 
-    /// One round of `Watcher::run` in `src/channel/ready.rs`: waits until a
-    /// receive could come to something, or another answer; `false` if it is to
-    /// stop.
-    pub(crate) fn watch(&self, stop: &AtomicU64) -> bool {
-        let asked = self.changes.get();
-        let mut hasty = mutant::has("not looked before it sleeps");
-        let attempt = || {
-            if core::mem::take(&mut hasty) {
-                return Err(NotNow::Nothing);
-            }
-            if stop.load(Ordering::Acquire) != 0 {
-                return Ok(false);
-            }
-            let changed = self.world.changes.load(Ordering::Acquire) != asked;
-            let there = changed || mpmc::available(&self.world.ring, self.cursor.get());
-            if there { Ok(true) } else { Err(NotNow::Nothing) }
-        };
-        let more = || !mutant::has("the watcher keeps its token");
-        let mut watch = Plain { attempt, more, look: |sem| self.listen(sem), owed: None };
-        let progress = watch.wait(&self.process, self.seat());
-        assert_eq!(watch.owed, None);
-        progress
+    /// The place of this end in a set.
+    pub(crate) fn place<'a>(&'a self, mark: &'a Mark) -> Place<'a> {
+        let Seat { queue, record, life, .. } = self.seat();
+        Place { queue, record, life, mark }
     }
 
-    /// One round of `Readiness::drop`, from another process than the watcher's:
-    /// enough where nobody else takes a token.
+    /// `Participant::listen_to`.
+    pub(crate) fn listen_to(&self, values: &mut Vec<u16>) {
+        self.look().expect("the set is still there");
+        self.scratch.borrow().copy_into(values);
+    }
+
+    /// What has refused its last try: `Endpoint::ask`.
+    pub(crate) fn asks(&self) -> Ask {
+        Ask { cursor: self.cursor.get(), changes: self.changes.get(), alone: self.alone.get() }
+    }
+
+    /// Whether a receive could come to something, or to another answer: `Entry::look` in
+    /// `src/channel/reactor.rs`.
+    pub(crate) fn prospect(&self, ask: Ask) -> Prospect {
+        let ring = &self.world.ring;
+        if mpmc::available(ring, ask.cursor) {
+            Prospect::Ready
+        } else if self.world.changes.load(Ordering::Acquire) != ask.changes
+            || ask.alone && !mpmc::in_flight(ring)
+        {
+            Prospect::Over
+        } else {
+            Prospect::Nothing
+        }
+    }
+
+    /// Receives without waiting; `None` if nothing is there.
+    pub(crate) fn try_receive(&self) -> Option<Result<u64, Told>> {
+        match poll(&mut Trying { peer: self, act: Act::Receive, hasty: false }) {
+            Ok(Polled::Done(message)) => Some(Ok(message)),
+            Ok(Polled::Needs(_)) => None,
+            Err(told) => Some(Err(told)),
+        }
+    }
+
+    /// Ends a sleep of the thread behind this process's handles: `Participant::call_own`.
+    pub(crate) fn call_own(&self) {
+        wake_all::strike(&self.process).unwrap();
+    }
+
+    /// The rounds of `Core::run` in `src/channel/reactor.rs` for one ask: waits until a receive
+    /// could come to something, or another answer; `false` if it is to stop.
+    pub(crate) fn watch(&self, stop: &AtomicU64) -> bool {
+        let (asked, mark) = (self.asks(), Mark::default());
+        let place = self.place(&mark);
+        let (mut values, mut ops, mut unseen) = (Vec::new(), Vec::new(), None);
+        let mut hasty = mutant::has("not looked before it sleeps");
+        let stops = || stop.load(Ordering::Acquire) != 0;
+        loop {
+            let early = mutant::has("asks are read before the values").then(stops);
+            self.listen_to(&mut values);
+            if early.unwrap_or_else(stops) {
+                place.let_go();
+                return false;
+            }
+            let changed = place.hear(&self.process, &values);
+            if place.is_due(changed) && place.announce(&self.process) {
+                self.process.heavy_fence();
+                unseen = self.process.soon();
+            } else {
+                fence(Ordering::SeqCst);
+            }
+            let found = match core::mem::take(&mut hasty) {
+                true => Prospect::Nothing,
+                false => self.prospect(asked),
+            };
+            let told = found != Prospect::Nothing;
+            if told {
+                place.let_go();
+            }
+            if !mutant::has("the watcher keeps its token") {
+                place.answer(&self.process, found).unwrap();
+            }
+            if told {
+                return true;
+            }
+            ops.clear();
+            place.compare(&mut ops);
+            unseen = unseen.filter(|unseen| *unseen > self.process.now());
+            let wake_all = values[usize::from(SetMap::WAKE_ALL)];
+            match set::rest(&self.process, &mut ops, wake_all, unseen) {
+                Slept::Refused(refusal) => panic!("the set is still there: {refusal:?}"),
+                Slept::Changed | Slept::Seen | Slept::Late => {}
+            }
+        }
+    }
+
+    /// The end of a reactor's last handle.
     pub(crate) fn end(&self, stop: &AtomicU64) {
         stop.store(1, Ordering::Release);
         if !mutant::has("nobody is roused") {
-            event::rouse(&self.process, self.items(), || false).unwrap();
+            self.call_own();
         }
     }
 

@@ -13,7 +13,8 @@ use super::cancel::{Canceller, Shared, Waits};
 use super::debts::Whom;
 use super::endpoint::Endpoint;
 use super::queues;
-use super::ready::{Ask, Readiness};
+use super::reactor::{Ask, At};
+use super::ready::Readiness;
 use crate::error::{Done, Fault};
 use crate::ring::kernel::{Kernel, Refusal};
 use crate::ring::wait::{
@@ -34,11 +35,11 @@ pub(crate) struct Prospects<A, H, W> {
 }
 
 /// An attempt of one handle, as the waiting session sees it.
-struct Try<'a, A, M, H> {
-    end: &'a Endpoint,
-    attempt: A,
-    more: M,
-    in_flight: H,
+pub(super) struct Try<'a, A, M, H> {
+    pub(super) end: &'a Endpoint,
+    pub(super) attempt: A,
+    pub(super) more: M,
+    pub(super) in_flight: H,
 }
 
 impl<R, A, M, H> Operation for Try<'_, A, M, H>
@@ -139,7 +140,7 @@ impl Endpoint {
 
     /// Counts a try that came to nothing; now and then, looks for the dead.
     /// Whether it is worth trying again at once.
-    fn in_vain(&self) -> Result<bool, Fault> {
+    pub(super) fn in_vain(&self) -> Result<bool, Fault> {
         let unbound = self.bound().is_none();
         if self.wait.vain.goes_on(|| unbound.then(|| self.cells().moved())) {
             return Ok(false);
@@ -308,19 +309,26 @@ impl Endpoint {
         if let Some(made) = self.wait.readiness.get() {
             return Ok(made);
         }
-        let cells = self.cells().clone();
-        let made = Readiness::new(self.participant(), cells, *self.block(), self.side);
-        let made = made.map_err(Fault::System)?;
+        let made = Readiness::new(&self.at()).map_err(Fault::System)?;
         Ok(self.wait.readiness.get_or_init(|| made))
     }
 
-    /// Has the thread behind the descriptor wait for what refused a try, if
-    /// there is one.
+    /// Where others wait in this handle's place.
+    pub(super) fn at(&self) -> At<'_> {
+        let (participant, block, cells) = (self.participant(), self.block(), self.cells());
+        At { participant, block, side: self.side, cells }
+    }
+
+    /// What has refused a try, for one who waits for it in this handle's place.
+    pub(super) fn ask(&self, want: Want) -> Ask {
+        let (changes, alone) = (self.changes.looked(), self.changes.peers_gone());
+        Ask { want, changes, alone, peer: self.bound() }
+    }
+
+    /// Has the descriptor wait for what refused a try, if there is one.
     fn await_readiness(&self, want: impl FnOnce() -> Want) -> Result<(), Fault> {
         let Some(readiness) = self.wait.readiness.get() else { return Ok(()) };
-        let (changes, alone) = (self.changes.looked(), self.changes.peers_gone());
-        let ask = Ask { want: want(), changes, alone, peer: self.bound() };
-        match readiness.arm(ask) {
+        match readiness.arm(self.ask(want())) {
             Ok(()) => Ok(()),
             Err(fault) => self.participant().scan().and(Err(fault)),
         }

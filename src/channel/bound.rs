@@ -20,11 +20,11 @@ impl Endpoint {
             return Err(fault);
         }
         self.wait.bind(peer);
-        // Its thread is to wait for that, too, from the next try on.
-        match self.wait.readiness.get().map(|readiness| readiness.restart()) {
-            None | Some(Ok(())) => Ok(()),
-            Some(Err(refusal)) => Err(self.participant().mapped().refused(refusal)),
+        // Its descriptor is to wait for that, too, from the next try on.
+        if let Some(readiness) = self.wait.readiness.get() {
+            readiness.restart();
         }
+        Ok(())
     }
 
     /// To whom.

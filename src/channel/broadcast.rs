@@ -435,17 +435,19 @@ impl<P: Broadcastable + NoUninit> Publisher<P> {
         self.wait_for_until(subscribers, deadline)?.ok_or(SendTimeoutError::Timeout(()))
     }
 
+    pub(super) fn are_there(&self, subscribers: u64) -> Result<(), NotNow> {
+        self.end.guarded(|| {
+            let enough = self.end.receivers() >= subscribers;
+            if enough { Ok(()) } else { Err(NotNow::Nothing) }
+        })
+    }
+
     fn wait_for_until(
         &self,
         subscribers: u64,
         until: Option<Instant>,
     ) -> Result<Option<()>, Fault> {
-        let are_there = || {
-            self.end.guarded(|| {
-                let enough = self.end.receivers() >= subscribers;
-                if enough { Ok(()) } else { Err(NotNow::Nothing) }
-            })
-        };
+        let are_there = || self.are_there(subscribers);
         match are_there() {
             Ok(()) => Ok(Some(())),
             Err(why) => self.end.wait_to_send(why, until, are_there, || true),
@@ -481,7 +483,9 @@ impl<P: Broadcastable + CheckedBitPattern> Subscriber<P> {
         Ok(Self::with(ring, at, self.end.another()?))
     }
 
-    /// How many messages this subscriber has missed, in all.
+    /// How many messages this subscriber has missed, in all: the sum of what `Lagged` has told
+    /// it. What it has passed over itself, by [`skip_to_newest`](Self::skip_to_newest) or
+    /// [`latest`](Self::latest), it has not missed. A clone begins to count at 0.
     pub const fn missed(&self) -> u64 {
         self.at.missed()
     }
@@ -494,11 +498,15 @@ impl<P: Broadcastable + CheckedBitPattern> ReliableSubscriber<P> {
     /// [`ChannelError::TooManyReliable`], [`ChannelError::TooMany`], and those of every
     /// operation.
     pub fn try_clone(&self) -> Result<Self, ChannelError> {
+        // The end first: if there is no entry, it tells the publishers that nobody came.
+        let end = self.end.another()?;
+        let ring = end.typed(P::Ring::<Reliable>::of)?;
         // This one is never further behind than the oldest message that another may have.
-        let ring = self.end.typed(P::Ring::<Reliable>::of)?;
-        let at = sit(&self.end.opening(), &ring, Start::Oldest)?;
+        let at = sit(&end.opening(), &ring, Start::Oldest)?;
         ring.go_to(&at, self.sequence());
-        Ok(Self::with(ring, at, self.end.another()?))
+        // They may have waited for the other one where it began.
+        end.acknowledge();
+        Ok(Self::with(ring, at, end))
     }
 }
 
@@ -506,47 +514,46 @@ impl<P: Broadcastable + CheckedBitPattern> ReliableSubscriber<P> {
 const TRIES: u32 = 16;
 
 /// What both sorts of subscribers can do.
-macro_rules! of_both_sorts {
-    ($($kind:ident)*) => {$(
-        impl<P: Broadcastable + CheckedBitPattern> Receiver<P, $kind> {
-            /// The sequence number of the next message that this subscriber receives, if it
-            /// does not miss it. The first message that was ever published has number 0.
-            pub fn sequence(&self) -> u64 {
-                self.at.position()
-            }
+impl<P, K> Receiver<P, K>
+where
+    P: Payload + CheckedBitPattern,
+    K: Kind + Mode,
+    P::Ring<K>: Broadcasts<K>,
+{
+    /// The sequence number of the next message that this subscriber receives, if it does not
+    /// miss it. The first message that was ever published has number 0.
+    pub fn sequence(&self) -> u64 {
+        self.at.position()
+    }
 
-            /// Passes over all messages but the newest. Returns how many it has passed over.
-            ///
-            /// # Errors
-            /// [`Fault::Forked`].
-            pub fn skip_to_newest(&self) -> Result<u64, Fault> {
-                if self.end.in_child() {
-                    return Err(Fault::Forked);
-                }
-                let passed = self.ring.skip_to_newest(&self.at);
-                if passed > 0 && <P::Ring<$kind> as Ring>::MAKES_ROOM {
-                    self.end.acknowledge();
-                }
-                Ok(passed)
-            }
+    /// Passes over all messages but the newest. Returns how many it has passed over.
+    ///
+    /// # Errors
+    /// [`Fault::Forked`].
+    pub fn skip_to_newest(&self) -> Result<u64, Fault> {
+        if self.end.in_child() {
+            return Err(Fault::Forked);
+        }
+        let passed = self.ring.skip_to_newest(&self.at);
+        if passed > 0 && K::MAKES_ROOM {
+            self.end.acknowledge();
+        }
+        Ok(passed)
+    }
 
-            /// Receives the newest message, and passes over all before it. Does not wait.
-            ///
-            /// # Errors
-            /// Those of [`try_recv`](Self::try_recv): `Empty` if nothing has been published
-            /// since the last message that was received.
-            pub fn latest(&self) -> Result<P::Owned, TryRecvError> {
-                for _ in 1..TRIES {
-                    self.skip_to_newest()?;
-                    match self.try_next() {
-                        Err(TryRecvError::Lagged(_)) => {}
-                        received => return received,
-                    }
-                }
-                self.try_next()
+    /// Receives the newest message, and passes over all before it. Does not wait.
+    ///
+    /// # Errors
+    /// Those of [`try_recv`](Self::try_recv): `Empty` if nothing has been published since the
+    /// last message that was received.
+    pub fn latest(&self) -> Result<P::Owned, TryRecvError> {
+        for _ in 1..TRIES {
+            self.skip_to_newest()?;
+            match self.try_next() {
+                Err(TryRecvError::Lagged(passed)) => self.at.has_passed_over(passed),
+                received => return received,
             }
         }
-    )*};
+        self.try_next()
+    }
 }
-
-of_both_sorts! { Broadcast Reliable }

@@ -13,20 +13,24 @@
 //! the other. The next round wakes a handle that was about to sleep.
 //!
 //! **It keeps nothing from others.** Each sleeper on this side of the channel is given a
-//! token, as when a descriptor's thread is to end ([`ready`](super::ready)). A sleeper that
-//! finds nothing sleeps again. The cancelled handle takes nothing any more, so it passes on
+//! token. A sleeper that finds nothing sleeps again. The cancelled handle takes nothing any more, so it passes on
 //! the token that it has taken.
 
 use core::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use super::queues;
-use super::ready::ROUND;
+use super::reactor;
 use crate::error::{Done, Fault, Unwoken};
 use crate::kinds::block::Block;
 use crate::ring::wait::Need;
 use crate::segment::{Participant, Side};
 use crate::sync::Ordering;
+
+/// How long a handle has for getting to sleep, or for being woken, before everybody is woken
+/// again.
+const ROUND: Duration = Duration::from_millis(1);
 
 /// Ends the waits of one handle, from any thread: see
 /// [`Receiver::canceller`](crate::Receiver::canceller).
@@ -139,18 +143,25 @@ impl Canceller {
             // The set is gone, and has woken everybody; or it is out of reach.
             return Ok(());
         }
+        drop(state);
+        let failed = |fault| match fault {
+            Fault::System(source) => {
+                Err(Unwoken::new(Done::Cancelled, &shared.name, shared.side, source).into())
+            }
+            // Gone, and nobody sleeps any more.
+            _ => Ok(()),
+        };
+        // For a task that awaits this handle.
+        if let Err(fault) = reactor::stir(&participant) {
+            return failed(fault);
+        }
+        state = shared.state();
         while let (true, Some(need)) = (state.cancelled, state.waiting) {
             drop(state);
             let queue = queues::queue(&participant, &shared.block, shared.side, need);
             let woken = queue.rouse(&mapped.semaphores, || shared.state().waiting.is_none());
             if let Err(refusal) = woken {
-                return match mapped.refused(refusal) {
-                    Fault::System(source) => {
-                        Err(Unwoken::new(Done::Cancelled, &shared.name, shared.side, source).into())
-                    }
-                    // Gone, and nobody sleeps any more.
-                    _ => Ok(()),
-                };
+                return failed(mapped.refused(refusal));
             }
             state = shared.state();
             if state.waiting.is_some() {

@@ -32,29 +32,29 @@ fn checked<T: Message + CheckedBitPattern>(place: Elements<'_, T>) -> Result<T, 
 }
 
 /// What a receiver's ring has given it.
-type Taken<P, K> = <<P as crate::kinds::table::sealed::Payload>::Ring<K> as Ring>::Taken;
+pub(super) type Taken<P, K> = <<P as crate::kinds::table::sealed::Payload>::Ring<K> as Ring>::Taken;
 
 impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
     /// Fast path of taking.
     #[inline(always)]
-    fn take_next(&self) -> Result<Taken<P, K>, NotNow> {
+    pub(super) fn take_next(&self) -> Result<Taken<P, K>, NotNow> {
         if !self.end.quiet_fast() {
             return Err(NotNow::Unsure);
         }
         self.ring.take_next(&self.at, self.end.owner())
     }
 
-    fn take_once(&self) -> Result<Taken<P, K>, NotNow> {
+    pub(super) fn take_once(&self) -> Result<Taken<P, K>, NotNow> {
         self.end.guarded(|| self.ring.take(&self.at, self.end.owner()))
     }
 
     /// Continues after [`take_next`](Self::take_next).
-    fn take_refused(&self, why: NotNow) -> Result<Taken<P, K>, NotNow> {
+    pub(super) fn take_refused(&self, why: NotNow) -> Result<Taken<P, K>, NotNow> {
         if matches!(why, NotNow::Unsure) { self.take_once() } else { Err(why) }
     }
 
     #[inline(always)]
-    fn delivery(&self, taken: Taken<P, K>) -> Delivery<'_, P, K> {
+    pub(super) fn delivery(&self, taken: Taken<P, K>) -> Delivery<'_, P, K> {
         self.held.set(self.held.get().wrapping_add(1));
         Delivery { receiver: self, taken: ManuallyDrop::new(taken) }
     }
@@ -251,7 +251,7 @@ impl<P: Payload + CheckedBitPattern> Receiver<P, Mpmc> {
 
 impl<T: Message + CheckedBitPattern> Receiver<T, Spsc> {
     #[inline]
-    fn filled_once(&self, most: usize) -> Result<usize, NotNow> {
+    pub(super) fn filled_once(&self, most: usize) -> Result<usize, NotNow> {
         self.end.guarded(|| {
             let filled = self.at.filled(&self.ring, most as u64).map_err(NotNow::Torn)?;
             // Only messages that lie side by side and have the same number of attempts.
@@ -267,7 +267,7 @@ impl<T: Message + CheckedBitPattern> Receiver<T, Spsc> {
     }
 
     #[inline(always)]
-    fn slice(&self, count: usize) -> DeliverySlice<'_, T> {
+    pub(super) fn slice(&self, count: usize) -> DeliverySlice<'_, T> {
         DeliverySlice { receiver: self, count, released: count }
     }
 

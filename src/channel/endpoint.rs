@@ -302,9 +302,8 @@ impl Endpoint {
             return Err(Fault::Forked);
         }
         let owed = self.make_good();
-        // While its thread has the credits of this channel.
+        // While this process has the credits of this channel.
         let ended = self.wait.readiness.take().map_or(Ok(()), |readiness| readiness.end());
-        let ended = ended.map_err(|refusal| self.participant().mapped().refused(refusal));
         self.let_go();
         let Site { participant, block, name } = &*self.site;
         let told = participant.withdraw(block, self.side, name, &self.busy);

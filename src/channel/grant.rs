@@ -26,12 +26,12 @@ use crate::sync::AtomicU64;
 use crate::wait::Asymmetric;
 
 /// A claim in a sender's ring.
-type Claim<P, K> = <<P as crate::kinds::table::sealed::Payload>::Ring<K> as Ring>::Claim;
+pub(super) type Claim<P, K> = <<P as crate::kinds::table::sealed::Payload>::Ring<K> as Ring>::Claim;
 
 impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     /// Fast path of claiming.
     #[inline(always)]
-    fn reserve_next(&self, length: usize) -> Result<Claim<P, K>, NotNow> {
+    pub(super) fn reserve_next(&self, length: usize) -> Result<Claim<P, K>, NotNow> {
         let reserve = || self.ring.reserve_next(&self.at, self.end.owner(), length);
         if !P::Ring::<K>::CLAIM_IS_PLACE {
             return if self.end.quiet_fast() { reserve() } else { Err(NotNow::Unsure) };
@@ -42,7 +42,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         reserve().inspect_err(|_| self.end.leave())
     }
 
-    fn reserve_once(&self, length: usize) -> Result<Claim<P, K>, NotNow> {
+    pub(super) fn reserve_once(&self, length: usize) -> Result<Claim<P, K>, NotNow> {
         let reserve = || self.ring.reserve(&self.at, self.end.owner(), length);
         // A sender that holds a place in the order counts as sending until it gives the
         // place up.
@@ -53,7 +53,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         }
     }
 
-    fn grant(&self, claim: Claim<P, K>) -> Grant<'_, P, K> {
+    pub(super) fn grant(&self, claim: Claim<P, K>) -> Grant<'_, P, K> {
         Grant { sender: self, busy: self.end.busy(), claim, done: false }
     }
 
@@ -249,7 +249,7 @@ impl<K: Kind> Sender<Bytes, K> {
 
 impl<T: Message + NoUninit> Sender<T, Spsc> {
     #[inline]
-    fn room_once(&self, most: usize) -> Result<usize, NotNow> {
+    pub(super) fn room_once(&self, most: usize) -> Result<usize, NotNow> {
         self.end.begin(|| {
             let room = self.at.room(&self.ring, most as u64).map_err(NotNow::Torn)?;
             // Only what is side by side.
@@ -273,6 +273,12 @@ impl<T: Message + NoUninit> Sender<T, Spsc> {
             Err(why) => self.room_on(why, most)?,
         };
         Ok(GrantSlice { sender: self, count })
+    }
+
+    /// So many places side by side, which were found free.
+    #[cfg(feature = "async")]
+    pub(super) const fn found(&self, count: usize) -> GrantSlice<'_, T> {
+        GrantSlice { sender: self, count }
     }
 
     #[cold]

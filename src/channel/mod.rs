@@ -2,6 +2,8 @@
 //! ends.
 
 mod any;
+#[cfg(feature = "async")]
+mod asynchronous;
 mod blocking;
 mod bound;
 mod broadcast;
@@ -16,6 +18,7 @@ mod grant;
 mod guarded;
 mod notify;
 mod queues;
+mod reactor;
 mod ready;
 mod receiver;
 mod send_all;
@@ -40,6 +43,8 @@ use crate::storage::layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY};
 pub use any::{
     AnyChannel, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter, AnyReceiver, AnySender, AnyTryIter,
 };
+#[cfg(feature = "async")]
+pub use asynchronous::{AsyncReceiver, AsyncSender};
 pub use broadcast::{
     BroadcastChannel, ByteBroadcastChannel, Publisher, ReliableSubscriber, Slowest, Subscriber,
 };

@@ -104,7 +104,7 @@ impl Endpoint {
     /// Gives the wakes that are owed.
     pub(super) fn make_good(&self) -> Result<(), Fault> {
         let readiness = self.wait.readiness.get();
-        // The thread behind the descriptor has kept a token.
+        // The reactor has kept a token.
         if let Some(refusal) = readiness.and_then(|readiness| readiness.take_owed()) {
             self.owe(Whom::on(self.side), Done::GivenUp, refusal);
         }

@@ -70,7 +70,7 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
     /// Fast path: receives if the next message is there and nothing has changed. Inlined
     /// into callers, because most receives are of this sort.
     #[inline(always)]
-    fn receive_next(&self, into: &mut Out<P::Ring<K>>) -> Result<(), NotNow> {
+    pub(super) fn receive_next(&self, into: &mut Out<P::Ring<K>>) -> Result<(), NotNow> {
         // Before anything is stored: it need not be looked up again then.
         let (control, seen) = (self.end.cells().control(), self.end.seen_fast());
         if !is_still(control, seen) {
@@ -84,12 +84,15 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
         Ok(())
     }
 
-    fn pop(&self, into: &mut Out<P::Ring<K>>) -> Result<(), NotNow> {
+    pub(super) fn pop(&self, into: &mut Out<P::Ring<K>>) -> Result<(), NotNow> {
         self.consume(|| self.ring.pop(&self.at, self.end.owner(), into))
     }
 
     /// Consumes by `attempt` if nothing has changed, and notifies senders.
-    fn consume<R>(&self, attempt: impl FnOnce() -> Result<R, NotNow>) -> Result<R, NotNow> {
+    pub(super) fn consume<R>(
+        &self,
+        attempt: impl FnOnce() -> Result<R, NotNow>,
+    ) -> Result<R, NotNow> {
         let got = self.end.guarded(attempt)?;
         if P::Ring::<K>::MAKES_ROOM {
             self.end.acknowledge();
@@ -99,12 +102,12 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Receiver<P, K> {
     }
 
     /// The reason why [`receive_next`](Self::receive_next) failed.
-    fn refused(&self, why: NotNow, into: &mut Out<P::Ring<K>>) -> Result<(), NotNow> {
+    pub(super) fn refused(&self, why: NotNow, into: &mut Out<P::Ring<K>>) -> Result<(), NotNow> {
         if matches!(why, NotNow::Unsure) { self.pop(into) } else { Err(why) }
     }
 
     #[cold]
-    fn invalid() -> RecvError {
+    pub(super) fn invalid() -> RecvError {
         RecvError::Invalid { type_name: core::any::type_name::<P>() }
     }
 
@@ -309,7 +312,9 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
         }
     }
 
-    fn prospects(&self) -> Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want> {
+    pub(super) fn prospects(
+        &self,
+    ) -> Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want> {
         Prospects {
             available: || self.ring.may_take(&self.at),
             // A message that it holds itself comes back only if it lets it go. So it does
@@ -322,7 +327,7 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
 
     /// An attempt that is done when it finds that messages were missed. That has been found
     /// already if it is why the first attempt was refused.
-    fn until_lagged<R>(
+    pub(super) fn until_lagged<R>(
         &self,
         why: NotNow,
         mut attempt: impl FnMut() -> Result<R, NotNow>,
@@ -376,9 +381,9 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
     /// readable, whichever process dies.
     ///
     /// **Cost.** It needs a thread of this process, which sleeps for this handle as a
-    /// blocked call would. Each answer of the handle that there is nothing wakes that
-    /// thread. A receive that gets a message makes no system call for this, and neither
-    /// do senders while this side is busy.
+    /// blocked call would. All handles in the segment that have a descriptor share it. Each
+    /// answer of the handle that there is nothing wakes that thread. A receive that gets a
+    /// message makes no system call for this, and neither do senders while this side is busy.
     ///
     /// ```
     /// use std::os::fd::AsFd;
@@ -427,8 +432,7 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
     /// 13 ns more for each sleeping process.
     ///
     /// # Errors
-    /// The faults that end a handle's use; or the kernel's refusal to wake the thread
-    /// behind this handle's [descriptor](Self::readiness).
+    /// The faults that end a handle's use.
     pub fn bind_to_peer(&self, peer: impl Into<Option<Peer>>) -> Result<(), Fault> {
         self.end.bind_to_peer(peer.into())
     }
@@ -661,7 +665,7 @@ where
         popped.map(|()| into.len() - before)
     }
 
-    fn pop_flat(&self, into: &mut ByteBatch, most: usize) -> Result<(), NotNow> {
+    pub(super) fn pop_flat(&self, into: &mut ByteBatch, most: usize) -> Result<(), NotNow> {
         self.consume(|| self.ring.pop_flat(&self.at, self.end.owner(), most, into))
     }
 
@@ -815,7 +819,7 @@ impl<P: Payload, K: Kind> fmt::Debug for Receiver<P, K> {
 
 /// Tells senders, when it is dropped, that messages may have been taken: the check of one of
 /// several has panicked, and those before it are taken.
-struct TellSenders<'a, P: Payload, K: Kind>(&'a Receiver<P, K>);
+pub(super) struct TellSenders<'a, P: Payload, K: Kind>(pub(super) &'a Receiver<P, K>);
 
 impl<P: Payload, K: Kind> Drop for TellSenders<'_, P, K> {
     #[cold]

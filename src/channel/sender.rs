@@ -53,13 +53,25 @@ pub(super) const fn not_now<M>(need: Need, message: M) -> TrySendError<M> {
 }
 
 /// Why a message was not sent; or, of one that was, what else is to be told.
-enum Refusal {
+pub(super) enum Refusal {
     /// The channel takes none of that length.
     Length(usize),
     Needs(Need),
     TimedOut,
     Fault(Fault),
     Unwoken(Box<Unwoken>),
+}
+
+impl Refusal {
+    /// Of a call that waits without a deadline, what ends its use of the channel.
+    #[cfg(feature = "async")]
+    pub(super) fn into_fault(self) -> Fault {
+        match self {
+            Self::Fault(fault) => fault,
+            Self::Unwoken(unwoken) => unwoken.into(),
+            Self::Length(_) | Self::Needs(_) | Self::TimedOut => Fault::Closed,
+        }
+    }
 }
 
 impl From<Fault> for Refusal {
@@ -113,7 +125,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
 
     /// That the channel takes none of that length.
     #[cold]
-    fn wrong_length<M>(&self, message: M, length: usize) -> SendError<M> {
+    pub(super) fn wrong_length<M>(&self, message: M, length: usize) -> SendError<M> {
         let longest = self.end.cells().longest();
         if length > longest {
             SendError::TooLong { message, length, longest }
@@ -129,7 +141,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     /// Fast path: sends if the next slot is free and nothing has changed. Inlined into
     /// callers, because most sends are of this sort.
     #[inline(always)]
-    fn send_next(&self, message: &P::Sent<'_>) -> Result<(), NotNow> {
+    pub(super) fn send_next(&self, message: &P::Sent<'_>) -> Result<(), NotNow> {
         // Before anything is stored: they need not be looked up again then.
         let (busy, waiting) = (self.end.busy(), self.end.waiting(Side::Receiver));
         if self.misfit(message).is_some() || !self.end.enter_fast() {
@@ -143,7 +155,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     }
 
     /// The reason why the fast path failed.
-    fn refused(&self, why: NotNow, message: &P::Sent<'_>) -> Result<(), NotNow> {
+    pub(super) fn refused(&self, why: NotNow, message: &P::Sent<'_>) -> Result<(), NotNow> {
         match why {
             NotNow::Unsure => self.push(message),
             // The message is sent; reporting the refused wake-up is left to the caller.
@@ -155,7 +167,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         }
     }
 
-    fn push(&self, message: &P::Sent<'_>) -> Result<(), NotNow> {
+    pub(super) fn push(&self, message: &P::Sent<'_>) -> Result<(), NotNow> {
         let push = || self.ring.push(&self.at, self.end.owner(), message);
         self.end.publish(push).inspect_err(|&why| self.gave_room_back(why))
     }
@@ -169,7 +181,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         }
     }
 
-    fn push_many(&self, messages: &[P::Sent<'_>]) -> Result<usize, NotNow> {
+    pub(super) fn push_many(&self, messages: &[P::Sent<'_>]) -> Result<usize, NotNow> {
         let push = || self.ring.push_many(&self.at, self.end.owner(), messages);
         let pushed = self.end.publish(push).inspect_err(|&why| self.gave_room_back(why))?;
         if pushed < messages.len() {
@@ -265,7 +277,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
 
     #[cold]
     #[inline(never)]
-    fn error(&self, message: &P::Sent<'_>, refusal: Refusal) -> SendError<P::Unsent> {
+    pub(super) fn error(&self, message: &P::Sent<'_>, refusal: Refusal) -> SendError<P::Unsent> {
         let message = P::unsent(message);
         match refusal {
             Refusal::Length(length) => self.wrong_length(message, length),
@@ -432,7 +444,7 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         Ok(sent)
     }
 
-    fn all_fit(&self, messages: &[P::Sent<'_>]) -> Result<(), SendBatchError> {
+    pub(super) fn all_fit(&self, messages: &[P::Sent<'_>]) -> Result<(), SendBatchError> {
         match messages.iter().find_map(|message| self.misfit(message)) {
             None => Ok(()),
             Some(length) => Err(SendBatchError::after(0, self.wrong_length((), length))),

@@ -11,7 +11,9 @@
 //! participant, which ends the sleep. Both words of its state are one, so at least one of the
 //! two sees the other: the set says that it sleeps before it reads the bell.
 
+use core::cell::{Cell, RefCell};
 use core::fmt;
+use core::iter::once;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -31,7 +33,8 @@ use crate::ring::wait::set::{self, Kept, Mark, Members, Place, Prospect, Vigil};
 use crate::segment::{Participant, Segment, Side};
 use crate::sync::Ordering;
 use crate::sync::unstepped::AtomicU8;
-use crate::wait::{Spin, WaitStrategy};
+use crate::sys::ErrorKind;
+use crate::wait::{Interruptible, Spin, WaitStrategy};
 
 /// What a set asks of a handle.
 pub trait Member {
@@ -148,12 +151,14 @@ impl Entry<'_> {
         queues::place(end.participant(), end.block(), end.side, &self.mark)
     }
 
-    fn prospect(&self) -> Prospect {
-        self.handle.end().prospect(&*self.handle)
-    }
-
-    fn ready(&self) -> Ready {
-        Ready { key: self.key, side: self.handle.end().side }
+    /// Adds it if it is ready.
+    fn look(&self, ready: &mut Vec<Ready>) -> Prospect {
+        let found = self.handle.end().prospect(&*self.handle);
+        self.mark.found(found);
+        if found != Prospect::Nothing {
+            ready.push(Ready { key: self.key, side: self.handle.end().side });
+        }
+        found
     }
 }
 
@@ -214,11 +219,13 @@ impl Entry<'_> {
 /// longer, by some 10 ns for a member. So a set is for some 30 members; the most are what
 /// `kernel.sem` allows in one call ([`WaitSetError::TooMany`]), mostly 490.
 ///
-/// **Signals** do not end a wait, as they end no other call of this library. A signal's handler,
-/// or the thread that waits for signals, uses a [`WaitSetWaker`].
+/// **Signals** do not end a wait, as they end no other call of this library, unless
+/// [`end_on_signals`](Self::end_on_signals) says so. A thread that waits for signals uses a
+/// [`WaitSetWaker`].
 pub struct WaitSet<'a> {
     crew: Crew<'a>,
     spin: Spin,
+    ends_on_signals: bool,
     /// How many operations a wait takes, and how many there may be.
     ops: usize,
     limit: u64,
@@ -230,6 +237,54 @@ struct Crew<'a> {
     kept: Kept<Instant>,
     shared: Arc<Shared>,
     participant: Arc<Participant>,
+    /// The member that was ready last, and the one to be looked at next.
+    turn: Turn,
+}
+
+/// Which members a glance is for: the one that was ready last, and some of the others in turn.
+#[derive(Debug, Default)]
+struct Turn {
+    last: Cell<usize>,
+    next: Cell<usize>,
+}
+
+/// A way to look at members: whether some are ready.
+type Look = fn(&Turn, &[Entry<'_>], &mut Vec<Ready>) -> bool;
+
+/// In turn, so many at a glance; fewer members than this are all looked at.
+const IN_TURN: usize = 2;
+const FEW: usize = 4;
+
+impl Turn {
+    /// Looks at some.
+    fn glance(&self, entries: &[Entry<'_>], ready: &mut Vec<Ready>) -> bool {
+        let (count, last) = (entries.len(), self.last.get());
+        let next = self.next.get();
+        let others = (next..next + IN_TURN).map(|at| at % count.max(1)).filter(|at| *at != last);
+        for entry in once(last).chain(others).filter_map(|at| entries.get(at)) {
+            entry.look(ready);
+        }
+        self.next.set((next + IN_TURN) % count.max(1));
+        self.note(entries, ready)
+    }
+
+    /// Looks at all.
+    fn look(&self, entries: &[Entry<'_>], ready: &mut Vec<Ready>) -> bool {
+        for entry in entries {
+            entry.look(ready);
+        }
+        self.note(entries, ready)
+    }
+
+    /// Notes which was ready; whether one was.
+    fn note(&self, entries: &[Entry<'_>], ready: &[Ready]) -> bool {
+        let Some(Ready { key, .. }) = ready.last() else { return false };
+        // Mostly, it is the one that was ready last.
+        if entries.get(self.last.get()).is_none_or(|entry| entry.key != *key) {
+            self.last.set(entries.iter().position(|entry| entry.key == *key).unwrap_or(0));
+        }
+        true
+    }
 }
 
 impl<'a> WaitSet<'a> {
@@ -240,8 +295,8 @@ impl<'a> WaitSet<'a> {
         let shared = Arc::new(Shared { state: AtomicU8::new(0), participant: weak });
         let limit = participant.mapped().semaphores.most_ops();
         let kept = Kept::new(participant.own_bell());
-        let crew = Crew { entries: Vec::new(), kept, shared, participant };
-        Self { crew, spin: Spin::new(), ops: set::OWN_OPS, limit }
+        let crew = Crew { entries: Vec::new(), kept, shared, participant, turn: Turn::default() };
+        Self { crew, spin: Spin::new(), ends_on_signals: false, ops: set::OWN_OPS, limit }
     }
 
     /// Adds a handle, under a key that no other member has.
@@ -297,9 +352,11 @@ impl<'a> WaitSet<'a> {
     }
 
     /// Waits until members are ready, for `timeout` at most; without one, for as long as it takes.
-    /// Writes all that are ready into `ready`, in the order in which they were added, in place of
-    /// what was there, and returns how many. 0 means that the time is up, or that a
-    /// [waker](Self::waker) has called.
+    /// Writes those that it finds ready into `ready`, in place of what was there, and returns how
+    /// many. In a set of four or more, it asks the member that was ready last and two others in
+    /// turn before it asks all: so idle members cost a busy one little, and a member that is ready
+    /// is found after half as many waits as there are members, at the latest. 0 means that the time is up, that a
+    /// [waker](Self::waker) has called, or that a signal was to [end](Self::end_on_signals) it.
     ///
     /// # Errors
     /// [`Fault::Closed`] if the segment is removed, also during the wait, and the other faults
@@ -325,7 +382,8 @@ impl<'a> WaitSet<'a> {
         self.wait_by(ready, || Some(deadline))
     }
 
-    /// Says which members are ready, as [`wait`](Self::wait), without waiting.
+    /// Says which members are ready: all of them, in the order in which they were added. Does not
+    /// wait.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
@@ -334,8 +392,7 @@ impl<'a> WaitSet<'a> {
         if let Some(fault) = self.crew.participant.barred() {
             return Err(fault);
         }
-        let Crew { entries, kept, shared, .. } = &mut self.crew;
-        look(entries, kept, shared, ready);
+        self.crew.is_over(ready, Turn::look);
         Ok(ready.len())
     }
 
@@ -345,20 +402,24 @@ impl<'a> WaitSet<'a> {
         until: impl FnOnce() -> Option<Instant>,
     ) -> Result<usize, Fault> {
         ready.clear();
-        let Self { crew: Crew { entries, kept, shared, participant }, spin, .. } = self;
-        if let Some(fault) = participant.barred() {
+        let Self { crew, spin, ends_on_signals, .. } = self;
+        if let Some(fault) = crew.participant.barred() {
             return Err(fault);
         }
-        if look(entries, kept, shared, ready) {
+        let look: Look = if crew.entries.len() < FEW { Turn::look } else { Turn::glance };
+        if crew.is_over(ready, look) {
             return Ok(ready.len());
         }
-        let (until, semaphores) = (until(), &participant.mapped().semaphores);
+        let until = until();
+        let participant = Arc::clone(&crew.participant);
+        let semaphores = &participant.mapped().semaphores;
         loop {
+            let (crew, ready) = (RefCell::new(&mut *crew), &mut *ready);
             let spun = spin.until(
                 until,
-                || moved(entries),
+                || crew.borrow().moved(),
                 MUCH,
-                || look(entries, kept, shared, ready).then_some(()),
+                || crew.borrow_mut().is_over(ready, look).then_some(()),
             );
             if spun.is_some() {
                 return Ok(ready.len());
@@ -369,24 +430,39 @@ impl<'a> WaitSet<'a> {
             // A sleeper is told of the dead; one that spins asks.
             participant.scan()?;
             if until.is_some_and(|until| until <= semaphores.now()) {
-                return Ok(0);
+                crew.borrow_mut().is_over(ready, Turn::look);
+                return Ok(ready.len());
             }
         }
         participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);
+        let Crew { entries, kept, shared, turn, .. } = crew;
         let _sleeping = Sleeping::new(shared);
-        let waited = Vigil::new(semaphores, kept, until).block(&mut Looking {
-            entries,
-            shared,
-            participant,
-            ready,
-        });
+        let mut looking = Looking { entries, shared, participant: &participant, turn, ready };
+        let waited = if *ends_on_signals {
+            Vigil::new(&Interruptible(semaphores), kept, until).block(&mut looking)
+        } else {
+            Vigil::new(semaphores, kept, until).block(&mut looking)
+        };
         spin.slept();
-        waited.map(|_| ready.len())
+        match waited {
+            Err(Fault::System(error)) if error.kind() == ErrorKind::Interrupted => Ok(0),
+            waited => waited.map(|_| ready.len()),
+        }
     }
 
     /// Ends waits of this set, from any thread of this process.
     pub fn waker(&self) -> WaitSetWaker {
         WaitSetWaker { shared: Arc::clone(&self.crew.shared) }
+    }
+
+    /// Whether a signal ends a wait of this set, with 0: one that a handler of this process has
+    /// handled while the set slept. Otherwise, as at first, only a [waker](Self::waker) does.
+    ///
+    /// A signal that comes just before the sleep does not end it, and stopping and continuing
+    /// the process does. So a program looks after each wait for what its handler has noted, and
+    /// gives its waits a time-out.
+    pub const fn end_on_signals(&mut self, ends: bool) {
+        self.ends_on_signals = ends;
     }
 
     /// How the set waits: as a handle does, see
@@ -401,30 +477,23 @@ impl<'a> WaitSet<'a> {
     }
 }
 
-/// Looks at all; whether the wait is over.
-fn look(
-    entries: &[Entry<'_>],
-    kept: &mut Kept<Instant>,
-    shared: &Shared,
-    ready: &mut Vec<Ready>,
-) -> bool {
-    for entry in entries {
-        if entry.prospect() != Prospect::Nothing {
-            ready.push(entry.ready());
-        }
+impl Crew<'_> {
+    /// What goes through the channel of the member that was ready last.
+    fn moved(&self) -> u64 {
+        let last = self.entries.get(self.turn.last.get());
+        last.map_or(0, |entry| entry.handle.end().cells().moved())
     }
-    let over = shared.take_call() || !ready.is_empty();
-    if over {
-        // Without a sleep: no member is to be counted as if it slept.
-        kept.let_go(entries.iter().map(Entry::place));
-    }
-    over
-}
 
-/// What goes through all channels.
-fn moved(entries: &[Entry<'_>]) -> u64 {
-    let moved = |entry: &Entry<'_>| entry.handle.end().cells().moved();
-    entries.iter().map(moved).fold(0, u64::wrapping_add)
+    /// Looks; whether the wait is over.
+    fn is_over(&mut self, ready: &mut Vec<Ready>, look: Look) -> bool {
+        let found = look(&self.turn, &self.entries, ready);
+        let over = self.shared.take_call() || found;
+        if over {
+            // Without a sleep: no member is to be counted as if it slept.
+            self.kept.let_go(self.entries.iter().map(Entry::place));
+        }
+        over
+    }
 }
 
 impl Drop for Crew<'_> {
@@ -446,6 +515,7 @@ struct Looking<'s, 'a> {
     entries: &'s [Entry<'a>],
     shared: &'s Shared,
     participant: &'s Participant,
+    turn: &'s Turn,
     ready: &'s mut Vec<Ready>,
 }
 
@@ -461,12 +531,11 @@ impl Members for Looking<'_, '_> {
     }
 
     fn look(&mut self, at: usize) -> Prospect {
-        let entry = &self.entries[at];
-        let found = entry.prospect();
-        if found != Prospect::Nothing {
-            self.ready.push(entry.ready());
-        }
-        found
+        self.entries[at].look(self.ready)
+    }
+
+    fn glance(&mut self) -> bool {
+        self.entries.len() >= FEW && self.turn.glance(self.entries, self.ready)
     }
 
     fn is_called(&mut self) -> bool {

@@ -18,7 +18,8 @@ pub enum RecvError {
         type_name: &'static str,
     },
     /// A broadcast channel's subscriber has missed so many messages: publishers have
-    /// written over them. It goes on at the oldest one that is retained.
+    /// written over them. It goes on at the oldest one that is retained, and publishers write
+    /// over that one next: receive again at once.
     #[error("{} messages were missed: publishers were faster than this subscriber", .0)]
     Lagged(u64),
     /// The handle cannot go on.
@@ -46,7 +47,8 @@ pub enum TryRecvError {
         type_name: &'static str,
     },
     /// A broadcast channel's subscriber has missed so many messages: publishers have
-    /// written over them. It goes on at the oldest one that is retained.
+    /// written over them. It goes on at the oldest one that is retained, and publishers write
+    /// over that one next: receive again at once.
     #[error("{} messages were missed: publishers were faster than this subscriber", .0)]
     Lagged(u64),
     /// The handle cannot go on.
@@ -71,7 +73,8 @@ pub enum RecvTimeoutError {
         type_name: &'static str,
     },
     /// A broadcast channel's subscriber has missed so many messages: publishers have
-    /// written over them. It goes on at the oldest one that is retained.
+    /// written over them. It goes on at the oldest one that is retained, and publishers write
+    /// over that one next: receive again at once.
     #[error("{} messages were missed: publishers were faster than this subscriber", .0)]
     Lagged(u64),
     /// The handle cannot go on.

@@ -46,6 +46,9 @@ pub trait Form: Copy + 'static {
     type Place<'a>: Copy + Debug;
 
     fn unsent(message: &Self::Sent<'_>) -> Self::Unsent;
+    /// A message that is kept, as it is sent.
+    #[cfg(feature = "async")]
+    fn lent(kept: &Self::Owned) -> Self::Sent<'_>;
     fn out() -> Self::Out
     where
         Self: CheckedBitPattern;
@@ -89,6 +92,11 @@ impl<T: Message> Form for T {
         *message
     }
 
+    #[cfg(feature = "async")]
+    fn lent(kept: &T) -> T {
+        *kept
+    }
+
     #[inline(always)]
     fn out() -> CopyOut<T>
     where
@@ -121,6 +129,11 @@ macro_rules! form_of_bytes {
             const EXACT: bool = $exact;
 
             fn unsent(_: &&[u8]) {}
+
+            #[cfg(feature = "async")]
+            fn lent(kept: &Vec<u8>) -> &[u8] {
+                kept
+            }
 
             fn out() -> Vec<u8> {
                 Vec::new()

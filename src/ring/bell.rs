@@ -114,7 +114,7 @@ pub(super) fn leave<K: Kernel>(kernel: &K, sem: u16) -> Result<(), Refusal> {
 }
 
 /// Winds the value back if it is high. `value` is what was just read.
-pub(super) fn wind<K: Kernel>(kernel: &K, sem: u16, value: u16) -> Result<(), Refusal> {
+pub(crate) fn wind<K: Kernel>(kernel: &K, sem: u16, value: u16) -> Result<(), Refusal> {
     match i16::try_from(value) {
         Ok(by) if value >= HIGH => wind_by(kernel, sem, by - 1),
         _ => Ok(()),

@@ -1,6 +1,7 @@
 //! This process in a segment: joining, looking, leaving.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::any::Any;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::commands::desk::Desk;
@@ -22,6 +23,10 @@ use crate::sys::proc::ForkGuard;
 
 /// So many sleepers the kernel asks in less time than a look takes.
 const FEW: usize = 32;
+
+/// What a layer above keeps for this process in this segment, as long as something of that
+/// layer does.
+pub(crate) type Shared = Mutex<Vec<Weak<dyn Any + Send + Sync>>>;
 
 /// Why the lease was not to be had.
 #[derive(Debug)]
@@ -56,6 +61,8 @@ pub(crate) struct Participant {
     scratch: Mutex<Scratch>,
     pub(crate) desk: Desk,
     pub(crate) tickets: Tickets,
+    /// What the handles of this process share, as long as they do.
+    pub(crate) shared: Shared,
     /// Until it has left.
     _own: sys::Using,
 }
@@ -107,6 +114,7 @@ impl Participant {
             scratch: Mutex::new(scratch),
             desk,
             tickets: Tickets::default(),
+            shared: Shared::default(),
             _own: own,
         }))
     }

@@ -29,7 +29,9 @@ pub(super) fn diagnose(call: Call, object: &Object, errno: Errno) -> Found {
             (ErrorKind::PermissionDenied, Some(memory::huge_page_permission()))
         }
         (_, Object::Fifo(path)) => file::fifo(call, path, errno),
-        (_, Object::Pipe) => file::pipe(call, errno),
+        (_, Object::Pipe) | (Errno::EMFILE | Errno::ENFILE, Object::System(_)) => {
+            file::pipe(call, errno)
+        }
         // How sandboxes refuse a call they don't know.
         (Errno::EPERM, Object::System(_)) => (ErrorKind::Unsupported, None),
         (Errno::EACCES | Errno::EPERM, _) => {

@@ -108,6 +108,7 @@ pub(crate) mod crash;
 mod diagnose;
 pub(crate) mod directory;
 mod error;
+pub(crate) mod event_fd;
 pub mod fifo;
 mod fork;
 mod key;

@@ -108,11 +108,13 @@ const fn call_for(op: Op) -> sys::sem::Op {
     call
 }
 
-impl Kernel for Semaphores {
-    type Deadline = Instant;
-
-    #[track_caller]
-    fn semop(&self, ops: &[Op], until: Option<Instant>) -> Result<(), Refusal> {
+impl Semaphores {
+    /// Has `perform` do these.
+    fn call(
+        &self,
+        ops: &[Op],
+        perform: impl FnOnce(&[sys::sem::Op]) -> sys::Result<()>,
+    ) -> Result<(), Refusal> {
         let (mut few, mut many);
         let calls = if ops.len() <= FEW_OPS {
             few = [sys::sem::Op::zero(0); FEW_OPS];
@@ -124,7 +126,16 @@ impl Kernel for Semaphores {
         for (call, op) in calls.iter_mut().zip(ops) {
             *call = call_for(*op);
         }
-        self.set.perform_until(calls, until).map_err(|error| self.refuse(error))
+        perform(calls).map_err(|error| self.refuse(error))
+    }
+}
+
+impl Kernel for Semaphores {
+    type Deadline = Instant;
+
+    #[track_caller]
+    fn semop(&self, ops: &[Op], until: Option<Instant>) -> Result<(), Refusal> {
+        self.call(ops, |calls| self.set.perform_until(calls, until))
     }
 
     fn values(&self, into: &mut [u16]) -> Result<(), Refusal> {
@@ -174,6 +185,54 @@ impl LightFence for Semaphores {
         } else {
             fence(Ordering::SeqCst);
         }
+    }
+}
+
+/// The same set, where a signal that is handled ends a sleep: with the refusal `EINTR`.
+pub(crate) struct Interruptible<'a>(pub(crate) &'a Semaphores);
+
+impl Kernel for Interruptible<'_> {
+    type Deadline = Instant;
+
+    #[track_caller]
+    fn semop(&self, ops: &[Op], until: Option<Instant>) -> Result<(), Refusal> {
+        self.0.call(ops, |calls| match until {
+            None => self.0.set.perform(calls),
+            Some(until) => {
+                let left = until.saturating_duration_since(self.now());
+                self.0.set.perform_timeout(calls, left)
+            }
+        })
+    }
+
+    fn values(&self, into: &mut [u16]) -> Result<(), Refusal> {
+        self.0.values(into)
+    }
+
+    fn heavy_fence(&self) {
+        self.0.heavy_fence();
+    }
+
+    fn soon(&self) -> Option<Instant> {
+        self.0.soon()
+    }
+
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn at_once(&self) -> Option<Instant> {
+        self.0.at_once()
+    }
+
+    fn own_fence(&self) {
+        self.0.own_fence();
+    }
+}
+
+impl LightFence for Interruptible<'_> {
+    fn light_fence(&self) {
+        self.0.light_fence();
     }
 }
 

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod asynchronous;
 mod broadcast;
 mod busy;
 mod channels;

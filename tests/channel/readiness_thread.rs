@@ -57,7 +57,7 @@ fn drops(segment: &Segment) {
                 if turn % 4 == 2 {
                     wait_until(|| {
                         let asleep = watchers();
-                        asleep.len() == 2 && asleep.iter().all(|&tid| thread_parked(tid))
+                        asleep.len() == 1 && asleep.iter().all(|&tid| thread_parked(tid))
                     });
                 }
             }
@@ -163,7 +163,7 @@ fn refusals(segment: &Segment) {
         assert!(error.to_string().contains("RLIMIT_NPROC"), "{error}");
     });
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, 4, hard).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
     let error = refused(&*rx);
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
     assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");

@@ -1,9 +1,11 @@
 //! Services: what a client and a server promise each other.
 
+use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tombolo::{
     CallError, CallTimeoutError, ChannelError, ChannelKind, ChannelProperty, Client, Fault,
     RecvError, RecvTimeoutError, Segment, SendError, Server, TryRecvError, TrySendError,
@@ -319,6 +321,51 @@ fn every_thread_of_a_process_gets_its_own_reply() {
             }
         }
         assert!(asking.into_iter().all(|thread| thread.join().unwrap()));
+    }
+    assert_eq!(under_way(&segment), 0);
+}
+
+#[test]
+fn a_server_is_polled_and_cancelled_like_a_receiver() {
+    let segment = Segment::anonymous().unwrap();
+    let (client, server) = pair(&segment, 4);
+    let readiness = server.readiness().unwrap();
+    let ready = |timeout: PollTimeout| {
+        let mut fds = [PollFd::new(readiness.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, timeout).unwrap() == 1
+    };
+    assert!(matches!(server.try_recv(), Err(TryRecvError::Empty)));
+    assert!(!ready(PollTimeout::ZERO));
+    let pending = client.start(3).unwrap();
+    assert!(ready(PollTimeout::from(20_000_u16)));
+    let call = server.try_recv().unwrap();
+    assert!(matches!(server.try_recv(), Err(TryRecvError::Empty)));
+    call.reply(9).unwrap();
+    assert_eq!(pending.wait(), Ok(9));
+    let canceller = server.canceller();
+    let waiting = thread::spawn(move || server.recv().err());
+    canceller.cancel().unwrap();
+    assert_eq!(waiting.join().unwrap(), Some(RecvError::Fault(Fault::Cancelled)));
+}
+
+#[test]
+fn a_request_that_is_written_in_place_arrives_and_one_that_is_dropped_leaves_its_slot() {
+    let segment = Segment::anonymous().unwrap();
+    let service = segment.service_bytes("files").capacity(1, 40, 8);
+    let (mut client, server) = (service.client().unwrap(), service.server().unwrap());
+    for _ in 0..3 {
+        let mut dropped = client.reserve().unwrap();
+        assert_eq!(dropped.write_at(38, b"abc"), 2);
+        drop(dropped);
+        let error = client.reserve().unwrap().start(41).unwrap_err();
+        assert!(error.is_too_long());
+        let mut request = client.reserve().unwrap();
+        assert_eq!((request.write_at(0, b"abc"), request.write_at(3, b"defgh")), (3, 5));
+        let pending = request.start(7).unwrap();
+        let call = server.recv().unwrap();
+        assert_eq!(call.request().unwrap(), b"abcdefg");
+        call.reply(b"done").unwrap();
+        assert_eq!(pending.wait().unwrap(), b"done");
     }
     assert_eq!(under_way(&segment), 0);
 }

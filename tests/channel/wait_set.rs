@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use tombolo::{
@@ -18,8 +19,8 @@ use tombolo::{
 };
 
 use common::{
-    Brief, Name, Peer, in_own_namespace, set_limit, thread_parked, thread_parked_for_good, tid,
-    wait_until,
+    Brief, Name, Peer, in_own_namespace, parked_for_good, set_limit, thread_parked,
+    thread_parked_for_good, tid, wait_until,
 };
 
 const SHORT: Duration = Duration::from_millis(2);
@@ -542,6 +543,61 @@ fn a_paused_sender_is_not_ready_and_a_drained_one_is() {
 }
 
 #[test]
+fn a_signal_ends_a_wait_only_where_that_was_asked_for() {
+    let (name, segment) = market();
+    let tx = segment.channel::<u64>("jobs").capacity(1).sender().unwrap();
+    let mut peer = Peer::start("signalled", &[&name]);
+    let waiting: i32 = peer.said().parse().unwrap();
+    for ends in [false, true] {
+        peer.tell(if ends { "ends" } else { "goes on" });
+        wait_until(|| parked_for_good(peer.pid()));
+        // To the thread that waits: any other one may handle what is sent to the process.
+        // SAFETY: takes numbers only.
+        let sent = unsafe { libc::syscall(libc::SYS_tgkill, peer.pid(), waiting, libc::SIGUSR1) };
+        assert_eq!(sent, 0);
+        if !ends {
+            wait_until(|| peer.said_within(SHORT).as_deref() == Some("handled"));
+            wait_until(|| parked_for_good(peer.pid()));
+            tx.send(1).unwrap();
+            peer.expect("1");
+        } else {
+            // Either may come first: another thread says what was handled.
+            let mut said = [peer.said(), peer.said()];
+            said.sort();
+            assert_eq!(said, ["0", "handled"]);
+        }
+    }
+}
+
+/// In another process: waits, and says with how many members.
+fn signalled(brief: &Brief) {
+    static HANDLED: AtomicBool = AtomicBool::new(false);
+    extern "C" fn note(_: i32) {
+        HANDLED.store(true, Ordering::Relaxed);
+    }
+    // SAFETY: the handler stores one word.
+    unsafe { signal(Signal::SIGUSR1, SigHandler::Handler(note)) }.unwrap();
+    let segment = Segment::open(brief.text(0)).unwrap();
+    let rx = segment.channel::<u64>("jobs").receiver().unwrap();
+    let mut set = WaitSet::new(&segment);
+    set.add(&rx, 1).unwrap();
+    let mut ready = Vec::new();
+    brief.say(tid());
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            let ends = brief.hear() == "ends";
+            scope.spawn(|| {
+                wait_until(|| HANDLED.swap(false, Ordering::Relaxed));
+                brief.say("handled");
+            });
+            set.end_on_signals(ends);
+            brief.say(set.wait(&mut ready, None).unwrap());
+            while rx.try_recv().is_ok() {}
+        }
+    });
+}
+
+#[test]
 fn a_set_in_a_forked_child_does_nothing_and_harms_nobody() {
     let (_name, segment) = market();
     let jobs = segment.channel::<u64>("jobs").capacity(2).lasting();
@@ -578,6 +634,7 @@ fn child_entry() {
     match &*brief.role {
         "actor" => actor(&brief),
         "both" => both(&brief),
+        "signalled" => signalled(&brief),
         "watcher" => watcher(&brief),
         role => panic!("{role}"),
     }

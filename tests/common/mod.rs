@@ -14,6 +14,7 @@ mod names;
 mod peer;
 pub(crate) mod readiness;
 mod rights;
+pub(crate) mod tasks;
 mod trace;
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! Descriptors for event loops, and the threads behind them.
+//! Descriptors for event loops, and the thread behind them.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -31,11 +31,11 @@ pub(crate) fn stays_unready(readiness: &Readiness) {
     assert!(!is_ready(readiness), "readable for nothing");
 }
 
-/// The threads behind the descriptors of this process.
+/// The threads that wait for the polled and awaited handles of this process.
 pub(crate) fn watchers() -> Vec<i32> {
     let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
     let named = threads.filter(|thread| {
-        fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| name == "tombolo-ready\n")
+        fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| name == "tombolo-reactor\n")
     });
     named.map(|thread| thread.file_name().to_str().unwrap().parse().unwrap()).collect()
 }

@@ -19,6 +19,7 @@ use tombolo::sys::{proc, shm::Shm};
 use tombolo::{Fault, Readiness, Segment};
 
 use common::ends::Queue;
+use common::tasks::block_on;
 use common::{
     Brief, Name, PATIENCE, Peer, RINGS, Rx, Tx, Words, effort, large, receiver, segment as shm,
     sender, single,
@@ -53,6 +54,57 @@ fn no_senders_readiness_is_lost_while_receivers_are_killed() {
     for (ring, capacity) in RINGS.into_iter().zip([4, 3, 2, 1]) {
         storm(ring, capacity, Side::Sender);
     }
+}
+
+#[test]
+fn no_task_is_forgotten_while_its_peers_are_killed() {
+    for (side, capacity) in [(Side::Receiver, 2), (Side::Sender, 3)] {
+        awaited(capacity, side);
+    }
+}
+
+/// Tasks of two clones, beside processes that block and poll.
+fn awaited(capacity: usize, side: Side) {
+    let cycles = cycles();
+    let name = Name::new();
+    let segment = Segment::options().size(64 << 10).participants(8).channels(2);
+    let segment = segment.create(&name).unwrap();
+    let ledger = shm(64);
+    let sends = side == Side::Sender;
+    let breeder = Peer::start("breed", &[&name, &"mpmc", &capacity, &!sends, &ledger.id()]);
+    let channel = segment.channel::<[u64; 64]>("c").capacity(capacity).lasting();
+    let mut tasks = Vec::new();
+    let work = |sends: bool| -> Box<dyn FnOnce() -> u64 + Send> {
+        if sends {
+            let mut tx = channel.sender().unwrap().into_async();
+            return Box::new(move || {
+                // As others expect it.
+                let seven = |word: usize| 7 ^ (word as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                let message = std::array::from_fn(seven);
+                (0..cycles).for_each(|_| block_on(tx.send(message)).unwrap());
+                cycles
+            });
+        }
+        let mut rx = channel.receiver().unwrap().into_async();
+        Box::new(move || {
+            (0..cycles).for_each(|_| _ = block_on(rx.recv()).unwrap());
+            cycles
+        })
+    };
+    for _ in 0..2 {
+        tasks.push(std::thread::spawn(work(sends)));
+    }
+    let began = Instant::now();
+    let moved: u64 = tasks.into_iter().map(|task| task.join().unwrap()).sum();
+    breeder.finish();
+    let words = Words::of(*ledger);
+    assert_eq!(words.get(FAILED), 0);
+    eprintln!(
+        "{side:?}s awaited: {moved} messages in {:.1?}, {} peers killed",
+        began.elapsed(),
+        words.get(KILLED)
+    );
+    drop(segment);
 }
 
 fn storm(ring: &str, capacity: usize, side: Side) {

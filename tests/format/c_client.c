@@ -3,8 +3,8 @@
  *
  * A test of the document, section 17 in particular: it shares no code with the
  * library, and tests/format/python.rs has the two talk to each other. It opens
- * channels of u64, MPMC and SPSC, sends, receives, sleeps and wakes, and never
- * sweeps. Numbers in comments are the document's sections.
+ * channels of u64, MPMC, SPSC and broadcast, sends, receives, sleeps and wakes,
+ * and never sweeps. Numbers in comments are the document's sections.
  */
 
 #define _GNU_SOURCE
@@ -27,7 +27,7 @@ typedef uint64_t u64;
 
 enum { LEASE = 0, BUILT = 1, GENERATION = 2, CHECK = 6, WAKE_ALL = 7 };
 enum { FREE_SLOT = 0, LIVE = 1, DEAD = 2 };
-enum { SPSC = 1, MPMC = 2 };
+enum { SPSC = 1, MPMC = 2, BROADCAST = 5 };
 enum { SENDER = 0, RECEIVER = 1 };
 enum { FREE = 0, WRITING = 1, FULL = 2, READING = 3, ORPHAN = 4 };
 /* The result of a try. */
@@ -73,6 +73,7 @@ static u64 low(u64 word) { return word & 0xFFFFFFFF; }
 
 /* 4.5: where the words of a channel are, in its block */
 enum { CHANGES = 0, ITEMS_WAITING = 8, SPACE_WAITING = 16, ORPHANS = 32, SCANNED = 40 };
+enum { ITEMS_STRUCK = 48, SPACE_STRUCK = 56, PUBLISHERS_USED = 640, RELIABLE_USED = 648 };
 enum { SENDERS_JOINED = 128, RECEIVERS_JOINED = 136 };
 enum { TAIL = 256, PRODUCER = 264, HEAD = 384, CONSUMER = 392, TAKER = 400, MARKS = 408 };
 enum { ROWS = 1024, ROW = 64 };
@@ -246,8 +247,16 @@ static struct {
     /* 8.4 */
     u64 joined, seen;
     bool met, alone, paused, sends_no_more, over;
-    /* SPSC: head or tail. MPMC: the cursor. */
+    /* SPSC: head or tail. MPMC, broadcast: the cursor. */
     u64 position;
+    /* Broadcast (4.5, 4.6): sizes, and where entries and buffers are. */
+    u64 N, step, K, Q, B, words, buffers;
+    int bits;
+    /* Whether publishers wait for this subscriber; this end's entry, and its number. */
+    bool reliable;
+    u64 entry, number;
+    /* A publisher's turn and spare buffer, and the limit that it saw last. */
+    u64 turn, spare, limit;
 } ch;
 
 static u64 slots(void) { return up(ROWS + ROW * P, 128); }
@@ -263,16 +272,30 @@ static const char *find_channel(const char *name, int kind)
             || length > 64 || memcmp(base + entry + 136, name, length) != 0)
             continue;
         why = "Mismatch";
-        ch.kind = kind, ch.at = relaxed(entry + 48), ch.S = relaxed(entry + 40);
+        ch.kind = kind, ch.at = relaxed(entry + 48), ch.S = ch.N = relaxed(entry + 40);
         ch.stride = kind == MPMC ? 16 : 8, ch.element = kind == MPMC ? 8 : 0;
+        if (ch.N < 1 || ch.N > UINT64_C(1) << (kind == BROADCAST ? 30 : 31))
+            break;
+        u64 end = up(slots() + ch.stride * ch.S, 128);
+        if (kind == BROADCAST) {
+            ch.K = relaxed(entry + 72), ch.Q = relaxed(entry + 80);
+            if (ch.K < 1 || ch.K > 1024 || ch.Q > 1024)
+                break;
+            ch.step = ch.N < 8 ? ch.N : ch.N / 8 < 8 ? 8 : ch.N / 8;
+            ch.S = ch.N + 2 * ch.step, ch.B = ch.S + ch.K;
+            for (ch.bits = 0; (ch.B - 1) >> ch.bits; ch.bits++)
+                ;
+            u64 words = up(slots() + 8 * ch.S, 128), buffers = words + 128 * (ch.K + ch.Q);
+            ch.words = ch.at + words, ch.buffers = ch.at + buffers;
+            end = up(buffers + 8 * ch.B, 128);
+        }
         ch.attempts = relaxed(entry + 56) < 15 ? relaxed(entry + 56) : 15;
         ch.lasting = relaxed(entry + 64) & 1;
         ch.items = (unsigned short)(8 + P + 2 * c), ch.space = ch.items + 1;
         ch.row = ch.at + ROWS + ROW * me;
         bool same = relaxed(entry + 8) == (u64)kind && relaxed(entry + 16) == 8
                     && relaxed(entry + 24) == 8 && relaxed(entry + 32) == fingerprint("u64", 8, 8);
-        if (same && ch.S >= 1 && ch.S <= UINT64_C(1) << 31 && ch.at >= heap && ch.at % 128 == 0
-            && ch.at <= size && up(slots() + ch.stride * ch.S, 128) <= size - ch.at)
+        if (same && ch.at >= heap && ch.at % 128 == 0 && ch.at <= size && end <= size - ch.at)
             why = NULL;
         break;
     }
@@ -295,11 +318,29 @@ static bool has_peer(int side)
 /* 11.1 */
 static void post(unsigned short w) { OPS({ w, 0, NOWAIT }, { w, 1, NOWAIT }); }
 
+/* 11.4 */
+static void strike(unsigned short w)
+{
+    if (!OPS({ w, 1, 0 }))
+        OPS({ w, -8192, NOWAIT });
+}
+
 static void notify(unsigned short w)
 {
+    u64 waiting = ch.at + (w == ch.items ? ITEMS_WAITING : SPACE_WAITING);
     full_fence();
-    if (low(relaxed(ch.at + (w == ch.items ? ITEMS_WAITING : SPACE_WAITING))))
+    if (!low(relaxed(waiting)))
+        return;
+    if (ch.kind != BROADCAST) {
         post(w);
+        return;
+    }
+    full_fence();
+    u64 seen = relaxed(waiting), struck = ch.at + (w == ch.items ? ITEMS_STRUCK : SPACE_STRUCK);
+    if (!low(seen) || acquire(struck) == seen >> 32)
+        return;
+    strike(w);
+    release(struck, seen >> 32);
 }
 
 static u64 joined_at(int side) { return ch.at + (side == SENDER ? SENDERS_JOINED : RECEIVERS_JOINED); }
@@ -315,21 +356,31 @@ static void show(bool here)
 static void disarm(void)
 {
     unsigned short both[] = { ch.items, ch.space };
-    for (int n = 0; n < 2; n++)
+    for (int n = 0; ch.kind == BROADCAST && n < 2; n++)
+        while (!OPS({ both[n], 1, UNDO }))
+            OPS({ both[n], -8192, NOWAIT });
+    for (int n = 0; ch.kind != BROADCAST && n < 2; n++)
         while (!OPS({ both[n], -1, NOWAIT }, { both[n], 1, UNDO })
                && !OPS({ both[n], 0, NOWAIT }, { both[n], 1, UNDO }))
             ;
 }
 
+/* Whether a holder's word leaves its role to others. */
+static bool is_vacant(u64 held)
+{
+    u64 i = held & 0xFFFF;
+    if (!held || i >= P)
+        return true;
+    u64 w = lives(i);
+    return w >> 32 != held >> 32 || (low(w) != LIVE && low(w) != DEAD);
+}
+
 static bool take_role(void)
 {
     for (;;) {
-        u64 held = acquire(role_at()), i = held & 0xFFFF;
-        if (held && i < P) {
-            u64 w = lives(i);
-            if (w >> 32 == held >> 32 && (low(w) == LIVE || low(w) == DEAD))
-                return false;
-        }
+        u64 held = acquire(role_at());
+        if (!is_vacant(held))
+            return false;
         if (swap(role_at(), held, role()))
             return true;
     }
@@ -365,14 +416,207 @@ static void take_mark(void)
     release(ch.at + TAKER, of_life(incarnation, (u64)mine << 16 | me));
 }
 
+/* 4.6: the words of a broadcast ring */
+
+static u64 turn_of(u64 w) { return w >> ch.bits; }
+static u64 turn_at(u64 position) { return position / ch.S + 1; }
+static int64_t turns_after(u64 w, u64 turn)
+{
+    return (int64_t)((turn_of(w) - turn) << ch.bits) >> ch.bits;
+}
+static u64 buffer_of(u64 place, u64 w)
+{
+    return ((w & ((UINT64_C(1) << ch.bits) - 1)) + place) % ch.B;
+}
+static u64 place_word(u64 place, u64 turn, u64 buffer)
+{
+    return turn << ch.bits | (buffer + ch.B - place) % ch.B;
+}
+static u64 publisher_at(u64 n) { return ch.words + 128 * n; }
+static u64 reliable_at(u64 k) { return ch.words + 128 * (ch.K + k); }
+static u64 buffer_at(u64 buffer) { return ch.buffers + 8 * buffer; }
+enum { WORD = 8, HELPED = 16, AT = 24, OVER = 32, POSITION = 8 };
+#define JOINING (UINT64_C(1) << 31)
+
+/* 10.5 */
+
+static u64 least(u64 a, u64 b) { return a < b ? a : b; }
+static u64 below(u64 position, u64 by) { return position > by ? position - by : 0; }
+
+static u64 first_unpublished(void)
+{
+    u64 limit = acquire(ch.at + TAIL), low = below(limit, ch.step), high = limit;
+    while (low < high) {
+        u64 middle = low + (high - low) / 2;
+        if (turns_after(acquire(slot(middle)), turn_at(middle)) < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static void renew(u64 n)
+{
+    u64 helped = acquire(publisher_at(n) + HELPED), w = acquire(publisher_at(n) + WORD);
+    if (turns_after(helped, turn_of(w)) < -(INT64_C(1) << (62 - ch.bits)))
+        swap(publisher_at(n) + HELPED, helped, w);
+}
+
+static void complete(u64 n)
+{
+    u64 entry = publisher_at(n), w = acquire(entry + WORD), at = relaxed(entry + AT);
+    if (acquire(slot(at)) != place_word(at % ch.S, turn_at(at), buffer_of(ch.S + n, w))) {
+        renew(n);
+        return;
+    }
+    u64 turn = turn_of(w) + 1, to = place_word(ch.S + n, turn, relaxed(entry + OVER) % ch.B);
+    for (;;) {
+        u64 helped = acquire(entry + HELPED);
+        if (relaxed(entry + WORD) != w || turns_after(helped, turn) >= 0)
+            return;
+        if (swap(entry + HELPED, helped, to))
+            return;
+    }
+}
+
+/* Whether there was one of these entries. */
+static bool take_entry(u64 first, u64 entries, u64 used, u64 mine)
+{
+    for (u64 n = 0; n < entries; n++) {
+        u64 entry = first + 128 * n, held = acquire(entry), seen;
+        if (!is_vacant(held))
+            continue;
+        while ((seen = relaxed(used)) < n + 1 && !swap(used, seen, n + 1))
+            ;
+        if (swap(entry, held, mine)) {
+            ch.entry = entry, ch.number = n;
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *take_place(void)
+{
+    if (ch.side == SENDER) {
+        if (!take_entry(publisher_at(0), ch.K, ch.at + PUBLISHERS_USED, role()))
+            return "TooMany publishers";
+        complete(ch.number);
+        u64 w = acquire(ch.entry + WORD), helped = acquire(ch.entry + HELPED);
+        if (turns_after(helped, turn_of(w)) > 0)
+            w = helped;
+        release(ch.entry + WORD, w);
+        atomic_thread_fence(memory_order_release);
+        ch.turn = turn_of(w), ch.spare = buffer_of(ch.S + ch.number, w);
+        ch.limit = acquire(ch.at + TAIL), ch.position = below(ch.limit, ch.step);
+    } else if (ch.reliable) {
+        if (!take_entry(reliable_at(0), ch.Q, ch.at + RELIABLE_USED, role() | JOINING))
+            return "TooMany reliable subscribers";
+        ch.position = first_unpublished();
+        release(ch.entry + POSITION, ch.position);
+        release(ch.entry, role());
+        full_fence();
+        u64 safe = below(acquire(ch.at + TAIL) + ch.step, ch.S);
+        if (ch.position < safe)
+            release(ch.entry + POSITION, ch.position = safe);
+    } else
+        ch.position = first_unpublished();
+    return NULL;
+}
+
+/* Whether the limit is beyond the position, or could be raised. */
+static bool has_room(void)
+{
+    for (;;) {
+        u64 p = ch.position, to = p + ch.step, used;
+        ch.limit = acquire(ch.at + TAIL);
+        if (ch.limit != p)
+            return ch.limit > p;
+        full_fence();
+        used = least(relaxed(ch.at + RELIABLE_USED), ch.Q);
+        for (u64 k = 0; k < used; k++) {
+            u64 held = acquire(reliable_at(k)), i = held & 0xFFFF;
+            if (held && !(held & JOINING) && i < P && lives(i) == of_life(held >> 32, LIVE))
+                to = least(to, least(acquire(reliable_at(k) + POSITION), p) + ch.N);
+        }
+        if (to == p)
+            return false;
+        used = least(relaxed(ch.at + PUBLISHERS_USED), ch.K);
+        for (u64 n = 0; n < used; n++)
+            if (n != ch.number)
+                complete(n);
+        renew(ch.number);
+        if (swap(ch.at + TAIL, p, to)) {
+            ch.limit = to;
+            return true;
+        }
+    }
+}
+
+static int publish(u64 message)
+{
+    atomic_store_explicit(word(buffer_at(ch.spare)), message, memory_order_relaxed);
+    for (;;) {
+        u64 p = ch.position, w;
+        if (p >= ch.limit && !has_room())
+            return NOTHING;
+        w = acquire(slot(p));
+        int64_t turns = turns_after(w, turn_at(p)) + 1;
+        if (turns < 0)
+            fail("a slot's turn");
+        if (turns > 0) {
+            ch.position += (u64)(turns - 1) * ch.S + 1;
+            continue;
+        }
+        u64 over = buffer_of(p % ch.S, w);
+        atomic_store_explicit(word(ch.entry + OVER), over, memory_order_relaxed);
+        atomic_store_explicit(word(ch.entry + AT), p, memory_order_relaxed);
+        if (!swap(slot(p), w, place_word(p % ch.S, turn_at(p), ch.spare)))
+            continue;
+        ch.turn++, ch.position++, ch.spare = over;
+        release(ch.entry + WORD, place_word(ch.S + ch.number, ch.turn, over));
+        atomic_thread_fence(memory_order_release);
+        return DONE;
+    }
+}
+
+static const char *ended;
+
+static int read_next(u64 *message)
+{
+    static char lagged[32];
+    for (;;) {
+        u64 p = ch.position, w = acquire(slot(p));
+        int64_t turns = turns_after(w, turn_at(p));
+        if (turns == -1)
+            return NOTHING;
+        if (turns > 0 && !ch.reliable) {
+            ch.position = acquire(ch.at + TAIL) - ch.S;
+            snprintf(lagged, sizeof lagged, "Lagged %" PRIu64, ch.position - p);
+            return ended = lagged, DONE;
+        }
+        if (turns != 0)
+            fail("a slot's turn");
+        *message = relaxed(buffer_at(buffer_of(p % ch.S, w)));
+        atomic_thread_fence(memory_order_acquire);
+        if (relaxed(slot(p)) != w)
+            continue;
+        ch.position++;
+        if (ch.reliable)
+            release(ch.entry + POSITION, ch.position);
+        return DONE;
+    }
+}
+
 static bool waits_for_me(void);
 
-static const char *open_end(const char *name, int kind, int side)
+static const char *open_end(const char *name, int kind, int side, bool reliable)
 {
     const char *why = find_channel(name, kind);
     if (why)
         return why;
-    ch.side = side;
+    ch.side = side, ch.reliable = reliable, ch.entry = 0;
     ch.joined = acquire(joined_at(!side));
     ch.met = has_peer(!side);
     for (int n = 1; n <= 3; n++)
@@ -386,11 +630,18 @@ static const char *open_end(const char *name, int kind, int side)
         disarm();
         return "RoleTaken";
     }
+    if (kind == BROADCAST && (why = take_place())) {
+        disarm();
+        return why;
+    }
     show(true);
     add(joined_at(side), 1);
     add(ch.at + CHANGES, 1);
     full_fence();
-    ch.position = acquire(ch.at + (side == SENDER ? TAIL : HEAD));
+    if (kind != BROADCAST)
+        ch.position = acquire(ch.at + (side == SENDER ? TAIL : HEAD));
+    else if (side == RECEIVER)
+        notify(ch.space);
     if (side == RECEIVER && kind == SPSC)
         take_mark();
     if (side == RECEIVER && waits_for_me())
@@ -476,6 +727,8 @@ static bool waits_for_me(void)
 {
     if (ch.kind == SPSC)
         return acquire(ch.at + TAIL) != acquire(ch.at + HEAD);
+    if (ch.kind == BROADCAST)
+        return turns_after(acquire(slot(ch.position)), turn_at(ch.position)) >= 0;
     u64 was = ch.position, lap;
     bool claim;
     int verdict;
@@ -553,20 +806,25 @@ static bool in_hand(void)
     return false;
 }
 
-static const char *ended;
-
 /* One try: NULL in `ended`, or why there will be no other. */
 static int try(u64 *message)
 {
     check();
     if (ch.over)
         return ended = "Closed", DONE;
-    if (ch.side == SENDER && (ch.sends_no_more || ch.alone))
-        return ended = ch.alone ? "Disconnected receiver" : "Drained", DONE;
+    bool deserted = ch.alone && ch.kind != BROADCAST;
+    if (ch.side == SENDER && (ch.sends_no_more || deserted))
+        return ended = deserted ? "Disconnected receiver" : "Drained", DONE;
     if (ch.side == SENDER && ch.paused)
         return NOTHING;
     bool alone = ch.alone;
-    int got = ch.kind == SPSC ? try_spsc(message) : try_mpmc(message);
+    int got = ch.kind == SPSC ? try_spsc(message) : ch.kind == MPMC ? try_mpmc(message)
+              : ch.side == SENDER ? publish(*message) : read_next(message);
+    if (got == DONE && ch.kind == BROADCAST) {
+        if (ch.side == SENDER || ch.reliable)
+            notify(ch.side == SENDER ? ch.items : ch.space);
+        return DONE;
+    }
     if (got == DONE) {
         notify(ch.side == SENDER ? ch.items : ch.space);
         if (ch.side == RECEIVER && (acquire(ch.at + CHANGES) != ch.seen || ch.alone))
@@ -607,12 +865,80 @@ static void heavy_fence(void)
     full_fence();
 }
 
+/* 11.2, steps 7 and 8 */
+static void lower(u64 waiting, u64 record)
+{
+    for (u64 seen = relaxed(waiting);;) {
+        u64 left = low(seen) ? low(seen) - 1 : 0;
+        if (swap(waiting, seen, ((seen >> 32) + 1) << 32 | left))
+            break;
+        seen = relaxed(waiting);
+    }
+    for (u64 seen = relaxed(record); low(seen); seen = relaxed(record))
+        if (swap(record, seen, seen - 1))
+            break;
+}
+
+/* 11.4, step 1: the bell's value in a look that has heard something */
+static unsigned short listen_to(unsigned short w)
+{
+    u64 *before = malloc(P * sizeof *before), mine = generation;
+    if (!before)
+        fail("malloc");
+    for (bool heard = false; !heard;) {
+        for (u64 i = 0; i < P; i++)
+            before[i] = lives(i);
+        if (!read_values() || generation != mine || values[8 + me] != 1) {
+            puts("Closed");
+            exit(0);
+        }
+        heard = true;
+        for (u64 i = 0; i < P; i++)
+            heard &= lives(i) == before[i];
+    }
+    free(before);
+    unsigned short value = values[w];
+    if (value >= 8192)
+        OPS({ w, (short)(1 - value), NOWAIT });
+    return value;
+}
+
+/* 11.4, step 4 */
+static bool sleep_over(unsigned short w, unsigned short heard, const struct timespec *timeout)
+{
+    struct sembuf ops[] = { { w, (short)-heard, NOWAIT }, { w, -1, 0 }, { w, (short)(heard + 1), 0 } };
+    return heard ? semops(ops, 3, timeout) : semops(ops + 1, 2, timeout);
+}
+
+static void wait_for_bell(u64 *message, unsigned short w, u64 waiting, u64 record)
+{
+    for (int done = try(message); done != DONE;) {
+        unsigned short heard = listen_to(w);
+        add(record, 1);
+        add(waiting, (UINT64_C(1) << 32) + 1);
+        heavy_fence();
+        if ((done = try(message)) != DONE) {
+            const struct timespec soon = { .tv_nsec = 10000000 };
+            bool woken = sleep_over(w, heard, flags & 1 ? NULL : &soon);
+            if ((done = try(message)) != DONE && !woken) {
+                sleep_over(w, heard, NULL);
+                done = try(message);
+            }
+        }
+        lower(waiting, record);
+    }
+}
+
 /* 11.2, and 17.5 for what a client does that never sweeps */
 static void wait_for(u64 *message)
 {
     unsigned short w = ch.side == SENDER ? ch.space : ch.items;
     u64 waiting = ch.at + (ch.side == SENDER ? SPACE_WAITING : ITEMS_WAITING);
     u64 record = ch.row + (ch.side == SENDER ? 16 : 8);
+    if (ch.kind == BROADCAST) {
+        wait_for_bell(message, w, waiting, record);
+        return;
+    }
     while (try(message) != DONE) {
         if (death()) {
             nap();
@@ -629,15 +955,7 @@ static void wait_for(u64 *message)
             if (!token && (done = try(message)) != DONE)
                 token = semops(&take, 1, NULL);
         }
-        for (u64 seen = relaxed(waiting);;) {
-            u64 left = low(seen) ? low(seen) - 1 : 0;
-            if (swap(waiting, seen, ((seen >> 32) + 1) << 32 | left))
-                break;
-            seen = relaxed(waiting);
-        }
-        for (u64 seen = relaxed(record); low(seen); seen = relaxed(record))
-            if (swap(record, seen, seen - 1))
-                break;
+        lower(waiting, record);
         if (done == DONE)
             return;
         if (token && death()) {
@@ -659,6 +977,8 @@ static void close_end(void)
     if (!ch.open || !read_values() || generation != mine || values[8 + me] != 1)
         return;
     ch.open = false;
+    if (ch.kind == BROADCAST && ch.entry)
+        swap(ch.entry, role(), 0);
     show(false);
     if (ch.kind == SPSC)
         swap(role_at(), role(), 0);
@@ -725,8 +1045,9 @@ int main(int argc, char **argv)
     while (fgets(line, sizeof line, stdin)) {
         u64 from = 0, to = 0;
         if (sscanf(line, "open %64s %15s %15s", name, kind, side) == 3) {
-            const char *why = open_end(name, strcmp(kind, "mpmc") ? SPSC : MPMC,
-                                       strcmp(side, "sender") ? RECEIVER : SENDER);
+            int is = !strcmp(kind, "mpmc") ? MPMC : !strcmp(kind, "spsc") ? SPSC : BROADCAST;
+            const char *why = open_end(name, is, strcmp(side, "sender") ? RECEIVER : SENDER,
+                                       !strcmp(side, "receiver"));
             puts(why ? why : "open");
         } else if (!strncmp(line, "close", 5)) {
             close_end();

@@ -17,8 +17,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tombolo::{
-    ByteDelivery, ByteReceiver, ByteSender, ChannelError, Event, Mpmc, Receiver, Segment, Sender,
-    Spsc,
+    ByteDelivery, ByteReceiver, ByteSender, Bytes, ChannelError, Event, Mpmc, Publisher, Receiver,
+    ReliableSubscriber, Segment, Sender, Spsc, Start,
 };
 
 use common::{Brief, Name, PATIENCE, Peer, Words, parked, thread_parked, tid, wait_until};
@@ -26,11 +26,13 @@ use common::{Brief, Name, PATIENCE, Peer, Words, parked, thread_parked, tid, wai
 use market::*;
 
 macro_rules! all_kinds {
-    ($($name:ident)*) => {
-        all_kinds! { @ spsc "spsc" $($name)* }
-        all_kinds! { @ mpmc "mpmc" $($name)* }
-        all_kinds! { @ spsc_bytes "spsc-bytes" $($name)* }
-        all_kinds! { @ mpmc_bytes "mpmc-bytes" $($name)* }
+    (queues: $($queues:ident)*; all: $($all:ident)*) => {
+        all_kinds! { @ spsc "spsc" $($queues)* $($all)* }
+        all_kinds! { @ mpmc "mpmc" $($queues)* $($all)* }
+        all_kinds! { @ spsc_bytes "spsc-bytes" $($queues)* $($all)* }
+        all_kinds! { @ mpmc_bytes "mpmc-bytes" $($queues)* $($all)* }
+        all_kinds! { @ broadcast "broadcast" $($all)* }
+        all_kinds! { @ broadcast_bytes "broadcast-bytes" $($all)* }
     };
     (@ $module:ident $kind:literal $($name:ident)*) => {
         mod $module {
@@ -40,17 +42,21 @@ macro_rules! all_kinds {
 }
 
 mod slots;
+mod to_all;
 mod together;
 
 all_kinds! {
+    queues:
+    senders_are_told_that_their_last_receiver_has_gone
+    what_a_killed_python_has_sent_is_there;
+    all:
     what_python_sends_rust_receives
     what_rust_sends_python_receives
     a_parked_python_is_woken_by_rust
     a_parked_thread_is_woken_by_python
     a_python_killed_while_it_waits_is_swept_and_succeeded
     a_rust_process_killed_while_it_waits_is_swept_by_python
-    deaths_and_departures_disconnect_both_ways
-    what_a_killed_python_has_sent_is_there
+    receivers_are_told_that_their_last_sender_has_gone
     a_removed_segment_is_closed_to_python
     symmetric_fences_work_too
     a_paused_python_waits_and_a_drained_one_ends
@@ -239,7 +245,7 @@ fn a_rust_process_killed_while_it_waits_is_swept_by_python(kind: &str) {
     python.leave();
 }
 
-fn deaths_and_departures_disconnect_both_ways(kind: &str) {
+fn receivers_are_told_that_their_last_sender_has_gone(kind: &str) {
     let market = Market::new(kind, 1);
     // Rust receivers of Python senders.
     for kill in [true, false] {
@@ -266,6 +272,10 @@ fn deaths_and_departures_disconnect_both_ways(kind: &str) {
         python.expect("Disconnected sender");
         python.leave();
     }
+}
+
+fn senders_are_told_that_their_last_receiver_has_gone(kind: &str) {
+    let market = Market::new(kind, 1);
     // Rust senders of Python receivers.
     let mut more = 0;
     for kill in [true, false] {

@@ -101,6 +101,14 @@ class RoleTaken(Failed):
     pass
 
 
+class TooMany(Failed):
+    """No entry of a broadcast channel is left."""
+
+
+class Lagged(Failed):
+    """So many messages were missed."""
+
+
 def call(result):
     if result is None or result == -1 or result == U64:
         number = ctypes.get_errno()
@@ -288,10 +296,14 @@ def low(word):
     return word & 0xFFFFFFFF
 
 
-SPSC, MPMC, SPSC_BYTES, MPMC_BYTES = 1, 2, 3, 4
-KINDS = {"spsc": SPSC, "mpmc": MPMC, "spsc-bytes": SPSC_BYTES, "mpmc-bytes": MPMC_BYTES}
+SPSC, MPMC, SPSC_BYTES, MPMC_BYTES, BROADCAST, BROADCAST_BYTES = 1, 2, 3, 4, 5, 6
+KINDS = {"spsc": SPSC, "mpmc": MPMC, "spsc-bytes": SPSC_BYTES, "mpmc-bytes": MPMC_BYTES,
+         "broadcast": BROADCAST, "broadcast-bytes": BROADCAST_BYTES}
 SINGLE = (SPSC, SPSC_BYTES)
-BYTES = (SPSC_BYTES, MPMC_BYTES)
+BYTES = (SPSC_BYTES, MPMC_BYTES, BROADCAST_BYTES)
+TO_ALL = (BROADCAST, BROADCAST_BYTES)
+# Those of the kinds above 4 that this client can sweep (19, rule 2).
+SWEPT = 1 << BROADCAST | 1 << BROADCAST_BYTES
 
 
 class Block:
@@ -306,8 +318,13 @@ class Block:
         self.name, self.schema = memory.text(at + 128, 64), memory.text(at + 200, 256)
         if self.kind not in KINDS.values():
             raise Corrupt(f"channel #{index}: kind {self.kind}")
-        if not 1 <= self.capacity <= 2**31 or self.alignment not in (1, 2, 4, 8, 16, 32, 64, 128):
+        to_all = self.kind in TO_ALL
+        if (not 1 <= self.capacity <= (2**30 if to_all else 2**31)
+                or self.alignment not in (1, 2, 4, 8, 16, 32, 64, 128)):
             raise Corrupt(f"channel #{index}: {self.capacity} at {self.alignment}")
+        self.publishers, self.reliable = field(72), field(80)
+        if to_all and not (1 <= self.publishers <= 1024 and self.reliable <= 1024):
+            raise Corrupt(f"channel #{index}: {self.publishers} and {self.reliable}")
         if self.kind in BYTES and self.size > 2**30:
             raise Corrupt(f"channel #{index}: messages of {self.size} bytes")
         self.element, self.slots = 0, self.capacity
@@ -319,6 +336,9 @@ class Block:
             self.stride = up(self.element + self.size, self.element)
         elif self.kind == SPSC_BYTES:
             self.stride, self.slots = 8, (self.capacity + 1) * (1 + up(self.size, 8) // 8)
+        elif to_all:
+            self.step = max(min(8, self.capacity), self.capacity // 8)
+            self.stride, self.slots = 8, self.capacity + 2 * self.step
         else:
             self.stride = up(16 + min(self.size, 112), 8)
         self.rows = self.at + 1024
@@ -330,12 +350,20 @@ class Block:
             blocks = up(end + 8 * self.capacity, 128)
             self.blocks = self.at + blocks
             end = up(blocks + self.apart * self.capacity, 128)
+        if to_all:
+            self.words = self.at + end
+            buffers = end + 128 * (self.publishers + self.reliable)
+            self.buffers = self.at + buffers
+            self.apart = (up(self.size, max(self.alignment, 8)) if self.kind == BROADCAST
+                          else up(8 + self.size, 8))
+            end = up(buffers + self.apart * (self.slots + self.publishers), 128)
         if self.at < segment.heap or self.at % 128 or self.at + end > memory.size:
             raise Corrupt(f"channel #{index} is not inside the segment")
         self.changes, self.tail, self.head = self.at, self.at + 256, self.at + 384
         self.orphans, self.scanned = self.at + 32, self.at + 40
-        self.items = Event(self.at + 8, segment.items(index), 8)
-        self.space = Event(self.at + 16, segment.items(index) + 1, 16)
+        struck = lambda offset: self.at + offset if to_all else None
+        self.items = Event(self.at + 8, segment.items(index), 8, struck(48))
+        self.space = Event(self.at + 16, segment.items(index) + 1, 16, struck(56))
         self.slots_event = Event(self.at + 24, WAKE_ALL, 24)
 
     def slot(self, n):
@@ -343,10 +371,10 @@ class Block:
 
 
 class Event:
-    """One direction of a channel (11)."""
+    """One direction of a channel (11); if it is a bell, with a word `struck` (11.4)."""
 
-    def __init__(self, waiting, number, record):
-        self.waiting, self.number, self.record = waiting, number, record
+    def __init__(self, waiting, number, record, struck=None):
+        self.waiting, self.number, self.record, self.struck = waiting, number, record, struck
 
 
 class Side:
@@ -455,7 +483,7 @@ class Segment:
         P, C = self.participants, self.channels
         if version != 2:
             raise Failed(f"version {version}")
-        if self.flags & ~KNOWN or memory.load(H_KINDS):
+        if self.flags & ~KNOWN or memory.load(H_KINDS) & ~SWEPT:
             raise Failed("something that only a later client knows")
         if size != memory.size or not 1 <= P <= 8192 or not 1 <= C <= 4096:
             raise Corrupt("the header")
@@ -499,7 +527,8 @@ class Segment:
             memory.store(info + 24, os.geteuid())
             deaths = low(memory.load(info + 32)) >> 1
             memory.store(info + 32, of_life(self.incarnation, deaths << 1))
-            for word in range(5, 16):
+            memory.store(info + 40, SWEPT)
+            for word in range(6, 16):
                 memory.store(info + 8 * word, 0)
             memory.store(512 + 8 * i, of_life(self.incarnation, LIVE))
             position = self.claim_record(i)
@@ -647,6 +676,9 @@ class Segment:
 
     def notify(self, event):
         """11.1. A published message stays so, also if nobody can be woken."""
+        if event.struck:
+            self.ring(event)
+            return
         self.light_fence()
         if self.memory.load(event.waiting) & 0xFFFFFFFF:
             try:
@@ -654,8 +686,26 @@ class Segment:
             except OSError:
                 pass
 
+    def ring(self, event):
+        """11.4."""
+        self.light_fence()
+        if not self.memory.load(event.waiting) & 0xFFFFFFFF:
+            return
+        thunks.fence()
+        word = self.memory.load(event.waiting)
+        if not word & 0xFFFFFFFF or self.memory.load(event.struck) == word >> 32:
+            return
+        try:
+            self.strike(event.number)
+        except OSError:
+            return
+        self.memory.store(event.struck, word >> 32)
+
     def rouse(self, event):
         """11.1, for what concerns all who wait."""
+        if event.struck:
+            self.ring(event)
+            return
         self.light_fence()
         for _ in range(min(self.memory.load(event.waiting) & 0xFFFFFFFF, 1000)):
             try:
@@ -679,6 +729,8 @@ class Segment:
 
     def wait(self, block, event, attempt, more, until):
         """11.2: what `attempt` gives, or None at the deadline."""
+        if event.struck:
+            return self.wait_for_bell(block, event, attempt, until)
         memory = self.memory
         record = self.row(block, self.me) + event.record
 
@@ -733,6 +785,35 @@ class Segment:
                     return None
                 raise self.explained(failure)
 
+    def wait_for_bell(self, block, event, attempt, until):
+        """11.4: what `attempt` gives, or None at the deadline."""
+        memory = self.memory
+        record = self.row(block, self.me) + event.record
+        while True:
+            self.look(8 + self.me)
+            if self.heard is None:
+                continue
+            value = self.values[event.number]
+            if value >= HIGH:
+                self.set.tried((event.number, -(value - 1), IPC_NOWAIT))
+            memory.add(record, 1)
+            memory.add(event.waiting, 2**32 + 1)
+            try:
+                self.heavy_fence()
+                soon = self.soon(until)
+                for end in [until] if soon == until else [soon, until]:
+                    done = attempt()
+                    if done is not None:
+                        return done
+                    self.sleep_over(event.number, value, end)
+                done = attempt()
+                if done is not None:
+                    return done
+            finally:
+                self.lower(event, record)
+            if until is not None and time.monotonic() >= until:
+                return None
+
     def notify_slots(self, block):
         """11.3."""
         self.light_fence()
@@ -756,11 +837,11 @@ class Segment:
                 done = attempt()
                 soon = self.soon(until)
                 if done is None and soon != until:
-                    self.sleep_over_wake_all(self.heard, soon)
+                    self.sleep_over(WAKE_ALL, self.heard, soon)
                     done = attempt()
                 if done is not None:
                     return done
-                self.sleep_over_wake_all(self.heard, until)
+                self.sleep_over(WAKE_ALL, self.heard, until)
             finally:
                 self.lower(event, record)
         return None
@@ -794,7 +875,7 @@ class Segment:
             self.sweep(i, dead, values, LEASEHOLDER if witness == LEASE else witness - 8)
             self.memory.swap(512 + 8 * i, dead, of_life(dead >> 32, FREE))
             swept = True
-        self.heard = None if missed else values[WAKE_ALL]
+        self.heard, self.values = None if missed else values[WAKE_ALL], values
         if values[WAKE_ALL] >= HIGH:
             self.set.tried((WAKE_ALL, -(values[WAKE_ALL] - 1), IPC_NOWAIT))
         if swept:
@@ -812,12 +893,15 @@ class Segment:
                 continue
             if block.kind in SINGLE:
                 self.recover_in_flight(block, i, dead)
-            elif not self.recover(block, i, still_dead):
+            elif block.kind not in TO_ALL and not self.recover(block, i, still_dead):
                 return
             memory.add(block.changes, 1)
             for event in (block.items, block.space, block.slots_event):
                 self.settle(block, event)
             for event in (block.items, block.space):
+                if event.struck:
+                    self.strike(event.number)
+                    continue
                 value = values[event.number]
                 if value and self.set.tried((event.number, -value, IPC_NOWAIT), (event.number, 1, 0)):
                     continue
@@ -870,6 +954,8 @@ class Segment:
                 continue
             total["senders"] += row >> 16 & 0xFFFF
             total["receivers"] += row & 0xFFFF
+            if block.kind in TO_ALL:
+                continue
             if block.kind in SINGLE:
                 _, what, messages = self.in_dead_flight(block, i, dead)
                 total[what] += messages
@@ -1058,8 +1144,13 @@ class Segment:
 
     # 13.5 The wake-all semaphore
 
-    def strike(self):
-        self.set.op((WAKE_ALL, 1, 0))
+    def strike(self, number=WAKE_ALL):
+        try:
+            self.set.op((number, 1, 0))
+        except OSError as error:
+            if error.errno != errno.ERANGE:
+                raise
+            self.set.tried((number, -HIGH, IPC_NOWAIT))
 
     def listen(self):
         while True:
@@ -1076,14 +1167,15 @@ class Segment:
                     self.strike()
                 self.release_lease()
                 continue
-            self.sleep_over_wake_all(heard)
+            self.sleep_over(WAKE_ALL, heard)
 
-    def sleep_over_wake_all(self, heard, until=None):
+    def sleep_over(self, number, heard, until=None):
+        """Sleeps while a count is what was heard."""
         if heard is None:
             return
-        sleep = (WAKE_ALL, -1, 0), (WAKE_ALL, heard + 1, 0)
+        sleep = (number, -1, 0), (number, heard + 1, 0)
         try:
-            self.system(*([(WAKE_ALL, -heard, IPC_NOWAIT)] if heard else []), *sleep, until=until)
+            self.system(*([(number, -heard, IPC_NOWAIT)] if heard else []), *sleep, until=until)
         except OSError as error:
             if error.errno != errno.EAGAIN:
                 raise
@@ -1468,13 +1560,261 @@ class MessageBlocks(Slots):
             self.free_block(taken[2])
 
 
+JOINING = 1 << 31
+
+
+class Board:
+    """Broadcast, both ends (10.5)."""
+
+    def __init__(self, segment, block, side, start):
+        self.memory, self.block, self.segment = segment.memory, block, segment
+        self.slots, self.entries = block.slots, block.publishers
+        self.count = self.slots + self.entries
+        self.bits = (self.count - 1).bit_length()
+        self.turns = 1 << 64 - self.bits
+        self.mine = of_life(segment.incarnation, segment.me)
+        self.entry = None
+        if side is SENDER:
+            self.become_publisher()
+        else:
+            self.subscribe(start)
+
+    # 4.6
+
+    def place_word(self, place, turn, buffer):
+        return turn % self.turns << self.bits | (buffer - place) % self.count
+
+    def turn(self, word):
+        return word >> self.bits
+
+    def buffer_of(self, place, word):
+        return ((word & (1 << self.bits) - 1) + place) % self.count
+
+    def after(self, word, turn):
+        """How many turns a word is after one."""
+        d = (self.turn(word) - turn) % self.turns
+        return d - self.turns if d >= self.turns // 2 else d
+
+    def lap(self, position):
+        return position // self.slots
+
+    def slot(self, position):
+        return self.block.slot(position % self.slots)
+
+    def place(self, n):
+        """A publisher's entry, which is the place S + n."""
+        return self.block.words + 128 * n
+
+    def seat(self, k):
+        return self.block.words + 128 * (self.entries + k)
+
+    def limit(self):
+        return self.memory.load(self.block.tail)
+
+    # Entries
+
+    def is_vacant(self, word):
+        if not word:
+            return True
+        i = word & 0xFFFF
+        if i >= self.segment.participants:
+            return True
+        theirs = self.segment.word(i)
+        return low(theirs) not in (LIVE, DEAD) or theirs >> 32 != word >> 32
+
+    def claim(self, entries, used, holder, what):
+        for last in (False, True):
+            for n, at in entries:
+                word = self.memory.load(at)
+                if not self.is_vacant(word):
+                    continue
+                self.memory.change(used, lambda seen: n + 1 if seen < n + 1 else None)
+                if self.memory.swap(at, word, holder):
+                    return n
+            if last:
+                raise TooMany(what)
+            self.segment.look(8 + self.segment.me)
+
+    def become_publisher(self):
+        entries = [(n, self.place(n)) for n in range(self.entries)]
+        self.number = self.claim(entries, self.block.at + 640, self.mine, "publishers")
+        self.entry = at = self.place(self.number)
+        self.complete(self.number)
+        word, helped = self.memory.load(at + 8), self.memory.load(at + 16)
+        if self.after(helped, self.turn(word)) > 0:
+            word = helped
+        self.memory.store(at + 8, word)
+        self.own, self.spare = self.turn(word), self.buffer_of(self.slots + self.number, word)
+        self.seen = self.limit()
+        self.cursor = max(0, self.seen - self.block.step)
+
+    def first_unpublished(self):
+        limit = self.limit()
+        least, most = max(0, limit - self.block.step), limit
+        while least < most:
+            middle = (least + most) // 2
+            if self.after(self.memory.load(self.slot(middle)), self.lap(middle)) < 1:
+                most = middle
+            else:
+                least = middle + 1
+        return least
+
+    def subscribe(self, start):
+        reliable, back = start
+        if not reliable:
+            next_one = self.first_unpublished()
+            oldest = max(0, self.limit() - self.slots)
+            self.cursor = min(next_one, max(next_one - min(back, self.block.capacity), oldest))
+            return
+        entries = [(k, self.seat(k)) for k in range(self.block.reliable)]
+        k = self.claim(entries, self.block.at + 648, self.mine | JOINING, "reliable subscribers")
+        self.entry = at = self.seat(k)
+        self.cursor = max(0, self.first_unpublished() - min(back, self.block.capacity))
+        self.memory.store(at + 8, self.cursor)
+        self.memory.store(at, self.mine)
+        thunks.fence()
+        safe = max(0, self.limit() + self.block.step - self.slots)
+        if self.cursor < safe:
+            self.cursor = safe
+            self.memory.store(at + 8, safe)
+
+    def leave(self):
+        if self.entry is not None:
+            self.memory.swap(self.entry, self.mine, 0)
+
+    # Publishing
+
+    def send(self, data, note=True):
+        memory, block = self.memory, self.block
+        at = block.buffers + block.apart * self.spare
+        if block.kind == BROADCAST_BYTES:
+            memory.write(at + 8, data)
+            memory.store(at, len(data))
+        else:
+            memory.write(at, data)
+        while True:
+            p = self.cursor
+            if p >= self.seen and not self.raise_limit(p):
+                return NOTHING
+            w = memory.load(self.slot(p))
+            turns = self.after(w, self.lap(p))
+            if turns < 0:
+                raise Corrupt(f"a slot's word is {w:#x}")
+            if turns > 0:
+                self.cursor = p + (turns - 1) * self.slots + 1
+                continue
+            over = self.buffer_of(p % self.slots, w)
+            memory.store(self.entry + 32, over)
+            memory.store(self.entry + 24, p)
+            word = self.place_word(p % self.slots, self.lap(p) + 1, self.spare)
+            if memory.swap(self.slot(p), w, word):
+                break
+        if note:
+            self.own, self.spare, self.cursor = self.own + 1, over, p + 1
+            own = self.place_word(self.slots + self.number, self.own, over)
+            memory.store(self.entry + 8, own)
+        return True
+
+    def least(self, p):
+        """The least position of the reliable subscribers that count; p if there is none."""
+        least = p
+        for k in range(min(self.memory.load(self.block.at + 648), self.block.reliable)):
+            holder = self.memory.load(self.seat(k))
+            i = holder & 0xFFFF
+            if not holder or holder & JOINING or i >= self.segment.participants:
+                continue
+            if self.segment.word(i) == of_life(holder >> 32, LIVE):
+                least = min(least, self.memory.load(self.seat(k) + 8))
+        return least
+
+    def raise_limit(self, p):
+        while True:
+            limit = self.limit()
+            if limit < p:
+                raise Corrupt(f"the limit is {limit}, below {p}")
+            if limit > p:
+                self.seen = limit
+                return True
+            thunks.fence()
+            to = min(p + self.block.step, self.least(p) + self.block.capacity)
+            if to <= p:
+                return False
+            for n in range(min(self.memory.load(self.block.at + 640), self.entries)):
+                if n != self.number:
+                    self.complete(n)
+            self.renew(self.number)
+            if self.memory.swap(self.block.tail, limit, to):
+                self.seen = to
+                return True
+
+    def complete(self, n):
+        memory, at, place = self.memory, self.place(n), self.slots + n
+        w, a = memory.load(at + 8), memory.load(at + 24)
+        published = self.place_word(a % self.slots, self.lap(a) + 1, self.buffer_of(place, w))
+        if memory.load(self.slot(a)) != published:
+            self.renew(n)
+            return
+        to = self.place_word(place, self.turn(w) + 1, memory.load(at + 32) % self.count)
+        while True:
+            helped = memory.load(at + 16)
+            if memory.load(at + 8) != w or self.after(helped, self.turn(w) + 1) >= 0:
+                return
+            if memory.swap(at + 16, helped, to):
+                return
+
+    def renew(self, n):
+        helped, word = self.memory.load(self.place(n) + 16), self.memory.load(self.place(n) + 8)
+        if self.after(helped, self.turn(word)) <= -(self.turns // 4):
+            self.memory.swap(self.place(n) + 16, helped, word)
+
+    # Reading
+
+    def occupied(self):
+        return self.after(self.memory.load(self.slot(self.cursor)), self.lap(self.cursor)) > 0
+
+    def in_hand(self):
+        return False
+
+    def more(self):
+        return True
+
+    def take(self):
+        block, p = self.block, self.cursor
+        while True:
+            w = self.memory.load(self.slot(p))
+            turns = self.after(w, self.lap(p))
+            if turns == 0:
+                return NOTHING
+            if turns > 1 and self.entry is None:
+                self.cursor = self.limit() - self.slots
+                if self.cursor <= p:
+                    raise Corrupt(f"the limit is {self.limit()}")
+                raise Lagged(self.cursor - p)
+            if turns != 1:
+                raise Corrupt(f"a slot's word is {w:#x}")
+            at = block.buffers + block.apart * self.buffer_of(p % self.slots, w)
+            if block.kind == BROADCAST_BYTES:
+                data = self.memory.read(at + 8, min(self.memory.load(at), block.size))
+            else:
+                data = self.memory.read(at, block.size)
+            thunks.fence()
+            if self.memory.load(self.slot(p)) == w:
+                return data, p
+
+    def release(self, taken):
+        self.cursor = taken[1] + 1
+        if self.entry is not None:
+            self.memory.store(self.entry + 8, self.cursor)
+
+
 RINGS = {SPSC: Elements, MPMC: Slots, SPSC_BYTES: Records, MPMC_BYTES: MessageBlocks}
 
 
 class Endpoint:
-    """One end of a channel."""
+    """One end of a channel; of a broadcast channel's subscriber, whether it is a reliable one,
+    and how many messages back it begins."""
 
-    def __init__(self, segment, block, side):
+    def __init__(self, segment, block, side, start=(True, 0)):
         self.segment, self.block, self.side, self.memory = segment, block, side, segment.memory
         # 8.2
         segment.look(8 + segment.me)
@@ -1498,12 +1838,22 @@ class Endpoint:
                 if first:
                     self.disarm()
                 raise
+        if block.kind in TO_ALL:
+            try:
+                self.ring = Board(segment, block, side, start)
+            except TooMany:
+                if first:
+                    self.disarm()
+                raise
         counts[side.name] += 1
         self.show()
         self.memory.add(block.at + side.joined, 1)
         self.memory.add(block.changes, 1)
         thunks.fence()
-        self.ring = RINGS[block.kind](segment, block, side)
+        if block.kind not in TO_ALL:
+            self.ring = RINGS[block.kind](segment, block, side)
+        elif side is RECEIVER:
+            segment.notify(block.space)
         if side is RECEIVER and self.ring.occupied():
             self.met = True
         if side is RECEIVER and block.kind in SINGLE:
@@ -1515,6 +1865,15 @@ class Endpoint:
         for event in (self.block.items, self.block.space):
             n = event.number
             try:
+                if event.struck:
+                    try:
+                        self.segment.set.op((n, 1, SEM_UNDO))
+                    except OSError as error:
+                        if error.errno != errno.ERANGE:
+                            raise
+                        self.segment.set.tried((n, -HIGH, IPC_NOWAIT))
+                        self.segment.set.op((n, 1, SEM_UNDO))
+                    continue
                 while not (self.segment.set.tried((n, -1, IPC_NOWAIT), (n, 1, SEM_UNDO))
                            or self.segment.set.tried((n, 0, IPC_NOWAIT), (n, 1, SEM_UNDO))):
                     pass
@@ -1555,6 +1914,8 @@ class Endpoint:
         if not self.segment.is_known():
             return
         counts = self.segment.counts[self.block.index]
+        if self.block.kind in TO_ALL:
+            self.ring.leave()
         counts[self.side.name] -= 1
         self.show()
         if self.block.kind in SINGLE:
@@ -1567,6 +1928,8 @@ class Endpoint:
             (self.segment.rouse if last else self.segment.notify)(event)
             if self.side is RECEIVER:
                 self.segment.notify_slots(self.block)
+        if self.block.kind in TO_ALL and self.side is RECEIVER:
+            self.segment.notify(self.block.space)
         if not any(counts.values()):
             self.disarm()
 
@@ -1600,7 +1963,7 @@ class Endpoint:
 
         def checked(act):
             self.check()
-            if self.alone:
+            if self.alone and block.kind not in TO_ALL:
                 raise Disconnected(self.side.other.name)
             return None if self.paused else act()
 
@@ -1640,6 +2003,10 @@ class Endpoint:
 
     def release(self, taken):
         self.ring.release(taken)
+        if self.block.kind in TO_ALL:
+            if self.ring.entry is not None:
+                self.segment.notify(self.block.space)
+            return
         # Acknowledge (10.2).
         self.segment.notify(self.block.space)
         if self.block.kind == MPMC_BYTES:
@@ -1699,7 +2066,11 @@ class Puppet:
             kind = KINDS[kind]
             shape = {} if kind in BYTES else {"size": 8, "alignment": 8, "schema": "u64"}
             block = segment.channel(channel, kind, **shape)
-            self.ends[channel] = Endpoint(segment, block, SENDER if side == "sender" else RECEIVER)
+            # Of broadcast also `lossy` and `reliable`, each with `:` and how many back.
+            side, _, back = side.partition(":")
+            start = side != "lossy", int(back or 0)
+            side = SENDER if side == "sender" else RECEIVER
+            self.ends[channel] = Endpoint(segment, block, side, start)
             return "open"
         if command == "close":
             self.ends.pop(args[0]).close()
@@ -1746,6 +2117,15 @@ class Puppet:
                     got.append(self.told(end, end.receive()))
             except Disconnected as gone:
                 return ",".join([""] + got) + f" Disconnected {gone}"
+        if command == "hold-published":
+            # Published, and not noted in its entry.
+            end.ring.send(self.data(end, numbers[0]), note=False)
+            return "holding"
+        if command == "hold-joining":
+            # An entry without a position.
+            ring = end.ring
+            ring.memory.store(ring.entry, ring.mine | JOINING)
+            return "holding"
         if command == "hold-claim":
             # WRITING, and of bytes also a message block that is named already.
             if end.block.kind == MPMC_BYTES:

@@ -7,7 +7,7 @@ use tombolo::sys::msg::{Queue, Wait};
 use tombolo::{Options, Segment};
 
 use crate::common::{Name, Words, clear, key_of, word};
-use crate::ends::{End, PROMPT, RINGS, Site, WAITING, receiver, sender, timed};
+use crate::ends::{End, PROMPT, RINGS, Site, TO_ALL, WAITING, receiver, sender, timed};
 use crate::fields::{CHANNELS, Fields, PARTICIPANTS};
 use crate::input::{Input, mutate};
 
@@ -15,8 +15,6 @@ use crate::input::{Input, mutate};
 const STEPS: usize = 48;
 /// After so long a call that waits is ended.
 const ENOUGH: Duration = Duration::from_millis(1);
-/// Senders, and as many receivers.
-const ENDS: usize = 2 * RINGS.len();
 
 pub(crate) fn small() -> Options {
     let options = Segment::options().size(18_000).timeout(Duration::from_millis(5));
@@ -25,6 +23,7 @@ pub(crate) fn small() -> Options {
 
 struct Case<'a> {
     name: &'a str,
+    rings: &'static [&'static str],
     segment: Segment,
     words: Words,
     fields: Fields,
@@ -33,20 +32,20 @@ struct Case<'a> {
 }
 
 /// The nth end: senders are even.
-fn open(segment: &Segment, n: usize) -> Option<Box<dyn End>> {
-    let ring = RINGS[n / 2];
+fn open(segment: &Segment, rings: &[&str], n: usize) -> Option<Box<dyn End>> {
+    let ring = rings[n / 2];
     if n.is_multiple_of(2) { sender(segment, ring).ok() } else { receiver(segment, ring).ok() }
 }
 
 impl<'a> Case<'a> {
-    fn new(name: &'a str) -> Self {
+    fn new(name: &'a str, rings: &'static [&'static str]) -> Self {
         let segment = small().create(name).unwrap();
         let words = Words::behind(&segment);
-        let ends = (0..ENDS).map(|n| Some(open(&segment, n).unwrap())).collect();
+        let ends = (0..2 * rings.len()).map(|n| Some(open(&segment, rings, n).unwrap())).collect();
         let fields = Fields::of(&words);
-        let mut case = Case { name, segment, words, fields, ends };
+        let mut case = Case { name, rings, segment, words, fields, ends };
         // Something of everything is in it, and the rings have wrapped.
-        for ring in 0..RINGS.len() {
+        for ring in 0..rings.len() {
             for end in [0, 0, 0, 1, 1, 0, 0, 0, 1, 0] {
                 case.use_end(2 * ring + end, 0, &mut Input(&[11]));
             }
@@ -65,7 +64,7 @@ impl<'a> Case<'a> {
 
     /// Does something about the segment.
     fn manage(&mut self, input: &mut Input<'_>) {
-        let Case { name, segment, ends, .. } = self;
+        let Case { name, rings, segment, ends, .. } = self;
         match input.byte() % 14 {
             12 => self.command(input),
             13 => self.post(input),
@@ -87,18 +86,18 @@ impl<'a> Case<'a> {
             5 => drop(timed("orphans", Segment::orphans)),
             6 => {
                 if let Ok(other) = timed("open", || small().open(name)) {
-                    Self::visit(&other, input);
+                    Self::visit(&other, rings, input);
                 }
             }
             7 => {
                 if let Ok(other) = timed("open_id", || small().open_id(segment.id())) {
-                    Self::visit(&other, input);
+                    Self::visit(&other, rings, input);
                 }
             }
             8 | 9 => {
-                let n = input.below(ENDS);
+                let n = input.below(ends.len());
                 ends[n] = None;
-                ends[n] = timed("opening an end", || open(segment, n));
+                ends[n] = timed("opening an end", || open(segment, rings, n));
             }
             10 => drop(timed("a new channel", || sender(segment, "new"))),
             _ => match input.below(4) {
@@ -154,9 +153,9 @@ impl<'a> Case<'a> {
     }
 
     /// The acts of another process that has come in.
-    fn visit(segment: &Segment, input: &mut Input<'_>) {
-        let n = input.below(ENDS);
-        if let Some(mut end) = timed("opening an end", || open(segment, n)) {
+    fn visit(segment: &Segment, rings: &[&str], input: &mut Input<'_>) {
+        let n = input.below(2 * rings.len());
+        if let Some(mut end) = timed("opening an end", || open(segment, rings, n)) {
             let site = Site { segment, patience: Some(ENOUGH) };
             end.operate(input.byte() % PROMPT, site, input, &mut |_| ());
         }
@@ -166,7 +165,7 @@ impl<'a> Case<'a> {
         match input.byte() % 8 {
             0..3 => mutate(&self.words, &self.fields, input),
             3..6 => {
-                let n = input.below(ENDS);
+                let n = input.below(self.ends.len());
                 let what = input.byte() % (PROMPT + WAITING);
                 self.use_end(n, what, input);
             }
@@ -184,7 +183,7 @@ impl<'a> Case<'a> {
     /// Everything once that does not wait.
     fn everything(&mut self) {
         for what in 0..PROMPT {
-            (0..ENDS).for_each(|n| self.use_end(n, what, &mut Input(&[33, 2])));
+            (0..self.ends.len()).for_each(|n| self.use_end(n, what, &mut Input(&[33, 2])));
         }
         (0..11).chain(12..14).for_each(|what| self.manage(&mut Input(&[what, what])));
     }
@@ -208,8 +207,17 @@ impl<'a> Case<'a> {
 
 /// Fields written over and operations, in any order.
 pub(crate) fn steps(data: &[u8]) {
+    in_steps(data, &RINGS);
+}
+
+/// The same where all channels are broadcast channels.
+pub(crate) fn broadcast(data: &[u8]) {
+    in_steps(data, &TO_ALL);
+}
+
+fn in_steps(data: &[u8], rings: &'static [&'static str]) {
     let name = Name::new();
-    let mut case = Case::new(&name);
+    let mut case = Case::new(&name, rings);
     let mut input = Input(data);
     for _ in 0..STEPS {
         if input.is_empty() {
@@ -227,7 +235,7 @@ pub(crate) fn steps(data: &[u8]) {
 /// Pieces of any bytes laid over the segment, and then everything.
 pub(crate) fn image(data: &[u8]) {
     let name = Name::new();
-    let mut case = Case::new(&name);
+    let mut case = Case::new(&name, &RINGS);
     let mut input = Input(data);
     while !input.is_empty() {
         // Where a field is, so that the pieces begin with something.

@@ -488,6 +488,9 @@ impl End for Receiver<char> {
 pub(crate) const RINGS: [&str; 7] =
     ["many", "one", "many.bytes", "one.bytes", "chars", "all", "all.bytes"];
 
+/// Broadcast channels.
+pub(crate) const TO_ALL: [&str; 3] = ["all", "all.bytes", "all.kept"];
+
 /// Opens the sending end of a channel, and makes it where there is none.
 pub(crate) fn sender(segment: &Segment, ring: &str) -> Result<Box<dyn End>, ChannelError> {
     let typed = segment.channel::<Element>(ring).capacity(CAPACITY);
@@ -505,11 +508,11 @@ pub(crate) fn sender(segment: &Segment, ring: &str) -> Result<Box<dyn End>, Chan
                 .reliable(3)
                 .publisher()?,
         ),
-        "all.bytes" => Box::new(
+        "all.bytes" | "all.kept" => Box::new(
             segment
                 .broadcast_bytes(ring)
                 .capacity(CAPACITY, LONGEST)
-                .publishers(1)
+                .publishers(if ring == "all.kept" { 2 } else { 1 })
                 .reliable(3)
                 .publisher()?,
         ),
@@ -533,6 +536,10 @@ pub(crate) fn receiver(segment: &Segment, ring: &str) -> Result<Box<dyn End>, Ch
         "all.bytes" => {
             let all = segment.broadcast_bytes(ring).capacity(CAPACITY, LONGEST);
             Box::new(Lossy(all.subscriber_from(Start::Oldest)?))
+        }
+        "all.kept" => {
+            let all = segment.broadcast_bytes(ring).capacity(CAPACITY, LONGEST);
+            Box::new(all.reliable_subscriber_from(Start::Oldest)?)
         }
         _ => Box::new(segment.channel::<char>(ring).capacity(3).receiver()?),
     })

@@ -31,6 +31,8 @@ const SLOT: Parts = &[(0, 12), (13, 15), (16, 19), (20, 63)];
 const LABEL: Parts = &[(0, 31), (32, 63)];
 const MESSAGE_BLOCK: Parts = &[(0, 12), (13, 13), (14, 63)];
 const RECORD_HEADER: Parts = &[(0, 31), (32, 63)];
+/// A place of a broadcast ring with at most 16, or 32, buffers.
+const PLACES: [Parts; 2] = [&[(0, 3), (4, 63)], &[(0, 4), (5, 63)]];
 
 /// One word of a segment.
 #[derive(Clone, Copy, Debug)]
@@ -172,11 +174,17 @@ fn block(words: &Words, entry: usize, groups: &mut Vec<Vec<Field>>) {
             let entries = up(slots + 8 * count, LINE);
             let buffers = entries + LINE * (publishers + reliable);
             let apart = if kind == 5 { up(size, align.max(8)) } else { up(8 + size, 8) };
+            let buffers_in_all = count + publishers;
+            assert!(buffers_in_all <= 32);
+            let place = PLACES[usize::from(buffers_in_all > 16)];
             groups.push(fields(at, whole([32, 80, 81])));
-            groups.push(fields(slots, whole(0..count)));
+            groups.push(fields(slots, (0..count).map(|n| (n, place))));
             groups.push(fields(entries, (0..publishers).map(|n| (16 * n, HOLDER))));
-            groups
-                .push(fields(entries, whole((0..publishers).flat_map(|n| 16 * n + 1..16 * n + 5))));
+            let of_one = |n| {
+                [(1, place), (2, place), (3, WHOLE), (4, WHOLE)]
+                    .map(move |(word, parts)| (16 * n + word, parts))
+            };
+            groups.push(fields(entries, (0..publishers).flat_map(of_one)));
             let seats = entries + LINE * publishers;
             groups.push(fields(seats, (0..reliable).map(|n| (16 * n, HOLDER))));
             groups.push(fields(seats, whole((0..reliable).map(|n| 16 * n + 1))));

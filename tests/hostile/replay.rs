@@ -105,10 +105,11 @@ fn child_entry() {
         brief.say("");
         match target {
             "steps" => case::steps(input),
+            "broadcast" => case::broadcast(input),
             _ => case::image(input),
         }
     };
-    let targets = ["steps", "image"].map(|target| (target, corpus(target)));
+    let targets = ["steps", "image", "broadcast"].map(|target| (target, corpus(target)));
     let mut done = 0;
     for (target, inputs) in &targets {
         for (input, _) in inputs.iter().zip(0..).filter(|(_, n)| effort::sampled(ONE_IN, seed, *n))

@@ -65,6 +65,13 @@ if its beginning is not kept any more, the status is 1.
   tombolo recv news --broadcast --lines --reliable > log &
   tombolo recv news --broadcast --lines --from last:10 --allow-lag
 
+With --broadcast, --exec runs COMMAND for every line at every receiver that has
+it. A line whose COMMAND fails comes again only here. What is given up is named,
+and this receiver exits with 1 in the end. Senders wait until the COMMAND of each
+--reliable receiver has ended.
+
+  tombolo recv alarms --broadcast --lines --reliable --exec 'mail -s alarm root' &
+
 Exits with 0 only if the sender has said that it was all.")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -74,7 +81,7 @@ pub(crate) struct Args {
     #[arg(long)]
     lines: bool,
     /// Receive what `send --broadcast` sends to everybody
-    #[arg(long, conflicts_with = "exec")]
+    #[arg(long)]
     broadcast: bool,
     /// Have the senders wait, if this receiver is too slow
     #[arg(long, requires = "broadcast")]
@@ -113,7 +120,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut receiving = Receiving { outlet, interrupt, progress, notice, received: 0 };
     let task = args.exec.clone().map(|command| Task { command, retries: args.retries });
     let done = match (args.lines, task) {
-        _ if args.broadcast => everybody::receive(&mut receiving, args),
+        (_, task) if args.broadcast => everybody::receive(&mut receiving, args, task.as_ref()),
         (false, _) => receiving.stream(&args.place),
         (true, None) => lines::receive(&mut receiving, &args.place),
         (true, Some(task)) => exec::work(&mut receiving, &args.place, &task),

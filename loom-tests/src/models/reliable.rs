@@ -1,6 +1,8 @@
 //! Reliable subscribers of the broadcast ring: from its position on, each misses nothing and
 //! reads plain memory; and only one that is alive and has a position is waited for.
 
+mod room;
+
 use std::cell::Cell;
 use std::rc::Rc;
 

@@ -2,3 +2,4 @@ mod block_slots;
 mod broadcast;
 mod channel;
 mod lives;
+mod reactor;

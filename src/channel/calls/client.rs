@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
-use super::CallPayload;
+use super::payload::CallPayload;
 use super::pending::{PendingCall, abandon, end, ended, give_up, reply_at_last, wait};
 use super::site::Site;
 use crate::channel::endpoint::Endpoint;

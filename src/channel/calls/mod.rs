@@ -9,6 +9,7 @@
 //! | taking calls; replying, refusing, giving back | `server` |
 
 mod client;
+mod payload;
 mod pending;
 mod server;
 mod site;
@@ -20,21 +21,17 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::endpoint::{Endpoint, Opening};
 use crate::error::ChannelError;
-use crate::kinds::calls::Sheet;
 use crate::kinds::message::Message;
 use crate::kinds::payload::Bytes;
-use crate::kinds::table::{Payload, RingKind};
+use crate::kinds::table::RingKind;
 use crate::ring::set::SetMap;
 use crate::segment::{Name, ReplySpec, Segment, Side, Spec};
 use crate::storage::layout::CHANNEL_NAME_BYTES;
 
 pub use client::{ByteClient, ByteRequest, Client};
+pub use payload::CallPayload;
 pub use pending::PendingCall;
 pub use server::{ByteServer, ByteServerCall, Server, ServerCall, ServerIter};
-
-/// What requests and replies can be: values of a type that is a [`Message`], or [`Bytes`].
-pub trait CallPayload: Payload + Sheet {}
-impl<P: Payload + Sheet> CallPayload for P {}
 
 /// A service to open, or to create if a capacity is given: see [`Segment::service`].
 #[derive(Clone, Debug)]
@@ -47,7 +44,7 @@ pub struct Service<'a, Q: CallPayload, R: CallPayload> {
     request: Option<usize>,
     reply: Option<usize>,
     lasting: bool,
-    payloads: PhantomData<fn(Q, R) -> (Q, R)>,
+    payloads: PhantomData<fn(Q, R)>,
 }
 
 /// A service of bytes to open, or to create if a capacity is given: see

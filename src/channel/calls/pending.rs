@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use bytemuck::CheckedBitPattern;
 
-use super::CallPayload;
+use super::payload::CallPayload;
 use super::site::Site;
 use crate::channel::waiting::Vain;
 use crate::error::{CallError, Done, Fault};
-use crate::ring::calls::{self, Call, GivenUp, Look, Words};
+use crate::ring::calls::{self, Call, GivenUp, Look};
 use crate::ring::kernel::{Kernel, Refusal};
 use crate::ring::wait::{Cause, Found, Heard, NotNow, Operation, Polled, Waited, poll};
 use crate::segment::{OperatingState, Side};
@@ -126,13 +126,13 @@ pub(super) fn wait<Q: CallPayload, R: CallPayload>(
     spin: &Spin,
     until: Option<Instant>,
 ) -> Result<Option<Over>, Fault> {
-    let word = || site.slots().slot(call.index).load(Ordering::Relaxed);
+    let stamp = || calls::stamp(site.slots(), call.index);
     let mut op = UntilOver { site, call, seen };
     if let Polled::Done(over) = poll(&mut op)? {
         return Ok(Some(over));
     }
     loop {
-        let spun = spin.until(until, word, 1, || match poll(&mut op) {
+        let spun = spin.until(until, stamp, 1, || match poll(&mut op) {
             Ok(Polled::Needs(_)) => None,
             Ok(Polled::Done(over)) => Some(Ok(over)),
             Err(fault) => Some(Err(fault)),
@@ -274,14 +274,14 @@ impl<Q: CallPayload, R: CallPayload + CheckedBitPattern> PendingCall<Q, R> {
     /// As for [`wait`](Self::wait). Then the call has ended.
     pub fn try_wait(&mut self) -> Option<Result<R::Owned, CallError>> {
         let call = self.call.as_ref()?;
-        let word = || Some(self.site.slots().slot(call.index).load(Ordering::Relaxed));
+        let stamp = || Some(calls::stamp(self.site.slots(), call.index));
         let look = |seen: &mut u64| match poll(&mut UntilOver { site: &self.site, call, seen }) {
             Ok(Polled::Done(over)) => Ok(Some(over)),
             Ok(Polled::Needs(_)) => Ok(None),
             Err(fault) => Err(fault),
         };
         let mut over = self.site.not_in_child().and_then(|()| look(&mut self.seen));
-        if matches!(over, Ok(None)) && !self.vain.goes_on(word) {
+        if matches!(over, Ok(None)) && !self.vain.goes_on(stamp) {
             self.vain.looks();
             over = self.site.participant.scan().and_then(|_| look(&mut self.seen));
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
-use super::CallPayload;
+use super::payload::CallPayload;
 use super::site::Site;
 use crate::channel::blocking::Prospects;
 use crate::channel::cancel::Canceller;
@@ -22,6 +22,7 @@ use crate::kinds::payload::Bytes;
 use crate::ring::calls::{self, InHand, LetGo, Outcome};
 use crate::ring::wait::{NotNow, Polled, Want};
 use crate::segment::Side;
+use crate::storage::View;
 use crate::wait::WaitStrategy;
 
 /// The serving end of a service: see [`Segment::service`](crate::Segment::service).
@@ -291,7 +292,6 @@ impl<Q: CallPayload, R: CallPayload> ServerCall<Q, R> {
 
     /// The maximal length of a reply, in bytes.
     fn max_reply_len(&self) -> usize {
-        use crate::storage::View;
         self.site.slots().cells().reply().size
     }
 }

@@ -13,6 +13,7 @@ use crate::ring::calls;
 use crate::ring::event::{self, Memo};
 use crate::ring::kernel::Refusal;
 use crate::segment::{Participant, Side};
+use crate::storage::View;
 use crate::sync::{AtomicU64, Ordering};
 use crate::wait::Semaphores;
 
@@ -51,7 +52,7 @@ impl<Q: Sheet, R: Sheet> Site<Q, R> {
 
     /// Grows with everything that changes who is there, or the gate.
     pub(super) fn changes(&self) -> &AtomicU64 {
-        &self.participant.mapped().control(&self.block).changes
+        &self.slots().cells().control().changes
     }
 
     pub(super) fn in_child(&self) -> bool {
@@ -76,6 +77,16 @@ impl<Q: Sheet, R: Sheet> Site<Q, R> {
 
     /// Wakes one that waits on this side: a server for a call, or a client for a slot.
     pub(super) fn notify(&self, side: Side, done: Done) -> Result<(), Fault> {
+        // Mostly, nobody waits.
+        let waiting = self.slots().cells().control().waiting(side);
+        if event::waited_for(self.semaphores(), waiting).is_none() {
+            return Ok(());
+        }
+        self.notify_those(side, done)
+    }
+
+    #[cold]
+    fn notify_those(&self, side: Side, done: Done) -> Result<(), Fault> {
         let event = self.participant.mapped().event(&self.block, side);
         let woken = event::notify(self.semaphores(), event, &mut Memo::default());
         self.told(woken, side, done)

@@ -173,6 +173,11 @@ impl<M: Mode> Subscription<M> {
         self.missed.get()
     }
 
+    /// Has not missed these, which it would have passed over.
+    pub(crate) fn has_passed_over(&self, messages: u64) {
+        self.missed.set(self.missed.get().saturating_sub(messages));
+    }
+
     /// Goes on at this position.
     pub(super) fn go_to(&self, board: &Board, position: u64) {
         self.cursor.set(Cursor::at(position, board.shape().slots));

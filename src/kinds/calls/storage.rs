@@ -142,7 +142,7 @@ impl Sheet for Bytes {
 #[derive(Debug)]
 pub struct Sheets<Q, R> {
     slots: Slots,
-    payloads: PhantomData<fn(Q, R) -> (Q, R)>,
+    payloads: PhantomData<fn(Q, R)>,
 }
 
 impl<Q: Sheet, R: Sheet> Sheets<Q, R> {

@@ -85,7 +85,7 @@ pub(crate) use client::{
     Call, Draft, GivenUp, Look, abort, claim, doze, finish, give_up, look, open,
 };
 #[allow(unused_imports)]
-pub(crate) use observe::{available, count, room, views};
+pub(crate) use observe::{available, count, room, stamp, views};
 #[allow(unused_imports)]
 pub(crate) use recover::recover;
 #[allow(unused_imports)]

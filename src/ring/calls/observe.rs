@@ -26,6 +26,11 @@ pub(crate) fn views(words: &impl Words) -> impl Iterator<Item = CallWord> {
     (0..words.slots()).map(|index| load(words.slot(index)))
 }
 
+/// A number that is another once something has happened in a slot.
+pub(crate) fn stamp(words: &impl Words, index: u64) -> u64 {
+    load(words.slot(index)).word()
+}
+
 fn is_in(words: &impl Words, index: u64, phase: Phase) -> bool {
     load(words.slot(index)).phase == phase
 }

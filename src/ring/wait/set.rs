@@ -87,6 +87,20 @@ pub(crate) struct Mark {
     taken: Cell<bool>,
     /// Whether it could go on when it was last looked at.
     ready: Cell<bool>,
+    /// Whether somebody else was counted there when it was last announced.
+    company: Cell<bool>,
+}
+
+impl Mark {
+    /// What a look has found.
+    pub(crate) fn found(&self, found: Prospect) {
+        self.ready.set(found != Prospect::Nothing);
+    }
+
+    /// Whether the member's queue counts it.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted.get()
+    }
 }
 
 /// What a look at a member finds.
@@ -128,9 +142,10 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Whether it could go on when it was last looked at.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.mark.ready.get()
+    /// Whether it has to be announced before the next look, if what was heard has `changed`: also
+    /// if it is not counted, or a token is in the way.
+    pub(crate) fn is_due(&self, changed: bool) -> bool {
+        changed || !self.mark.is_counted() || self.token().is_some() && self.mark.heard.get() > 0
     }
 
     /// Notes what its semaphore is in this reading, and winds a bell back that is high. Says
@@ -156,6 +171,7 @@ impl<'a> Place<'a> {
         } else {
             event::renew(waiting);
         }
+        self.mark.company.set(event::count(waiting) > 1);
         if self.clear(kernel) {
             event::renew(waiting);
         }
@@ -179,7 +195,7 @@ impl<'a> Place<'a> {
     /// What was found when it was looked at. Passes on a token that was taken, if there is
     /// something that others can use, or have to hear.
     pub(crate) fn answer<K: Kernel>(&self, kernel: &K, found: Prospect) -> Result<(), Refusal> {
-        self.mark.ready.set(found != Prospect::Nothing);
+        self.mark.found(found);
         if !self.mark.taken.replace(false) {
             return Ok(());
         }
@@ -212,11 +228,6 @@ impl<'a> Place<'a> {
         if self.mark.counted.replace(false) {
             event::lower(self.queue.waiting(), self.record, self.life);
         }
-    }
-
-    /// Whether somebody else is counted where it is.
-    fn has_company(&self) -> bool {
-        event::count(self.queue.waiting()) > u64::from(self.mark.counted.get())
     }
 }
 
@@ -294,6 +305,11 @@ pub(crate) trait Members {
 
     /// Whether its handle could go on. Consumes nothing.
     fn look(&mut self, at: usize) -> Prospect;
+
+    /// Looks at those that are likely to go on, and says so in their marks; whether one could.
+    fn glance(&mut self) -> bool {
+        false
+    }
 
     /// Whether the owner has a reason of its own to end the wait.
     fn is_called(&mut self) -> bool;
@@ -385,7 +401,8 @@ impl<'a, K: Kernel> Vigil<'a, K> {
                     }
                 }
             }
-            if self.look(all) {
+            // No token was taken since the last look, so none is to be passed on.
+            if all.glance() || self.look(all) {
                 self.kept.timing.woken(self.kernel);
                 self.leave(all, self.stays);
                 return Ok(Watched::Ready);
@@ -466,13 +483,14 @@ impl<'a, K: Kernel> Vigil<'a, K> {
         }
     }
 
-    /// Ends the wait. Members that had nothing, and whom nobody else waits beside, stay
+    /// Ends the wait. Members that had nothing, and beside which nobody else waited, stay
     /// counted if this one `stays`.
     pub(crate) fn leave<M: Members>(&mut self, all: &M, stays: bool) {
         let mut counted = false;
         for at in 0..all.count() {
             let place = all.place(at);
-            if !stays || place.is_ready() || place.has_company() {
+            let Mark { ready, company, .. } = place.mark;
+            if !stays || ready.get() || company.get() {
                 place.let_go();
             } else {
                 counted = true;

@@ -61,6 +61,7 @@ pub struct SegmentInfo {
 /// A channel, as [`Segment::channels`] lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+// More fields than 12: they are what a listing shows of a channel.
 pub struct ChannelInfo {
     /// Its name, as the segment contains it: see [`SegmentInfo::name`].
     pub name: String,

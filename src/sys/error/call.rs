@@ -54,6 +54,7 @@ pub(in crate::sys) enum Call {
     Random,
     Scratch,
     ThreadStart,
+    EventFdCreate,
 }
 
 impl Call {
@@ -114,6 +115,7 @@ impl Call {
             Call::Membarrier => ("use", "membarrier"),
             Call::Random => ("draw from", "getrandom"),
             Call::ThreadStart => ("start", "pthread_create"),
+            Call::EventFdCreate => ("create", "eventfd"),
         }
     }
 }

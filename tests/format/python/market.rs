@@ -130,6 +130,8 @@ pub(super) enum Tx {
     Mpmc(Sender<u64, Mpmc>),
     SpscBytes(ByteSender<Spsc>),
     MpmcBytes(ByteSender<Mpmc>),
+    Broadcast(Publisher<u64>),
+    BroadcastBytes(Publisher<Bytes>),
 }
 
 impl Tx {
@@ -138,6 +140,8 @@ impl Tx {
             "spsc" => Tx::Spsc(segment.channel("c").spsc().sender()?),
             "mpmc" => Tx::Mpmc(segment.channel("c").sender()?),
             "spsc-bytes" => Tx::SpscBytes(segment.bytes("c").spsc().sender()?),
+            "broadcast" => Tx::Broadcast(segment.broadcast("c").publisher()?),
+            "broadcast-bytes" => Tx::BroadcastBytes(segment.broadcast_bytes("c").publisher()?),
             _ => Tx::MpmcBytes(segment.bytes("c").sender()?),
         })
     }
@@ -156,6 +160,10 @@ impl Tx {
             Tx::Mpmc(tx) => tx.send_deadline(n, until).map_err(|error| error.to_string()),
             Tx::SpscBytes(tx) => tx.send_deadline(&filler(n), until).map_err(|e| e.to_string()),
             Tx::MpmcBytes(tx) => tx.send_deadline(&filler(n), until).map_err(|e| e.to_string()),
+            Tx::Broadcast(tx) => tx.send_deadline(n, until).map_err(|error| error.to_string()),
+            Tx::BroadcastBytes(tx) => {
+                tx.send_deadline(&filler(n), until).map_err(|error| error.to_string())
+            }
         }
     }
 
@@ -165,16 +173,20 @@ impl Tx {
             Tx::Mpmc(tx) => tx.try_send(n).is_ok(),
             Tx::SpscBytes(tx) => tx.try_send(&filler(n)).is_ok(),
             Tx::MpmcBytes(tx) => tx.try_send(&filler(n)).is_ok(),
+            Tx::Broadcast(tx) => tx.try_send(n).is_ok(),
+            Tx::BroadcastBytes(tx) => tx.try_send(&filler(n)).is_ok(),
         }
     }
 }
 
-/// Any receiver.
+/// Any receiver; of a broadcast channel, one that publishers wait for.
 pub(super) enum Rx {
     Spsc(Receiver<u64, Spsc>),
     Mpmc(Receiver<u64, Mpmc>),
     SpscBytes(ByteReceiver<Spsc>),
     MpmcBytes(ByteReceiver<Mpmc>),
+    Broadcast(ReliableSubscriber<u64>),
+    BroadcastBytes(ReliableSubscriber<Bytes>),
 }
 
 impl Rx {
@@ -183,6 +195,10 @@ impl Rx {
             "spsc" => Rx::Spsc(segment.channel("c").spsc().receiver()?),
             "mpmc" => Rx::Mpmc(segment.channel("c").receiver()?),
             "spsc-bytes" => Rx::SpscBytes(segment.bytes("c").spsc().receiver()?),
+            "broadcast" => Rx::Broadcast(segment.broadcast("c").reliable_subscriber()?),
+            "broadcast-bytes" => {
+                Rx::BroadcastBytes(segment.broadcast_bytes("c").reliable_subscriber()?)
+            }
             _ => Rx::MpmcBytes(segment.bytes("c").receiver()?),
         })
     }
@@ -204,6 +220,10 @@ impl Rx {
             Rx::Mpmc(rx) => {
                 return rx.recv_timeout(PATIENCE).map(number).map_err(|e| e.to_string());
             }
+            Rx::Broadcast(rx) => {
+                return rx.recv_timeout(PATIENCE).map(number).map_err(|e| e.to_string());
+            }
+            Rx::BroadcastBytes(rx) => rx.recv_timeout(&mut into, PATIENCE),
             Rx::SpscBytes(rx) => rx.recv_timeout(&mut into, PATIENCE),
             Rx::MpmcBytes(rx) => rx.recv_timeout(&mut into, PATIENCE),
         };
@@ -244,6 +264,12 @@ impl Market {
             }
             "spsc-bytes" => {
                 drop(segment.bytes("c").capacity(capacity, 200).spsc().sender().unwrap())
+            }
+            "broadcast" => {
+                drop(segment.broadcast::<u64>("c").capacity(capacity).publisher().unwrap());
+            }
+            "broadcast-bytes" => {
+                drop(segment.broadcast_bytes("c").capacity(capacity, 200).publisher().unwrap());
             }
             _ => {
                 let channel = segment.bytes("c").capacity(capacity, 200);

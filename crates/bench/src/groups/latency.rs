@@ -9,9 +9,11 @@ use crate::subjects::{BEST_EXCHANGE, EXCHANGES};
 const BUSY: &[&str] = &[
     "tombolo SPSC",
     "tombolo SPSC, blocking",
+    "tombolo SPSC, awaited",
     "tombolo SPSC, in place",
     "tombolo MPMC",
     "tombolo MPMC, blocking",
+    "tombolo MPMC, awaited",
     "pipe",
     "Unix stream socket",
     "Unix packet socket",
@@ -24,7 +26,9 @@ const BUSY: &[&str] = &[
 const SLEEPING: &[&str] = &[
     "semop",
     "tombolo SPSC, blocking",
+    "tombolo SPSC, awaited",
     "tombolo MPMC, blocking",
+    "tombolo MPMC, awaited",
     "tombolo SPSC bytes, in place",
     "futex",
     "eventfd",

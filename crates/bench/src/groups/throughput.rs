@@ -14,11 +14,13 @@ const BYTES: usize = 4 << 20;
 const ONE_AT_A_TIME: &[&str] = &[
     "tombolo SPSC",
     "tombolo SPSC, blocking",
+    "tombolo SPSC, awaited",
     "tombolo SPSC, in place",
     "tombolo SPSC bytes",
     "tombolo SPSC bytes, in place",
     "tombolo MPMC",
     "tombolo MPMC, blocking",
+    "tombolo MPMC, awaited",
     "tombolo MPMC, in place",
     "tombolo MPMC bytes",
     "tombolo MPMC bytes, in place",
@@ -32,8 +34,13 @@ const THREADS: &[&str] = &["sync_channel of std, between threads"];
 
 const QUEUES: &[&str] = &["System V message queue", "POSIX message queue"];
 
-const BATCHED: &[&str] =
-    &["tombolo SPSC, batches", "tombolo SPSC, slices in place", "tombolo MPMC, batches"];
+const BATCHED: &[&str] = &[
+    "tombolo SPSC, batches",
+    "tombolo SPSC, slices in place",
+    "tombolo SPSC bytes, batches",
+    "tombolo MPMC, batches",
+    "tombolo MPMC bytes, batches",
+];
 
 pub(super) fn group(scale: &Scale) -> Group {
     let mut cases = Vec::new();

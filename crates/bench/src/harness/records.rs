@@ -72,17 +72,20 @@ impl Sample {
             reports.iter().flat_map(|report| report.figures.clone()).collect();
         let times = reports.iter().flat_map(|report| report.times.clone()).collect::<Vec<_>>();
         let counted = [Shape::Carry, Shape::Share, Shape::Alone, Shape::Publish, Shape::Lossy];
+        let missed: Vec<f64> = reports.iter().filter_map(|report| report.missed).collect();
+        let missed = (!missed.is_empty()).then(|| missed.iter().sum::<f64>() / missed.len() as f64);
         if counted.contains(&setting.shape) {
             let messages = reports.first().map_or(0, |report| report.messages) as f64;
-            let rate = messages / (span / 1e9);
+            let sent = messages / (span / 1e9);
+            // What is missed is not carried.
+            let rate = sent * (1.0 - missed.unwrap_or(0.0));
             figures.push(Figure::new("messages_per_second", "1/s", rate));
             figures.push(Figure::new("bytes_per_second", "B/s", rate * 8.0 * setting.words as f64));
-        }
-        let missed: Vec<f64> = reports.iter().filter_map(|report| report.missed).collect();
-        if !missed.is_empty() {
-            let part = missed.iter().sum::<f64>() / missed.len() as f64;
-            // A figure is greater than nothing, so that there is a ratio.
-            figures.push(Figure::new("missed", "part", part.max(1e-6)));
+            if let Some(part) = missed {
+                figures.push(Figure::new("published_per_second", "1/s", sent));
+                // A figure is greater than nothing, so that there is a ratio.
+                figures.push(Figure::new("missed", "part", part.max(1e-6)));
+            }
         }
         if let Some(&(longest, _)) = times.last() {
             for (part, metric) in QUANTILES {

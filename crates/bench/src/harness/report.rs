@@ -41,8 +41,8 @@ fn explanation(group: &str) -> &'static str {
         }
         "broadcast" => {
             "Each subscriber gets every message. Publishers wait for reliable subscribers; lossy \
-             ones miss what they are too slow for, and the share that they missed is beside the \
-             rate. With more processes than processors, the scheduler is measured too."
+             ones miss what they are too slow for. The rate is of what a subscriber received; \
+             the share that it missed is beside it. With more processes than processors, the scheduler is measured too."
         }
         "recovery" => {
             "From SIGKILL until a process that slept has what the dead one held up. Lower is \

@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)]
 
+mod awaited;
 mod broadcast;
 mod bytes;
 mod service;
@@ -15,6 +16,7 @@ use tombolo::{Broadcast, Mpmc, Options, Reliable, Segment, Spsc, TrustedPeers};
 
 use crate::failure::Failure;
 use crate::harness::{Object, Setting, Shared, Subject};
+use awaited::Awaited;
 use broadcast::Published;
 use bytes::Bytes;
 use set::InSet;
@@ -24,16 +26,20 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
     vec![
         Box::new(Typed::<Spsc, Spinning>::new("tombolo SPSC")),
         Box::new(Typed::<Spsc, Blocking>::new("tombolo SPSC, blocking")),
+        Box::new(Awaited::<Spsc>::new("tombolo SPSC, awaited")),
         Box::new(Typed::<Spsc, Batches>::new("tombolo SPSC, batches")),
         Box::new(Typed::<Spsc, InPlace>::new("tombolo SPSC, in place")),
         Box::new(Typed::<Spsc, Slices>::new("tombolo SPSC, slices in place")),
         Box::new(Bytes::<Spsc, bytes::ByValue>::new("tombolo SPSC bytes")),
+        Box::new(Bytes::<Spsc, bytes::Batches>::new("tombolo SPSC bytes, batches")),
         Box::new(Bytes::<Spsc, bytes::InPlace>::new("tombolo SPSC bytes, in place")),
         Box::new(Typed::<Mpmc, Spinning>::new("tombolo MPMC")),
         Box::new(Typed::<Mpmc, Blocking>::new("tombolo MPMC, blocking")),
+        Box::new(Awaited::<Mpmc>::new("tombolo MPMC, awaited")),
         Box::new(Typed::<Mpmc, Batches>::new("tombolo MPMC, batches")),
         Box::new(Typed::<Mpmc, InPlace>::new("tombolo MPMC, in place")),
         Box::new(Bytes::<Mpmc, bytes::ByValue>::new("tombolo MPMC bytes")),
+        Box::new(Bytes::<Mpmc, bytes::Batches>::new("tombolo MPMC bytes, batches")),
         Box::new(Bytes::<Mpmc, bytes::InPlace>::new("tombolo MPMC bytes, in place")),
         Box::new(InSet::new("tombolo MPMC, by a set of 1", 0, false)),
         Box::new(InSet::new("tombolo MPMC, by a set of 17", 16, false)),

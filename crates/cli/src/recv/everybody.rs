@@ -2,7 +2,7 @@
 
 use tombolo::{Fault, Side, Start};
 
-use super::{Args, Page, Receiving, not_ours, number, parse};
+use super::{Args, Page, Receiving, Task, exec, not_ours, number, parse};
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::plain::plain;
@@ -21,12 +21,16 @@ pub(super) fn start(text: &str) -> Result<Start, String> {
 }
 
 /// Receives until the senders have ended.
-pub(super) fn receive(receiving: &mut Receiving, args: &Args) -> Result<(), Failure> {
+pub(super) fn receive(
+    receiving: &mut Receiving,
+    args: &Args,
+    task: Option<&Task>,
+) -> Result<(), Failure> {
     let Args { place, lines, reliable, from, allow_lag, .. } = args;
     let (done, missed, unit) = if *lines {
         let start = from.unwrap_or(Start::Newest);
         let mut missed = 0;
-        (receiving.every_line(place, (*reliable, start), &mut missed), missed, "line")
+        (receiving.every_line(place, (*reliable, start), task, &mut missed), missed, "line")
     } else {
         let mut part = Part::default();
         (receiving.every_byte(place, (*reliable, *from), &mut part), part.missed, "byte")
@@ -61,13 +65,18 @@ impl Receiving {
         &mut self,
         name: &Place,
         begin: (bool, Start),
+        task: Option<&Task>,
         missed: &mut u64,
     ) -> Result<(), Failure> {
         let mut into = In::join(name, true, begin, self.interrupt)?;
         let reliable = into.listener.is_reliable();
-        let (mut page, mut message) = (Page::default(), Vec::new());
+        let (mut page, mut message, mut given_up) = (Page::default(), Vec::new(), false);
         loop {
             let received = into.listener.next(&mut message, |line| {
+                if let Some(task) = task {
+                    given_up |= !exec::insist(self, task, line)?;
+                    return Ok(());
+                }
                 page.add(&self.outlet, |bytes| bytes.extend_from_slice(line));
                 // A sender takes for delivered what a reliable receiver has let go of.
                 if reliable { self.put_out(&mut page) } else { Ok(()) }
@@ -76,7 +85,10 @@ impl Receiving {
             match received.map_err(|error| error.into_fault()) {
                 Ok(done) => done?,
                 Err(None) => {
-                    self.look_up()?;
+                    // Otherwise standard output is the command's.
+                    if task.is_none() {
+                        self.look_up()?;
+                    }
                     let begun = self.received > 0;
                     let alone = || !begun && !into.has_senders();
                     self.notice.waits(&into.segment, "sender", alone);
@@ -84,7 +96,12 @@ impl Receiving {
                 Err(Some(fault)) => {
                     self.put_out(&mut page)?;
                     if !into.goes_on(fault).map_err(|fault| self.failed(&fault))? {
-                        return self.outlet.close();
+                        return match task {
+                            None => self.outlet.close(),
+                            // Each was named.
+                            Some(_) if given_up => Err(Failure::Told(1)),
+                            Some(_) => Ok(()),
+                        };
                     }
                 }
             }

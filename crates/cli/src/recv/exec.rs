@@ -1,5 +1,6 @@
 //! Lines as work for a command: each line goes to the command's standard input,
-//! and is acknowledged when the command succeeds.
+//! and is acknowledged when the command succeeds. Of a broadcast, each receiver's command
+//! gets every line.
 
 #![allow(unsafe_code)]
 
@@ -77,38 +78,78 @@ fn job(
     for line in lines {
         let mut failures = if alone { message.attempts() } else { 0 };
         loop {
-            let ended = match run(receiving, task, line) {
-                Ok(ended) => ended,
+            let ended = match attempt(receiving, task, line, failures) {
+                Ok(Ended::Again(pause)) if alone => {
+                    message.give_back_counted();
+                    rest(receiving, pause)?;
+                    return Ok(lost);
+                }
+                Ok(Ended::Again(pause)) => rest(receiving, pause).map(|()| Ended::Again(pause)),
+                ended => ended,
+            };
+            match ended {
+                Ok(Ended::Again(_)) => failures += 1,
+                Ok(Ended::Well) => break,
+                Ok(Ended::GivenUp) => {
+                    crowd.lose();
+                    lost += 1;
+                    break;
+                }
                 Err(failure) => {
                     message.give_back();
                     return Err(failure);
                 }
-            };
-            if ended.success() {
-                break;
             }
-            let why = said(ended);
-            let line = shown(line);
-            if failures >= task.retries {
-                crowd.lose();
-                lost += 1;
-                remark(&format!("line {line} is given up: {why}, after {failures} retries"));
-                break;
-            }
-            remark(&format!("line {line} will come again: {why}"));
-            let pause = PAUSE.saturating_mul(1 << failures.min(4));
-            failures += 1;
-            if alone {
-                message.give_back_counted();
-                rest(receiving, pause)?;
-                return Ok(lost);
-            }
-            rest(receiving, pause)?;
         }
     }
     receiving.note(bytes.len());
     message.release();
     Ok(lost)
+}
+
+/// Does what a line asks for that goes to nobody else in its place: again and again, until it
+/// succeeds. Whether it has.
+pub(super) fn insist(receiving: &mut Receiving, task: &Task, line: &[u8]) -> Result<bool, Failure> {
+    let mut failures = 0;
+    loop {
+        match attempt(receiving, task, line, failures)? {
+            Ended::Again(pause) => rest(receiving, pause)?,
+            ended => {
+                receiving.note(line.len());
+                return Ok(matches!(ended, Ended::Well));
+            }
+        }
+        failures += 1;
+    }
+}
+
+/// How it has gone with a line.
+enum Ended {
+    Well,
+    /// It has failed too often.
+    GivenUp,
+    /// It has failed, and is to be left alone for so long.
+    Again(Duration),
+}
+
+/// Runs the command for a line that has failed so often before; says what has failed.
+fn attempt(
+    receiving: &Receiving,
+    task: &Task,
+    line: &[u8],
+    failures: u8,
+) -> Result<Ended, Failure> {
+    let ended = run(receiving, task, line)?;
+    if ended.success() {
+        return Ok(Ended::Well);
+    }
+    let (line, why) = (shown(line), said(ended));
+    if failures >= task.retries {
+        remark(&format!("line {line} is given up: {why}, after {failures} retries"));
+        return Ok(Ended::GivenUp);
+    }
+    remark(&format!("line {line} will come again: {why}"));
+    Ok(Ended::Again(PAUSE.saturating_mul(1 << failures.min(4))))
 }
 
 /// Leaves the work to others for so long.

@@ -197,6 +197,25 @@ fn a_line_whose_command_fails_comes_again_and_is_named_in_the_end() {
 }
 
 #[test]
+fn every_receiver_of_a_broadcast_runs_its_command_for_each_line() {
+    let shell = Shell::new();
+    let receive = "$T recv $N --broadcast --lines --reliable --exec";
+    let said = shell.run(&format!(
+        "{receive} 'read l; sleep .02; echo $l >> one' & one=$!
+        {receive} 'read l; echo $l >> other; test $l != 2' --retries 1 2> said & other=$!
+        seq 5 | $T send $N --broadcast --lines --subscribers 2; echo $?
+        cat one | wc -l
+        wait $one; echo $?; wait $other; echo $?"
+    ));
+    // The sender has waited for the slow command.
+    assert_eq!(said, "0\n5\n0\n1\n");
+    assert_eq!(shell.read("one"), "1\n2\n3\n4\n5\n");
+    assert_eq!(shell.read("other"), "1\n2\n2\n3\n4\n5\n");
+    let said = shell.read("said");
+    assert!(said.contains("line \"2\" is given up: the command ended with status 1"), "{said}");
+}
+
+#[test]
 fn the_line_of_a_killed_worker_comes_to_another() {
     let shell = Shell::new();
     let said = shell.run(

@@ -183,7 +183,7 @@ fn what_cannot_go_together_is_refused() {
         (&["recv", "x", "--allow-lag"], "--broadcast"),
         (&["recv", "x", "--broadcast", "--from", "then"], "newest, oldest or last:K"),
         (&["recv", "x", "--broadcast", "--reliable", "--allow-lag"], "cannot be used with"),
-        (&["recv", "x", "--broadcast", "--lines", "--exec", "cat"], "cannot be used with"),
+        (&["recv", "x", "--broadcast", "--exec", "cat"], "--lines"),
         (&["send", "x", "--subscribers", "2"], "--broadcast"),
         (&["send", "x", "--broadcast", "--subscribers", "-1"], "'-1'"),
         (&["demo", "--subscribers", "2"], "--broadcast"),

@@ -47,6 +47,10 @@ impl Actor {
         }
     }
 
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
     fn look(&mut self) -> Option<i32> {
         if self.ended.is_none() {
             let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;

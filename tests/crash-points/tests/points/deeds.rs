@@ -193,6 +193,8 @@ fn calls(segment: &Segment) {
     let ended = calls.map(|call| call.wait());
     assert!(matches!(ended, [Ok(4), Err(CallError::Refused)] | [Err(CallError::Refused), Ok(9)]));
     let mut given_up = client.start(5).unwrap();
+    // It has to find out what has changed.
+    drop(service.server().unwrap());
     assert_eq!(given_up.try_wait(), None);
     let call = server.recv().unwrap();
     drop(given_up);

@@ -14,6 +14,7 @@ extern crate tombolo_crash_points as tombolo;
 mod common;
 
 mod actor;
+mod clones;
 mod deeds;
 mod duels;
 mod judge;
@@ -57,6 +58,9 @@ const PLAYS: usize = 12;
 
 /// And the group of the duels.
 const DUELS: usize = PLAYS + 1;
+
+/// And that of the clones.
+const CLONES: usize = PLAYS + 2;
 
 /// Plays that one director performs.
 fn repertoire(group: usize) -> Vec<Play> {
@@ -312,6 +316,32 @@ impl Director<'_> {
     }
 }
 
+impl Director<'_> {
+    fn clone_once(&mut self, doom: &Doom) -> bool {
+        self.performed();
+        clones::perform(doom, &self.ledger).unwrap_or_else(|why| {
+            self.failures += 1;
+            self.brief.say(format!("FAILED to clone, {doom:?}: {why}"));
+            false
+        })
+    }
+
+    /// Stops a cloning subscriber at every step.
+    fn direct_clones(&mut self) {
+        self.clone_once(&Doom::Watched);
+        let mut slept = false;
+        for (at, time) in occasions(&self.ledger.points(), false) {
+            slept |= self.clone_once(&Doom::At(at, time, End::Stopped));
+            if self.failures > MOST_FAILURES {
+                return;
+            }
+        }
+        if !slept {
+            self.brief.say("FAILED: no publisher had to wait");
+        }
+    }
+}
+
 /// Runs a programme in a process of its own; what it says, line by line.
 fn evening(programme: Programme, group: usize, seed: u64) -> Vec<String> {
     let director = Peer::start("direct", &[&(programme as usize), &group, &seed]);
@@ -357,6 +387,9 @@ fn child_entry() {
     if group == DUELS && own_tables() {
         Duel::ALL.iter().for_each(|&duel| director.direct_duel(duel));
     }
+    if group == CLONES && own_tables() {
+        director.direct_clones();
+    }
     let plays = if group < PLAYS { repertoire(group) } else { Vec::new() };
     for play in director.chosen(programme, plays, PLAYS_SAMPLED) {
         director.direct(programme, play);
@@ -398,6 +431,11 @@ programmes! {
 #[test]
 fn who_clears_away_leaves_what_is_being_made() {
     no_failure(Programme::Stopping, DUELS);
+}
+
+#[test]
+fn a_publisher_that_waits_for_a_clone_where_it_begins_goes_on() {
+    no_failure(Programme::Stopping, CLONES);
 }
 
 #[test]

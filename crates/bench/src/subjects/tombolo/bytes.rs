@@ -1,14 +1,17 @@
-//! Channels of bytes: messages of any length, here all of one length; by value, and in
-//! place.
+//! Channels of bytes: messages of any length, here all of one length; by value, many at a
+//! time, and in place.
 
 use std::hint::spin_loop;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use tombolo::{ByteReceiver, ByteSender, Kind, TrustedPeers, TryRecvError, TrySendError};
+use tombolo::{
+    ByteBatch, ByteReceiver, ByteSender, Kind, TrustedPeers, TryRecvError, TrySendError,
+};
 
 use super::{BESIDE_BYTES, Choose, NAMES, cannot, open, prepare, trust};
 use crate::failure::Failure;
+use crate::harness::carry::BATCH;
 use crate::harness::{Mechanism, Message, Rx, Setting, Shared, Tx};
 
 /// A kind of channel, used by value or in place.
@@ -25,6 +28,8 @@ impl<K, Y> Bytes<K, Y> {
 
 /// Tries until it gets through: sends a slice, and receives into a vector.
 pub(super) struct ByValue;
+/// Sends slices, and receives into one buffer, as many at a time as a batch has.
+pub(super) struct Batches;
 /// Writes and reads each message where it is.
 pub(super) struct InPlace;
 
@@ -32,13 +37,14 @@ pub(super) struct InPlace;
 pub(super) struct End<E, Y> {
     end: E,
     room: Vec<u8>,
+    batch: ByteBatch,
     trust: TrustedPeers,
     way: PhantomData<Y>,
 }
 
 impl<E, Y> End<E, Y> {
     fn new(end: E, trust: TrustedPeers) -> Self {
-        Self { end, room: Vec::new(), trust, way: PhantomData }
+        Self { end, room: Vec::new(), batch: ByteBatch::new(), trust, way: PhantomData }
     }
 }
 
@@ -51,6 +57,7 @@ pub(super) trait Way<K: Kind>: Sync + Sized + 'static {
 
     fn receive<const W: usize>(
         rx: &mut End<ByteReceiver<K>, Self>,
+        most: u64,
         see: impl FnMut(&Message<W>),
     ) -> Result<u64, Failure>;
 }
@@ -107,8 +114,8 @@ impl<const W: usize, K: Kind, Y: Way<K>> Tx<W> for End<ByteSender<K>, Y> {
 
 impl<const W: usize, K: Kind, Y: Way<K>> Rx<W> for End<ByteReceiver<K>, Y> {
     #[inline(always)]
-    fn receive(&mut self, _: u64, see: impl FnMut(&Message<W>)) -> Result<u64, Failure> {
-        Y::receive(self, see)
+    fn receive(&mut self, most: u64, see: impl FnMut(&Message<W>)) -> Result<u64, Failure> {
+        Y::receive(self, most, see)
     }
 }
 
@@ -133,6 +140,7 @@ impl<K: Kind> Way<K> for ByValue {
     #[inline(always)]
     fn receive<const W: usize>(
         rx: &mut End<ByteReceiver<K>, Self>,
+        _: u64,
         mut see: impl FnMut(&Message<W>),
     ) -> Result<u64, Failure> {
         loop {
@@ -145,6 +153,41 @@ impl<K: Kind> Way<K> for ByValue {
                 Err(error) => return Err(cannot("receive")(error)),
             }
         }
+    }
+}
+
+impl<K: Kind> Way<K> for Batches {
+    #[inline(always)]
+    fn send<const W: usize>(
+        tx: &mut End<ByteSender<K>, Self>,
+        numbers: Range<u64>,
+    ) -> Result<(), Failure> {
+        tx.room.clear();
+        for number in numbers {
+            tx.room.extend_from_slice(bytemuck::cast_slice(&[number; W]));
+        }
+        let mut messages = [&[][..]; BATCH as usize];
+        let mut count = 0;
+        for (message, bytes) in messages.iter_mut().zip(tx.room.chunks_exact(W * 8)) {
+            *message = bytes;
+            count += 1;
+        }
+        tx.end.send_batch(&messages[..count]).map_err(cannot("send"))
+    }
+
+    #[inline(always)]
+    fn receive<const W: usize>(
+        rx: &mut End<ByteReceiver<K>, Self>,
+        most: u64,
+        mut see: impl FnMut(&Message<W>),
+    ) -> Result<u64, Failure> {
+        rx.batch.clear();
+        let received = rx.end.recv_batch_into(&mut rx.batch, most as usize);
+        let received = received.map_err(cannot("receive"))?;
+        for message in rx.batch.iter() {
+            see(bytemuck::try_from_bytes(message).map_err(cannot("read words"))?);
+        }
+        Ok(received as u64)
     }
 }
 
@@ -168,6 +211,7 @@ impl<K: tombolo::InPlace> Way<K> for InPlace {
     #[inline(always)]
     fn receive<const W: usize>(
         rx: &mut End<ByteReceiver<K>, Self>,
+        _: u64,
         mut see: impl FnMut(&Message<W>),
     ) -> Result<u64, Failure> {
         let message = rx.end.take().map_err(cannot("take"))?;
