@@ -108,25 +108,28 @@ const fn call_for(op: Op) -> sys::sem::Op {
     call
 }
 
-impl Semaphores {
-    /// Has `perform` do these.
-    fn call(
-        &self,
-        ops: &[Op],
-        perform: impl FnOnce(&[sys::sem::Op]) -> sys::Result<()>,
-    ) -> Result<(), Refusal> {
-        let (mut few, mut many);
-        let calls = if ops.len() <= FEW_OPS {
-            few = [sys::sem::Op::zero(0); FEW_OPS];
-            &mut few[..ops.len()]
-        } else {
-            many = vec![sys::sem::Op::zero(0); ops.len()];
-            &mut many[..]
-        };
-        for (call, op) in calls.iter_mut().zip(ops) {
+/// Operations as the kernel takes them.
+struct Calls {
+    few: [sys::sem::Op; FEW_OPS],
+    count: usize,
+    /// All of them, if they are not few.
+    many: Vec<sys::sem::Op>,
+}
+
+impl Calls {
+    fn of(ops: &[Op]) -> Self {
+        let mut few = [sys::sem::Op::zero(0); FEW_OPS];
+        if ops.len() > FEW_OPS {
+            return Self { few, count: 0, many: ops.iter().copied().map(call_for).collect() };
+        }
+        for (call, op) in few.iter_mut().zip(ops) {
             *call = call_for(*op);
         }
-        perform(calls).map_err(|error| self.refuse(error))
+        Self { few, count: ops.len(), many: Vec::new() }
+    }
+
+    fn all(&self) -> &[sys::sem::Op] {
+        if self.many.is_empty() { &self.few[..self.count] } else { &self.many }
     }
 }
 
@@ -135,7 +138,8 @@ impl Kernel for Semaphores {
 
     #[track_caller]
     fn semop(&self, ops: &[Op], until: Option<Instant>) -> Result<(), Refusal> {
-        self.call(ops, |calls| self.set.perform_until(calls, until))
+        // No closure between the caller and the call: a crash point is named after the caller.
+        self.set.perform_until(Calls::of(ops).all(), until).map_err(|error| self.refuse(error))
     }
 
     fn values(&self, into: &mut [u16]) -> Result<(), Refusal> {
@@ -196,13 +200,15 @@ impl Kernel for Interruptible<'_> {
 
     #[track_caller]
     fn semop(&self, ops: &[Op], until: Option<Instant>) -> Result<(), Refusal> {
-        self.0.call(ops, |calls| match until {
-            None => self.0.set.perform(calls),
+        let calls = Calls::of(ops);
+        let done = match until {
+            None => self.0.set.perform(calls.all()),
             Some(until) => {
                 let left = until.saturating_duration_since(self.now());
-                self.0.set.perform_timeout(calls, left)
+                self.0.set.perform_timeout(calls.all(), left)
             }
-        })
+        };
+        done.map_err(|error| self.0.refuse(error))
     }
 
     fn values(&self, into: &mut [u16]) -> Result<(), Refusal> {

@@ -1,7 +1,7 @@
 //! Receiving, awaited.
 
 use core::fmt;
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
 use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
@@ -227,18 +227,39 @@ impl<T: Message + CheckedBitPattern, K: Kind> AsyncReceiver<T, K> {
     /// # Errors
     /// As there.
     #[inline]
-    pub async fn recv(&mut self) -> Result<T, RecvError> {
-        // Mostly it is there, and there is nothing to wait for.
-        let mut out = CopyOut::new();
-        if self.receiver.receive_next(&mut out).is_ok() {
-            return out.hand_on(Ok, || Err(Receiver::<T, K>::invalid()));
-        }
-        self.recv_on().await
+    pub fn recv(&mut self) -> impl Future<Output = Result<T, RecvError>> + use<'_, T, K> {
+        Recv(Wait(self))
     }
 
-    async fn recv_on(&mut self) -> Result<T, RecvError> {
-        let wait = Wait(self);
-        poll_fn(|cx| wait.0.poll_recv(cx)).await
+    /// Goes on after the fast path.
+    #[cold]
+    #[inline(never)]
+    fn poll_further(&mut self, why: NotNow, cx: &Context<'_>) -> Poll<Result<T, RecvError>> {
+        let mut out = CopyOut::new();
+        match self.receiver.refused(why, &mut out) {
+            Ok(()) => self.waits.end(),
+            Err(why) => ready!(self.poll_on(why, |receiver| receiver.pop(&mut out), cx))?,
+        }
+        Poll::Ready(out.hand_on(Ok, || Err(Receiver::<T, K>::invalid())))
+    }
+}
+
+/// The future of [`AsyncReceiver::recv`]: by hand, because its fast path is to become part of
+/// its caller.
+struct Recv<'a, T: Message + CheckedBitPattern, K: Kind>(Wait<'a, AsyncReceiver<T, K>>);
+
+impl<T: Message + CheckedBitPattern, K: Kind> Future for Recv<'_, T, K> {
+    type Output = Result<T, RecvError>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let handle = &mut *self.0.0;
+        // Mostly it is there, and there is nothing to wait for.
+        let mut out = CopyOut::new();
+        match handle.receiver.receive_next(&mut out) {
+            Ok(()) => Poll::Ready(out.hand_on(Ok, || Err(Receiver::<T, K>::invalid()))),
+            Err(why) => handle.poll_further(why, cx),
+        }
     }
 }
 

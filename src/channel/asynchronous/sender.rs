@@ -1,7 +1,7 @@
 //! Sending, awaited.
 
 use core::fmt;
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use std::collections::VecDeque;
@@ -189,25 +189,27 @@ impl<P: Payload + NoUninit, K: Kind> AsyncSender<P, K> {
     /// # Errors
     /// As there; with the message, if that was given by value.
     #[inline]
-    pub async fn send(&mut self, message: P::Sent<'_>) -> Result<(), SendError<P::Unsent>> {
-        // Mostly there is room, and nothing to wait for.
-        if self.kept.is_empty() {
-            match self.sender.send_next(&message) {
-                Ok(()) => return Ok(()),
-                Err(NotNow::Unwoken) => {
-                    let told = self.sender.end.unwoken();
-                    return told.map_err(|unwoken| self.sender.error(&message, unwoken.into()));
-                }
-                Err(_) => {}
-            }
-        }
-        self.send_on(message).await
+    pub fn send<'m>(
+        &mut self,
+        message: P::Sent<'m>,
+    ) -> impl Future<Output = Result<(), SendError<P::Unsent>>> + use<'_, 'm, P, K> {
+        Sending { wait: Wait(self), message }
     }
 
-    async fn send_on(&mut self, message: P::Sent<'_>) -> Result<(), SendError<P::Unsent>> {
-        let wait = Wait(self);
-        let sent = poll_fn(|cx| wait.0.poll_send(&message, cx)).await;
-        sent.map_err(|refusal| wait.0.sender.error(&message, refusal))
+    /// Goes on after the fast path, if that was tried.
+    #[cold]
+    #[inline(never)]
+    fn poll_on_with(
+        &mut self,
+        tried: Option<NotNow>,
+        message: &P::Sent<'_>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), SendError<P::Unsent>>> {
+        let sent = match tried {
+            Some(why) => ready!(self.poll_further(why, message, cx)),
+            None => ready!(self.poll_send(message, cx)),
+        };
+        Poll::Ready(sent.map_err(|refusal| self.sender.error(message, refusal)))
     }
 
     /// Waits for room, and sends the first of `messages`, as many as fit then. Returns how many.
@@ -265,6 +267,33 @@ impl<P: Payload + NoUninit, K: Kind> AsyncSender<P, K> {
             poll_fn(|cx| wait.0.poll_claim(length, cx)).await?
         };
         Ok(self.sender.grant(claim))
+    }
+}
+
+/// The future of [`AsyncSender::send`]: by hand, because its fast path is to become part of its
+/// caller.
+struct Sending<'a, 'm, P: Payload + NoUninit, K: Kind> {
+    wait: Wait<'a, AsyncSender<P, K>>,
+    message: P::Sent<'m>,
+}
+
+// Nothing in it is ever pinned.
+impl<P: Payload + NoUninit, K: Kind> Unpin for Sending<'_, '_, P, K> {}
+
+impl<P: Payload + NoUninit, K: Kind> Future for Sending<'_, '_, P, K> {
+    type Output = Result<(), SendError<P::Unsent>>;
+
+    #[inline(always)]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { wait, message } = self.get_mut();
+        let handle = &mut *wait.0;
+        // Mostly there is room, and nothing to wait for.
+        let tried = handle.kept.is_empty().then(|| handle.sender.send_next(message));
+        match tried {
+            Some(Ok(())) => Poll::Ready(Ok(())),
+            Some(Err(why)) => handle.poll_on_with(Some(why), message, cx),
+            None => handle.poll_on_with(None, message, cx),
+        }
     }
 }
 
