@@ -101,11 +101,13 @@ impl Drop for Memory {
 }
 
 impl<const WORDS: usize> Text<WORDS> {
-    /// Stores a text of at most `8 * WORDS` bytes; what is beyond is cut.
+    /// Stores a text of at most `8 * WORDS` bytes; what is beyond is cut. Zeros are behind it: a
+    /// process that died may have left a longer one.
     pub(crate) fn store(&self, text: &str) {
         let bytes = &text.as_bytes()[..text.len().min(8 * WORDS)];
-        for (word, chunk) in self.bytes.iter().zip(bytes.chunks(8)) {
-            let mut full = [0; 8];
+        let mut chunks = bytes.chunks(8);
+        for word in &self.bytes {
+            let (mut full, chunk) = ([0; 8], chunks.next().unwrap_or_default());
             full[..chunk.len()].copy_from_slice(chunk);
             word.store(u64::from_le_bytes(full), Ordering::Relaxed);
         }
