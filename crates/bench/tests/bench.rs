@@ -23,10 +23,11 @@ use common::wait_until;
 /// As little as shows everything.
 const BRIEF: &[&str] = &["--quick", "--span", "1"];
 
-const GROUPS: [&str; 10] = [
+const GROUPS: [&str; 11] = [
     "limits",
     "latency",
     "calls",
+    "sets",
     "throughput",
     "contention",
     "broadcast",

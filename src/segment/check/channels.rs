@@ -163,6 +163,23 @@ fn entry(reading: &mut Reading<'_>, index: u16) -> Option<(String, Block)> {
             report.fault("schema", place(&whose, schema_at + 8), schema, bytes);
         }
     }
+    if !kind.is_some_and(RingKind::is_calls) {
+        let reply = [
+            ("reply size", &entry.reply_size, offset_of!(DirectoryEntry, reply_size)),
+            ("reply alignment", &entry.reply_align, offset_of!(DirectoryEntry, reply_align)),
+            (
+                "reply fingerprint",
+                &entry.reply_fingerprint,
+                offset_of!(DirectoryEntry, reply_fingerprint),
+            ),
+        ];
+        for (what, word, at) in reply {
+            let found = read(word);
+            if found != 0 {
+                report.fault(what, place(&whose, base + at), hex(found), "0: it is no service");
+            }
+        }
+    }
     reserved(report, &whose, &entry.reserved_a, base + offset_of!(DirectoryEntry, reserved_a));
     reserved(report, &whose, &entry.reserved_b, base + offset_of!(DirectoryEntry, reserved_b));
     let other = report.faults.len() > before;

@@ -38,7 +38,7 @@ fn another_version_is_named_and_left_alone() {
 #[test]
 fn what_only_a_later_build_knows_is_left_alone() {
     // A flag, and a kind of channels that a sweep has to know.
-    for (index, bit) in [(word::FLAGS, 1 << 3), (word::KINDS, 1 << 7)] {
+    for (index, bit) in [(word::FLAGS, 1 << 4), (word::KINDS, 1 << 9)] {
         let name = Name::new();
         works(&name);
         let words = name.words();

@@ -251,8 +251,8 @@ fn a_wrong_word_of_the_tables_is_named() {
         ("size", 24, 4_096),
         ("generation", 32, 1 << 60),
         ("set", 40, 1 << 40),
-        ("flags", 48, 8),
-        ("flags", 48, 4),
+        ("flags", 48, 8 | 16),
+        ("flags", 48, 8 | 4),
         ("shape", 56, 0),
         ("shape", 56, 8_192),
         ("shape", 56, u64::MAX),
@@ -284,7 +284,8 @@ fn a_wrong_word_of_the_tables_is_named() {
         ("incarnation", Stage::journal() + 16, 7),
         ("incarnation", Stage::journal() + 16, 0),
         ("record", Stage::journal() + 64, 1),
-        ("reserved", Stage::journal() + 112, 1),
+        ("record", Stage::journal() + 112, 1),
+        ("reserved", Stage::journal() + 120, 1),
     ];
     for (what, at, value) in header {
         stage.wrong(what, at, value);
@@ -300,7 +301,9 @@ fn a_wrong_word_of_the_tables_is_named() {
         ("offset", 48, 8),
         ("attempts", 56, 16),
         ("flags", 64, 2),
-        ("reserved", 88, 1),
+        ("reply size", 88, 1),
+        ("reply fingerprint", 104, 1),
+        ("reserved", 112, 1),
         ("channel name", 128, 65),
         ("channel name", 136, u64::from_le_bytes(*b"mp c\0\0\0\0")),
         ("channel name", 136, u64::from_le_bytes(*b"spsc\0\0\0\0")),
@@ -346,7 +349,7 @@ fn a_wrong_word_of_a_channel_is_named() {
             ("senders joined", base + 128, 0),
             ("reserved", base + 168, 1),
             ("reserved", base + 248, 1),
-            ("reserved", base + 272, 1),
+            ("reserved", base + 280, 1),
             ("reserved", base + 536, 1),
             ("reserved", base + 1_016, 1),
             ("endpoints", row, endpoints + (1 << 32)),
@@ -395,6 +398,7 @@ fn a_wrong_word_of_a_channel_is_named() {
     for c in [MPMC, PARCELS] {
         let base = stage.block(c);
         for (what, at, value) in [
+            ("pledge", base + 272, 1),
             ("tail", base + 256, 1 << 40),
             ("head", base + 384, 22),
             ("scanned", base + 40, 1),

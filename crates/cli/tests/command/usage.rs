@@ -253,7 +253,7 @@ fn whose_a_segment_is_decides_who_uses_it_unless_one_says_otherwise() {
     let command = ["run", &name, "--mode", "640", "--participants", "3", "--", "true"];
     assert_eq!(run(&command).status.code(), Some(0));
     mode(0o640);
-    assert_eq!(sem::all().unwrap()[0].count, 45);
+    assert_eq!(sem::all().unwrap()[0].count, 61);
     // A user without the right to it is told which segment it is.
     as_nobody(|| assert_refused(&["events", &name], &format!("segment {name}: cannot ")));
     for bad in ["8", "rw", "1777", ""] {

@@ -108,7 +108,7 @@ const FIRST_BELL: u16 = 12;
 const WAKE_ALL: u16 = 7;
 
 pub(super) fn options() -> Options {
-    Segment::options().size(1 << 14).participants(4).channels(6)
+    Segment::options().size(1 << 14).participants(4).channels(12)
 }
 
 /// Two of the kinds, so that there is something to find on the way.
