@@ -14,6 +14,9 @@ const SENDS: u64 = 100_000;
 const CAPACITY: u64 = 64;
 const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
+/// The ends of a channel for each name.
+type Ends<const N: usize, K> = ([Sender<u64, K>; N], [Receiver<u64, K>; N]);
+
 /// What one call of `send` costs, where `receive` empties the channels now and then.
 fn measure(mut send: impl FnMut(u64), mut receive: impl FnMut()) -> [f64; 3] {
     let mut rounds: Vec<f64> = (0..ROUNDS)
@@ -36,10 +39,8 @@ fn say(kind: &str, n: usize, how: &str, [median, lowest, highest]: [f64; 3]) {
     println!("{kind}  {n}  {how:12} {median:7.1} ns  ({lowest:.1} to {highest:.1})");
 }
 
-fn compare<const N: usize, K: Kind>(
-    kind: &str,
-    (senders, receivers): ([Sender<u64, K>; N], [Receiver<u64, K>; N]),
-) where
+fn compare<const N: usize, K: Kind>(kind: &str, (senders, receivers): Ends<N, K>)
+where
     Sender<u64, K>: for<'m> tombolo::SendEnd<Message<'m> = u64>,
 {
     let receive = || {
@@ -61,14 +62,14 @@ fn compare<const N: usize, K: Kind>(
 fn pairs<const N: usize>() {
     let segment = Segment::anonymous().expect("a segment");
     let many = |n| segment.channel::<u64>(n).capacity(CAPACITY as usize);
-    let mpmc: ([Sender<u64, Mpmc>; N], [Receiver<u64, Mpmc>; N]) = (
+    let mpmc: Ends<N, Mpmc> = (
         std::array::from_fn(|n| many(NAMES[n]).sender().expect("a sender")),
         std::array::from_fn(|n| many(NAMES[n]).receiver().expect("a receiver")),
     );
     compare("MPMC", mpmc);
     let segment = Segment::anonymous().expect("a segment");
     let single = |n| segment.channel::<u64>(n).capacity(CAPACITY as usize).spsc();
-    let spsc: ([Sender<u64, Spsc>; N], [Receiver<u64, Spsc>; N]) = (
+    let spsc: Ends<N, Spsc> = (
         std::array::from_fn(|n| single(NAMES[n]).sender().expect("a sender")),
         std::array::from_fn(|n| single(NAMES[n]).receiver().expect("a receiver")),
     );
