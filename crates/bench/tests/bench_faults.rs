@@ -263,10 +263,7 @@ fn without_end(pair: &Setting) {
     assert_left_out(&outcomes[0], &hung);
     let skipped = "did not end in a smaller case";
     assert_left_out(&outcomes[1], &[(Fault::Loses, skipped), (Fault::Hangs, skipped)]);
-    assert_left_out(
-        &outcomes[2],
-        &[(Fault::Loses, "were lost"), (Fault::Hangs, "no end after")],
-    );
+    assert_left_out(&outcomes[2], &[(Fault::Loses, "were lost"), (Fault::Hangs, "no end after")]);
 }
 
 fn main() -> ExitCode {

@@ -90,6 +90,18 @@ fn published(segment: &Segment) -> u64 {
     stream.and_then(|channel| channel.broadcast.as_ref()).map_or(0, |info| info.published)
 }
 
+/// How many senders of lines have failed, in all.
+fn failed(segment: &Segment, tokens: &Receiver<u8>) -> usize {
+    loop {
+        let living = || count(segment, STREAM, |channel| channel.senders);
+        let (before, there, after) = (living(), tokens.len(), living());
+        // Otherwise one has come or gone, and its token may be among them or not.
+        if before == after {
+            return there.saturating_sub(after);
+        }
+    }
+}
+
 /// A sender's end. The segment is left last.
 pub(crate) struct Out {
     pub(crate) publisher: Publisher<Bytes>,
@@ -231,25 +243,29 @@ impl In {
         interrupt: Interrupt,
     ) -> Result<Self, Failure> {
         let mode = Mode { lines, broadcast: true };
-        let (segment, (first, listener, senders)) = join(name, mode, interrupt, |segment| {
+        join(name, mode, interrupt, |segment| {
             // Before a sender that waits for this receiver sees it.
             let first = published(segment);
+            let senders = lines.then(|| tokens(segment, SENDING).receiver()).transpose()?;
+            let senders = senders.map(|tokens| {
+                // Those of the past have cut what this one begins with.
+                let failed = if start == Start::Newest { failed(segment, &tokens) } else { 0 };
+                (tokens, failed)
+            });
             let channel = channel(segment, lines);
             let listener = if reliable {
                 Listener::reliable(channel.reliable_subscriber_from(start)?)
             } else {
                 Listener::lossy(channel.subscriber_from(start)?)
             };
-            let senders = lines.then(|| tokens(segment, SENDING).receiver()).transpose()?;
             Ok((first, listener, senders))
-        })?;
-        let senders = senders.map(|tokens| {
-            let living = count(&segment, STREAM, |channel| channel.senders);
-            let failed = tokens.len().saturating_sub(living);
-            // Those of the past have cut what this one begins with.
-            (tokens, if start == Start::Newest { failed } else { 0 })
-        });
-        Ok(Self { listener, senders, first, segment })
+        })
+        .map(|(segment, (first, listener, senders))| Self {
+            listener,
+            senders,
+            first,
+            segment,
+        })
     }
 
     pub(crate) fn has_senders(&self) -> bool {
