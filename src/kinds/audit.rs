@@ -1,12 +1,13 @@
 //! The audit of a channel at rest, as far as it depends on the channel's kind.
 
 use core::fmt::Display;
+use core::mem::offset_of;
 use std::sync::Arc;
 
 use crate::ring::table::{MemberState, MemberWord};
 use crate::storage::Memory;
 use crate::storage::layout::{BlockPlan, Control, Row};
-use crate::storage::report::{Report, hex, place, read};
+use crate::storage::report::{Report, hex, place, read, reserved};
 use crate::sync::AtomicU64;
 
 /// A participant's slot.
@@ -107,6 +108,20 @@ impl<'a> Audited<'a> {
     ) {
         let at = self.at(offset);
         self.report.fault(what, at, found, expected);
+    }
+
+    /// That the roles and the marks of SPSC, which no other kind has, are zero.
+    pub(crate) fn has_no_roles(&mut self) {
+        let Some(control) = self.control() else { return };
+        let (sending, receiving) = (&control.sending, &control.receiving);
+        self.unused(&[
+            ("producer", &sending.producer, offset_of!(Control, sending.producer)),
+            ("pledge", &sending.pledge, offset_of!(Control, sending.pledge)),
+            ("consumer", &receiving.consumer, offset_of!(Control, receiving.consumer)),
+            ("taker", &receiving.taker, offset_of!(Control, receiving.taker)),
+        ]);
+        let marks = self.offset + offset_of!(Control, receiving.in_flight);
+        reserved(self.report, &self.whose, &receiving.in_flight, marks);
     }
 
     /// That words which only other kinds use are zero.

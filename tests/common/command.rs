@@ -154,8 +154,16 @@ impl Drop for Running {
 }
 
 pub(crate) fn lives(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    stat(pid, 3).is_some_and(|state| state != "Z")
+}
+
+/// A field of what the kernel says of a process, from the third on; `None` if there is no such
+/// process. See [proc(5)](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html).
+pub(crate) fn stat(pid: i32, field: usize) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, field 2, may hold anything.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(field - 3).map(str::to_owned)
 }
 
 #[track_caller]

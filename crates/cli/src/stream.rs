@@ -514,13 +514,13 @@ fn count(segment: &Segment, name: &str, of: impl Fn(&ChannelInfo) -> u64) -> usi
 }
 
 /// Waits until the file is ready for this, or a turn is over; whether it is.
-pub(crate) fn ready(file: &File, flags: PollFlags, timeout: PollTimeout) -> bool {
+pub(crate) fn ready(file: &impl AsFd, flags: PollFlags, timeout: PollTimeout) -> bool {
     let mut files = [PollFd::new(file.as_fd(), flags)];
     matches!(poll(&mut files, timeout), Ok(1..))
 }
 
-/// Whether nobody can read any more what is written to a file.
-pub(crate) fn hung_up(file: &File) -> bool {
+/// Whether nobody has the other end of a pipe or a terminal any more.
+pub(crate) fn hung_up(file: &impl AsFd) -> bool {
     // Errors and hang-ups are told in any case.
     ready(file, PollFlags::empty(), PollTimeout::ZERO)
 }

@@ -440,19 +440,25 @@ fn a_dead_client_costs_its_server_nothing() {
     });
 }
 
+/// Participant 1 serves in a thread, may die over it, and is swept. The thread says whether it
+/// has died.
+fn serves_and_dies(scene: &Rc<Scene>, fate: Fate) -> loom::thread::JoinHandle<bool> {
+    let scene = Rc::clone(scene);
+    loom::thread::spawn(move || {
+        let ended = scene.live(1, fate, || {
+            scene.at(1).serve();
+        });
+        scene.sweep(1);
+        ended
+    })
+}
+
 /// A server dies somewhere in its call and is swept, and its client goes to sleep meanwhile.
 pub(super) fn server_dies(fate: Fate) {
     let scene = Scene::new(1, 2);
     let at = scene.at(0);
     let call = at.call(1, 0).unwrap();
-    let dying = Rc::clone(&scene);
-    let dying = loom::thread::spawn(move || {
-        let ended = dying.live(1, fate, || {
-            dying.at(1).serve();
-        });
-        dying.sweep(1);
-        ended
-    });
+    let dying = serves_and_dies(&scene, fate);
     ring::doze(&*scene, &call);
     // It may have ended without anybody having swept it.
     scene.sweep(1);
@@ -472,13 +478,7 @@ pub(super) fn server_dies_and_another_serves(fate: Fate) {
     let scene = Scene::new(1, 3);
     let at = scene.at(0);
     let call = at.call(1, 1).unwrap();
-    let dying = Rc::clone(&scene);
-    let dying = loom::thread::spawn(move || {
-        dying.live(1, fate, || {
-            dying.at(1).serve();
-        });
-        dying.sweep(1);
-    });
+    let dying = serves_and_dies(&scene, fate);
     let sweeping = Rc::clone(&scene);
     let sweeping = loom::thread::spawn(move || sweeping.sweep(1));
     let other = scene.at(2);
@@ -497,13 +497,7 @@ pub(super) fn server_dies_over_a_call_given_up(fate: Fate) {
     let scene = Scene::new(1, 3);
     let at = scene.at(0);
     let call = at.call(1, 1).unwrap();
-    let dying = Rc::clone(&scene);
-    let dying = loom::thread::spawn(move || {
-        dying.live(1, fate, || {
-            dying.at(1).serve();
-        });
-        dying.sweep(1);
-    });
+    let dying = serves_and_dies(&scene, fate);
     at.end(1, call);
     scene.at(2).ask(2, 0);
     dying.join().unwrap();

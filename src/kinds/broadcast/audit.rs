@@ -10,7 +10,7 @@ use crate::kinds::audit::{Audit, Audited};
 use crate::ring::broadcast::{self, PublisherView, ReliableView, Words};
 use crate::ring::table::Member;
 use crate::storage::layout::{Control, LINE};
-use crate::storage::report::{hex, place, read, reserved};
+use crate::storage::report::{hex, place, read};
 use crate::storage::{Cells, KindCode, View};
 
 impl Audit for OfElements {
@@ -36,18 +36,13 @@ impl Audit for OfBytes {
 /// Checks that the words of SPSC and MPMC are not used.
 fn unused(channel: &mut Audited<'_>) {
     let Some(control) = channel.control() else { return };
-    let (sending, receiving, orphans) = (&control.sending, &control.receiving, &control.orphans);
+    let (receiving, orphans) = (&control.receiving, &control.orphans);
+    channel.has_no_roles();
     channel.unused(&[
         ("orphans", &orphans.left, offset_of!(Control, orphans.left)),
         ("scanned", &orphans.scanned, offset_of!(Control, orphans.scanned)),
-        ("producer", &sending.producer, offset_of!(Control, sending.producer)),
-        ("pledge", &sending.pledge, offset_of!(Control, sending.pledge)),
         ("head", &receiving.head, offset_of!(Control, receiving.head)),
-        ("consumer", &receiving.consumer, offset_of!(Control, receiving.consumer)),
-        ("taker", &receiving.taker, offset_of!(Control, receiving.taker)),
     ]);
-    let marks = channel.offset + offset_of!(Control, receiving.in_flight);
-    reserved(channel.report, &channel.whose, &receiving.in_flight, marks);
 }
 
 /// A channel's ring under audit.

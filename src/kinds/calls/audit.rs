@@ -9,7 +9,7 @@ use crate::kinds::audit::{Audit, Audited};
 use crate::kinds::mpmc::audit::may_own;
 use crate::ring::calls::{self, CallWord, GROUP, Phase, Words};
 use crate::storage::layout::{Control, LINE};
-use crate::storage::report::{hex, place, read, reserved};
+use crate::storage::report::{hex, place, read};
 use crate::storage::{Cells, KindCode};
 
 impl Audit for OfElements {
@@ -36,14 +36,12 @@ impl Audit for OfBytes {
 fn unused(channel: &mut Audited<'_>) {
     let Some(control) = channel.control() else { return };
     let (sending, receiving, orphans) = (&control.sending, &control.receiving, &control.orphans);
+    channel.has_no_roles();
     channel.unused(&[
         ("orphans", &orphans.left, offset_of!(Control, orphans.left)),
         ("scanned", &orphans.scanned, offset_of!(Control, orphans.scanned)),
         ("tail", &sending.tail, offset_of!(Control, sending.tail)),
-        ("producer", &sending.producer, offset_of!(Control, sending.producer)),
         ("head", &receiving.head, offset_of!(Control, receiving.head)),
-        ("consumer", &receiving.consumer, offset_of!(Control, receiving.consumer)),
-        ("taker", &receiving.taker, offset_of!(Control, receiving.taker)),
         (
             "publishers used",
             &receiving.publishers_used,
@@ -51,8 +49,6 @@ fn unused(channel: &mut Audited<'_>) {
         ),
         ("reliable used", &receiving.reliable_used, offset_of!(Control, receiving.reliable_used)),
     ]);
-    let marks = channel.offset + offset_of!(Control, receiving.in_flight);
-    reserved(channel.report, &channel.whose, &receiving.in_flight, marks);
 }
 
 fn audit(channel: &mut Audited<'_>, kind: KindCode) {

@@ -7,31 +7,17 @@ use super::layout::FACTS;
 use crate::kinds::audit::{Audit, Audited};
 use crate::ring::mpmc::{self, SlotState, SlotWord};
 use crate::storage::layout::Control;
-use crate::storage::report::{hex, place, read, reserved};
+use crate::storage::report::{hex, place, read};
 use crate::storage::{Cells, KindCode};
 
 impl Audit for OfElements {
     fn unused(&self, channel: &mut Audited<'_>) {
-        unused(channel);
+        channel.has_no_roles();
     }
 
     fn audit(&self, channel: &mut Audited<'_>) {
         audit(channel, FACTS.code, |_, _, _| {});
     }
-}
-
-/// Checks that the words of SPSC are not used.
-pub(in crate::kinds) fn unused(channel: &mut Audited<'_>) {
-    let Some(control) = channel.control() else { return };
-    let (sending, receiving) = (&control.sending, &control.receiving);
-    channel.unused(&[
-        ("producer", &sending.producer, offset_of!(Control, sending.producer)),
-        ("pledge", &sending.pledge, offset_of!(Control, sending.pledge)),
-        ("consumer", &receiving.consumer, offset_of!(Control, receiving.consumer)),
-        ("taker", &receiving.taker, offset_of!(Control, receiving.taker)),
-    ]);
-    let marks = channel.offset + offset_of!(Control, receiving.in_flight);
-    reserved(channel.report, &channel.whose, &receiving.in_flight, marks);
 }
 
 /// What the slots say of the order, in positions. Positions have 75 bits in

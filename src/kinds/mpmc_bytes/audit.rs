@@ -4,7 +4,7 @@ use super::OfBlocks;
 use super::layout::{FACTS, HEAD};
 use super::storage::HERE;
 use crate::kinds::audit::{Audit, Audited};
-use crate::kinds::mpmc::audit::{audit, may_own, slot_at, unused};
+use crate::kinds::mpmc::audit::{audit, may_own, slot_at};
 use crate::ring::mpmc::{SlotState, SlotWord};
 use crate::storage::report::place;
 
@@ -13,7 +13,7 @@ const OWNER: u64 = HELD - 1;
 
 impl Audit for OfBlocks {
     fn unused(&self, channel: &mut Audited<'_>) {
-        unused(channel);
+        channel.has_no_roles();
     }
 
     fn audit(&self, channel: &mut Audited<'_>) {

@@ -101,6 +101,16 @@ impl Python {
     pub(super) fn leave(mut self) {
         self.ask("leave", "left");
     }
+
+    /// What it has got by `drain`, up to the end of all senders; it leaves then.
+    pub(super) fn drained(self) -> Vec<String> {
+        let said = self.said();
+        let (got, why) = said.split_once(" Disconnected ").unwrap();
+        assert_eq!(why, "sender");
+        let got = got.split(',').skip(1).map(str::to_owned).collect();
+        self.leave();
+        got
+    }
 }
 
 impl Drop for Python {
@@ -285,6 +295,20 @@ impl Market {
 
     pub(super) fn rx(&self) -> Rx {
         Rx::open(&self.segment, &self.kind).unwrap()
+    }
+
+    /// A receiver, in a thread that says what it has got, and why that is all.
+    pub(super) fn collects(&self) -> thread::JoinHandle<(Vec<String>, String)> {
+        let rx = self.rx();
+        thread::spawn(move || {
+            let mut got = Vec::new();
+            loop {
+                match rx.recv() {
+                    Ok(message) => got.push(message),
+                    Err(why) => break (got, why),
+                }
+            }
+        })
     }
 
     pub(super) fn nth(&self, n: u64) -> String {

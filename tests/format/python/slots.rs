@@ -195,20 +195,7 @@ fn a_message_given_back_is_taken_by_the_other(kind: &str) {
 fn many_of_both_exchange_everything_once(kind: &str) {
     const EACH: u64 = 150;
     let market = Market::new(kind, 3);
-    let receivers: Vec<_> = (0..2)
-        .map(|_| {
-            let rx = market.rx();
-            thread::spawn(move || {
-                let mut got = Vec::new();
-                loop {
-                    match rx.recv() {
-                        Ok(message) => got.push(message),
-                        Err(why) => break (got, why),
-                    }
-                }
-            })
-        })
-        .collect();
+    let receivers = [(); 2].map(|()| market.collects());
     let mut reader = market.python("receiver");
     let mut pythons: Vec<_> = (0..2).map(|_| market.python("sender")).collect();
     let tx = market.tx();
@@ -222,11 +209,7 @@ fn many_of_both_exchange_everything_once(kind: &str) {
         python.expect("sent");
         python.leave();
     }
-    let read = reader.said();
-    let (read, why) = read.split_once(" Disconnected ").unwrap();
-    assert_eq!(why, "sender");
-    let mut got: Vec<String> = read.split(',').skip(1).map(str::to_owned).collect();
-    reader.leave();
+    let mut got = reader.drained();
     for receiver in receivers {
         let (rest, why) = receiver.join().unwrap();
         assert_eq!(why, NO_SENDER);

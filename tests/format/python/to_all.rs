@@ -178,20 +178,7 @@ fn a_python_that_is_joining_holds_nobody_up(kind: &str) {
 fn everybody_gets_the_same_in_one_order(kind: &str) {
     const EACH: u64 = 100;
     let market = Market::new(kind, 3);
-    let subscribers: Vec<_> = (0..2)
-        .map(|_| {
-            let rx = market.rx();
-            thread::spawn(move || {
-                let mut got = Vec::new();
-                loop {
-                    match rx.recv() {
-                        Ok(message) => got.push(message),
-                        Err(why) => break (got, why),
-                    }
-                }
-            })
-        })
-        .collect();
+    let subscribers = [(); 2].map(|()| market.collects());
     let mut readers: Vec<_> = (0..2).map(|_| market.python("reliable")).collect();
     let mut pythons: Vec<_> = (0..2).map(|_| market.python("sender")).collect();
     let tx = market.tx();
@@ -207,11 +194,7 @@ fn everybody_gets_the_same_in_one_order(kind: &str) {
     }
     let mut all: Vec<Vec<String>> = Vec::new();
     for reader in readers {
-        let read = reader.said();
-        let (read, why) = read.split_once(" Disconnected ").unwrap();
-        assert_eq!(why, "sender");
-        all.push(read.split(',').skip(1).map(str::to_owned).collect());
-        reader.leave();
+        all.push(reader.drained());
     }
     for subscriber in subscribers {
         let (got, why) = subscriber.join().unwrap();

@@ -8,13 +8,11 @@
 
 use std::fmt::Display;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use tombolo::sys::proc;
@@ -25,6 +23,7 @@ use super::orders::{Orders, Role, Setting, Shape};
 use super::{consumer, points, producer, side, subscriber};
 use crate::failure::Failure;
 use crate::flags::of_crew;
+use crate::stream::hung_up;
 
 /// The arguments with which the conductor starts a worker.
 #[derive(Debug, clap::Args)]
@@ -59,7 +58,8 @@ fn live(orders: &Orders) -> Result<(), Failure> {
     let _ = proc::register_global_barrier();
     watch(orders)?;
     let done = work(orders);
-    if conductor_is_gone() {
+    // The conductor has died.
+    if hung_up(&io::stdin()) {
         // The watch removes what there is, and ends this process. It must not be
         // cut short: it may have to build anew what it removes.
         loop {
@@ -105,14 +105,6 @@ fn watch(orders: &Orders) -> Result<(), Failure> {
         Ok(_) => Ok(()),
         Err(error) => Err(Failure::unusable("cannot start a thread", error)),
     }
-}
-
-/// Whether nobody has the other end of standard input any more.
-fn conductor_is_gone() -> bool {
-    let told = io::stdin();
-    let mut asked = [PollFd::new(told.as_fd(), PollFlags::empty())];
-    poll(&mut asked, PollTimeout::ZERO)
-        .is_ok_and(|_| asked[0].revents().is_some_and(|found| found.contains(PollFlags::POLLHUP)))
 }
 
 /// A worker's place in the storm.

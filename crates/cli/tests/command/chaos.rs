@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use command::{Running, Tables, assert_refused, lives, run, text};
+use command::{Running, Tables, assert_refused, lives, run, stat, text};
 use common::wait_until;
 use tombolo::Segment;
 
@@ -149,7 +149,7 @@ fn a_signal_ends_the_storm_with_128_and_its_number_and_leaves_nothing() {
 fn hold(storm: &Running) -> Vec<i32> {
     loop {
         storm.signal(Signal::SIGSTOP);
-        wait_until(|| status(storm.pid(), "State").starts_with('T'));
+        wait_until(|| stat(storm.pid(), 3).as_deref() == Some("T"));
         let workers = storm.workers();
         if !workers.iter().all(|&pid| is_doomed(pid)) {
             return workers;
@@ -163,8 +163,7 @@ fn is_doomed(pid: i32) -> bool {
     const SIGKILL: u64 = 1 << (Signal::SIGKILL as u32 - 1);
     const EXITING: u64 = 4;
     let pending = ["SigPnd", "ShdPnd"].map(|field| u64::from_str_radix(&status(pid, field), 16));
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let flags = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(6)?.parse().ok());
+    let flags = stat(pid, 9).and_then(|flags| flags.parse().ok());
     pending.into_iter().any(|set| set.is_ok_and(|set| set & SIGKILL != 0))
         || flags.is_none_or(|flags: u64| flags & EXITING != 0)
 }
