@@ -175,9 +175,8 @@ impl Step<'_> {
         let spec = self.search.history.spec;
         let queue = &self.state.queue;
         if answer == Some(&Answer::Sent(0)) {
-            let full =
-                if has_blocks(spec) { self.under.blocks == 0 } else { queue.has_room_for(spec, 0) };
-            if full {
+            let no_block = has_blocks(spec) && self.under.blocks == 0;
+            if no_block || queue.has_room_for(spec, 0) {
                 open.push(self.next(|under| under.seen = true));
             }
             return;
