@@ -100,6 +100,15 @@ impl<Q: Sheet, R: Sheet> Site<Q, R> {
         self.told(struck, Side::Sender, Done::Sent)
     }
 
+    /// Wakes a server for a call that was given back, and its client: the server may have been
+    /// the last one, and have gone before.
+    pub(super) fn given_back(&self, client: u16) -> Result<(), Fault> {
+        // Release: who sees the change also sees that the call is open.
+        self.changes().fetch_add(1, Ordering::Release);
+        let told = self.notify(Side::Receiver, Done::GivenUp);
+        told.and(self.wake(client))
+    }
+
     /// What it means that somebody could not be woken. A set that is gone has woken everybody.
     fn told(&self, woken: Result<(), Refusal>, side: Side, done: Done) -> Result<(), Fault> {
         let Err(refusal) = woken else { return Ok(()) };
