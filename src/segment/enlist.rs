@@ -102,6 +102,33 @@ impl Participant {
         Ok(Some(all.sending.enter(side)))
     }
 
+    /// Keeps the credits of a channel of which this process has an endpoint, until
+    /// [`end_hold`](Self::end_hold), also if that endpoint goes before. What may wake somebody
+    /// who sleeps there is in the hands of the holder: its death has to wake them.
+    pub(crate) fn hold(&self, block: &Block) {
+        let mut all = lock(&self.endpoints);
+        if let Some(counts) = all.counts.get_mut(usize::from(block.index)) {
+            counts.holds = counts.holds.saturating_add(1);
+        }
+    }
+
+    /// Undoes one [`hold`](Self::hold). Does nothing in a forked child.
+    pub(crate) fn end_hold(&self, block: &Block) {
+        if self.guard.in_child() {
+            return;
+        }
+        let mut all = lock(&self.endpoints);
+        let Some(counts) = all.counts.get_mut(usize::from(block.index)) else { return };
+        counts.holds = counts.holds.saturating_sub(1);
+        if *counts == Counts::default() {
+            all.blocks.retain(|other| other.index != block.index);
+            if self.is_known() {
+                // Nobody is there to be told.
+                let _ = self.disarm(block);
+            }
+        }
+    }
+
     /// Wakes publishers if this side's ends are subscribers: they may wait for so many, or for a
     /// reliable one to be where it begins.
     fn tell_publishers(&self, block: &Block, side: Side) {

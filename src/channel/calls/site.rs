@@ -32,8 +32,11 @@ pub(super) struct Site<Q, R> {
 
 impl<Q: Sheet, R: Sheet> Site<Q, R> {
     pub(super) fn of(end: &Endpoint) -> Result<Arc<Self>, ChannelError> {
+        let sheets = end.typed(Sheets::of)?;
+        // Until it is dropped.
+        end.participant().hold(end.block());
         Ok(Arc::new(Self {
-            sheets: end.typed(Sheets::of)?,
+            sheets,
             participant: Arc::clone(end.participant()),
             block: *end.block(),
             name: Arc::clone(end.name()),
@@ -125,5 +128,12 @@ impl<Q: Sheet, R: Sheet> Site<Q, R> {
         counted.err().unwrap_or_else(|| Fault::Corrupt {
             what: format!("{}: a call's word is {word:#018x}", self.name),
         })
+    }
+}
+
+impl<Q, R> Drop for Site<Q, R> {
+    fn drop(&mut self) {
+        // Its calls have all been let go: no slot depends on this process any more.
+        self.participant.end_hold(&self.block);
     }
 }
