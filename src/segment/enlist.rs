@@ -98,6 +98,10 @@ impl Participant {
         *counts = more;
         // As in `enlist`.
         self.joined(block, side).fetch_add(1, Ordering::Release);
+        if block.kind.is_broadcast() && side == Side::Receiver {
+            // A publisher's task may wait for so many, and is told of changes alone.
+            self.mapped.control(block).changes.fetch_add(1, Ordering::Release);
+        }
         self.tell_publishers(block, side);
         Ok(Some(all.sending.enter(side)))
     }
