@@ -23,6 +23,7 @@ use tombolo::{
     Reliable, Segment, SendError, Spsc, WaitStrategy,
 };
 
+use common::effort::rounds;
 use common::readiness::{alone, watchers};
 use common::tasks::{Task, block_on};
 use common::{Brief, Name, Peer, Remove, thread_parked, tid, wait_until};
@@ -381,12 +382,13 @@ fn a_canceller_ends_a_wait_that_just_begins() {
     let (tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap().into_async());
     rx.as_sync().set_wait_strategy(WaitStrategy::Block);
     let canceller = rx.as_sync().canceller();
+    let last = rounds(5_000, 50_000);
     let (go, gone) = (Arc::new(AtomicU64::new(0)), mpsc::sync_channel(1));
     let (tell, told) = gone;
     let cancelling = thread::spawn({
         let (canceller, go) = (canceller.clone(), Arc::clone(&go));
         move || {
-            for round in 1..=ROUNDS {
+            for round in 1..=last {
                 while go.load(Ordering::SeqCst) < round {
                     spin_loop();
                 }
@@ -396,8 +398,7 @@ fn a_canceller_ends_a_wait_that_just_begins() {
             }
         }
     });
-    const ROUNDS: u64 = 20_000;
-    for round in 1..=ROUNDS {
+    for round in 1..=last {
         let task = Task::new();
         let mut future = Box::pin(rx.recv());
         go.store(round, Ordering::SeqCst);
