@@ -268,9 +268,8 @@ struct Crew<'a> {
     participant: Arc<Participant>,
     /// The member that was ready last, and the one to be looked at next.
     turn: Turn,
-    /// How many of the members are lent for each wait, and whether they are lent just now.
+    /// How many of the members are lent for each wait.
     lent: usize,
-    begun: bool,
 }
 
 /// Which members a glance is for: the one that was ready last, and some of the others in turn.
@@ -328,7 +327,7 @@ impl<'a> WaitSet<'a> {
         let limit = participant.mapped().semaphores.most_ops();
         let kept = Kept::new(participant.own_bell());
         let (entries, turn) = (Vec::new(), Turn::default());
-        let crew = Crew { entries, kept, shared, participant, turn, lent: 0, begun: false };
+        let crew = Crew { entries, kept, shared, participant, turn, lent: 0 };
         Self { crew, spin: Spin::new(), ends_on_signals: false, ops: set::OWN_OPS, limit }
     }
 
@@ -437,9 +436,7 @@ impl<'a> WaitSet<'a> {
         if let Some(fault) = self.crew.participant.barred() {
             return Err(fault);
         }
-        self.crew.begin()?;
-        self.crew.is_over(ready, Turn::look);
-        self.crew.done();
+        self.begin()?.0.crew.is_over(ready, Turn::look);
         Ok(ready.len())
     }
 
@@ -452,10 +449,14 @@ impl<'a> WaitSet<'a> {
         if let Some(fault) = self.crew.participant.barred() {
             return Err(fault);
         }
+        self.begin()?.0.wait_begun(ready, until)
+    }
+
+    /// Has the members lent that are, for one wait.
+    #[inline]
+    fn begin(&mut self) -> Result<Begun<'_, 'a>, Fault> {
         self.crew.begin()?;
-        let waited = self.wait_begun(ready, until);
-        self.crew.done();
-        waited
+        Ok(Begun(self))
     }
 
     fn wait_begun(
@@ -534,6 +535,16 @@ impl<'a> WaitSet<'a> {
     }
 }
 
+/// A wait for which the members are lent: they are given back when this is dropped, also by a
+/// panic of a check.
+struct Begun<'s, 'a>(&'s mut WaitSet<'a>);
+
+impl Drop for Begun<'_, '_> {
+    fn drop(&mut self) {
+        self.0.crew.done();
+    }
+}
+
 impl Crew<'_> {
     /// What goes through the channel of the member that was ready last.
     fn moved(&self) -> u64 {
@@ -557,11 +568,9 @@ impl Crew<'_> {
         kept.let_go(entries.iter().map(|entry| entry.place(participant)));
     }
 
-    /// Has the members lent that are, for one wait. They are already, if a panic has ended the
-    /// last one.
     #[inline]
-    fn begin(&mut self) -> Result<(), Fault> {
-        if self.lent == 0 || self.begun {
+    fn begin(&self) -> Result<(), Fault> {
+        if self.lent == 0 {
             return Ok(());
         }
         for (at, entry) in self.entries.iter().enumerate() {
@@ -570,22 +579,19 @@ impl Crew<'_> {
                 return Err(fault);
             }
         }
-        self.begun = true;
         Ok(())
     }
 
     #[inline]
-    fn done(&mut self) {
-        if self.begun {
+    fn done(&self) {
+        if self.lent > 0 {
             self.entries.iter().for_each(|entry| entry.handle.done());
-            self.begun = false;
         }
     }
 }
 
 impl Drop for Crew<'_> {
     fn drop(&mut self) {
-        self.done();
         if !self.participant.guard().in_child() {
             self.let_go();
         }
