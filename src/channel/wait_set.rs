@@ -25,16 +25,19 @@ use super::queues;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use crate::error::{Done, Fault, WaitSetError};
+use crate::kinds::block::Block;
 use crate::kinds::ring::Ring;
 use crate::kinds::table::{Kind, Payload};
 use crate::ring::kernel::{Kernel as _, Refusal};
 use crate::ring::wait::Found;
-use crate::ring::wait::set::{self, Kept, Mark, Members, Place, Prospect, Vigil};
-use crate::segment::{Participant, Segment, Side};
+use crate::ring::wait::rounds::Rounds;
+use crate::ring::wait::set::{self, Kept, Mark, Members, Place, Prospect, Vigil, Watched};
+use crate::ring::watch::{Calls, Topic};
+use crate::segment::{Ear, Participant, Segment, Side};
 use crate::sync::Ordering;
 use crate::sync::unstepped::AtomicU8;
 use crate::sys::ErrorKind;
-use crate::wait::{Interruptible, Spin, WaitStrategy};
+use crate::wait::{Interruptible, Semaphores, Spin, WaitStrategy};
 
 /// What a set asks of a handle.
 pub trait Member {
@@ -145,10 +148,24 @@ struct Entry<'a> {
     mark: Mark,
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    fn new(handle: impl Waitable + 'a, key: u64) -> Self {
+        Self { key, handle: Box::new(handle), mark: Mark::default() }
+    }
+
     fn place(&self) -> Place<'_> {
         let end = self.handle.end();
         queues::place(end.participant(), end.block(), end.side, &self.mark)
+    }
+
+    fn watched_place(&self) -> Place<'_> {
+        let end = self.handle.end();
+        queues::watched_place(end.participant(), end.block(), end.side, &self.mark)
+    }
+
+    fn topic(&self) -> (&Block, Topic) {
+        let end = self.handle.end();
+        (end.block(), queues::topic(end.block(), end.side))
     }
 
     /// Adds it if it is ready.
@@ -239,6 +256,14 @@ struct Crew<'a> {
     participant: Arc<Participant>,
     /// The member that was ready last, and the one to be looked at next.
     turn: Turn,
+    /// Of a set of many: what it keeps to watch them.
+    watching: Option<Watching>,
+}
+
+/// What a set of many members keeps, which it watches.
+struct Watching {
+    ear: Ear,
+    rounds: Rounds<Instant>,
 }
 
 /// Which members a glance is for: the one that was ready last, and some of the others in turn.
@@ -248,24 +273,39 @@ struct Turn {
     next: Cell<usize>,
 }
 
-/// A way to look at members: whether some are ready.
-type Look = fn(&Turn, &[Entry<'_>], &mut Vec<Ready>) -> bool;
+/// A way to look at members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// At those that are likely to be ready.
+    Likely,
+    All,
+}
 
 /// In turn, so many at a glance; fewer members than this are all looked at.
 const IN_TURN: usize = 2;
 const FEW: usize = 4;
+/// So many members a set counts itself at; if it has more, it watches them.
+const COUNTED: usize = 30;
 
 impl Turn {
     /// Looks at some.
     fn glance(&self, entries: &[Entry<'_>], ready: &mut Vec<Ready>) -> bool {
-        let (count, last) = (entries.len(), self.last.get());
-        let next = self.next.get();
-        let others = (next..next + IN_TURN).map(|at| at % count.max(1)).filter(|at| *at != last);
+        if entries.len() < FEW {
+            return self.look(entries, ready);
+        }
+        let last = self.last.get();
+        let others = self.others(entries.len()).filter(|at| *at != last);
         for entry in once(last).chain(others).filter_map(|at| entries.get(at)) {
             entry.look(ready);
         }
-        self.next.set((next + IN_TURN) % count.max(1));
         self.note(entries, ready)
+    }
+
+    /// Those of `count` members whose turn it is.
+    fn others(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
+        let (next, count) = (self.next.get(), count.max(1));
+        self.next.set((next + IN_TURN) % count);
+        (next..next + IN_TURN).map(move |at| at % count)
     }
 
     /// Looks at all.
@@ -287,6 +327,65 @@ impl Turn {
     }
 }
 
+impl Watching {
+    /// A member comes, behind all others.
+    fn add(&mut self, entry: &Entry<'_>) {
+        let (block, topic) = entry.topic();
+        self.ear.watch(block, topic);
+        self.rounds.add(block.index);
+    }
+
+    /// This member has gone. `mine`: this is not a forked child.
+    fn remove(&mut self, at: usize, entry: &Entry<'_>, mine: bool) {
+        self.rounds.remove(at);
+        if mine {
+            self.leave(entry);
+        }
+    }
+
+    fn leave(&self, entry: &Entry<'_>) {
+        let (block, topic) = entry.topic();
+        self.ear.leave(block, topic);
+    }
+
+    /// Those that have called are to be looked at, too.
+    fn called(&mut self, calls: &Calls, entries: &[Entry<'_>]) {
+        self.rounds.called(calls, |at| &entries[at].mark);
+    }
+
+    /// Looks at those that have called, or had something when they were last looked at, and at
+    /// some others in turn; whether one is ready.
+    fn glance(&mut self, turn: &Turn, entries: &[Entry<'_>], ready: &mut Vec<Ready>) -> bool {
+        let calls = self.ear.glance();
+        self.called(&calls, entries);
+        for &at in self.rounds.listed() {
+            if entries[at].look(ready) != Prospect::Nothing {
+                turn.last.set(at);
+            }
+        }
+        for at in turn.others(entries.len()) {
+            // The others in the list have just been looked at.
+            if let Some(entry) = entries.get(at).filter(|entry| entry.mark.is_armed())
+                && entry.look(ready) != Prospect::Nothing
+            {
+                self.rounds.list(at);
+                turn.last.set(at);
+            }
+        }
+        !ready.is_empty()
+    }
+
+    /// Looks at all.
+    fn look(&mut self, entries: &[Entry<'_>], ready: &mut Vec<Ready>) -> bool {
+        for (at, entry) in entries.iter().enumerate() {
+            if entry.look(ready) != Prospect::Nothing {
+                self.rounds.list(at);
+            }
+        }
+        !ready.is_empty()
+    }
+}
+
 impl<'a> WaitSet<'a> {
     /// A set for handles of this segment, without members.
     pub fn new(segment: &Segment) -> Self {
@@ -295,7 +394,8 @@ impl<'a> WaitSet<'a> {
         let shared = Arc::new(Shared { state: AtomicU8::new(0), participant: weak });
         let limit = participant.mapped().semaphores.most_ops();
         let kept = Kept::new(participant.own_bell());
-        let crew = Crew { entries: Vec::new(), kept, shared, participant, turn: Turn::default() };
+        let (entries, turn) = (Vec::new(), Turn::default());
+        let crew = Crew { entries, kept, shared, participant, turn, watching: None };
         Self { crew, spin: Spin::new(), ends_on_signals: false, ops: set::OWN_OPS, limit }
     }
 
@@ -318,22 +418,23 @@ impl<'a> WaitSet<'a> {
         }
         let ops = queues::place(end.participant(), end.block(), end.side, &Mark::default()).ops();
         let (operations, limit) = ((self.ops + ops) as u64, self.limit);
-        if operations > limit {
-            return Err(WaitSetError::TooMany { channel: channel(), operations, limit });
+        let many = operations > limit || self.len() >= COUNTED;
+        if many && self.crew.watching.is_none() {
+            if self.crew.participant.own_bell().is_some() {
+                self.crew.watch();
+            } else if operations > limit {
+                return Err(WaitSetError::TooMany { channel: channel(), operations, limit });
+            }
         }
         self.ops += ops;
-        self.crew.entries.push(Entry { key, handle: Box::new(handle), mark: Mark::default() });
+        self.crew.push(Entry::new(handle, key));
         Ok(())
     }
 
     /// Removes the member with this key; whether there was one. The order of the others stays.
     pub fn remove(&mut self, key: u64) -> bool {
         let Some(at) = self.find(key) else { return false };
-        let entry = self.crew.entries.remove(at);
-        self.ops -= entry.place().ops();
-        if !self.crew.participant.guard().in_child() {
-            entry.place().let_go();
-        }
+        self.ops -= self.crew.remove(at).place().ops();
         true
     }
 
@@ -392,7 +493,7 @@ impl<'a> WaitSet<'a> {
         if let Some(fault) = self.crew.participant.barred() {
             return Err(fault);
         }
-        self.crew.is_over(ready, Turn::look);
+        self.crew.is_over(ready, Look::All);
         Ok(ready.len())
     }
 
@@ -406,8 +507,7 @@ impl<'a> WaitSet<'a> {
         if let Some(fault) = crew.participant.barred() {
             return Err(fault);
         }
-        let look: Look = if crew.entries.len() < FEW { Turn::look } else { Turn::glance };
-        if crew.is_over(ready, look) {
+        if crew.is_over(ready, Look::Likely) {
             return Ok(ready.len());
         }
         let until = until();
@@ -419,7 +519,7 @@ impl<'a> WaitSet<'a> {
                 until,
                 || crew.borrow().moved(),
                 MUCH,
-                || crew.borrow_mut().is_over(ready, look).then_some(()),
+                || crew.borrow_mut().is_over(ready, Look::Likely).then_some(()),
             );
             if spun.is_some() {
                 return Ok(ready.len());
@@ -430,18 +530,20 @@ impl<'a> WaitSet<'a> {
             // A sleeper is told of the dead; one that spins asks.
             participant.scan()?;
             if until.is_some_and(|until| until <= semaphores.now()) {
-                crew.borrow_mut().is_over(ready, Turn::look);
+                crew.borrow_mut().is_over(ready, Look::All);
                 return Ok(ready.len());
             }
         }
         participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);
-        let Crew { entries, kept, shared, turn, .. } = crew;
+        let Crew { entries, kept, shared, turn, watching, .. } = crew;
         let _sleeping = Sleeping::new(shared);
-        let mut looking = Looking { entries, shared, participant: &participant, turn, ready };
-        let waited = if *ends_on_signals {
-            Vigil::new(&Interruptible(semaphores), kept, until).block(&mut looking)
-        } else {
-            Vigil::new(semaphores, kept, until).block(&mut looking)
+        let mut all = Looking { entries, shared, participant: &participant, turn, ready };
+        let signals = *ends_on_signals;
+        let waited = match watching {
+            Some(watching) => {
+                sleep(semaphores, kept, until, signals, &mut Patrol { all, watching })
+            }
+            None => sleep(semaphores, kept, until, signals, &mut all),
         };
         spin.slept();
         match waited {
@@ -477,7 +579,50 @@ impl<'a> WaitSet<'a> {
     }
 }
 
-impl Crew<'_> {
+/// Sleeps until a member is ready. `signals`: whether one of these ends it.
+fn sleep<M: Members<Fault = Fault>>(
+    semaphores: &Semaphores,
+    kept: &mut Kept<Instant>,
+    until: Option<Instant>,
+    signals: bool,
+    all: &mut M,
+) -> Result<Watched, Fault> {
+    if signals {
+        Vigil::new(&Interruptible(semaphores), kept, until).block(all)
+    } else {
+        Vigil::new(semaphores, kept, until).block(all)
+    }
+}
+
+impl<'a> Crew<'a> {
+    /// From here on, it watches its members.
+    fn watch(&mut self) {
+        self.kept.let_go(self.entries.iter().map(Entry::place));
+        let mut watching = Watching { ear: Ear::new(&self.participant), rounds: Rounds::new() };
+        for entry in &self.entries {
+            watching.add(entry);
+        }
+        self.watching = Some(watching);
+    }
+
+    fn push(&mut self, entry: Entry<'a>) {
+        if let Some(watching) = &mut self.watching {
+            watching.add(&entry);
+        }
+        self.entries.push(entry);
+    }
+
+    fn remove(&mut self, at: usize) -> Entry<'a> {
+        let entry = self.entries.remove(at);
+        let mine = !self.participant.guard().in_child();
+        match &mut self.watching {
+            Some(watching) => watching.remove(at, &entry, mine),
+            None if mine => entry.place().let_go(),
+            None => {}
+        }
+        entry
+    }
+
     /// What goes through the channel of the member that was ready last.
     fn moved(&self) -> u64 {
         let last = self.entries.get(self.turn.last.get());
@@ -486,7 +631,13 @@ impl Crew<'_> {
 
     /// Looks; whether the wait is over.
     fn is_over(&mut self, ready: &mut Vec<Ready>, look: Look) -> bool {
-        let found = look(&self.turn, &self.entries, ready);
+        let Self { entries, turn, watching, .. } = self;
+        let found = match (watching, look) {
+            (Some(watching), Look::Likely) => watching.glance(turn, entries, ready),
+            (Some(watching), Look::All) => watching.look(entries, ready),
+            (None, Look::Likely) => turn.glance(entries, ready),
+            (None, Look::All) => turn.look(entries, ready),
+        };
         let over = self.shared.take_call() || found;
         if over {
             // Without a sleep: no member is to be counted as if it slept.
@@ -498,8 +649,12 @@ impl Crew<'_> {
 
 impl Drop for Crew<'_> {
     fn drop(&mut self) {
-        if !self.participant.guard().in_child() {
-            self.kept.let_go(self.entries.iter().map(Entry::place));
+        if self.participant.guard().in_child() {
+            return;
+        }
+        self.kept.let_go(self.entries.iter().map(Entry::place));
+        if let Some(watching) = &self.watching {
+            self.entries.iter().for_each(|entry| watching.leave(entry));
         }
     }
 }
@@ -553,6 +708,70 @@ impl Members for Looking<'_, '_> {
 
     fn fault(&self, refusal: Refusal) -> Fault {
         self.participant.mapped().refused(refusal)
+    }
+}
+
+/// Those of many members that are to be looked at, during one sleep.
+struct Patrol<'s, 'a> {
+    all: Looking<'s, 'a>,
+    watching: &'s mut Watching,
+}
+
+impl<'a> Patrol<'_, 'a> {
+    fn entry(&self, at: usize) -> (usize, &Entry<'a>) {
+        let at = self.watching.rounds.listed()[at];
+        (at, &self.all.entries[at])
+    }
+}
+
+impl Members for Patrol<'_, '_> {
+    type Fault = Fault;
+
+    fn count(&self) -> usize {
+        self.watching.rounds.listed().len()
+    }
+
+    fn place(&self, at: usize) -> Place<'_> {
+        self.entry(at).1.watched_place()
+    }
+
+    fn look(&mut self, at: usize) -> Prospect {
+        let (at, _) = self.entry(at);
+        let entry = &self.all.entries[at];
+        let found = entry.look(self.all.ready);
+        let Watching { ear, rounds } = &mut *self.watching;
+        rounds.looked(at, &entry.mark, || ear.soon());
+        found
+    }
+
+    fn glance(&mut self) -> bool {
+        self.watching.glance(self.all.turn, self.all.entries, self.all.ready)
+    }
+
+    fn is_called(&mut self) -> bool {
+        self.all.is_called()
+    }
+
+    fn listen(&mut self, values: &mut Vec<u16>) -> Result<(), Fault> {
+        let changed = self.watching.ear.listen(values)?;
+        self.all.participant.is_counted_alive()?;
+        // After the bell has been read.
+        let calls = self.watching.ear.collect();
+        self.watching.called(&calls, self.all.entries);
+        if changed {
+            self.watching.rounds.list_all();
+        }
+        let now = self.all.participant.mapped().semaphores.now();
+        self.watching.rounds.begin(now, |at| &self.all.entries[at].mark);
+        Ok(())
+    }
+
+    fn owes(&mut self, at: usize, refusal: Refusal) {
+        self.entry(at).1.handle.end().owe_a_token(refusal);
+    }
+
+    fn fault(&self, refusal: Refusal) -> Fault {
+        self.all.fault(refusal)
     }
 }
 

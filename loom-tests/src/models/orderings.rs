@@ -6,7 +6,7 @@ use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqC
 
 use super::{
     blocks, broadcast, calls, creation, death_record, event, gate, joint, journal, mpmc, reliable,
-    spsc, table, wait_set,
+    spsc, table, wait_set, watch,
 };
 use crate::death::{End::Killed, Fate};
 use crate::explore::{Bound, completely, fails, fails_for_some_end};
@@ -485,6 +485,22 @@ const ROWS: &[(&[Site], By)] = &[
         &[at("wait/set", "register", "fence", SeqCst, Relaxed)],
         Model(Some(2), wait_set::woken_in_vain),
     ),
+    // Watching.
+    (
+        &[at("watch", "arm", "waiting.fetch_add", Release, Relaxed)],
+        Nothing("the Release of the same word behind it covers it, unless another one watches too"),
+    ),
+    (&[at("watch", "arm", "waiting.fetch_or", Release, Relaxed)], Model(Some(3), watch::one_comes)),
+    (
+        &[at("watch", "strike_all", ".fetch_or(1 << bit", Release, Relaxed)],
+        Model(Some(3), watch::in_vain),
+    ),
+    (
+        &[at("watch", "call", "fence", SeqCst, Relaxed)],
+        Nothing("the models of watching drop the light fence, and find that"),
+    ),
+    (&[at("watch", "call", "waiting.load", Acquire, Relaxed)], Model(Some(3), watch::one_comes)),
+    (&[at("watch", "collect", "called.swap", Acquire, Relaxed)], Model(Some(3), watch::in_vain)),
 ];
 
 fn found_weak(file: &str) {
@@ -533,6 +549,7 @@ fn of_events_and_the_gate() {
     found_weak("gate");
     found_weak("wait/registration");
     found_weak("wait/set");
+    found_weak("watch");
 }
 
 #[test]
