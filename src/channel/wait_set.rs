@@ -329,23 +329,10 @@ impl Turn {
 
 impl Watching {
     /// A member comes, behind all others.
-    fn add(&mut self, entry: &Entry<'_>) {
+    fn add(&mut self, participant: &Participant, entry: &Entry<'_>) {
         let (block, topic) = entry.topic();
-        self.ear.watch(block, topic);
+        participant.watch(block, topic);
         self.rounds.add(block.index);
-    }
-
-    /// This member has gone. `mine`: this is not a forked child.
-    fn remove(&mut self, at: usize, entry: &Entry<'_>, mine: bool) {
-        self.rounds.remove(at);
-        if mine {
-            self.leave(entry);
-        }
-    }
-
-    fn leave(&self, entry: &Entry<'_>) {
-        let (block, topic) = entry.topic();
-        self.ear.leave(block, topic);
     }
 
     /// Those that have called are to be looked at, too.
@@ -600,27 +587,38 @@ impl<'a> Crew<'a> {
         self.kept.let_go(self.entries.iter().map(Entry::place));
         let mut watching = Watching { ear: Ear::new(&self.participant), rounds: Rounds::new() };
         for entry in &self.entries {
-            watching.add(entry);
+            watching.add(&self.participant, entry);
         }
         self.watching = Some(watching);
     }
 
     fn push(&mut self, entry: Entry<'a>) {
         if let Some(watching) = &mut self.watching {
-            watching.add(&entry);
+            watching.add(&self.participant, &entry);
         }
         self.entries.push(entry);
     }
 
     fn remove(&mut self, at: usize) -> Entry<'a> {
         let entry = self.entries.remove(at);
-        let mine = !self.participant.guard().in_child();
-        match &mut self.watching {
-            Some(watching) => watching.remove(at, &entry, mine),
-            None if mine => entry.place().let_go(),
-            None => {}
+        if let Some(watching) = &mut self.watching {
+            watching.rounds.remove(at);
         }
+        self.leave(&entry);
         entry
+    }
+
+    /// One that is a member no more.
+    fn leave(&self, entry: &Entry<'_>) {
+        if self.participant.guard().in_child() {
+            return;
+        }
+        if self.watching.is_some() {
+            let (block, topic) = entry.topic();
+            self.participant.unwatch(block, topic);
+        } else {
+            entry.place().let_go();
+        }
     }
 
     /// What goes through the channel of the member that was ready last.
@@ -649,13 +647,7 @@ impl<'a> Crew<'a> {
 
 impl Drop for Crew<'_> {
     fn drop(&mut self) {
-        if self.participant.guard().in_child() {
-            return;
-        }
-        self.kept.let_go(self.entries.iter().map(Entry::place));
-        if let Some(watching) = &self.watching {
-            self.entries.iter().for_each(|entry| watching.leave(entry));
-        }
+        self.entries.iter().for_each(|entry| self.leave(entry));
     }
 }
 
@@ -755,14 +747,14 @@ impl Members for Patrol<'_, '_> {
     fn listen(&mut self, values: &mut Vec<u16>) -> Result<(), Fault> {
         let changed = self.watching.ear.listen(values)?;
         self.all.participant.is_counted_alive()?;
+        let now = self.all.participant.mapped().semaphores.now();
+        self.watching.rounds.begin(now, |at| &self.all.entries[at].mark);
         // After the bell has been read.
         let calls = self.watching.ear.collect();
         self.watching.called(&calls, self.all.entries);
         if changed {
             self.watching.rounds.list_all();
         }
-        let now = self.all.participant.mapped().semaphores.now();
-        self.watching.rounds.begin(now, |at| &self.all.entries[at].mark);
         Ok(())
     }
 

@@ -27,6 +27,10 @@
 //!             disarm: exactly x becomes x without WATCHED
 //! ```
 //!
+//! **Who watches** says so in its row before it arms a channel for the first time. A notifier that
+//! sees that arming sees the row (edge R: the new version, Release, and the notifier's second
+//! look at `waiting`, Acquire).
+//!
 //! **No wake-up is lost.** The look behind the fence of the arming finds what was published, or
 //! the notifier sees WATCHED (edge W), unless another notifier has disarmed the channel in
 //! between. That one had seen a word x of this arming or a later one, because an arming begins
@@ -44,10 +48,11 @@
 //! called for.
 //!
 //! **What has called** is a hint: 512 bits for each watcher, and each channel has one of them. It
-//! is noted before the stroke, and collected after the bell was read. So a bit that is collected
-//! late is one whose stroke ends the sleep. A channel whose bit was collected is not armed any
-//! more, as far as its watcher knows, and is armed and looked at before the next sleep. What was
-//! published before the bit was noted is found by that look (edge B).
+//! is noted before the stroke, and collected after the bell was read. So a bit that is not
+//! collected is one whose stroke ends the sleep. A channel whose bit was collected is not armed
+//! any more, as far as its watcher knows: it is armed before the next sleep, and looked at behind
+//! that fence. The notifier has fenced before it noted the bit, so the look finds what it had
+//! published.
 //!
 //! **Watchers are not counted.** No token is posted for them, and none is taken by them. A
 //! participant that dies leaves its row, which names its life, and perhaps WATCHED: the next
@@ -111,7 +116,7 @@ pub(crate) const fn place_of(channel: u16) -> (usize, u32) {
 }
 
 /// The record of one who watches these topics.
-pub(crate) const fn record(incarnation: u64, topics: u64) -> u64 {
+const fn record(incarnation: u64, topics: u64) -> u64 {
     incarnation << INCARNATION_SHIFT | topics
 }
 
@@ -126,10 +131,10 @@ impl Watch<'_> {
 
     /// Has everybody who publishes from the next heavy fence on call those who watch.
     pub(crate) fn arm(&self, waiting: &AtomicU64) {
-        // First the version: whoever disarms after this has struck after this.
+        // First the version: whoever disarms after this has struck after this. Edge R: Release,
+        // which the other step carries on.
         waiting.fetch_add(VERSION, Ordering::Release);
-        // Edge R: Release.
-        waiting.fetch_or(WATCHED, Ordering::Release);
+        waiting.fetch_or(WATCHED, Ordering::Relaxed);
     }
 
     /// Notes for each who watches this topic that the channel has called, and strikes their bells,
@@ -149,8 +154,7 @@ impl Watch<'_> {
                     continue;
                 };
                 if member.is_live(self.all) {
-                    // Edge B.
-                    self.all.calls(id, part).fetch_or(1 << bit, Ordering::Release);
+                    self.all.calls(id, part).fetch_or(1 << bit, Ordering::Relaxed);
                     strokes.add(kernel, own)?;
                 }
             }
@@ -219,8 +223,7 @@ pub(super) fn call<K: Kernel>(
 pub(crate) fn collect(all: &dyn Watchers, me: u16) -> Calls {
     let take = |part| {
         let called = all.calls(me, part);
-        // Edge B: Acquire.
-        if called.load(Ordering::Relaxed) == 0 { 0 } else { called.swap(0, Ordering::Acquire) }
+        if called.load(Ordering::Relaxed) == 0 { 0 } else { called.swap(0, Ordering::Relaxed) }
     };
     core::array::from_fn(take)
 }

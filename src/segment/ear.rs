@@ -45,23 +45,22 @@ impl Ear {
         ears.glance(mapped, *me, &self.handed)
     }
 
-    /// Watches a topic of a channel of which this process has an end.
-    pub(crate) fn watch(&self, block: &Block, topic: Topic) {
-        self.change(block, topic, |users| users.saturating_add(1));
-    }
-
-    /// Does so no more.
-    pub(crate) fn leave(&self, block: &Block, topic: Topic) {
-        self.change(block, topic, |users| users.saturating_sub(1));
-    }
-
-    fn change(&self, block: &Block, topic: Topic, change: impl FnOnce(usize) -> usize) {
-        let Participant { ears, mapped, me, .. } = &*self.participant;
-        ears.change(mapped, *me, (block, topic), change);
-    }
-
     /// When everybody is sure to have seen what has been armed by now.
     pub(crate) fn soon(&self) -> Option<Instant> {
         self.participant.mapped.semaphores.soon()
+    }
+}
+
+impl Participant {
+    /// Watches a topic of a channel of which this process has an end.
+    pub(crate) fn watch(&self, block: &Block, topic: Topic) {
+        let Self { ears, mapped, me, .. } = self;
+        ears.change(mapped, *me, (block, topic), |users| users.saturating_add(1));
+    }
+
+    /// Does so no more.
+    pub(crate) fn unwatch(&self, block: &Block, topic: Topic) {
+        let Self { ears, mapped, me, .. } = self;
+        ears.change(mapped, *me, (block, topic), |users| users.saturating_sub(1));
     }
 }

@@ -33,8 +33,8 @@ impl Handed {
     fn take(&self) -> Calls {
         let take = |part: &AtomicU64| match part.load(Ordering::Relaxed) {
             0 => 0,
-            // Acquire: what whoever has handed it has acquired.
-            _ => part.swap(0, Ordering::Acquire),
+            // Relaxed: the lock, and the look that follows.
+            _ => part.swap(0, Ordering::Relaxed),
         };
         self.0.each_ref().map(take)
     }
@@ -61,7 +61,7 @@ impl Ears {
         if calls.iter().any(|part| *part != 0) {
             for handed in all.handed.iter().filter_map(Weak::upgrade) {
                 for (part, called) in handed.0.iter().zip(calls) {
-                    part.fetch_or(called, Ordering::Release);
+                    part.fetch_or(called, Ordering::Relaxed);
                 }
             }
         }

@@ -8,7 +8,7 @@ use crate::error::{ChannelError, Done, Fault, Unwoken};
 use crate::kinds::block::Block;
 use crate::ring::event::{self, Event, Memo};
 use crate::ring::kernel::Refusal;
-use crate::ring::{credit, gate, role, wake_all, watch};
+use crate::ring::{credit, gate, role, wake_all};
 use crate::storage::Side;
 use crate::storage::layout::Row;
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -263,8 +263,7 @@ impl Participant {
         row.items_record.store(record, Ordering::Release);
         row.space_record.store(record, Ordering::Release);
         row.slots_record.store(record, Ordering::Release);
-        row.watches.store(watch::record(self.me.incarnation, 0), Ordering::Release);
-        for word in &row.reserved {
+        for word in core::iter::once(&row.watches).chain(&row.reserved) {
             word.store(0, Ordering::Release);
         }
         // Before the first credit: the token that it leaves at a death is

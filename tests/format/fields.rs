@@ -18,12 +18,13 @@ use std::fs;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use tombolo::sys::msg::Queue;
 use tombolo::sys::sem::{Op, Set};
 use tombolo::sys::shm::{AttachOptions, Attachment, Shm};
 use tombolo::sys::{Key, proc};
-use tombolo::{OpenError, Segment};
+use tombolo::{OpenError, Segment, WaitSet};
 
 use common::{
     Brief, MAGIC, Name, Peer, SIGNATURE, Words, key_of, parked, thread_parked, tid, wait_until,

@@ -6,7 +6,7 @@ use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqC
 
 use super::{
     blocks, broadcast, calls, creation, death_record, event, gate, joint, journal, mpmc, reliable,
-    spsc, table, wait_set, watch,
+    spsc, table, wait_set,
 };
 use crate::death::{End::Killed, Fate};
 use crate::explore::{Bound, completely, fails, fails_for_some_end};
@@ -42,6 +42,7 @@ const OWN_LIFE: &str = "the exact word of a slot or a tail shows whose life it i
 const HELP: &str = "only its value counts: who follows in the entry comes after the help";
 const RENEW: &str = "either word says the same; it keeps their turns comparable";
 const BELOW: &str = "the limit acquires what is published below it; the rest is an answer";
+const COMES: &str = "harm takes one who comes, two who tell, and one who takes what the first told";
 
 const ROWS: &[(&[Site], By)] = &[
     // The bell.
@@ -486,21 +487,12 @@ const ROWS: &[(&[Site], By)] = &[
         Model(Some(2), wait_set::woken_in_vain),
     ),
     // Watching.
-    (
-        &[at("watch", "arm", "waiting.fetch_add", Release, Relaxed)],
-        Nothing("the Release of the same word behind it covers it, unless another one watches too"),
-    ),
-    (&[at("watch", "arm", "waiting.fetch_or", Release, Relaxed)], Model(Some(3), watch::one_comes)),
-    (
-        &[at("watch", "strike_all", ".fetch_or(1 << bit", Release, Relaxed)],
-        Model(Some(3), watch::in_vain),
-    ),
+    (&[at("watch", "arm", "waiting.fetch_add", Release, Relaxed)], Nothing(COMES)),
     (
         &[at("watch", "call", "fence", SeqCst, Relaxed)],
         Nothing("the models of watching drop the light fence, and find that"),
     ),
-    (&[at("watch", "call", "waiting.load", Acquire, Relaxed)], Model(Some(3), watch::one_comes)),
-    (&[at("watch", "collect", "called.swap", Acquire, Relaxed)], Model(Some(3), watch::in_vain)),
+    (&[at("watch", "call", "waiting.load", Acquire, Relaxed)], Nothing(COMES)),
 ];
 
 fn found_weak(file: &str) {

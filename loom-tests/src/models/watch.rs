@@ -113,7 +113,7 @@ fn attached<const N: usize>() -> [Peer; N] {
         waiting: AtomicU64::new(0),
         watchers: AtomicU64::new(0),
         records: words(event::record(LIFE)),
-        watches: words(watch::record(LIFE, 0)),
+        watches: words(0),
     };
     let scene = Rc::new(Scene {
         system: Rc::clone(&system),
@@ -199,7 +199,8 @@ impl Peer {
             if values[usize::from(map.liveness(id))] == 0 && before[usize::from(id)] == LIVE {
                 let _ = word.compare_exchange(LIVE, DEAD, Ordering::AcqRel, Ordering::Relaxed);
                 swept = true;
-                for (at, line) in lines.iter().enumerate() {
+                // Everybody has a row in the first channel, and in no other.
+                for (at, line) in lines.iter().enumerate().take(1) {
                     let alive = |id: &usize| !self.is_dead(*id);
                     let record = |id: usize| line.records[id].load(Ordering::Acquire);
                     let recorded = |id| event::recorded(record(id), LIFE);
@@ -353,14 +354,14 @@ impl<S: Fn(usize) -> Prospect> Members for Watching<'_, S> {
             self.collect();
         }
         let changed = self.peer.listen(values);
+        let (peer, rounds) = (self.peer, &self.peer.rounds);
+        rounds.borrow_mut().begin(peer.process.now(), |at| &peer.marks[at]);
         if !early {
             self.collect();
         }
-        let mut rounds = self.peer.rounds.borrow_mut();
         if changed {
-            rounds.list_all();
+            rounds.borrow_mut().list_all();
         }
-        rounds.begin(self.peer.process.now(), |at| &self.peer.marks[at]);
         Ok(())
     }
 
@@ -494,8 +495,8 @@ fn nobody_disarms_what_has_been_armed_since() {
     }
 }
 
-/// The teller dies somewhere: its death or its second message ends the wait. The other channel,
-/// which says that it is dead, has been left alone by then.
+/// The teller dies somewhere: its death or its second message ends the wait. A handle of the
+/// other channel, where it has no row, is bound to it, and has been left alone by then.
 fn a_teller_dies(fate: Fate) {
     let [teller, main] = peers(1);
     let telling = teller.spawn(Some(fate), |teller| {

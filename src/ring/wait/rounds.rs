@@ -54,22 +54,57 @@ impl<D: Copy + Ord> Rounds<D> {
 
     /// One more member, of this channel; it is not armed.
     pub(crate) fn add(&mut self, channel: u16) {
-        let at = self.members.len();
-        self.members.push(Member { listed: false, sight: Sight::Seen });
+        self.put(self.members.len(), channel);
+    }
+
+    /// A member has this number, which is vacant or the next one.
+    pub(crate) fn put(&mut self, at: usize, channel: u16) {
+        let member = Member { listed: false, sight: Sight::Seen };
+        match self.members.get_mut(at) {
+            Some(vacant) => *vacant = member,
+            None => self.members.push(member),
+        }
         let (part, bit) = place_of(channel);
         self.by_call[part * BITS + bit as usize].push(at);
         self.list(at);
     }
 
-    /// This member has gone; the numbers of those behind it are one less.
-    pub(crate) fn remove(&mut self, at: usize) {
-        self.members.remove(at);
+    /// This member has gone; its number is vacant.
+    pub(crate) fn vacate(&mut self, at: usize) {
         for list in self.by_call.iter_mut().chain([&mut self.list]) {
             list.retain(|&member| member != at);
-            for member in list.iter_mut().filter(|member| **member > at) {
-                *member -= 1;
-            }
         }
+    }
+
+    /// This member has gone; the numbers of those behind it are one less.
+    pub(crate) fn remove(&mut self, at: usize) {
+        self.vacate(at);
+        self.members.remove(at);
+        let lists = self.by_call.iter_mut().chain([&mut self.list]);
+        for member in lists.flatten().filter(|member| **member > at) {
+            *member -= 1;
+        }
+    }
+
+    /// Of those in the list, only those for which somebody asks are to be looked at. The others
+    /// are listed again when somebody does, if they are not armed.
+    pub(crate) fn keep<'m>(
+        &mut self,
+        asked: impl Fn(usize) -> bool,
+        mark: impl Fn(usize) -> &'m Mark,
+    ) {
+        let members = &mut self.members;
+        self.list.retain(|&at| {
+            let asked = asked(at);
+            if let Some(member) = members.get_mut(at).filter(|_| !asked) {
+                member.listed = false;
+                if member.sight != Sight::Seen {
+                    // It would not be looked at once more.
+                    mark(at).disarm();
+                }
+            }
+            asked
+        });
     }
 
     /// This one is to be looked at.
@@ -97,13 +132,14 @@ impl<D: Copy + Ord> Rounds<D> {
                     let at = self.by_call[part * BITS + bit][n];
                     mark(at).disarm();
                     self.list(at);
+                    self.members[at].sight = Sight::New;
                 }
             }
         }
     }
 
-    /// The next round begins, after what has called was collected: whoever is armed, had nothing
-    /// and is sure to have been seen, is left alone. The others are armed next.
+    /// The next round begins: whoever is armed, had nothing and is sure to have been seen, is left
+    /// alone, unless it is listed after this. Those that are not armed are armed next.
     pub(crate) fn begin<'m>(&mut self, now: D, mark: impl Fn(usize) -> &'m Mark) {
         let members = &mut self.members;
         self.list.retain(|&at| {
