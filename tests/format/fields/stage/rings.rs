@@ -421,17 +421,18 @@ impl Stage {
         assert_eq!(set.wait(&mut Vec::new(), soon), Ok(0));
         self.controls(1, &[("watchers", 1 << 1)]);
         let base = self.blocks[1].0;
-        let watched = |stage: &Self| {
-            let word = stage.document.get(&stage.memory, "Control", base, "items waiting");
-            stage.document.bits_of("Waiting word", word, "watched")
-        };
-        assert_eq!(watched(self), 1);
+        let waiting = self.document.get(&self.memory, "Control", base, "items waiting");
+        let version = self.document.bits_of("Waiting word", waiting, "version");
+        let values = [("count", 0), ("watched", 1), ("version", version)];
+        self.document.word("Waiting word", waiting, &values);
         let watches = self.document.get(&self.memory, "Row", base + 1_024 + 64, "watches");
         self.document.word("Watches word", watches, &[("topics", 1), ("incarnation", 2)]);
         self.document.check("Row", "watches");
         let called = self.parts.infos + 128 + self.document.field("Info", "called").start;
         channel.sender().unwrap().send(1).unwrap();
-        assert_eq!((watched(self), self.memory.word(called)), (0, 1 << 1));
+        let waiting = self.document.get(&self.memory, "Control", base, "items waiting");
+        assert_eq!(self.document.bits_of("Waiting word", waiting, "watched"), 0);
+        assert_eq!(self.memory.word(called), 1 << 1);
         self.document.check("Info", "called");
         drop(set);
         assert_eq!(receivers[0].try_recv(), Ok(1));
