@@ -31,13 +31,12 @@ use crate::kinds::table::{Kind, Payload};
 use crate::ring::kernel::{Kernel as _, Refusal};
 use crate::ring::wait::Found;
 use crate::ring::wait::rounds::Rounds;
-use crate::ring::wait::set::{self, Kept, Mark, Members, Place, Prospect, Vigil, Watched};
+use crate::ring::wait::set::{self, Kept, Mark, Members, Place, Prospect, Vigil};
 use crate::ring::watch::{Calls, Topic};
 use crate::segment::{Ear, Participant, Segment, Side};
 use crate::sync::Ordering;
 use crate::sync::unstepped::AtomicU8;
-use crate::sys::ErrorKind;
-use crate::wait::{Interruptible, Semaphores, Spin, WaitStrategy};
+use crate::wait::{Interruptible, Spin, WaitStrategy};
 
 /// What a set asks of a handle.
 pub trait Member {
@@ -46,10 +45,22 @@ pub trait Member {
     fn may_go_on(&self) -> bool;
     /// Whether a message is in another reader's hands and may come back.
     fn in_flight(&self) -> bool;
+
+    /// Whether the handle is lent for each wait. Then nothing else is asked of it but between
+    /// the two that follow.
+    fn is_lent(&self) -> bool {
+        false
+    }
+
+    fn begin(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn done(&self) {}
 }
 
 /// A handle that can be a member of a [`WaitSet`]: a sender or a receiver of any kind, by `&` or
-/// by [`Rc`].
+/// by [`Rc`]; or a [`Shared`](crate::Shared) one, which is lent to the set during each wait.
 pub trait Waitable: Member {}
 
 impl<H: Member> Waitable for H {}
@@ -96,6 +107,18 @@ macro_rules! member_lent_by {
 
             fn in_flight(&self) -> bool {
                 (**self).in_flight()
+            }
+
+            fn is_lent(&self) -> bool {
+                (**self).is_lent()
+            }
+
+            fn begin(&self) -> Result<(), Fault> {
+                (**self).begin()
+            }
+
+            fn done(&self) {
+                (**self).done();
             }
         }
     )*};
@@ -145,27 +168,22 @@ const MUCH: u64 = 2;
 struct Entry<'a> {
     key: u64,
     handle: Box<dyn Member + 'a>,
+    block: Block,
+    side: Side,
     mark: Mark,
 }
 
-impl<'a> Entry<'a> {
-    fn new(handle: impl Waitable + 'a, key: u64) -> Self {
-        Self { key, handle: Box::new(handle), mark: Mark::default() }
+impl Entry<'_> {
+    fn place<'p>(&'p self, participant: &'p Participant) -> Place<'p> {
+        queues::place(participant, &self.block, self.side, &self.mark)
     }
 
-    fn place(&self) -> Place<'_> {
-        let end = self.handle.end();
-        queues::place(end.participant(), end.block(), end.side, &self.mark)
-    }
-
-    fn watched_place(&self) -> Place<'_> {
-        let end = self.handle.end();
-        queues::watched_place(end.participant(), end.block(), end.side, &self.mark)
+    fn watched_place<'p>(&'p self, participant: &'p Participant) -> Place<'p> {
+        queues::watched_place(participant, &self.block, self.side, &self.mark)
     }
 
     fn topic(&self) -> (&Block, Topic) {
-        let end = self.handle.end();
-        (end.block(), queues::topic(end.block(), end.side))
+        (&self.block, queues::topic(&self.block, self.side))
     }
 
     /// Adds it if it is ready.
@@ -173,7 +191,7 @@ impl<'a> Entry<'a> {
         let found = self.handle.end().prospect(&*self.handle);
         self.mark.found(found);
         if found != Prospect::Nothing {
-            ready.push(Ready { key: self.key, side: self.handle.end().side });
+            ready.push(Ready { key: self.key, side: self.side });
         }
         found
     }
@@ -232,6 +250,10 @@ impl<'a> Entry<'a> {
 /// # let _ = |server: Server| server.clients.len() + server.set.len();
 /// ```
 ///
+/// A [`Shared`](crate::Shared) handle is lent to the set during each wait. If another thread uses
+/// it then, or if it does one thing at a time and a message of it is held, the wait ends with
+/// [`Fault::InUse`].
+///
 /// **How many.** While the thread sleeps, each operation on the segment's semaphores takes
 /// longer, by some 10 ns for a member. So a set is for some 30 members; the most are what
 /// `kernel.sem` allows in one call ([`WaitSetError::TooMany`]), mostly 490.
@@ -258,6 +280,9 @@ struct Crew<'a> {
     turn: Turn,
     /// Of a set of many: what it keeps to watch them.
     watching: Option<Watching>,
+    /// How many of the members are lent for each wait, and whether they are lent just now.
+    lent: usize,
+    begun: bool,
 }
 
 /// What a set of many members keeps, which it watches.
@@ -382,7 +407,8 @@ impl<'a> WaitSet<'a> {
         let limit = participant.mapped().semaphores.most_ops();
         let kept = Kept::new(participant.own_bell());
         let (entries, turn) = (Vec::new(), Turn::default());
-        let crew = Crew { entries, kept, shared, participant, turn, watching: None };
+        let (lent, begun, watching) = (0, false, None);
+        let crew = Crew { entries, kept, shared, participant, turn, watching, lent, begun };
         Self { crew, spin: Spin::new(), ends_on_signals: false, ops: set::OWN_OPS, limit }
     }
 
@@ -398,7 +424,18 @@ impl<'a> WaitSet<'a> {
         if self.find(key).is_some() {
             return Err(WaitSetError::KeyTaken { key });
         }
-        let end = handle.end();
+        handle.begin()?;
+        let admitted = self.admit(handle.end());
+        handle.done();
+        let (block, side) = admitted?;
+        self.crew.lent += usize::from(handle.is_lent());
+        let (handle, mark) = (Box::new(handle), Mark::default());
+        self.crew.push(Entry { key, handle, block, side, mark });
+        Ok(())
+    }
+
+    /// What a handle is an end of, if it may be a member.
+    fn admit(&mut self, end: &Endpoint) -> Result<(Block, Side), WaitSetError> {
         let channel = || end.name().to_string();
         if !Arc::ptr_eq(end.participant(), &self.crew.participant) {
             return Err(WaitSetError::OtherSegment { channel: channel() });
@@ -414,14 +451,14 @@ impl<'a> WaitSet<'a> {
             }
         }
         self.ops += ops;
-        self.crew.push(Entry::new(handle, key));
-        Ok(())
+        Ok((*end.block(), end.side))
     }
 
     /// Removes the member with this key; whether there was one. The order of the others stays.
     pub fn remove(&mut self, key: u64) -> bool {
         let Some(at) = self.find(key) else { return false };
-        self.ops -= self.crew.remove(at).place().ops();
+        let entry = self.crew.remove(at);
+        self.ops -= entry.place(&self.crew.participant).ops();
         true
     }
 
@@ -480,7 +517,9 @@ impl<'a> WaitSet<'a> {
         if let Some(fault) = self.crew.participant.barred() {
             return Err(fault);
         }
+        self.crew.begin()?;
         self.crew.is_over(ready, Look::All);
+        self.crew.done();
         Ok(ready.len())
     }
 
@@ -490,16 +529,27 @@ impl<'a> WaitSet<'a> {
         until: impl FnOnce() -> Option<Instant>,
     ) -> Result<usize, Fault> {
         ready.clear();
-        let Self { crew, spin, ends_on_signals, .. } = self;
-        if let Some(fault) = crew.participant.barred() {
+        if let Some(fault) = self.crew.participant.barred() {
             return Err(fault);
         }
+        self.crew.begin()?;
+        let waited = self.wait_begun(ready, until);
+        self.crew.done();
+        waited
+    }
+
+    fn wait_begun(
+        &mut self,
+        ready: &mut Vec<Ready>,
+        until: impl FnOnce() -> Option<Instant>,
+    ) -> Result<usize, Fault> {
+        let Self { crew, spin, ends_on_signals, .. } = self;
         if crew.is_over(ready, Look::Likely) {
             return Ok(ready.len());
         }
         let until = until();
         let participant = Arc::clone(&crew.participant);
-        let semaphores = &participant.mapped().semaphores;
+        let kernel = Interruptible::new(&participant.mapped().semaphores, *ends_on_signals);
         loop {
             let (crew, ready) = (RefCell::new(&mut *crew), &mut *ready);
             let spun = spin.until(
@@ -516,7 +566,10 @@ impl<'a> WaitSet<'a> {
             }
             // A sleeper is told of the dead; one that spins asks.
             participant.scan()?;
-            if until.is_some_and(|until| until <= semaphores.now()) {
+            if kernel.watch.ends_at(|| kernel.now()) {
+                return Err(Fault::Interrupted);
+            }
+            if until.is_some_and(|until| until <= kernel.now()) {
                 crew.borrow_mut().is_over(ready, Look::All);
                 return Ok(ready.len());
             }
@@ -525,16 +578,14 @@ impl<'a> WaitSet<'a> {
         let Crew { entries, kept, shared, turn, watching, .. } = crew;
         let _sleeping = Sleeping::new(shared);
         let mut all = Looking { entries, shared, participant: &participant, turn, ready };
-        let signals = *ends_on_signals;
+        let mut vigil = Vigil::new(&kernel, kept, until);
         let waited = match watching {
-            Some(watching) => {
-                sleep(semaphores, kept, until, signals, &mut Patrol { all, watching })
-            }
-            None => sleep(semaphores, kept, until, signals, &mut all),
+            Some(watching) => vigil.block(&mut Patrol { all, watching }),
+            None => vigil.block(&mut all),
         };
         spin.slept();
         match waited {
-            Err(Fault::System(error)) if error.kind() == ErrorKind::Interrupted => Ok(0),
+            Err(Fault::Interrupted) if *ends_on_signals => Ok(0),
             waited => waited.map(|_| ready.len()),
         }
     }
@@ -566,25 +617,10 @@ impl<'a> WaitSet<'a> {
     }
 }
 
-/// Sleeps until a member is ready. `signals`: whether one of these ends it.
-fn sleep<M: Members<Fault = Fault>>(
-    semaphores: &Semaphores,
-    kept: &mut Kept<Instant>,
-    until: Option<Instant>,
-    signals: bool,
-    all: &mut M,
-) -> Result<Watched, Fault> {
-    if signals {
-        Vigil::new(&Interruptible(semaphores), kept, until).block(all)
-    } else {
-        Vigil::new(semaphores, kept, until).block(all)
-    }
-}
-
 impl<'a> Crew<'a> {
     /// From here on, it watches its members.
     fn watch(&mut self) {
-        self.kept.let_go(self.entries.iter().map(Entry::place));
+        self.let_go();
         let mut watching = Watching { ear: Ear::new(&self.participant), rounds: Rounds::new() };
         for entry in &self.entries {
             watching.add(&self.participant, entry);
@@ -601,6 +637,7 @@ impl<'a> Crew<'a> {
 
     fn remove(&mut self, at: usize) -> Entry<'a> {
         let entry = self.entries.remove(at);
+        self.lent -= usize::from(entry.handle.is_lent());
         if let Some(watching) = &mut self.watching {
             watching.rounds.remove(at);
         }
@@ -617,7 +654,7 @@ impl<'a> Crew<'a> {
             let (block, topic) = entry.topic();
             self.participant.unwatch(block, topic);
         } else {
-            entry.place().let_go();
+            entry.place(&self.participant).let_go();
         }
     }
 
@@ -639,14 +676,45 @@ impl<'a> Crew<'a> {
         let over = self.shared.take_call() || found;
         if over {
             // Without a sleep: no member is to be counted as if it slept.
-            self.kept.let_go(self.entries.iter().map(Entry::place));
+            self.let_go();
         }
         over
+    }
+
+    fn let_go(&mut self) {
+        let Self { entries, kept, participant, .. } = self;
+        kept.let_go(entries.iter().map(|entry| entry.place(participant)));
+    }
+
+    /// Has the members lent that are, for one wait. They are already, if a panic has ended the
+    /// last one.
+    #[inline]
+    fn begin(&mut self) -> Result<(), Fault> {
+        if self.lent == 0 || self.begun {
+            return Ok(());
+        }
+        for (at, entry) in self.entries.iter().enumerate() {
+            if let Err(fault) = entry.handle.begin() {
+                self.entries[..at].iter().for_each(|entry| entry.handle.done());
+                return Err(fault);
+            }
+        }
+        self.begun = true;
+        Ok(())
+    }
+
+    #[inline]
+    fn done(&mut self) {
+        if self.begun {
+            self.entries.iter().for_each(|entry| entry.handle.done());
+            self.begun = false;
+        }
     }
 }
 
 impl Drop for Crew<'_> {
     fn drop(&mut self) {
+        self.done();
         self.entries.iter().for_each(|entry| self.leave(entry));
     }
 }
@@ -674,7 +742,7 @@ impl Members for Looking<'_, '_> {
     }
 
     fn place(&self, at: usize) -> Place<'_> {
-        self.entries[at].place()
+        self.entries[at].place(self.participant)
     }
 
     fn look(&mut self, at: usize) -> Prospect {
@@ -724,7 +792,7 @@ impl Members for Patrol<'_, '_> {
     }
 
     fn place(&self, at: usize) -> Place<'_> {
-        self.entry(at).1.watched_place()
+        self.entry(at).1.watched_place(self.all.participant)
     }
 
     fn look(&mut self, at: usize) -> Prospect {
