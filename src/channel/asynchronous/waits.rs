@@ -102,6 +102,11 @@ impl Waits {
             Ok(Asked::There) => cx.waker().wake_by_ref(),
             Err(fault) => return self.ready(Err(fault)),
         }
+        // A canceller that came since the first time may have found nobody that asked. What it
+        // has changed may be what this handle has found out.
+        if let Err(fault) = op.may_wait() {
+            return self.ready(Err(fault));
+        }
         Poll::Pending
     }
 
