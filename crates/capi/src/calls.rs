@@ -7,13 +7,12 @@ use tombolo::{ByteClient, ByteServer, ByteServerCall, ByteService, Segment};
 
 use crate::failure::{Failure, door, pointer};
 use crate::given::{
-    Back, Extensible, Out, Wait, by_time, bytes, closed, copy_out, filled, give_out, given, room,
-    taken, text,
+    Extensible, Wait, by_time, bytes, closed, copy_out, filled, give_out, given, room, taken, text,
 };
 use crate::pool::Pool;
 use crate::segment::tombolo_segment;
 
-/// The service outlives its clients and servers: a flag of [`tombolo_service::flags`].
+/// The service outlives its clients and servers: a flag of `tombolo_service.flags`.
 pub const TOMBOLO_SERVICE_LASTING: u32 = 1;
 
 /// A service of bytes to open, or to create if it has a capacity.
@@ -84,7 +83,7 @@ pub extern "C" fn tombolo_client_open(
     segment: Option<&tombolo_segment>,
     name: *const c_char,
     service: *const tombolo_service,
-    client: Out<'_, tombolo_client>,
+    client: Option<&mut MaybeUninit<Option<Box<tombolo_client>>>>,
 ) -> c_int {
     door(|| {
         give_out(client, || {
@@ -134,7 +133,7 @@ pub extern "C" fn tombolo_call(
 /// Threads: no other call may be using it. Waits: never. Fork: in a child, frees the handle
 /// alone. Crash: as if it had been closed.
 #[unsafe(no_mangle)]
-pub extern "C" fn tombolo_client_close(client: Back<'_, tombolo_client>) -> c_int {
+pub extern "C" fn tombolo_client_close(client: Option<&mut Option<Box<tombolo_client>>>) -> c_int {
     door(|| {
         let all = closed(client)?.map_or_else(Vec::new, |client| client.0.into_inner());
         all.into_iter().try_for_each(ByteClient::close)?;
@@ -152,7 +151,7 @@ pub extern "C" fn tombolo_server_open(
     segment: Option<&tombolo_segment>,
     name: *const c_char,
     service: *const tombolo_service,
-    server: Out<'_, tombolo_server>,
+    server: Option<&mut MaybeUninit<Option<Box<tombolo_server>>>>,
 ) -> c_int {
     door(|| {
         give_out(server, || {
@@ -170,7 +169,7 @@ pub extern "C" fn tombolo_server_open(
 pub extern "C" fn tombolo_serve(
     server: Option<&tombolo_server>,
     timeout_ns: i64,
-    request: Out<'_, tombolo_request>,
+    request: Option<&mut MaybeUninit<Option<Box<tombolo_request>>>>,
 ) -> c_int {
     door(|| {
         give_out(request, || {
@@ -214,7 +213,7 @@ pub extern "C" fn tombolo_request_data(
 /// client gets the whole reply, or is told of the death.
 #[unsafe(no_mangle)]
 pub extern "C" fn tombolo_reply(
-    request: Back<'_, tombolo_request>,
+    request: Option<&mut Option<Box<tombolo_request>>>,
     data: *const c_void,
     length: usize,
 ) -> c_int {
@@ -230,7 +229,7 @@ pub extern "C" fn tombolo_reply(
 /// Threads: any. Waits: never. Fork: in a child, frees the handle alone. Crash: as for
 /// `tombolo_reply`.
 #[unsafe(no_mangle)]
-pub extern "C" fn tombolo_refuse(request: Back<'_, tombolo_request>) -> c_int {
+pub extern "C" fn tombolo_refuse(request: Option<&mut Option<Box<tombolo_request>>>) -> c_int {
     door(|| closed(request).map(|_| 0))
 }
 
@@ -239,7 +238,7 @@ pub extern "C" fn tombolo_refuse(request: Back<'_, tombolo_request>) -> c_int {
 /// Threads: no other call may be using it. Waits: never. Fork: in a child, frees the handle
 /// alone. Crash: as for `tombolo_server_open`.
 #[unsafe(no_mangle)]
-pub extern "C" fn tombolo_server_close(server: Back<'_, tombolo_server>) -> c_int {
+pub extern "C" fn tombolo_server_close(server: Option<&mut Option<Box<tombolo_server>>>) -> c_int {
     door(|| {
         let all = closed(server)?.map_or_else(Vec::new, |server| server.0.into_inner());
         all.into_iter().try_for_each(ByteServer::close)?;

@@ -8,7 +8,7 @@ use crate::failure::{Failure, door};
 use crate::given::{Extensible, fill_in, filled, given, text};
 use crate::segment::tombolo_segment;
 
-/// A kind of channel, of [`tombolo_channel::kind`]: any number of senders and receivers; elements
+/// A kind of channel, of `tombolo_channel.kind`: any number of senders and receivers; elements
 /// of one size.
 pub const TOMBOLO_MPMC: u32 = 1;
 /// One sender and one receiver; elements of one size.
@@ -24,7 +24,7 @@ pub const TOMBOLO_BROADCAST_BYTES: u32 = 6;
 /// A service, which `tombolo_client_open` and `tombolo_server_open` open.
 pub const TOMBOLO_CALLS: u32 = 7;
 
-/// The channel outlives its peers: a flag of [`tombolo_channel::flags`]. No end of it is told
+/// The channel outlives its peers: a flag of `tombolo_channel.flags`. No end of it is told
 /// −EPIPE.
 pub const TOMBOLO_LASTING: u32 = 1;
 /// A message whose receiver is killed over it is dropped, and not delivered again.
@@ -70,9 +70,6 @@ pub struct tombolo_channel {
 // SAFETY: numbers and a pointer, the first of which is its size.
 unsafe impl Extensible for tombolo_channel {}
 
-/// How long a schema is at most, with the zero at its end.
-const SCHEMA: usize = 257;
-
 /// What a channel is that exists.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -95,8 +92,8 @@ pub struct tombolo_channel_info {
     pub redeliver: u32,
     /// 0.
     pub reserved: u32,
-    /// What a message is; "bytes".
-    pub schema: [c_char; SCHEMA],
+    /// What a message is; "bytes". With a zero at its end.
+    pub schema: [c_char; 257],
 }
 
 // SAFETY: numbers, the first of which is its size.
@@ -126,9 +123,9 @@ pub extern "C" fn tombolo_channel_inspect(
             fingerprint: channel.fingerprint(),
             redeliver: attempts.into(),
             reserved: 0,
-            schema: [0; SCHEMA],
+            schema: [0; 257],
         };
-        for (at, byte) in told.schema[..SCHEMA - 1].iter_mut().zip(channel.schema().bytes()) {
+        for (at, byte) in told.schema[..256].iter_mut().zip(channel.schema().bytes()) {
             *at = byte.cast_signed() as c_char;
         }
         fill_in(info, &told)?;

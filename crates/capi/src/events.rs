@@ -1,15 +1,16 @@
 //! Joins, leaves and deaths.
 
 use std::ffi::{c_char, c_int};
+use std::mem::MaybeUninit;
 use std::sync::Mutex;
 
 use tombolo::{Event, Events};
 
 use crate::failure::{Failure, door};
-use crate::given::{Back, Extensible, Out, Wait, closed, fill_in, give_out, given};
+use crate::given::{Extensible, Wait, closed, fill_in, give_out, given};
 use crate::segment::tombolo_segment;
 
-/// An event, of [`tombolo_event::kind`]: a participant has joined.
+/// An event, of `tombolo_event.kind`: a participant has joined.
 pub const TOMBOLO_JOINED: u32 = 1;
 /// A participant has left by itself.
 pub const TOMBOLO_LEFT: u32 = 2;
@@ -17,9 +18,6 @@ pub const TOMBOLO_LEFT: u32 = 2;
 pub const TOMBOLO_DIED: u32 = 3;
 /// So many events were overwritten before they were read.
 pub const TOMBOLO_MISSED: u32 = 4;
-
-/// How long the text of an event is at most, with the zero at its end.
-const TEXT: usize = 256;
 
 /// An event in the life of a participant.
 #[repr(C)]
@@ -39,8 +37,8 @@ pub struct tombolo_event {
     pub life: u64,
     /// How many events were missed, if some were.
     pub missed: u64,
-    /// The event in words.
-    pub text: [c_char; TEXT],
+    /// The event in words, with a zero at their end.
+    pub text: [c_char; 256],
 }
 
 // SAFETY: numbers, the first of which is its size.
@@ -57,7 +55,7 @@ pub struct tombolo_events(Mutex<Events>);
 #[unsafe(no_mangle)]
 pub extern "C" fn tombolo_events_open(
     segment: Option<&tombolo_segment>,
-    events: Out<'_, tombolo_events>,
+    events: Option<&mut MaybeUninit<Option<Box<tombolo_events>>>>,
 ) -> c_int {
     door(|| give_out(events, || Ok(tombolo_events(Mutex::new(given(segment)?.segment.events())))))
 }
@@ -97,9 +95,9 @@ fn of(event: &Event) -> tombolo_event {
         slot: 0,
         life: 0,
         missed: 0,
-        text: [0; TEXT],
+        text: [0; 256],
     };
-    for (at, byte) in told.text[..TEXT - 1].iter_mut().zip(event.to_string().bytes()) {
+    for (at, byte) in told.text[..255].iter_mut().zip(event.to_string().bytes()) {
         *at = byte.cast_signed() as c_char;
     }
     let (kind, pid, uid, slot, life) = match event {
@@ -120,6 +118,6 @@ fn of(event: &Event) -> tombolo_event {
 /// Threads: no other call may be using it. Waits: never. Fork: may be called. Crash: holds
 /// nothing.
 #[unsafe(no_mangle)]
-pub extern "C" fn tombolo_events_close(events: Back<'_, tombolo_events>) -> c_int {
+pub extern "C" fn tombolo_events_close(events: Option<&mut Option<Box<tombolo_events>>>) -> c_int {
     door(|| closed(events).map(|_| 0))
 }

@@ -52,7 +52,7 @@ impl Failure {
         Self::fixed(libc::ETIMEDOUT, message)
     }
 
-    /// Keeps the message for [`tombolo_last_error`]; returns the number.
+    /// Keeps the message for `tombolo_last_error`; returns the number.
     fn tell(self) -> c_int {
         // A thread that ends keeps none.
         let _ = LAST.try_with(|last| {

@@ -14,7 +14,7 @@ use tombolo::{
 
 use crate::channel::{open, tombolo_channel};
 use crate::failure::{Failure, count, door, pointer};
-use crate::given::{Back, Out, Wait, closed, copy_out, fill_in, give_out, given, room, taken};
+use crate::given::{Wait, closed, copy_out, fill_in, give_out, given, room, taken};
 use crate::segment::tombolo_segment;
 use crate::status::tombolo_status;
 
@@ -97,7 +97,7 @@ pub extern "C" fn tombolo_receiver_open(
     segment: Option<&tombolo_segment>,
     name: *const c_char,
     channel: *const tombolo_channel,
-    receiver: Out<'_, tombolo_receiver>,
+    receiver: Option<&mut MaybeUninit<Option<Box<tombolo_receiver>>>>,
 ) -> c_int {
     door(|| {
         give_out(receiver, || {
@@ -124,7 +124,9 @@ pub extern "C" fn tombolo_receiver_open(
 /// Threads: no other call may be using it. Waits: never. Fork: in a child, frees the handle
 /// alone. Crash: as if it had been closed.
 #[unsafe(no_mangle)]
-pub extern "C" fn tombolo_receiver_close(receiver: Back<'_, tombolo_receiver>) -> c_int {
+pub extern "C" fn tombolo_receiver_close(
+    receiver: Option<&mut Option<Box<tombolo_receiver>>>,
+) -> c_int {
     door(|| match closed(receiver)? {
         Some(receiver) => Ok(receiver.shared.close().map(|()| 0)?),
         None => Ok(0),
@@ -210,7 +212,9 @@ pub extern "C" fn tombolo_recv_batch(
 ///
 /// Threads: any. Waits: never. Fork: may be called. Crash: holds nothing.
 #[unsafe(no_mangle)]
-pub extern "C" fn tombolo_batch_new(batch: Out<'_, tombolo_batch>) -> c_int {
+pub extern "C" fn tombolo_batch_new(
+    batch: Option<&mut MaybeUninit<Option<Box<tombolo_batch>>>>,
+) -> c_int {
     door(|| give_out(batch, || Ok(tombolo_batch(Mutex::new(ByteBatch::new())))))
 }
 
@@ -240,7 +244,7 @@ pub extern "C" fn tombolo_batch_get(
 /// Threads: no other call may be using it. Waits: never. Fork: may be called. Crash: holds
 /// nothing.
 #[unsafe(no_mangle)]
-pub extern "C" fn tombolo_batch_free(batch: Back<'_, tombolo_batch>) -> c_int {
+pub extern "C" fn tombolo_batch_free(batch: Option<&mut Option<Box<tombolo_batch>>>) -> c_int {
     door(|| closed(batch).map(|_| 0))
 }
 
@@ -255,7 +259,7 @@ pub extern "C" fn tombolo_batch_free(batch: Back<'_, tombolo_batch>) -> c_int {
 pub extern "C" fn tombolo_take(
     receiver: Option<&tombolo_receiver>,
     timeout_ns: i64,
-    delivery: Out<'_, tombolo_delivery>,
+    delivery: Option<&mut MaybeUninit<Option<Box<tombolo_delivery>>>>,
 ) -> c_int {
     door(|| {
         give_out(delivery, || {
@@ -306,7 +310,9 @@ pub extern "C" fn tombolo_delivery_attempts(delivery: Option<&tombolo_delivery>)
 /// Threads: any, also another one than has taken it. Waits: never. Fork: in a child, frees the
 /// handle alone. Crash: killed before this returns, the message may come again.
 #[unsafe(no_mangle)]
-pub extern "C" fn tombolo_delivery_release(delivery: Back<'_, tombolo_delivery>) -> c_int {
+pub extern "C" fn tombolo_delivery_release(
+    delivery: Option<&mut Option<Box<tombolo_delivery>>>,
+) -> c_int {
     door(|| closed(delivery).map(|_| 0))
 }
 
@@ -317,7 +323,7 @@ pub extern "C" fn tombolo_delivery_release(delivery: Back<'_, tombolo_delivery>)
 /// alone. Crash: likewise.
 #[unsafe(no_mangle)]
 pub extern "C" fn tombolo_delivery_give_back(
-    delivery: Back<'_, tombolo_delivery>,
+    delivery: Option<&mut Option<Box<tombolo_delivery>>>,
     failed: c_int,
 ) -> c_int {
     door(|| {

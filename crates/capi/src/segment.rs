@@ -1,21 +1,22 @@
 //! Segments.
 
 use std::ffi::{CString, c_char, c_int};
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use tombolo::{OperatingState, Options, Segment};
 
 use crate::failure::{Failure, count, door, pointer};
-use crate::given::{Back, Extensible, Out, Wait, closed, filled, give_out, given, text};
+use crate::given::{Extensible, Wait, closed, filled, give_out, given, text};
 
-/// How a segment is found: [`tombolo_options::how`]. It is opened, or created if there is none.
+/// How a segment is found: `tombolo_options.how`. It is opened, or created if there is none.
 pub const TOMBOLO_OPEN_OR_CREATE: u32 = 0;
 /// It must exist: otherwise −ENOENT.
 pub const TOMBOLO_OPEN: u32 = 1;
 /// It must not exist: otherwise −EEXIST.
 pub const TOMBOLO_CREATE: u32 = 2;
 
-/// The last participant to leave removes the segment: a flag of [`tombolo_options::flags`].
+/// The last participant to leave removes the segment: a flag of `tombolo_options.flags`.
 pub const TOMBOLO_TRANSIENT: u32 = 1;
 /// Memory is not reserved until it is touched.
 pub const TOMBOLO_NO_RESERVE: u32 = 2;
@@ -28,7 +29,7 @@ pub const TOMBOLO_NO_CORE_DUMPS: u32 = 16;
 /// A segment of any user is opened, and not only one of this user or of root.
 pub const TOMBOLO_ANY_OWNER: u32 = 32;
 
-/// The state of a segment, as [`tombolo_segment_state`] returns it: open for messages.
+/// The state of a segment, as `tombolo_segment_state` returns it: open for messages.
 pub const TOMBOLO_STATE_OPEN: c_int = 0;
 /// Senders wait.
 pub const TOMBOLO_STATE_PAUSED: c_int = 1;
@@ -39,7 +40,7 @@ pub const TOMBOLO_STATE_DRAINED: c_int = 3;
 /// Nothing is sent or received.
 pub const TOMBOLO_STATE_SHUTDOWN: c_int = 4;
 
-/// A command for [`tombolo_segment_command`]: makes all senders wait.
+/// A command for `tombolo_segment_command`: makes all senders wait.
 pub const TOMBOLO_PAUSE: u32 = 1;
 /// Opens the segment again, from any other state.
 pub const TOMBOLO_RESUME: u32 = 2;
@@ -136,7 +137,7 @@ fn options(options: *const tombolo_options) -> Result<(Options, u32), Failure> {
 pub extern "C" fn tombolo_segment_open(
     name: *const c_char,
     options: *const tombolo_options,
-    segment: Out<'_, tombolo_segment>,
+    segment: Option<&mut MaybeUninit<Option<Box<tombolo_segment>>>>,
 ) -> c_int {
     door(|| {
         give_out(segment, || {
@@ -158,7 +159,7 @@ pub extern "C" fn tombolo_segment_open(
 #[unsafe(no_mangle)]
 pub extern "C" fn tombolo_segment_anonymous(
     options: *const tombolo_options,
-    segment: Out<'_, tombolo_segment>,
+    segment: Option<&mut MaybeUninit<Option<Box<tombolo_segment>>>>,
 ) -> c_int {
     door(|| give_out(segment, || tombolo_segment::new(self::options(options)?.0.anonymous()?)))
 }
@@ -169,7 +170,9 @@ pub extern "C" fn tombolo_segment_anonymous(
 /// Threads: any. Waits: as for `tombolo_segment_open`. Fork: a grandchild gets −EPERM. Crash:
 /// likewise.
 #[unsafe(no_mangle)]
-pub extern "C" fn tombolo_segment_inherit(segment: Out<'_, tombolo_segment>) -> c_int {
+pub extern "C" fn tombolo_segment_inherit(
+    segment: Option<&mut MaybeUninit<Option<Box<tombolo_segment>>>>,
+) -> c_int {
     door(|| give_out(segment, || tombolo_segment::new(Segment::inherited()?)))
 }
 
@@ -179,7 +182,9 @@ pub extern "C" fn tombolo_segment_inherit(segment: Out<'_, tombolo_segment>) -> 
 /// Threads: no other call may be using it. Waits: as for `tombolo_segment_open`. Fork: in a
 /// child, frees the handle alone. Crash: as if it had been closed.
 #[unsafe(no_mangle)]
-pub extern "C" fn tombolo_segment_close(segment: Back<'_, tombolo_segment>) -> c_int {
+pub extern "C" fn tombolo_segment_close(
+    segment: Option<&mut Option<Box<tombolo_segment>>>,
+) -> c_int {
     door(|| match closed(segment)? {
         Some(segment) => Ok(segment.segment.leave().map(|()| 0)?),
         None => Ok(0),

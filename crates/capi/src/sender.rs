@@ -10,9 +10,7 @@ use tombolo::{AnyOwnedGrant, AnySender, SendBatchError, Shared};
 
 use crate::channel::{open, tombolo_channel};
 use crate::failure::{Failure, count, door, pointer};
-use crate::given::{
-    Back, Out, Wait, by_time, bytes, closed, fill_in, give_out, given, items, taken,
-};
+use crate::given::{Wait, by_time, bytes, closed, fill_in, give_out, given, items, taken};
 use crate::segment::tombolo_segment;
 use crate::status::tombolo_status;
 
@@ -47,7 +45,7 @@ pub extern "C" fn tombolo_sender_open(
     segment: Option<&tombolo_segment>,
     name: *const c_char,
     channel: *const tombolo_channel,
-    sender: Out<'_, tombolo_sender>,
+    sender: Option<&mut MaybeUninit<Option<Box<tombolo_sender>>>>,
 ) -> c_int {
     door(|| {
         give_out(sender, || {
@@ -63,7 +61,7 @@ pub extern "C" fn tombolo_sender_open(
 /// Threads: no other call may be using it. Waits: never. Fork: in a child, frees the handle
 /// alone. Crash: as if it had been closed.
 #[unsafe(no_mangle)]
-pub extern "C" fn tombolo_sender_close(sender: Back<'_, tombolo_sender>) -> c_int {
+pub extern "C" fn tombolo_sender_close(sender: Option<&mut Option<Box<tombolo_sender>>>) -> c_int {
     door(|| match closed(sender)? {
         Some(sender) => Ok(sender.shared.close().map(|()| 0)?),
         None => Ok(0),
@@ -148,7 +146,7 @@ pub extern "C" fn tombolo_reserve(
     sender: Option<&tombolo_sender>,
     length: usize,
     timeout_ns: i64,
-    grant: Out<'_, tombolo_grant>,
+    grant: Option<&mut MaybeUninit<Option<Box<tombolo_grant>>>>,
 ) -> c_int {
     door(|| {
         give_out(grant, || {
@@ -195,7 +193,10 @@ pub extern "C" fn tombolo_grant_data(
 /// the messages, if others have filled the channel since. Fork: −ECHILD in a child. Crash: killed
 /// in the middle, the message is sent whole or not at all.
 #[unsafe(no_mangle)]
-pub extern "C" fn tombolo_grant_commit(grant: Back<'_, tombolo_grant>, length: usize) -> c_int {
+pub extern "C" fn tombolo_grant_commit(
+    grant: Option<&mut Option<Box<tombolo_grant>>>,
+    length: usize,
+) -> c_int {
     door(|| {
         let grant = taken(grant)?.0.into_inner();
         Ok(grant.unwrap_or_else(|poison| poison.into_inner()).commit(length).map(|()| 0)?)
@@ -207,7 +208,7 @@ pub extern "C" fn tombolo_grant_commit(grant: Back<'_, tombolo_grant>, length: u
 /// Threads: one at a time. Waits: never. Fork: in a child, frees the handle alone. Crash: as for
 /// `tombolo_reserve`.
 #[unsafe(no_mangle)]
-pub extern "C" fn tombolo_grant_abort(grant: Back<'_, tombolo_grant>) -> c_int {
+pub extern "C" fn tombolo_grant_abort(grant: Option<&mut Option<Box<tombolo_grant>>>) -> c_int {
     door(|| closed(grant).map(|_| 0))
 }
 

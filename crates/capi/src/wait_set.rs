@@ -1,12 +1,13 @@
 //! Waiting for any of many ends.
 
 use std::ffi::c_int;
+use std::mem::MaybeUninit;
 use std::sync::Mutex;
 
 use tombolo::{Ready, Side, WaitSet, WaitSetWaker};
 
 use crate::failure::{Failure, count, door};
-use crate::given::{Back, Out, Wait, closed, give_out, given, room};
+use crate::given::{Wait, closed, give_out, given, room};
 use crate::receiver::tombolo_receiver;
 use crate::segment::tombolo_segment;
 use crate::sender::tombolo_sender;
@@ -42,7 +43,7 @@ pub struct tombolo_ready {
 #[unsafe(no_mangle)]
 pub extern "C" fn tombolo_wait_set_new(
     segment: Option<&tombolo_segment>,
-    set: Out<'_, tombolo_wait_set>,
+    set: Option<&mut MaybeUninit<Option<Box<tombolo_wait_set>>>>,
 ) -> c_int {
     door(|| {
         give_out(set, || {
@@ -143,6 +144,6 @@ pub extern "C" fn tombolo_wait_set_wake(set: Option<&tombolo_wait_set>) -> c_int
 /// Threads: no other call may be using it. Waits: never. Fork: may be called. Crash: holds
 /// nothing.
 #[unsafe(no_mangle)]
-pub extern "C" fn tombolo_wait_set_free(set: Back<'_, tombolo_wait_set>) -> c_int {
+pub extern "C" fn tombolo_wait_set_free(set: Option<&mut Option<Box<tombolo_wait_set>>>) -> c_int {
     door(|| closed(set).map(|_| 0))
 }

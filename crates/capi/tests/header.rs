@@ -1,22 +1,30 @@
 //! The committed header is what the source says.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cbindgen::{Builder, Config, DocumentationStyle, ItemType, Language, Style};
 
-const BEGIN: &str = include_str!("../include/tombolo.h.in");
+/// What stands above the declarations.
+const BEGIN: &str = include_str!("../header.txt");
+
+/// In the order in which a reader wants to know of them.
+const SOURCES: [&str; 11] = [
+    "given",
+    "failure",
+    "interrupt",
+    "segment",
+    "channel",
+    "status",
+    "sender",
+    "receiver",
+    "wait_set",
+    "calls",
+    "events",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn sources() -> Vec<PathBuf> {
-    let files = fs::read_dir(root().join("src")).unwrap();
-    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
-    files.retain(|file| !file.ends_with("lib.rs") && !file.ends_with("pool.rs"));
-    files.sort();
-    files
 }
 
 fn generated() -> String {
@@ -37,8 +45,8 @@ fn generated() -> String {
     config.export.item_types =
         vec![ItemType::Constants, ItemType::Structs, ItemType::OpaqueItems, ItemType::Functions];
     let mut builder = Builder::new().with_config(config);
-    for source in sources() {
-        builder = builder.with_src(source);
+    for source in SOURCES {
+        builder = builder.with_src(root().join(format!("src/{source}.rs")));
     }
     let mut text = Vec::new();
     builder.generate().unwrap().write(&mut text);
