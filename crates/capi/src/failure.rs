@@ -116,7 +116,7 @@ impl From<Fault> for Failure {
             Fault::Cancelled => libc::ECANCELED,
             Fault::Interrupted => libc::EINTR,
             Fault::InUse { .. } => libc::EBUSY,
-            Fault::NoHandle(error) => channel_errno(error),
+            Fault::NoHandle { .. } => libc::EUSERS,
             Fault::Unwoken(_) => libc::ECOMM,
             Fault::NotMember => libc::ENOTCONN,
             Fault::System(error) => error.errno(),

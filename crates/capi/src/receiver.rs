@@ -5,16 +5,12 @@ use std::ffi::{c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use tombolo::{
-    AnyOwnedDelivery, AnyReceiver, ByteBatch, ChannelKind, Lent, RecvError, RecvTimeoutError,
-    Shared, TryRecvError,
-};
+use tombolo::{AnyOwnedDelivery, AnyReceiver, ByteBatch, ChannelKind, Lent, Shared};
 
 use crate::channel::{open, tombolo_channel};
 use crate::failure::{Failure, count, door, pointer};
-use crate::given::{Wait, closed, copy_out, fill_in, give_out, given, room, taken};
+use crate::given::{Wait, by_time, closed, copy_out, fill_in, give_out, given, room, taken};
 use crate::segment::tombolo_segment;
 use crate::status::tombolo_status;
 
@@ -23,8 +19,6 @@ use crate::status::tombolo_status;
 pub struct tombolo_receiver {
     pub(crate) shared: Shared<AnyReceiver>,
     longest: usize,
-    /// How many messages a subscriber was told that it has missed.
-    missed: AtomicU64,
 }
 
 /// A message that is read where it is, and that is in hand until it is released or given back.
@@ -47,42 +41,6 @@ const KEPT: usize = 1 << 20;
 impl tombolo_receiver {
     fn lend(&self) -> Result<Lent<'_, AnyReceiver>, Failure> {
         Ok(self.shared.lend()?)
-    }
-
-    /// Notes how many messages were missed.
-    fn note(&self, missed: Option<u64>) {
-        self.missed.fetch_add(missed.unwrap_or(0), Ordering::Relaxed);
-    }
-
-    /// Receives in a form that `by_time` has chosen.
-    fn noting<R, E: Missing>(&self, received: Result<R, E>) -> Result<R, Failure> {
-        received.map_err(|error| {
-            self.note(error.missing());
-            error.into()
-        })
-    }
-}
-
-/// An error that may say how many messages were missed.
-trait Missing: Into<Failure> {
-    fn missing(&self) -> Option<u64>;
-}
-
-impl Missing for RecvError {
-    fn missing(&self) -> Option<u64> {
-        self.lagged()
-    }
-}
-
-impl Missing for TryRecvError {
-    fn missing(&self) -> Option<u64> {
-        self.lagged()
-    }
-}
-
-impl Missing for RecvTimeoutError {
-    fn missing(&self) -> Option<u64> {
-        self.lagged()
     }
 }
 
@@ -112,8 +70,8 @@ pub extern "C" fn tombolo_receiver_open(
                 }
                 _ => channel.receiver()?,
             };
-            let (longest, missed) = (receiver.element_size(), AtomicU64::new(0));
-            Ok(tombolo_receiver { shared: receiver.into_shared(), longest, missed })
+            let longest = receiver.element_size();
+            Ok(tombolo_receiver { shared: receiver.into_shared(), longest })
         })
     })
 }
@@ -165,11 +123,12 @@ pub extern "C" fn tombolo_recv(
         let room = room(data.cast(), room_bytes)?;
         let lent = receiver.lend()?;
         MESSAGE.with_borrow_mut(|message| {
-            match Wait::of(timeout_ns) {
-                Wait::Now => receiver.noting(lent.try_recv(message)),
-                Wait::For(time) => receiver.noting(lent.recv_timeout(message, time)),
-                Wait::Forever => receiver.noting(lent.recv(message)),
-            }?;
+            by_time!(
+                Wait::of(timeout_ns),
+                lent.try_recv(message),
+                time => lent.recv_timeout(message, time),
+                lent.recv(message)
+            )?;
             copy_out(message, room, length);
             if message.capacity() > KEPT {
                 *message = Vec::new();
@@ -197,13 +156,12 @@ pub extern "C" fn tombolo_recv_batch(
         let lent = receiver.lend()?;
         batch.clear();
         let most = most.min(c_int::MAX as usize);
-        match Wait::of(timeout_ns) {
-            Wait::Now => receiver.noting(lent.try_recv_batch_into(&mut batch, most)),
-            Wait::For(time) => {
-                receiver.noting(lent.recv_batch_into_timeout(&mut batch, most, time))
-            }
-            Wait::Forever => receiver.noting(lent.recv_batch_into(&mut batch, most)),
-        }
+        by_time!(
+            Wait::of(timeout_ns),
+            lent.try_recv_batch_into(&mut batch, most),
+            time => lent.recv_batch_into_timeout(&mut batch, most, time),
+            lent.recv_batch_into(&mut batch, most)
+        )
         .map(count)
     })
 }
@@ -263,13 +221,13 @@ pub extern "C" fn tombolo_take(
 ) -> c_int {
     door(|| {
         give_out(delivery, || {
-            let receiver = given(receiver)?;
-            let shared = &receiver.shared;
-            let delivery = match Wait::of(timeout_ns) {
-                Wait::Now => receiver.noting(shared.try_take()),
-                Wait::For(time) => receiver.noting(shared.take_timeout(time)),
-                Wait::Forever => receiver.noting(shared.take()),
-            }?;
+            let receiver = &given(receiver)?.shared;
+            let delivery = by_time!(
+                Wait::of(timeout_ns),
+                receiver.try_take(),
+                time => receiver.take_timeout(time),
+                receiver.take()
+            )?;
             Ok(tombolo_delivery { delivery })
         })
     })
@@ -373,7 +331,7 @@ pub extern "C" fn tombolo_receiver_status(
             length: lent.len(),
             capacity: lent.capacity(),
             element_size: receiver.longest,
-            missed: receiver.missed.load(Ordering::Relaxed),
+            missed: lent.missed(),
         };
         fill_in(status, &ours)?;
         Ok(0)

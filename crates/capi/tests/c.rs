@@ -1,13 +1,15 @@
 //! The library as C and C++ programs use it: installed by the script, found by pkg-config, beside
 //! Rust programs in the same segment.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, ChildStdout, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{OnceLock, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -28,12 +30,17 @@ fn has(program: &str) -> bool {
     asks.status().is_ok_and(|status| status.success())
 }
 
+/// Says why a test is left out; loudly, and not to the harness, which would keep it.
+fn say(why: &str) {
+    let _ = writeln!(io::stderr(), "\nSKIPPED in crates/capi/tests/c.rs: {why}");
+}
+
 /// Where the library is installed for these tests; `None` where it cannot be used, which is said.
 fn installed() -> Option<&'static Path> {
     static INSTALLED: OnceLock<Option<PathBuf>> = OnceLock::new();
     let lacks = ["cc", "c++", "pkg-config"].into_iter().find(|program| !has(program));
     if let Some(lacks) = lacks {
-        eprintln!("SKIPPED: there is no {lacks} here, so nothing is compiled against the library");
+        say(&format!("there is no {lacks} here, so nothing is compiled against the library"));
         return None;
     }
     INSTALLED
@@ -123,20 +130,24 @@ impl Drop for Market {
 /// A program that runs, and is killed with the test.
 struct Running {
     child: Child,
-    out: BufReader<ChildStdout>,
+    out: Option<BufReader<ChildStdout>>,
 }
 
 impl Running {
     fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
+        let out = child.stdout.take().map(BufReader::new);
         Self { child, out }
     }
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.out.read_line(&mut line).unwrap();
+        self.out.as_mut().unwrap().read_line(&mut line).unwrap();
         line.trim_end().to_owned()
+    }
+
+    fn take_out(&mut self) -> BufReader<ChildStdout> {
+        self.out.take().unwrap()
     }
 
     #[track_caller]
@@ -156,7 +167,7 @@ impl Running {
                 break status;
             }
             assert!(since.elapsed() < PATIENCE, "it does not end");
-            std::thread::park_timeout(Duration::from_millis(1));
+            thread::park_timeout(Duration::from_millis(1));
         };
         assert!(status.success(), "{status}");
     }
@@ -216,11 +227,8 @@ fn messages() -> u64 {
 #[test]
 fn the_headers_compile_as_each_standard_that_they_are_for() {
     let Some(prefix) = installed() else { return };
-    let standards = [
-        ("c", "c11", "tombolo.h"),
-        ("c++", "c++17", "tombolo.h"),
-        ("c++", "c++17", "tombolo.hpp"),
-    ];
+    let standards =
+        [("c", "c11", "tombolo.h"), ("c++", "c++17", "tombolo.h"), ("c++", "c++17", "tombolo.hpp")];
     for (language, standard, header) in standards {
         let mut compiler = Command::new("c++");
         compiler.args(["-fsyntax-only", "-x", language]).arg(format!("-std={standard}"));
@@ -245,7 +253,7 @@ fn the_address_sanitizer_finds_nothing() {
     let mut compiler = Command::new("cc");
     compiler.arg("-fsanitize=address").arg("-o").arg(&program).arg(&empty);
     if !compiler.stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: this compiler has no address sanitizer");
+        say("this compiler has no address sanitizer");
         return;
     }
     let flags = ["-fsanitize=address", "-fno-omit-frame-pointer"];
@@ -424,6 +432,49 @@ fn what_a_killed_c_program_was_writing_is_not_seen() {
         let expected: Vec<_> = (0..capacity).map(|n| (n, 0)).collect();
         assert_eq!(taken(&receiver), expected, "{name}");
     }
+}
+
+#[test]
+fn killed_workers_in_c_lose_no_job_and_hang_nobody() {
+    let Some(prefix) = installed() else { return };
+    let (peer, market, count) = (peer(prefix), Market::new(), messages() / 2);
+    let jobs = market.segment.any_channel("jobs", ChannelKind::MpmcBytes).longest(SIZE);
+    let jobs = jobs.capacity(16).redeliver(15).open().unwrap();
+    let sender = jobs.sender().unwrap();
+    let (say, done) = mpsc::channel();
+    let start = || {
+        let mut run = command(prefix, &peer);
+        let mut worker = Running::start(run.args([&market.name, "work", "jobs"]));
+        worker.expect("open");
+        let (out, say) = (worker.take_out(), say.clone());
+        let told = thread::spawn(move || {
+            // A worker that is killed in the middle of a line has not released its job.
+            for line in out.lines().map_while(Result::ok) {
+                say.send(line.parse::<u64>().unwrap()).unwrap();
+            }
+        });
+        (worker, told)
+    };
+    let mut workers: VecDeque<_> = (0..3).map(|_| start()).collect();
+    let mut told = Vec::new();
+    for n in 0..count {
+        sender.send_timeout(&row(n), PATIENCE).unwrap();
+        if n % (count / 20) == 7 {
+            let (worker, tells) = workers.pop_front().unwrap();
+            worker.killed();
+            told.push(tells);
+            workers.push_back(start());
+        }
+    }
+    drop(sender);
+    for (worker, tells) in workers {
+        worker.ended_well();
+        told.push(tells);
+    }
+    drop(say);
+    told.into_iter().for_each(|tells| tells.join().unwrap());
+    let seen: BTreeSet<u64> = done.iter().collect();
+    assert_eq!(seen.len() as u64, count);
 }
 
 #[test]

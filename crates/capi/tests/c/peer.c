@@ -3,6 +3,7 @@
 //     peer SEGMENT send CHANNEL FORM COUNT    sends the numbers 0 to COUNT - 1
 //     peer SEGMENT recv CHANNEL FORM COUNT    receives COUNT messages, and checks them
 //     peer SEGMENT hold CHANNEL COUNT         takes COUNT messages, and waits to be killed
+//     peer SEGMENT work CHANNEL               does jobs until nobody sends: tells the number of each
 //     peer SEGMENT reserve CHANNEL COUNT      reserves COUNT places, and waits to be killed
 //     peer SEGMENT interrupted CHANNEL        waits until SIGINT ends the wait
 //     peer SEGMENT serve | call COUNT         the two ends of a service
@@ -193,6 +194,18 @@ int main(int argc, char **argv) {
                 check("take", tombolo_take(receiver, TOMBOLO_FOREVER, &delivery));
             }
             wait_to_be_killed();
+        } else if (strcmp(role, "work") == 0) {
+            tombolo_delivery *job;
+            int result;
+            while ((result = tombolo_take(receiver, TOMBOLO_FOREVER, &job)) == 0) {
+                uint64_t number;
+                memcpy(&number, tombolo_delivery_data(job, NULL), sizeof number);
+                printf("%" PRIu64 "\n", number);
+                fflush(stdout);
+                check("release", tombolo_delivery_release(&job));
+            }
+            if (result != -EPIPE)
+                fail("take", result);
         } else if (strcmp(role, "interrupted") == 0) {
             struct sigaction action = {.sa_handler = stop};
             sigaction(SIGINT, &action, NULL);
