@@ -1,5 +1,6 @@
 """Messages go through channels of every kind, and calls end as they should."""
 
+import functools
 import pickle
 import queue
 import time
@@ -9,9 +10,13 @@ import tombolo
 from support import Case, thread
 
 
-class Channels(Case):
-    def each(self, capacity=4):
-        """Both ends of a channel of each kind, and some messages for it."""
+def of_each_kind(test=None, *, capacity=4):
+    """Runs a test with both ends of a channel of each kind, and some messages for it."""
+    if test is None:
+        return functools.partial(of_each_kind, capacity=capacity)
+
+    @functools.wraps(test)
+    def tests(self):
         segment = self.segment()
         texts, numbers = [b"one", b"", b"three" * 100], [1, 2**64 - 1, 0]
         kinds = {
@@ -25,97 +30,100 @@ class Channels(Case):
         for kind, (channel, messages) in kinds.items():
             with self.subTest(kind):
                 self.assertEqual(channel.describe()["kind"], kind)
-                sender = channel.sender()
                 if kind.startswith("broadcast"):
                     receiver = channel.reliable_subscriber()
                 else:
                     receiver = channel.receiver()
-                with sender, receiver:
-                    yield sender, receiver, messages
+                with channel.sender() as sender, receiver:
+                    test(self, sender, receiver, messages)
 
-    def test_what_is_sent_is_received(self):
-        for sender, receiver, messages in self.each():
+    return tests
+
+
+class Channels(Case):
+    @of_each_kind
+    def test_what_is_sent_is_received(self, sender, receiver, messages):
+        for message in messages:
+            sender.send(message)
+        self.assertEqual([receiver.recv() for _ in messages], messages)
+        for message in messages:
+            sender.try_send(message)
+        self.assertEqual([receiver.try_recv() for _ in messages], messages)
+
+    @of_each_kind
+    def test_batches_keep_their_order(self, sender, receiver, messages):
+        sender.send_batch(messages)
+        self.assertEqual(receiver.recv_batch(2), messages[:2])
+        self.assertEqual(sender.try_send_batch(messages), 3)
+        self.assertEqual(receiver.try_recv_batch(10), messages[2:] + messages)
+        self.assertEqual(receiver.try_recv_batch(10), [])
+
+    @of_each_kind(capacity=1)
+    def test_what_is_not_there_raises_what_the_module_queue_raises(self, sender, receiver, messages):
+        with self.assertRaises(queue.Empty):
+            receiver.try_recv()
+        with self.assertRaises(queue.Empty):
+            receiver.try_take()
+        began = time.monotonic()
+        for late in (receiver.recv, receiver.take):
+            with self.assertRaises(TimeoutError) as raised:
+                late(timeout=0.02)
+            self.assertIsInstance(raised.exception, queue.Empty)
+        self.assertGreaterEqual(time.monotonic() - began, 0.04)
+        while True:
+            try:
+                sender.try_send(messages[-1])
+            except queue.Full:
+                break
+        with self.assertRaises(queue.Full):
+            sender.try_reserve()
+        with self.assertRaises(TimeoutError) as raised:
+            sender.send(messages[-1], timeout=0.02)
+        self.assertIsInstance(raised.exception, queue.Full)
+        with self.assertRaises(tombolo.SendTimeout) as raised:
+            sender.send_batch(messages, timeout=0)
+        self.assertLess(raised.exception.sent, 3)
+
+    @of_each_kind(capacity=1)
+    def test_a_wait_ends_with_what_it_waits_for(self, sender, receiver, messages):
+        got = []
+        with thread(lambda: got.append(receiver.recv())):
+            sender.send(messages[0])
+        with thread(lambda: [got.append(receiver.recv()) for _ in messages]):
             for message in messages:
                 sender.send(message)
-            self.assertEqual([receiver.recv() for _ in messages], messages)
-            for message in messages:
-                sender.try_send(message)
-            self.assertEqual([receiver.try_recv() for _ in messages], messages)
+        self.assertEqual(got, [messages[0], *messages])
 
-    def test_batches_keep_their_order(self):
-        for sender, receiver, messages in self.each():
-            sender.send_batch(messages)
-            self.assertEqual(receiver.recv_batch(2), messages[:2])
-            self.assertEqual(sender.try_send_batch(messages), 3)
-            self.assertEqual(receiver.try_recv_batch(10), messages[2:] + messages)
-            self.assertEqual(receiver.try_recv_batch(10), [])
+    @of_each_kind
+    def test_the_iteration_ends_with_the_last_sender(self, sender, receiver, messages):
+        sender.send_batch(messages)
+        sender.close()
+        self.assertEqual(list(receiver), messages)
+        with self.assertRaises(tombolo.Disconnected):
+            receiver.recv()
 
-    def test_what_is_not_there_raises_what_the_module_queue_raises(self):
-        for sender, receiver, messages in self.each(capacity=1):
-            with self.assertRaises(queue.Empty):
-                receiver.try_recv()
-            with self.assertRaises(queue.Empty):
-                receiver.try_take()
-            began = time.monotonic()
-            for late in (receiver.recv, receiver.take):
-                with self.assertRaises(TimeoutError) as raised:
-                    late(timeout=0.02)
-                self.assertIsInstance(raised.exception, queue.Empty)
-            self.assertGreaterEqual(time.monotonic() - began, 0.04)
-            while True:
-                try:
-                    sender.try_send(messages[-1])
-                except queue.Full:
-                    break
-            with self.assertRaises(queue.Full):
-                sender.try_reserve()
-            with self.assertRaises(TimeoutError) as raised:
-                sender.send(messages[-1], timeout=0.02)
-            self.assertIsInstance(raised.exception, queue.Full)
-            with self.assertRaises(tombolo.SendTimeout) as raised:
-                sender.send_batch(messages, timeout=0)
-            self.assertEqual(raised.exception.sent, 0)
+    @of_each_kind
+    def test_a_closed_end_says_so(self, sender, receiver, messages):
+        for end in (sender, receiver):
+            self.assertFalse(end.closed)
+            end.close()
+            end.close()
+            self.assertTrue(end.closed)
+        with self.assertRaises(ValueError):
+            sender.send(messages[0])
+        with self.assertRaises(tombolo.HandleClosed):
+            receiver.try_recv()
 
-    def test_a_wait_ends_with_what_it_waits_for(self):
-        for sender, receiver, messages in self.each(capacity=1):
-            got = []
-            with thread(lambda: got.append(receiver.recv())):
-                sender.send(messages[0])
-            with thread(lambda: [got.append(receiver.recv()) for _ in messages]):
-                for message in messages:
-                    sender.send(message)
-            self.assertEqual(got, [messages[0], *messages])
-
-    def test_the_iteration_ends_with_the_last_sender(self):
-        for sender, receiver, messages in self.each():
-            sender.send_batch(messages)
-            sender.close()
-            self.assertEqual(list(receiver), messages)
-            with self.assertRaises(tombolo.Disconnected):
+    @of_each_kind
+    def test_closing_ends_the_wait_of_another_thread(self, sender, receiver, messages):
+        def waits():
+            with self.assertRaises(tombolo.HandleClosed):
                 receiver.recv()
 
-    def test_a_closed_end_says_so(self):
-        for sender, receiver, messages in self.each():
-            for end in (sender, receiver):
-                self.assertFalse(end.closed)
-                end.close()
-                end.close()
-                self.assertTrue(end.closed)
-            with self.assertRaises(ValueError):
-                sender.send(messages[0])
-            with self.assertRaises(tombolo.HandleClosed):
-                receiver.try_recv()
-
-    def test_closing_ends_the_wait_of_another_thread(self):
-        for _, receiver, _ in self.each():
-            def waits():
-                with self.assertRaises(tombolo.HandleClosed):
-                    receiver.recv()
-
-            with thread(waits) as waiting:
-                # Whether it sleeps already makes no difference.
-                waiting.join(0.01)
-                receiver.close()
+        with thread(waits) as waiting:
+            # Whether it sleeps already makes no difference.
+            waiting.join(0.01)
+            receiver.close()
 
     def test_a_message_of_another_size_is_refused(self):
         segment = self.segment()

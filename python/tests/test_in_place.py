@@ -1,5 +1,6 @@
 """Messages are written and read where they are, and no view outlives them."""
 
+import functools
 import gc
 import sys
 import unittest
@@ -14,36 +15,43 @@ except ImportError:
     numpy = None
 
 
+def of_each_kind(test):
+    """Runs a test with both ends of channels whose messages are read in place."""
+
+    @functools.wraps(test)
+    def tests(self):
+        for spsc in (False, True):
+            with self.subTest(spsc=spsc):
+                test(self, *self.ends(spsc=spsc))
+        with self.subTest("broadcast"):
+            channel = self.segment().broadcast_bytes("news", 4, 64)
+            test(self, channel.publisher(), channel.reliable_subscriber())
+
+    return tests
+
+
 class InPlace(Case):
     def ends(self, **options):
         channel = self.segment().bytes("bytes", 4, 64, **options)
         return channel.sender(), channel.receiver()
 
-    def kinds(self):
-        for spsc in (False, True):
-            with self.subTest(spsc=spsc):
-                yield self.ends(spsc=spsc)
-        with self.subTest("broadcast"):
-            channel = self.segment().broadcast_bytes("news", 4, 64)
-            yield channel.publisher(), channel.reliable_subscriber()
-
-    def test_a_grant_is_written_and_sent(self):
-        for sender, receiver in self.kinds():
-            with sender.reserve(5) as place:
-                self.assertEqual(len(place), 5)
-                with memoryview(place) as view:
-                    self.assertFalse(view.readonly)
-                    view[:] = b"hello"
-            self.assertTrue(place.closed)
-            with receiver.take() as message:
-                self.assertEqual(bytes(message), b"hello")
-                self.assertEqual(message.value, b"hello")
-                self.assertTrue(memoryview(message).readonly)
-            self.assertTrue(message.closed)
-            with self.assertRaises(ValueError):
-                memoryview(message)
-            with self.assertRaises(ValueError):
-                memoryview(place)
+    @of_each_kind
+    def test_a_grant_is_written_and_sent(self, sender, receiver):
+        with sender.reserve(5) as place:
+            self.assertEqual(len(place), 5)
+            with memoryview(place) as view:
+                self.assertFalse(view.readonly)
+                view[:] = b"hello"
+        self.assertTrue(place.closed)
+        with receiver.take() as message:
+            self.assertEqual(bytes(message), b"hello")
+            self.assertEqual(message.value, b"hello")
+            self.assertTrue(memoryview(message).readonly)
+        self.assertTrue(message.closed)
+        with self.assertRaises(ValueError):
+            memoryview(message)
+        with self.assertRaises(ValueError):
+            memoryview(place)
 
     def test_a_grant_is_cut_to_what_is_said(self):
         sender, receiver = self.ends()
@@ -58,20 +66,20 @@ class InPlace(Case):
         with self.assertRaises(ValueError):
             sender.reserve(10).commit(5)
 
-    def test_a_failed_body_sends_nothing_and_gives_back(self):
-        for sender, receiver in self.kinds():
-            with self.assertRaises(ZeroDivisionError):
-                with sender.reserve(1):
-                    1 / 0
-            with self.assertRaises(tombolo.Empty):
-                receiver.try_recv()
-            sender.send(b"job")
-            with self.assertRaises(ZeroDivisionError):
-                with receiver.take() as job:
-                    1 / 0
-            self.assertTrue(job.closed)
+    @of_each_kind
+    def test_a_failed_body_sends_nothing_and_gives_back(self, sender, receiver):
+        with self.assertRaises(ZeroDivisionError):
+            with sender.reserve(1):
+                1 / 0
+        with self.assertRaises(tombolo.Empty):
+            receiver.try_recv()
+        sender.send(b"job")
+        with self.assertRaises(ZeroDivisionError):
             with receiver.take() as job:
-                self.assertEqual(bytes(job), b"job")
+                1 / 0
+        self.assertTrue(job.closed)
+        with receiver.take() as job:
+            self.assertEqual(bytes(job), b"job")
 
     def test_a_failure_counts_and_the_end_of_the_program_does_not(self):
         sender, receiver = self.ends()
@@ -84,22 +92,22 @@ class InPlace(Case):
         with receiver.take() as job:
             self.assertEqual(job.attempts, 2)
 
-    def test_a_view_that_is_alive_is_an_error(self):
-        for sender, receiver in self.kinds():
-            with self.assertRaises(BufferError):
-                with sender.reserve(3) as place:
-                    view = memoryview(place)
-            view[:] = b"yes"
-            view.release()
-            place.commit()
-            with self.assertRaises(BufferError):
-                with receiver.take() as message:
-                    view = memoryview(message)
-            with self.assertRaises(BufferError):
-                message.give_back()
-            self.assertEqual(view, b"yes")
-            view.release()
-            message.release()
+    @of_each_kind
+    def test_a_view_that_is_alive_is_an_error(self, sender, receiver):
+        with self.assertRaises(BufferError):
+            with sender.reserve(3) as place:
+                view = memoryview(place)
+        view[:] = b"yes"
+        view.release()
+        place.commit()
+        with self.assertRaises(BufferError):
+            with receiver.take() as message:
+                view = memoryview(message)
+        with self.assertRaises(BufferError):
+            message.give_back()
+        self.assertEqual(view, b"yes")
+        view.release()
+        message.release()
 
     def test_a_view_in_a_traceback_ends_what_failed_when_it_goes(self):
         sender, receiver = self.ends()
@@ -124,16 +132,27 @@ class InPlace(Case):
             receiver.try_recv()
 
     def test_a_view_keeps_the_memory_whatever_else_goes(self):
-        for sender, receiver in self.kinds():
+        def view_of_lost(open):
+            segment = tombolo.anonymous()
+            sender, receiver = open(segment)
             sender.send(b"kept")
             view = memoryview(receiver.take())
-            segment = sender.channel.segment
             segment.remove()
             segment.leave()
             sender.close()
             receiver.close()
-            gone = weakref.ref(receiver)
-            del segment, sender, receiver
+            return view, weakref.ref(receiver)
+
+        def queue(segment, spsc):
+            channel = segment.bytes("bytes", 4, 64, spsc=spsc)
+            return channel.sender(), channel.receiver()
+
+        def news(segment):
+            channel = segment.broadcast_bytes("news", 4, 64)
+            return channel.publisher(), channel.reliable_subscriber()
+
+        for open in (lambda s: queue(s, False), lambda s: queue(s, True), news):
+            view, gone = view_of_lost(open)
             gc.collect()
             self.assertIsNone(gone())
             self.assertEqual(view, b"kept")
