@@ -82,7 +82,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
         "echo news" => {
-            let there = segment.broadcast::<u64>("there").reliable_subscriber_from(Start::Oldest)?;
+            let there =
+                segment.broadcast::<u64>("there").reliable_subscriber_from(Start::Oldest)?;
             let back = segment.broadcast::<u64>("back").publisher()?;
             back.wait_for(1)?;
             for number in &there {

@@ -16,11 +16,20 @@ METHODS = ("fork", "spawn", "forkserver")
 
 
 def double(jobs, results, news, spsc):
-    spsc.send(b"spsc", LONG)
+    # Until the parent has closed its end.
+    until(lambda: sends(spsc), "the role")
     for number in iter(lambda: jobs.recv(LONG), 0):
         results.send(2 * number)
     with news.take(LONG) as message:
         results.send(message.value)
+
+
+def sends(spsc):
+    try:
+        spsc.send(b"spsc", LONG)
+    except tombolo.RoleTaken:
+        return False
+    return True
 
 
 def dies(receiver, started):
@@ -33,10 +42,10 @@ def departs(segment, sender):
     sender.send(b"here")
 
 
-def objects():
+def objects(tables=("shm", "sem", "msg")):
     """The System V objects that there are."""
     found = []
-    for table in ("shm", "sem", "msg"):
+    for table in tables:
         with open(f"/proc/sysvipc/{table}") as lines:
             next(lines)
             found += [(table, *line.split()[:2]) for line in lines]
@@ -49,7 +58,11 @@ class Processes(Case):
             with self.subTest(method):
                 context = multiprocessing.get_context(method)
                 segment = self.segment()
-                jobs, results = segment.channel("jobs", "u64", 8), segment.channel("out", "u64", 8)
+                jobs, results = (
+                    # The parent lets go of what it hands over before the child has opened it.
+                    segment.channel(name, "u64", 8, lasting=True)
+                    for name in ("jobs", "results")
+                )
                 news = segment.broadcast("news", "u64", 8)
                 spsc = segment.bytes("spsc", 1, 8, spsc=True)
                 publisher, subscriber = news.publisher(), news.subscriber()
@@ -58,11 +71,8 @@ class Processes(Case):
                 process = context.Process(
                     target=double, args=(jobs.receiver(), results.sender(), subscriber, single)
                 )
-                if method == "fork":
-                    # A forked process has it as its parent's, and opens its own.
-                    single.close = lambda: None
                 process.start()
-                tombolo.Sender.close(single)
+                single.close()
                 self.assertEqual(spsc.receiver().recv(LONG), b"spsc")
                 for number in (1, 2, 3, 0):
                     sender.send(number)
@@ -91,7 +101,9 @@ class Processes(Case):
             with self.subTest(method):
                 context = multiprocessing.get_context(method)
                 segment = self.segment()
-                queue, started = segment.bytes("queue", 1, 8), segment.bytes("started", 1, 8)
+                queue, started = (
+                    segment.bytes(name, 1, 8, lasting=True) for name in ("queue", "started")
+                )
                 sender, receiver, ready = queue.sender(), queue.receiver(), started.receiver()
                 sender.send(b"job")
                 process = context.Process(target=dies, args=(receiver, started.sender()))
@@ -151,13 +163,13 @@ class Processes(Case):
             self.assertEqual(ended(pid), 0)
         sender.send(b"2")
 
-    def run_program(self, text, *, status=0):
-        """Runs a program, which ends with this status and leaves nothing behind."""
-        before = objects()
+    def run_program(self, text, *, tables=("shm", "sem", "msg")):
+        """Runs a program, which ends well and leaves nothing behind in these tables."""
+        before = objects(tables)
         command = [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(text)]
         done = subprocess.run(command, timeout=LONG, capture_output=True, text=True)
-        self.assertEqual((done.returncode, done.stderr), (status, ""))
-        until(lambda: objects() == before, "an empty table")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        until(lambda: objects(tables) == before, "an empty table")
         return done.stdout
 
     def test_nothing_is_left_behind(self):
@@ -199,6 +211,7 @@ class Processes(Case):
         )
 
     def test_the_interpreter_may_go_first(self):
+        # The thread is in a call for ever, so the process ends as if it was killed.
         self.run_program(
             """
             import threading, tombolo
@@ -210,8 +223,10 @@ class Processes(Case):
             cycle = [memoryview(job)]
             cycle.append(cycle)
             threading.Thread(target=receiver.recv, daemon=True).start()
-            """
+            """,
+            tables=("shm",),
         )
+        tombolo.anonymous().leave()
 
     def test_no_tracker_of_resources_runs(self):
         said = self.run_program(
@@ -225,7 +240,7 @@ class Processes(Case):
         self.assertEqual(said, "False\n")
 
     def test_a_killed_process_leaves_no_memory(self):
-        before = [found for found in objects() if found[0] == "shm"]
+        before = objects(["shm"])
         program = (
             "import os, signal, tombolo\n"
             "segment = tombolo.anonymous()\n"
@@ -234,7 +249,7 @@ class Processes(Case):
         )
         done = subprocess.run([sys.executable, "-c", program], timeout=LONG)
         self.assertEqual(done.returncode, -signal.SIGKILL)
-        until(lambda: [found for found in objects() if found[0] == "shm"] == before)
+        until(lambda: objects(["shm"]) == before, "an empty table")
         # Its semaphores are collected by whoever creates the next segment.
         tombolo.anonymous().leave()
 

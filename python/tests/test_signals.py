@@ -36,6 +36,7 @@ WAITS = dict(
     send_timeout=lambda: filler.send(b"more", 60),
     send_batch=lambda: filler.send_batch([b"more", b"and more"]),
     reserve=filler.reserve,
+    wait=lambda: tombolo.wait([receiver, one, filler]),
     arecv=lambda: asyncio.run(awaits()),
 )
 async def awaits():
@@ -51,7 +52,7 @@ except KeyboardInterrupt:
 
 WAITS = (
     "recv recv_timeout recv_batch take iterate one subscriber reliable send send_timeout "
-    "send_batch reserve arecv"
+    "send_batch reserve wait arecv"
 ).split()
 
 

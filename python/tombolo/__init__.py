@@ -17,12 +17,14 @@ from tombolo._handles import (
     Receiver,
     Segment,
     Sender,
+    WaitSet,
     anonymous,
     create,
     open,
     open_id,
     open_or_create,
     remove,
+    wait,
 )
 from tombolo._native import Delivery, Grant
 from tombolo._types import Type
@@ -36,11 +38,13 @@ __all__ = [
     "Segment",
     "Sender",
     "Type",
+    "WaitSet",
     "anonymous",
     "create",
     "open",
     "open_id",
     "open_or_create",
     "remove",
+    "wait",
     *_errors,
 ]

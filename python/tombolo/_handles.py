@@ -309,6 +309,47 @@ def _receiver(channel: Channel, role: dict[str, str]) -> Receiver:
     return Receiver(channel, later=_is_single(channel), **role)  # type: ignore[arg-type]
 
 
+class WaitSet:
+    """Waits for any of many senders and receivers of one segment."""
+
+    def __init__(self) -> None:
+        self._members: dict[Any, Sender | Receiver] = {}
+
+    def add(self, end: Sender | Receiver, key: Any = None) -> None:
+        """Adds an end; ``wait`` returns its key, which is the end itself if none is given."""
+        key = end if key is None else key
+        if key in self._members:
+            raise BadOption(f"the key {key!r} is another member's")
+        self._members[key] = end
+
+    def remove(self, key: Any) -> None:
+        """Removes the member with this key."""
+        del self._members[key]
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def wait(self, timeout: float | None = None) -> list[Any]:
+        """The keys of members whose next call would come to something: a message, room, or an
+        error. Waits until there is one, for ``timeout`` seconds at most; then there is none.
+
+        Use the calls that do not wait: another process may be faster."""
+        if not self._members:
+            raise BadOption("a wait set has at least one member")
+        keys, ends = list(self._members), list(self._members.values())
+        return [keys[at] for at in _native.wait(ends[0].channel.segment, ends, timeout)]
+
+
+def wait(
+    ends: Iterable[Sender | Receiver], timeout: float | None = None
+) -> list[Sender | Receiver]:
+    """Waits for any of these ends of one segment: see ``WaitSet.wait``."""
+    waiting = WaitSet()
+    for end in ends:
+        waiting.add(end)
+    return waiting.wait(timeout)
+
+
 def open(name: str, **options: Any) -> Segment:
     """Opens a segment that exists. ``any_owner`` accepts one of another user's, and ``timeout``
     says how many seconds to wait for a process that is creating or leaving it."""
