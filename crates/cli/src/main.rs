@@ -1,13 +1,15 @@
 //! The `tombolo` command: the library's first user, through its public interface
 //! only. Each subcommand has a file.
 
-mod bench;
+mod beside;
 mod chaos;
 mod check;
 mod ctl;
 mod demo;
+mod doctor;
 mod events;
 mod ls;
+mod pages;
 mod place;
 mod recv;
 mod rm;
@@ -18,7 +20,7 @@ mod target;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tombolo_cli::{failure, flags, plain, shell, signals, standard, terms, words};
 
 /// Channels between processes, in System V shared memory, that survive
@@ -34,7 +36,7 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Chaos(chaos::Args),
-    Bench(bench::Args),
+    Bench(beside::Bench),
     Send(send::Args),
     Recv(recv::Args),
     Ctl(ctl::Args),
@@ -42,7 +44,12 @@ enum Command {
     Ls(ls::Args),
     Check(check::Args),
     Rm(rm::Args),
+    Doctor(doctor::Args),
     Run(run::Args),
+    Record(beside::Record),
+    Replay(beside::Replay),
+    Man(pages::Man),
+    Completions(pages::Completions),
     /// One process of a demo, started by it.
     #[command(hide = true)]
     DemoWorker(demo::worker::Args),
@@ -56,7 +63,7 @@ fn main() -> ExitCode {
     let done = match shell::parse() {
         Ok(Cli { command: Command::Demo(args) }) => demo::run(&args),
         Ok(Cli { command: Command::Chaos(args) }) => chaos::run(&args),
-        Ok(Cli { command: Command::Bench(args) }) => bench::run(&args),
+        Ok(Cli { command: Command::Bench(args) }) => beside::bench(&args),
         Ok(Cli { command: Command::Send(args) }) => send::run(&args),
         Ok(Cli { command: Command::Recv(args) }) => recv::run(&args),
         Ok(Cli { command: Command::Ctl(args) }) => ctl::run(&args),
@@ -64,7 +71,14 @@ fn main() -> ExitCode {
         Ok(Cli { command: Command::Ls(args) }) => ls::run(&args),
         Ok(Cli { command: Command::Check(args) }) => check::run(&args),
         Ok(Cli { command: Command::Rm(args) }) => rm::run(&args),
+        Ok(Cli { command: Command::Doctor(args) }) => doctor::run(&args),
         Ok(Cli { command: Command::Run(args) }) => run::run(&args),
+        Ok(Cli { command: Command::Record(args) }) => beside::record(&args),
+        Ok(Cli { command: Command::Replay(args) }) => beside::replay(&args),
+        Ok(Cli { command: Command::Man(args) }) => pages::man(&args, Cli::command()),
+        Ok(Cli { command: Command::Completions(args) }) => {
+            pages::completions(&args, Cli::command())
+        }
         Ok(Cli { command: Command::DemoWorker(args) }) => demo::worker::run(&args),
         Ok(Cli { command: Command::ChaosWorker(args) }) => chaos::worker::run(&args),
         Err(error) => shell::misused(&error),
