@@ -17,6 +17,7 @@ mod run;
 mod send;
 mod stream;
 mod target;
+mod top;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,7 @@ enum Command {
     Ctl(ctl::Args),
     Events(events::Args),
     Ls(ls::Args),
+    Top(top::Args),
     Check(check::Args),
     Rm(rm::Args),
     Doctor(doctor::Args),
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Ok(Cli { command: Command::Ctl(args) }) => ctl::run(&args),
         Ok(Cli { command: Command::Events(args) }) => events::run(&args),
         Ok(Cli { command: Command::Ls(args) }) => ls::run(&args),
+        Ok(Cli { command: Command::Top(args) }) => top::run(&args),
         Ok(Cli { command: Command::Check(args) }) => check::run(&args),
         Ok(Cli { command: Command::Rm(args) }) => rm::run(&args),
         Ok(Cli { command: Command::Doctor(args) }) => doctor::run(&args),

@@ -23,4 +23,5 @@ mod rm;
 mod run;
 mod shell;
 mod streams;
+mod top;
 mod usage;

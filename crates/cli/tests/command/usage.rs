@@ -129,7 +129,8 @@ fn no_flag_is_accepted_and_ignored() {
         see(&[&["send"], mode].concat());
     }
     // Flags that other tests see: those of shell.rs, of everybody.rs, of check.rs, of doctor.rs,
-    // and the last ones here.
+    // of top.rs, of metrics.rs, of tap.rs, and the last ones here.
+    see(&["top", "--once", "--json", "--interval"]);
     see(&["doctor", "--participants", "--channels", "--size", "--json"]);
     see(&["recv", "--exec", "--retries"]);
     see(&["send", "--broadcast", "--subscribers"]);
