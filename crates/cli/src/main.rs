@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod events;
 mod ls;
+mod metrics;
 mod pages;
 mod place;
 mod recv;
@@ -44,6 +45,7 @@ enum Command {
     Events(events::Args),
     Ls(ls::Args),
     Top(top::Args),
+    Metrics(metrics::Args),
     Check(check::Args),
     Rm(rm::Args),
     Doctor(doctor::Args),
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Ok(Cli { command: Command::Events(args) }) => events::run(&args),
         Ok(Cli { command: Command::Ls(args) }) => ls::run(&args),
         Ok(Cli { command: Command::Top(args) }) => top::run(&args),
+        Ok(Cli { command: Command::Metrics(args) }) => metrics::run(&args),
         Ok(Cli { command: Command::Check(args) }) => check::run(&args),
         Ok(Cli { command: Command::Rm(args) }) => rm::run(&args),
         Ok(Cli { command: Command::Doctor(args) }) => doctor::run(&args),

@@ -53,6 +53,7 @@ fn names_that_were_written_over_reach_no_terminal() {
         let seen = run(&[&["top", "--once", "--interval", "0.01"], format].concat());
         assert_harmless(&text(&seen.stdout));
     }
+    assert_harmless(&text(&run(&["metrics", "--once"]).stdout));
 
     let listed = text(&run(&["ls", "--json"]).stdout);
     assert_harmless(&listed);

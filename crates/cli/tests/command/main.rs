@@ -17,6 +17,7 @@ mod hostile_names;
 mod limits;
 mod lines;
 mod ls;
+mod metrics;
 mod pages;
 mod place;
 mod rm;
