@@ -183,6 +183,12 @@ impl Waits {
     }
 }
 
+/// Where the slow path of a future leaves what it has come to, if it has ended: elsewhere than
+/// the fast path, whose result then stays in registers. In memory that would be read again at
+/// once, in other pieces than it was written in. For that a processor waits until all stores
+/// before it are done, also those to lines that the other side has.
+pub(super) type Further<R> = Option<R>;
+
 /// A handle that is awaited.
 pub(super) trait Awaited {
     fn waits(&mut self) -> &mut Waits;
