@@ -33,7 +33,6 @@ use crate::ring::wait::set::{self, Kept, Mark, Members, Place, Prospect, Vigil};
 use crate::segment::{Participant, Segment, Side};
 use crate::sync::Ordering;
 use crate::sync::unstepped::AtomicU8;
-use crate::sys::ErrorKind;
 use crate::wait::{Interruptible, Spin, WaitStrategy};
 
 /// What a set asks of a handle.
@@ -412,7 +411,7 @@ impl<'a> WaitSet<'a> {
         }
         let until = until();
         let participant = Arc::clone(&crew.participant);
-        let semaphores = &participant.mapped().semaphores;
+        let kernel = Interruptible::new(&participant.mapped().semaphores, *ends_on_signals);
         loop {
             let (crew, ready) = (RefCell::new(&mut *crew), &mut *ready);
             let spun = spin.until(
@@ -429,7 +428,10 @@ impl<'a> WaitSet<'a> {
             }
             // A sleeper is told of the dead; one that spins asks.
             participant.scan()?;
-            if until.is_some_and(|until| until <= semaphores.now()) {
+            if kernel.watch.ends_at(|| kernel.now()) {
+                return Err(Fault::Interrupted);
+            }
+            if until.is_some_and(|until| until <= kernel.now()) {
                 crew.borrow_mut().is_over(ready, Turn::look);
                 return Ok(ready.len());
             }
@@ -438,14 +440,10 @@ impl<'a> WaitSet<'a> {
         let Crew { entries, kept, shared, turn, .. } = crew;
         let _sleeping = Sleeping::new(shared);
         let mut looking = Looking { entries, shared, participant: &participant, turn, ready };
-        let waited = if *ends_on_signals {
-            Vigil::new(&Interruptible(semaphores), kept, until).block(&mut looking)
-        } else {
-            Vigil::new(semaphores, kept, until).block(&mut looking)
-        };
+        let waited = Vigil::new(&kernel, kept, until).block(&mut looking);
         spin.slept();
         match waited {
-            Err(Fault::System(error)) if error.kind() == ErrorKind::Interrupted => Ok(0),
+            Err(Fault::Interrupted) if *ends_on_signals => Ok(0),
             waited => waited.map(|_| ready.len()),
         }
     }
