@@ -498,6 +498,16 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
         end.close()
     }
 
+    /// Whether a message may still come to a receiver: one is in the channel, or a receiver
+    /// holds one [in place](Self::take) that would come again if it died. In a broadcast channel,
+    /// and in an SPSC channel by its receiver, nobody else holds one.
+    ///
+    /// Looks at all slots that have been used. This may already have changed.
+    pub fn is_outstanding(&self) -> bool {
+        // A message that is taken meanwhile is seen before, and one that comes back after.
+        !self.is_empty() || self.ring.in_flight() || !self.is_empty()
+    }
+
     /// Whether both handles belong to the same channel.
     pub fn same_channel(&self, other: &Self) -> bool {
         self.end.same_channel(&other.end)
