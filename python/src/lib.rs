@@ -4,12 +4,34 @@
 //! the interpreter's lock. Whatever may wait gives that lock up first. What needs no speed is
 //! written in Python, on top of this module.
 
+mod buffer;
+mod channel;
+mod delivery;
+mod end;
 mod errors;
+mod grant;
+mod held;
+mod receiver;
 mod segment;
+mod sender;
+mod signals;
+mod watch;
 
 /// The native half of `tombolo`.
 #[pyo3::pymodule(gil_used = false)]
 mod _native {
     #[pymodule_export]
+    use super::channel::Channel;
+    #[pymodule_export]
+    use super::delivery::Delivery;
+    #[pymodule_export]
+    use super::grant::Grant;
+    #[pymodule_export]
+    use super::receiver::Receiver;
+    #[pymodule_export]
     use super::segment::Segment;
+    #[pymodule_export]
+    use super::sender::Sender;
+    #[pymodule_export]
+    use super::watch::{RecvWatch, SendWatch};
 }

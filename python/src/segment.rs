@@ -7,12 +7,19 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tombolo::{Options, Segment as Handle};
 
-use crate::errors::{OrRaise, raise};
+use crate::errors::{OrRaise, bad_option, closed};
 
-/// A handle of a segment, until it is left.
+/// A handle of a segment, until it is left. A process that was forked with it opens the
+/// segment again when it first uses it.
 #[pyclass(frozen, subclass, weakref, module = "tombolo._native")]
 pub(crate) struct Segment {
-    handle: Mutex<Option<Handle>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    handle: Option<Handle>,
+    /// The process that has opened it.
+    pid: u32,
 }
 
 /// The options of the creator and of each process that opens the segment.
@@ -28,85 +35,68 @@ fn options(given: Option<&Bound<'_, PyDict>>) -> PyResult<Options> {
             "channels" => options.channels(value.extract()?),
             "transient" => options.transient(value.extract()?),
             "no_reserve" => options.no_reserve(value.extract()?),
+            "prefault" => options.prefault(value.extract()?),
+            "symmetric_fences" => options.symmetric_fences(value.extract()?),
+            "core_dumps" => options.core_dumps(value.extract()?),
             "any_owner" => options.any_owner(value.extract()?),
             "timeout" => options.timeout(seconds(value.extract()?)),
-            "room" => value
-                .extract::<Vec<(usize, usize)>>()?
-                .into_iter()
-                .fold(options, |options, (messages, longest)| {
-                    options.room_for_bytes(messages, longest)
-                }),
-            _ => return Err(raise("BadOption", format!("there is no option {name}"))),
+            _ => return Err(bad_option(format!("there is no option {name}"))),
         };
     }
     Ok(options)
 }
 
-/// As long as that, or for ever if that is longer than a clock knows.
+/// So many seconds; for ever, if no clock knows that many.
 pub(crate) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }
 
 impl Segment {
     fn of(handle: Handle) -> Self {
-        Self { handle: Mutex::new(Some(handle)) }
+        Self { state: Mutex::new(State { handle: Some(handle), pid: std::process::id() }) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Handle>> {
-        self.handle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The library's handle.
     pub(crate) fn handle(&self) -> PyResult<Handle> {
-        let left = || raise("HandleClosed", "this process has left the segment".into());
-        self.lock().clone().ok_or_else(left)
+        let mut state = self.lock();
+        let handle = state.handle.as_ref().ok_or_else(|| closed("segment"))?;
+        let pid = std::process::id();
+        if state.pid == pid {
+            return Ok(handle.clone());
+        }
+        let again = Handle::options().open_id(handle.id()).or_raise()?;
+        *state = State { handle: Some(again.clone()), pid };
+        Ok(again)
     }
 }
 
 #[pymethods]
 impl Segment {
-    /// Creates a segment. No segment of this name may exist.
-    #[staticmethod]
-    #[pyo3(signature = (name, options = None))]
-    fn create(py: Python<'_>, name: &str, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        let options = self::options(options)?;
-        py.detach(|| options.create(name)).or_raise().map(Self::of)
-    }
-
-    /// Opens a segment that exists.
-    #[staticmethod]
-    #[pyo3(signature = (name, options = None))]
-    fn open(py: Python<'_>, name: &str, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        let options = self::options(options)?;
-        py.detach(|| options.open(name)).or_raise().map(Self::of)
-    }
-
-    /// Opens a segment, or creates it.
-    #[staticmethod]
-    #[pyo3(signature = (name, options = None))]
-    fn open_or_create(
+    /// Opens a segment: ``how`` is ``create``, ``open`` or ``open_or_create`` with a name,
+    /// ``anonymous`` without one, or ``id`` with its id.
+    #[new]
+    #[pyo3(signature = (how, name = None, id = None, options = None))]
+    fn new(
         py: Python<'_>,
-        name: &str,
+        how: &str,
+        name: Option<&str>,
+        id: Option<i32>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let options = self::options(options)?;
-        py.detach(|| options.open_or_create(name)).or_raise().map(Self::of)
-    }
-
-    /// Creates a segment without a name.
-    #[staticmethod]
-    #[pyo3(signature = (options = None))]
-    fn anonymous(py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        let options = self::options(options)?;
-        py.detach(|| options.anonymous()).or_raise().map(Self::of)
-    }
-
-    /// Opens a segment by its id.
-    #[staticmethod]
-    #[pyo3(signature = (id, options = None))]
-    fn open_id(py: Python<'_>, id: i32, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        let options = self::options(options)?;
-        py.detach(|| options.open_id(id)).or_raise().map(Self::of)
+        let opened = match (how, name, id) {
+            ("create", Some(name), None) => py.detach(|| options.create(name)),
+            ("open", Some(name), None) => py.detach(|| options.open(name)),
+            ("open_or_create", Some(name), None) => py.detach(|| options.open_or_create(name)),
+            ("anonymous", None, None) => py.detach(|| options.anonymous()),
+            ("id", None, Some(id)) => py.detach(|| options.open_id(id)),
+            _ => return Err(bad_option("a segment is opened by its name or by its id")),
+        };
+        opened.or_raise().map(Self::of)
     }
 
     /// Removes the segment of this name.
@@ -115,13 +105,13 @@ impl Segment {
         py.detach(|| Handle::remove_named(name)).or_raise()
     }
 
-    /// Its name; `(anonymous)` if it has none.
+    /// Its name; ``(anonymous)`` if it has none.
     #[getter]
     fn name(&self) -> PyResult<String> {
         Ok(self.handle()?.name().to_owned())
     }
 
-    /// The id of its shared-memory object.
+    /// The id of its shared-memory object, as ``ipcs -m`` shows it.
     #[getter]
     fn id(&self) -> PyResult<i32> {
         Ok(self.handle()?.id())
@@ -133,16 +123,35 @@ impl Segment {
         Ok(self.handle()?.size())
     }
 
-    /// Removes this segment: every call in it, in any process, ends.
+    /// Whether this process has left it by ``leave``.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.lock().handle.is_none()
+    }
+
+    /// Removes this segment: every call in it ends, in every process. Its name is free at once.
     fn remove(&self, py: Python<'_>) -> PyResult<()> {
         let handle = self.handle()?;
         py.detach(|| handle.remove()).or_raise()
     }
 
-    /// Lets go of this handle. The process leaves with the last one, senders and receivers
-    /// included.
+    /// Hands the segment over to another user and group.
+    fn set_owner(&self, py: Python<'_>, uid: u32, gid: u32) -> PyResult<()> {
+        let handle = self.handle()?;
+        py.detach(|| handle.set_owner(uid, gid)).or_raise()
+    }
+
+    /// Lets go of this handle. The process leaves the segment when its last handle in it is
+    /// gone, senders and receivers included. More calls do nothing.
     fn leave(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(handle) = self.lock().take() else { return Ok(()) };
-        py.detach(|| handle.leave()).or_raise()
+        let (handle, pid) = {
+            let mut state = self.lock();
+            (state.handle.take(), state.pid)
+        };
+        match handle {
+            // A parent's is not this process's to leave.
+            Some(handle) if pid == std::process::id() => py.detach(|| handle.leave()).or_raise(),
+            _ => Ok(()),
+        }
     }
 }

@@ -5,6 +5,7 @@ import queue
 __all__ = [
     "BadOption",
     "CallError",
+    "CallTimeout",
     "Cancelled",
     "ChannelError",
     "Corrupt",
@@ -16,6 +17,8 @@ __all__ = [
     "Forked",
     "Full",
     "HandleClosed",
+    "InUse",
+    "InvalidMessage",
     "Lagged",
     "Mismatch",
     "NoChannel",
@@ -101,6 +104,8 @@ class RecvTimeout(Timeout, Empty):
 class SendTimeout(Timeout, Full):
     """There was no room until the time-out."""
 
+    sent: int = 0
+
 
 class Disconnected(Error, EOFError):
     """The last peer on the other side has gone."""
@@ -114,6 +119,15 @@ class Lagged(Error):
 
 class WrongSize(Error, ValueError):
     """The message is too long, or has not the size of an element."""
+
+
+class InvalidMessage(Error, ValueError):
+    """A message was received whose bytes are not a value of its type. The next may be fine."""
+
+
+class InUse(Error):
+    """There is one such end in the process, and another thread waits with it, or it holds a
+    message in place."""
 
 
 class Removed(Error):
@@ -154,6 +168,10 @@ class HandleClosed(Error, ValueError):
 
 class CallError(Error):
     """A call was not replied to."""
+
+
+class CallTimeout(CallError, Timeout):
+    """There was no reply until the time-out. A server may have served the call."""
 
 
 class ServerDied(CallError):

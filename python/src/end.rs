@@ -1,0 +1,99 @@
+//! What both ends of a channel have in common: handles for all threads of the process, opened
+//! again in a process that was forked.
+
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use pyo3::prelude::*;
+use tombolo::{Fault, Lent, Shareable, Shared};
+
+use crate::errors::{OrRaise, closed};
+use crate::segment::seconds;
+
+/// The handles of an end, until it is closed.
+pub(crate) struct End<H: Shareable> {
+    state: Mutex<State<H>>,
+    /// What it is to the program.
+    what: &'static str,
+}
+
+enum State<H: Shareable> {
+    /// To be opened when it is first used.
+    Later,
+    Open(Shared<H>),
+    Closed,
+}
+
+impl<H: Shareable> End<H> {
+    /// One that is opened when it is first used.
+    pub(crate) const fn later(what: &'static str) -> Self {
+        Self { state: Mutex::new(State::Later), what }
+    }
+
+    pub(crate) const fn new(shared: Shared<H>, what: &'static str) -> Self {
+        Self { state: Mutex::new(State::Open(shared)), what }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<H>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The handles that there are, if it is open.
+    fn current(&self) -> PyResult<Option<Shared<H>>> {
+        match &*self.lock() {
+            State::Later => Ok(None),
+            State::Open(shared) => Ok(Some(shared.clone())),
+            State::Closed => Err(closed(self.what)),
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(*self.lock(), State::Closed)
+    }
+
+    /// Does something with the handles; in a forked process, with those that `open` opens.
+    pub(crate) fn with<R>(
+        &self,
+        open: impl FnOnce() -> PyResult<Shared<H>>,
+        act: impl Fn(&Shared<H>) -> Result<R, Fault>,
+    ) -> PyResult<R> {
+        if let Some(shared) = self.current()? {
+            match act(&shared) {
+                Err(Fault::Forked) => {}
+                done => return done.or_raise(),
+            }
+        }
+        let opened = open()?;
+        *self.lock() = State::Open(opened.clone());
+        act(&opened).or_raise()
+    }
+
+    /// A handle for this thread.
+    pub(crate) fn lend(&self, open: impl FnOnce() -> PyResult<Shared<H>>) -> PyResult<Lent<H>> {
+        self.with(open, Shared::lend)
+    }
+
+    /// Ends the waits of other threads, and the handles; more calls do nothing.
+    pub(crate) fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let State::Open(shared) = mem::replace(&mut *self.lock(), State::Closed) else {
+            return Ok(());
+        };
+        py.detach(|| match shared.cancel().and_then(|()| shared.close()) {
+            // Its handles are the parent's.
+            Err(Fault::Forked | Fault::Closed) => Ok(()),
+            done => done,
+        })
+        .or_raise()
+    }
+
+    /// What a call that ended with this error raises: if it was closed meanwhile, that.
+    pub(crate) fn raised(&self, error: PyErr) -> PyErr {
+        if self.is_closed() { closed(self.what) } else { error }
+    }
+}
+
+/// When a wait of so many seconds ends; `None` if it does not.
+pub(crate) fn deadline(timeout: Option<f64>) -> Option<Instant> {
+    timeout.and_then(|timeout| Instant::now().checked_add(seconds(timeout)))
+}
