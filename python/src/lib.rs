@@ -11,6 +11,7 @@ mod end;
 mod errors;
 mod grant;
 mod held;
+mod queue;
 mod receiver;
 mod segment;
 mod sender;
@@ -26,6 +27,8 @@ mod _native {
     use super::delivery::Delivery;
     #[pymodule_export]
     use super::grant::Grant;
+    #[pymodule_export]
+    use super::queue::{Job, Queue};
     #[pymodule_export]
     use super::receiver::Receiver;
     #[pymodule_export]

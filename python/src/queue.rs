@@ -93,7 +93,7 @@ impl Ends {
             message.write(|at, bytes| short[at..at + bytes.len()].copy_from_slice(bytes));
             sender.try_send(&short[..length])
         } else {
-            let send = move || {
+            let mut send = move || {
                 let mut grant = sender.try_reserve(length)?;
                 message.write(|at, bytes| {
                     grant.write_at(at, bytes);
