@@ -48,7 +48,7 @@ impl Channel {
         py.detach(|| act(&self.open(&segment)?))
     }
 
-    fn open<'a>(&self, segment: &'a Handle) -> PyResult<AnyChannel<'a>> {
+    fn open<'a>(&'a self, segment: &'a Handle) -> PyResult<AnyChannel<'a>> {
         let Some(kind) = self.kind else { return segment.open_channel(&self.name).or_raise() };
         let mut channel = segment.any_channel(&self.name, kind);
         if let Some((size, align, schema)) = &self.element {

@@ -6,9 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use pyo3::prelude::*;
-use tombolo::{Fault, Lent, Shareable, Shared};
+use tombolo::{Fault, Shareable, Shared};
 
 use crate::errors::{OrRaise, closed};
+use crate::forks;
 use crate::segment::seconds;
 
 /// The handles of an end, until it is closed.
@@ -21,7 +22,8 @@ pub(crate) struct End<H: Shareable> {
 enum State<H: Shareable> {
     /// To be opened when it is first used.
     Later,
-    Open(Shared<H>),
+    /// Opened by the process that so many forks lie behind.
+    Open(Shared<H>, u32),
     Closed,
 }
 
@@ -31,52 +33,33 @@ impl<H: Shareable> End<H> {
         Self { state: Mutex::new(State::Later), what }
     }
 
-    pub(crate) const fn new(shared: Shared<H>, what: &'static str) -> Self {
-        Self { state: Mutex::new(State::Open(shared)), what }
+    pub(crate) fn new(shared: Shared<H>, what: &'static str) -> Self {
+        Self { state: Mutex::new(State::Open(shared, forks::count())), what }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<H>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The handles that there are, if it is open.
-    fn current(&self) -> PyResult<Option<Shared<H>>> {
-        match &*self.lock() {
-            State::Later => Ok(None),
-            State::Open(shared) => Ok(Some(shared.clone())),
-            State::Closed => Err(closed(self.what)),
-        }
-    }
-
     pub(crate) fn is_closed(&self) -> bool {
         matches!(*self.lock(), State::Closed)
     }
 
-    /// Does something with the handles; in a forked process, with those that `open` opens.
-    pub(crate) fn with<R>(
-        &self,
-        open: impl FnOnce() -> PyResult<Shared<H>>,
-        act: impl Fn(&Shared<H>) -> Result<R, Fault>,
-    ) -> PyResult<R> {
-        if let Some(shared) = self.current()? {
-            match act(&shared) {
-                Err(Fault::Forked) => {}
-                done => return done.or_raise(),
-            }
+    /// Its handles; in a process that was forked, those that `open` opens.
+    pub(crate) fn shared(&self, open: impl FnOnce() -> PyResult<Shared<H>>) -> PyResult<Shared<H>> {
+        match &*self.lock() {
+            State::Open(shared, forks) if *forks == forks::count() => return Ok(shared.clone()),
+            State::Closed => return Err(closed(self.what)),
+            _ => {}
         }
         let opened = open()?;
-        *self.lock() = State::Open(opened.clone());
-        act(&opened).or_raise()
-    }
-
-    /// A handle for this thread.
-    pub(crate) fn lend(&self, open: impl FnOnce() -> PyResult<Shared<H>>) -> PyResult<Lent<H>> {
-        self.with(open, Shared::lend)
+        *self.lock() = State::Open(opened.clone(), forks::count());
+        Ok(opened)
     }
 
     /// Ends the waits of other threads, and the handles; more calls do nothing.
     pub(crate) fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let State::Open(shared) = mem::replace(&mut *self.lock(), State::Closed) else {
+        let State::Open(shared, _) = mem::replace(&mut *self.lock(), State::Closed) else {
             return Ok(());
         };
         py.detach(|| match shared.cancel().and_then(|()| shared.close()) {

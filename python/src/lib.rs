@@ -9,6 +9,7 @@ mod channel;
 mod delivery;
 mod end;
 mod errors;
+mod forks;
 mod grant;
 mod held;
 mod queue;

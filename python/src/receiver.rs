@@ -28,7 +28,7 @@ impl Role {
         let start = match start {
             None => Start::Newest,
             Some(start) => match start.extract::<u64>() {
-                Ok(last) => Start::Last(last.try_into().unwrap_or(usize::MAX)),
+                Ok(last) => Start::Last(last),
                 Err(_) => match start.extract::<&str>()? {
                     "newest" => Start::Newest,
                     "oldest" => Start::Oldest,
@@ -88,8 +88,8 @@ impl Receiver {
         self.role.again().opened(py, &self.channel)
     }
 
-    pub(crate) fn lend(&self, py: Python<'_>) -> PyResult<Lent<AnyReceiver>> {
-        self.end.lend(|| self.again(py))
+    pub(crate) fn shared(&self, py: Python<'_>) -> PyResult<Shared<AnyReceiver>> {
+        self.end.shared(|| self.again(py))
     }
 
     pub(crate) fn decoded<'py>(
@@ -146,7 +146,8 @@ impl Receiver {
     }
 
     fn received(&self, py: Python<'_>, until: Option<Instant>) -> PyResult<Vec<u8>> {
-        let end = self.lend(py)?;
+        let shared = self.shared(py)?;
+        let end = shared.lend().or_raise()?;
         let mut into = Vec::new();
         if self.received_now(&end, &mut into)? {
             return Ok(into);
@@ -166,10 +167,13 @@ impl Receiver {
     }
 
     /// A delivery of what is there; `None` if there is nothing.
-    pub(crate) fn taken_now(&self, py: Python<'_>) -> PyResult<Option<Delivery>> {
+    fn taken_now(
+        &self,
+        py: Python<'_>,
+        shared: &Shared<AnyReceiver>,
+    ) -> PyResult<Option<Delivery>> {
         loop {
-            let taken = self.end.with(|| self.again(py), |shared| Ok(shared.try_take()))?;
-            match taken {
+            match shared.try_take() {
                 Ok(delivery) => return Ok(Some(self.in_hand(py, delivery))),
                 Err(TryRecvError::Empty | TryRecvError::Pending) => return Ok(None),
                 Err(error) if self.goes_on(error.lagged()) => {}
@@ -217,7 +221,8 @@ impl Receiver {
 
     /// Receives without waiting; raises ``Empty`` if there is nothing.
     fn try_recv<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let end = self.lend(py)?;
+        let shared = self.shared(py)?;
+        let end = shared.lend().or_raise()?;
         let mut into = Vec::new();
         match self.received_now(&end, &mut into)? {
             true => self.decoded(py, &into),
@@ -234,7 +239,8 @@ impl Receiver {
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyList>> {
         let until = deadline(timeout);
-        let end = self.lend(py)?;
+        let shared = self.shared(py)?;
+        let end = shared.lend().or_raise()?;
         let batch = self.until_received(py, move || {
             let mut batch = ByteBatch::new();
             match until {
@@ -248,7 +254,8 @@ impl Receiver {
 
     /// Receives what there is now, up to ``most`` messages, which may be none.
     fn try_recv_batch<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Bound<'py, PyList>> {
-        let end = self.lend(py)?;
+        let shared = self.shared(py)?;
+        let end = shared.lend().or_raise()?;
         let mut batch = ByteBatch::new();
         loop {
             match end.try_recv_batch_into(&mut batch, most) {
@@ -265,11 +272,11 @@ impl Receiver {
     /// receiver gets it.
     #[pyo3(signature = (timeout = None))]
     fn take(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Delivery> {
-        if let Some(delivery) = self.taken_now(py)? {
+        let shared = self.shared(py)?;
+        if let Some(delivery) = self.taken_now(py, &shared)? {
             return Ok(delivery);
         }
         let until = deadline(timeout);
-        let shared = self.end.with(|| self.again(py), |shared| Ok(shared.clone()))?;
         let delivery = self.until_received(py, || match until {
             Some(until) => shared.take_deadline(until),
             None => shared.take().map_err(RecvTimeoutError::from),
@@ -279,24 +286,24 @@ impl Receiver {
 
     /// The same without waiting; raises ``Empty`` if there is nothing.
     fn try_take(&self, py: Python<'_>) -> PyResult<Delivery> {
-        self.taken_now(py)?.ok_or_else(|| TryRecvError::Empty.into_py())
+        self.taken_now(py, &self.shared(py)?)?.ok_or_else(|| TryRecvError::Empty.into_py())
     }
 
     /// How many messages are in the channel, now or a moment ago.
     fn qsize(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.lend(py)?.len())
+        Ok(self.shared(py)?.lend().or_raise()?.len())
     }
 
     /// How many messages the channel holds.
     #[getter]
     fn capacity(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.lend(py)?.capacity())
+        Ok(self.shared(py)?.lend().or_raise()?.capacity())
     }
 
     /// How many bytes a message has; of messages of any length, the longest.
     #[getter]
     fn element_size(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.lend(py)?.element_size())
+        Ok(self.shared(py)?.lend().or_raise()?.element_size())
     }
 
     /// How many messages this subscriber has missed in all.
@@ -308,12 +315,14 @@ impl Receiver {
     /// Ends the calls of other threads that wait, and later ones, with ``Cancelled``; until
     /// ``reset``.
     fn cancel(&self, py: Python<'_>) -> PyResult<()> {
-        self.end.with(|| self.again(py), |shared| py.detach(|| shared.cancel()))
+        let shared = self.shared(py)?;
+        py.detach(|| shared.cancel()).or_raise()
     }
 
     /// Lets the end wait again.
     fn reset(&self, py: Python<'_>) -> PyResult<()> {
-        self.end.with(|| self.again(py), |shared| Ok(shared.reset()))
+        self.shared(py)?.reset();
+        Ok(())
     }
 
     /// Whether it is closed.
@@ -334,7 +343,8 @@ impl Receiver {
 
     /// The next message; the iteration ends when the last sender has gone.
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let end = self.lend(py)?;
+        let shared = self.shared(py)?;
+        let end = shared.lend().or_raise()?;
         let mut into = Vec::new();
         if !self.received_or_over(py, end, &mut into)? {
             return Ok(None);
@@ -365,10 +375,10 @@ impl Receiver {
     fn received_or_over(
         &self,
         py: Python<'_>,
-        end: Lent<AnyReceiver>,
+        end: Lent<'_, AnyReceiver>,
         into: &mut Vec<u8>,
     ) -> PyResult<bool> {
-        let got = waiting(py, || {
+        let got = waiting(py, move || {
             loop {
                 match end.recv(into) {
                     Ok(_) => return Ok(true),

@@ -8,6 +8,7 @@ use pyo3::types::PyDict;
 use tombolo::{Options, Segment as Handle};
 
 use crate::errors::{OrRaise, bad_option, closed};
+use crate::forks;
 
 /// A handle of a segment, until it is left. A process that was forked with it opens the
 /// segment again when it first uses it.
@@ -18,8 +19,8 @@ pub(crate) struct Segment {
 
 struct State {
     handle: Option<Handle>,
-    /// The process that has opened it.
-    pid: u32,
+    /// Of the process that has opened it.
+    forks: u32,
 }
 
 /// The options of the creator and of each process that opens the segment.
@@ -53,7 +54,7 @@ pub(crate) fn seconds(seconds: f64) -> Duration {
 
 impl Segment {
     fn of(handle: Handle) -> Self {
-        Self { state: Mutex::new(State { handle: Some(handle), pid: std::process::id() }) }
+        Self { state: Mutex::new(State { handle: Some(handle), forks: forks::count() }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -64,12 +65,12 @@ impl Segment {
     pub(crate) fn handle(&self) -> PyResult<Handle> {
         let mut state = self.lock();
         let handle = state.handle.as_ref().ok_or_else(|| closed("segment"))?;
-        let pid = std::process::id();
-        if state.pid == pid {
+        let forks = forks::count();
+        if state.forks == forks {
             return Ok(handle.clone());
         }
         let again = Handle::options().open_id(handle.id()).or_raise()?;
-        *state = State { handle: Some(again.clone()), pid };
+        *state = State { handle: Some(again.clone()), forks };
         Ok(again)
     }
 }
@@ -144,13 +145,13 @@ impl Segment {
     /// Lets go of this handle. The process leaves the segment when its last handle in it is
     /// gone, senders and receivers included. More calls do nothing.
     fn leave(&self, py: Python<'_>) -> PyResult<()> {
-        let (handle, pid) = {
+        let (handle, forks) = {
             let mut state = self.lock();
-            (state.handle.take(), state.pid)
+            (state.handle.take(), state.forks)
         };
         match handle {
             // A parent's is not this process's to leave.
-            Some(handle) if pid == std::process::id() => py.detach(|| handle.leave()).or_raise(),
+            Some(handle) if forks == forks::count() => py.detach(|| handle.leave()).or_raise(),
             _ => Ok(()),
         }
     }

@@ -1,7 +1,7 @@
 //! The sending end of a channel, and the publisher of a broadcast channel.
 
 use pyo3::prelude::*;
-use tombolo::{AnySender, Lent, SendBatchError, SendError, SendTimeoutError, Shared, TrySendError};
+use tombolo::{AnySender, SendBatchError, SendError, SendTimeoutError, Shared, TrySendError};
 
 use crate::buffer::Incoming;
 use crate::channel::Channel;
@@ -27,8 +27,8 @@ fn opened(py: Python<'_>, channel: &Py<Channel>) -> PyResult<Shared<AnySender>> 
 }
 
 impl Sender {
-    pub(crate) fn lend(&self, py: Python<'_>) -> PyResult<Lent<AnySender>> {
-        self.end.lend(|| opened(py, &self.channel))
+    pub(crate) fn shared(&self, py: Python<'_>) -> PyResult<Shared<AnySender>> {
+        self.end.shared(|| opened(py, &self.channel))
     }
 
     pub(crate) fn encoded<'py>(&self, message: &Bound<'py, PyAny>) -> PyResult<Incoming<'py>> {
@@ -45,6 +45,14 @@ impl Sender {
 
     fn encoded_all<'py>(&self, messages: &Bound<'py, PyAny>) -> PyResult<Vec<Incoming<'py>>> {
         messages.try_iter()?.map(|message| self.encoded(&message?)).collect()
+    }
+}
+
+/// For how many bytes to reserve room: for a whole message, if it is not said.
+pub(crate) fn room(shared: &Shared<AnySender>, length: Option<usize>) -> PyResult<usize> {
+    match length {
+        Some(length) => Ok(length),
+        None => Ok(shared.lend().or_raise()?.element_size()),
     }
 }
 
@@ -85,7 +93,8 @@ impl Sender {
     ) -> PyResult<()> {
         let message = self.encoded(message)?;
         let bytes = message.bytes();
-        let end = self.lend(py)?;
+        let shared = self.shared(py)?;
+        let end = shared.lend().or_raise()?;
         if bytes.len() <= LARGE {
             match end.try_send(bytes) {
                 Ok(()) => return Ok(()),
@@ -105,7 +114,8 @@ impl Sender {
     fn try_send(&self, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<()> {
         let message = self.encoded(message)?;
         let bytes = message.bytes();
-        let end = self.lend(py)?;
+        let shared = self.shared(py)?;
+        let end = shared.lend().or_raise()?;
         let sent = match bytes.len() <= LARGE {
             true => end.try_send(bytes),
             false => py.detach(move || end.try_send(bytes)),
@@ -124,11 +134,13 @@ impl Sender {
     ) -> PyResult<()> {
         let messages = self.encoded_all(messages)?;
         let messages = all(&messages);
-        let end = self.lend(py)?;
+        let shared = self.shared(py)?;
+        let end = shared.lend().or_raise()?;
         let until = deadline(timeout);
-        let sent = waiting(py, || match until {
-            Some(until) => end.send_batch_deadline(&messages, until),
-            None => end.send_batch(&messages).map_err(SendBatchError::from),
+        let messages = &*messages;
+        let sent = waiting(py, move || match until {
+            Some(until) => end.send_batch_deadline(messages, until),
+            None => end.send_batch(messages).map_err(SendBatchError::from),
         });
         sent.map_err(|error| self.failed(error))
     }
@@ -137,7 +149,8 @@ impl Sender {
     fn try_send_batch(&self, py: Python<'_>, messages: &Bound<'_, PyAny>) -> PyResult<usize> {
         let messages = self.encoded_all(messages)?;
         let messages = all(&messages);
-        let end = self.lend(py)?;
+        let shared = self.shared(py)?;
+        let end = shared.lend().or_raise()?;
         let sent = py.detach(move || end.try_send_batch(&messages));
         sent.map_err(|error| self.failed(error))
     }
@@ -152,17 +165,12 @@ impl Sender {
         timeout: Option<f64>,
     ) -> PyResult<Grant> {
         let until = deadline(timeout);
-        let reserved = self.end.with(
-            || opened(py, &self.channel),
-            |shared| {
-                let length =
-                    length.map_or_else(|| shared.lend().map(|end| end.element_size()), Ok)?;
-                Ok(waiting(py, || match until {
-                    Some(until) => shared.reserve_deadline(length, until),
-                    None => shared.reserve(length).map_err(SendTimeoutError::from),
-                }))
-            },
-        )?;
+        let shared = self.shared(py)?;
+        let length = room(&shared, length)?;
+        let reserved = waiting(py, || match until {
+            Some(until) => shared.reserve_deadline(length, until),
+            None => shared.reserve(length).map_err(SendTimeoutError::from),
+        });
         let grant = reserved.map_err(|error| self.failed(error))?;
         Ok(Grant::new(grant, self.channel.get().layout()))
     }
@@ -170,44 +178,40 @@ impl Sender {
     /// The same without waiting; raises ``Full`` if there is no room.
     #[pyo3(signature = (length = None))]
     fn try_reserve(&self, py: Python<'_>, length: Option<usize>) -> PyResult<Grant> {
-        let reserved = self.end.with(
-            || opened(py, &self.channel),
-            |shared| {
-                let length =
-                    length.map_or_else(|| shared.lend().map(|end| end.element_size()), Ok)?;
-                Ok(shared.try_reserve(length))
-            },
-        )?;
+        let shared = self.shared(py)?;
+        let reserved = shared.try_reserve(room(&shared, length)?);
         let grant = reserved.map_err(|error| self.failed(error))?;
         Ok(Grant::new(grant, self.channel.get().layout()))
     }
 
     /// How many messages are in the channel, now or a moment ago.
     fn qsize(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.lend(py)?.len())
+        Ok(self.shared(py)?.lend().or_raise()?.len())
     }
 
     /// How many messages the channel holds.
     #[getter]
     fn capacity(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.lend(py)?.capacity())
+        Ok(self.shared(py)?.lend().or_raise()?.capacity())
     }
 
     /// How many bytes a message has; of messages of any length, the longest.
     #[getter]
     fn element_size(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.lend(py)?.element_size())
+        Ok(self.shared(py)?.lend().or_raise()?.element_size())
     }
 
     /// Ends the calls of other threads that wait, and later ones, with ``Cancelled``; until
     /// ``reset``.
     fn cancel(&self, py: Python<'_>) -> PyResult<()> {
-        self.end.with(|| opened(py, &self.channel), |shared| py.detach(|| shared.cancel()))
+        let shared = self.shared(py)?;
+        py.detach(|| shared.cancel()).or_raise()
     }
 
     /// Lets the end wait again.
     fn reset(&self, py: Python<'_>) -> PyResult<()> {
-        self.end.with(|| opened(py, &self.channel), |shared| Ok(shared.reset()))
+        self.shared(py)?.reset();
+        Ok(())
     }
 
     /// Whether it is closed.

@@ -8,21 +8,21 @@ use std::os::fd::AsRawFd as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
-use tombolo::{AnyReceiver, AnySender, Lent, Shareable, TryRecvError, TrySendError};
+use tombolo::{AnyReceiver, AnySender, LentOwned, Shareable, TryRecvError, TrySendError};
 
 use crate::errors::{IntoPy, OrRaise, closed};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 
 /// A handle, until it goes back to its end.
-struct Watched<H: Shareable>(Mutex<Option<Lent<H>>>);
+struct Watched<H: Shareable>(Mutex<Option<LentOwned<H>>>);
 
 impl<H: Shareable> Watched<H> {
-    fn new(handle: Lent<H>) -> Self {
+    fn new(handle: LentOwned<H>) -> Self {
         Self(Mutex::new(Some(handle)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Lent<H>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<LentOwned<H>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -49,7 +49,7 @@ pub(crate) struct RecvWatch {
 impl RecvWatch {
     #[new]
     fn new(py: Python<'_>, receiver: Py<Receiver>) -> PyResult<Self> {
-        let handle = Watched::new(receiver.get().lend(py)?);
+        let handle = Watched::new(receiver.get().shared(py)?.lend_owned().or_raise()?);
         Ok(Self { receiver, handle })
     }
 
@@ -103,7 +103,7 @@ pub(crate) struct SendWatch {
 impl SendWatch {
     #[new]
     fn new(py: Python<'_>, sender: Py<Sender>) -> PyResult<Self> {
-        let handle = Watched::new(sender.get().lend(py)?);
+        let handle = Watched::new(sender.get().shared(py)?.lend_owned().or_raise()?);
         Ok(Self { sender, handle })
     }
 
