@@ -351,6 +351,23 @@ impl Queue {
         Ok(Job::new(ends.take(py, timeout.map(seconds))?, ends))
     }
 
+    /// Ends the waits of this handle for objects, those to come too.
+    fn cancel(&self, py: Python<'_>) -> PyResult<()> {
+        let ends = self.ends()?;
+        py.detach(|| ends.receiver.cancel()).or_raise()
+    }
+
+    /// Ends the waits that are going on, and no others.
+    fn interrupt(&self, py: Python<'_>) -> PyResult<()> {
+        let ends = self.ends()?;
+        py.detach(|| {
+            let ended = ends.receiver.cancel();
+            ends.receiver.reset();
+            ended
+        })
+        .or_raise()
+    }
+
     /// How many objects are in the queue.
     fn __len__(&self) -> PyResult<usize> {
         Ok(self.ends()?.receiver.lend().or_raise()?.len())

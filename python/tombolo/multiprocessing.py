@@ -27,6 +27,7 @@ from queue import Empty, Full
 from typing import NamedTuple
 
 from tombolo import _native
+from tombolo._errors import Cancelled
 
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue", "get_context"]
 
@@ -569,14 +570,29 @@ class _Writer(_End):
 
 
 class _Reader(_End):
-    _pump = None
     # Whether ``recv`` is not to wait: see _Alone.
     alone = False
 
+    def __init__(self, link):
+        super().__init__(link)
+        self._pump = None
+        # One for each thread that receives without the pump.
+        self._direct = []
+
     def get(self, wait):
-        if self._pump is not None:
-            return self._pump.get(wait)
-        return self._link.native.recv(wait)
+        while True:
+            self._direct.append(None)
+            try:
+                pump = self._pump
+                if pump is None:
+                    return self._link.native.recv(wait)
+            except Cancelled:
+                if self._pump is None:
+                    raise
+                continue
+            finally:
+                self._direct.pop()
+            return pump.get(wait)
 
     def recv(self):
         self._open()
@@ -589,7 +605,7 @@ class _Reader(_End):
     def poll(self, timeout=0.0):
         native = self._open()
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not (len(native) or self._pump is not None and self._pump.objects):
+        while not (len(native) or self._pump):
             if deadline is not None and time.monotonic() >= deadline:
                 return False
             time.sleep(0.001)
@@ -599,7 +615,11 @@ class _Reader(_End):
         """A descriptor that is readable exactly when ``recv`` does not wait."""
         self._open()
         if self._pump is None:
-            self._pump = _Pump(self, self._link.native)
+            self._pump = _Pump(self._link)
+            # Who waits without it is to wait for it.
+            while self._direct:
+                self._link.native.interrupt()
+                time.sleep(0.0005)
         return self._pump.fd
 
     def close(self):
@@ -635,40 +655,54 @@ class _Pump:
     afterwards. The queue's own descriptor may be readable for nothing.
     """
 
+    def __init__(self, link):
+        self._received = _Received(_native.Queue.attach(link.id, link.joinable))
+        # When the reader is closed or collected.
+        weakref.finalize(self, self._received.end).atexit = False
+
+    @property
+    def fd(self):
+        return self._received.fd
+
+    def __len__(self):
+        return len(self._received.objects)
+
+    def get(self, wait):
+        return self._received.get(wait)
+
+
+class _Received:
+    """What a pump has received, and nobody has got."""
+
     _AHEAD = 64
 
-    def __init__(self, reader, native):
+    def __init__(self, native):
+        self._native = native
+        self._pid = os.getpid()
+        self._changed = threading.Condition()
+        self._ended = False
         self.objects = collections.deque()
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._changed = threading.Condition()
-        self._close = weakref.finalize(self, os.close, self.fd)
-        # When the reader is collected or closed, the thread ends.
-        threading.Thread(
-            target=_Pump._run, args=(weakref.ref(self), native), name="QueuePump", daemon=True
-        ).start()
+        self._thread = threading.Thread(target=self._run, name="QueuePump", daemon=True)
+        self._at_end = util.Finalize(None, self._end_and_wait, exitpriority=-50)
+        self._thread.start()
 
-    @staticmethod
-    def _run(pump, native):
-        while pump() is not None:
+    def _run(self):
+        while not self._ended:
             try:
-                received = native.recv(0.1), None
-            except Empty:
-                continue
-            except BaseException as error:
+                received = self._native.recv(), None
+            except Exception as error:
                 received = None, error
-            this = pump()
-            if this is None:
-                return
-            ended = received[1] is not None and not isinstance(received[1], Exception)
-            with this._changed:
-                this.objects.append(received)
-                os.eventfd_write(this.fd, 1)
-                this._changed.notify_all()
-                while len(this.objects) >= _Pump._AHEAD:
-                    this._changed.wait(0.1)
-            del this, received
-            if ended:
-                return
+            with self._changed:
+                self._changed.wait_for(lambda: self._ended or len(self.objects) < self._AHEAD)
+                if not self._ended:
+                    self.objects.append(received)
+                    os.eventfd_write(self.fd, 1)
+                    self._changed.notify_all()
+            # It is the receiver's.
+            del received
+        os.close(self.fd)
+        self._native.close()
 
     def get(self, wait):
         with self._changed:
@@ -676,9 +710,23 @@ class _Pump:
                 raise Empty
             obj, error = self.objects.popleft()
             if not self.objects:
-                with contextlib.suppress(BlockingIOError):
-                    os.eventfd_read(self.fd)
+                os.eventfd_read(self.fd)
             self._changed.notify_all()
         if error is not None:
             raise error
         return obj
+
+    def end(self):
+        """Ends the thread. In a forked child there is none."""
+        if self._pid != os.getpid():
+            os.close(self.fd)
+            return
+        self._at_end.cancel()
+        self._ended = True
+        self._native.cancel()
+        with self._changed:
+            self._changed.notify_all()
+
+    def _end_and_wait(self):
+        self.end()
+        self._thread.join(1)
