@@ -44,10 +44,9 @@ impl<G> Held<G> {
     pub(crate) fn take(&self) -> PyResult<G> {
         let mut state = self.lock();
         if state.views > 0 {
-            let views = state.views;
             return Err(PyBufferError::new_err(format!(
-                "{views} views of this {} are alive (arrays, memoryviews): delete or release them, \
-                 or copy what is to be kept, before it ends",
+                "a view of this {} is alive (an array, a memoryview): delete or release it, or copy \
+                 what is to be kept, before the {0} ends",
                 self.what
             )));
         }

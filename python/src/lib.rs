@@ -17,6 +17,7 @@ mod receiver;
 mod segment;
 mod sender;
 mod signals;
+mod wait_set;
 mod watch;
 
 /// The native half of `tombolo`.
@@ -36,6 +37,8 @@ mod _native {
     use super::segment::Segment;
     #[pymodule_export]
     use super::sender::Sender;
+    #[pymodule_export]
+    use super::wait_set::wait;
     #[pymodule_export]
     use super::watch::{RecvWatch, SendWatch};
 }

@@ -142,6 +142,16 @@ impl Segment {
         py.detach(|| handle.set_owner(uid, gid)).or_raise()
     }
 
+    /// What the segment remembers of the processes that have died in it: of each one, which it
+    /// was, and what became of what it held.
+    fn deaths(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let handle = self.handle()?;
+        py.detach(|| {
+            handle.sweep().or_raise()?;
+            Ok(handle.deaths().recent.iter().map(ToString::to_string).collect())
+        })
+    }
+
     /// Lets go of this handle. The process leaves the segment when its last handle in it is
     /// gone, senders and receivers included. More calls do nothing.
     fn leave(&self, py: Python<'_>) -> PyResult<()> {

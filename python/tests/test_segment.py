@@ -9,14 +9,15 @@ import tombolo
 class Segments(unittest.TestCase):
     def test_a_name_is_found_until_it_is_removed(self):
         name = f"python/{os.getpid()}.name"
-        segment = tombolo.Segment.create(name)
+        segment = tombolo.create(name)
         self.addCleanup(segment.leave)
-        self.assertEqual(tombolo.Segment.open(name).id, segment.id)
-        with self.assertRaises(FileExistsError):
-            tombolo.Segment.create(name)
+        self.assertEqual(tombolo.open(name).id, segment.id)
+        with self.assertRaises(FileExistsError) as raised:
+            tombolo.create(name)
+        self.assertIn("tombolo rm", str(raised.exception))
         segment.remove()
         with self.assertRaises(tombolo.NotFound):
-            tombolo.Segment.open(name)
+            tombolo.open(name)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,50 @@
-"""Channels between the processes of one machine, through shared memory, that survive kill -9."""
+"""Channels between the processes of one machine, through shared memory, that survive ``kill -9``.
+
+    with tombolo.open_or_create("jobs") as segment:
+        jobs = segment.bytes("jobs", capacity=100, longest=4096)
+        jobs.sender().send(b"work")
+        with jobs.receiver().take() as job:
+            print(bytes(job))
+
+A process may be killed at any instruction: the others go on, and the message that it had in hand
+comes again at another receiver. The exceptions have the library's text, which says what to do."""
 
 from tombolo._errors import *  # noqa: F403
 from tombolo._errors import __all__ as _errors
-from tombolo._native import Segment
+from tombolo._handles import (
+    Broadcast,
+    Channel,
+    Receiver,
+    Segment,
+    Sender,
+    WaitSet,
+    anonymous,
+    create,
+    open,
+    open_id,
+    open_or_create,
+    remove,
+    wait,
+)
+from tombolo._native import Delivery, Grant
+from tombolo._types import Type
 
-__all__ = ["Segment", *_errors]
+__all__ = [
+    "Broadcast",
+    "Channel",
+    "Delivery",
+    "Grant",
+    "Receiver",
+    "Segment",
+    "Sender",
+    "Type",
+    "WaitSet",
+    "anonymous",
+    "create",
+    "open",
+    "open_id",
+    "open_or_create",
+    "remove",
+    "wait",
+    *_errors,
+]

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::cancel::Canceller;
-use super::endpoint::Origin;
+use super::endpoint::{Endpoint, Origin};
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::wait_set::Member;
@@ -356,6 +356,46 @@ impl<H: Shareable> Shared<H> {
         let Others { idle, .. } = others.into_inner().unwrap_or_else(PoisonError::into_inner);
         let closed = idle.into_iter().try_for_each(|other| other.end_use());
         first.0.into_inner().end_use().and(closed)
+    }
+}
+
+/// The first handle, which the set has for each wait.
+impl<H: Shareable> Member for Shared<H> {
+    fn end(&self) -> &Endpoint {
+        self.first().end()
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.first().may_go_on()
+    }
+
+    fn in_flight(&self) -> bool {
+        self.first().in_flight()
+    }
+
+    fn is_lent(&self) -> bool {
+        true
+    }
+
+    fn begin(&self) -> Result<(), Fault> {
+        if self.0.origin.in_child() {
+            return Err(Fault::Forked);
+        }
+        self.0.first().ok_or_else(|| self.0.origin.in_use())?;
+        self.first().others_hold(self.0.held.load(Ordering::Relaxed));
+        Ok(())
+    }
+
+    fn done(&self) {
+        // Release: with the Acquire of the next one that it is lent to.
+        self.0.state.store(IDLE, Ordering::Release);
+    }
+}
+
+impl<H: Shareable> Shared<H> {
+    fn first(&self) -> &H {
+        // SAFETY: a set asks only while it has the handle, from `begin` to `done`.
+        unsafe { &*self.0.first.0.get() }
     }
 }
 

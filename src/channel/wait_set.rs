@@ -25,6 +25,7 @@ use super::queues;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use crate::error::{Done, Fault, WaitSetError};
+use crate::kinds::block::Block;
 use crate::kinds::ring::Ring;
 use crate::kinds::table::{Kind, Payload};
 use crate::ring::kernel::{Kernel as _, Refusal};
@@ -42,10 +43,22 @@ pub trait Member {
     fn may_go_on(&self) -> bool;
     /// Whether a message is in another reader's hands and may come back.
     fn in_flight(&self) -> bool;
+
+    /// Whether the handle is lent for each wait. Then nothing else is asked of it but between
+    /// the two that follow.
+    fn is_lent(&self) -> bool {
+        false
+    }
+
+    fn begin(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn done(&self) {}
 }
 
 /// A handle that can be a member of a [`WaitSet`]: a sender or a receiver of any kind, by `&` or
-/// by [`Rc`].
+/// by [`Rc`]; or a [`Shared`](crate::Shared) one, which is lent to the set during each wait.
 pub trait Waitable: Member {}
 
 impl<H: Member> Waitable for H {}
@@ -92,6 +105,18 @@ macro_rules! member_lent_by {
 
             fn in_flight(&self) -> bool {
                 (**self).in_flight()
+            }
+
+            fn is_lent(&self) -> bool {
+                (**self).is_lent()
+            }
+
+            fn begin(&self) -> Result<(), Fault> {
+                (**self).begin()
+            }
+
+            fn done(&self) {
+                (**self).done();
             }
         }
     )*};
@@ -141,13 +166,14 @@ const MUCH: u64 = 2;
 struct Entry<'a> {
     key: u64,
     handle: Box<dyn Member + 'a>,
+    block: Block,
+    side: Side,
     mark: Mark,
 }
 
 impl Entry<'_> {
-    fn place(&self) -> Place<'_> {
-        let end = self.handle.end();
-        queues::place(end.participant(), end.block(), end.side, &self.mark)
+    fn place<'p>(&'p self, participant: &'p Participant) -> Place<'p> {
+        queues::place(participant, &self.block, self.side, &self.mark)
     }
 
     /// Adds it if it is ready.
@@ -155,7 +181,7 @@ impl Entry<'_> {
         let found = self.handle.end().prospect(&*self.handle);
         self.mark.found(found);
         if found != Prospect::Nothing {
-            ready.push(Ready { key: self.key, side: self.handle.end().side });
+            ready.push(Ready { key: self.key, side: self.side });
         }
         found
     }
@@ -214,6 +240,10 @@ impl Entry<'_> {
 /// # let _ = |server: Server| server.clients.len() + server.set.len();
 /// ```
 ///
+/// A [`Shared`](crate::Shared) handle is lent to the set during each wait. If another thread uses
+/// it then, or if it does one thing at a time and a message of it is held, the wait ends with
+/// [`Fault::InUse`].
+///
 /// **How many.** While the thread sleeps, each operation on the segment's semaphores takes
 /// longer, by some 10 ns for a member. So a set is for some 30 members; the most are what
 /// `kernel.sem` allows in one call ([`WaitSetError::TooMany`]), mostly 490.
@@ -238,6 +268,9 @@ struct Crew<'a> {
     participant: Arc<Participant>,
     /// The member that was ready last, and the one to be looked at next.
     turn: Turn,
+    /// How many of the members are lent for each wait, and whether they are lent just now.
+    lent: usize,
+    begun: bool,
 }
 
 /// Which members a glance is for: the one that was ready last, and some of the others in turn.
@@ -294,7 +327,8 @@ impl<'a> WaitSet<'a> {
         let shared = Arc::new(Shared { state: AtomicU8::new(0), participant: weak });
         let limit = participant.mapped().semaphores.most_ops();
         let kept = Kept::new(participant.own_bell());
-        let crew = Crew { entries: Vec::new(), kept, shared, participant, turn: Turn::default() };
+        let (entries, turn) = (Vec::new(), Turn::default());
+        let crew = Crew { entries, kept, shared, participant, turn, lent: 0, begun: false };
         Self { crew, spin: Spin::new(), ends_on_signals: false, ops: set::OWN_OPS, limit }
     }
 
@@ -310,7 +344,18 @@ impl<'a> WaitSet<'a> {
         if self.find(key).is_some() {
             return Err(WaitSetError::KeyTaken { key });
         }
-        let end = handle.end();
+        handle.begin()?;
+        let admitted = self.admit(handle.end());
+        handle.done();
+        let (block, side) = admitted?;
+        self.crew.lent += usize::from(handle.is_lent());
+        let (handle, mark) = (Box::new(handle), Mark::default());
+        self.crew.entries.push(Entry { key, handle, block, side, mark });
+        Ok(())
+    }
+
+    /// What a handle is an end of, if it may be a member.
+    fn admit(&mut self, end: &Endpoint) -> Result<(Block, Side), WaitSetError> {
         let channel = || end.name().to_string();
         if !Arc::ptr_eq(end.participant(), &self.crew.participant) {
             return Err(WaitSetError::OtherSegment { channel: channel() });
@@ -321,17 +366,18 @@ impl<'a> WaitSet<'a> {
             return Err(WaitSetError::TooMany { channel: channel(), operations, limit });
         }
         self.ops += ops;
-        self.crew.entries.push(Entry { key, handle: Box::new(handle), mark: Mark::default() });
-        Ok(())
+        Ok((*end.block(), end.side))
     }
 
     /// Removes the member with this key; whether there was one. The order of the others stays.
     pub fn remove(&mut self, key: u64) -> bool {
         let Some(at) = self.find(key) else { return false };
         let entry = self.crew.entries.remove(at);
-        self.ops -= entry.place().ops();
+        self.crew.lent -= usize::from(entry.handle.is_lent());
+        let place = entry.place(&self.crew.participant);
+        self.ops -= place.ops();
         if !self.crew.participant.guard().in_child() {
-            entry.place().let_go();
+            place.let_go();
         }
         true
     }
@@ -391,7 +437,9 @@ impl<'a> WaitSet<'a> {
         if let Some(fault) = self.crew.participant.barred() {
             return Err(fault);
         }
+        self.crew.begin()?;
         self.crew.is_over(ready, Turn::look);
+        self.crew.done();
         Ok(ready.len())
     }
 
@@ -401,10 +449,21 @@ impl<'a> WaitSet<'a> {
         until: impl FnOnce() -> Option<Instant>,
     ) -> Result<usize, Fault> {
         ready.clear();
-        let Self { crew, spin, ends_on_signals, .. } = self;
-        if let Some(fault) = crew.participant.barred() {
+        if let Some(fault) = self.crew.participant.barred() {
             return Err(fault);
         }
+        self.crew.begin()?;
+        let waited = self.wait_begun(ready, until);
+        self.crew.done();
+        waited
+    }
+
+    fn wait_begun(
+        &mut self,
+        ready: &mut Vec<Ready>,
+        until: impl FnOnce() -> Option<Instant>,
+    ) -> Result<usize, Fault> {
+        let Self { crew, spin, ends_on_signals, .. } = self;
         let look: Look = if crew.entries.len() < FEW { Turn::look } else { Turn::glance };
         if crew.is_over(ready, look) {
             return Ok(ready.len());
@@ -488,16 +547,47 @@ impl Crew<'_> {
         let over = self.shared.take_call() || found;
         if over {
             // Without a sleep: no member is to be counted as if it slept.
-            self.kept.let_go(self.entries.iter().map(Entry::place));
+            self.let_go();
         }
         over
+    }
+
+    fn let_go(&mut self) {
+        let Self { entries, kept, participant, .. } = self;
+        kept.let_go(entries.iter().map(|entry| entry.place(participant)));
+    }
+
+    /// Has the members lent that are, for one wait. They are already, if a panic has ended the
+    /// last one.
+    #[inline]
+    fn begin(&mut self) -> Result<(), Fault> {
+        if self.lent == 0 || self.begun {
+            return Ok(());
+        }
+        for (at, entry) in self.entries.iter().enumerate() {
+            if let Err(fault) = entry.handle.begin() {
+                self.entries[..at].iter().for_each(|entry| entry.handle.done());
+                return Err(fault);
+            }
+        }
+        self.begun = true;
+        Ok(())
+    }
+
+    #[inline]
+    fn done(&mut self) {
+        if self.begun {
+            self.entries.iter().for_each(|entry| entry.handle.done());
+            self.begun = false;
+        }
     }
 }
 
 impl Drop for Crew<'_> {
     fn drop(&mut self) {
+        self.done();
         if !self.participant.guard().in_child() {
-            self.kept.let_go(self.entries.iter().map(Entry::place));
+            self.let_go();
         }
     }
 }
@@ -525,7 +615,7 @@ impl Members for Looking<'_, '_> {
     }
 
     fn place(&self, at: usize) -> Place<'_> {
-        self.entries[at].place()
+        self.entries[at].place(self.participant)
     }
 
     fn look(&mut self, at: usize) -> Prospect {

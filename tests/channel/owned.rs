@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use std::thread;
 
 use tombolo::{
-    AnyReceiver, AnySender, Broadcast, ChannelError, ChannelKind, Fault, Mpmc, RecvError,
-    RecvTimeoutError, Segment, SendError, Shared, Side, TryRecvError, TrySendError,
+    AnyReceiver, AnySender, Broadcast, ChannelError, ChannelKind, Fault, Mpmc, Ready, RecvError,
+    RecvTimeoutError, Segment, SendError, Shared, Side, TryRecvError, TrySendError, WaitSet,
 };
 
 use crate::common::{Brief, Child, PATIENCE, Peer, market, thread_parked, tid, wait_until};
@@ -446,6 +446,47 @@ fn a_channel_that_was_described_is_that_of_the_type() {
     assert!(matches!(absent, ChannelError::NotFound { .. }), "{absent}");
     let calls = segment.any_channel("q", ChannelKind::Calls).element(8, 8, "u64").capacity(4);
     assert!(calls.open().is_err());
+}
+
+#[test]
+fn a_set_waits_for_shared_handles_while_their_messages_are_held() {
+    let (_name, segment) = market(8, 64);
+    let brief = std::time::Duration::from_millis(1);
+    for kind in KINDS {
+        let (sender, receiver) = ends(&segment, kind);
+        let mut set = WaitSet::new(&segment);
+        set.add(receiver.clone(), 1).unwrap();
+        set.add(&sender, 2).unwrap();
+        let mut ready = Vec::new();
+        let keys = |ready: &[Ready]| ready.iter().map(|member| member.key).collect::<Vec<_>>();
+        set.wait(&mut ready, PATIENCE).unwrap();
+        assert_eq!(keys(&ready), [2]);
+        set.remove(2);
+        assert_eq!(set.wait(&mut ready, brief), Ok(0));
+        let sends = sender.clone();
+        thread::scope(|scope| {
+            let tid = tid();
+            scope.spawn(move || {
+                wait_until(|| thread_parked(tid));
+                send(&sends, 1..=2);
+            });
+            set.wait(&mut ready, PATIENCE).unwrap();
+        });
+        assert_eq!(keys(&ready), [1]);
+        let held = receiver.take().unwrap();
+        if matches!(kind, ChannelKind::Mpmc | ChannelKind::MpmcBytes) {
+            set.wait(&mut ready, PATIENCE).unwrap();
+            assert_eq!(keys(&ready), [1]);
+        } else {
+            in_use(set.try_wait(&mut ready), Side::Receiver);
+            in_use(set.wait(&mut ready, brief), Side::Receiver);
+        }
+        drop(held);
+        set.try_wait(&mut ready).unwrap();
+        assert_eq!(keys(&ready), [1]);
+        assert_eq!(received(&receiver), [2]);
+        assert_eq!(set.wait(&mut ready, brief), Ok(0));
+    }
 }
 
 /// Which of these can be moved to another thread.
