@@ -342,6 +342,16 @@ struct Readme;
 #[doc = include_str!("../docs/how-to.md")]
 struct HowTo;
 
+/// Compiles the program of the tutorial as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tutorial.md")]
+struct Tutorial;
+
+/// Compiles the examples of the cookbook as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/cookbook.md")]
+struct Cookbook;
+
 /// Compiles the examples of the page on wait sets as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/wait-sets.md")]

@@ -128,7 +128,6 @@ pub(super) struct Pool<H> {
 
 struct Others<H> {
     // Boxed: what is lent stays where it is.
-    #[expect(clippy::vec_box, reason = "a message that is held refers to its handle")]
     idle: Vec<Box<H>>,
     cancelled: bool,
     /// Those of all handles, also of those that are lent.
@@ -185,7 +184,7 @@ impl<H: Handle> Pool<H> {
     fn made(&self) -> Result<Box<H>, Fault> {
         let made = H::another(&self.origin).map_err(|error| match error {
             ChannelError::Fault(fault) => fault,
-            error => Fault::NoHandle(Box::new(error)),
+            error => Fault::NoHandle { why: error.to_string() },
         })?;
         let canceller = made.its_canceller();
         let mut others = self.others();

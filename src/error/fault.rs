@@ -1,6 +1,6 @@
 //! Why a handle cannot go on: what all operations have in common.
 
-use super::{ChannelError, debug_as_display};
+use super::debug_as_display;
 use crate::storage::{Peer, Side};
 use crate::sys;
 
@@ -67,8 +67,11 @@ pub enum Fault {
         side: Side,
     },
     /// All handles of a [`Shared`](crate::Shared) are in use, and another one cannot be had.
-    #[error(transparent)]
-    NoHandle(Box<ChannelError>),
+    #[error("all handles are in use, and another one cannot be had: {why}")]
+    NoHandle {
+        /// The limit or refusal, as [`ChannelError`](crate::ChannelError) says it.
+        why: String,
+    },
     /// An earlier operation of this handle was done, but the kernel refuses to wake
     /// a peer that sleeps. The operation that returns this has done nothing; the
     /// exceptions are `close`, `leave` and `cancel`, which are done.
@@ -154,8 +157,8 @@ impl Done {
 debug_as_display! {
     Fault {
         Disconnected Closed Drained Shutdown Forked Corrupt NotMember PeerGone Cancelled
-        Interrupted InUse;
-        System Unwoken NoHandle
+        Interrupted InUse NoHandle;
+        System Unwoken
     }
     Unwoken
 }
