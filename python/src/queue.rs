@@ -247,6 +247,8 @@ impl Queue {
     ) -> PyResult<Self> {
         const LEAST: usize = 64 << 10;
         py.detach(|| {
+            // A killed program leaves the semaphores of its queues.
+            Segment::clear_debris();
             let mut longest = longest;
             loop {
                 let mut options = Segment::options()

@@ -29,6 +29,16 @@ from tombolo._handles import (
 from tombolo._native import Delivery, Grant
 from tombolo._types import Type
 
+
+def get_context(method=None, **options):
+    """A ``multiprocessing`` context whose queues survive the ``kill -9`` of any process: see
+    ``tombolo.multiprocessing.get_context``."""
+    # Only programs that use it load multiprocessing.
+    from tombolo.multiprocessing import get_context
+
+    return get_context(method, **options)
+
+
 __all__ = [
     "Broadcast",
     "Channel",
@@ -41,6 +51,7 @@ __all__ = [
     "WaitSet",
     "anonymous",
     "create",
+    "get_context",
     "open",
     "open_id",
     "open_or_create",

@@ -8,7 +8,6 @@ What differs from the standard library, and what the limits are: see
 ``docs/multiprocessing.md`` beside this package's README.
 """
 
-import asyncio
 import collections
 import contextlib
 import copyreg
@@ -142,6 +141,13 @@ def _wait(block, timeout):
     if not block:
         return 0.0
     return None if timeout is None else max(timeout, 0.0)
+
+
+def _asyncio():
+    # Only programs that use it load it.
+    import asyncio
+
+    return asyncio
 
 
 class _Link:
@@ -441,7 +447,8 @@ class Queue:
         fd = native.send_fd()
         while not native.poll_send(*message):
             if self._joinable:
-                await asyncio.sleep(0.005)
+                # Its jobs are sent with a token each, for which no descriptor watches.
+                await _asyncio().sleep(0.005)
             else:
                 await self._ready(fd)
 
@@ -453,7 +460,7 @@ class Queue:
 
     async def _ready(self, fd):
         """Waits until a descriptor is readable: one task for each time that it is."""
-        loop = asyncio.get_running_loop()
+        loop = _asyncio().get_running_loop()
         waiting = self._watches.setdefault(loop, {}).setdefault(fd, collections.deque())
 
         def readable():
