@@ -8,6 +8,7 @@ use std::time::Instant;
 use pyo3::prelude::*;
 use tombolo::{Fault, Shareable, Shared};
 
+use crate::ending::stop_if_daemon;
 use crate::errors::{OrRaise, closed};
 use crate::forks;
 use crate::segment::seconds;
@@ -57,21 +58,27 @@ impl<H: Shareable> End<H> {
         Ok(opened)
     }
 
-    /// Ends the waits of other threads, and the handles; more calls do nothing.
-    pub(crate) fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let State::Open(shared, _) = mem::replace(&mut *self.lock(), State::Closed) else {
+    /// Closes it; if `cancels`, ends the waits of other threads before. More calls do nothing.
+    pub(crate) fn close(&self, py: Python<'_>, cancels: bool) -> PyResult<()> {
+        let before = mem::replace(&mut *self.lock(), State::Closed);
+        let State::Open(shared, forks) = before else { return Ok(()) };
+        if forks != forks::count() {
+            // They are the parent's.
             return Ok(());
-        };
-        py.detach(|| match shared.cancel().and_then(|()| shared.close()) {
-            // Its handles are the parent's.
-            Err(Fault::Forked | Fault::Closed) => Ok(()),
-            done => done,
+        }
+        py.detach(|| {
+            if cancels {
+                shared.cancel()?;
+            }
+            shared.close()
         })
+        .or_else(|fault| if fault == Fault::Closed { Ok(()) } else { Err(fault) })
         .or_raise()
     }
 
     /// What a call that ended with this error raises: if it was closed meanwhile, that.
     pub(crate) fn raised(&self, error: PyErr) -> PyErr {
+        stop_if_daemon();
         if self.is_closed() { closed(self.what) } else { error }
     }
 }

@@ -8,6 +8,7 @@ mod buffer;
 mod channel;
 mod delivery;
 mod end;
+mod ending;
 mod errors;
 mod forks;
 mod grant;
@@ -27,6 +28,8 @@ mod _native {
     use super::channel::Channel;
     #[pymodule_export]
     use super::delivery::Delivery;
+    #[pymodule_export]
+    use super::ending::ending;
     #[pymodule_export]
     use super::grant::Grant;
     #[pymodule_export]

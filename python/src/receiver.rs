@@ -334,7 +334,7 @@ impl Receiver {
     /// Gives the end up: senders are disconnected when the last receiver has gone. More calls
     /// do nothing.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.end.close(py)
+        self.end.close(py, true)
     }
 
     fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -352,13 +352,18 @@ impl Receiver {
         self.decoded(py, &into).map(Some)
     }
 
+    /// Closes it at the end of the process: other threads go on waiting until that is gone.
+    fn let_go(&self, py: Python<'_>) -> PyResult<()> {
+        self.end.close(py, false)
+    }
+
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
 
     #[pyo3(signature = (*_exception))]
     fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.end.close(py)
+        self.end.close(py, true)
     }
 }
 

@@ -223,7 +223,12 @@ impl Sender {
     /// Gives the end up: receivers are disconnected when the last sender has gone. More calls
     /// do nothing.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.end.close(py)
+        self.end.close(py, true)
+    }
+
+    /// Closes it at the end of the process: other threads go on waiting until that is gone.
+    fn let_go(&self, py: Python<'_>) -> PyResult<()> {
+        self.end.close(py, false)
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -232,7 +237,7 @@ impl Sender {
 
     #[pyo3(signature = (*_exception))]
     fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.end.close(py)
+        self.end.close(py, true)
     }
 }
 

@@ -44,12 +44,12 @@ def departs(segment, sender):
 
 def objects(tables=("shm", "sem", "msg")):
     """The System V objects that there are."""
-    found = []
+    found = set()
     for table in tables:
         with open(f"/proc/sysvipc/{table}") as lines:
             next(lines)
-            found += [(table, *line.split()[:2]) for line in lines]
-    return sorted(found)
+            found |= {(table, *line.split()[:2]) for line in lines}
+    return found
 
 
 class Processes(Case):
@@ -169,7 +169,7 @@ class Processes(Case):
         command = [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(text)]
         done = subprocess.run(command, timeout=LONG, capture_output=True, text=True)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        until(lambda: objects(tables) == before, "an empty table")
+        until(lambda: objects(tables) <= before, "an empty table")
         return done.stdout
 
     def test_nothing_is_left_behind(self):
@@ -217,8 +217,8 @@ class Processes(Case):
             import threading, tombolo
             segment = tombolo.anonymous()
             queue = segment.bytes("queue", 4, 64)
-            queue.sender().send(b"1")
-            receiver = queue.receiver()
+            sender, receiver = queue.sender(), queue.receiver()
+            sender.send(b"1")
             job = receiver.take()
             cycle = [memoryview(job)]
             cycle.append(cycle)
@@ -249,7 +249,7 @@ class Processes(Case):
         )
         done = subprocess.run([sys.executable, "-c", program], timeout=LONG)
         self.assertEqual(done.returncode, -signal.SIGKILL)
-        until(lambda: objects(["shm"]) == before, "an empty table")
+        until(lambda: objects(["shm"]) <= before, "an empty table")
         # Its semaphores are collected by whoever creates the next segment.
         tombolo.anonymous().leave()
 

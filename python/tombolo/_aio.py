@@ -103,10 +103,10 @@ class _Awaited:
                     return act()
 
 
-class AsyncReceiver(_Awaited):
+class AsyncReceiver(_Awaited, _native.Receiver):
     """What a receiver can do in an event loop."""
 
-    async def arecv(self: Any) -> Any:
+    async def arecv(self) -> Any:
         """Receives a message. If the task is cancelled, none is lost."""
         try:
             return self.try_recv()
@@ -118,20 +118,21 @@ class AsyncReceiver(_Awaited):
 
     aget = arecv
 
-    async def atake(self: Any) -> _native.Delivery:
+    async def atake(self) -> _native.Delivery:
         """Takes a message to be read in place: ``with await receiver.atake() as message``."""
         try:
             return self.try_take()
         except Empty:
             pass
-        return await self._when(
+        taken: _native.Delivery = await self._when(
             lambda: _native.RecvWatch(self),
             lambda watch: watch.finds_nothing(),
             self.try_take,
             Empty,
         )
+        return taken
 
-    async def __aiter__(self: Any) -> AsyncIterator[Any]:
+    async def __aiter__(self) -> AsyncIterator[Any]:
         """The messages, until the last sender has gone."""
         while True:
             try:
@@ -141,13 +142,14 @@ class AsyncReceiver(_Awaited):
             yield message
 
 
-class AsyncSender(_Awaited):
+class AsyncSender(_Awaited, _native.Sender):
     """What a sender can do in an event loop."""
 
-    async def asend(self: Any, message: Any) -> None:
+    async def asend(self, message: Any) -> None:
         """Sends a message. If the task is cancelled while it waits for room, nothing is sent."""
         try:
-            return self.try_send(message)
+            self.try_send(message)
+            return
         except Full:
             pass
         await self._until(
@@ -156,15 +158,16 @@ class AsyncSender(_Awaited):
 
     aput = asend
 
-    async def areserve(self: Any, length: int | None = None) -> _native.Grant:
+    async def areserve(self, length: int | None = None) -> _native.Grant:
         """Makes room for a message: ``with await sender.areserve() as place``."""
         try:
             return self.try_reserve(length)
         except Full:
             pass
-        return await self._when(
+        place: _native.Grant = await self._when(
             lambda: _native.SendWatch(self),
             lambda watch: watch.finds_no_room(length),
             lambda: self.try_reserve(length),
             Full,
         )
+        return place

@@ -240,7 +240,7 @@ class Broadcast(Channel):
         return Receiver(self, role="reliable", start=start)
 
 
-class Sender(AsyncSender, _native.Sender):
+class Sender(AsyncSender):
     """The sending end of a channel, for all threads of a process.
 
     It can be pickled: another process opens an end of its own. That of an SPSC channel is opened
@@ -267,7 +267,7 @@ def _sender(channel: Channel) -> Sender:
     return Sender(channel, later=_is_single(channel))
 
 
-class Receiver(AsyncReceiver, _native.Receiver):
+class Receiver(AsyncReceiver):
     """The receiving end of a channel, for all threads of a process.
 
     It can be pickled, as a sender. A subscriber that is unpickled begins with the next message."""

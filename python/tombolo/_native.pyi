@@ -1,9 +1,23 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, final
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
+__all__ = [
+    "Channel",
+    "Delivery",
+    "Grant",
+    "Receiver",
+    "RecvWatch",
+    "Segment",
+    "SendWatch",
+    "Sender",
+    "ending",
+    "wait",
+]
+
+@disjoint_base
 class Segment:
     def __new__(
         cls,
@@ -27,6 +41,7 @@ class Segment:
     def deaths(self) -> list[str]: ...
     def leave(self) -> None: ...
 
+@disjoint_base
 class Channel:
     def __new__(
         cls,
@@ -49,6 +64,7 @@ class Channel:
     def segment(self) -> Any: ...
     def describe(self) -> dict[str, Any]: ...
 
+@disjoint_base
 class Sender:
     def __new__(cls, channel: Channel, encode: Any = None, *, later: bool = False) -> Self: ...
     @property
@@ -69,9 +85,11 @@ class Sender:
     @property
     def closed(self) -> bool: ...
     def close(self) -> None: ...
+    def let_go(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exception: object) -> None: ...
 
+@disjoint_base
 class Receiver:
     def __new__(
         cls,
@@ -103,6 +121,7 @@ class Receiver:
     @property
     def closed(self) -> bool: ...
     def close(self) -> None: ...
+    def let_go(self) -> None: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> Any: ...
     def __enter__(self) -> Self: ...
@@ -165,5 +184,6 @@ class SendWatch:
     def close(self) -> None: ...
 
 def wait(
-    segment: Segment, ends: list[Sender | Receiver], timeout: float | None = None
+    segment: Segment, ends: Sequence[Sender | Receiver], timeout: float | None = None
 ) -> list[int]: ...
+def ending() -> None: ...

@@ -7,12 +7,14 @@ import weakref
 from multiprocessing import util
 from typing import TYPE_CHECKING, Protocol
 
+from tombolo import _native
+
 if TYPE_CHECKING:
     from tombolo._handles import Segment
 
 
 class _End(Protocol):
-    def close(self) -> None: ...
+    def let_go(self) -> None: ...
 
 
 # By the id of its shared memory. A process is one participant of a segment, however many of its
@@ -29,8 +31,9 @@ def opened(end: _End) -> None:
 def leave() -> None:
     """Closes all ends, and leaves all segments. What is in hand comes again at another receiver:
     the kernel tells the others when this process is gone."""
+    _native.ending()
     for end in list(_ends):
-        _without_failing(end.close)
+        _without_failing(end.let_go)
     for segment in list(segments.values()):
         _without_failing(segment.leave)
 

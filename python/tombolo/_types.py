@@ -248,13 +248,13 @@ class Type:
         return cls(Struct(name, tuple(Field(n, *part) for n, part in zip(names, parts))))
 
 
-def _parts(text: str) -> list[tuple[Scalar, tuple[int, ...]]]:
+def _parts(text: str) -> list[tuple[Base, tuple[int, ...]]]:
     order, codes = ("@", text) if text[:1] not in "@=<>!" else (text[0], text[1:])
     if order in ">!":
         raise BadOption(f"the format {text!r} has not this machine's byte order")
     if not re.fullmatch(r"\s*((\d*)[bBhHiIlLqQfd?s]\s*)+", codes):
         raise BadOption(f"the format {text!r} has something that is no number, ? or s")
-    parts = []
+    parts: list[tuple[Base, tuple[int, ...]]] = []
     for count, code in re.findall(r"(\d*)([bBhHiIlLqQfd?s])", codes):
         if code in "lL":
             longer = struct.calcsize(f"{order}l") == 8
@@ -587,9 +587,9 @@ def _checked(make: Callable[[int], Any], name: str) -> Build:
 @functools.cache
 def _tuple_class(base: Struct) -> Any:
     names = [field.name for field in base.fields]
-    return collections.namedtuple(base.name, names, rename=True)  # type: ignore[misc]
+    return collections.namedtuple(base.name, names, rename=True)
 
 
 @functools.cache
 def _enum_class(base: Enum) -> Any:
-    return enum.IntEnum(base.name, list(base.values))  # type: ignore[misc]
+    return enum.IntEnum(base.name, list(base.values))

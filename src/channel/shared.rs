@@ -17,12 +17,14 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::cancel::Canceller;
 use super::endpoint::{Endpoint, Origin};
+use super::ready::Readiness;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::wait_set::Member;
@@ -39,6 +41,7 @@ pub trait Handle: Member + Send + Sized + 'static {
     fn another(origin: &Origin) -> Result<Self, ChannelError>;
     /// What ends its waits.
     fn its_canceller(&self) -> Canceller;
+    fn its_readiness(&self) -> Result<&Readiness, Fault>;
     /// Others of its pool hold so many messages.
     fn others_hold(&self, messages: u64);
     fn end_use(self) -> Result<(), Fault>;
@@ -66,6 +69,10 @@ impl<P: Payload + NoUninit, K: Kind> Handle for Sender<P, K> {
         self.canceller()
     }
 
+    fn its_readiness(&self) -> Result<&Readiness, Fault> {
+        self.readiness()
+    }
+
     fn others_hold(&self, _: u64) {}
 
     fn end_use(self) -> Result<(), Fault> {
@@ -81,6 +88,10 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Handle for Receiver<P, K> {
 
     fn its_canceller(&self) -> Canceller {
         self.canceller()
+    }
+
+    fn its_readiness(&self) -> Result<&Readiness, Fault> {
+        self.readiness()
     }
 
     fn others_hold(&self, messages: u64) {
@@ -308,6 +319,23 @@ impl<H: Shareable> Shared<H> {
     /// A handle for a message that is held.
     pub(super) fn loan(&self) -> Result<Loan<H, Arc<Pool<H>>>, Fault> {
         Loan::new(Arc::clone(&self.0), For::Message)
+    }
+
+    /// A descriptor for event loops, of the first handle: see
+    /// [`Receiver::readiness`](crate::Receiver::readiness). Calls that do not wait, of a handle
+    /// that is [lent](Self::lend), arm it, as long as no other thread has the first handle.
+    ///
+    /// # Errors
+    /// As there; [`Fault::InUse`] while the first handle is lent.
+    pub fn readiness(&self) -> Result<BorrowedFd<'_>, Fault> {
+        if self.0.origin.in_child() {
+            return Err(Fault::Forked);
+        }
+        let handle = self.0.first().ok_or_else(|| self.0.origin.in_use())?;
+        let first = Lent(Loan { handle, pool: &*self.0 });
+        let descriptor = first.its_readiness()?.as_fd().as_raw_fd();
+        // SAFETY: the handle has it open for as long as it lives, and the pool has the handle.
+        Ok(unsafe { BorrowedFd::borrow_raw(descriptor) })
     }
 
     /// The channel's name.

@@ -6,9 +6,11 @@
 use crate::common;
 
 use std::future::{Future, poll_fn};
+use std::hint::spin_loop;
 use std::pin::{Pin, pin};
 use std::process::exit;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
@@ -21,6 +23,7 @@ use tombolo::{
     Reliable, Segment, SendError, Spsc, WaitStrategy,
 };
 
+use common::effort::rounds;
 use common::readiness::{alone, watchers};
 use common::tasks::{Task, block_on};
 use common::{Brief, Name, Peer, Remove, thread_parked, tid, wait_until};
@@ -370,6 +373,74 @@ fn a_wait_ends_by_cancelling_by_lag_and_by_a_peers_end() {
     let lagged = block_on(rx.recv());
     assert!(matches!(lagged, Err(RecvError::Lagged(_))), "{lagged:?}");
     assert!(block_on(rx.recv()).is_ok());
+}
+
+#[test]
+fn a_canceller_ends_a_wait_that_just_begins() {
+    let (_name, segment) = market();
+    let channel = segment.channel::<u64>("c").capacity(2);
+    let (tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap().into_async());
+    rx.as_sync().set_wait_strategy(WaitStrategy::Block);
+    let canceller = rx.as_sync().canceller();
+    let last = rounds(5_000, 50_000);
+    let (go, gone) = (Arc::new(AtomicU64::new(0)), mpsc::sync_channel(1));
+    let (tell, told) = gone;
+    let cancelling = thread::spawn({
+        let (canceller, go) = (canceller.clone(), Arc::clone(&go));
+        move || {
+            for round in 1..=last {
+                while go.load(Ordering::SeqCst) < round {
+                    spin_loop();
+                }
+                (0..round % 150).for_each(|_| spin_loop());
+                canceller.cancel().unwrap();
+                tell.send(()).unwrap();
+            }
+        }
+    });
+    for round in 1..=last {
+        let task = Task::new();
+        let mut future = Box::pin(rx.recv());
+        go.store(round, Ordering::SeqCst);
+        let ended = task.poll(future.as_mut());
+        told.recv().unwrap();
+        let ended = match ended {
+            Poll::Ready(ended) => ended,
+            Poll::Pending => {
+                wait_until(|| task.is_woken());
+                task.finish(future.as_mut())
+            }
+        };
+        assert_eq!(ended, Err(RecvError::Fault(Fault::Cancelled)), "in round {round}");
+        drop(future);
+        canceller.reset();
+    }
+    cancelling.join().unwrap();
+    drop(tx);
+}
+
+#[test]
+fn a_publisher_hears_of_each_subscriber_that_it_waits_for() {
+    let (_name, segment) = market();
+    let channel = segment.broadcast::<u64>("c").capacity(2);
+    let mut tx = channel.publisher().unwrap().into_async();
+    let task = Task::new();
+    let mut future = Box::pin(tx.wait_for(4));
+    task.poll_to_rest(future.as_mut());
+    let one = channel.subscriber().unwrap();
+    wait_until(|| task.is_woken());
+    task.poll_to_rest(future.as_mut());
+    let other = one.try_clone().unwrap();
+    wait_until(|| task.is_woken());
+    task.poll_to_rest(future.as_mut());
+    let ledger = channel.reliable_subscriber().unwrap();
+    wait_until(|| task.is_woken());
+    task.poll_to_rest(future.as_mut());
+    // A clone changes nothing for anybody else.
+    let last = ledger.try_clone().unwrap();
+    wait_until(|| task.is_woken());
+    assert_eq!(task.finish(future.as_mut()), Ok(()));
+    drop((one, other, last));
 }
 
 #[test]
