@@ -8,6 +8,8 @@ __all__ = [
     "Channel",
     "Delivery",
     "Grant",
+    "Job",
+    "Queue",
     "Receiver",
     "RecvWatch",
     "Segment",
