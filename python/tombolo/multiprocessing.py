@@ -162,7 +162,6 @@ class _Link:
 
     def _start(self, native):
         self._native = native
-        self.forked = 0.0
         # After children have been joined and everything has been sent.
         self.leave = util.Finalize(self, _leave, (native,), exitpriority=-100)
 
@@ -317,6 +316,7 @@ class Queue:
         self._maxsize = maxsize if 0 < maxsize <= _MOST else 0
         self._link = _Link.create(self._maxsize, options, self._joinable)
         self._reset()
+        util.register_after_fork(self, Queue._reset)
 
     def _reset(self):
         self._closed = False
@@ -325,7 +325,6 @@ class Queue:
         self._watches = weakref.WeakKeyDictionary()
         self._reader = _Reader(self._link)
         self._writer = _Writer(self._link)
-        util.register_after_fork(self, Queue._reset)
 
     def __getstate__(self):
         _given_to_child(self, self._link)
@@ -335,6 +334,7 @@ class Queue:
         id, self._maxsize = state
         self._link = _Link.attach(id, self._joinable)
         self._reset()
+        util.register_after_fork(self, Queue._reset)
 
     def _check(self):
         if self._closed:
@@ -517,6 +517,7 @@ class SimpleQueue:
         options = getattr(ctx, "_options", None) or Options()
         self._link = _Link.create(0, options)
         self._reset()
+        util.register_after_fork(self, SimpleQueue._reset)
 
     def _reset(self):
         self._reader = _Reader(self._link)
@@ -524,7 +525,6 @@ class SimpleQueue:
         # The queue needs none; ``Pool`` asks for one to receive alone.
         self._rlock = _Alone(self._reader)
         self._poll = self._reader.poll
-        util.register_after_fork(self, SimpleQueue._reset)
 
     def __getstate__(self):
         _given_to_child(self, self._link)
@@ -533,6 +533,7 @@ class SimpleQueue:
     def __setstate__(self, id):
         self._link = _Link.attach(id, False)
         self._reset()
+        util.register_after_fork(self, SimpleQueue._reset)
 
     def put(self, obj):
         """Puts an object. Waits for room."""
