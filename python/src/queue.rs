@@ -15,8 +15,8 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tombolo::{
-    ByteReceiver, ByteSender, Fault, Lent, OpenError, RecvTimeoutError, Segment, SendAll, SendError,
-    SendTimeoutError, Shared, TryRecvError, TrySendError,
+    ByteReceiver, ByteSender, Fault, Lent, OpenError, RecvTimeoutError, Segment, SendAll,
+    SendError, SendTimeoutError, Shared, TryRecvError, TrySendError,
 };
 
 use crate::buffer::Incoming;
@@ -110,7 +110,12 @@ impl Ends {
     }
 
     /// Sends. Waits for room, at most that long. `false` if there is none.
-    fn send(&self, py: Python<'_>, message: &Outgoing<'_>, wait: Option<Duration>) -> PyResult<bool> {
+    fn send(
+        &self,
+        py: Python<'_>,
+        message: &Outgoing<'_>,
+        wait: Option<Duration>,
+    ) -> PyResult<bool> {
         let length = message.len();
         let mut sender = self.sender.lend().or_raise()?;
         if let Some(tokens) = &self.tokens {

@@ -67,9 +67,8 @@ impl<'a> Outgoing<'a> {
         if self.tag != BUFFERS {
             return payload + 1;
         }
-        let place = |end: usize, &(bytes, _): &(&[u8], bool)| {
-            end.next_multiple_of(ALIGN) + bytes.len()
-        };
+        let place =
+            |end: usize, &(bytes, _): &(&[u8], bool)| end.next_multiple_of(ALIGN) + bytes.len();
         let end = self.buffers.iter().fold(payload, place);
         end + 2 * WORD * (self.buffers.len() + 1) + WORD + 1
     }
@@ -149,7 +148,9 @@ impl Received {
             return Ok(self.payload.into_any());
         }
         let loads = LOADS
-            .get_or_try_init(py, || Ok::<_, PyErr>(py.import("pickle")?.getattr("loads")?.unbind()))?
+            .get_or_try_init(py, || {
+                Ok::<_, PyErr>(py.import("pickle")?.getattr("loads")?.unbind())
+            })?
             .bind(py);
         let object = if self.tag == BUFFERS {
             let options = PyDict::new(py);
@@ -163,7 +164,12 @@ impl Received {
 }
 
 /// A part of a message as bytes.
-fn bytes(py: Python<'_>, taken: &ByteDelivery<'_>, start: usize, length: usize) -> PyResult<Py<PyBytes>> {
+fn bytes(
+    py: Python<'_>,
+    taken: &ByteDelivery<'_>,
+    start: usize,
+    length: usize,
+) -> PyResult<Py<PyBytes>> {
     let fill = |into: &mut [u8]| {
         taken.read_at(start, into);
         Ok(())
