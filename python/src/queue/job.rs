@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
+use pyo3::sync::{MutexExt, PyOnceLock};
 
 use super::Ends;
 use super::message::{Received, Taken};
@@ -27,9 +27,10 @@ impl Job {
         Self { taken: Mutex::new(Some(taken)), ends, value: PyOnceLock::new(), attempts }
     }
 
-    /// The message, which nobody else takes out then.
-    fn end(&self) -> Option<Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// The message, which nobody else takes out then. Whoever waits for the lock gives the
+    /// interpreter up meanwhile: the copy for `value` is made under it.
+    fn end(&self, py: Python<'_>) -> Option<Taken> {
+        self.taken.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -39,10 +40,11 @@ impl Job {
     #[getter]
     fn value(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let value = self.value.get_or_try_init(py, || {
-            let received = match &*self.taken.lock().unwrap_or_else(PoisonError::into_inner) {
-                Some(taken) => Received::of(py, taken)?,
-                None => return Err(raise("HandleClosed", "the job is not in hand".into())),
-            };
+            let received =
+                match &*self.taken.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner) {
+                    Some(taken) => Received::of(py, taken)?,
+                    None => return Err(raise("HandleClosed", "the job is not in hand".into())),
+                };
             received.object(py)
         });
         value.map(|value| value.clone_ref(py))
@@ -50,7 +52,7 @@ impl Job {
 
     /// Acknowledges the job: it is done, and nobody else gets it. Says whether it was in hand.
     fn done(&self, py: Python<'_>) -> PyResult<bool> {
-        let Some(taken) = self.end() else { return Ok(false) };
+        let Some(taken) = self.end(py) else { return Ok(false) };
         // Before the job goes: whoever dies in between leaves a job without a token, which costs
         // the next worker a moment. The other way round, nobody would ever take the token.
         if let Some(tokens) = &self.ends.tokens {
@@ -61,13 +63,16 @@ impl Job {
     }
 
     /// Gives the job back, for another worker. Says whether it was in hand.
-    fn give_back(&self) -> bool {
-        self.end().map(Taken::give_back_counted).is_some()
+    fn give_back(&self, py: Python<'_>) -> bool {
+        self.end(py).map(Taken::give_back_counted).is_some()
     }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
-        self.give_back();
+        let taken = self.taken.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = taken.take() {
+            taken.give_back_counted();
+        }
     }
 }
