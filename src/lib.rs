@@ -318,14 +318,15 @@ pub use error::{
 pub use kinds::batch::{ByteBatch, ByteBatchIter};
 pub use kinds::broadcast::Start;
 pub use kinds::message::Message;
+pub use kinds::passed::Passed;
 pub use kinds::payload::Bytes;
 pub use kinds::table::{
     Broadcast, Broadcastable, InPlace, Kind, Mpmc, Payload, Reliable, RingKind as ChannelKind, Spsc,
 };
 pub use segment::{
-    Answer, Audit, BroadcastInfo, CallsInfo, ChannelInfo, Commander, Death, Deaths, Drain, Inbox,
-    Options, Orphan, Outcome, Owner, ParticipantInfo, ReliableInfo, RemoveOnDrop, Segment,
-    SegmentInfo, Stats, TrustedPeers, UserCommand,
+    Answer, Audit, BroadcastInfo, CallsInfo, ChannelInfo, Commander, Death, Deaths, Drain,
+    EndsInfo, Inbox, Observer, Options, Orphan, Outcome, Owner, ParticipantInfo, PersonInfo,
+    ReliableInfo, RemoveOnDrop, Segment, SegmentInfo, Stats, TrustedPeers, UserCommand,
 };
 pub use storage::{Finding, OperatingState, Peer, Side};
 

@@ -84,11 +84,6 @@ impl AtomicU64 {
     }
 
     #[track_caller]
-    pub(crate) fn swap(&self, value: u64, order: Ordering) -> u64 {
-        self.step("swap", order, |word, order| word.swap(value, order))
-    }
-
-    #[track_caller]
     pub(crate) fn store(&self, value: u64, order: Ordering) {
         self.step("store", order, |word, order| word.store(value, order));
     }

@@ -124,7 +124,10 @@ impl Delivery {
     ) -> PyResult<()> {
         let delivery = slf.get();
         let mut state = delivery.held.lock();
-        let Some(guard) = &state.guard else { return Err(closed("delivery")) };
+        let Some(guard) = &state.guard else {
+            drop(state);
+            return Err(closed("delivery"));
+        };
         let (first, length) = (guard.as_ptr().cast_mut(), guard.len());
         let place = Place { first, length, readonly: true, layout: delivery.layout.as_deref() };
         // SAFETY: the view is the interpreter's. The delivery is not ended while `views` counts

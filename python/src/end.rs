@@ -48,10 +48,14 @@ impl<H: Shareable> End<H> {
 
     /// Its handles; in a process that was forked, those that `open` opens.
     pub(crate) fn shared(&self, open: impl FnOnce() -> PyResult<Shared<H>>) -> PyResult<Shared<H>> {
-        match &*self.lock() {
-            State::Open(shared, forks) if *forks == forks::count() => return Ok(shared.clone()),
-            State::Closed => return Err(closed(self.what)),
-            _ => {}
+        // No lock is held while the interpreter is called: it may run anything.
+        if self.is_closed() {
+            return Err(closed(self.what));
+        }
+        if let State::Open(shared, forks) = &*self.lock()
+            && *forks == forks::count()
+        {
+            return Ok(shared.clone());
         }
         let opened = open()?;
         *self.lock() = State::Open(opened.clone(), forks::count());

@@ -10,7 +10,7 @@ use tombolo::AnyOwnedGrant;
 
 use crate::buffer::{self, Incoming, Place};
 use crate::channel::Layout;
-use crate::errors::OrRaise;
+use crate::errors::{OrRaise, closed};
 use crate::held::Held;
 use crate::signals::waiting;
 
@@ -111,7 +111,8 @@ impl Grant {
         let grant = slf.get();
         let mut state = grant.held.lock();
         let Some(guard) = &mut state.guard else {
-            return Err(crate::errors::closed("grant"));
+            drop(state);
+            return Err(closed("grant"));
         };
         let (first, length, layout) = (guard.as_mut_ptr(), guard.len(), grant.layout.as_deref());
         let place = Place { first, length, readonly: false, layout };

@@ -37,20 +37,25 @@ impl<G> Held<G> {
 
     /// Does something with it while it is held.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut G) -> R) -> PyResult<R> {
-        self.lock().guard.as_mut().map(act).ok_or_else(|| closed(self.what))
+        // No lock is held while the interpreter is called: it may run anything.
+        let done = self.lock().guard.as_mut().map(act);
+        done.ok_or_else(|| closed(self.what))
     }
 
     /// It, to be ended: if no view is alive.
     pub(crate) fn take(&self) -> PyResult<G> {
         let mut state = self.lock();
         if state.views > 0 {
+            drop(state);
             return Err(PyBufferError::new_err(format!(
                 "a view of this {} is alive (an array, a memoryview): delete or release it, or copy \
                  what is to be kept, before the {0} ends",
                 self.what
             )));
         }
-        state.guard.take().ok_or_else(|| closed(self.what))
+        let guard = state.guard.take();
+        drop(state);
+        guard.ok_or_else(|| closed(self.what))
     }
 
     /// Ends it after a failure: at once, or with the last view, which a traceback may keep.

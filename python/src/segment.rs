@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use tombolo::{Options, Segment as Handle};
+use tombolo::{OpenError, Options, Segment as Handle};
 
 use crate::errors::{OrRaise, bad_option, closed};
 use crate::forks;
@@ -61,17 +61,25 @@ impl Segment {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The library's handle.
-    pub(crate) fn handle(&self) -> PyResult<Handle> {
+    /// The handle, unless it is left; in a process that was forked, one that is opened now.
+    fn current(&self) -> Option<Result<Handle, OpenError>> {
         let mut state = self.lock();
-        let handle = state.handle.as_ref().ok_or_else(|| closed("segment"))?;
+        let handle = state.handle.as_ref()?;
         let forks = forks::count();
         if state.forks == forks {
-            return Ok(handle.clone());
+            return Some(Ok(handle.clone()));
         }
-        let again = Handle::options().open_id(handle.id()).or_raise()?;
-        *state = State { handle: Some(again.clone()), forks };
-        Ok(again)
+        let opened = Handle::options().open_id(handle.id());
+        if let Ok(again) = &opened {
+            *state = State { handle: Some(again.clone()), forks };
+        }
+        Some(opened)
+    }
+
+    /// The library's handle.
+    pub(crate) fn handle(&self) -> PyResult<Handle> {
+        // No lock is held while the interpreter is called: it may run anything.
+        self.current().ok_or_else(|| closed("segment"))?.or_raise()
     }
 }
 

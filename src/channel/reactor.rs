@@ -44,7 +44,7 @@
 use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -703,7 +703,10 @@ fn owe(
 /// Runs code of the program's, which may panic: that is not to end the thread of all handles.
 fn wake(wakers: &mut Vec<Waker>) {
     for waker in wakers.drain(..) {
-        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            // To drop what it says is code of the program's, too.
+            mem::forget(panic);
+        }
     }
 }
 
@@ -754,28 +757,34 @@ impl Drop for Reactor {
     }
 }
 
-/// The reactors of a participant.
-fn all(participant: &Participant) -> Vec<Arc<Reactor>> {
-    let mut all = participant.shared.lock().unwrap_or_else(PoisonError::into_inner);
-    all.retain(|one| one.strong_count() > 0);
-    all.iter().filter_map(|one| one.upgrade()?.downcast().ok()).collect()
+type Known = Vec<Weak<dyn Any + Send + Sync>>;
+
+/// What the participant knows of its reactors.
+fn known(participant: &Participant) -> MutexGuard<'_, Known> {
+    participant.shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Those that are there. To be dropped without the lock: it may be the last to use one of them.
+fn there(known: &mut Known) -> Vec<Arc<Reactor>> {
+    known.retain(|one| one.strong_count() > 0);
+    known.iter().filter_map(|one| one.upgrade()?.downcast().ok()).collect()
 }
 
 /// Has every handle of this process that waits here find out what has changed.
 pub(super) fn stir(participant: &Participant) -> Result<(), Fault> {
-    all(participant).iter().try_for_each(|reactor| reactor.core.strike(reactor.core.state()))
+    let all = there(&mut known(participant));
+    all.iter().try_for_each(|reactor| reactor.core.strike(reactor.core.state()))
 }
 
 impl Interest {
     /// A share for one side of a channel.
     pub(super) fn new(at: &At<'_>, tell: impl Fn() -> Tell) -> sys::Result<Self> {
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let participant = at.participant;
         let most = participant.mapped().semaphores.most_ops().saturating_sub(set::OWN_OPS as u64);
-        // Dropped without the lock: it may be the last to use one of them.
         let found;
-        let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        found = all(participant);
+        // One at a time. A lock of this participant: a forked child may have others.
+        let mut known = known(participant);
+        found = there(&mut known);
         for reactor in &found {
             let mut state = reactor.core.state();
             let Some((entry, others)) = state.admit(at, tell(), most) else { continue };
@@ -789,10 +798,9 @@ impl Interest {
         let reactor = Arc::new(Reactor::start(participant)?);
         // What a call cannot hold at all is refused by the kernel, with a reason.
         let entry = reactor.core.state().admit(at, tell(), u64::MAX).map(|(entry, _)| entry);
-        let known: Arc<dyn Any + Send + Sync> = Arc::<Reactor>::clone(&reactor);
-        let mut all = participant.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(Arc::downgrade(&known));
-        drop((all, one));
+        let shared: Arc<dyn Any + Send + Sync> = Arc::<Reactor>::clone(&reactor);
+        known.push(Arc::downgrade(&shared));
+        drop(known);
         Ok(Self { reactor: Some(reactor), entry: entry.unwrap_or(usize::MAX) })
     }
 

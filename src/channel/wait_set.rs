@@ -254,9 +254,11 @@ impl Entry<'_> {
 /// it then, or if it does one thing at a time and a message of it is held, the wait ends with
 /// [`Fault::InUse`].
 ///
-/// **How many.** While the thread sleeps, each operation on the segment's semaphores takes
-/// longer, by some 10 ns for a member. So a set is for some 30 members; the most are what
-/// `kernel.sem` allows in one call ([`WaitSetError::TooMany`]), mostly 490.
+/// **How many.** There may be thousands of members. Up to 30 of them are compared in the call that
+/// sleeps; each operation on the segment's semaphores takes longer meanwhile, by some 10 ns for a
+/// member. More are *watched*: whoever sends there strikes a semaphore of this process, and a
+/// wait asks only those that have called. In a segment without such semaphores, because `kernel.sem`
+/// allows too few, the most are what it allows in one call ([`WaitSetError::TooMany`]).
 ///
 /// **Signals** do not end a wait, as they end no other call of this library, unless
 /// [`end_on_signals`](Self::end_on_signals) says so. A thread that waits for signals uses a
@@ -478,7 +480,7 @@ impl<'a> WaitSet<'a> {
 
     /// Waits until members are ready, for `timeout` at most; without one, for as long as it takes.
     /// Writes those that it finds ready into `ready`, in place of what was there, and returns how
-    /// many. In a set of four or more, it asks the member that was ready last and two others in
+    /// many. In a set of four or more, it asks the members that are likely to be ready and two others in
     /// turn before it asks all: so idle members cost a busy one little, and a member that is ready
     /// is found after half as many waits as there are members, at the latest. 0 means that the time is up, that a
     /// [waker](Self::waker) has called, or that a signal was to [end](Self::end_on_signals) it.

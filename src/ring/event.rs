@@ -282,6 +282,11 @@ pub(super) fn count(waiting: &AtomicU64) -> u64 {
     waiting.load(Ordering::Relaxed) & COUNT
 }
 
+/// Whether somebody has said that he waits, a moment ago: for people.
+pub(crate) fn waits(waiting: &AtomicU64) -> bool {
+    count(waiting) > 0
+}
+
 /// Wakes another waiter than the caller, who may be counted.
 pub(super) fn pass_on<K: Kernel>(
     kernel: &K,

@@ -223,7 +223,7 @@ pub(super) fn call<K: Kernel>(
 pub(crate) fn collect(all: &dyn Watchers, me: u16) -> Calls {
     let take = |part| {
         let called = all.calls(me, part);
-        if called.load(Ordering::Relaxed) == 0 { 0 } else { called.swap(0, Ordering::Relaxed) }
+        if called.load(Ordering::Relaxed) == 0 { 0 } else { called.fetch_and(0, Ordering::Relaxed) }
     };
     core::array::from_fn(take)
 }

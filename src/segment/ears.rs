@@ -11,7 +11,8 @@ use super::mapped::Mapped;
 use crate::kinds::block::Block;
 use crate::ring::table::Member;
 use crate::ring::watch::{self, Calls, PARTS, Topic, Watchers as _};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Ordering;
+use crate::sync::unstepped::AtomicU64;
 
 /// All who watch in this process.
 #[derive(Debug, Default)]

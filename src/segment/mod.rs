@@ -40,7 +40,10 @@ pub use handle::Segment;
 pub use members::ParticipantInfo;
 pub(crate) use name::Name;
 pub use open::Options;
-pub use outside::{BroadcastInfo, CallsInfo, ChannelInfo, Orphan, ReliableInfo, SegmentInfo};
+pub use outside::{
+    BroadcastInfo, CallsInfo, ChannelInfo, EndsInfo, Observer, Orphan, PersonInfo, ReliableInfo,
+    SegmentInfo,
+};
 pub use owner::Owner;
 pub(crate) use participant::Participant;
 pub use remove_on_drop::RemoveOnDrop;

@@ -677,6 +677,9 @@ fn a_set_in_a_forked_child_does_nothing_and_harms_nobody() {
     assert_eq!(rx.recv_timeout(SHORT).map_err(|_: RecvTimeoutError| ()), Ok(5));
 }
 
+/// So many receivers, and as many senders.
+const HALF: u64 = 280;
+
 fn numbered_receiver(segment: &Segment, n: u64) -> Receiver<u64> {
     segment.channel(&n.to_string()).capacity(1).lasting().receiver().unwrap()
 }
@@ -686,41 +689,42 @@ fn numbered_sender(segment: &Segment, n: u64) -> Sender<u64> {
 }
 
 #[test]
-fn a_set_of_a_thousand_members_is_woken_by_each_of_them() {
-    const CHANNELS: u64 = 500;
+fn a_set_of_hundreds_of_members_is_woken_by_each_of_them() {
+    // Some of them have a bit in common by which they call.
+    const MEMBERS: u64 = 2 * HALF;
     let name = Name::new();
-    let segment = Segment::options().size(8 << 20).participants(8).channels(1_001);
+    let segment = Segment::options().size(8 << 20).participants(8).channels(MEMBERS as u16 + 1);
     let segment = segment.create(&name).unwrap();
-    let receivers: Vec<_> = (0..CHANNELS).map(|n| numbered_receiver(&segment, n)).collect();
-    let senders: Vec<_> = (CHANNELS..1_000).map(|n| numbered_sender(&segment, n)).collect();
+    let receivers: Vec<_> = (0..HALF).map(|n| numbered_receiver(&segment, n)).collect();
+    let senders: Vec<_> = (HALF..MEMBERS).map(|n| numbered_sender(&segment, n)).collect();
     let mortal = segment.channel::<u64>("mortal").capacity(1).receiver().unwrap();
     let mut set = WaitSet::new(&segment);
     for (key, receiver) in (0..).zip(&receivers) {
         set.add(receiver, key).unwrap();
     }
-    for (key, sender) in (CHANNELS..).zip(&senders) {
+    for (key, sender) in (HALF..).zip(&senders) {
         sender.send(key).unwrap();
         set.add(sender, key).unwrap();
     }
     let mut peer = Peer::start("one of many", &[&name]);
     peer.expect("here");
-    for key in (0..1_000).step_by(83).chain([8, 8, 520, 520]) {
+    for key in (0..MEMBERS).step_by(61).chain([8, 8, 520, 520]) {
         let told = &mut peer;
         assert_eq!(waited_while(&mut set, move || told.tell(&key.to_string())), [key]);
         peer.expect("done");
         // Left as it is, it is ready again.
         assert_eq!(waited(&mut set), [key]);
-        if key < CHANNELS {
+        if key < HALF {
             assert_eq!(receivers[key as usize].try_recv(), Ok(key));
         } else {
-            senders[(key - CHANNELS) as usize].try_send(key).unwrap();
+            senders[(key - HALF) as usize].try_send(key).unwrap();
         }
     }
     // Some go, and the others are where they were.
-    for key in (0..1_000).filter(|key| key % 10 == 3) {
+    for key in (0..MEMBERS).filter(|key| key % 10 == 3) {
         assert!(set.remove(key));
     }
-    let mut keys: Vec<u64> = [12, 504].into();
+    let mut keys: Vec<u64> = [12, HALF + 4].into();
     for key in &keys {
         peer.tell(&key.to_string());
         peer.expect("done");
@@ -746,7 +750,7 @@ fn one_of_many(brief: &Brief) {
     brief.say("here");
     loop {
         let key: u64 = brief.hear().parse().unwrap();
-        if key < 500 {
+        if key < HALF {
             numbered_sender(&segment, key).send(key).unwrap();
         } else {
             numbered_receiver(&segment, key).recv().unwrap();
