@@ -313,6 +313,16 @@ impl<H: Shareable> Shared<H> {
         Ok(Lent(Loan::new(&*self.0, For::Call)?))
     }
 
+    /// A handle that this borrows nothing for: for one that keeps it, as an event loop does
+    /// which waits for its [readiness](crate::Receiver::readiness). As for a message that is
+    /// held, it is a further handle where there may be several.
+    ///
+    /// # Errors
+    /// As for [`lend`](Self::lend).
+    pub fn lend_owned(&self) -> Result<LentOwned<H>, Fault> {
+        Ok(LentOwned(self.loan()?))
+    }
+
     /// A handle for a message that is held.
     pub(super) fn loan(&self) -> Result<Loan<H, Arc<Pool<H>>>, Fault> {
         Loan::new(Arc::clone(&self.0), For::Message)
@@ -442,24 +452,38 @@ impl<H: Shareable> fmt::Debug for Shared<H> {
 /// A handle that a [`Shared`] lends. Dropping it gives it back.
 pub struct Lent<'a, H: Shareable>(Loan<H, &'a Pool<H>>);
 
-impl<H: Shareable> Deref for Lent<'_, H> {
-    type Target = H;
+/// A handle that a [`Shared`] lends, without a borrow: see [`Shared::lend_owned`]. Dropping it
+/// gives it back.
+pub struct LentOwned<H: Shareable>(Loan<H, Arc<Pool<H>>>);
 
-    fn deref(&self) -> &H {
-        // SAFETY: only this refers to the handle, and `self` is borrowed.
-        unsafe { self.0.handle.as_ref() }
-    }
+/// The handle of each.
+macro_rules! lends {
+    ($($lent:ident$(<$life:lifetime>)?: $name:literal;)*) => {$(
+        impl<H: Shareable> Deref for $lent<$($life,)? H> {
+            type Target = H;
+
+            fn deref(&self) -> &H {
+                // SAFETY: only this refers to the handle, and `self` is borrowed.
+                unsafe { self.0.handle.as_ref() }
+            }
+        }
+
+        impl<H: Shareable> DerefMut for $lent<$($life,)? H> {
+            fn deref_mut(&mut self) -> &mut H {
+                // SAFETY: as above.
+                unsafe { self.0.handle.as_mut() }
+            }
+        }
+
+        impl<H: Shareable + fmt::Debug> fmt::Debug for $lent<$($life,)? H> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple($name).field(&**self).finish()
+            }
+        }
+    )*};
 }
 
-impl<H: Shareable> DerefMut for Lent<'_, H> {
-    fn deref_mut(&mut self) -> &mut H {
-        // SAFETY: as above.
-        unsafe { self.0.handle.as_mut() }
-    }
-}
-
-impl<H: Shareable + fmt::Debug> fmt::Debug for Lent<'_, H> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Lent").field(&**self).finish()
-    }
+lends! {
+    Lent<'_>: "Lent";
+    LentOwned: "LentOwned";
 }

@@ -8,7 +8,7 @@ use crate::error::{ChannelError, Done, Fault, Unwoken};
 use crate::kinds::block::Block;
 use crate::ring::event::{self, Event, Memo};
 use crate::ring::kernel::Refusal;
-use crate::ring::{credit, gate, role, slot_waiters, wake_all};
+use crate::ring::{credit, gate, role, wake_all};
 use crate::storage::Side;
 use crate::storage::layout::Row;
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -203,8 +203,7 @@ impl Participant {
                 roused.and(if calls { wake_all::strike(&self.mapped.semaphores) } else { Ok(()) })
             };
             if side == Side::Receiver {
-                told =
-                    told.and(slot_waiters::freed(&self.mapped.semaphores, &control.waiting.slots));
+                told = told.and(self.mapped.tell_slot_waiters(block));
             }
         }
         let told = self.unwoken_by(told, side, name);
@@ -299,7 +298,7 @@ impl Participant {
         row.items_record.store(record, Ordering::Release);
         row.space_record.store(record, Ordering::Release);
         row.slots_record.store(record, Ordering::Release);
-        for word in &row.reserved {
+        for word in core::iter::once(&row.watches).chain(&row.reserved) {
             word.store(0, Ordering::Release);
         }
         // Before the first credit: the token that it leaves at a death is

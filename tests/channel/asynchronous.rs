@@ -7,11 +7,12 @@ use crate::common;
 
 use std::future::{Future, poll_fn};
 use std::hint::spin_loop;
+use std::panic::resume_unwind;
 use std::pin::{Pin, pin};
 use std::process::exit;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use futures_core::Stream;
@@ -579,15 +580,14 @@ fn a_task_that_is_woken_may_drop_the_last_handle() {
 
 /// A runtime may drop a task as soon as it is woken, in the thread that wakes it.
 fn drops_in_its_waker(segment: &Segment) {
-    use std::sync::{Arc, Mutex};
-    use std::task::Wake;
+    use std::sync::Mutex;
 
     struct Drops(Mutex<Option<AsyncReceiver<u64, Mpmc>>>);
     impl Wake for Drops {
         fn wake(self: Arc<Self>) {
             let handle = self.0.lock().unwrap().take();
             drop(handle);
-            std::panic::resume_unwind(Box::new("a program may do this"));
+            resume_unwind(Box::new("a program may do this"));
         }
     }
     let channel = segment.channel::<u64>("c").capacity(2);
@@ -603,6 +603,44 @@ fn drops_in_its_waker(segment: &Segment) {
         tx.send(1).unwrap();
         wait_until(|| watchers().is_empty());
         assert_eq!(channel.receiver().unwrap().recv().unwrap(), 1);
+    }
+}
+
+/// One thread wakes all tasks, and runs their wakers.
+#[test]
+fn a_waker_that_panics_keeps_no_wake_from_others() {
+    /// Its drop panics, too.
+    struct Grave;
+    impl Drop for Grave {
+        fn drop(&mut self) {
+            resume_unwind(Box::new("a program may do this"));
+        }
+    }
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            resume_unwind(Box::new(Grave));
+        }
+    }
+    let (_name, segment) = market();
+    let handles = ["one", "other"].map(|name| {
+        let channel = segment.channel::<u64>(name).capacity(2);
+        let rx = channel.receiver().unwrap().into_async();
+        rx.as_sync().set_wait_strategy(WaitStrategy::Block);
+        (channel.sender().unwrap(), rx)
+    });
+    let [(tx, mut panics), (other_tx, mut rx)] = handles;
+    for round in 0..3 {
+        let waker = Waker::from(Arc::new(Panics));
+        assert!(panics.poll_recv(&mut Context::from_waker(&waker)).is_pending());
+        let task = Task::new();
+        let mut future = pin!(rx.recv());
+        task.poll_to_rest(future.as_mut());
+        tx.send(round).unwrap();
+        other_tx.send(round).unwrap();
+        wait_until(|| task.is_woken());
+        assert_eq!(task.finish(future.as_mut()), Ok(round));
+        assert_eq!(panics.as_sync().recv(), Ok(round));
     }
 }
 

@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod events;
 mod ls;
+mod metrics;
 mod pages;
 mod place;
 mod recv;
@@ -17,6 +18,7 @@ mod run;
 mod send;
 mod stream;
 mod target;
+mod top;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,8 @@ enum Command {
     Ctl(ctl::Args),
     Events(events::Args),
     Ls(ls::Args),
+    Top(top::Args),
+    Metrics(metrics::Args),
     Check(check::Args),
     Rm(rm::Args),
     Doctor(doctor::Args),
@@ -69,6 +73,8 @@ fn main() -> ExitCode {
         Ok(Cli { command: Command::Ctl(args) }) => ctl::run(&args),
         Ok(Cli { command: Command::Events(args) }) => events::run(&args),
         Ok(Cli { command: Command::Ls(args) }) => ls::run(&args),
+        Ok(Cli { command: Command::Top(args) }) => top::run(&args),
+        Ok(Cli { command: Command::Metrics(args) }) => metrics::run(&args),
         Ok(Cli { command: Command::Check(args) }) => check::run(&args),
         Ok(Cli { command: Command::Rm(args) }) => rm::run(&args),
         Ok(Cli { command: Command::Doctor(args) }) => doctor::run(&args),

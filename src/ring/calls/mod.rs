@@ -95,7 +95,7 @@ pub(crate) use server::{InHand, LetGo, Outcome, is_wanted, let_go, take};
 #[allow(unused_imports)]
 pub(crate) use sleep::{wait, wake};
 #[allow(unused_imports)]
-pub(crate) use word::{CallWord, MAX_AGAIN, Phase};
+pub(crate) use word::{CallWord, MAX_AGAIN, Phase, TURNS};
 
 use crate::sync::AtomicU64;
 

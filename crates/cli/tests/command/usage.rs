@@ -129,7 +129,9 @@ fn no_flag_is_accepted_and_ignored() {
         see(&[&["send"], mode].concat());
     }
     // Flags that other tests see: those of shell.rs, of everybody.rs, of check.rs, of doctor.rs,
-    // of tombolo-record, and the last ones here.
+    // of top.rs, of metrics.rs, of tap.rs, of tombolo-record, and the last ones here.
+    see(&["top", "--once", "--json", "--interval"]);
+    see(&["metrics", "--once", "--listen", "--quiet"]);
     see(&["record", "--output", "--channel", "--seconds", "--reliable", "--from", "--consume"]);
     see(&["record", "--compression", "--chunk-size", "--rotate-size", "--rotate-seconds"]);
     see(&["record", "--force", "--allow-lag", "--any-owner", "--json", "--quiet"]);
