@@ -18,6 +18,7 @@ use core::fmt;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytemuck::{CheckedBitPattern, NoUninit};
@@ -217,7 +218,13 @@ impl<H: Handle> Pool<H> {
             // Otherwise a thread that is not in the child may have the lock.
             // SAFETY: it was leaked when it was lent, and comes back once.
             let other = unsafe { Box::from_raw(handle.as_ptr()) };
-            self.others().idle.push(other);
+            let mut others = self.others();
+            // The last one to come back is the next one to be lent; another one may be idle for
+            // long, and is not to be counted among those who wait.
+            if !others.idle.is_empty() {
+                other.end().let_go();
+            }
+            others.idle.push(other);
         }
     }
 }
@@ -431,6 +438,10 @@ impl<H: Shareable> Clone for Shared<H> {
         Self(Arc::clone(&self.0))
     }
 }
+
+// As for the handles: a panic leaves none of them in the middle of anything.
+impl<H: Shareable> UnwindSafe for Shared<H> {}
+impl<H: Shareable> RefUnwindSafe for Shared<H> {}
 
 impl<H: Shareable> fmt::Debug for Shared<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -32,8 +32,9 @@ fn replaced(check: Option<Check>) -> Option<Check> {
 /// and at the latest 10 ms after any moment of a wait. So a signal that is handled just before
 /// the sleep is found within 10 ms. While `check` returns `false`, the wait goes on.
 ///
-/// That holds for every wait for messages, for room, for replies and of a [`WaitSet`]
-/// (crate::WaitSet), in all forms. Nothing is lost: a message that is there by then is received,
+/// That holds for every wait for messages, for room, for replies and for events, and of a
+/// [`WaitSet`](crate::WaitSet), in all forms. Nothing is lost: a message that is there by then is
+/// received,
 /// and a call that ends so has taken and sent nothing, but the part of a batch that it reports.
 /// Other threads are not affected. Without a check, a signal ends no wait.
 ///

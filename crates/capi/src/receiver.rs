@@ -122,19 +122,21 @@ pub extern "C" fn tombolo_recv(
         }
         let room = room(data.cast(), room_bytes)?;
         let lent = receiver.lend()?;
-        MESSAGE.with_borrow_mut(|message| {
-            by_time!(
-                Wait::of(timeout_ns),
-                lent.try_recv(message),
-                time => lent.recv_timeout(message, time),
-                lent.recv(message)
-            )?;
-            copy_out(message, room, length);
-            if message.capacity() > KEPT {
-                *message = Vec::new();
-            }
-            Ok(0)
-        })
+        // Taken out: the check of `tombolo_interrupt` may receive, too.
+        let mut message = MESSAGE.take();
+        let received = by_time!(
+            Wait::of(timeout_ns),
+            lent.try_recv(&mut message),
+            time => lent.recv_timeout(&mut message, time),
+            lent.recv(&mut message)
+        );
+        if received.is_ok() {
+            copy_out(&message, room, length);
+        }
+        if message.capacity() <= KEPT {
+            MESSAGE.set(message);
+        }
+        received.map(|_| 0)
     })
 }
 

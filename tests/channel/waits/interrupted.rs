@@ -142,8 +142,9 @@ fn what_comes_without_a_signal_is_found_soon_too() {
     for strategy in [WaitStrategy::Block, WaitStrategy::Adaptive] {
         let own = rx.try_clone().unwrap();
         own.set_wait_strategy(strategy);
-        // As if the signal had been handled just before the sleep.
+        // As if the signal had been handled just before a sleep, and not only the first one.
         let waits = waiter(move || own.recv());
+        wait_until(|| waits.asked.load(Ordering::Relaxed) >= 4);
         let since = Instant::now();
         waits.stop.store(true, Ordering::Relaxed);
         assert_eq!(waits.thread.join().unwrap(), Err(RecvError::Fault(Fault::Interrupted)));

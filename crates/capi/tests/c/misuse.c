@@ -303,6 +303,36 @@ static void of_children(void) {
     IS(0, tombolo_segment_close(&segment));
 }
 
+// A check that receives itself.
+static tombolo_receiver *others;
+static int checked;
+
+static int is_over(void *context) {
+    char room[8];
+    IS(-EAGAIN, tombolo_recv(others, room, sizeof room, NULL, TOMBOLO_NOW));
+    ++*(int *)context;
+    return checked == 3;
+}
+
+static void of_interruptions(void) {
+    tombolo_segment *segment;
+    tombolo_receiver *receiver;
+    tombolo_channel wanted = lines(TOMBOLO_MPMC_BYTES);
+    char room[8];
+    IS(0, tombolo_segment_anonymous(NULL, &segment));
+    IS(0, tombolo_receiver_open(segment, "one", &wanted, &receiver));
+    IS(0, tombolo_receiver_open(segment, "two", &wanted, &others));
+    IS(0, tombolo_interrupt(is_over, &checked));
+    IS(-EINTR, tombolo_recv(receiver, room, sizeof room, NULL, TOMBOLO_FOREVER));
+    IS(3, checked);
+    IS(0, tombolo_interrupt(NULL, NULL));
+    IS(-ETIMEDOUT, tombolo_recv(receiver, room, sizeof room, NULL, 20000000));
+    IS(3, checked);
+    IS(0, tombolo_receiver_close(&others));
+    IS(0, tombolo_receiver_close(&receiver));
+    IS(0, tombolo_segment_close(&segment));
+}
+
 static tombolo_receiver *shared_receiver;
 
 static void *receive_many(void *counted) {
@@ -344,6 +374,7 @@ int main(int argc, char **argv) {
     of_channels(argv[1]);
     of_sets_and_services(argv[1]);
     of_children();
+    of_interruptions();
     of_threads();
     return failures != 0;
 }
