@@ -299,8 +299,8 @@ pub use channel::{
     AnyOwnedGrant, AnyReceiver, AnySender, AnyTryIter, BroadcastChannel, ByteBroadcastChannel,
     ByteChannel, ByteClient, ByteDelivery, ByteGrant, ByteReader, ByteReceiver, ByteRequest,
     ByteSender, ByteServer, ByteServerCall, ByteService, ByteWriter, CallPayload, Canceller,
-    Channel, Client, Delivery, DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Lent, LentOwned, Owned,
-    OwnedDelivery, OwnedGrant, PendingCall, Publisher, Readiness, Ready, Receiver,
+    Channel, Client, Delivery, DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Lent, LentOwned,
+    Owned, OwnedDelivery, OwnedGrant, PendingCall, Publisher, Readiness, Ready, Receiver,
     ReliableSubscriber, SendAll, SendEnd, Sender, Senders, Server, ServerCall, ServerIter, Service,
     Shareable, Shared, Slowest, Subscriber, TryIter, WaitSet, WaitSetWaker, Waitable,
 };

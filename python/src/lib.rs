@@ -13,6 +13,7 @@ mod errors;
 mod forks;
 mod grant;
 mod held;
+mod queue;
 mod receiver;
 mod segment;
 mod sender;
@@ -31,6 +32,8 @@ mod _native {
     use super::ending::ending;
     #[pymodule_export]
     use super::grant::Grant;
+    #[pymodule_export]
+    use super::queue::{Job, Queue};
     #[pymodule_export]
     use super::receiver::Receiver;
     #[pymodule_export]

@@ -31,8 +31,9 @@ class Examples(unittest.TestCase):
     def test_the_examples_run(self):
         self.run_all([(path.name, path) for path in sorted((HERE / "examples").glob("*.py"))])
 
-    def test_those_of_the_readme_run(self):
-        text = (HERE / "README.md").read_text()
+    def test_those_of_the_pages_run(self):
+        pages = [HERE / "README.md", *sorted((HERE / "docs").glob("*.md"))]
+        text = "\n".join(page.read_text() for page in pages)
         with tempfile.TemporaryDirectory() as directory:
             programs = []
             for at, program in enumerate(re.findall(r"(?ms)^```python\n(.*?)^```$", text)):

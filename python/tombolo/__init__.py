@@ -9,6 +9,8 @@
 A process may be killed at any instruction: the others go on, and the message that it had in hand
 comes again at another receiver. The exceptions have the library's text, which says what to do."""
 
+from typing import Any
+
 from tombolo._errors import (
     BadOption,
     CallError,
@@ -64,6 +66,16 @@ from tombolo._handles import (
 from tombolo._native import Delivery, Grant
 from tombolo._types import Type
 
+
+def get_context(method: str | None = None, **options: int) -> Any:
+    """A ``multiprocessing`` context whose queues survive the ``kill -9`` of any process: see
+    ``tombolo.multiprocessing.get_context``."""
+    # Only programs that use it load multiprocessing.
+    from tombolo.multiprocessing import get_context
+
+    return get_context(method, **options)
+
+
 __all__ = [
     "BadOption",
     "Broadcast",
@@ -111,6 +123,7 @@ __all__ = [
     "WrongSize",
     "anonymous",
     "create",
+    "get_context",
     "open",
     "open_id",
     "open_or_create",

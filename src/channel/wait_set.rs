@@ -282,9 +282,8 @@ struct Crew<'a> {
     turn: Turn,
     /// Of a set of many: what it keeps to watch them.
     watching: Option<Watching>,
-    /// How many of the members are lent for each wait, and whether they are lent just now.
+    /// How many of the members are lent for each wait.
     lent: usize,
-    begun: bool,
 }
 
 /// What a set of many members keeps, which it watches.
@@ -409,8 +408,8 @@ impl<'a> WaitSet<'a> {
         let limit = participant.mapped().semaphores.most_ops();
         let kept = Kept::new(participant.own_bell());
         let (entries, turn) = (Vec::new(), Turn::default());
-        let (lent, begun, watching) = (0, false, None);
-        let crew = Crew { entries, kept, shared, participant, turn, watching, lent, begun };
+        let (lent, watching) = (0, None);
+        let crew = Crew { entries, kept, shared, participant, turn, watching, lent };
         Self { crew, spin: Spin::new(), ends_on_signals: false, ops: set::OWN_OPS, limit }
     }
 
@@ -519,9 +518,7 @@ impl<'a> WaitSet<'a> {
         if let Some(fault) = self.crew.participant.barred() {
             return Err(fault);
         }
-        self.crew.begin()?;
-        self.crew.is_over(ready, Look::All);
-        self.crew.done();
+        self.begin()?.0.crew.is_over(ready, Look::All);
         Ok(ready.len())
     }
 
@@ -534,10 +531,14 @@ impl<'a> WaitSet<'a> {
         if let Some(fault) = self.crew.participant.barred() {
             return Err(fault);
         }
+        self.begin()?.0.wait_begun(ready, until)
+    }
+
+    /// Has the members lent that are, for one wait.
+    #[inline]
+    fn begin(&mut self) -> Result<Begun<'_, 'a>, Fault> {
         self.crew.begin()?;
-        let waited = self.wait_begun(ready, until);
-        self.crew.done();
-        waited
+        Ok(Begun(self))
     }
 
     fn wait_begun(
@@ -619,6 +620,16 @@ impl<'a> WaitSet<'a> {
     }
 }
 
+/// A wait for which the members are lent: they are given back when this is dropped, also by a
+/// panic of a check.
+struct Begun<'s, 'a>(&'s mut WaitSet<'a>);
+
+impl Drop for Begun<'_, '_> {
+    fn drop(&mut self) {
+        self.0.crew.done();
+    }
+}
+
 impl<'a> Crew<'a> {
     /// From here on, it watches its members.
     fn watch(&mut self) {
@@ -688,11 +699,9 @@ impl<'a> Crew<'a> {
         kept.let_go(entries.iter().map(|entry| entry.place(participant)));
     }
 
-    /// Has the members lent that are, for one wait. They are already, if a panic has ended the
-    /// last one.
     #[inline]
-    fn begin(&mut self) -> Result<(), Fault> {
-        if self.lent == 0 || self.begun {
+    fn begin(&self) -> Result<(), Fault> {
+        if self.lent == 0 {
             return Ok(());
         }
         for (at, entry) in self.entries.iter().enumerate() {
@@ -701,22 +710,19 @@ impl<'a> Crew<'a> {
                 return Err(fault);
             }
         }
-        self.begun = true;
         Ok(())
     }
 
     #[inline]
-    fn done(&mut self) {
-        if self.begun {
+    fn done(&self) {
+        if self.lent > 0 {
             self.entries.iter().for_each(|entry| entry.handle.done());
-            self.begun = false;
         }
     }
 }
 
 impl Drop for Crew<'_> {
     fn drop(&mut self) {
-        self.done();
         self.entries.iter().for_each(|entry| self.leave(entry));
     }
 }

@@ -1,6 +1,7 @@
 //! Waits that a check of the program's ends, after a signal for example.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -182,6 +183,40 @@ fn a_check_that_says_no_lets_the_wait_go_on_and_the_deadline_stand() {
     assert!((2..=8).contains(&asked.get()), "asked {} times in 50 ms", asked.get());
 }
 
+/// What is lent to a set is nobody else's during a wait, also after one that a panic has ended.
+#[test]
+fn a_check_that_panics_ends_the_loan_of_a_sets_members() {
+    let segment = segment();
+    let shared = |name: &str| {
+        // An end that there is once.
+        let channel = segment.channel::<u64>(name).spsc().capacity(1).lasting();
+        channel.receiver().unwrap().into_shared()
+    };
+    let (one, other) = (shared("one"), shared("other"));
+    let mut set = WaitSet::new(&segment);
+    set.set_wait_strategy(WaitStrategy::Block);
+    set.add(one.clone(), 1).unwrap();
+    let mut ready = Vec::new();
+    {
+        let _guard = interrupt_waits(|| panic!("of the check"));
+        let waited = catch_unwind(AssertUnwindSafe(|| set.wait(&mut ready, None)));
+        assert!(waited.is_err());
+    }
+    set.add(other.clone(), 2).unwrap();
+    let taken = Rc::new(Cell::new(0));
+    let _guard = interrupt_waits({
+        let (taken, shared) = (Rc::clone(&taken), [one.clone(), other.clone()]);
+        move || {
+            taken.set(shared.iter().filter(|shared| shared.lend().is_ok()).count());
+            true
+        }
+    });
+    assert_eq!(set.wait(&mut ready, None), Err(Fault::Interrupted));
+    assert_eq!(taken.get(), 0, "a handle is the set's and another's at the same time");
+    set.remove(1);
+    assert!(one.lend().is_ok() && other.lend().is_ok(), "the wait is over");
+}
+
 #[test]
 fn a_check_ends_the_waits_of_its_scope_and_thread_alone() {
     let segment = segment();
@@ -208,7 +243,7 @@ fn a_check_ends_the_waits_of_its_scope_and_thread_alone() {
         assert!(nested.recv_timeout(brief).unwrap_err().is_timeout());
         panic!("of the check");
     });
-    let panicked = std::panic::catch_unwind(|| rx.recv());
+    let panicked = catch_unwind(|| rx.recv());
     assert!(panicked.is_err());
     tx.send(2).unwrap();
     assert_eq!(rx.recv(), Ok(2));
