@@ -12,14 +12,15 @@ JOBS = 20
 
 
 def work(jobs, results):
-    for _ in iter(int, 1):
-        try:
-            with jobs.take(timeout=10) as job:
+    try:
+        while True:
+            with jobs.take(timeout=2) as job:
                 if job.value == 7 and job.attempts == 0:
                     os.kill(os.getpid(), signal.SIGKILL)
                 results.send((job.value, job.value**2))
-        except tombolo.Disconnected:
-            return
+    except (tombolo.Disconnected, tombolo.RecvTimeout):
+        # No more jobs.
+        pass
 
 
 def main():
