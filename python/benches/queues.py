@@ -48,6 +48,8 @@ def write_in_place(channel, count, whole):
             if whole:
                 np.copyto(frame, picture)
             frame[0, 0, 0] = n % 251
+            # The place is sent when no view of it is left.
+            del frame
 
 
 def rate(get, count):
@@ -69,8 +71,8 @@ def through(make, target, args, count):
 
 
 def in_place(count, whole):
-    with tombolo.anonymous(size=1 << 28) as segment:
-        channel = segment.channel("frames", dtype=("u1", FRAME), capacity=8)
+    with tombolo.anonymous(size=1 << 27) as segment:
+        channel = segment.channel("frames", dtype=("u1", FRAME), capacity=8, lasting=True)
         receiver = channel.receiver()
         child = multiprocessing.get_context("fork").Process(
             target=write_in_place, args=(channel, count, whole)
