@@ -24,5 +24,6 @@ mod rm;
 mod run;
 mod shell;
 mod streams;
+mod tap;
 mod top;
 mod usage;
