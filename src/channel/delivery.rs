@@ -432,6 +432,14 @@ impl<P: Payload> Delivery<'_, P, Mpmc> {
     }
 }
 
+impl Delivery<'_, Bytes, Mpmc> {
+    /// What of the message's memory is kept when it is released: see
+    /// [`Receiver::set_retained_memory`]. This sets it for the receiver.
+    pub fn set_retained_memory(&self, bytes: usize) {
+        self.receiver.set_retained_memory(bytes);
+    }
+}
+
 impl<T: Message, K: Kind> Delivery<'_, T, K> {
     #[inline]
     fn element(&self) -> Elements<'_, T> {

@@ -498,6 +498,16 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
         end.close()
     }
 
+    /// Whether a message may still come to a receiver: one is in the channel, or a receiver
+    /// holds one [in place](Self::take) that would come again if it died. In a broadcast channel,
+    /// and in an SPSC channel by its receiver, nobody else holds one.
+    ///
+    /// Looks at all slots that have been used. This may already have changed.
+    pub fn is_outstanding(&self) -> bool {
+        // A message that is taken meanwhile is seen before, and one that comes back after.
+        !self.is_empty() || self.ring.in_flight() || !self.is_empty()
+    }
+
     /// Whether both handles belong to the same channel.
     pub fn same_channel(&self, other: &Self) -> bool {
         self.end.same_channel(&other.end)
@@ -794,6 +804,22 @@ impl<K: Kind> Receiver<Bytes, K> {
     /// The maximal length of a message, in bytes.
     pub const fn max_len(&self) -> usize {
         self.end.cells().longest()
+    }
+}
+
+impl Receiver<Bytes, Mpmc> {
+    /// Gives memory of long messages back to the kernel when this handle, or a later clone of
+    /// it, is done with them. The channel's blocks are used from the first on, as many as
+    /// messages need at a time. Of the first one, `bytes` keep their memory; of the n-th, the
+    /// n-th part of that. So few messages at a time reuse memory that is there, and an empty
+    /// channel keeps little: seven times `bytes` at most, if a thousand messages were in it at
+    /// a time. Without this call, all keep what they have used.
+    ///
+    /// A message that is longer than what its block keeps costs a system call, and its
+    /// sender's next use of the block new pages. What a killed sender had written of a message
+    /// stays until the next long message comes and goes in its block.
+    pub fn set_retained_memory(&self, bytes: usize) {
+        self.at.set_budget(bytes);
     }
 }
 

@@ -246,17 +246,17 @@ impl RingKind {
     }
 
     /// Whether each receiver gets every message.
-    pub(crate) const fn is_broadcast(self) -> bool {
+    pub const fn is_broadcast(self) -> bool {
         self.facts().broadcast
     }
 
     /// Whether messages are requests that are replied to.
-    pub(crate) const fn is_calls(self) -> bool {
+    pub const fn is_calls(self) -> bool {
         self.facts().calls
     }
 
     /// Whether messages are bytes of any length.
-    pub(crate) const fn is_bytes(self) -> bool {
+    pub const fn is_bytes(self) -> bool {
         self.facts().bytes
     }
 

@@ -82,6 +82,13 @@ pub(crate) fn allocate(blocks: &impl Blocks, hint: &mut u64, owner: u16) -> Opti
     None
 }
 
+/// Where to search next: from the first block on, if that is free, and otherwise from `hint`
+/// on. So the blocks that are used are the first ones, as many as messages need at a time.
+pub(crate) fn search_from(blocks: &impl Blocks, hint: u64) -> u64 {
+    // Relaxed: the search looks itself.
+    if held(blocks.block(0).load(Ordering::Relaxed)) { hint } else { 0 }
+}
+
 /// Whether a block was free at some moment of this call.
 pub(crate) fn any_free(blocks: &impl Blocks) -> bool {
     // Relaxed: a caller that acts on the answer goes through edge A.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::commands::desk::Desk;
+use super::ears::Ears;
 use super::endpoints::Endpoints;
 use super::mapped::Mapped;
 use super::outside::holders::OWN;
@@ -20,6 +21,7 @@ use crate::storage::layout::{JOINT_SENDS, flags};
 use crate::sync::Ordering;
 use crate::sys;
 use crate::sys::proc::ForkGuard;
+use crate::wait::Interruptible;
 
 /// So many sleepers the kernel asks in less time than a look takes.
 const FEW: usize = 32;
@@ -46,6 +48,7 @@ pub(crate) enum Unleased {
 ///                                                       role, credits ──▶ leave
 /// ```
 #[derive(Debug)]
+// More fields than 12: each of them is of this process alone, and has a lock of its own or none.
 pub(crate) struct Participant {
     pub(super) mapped: Mapped,
     pub(super) me: Member,
@@ -63,6 +66,7 @@ pub(crate) struct Participant {
     pub(crate) tickets: Tickets,
     /// What the handles of this process share, as long as they do.
     pub(crate) shared: Shared,
+    pub(super) ears: Ears,
     /// Until it has left.
     _own: sys::Using,
 }
@@ -115,6 +119,7 @@ impl Participant {
             desk,
             tickets: Tickets::default(),
             shared: Shared::default(),
+            ears: Ears::default(),
             _own: own,
         }))
     }
@@ -134,7 +139,7 @@ impl Participant {
             info.uid.store(u64::from(sys::proc::uid()), Ordering::Relaxed);
             // The slot's last life may have been of a later build.
             info.kinds.store(RingKind::LATER | JOINT_SENDS, Ordering::Relaxed);
-            for word in &info.reserved {
+            for word in info.called.iter().chain(&info.reserved) {
                 word.store(0, Ordering::Relaxed);
             }
             joint::begin(&info.committed);
@@ -194,6 +199,28 @@ impl Participant {
         Ok(())
     }
 
+    /// The same for one who is to watch. Also says whether somebody has come, gone or died, or
+    /// the state of the segment has been changed, since the listening that has left `known`.
+    pub(crate) fn listen_for_changes(
+        &self,
+        values: &mut Vec<u16>,
+        known: &mut Vec<u64>,
+    ) -> Result<bool, Fault> {
+        let mut scratch = lock(&self.scratch);
+        let witness = self.mapped.plan.map.liveness(self.me.id);
+        let swept = self.mapped.scan(witness, &mut scratch)?;
+        scratch.copy_into(values);
+        // Acquire: what was changed before it has grown.
+        let calls = self.mapped.memory.header().calls.load(Ordering::Acquire);
+        let same = known.split_last() == Some((&calls, scratch.table()));
+        if !same {
+            known.clear();
+            known.extend_from_slice(scratch.table());
+            known.push(calls);
+        }
+        Ok(swept || !same)
+    }
+
     /// The bell that wakes this participant alone, if the segment has such.
     pub(crate) const fn own_bell(&self) -> Option<u16> {
         self.mapped.plan.map.own_bell(self.me.id)
@@ -235,7 +262,8 @@ impl Participant {
 
     /// Sleeps until the next stroke after `heard`, or the deadline.
     pub(crate) fn park(&self, heard: u16, until: Option<Instant>) -> Result<(), Fault> {
-        wake_all::park(&self.mapped.semaphores, heard, until).map_err(|r| self.mapped.refused(r))
+        let kernel = Interruptible::new(&self.mapped.semaphores, false);
+        wake_all::park(&kernel, heard, until).map_err(|r| self.mapped.refused(r))
     }
 
     /// Waits until nobody joins any more, or the deadline, and closes what

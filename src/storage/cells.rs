@@ -159,6 +159,17 @@ impl Cells {
         self.plan.apart
     }
 
+    /// Gives the memory of a message block back to the kernel, except for its first bytes.
+    #[cold]
+    pub(crate) fn give_back(&self, block: u64, keep: usize) {
+        let apart = self.plan.apart;
+        if block < self.blocks() && keep < apart {
+            // SAFETY: the block is below their number, and the offset below its size.
+            let first = unsafe { self.bytes.add(block as usize * apart + keep) };
+            self.memory.give_back(first, apart - keep);
+        }
+    }
+
     /// Cells that have been filled, and cells that have been freed, since the
     /// beginning, together; roughly.
     pub(crate) fn moved(&self) -> u64 {

@@ -79,6 +79,15 @@ impl Memory {
         Some(unsafe { self.base().add(offset) })
     }
 
+    /// Gives memory back to the kernel: all pages wholly inside these bytes, which are a
+    /// stretch that [`range`](Self::range) has given. Where the kernel refuses, they stay.
+    pub(crate) fn give_back(&self, first: NonNull<u8>, length: usize) {
+        let offset = first.addr().get().wrapping_sub(self.base().addr().get());
+        if let Some(end) = offset.checked_add(length) {
+            let _ = self.attachment.give_back(offset..end);
+        }
+    }
+
     /// Whether this is a forked child of the process that joined.
     pub(crate) fn in_child(&self) -> bool {
         self.guard.is_some_and(|guard| guard.in_child())

@@ -620,3 +620,44 @@ fn a_send_gives_up_in_time_where_it_has_a_block_and_no_place() {
     held.release();
     tx.send_timeout(&[0; LONG], Duration::from_secs(60)).unwrap();
 }
+
+/// How many bytes of memory the segment takes of its own, as the kernel counts them.
+fn resident(segment: &Segment) -> usize {
+    let id = segment.id().to_string();
+    let table = std::fs::read_to_string("/proc/sysvipc/shm").unwrap();
+    let mut lines = table.lines();
+    let place = lines.next().unwrap().split_whitespace().position(|head| head == "rss").unwrap();
+    let row = lines
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .find(|row| row[1] == id)
+        .unwrap();
+    row[place].parse().unwrap()
+}
+
+#[test]
+fn memory_of_long_messages_is_given_back_and_that_of_few_is_used_again() {
+    const LONG: usize = 256 << 10;
+    let options = Segment::options().room_for_bytes(64, LONG).no_reserve(true);
+    let segment = options.anonymous().unwrap();
+    let channel = segment.bytes("frames").capacity(64, LONG);
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let mut message = Vec::new();
+    let mut pass = |count: u8, rx: &ByteReceiver| {
+        (0..count).for_each(|n| tx.send(&vec![n + 1; LONG]).unwrap());
+        for n in 0..count {
+            assert_eq!(rx.recv(&mut message).unwrap(), LONG);
+            assert!(message == vec![n + 1; LONG], "{n}");
+        }
+        resident(&segment)
+    };
+    // One at a time uses one block, however many there are.
+    let one = (0..65).map(|_| pass(1, &rx)).last().unwrap();
+    assert!((LONG..2 * LONG).contains(&one), "{one}");
+    assert!(pass(32, &rx) > 32 * LONG);
+    rx.set_retained_memory(LONG);
+    let rx = rx.try_clone().unwrap();
+    // The first keeps all, the others a part of it: 1 + 1/2 + 1/3 + … of 32 is less than five.
+    let kept = pass(32, &rx);
+    assert!((2 * LONG..5 * LONG).contains(&kept), "{kept}");
+    assert_eq!((0..65).map(|_| pass(1, &rx)).last().unwrap(), kept);
+}

@@ -150,6 +150,32 @@ fn attach_options_reach_the_mapping() {
 }
 
 #[test]
+fn memory_that_is_given_back_reads_as_zeros_and_counts_no_more() {
+    let segment = segment(16 * 4096);
+    let (here, there) = (segment.attach().unwrap(), segment.attach().unwrap());
+    let byte = |at: usize| {
+        // SAFETY: inside both mappings, which nobody else knows.
+        unsafe { there.as_ptr().add(at).read() }
+    };
+    // SAFETY: the whole of the mapping, which nobody else knows.
+    unsafe { here.as_ptr().write_bytes(7, 16 * 4096) };
+    let pages = || {
+        let text = smaps(here.as_ptr());
+        let rss = text.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap().trim();
+        rss.trim_end_matches(" kB").parse::<usize>().unwrap() / 4
+    };
+    assert_eq!(pages(), 16);
+    // Pages that are partly inside stay.
+    here.give_back(4095..10 * 4096 + 1).unwrap();
+    assert_eq!(pages(), 7);
+    assert_eq!([byte(4095), byte(4096), byte(10 * 4096 - 1), byte(10 * 4096)], [7, 0, 0, 7]);
+    // Nothing is wholly inside, or nothing is there.
+    here.give_back(1..4096).unwrap();
+    here.give_back(usize::MAX - 1..usize::MAX).unwrap();
+    assert_eq!(pages(), 7);
+}
+
+#[test]
 fn a_segment_too_large_names_the_limit() {
     let error = Shm::options().create(Key::PRIVATE, usize::MAX).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);

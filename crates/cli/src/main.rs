@@ -1,7 +1,7 @@
 //! The `tombolo` command: the library's first user, through its public interface
 //! only. Each subcommand has a file.
 
-mod bench;
+mod beside;
 mod chaos;
 mod check;
 mod ctl;
@@ -39,7 +39,7 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Chaos(chaos::Args),
-    Bench(bench::Args),
+    Bench(beside::Bench),
     Send(send::Args),
     Recv(recv::Args),
     Ctl(ctl::Args),
@@ -52,6 +52,8 @@ enum Command {
     Rm(rm::Args),
     Doctor(doctor::Args),
     Run(run::Args),
+    Record(beside::Record),
+    Replay(beside::Replay),
     Man(pages::Man),
     Completions(pages::Completions),
     /// One process of a demo, started by it.
@@ -67,7 +69,7 @@ fn main() -> ExitCode {
     let done = match shell::parse() {
         Ok(Cli { command: Command::Demo(args) }) => demo::run(&args),
         Ok(Cli { command: Command::Chaos(args) }) => chaos::run(&args),
-        Ok(Cli { command: Command::Bench(args) }) => bench::run(&args),
+        Ok(Cli { command: Command::Bench(args) }) => beside::bench(&args),
         Ok(Cli { command: Command::Send(args) }) => send::run(&args),
         Ok(Cli { command: Command::Recv(args) }) => recv::run(&args),
         Ok(Cli { command: Command::Ctl(args) }) => ctl::run(&args),
@@ -80,6 +82,8 @@ fn main() -> ExitCode {
         Ok(Cli { command: Command::Rm(args) }) => rm::run(&args),
         Ok(Cli { command: Command::Doctor(args) }) => doctor::run(&args),
         Ok(Cli { command: Command::Run(args) }) => run::run(&args),
+        Ok(Cli { command: Command::Record(args) }) => beside::record(&args),
+        Ok(Cli { command: Command::Replay(args) }) => beside::replay(&args),
         Ok(Cli { command: Command::Man(args) }) => pages::man(&args, Cli::command()),
         Ok(Cli { command: Command::Completions(args) }) => {
             pages::completions(&args, Cli::command())

@@ -9,14 +9,17 @@ use bytemuck::CheckedBitPattern;
 use super::each::{Any, any_of, each, of_both_sides};
 use crate::channel::cancel::Canceller;
 use crate::channel::delivery::Delivery;
-use crate::channel::endpoint::Endpoint;
+use crate::channel::endpoint::{Endpoint, Origin};
 use crate::channel::ready::Readiness;
 use crate::channel::receiver::{IntoIter, Iter, Receiver, TryIter};
+use crate::channel::shared::{Handle, Shared};
 use crate::channel::wait_set::Member;
 use crate::error::{ChannelError, Fault, RecvError, RecvTimeoutError, TryRecvError};
 use crate::kinds::batch::ByteBatch;
 use crate::kinds::payload::{Bytes, Untyped};
-use crate::kinds::table::{Broadcast, Broadcastable, Mpmc, Payload, Reliable, Spsc};
+use crate::kinds::table::{
+    Broadcast, Broadcastable, Mpmc, Payload, Reliable, RingKind as ChannelKind, Spsc,
+};
 
 pub(super) type Receivers = any_of!(Receiver);
 type Deliveries<'a> = Any<
@@ -48,6 +51,19 @@ macro_rules! taken {
     };
 }
 
+/// What only the subscribers of broadcast channels can do.
+macro_rules! of_subscribers {
+    ($receivers:expr, $one:ident => $what:expr) => {
+        match $receivers {
+            Any::Broadcast($one) => Some($what),
+            Any::BroadcastBytes($one) => Some($what),
+            Any::Reliable($one) => Some($what),
+            Any::ReliableBytes($one) => Some($what),
+            _ => None,
+        }
+    };
+}
+
 /// A delivery that may be one of several.
 macro_rules! shared {
     ($receivers:expr, $one:ident => $take:expr) => {
@@ -69,6 +85,15 @@ of_both_sides! { AnyReceiver, "Receiver", end => end.try_clone()? }
 impl AnyReceiver {
     pub(super) const fn of(receivers: Receivers) -> Self {
         Self(receivers)
+    }
+
+    /// Another one, of an end that there may be several of.
+    fn further(origin: &Origin) -> Result<Self, ChannelError> {
+        Ok(Self(match origin.kind() {
+            ChannelKind::Mpmc => Any::Mpmc(Handle::another(origin)?),
+            ChannelKind::MpmcBytes => Any::MpmcBytes(Handle::another(origin)?),
+            _ => return Err(origin.in_use().into()),
+        }))
     }
 
     /// Receives a message into `into`, replacing what was there; waits for it as long as
@@ -296,6 +321,31 @@ impl AnyReceiver {
     /// As for [`Receiver::try_take_shared`].
     pub fn try_take_shared(&self) -> Option<Result<AnyDelivery<'_>, TryRecvError>> {
         shared!(&self.0, end => end.try_take_shared())
+    }
+
+    /// The sequence number of the next message that a subscriber of a broadcast channel
+    /// receives, if it does not miss it. `None`: the channel is of another kind.
+    pub fn sequence(&self) -> Option<u64> {
+        of_subscribers!(&self.0, end => end.sequence())
+    }
+
+    /// How many messages a subscriber for which nobody waits has missed: see
+    /// [`Subscriber::missed`](crate::Subscriber). 0 of any other receiver.
+    pub fn missed(&self) -> u64 {
+        match &self.0 {
+            Any::Broadcast(end) => end.missed(),
+            Any::BroadcastBytes(end) => end.missed(),
+            _ => 0,
+        }
+    }
+
+    /// Has a subscriber of a broadcast channel pass over all messages but the newest. Returns how
+    /// many it has passed over. `None`: the channel is of another kind.
+    ///
+    /// # Errors
+    /// [`Fault::Forked`].
+    pub fn skip_to_newest(&self) -> Option<Result<u64, Fault>> {
+        of_subscribers!(&self.0, end => end.skip_to_newest())
     }
 
     /// An iterator over the messages as they come: as [`Receiver::iter`].

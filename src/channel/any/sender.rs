@@ -4,16 +4,17 @@ use std::time::{Duration, Instant};
 
 use super::each::{Any, any_of, each, of_both_sides};
 use crate::channel::cancel::Canceller;
-use crate::channel::endpoint::Endpoint;
+use crate::channel::endpoint::{Endpoint, Origin};
 use crate::channel::grant::Grant;
 use crate::channel::ready::Readiness;
 use crate::channel::sender::Sender;
+use crate::channel::shared::{Handle, Shared};
 use crate::channel::wait_set::Member;
 use crate::error::{
     ChannelError, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError,
 };
 use crate::kinds::payload::{Bytes, Untyped};
-use crate::kinds::table::{Broadcast, Mpmc, Reliable, Spsc};
+use crate::kinds::table::{Broadcast, Mpmc, Reliable, RingKind as ChannelKind, Spsc};
 
 // A broadcast channel's publisher has no sort: the last two stay empty.
 pub(super) type Senders = any_of!(Sender);
@@ -31,6 +32,17 @@ of_both_sides! { AnySender, "Sender", end => Err(end.end.role_taken())? }
 impl AnySender {
     pub(super) const fn of(senders: Senders) -> Self {
         Self(senders)
+    }
+
+    /// Another one, of an end that there may be several of.
+    fn further(origin: &Origin) -> Result<Self, ChannelError> {
+        Ok(Self(match origin.kind() {
+            ChannelKind::Mpmc => Any::Mpmc(Handle::another(origin)?),
+            ChannelKind::MpmcBytes => Any::MpmcBytes(Handle::another(origin)?),
+            ChannelKind::Broadcast => Any::Broadcast(Handle::another(origin)?),
+            ChannelKind::BroadcastBytes => Any::BroadcastBytes(Handle::another(origin)?),
+            _ => return Err(origin.in_use().into()),
+        }))
     }
 
     /// Sends, waiting for room for as long as it takes.
@@ -103,6 +115,23 @@ impl AnySender {
     /// As for [`Sender::try_send_batch`].
     pub fn try_send_batch(&self, messages: &[&[u8]]) -> Result<usize, SendBatchError> {
         each!(&self.0, end => end.try_send_batch(messages))
+    }
+
+    /// Waits until there are so many subscribers, at most this long: see
+    /// [`Publisher::wait_for`](crate::Publisher). `None`: the channel is no broadcast channel.
+    ///
+    /// # Errors
+    /// As for [`Publisher::wait_for_timeout`](crate::Publisher).
+    pub fn wait_for_timeout(
+        &self,
+        subscribers: u64,
+        timeout: Duration,
+    ) -> Option<Result<(), SendTimeoutError>> {
+        match &self.0 {
+            Any::Broadcast(end) => Some(end.wait_for_timeout(subscribers, timeout)),
+            Any::BroadcastBytes(end) => Some(end.wait_for_timeout(subscribers, timeout)),
+            _ => None,
+        }
     }
 
     /// Makes room for a message, of up to `length` bytes if they are of any length, to

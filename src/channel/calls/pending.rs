@@ -15,7 +15,7 @@ use crate::ring::kernel::{Kernel, Refusal};
 use crate::ring::wait::{Cause, Found, Heard, NotNow, Operation, Polled, Waited, poll};
 use crate::segment::{OperatingState, Side};
 use crate::sync::Ordering;
-use crate::wait::Spin;
+use crate::wait::{Interruptible, Spin};
 
 /// A call that was made: see [`Client::start`](crate::Client::start).
 ///
@@ -127,6 +127,7 @@ pub(super) fn wait<Q: CallPayload, R: CallPayload>(
     until: Option<Instant>,
 ) -> Result<Option<Over>, Fault> {
     let stamp = || calls::stamp(site.slots(), call.index);
+    let kernel = Interruptible::new(site.semaphores(), false);
     let mut op = UntilOver { site, call, seen };
     if let Polled::Done(over) = poll(&mut op)? {
         return Ok(Some(over));
@@ -145,7 +146,10 @@ pub(super) fn wait<Q: CallPayload, R: CallPayload>(
         }
         // A sleeper is told of these; one that spins asks.
         site.participant.scan()?;
-        if until.is_some_and(|until| until <= site.semaphores().now()) {
+        if kernel.watch.ends_at(|| kernel.now()) {
+            return Err(Fault::Interrupted);
+        }
+        if until.is_some_and(|until| until <= kernel.now()) {
             return Ok(None);
         }
     }
@@ -153,7 +157,7 @@ pub(super) fn wait<Q: CallPayload, R: CallPayload>(
     // The service was opened, so there is one.
     let own = site.participant.own_bell().ok_or(Fault::Closed)?;
     let doze = || calls::doze(site.slots(), call);
-    let waited = calls::wait(site.semaphores(), own, until, doze, &mut op);
+    let waited = calls::wait(&kernel, own, until, doze, &mut op);
     spin.slept();
     Ok(match waited? {
         Waited::Done(over) => Some(over),

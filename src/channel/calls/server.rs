@@ -265,7 +265,8 @@ impl<Q: CallPayload, R: CallPayload> ServerCall<Q, R> {
         self.call.as_ref().is_some_and(|call| calls::is_wanted(self.site.slots(), call))
     }
 
-    /// Leaves the call for another server, or for this one to take again.
+    /// Leaves the call for another server, or for this one to take again. If the last server has
+    /// gone, its client gets [`CallError::NoServer`](crate::CallError::NoServer).
     ///
     /// # Errors
     /// The fault that ends the use of the service; [`Fault::Unwoken`] if the call is given back
@@ -284,7 +285,7 @@ impl<Q: CallPayload, R: CallPayload> ServerCall<Q, R> {
         match calls::let_go(site.slots(), call, outcome) {
             LetGo::Over(None) => Ok(true),
             LetGo::Over(Some(client)) => site.wake(client).map(|()| true),
-            LetGo::Open => site.notify(Side::Receiver, Done::GivenUp).map(|()| true),
+            LetGo::Open(client) => site.given_back(client).map(|()| true),
             LetGo::Unwanted => site.notify(Side::Sender, Done::GivenUp).map(|()| false),
             LetGo::Lost(word) => Err(site.lost(word)),
         }

@@ -78,6 +78,31 @@ pub struct Writer {
     draft: Draft,
 }
 
+/// A receiver's position in the order, and how much memory it leaves to blocks.
+#[derive(Debug)]
+pub struct Reader {
+    order: Position,
+    /// See [`retained`](Self::retained).
+    budget: Cell<usize>,
+}
+
+impl Reader {
+    const fn new(order: Position, budget: usize) -> Self {
+        Self { order, budget: Cell::new(budget) }
+    }
+
+    /// How many bytes of a block keep their memory when the block is freed. The blocks are
+    /// used from the first on, so the first ones keep more.
+    fn retained(&self, block: u64) -> usize {
+        self.budget.get() / (block as usize).saturating_add(1)
+    }
+
+    /// Sets what the first block keeps.
+    pub(crate) fn set_budget(&self, bytes: usize) {
+        self.budget.set(bytes);
+    }
+}
+
 /// A message that is being written: in a block, or in the handle's own memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Writing {
@@ -155,7 +180,7 @@ impl BlockSlots {
 impl Ring for BlockSlots {
     type Of = Bytes;
     type Producer = Writer;
-    type Consumer = Position;
+    type Consumer = Reader;
     type Claim = Writing;
     type Taken = Reading;
 
@@ -172,12 +197,12 @@ impl Ring for BlockSlots {
         Ok(Writer { order, block, lacks_a_block, draft: Draft::default() })
     }
 
-    fn consumer(&self, _: Member, _: u8) -> Result<(Position, bool), NotNow> {
-        Ok((Position::consumer(self), false))
+    fn consumer(&self, _: Member, _: u8) -> Result<(Reader, bool), NotNow> {
+        Ok((Reader::new(Position::consumer(self), usize::MAX), false))
     }
 
-    fn another_consumer(&self, at: &Position, _: Member, _: u8) -> Result<Position, NotNow> {
-        Ok(at.another(self))
+    fn another_consumer(&self, at: &Reader, _: Member, _: u8) -> Result<Reader, NotNow> {
+        Ok(Reader::new(at.order.another(self), at.budget.get()))
     }
 
     #[inline(always)]
@@ -204,14 +229,14 @@ impl Ring for BlockSlots {
     }
 
     #[inline(always)]
-    fn pop_next(&self, at: &Position, owner: u16, into: &mut Vec<u8>) -> Result<(), NotNow> {
+    fn pop_next(&self, at: &Reader, owner: u16, into: &mut Vec<u8>) -> Result<(), NotNow> {
         let taken = self.take_next(at, owner)?;
         self.taken(&taken).append_to(into);
         self.release(at, taken);
         Ok(())
     }
 
-    fn pop(&self, at: &Position, owner: u16, into: &mut Vec<u8>) -> Result<(), NotNow> {
+    fn pop(&self, at: &Reader, owner: u16, into: &mut Vec<u8>) -> Result<(), NotNow> {
         let taken = self.take(at, owner)?;
         self.taken(&taken).append_to(into);
         self.release(at, taken);
@@ -231,7 +256,7 @@ impl Ring for BlockSlots {
         if self.is_short(length) {
             return Ok(Writing { block: HERE, length });
         }
-        let mut hint = at.block.get();
+        let mut hint = blocks::search_from(self, at.block.get());
         let block = blocks::allocate(self, &mut hint, owner);
         at.block.set(hint);
         at.lacks_a_block.set(block.is_none());
@@ -269,12 +294,12 @@ impl Ring for BlockSlots {
     }
 
     #[inline(always)]
-    fn take_next(&self, at: &Position, owner: u16) -> Result<Reading, NotNow> {
-        self.reading(mpmc::take_next(self, &at.cursor, owner).ok_or(NotNow::Unsure)?, owner)
+    fn take_next(&self, at: &Reader, owner: u16) -> Result<Reading, NotNow> {
+        self.reading(mpmc::take_next(self, &at.order.cursor, owner).ok_or(NotNow::Unsure)?, owner)
     }
 
-    fn take(&self, at: &Position, owner: u16) -> Result<Reading, NotNow> {
-        self.reading(at.take(self, owner)?, owner)
+    fn take(&self, at: &Reader, owner: u16) -> Result<Reading, NotNow> {
+        self.reading(at.order.take(self, owner)?, owner)
     }
 
     #[inline(always)]
@@ -286,21 +311,26 @@ impl Ring for BlockSlots {
         }
     }
 
-    fn attempts(&self, _: &Position, taken: &Reading) -> u8 {
+    fn attempts(&self, _: &Reader, taken: &Reading) -> u8 {
         u8::try_from(taken.slot.attempts).unwrap_or(u8::MAX)
     }
 
     #[inline]
-    fn release(&self, _: &Position, taken: Reading) {
+    fn release(&self, at: &Reader, taken: Reading) {
         // The slot first: a block that is free and still named could be
         // somebody else's message by the time it is delivered again.
         mpmc::release(self, taken.slot);
         if taken.block != HERE {
+            let retained = at.retained(taken.block);
+            // As long as the block is this receiver's.
+            if taken.length as usize > retained {
+                self.cells().give_back(taken.block, retained);
+            }
             blocks::free(self, taken.block);
         }
     }
 
-    fn give_back(&self, _: &Position, taken: Reading, counted: bool) -> bool {
+    fn give_back(&self, _: &Reader, taken: Reading, counted: bool) -> bool {
         let give_back = if counted { mpmc::give_back_counted } else { mpmc::give_back };
         give_back(self, taken.slot);
         true
@@ -310,8 +340,8 @@ impl Ring for BlockSlots {
         mpmc::room(self, at.order.cursor.get())
     }
 
-    fn may_take(&self, at: &Position) -> bool {
-        mpmc::available(self, at.cursor.get())
+    fn may_take(&self, at: &Reader) -> bool {
+        mpmc::available(self, at.order.cursor.get())
     }
 
     fn in_flight(&self) -> bool {
@@ -326,15 +356,15 @@ impl Ring for BlockSlots {
         }
     }
 
-    fn may_pop(&self, at: &Position) -> bool {
-        at.may_take(self)
+    fn may_pop(&self, at: &Reader) -> bool {
+        at.order.may_take(self)
     }
 
     fn wanted_by_producer(at: &Writer) -> Want {
         if at.lacks_a_block.get() { Want::Block } else { Want::Slot(at.order.cursor.get()) }
     }
 
-    fn wanted_by_consumer(at: &Position) -> Want {
-        Want::Message(at.cursor.get())
+    fn wanted_by_consumer(at: &Reader) -> Want {
+        Want::Message(at.order.cursor.get())
     }
 }

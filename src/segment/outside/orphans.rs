@@ -1,6 +1,7 @@
 //! What no living process holds: segments and sets that killed processes have left, and
 //! segments that wait for the next process.
 
+use super::debris::{self, Reach};
 use super::examine::{Examined, Found, examine, ours};
 use super::holders::{attached_for_good, belong, has_holder, has_peer, is_stray, leased, values};
 use crate::error::OpenError;
@@ -46,6 +47,13 @@ impl Segment {
     /// The kernel's refusal to list its objects.
     pub fn orphans() -> Result<Vec<Orphan>, OpenError> {
         orphans()
+    }
+
+    /// Removes what killed processes have left and nobody can use: above all, semaphore sets
+    /// of anonymous segments. Returns how many objects that were. Creating a segment does this
+    /// bit by bit; this call goes through all of the kernel's tables.
+    pub fn clear_debris() -> usize {
+        debris::clear(Reach::All)
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 use nix::errno::Errno;
@@ -169,6 +170,35 @@ impl Attachment {
     /// start of the mapping.
     pub fn leak(self) -> NonNull<u8> {
         ManuallyDrop::new(self).address
+    }
+
+    /// Gives the memory of all pages that are wholly inside `bytes` back to the kernel. They
+    /// read as zeros from then on, in every process, and take memory again when they are
+    /// touched.
+    ///
+    /// See [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html).
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::sys::ErrorKind::Invalid) for huge pages of which this is a part, and
+    /// [`PermissionDenied`](crate::sys::ErrorKind::PermissionDenied) if the mapping is
+    /// read-only.
+    #[doc(alias = "MADV_REMOVE")]
+    #[track_caller]
+    pub fn give_back(&self, bytes: Range<usize>) -> Result<()> {
+        let page = page_size() as usize;
+        let end = bytes.end.min(self.len) / page * page;
+        let Some(start) = bytes.start.checked_next_multiple_of(page).filter(|&start| start < end)
+        else {
+            return Ok(());
+        };
+        crash::point("madvise MADV_REMOVE");
+        // SAFETY: the start is inside the mapping, whose length it is below.
+        let first = unsafe { self.address.add(start) };
+        // SAFETY: the pages are inside the mapping. Their bytes become zeros, as if a peer had
+        // written that.
+        unsafe { madvise(first.cast(), end - start, MmapAdvise::MADV_REMOVE) }
+            .map_err(|e| self.shm.error(Call::ShmGiveBack, e))
     }
 
     fn dont_dump(&self) -> Result<(), Errno> {

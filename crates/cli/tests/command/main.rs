@@ -26,4 +26,5 @@ mod shell;
 mod streams;
 mod tap;
 mod top;
+mod tutorial;
 mod usage;
