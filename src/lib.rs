@@ -326,7 +326,8 @@ pub use kinds::table::{
 pub use segment::{
     Answer, Audit, BroadcastInfo, CallsInfo, ChannelInfo, Commander, Death, Deaths, Drain,
     EndsInfo, Inbox, Observer, Options, Orphan, Outcome, Owner, ParticipantInfo, PersonInfo,
-    ReliableInfo, RemoveOnDrop, Segment, SegmentInfo, Stats, TrustedPeers, UserCommand,
+    ReliableInfo, RemoveOnDrop, Segment, SegmentInfo, Stats, Tap, Tapped, TappedMessage,
+    TrustedPeers, UserCommand,
 };
 pub use storage::{Finding, OperatingState, Peer, Side};
 

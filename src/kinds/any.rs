@@ -2,6 +2,7 @@
 
 use super::audit::Audit;
 use super::passed::Passed;
+use super::peek::Peek;
 use super::recover::Recover;
 use crate::storage::layout::{Measures, Parts};
 use crate::storage::{Cells, KindCode};
@@ -33,6 +34,12 @@ pub(crate) trait AnyKind: Recover + Audit {
 
     /// How much has gone in since the channel was made.
     fn passed(&self, cells: &Cells) -> Passed;
+
+    /// From where on to where there are messages to [look](Self::peek) at: positions.
+    fn there(&self, cells: &Cells) -> (u64, u64);
+
+    /// What is at a position, copied; so many bytes of it at most.
+    fn peek(&self, cells: &Cells, position: u64, most: usize) -> Peek;
 
     /// Whether a reader has a message in hand that [`len`](Self::len) does not
     /// count.

@@ -21,6 +21,7 @@ pub(crate) mod mpmc;
 pub(crate) mod mpmc_bytes;
 pub(crate) mod passed;
 pub(crate) mod payload;
+pub(crate) mod peek;
 pub(crate) mod recover;
 pub(crate) mod ring;
 pub(crate) mod spsc;

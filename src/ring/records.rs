@@ -182,6 +182,30 @@ pub(crate) fn next_behind(
     behind_padding(ring, consumer, ahead, index, header).map(Some)
 }
 
+/// The message at a position where one begins, of what is published up to `tail`: for one who
+/// takes nothing, and reads by `unit`. `None` if there is none, or its header cannot be.
+pub(crate) fn at(
+    ring: &impl Units,
+    position: u64,
+    tail: u64,
+    unit: impl Fn(u64) -> u64,
+) -> Option<Record> {
+    let capacity = ring.capacity();
+    let (mut index, mut padding) = (position % capacity, 0);
+    let mut header = unit(index);
+    if header == PADDING | (capacity - index) {
+        (padding, index) = (capacity - index, 0);
+        header = unit(index);
+    }
+    let length = header & LENGTH;
+    let message = units(length);
+    let is_there = header & !LENGTH == MESSAGE
+        && length <= ring.longest()
+        && message <= capacity - index
+        && padding + message <= tail.wrapping_sub(position);
+    is_there.then_some(Record { bytes: index + 1, length, units: padding + message })
+}
+
 /// A header that was read, once.
 struct At {
     index: u64,

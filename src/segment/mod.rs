@@ -42,7 +42,7 @@ pub(crate) use name::Name;
 pub use open::Options;
 pub use outside::{
     BroadcastInfo, CallsInfo, ChannelInfo, EndsInfo, Observer, Orphan, PersonInfo, ReliableInfo,
-    SegmentInfo,
+    SegmentInfo, Tap, Tapped, TappedMessage,
 };
 pub use owner::Owner;
 pub(crate) use participant::Participant;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tombolo::sys::msg::{Queue, Wait};
-use tombolo::{Observer, Options, Segment};
+use tombolo::{Observer, Options, Segment, Tap};
 
 use crate::common::{Name, Words, clear, key_of, word};
 use crate::ends::{End, PROMPT, RINGS, Site, TO_ALL, WAITING, receiver, sender, timed};
@@ -85,6 +85,9 @@ impl<'a> Case<'a> {
             4 => {
                 drop(timed("list", Segment::list));
                 drop(timed("look", || Observer::of_id(segment.id()).look()));
+                for ring in rings.iter().copied().chain(TO_ALL) {
+                    drop(timed("tap", || Tap::of_id(segment.id(), ring).look(50, 100)));
+                }
             }
             5 => drop(timed("orphans", Segment::orphans)),
             6 => {

@@ -17,6 +17,7 @@ mod rm;
 mod run;
 mod send;
 mod stream;
+mod tap;
 mod target;
 mod top;
 
@@ -46,6 +47,7 @@ enum Command {
     Ls(ls::Args),
     Top(top::Args),
     Metrics(metrics::Args),
+    Tap(tap::Args),
     Check(check::Args),
     Rm(rm::Args),
     Doctor(doctor::Args),
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Ok(Cli { command: Command::Ls(args) }) => ls::run(&args),
         Ok(Cli { command: Command::Top(args) }) => top::run(&args),
         Ok(Cli { command: Command::Metrics(args) }) => metrics::run(&args),
+        Ok(Cli { command: Command::Tap(args) }) => tap::run(&args),
         Ok(Cli { command: Command::Check(args) }) => check::run(&args),
         Ok(Cli { command: Command::Rm(args) }) => rm::run(&args),
         Ok(Cli { command: Command::Doctor(args) }) => doctor::run(&args),

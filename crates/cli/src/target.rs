@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use tombolo::{Observer, OpenError, Segment};
+use tombolo::{Observer, OpenError, Segment, Tap};
 
 use crate::place::Trust;
 
@@ -32,6 +32,14 @@ impl Target {
         match self {
             Self::Name(name) => Observer::of(name),
             Self::Id(id) => Ok(Observer::of_id(*id)),
+        }
+    }
+
+    /// Looks at the messages of a channel of it.
+    pub(crate) fn tap(&self, channel: &str) -> Result<Tap, OpenError> {
+        match self {
+            Self::Name(name) => Tap::of(name, channel),
+            Self::Id(id) => Ok(Tap::of_id(*id, channel)),
         }
     }
 

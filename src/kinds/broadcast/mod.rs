@@ -7,6 +7,7 @@
 mod audit;
 mod inspect;
 pub(super) mod layout;
+mod peek;
 mod publication;
 mod recover;
 mod ring;
@@ -21,7 +22,8 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 use super::any::AnyKind;
 use super::batch::ByteBatch;
 use super::passed::Passed;
-use super::payload::Form;
+use super::payload::{Bytes, Form, Untyped};
+use super::peek::{Copied, Peek};
 use super::ring::Ring;
 use crate::ring::broadcast::{self, Found, Look, Words as _};
 use crate::ring::table::Member;
@@ -47,6 +49,13 @@ fn unread(cells: &Cells) -> u64 {
     Board::of(cells).and_then(|board| board.slowest()).map_or(0, |(behind, _)| behind)
 }
 
+fn there(cells: &Cells) -> (u64, u64) {
+    Board::of(cells).map_or((0, 0), |board| {
+        let published = board.published();
+        (broadcast::oldest(&board).min(published), published)
+    })
+}
+
 fn published(cells: &Cells) -> Passed {
     Passed::Messages(Board::of(cells).map_or(0, |board| board.published()))
 }
@@ -62,6 +71,17 @@ impl AnyKind for OfElements {
 
     fn passed(&self, cells: &Cells) -> Passed {
         published(cells)
+    }
+
+    fn there(&self, cells: &Cells) -> (u64, u64) {
+        there(cells)
+    }
+
+    fn peek(&self, cells: &Cells, position: u64, most: usize) -> Peek {
+        let Some(board) = Board::of(cells) else { return Peek::Nothing };
+        peek::peek(&board, position, |buffer| {
+            Copied::of_element(Untyped::message(&board, buffer), most)
+        })
     }
 
     fn in_flight(&self, _: &Cells) -> bool {
@@ -80,6 +100,15 @@ impl AnyKind for OfBytes {
 
     fn passed(&self, cells: &Cells) -> Passed {
         published(cells)
+    }
+
+    fn there(&self, cells: &Cells) -> (u64, u64) {
+        there(cells)
+    }
+
+    fn peek(&self, cells: &Cells, position: u64, most: usize) -> Peek {
+        let Some(board) = Board::of(cells) else { return Peek::Nothing };
+        peek::peek(&board, position, |buffer| Copied::of_span(Bytes::message(&board, buffer), most))
     }
 
     fn in_flight(&self, _: &Cells) -> bool {

@@ -4,6 +4,7 @@
 pub(super) mod audit;
 mod joint;
 pub(super) mod layout;
+mod peek;
 mod position;
 mod recover;
 mod storage;
@@ -14,6 +15,8 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 use super::any::AnyKind;
 use super::element::Element;
 use super::passed::Passed;
+use super::payload::Untyped;
+use super::peek::{Copied, Peek};
 use super::ring::Ring;
 use crate::ring::mpmc::{self, Claim, Taken};
 use crate::ring::table::Member;
@@ -21,6 +24,7 @@ use crate::ring::wait::{NotNow, Want};
 use crate::storage::Cells;
 use crate::storage::layout::{Measures, Parts};
 
+pub(super) use peek::peek;
 pub(crate) use position::Position;
 pub(crate) use storage::Tagged;
 
@@ -38,6 +42,15 @@ impl AnyKind for OfElements {
 
     fn passed(&self, cells: &Cells) -> Passed {
         Passed::Messages(mpmc::ends(cells).1)
+    }
+
+    fn there(&self, cells: &Cells) -> (u64, u64) {
+        mpmc::ends(cells)
+    }
+
+    fn peek(&self, cells: &Cells, position: u64, most: usize) -> Peek {
+        let Some(slots) = Tagged::<Untyped>::of(cells) else { return Peek::Nothing };
+        peek(&slots, position, |index| Some(Copied::of_element(slots.element(index), most)))
     }
 
     fn in_flight(&self, cells: &Cells) -> bool {

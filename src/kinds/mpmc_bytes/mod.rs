@@ -20,6 +20,7 @@ use super::any::AnyKind;
 use super::mpmc::Position;
 use super::passed::Passed;
 use super::payload::Bytes;
+use super::peek::{Copied, Peek};
 use super::ring::Ring;
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
@@ -44,6 +45,22 @@ impl AnyKind for OfBlocks {
 
     fn passed(&self, cells: &Cells) -> Passed {
         Passed::Messages(mpmc::ends(cells).1)
+    }
+
+    fn there(&self, cells: &Cells) -> (u64, u64) {
+        mpmc::ends(cells)
+    }
+
+    fn peek(&self, cells: &Cells, position: u64, most: usize) -> Peek {
+        let Some(slots) = BlockSlots::of(cells) else { return Peek::Nothing };
+        super::mpmc::peek(&slots, position, |index| {
+            let (block, length) = slots.named(index)?;
+            let span = match block {
+                HERE => slots.in_slot(index, length),
+                block => slots.bytes(block, length),
+            };
+            Some(Copied::of_span(span, most))
+        })
     }
 
     fn in_flight(&self, cells: &Cells) -> bool {

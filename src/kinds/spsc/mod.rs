@@ -3,6 +3,7 @@
 pub(super) mod audit;
 mod joint;
 pub(super) mod layout;
+mod peek;
 pub(super) mod recover;
 mod storage;
 pub(super) mod words;
@@ -12,6 +13,8 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 use super::any::AnyKind;
 use super::element::Element;
 use super::passed::Passed;
+use super::payload::Untyped;
+use super::peek::{Copied, Peek};
 use super::ring::Ring;
 use crate::ring::backoff::Backoff;
 use crate::ring::in_flight::{InFlight, Reader};
@@ -23,6 +26,7 @@ use crate::storage::Cells;
 use crate::storage::layout::{Measures, Parts};
 use crate::wait;
 
+pub(super) use peek::{peek, there};
 pub(crate) use storage::Packed;
 
 /// The kind, to the segment.
@@ -39,6 +43,18 @@ impl AnyKind for OfElements {
 
     fn passed(&self, cells: &Cells) -> Passed {
         Passed::Messages(spsc::published(cells))
+    }
+
+    fn there(&self, cells: &Cells) -> (u64, u64) {
+        there(cells)
+    }
+
+    fn peek(&self, cells: &Cells, position: u64, most: usize) -> Peek {
+        let Some(ring) = Packed::<Untyped>::of(cells) else { return Peek::Nothing };
+        peek(&ring, position, |_| {
+            let element = ring.at(position % ring.capacity(), 1);
+            Some((Copied::of_element(element, most), position.wrapping_add(1)))
+        })
     }
 
     fn in_flight(&self, _: &Cells) -> bool {

@@ -8,6 +8,7 @@
 mod audit;
 mod joint;
 pub(super) mod layout;
+mod peek;
 mod recover;
 mod storage;
 
@@ -15,6 +16,7 @@ use super::any::AnyKind;
 use super::batch::ByteBatch;
 use super::passed::Passed;
 use super::payload::Bytes;
+use super::peek::{Copied, Peek};
 use super::ring::Ring;
 use super::spsc;
 use crate::ring::in_flight::Reader;
@@ -46,6 +48,19 @@ impl AnyKind for OfRecords {
     fn passed(&self, cells: &Cells) -> Passed {
         let units = crate::ring::spsc::published(cells);
         Passed::Bytes(units.saturating_mul(records::UNIT as u64))
+    }
+
+    fn there(&self, cells: &Cells) -> (u64, u64) {
+        spsc::there(cells)
+    }
+
+    fn peek(&self, cells: &Cells, position: u64, most: usize) -> Peek {
+        let Some(ring) = RecordRing::of(cells) else { return Peek::Nothing };
+        spsc::peek(&ring, position, |tail| {
+            let record = peek::record(&ring, position, tail)?;
+            let message = Copied::of_span(ring.bytes(record.bytes, record.length), most);
+            Some((message, position.wrapping_add(record.units)))
+        })
     }
 
     fn in_flight(&self, _: &Cells) -> bool {

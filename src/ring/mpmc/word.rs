@@ -47,7 +47,7 @@ impl SlotWord {
 
     /// How many laps this word is after `lap`; negative if it is before.
     #[inline]
-    pub(super) const fn laps_after(self, lap: u64) -> i64 {
+    pub(crate) const fn laps_after(self, lap: u64) -> i64 {
         (self.lap().wrapping_sub(lap) << LAP_SHIFT).cast_signed() >> LAP_SHIFT
     }
 

@@ -9,6 +9,7 @@ mod list;
 mod observer;
 mod orphans;
 mod people;
+mod tap;
 
 pub use broadcast::{BroadcastInfo, ReliableInfo};
 pub use calls::CallsInfo;
@@ -16,3 +17,4 @@ pub use list::{ChannelInfo, SegmentInfo};
 pub use observer::Observer;
 pub use orphans::Orphan;
 pub use people::{EndsInfo, PersonInfo};
+pub use tap::{Tap, Tapped, TappedMessage};

@@ -87,12 +87,7 @@ impl Observer {
     /// # Errors
     /// The kernel's refusal to list its objects; of a single segment, that it may not be read.
     pub fn look(&mut self) -> Result<Vec<SegmentInfo>, OpenError> {
-        let stats = match &self.which {
-            Which::All => ours()?,
-            Which::Name(name) => of_name(name),
-            Which::Id(id) => Shm::from_id(*id).stat_any().into_iter().collect(),
-        };
-        let stats: Vec<Stat> = stats.into_iter().filter(|stat| plausible(stat.size)).collect();
+        let stats = self.stats()?;
         self.known.retain(|id, _| stats.iter().any(|stat| stat.id == *id));
         let resident = shm::resident();
         let mut infos = Vec::with_capacity(stats.len());
@@ -105,6 +100,29 @@ impl Observer {
             infos.push(info);
         }
         Ok(infos)
+    }
+
+    /// What may be the segments.
+    fn stats(&self) -> Result<Vec<Stat>, OpenError> {
+        let mut stats = match &self.which {
+            Which::All => ours()?,
+            Which::Name(name) => of_name(name),
+            Which::Id(id) => Shm::from_id(*id).stat_any().into_iter().collect(),
+        };
+        stats.retain(|stat| plausible(stat.size));
+        Ok(stats)
+    }
+
+    /// The first segment that there is, mapped.
+    pub(super) fn find_first(&mut self) -> Result<Option<Found>, OpenError> {
+        for stat in self.stats()? {
+            if let Some(found) = self.find(stat)? {
+                let pids = found.mapped.living().map(|member| found.mapped.peer(member).pid());
+                self.known.insert(stat.id, pids.take(TRIED).collect());
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// The segment, mapped; `None` if it is not there or not to be looked at.

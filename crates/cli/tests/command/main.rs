@@ -24,6 +24,7 @@ mod rm;
 mod run;
 mod shell;
 mod streams;
+mod tap;
 mod top;
 mod tutorial;
 mod usage;

@@ -131,6 +131,7 @@ fn no_flag_is_accepted_and_ignored() {
     // Flags that other tests see: those of shell.rs, of everybody.rs, of check.rs, of doctor.rs,
     // of top.rs, of metrics.rs, of tap.rs, of tombolo-record, and the last ones here.
     see(&["top", "--once", "--json", "--interval"]);
+    see(&["tap", "--count", "--follow", "--rate", "--bytes", "--json", "--quiet"]);
     see(&["metrics", "--once", "--listen", "--quiet"]);
     see(&["record", "--output", "--channel", "--seconds", "--reliable", "--from", "--consume"]);
     see(&["record", "--compression", "--chunk-size", "--rotate-size", "--rotate-seconds"]);
