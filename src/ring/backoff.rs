@@ -221,6 +221,49 @@ impl Backoff {
     }
 }
 
+/// After so many replies in a row that were there at the first look, that comes earlier.
+const IN_TIME: u32 = 8;
+
+/// How long a client keeps back before it first looks for the reply to a call.
+///
+/// The server writes the reply where the client looks. A look that comes too early makes the
+/// server fetch that line once more. Replies mostly take as long as those before them.
+#[derive(Debug)]
+pub(crate) struct Expectation {
+    /// In pauses of the processor.
+    now: Cell<u32>,
+    longest: u32,
+    /// How many replies in a row were there at the first look.
+    in_time: Cell<u32>,
+}
+
+impl Expectation {
+    pub(crate) const fn new(costs: Costs) -> Self {
+        Self { now: Cell::new(0), longest: costs.longest, in_time: Cell::new(0) }
+    }
+
+    /// To be called before the first look.
+    #[inline]
+    pub(crate) fn keep_back(&self) {
+        for _ in 0..self.now.get() {
+            spin_loop();
+        }
+    }
+
+    /// Whether the first look has found the reply.
+    #[inline]
+    pub(crate) fn looked(&self, found: bool) {
+        let now = self.now.get();
+        if !found {
+            self.in_time.set(0);
+            self.now.set((now + 1).min(self.longest));
+        } else if self.in_time.replace(self.in_time.get() + 1) + 1 >= IN_TIME {
+            self.in_time.set(0);
+            self.now.set(now.saturating_sub(1));
+        }
+    }
+}
+
 /// After so many short runs a handle makes no way.
 const SHORT_RUNS: u32 = 4;
 

@@ -190,6 +190,15 @@ impl Spin {
         self.strategy.set(strategy);
     }
 
+    /// Whether the next wait begins awake.
+    pub(crate) fn spins(&self) -> bool {
+        match self.strategy.get() {
+            WaitStrategy::Adaptive => self.patience.spins(),
+            WaitStrategy::BusySpin => true,
+            WaitStrategy::Block => false,
+        }
+    }
+
     /// Whether a spin is followed by another one.
     pub(crate) fn never_sleeps(&self) -> bool {
         self.strategy.get() == WaitStrategy::BusySpin
@@ -207,8 +216,7 @@ impl Spin {
         mut attempt: impl FnMut() -> Option<R>,
     ) -> Option<R> {
         let strategy = self.strategy.get();
-        let blocks = strategy == WaitStrategy::Block;
-        let spins = strategy == WaitStrategy::BusySpin || !blocks && self.patience.spins();
+        let spins = self.spins();
         if spins {
             for _ in 0..FIRST {
                 spin_loop();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::payload::CallPayload;
-use super::pending::{PendingCall, abandon, end, ended, give_up, reply_at_last, wait};
+use super::pending::{Over, PendingCall, abandon, end, ended, give_up, reply_at_last, wait};
 use super::site::Site;
 use crate::channel::endpoint::Endpoint;
 use crate::error::{
@@ -16,10 +16,11 @@ use crate::error::{
     TrySendError,
 };
 use crate::kinds::payload::Bytes;
+use crate::ring::backoff::Expectation;
 use crate::ring::calls::{self, Call, Draft, MAX_AGAIN};
 use crate::ring::wait::{Need, NotNow, Polled, Want};
 use crate::segment::Side;
-use crate::wait::{Spin, WaitStrategy};
+use crate::wait::{Spin, WaitStrategy, costs};
 
 /// The calling end of a service: see [`Segment::service`](crate::Segment::service).
 ///
@@ -40,8 +41,9 @@ pub struct Client<Q: CallPayload, R: CallPayload> {
     hint: Cell<u64>,
     /// How many servers may die over a call before it fails.
     repeats: Cell<u8>,
-    /// How it waits for replies.
+    /// How it waits for replies, and when it first looks for one.
     spin: Spin,
+    reply: Expectation,
     site: Arc<Site<Q, R>>,
     end: Endpoint,
 }
@@ -69,7 +71,14 @@ impl<Q: CallPayload + NoUninit, R: CallPayload + CheckedBitPattern> Client<Q, R>
         let site = Site::of(&end)?;
         // Or all clients would begin with one slot.
         let hint = Cell::new(u64::from(end.owner()).wrapping_mul(7));
-        Ok(Self { hint, repeats: Cell::new(0), spin: Spin::new(), site, end })
+        Ok(Self {
+            hint,
+            repeats: Cell::new(0),
+            spin: Spin::new(),
+            reply: Expectation::new(costs()),
+            site,
+            end,
+        })
     }
 
     /// Another handle of this service in this process, for another thread.
@@ -81,6 +90,7 @@ impl<Q: CallPayload + NoUninit, R: CallPayload + CheckedBitPattern> Client<Q, R>
             hint: Cell::new(self.hint.get() + 1),
             repeats: self.repeats.clone(),
             spin: self.spin.another(),
+            reply: Expectation::new(costs()),
             site: Arc::clone(&self.site),
             end: self.end.another()?,
         })
@@ -292,7 +302,10 @@ impl<Q: CallPayload + NoUninit, R: CallPayload + CheckedBitPattern> Client<Q, R>
         let call = Left { site: &self.site, call: Some(call) };
         let mut seen = self.end.changes.looked();
         let over = match &call.call {
-            Some(call) => wait(&self.site, call, &mut seen, &self.spin, until),
+            Some(call) => match self.soon(call) {
+                Some(over) => Ok(Some(over)),
+                None => wait(&self.site, call, &mut seen, &self.spin, until),
+            },
             None => Ok(None),
         };
         match (over, call.keep()) {
@@ -300,6 +313,18 @@ impl<Q: CallPayload + NoUninit, R: CallPayload + CheckedBitPattern> Client<Q, R>
             (unfinished, Some(call)) => self.left(call, unfinished.err()),
             (_, None) => Err(CallTimeoutError::TimedOut),
         }
+    }
+
+    /// How a call has ended, if it has by when that is to be expected.
+    #[inline]
+    fn soon(&self, call: &Call) -> Option<Over> {
+        if !self.spin.spins() {
+            return None;
+        }
+        self.reply.keep_back();
+        let over = ended(&self.site, call);
+        self.reply.looked(over.is_some());
+        over
     }
 
     /// Gives a call up because of a fault, or since its time is up; unless it has ended.

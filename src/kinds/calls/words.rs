@@ -2,12 +2,12 @@
 
 #![allow(unsafe_code)]
 
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
 use super::layout::{OF_BYTES, OF_ELEMENTS};
 use crate::ring::calls::{GROUP, Words};
 use crate::storage::layout::LINE;
-use crate::storage::{Cells, View};
+use crate::storage::{Cells, View, fetch};
 use crate::sync::AtomicU64;
 
 /// The slots of a channel of calls.
@@ -70,5 +70,15 @@ impl Words for Slots {
         let word = unsafe { self.0.words().add(LINE * group) };
         // SAFETY: aligned to a line, inside the segment, only ever a word.
         unsafe { word.cast::<AtomicU64>().as_ref() }
+    }
+
+    #[inline(always)]
+    fn fetch_slot(&self, index: u64) {
+        fetch::to_write(self.start(index).as_ptr());
+    }
+
+    #[inline(always)]
+    fn fetch_shown(&self, group: u64) {
+        fetch::to_write(ptr::from_ref(self.shown(group)).cast());
     }
 }

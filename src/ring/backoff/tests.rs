@@ -1,7 +1,7 @@
 //! The policy against scripted traces: what it costs beside the best fixed choice, known
 //! afterwards. Nothing here asks a clock. The table of `docs/waiting.md` is what comes out.
 
-use super::{Backoff, Costs, Courtesy, Ended, Patience};
+use super::{Backoff, Costs, Courtesy, Ended, Expectation, IN_TIME, Patience};
 
 const DOC: &str = include_str!("../../../docs/waiting.md");
 /// Of the machine: a pause takes 10 ns.
@@ -259,6 +259,32 @@ fn a_handle_makes_way_where_that_brings_it_several_slots_in_a_row() {
     courtesy.passed(position + 8);
     courtesy.caught_up(position + 8);
     assert!(courtesy.passed(position + 16));
+}
+
+#[test]
+fn a_client_first_looks_for_a_reply_when_it_is_to_be_expected() {
+    /// How many of the last 900 of 1,000 first looks came too early, and how many came
+    /// several pauses late, where a reply takes so many.
+    fn looks(takes: u32) -> (u32, u32) {
+        let expectation = Expectation::new(Costs { transfer: 3, longest: 12 });
+        let (mut early, mut late) = (0, 0);
+        for nth in 0..1_000 {
+            let now = expectation.now.get();
+            expectation.looked(now >= takes);
+            if nth >= 100 {
+                early += u32::from(now < takes);
+                late += u32::from(now > takes + 1);
+            }
+        }
+        (early, late)
+    }
+    assert_eq!(looks(0), (0, 0));
+    for takes in 1..=12 {
+        let (early, late) = looks(takes);
+        assert!(early <= 900 / IN_TIME + 1 && late == 0, "{takes}: {early} early, {late} late");
+    }
+    // It is not going to be soon: there is no use in keeping back for as long.
+    assert_eq!(looks(10_000), (900, 0));
 }
 
 /// The document shows this.

@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use super::shown::show;
+use super::shown::{self, show};
 use super::word::{CallWord, MAX_AGAIN, Phase, load, swap};
 use super::{TRIES, Words};
 
@@ -65,6 +65,8 @@ pub(crate) fn claim(words: &impl Words, hint: &Cell<u64>, client: u16) -> Option
         if seen.phase != Phase::Free {
             continue;
         }
+        // It comes while the request is written.
+        shown::fetch(words, index);
         let word = CallWord { phase: Phase::Claimed, client, ..seen };
         if swap(slot, seen, word) {
             hint.set(index);
@@ -106,6 +108,8 @@ impl Call {
 /// How a call stands.
 #[inline]
 pub(crate) fn look(words: &impl Words, call: &Call) -> Look {
+    // If the call has ended, it is to be finished.
+    words.fetch_slot(call.index);
     let seen = load(words.slot(call.index));
     if !call.is(seen) {
         return Look::Lost(seen.word());

@@ -114,4 +114,9 @@ pub(crate) trait Words {
     fn slot(&self, index: u64) -> &AtomicU64;
     /// The bits of the slots from `GROUP * group` on.
     fn shown(&self, group: u64) -> &AtomicU64;
+    /// The word of this slot is about to be changed. It may be fetched for that: it changes
+    /// nothing but the time.
+    fn fetch_slot(&self, _index: u64) {}
+    /// The bits of this group are about to be changed. As above.
+    fn fetch_shown(&self, _group: u64) {}
 }

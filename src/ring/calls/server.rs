@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use super::shown::{hide, show, shown};
+use super::shown::{self, hide, show, shown};
 use super::word::{CallWord, Phase, load, swap};
 use super::{TRIES, Words};
 
@@ -65,6 +65,9 @@ pub(crate) fn take(words: &impl Words, hint: &Cell<u64>, server: u16) -> Option<
 /// Takes the call in this slot, if it is open.
 #[inline]
 fn take_at(words: &impl Words, index: u64, server: u16) -> Option<InHand> {
+    // Mostly it is open. So both lines are to be written, and come at the same time.
+    words.fetch_slot(index);
+    shown::fetch(words, index);
     let slot = words.slot(index);
     for _ in 0..TRIES {
         let seen = load(slot);

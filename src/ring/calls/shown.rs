@@ -18,6 +18,12 @@ const fn bit(index: u64) -> (u64, u64) {
     (index / GROUP, 1 << (index % GROUP))
 }
 
+/// The bit of this slot is about to be set or cleared.
+#[inline]
+pub(super) fn fetch(words: &impl Words, index: u64) {
+    words.fetch_shown(bit(index).0);
+}
+
 /// To be called before the slot is opened.
 #[inline]
 pub(super) fn show(words: &impl Words, index: u64) {
