@@ -154,8 +154,10 @@ fn memory_that_is_given_back_reads_as_zeros_and_counts_no_more() {
     let segment = segment(16 * 4096);
     let (here, there) = (segment.attach().unwrap(), segment.attach().unwrap());
     let byte = |at: usize| {
-        // SAFETY: inside both mappings, which nobody else knows.
-        unsafe { there.as_ptr().add(at).read() }
+        // SAFETY: inside the mapping.
+        let byte = unsafe { there.as_ptr().add(at) };
+        // SAFETY: as above, and nobody else knows it.
+        unsafe { byte.read() }
     };
     // SAFETY: the whole of the mapping, which nobody else knows.
     unsafe { here.as_ptr().write_bytes(7, 16 * 4096) };
