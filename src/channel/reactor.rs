@@ -19,7 +19,9 @@
 //!
 //! **No readiness is lost.** The reactor looks for the very thing that the try lacked, as the
 //! try saw it, behind the fence of its announcement. So it finds what has come since, and is
-//! woken for what comes later like any waiter.
+//! woken for what comes later like any waiter. It looks at a call as a client does that is going
+//! to sleep ([`calls`](crate::ring::calls)): the call's word says *asleep*, and whoever ends it
+//! strikes the bell of this participant, which was read before.
 //!
 //! **No ask is overlooked.** Asks are written under a lock. The reactor reads them under the
 //! lock after it has read the semaphore that is struck, and says under the lock that it is
@@ -115,7 +117,9 @@ struct Spot {
 
 /// A handle.
 struct Entry {
-    spot: usize,
+    /// Of a call there is none: what wakes it is the bell of this participant, over which the
+    /// thread always sleeps.
+    spot: Option<usize>,
     cells: Cells,
     /// What it waits for. If nothing, it has been told.
     ask: Option<Ask>,
@@ -165,7 +169,8 @@ pub(super) struct Reactor {
 pub(super) struct At<'a> {
     pub(super) participant: &'a Arc<Participant>,
     pub(super) block: &'a Block,
-    pub(super) side: Side,
+    /// Of a call there is none.
+    pub(super) side: Option<Side>,
     /// The channel's.
     pub(super) cells: &'a Cells,
 }
@@ -252,7 +257,17 @@ impl State {
         if self.gone.is_some() || self.stop {
             return None;
         }
-        let &At { participant, block, side, cells } = at;
+        let spot = match at.side {
+            Some(side) => Some(self.spot(at, side, most)?),
+            None => None,
+        };
+        let cells = at.cells.clone();
+        Some(put(&mut self.entries, Entry { spot, cells, ask: None, tell, owed: None }))
+    }
+
+    /// The spot of one more handle of this side.
+    fn spot(&mut self, at: &At<'_>, side: Side, most: u64) -> Option<usize> {
+        let &At { participant, block, .. } = at;
         let is_it = |spot: &Option<Spot>| {
             spot.as_ref().is_some_and(|spot| spot.side == side && spot.block == *block)
         };
@@ -271,10 +286,11 @@ impl State {
         if let Some(Some(spot)) = self.spots.get_mut(spot) {
             spot.users += 1;
         }
-        Some(put(
-            &mut self.entries,
-            Entry { spot, cells: cells.clone(), ask: None, tell, owed: None },
-        ))
+        Some(spot)
+    }
+
+    fn spot_of(spots: &mut [Option<Spot>], spot: Option<usize>) -> Option<&mut Spot> {
+        spots.get_mut(spot?)?.as_mut()
     }
 
     fn entry(&mut self, at: usize) -> Option<&mut Entry> {
@@ -284,15 +300,18 @@ impl State {
     /// The handle has gone. Returns its waker, which is to be dropped without the lock.
     fn remove(&mut self, at: usize, participant: &Participant) -> Option<Entry> {
         let entry = self.entries.get_mut(at)?.take()?;
-        let place = self.spots.get_mut(entry.spot)?;
-        let spot = place.as_mut()?;
-        spot.users -= 1;
-        if spot.users == 0 {
-            // While this process has its credits. A token that was meant for it is there for
-            // others.
-            spot.place(participant).let_go();
-            self.ops -= spot.place(participant).ops();
-            *place = None;
+        let place = entry.spot.and_then(|spot| self.spots.get_mut(spot));
+        if let Some(place) = place
+            && let Some(spot) = place
+        {
+            spot.users -= 1;
+            if spot.users == 0 {
+                // While this process has its credits. A token that was meant for it is there
+                // for others.
+                spot.place(participant).let_go();
+                self.ops -= spot.place(participant).ops();
+                *place = None;
+            }
         }
         Some(entry)
     }
@@ -395,7 +414,7 @@ impl Core {
             (spot.asking, spot.found) = (0, Prospect::Nothing);
         }
         for entry in entries.iter().flatten().filter(|entry| entry.ask.is_some()) {
-            if let Some(Some(spot)) = spots.get_mut(entry.spot) {
+            if let Some(spot) = State::spot_of(spots, entry.spot) {
                 spot.asking += 1;
             }
         }
@@ -408,7 +427,7 @@ impl Core {
                 continue;
             }
             wakers.extend(entry.told());
-            if let Some(Some(spot)) = spots.get_mut(entry.spot) {
+            if let Some(spot) = State::spot_of(spots, entry.spot) {
                 spot.asking -= 1;
                 spot.stays = matches!(entry.tell, Tell::Task(_));
                 // What is over for one may be over for all.
@@ -422,7 +441,8 @@ impl Core {
             let _ = bell::wind(kernel, own, heard);
             set::is_still(ops, own, heard);
         }
-        let (mut asking, mut again) = (false, false);
+        let waits = |entry: &Entry| entry.spot.is_none() && entry.ask.is_some();
+        let (mut asking, mut again) = (entries.iter().flatten().any(waits), false);
         for (at, spot) in spots.iter().enumerate() {
             let Some(spot) = spot else { continue };
             if let Err(refusal) = spot.settle(participant, ops)
@@ -494,7 +514,7 @@ fn announce(
 /// Has a handle of this spot give a wake that was refused here. Returns what its task is to be
 /// woken by.
 fn owe(entries: &mut [Option<Entry>], spot: usize, refusal: Refusal) -> Option<Waker> {
-    let entry = entries.iter_mut().flatten().find(|entry| entry.spot == spot)?;
+    let entry = entries.iter_mut().flatten().find(|entry| entry.spot == Some(spot))?;
     entry.owed = Some(refusal);
     // It is to find out, whatever it does next.
     entry.cells.control().changes.fetch_add(1, Ordering::Release);
@@ -615,8 +635,10 @@ impl Interest {
             Tell::Descriptor(_) => {}
             Tell::Task(known) => mem::swap(known, &mut waker),
         }
-        let counted = |spot: &Option<Spot>| spot.as_ref().is_some_and(|s| s.mark.is_counted());
-        if matches!(phase, Phase::Asleep { .. }) && spots.get(entry.spot).is_some_and(counted) {
+        // The thread sleeps over what would wake it. To look at a call says so in its word.
+        let watched = entry.spot.is_none()
+            || State::spot_of(spots, entry.spot).is_some_and(|spot| spot.mark.is_counted());
+        if matches!(phase, Phase::Asleep { .. }) && watched {
             if entry.look(&core.participant) == Prospect::Nothing {
                 return Ok(Asked::Waits);
             }

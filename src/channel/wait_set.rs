@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::calls::{CallPayload, Client, PendingCall, Server};
 use super::changes::count;
 use super::debts::Whom;
 use super::endpoint::Endpoint;
@@ -36,8 +37,13 @@ use crate::sync::unstepped::AtomicU8;
 use crate::sys::ErrorKind;
 use crate::wait::{Interruptible, Spin, WaitStrategy};
 
-/// What a set asks of a handle.
+/// What can be a member.
 pub trait Member {
+    fn part(&self) -> Part<'_>;
+}
+
+/// What a set asks of one end of a channel.
+pub trait EndOf {
     fn end(&self) -> &Endpoint;
     /// Whether an attempt may come to something.
     fn may_go_on(&self) -> bool;
@@ -45,13 +51,178 @@ pub trait Member {
     fn in_flight(&self) -> bool;
 }
 
-/// A handle that can be a member of a [`WaitSet`]: a sender or a receiver of any kind, by `&` or
-/// by [`Rc`].
+/// What a set asks of a call.
+trait Called {
+    fn participant(&self) -> &Arc<Participant>;
+    /// The service's.
+    fn name(&self) -> &str;
+    /// For a set that `sleeps` if that is nothing, or not yet.
+    fn prospect(&self, sleeps: bool) -> Prospect;
+    /// A number that is another once something has happened to it.
+    fn moved(&self) -> u64;
+}
+
+/// A member, as its set sees it.
+pub struct Part<'a>(Sort<'a>);
+
+#[derive(Clone, Copy)]
+enum Sort<'a> {
+    End(&'a dyn EndOf),
+    Call(&'a dyn Called),
+}
+
+impl fmt::Debug for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Part").field(&self.name()).field(&self.side()).finish()
+    }
+}
+
+impl<'a> Part<'a> {
+    /// One end of a channel.
+    pub(super) const fn of_end(end: &'a dyn EndOf) -> Self {
+        Self(Sort::End(end))
+    }
+
+    fn participant(&self) -> &'a Arc<Participant> {
+        match self.0 {
+            Sort::End(member) => member.end().participant(),
+            Sort::Call(call) => call.participant(),
+        }
+    }
+
+    fn name(&self) -> &'a str {
+        match self.0 {
+            Sort::End(member) => member.end().name(),
+            Sort::Call(call) => call.name(),
+        }
+    }
+
+    fn side(&self) -> Side {
+        match self.0 {
+            Sort::End(member) => member.end().side,
+            Sort::Call(_) => Side::Sender,
+        }
+    }
+
+    /// Where it is counted; a call is not.
+    fn place(&self, mark: &'a Mark) -> Option<Place<'a>> {
+        match self.0 {
+            Sort::End(member) => {
+                let end = member.end();
+                Some(queues::place(end.participant(), end.block(), end.side, mark))
+            }
+            Sort::Call(_) => None,
+        }
+    }
+
+    /// What its next call would come to; for a set that `sleeps` if that is nothing, or not yet.
+    fn prospect(&self, sleeps: bool) -> Prospect {
+        match self.0 {
+            Sort::End(member) => member.end().prospect(member),
+            Sort::Call(call) => call.prospect(sleeps),
+        }
+    }
+
+    /// Grows with what goes through it.
+    fn moved(&self) -> u64 {
+        match self.0 {
+            Sort::End(member) => member.end().cells().moved(),
+            Sort::Call(call) => call.moved(),
+        }
+    }
+
+    /// A token that the set had to pass on could not be. No call has any.
+    fn owe(&self, refusal: Refusal) {
+        if let Sort::End(member) = self.0 {
+            let end = member.end();
+            end.owe(Whom::on(end.side), Done::GivenUp, refusal);
+        }
+    }
+}
+
+/// What can be a member of a [`WaitSet`]: a sender or a receiver of any kind, a client, a server,
+/// or a call that is under way; by `&` or by [`Rc`].
 pub trait Waitable: Member {}
 
 impl<H: Member> Waitable for H {}
 
 impl<P: Payload, K: Kind> Member for Receiver<P, K> {
+    fn part(&self) -> Part<'_> {
+        Part::of_end(self)
+    }
+}
+
+impl<P: Payload, K: Kind> Member for Sender<P, K> {
+    fn part(&self) -> Part<'_> {
+        Part::of_end(self)
+    }
+}
+
+impl<Q: CallPayload, R: CallPayload> Member for Client<Q, R> {
+    fn part(&self) -> Part<'_> {
+        Part::of_end(self)
+    }
+}
+
+impl<Q: CallPayload, R: CallPayload> Member for Server<Q, R> {
+    fn part(&self) -> Part<'_> {
+        Part::of_end(self)
+    }
+}
+
+impl<Q: CallPayload, R: CallPayload> Member for PendingCall<Q, R> {
+    fn part(&self) -> Part<'_> {
+        Part(Sort::Call(self))
+    }
+}
+
+impl<Q: CallPayload, R: CallPayload> Called for PendingCall<Q, R> {
+    fn participant(&self) -> &Arc<Participant> {
+        self.participant()
+    }
+
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn prospect(&self, sleeps: bool) -> Prospect {
+        self.prospect(sleeps)
+    }
+
+    fn moved(&self) -> u64 {
+        self.moved()
+    }
+}
+
+impl<Q: CallPayload, R: CallPayload> EndOf for Client<Q, R> {
+    fn end(&self) -> &Endpoint {
+        self.end()
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.has_room()
+    }
+
+    fn in_flight(&self) -> bool {
+        false
+    }
+}
+
+impl<Q: CallPayload, R: CallPayload> EndOf for Server<Q, R> {
+    fn end(&self) -> &Endpoint {
+        self.end()
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.has_calls()
+    }
+
+    fn in_flight(&self) -> bool {
+        false
+    }
+}
+
+impl<P: Payload, K: Kind> EndOf for Receiver<P, K> {
     fn end(&self) -> &Endpoint {
         &self.end
     }
@@ -65,7 +236,7 @@ impl<P: Payload, K: Kind> Member for Receiver<P, K> {
     }
 }
 
-impl<P: Payload, K: Kind> Member for Sender<P, K> {
+impl<P: Payload, K: Kind> EndOf for Sender<P, K> {
     fn end(&self) -> &Endpoint {
         &self.end
     }
@@ -83,16 +254,8 @@ impl<P: Payload, K: Kind> Member for Sender<P, K> {
 macro_rules! member_lent_by {
     ($($lender:ty),*) => {$(
         impl<H: Member + ?Sized> Member for $lender {
-            fn end(&self) -> &Endpoint {
-                (**self).end()
-            }
-
-            fn may_go_on(&self) -> bool {
-                (**self).may_go_on()
-            }
-
-            fn in_flight(&self) -> bool {
-                (**self).in_flight()
+            fn part(&self) -> Part<'_> {
+                (**self).part()
             }
         }
     )*};
@@ -102,7 +265,7 @@ member_lent_by! { &H, Rc<H> }
 
 impl Endpoint {
     /// What the next call of this handle would come to, which `member` is.
-    fn prospect(&self, member: &dyn Member) -> Prospect {
+    fn prospect(&self, member: &dyn EndOf) -> Prospect {
         let known = count(self.cells()) == self.changes.looked() && !self.owes();
         let found = if known { Ok(self.changes.last_found()) } else { self.find_out() };
         let receives = self.side == Side::Receiver;
@@ -117,11 +280,6 @@ impl Endpoint {
             Ok(_) => Prospect::Nothing,
         }
     }
-
-    /// A token that the set had to pass on could not be.
-    fn owe_a_token(&self, refusal: Refusal) {
-        self.owe(Whom::on(self.side), Done::GivenUp, refusal);
-    }
 }
 
 /// A member that could go on: see [`WaitSet::wait`].
@@ -131,7 +289,7 @@ pub struct Ready {
     /// The key that the member was added with.
     pub key: u64,
     /// Which end it is: a [`Receiver`](Side::Receiver) may receive, a [`Sender`](Side::Sender)
-    /// may send.
+    /// may send. Of a call, it is the side that has made it.
     pub side: Side,
 }
 
@@ -146,17 +304,17 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    fn place(&self) -> Place<'_> {
-        let end = self.handle.end();
-        queues::place(end.participant(), end.block(), end.side, &self.mark)
+    fn place(&self) -> Option<Place<'_>> {
+        self.handle.part().place(&self.mark)
     }
 
-    /// Adds it if it is ready.
-    fn look(&self, ready: &mut Vec<Ready>) -> Prospect {
-        let found = self.handle.end().prospect(&*self.handle);
+    /// Adds it if it is ready. The set `sleeps` if nothing is, or not yet.
+    fn look(&self, ready: &mut Vec<Ready>, sleeps: bool) -> Prospect {
+        let part = self.handle.part();
+        let found = part.prospect(sleeps);
         self.mark.found(found);
         if found != Prospect::Nothing {
-            ready.push(Ready { key: self.key, side: self.handle.end().side });
+            ready.push(Ready { key: self.key, side: part.side() });
         }
         found
     }
@@ -262,7 +420,7 @@ impl Turn {
         let next = self.next.get();
         let others = (next..next + IN_TURN).map(|at| at % count.max(1)).filter(|at| *at != last);
         for entry in once(last).chain(others).filter_map(|at| entries.get(at)) {
-            entry.look(ready);
+            entry.look(ready, false);
         }
         self.next.set((next + IN_TURN) % count.max(1));
         self.note(entries, ready)
@@ -271,7 +429,7 @@ impl Turn {
     /// Looks at all.
     fn look(&self, entries: &[Entry<'_>], ready: &mut Vec<Ready>) -> bool {
         for entry in entries {
-            entry.look(ready);
+            entry.look(ready, false);
         }
         self.note(entries, ready)
     }
@@ -311,12 +469,12 @@ impl<'a> WaitSet<'a> {
         if self.find(key).is_some() {
             return Err(WaitSetError::KeyTaken { key });
         }
-        let end = handle.end();
-        let channel = || end.name().to_string();
-        if !Arc::ptr_eq(end.participant(), &self.crew.participant) {
+        let (part, mark) = (handle.part(), Mark::default());
+        let channel = || part.name().to_owned();
+        if !Arc::ptr_eq(part.participant(), &self.crew.participant) {
             return Err(WaitSetError::OtherSegment { channel: channel() });
         }
-        let ops = queues::place(end.participant(), end.block(), end.side, &Mark::default()).ops();
+        let ops = part.place(&mark).map_or(0, |place| place.ops());
         let (operations, limit) = ((self.ops + ops) as u64, self.limit);
         if operations > limit {
             return Err(WaitSetError::TooMany { channel: channel(), operations, limit });
@@ -330,9 +488,11 @@ impl<'a> WaitSet<'a> {
     pub fn remove(&mut self, key: u64) -> bool {
         let Some(at) = self.find(key) else { return false };
         let entry = self.crew.entries.remove(at);
-        self.ops -= entry.place().ops();
-        if !self.crew.participant.guard().in_child() {
-            entry.place().let_go();
+        if let Some(place) = entry.place() {
+            self.ops -= place.ops();
+            if !self.crew.participant.guard().in_child() {
+                place.let_go();
+            }
         }
         true
     }
@@ -481,7 +641,7 @@ impl Crew<'_> {
     /// What goes through the channel of the member that was ready last.
     fn moved(&self) -> u64 {
         let last = self.entries.get(self.turn.last.get());
-        last.map_or(0, |entry| entry.handle.end().cells().moved())
+        last.map_or(0, |entry| entry.handle.part().moved())
     }
 
     /// Looks; whether the wait is over.
@@ -490,7 +650,7 @@ impl Crew<'_> {
         let over = self.shared.take_call() || found;
         if over {
             // Without a sleep: no member is to be counted as if it slept.
-            self.kept.let_go(self.entries.iter().map(Entry::place));
+            self.kept.let_go(self.entries.iter().filter_map(Entry::place));
         }
         over
     }
@@ -499,7 +659,7 @@ impl Crew<'_> {
 impl Drop for Crew<'_> {
     fn drop(&mut self) {
         if !self.participant.guard().in_child() {
-            self.kept.let_go(self.entries.iter().map(Entry::place));
+            self.kept.let_go(self.entries.iter().filter_map(Entry::place));
         }
     }
 }
@@ -526,12 +686,12 @@ impl Members for Looking<'_, '_> {
         self.entries.len()
     }
 
-    fn place(&self, at: usize) -> Place<'_> {
+    fn place(&self, at: usize) -> Option<Place<'_>> {
         self.entries[at].place()
     }
 
     fn look(&mut self, at: usize) -> Prospect {
-        self.entries[at].look(self.ready)
+        self.entries[at].look(self.ready, true)
     }
 
     fn glance(&mut self) -> bool {
@@ -548,7 +708,7 @@ impl Members for Looking<'_, '_> {
     }
 
     fn owes(&mut self, at: usize, refusal: Refusal) {
-        self.entries[at].handle.end().owe_a_token(refusal);
+        self.entries[at].handle.part().owe(refusal);
     }
 
     fn fault(&self, refusal: Refusal) -> Fault {
