@@ -10,6 +10,7 @@ mod channels;
 mod fence;
 mod handles;
 mod in_place;
+mod pending;
 mod properties;
 mod readiness;
 mod readiness_thread;
