@@ -156,7 +156,7 @@ impl State {
 
 impl<'a> Place<'a> {
     /// Waits until it is told something, or the time is up.
-    pub(super) fn wait(&self, until: Option<Instant>) -> Told {
+    pub(super) fn wait(&self, until: Option<Instant>, now: impl Fn() -> Instant) -> Told {
         let told = |state: &State| {
             state.followers[self.at].as_ref().map_or(Told::Due, |follower| follower.told)
         };
@@ -165,7 +165,7 @@ impl<'a> Place<'a> {
             state = match until {
                 None => self.bell.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(until) => {
-                    let left = until.saturating_duration_since(Instant::now());
+                    let left = until.saturating_duration_since(now());
                     if left.is_zero() {
                         break;
                     }

@@ -184,7 +184,8 @@ impl<'a, Q: CallPayload, R: CallPayload> UntilOver<'a, Q, R> {
             if let Polled::Done(over) = poll(self)? {
                 return Ok(Waited::Done(over));
             }
-            let told = if self.dozes() { place.wait(until) } else { Told::Due };
+            let now = || site.semaphores().now();
+            let told = if self.dozes() { place.wait(until, now) } else { Told::Due };
             match told {
                 Told::Leads => return self.lead(place.lead(), until),
                 Told::Due | Told::Nothing => {}
