@@ -16,7 +16,7 @@ use crate::tally::Tally;
 use crate::tape::{self, Beat, MOST, Seat, Step, Tape, now, wait_for};
 
 /// A wait that mostly comes to something.
-const A_WHILE: Duration = tape::A_WHILE.saturating_mul(4);
+const A_WHILE: Duration = tape::A_WHILE.saturating_mul(10);
 /// A service with each of these numbers of slots.
 const CAPACITIES: [usize; 3] = [1, 2, 3];
 /// The most steps of a program, beside the last.
@@ -176,21 +176,27 @@ impl Stage {
         let step = match (serves, before) {
             (true, Some(Step::Serve { .. })) => Step::Let { way: ways[self.chance.usize(..4)] },
             (true, _) => Step::Serve { patience },
-            (false, Some(Step::Ask { .. } | Step::Hear { .. })) => match self.chance.u8(..8) {
+            (false, Some(Step::Ask { .. })) => match self.chance.u8(..8) {
                 0 => Step::GiveUp,
                 _ => Step::Hear { patience },
             },
             (false, _) => {
                 self.calls += 1;
-                Step::Ask { id: self.calls, again: self.chance.u8(..=2), patience }
+                Step::Ask { id: self.calls, again: self.chance.u8(..4) / 2, patience }
             }
         };
-        Beat { pause: if self.chance.bool() { 0 } else { self.chance.u16(..400) }, hold: 0, step }
+        // Some servers die over a call.
+        let longest = if matches!(step, Step::Let { .. }) { 30_000 } else { 400 };
+        Beat {
+            pause: if self.chance.bool() { 0 } else { self.chance.u16(..longest) },
+            hold: 0,
+            step,
+        }
     }
 
     fn program(&mut self, serves: bool) -> Vec<Beat> {
         let mut program: Vec<Beat> = Vec::new();
-        for _ in 0..self.chance.usize(1..=STEPS) {
+        for _ in 0..self.chance.usize(2..=STEPS) {
             let before = program.last().map(|beat| beat.step);
             program.push(self.beat(serves, before));
         }
@@ -251,7 +257,7 @@ impl Stage {
         while !seat.has_called(call) && !seat.is_done(self.round) && Instant::now() < until {
             std::hint::spin_loop();
         }
-        dawdle(self.chance.u16(..100));
+        dawdle(self.chance.u16(..3_000));
         let actor = self.actors[who].take().unwrap();
         let sent = now();
         actor.kill();
