@@ -295,13 +295,14 @@ pub use bytemuck;
 #[doc(hidden)]
 pub use channel::derive as __derive;
 pub use channel::{
-    AnyChannel, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter, AnyReceiver, AnySender, AnyTryIter,
-    BroadcastChannel, ByteBroadcastChannel, ByteChannel, ByteClient, ByteDelivery, ByteGrant,
-    ByteReader, ByteReceiver, ByteRequest, ByteSender, ByteServer, ByteServerCall, ByteService,
-    ByteWriter, CallPayload, Canceller, Channel, Client, Delivery, DeliverySlice, Grant,
-    GrantSlice, IntoIter, Iter, PendingCall, Publisher, Readiness, Ready, Receiver,
+    AnyChannel, AnyChannelSpec, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter, AnyOwnedDelivery,
+    AnyOwnedGrant, AnyReceiver, AnySender, AnyTryIter, BroadcastChannel, ByteBroadcastChannel,
+    ByteChannel, ByteClient, ByteDelivery, ByteGrant, ByteReader, ByteReceiver, ByteRequest,
+    ByteSender, ByteServer, ByteServerCall, ByteService, ByteWriter, CallPayload, Canceller,
+    Channel, Client, Delivery, DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Lent, Owned,
+    OwnedDelivery, OwnedGrant, PendingCall, Publisher, Readiness, Ready, Receiver,
     ReliableSubscriber, SendAll, SendEnd, Sender, Senders, Server, ServerCall, ServerIter, Service,
-    Slowest, Subscriber, TryIter, WaitSet, WaitSetWaker, Waitable,
+    Shareable, Shared, Slowest, Subscriber, TryIter, WaitSet, WaitSetWaker, Waitable,
 };
 #[cfg(feature = "async")]
 pub use channel::{AsyncClient, AsyncPendingCall, AsyncReceiver, AsyncSender, AsyncServer};
@@ -329,7 +330,7 @@ pub use segment::{
 pub use storage::{Finding, OperatingState, Peer, Side};
 
 pub use tombolo_derive::Message;
-pub use wait::WaitStrategy;
+pub use wait::{InterruptGuard, WaitStrategy, interrupt_waits};
 
 /// Compiles the examples of the README as tests.
 #[cfg(doctest)]
@@ -340,6 +341,16 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/how-to.md")]
 struct HowTo;
+
+/// Compiles the program of the tutorial as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tutorial.md")]
+struct Tutorial;
+
+/// Compiles the examples of the cookbook as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/cookbook.md")]
+struct Cookbook;
 
 /// Compiles the examples of the page on wait sets as tests.
 #[cfg(doctest)]

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 #[path = "house/circles.rs"]
 mod circles;
+#[path = "house/pages.rs"]
+mod pages;
 #[path = "house/parts.rs"]
 mod parts;
 

@@ -23,6 +23,7 @@ use crate::ring::wait::{
 };
 use crate::segment::Side;
 use crate::sync::Ordering;
+use crate::wait::Interruptible;
 
 /// What a receiver's operation asks of its ring.
 pub(crate) struct Prospects<A, H, W> {
@@ -212,6 +213,7 @@ impl Endpoint {
         let seat = self.seat(need, registration);
         let _waiting = self.going_to_wait(need);
         let much = (self.cells().capacity() / 4).max(2);
+        let kernel = Interruptible::new(self.semaphores(), false);
         loop {
             let spun = self.wait.spin.until(
                 until,
@@ -231,13 +233,16 @@ impl Endpoint {
             // A sleeper is told of these; one that spins asks.
             op.may_wait()?;
             self.participant().scan()?;
-            if until.is_some_and(|until| until <= self.semaphores().now()) {
+            if kernel.watch.ends_at(|| kernel.now()) {
+                return Err(Fault::Interrupted);
+            }
+            if until.is_some_and(|until| until <= kernel.now()) {
                 return Ok(Waited::TimedOut);
             }
         }
         self.participant().desk.sleeps.fetch_add(1, Ordering::Relaxed);
         self.wait.parking.set(true);
-        let mut session = Session::new(self.semaphores(), seat, until);
+        let mut session = Session::new(&kernel, seat, until);
         // An attempt may run code of the program's: the check of the messages of a batch.
         let waited = catch_unwind(AssertUnwindSafe(|| session.block(op)));
         self.wait.parking.set(false);

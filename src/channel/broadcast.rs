@@ -317,8 +317,7 @@ fn claim<R: Broadcasts<Broadcast>>(
     opening: &Opening<'_>,
     ring: &R,
 ) -> Result<R::Producer, ChannelError> {
-    let limit = opening.block.plan.seats.publishers;
-    let too_many = ChannelError::TooManyPublishers { channel: opening.name.to_string(), limit };
+    let too_many = opening.too_many_publishers();
     take(opening, || ring.producer(opening.participant.me()), too_many)
 }
 

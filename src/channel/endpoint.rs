@@ -16,10 +16,11 @@ use super::debts::Wakes;
 use super::waiting::Waiting;
 use crate::error::{ChannelError, Fault};
 use crate::kinds::block::Block;
+use crate::kinds::table::RingKind;
 use crate::ring::gate;
 use crate::ring::set::SetMap;
 use crate::ring::table::Member;
-use crate::segment::{Busy, Membership, Participant, Side, TrustedPeers};
+use crate::segment::{Busy, Membership, Participant, Peer, Side, TrustedPeers};
 use crate::storage::Cells;
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::proc;
@@ -30,6 +31,13 @@ struct Site {
     participant: Arc<Participant>,
     block: Block,
     name: Arc<str>,
+}
+
+impl Site {
+    fn opening(&self, side: Side) -> Opening<'_> {
+        let Self { participant, block, name } = self;
+        Opening { participant, block: *block, name: Arc::clone(name), side }
+    }
 }
 
 /// One end of a channel. Belongs to one thread at a time.
@@ -71,8 +79,67 @@ impl Opening<'_> {
         view(cells).ok_or_else(|| self.damaged("its elements are not as large as its type says"))
     }
 
-    fn damaged(&self, what: &str) -> ChannelError {
+    pub(crate) fn damaged(&self, what: &str) -> ChannelError {
         ChannelError::Damaged { channel: self.name.to_string(), what: what.to_owned() }
+    }
+
+    pub(crate) fn too_many_publishers(&self) -> ChannelError {
+        let limit = self.block.plan.seats.publishers;
+        ChannelError::TooManyPublishers { channel: self.name.to_string(), limit }
+    }
+}
+
+/// What another handle of an end is made of, without the handle itself: another thread may be
+/// using that.
+pub struct Origin {
+    site: Arc<Site>,
+    side: Side,
+    /// Whether the handle had met a peer when it was opened, and how many had joined.
+    known: (bool, u64),
+    strategy: WaitStrategy,
+    peer: Option<Peer>,
+}
+
+impl core::fmt::Debug for Origin {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Origin").field("channel", &self.name()).finish_non_exhaustive()
+    }
+}
+
+impl Origin {
+    pub(super) fn in_child(&self) -> bool {
+        self.site.participant.guard().in_child()
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.site.name
+    }
+
+    pub(super) fn kind(&self) -> RingKind {
+        self.site.block.kind
+    }
+
+    /// Whether there is one handle of it: each subscriber has a position of its own.
+    pub(super) fn is_single(&self) -> bool {
+        let kind = self.kind();
+        kind.is_single() || (kind.is_broadcast() && matches!(self.side, Side::Receiver))
+    }
+
+    pub(super) fn in_use(&self) -> Fault {
+        Fault::InUse { channel: self.name().to_owned(), side: self.side }
+    }
+
+    /// Another endpoint like that of the handle, which takes what it needs of the channel.
+    pub(super) fn attach<R>(
+        &self,
+        take: impl FnOnce(&Opening<'_>, &Cells) -> Result<R, ChannelError>,
+    ) -> Result<(Endpoint, R), ChannelError> {
+        let opening = self.site.opening(self.side);
+        let attached = Endpoint::attach(&opening, Some(self.known), |cells| take(&opening, cells));
+        let (end, taken) = attached?;
+        end.wait.bind(self.peer);
+        end.set_wait_strategy(self.strategy);
+        Ok((end, taken))
     }
 }
 
@@ -136,8 +203,18 @@ impl Endpoint {
 
     /// For another handle of the same side in this process.
     pub(super) fn opening(&self) -> Opening<'_> {
-        let Site { participant, block, name } = &*self.site;
-        Opening { participant, block: *block, name: Arc::clone(name), side: self.side }
+        self.site.opening(self.side)
+    }
+
+    /// For others of the same side, in any thread of this process.
+    pub(super) fn origin(&self) -> Origin {
+        Origin {
+            site: Arc::clone(&self.site),
+            side: self.side,
+            known: (self.changes.met, self.changes.joined),
+            strategy: self.wait_strategy(),
+            peer: self.bound(),
+        }
     }
 
     /// Has this handle know that there was a peer: it has found a message.

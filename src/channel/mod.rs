@@ -17,12 +17,14 @@ mod endpoint;
 mod grant;
 mod guarded;
 mod notify;
+mod owned;
 mod queues;
 mod reactor;
 mod ready;
 mod receiver;
 mod send_all;
 mod sender;
+mod shared;
 mod transfer;
 mod wait_set;
 mod waiting;
@@ -41,7 +43,8 @@ use crate::segment::{Name, Segment, Side, Spec};
 use crate::storage::layout::{CHANNEL_NAME_BYTES, MAX_CAPACITY};
 
 pub use any::{
-    AnyChannel, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter, AnyReceiver, AnySender, AnyTryIter,
+    AnyChannel, AnyChannelSpec, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter, AnyReceiver,
+    AnySender, AnyTryIter,
 };
 #[cfg(feature = "async")]
 pub use asynchronous::{AsyncClient, AsyncPendingCall, AsyncReceiver, AsyncSender, AsyncServer};
@@ -56,10 +59,12 @@ pub use cancel::Canceller;
 pub use delivery::{ByteDelivery, ByteReader, Delivery, DeliverySlice};
 use endpoint::{Endpoint, Opening};
 pub use grant::{ByteGrant, ByteWriter, Grant, GrantSlice};
+pub use owned::{AnyOwnedDelivery, AnyOwnedGrant, Owned, OwnedDelivery, OwnedGrant};
 pub use ready::Readiness;
 pub use receiver::{ByteReceiver, IntoIter, Iter, Receiver, TryIter};
 pub use send_all::{SendAll, SendEnd, Senders};
 pub use sender::{ByteSender, Sender};
+pub use shared::{Lent, Shareable, Shared};
 pub use wait_set::{Ready, WaitSet, WaitSetWaker, Waitable};
 
 /// How often a message is delivered again by default.

@@ -26,6 +26,7 @@ use super::queues;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use crate::error::{Done, Fault, WaitSetError};
+use crate::kinds::block::Block;
 use crate::kinds::ring::Ring;
 use crate::kinds::table::{Kind, Payload};
 use crate::ring::kernel::{Kernel as _, Refusal};
@@ -34,12 +35,23 @@ use crate::ring::wait::set::{self, Kept, Mark, Members, Place, Prospect, Vigil};
 use crate::segment::{Participant, Segment, Side};
 use crate::sync::Ordering;
 use crate::sync::unstepped::AtomicU8;
-use crate::sys::ErrorKind;
 use crate::wait::{Interruptible, Spin, WaitStrategy};
 
 /// What can be a member.
 pub trait Member {
     fn part(&self) -> Part<'_>;
+
+    /// Whether the handle is lent for each wait. Then nothing else is asked of it but between
+    /// the two that follow.
+    fn is_lent(&self) -> bool {
+        false
+    }
+
+    fn begin(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn done(&self) {}
 }
 
 /// What a set asks of one end of a channel.
@@ -104,13 +116,10 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// Where it is counted; a call is not.
-    fn place(&self, mark: &'a Mark) -> Option<Place<'a>> {
+    /// The channel in which it is counted; a call is not.
+    fn block(&self) -> Option<Block> {
         match self.0 {
-            Sort::End(member) => {
-                let end = member.end();
-                Some(queues::place(end.participant(), end.block(), end.side, mark))
-            }
+            Sort::End(member) => Some(*member.end().block()),
             Sort::Call(_) => None,
         }
     }
@@ -141,7 +150,8 @@ impl<'a> Part<'a> {
 }
 
 /// What can be a member of a [`WaitSet`]: a sender or a receiver of any kind, a client, a server,
-/// or a call that is under way; by `&` or by [`Rc`].
+/// or a call that is under way; by `&` or by [`Rc`]. Or a [`Shared`](crate::Shared) handle, which is
+/// lent to the set during each wait.
 pub trait Waitable: Member {}
 
 impl<H: Member> Waitable for H {}
@@ -257,6 +267,18 @@ macro_rules! member_lent_by {
             fn part(&self) -> Part<'_> {
                 (**self).part()
             }
+
+            fn is_lent(&self) -> bool {
+                (**self).is_lent()
+            }
+
+            fn begin(&self) -> Result<(), Fault> {
+                (**self).begin()
+            }
+
+            fn done(&self) {
+                (**self).done();
+            }
         }
     )*};
 }
@@ -300,21 +322,23 @@ const MUCH: u64 = 2;
 struct Entry<'a> {
     key: u64,
     handle: Box<dyn Member + 'a>,
+    /// Of a call there is none.
+    block: Option<Block>,
+    side: Side,
     mark: Mark,
 }
 
 impl Entry<'_> {
-    fn place(&self) -> Option<Place<'_>> {
-        self.handle.part().place(&self.mark)
+    fn place<'p>(&'p self, participant: &'p Participant) -> Option<Place<'p>> {
+        Some(queues::place(participant, self.block.as_ref()?, self.side, &self.mark))
     }
 
     /// Adds it if it is ready. The set `sleeps` if nothing is, or not yet.
     fn look(&self, ready: &mut Vec<Ready>, sleeps: bool) -> Prospect {
-        let part = self.handle.part();
-        let found = part.prospect(sleeps);
+        let found = self.handle.part().prospect(sleeps);
         self.mark.found(found);
         if found != Prospect::Nothing {
-            ready.push(Ready { key: self.key, side: part.side() });
+            ready.push(Ready { key: self.key, side: self.side });
         }
         found
     }
@@ -373,6 +397,10 @@ impl Entry<'_> {
 /// # let _ = |server: Server| server.clients.len() + server.set.len();
 /// ```
 ///
+/// A [`Shared`](crate::Shared) handle is lent to the set during each wait. If another thread uses
+/// it then, or if it does one thing at a time and a message of it is held, the wait ends with
+/// [`Fault::InUse`].
+///
 /// **How many.** While the thread sleeps, each operation on the segment's semaphores takes
 /// longer, by some 10 ns for a member. So a set is for some 30 members; the most are what
 /// `kernel.sem` allows in one call ([`WaitSetError::TooMany`]), mostly 490.
@@ -397,6 +425,9 @@ struct Crew<'a> {
     participant: Arc<Participant>,
     /// The member that was ready last, and the one to be looked at next.
     turn: Turn,
+    /// How many of the members are lent for each wait, and whether they are lent just now.
+    lent: usize,
+    begun: bool,
 }
 
 /// Which members a glance is for: the one that was ready last, and some of the others in turn.
@@ -453,7 +484,8 @@ impl<'a> WaitSet<'a> {
         let shared = Arc::new(Shared { state: AtomicU8::new(0), participant: weak });
         let limit = participant.mapped().semaphores.most_ops();
         let kept = Kept::new(participant.own_bell());
-        let crew = Crew { entries: Vec::new(), kept, shared, participant, turn: Turn::default() };
+        let (entries, turn) = (Vec::new(), Turn::default());
+        let crew = Crew { entries, kept, shared, participant, turn, lent: 0, begun: false };
         Self { crew, spin: Spin::new(), ends_on_signals: false, ops: set::OWN_OPS, limit }
     }
 
@@ -469,26 +501,39 @@ impl<'a> WaitSet<'a> {
         if self.find(key).is_some() {
             return Err(WaitSetError::KeyTaken { key });
         }
-        let (part, mark) = (handle.part(), Mark::default());
+        handle.begin()?;
+        let admitted = self.admit(&handle.part());
+        handle.done();
+        let (block, side) = admitted?;
+        self.crew.lent += usize::from(handle.is_lent());
+        let (handle, mark) = (Box::new(handle), Mark::default());
+        self.crew.entries.push(Entry { key, handle, block, side, mark });
+        Ok(())
+    }
+
+    /// What a handle is an end of, if it may be a member.
+    fn admit(&mut self, part: &Part<'_>) -> Result<(Option<Block>, Side), WaitSetError> {
+        let (participant, side, block) = (part.participant(), part.side(), part.block());
         let channel = || part.name().to_owned();
-        if !Arc::ptr_eq(part.participant(), &self.crew.participant) {
+        if !Arc::ptr_eq(participant, &self.crew.participant) {
             return Err(WaitSetError::OtherSegment { channel: channel() });
         }
-        let ops = part.place(&mark).map_or(0, |place| place.ops());
+        let place = |block| queues::place(participant, block, side, &Mark::default()).ops();
+        let ops = block.as_ref().map_or(0, place);
         let (operations, limit) = ((self.ops + ops) as u64, self.limit);
         if operations > limit {
             return Err(WaitSetError::TooMany { channel: channel(), operations, limit });
         }
         self.ops += ops;
-        self.crew.entries.push(Entry { key, handle: Box::new(handle), mark: Mark::default() });
-        Ok(())
+        Ok((block, side))
     }
 
     /// Removes the member with this key; whether there was one. The order of the others stays.
     pub fn remove(&mut self, key: u64) -> bool {
         let Some(at) = self.find(key) else { return false };
         let entry = self.crew.entries.remove(at);
-        if let Some(place) = entry.place() {
+        self.crew.lent -= usize::from(entry.handle.is_lent());
+        if let Some(place) = entry.place(&self.crew.participant) {
             self.ops -= place.ops();
             if !self.crew.participant.guard().in_child() {
                 place.let_go();
@@ -552,7 +597,9 @@ impl<'a> WaitSet<'a> {
         if let Some(fault) = self.crew.participant.barred() {
             return Err(fault);
         }
+        self.crew.begin()?;
         self.crew.is_over(ready, Turn::look);
+        self.crew.done();
         Ok(ready.len())
     }
 
@@ -562,17 +609,28 @@ impl<'a> WaitSet<'a> {
         until: impl FnOnce() -> Option<Instant>,
     ) -> Result<usize, Fault> {
         ready.clear();
-        let Self { crew, spin, ends_on_signals, .. } = self;
-        if let Some(fault) = crew.participant.barred() {
+        if let Some(fault) = self.crew.participant.barred() {
             return Err(fault);
         }
+        self.crew.begin()?;
+        let waited = self.wait_begun(ready, until);
+        self.crew.done();
+        waited
+    }
+
+    fn wait_begun(
+        &mut self,
+        ready: &mut Vec<Ready>,
+        until: impl FnOnce() -> Option<Instant>,
+    ) -> Result<usize, Fault> {
+        let Self { crew, spin, ends_on_signals, .. } = self;
         let look: Look = if crew.entries.len() < FEW { Turn::look } else { Turn::glance };
         if crew.is_over(ready, look) {
             return Ok(ready.len());
         }
         let until = until();
         let participant = Arc::clone(&crew.participant);
-        let semaphores = &participant.mapped().semaphores;
+        let kernel = Interruptible::new(&participant.mapped().semaphores, *ends_on_signals);
         loop {
             let (crew, ready) = (RefCell::new(&mut *crew), &mut *ready);
             let spun = spin.until(
@@ -589,7 +647,10 @@ impl<'a> WaitSet<'a> {
             }
             // A sleeper is told of the dead; one that spins asks.
             participant.scan()?;
-            if until.is_some_and(|until| until <= semaphores.now()) {
+            if kernel.watch.ends_at(|| kernel.now()) {
+                return Err(Fault::Interrupted);
+            }
+            if until.is_some_and(|until| until <= kernel.now()) {
                 crew.borrow_mut().is_over(ready, Turn::look);
                 return Ok(ready.len());
             }
@@ -598,14 +659,10 @@ impl<'a> WaitSet<'a> {
         let Crew { entries, kept, shared, turn, .. } = crew;
         let _sleeping = Sleeping::new(shared);
         let mut looking = Looking { entries, shared, participant: &participant, turn, ready };
-        let waited = if *ends_on_signals {
-            Vigil::new(&Interruptible(semaphores), kept, until).block(&mut looking)
-        } else {
-            Vigil::new(semaphores, kept, until).block(&mut looking)
-        };
+        let waited = Vigil::new(&kernel, kept, until).block(&mut looking);
         spin.slept();
         match waited {
-            Err(Fault::System(error)) if error.kind() == ErrorKind::Interrupted => Ok(0),
+            Err(Fault::Interrupted) if *ends_on_signals => Ok(0),
             waited => waited.map(|_| ready.len()),
         }
     }
@@ -650,16 +707,47 @@ impl Crew<'_> {
         let over = self.shared.take_call() || found;
         if over {
             // Without a sleep: no member is to be counted as if it slept.
-            self.kept.let_go(self.entries.iter().filter_map(Entry::place));
+            self.let_go();
         }
         over
+    }
+
+    fn let_go(&mut self) {
+        let Self { entries, kept, participant, .. } = self;
+        kept.let_go(entries.iter().filter_map(|entry| entry.place(participant)));
+    }
+
+    /// Has the members lent that are, for one wait. They are already, if a panic has ended the
+    /// last one.
+    #[inline]
+    fn begin(&mut self) -> Result<(), Fault> {
+        if self.lent == 0 || self.begun {
+            return Ok(());
+        }
+        for (at, entry) in self.entries.iter().enumerate() {
+            if let Err(fault) = entry.handle.begin() {
+                self.entries[..at].iter().for_each(|entry| entry.handle.done());
+                return Err(fault);
+            }
+        }
+        self.begun = true;
+        Ok(())
+    }
+
+    #[inline]
+    fn done(&mut self) {
+        if self.begun {
+            self.entries.iter().for_each(|entry| entry.handle.done());
+            self.begun = false;
+        }
     }
 }
 
 impl Drop for Crew<'_> {
     fn drop(&mut self) {
+        self.done();
         if !self.participant.guard().in_child() {
-            self.kept.let_go(self.entries.iter().filter_map(Entry::place));
+            self.let_go();
         }
     }
 }
@@ -687,7 +775,7 @@ impl Members for Looking<'_, '_> {
     }
 
     fn place(&self, at: usize) -> Option<Place<'_>> {
-        self.entries[at].place()
+        self.entries[at].place(self.participant)
     }
 
     fn look(&mut self, at: usize) -> Prospect {

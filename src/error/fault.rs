@@ -50,6 +50,28 @@ pub enum Fault {
     /// This handle's [`Canceller`](crate::Canceller) has ended its waits.
     #[error("the wait was cancelled; `Canceller::reset` lets the handle wait again")]
     Cancelled,
+    /// The check of [`interrupt_waits`](crate::interrupt_waits) has ended the wait, after a
+    /// signal for example.
+    #[error("the wait was interrupted, as this thread has asked for; call again to go on waiting")]
+    Interrupted,
+    /// This end of a [`Shared`](crate::Shared) handle does one thing at a time, and is in
+    /// use: another thread is in a call of it, or a message or a place of it is held.
+    #[error(
+        "the {side} of channel {channel} is in use in this process, and does one thing at a \
+         time; release what it holds, or let the call of the other thread end"
+    )]
+    InUse {
+        /// The channel's name.
+        channel: String,
+        /// Which end it is.
+        side: Side,
+    },
+    /// All handles of a [`Shared`](crate::Shared) are in use, and another one cannot be had.
+    #[error("all handles are in use, and another one cannot be had: {why}")]
+    NoHandle {
+        /// The limit or refusal, as [`ChannelError`](crate::ChannelError) says it.
+        why: String,
+    },
     /// An earlier operation of this handle was done, but the kernel refuses to wake
     /// a peer that sleeps. The operation that returns this has done nothing; the
     /// exceptions are `close`, `leave` and `cancel`, which are done.
@@ -134,7 +156,8 @@ impl Done {
 
 debug_as_display! {
     Fault {
-        Disconnected Closed Drained Shutdown Forked Corrupt NotMember PeerGone Cancelled;
+        Disconnected Closed Drained Shutdown Forked Corrupt NotMember PeerGone Cancelled
+        Interrupted InUse NoHandle;
         System Unwoken
     }
     Unwoken

@@ -31,9 +31,9 @@ pub trait Ring: View + Sized + Send {
     /// A receiver's position.
     type Consumer: Debug + Send;
     /// A place for a message that is this sender's to write.
-    type Claim: Copy + Debug;
+    type Claim: Copy + Debug + Send;
     /// A message in this receiver's hands.
-    type Taken: Debug;
+    type Taken: Debug + Send;
 
     /// Whether a claim is a place in the order of messages: what comes after it is
     /// seen after it, and to commit it is nothing but to publish. Otherwise the place

@@ -51,6 +51,8 @@ pub(crate) enum Refusal {
     Range,
     /// The set is gone.
     Removed,
+    /// A signal, or what the program has asked for, ends the sleep.
+    Interrupted,
     /// Anything else, as an `errno`.
     Failed(i32),
 }
@@ -74,7 +76,8 @@ pub(crate) trait Kernel: LightFence {
     type Deadline: Copy + Ord;
 
     /// Performs all of `ops` at once, or none. Sleeps until that is possible,
-    /// the deadline passes or the set is removed; signals do not end it.
+    /// the deadline passes or the set is removed; signals do not end it, but where the
+    /// waiter has asked for that.
     #[track_caller]
     fn semop(&self, ops: &[Op], until: Option<Self::Deadline>) -> Result<(), Refusal>;
 

@@ -132,6 +132,7 @@ impl Mapped {
     pub(crate) fn refused(&self, refusal: Refusal) -> Fault {
         match refusal {
             Refusal::Removed => self.ended(Fault::Closed),
+            Refusal::Interrupted => Fault::Interrupted,
             refusal => Fault::System(self.semaphores.explain(refusal)).of_segment(&self.name),
         }
     }

@@ -20,6 +20,7 @@ use crate::storage::layout::{JOINT_SENDS, flags};
 use crate::sync::Ordering;
 use crate::sys;
 use crate::sys::proc::ForkGuard;
+use crate::wait::Interruptible;
 
 /// So many sleepers the kernel asks in less time than a look takes.
 const FEW: usize = 32;
@@ -235,7 +236,8 @@ impl Participant {
 
     /// Sleeps until the next stroke after `heard`, or the deadline.
     pub(crate) fn park(&self, heard: u16, until: Option<Instant>) -> Result<(), Fault> {
-        wake_all::park(&self.mapped.semaphores, heard, until).map_err(|r| self.mapped.refused(r))
+        let kernel = Interruptible::new(&self.mapped.semaphores, false);
+        wake_all::park(&kernel, heard, until).map_err(|r| self.mapped.refused(r))
     }
 
     /// Waits until nobody joins any more, or the deadline, and closes what

@@ -1,6 +1,7 @@
 //! Waiting on the real kernel: the semaphore set behind the algorithms'
 //! [`Kernel`], and how long to spin before asking it.
 
+mod interrupt;
 mod spin;
 
 use std::sync::{Mutex, PoisonError};
@@ -9,12 +10,14 @@ use std::time::{Duration, Instant};
 
 use core::sync::atomic::{Ordering, compiler_fence, fence};
 
-use crate::ring::kernel::{Kernel, LightFence, Op, Refusal};
+use crate::ring::kernel::{Kernel, LightFence, Op, Refusal, sooner};
 use crate::sys;
 use crate::sys::ErrorKind;
 use crate::sys::crash;
 use crate::sys::sem::Set;
 
+pub(crate) use interrupt::Watch;
+pub use interrupt::{InterruptGuard, interrupt_waits};
 pub use spin::WaitStrategy;
 pub(crate) use spin::{Spin, costs};
 
@@ -192,53 +195,89 @@ impl LightFence for Semaphores {
     }
 }
 
-/// The same set, where a signal that is handled ends a sleep: with the refusal `EINTR`.
-pub(crate) struct Interruptible<'a>(pub(crate) &'a Semaphores);
+/// The same set for one wait, which a signal that is handled may end, or this thread's
+/// [check](interrupt_waits): with [`Refusal::Interrupted`].
+pub(crate) struct Interruptible<'a> {
+    semaphores: &'a Semaphores,
+    /// Whether each signal ends it.
+    by_signals: bool,
+    pub(crate) watch: Watch,
+}
+
+impl<'a> Interruptible<'a> {
+    pub(crate) fn new(semaphores: &'a Semaphores, by_signals: bool) -> Self {
+        Self { semaphores, by_signals, watch: Watch::new() }
+    }
+}
 
 impl Kernel for Interruptible<'_> {
     type Deadline = Instant;
 
     #[track_caller]
     fn semop(&self, ops: &[Op], until: Option<Instant>) -> Result<(), Refusal> {
+        let may_wait = ops.iter().any(|op| op.delta <= 0 && !op.no_wait);
+        let set = &self.semaphores.set;
         let calls = Calls::of(ops);
-        let done = match until {
-            None => self.0.set.perform(calls.all()),
-            Some(until) => {
-                let left = until.saturating_duration_since(self.now());
-                self.0.set.perform_timeout(calls.all(), left)
+        loop {
+            if may_wait && self.watch.ends_at(|| self.now()) {
+                return Err(Refusal::Interrupted);
             }
-        };
-        done.map_err(|error| self.0.refuse(error))
+            let slice = if may_wait { self.watch.next(|| self.now()) } else { None };
+            if slice.is_none() && !(may_wait && self.by_signals) {
+                return self.semaphores.semop(ops, until);
+            }
+            let deadline = sooner(slice, until).or(until);
+            let done = match deadline {
+                None => set.perform(calls.all()),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(self.now());
+                    set.perform_timeout(calls.all(), left)
+                }
+            };
+            let late = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= self.now());
+            match done.map_err(|error| (error.kind(), error)) {
+                Ok(()) => return Ok(()),
+                Err((ErrorKind::Interrupted, _)) if self.by_signals || self.watch.ends() => {
+                    return Err(Refusal::Interrupted);
+                }
+                // Once more, which may be at an end at once.
+                Err((ErrorKind::Interrupted, _)) => {}
+                // The kernel does not tell the one from the other among several operations.
+                Err((ErrorKind::TimedOut | ErrorKind::WouldBlock, _))
+                    if late(slice) && !late(until) => {}
+                Err((_, error)) => return Err(self.semaphores.refuse(error)),
+            }
+        }
     }
 
     fn values(&self, into: &mut [u16]) -> Result<(), Refusal> {
-        self.0.values(into)
+        self.semaphores.values(into)
     }
 
     fn heavy_fence(&self) {
-        self.0.heavy_fence();
+        self.semaphores.heavy_fence();
     }
 
     fn soon(&self) -> Option<Instant> {
-        self.0.soon()
+        self.semaphores.soon()
     }
 
     fn now(&self) -> Instant {
-        self.0.now()
+        Instant::now()
     }
 
     fn at_once(&self) -> Option<Instant> {
-        self.0.at_once()
+        self.semaphores.at_once()
     }
 
     fn own_fence(&self) {
-        self.0.own_fence();
+        self.semaphores.own_fence();
     }
 }
 
 impl LightFence for Interruptible<'_> {
     fn light_fence(&self) {
-        self.0.light_fence();
+        self.semaphores.light_fence();
     }
 }
 

@@ -10,6 +10,7 @@ mod channels;
 mod fence;
 mod handles;
 mod in_place;
+mod owned;
 mod pending;
 mod properties;
 mod readiness;

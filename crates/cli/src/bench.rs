@@ -15,7 +15,11 @@ const PROGRAM: &str = "tombolo-bench";
 
 /// Measures Tombolo beside the other ways between processes.
 #[derive(Debug, clap::Args)]
-#[command(disable_help_flag = true)]
+#[command(
+    disable_help_flag = true,
+    after_help = "Example:
+  tombolo bench throughput --quick"
+)]
 pub(crate) struct Args {
     /// Arguments for tombolo-bench; --help lists them
     #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]

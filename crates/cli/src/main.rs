@@ -6,8 +6,10 @@ mod chaos;
 mod check;
 mod ctl;
 mod demo;
+mod doctor;
 mod events;
 mod ls;
+mod pages;
 mod place;
 mod recv;
 mod rm;
@@ -18,7 +20,7 @@ mod target;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tombolo_cli::{failure, flags, plain, shell, signals, standard, terms, words};
 
 /// Channels between processes, in System V shared memory, that survive
@@ -42,7 +44,10 @@ enum Command {
     Ls(ls::Args),
     Check(check::Args),
     Rm(rm::Args),
+    Doctor(doctor::Args),
     Run(run::Args),
+    Man(pages::Man),
+    Completions(pages::Completions),
     /// One process of a demo, started by it.
     #[command(hide = true)]
     DemoWorker(demo::worker::Args),
@@ -64,7 +69,12 @@ fn main() -> ExitCode {
         Ok(Cli { command: Command::Ls(args) }) => ls::run(&args),
         Ok(Cli { command: Command::Check(args) }) => check::run(&args),
         Ok(Cli { command: Command::Rm(args) }) => rm::run(&args),
+        Ok(Cli { command: Command::Doctor(args) }) => doctor::run(&args),
         Ok(Cli { command: Command::Run(args) }) => run::run(&args),
+        Ok(Cli { command: Command::Man(args) }) => pages::man(&args, Cli::command()),
+        Ok(Cli { command: Command::Completions(args) }) => {
+            pages::completions(&args, Cli::command())
+        }
         Ok(Cli { command: Command::DemoWorker(args) }) => demo::worker::run(&args),
         Ok(Cli { command: Command::ChaosWorker(args) }) => chaos::worker::run(&args),
         Err(error) => shell::misused(&error),

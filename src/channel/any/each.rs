@@ -80,7 +80,30 @@ macro_rules! of_both_sides {
             }
         }
 
+        impl Handle for $handle {
+            fn another(origin: &Origin) -> Result<Self, ChannelError> {
+                Self::further(origin)
+            }
+
+            fn its_canceller(&self) -> Canceller {
+                self.canceller()
+            }
+
+            fn others_hold(&self, messages: u64) {
+                each!(&self.0, end => end.others_hold(messages));
+            }
+
+            fn end_use(self) -> Result<(), Fault> {
+                self.close()
+            }
+        }
+
         impl $handle {
+            #[doc = concat!("As [`", $typed, "::into_shared`](crate::", $typed, "::into_shared).")]
+            pub fn into_shared(self) -> Shared<Self> {
+                Shared::new(self)
+            }
+
             /// Whether both handles belong to the same channel.
             pub fn same_channel(&self, other: &Self) -> bool {
                 each!(&self.0, end => each!(&other.0, other => end.end.same_channel(&other.end)))

@@ -4,6 +4,7 @@
 mod each;
 mod receiver;
 mod sender;
+mod spec;
 
 use super::broadcast::{publisher, subscriber};
 use super::endpoint::{Endpoint, Opening};
@@ -17,6 +18,7 @@ use crate::segment::{Described, Segment, Side};
 use each::Any;
 pub use receiver::{AnyDelivery, AnyIntoIter, AnyIter, AnyReceiver, AnyTryIter};
 pub use sender::{AnyGrant, AnySender};
+pub use spec::AnyChannelSpec;
 
 /// A channel that exists, whatever it carries: see [`Segment::open_channel`].
 #[derive(Clone, Debug)]

@@ -9,14 +9,17 @@ use bytemuck::CheckedBitPattern;
 use super::each::{Any, any_of, each, of_both_sides};
 use crate::channel::cancel::Canceller;
 use crate::channel::delivery::Delivery;
-use crate::channel::endpoint::Endpoint;
+use crate::channel::endpoint::{Endpoint, Origin};
 use crate::channel::ready::Readiness;
 use crate::channel::receiver::{IntoIter, Iter, Receiver, TryIter};
+use crate::channel::shared::{Handle, Shared};
 use crate::channel::wait_set::{EndOf, Member, Part};
 use crate::error::{ChannelError, Fault, RecvError, RecvTimeoutError, TryRecvError};
 use crate::kinds::batch::ByteBatch;
 use crate::kinds::payload::{Bytes, Untyped};
-use crate::kinds::table::{Broadcast, Broadcastable, Mpmc, Payload, Reliable, Spsc};
+use crate::kinds::table::{
+    Broadcast, Broadcastable, Mpmc, Payload, Reliable, RingKind as ChannelKind, Spsc,
+};
 
 pub(super) type Receivers = any_of!(Receiver);
 type Deliveries<'a> = Any<
@@ -69,6 +72,15 @@ of_both_sides! { AnyReceiver, "Receiver", end => end.try_clone()? }
 impl AnyReceiver {
     pub(super) const fn of(receivers: Receivers) -> Self {
         Self(receivers)
+    }
+
+    /// Another one, of an end that there may be several of.
+    fn further(origin: &Origin) -> Result<Self, ChannelError> {
+        Ok(Self(match origin.kind() {
+            ChannelKind::Mpmc => Any::Mpmc(Handle::another(origin)?),
+            ChannelKind::MpmcBytes => Any::MpmcBytes(Handle::another(origin)?),
+            _ => return Err(origin.in_use().into()),
+        }))
     }
 
     /// Receives a message into `into`, replacing what was there; waits for it as long as

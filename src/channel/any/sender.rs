@@ -4,16 +4,17 @@ use std::time::{Duration, Instant};
 
 use super::each::{Any, any_of, each, of_both_sides};
 use crate::channel::cancel::Canceller;
-use crate::channel::endpoint::Endpoint;
+use crate::channel::endpoint::{Endpoint, Origin};
 use crate::channel::grant::Grant;
 use crate::channel::ready::Readiness;
 use crate::channel::sender::Sender;
+use crate::channel::shared::{Handle, Shared};
 use crate::channel::wait_set::{EndOf, Member, Part};
 use crate::error::{
     ChannelError, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError,
 };
 use crate::kinds::payload::{Bytes, Untyped};
-use crate::kinds::table::{Broadcast, Mpmc, Reliable, Spsc};
+use crate::kinds::table::{Broadcast, Mpmc, Reliable, RingKind as ChannelKind, Spsc};
 
 // A broadcast channel's publisher has no sort: the last two stay empty.
 pub(super) type Senders = any_of!(Sender);
@@ -31,6 +32,17 @@ of_both_sides! { AnySender, "Sender", end => Err(end.end.role_taken())? }
 impl AnySender {
     pub(super) const fn of(senders: Senders) -> Self {
         Self(senders)
+    }
+
+    /// Another one, of an end that there may be several of.
+    fn further(origin: &Origin) -> Result<Self, ChannelError> {
+        Ok(Self(match origin.kind() {
+            ChannelKind::Mpmc => Any::Mpmc(Handle::another(origin)?),
+            ChannelKind::MpmcBytes => Any::MpmcBytes(Handle::another(origin)?),
+            ChannelKind::Broadcast => Any::Broadcast(Handle::another(origin)?),
+            ChannelKind::BroadcastBytes => Any::BroadcastBytes(Handle::another(origin)?),
+            _ => return Err(origin.in_use().into()),
+        }))
     }
 
     /// Sends, waiting for room for as long as it takes.

@@ -18,7 +18,7 @@ use crate::ring::wait::{Cause, Found, Heard, NotNow, Operation, Polled, Waited, 
 use crate::segment::{OperatingState, Side};
 use crate::storage::View;
 use crate::sync::Ordering;
-use crate::wait::Spin;
+use crate::wait::{Interruptible, Spin};
 
 /// How a call has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +141,7 @@ impl<'a, Q: CallPayload, R: CallPayload> UntilOver<'a, Q, R> {
     ) -> Result<Option<Over>, Fault> {
         let (site, call) = (self.site, self.call);
         let stamp = || calls::stamp(site.slots(), call.index);
+        let kernel = Interruptible::new(site.semaphores(), false);
         if let Polled::Done(over) = poll(self)? {
             return Ok(Some(over));
         }
@@ -159,12 +160,15 @@ impl<'a, Q: CallPayload, R: CallPayload> UntilOver<'a, Q, R> {
             }
             // A sleeper is told of these; one that spins asks.
             site.participant.scan()?;
-            if until.is_some_and(|until| until <= site.semaphores().now()) {
+            if kernel.watch.ends_at(|| kernel.now()) {
+                return Err(Fault::Interrupted);
+            }
+            if until.is_some_and(|until| until <= kernel.now()) {
                 return Ok(None);
             }
         }
         site.participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);
-        let waited = self.sleep(until);
+        let waited = self.sleep(&kernel, until);
         spin.slept();
         Ok(match waited? {
             Waited::Done(over) => Some(over),
@@ -173,21 +177,29 @@ impl<'a, Q: CallPayload, R: CallPayload> UntilOver<'a, Q, R> {
     }
 
     /// Waits asleep, as one of this process's threads.
-    fn sleep(&mut self, until: Option<Instant>) -> Result<Waited<Over>, Fault> {
+    fn sleep(
+        &mut self,
+        kernel: &Interruptible<'_>,
+        until: Option<Instant>,
+    ) -> Result<Waited<Over>, Fault> {
         let site = self.site;
+        if kernel.watch.asks() {
+            // A signal ends only a sleep in the kernel.
+            return self.sleep_in_kernel(kernel, until);
+        }
         loop {
             let place = match site.company.join(|| self.watch()) {
-                Part::Leads(lead) => return self.lead(lead, until),
+                Part::Leads(lead) => return self.lead(lead, kernel, until),
                 Part::Follows(place) => place,
             };
             // Only now: whoever leads looks at this call from here on.
             if let Polled::Done(over) = poll(self)? {
                 return Ok(Waited::Done(over));
             }
-            let now = || site.semaphores().now();
+            let now = || kernel.now();
             let told = if self.dozes() { place.wait(until, now) } else { Told::Due };
             match told {
-                Told::Leads => return self.lead(place.lead(), until),
+                Told::Leads => return self.lead(place.lead(), kernel, until),
                 Told::Due | Told::Nothing => {}
             }
             drop(place);
@@ -201,16 +213,29 @@ impl<'a, Q: CallPayload, R: CallPayload> UntilOver<'a, Q, R> {
     }
 
     /// Sleeps over the bell of this process, for all of its threads.
-    fn lead(&mut self, lead: Lead<'_>, until: Option<Instant>) -> Result<Waited<Over>, Fault> {
+    fn lead(
+        &mut self,
+        lead: Lead<'_>,
+        kernel: &Interruptible<'_>,
+        until: Option<Instant>,
+    ) -> Result<Waited<Over>, Fault> {
+        self.leads = Some(&self.site.company);
+        let waited = self.sleep_in_kernel(kernel, until);
+        self.leads = None;
+        drop(lead);
+        waited
+    }
+
+    fn sleep_in_kernel(
+        &mut self,
+        kernel: &Interruptible<'_>,
+        until: Option<Instant>,
+    ) -> Result<Waited<Over>, Fault> {
         let (site, call) = (self.site, self.call);
         // The service was opened, so there is one.
         let own = site.participant.own_bell().ok_or(Fault::Closed)?;
         let doze = || calls::doze(site.slots(), call);
-        self.leads = Some(&site.company);
-        let waited = calls::wait(site.semaphores(), own, until, doze, self);
-        self.leads = None;
-        drop(lead);
-        waited
+        calls::wait(kernel, own, until, doze, self)
     }
 
     fn dozes(&self) -> bool {

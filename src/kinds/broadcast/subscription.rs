@@ -32,7 +32,7 @@ pub trait Mode: Debug + 'static {
     /// What it keeps for that.
     type Seat: Debug + Send;
     /// A message that it reads in place.
-    type Taken: Debug;
+    type Taken: Debug + Send;
     const MAKES_ROOM: bool;
 
     /// Takes a seat, and finds the first position.

@@ -4,6 +4,7 @@
 
 mod bound;
 mod cancelled;
+mod interrupted;
 mod known;
 mod one_processor;
 mod refused;

@@ -128,8 +128,9 @@ fn no_flag_is_accepted_and_ignored() {
         see(&[&["recv"], mode].concat());
         see(&[&["send"], mode].concat());
     }
-    // Flags that other tests see: those of shell.rs, of everybody.rs, of check.rs, and the last
-    // ones here.
+    // Flags that other tests see: those of shell.rs, of everybody.rs, of check.rs, of doctor.rs,
+    // and the last ones here.
+    see(&["doctor", "--participants", "--channels", "--size", "--json"]);
     see(&["recv", "--exec", "--retries"]);
     see(&["send", "--broadcast", "--subscribers"]);
     see(&["recv", "--broadcast", "--reliable", "--from", "--allow-lag"]);
