@@ -299,8 +299,8 @@ pub use channel::{
     AnyOwnedGrant, AnyReceiver, AnySender, AnyTryIter, BroadcastChannel, ByteBroadcastChannel,
     ByteChannel, ByteClient, ByteDelivery, ByteGrant, ByteReader, ByteReceiver, ByteRequest,
     ByteSender, ByteServer, ByteServerCall, ByteService, ByteWriter, CallPayload, Canceller,
-    Channel, Client, Delivery, DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Lent, Owned,
-    OwnedDelivery, OwnedGrant, PendingCall, Publisher, Readiness, Ready, Receiver,
+    Channel, Client, Delivery, DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Lent, LentOwned,
+    Owned, OwnedDelivery, OwnedGrant, PendingCall, Publisher, Readiness, Ready, Receiver,
     ReliableSubscriber, SendAll, SendEnd, Sender, Senders, Server, ServerCall, ServerIter, Service,
     Shareable, Shared, Slowest, Subscriber, TryIter, WaitSet, WaitSetWaker, Waitable,
 };
@@ -318,14 +318,15 @@ pub use error::{
 pub use kinds::batch::{ByteBatch, ByteBatchIter};
 pub use kinds::broadcast::Start;
 pub use kinds::message::Message;
+pub use kinds::passed::Passed;
 pub use kinds::payload::Bytes;
 pub use kinds::table::{
     Broadcast, Broadcastable, InPlace, Kind, Mpmc, Payload, Reliable, RingKind as ChannelKind, Spsc,
 };
 pub use segment::{
-    Answer, Audit, BroadcastInfo, CallsInfo, ChannelInfo, Commander, Death, Deaths, Drain, Inbox,
-    Options, Orphan, Outcome, Owner, ParticipantInfo, ReliableInfo, RemoveOnDrop, Segment,
-    SegmentInfo, Stats, TrustedPeers, UserCommand,
+    Answer, Audit, BroadcastInfo, CallsInfo, ChannelInfo, Commander, Death, Deaths, Drain,
+    EndsInfo, Inbox, Observer, Options, Orphan, Outcome, Owner, ParticipantInfo, PersonInfo,
+    ReliableInfo, RemoveOnDrop, Segment, SegmentInfo, Stats, TrustedPeers, UserCommand,
 };
 pub use storage::{Finding, OperatingState, Peer, Side};
 

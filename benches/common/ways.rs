@@ -10,8 +10,8 @@ use std::ops::Range;
 use tombolo::{Mpmc, Segment, Spsc};
 
 use channels::{
-    batches, blocking, broadcast, bytes, bytes_batches, bytes_blocking, bytes_trying, in_place,
-    in_place_copied, slices,
+    awaited, batches, blocking, broadcast, bytes, bytes_batches, bytes_blocking, bytes_trying,
+    in_place, in_place_copied, slices,
 };
 use peers::{array, array_queue, rtrb, rtrb_chunks};
 
@@ -107,6 +107,7 @@ fn of_size<const W: usize>(segment: &Segment) -> [Group; 4] {
                 rtrb::<W>(),
                 trying::<Spsc, W>(segment),
                 blocking::<Spsc, W>(segment),
+                awaited::<Spsc, W>(segment),
                 in_place::<Spsc, W>(segment),
                 in_place_copied::<Spsc, W>(segment),
                 bytes_trying::<Spsc, W>(segment),
@@ -134,6 +135,7 @@ fn of_size<const W: usize>(segment: &Segment) -> [Group; 4] {
                 array_queue::<W>(),
                 trying::<Mpmc, W>(segment),
                 blocking::<Mpmc, W>(segment),
+                awaited::<Mpmc, W>(segment),
                 in_place::<Mpmc, W>(segment),
                 in_place_copied::<Mpmc, W>(segment),
                 batches::<Mpmc, W>(segment),

@@ -265,6 +265,11 @@ impl Kernel for Process {
             if ops.iter().any(compares) && mutant::has("the wake-all semaphore is not compared") {
                 blunt = ops.iter().copied().filter(|op| !compares(op)).collect();
                 &blunt
+            } else if ops.len() > 1
+                && ops.iter().all(|op| op.delta > 0)
+                && mutant::has("one bell for all")
+            {
+                &ops[..1]
             } else if ops.iter().any(first) && mutant::has("one member is not compared") {
                 blunt = ops.iter().copied().filter(|op| !first(op)).collect();
                 &blunt

@@ -130,7 +130,7 @@ pub(crate) fn lines(source: &'static str) -> Lines {
 }
 
 /// The rings' sources that have orderings.
-pub(crate) const SOURCES: [(&str, &str); 23] = [
+pub(crate) const SOURCES: [(&str, &str); 24] = [
     ("bell", include_str!("../../src/ring/bell.rs")),
     ("blocks", include_str!("../../src/ring/blocks.rs")),
     ("broadcast/limit", include_str!("../../src/ring/broadcast/limit.rs")),
@@ -154,4 +154,5 @@ pub(crate) const SOURCES: [(&str, &str); 23] = [
     ("table", include_str!("../../src/ring/table.rs")),
     ("wait/registration", include_str!("../../src/ring/wait/registration.rs")),
     ("wait/set", include_str!("../../src/ring/wait/set.rs")),
+    ("watch", include_str!("../../src/ring/watch.rs")),
 ];

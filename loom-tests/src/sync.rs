@@ -5,12 +5,16 @@ use core::panic::Location;
 use crate::checker::{self, atomic};
 use crate::death;
 use crate::mutant::{self, Mutant};
+use crate::ring::watch::WATCHED;
 
 pub(crate) use crate::checker::atomic::Ordering;
 
 /// No light fence, and none either before a notifier of a bell asks whether it was struck and
 /// for whom a change is.
 pub(crate) const NO_FENCE_BEFORE_IT_ASKS: &str = "no fence before it asks";
+
+/// A watcher that arms takes the two steps in the other order.
+const WATCHED_FIRST: &str = "WATCHED before the version";
 
 /// As the rings' own fences, which are few. A fence that a mutant weakens is none.
 #[track_caller]
@@ -68,7 +72,15 @@ impl AtomicU64 {
 
     #[track_caller]
     pub(crate) fn load(&self, order: Ordering) -> u64 {
-        self.step("load", order, |word, order| word.load(order))
+        let early = mutant::has_in("disarmed before it is struck", Location::caller(), "call");
+        let seen = self.step("load", order, |word, order| word.load(order));
+        if early {
+            let disarmed = seen & !WATCHED;
+            let _ = self.step("compare_exchange", Ordering::Relaxed, |word, order| {
+                word.compare_exchange(seen, disarmed, order, Ordering::Relaxed)
+            });
+        }
+        seen
     }
 
     #[track_caller]
@@ -85,6 +97,9 @@ impl AtomicU64 {
         failure: Ordering,
     ) -> Result<u64, u64> {
         let failure = mutant::weakened(Location::caller(), failure);
+        if mutant::has_in("disarms whatever is there", Location::caller(), "call") {
+            return Ok(self.fetch_and(!WATCHED, Ordering::Relaxed));
+        }
         // A swap that hands nothing over raises a bound: of how far somebody
         // has looked, for one.
         let bound = success == Ordering::Relaxed;
@@ -100,11 +115,20 @@ impl AtomicU64 {
         // A version alone is the announcement of one who is counted.
         let again = value == 1 << 32 && mutant::has("not announced again");
         let value = if again { 0 } else { value };
+        if mutant::has_in(WATCHED_FIRST, Location::caller(), "arm") {
+            self.step("fetch_or", order, |word, order| word.fetch_or(WATCHED, order));
+        }
         self.step("fetch_add", order, |word, order| word.fetch_add(value, order))
     }
 
     #[track_caller]
     pub(crate) fn fetch_or(&self, value: u64, order: Ordering) -> u64 {
+        let place = Location::caller();
+        let late = mutant::has_in(WATCHED_FIRST, place, "arm")
+            || mutant::has_in("what has called is not noted", place, "strike_all");
+        if late {
+            return value;
+        }
         self.step("fetch_or", order, |word, order| word.fetch_or(value, order))
     }
 

@@ -293,11 +293,21 @@ impl World {
     }
 
     fn items(&self) -> Event<'_> {
-        Event { waiting: &self.items_waiting, sem: self.map.items(0), wakes: Wakes::One }
+        Event {
+            waiting: &self.items_waiting,
+            sem: self.map.items(0),
+            wakes: Wakes::One,
+            watch: None,
+        }
     }
 
     fn space(&self) -> Event<'_> {
-        Event { waiting: &self.space_waiting, sem: self.map.space(0), wakes: Wakes::One }
+        Event {
+            waiting: &self.space_waiting,
+            sem: self.map.space(0),
+            wakes: Wakes::One,
+            watch: None,
+        }
     }
 
     /// Nobody waits any more, so nobody is recorded; and no slot is held.
@@ -517,7 +527,7 @@ impl Peer {
     /// The place of this end in a set.
     pub(crate) fn place<'a>(&'a self, mark: &'a Mark) -> Place<'a> {
         let Seat { queue, record, life, .. } = self.seat();
-        Place { queue, record, life, mark }
+        Place { queue, record, life, mark, watch: None }
     }
 
     /// `Participant::listen_to`.

@@ -64,7 +64,7 @@ pub use ready::Readiness;
 pub use receiver::{ByteReceiver, IntoIter, Iter, Receiver, TryIter};
 pub use send_all::{SendAll, SendEnd, Senders};
 pub use sender::{ByteSender, Sender};
-pub use shared::{Lent, Shareable, Shared};
+pub use shared::{Lent, LentOwned, Shareable, Shared};
 pub use wait_set::{Ready, WaitSet, WaitSetWaker, Waitable};
 
 /// How often a message is delivered again by default.

@@ -5,7 +5,6 @@ use super::endpoint::Endpoint;
 use crate::error::{Done, Fault, Unwoken};
 use crate::ring::event::{self, Event, Memo};
 use crate::ring::kernel::{LightFence, Refusal};
-use crate::ring::slot_waiters;
 use crate::segment::Side;
 use crate::sync::AtomicU64;
 use crate::wait::Asymmetric;
@@ -74,8 +73,12 @@ impl Endpoint {
     /// one has become free.
     #[inline]
     pub(crate) fn notify_slot_waiters(&self, done: Done) {
+        // Mostly, nobody waits.
         let waiting = &self.cells().control().waiting.slots;
-        if let Err(refusal) = slot_waiters::freed(self.semaphores(), waiting) {
+        if event::waited_for(self.semaphores(), waiting).is_none() {
+            return;
+        }
+        if let Err(refusal) = self.participant().mapped().tell_slot_waiters(self.block()) {
             self.owe(Whom::SlotWaiters, done, refusal);
         }
     }
@@ -114,9 +117,7 @@ impl Endpoint {
         let semaphores = self.semaphores();
         let told = self.wakes.make_good(|whom| {
             let woken = match whom {
-                Whom::SlotWaiters => {
-                    slot_waiters::freed(semaphores, &self.cells().control().waiting.slots)
-                }
+                Whom::SlotWaiters => self.participant().mapped().tell_slot_waiters(self.block()),
                 _ => event::notify(semaphores, self.event(whom.side()), &mut Memo::default()),
             };
             match self.participant().mapped().refused(woken.err()?) {

@@ -8,6 +8,7 @@ use crate::ring::event::Life;
 use crate::ring::table::Table as _;
 use crate::ring::wait::set::{Mark, Place};
 use crate::ring::wait::{Need, Queue, Registration, Seat};
+use crate::ring::watch::Topic;
 use crate::segment::{Participant, Side};
 use crate::sync::AtomicU64;
 
@@ -46,8 +47,8 @@ fn counted<'a>(
 
 /// What one needs who waits for whatever an end may lack: a sender of MPMC bytes, for a block
 /// or a slot.
-pub(super) fn need_of_either(block: &Block, side: Side) -> Need {
-    let either = side == Side::Sender && block.kind == RingKind::MpmcBytes;
+pub(super) const fn need_of_either(block: &Block, side: Side) -> Need {
+    let either = matches!((side, block.kind), (Side::Sender, RingKind::MpmcBytes));
     if either { Need::Block } else { Need::Progress }
 }
 
@@ -60,7 +61,27 @@ pub(super) fn place<'a>(
 ) -> Place<'a> {
     let need = need_of_either(block, side);
     let (queue, record, life) = counted(participant, block, side, need);
-    Place { queue, record, life, mark }
+    Place { queue, record, life, mark, watch: None }
+}
+
+/// What a member of a set waits for, as one who watches says it.
+pub(super) const fn topic(block: &Block, side: Side) -> Topic {
+    match (side, need_of_either(block, side)) {
+        (Side::Receiver, _) => Topic::Items,
+        (Side::Sender, Need::Block) => Topic::Slots,
+        (Side::Sender, _) => Topic::Space,
+    }
+}
+
+/// The place of a member of a set that watches.
+pub(super) fn watched_place<'a>(
+    participant: &'a Participant,
+    block: &'a Block,
+    side: Side,
+    mark: &'a Mark,
+) -> Place<'a> {
+    let watch = participant.mapped().watch(block, topic(block, side));
+    Place { watch, ..place(participant, block, side, mark) }
 }
 
 /// A place among them.

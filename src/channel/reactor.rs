@@ -37,13 +37,16 @@
 //! comes round, or whether its task still exists. All handles of the process for which the
 //! change may be are told.
 //!
-//! **More handles than one call takes** (`SEMOPM` operations): each further 490 or so get a
-//! thread of their own.
+//! **Many handles.** Over more than some thirty sides of channels the reactor does not sleep in
+//! this way: it [watches](crate::ring::watch) them. Then a round looks at those that have called,
+//! and at new asks. A side that is armed and for which nobody asks is left armed: an ask looks
+//! once more, as above. Where the segment has no bells for watchers, each further 490 sides or so
+//! get a thread of their own.
 
 use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -55,12 +58,18 @@ use crate::ring::bell;
 use crate::ring::kernel::{Kernel, Op, Refusal};
 use crate::ring::set::SetMap;
 use crate::ring::wait::Want;
+use crate::ring::wait::rounds::Rounds;
 use crate::ring::wait::set::{self, Mark, Place, Prospect, Slept};
-use crate::segment::{Participant, Peer, Side};
+use crate::ring::watch::Topic;
+use crate::segment::{Ear, Participant, Peer, Side};
 use crate::storage::Cells;
 use crate::sync::{Ordering, fence};
 use crate::sys;
 use crate::sys::event_fd::EventFd;
+use crate::wait::Semaphores;
+
+/// More sides of channels than this are watched.
+const COUNTED: usize = 30;
 
 /// What a handle waits for.
 #[derive(Clone, Copy, Debug)]
@@ -105,9 +114,9 @@ struct Spot {
     block: Block,
     side: Side,
     mark: Mark,
-    /// How many.
-    users: usize,
-    /// How many of them ask, in the round that goes on.
+    /// Which.
+    users: Vec<usize>,
+    /// How many of them ask. Where the spots are counted: in the round that goes on.
     asking: usize,
     /// What the round has found for them.
     found: Prospect,
@@ -141,9 +150,17 @@ enum Phase {
 struct State {
     phase: Phase,
     entries: Vec<Option<Entry>>,
+    /// Those without a spot.
+    calls: Vec<usize>,
     spots: Vec<Option<Spot>>,
     /// How many operations a sleep over all spots takes.
     ops: usize,
+    /// If there are many spots: which of them are to be looked at. Then they are
+    /// [watched](crate::ring::watch).
+    rounds: Option<Rounds<Instant>>,
+    /// How many asks there are, and whether tasks are expected to ask again.
+    asks: usize,
+    expects: bool,
     /// When everybody is sure to have seen what was announced, if not yet.
     unseen: Option<Instant>,
     /// Why nobody can wait here any more.
@@ -177,8 +194,21 @@ pub(super) struct At<'a> {
 
 impl Spot {
     fn new(block: &Block, side: Side) -> Self {
-        let (mark, found) = (Mark::default(), Prospect::Nothing);
-        Self { block: *block, side, mark, users: 0, asking: 0, found, stays: false }
+        let (mark, found, users) = (Mark::default(), Prospect::Nothing, Vec::new());
+        Self { block: *block, side, mark, users, asking: 0, found, stays: false }
+    }
+
+    fn topic(&self) -> Topic {
+        queues::topic(&self.block, self.side)
+    }
+
+    fn watched_place<'a>(&'a self, participant: &'a Participant) -> Place<'a> {
+        queues::watched_place(participant, &self.block, self.side, &self.mark)
+    }
+
+    /// Whether the thread hears of what comes here, while it sleeps.
+    fn is_heard(&self) -> bool {
+        self.mark.is_counted() || self.mark.is_armed()
     }
 
     fn place<'a>(&'a self, participant: &'a Participant) -> Place<'a> {
@@ -238,8 +268,12 @@ impl State {
         Self {
             phase: Phase::Round,
             entries: Vec::new(),
+            calls: Vec::new(),
             spots: Vec::new(),
             ops: 0,
+            rounds: None,
+            asks: 0,
+            expects: false,
             unseen: None,
             gone: None,
             stop: false,
@@ -247,50 +281,114 @@ impl State {
     }
 
     fn is_idle(&self) -> bool {
-        !self.stop
-            && !self.entries.iter().flatten().any(|entry| entry.ask.is_some())
-            && !self.spots.iter().flatten().any(|spot| spot.mark.is_counted())
+        if self.stop || self.asks > 0 {
+            return false;
+        }
+        match self.rounds {
+            Some(_) => !self.expects,
+            None => !self.spots.iter().flatten().any(|spot| spot.mark.is_counted()),
+        }
+    }
+
+    /// From here on, the spots are watched.
+    fn watch(&mut self, participant: &Participant) {
+        let mut rounds = Rounds::new();
+        for (at, spot) in self.spots.iter_mut().enumerate() {
+            let channel = spot.as_ref().map_or(0, |spot| spot.block.index);
+            rounds.put(at, channel);
+            let Some(spot) = spot else {
+                rounds.vacate(at);
+                continue;
+            };
+            spot.place(participant).let_go();
+            participant.watch(&spot.block, spot.topic());
+            spot.asking = 0;
+            for &user in &spot.users {
+                let asks = self
+                    .entries
+                    .get(user)
+                    .is_some_and(|entry| entry.as_ref().is_some_and(|entry| entry.ask.is_some()));
+                spot.asking += usize::from(asks);
+            }
+        }
+        self.rounds = Some(rounds);
     }
 
     /// A share for a handle, if a sleep over that takes no more operations than a call may have.
-    fn admit(&mut self, at: &At<'_>, tell: Tell, most: u64) -> Option<usize> {
+    /// Also says whether the thread has to be told.
+    fn admit(&mut self, at: &At<'_>, tell: Tell, most: u64) -> Option<(usize, bool)> {
         if self.gone.is_some() || self.stop {
             return None;
         }
-        let spot = match at.side {
-            Some(side) => Some(self.spot(at, side, most)?),
-            None => None,
+        let &At { participant, block, side, cells } = at;
+        let Some(side) = side else {
+            let entry = Entry { spot: None, cells: cells.clone(), ask: None, tell, owed: None };
+            let entry = put(&mut self.entries, entry);
+            self.calls.push(entry);
+            return Some((entry, false));
         };
-        let cells = at.cells.clone();
-        Some(put(&mut self.entries, Entry { spot, cells, ask: None, tell, owed: None }))
-    }
-
-    /// The spot of one more handle of this side.
-    fn spot(&mut self, at: &At<'_>, side: Side, most: u64) -> Option<usize> {
-        let &At { participant, block, .. } = at;
         let is_it = |spot: &Option<Spot>| {
             spot.as_ref().is_some_and(|spot| spot.side == side && spot.block == *block)
         };
+        let mut others = false;
         let spot = match self.spots.iter().position(is_it) {
             Some(known) => known,
             None => {
                 let spot = Spot::new(block, side);
                 let ops = self.ops + spot.place(participant).ops();
-                if ops as u64 > most {
-                    return None;
+                let fits = ops as u64 <= most;
+                if self.rounds.is_none() && (!fits || self.spots.len() >= COUNTED) {
+                    if participant.own_bell().is_some() {
+                        self.watch(participant);
+                        others = true;
+                    } else if !fits {
+                        return None;
+                    }
                 }
                 self.ops = ops;
-                put(&mut self.spots, spot)
+                let topic = spot.topic();
+                let at = put(&mut self.spots, spot);
+                if let Some(rounds) = &mut self.rounds {
+                    participant.watch(block, topic);
+                    rounds.put(at, block.index);
+                }
+                at
             }
         };
+        let entry = Entry { spot: Some(spot), cells: cells.clone(), ask: None, tell, owed: None };
+        let entry = put(&mut self.entries, entry);
         if let Some(Some(spot)) = self.spots.get_mut(spot) {
-            spot.users += 1;
+            spot.users.push(entry);
         }
-        Some(spot)
+        Some((entry, others))
     }
 
-    fn spot_of(spots: &mut [Option<Spot>], spot: Option<usize>) -> Option<&mut Spot> {
-        spots.get_mut(spot?)?.as_mut()
+    /// An entry asks; whether it did not before. Its spot is looked at.
+    fn ask(&mut self, at: usize, ask: Ask) -> Option<bool> {
+        let entry = self.entries.get_mut(at)?.as_mut()?;
+        let first = entry.ask.replace(ask).is_none();
+        let spot = entry.spot;
+        self.asks += usize::from(first);
+        if let (Some(rounds), Some(at)) = (&mut self.rounds, spot)
+            && let Some(Some(spot)) = self.spots.get_mut(at)
+        {
+            spot.asking += usize::from(first);
+            if !spot.mark.is_armed() {
+                rounds.list(at);
+            }
+        }
+        Some(first)
+    }
+
+    /// Tells an entry, if it asks.
+    fn told(&mut self, at: usize) -> Option<Waker> {
+        let entry = self.entries.get_mut(at)?.as_mut()?;
+        entry.ask?;
+        self.asks -= 1;
+        if let (Some(_), Some(spot)) = (&self.rounds, spot_of(&mut self.spots, entry.spot)) {
+            spot.asking -= 1;
+        }
+        entry.told()
     }
 
     fn entry(&mut self, at: usize) -> Option<&mut Entry> {
@@ -300,31 +398,45 @@ impl State {
     /// The handle has gone. Returns its waker, which is to be dropped without the lock.
     fn remove(&mut self, at: usize, participant: &Participant) -> Option<Entry> {
         let entry = self.entries.get_mut(at)?.take()?;
-        let place = entry.spot.and_then(|spot| self.spots.get_mut(spot));
-        if let Some(place) = place
-            && let Some(spot) = place
-        {
-            spot.users -= 1;
-            if spot.users == 0 {
-                // While this process has its credits. A token that was meant for it is there
-                // for others.
-                spot.place(participant).let_go();
-                self.ops -= spot.place(participant).ops();
-                *place = None;
+        let asks = usize::from(entry.ask.is_some());
+        self.asks -= asks;
+        let Some(at_spot) = entry.spot else {
+            self.calls.retain(|&call| call != at);
+            return Some(entry);
+        };
+        let place = self.spots.get_mut(at_spot)?;
+        let spot = place.as_mut()?;
+        if self.rounds.is_some() {
+            spot.asking -= asks;
+        }
+        spot.users.retain(|&user| user != at);
+        if spot.users.is_empty() {
+            // While this process has its credits. A token that was meant for it is there for
+            // others.
+            spot.place(participant).let_go();
+            self.ops -= spot.place(participant).ops();
+            if let Some(rounds) = &mut self.rounds {
+                participant.unwatch(&spot.block, spot.topic());
+                rounds.vacate(at_spot);
             }
+            *place = None;
         }
         Some(entry)
     }
 
     /// Tells every handle that asks.
     fn tell_all(&mut self, wakers: &mut Vec<Waker>) {
-        wakers.extend(self.entries.iter_mut().flatten().filter_map(Entry::told));
+        wakers.extend((0..self.entries.len()).filter_map(|at| self.told(at)));
     }
 
     /// Leaves all queues.
     fn leave(&self, participant: &Participant) {
         self.spots.iter().flatten().for_each(|spot| spot.place(participant).let_go());
     }
+}
+
+fn spot_of(spots: &mut [Option<Spot>], spot: Option<usize>) -> Option<&mut Spot> {
+    spots.get_mut(spot?)?.as_mut()
 }
 
 /// Puts something into the first vacant place.
@@ -344,6 +456,8 @@ fn put<T>(all: &mut Vec<Option<T>>, one: T) -> usize {
 /// What the thread keeps from round to round.
 #[derive(Default)]
 struct Buffers {
+    /// What it watches with, where the set has bells for that.
+    ear: Option<Ear>,
     values: Vec<u16>,
     ops: Vec<Op>,
     wakers: Vec<Waker>,
@@ -361,7 +475,8 @@ impl Core {
     }
 
     fn run(&self) {
-        let mut buffers = Buffers::default();
+        let ear = self.participant.own_bell().map(|_| Ear::new(&self.participant));
+        let mut buffers = Buffers { ear, ..Buffers::default() };
         let ended = loop {
             if self.rest() {
                 break None;
@@ -402,19 +517,25 @@ impl Core {
 
     /// Listens, announces what is asked for, looks at all of it, tells.
     fn round(&self, buffers: &mut Buffers) -> Result<Next, Fault> {
-        let (participant, Buffers { values, ops, wakers }) = (&*self.participant, buffers);
-        let kernel = &participant.mapped().semaphores;
-        participant.listen_to_all(values)?;
+        let changed = match &mut buffers.ear {
+            Some(ear) => ear.listen(&mut buffers.values)?,
+            None => self.participant.listen_to_all(&mut buffers.values).map(|()| false)?,
+        };
         let mut state = self.state();
         if state.stop {
             return Ok(Next::Again);
         }
-        let State { entries, spots, unseen, phase, .. } = &mut *state;
+        if state.rounds.is_some() {
+            return self.patrol(&mut state, buffers, changed);
+        }
+        let (participant, Buffers { values, ops, wakers, .. }) = (&*self.participant, buffers);
+        let kernel = &participant.mapped().semaphores;
+        let State { entries, calls, spots, unseen, phase, asks, .. } = &mut *state;
         for spot in spots.iter_mut().flatten() {
             (spot.asking, spot.found) = (0, Prospect::Nothing);
         }
         for entry in entries.iter().flatten().filter(|entry| entry.ask.is_some()) {
-            if let Some(spot) = State::spot_of(spots, entry.spot) {
+            if let Some(spot) = spot_of(spots, entry.spot) {
                 spot.asking += 1;
             }
         }
@@ -426,29 +547,26 @@ impl Core {
             if found == Prospect::Nothing {
                 continue;
             }
+            *asks -= 1;
             wakers.extend(entry.told());
-            if let Some(spot) = State::spot_of(spots, entry.spot) {
+            if let Some(spot) = spot_of(spots, entry.spot) {
                 spot.asking -= 1;
                 spot.stays = matches!(entry.tell, Tell::Task(_));
                 // What is over for one may be over for all.
                 spot.found = if spot.found == Prospect::Over { spot.found } else { found };
             }
         }
-        ops.clear();
-        if let Some(own) = participant.own_bell() {
-            let heard = reading(values, own);
-            // Refused, the sleep will say so.
-            let _ = bell::wind(kernel, own, heard);
-            set::is_still(ops, own, heard);
-        }
-        let waits = |entry: &Entry| entry.spot.is_none() && entry.ask.is_some();
-        let (mut asking, mut again) = (entries.iter().flatten().any(waits), false);
+        compare_own(participant, values, ops);
+        let waits = |call: &usize| {
+            entries.get(*call).and_then(Option::as_ref).is_some_and(|entry| entry.ask.is_some())
+        };
+        let (mut asking, mut again) = (calls.iter().any(waits), false);
         for (at, spot) in spots.iter().enumerate() {
             let Some(spot) = spot else { continue };
             if let Err(refusal) = spot.settle(participant, ops)
                 && refusal != Refusal::Removed
             {
-                wakers.extend(owe(entries, at, refusal));
+                wakers.extend(owe(entries, at, asks, refusal));
             }
             asking |= spot.asking > 0 || spot.mark.is_counted();
             // It was taken out of the count because another's wait is over there.
@@ -461,6 +579,80 @@ impl Core {
         let until = unseen.filter(|unseen| *unseen > kernel.now());
         *unseen = until;
         Ok(Next::Sleep(until))
+    }
+
+    /// The same where there are many spots: arms those that are asked for and have called, looks
+    /// at what is asked of these, tells. `changed`: it looks at all.
+    fn patrol(
+        &self,
+        state: &mut State,
+        buffers: &mut Buffers,
+        changed: bool,
+    ) -> Result<Next, Fault> {
+        let (participant, Buffers { ear, values, ops, wakers }) = (&*self.participant, buffers);
+        let kernel = &participant.mapped().semaphores;
+        let State { entries, calls, spots, rounds, unseen, phase, asks, expects, .. } = state;
+        let Some(rounds) = rounds else { return Ok(Next::Again) };
+        let nobody = Mark::default();
+        let spot = |at: usize| spots.get(at).and_then(Option::as_ref);
+        let mark = |at: usize| spot(at).map_or(&nobody, |spot| &spot.mark);
+        rounds.begin(kernel.now(), mark);
+        // After the bell has been read.
+        if let Some(ear) = ear {
+            rounds.called(&ear.collect(), mark);
+        }
+        if changed {
+            rounds.list_all();
+        }
+        rounds.keep(|at| spot(at).is_some_and(|spot| spot.asking > 0), mark);
+        let mut raised = false;
+        for spot in rounds.listed().iter().filter_map(|at| spot(*at)) {
+            raised |= spot.watched_place(participant).announce(kernel);
+        }
+        fence_after(kernel, raised, unseen);
+        // Only now: a process that was found dead is counted for nothing.
+        participant.is_counted_alive()?;
+        let (mut again, mut tasks) = (false, false);
+        for &call in &*calls {
+            let Some(Some(entry)) = entries.get_mut(call) else { continue };
+            if entry.look(participant) != Prospect::Nothing {
+                *asks -= 1;
+                tasks |= matches!(entry.tell, Tell::Task(_));
+                wakers.extend(entry.told());
+            }
+        }
+        for n in 0..rounds.listed().len() {
+            let at = rounds.listed()[n];
+            let Some(Some(spot)) = spots.get_mut(at) else { continue };
+            let mut all = Prospect::Nothing;
+            for &user in &spot.users {
+                let Some(Some(entry)) = entries.get_mut(user) else { continue };
+                let found = entry.look(participant);
+                if found == Prospect::Nothing {
+                    continue;
+                }
+                all = found;
+                *asks -= 1;
+                spot.asking -= 1;
+                tasks |= matches!(entry.tell, Tell::Task(_));
+                wakers.extend(entry.told());
+            }
+            spot.mark.found(all);
+            rounds.looked(at, &spot.mark, || kernel.soon());
+            // It is to be armed anew for those who are left.
+            again |= spot.asking > 0 && !spot.mark.is_armed();
+        }
+        if tasks || *asks == 0 {
+            // Tasks mostly ask again soon.
+            *expects = tasks;
+        }
+        if again || *asks == 0 && !*expects {
+            return Ok(Next::Again);
+        }
+        compare_own(participant, values, ops);
+        *phase = Phase::Asleep { struck: false };
+        *unseen = unseen.filter(|unseen| *unseen > kernel.now());
+        Ok(Next::Sleep(*unseen))
     }
 
     /// Ends the sleep, if there is one, which `state` says.
@@ -501,6 +693,11 @@ fn announce(
             spot.stays = false;
         }
     }
+    fence_after(kernel, raised, unseen);
+}
+
+/// The fence behind announcements; `raised`: the heavy one.
+fn fence_after(kernel: &Semaphores, raised: bool, unseen: &mut Option<Instant>) {
     if raised {
         // Edge W.
         kernel.heavy_fence();
@@ -511,10 +708,27 @@ fn announce(
     }
 }
 
+/// Begins what a sleep compares with the bell of this participant, as it was heard.
+fn compare_own(participant: &Participant, values: &[u16], ops: &mut Vec<Op>) {
+    ops.clear();
+    if let Some(own) = participant.own_bell() {
+        let heard = reading(values, own);
+        // Refused, the sleep will say so.
+        let _ = bell::wind(&participant.mapped().semaphores, own, heard);
+        set::is_still(ops, own, heard);
+    }
+}
+
 /// Has a handle of this spot give a wake that was refused here. Returns what its task is to be
 /// woken by.
-fn owe(entries: &mut [Option<Entry>], spot: usize, refusal: Refusal) -> Option<Waker> {
+fn owe(
+    entries: &mut [Option<Entry>],
+    spot: usize,
+    asks: &mut usize,
+    refusal: Refusal,
+) -> Option<Waker> {
     let entry = entries.iter_mut().flatten().find(|entry| entry.spot == Some(spot))?;
+    *asks -= usize::from(entry.ask.is_some());
     entry.owed = Some(refusal);
     // It is to find out, whatever it does next.
     entry.cells.control().changes.fetch_add(1, Ordering::Release);
@@ -524,7 +738,10 @@ fn owe(entries: &mut [Option<Entry>], spot: usize, refusal: Refusal) -> Option<W
 /// Runs code of the program's, which may panic: that is not to end the thread of all handles.
 fn wake(wakers: &mut Vec<Waker>) {
     for waker in wakers.drain(..) {
-        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            // To drop what it says is code of the program's, too.
+            mem::forget(panic);
+        }
     }
 }
 
@@ -575,41 +792,50 @@ impl Drop for Reactor {
     }
 }
 
-/// The reactors of a participant.
-fn all(participant: &Participant) -> Vec<Arc<Reactor>> {
-    let mut all = participant.shared.lock().unwrap_or_else(PoisonError::into_inner);
-    all.retain(|one| one.strong_count() > 0);
-    all.iter().filter_map(|one| one.upgrade()?.downcast().ok()).collect()
+type Known = Vec<Weak<dyn Any + Send + Sync>>;
+
+/// What the participant knows of its reactors.
+fn known(participant: &Participant) -> MutexGuard<'_, Known> {
+    participant.shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Those that are there. To be dropped without the lock: it may be the last to use one of them.
+fn there(known: &mut Known) -> Vec<Arc<Reactor>> {
+    known.retain(|one| one.strong_count() > 0);
+    known.iter().filter_map(|one| one.upgrade()?.downcast().ok()).collect()
 }
 
 /// Has every handle of this process that waits here find out what has changed.
 pub(super) fn stir(participant: &Participant) -> Result<(), Fault> {
-    all(participant).iter().try_for_each(|reactor| reactor.core.strike(reactor.core.state()))
+    let all = there(&mut known(participant));
+    all.iter().try_for_each(|reactor| reactor.core.strike(reactor.core.state()))
 }
 
 impl Interest {
     /// A share for one side of a channel.
     pub(super) fn new(at: &At<'_>, tell: impl Fn() -> Tell) -> sys::Result<Self> {
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let participant = at.participant;
         let most = participant.mapped().semaphores.most_ops().saturating_sub(set::OWN_OPS as u64);
-        // Dropped without the lock: it may be the last to use one of them.
         let found;
-        let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        found = all(participant);
+        // One at a time. A lock of this participant: a forked child may have others.
+        let mut known = known(participant);
+        found = there(&mut known);
         for reactor in &found {
-            let entry = reactor.core.state().admit(at, tell(), most);
-            if let Some(entry) = entry {
-                return Ok(Self { reactor: Some(Arc::clone(reactor)), entry });
+            let mut state = reactor.core.state();
+            let Some((entry, others)) = state.admit(at, tell(), most) else { continue };
+            if others {
+                // What it sleeps over is not what the others are told by any more. Refused, the
+                // next ask says so.
+                let _ = reactor.core.strike(state);
             }
+            return Ok(Self { reactor: Some(Arc::clone(reactor)), entry });
         }
         let reactor = Arc::new(Reactor::start(participant)?);
         // What a call cannot hold at all is refused by the kernel, with a reason.
-        let entry = reactor.core.state().admit(at, tell(), u64::MAX);
-        let known: Arc<dyn Any + Send + Sync> = Arc::<Reactor>::clone(&reactor);
-        let mut all = participant.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(Arc::downgrade(&known));
-        drop((all, one));
+        let entry = reactor.core.state().admit(at, tell(), u64::MAX).map(|(entry, _)| entry);
+        let shared: Arc<dyn Any + Send + Sync> = Arc::<Reactor>::clone(&reactor);
+        known.push(Arc::downgrade(&shared));
+        drop(known);
         Ok(Self { reactor: Some(reactor), entry: entry.unwrap_or(usize::MAX) })
     }
 
@@ -627,22 +853,22 @@ impl Interest {
         if let Some(fault) = &state.gone {
             return Err(fault.clone());
         }
+        let Some(told) = state.ask(self.entry, ask) else { return Err(Fault::Closed) };
         let State { phase, entries, spots, .. } = &mut *state;
         let Some(Some(entry)) = entries.get_mut(self.entry) else { return Err(Fault::Closed) };
-        let told = entry.ask.replace(ask).is_none();
         match &mut entry.tell {
             Tell::Descriptor(fd) if told => fd.clear(),
             Tell::Descriptor(_) => {}
             Tell::Task(known) => mem::swap(known, &mut waker),
         }
         // The thread sleeps over what would wake it. To look at a call says so in its word.
-        let watched = entry.spot.is_none()
-            || State::spot_of(spots, entry.spot).is_some_and(|spot| spot.mark.is_counted());
-        if matches!(phase, Phase::Asleep { .. }) && watched {
+        let heard =
+            entry.spot.is_none() || spot_of(spots, entry.spot).is_some_and(|spot| spot.is_heard());
+        if matches!(phase, Phase::Asleep { .. }) && heard {
             if entry.look(&core.participant) == Prospect::Nothing {
                 return Ok(Asked::Waits);
             }
-            _told = entry.told();
+            _told = state.told(self.entry);
             drop(state);
             return Ok(Asked::There);
         }
@@ -652,7 +878,7 @@ impl Interest {
     /// Tells the handle at once, if it asks.
     pub(super) fn tell(&self) {
         if let Ok(core) = self.core() {
-            let told = core.state().entry(self.entry).and_then(Entry::told);
+            let told = core.state().told(self.entry);
             told.into_iter().for_each(Waker::wake);
         }
     }
@@ -663,7 +889,7 @@ impl Interest {
         if let Ok(core) = self.core()
             && !core.participant.guard().in_child()
         {
-            let _told = core.state().entry(self.entry).and_then(Entry::told);
+            let _told = core.state().told(self.entry);
         }
     }
 

@@ -17,12 +17,14 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::cancel::Canceller;
 use super::endpoint::Origin;
+use super::ready::Readiness;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::wait_set::{EndOf, Member, Part};
@@ -39,6 +41,7 @@ pub trait Handle: EndOf + Member + Send + Sized + 'static {
     fn another(origin: &Origin) -> Result<Self, ChannelError>;
     /// What ends its waits.
     fn its_canceller(&self) -> Canceller;
+    fn its_readiness(&self) -> Result<&Readiness, Fault>;
     /// Others of its pool hold so many messages.
     fn others_hold(&self, messages: u64);
     fn end_use(self) -> Result<(), Fault>;
@@ -66,6 +69,10 @@ impl<P: Payload + NoUninit, K: Kind> Handle for Sender<P, K> {
         self.canceller()
     }
 
+    fn its_readiness(&self) -> Result<&Readiness, Fault> {
+        self.readiness()
+    }
+
     fn others_hold(&self, _: u64) {}
 
     fn end_use(self) -> Result<(), Fault> {
@@ -81,6 +88,10 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Handle for Receiver<P, K> {
 
     fn its_canceller(&self) -> Canceller {
         self.canceller()
+    }
+
+    fn its_readiness(&self) -> Result<&Readiness, Fault> {
+        self.readiness()
     }
 
     fn others_hold(&self, messages: u64) {
@@ -295,9 +306,36 @@ impl<H: Shareable> Shared<H> {
         Ok(Lent(Loan::new(&*self.0, For::Call)?))
     }
 
+    /// A handle that this borrows nothing for: for one that keeps it, as an event loop does
+    /// which waits for its [readiness](crate::Receiver::readiness). As for a message that is
+    /// held, it is a further handle where there may be several.
+    ///
+    /// # Errors
+    /// As for [`lend`](Self::lend).
+    pub fn lend_owned(&self) -> Result<LentOwned<H>, Fault> {
+        Ok(LentOwned(self.loan()?))
+    }
+
     /// A handle for a message that is held.
     pub(super) fn loan(&self) -> Result<Loan<H, Arc<Pool<H>>>, Fault> {
         Loan::new(Arc::clone(&self.0), For::Message)
+    }
+
+    /// A descriptor for event loops, of the first handle: see
+    /// [`Receiver::readiness`](crate::Receiver::readiness). Calls that do not wait, of a handle
+    /// that is [lent](Self::lend), arm it, as long as no other thread has the first handle.
+    ///
+    /// # Errors
+    /// As there; [`Fault::InUse`] while the first handle is lent.
+    pub fn readiness(&self) -> Result<BorrowedFd<'_>, Fault> {
+        if self.0.origin.in_child() {
+            return Err(Fault::Forked);
+        }
+        let handle = self.0.first().ok_or_else(|| self.0.origin.in_use())?;
+        let first = Lent(Loan { handle, pool: &*self.0 });
+        let descriptor = first.its_readiness()?.as_fd().as_raw_fd();
+        // SAFETY: the handle has it open for as long as it lives, and the pool has the handle.
+        Ok(unsafe { BorrowedFd::borrow_raw(descriptor) })
     }
 
     /// The channel's name.
@@ -395,24 +433,38 @@ impl<H: Shareable> fmt::Debug for Shared<H> {
 /// A handle that a [`Shared`] lends. Dropping it gives it back.
 pub struct Lent<'a, H: Shareable>(Loan<H, &'a Pool<H>>);
 
-impl<H: Shareable> Deref for Lent<'_, H> {
-    type Target = H;
+/// A handle that a [`Shared`] lends, without a borrow: see [`Shared::lend_owned`]. Dropping it
+/// gives it back.
+pub struct LentOwned<H: Shareable>(Loan<H, Arc<Pool<H>>>);
 
-    fn deref(&self) -> &H {
-        // SAFETY: only this refers to the handle, and `self` is borrowed.
-        unsafe { self.0.handle.as_ref() }
-    }
+/// The handle of each.
+macro_rules! lends {
+    ($($lent:ident$(<$life:lifetime>)?: $name:literal;)*) => {$(
+        impl<H: Shareable> Deref for $lent<$($life,)? H> {
+            type Target = H;
+
+            fn deref(&self) -> &H {
+                // SAFETY: only this refers to the handle, and `self` is borrowed.
+                unsafe { self.0.handle.as_ref() }
+            }
+        }
+
+        impl<H: Shareable> DerefMut for $lent<$($life,)? H> {
+            fn deref_mut(&mut self) -> &mut H {
+                // SAFETY: as above.
+                unsafe { self.0.handle.as_mut() }
+            }
+        }
+
+        impl<H: Shareable + fmt::Debug> fmt::Debug for $lent<$($life,)? H> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple($name).field(&**self).finish()
+            }
+        }
+    )*};
 }
 
-impl<H: Shareable> DerefMut for Lent<'_, H> {
-    fn deref_mut(&mut self) -> &mut H {
-        // SAFETY: as above.
-        unsafe { self.0.handle.as_mut() }
-    }
-}
-
-impl<H: Shareable + fmt::Debug> fmt::Debug for Lent<'_, H> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Lent").field(&**self).finish()
-    }
+lends! {
+    Lent<'_>: "Lent";
+    LentOwned: "LentOwned";
 }

@@ -31,8 +31,10 @@ use crate::kinds::ring::Ring;
 use crate::kinds::table::{Kind, Payload};
 use crate::ring::kernel::{Kernel as _, Refusal};
 use crate::ring::wait::Found;
+use crate::ring::wait::rounds::Rounds;
 use crate::ring::wait::set::{self, Kept, Mark, Members, Place, Prospect, Vigil};
-use crate::segment::{Participant, Segment, Side};
+use crate::ring::watch::{Calls, Topic};
+use crate::segment::{Ear, Participant, Segment, Side};
 use crate::sync::Ordering;
 use crate::sync::unstepped::AtomicU8;
 use crate::wait::{Interruptible, Spin, WaitStrategy};
@@ -333,6 +335,15 @@ impl Entry<'_> {
         Some(queues::place(participant, self.block.as_ref()?, self.side, &self.mark))
     }
 
+    fn watched_place<'p>(&'p self, participant: &'p Participant) -> Option<Place<'p>> {
+        Some(queues::watched_place(participant, self.block.as_ref()?, self.side, &self.mark))
+    }
+
+    fn topic(&self) -> Option<(&Block, Topic)> {
+        let block = self.block.as_ref()?;
+        Some((block, queues::topic(block, self.side)))
+    }
+
     /// Adds it if it is ready. The set `sleeps` if nothing is, or not yet.
     fn look(&self, ready: &mut Vec<Ready>, sleeps: bool) -> Prospect {
         let found = self.handle.part().prospect(sleeps);
@@ -401,9 +412,11 @@ impl Entry<'_> {
 /// it then, or if it does one thing at a time and a message of it is held, the wait ends with
 /// [`Fault::InUse`].
 ///
-/// **How many.** While the thread sleeps, each operation on the segment's semaphores takes
-/// longer, by some 10 ns for a member. So a set is for some 30 members; the most are what
-/// `kernel.sem` allows in one call ([`WaitSetError::TooMany`]), mostly 490.
+/// **How many.** There may be thousands of members. Up to 30 of them are compared in the call that
+/// sleeps; each operation on the segment's semaphores takes longer meanwhile, by some 10 ns for a
+/// member. More are *watched*: whoever sends there strikes a semaphore of this process, and a
+/// wait asks only those that have called. In a segment without such semaphores, because `kernel.sem`
+/// allows too few, the most are what it allows in one call ([`WaitSetError::TooMany`]).
 ///
 /// **Signals** do not end a wait, as they end no other call of this library, unless
 /// [`end_on_signals`](Self::end_on_signals) says so. A thread that waits for signals uses a
@@ -425,9 +438,17 @@ struct Crew<'a> {
     participant: Arc<Participant>,
     /// The member that was ready last, and the one to be looked at next.
     turn: Turn,
+    /// Of a set of many: what it keeps to watch them.
+    watching: Option<Watching>,
     /// How many of the members are lent for each wait, and whether they are lent just now.
     lent: usize,
     begun: bool,
+}
+
+/// What a set of many members keeps, which it watches.
+struct Watching {
+    ear: Ear,
+    rounds: Rounds<Instant>,
 }
 
 /// Which members a glance is for: the one that was ready last, and some of the others in turn.
@@ -437,24 +458,39 @@ struct Turn {
     next: Cell<usize>,
 }
 
-/// A way to look at members: whether some are ready.
-type Look = fn(&Turn, &[Entry<'_>], &mut Vec<Ready>) -> bool;
+/// A way to look at members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// At those that are likely to be ready.
+    Likely,
+    All,
+}
 
 /// In turn, so many at a glance; fewer members than this are all looked at.
 const IN_TURN: usize = 2;
 const FEW: usize = 4;
+/// So many members a set counts itself at; if it has more, it watches them.
+const COUNTED: usize = 30;
 
 impl Turn {
     /// Looks at some.
     fn glance(&self, entries: &[Entry<'_>], ready: &mut Vec<Ready>) -> bool {
-        let (count, last) = (entries.len(), self.last.get());
-        let next = self.next.get();
-        let others = (next..next + IN_TURN).map(|at| at % count.max(1)).filter(|at| *at != last);
+        if entries.len() < FEW {
+            return self.look(entries, ready);
+        }
+        let last = self.last.get();
+        let others = self.others(entries.len()).filter(|at| *at != last);
         for entry in once(last).chain(others).filter_map(|at| entries.get(at)) {
             entry.look(ready, false);
         }
-        self.next.set((next + IN_TURN) % count.max(1));
         self.note(entries, ready)
+    }
+
+    /// Those of `count` members whose turn it is.
+    fn others(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
+        let (next, count) = (self.next.get(), count.max(1));
+        self.next.set((next + IN_TURN) % count);
+        (next..next + IN_TURN).map(move |at| at % count)
     }
 
     /// Looks at all.
@@ -476,6 +512,57 @@ impl Turn {
     }
 }
 
+impl Watching {
+    /// A member comes, behind all others.
+    fn add(&mut self, participant: &Participant, entry: &Entry<'_>) {
+        match entry.topic() {
+            Some((block, topic)) => {
+                participant.watch(block, topic);
+                self.rounds.add(block.index);
+            }
+            // It is never armed, and so always in the list.
+            None => self.rounds.add(0),
+        }
+    }
+
+    /// Those that have called are to be looked at, too.
+    fn called(&mut self, calls: &Calls, entries: &[Entry<'_>]) {
+        self.rounds.called(calls, |at| &entries[at].mark);
+    }
+
+    /// Looks at those that have called, or had something when they were last looked at, and at
+    /// some others in turn; whether one is ready.
+    fn glance(&mut self, turn: &Turn, entries: &[Entry<'_>], ready: &mut Vec<Ready>) -> bool {
+        let calls = self.ear.glance();
+        self.called(&calls, entries);
+        for &at in self.rounds.listed() {
+            if entries[at].look(ready, false) != Prospect::Nothing {
+                turn.last.set(at);
+            }
+        }
+        for at in turn.others(entries.len()) {
+            // The others in the list have just been looked at.
+            if let Some(entry) = entries.get(at).filter(|entry| entry.mark.is_armed())
+                && entry.look(ready, false) != Prospect::Nothing
+            {
+                self.rounds.list(at);
+                turn.last.set(at);
+            }
+        }
+        !ready.is_empty()
+    }
+
+    /// Looks at all.
+    fn look(&mut self, entries: &[Entry<'_>], ready: &mut Vec<Ready>) -> bool {
+        for (at, entry) in entries.iter().enumerate() {
+            if entry.look(ready, false) != Prospect::Nothing {
+                self.rounds.list(at);
+            }
+        }
+        !ready.is_empty()
+    }
+}
+
 impl<'a> WaitSet<'a> {
     /// A set for handles of this segment, without members.
     pub fn new(segment: &Segment) -> Self {
@@ -485,7 +572,8 @@ impl<'a> WaitSet<'a> {
         let limit = participant.mapped().semaphores.most_ops();
         let kept = Kept::new(participant.own_bell());
         let (entries, turn) = (Vec::new(), Turn::default());
-        let crew = Crew { entries, kept, shared, participant, turn, lent: 0, begun: false };
+        let (lent, begun, watching) = (0, false, None);
+        let crew = Crew { entries, kept, shared, participant, turn, watching, lent, begun };
         Self { crew, spin: Spin::new(), ends_on_signals: false, ops: set::OWN_OPS, limit }
     }
 
@@ -507,7 +595,7 @@ impl<'a> WaitSet<'a> {
         let (block, side) = admitted?;
         self.crew.lent += usize::from(handle.is_lent());
         let (handle, mark) = (Box::new(handle), Mark::default());
-        self.crew.entries.push(Entry { key, handle, block, side, mark });
+        self.crew.push(Entry { key, handle, block, side, mark });
         Ok(())
     }
 
@@ -521,8 +609,13 @@ impl<'a> WaitSet<'a> {
         let place = |block| queues::place(participant, block, side, &Mark::default()).ops();
         let ops = block.as_ref().map_or(0, place);
         let (operations, limit) = ((self.ops + ops) as u64, self.limit);
-        if operations > limit {
-            return Err(WaitSetError::TooMany { channel: channel(), operations, limit });
+        let many = operations > limit || self.len() >= COUNTED;
+        if many && self.crew.watching.is_none() {
+            if self.crew.participant.own_bell().is_some() {
+                self.crew.watch();
+            } else if operations > limit {
+                return Err(WaitSetError::TooMany { channel: channel(), operations, limit });
+            }
         }
         self.ops += ops;
         Ok((block, side))
@@ -531,14 +624,8 @@ impl<'a> WaitSet<'a> {
     /// Removes the member with this key; whether there was one. The order of the others stays.
     pub fn remove(&mut self, key: u64) -> bool {
         let Some(at) = self.find(key) else { return false };
-        let entry = self.crew.entries.remove(at);
-        self.crew.lent -= usize::from(entry.handle.is_lent());
-        if let Some(place) = entry.place(&self.crew.participant) {
-            self.ops -= place.ops();
-            if !self.crew.participant.guard().in_child() {
-                place.let_go();
-            }
-        }
+        let entry = self.crew.remove(at);
+        self.ops -= entry.place(&self.crew.participant).map_or(0, |place| place.ops());
         true
     }
 
@@ -558,7 +645,7 @@ impl<'a> WaitSet<'a> {
 
     /// Waits until members are ready, for `timeout` at most; without one, for as long as it takes.
     /// Writes those that it finds ready into `ready`, in place of what was there, and returns how
-    /// many. In a set of four or more, it asks the member that was ready last and two others in
+    /// many. In a set of four or more, it asks the members that are likely to be ready and two others in
     /// turn before it asks all: so idle members cost a busy one little, and a member that is ready
     /// is found after half as many waits as there are members, at the latest. 0 means that the time is up, that a
     /// [waker](Self::waker) has called, or that a signal was to [end](Self::end_on_signals) it.
@@ -598,7 +685,7 @@ impl<'a> WaitSet<'a> {
             return Err(fault);
         }
         self.crew.begin()?;
-        self.crew.is_over(ready, Turn::look);
+        self.crew.is_over(ready, Look::All);
         self.crew.done();
         Ok(ready.len())
     }
@@ -624,8 +711,7 @@ impl<'a> WaitSet<'a> {
         until: impl FnOnce() -> Option<Instant>,
     ) -> Result<usize, Fault> {
         let Self { crew, spin, ends_on_signals, .. } = self;
-        let look: Look = if crew.entries.len() < FEW { Turn::look } else { Turn::glance };
-        if crew.is_over(ready, look) {
+        if crew.is_over(ready, Look::Likely) {
             return Ok(ready.len());
         }
         let until = until();
@@ -637,7 +723,7 @@ impl<'a> WaitSet<'a> {
                 until,
                 || crew.borrow().moved(),
                 MUCH,
-                || crew.borrow_mut().is_over(ready, look).then_some(()),
+                || crew.borrow_mut().is_over(ready, Look::Likely).then_some(()),
             );
             if spun.is_some() {
                 return Ok(ready.len());
@@ -651,15 +737,19 @@ impl<'a> WaitSet<'a> {
                 return Err(Fault::Interrupted);
             }
             if until.is_some_and(|until| until <= kernel.now()) {
-                crew.borrow_mut().is_over(ready, Turn::look);
+                crew.borrow_mut().is_over(ready, Look::All);
                 return Ok(ready.len());
             }
         }
         participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);
-        let Crew { entries, kept, shared, turn, .. } = crew;
+        let Crew { entries, kept, shared, turn, watching, .. } = crew;
         let _sleeping = Sleeping::new(shared);
-        let mut looking = Looking { entries, shared, participant: &participant, turn, ready };
-        let waited = Vigil::new(&kernel, kept, until).block(&mut looking);
+        let mut all = Looking { entries, shared, participant: &participant, turn, ready };
+        let mut vigil = Vigil::new(&kernel, kept, until);
+        let waited = match watching {
+            Some(watching) => vigil.block(&mut Patrol { all, watching }),
+            None => vigil.block(&mut all),
+        };
         spin.slept();
         match waited {
             Err(Fault::Interrupted) if *ends_on_signals => Ok(0),
@@ -694,7 +784,48 @@ impl<'a> WaitSet<'a> {
     }
 }
 
-impl Crew<'_> {
+impl<'a> Crew<'a> {
+    /// From here on, it watches its members.
+    fn watch(&mut self) {
+        self.let_go();
+        let mut watching = Watching { ear: Ear::new(&self.participant), rounds: Rounds::new() };
+        for entry in &self.entries {
+            watching.add(&self.participant, entry);
+        }
+        self.watching = Some(watching);
+    }
+
+    fn push(&mut self, entry: Entry<'a>) {
+        if let Some(watching) = &mut self.watching {
+            watching.add(&self.participant, &entry);
+        }
+        self.entries.push(entry);
+    }
+
+    fn remove(&mut self, at: usize) -> Entry<'a> {
+        let entry = self.entries.remove(at);
+        self.lent -= usize::from(entry.handle.is_lent());
+        if let Some(watching) = &mut self.watching {
+            watching.rounds.remove(at);
+        }
+        self.leave(&entry);
+        entry
+    }
+
+    /// One that is a member no more.
+    fn leave(&self, entry: &Entry<'_>) {
+        if self.participant.guard().in_child() {
+            return;
+        }
+        if self.watching.is_some() {
+            if let Some((block, topic)) = entry.topic() {
+                self.participant.unwatch(block, topic);
+            }
+        } else if let Some(place) = entry.place(&self.participant) {
+            place.let_go();
+        }
+    }
+
     /// What goes through the channel of the member that was ready last.
     fn moved(&self) -> u64 {
         let last = self.entries.get(self.turn.last.get());
@@ -703,7 +834,13 @@ impl Crew<'_> {
 
     /// Looks; whether the wait is over.
     fn is_over(&mut self, ready: &mut Vec<Ready>, look: Look) -> bool {
-        let found = look(&self.turn, &self.entries, ready);
+        let Self { entries, turn, watching, .. } = self;
+        let found = match (watching, look) {
+            (Some(watching), Look::Likely) => watching.glance(turn, entries, ready),
+            (Some(watching), Look::All) => watching.look(entries, ready),
+            (None, Look::Likely) => turn.glance(entries, ready),
+            (None, Look::All) => turn.look(entries, ready),
+        };
         let over = self.shared.take_call() || found;
         if over {
             // Without a sleep: no member is to be counted as if it slept.
@@ -746,9 +883,7 @@ impl Crew<'_> {
 impl Drop for Crew<'_> {
     fn drop(&mut self) {
         self.done();
-        if !self.participant.guard().in_child() {
-            self.let_go();
-        }
+        self.entries.iter().for_each(|entry| self.leave(entry));
     }
 }
 
@@ -801,6 +936,70 @@ impl Members for Looking<'_, '_> {
 
     fn fault(&self, refusal: Refusal) -> Fault {
         self.participant.mapped().refused(refusal)
+    }
+}
+
+/// Those of many members that are to be looked at, during one sleep.
+struct Patrol<'s, 'a> {
+    all: Looking<'s, 'a>,
+    watching: &'s mut Watching,
+}
+
+impl<'a> Patrol<'_, 'a> {
+    fn entry(&self, at: usize) -> (usize, &Entry<'a>) {
+        let at = self.watching.rounds.listed()[at];
+        (at, &self.all.entries[at])
+    }
+}
+
+impl Members for Patrol<'_, '_> {
+    type Fault = Fault;
+
+    fn count(&self) -> usize {
+        self.watching.rounds.listed().len()
+    }
+
+    fn place(&self, at: usize) -> Option<Place<'_>> {
+        self.entry(at).1.watched_place(self.all.participant)
+    }
+
+    fn look(&mut self, at: usize) -> Prospect {
+        let (at, _) = self.entry(at);
+        let entry = &self.all.entries[at];
+        let found = entry.look(self.all.ready, true);
+        let Watching { ear, rounds } = &mut *self.watching;
+        rounds.looked(at, &entry.mark, || ear.soon());
+        found
+    }
+
+    fn glance(&mut self) -> bool {
+        self.watching.glance(self.all.turn, self.all.entries, self.all.ready)
+    }
+
+    fn is_called(&mut self) -> bool {
+        self.all.is_called()
+    }
+
+    fn listen(&mut self, values: &mut Vec<u16>) -> Result<(), Fault> {
+        let changed = self.watching.ear.listen(values)?;
+        self.all.participant.is_counted_alive()?;
+        let now = self.all.participant.mapped().semaphores.now();
+        self.watching.rounds.begin(now, |at| &self.all.entries[at].mark);
+        // After the bell has been read.
+        let calls = self.watching.ear.collect();
+        self.watching.called(&calls, self.all.entries);
+        if changed {
+            self.watching.rounds.list_all();
+        }
+        Ok(())
+    }
+
+    fn owes(&mut self, at: usize, refusal: Refusal) {
+        self.entry(at).1.handle.part().owe(refusal);
+    }
+
+    fn fault(&self, refusal: Refusal) -> Fault {
+        self.all.fault(refusal)
     }
 }
 

@@ -23,7 +23,8 @@ pub enum WaitSetError {
         channel: String,
     },
     /// The system allows no more operations in one call. A queue takes one of them, one side of a
-    /// broadcast channel three.
+    /// broadcast channel three. Only in a segment whose participants have no bells of their own,
+    /// because `kernel.sem` allowed too few semaphores when it was made.
     #[error(
         "this wait set is full: with channel {channel} a wait would take {operations} semaphore \
          operations in one call, and kernel.sem allows {limit} (its third number, SEMOPM)"

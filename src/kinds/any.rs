@@ -1,6 +1,7 @@
 //! What a segment asks of a channel without knowing what its messages are.
 
 use super::audit::Audit;
+use super::passed::Passed;
 use super::recover::Recover;
 use crate::storage::layout::{Measures, Parts};
 use crate::storage::{Cells, KindCode};
@@ -29,6 +30,9 @@ pub(crate) trait AnyKind: Recover + Audit {
     /// counted: how many of the longest messages would take as much room. Of broadcast: how
     /// many the slowest reliable subscriber has not read.
     fn len(&self, cells: &Cells) -> u64;
+
+    /// How much has gone in since the channel was made.
+    fn passed(&self, cells: &Cells) -> Passed;
 
     /// Whether a reader has a message in hand that [`len`](Self::len) does not
     /// count.

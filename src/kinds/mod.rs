@@ -19,6 +19,7 @@ mod keep_back;
 pub(crate) mod message;
 pub(crate) mod mpmc;
 pub(crate) mod mpmc_bytes;
+pub(crate) mod passed;
 pub(crate) mod payload;
 pub(crate) mod recover;
 pub(crate) mod ring;

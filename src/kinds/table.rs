@@ -6,6 +6,7 @@ pub use super::broadcast::{Broadcast, Reliable};
 use super::calls::{self, Slots};
 use super::element::Element;
 use super::message::Message;
+use super::passed::Passed;
 use super::payload::{Bytes, Form, Untyped};
 use super::ring::Ring;
 use super::{mpmc, mpmc_bytes, spsc, spsc_bytes};
@@ -245,17 +246,17 @@ impl RingKind {
     }
 
     /// Whether each receiver gets every message.
-    pub(crate) const fn is_broadcast(self) -> bool {
+    pub const fn is_broadcast(self) -> bool {
         self.facts().broadcast
     }
 
     /// Whether messages are requests that are replied to.
-    pub(crate) const fn is_calls(self) -> bool {
+    pub const fn is_calls(self) -> bool {
         self.facts().calls
     }
 
     /// Whether messages are bytes of any length.
-    pub(crate) const fn is_bytes(self) -> bool {
+    pub const fn is_bytes(self) -> bool {
         self.facts().bytes
     }
 
@@ -286,6 +287,11 @@ impl Cells {
     /// How many messages there are: see [`AnyKind::len`].
     pub(crate) fn len(&self) -> u64 {
         RingKind::read(self.kind()).map_or(0, |kind| kind.any().len(self))
+    }
+
+    /// How much has gone in: see [`AnyKind::passed`].
+    pub(crate) fn passed(&self) -> Passed {
+        RingKind::read(self.kind()).map_or(Passed::Messages(0), |kind| kind.any().passed(self))
     }
 
     /// Whether a reader has a message in hand that may come back: see

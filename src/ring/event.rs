@@ -1,8 +1,8 @@
 //! Waiting for a ring to change, and waking waiters.
 //!
-//! Each direction of a channel has a word `waiting` (a count and a version), a record for
-//! each participant (how many of its threads wait), and one semaphore W that holds at most
-//! one token.
+//! Each direction of a channel has a word `waiting` (a count and a version, and whether somebody
+//! [watches](super::watch)), a record for each participant (how many of its threads wait), and
+//! one semaphore W that holds at most one token.
 //!
 //! ```text
 //!  notifier   publish ─▶ light fence ─▶ waiting? ─ 0 ─▶ done
@@ -47,11 +47,13 @@
 
 use super::kernel::{Kernel, LightFence, Op, Refusal};
 use super::table::{INCARNATION_SHIFT, MemberState, MemberWord};
+use super::watch::{self, VERSION, WATCHED, Watch};
 use super::{bell, credit};
 use crate::sync::{AtomicU64, Ordering, fence};
 
-const VERSION: u64 = 1 << 32;
-const COUNT: u64 = VERSION - 1;
+/// Bits of a word `waiting`: somebody is to be told, of whatever sort; how many wait.
+const SOMEBODY: u64 = VERSION - 1;
+const COUNT: u64 = WATCHED - 1;
 const RECORD_BITS: u32 = INCARNATION_SHIFT;
 const RECORD_COUNT: u64 = (1 << RECORD_BITS) - 1;
 
@@ -68,6 +70,8 @@ pub(crate) struct Event<'a> {
     pub(crate) waiting: &'a AtomicU64,
     pub(crate) sem: u16,
     pub(crate) wakes: Wakes<'a>,
+    /// Who else is to be told: see [`watch`]. `None` where the set has no bells for that.
+    pub(crate) watch: Option<Watch<'a>>,
 }
 
 /// Whom a change is for: what the semaphore of an [`Event`] is used as.
@@ -129,7 +133,7 @@ pub(crate) fn waited_for<F: LightFence>(fence: &F, waiting: &AtomicU64) -> Optio
     // Edge W.
     fence.light_fence();
     let word = waiting.load(Ordering::Relaxed);
-    (word & COUNT != 0).then_some(word)
+    (word & SOMEBODY != 0).then_some(word)
 }
 
 /// Wakes those whom a change is for, if there are any. Call it after publishing.
@@ -153,12 +157,42 @@ pub(crate) fn ring<K: Kernel>(
     memo: &mut Memo,
     meant: impl Fn() -> bool,
 ) -> Result<(), Refusal> {
-    match event.wakes {
+    let called = call_watchers(kernel, event.waiting, event.watch, word, &meant);
+    if word & COUNT == 0 {
+        return called;
+    }
+    let woken = match event.wakes {
         Wakes::One => ring_for_one(kernel, event, word, memo),
         Wakes::All { struck } => {
             bell::ring(kernel, event.sem, struck, || announced(event.waiting), meant)
         }
+    };
+    called.and(woken)
+}
+
+/// Calls those who watch, if `word` says that there are some.
+fn call_watchers<K: Kernel>(
+    kernel: &K,
+    waiting: &AtomicU64,
+    watch: Option<Watch<'_>>,
+    word: u64,
+    meant: impl Fn() -> bool,
+) -> Result<(), Refusal> {
+    match watch {
+        Some(watch) if word & WATCHED != 0 => watch::call(kernel, waiting, watch, meant),
+        _ => Ok(()),
     }
+}
+
+/// Calls those who watch, and says whether others are counted. Call it after publishing.
+#[inline]
+pub(super) fn counted_or_watched<K: Kernel>(
+    kernel: &K,
+    waiting: &AtomicU64,
+    watch: Option<Watch<'_>>,
+) -> Result<bool, Refusal> {
+    let Some(word) = waited_for(kernel, waiting) else { return Ok(false) };
+    call_watchers(kernel, waiting, watch, word, || true).map(|()| word & COUNT != 0)
 }
 
 fn ring_for_one<K: Kernel>(
@@ -167,7 +201,8 @@ fn ring_for_one<K: Kernel>(
     word: u64,
     memo: &mut Memo,
 ) -> Result<(), Refusal> {
-    let mut word = word;
+    // Whether somebody watches too is of no concern to those who are counted.
+    let mut word = word & !WATCHED;
     loop {
         if memo.word != word {
             *memo = Memo { word, posts: 0 };
@@ -177,7 +212,7 @@ fn ring_for_one<K: Kernel>(
         }
         // Edge W, also where the heavy fence has left this thread out.
         fence(Ordering::SeqCst);
-        let now = event.waiting.load(Ordering::Relaxed);
+        let now = event.waiting.load(Ordering::Relaxed) & !WATCHED;
         if now == word {
             return Ok(());
         }
@@ -213,8 +248,10 @@ pub(crate) fn rouse<K: Kernel>(
     enough: impl Fn() -> bool,
 ) -> Result<(), Refusal> {
     let Some(word) = waited_for(kernel, event.waiting) else { return Ok(()) };
+    let called = call_watchers(kernel, event.waiting, event.watch, word, || true);
     if let Wakes::All { struck } = event.wakes {
-        return bell::ring(kernel, event.sem, struck, || announced(event.waiting), || true);
+        let announced = || announced(event.waiting);
+        return called.and(bell::ring(kernel, event.sem, struck, announced, || true));
     }
     for _ in 0..(word & COUNT).min(ROUSED) {
         // One that stays is for who is about to sleep: nobody does.
@@ -222,7 +259,7 @@ pub(crate) fn rouse<K: Kernel>(
             break;
         }
     }
-    Ok(())
+    called
 }
 
 /// Takes a token, sleeping until there is one.
@@ -243,6 +280,11 @@ fn announced(waiting: &AtomicU64) -> Option<u64> {
 /// How many wait, a moment ago.
 pub(super) fn count(waiting: &AtomicU64) -> u64 {
     waiting.load(Ordering::Relaxed) & COUNT
+}
+
+/// Whether somebody has said that he waits, a moment ago: for people.
+pub(crate) fn waits(waiting: &AtomicU64) -> bool {
+    count(waiting) > 0
 }
 
 /// Wakes another waiter than the caller, who may be counted.

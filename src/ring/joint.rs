@@ -142,7 +142,8 @@ pub(crate) fn pledge(ring: &impl Pledges, at: &Producer, cells: u64, ticket: Tic
 }
 
 /// Takes the pledge back, which is kept or was given up. A producer that takes up the role
-/// does so too: its predecessor's ticket may be one of its own.
+/// does so too: its predecessor's ticket may be one of its own. So from before it has the role
+/// until then, its participant must not have committed anything.
 pub(crate) fn unpledge(ring: &impl Pledges) {
     // Relaxed: without a pledge there is nothing to do for anybody.
     ring.pledge().store(0, Ordering::Relaxed);

@@ -31,3 +31,4 @@ pub(crate) mod spsc;
 pub(crate) mod table;
 pub(crate) mod wait;
 pub(crate) mod wake_all;
+pub(crate) mod watch;

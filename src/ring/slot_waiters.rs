@@ -32,10 +32,19 @@
 use super::event;
 use super::kernel::{Kernel, Refusal};
 use super::wake_all;
+use super::watch::Watch;
 use crate::sync::AtomicU64;
 
-/// Wakes all who wait, if there are any. Call it after freeing.
+/// Wakes all who wait or watch, if there are any. Call it after freeing.
 #[inline]
-pub(crate) fn freed<K: Kernel>(kernel: &K, waiting: &AtomicU64) -> Result<(), Refusal> {
-    event::waited_for(kernel, waiting).map_or(Ok(()), |_| wake_all::strike(kernel))
+pub(crate) fn freed<K: Kernel>(
+    kernel: &K,
+    waiting: &AtomicU64,
+    watch: Option<Watch<'_>>,
+) -> Result<(), Refusal> {
+    if event::counted_or_watched(kernel, waiting, watch)? {
+        wake_all::strike(kernel)
+    } else {
+        Ok(())
+    }
 }

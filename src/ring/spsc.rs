@@ -445,6 +445,12 @@ fn span(capacity: u64, index: u64, n: u64) -> Span {
     Span { index, first, second: n - first }
 }
 
+/// Up to which position has ever been published, a moment ago.
+pub(crate) fn published(ring: &impl Indices) -> u64 {
+    // Relaxed: it is only told to people, and nothing is read by it.
+    ring.tail().load(Ordering::Relaxed)
+}
+
 /// How many messages were in the ring at some moment of this call.
 pub(crate) fn len(ring: &impl Indices) -> u64 {
     // The head first: it only grows, so the tail is never before it.

@@ -94,18 +94,18 @@ impl Member {
     }
 
     /// Whether the slot says that this participant is alive.
-    pub(crate) fn is_live(self, table: &impl Table) -> bool {
+    pub(crate) fn is_live(self, table: &(impl Table + ?Sized)) -> bool {
         self.is(MemberState::Live, table)
     }
 
     /// Whether the slot says that this participant is dead and not yet swept.
-    pub(crate) fn is_dead(self, table: &impl Table) -> bool {
+    pub(crate) fn is_dead(self, table: &(impl Table + ?Sized)) -> bool {
         self.is(MemberState::Dead, table)
     }
 
     /// A peer may have written the id, into a message or a role. An id beyond the
     /// table belongs to no participant.
-    fn is(self, state: MemberState, table: &impl Table) -> bool {
+    fn is(self, state: MemberState, table: &(impl Table + ?Sized)) -> bool {
         self.id < table.map().participants
             && table.word(self.id).load(Ordering::Acquire) == self.word_in(state)
     }
@@ -204,6 +204,11 @@ impl Scratch {
         if let Some(wake_all) = values.get_mut(usize::from(SetMap::WAKE_ALL)) {
             *wake_all = self.heard(SetMap::WAKE_ALL);
         }
+    }
+
+    /// What the words of all participants were before the last scan.
+    pub(crate) fn table(&self) -> &[u64] {
+        &self.before
     }
 
     /// How many participants lived at the last scan.

@@ -55,6 +55,8 @@ impl Sending {
 pub(super) struct Counts {
     pub(super) senders: u16,
     pub(super) receivers: u16,
+    /// How many hold on to its credits, whether or not there is an endpoint.
+    pub(super) holds: u32,
 }
 
 impl Counts {

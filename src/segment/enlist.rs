@@ -8,7 +8,7 @@ use crate::error::{ChannelError, Done, Fault, Unwoken};
 use crate::kinds::block::Block;
 use crate::ring::event::{self, Event, Memo};
 use crate::ring::kernel::Refusal;
-use crate::ring::{credit, gate, role, slot_waiters, wake_all};
+use crate::ring::{credit, gate, role, wake_all};
 use crate::storage::Side;
 use crate::storage::layout::Row;
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -44,6 +44,10 @@ impl Participant {
         if first {
             self.arm(block)?;
         }
+        // Whoever sweeps this process meanwhile would take the pledge that a predecessor has left
+        // for one of its own, if it had committed by that ticket.
+        let producer = block.kind.is_single() && side == Side::Sender;
+        let _uncommitted = producer.then(|| self.tickets.take_all());
         let role = if block.kind.is_single() { self.claim_role(block, side, name) } else { Ok(()) };
         let taken = match role.and_then(|()| take()) {
             Ok(taken) => taken,
@@ -98,8 +102,39 @@ impl Participant {
         *counts = more;
         // As in `enlist`.
         self.joined(block, side).fetch_add(1, Ordering::Release);
+        if block.kind.is_broadcast() && side == Side::Receiver {
+            // A publisher's task may wait for so many, and is told of changes alone.
+            self.mapped.control(block).changes.fetch_add(1, Ordering::Release);
+        }
         self.tell_publishers(block, side);
         Ok(Some(all.sending.enter(side)))
+    }
+
+    /// Keeps the credits of a channel of which this process has an endpoint, until
+    /// [`end_hold`](Self::end_hold), also if that endpoint goes before. What may wake somebody
+    /// who sleeps there is in the hands of the holder: its death has to wake them.
+    pub(crate) fn hold(&self, block: &Block) {
+        let mut all = lock(&self.endpoints);
+        if let Some(counts) = all.counts.get_mut(usize::from(block.index)) {
+            counts.holds = counts.holds.saturating_add(1);
+        }
+    }
+
+    /// Undoes one [`hold`](Self::hold). Does nothing in a forked child.
+    pub(crate) fn end_hold(&self, block: &Block) {
+        if self.guard.in_child() {
+            return;
+        }
+        let mut all = lock(&self.endpoints);
+        let Some(counts) = all.counts.get_mut(usize::from(block.index)) else { return };
+        counts.holds = counts.holds.saturating_sub(1);
+        if *counts == Counts::default() {
+            all.blocks.retain(|other| other.index != block.index);
+            if self.is_known() {
+                // Nobody is there to be told.
+                let _ = self.disarm(block);
+            }
+        }
     }
 
     /// Wakes publishers if this side's ends are subscribers: they may wait for so many, or for a
@@ -168,8 +203,7 @@ impl Participant {
                 roused.and(if calls { wake_all::strike(&self.mapped.semaphores) } else { Ok(()) })
             };
             if side == Side::Receiver {
-                told =
-                    told.and(slot_waiters::freed(&self.mapped.semaphores, &control.waiting.slots));
+                told = told.and(self.mapped.tell_slot_waiters(block));
             }
         }
         let told = self.unwoken_by(told, side, name);
@@ -264,7 +298,7 @@ impl Participant {
         row.items_record.store(record, Ordering::Release);
         row.space_record.store(record, Ordering::Release);
         row.slots_record.store(record, Ordering::Release);
-        for word in &row.reserved {
+        for word in core::iter::once(&row.watches).chain(&row.reserved) {
             word.store(0, Ordering::Release);
         }
         // Before the first credit: the token that it leaves at a death is

@@ -8,7 +8,9 @@ use crate::kinds::block::Block;
 use crate::ring::event::{Event, Wakes};
 use crate::ring::kernel::Refusal;
 use crate::ring::set::SetMap;
+use crate::ring::slot_waiters;
 use crate::ring::table::{self, Blind, INCARNATION_SHIFT, Member, MemberState, Table};
+use crate::ring::watch::{Topic, Watch, Watchers};
 use crate::storage::layout::{Control, Info, Plan, Row, VERSION, flags, gate};
 use crate::storage::{Memory, OperatingState, Peer, Side};
 use crate::sync::{AtomicU64, Ordering};
@@ -42,6 +44,17 @@ impl Table for Mapped {
 
     fn word(&self, id: u16) -> &AtomicU64 {
         inside(self.memory.at(self.plan.words + 8 * usize::from(id)))
+    }
+}
+
+impl Watchers for Mapped {
+    fn watches(&self, rows: usize, id: u16) -> &AtomicU64 {
+        &self.row_at(rows, id).watches
+    }
+
+    fn calls(&self, id: u16, part: usize) -> &AtomicU64 {
+        let called = &self.info(id).called;
+        &called[part % called.len()]
     }
 }
 
@@ -79,8 +92,22 @@ impl Mapped {
 
     /// What the block at `offset` knows of participant `id`.
     pub(crate) fn row<'a>(&'a self, block: &'a Block, id: u16) -> &'a Row {
-        let rows = block.offset + block.plan.rows;
+        self.row_at(block.offset + block.plan.rows, id)
+    }
+
+    fn row_at(&self, rows: usize, id: u16) -> &Row {
         inside(self.memory.at(rows + size_of::<Row>() * usize::from(id)))
+    }
+
+    /// How a channel is watched, if the set has a bell for each participant.
+    pub(crate) fn watch(&self, block: &Block, topic: Topic) -> Option<Watch<'_>> {
+        self.plan.map.own_bells.then(|| Watch {
+            all: self,
+            channel: block.index,
+            rows: block.offset + block.plan.rows,
+            watchers: &self.control(block).watchers,
+            topic,
+        })
     }
 
     /// Its name as the command takes it.
@@ -106,9 +133,9 @@ impl Mapped {
 
     /// How those of one side of a channel are woken.
     pub(crate) fn event(&self, block: &Block, side: Side) -> Event<'_> {
-        let sem = match side {
-            Side::Sender => block.space(self),
-            Side::Receiver => block.items(self),
+        let (sem, topic) = match side {
+            Side::Sender => (block.space(self), Topic::Space),
+            Side::Receiver => (block.items(self), Topic::Items),
         };
         let control = self.control(block);
         let wakes = if block.kind.is_broadcast() {
@@ -116,7 +143,13 @@ impl Mapped {
         } else {
             Wakes::One
         };
-        Event { waiting: control.waiting(side), sem, wakes }
+        Event { waiting: control.waiting(side), sem, wakes, watch: self.watch(block, topic) }
+    }
+
+    /// Wakes all who wait for a slot, or watch for one.
+    pub(crate) fn tell_slot_waiters(&self, block: &Block) -> Result<(), Refusal> {
+        let waiting = &self.control(block).waiting.slots;
+        slot_waiters::freed(&self.semaphores, waiting, self.watch(block, Topic::Slots))
     }
 
     pub(crate) fn fault(&self, blind: Blind) -> Fault {

@@ -7,6 +7,8 @@ mod check;
 mod commands;
 mod deaths;
 mod directory;
+mod ear;
+mod ears;
 mod endpoints;
 mod enlist;
 mod handle;
@@ -32,12 +34,16 @@ pub use check::Audit;
 pub use commands::{Answer, Commander, Drain, Inbox, Outcome, Stats, UserCommand};
 pub use deaths::{Death, Deaths};
 pub(crate) use directory::Described;
+pub(crate) use ear::Ear;
 pub(crate) use endpoints::Busy;
 pub use handle::Segment;
 pub use members::ParticipantInfo;
 pub(crate) use name::Name;
 pub use open::Options;
-pub use outside::{BroadcastInfo, CallsInfo, ChannelInfo, Orphan, ReliableInfo, SegmentInfo};
+pub use outside::{
+    BroadcastInfo, CallsInfo, ChannelInfo, EndsInfo, Observer, Orphan, PersonInfo, ReliableInfo,
+    SegmentInfo,
+};
 pub use owner::Owner;
 pub(crate) use participant::Participant;
 pub use remove_on_drop::RemoveOnDrop;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::commands::desk::Desk;
+use super::ears::Ears;
 use super::endpoints::Endpoints;
 use super::mapped::Mapped;
 use super::outside::holders::OWN;
@@ -47,6 +48,7 @@ pub(crate) enum Unleased {
 ///                                                       role, credits ──▶ leave
 /// ```
 #[derive(Debug)]
+// More fields than 12: each of them is of this process alone, and has a lock of its own or none.
 pub(crate) struct Participant {
     pub(super) mapped: Mapped,
     pub(super) me: Member,
@@ -64,6 +66,7 @@ pub(crate) struct Participant {
     pub(crate) tickets: Tickets,
     /// What the handles of this process share, as long as they do.
     pub(crate) shared: Shared,
+    pub(super) ears: Ears,
     /// Until it has left.
     _own: sys::Using,
 }
@@ -116,6 +119,7 @@ impl Participant {
             desk,
             tickets: Tickets::default(),
             shared: Shared::default(),
+            ears: Ears::default(),
             _own: own,
         }))
     }
@@ -135,7 +139,7 @@ impl Participant {
             info.uid.store(u64::from(sys::proc::uid()), Ordering::Relaxed);
             // The slot's last life may have been of a later build.
             info.kinds.store(RingKind::LATER | JOINT_SENDS, Ordering::Relaxed);
-            for word in &info.reserved {
+            for word in info.called.iter().chain(&info.reserved) {
                 word.store(0, Ordering::Relaxed);
             }
             joint::begin(&info.committed);
@@ -193,6 +197,28 @@ impl Participant {
         self.mapped.scan(self.mapped.plan.map.liveness(self.me.id), &mut scratch)?;
         scratch.copy_into(values);
         Ok(())
+    }
+
+    /// The same for one who is to watch. Also says whether somebody has come, gone or died, or
+    /// the state of the segment has been changed, since the listening that has left `known`.
+    pub(crate) fn listen_for_changes(
+        &self,
+        values: &mut Vec<u16>,
+        known: &mut Vec<u64>,
+    ) -> Result<bool, Fault> {
+        let mut scratch = lock(&self.scratch);
+        let witness = self.mapped.plan.map.liveness(self.me.id);
+        let swept = self.mapped.scan(witness, &mut scratch)?;
+        scratch.copy_into(values);
+        // Acquire: what was changed before it has grown.
+        let calls = self.mapped.memory.header().calls.load(Ordering::Acquire);
+        let same = known.split_last() == Some((&calls, scratch.table()));
+        if !same {
+            known.clear();
+            known.extend_from_slice(scratch.table());
+            known.push(calls);
+        }
+        Ok(swept || !same)
     }
 
     /// The bell that wakes this participant alone, if the segment has such.

@@ -31,20 +31,33 @@ impl Tickets {
     /// Takes a ticket, the `preferred` one if it is free. If other threads have them all, waits
     /// until one of them has published what it has claimed.
     pub(crate) fn take(&self, preferred: usize) -> Held<'_> {
-        let mut looks = 0;
-        loop {
-            for index in (preferred..).take(TICKETS) {
-                let word = &*self.words[index % TICKETS];
-                // Acquire: the last one to have it has retired it.
-                if word.load(Ordering::Relaxed) == 0
-                    && word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
-                {
-                    return Held { ticket: Ticket::nth(index), word };
-                }
-            }
-            looks += 1;
-            if looks < LOOKS { spin_loop() } else { std::thread::yield_now() }
+        patiently(|| (preferred..).take(TICKETS).find_map(|index| self.try_take(index)))
+    }
+
+    /// Takes all of them: as long as this thread has them, nothing of this process is committed.
+    /// Two threads that do so at the same time would wait for each other.
+    pub(crate) fn take_all(&self) -> [Held<'_>; TICKETS] {
+        core::array::from_fn(|index| patiently(|| self.try_take(index)))
+    }
+
+    fn try_take(&self, index: usize) -> Option<Held<'_>> {
+        let word = &*self.words[index % TICKETS];
+        // Acquire: the last one to have it has retired it.
+        let taken = word.load(Ordering::Relaxed) == 0
+            && word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        taken.then(|| Held { ticket: Ticket::nth(index), word })
+    }
+}
+
+/// Tries until it is done, which takes others as long as it takes to copy their messages.
+fn patiently<R>(mut attempt: impl FnMut() -> Option<R>) -> R {
+    let mut looks = 0;
+    loop {
+        if let Some(done) = attempt() {
+            return done;
         }
+        looks += 1;
+        if looks < LOOKS { spin_loop() } else { std::thread::yield_now() }
     }
 }
 

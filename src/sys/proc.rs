@@ -226,7 +226,7 @@ pub(crate) fn has_ended(pid: u32) -> bool {
 ///
 /// See [proc_pid_stat(5)](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html).
 pub fn start_time(pid: u32) -> Option<u64> {
-    stat_field(pid, 22)?.parse().ok()
+    field(&stat(pid)?, 22)?.parse().ok()
 }
 
 /// Whether a process is stopped by a signal or a debugger; `None` if there is no
@@ -236,16 +236,31 @@ pub fn start_time(pid: u32) -> Option<u64> {
 ///
 /// See [proc_pid_stat(5)](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html).
 pub fn is_stopped(pid: u32) -> Option<bool> {
-    Some(matches!(stat_field(pid, 3)?.as_str(), "T" | "t"))
+    field(&stat(pid)?, 3).map(says_stopped)
+}
+
+/// Whether the process with this id that was [started](start_time) then is stopped; `None`
+/// if it has ended, or cannot be seen.
+pub(crate) fn is_stopped_since(pid: u32, start: u64) -> Option<bool> {
+    let stat = stat(pid)?;
+    let is_it = field(&stat, 22)?.parse() == Ok(start);
+    is_it.then(|| field(&stat, 3).is_some_and(says_stopped))
+}
+
+fn says_stopped(state: &str) -> bool {
+    matches!(state, "T" | "t")
+}
+
+fn stat(pid: u32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/stat")).ok()
 }
 
 /// A field of `/proc/PID/stat`, from 3 on.
-fn stat_field(pid: u32, number: usize) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+fn field(stat: &str, number: usize) -> Option<&str> {
     // The second field is the command in parentheses, with anything in it.
     let (_, rest) = stat.rsplit_once(')')?;
     // The first of the rest is field 3.
-    rest.split_ascii_whitespace().nth(number - 3).map(str::to_owned)
+    rest.split_ascii_whitespace().nth(number - 3)
 }
 
 /// Whether a process has attached the shared-memory segment with this id; `None`

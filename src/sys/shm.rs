@@ -9,13 +9,15 @@ use super::object::Object;
 use super::raw;
 
 mod attach;
+mod by_file;
 mod huge_pages;
 mod inspect;
 
 pub use attach::{AttachOptions, Attachment};
+pub(crate) use by_file::NoWay;
 pub use huge_pages::HugePages;
 pub use inspect::{Stat, all};
-pub(crate) use inspect::{at, last_place};
+pub(crate) use inspect::{at, last_place, resident};
 
 /// A shared memory segment, by its id.
 ///

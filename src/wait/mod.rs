@@ -339,7 +339,7 @@ mod tests {
 
         const fn event(&self) -> Event<'_> {
             let wakes = Wakes::All { struck: &self.struck };
-            Event { waiting: &self.waiting, sem: SEM, wakes }
+            Event { waiting: &self.waiting, sem: SEM, wakes, watch: None }
         }
 
         fn publish(&self) {

@@ -6,10 +6,13 @@
 use crate::common;
 
 use std::future::{Future, poll_fn};
+use std::hint::spin_loop;
+use std::panic::resume_unwind;
 use std::pin::{Pin, pin};
 use std::process::exit;
-use std::sync::mpsc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use futures_core::Stream;
@@ -21,6 +24,7 @@ use tombolo::{
     Reliable, Segment, SendError, Spsc, WaitStrategy,
 };
 
+use common::effort::rounds;
 use common::readiness::{alone, watchers};
 use common::tasks::{Task, block_on};
 use common::{Brief, Name, Peer, Remove, thread_parked, tid, wait_until};
@@ -373,6 +377,74 @@ fn a_wait_ends_by_cancelling_by_lag_and_by_a_peers_end() {
 }
 
 #[test]
+fn a_canceller_ends_a_wait_that_just_begins() {
+    let (_name, segment) = market();
+    let channel = segment.channel::<u64>("c").capacity(2);
+    let (tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap().into_async());
+    rx.as_sync().set_wait_strategy(WaitStrategy::Block);
+    let canceller = rx.as_sync().canceller();
+    let last = rounds(5_000, 50_000);
+    let (go, gone) = (Arc::new(AtomicU64::new(0)), mpsc::sync_channel(1));
+    let (tell, told) = gone;
+    let cancelling = thread::spawn({
+        let (canceller, go) = (canceller.clone(), Arc::clone(&go));
+        move || {
+            for round in 1..=last {
+                while go.load(Ordering::SeqCst) < round {
+                    spin_loop();
+                }
+                (0..round % 150).for_each(|_| spin_loop());
+                canceller.cancel().unwrap();
+                tell.send(()).unwrap();
+            }
+        }
+    });
+    for round in 1..=last {
+        let task = Task::new();
+        let mut future = Box::pin(rx.recv());
+        go.store(round, Ordering::SeqCst);
+        let ended = task.poll(future.as_mut());
+        told.recv().unwrap();
+        let ended = match ended {
+            Poll::Ready(ended) => ended,
+            Poll::Pending => {
+                wait_until(|| task.is_woken());
+                task.finish(future.as_mut())
+            }
+        };
+        assert_eq!(ended, Err(RecvError::Fault(Fault::Cancelled)), "in round {round}");
+        drop(future);
+        canceller.reset();
+    }
+    cancelling.join().unwrap();
+    drop(tx);
+}
+
+#[test]
+fn a_publisher_hears_of_each_subscriber_that_it_waits_for() {
+    let (_name, segment) = market();
+    let channel = segment.broadcast::<u64>("c").capacity(2);
+    let mut tx = channel.publisher().unwrap().into_async();
+    let task = Task::new();
+    let mut future = Box::pin(tx.wait_for(4));
+    task.poll_to_rest(future.as_mut());
+    let one = channel.subscriber().unwrap();
+    wait_until(|| task.is_woken());
+    task.poll_to_rest(future.as_mut());
+    let other = one.try_clone().unwrap();
+    wait_until(|| task.is_woken());
+    task.poll_to_rest(future.as_mut());
+    let ledger = channel.reliable_subscriber().unwrap();
+    wait_until(|| task.is_woken());
+    task.poll_to_rest(future.as_mut());
+    // A clone changes nothing for anybody else.
+    let last = ledger.try_clone().unwrap();
+    wait_until(|| task.is_woken());
+    assert_eq!(task.finish(future.as_mut()), Ok(()));
+    drop((one, other, last));
+}
+
+#[test]
 fn a_send_that_fails_gives_the_message_back() {
     let (_name, segment) = market();
     let channel = segment.channel::<u64>("c").capacity(1);
@@ -508,15 +580,14 @@ fn a_task_that_is_woken_may_drop_the_last_handle() {
 
 /// A runtime may drop a task as soon as it is woken, in the thread that wakes it.
 fn drops_in_its_waker(segment: &Segment) {
-    use std::sync::{Arc, Mutex};
-    use std::task::Wake;
+    use std::sync::Mutex;
 
     struct Drops(Mutex<Option<AsyncReceiver<u64, Mpmc>>>);
     impl Wake for Drops {
         fn wake(self: Arc<Self>) {
             let handle = self.0.lock().unwrap().take();
             drop(handle);
-            std::panic::resume_unwind(Box::new("a program may do this"));
+            resume_unwind(Box::new("a program may do this"));
         }
     }
     let channel = segment.channel::<u64>("c").capacity(2);
@@ -532,6 +603,44 @@ fn drops_in_its_waker(segment: &Segment) {
         tx.send(1).unwrap();
         wait_until(|| watchers().is_empty());
         assert_eq!(channel.receiver().unwrap().recv().unwrap(), 1);
+    }
+}
+
+/// One thread wakes all tasks, and runs their wakers.
+#[test]
+fn a_waker_that_panics_keeps_no_wake_from_others() {
+    /// Its drop panics, too.
+    struct Grave;
+    impl Drop for Grave {
+        fn drop(&mut self) {
+            resume_unwind(Box::new("a program may do this"));
+        }
+    }
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            resume_unwind(Box::new(Grave));
+        }
+    }
+    let (_name, segment) = market();
+    let handles = ["one", "other"].map(|name| {
+        let channel = segment.channel::<u64>(name).capacity(2);
+        let rx = channel.receiver().unwrap().into_async();
+        rx.as_sync().set_wait_strategy(WaitStrategy::Block);
+        (channel.sender().unwrap(), rx)
+    });
+    let [(tx, mut panics), (other_tx, mut rx)] = handles;
+    for round in 0..3 {
+        let waker = Waker::from(Arc::new(Panics));
+        assert!(panics.poll_recv(&mut Context::from_waker(&waker)).is_pending());
+        let task = Task::new();
+        let mut future = pin!(rx.recv());
+        task.poll_to_rest(future.as_mut());
+        tx.send(round).unwrap();
+        other_tx.send(round).unwrap();
+        wait_until(|| task.is_woken());
+        assert_eq!(task.finish(future.as_mut()), Ok(round));
+        assert_eq!(panics.as_sync().recv(), Ok(round));
     }
 }
 

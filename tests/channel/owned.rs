@@ -442,6 +442,15 @@ fn a_channel_that_was_described_is_that_of_the_type() {
         let refused = refused.capacity(4).open().unwrap_err();
         assert!(matches!(refused, ChannelError::BadCapacity { .. }), "{refused}");
     }
+    // One that is too long to stand there in whole.
+    let fields: Vec<_> = (0..40).map(|n| format!("field_{n}:u64")).collect();
+    let long = format!("Long{{{}}}", fields.join(","));
+    let created = segment.any_channel("long", ChannelKind::Mpmc).element(320, 8, &long);
+    let created = created.capacity(1).open().unwrap();
+    assert!(created.schema().len() <= 256 && created.schema().contains('…'));
+    let another = segment.any_channel("long", ChannelKind::Mpmc);
+    let other = long.replace("field_39", "field_38");
+    assert!(another.element(320, 8, &other).open().is_err());
     let absent = segment.any_channel("p", ChannelKind::MpmcBytes).longest(9).open().unwrap_err();
     assert!(matches!(absent, ChannelError::NotFound { .. }), "{absent}");
     let calls = segment.any_channel("q", ChannelKind::Calls).element(8, 8, "u64").capacity(4);

@@ -6,11 +6,13 @@ use crate::common;
 
 use std::fs;
 use std::process::exit;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
+use nix::unistd::{ForkResult, alarm, fork};
 use tombolo::sys::ErrorKind;
 use tombolo::{Fault, Segment};
 
@@ -125,6 +127,45 @@ fn forks(segment: &Segment) {
     }
 }
 
+/// A thread may be starting one just then.
+#[test]
+fn a_forked_child_has_descriptors_of_its_own() {
+    alone("forks meanwhile", &market().0);
+}
+
+fn forks_meanwhile(segment: &Segment) {
+    let (id, stop) = (segment.id(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let own = Segment::open_id(id).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                receiver(&own, "mpmc", "c").readiness().unwrap();
+            }
+        });
+        let mut children = (0..20).map(|_| {
+            // SAFETY: as above.
+            match unsafe { fork() }.unwrap() {
+                ForkResult::Child => {
+                    alarm::set(5);
+                    let own = Segment::anonymous().unwrap();
+                    let channel = own.channel::<u64>("c").capacity(1);
+                    let rx = channel.receiver().unwrap();
+                    let made = rx.readiness().is_ok();
+                    drop((rx, own));
+                    exit(i32::from(!made));
+                }
+                ForkResult::Parent { child } => child,
+            }
+        });
+        let failed = children.find_map(|child| {
+            let end = waitpid(child, None).unwrap();
+            (end != WaitStatus::Exited(child, 0)).then_some(end)
+        });
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(failed, None);
+    });
+}
+
 /// Its thread stays behind, where nobody can reach it from here.
 #[test]
 fn who_leaves_the_ipc_namespace_can_drop_it() {
@@ -180,6 +221,7 @@ fn child_entry() {
         "drops" => drops(&segment),
         "signals" => signals(&segment),
         "forks" => forks(&segment),
+        "forks meanwhile" => forks_meanwhile(&segment),
         "goes away" => goes_away(&segment),
         "refusals" => refusals(&segment),
         role => panic!("{role}"),

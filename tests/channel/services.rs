@@ -208,6 +208,30 @@ fn a_call_ends_when_the_last_server_goes_and_none_has_taken_it() {
 }
 
 #[test]
+fn a_call_that_is_given_back_when_the_last_server_has_gone_ends() {
+    let segment = Segment::anonymous().unwrap();
+    for strategy in [WaitStrategy::Block, WaitStrategy::BusySpin] {
+        let (client, server) = pair(&segment, 2);
+        client.set_wait_strategy(strategy);
+        let pending = client.start(1).unwrap();
+        let call = server.recv().unwrap();
+        drop(server);
+        assert_eq!(pending.try_wait(), None, "the call is in the hands of a server that has gone");
+        let (tell, heard) = mpsc::channel();
+        let waiting = thread::spawn(move || {
+            tell.send(tid()).unwrap();
+            pending.wait_timeout(Duration::from_secs(10))
+        });
+        let tid = heard.recv().unwrap();
+        wait_until(|| strategy == WaitStrategy::BusySpin || thread_parked(tid));
+        call.give_back().unwrap();
+        assert_eq!(waiting.join().unwrap(), Some(Err(CallError::NoServer)));
+        drop(client);
+    }
+    assert_eq!(under_way(&segment), 0);
+}
+
+#[test]
 fn a_call_that_was_taken_outlives_its_server_and_its_client() {
     let segment = Segment::anonymous().unwrap();
     let (client, server) = pair(&segment, 2);

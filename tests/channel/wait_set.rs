@@ -14,8 +14,8 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use tombolo::{
-    AnyReceiver, AnySender, Fault, RecvTimeoutError, Segment, Side, Start, TryRecvError, WaitSet,
-    WaitSetError, WaitStrategy,
+    AnyReceiver, AnySender, Fault, Receiver, RecvTimeoutError, Segment, Sender, Side, Start,
+    TryRecvError, WaitSet, WaitSetError, WaitStrategy,
 };
 
 use common::{
@@ -30,6 +30,24 @@ const LANES: [&str; 7] =
 
 fn market() -> (Name, Segment) {
     crate::common::market(8, 64)
+}
+
+/// So many members a set watches, in place of sleeping over the semaphores of all of them.
+const MANY: usize = 31;
+
+/// Receivers of a channel in which nothing ever is.
+fn idle(segment: &Segment, count: usize) -> Vec<Receiver<u64>> {
+    let channel = segment.channel::<u64>("idle").capacity(1).lasting();
+    (0..count).map(|_| channel.receiver().unwrap()).collect()
+}
+
+/// A set of which these are members.
+fn among<'a>(segment: &Segment, idle: &'a [Receiver<u64>]) -> WaitSet<'a> {
+    let mut set = WaitSet::new(segment);
+    for (key, receiver) in (1_000..).zip(idle) {
+        set.add(receiver, key).unwrap();
+    }
+    set
 }
 
 /// Makes the channels, for two messages of 8 bytes each.
@@ -110,33 +128,36 @@ fn waited_while(set: &mut WaitSet<'_>, elsewhere: impl FnOnce() + Send) -> Vec<u
 
 #[test]
 fn a_member_is_ready_exactly_as_long_as_it_could_go_on() {
-    let (_name, segment) = market();
-    make_lanes(&segment);
-    for lane in LANES {
-        let (tx, rx) = (lane_sender(&segment, lane), lane_receiver(&segment, lane));
-        let mut set = WaitSet::new(&segment);
-        set.add(&tx, 1).unwrap();
-        set.add(&rx, 2).unwrap();
-        for turn in 0..6 {
-            assert_eq!(ready(&mut set), [1], "{lane}: empty");
-            assert!(try_send(&tx, turn));
-            assert_eq!(ready(&mut set), [1, 2], "{lane}: one of two");
-            assert_eq!(ready(&mut set), [1, 2], "{lane}: nobody has done anything");
-            assert!(try_send(&tx, turn + 1));
-            if lane == "lossy" {
-                assert_eq!(ready(&mut set), [1, 2], "{lane}: there is always room");
-            } else {
-                assert_eq!(ready(&mut set), [2], "{lane}: full");
-                assert!(!try_send(&tx, 9));
-                assert_eq!(ready(&mut set), [2], "{lane}: still full");
+    for count in [0, MANY] {
+        let (_name, segment) = market();
+        let idle = idle(&segment, count);
+        make_lanes(&segment);
+        for lane in LANES {
+            let (tx, rx) = (lane_sender(&segment, lane), lane_receiver(&segment, lane));
+            let mut set = among(&segment, &idle);
+            set.add(&tx, 1).unwrap();
+            set.add(&rx, 2).unwrap();
+            for turn in 0..6 {
+                assert_eq!(ready(&mut set), [1], "{lane}: empty");
+                assert!(try_send(&tx, turn));
+                assert_eq!(ready(&mut set), [1, 2], "{lane}: one of two");
+                assert_eq!(ready(&mut set), [1, 2], "{lane}: nobody has done anything");
+                assert!(try_send(&tx, turn + 1));
+                if lane == "lossy" {
+                    assert_eq!(ready(&mut set), [1, 2], "{lane}: there is always room");
+                } else {
+                    assert_eq!(ready(&mut set), [2], "{lane}: full");
+                    assert!(!try_send(&tx, 9));
+                    assert_eq!(ready(&mut set), [2], "{lane}: still full");
+                }
+                assert_eq!(try_recv(&rx), Some(turn));
+                assert_eq!(ready(&mut set), [1, 2], "{lane}: one of two again");
+                assert_eq!(try_recv(&rx), Some(turn + 1));
             }
-            assert_eq!(try_recv(&rx), Some(turn));
-            assert_eq!(ready(&mut set), [1, 2], "{lane}: one of two again");
-            assert_eq!(try_recv(&rx), Some(turn + 1));
+            let mut ready = Vec::new();
+            set.wait(&mut ready, SHORT).unwrap();
+            assert_eq!((ready[0].key, ready[0].side), (1, Side::Sender));
         }
-        let mut ready = Vec::new();
-        set.wait(&mut ready, SHORT).unwrap();
-        assert_eq!((ready[0].key, ready[0].side), (1, Side::Sender));
     }
 }
 
@@ -169,83 +190,93 @@ fn actor(brief: &Brief) {
 
 #[test]
 fn a_message_of_each_kind_wakes_a_set_that_sleeps_over_all_of_them() {
-    let (name, segment) = market();
-    make_lanes(&segment);
-    let receivers = LANES.map(|lane| lane_receiver(&segment, lane));
-    let mut set = WaitSet::new(&segment);
-    for (key, receiver) in (0..).zip(&receivers) {
-        set.add(receiver, key).unwrap();
-    }
-    let mut actor = Peer::start("actor", &[&name, &"all"]);
-    actor.expect("here");
-    for round in 0..3 {
-        for (key, lane) in LANES.iter().enumerate() {
-            let peer = &mut actor;
-            let keys = waited_while(&mut set, move || peer.tell(&format!("send {lane}")));
-            assert_eq!(keys, [key as u64], "{lane}, {round}");
-            actor.expect("done");
-            assert_eq!(try_recv(&receivers[key]), Some(7));
+    for count in [0, MANY] {
+        let (name, segment) = market();
+        let idle = idle(&segment, count);
+        make_lanes(&segment);
+        let receivers = LANES.map(|lane| lane_receiver(&segment, lane));
+        let mut set = among(&segment, &idle);
+        for (key, receiver) in (0..).zip(&receivers) {
+            set.add(receiver, key).unwrap();
+        }
+        let mut actor = Peer::start("actor", &[&name, &"all"]);
+        actor.expect("here");
+        for round in 0..3 {
+            for (key, lane) in LANES.iter().enumerate() {
+                let peer = &mut actor;
+                let keys = waited_while(&mut set, move || peer.tell(&format!("send {lane}")));
+                assert_eq!(keys, [key as u64], "{lane}, {round}");
+                actor.expect("done");
+                assert_eq!(try_recv(&receivers[key]), Some(7));
+            }
         }
     }
 }
 
 #[test]
 fn room_of_each_kind_wakes_a_set_that_sleeps_over_all_of_them() {
-    let (name, segment) = market();
-    make_lanes(&segment);
-    // A reliable subscriber is in the way from here on; it reads in this process.
-    let queues = &LANES[..4];
-    let mut reliable: Vec<_> =
-        LANES[5..].iter().map(|lane| lane_receiver(&segment, lane)).collect();
-    let lanes: Vec<&str> = queues.iter().chain(&LANES[5..]).copied().collect();
-    let senders: Vec<_> = lanes.iter().map(|lane| lane_sender(&segment, lane)).collect();
-    let mut set = WaitSet::new(&segment);
-    for (key, sender) in (0..).zip(&senders) {
-        while try_send(sender, 1) {}
-        set.add(sender, key).unwrap();
-    }
-    let mut actor = Peer::start("actor", &[&name, &"none"]);
-    actor.expect("here");
-    for _ in 0..2 {
-        for (key, lane) in lanes.iter().enumerate() {
-            let keys = if key < queues.len() {
-                let peer = &mut actor;
-                let keys = waited_while(&mut set, move || peer.tell(&format!("receive {lane}")));
-                actor.expect("done");
-                keys
-            } else {
-                let rx = &mut reliable[key - queues.len()];
-                waited_while(&mut set, move || assert!(try_recv(rx).is_some()))
-            };
-            assert_eq!(keys, [key as u64], "{lane}");
-            while try_send(&senders[key], 2) {}
+    for count in [0, MANY] {
+        let (name, segment) = market();
+        let idle = idle(&segment, count);
+        make_lanes(&segment);
+        // A reliable subscriber is in the way from here on; it reads in this process.
+        let queues = &LANES[..4];
+        let mut reliable: Vec<_> =
+            LANES[5..].iter().map(|lane| lane_receiver(&segment, lane)).collect();
+        let lanes: Vec<&str> = queues.iter().chain(&LANES[5..]).copied().collect();
+        let senders: Vec<_> = lanes.iter().map(|lane| lane_sender(&segment, lane)).collect();
+        let mut set = among(&segment, &idle);
+        for (key, sender) in (0..).zip(&senders) {
+            while try_send(sender, 1) {}
+            set.add(sender, key).unwrap();
+        }
+        let mut actor = Peer::start("actor", &[&name, &"none"]);
+        actor.expect("here");
+        for _ in 0..2 {
+            for (key, lane) in lanes.iter().enumerate() {
+                let keys = if key < queues.len() {
+                    let peer = &mut actor;
+                    let keys =
+                        waited_while(&mut set, move || peer.tell(&format!("receive {lane}")));
+                    actor.expect("done");
+                    keys
+                } else {
+                    let rx = &mut reliable[key - queues.len()];
+                    waited_while(&mut set, move || assert!(try_recv(rx).is_some()))
+                };
+                assert_eq!(keys, [key as u64], "{lane}");
+                while try_send(&senders[key], 2) {}
+            }
         }
     }
 }
 
 #[test]
 fn the_death_of_a_members_last_peer_wakes_the_set_and_nothing_else_is_ready() {
-    let (name, segment) = market();
-    let quiet = segment.channel::<u64>("quiet").capacity(2).receiver().unwrap();
-    let jobs = segment.channel::<u64>("jobs").capacity(2);
-    let rx = jobs.receiver().unwrap();
-    let full = segment.bytes("full").capacity(1, 8).spsc();
-    let tx = full.sender().unwrap();
-    let mut set = WaitSet::new(&segment);
-    set.add(&quiet, 0).unwrap();
-    set.add(&rx, 1).unwrap();
-    set.add(&tx, 2).unwrap();
-    for _ in 0..5 {
-        let peer = Peer::start("both", &[&name]);
-        peer.expect("here");
-        let _ = tx.try_send(b"8 bytes.");
-        assert_eq!(ready(&mut set), [0; 0]);
-        let mut dying = peer;
-        let dying = &mut dying;
-        // Of both channels, at once.
-        assert_eq!(waited_while(&mut set, move || dying.kill()), [1, 2]);
-        assert_eq!(rx.try_recv(), Err(TryRecvError::Disconnected));
-        assert!(tx.try_send(b"8 bytes.").unwrap_err().is_disconnected());
+    for count in [0, MANY] {
+        let (name, segment) = market();
+        let idle = idle(&segment, count);
+        let quiet = segment.channel::<u64>("quiet").capacity(2).receiver().unwrap();
+        let jobs = segment.channel::<u64>("jobs").capacity(2);
+        let rx = jobs.receiver().unwrap();
+        let full = segment.bytes("full").capacity(1, 8).spsc();
+        let tx = full.sender().unwrap();
+        let mut set = among(&segment, &idle);
+        set.add(&quiet, 0).unwrap();
+        set.add(&rx, 1).unwrap();
+        set.add(&tx, 2).unwrap();
+        for _ in 0..5 {
+            let peer = Peer::start("both", &[&name]);
+            peer.expect("here");
+            let _ = tx.try_send(b"8 bytes.");
+            assert_eq!(ready(&mut set), [0; 0]);
+            let mut dying = peer;
+            let dying = &mut dying;
+            // Of both channels, at once.
+            assert_eq!(waited_while(&mut set, move || dying.kill()), [1, 2]);
+            assert_eq!(rx.try_recv(), Err(TryRecvError::Disconnected));
+            assert!(tx.try_send(b"8 bytes.").unwrap_err().is_disconnected());
+        }
     }
 }
 
@@ -265,7 +296,8 @@ fn watcher(brief: &Brief) {
     let segment = Segment::open(brief.text(0)).unwrap();
     let jobs = segment.channel::<u64>("jobs").receiver().unwrap();
     let own = segment.channel::<u64>("own").capacity(1).lasting().receiver().unwrap();
-    let mut set = WaitSet::new(&segment);
+    let idle = idle(&segment, brief.text(2).parse().unwrap());
+    let mut set = among(&segment, &idle);
     set.set_wait_strategy(WaitStrategy::Block);
     set.add(&own, 0).unwrap();
     set.add(&jobs, 1).unwrap();
@@ -296,75 +328,79 @@ fn watcher(brief: &Brief) {
 
 #[test]
 fn a_set_that_is_stopped_in_its_sleep_keeps_nothing_from_a_receiver() {
-    let (name, segment) = market();
-    let jobs = segment.channel::<u64>("jobs").capacity(4).lasting();
-    let (tx, rx) = (jobs.sender().unwrap(), jobs.receiver().unwrap());
-    let mut watcher = Peer::start("watcher", &[&name, &"takes nothing"]);
-    watcher.expect("here");
-    watcher.tell("wait");
-    watcher.wait_until_parked();
-    watcher.stop();
-    for job in 0..20 {
-        let me = tid();
-        let got = thread::scope(|scope| {
-            let sender = scope.spawn({
-                let tx = tx.try_clone().unwrap();
-                move || {
-                    wait_until(|| thread_parked_for_good(me));
-                    tx.send(job).unwrap();
-                }
+    for count in [0, MANY] {
+        let (name, segment) = market();
+        let jobs = segment.channel::<u64>("jobs").capacity(4).lasting();
+        let (tx, rx) = (jobs.sender().unwrap(), jobs.receiver().unwrap());
+        let mut watcher = Peer::start("watcher", &[&name, &"takes nothing", &count]);
+        watcher.expect("here");
+        watcher.tell("wait");
+        watcher.wait_until_parked();
+        watcher.stop();
+        for job in 0..20 {
+            let me = tid();
+            let got = thread::scope(|scope| {
+                let sender = scope.spawn({
+                    let tx = tx.try_clone().unwrap();
+                    move || {
+                        wait_until(|| thread_parked_for_good(me));
+                        tx.send(job).unwrap();
+                    }
+                });
+                let got = rx.recv().unwrap();
+                sender.join().unwrap();
+                got
             });
-            let got = rx.recv().unwrap();
-            sender.join().unwrap();
-            got
-        });
-        assert_eq!(got, job);
+            assert_eq!(got, job);
+        }
+        // It takes nothing when it goes on either; what is there then wakes it.
+        watcher.resume();
+        tx.send(99).unwrap();
+        watcher.expect("ready");
+        assert_eq!(rx.recv().unwrap(), 99);
     }
-    // It takes nothing when it goes on either; what is there then wakes it.
-    watcher.resume();
-    tx.send(99).unwrap();
-    watcher.expect("ready");
-    assert_eq!(rx.recv().unwrap(), 99);
 }
 
 #[test]
 fn several_sets_and_receivers_of_one_queue_get_every_message_once() {
-    const MESSAGES: u64 = 3_000;
-    let (name, segment) = market();
-    let jobs = segment.channel::<u64>("jobs").capacity(8);
-    let tx = jobs.sender().unwrap();
-    let watchers = [0, 1].map(|_| Peer::start("watcher", &[&name, &"takes all"]));
-    for watcher in &watchers {
-        watcher.expect("here");
-    }
-    let receivers = [0, 1].map(|_| jobs.receiver().unwrap());
-    let mut all: Vec<u64> = thread::scope(|scope| {
-        let receiving = receivers
-            .map(|rx| scope.spawn(move || rx.iter().collect::<Result<Vec<_>, _>>().unwrap()));
-        for job in 0..MESSAGES {
-            tx.send(job).unwrap();
-            // Some of them meet sleepers, and some do not.
-            if job % 64 < 16 {
-                let until = Instant::now() + Duration::from_micros(job % 16 * 8);
-                while Instant::now() < until {
-                    std::hint::spin_loop();
+    const MESSAGES: u64 = 2_000;
+    for count in [0, MANY] {
+        let (name, segment) = market();
+        let jobs = segment.channel::<u64>("jobs").capacity(8);
+        let tx = jobs.sender().unwrap();
+        let watchers = [0, 1].map(|_| Peer::start("watcher", &[&name, &"takes all", &count]));
+        for watcher in &watchers {
+            watcher.expect("here");
+        }
+        let receivers = [0, 1].map(|_| jobs.receiver().unwrap());
+        let mut all: Vec<u64> = thread::scope(|scope| {
+            let receiving = receivers
+                .map(|rx| scope.spawn(move || rx.iter().collect::<Result<Vec<_>, _>>().unwrap()));
+            for job in 0..MESSAGES {
+                tx.send(job).unwrap();
+                // Some of them meet sleepers, and some do not.
+                if job % 64 < 16 {
+                    let until = Instant::now() + Duration::from_micros(job % 16 * 8);
+                    while Instant::now() < until {
+                        std::hint::spin_loop();
+                    }
                 }
             }
+            drop(tx);
+            receiving.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        for watcher in &watchers {
+            let taken = watcher.said();
+            all.extend(
+                taken
+                    .split(',')
+                    .filter(|job| !job.is_empty())
+                    .map(|job| -> u64 { job.parse().unwrap() }),
+            );
         }
-        drop(tx);
-        receiving.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    });
-    for watcher in &watchers {
-        let taken = watcher.said();
-        all.extend(
-            taken
-                .split(',')
-                .filter(|job| !job.is_empty())
-                .map(|job| -> u64 { job.parse().unwrap() }),
-        );
+        assert_eq!(all.len() as u64, MESSAGES);
+        assert_eq!(all.iter().collect::<HashSet<_>>().len() as u64, MESSAGES);
     }
-    assert_eq!(all.len() as u64, MESSAGES);
-    assert_eq!(all.iter().collect::<HashSet<_>>().len() as u64, MESSAGES);
 }
 
 #[test]
@@ -398,27 +434,30 @@ fn a_set_ends_in_time_and_at_a_call_of_its_waker() {
 
 #[test]
 fn a_call_of_the_waker_is_never_missed() {
-    let (_name, segment) = market();
-    let rx = segment.channel::<u64>("jobs").capacity(1).receiver().unwrap();
-    let mut set = WaitSet::new(&segment);
-    set.set_wait_strategy(WaitStrategy::Block);
-    set.add(&rx, 1).unwrap();
-    let (waker, over) = (set.waker(), AtomicBool::new(false));
-    thread::scope(|scope| {
-        let over = &over;
-        let (turn, turns) = std::sync::mpsc::sync_channel(0);
-        scope.spawn(move || {
-            while turns.recv().is_ok() {
-                waker.wake().unwrap();
+    for count in [0, MANY] {
+        let (_name, segment) = market();
+        let idle = idle(&segment, count);
+        let rx = segment.channel::<u64>("jobs").capacity(1).receiver().unwrap();
+        let mut set = among(&segment, &idle);
+        set.set_wait_strategy(WaitStrategy::Block);
+        set.add(&rx, 1).unwrap();
+        let (waker, over) = (set.waker(), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let over = &over;
+            let (turn, turns) = std::sync::mpsc::sync_channel(0);
+            scope.spawn(move || {
+                while turns.recv().is_ok() {
+                    waker.wake().unwrap();
+                }
+                over.store(true, Ordering::Relaxed);
+            });
+            for _ in 0..2_000 {
+                turn.send(()).unwrap();
+                assert_eq!(waited(&mut set), [0; 0]);
             }
-            over.store(true, Ordering::Relaxed);
         });
-        for _ in 0..2_000 {
-            turn.send(()).unwrap();
-            assert_eq!(waited(&mut set), [0; 0]);
-        }
-    });
-    assert!(over.load(Ordering::Relaxed));
+        assert!(over.load(Ordering::Relaxed));
+    }
 }
 
 #[test]
@@ -466,8 +505,11 @@ fn a_handle_of_another_segment_is_refused() {
 #[test]
 fn a_set_takes_as_many_members_as_the_system_allows_in_one_call() {
     in_own_namespace(|| {
-        set_limit("sem", "250 32000 32 128");
-        let (_name, segment) = market();
+        // No room for bells of the participants' own.
+        set_limit("sem", "64 32000 32 128");
+        let name = Name::new();
+        let segment = Segment::options().size(64 << 10).participants(16).channels(16);
+        let segment = segment.create(&name).unwrap();
         let jobs = segment.channel::<u64>("jobs").capacity(1).lasting();
         let news = segment.broadcast::<u64>("news").capacity(2);
         let receivers: Vec<_> = (0..27).map(|_| jobs.receiver().unwrap()).collect();
@@ -504,42 +546,50 @@ fn a_set_takes_as_many_members_as_the_system_allows_in_one_call() {
 
 #[test]
 fn a_removed_segment_ends_the_wait() {
-    let (_name, segment) = market();
-    let rx = segment.channel::<u64>("jobs").capacity(1).receiver().unwrap();
-    let mut set = WaitSet::new(&segment);
-    set.add(&rx, 1).unwrap();
-    let (me, removed) = (tid(), segment.clone());
-    let mut ready = Vec::new();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            wait_until(|| thread_parked(me));
-            removed.remove().unwrap();
+    for count in [0, MANY] {
+        let (_name, segment) = market();
+        let idle = idle(&segment, count);
+        let rx = segment.channel::<u64>("jobs").capacity(1).receiver().unwrap();
+        let mut set = among(&segment, &idle);
+        set.add(&rx, 1).unwrap();
+        let (me, removed) = (tid(), segment.clone());
+        let mut ready = Vec::new();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                wait_until(|| thread_parked(me));
+                removed.remove().unwrap();
+            });
+            assert_eq!(set.wait(&mut ready, None), Err(Fault::Closed));
         });
-        assert_eq!(set.wait(&mut ready, None), Err(Fault::Closed));
-    });
-    assert_eq!(set.try_wait(&mut ready), Err(Fault::Closed));
+        assert_eq!(set.try_wait(&mut ready), Err(Fault::Closed));
+    }
 }
 
 #[test]
 fn a_paused_sender_is_not_ready_and_a_drained_one_is() {
-    let (_name, segment) = market();
-    let jobs = segment.channel::<u64>("jobs").capacity(2).lasting();
-    let (tx, rx) = (jobs.sender().unwrap(), jobs.receiver().unwrap());
-    let mut set = WaitSet::new(&segment);
-    set.add(&tx, 1).unwrap();
-    set.add(&rx, 2).unwrap();
-    assert_eq!(ready(&mut set), [1]);
-    let commander = segment.commander().unwrap();
-    commander.pause(Duration::ZERO).unwrap();
-    assert_eq!(ready(&mut set), [0; 0]);
-    let resumed = segment.commander().unwrap();
-    let keys = waited_while(&mut set, move || drop(resumed.resume(Duration::ZERO)));
-    assert_eq!(keys, [1]);
-    let drained = segment.commander().unwrap();
-    drop(drained.drain(Duration::ZERO));
-    assert_eq!(ready(&mut set), [1, 2]);
-    assert!(tx.try_send(1).is_err());
-    assert_eq!(rx.try_recv(), Err(TryRecvError::Disconnected));
+    for count in [0, MANY] {
+        let (_name, segment) = market();
+        let idle = idle(&segment, count);
+        let jobs = segment.channel::<u64>("jobs").capacity(2).lasting();
+        let (tx, rx) = (jobs.sender().unwrap(), jobs.receiver().unwrap());
+        let mut set = among(&segment, &idle);
+        set.add(&tx, 1).unwrap();
+        set.add(&rx, 2).unwrap();
+        assert_eq!(ready(&mut set), [1]);
+        let commander = segment.commander().unwrap();
+        commander.pause(Duration::ZERO).unwrap();
+        assert_eq!(ready(&mut set), [0; 0]);
+        let resumed = segment.commander().unwrap();
+        let keys = waited_while(&mut set, move || drop(resumed.resume(Duration::ZERO)));
+        assert_eq!(keys, [1]);
+        let drained = segment.commander().unwrap();
+        drop(drained.drain(Duration::ZERO));
+        // So are all receivers.
+        let keys = ready(&mut set);
+        assert_eq!((keys.len(), keys.ends_with(&[1, 2])), (count + 2, true));
+        assert!(tx.try_send(1).is_err());
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Disconnected));
+    }
 }
 
 #[test]
@@ -627,6 +677,88 @@ fn a_set_in_a_forked_child_does_nothing_and_harms_nobody() {
     assert_eq!(rx.recv_timeout(SHORT).map_err(|_: RecvTimeoutError| ()), Ok(5));
 }
 
+/// So many receivers, and as many senders.
+const HALF: u64 = 280;
+
+fn numbered_receiver(segment: &Segment, n: u64) -> Receiver<u64> {
+    segment.channel(&n.to_string()).capacity(1).lasting().receiver().unwrap()
+}
+
+fn numbered_sender(segment: &Segment, n: u64) -> Sender<u64> {
+    segment.channel(&n.to_string()).capacity(1).lasting().sender().unwrap()
+}
+
+#[test]
+fn a_set_of_hundreds_of_members_is_woken_by_each_of_them() {
+    // Some of them have a bit in common by which they call.
+    const MEMBERS: u64 = 2 * HALF;
+    let name = Name::new();
+    let segment = Segment::options().size(8 << 20).participants(8).channels(MEMBERS as u16 + 1);
+    let segment = segment.create(&name).unwrap();
+    let receivers: Vec<_> = (0..HALF).map(|n| numbered_receiver(&segment, n)).collect();
+    let senders: Vec<_> = (HALF..MEMBERS).map(|n| numbered_sender(&segment, n)).collect();
+    let mortal = segment.channel::<u64>("mortal").capacity(1).receiver().unwrap();
+    let mut set = WaitSet::new(&segment);
+    for (key, receiver) in (0..).zip(&receivers) {
+        set.add(receiver, key).unwrap();
+    }
+    for (key, sender) in (HALF..).zip(&senders) {
+        sender.send(key).unwrap();
+        set.add(sender, key).unwrap();
+    }
+    let mut peer = Peer::start("one of many", &[&name]);
+    peer.expect("here");
+    for key in (0..MEMBERS).step_by(61).chain([8, 8, 520, 520]) {
+        let told = &mut peer;
+        assert_eq!(waited_while(&mut set, move || told.tell(&key.to_string())), [key]);
+        peer.expect("done");
+        // Left as it is, it is ready again.
+        assert_eq!(waited(&mut set), [key]);
+        if key < HALF {
+            assert_eq!(receivers[key as usize].try_recv(), Ok(key));
+        } else {
+            senders[(key - HALF) as usize].try_send(key).unwrap();
+        }
+    }
+    // Some go, and the others are where they were.
+    for key in (0..MEMBERS).filter(|key| key % 10 == 3) {
+        assert!(set.remove(key));
+    }
+    let mut keys: Vec<u64> = [12, HALF + 4].into();
+    for key in &keys {
+        peer.tell(&key.to_string());
+        peer.expect("done");
+    }
+    while !keys.is_empty() {
+        for key in waited(&mut set) {
+            keys.retain(|left| *left != key);
+        }
+    }
+    receivers[12].try_recv().unwrap();
+    senders[4].try_send(1).unwrap();
+    set.add(&mortal, 2_000).unwrap();
+    let dying = &mut peer;
+    // Others may be ready for nothing: the dead had been there.
+    assert!(waited_while(&mut set, move || dying.kill()).contains(&2_000));
+    assert_eq!(mortal.try_recv(), Err(TryRecvError::Disconnected));
+}
+
+/// In another process: sends into one of the channels, or receives from it.
+fn one_of_many(brief: &Brief) {
+    let segment = Segment::open(brief.text(0)).unwrap();
+    let _mortal = segment.channel::<u64>("mortal").sender().unwrap();
+    brief.say("here");
+    loop {
+        let key: u64 = brief.hear().parse().unwrap();
+        if key < HALF {
+            numbered_sender(&segment, key).send(key).unwrap();
+        } else {
+            numbered_receiver(&segment, key).recv().unwrap();
+        }
+        brief.say("done");
+    }
+}
+
 #[test]
 #[ignore = "run by its parent"]
 fn child_entry() {
@@ -636,6 +768,7 @@ fn child_entry() {
         "both" => both(&brief),
         "signalled" => signalled(&brief),
         "watcher" => watcher(&brief),
+        "one of many" => one_of_many(&brief),
         role => panic!("{role}"),
     }
 }

@@ -11,7 +11,7 @@ use tombolo::{
 use crate::common::effort::{rounds, seed};
 use crate::common::readiness::{gets_ready, is_ready};
 use crate::common::tasks::Task;
-use crate::common::{Brief, Name, Peer, thread_parked_for_good, tid, wait_until};
+use crate::common::{Brief, Name, Peer, thread_parked, thread_parked_for_good, tid, wait_until};
 
 const CALLS: usize = 4;
 
@@ -291,6 +291,40 @@ fn a_client_that_dies_costs_its_server_nothing_and_no_other_client_its_slot() {
     }
 }
 
+/// The handles of a process that dies may be closed, and calls still be in its hands.
+#[test]
+fn calls_that_outlive_their_handles_are_freed_for_those_who_sleep_when_their_process_dies() {
+    let name = Name::new();
+    let segment = segment(&name);
+    let client = client(&segment);
+    let _stays = server(&segment);
+    for role in ["take and close", "ask and close"] {
+        let dying = Peer::start(role, &[&name]);
+        dying.expect("ready");
+        if role == "take and close" {
+            // Given up, they are in the hands of the server alone.
+            let calls: Vec<_> = (0..CALLS as u64).map(|n| client.start(n).unwrap()).collect();
+            dying.expect("closed");
+            drop(calls);
+        } else {
+            dying.expect("closed");
+        }
+        assert_eq!(under_way(&segment), CALLS as u64);
+        let waits = client.try_clone().unwrap();
+        let (tell, heard) = std::sync::mpsc::channel();
+        let waiting = thread::spawn(move || {
+            waits.set_wait_strategy(WaitStrategy::Block);
+            tell.send(tid()).unwrap();
+            waits.start_timeout(8, Duration::from_secs(10)).map(drop)
+        });
+        let tid = heard.recv().unwrap();
+        wait_until(|| thread_parked(tid));
+        dying.kill();
+        assert_eq!(waiting.join().unwrap(), Ok(()));
+        sound_and_idle(&name, &segment);
+    }
+}
+
 /// Clients and servers are killed at any time. Each call of the client that stays is replied to
 /// rightly, or ends with one of the errors that a death may cause; and nothing stays behind.
 #[test]
@@ -364,6 +398,24 @@ fn child_entry() {
                 brief.say("one");
                 call
             });
+            brief.hear();
+            drop(calls);
+        }
+        "take and close" => {
+            let server = server(&segment);
+            brief.say("ready");
+            let calls: Vec<_> = (0..CALLS).map(|_| server.recv().unwrap()).collect();
+            drop(server);
+            brief.say("closed");
+            brief.hear();
+            drop(calls);
+        }
+        "ask and close" => {
+            let client = client(&segment);
+            brief.say("ready");
+            let calls: Vec<_> = (0..CALLS as u64).map(|n| client.start(n).unwrap()).collect();
+            drop(client);
+            brief.say("closed");
             brief.hear();
             drop(calls);
         }

@@ -70,10 +70,14 @@ static bool swap(u64 at, u64 from, u64 to)
 /* A word that names a life has its incarnation in the upper half. */
 static u64 of_life(u64 n, u64 what) { return n << 32 | what; }
 static u64 low(u64 word) { return word & 0xFFFFFFFF; }
+/* 4.5: of a waiting word */
+#define WATCHED (UINT64_C(1) << 31)
+static u64 waiters(u64 word) { return word & (WATCHED - 1); }
 
 /* 4.5: where the words of a channel are, in its block */
 enum { CHANGES = 0, ITEMS_WAITING = 8, SPACE_WAITING = 16, ORPHANS = 32, SCANNED = 40 };
-enum { ITEMS_STRUCK = 48, SPACE_STRUCK = 56, PUBLISHERS_USED = 640, RELIABLE_USED = 648 };
+enum { ITEMS_STRUCK = 48, SPACE_STRUCK = 56, WATCHERS = 64, WATCHES = 32, CALLED = 48 };
+enum { PUBLISHERS_USED = 640, RELIABLE_USED = 648 };
 enum { SENDERS_JOINED = 128, RECEIVERS_JOINED = 136 };
 enum { TAIL = 256, PRODUCER = 264, HEAD = 384, CONSUMER = 392, TAKER = 400, MARKS = 408 };
 enum { ROWS = 1024, ROW = 64 };
@@ -241,7 +245,7 @@ static void join(void)
 
 static struct {
     int kind, side;
-    u64 at, S, stride, element, attempts, row;
+    u64 c, at, S, stride, element, attempts, row;
     unsigned short items, space;
     bool lasting, open;
     /* 8.4 */
@@ -291,7 +295,7 @@ static const char *find_channel(const char *name, int kind)
         }
         ch.attempts = relaxed(entry + 56) < 15 ? relaxed(entry + 56) : 15;
         ch.lasting = relaxed(entry + 64) & 1;
-        ch.items = (unsigned short)(8 + P + 2 * c), ch.space = ch.items + 1;
+        ch.c = c, ch.items = (unsigned short)(8 + P + 2 * c), ch.space = ch.items + 1;
         ch.row = ch.at + ROWS + ROW * me;
         bool same = relaxed(entry + 8) == (u64)kind && relaxed(entry + 16) == 8
                     && relaxed(entry + 24) == 8 && relaxed(entry + 32) == fingerprint("u64", 8, 8);
@@ -325,11 +329,32 @@ static void strike(unsigned short w)
         OPS({ w, -8192, NOWAIT });
 }
 
+/* 11.6 */
+static void call_watchers(u64 waiting, u64 topic)
+{
+    full_fence();
+    u64 seen = acquire(waiting), some = relaxed(ch.at + WATCHERS);
+    if (!(seen & WATCHED) || !(flags & 8))
+        return;
+    for (u64 i = 0; i < P; i++) {
+        u64 row = relaxed(ch.at + ROWS + ROW * i + WATCHES);
+        if (!(some >> i % 64 & 1) || !(row & topic) || lives(i) != of_life(row >> 32, LIVE))
+            continue;
+        u64 called = infos + 128 * i + CALLED + 8 * (ch.c / 64 % 8);
+        atomic_fetch_or_explicit(word(called), UINT64_C(1) << ch.c % 64, memory_order_relaxed);
+        strike((unsigned short)(8 + P + 2 * C + i));
+    }
+    swap(waiting, seen, seen & ~WATCHED);
+}
+
 static void notify(unsigned short w)
 {
     u64 waiting = ch.at + (w == ch.items ? ITEMS_WAITING : SPACE_WAITING);
     full_fence();
-    if (!low(relaxed(waiting)))
+    u64 now = relaxed(waiting);
+    if (now & WATCHED)
+        call_watchers(waiting, w == ch.items ? 1 : 2);
+    if (!waiters(now))
         return;
     if (ch.kind != BROADCAST) {
         post(w);
@@ -337,7 +362,7 @@ static void notify(unsigned short w)
     }
     full_fence();
     u64 seen = relaxed(waiting), struck = ch.at + (w == ch.items ? ITEMS_STRUCK : SPACE_STRUCK);
-    if (!low(seen) || acquire(struck) == seen >> 32)
+    if (!waiters(seen) || acquire(struck) == seen >> 32)
         return;
     strike(w);
     release(struck, seen >> 32);
@@ -869,7 +894,7 @@ static void heavy_fence(void)
 static void lower(u64 waiting, u64 record)
 {
     for (u64 seen = relaxed(waiting);;) {
-        u64 left = low(seen) ? low(seen) - 1 : 0;
+        u64 left = low(seen) - (waiters(seen) ? 1 : 0);
         if (swap(waiting, seen, ((seen >> 32) + 1) << 32 | left))
             break;
         seen = relaxed(waiting);

@@ -281,6 +281,8 @@ class Memory:
 MAGIC = int.from_bytes(b"tombolo\0", "little")
 SYMMETRIC, TRANSIENT, ANONYMOUS, OWN_BELLS = 1, 2, 4, 8
 KNOWN = SYMMETRIC | TRANSIENT | ANONYMOUS | OWN_BELLS
+# Of a waiting word (4.5).
+WATCHED, COUNT = 1 << 31, (1 << 31) - 1
 H_MAGIC, H_VERSION, H_SIZE, H_GENERATION, H_SET, H_FLAGS = 8, 16, 24, 32, 40, 48
 H_PARTICIPANTS, H_CHANNELS, H_KINDS, H_NAME, H_GATE = 56, 64, 72, 128, 256
 PAUSED, DRAINING, DRAINED, SHUTDOWN = 2, 4, 8, 16
@@ -365,6 +367,8 @@ class Block:
         self.items = Event(self.at + 8, segment.items(index), 8, struck(48))
         self.space = Event(self.at + 16, segment.items(index) + 1, 16, struck(56))
         self.slots_event = Event(self.at + 24, WAKE_ALL, 24)
+        for event in (self.items, self.space, self.slots_event):
+            event.block = self
 
     def slot(self, n):
         return self.first + self.stride * n
@@ -375,6 +379,7 @@ class Event:
 
     def __init__(self, waiting, number, record, struck=None):
         self.waiting, self.number, self.record, self.struck = waiting, number, record, struck
+        self.block, self.topic = None, {8: 1, 16: 2, 24: 4}[record]
 
 
 class Side:
@@ -674,13 +679,35 @@ class Segment:
     def post(self, number):
         return self.set.tried((number, 0, IPC_NOWAIT), (number, 1, IPC_NOWAIT))
 
+    def call_watchers(self, event):
+        """11.6: whether others are counted."""
+        self.light_fence()
+        memory, block = self.memory, event.block
+        now = memory.load(event.waiting)
+        if not now & WATCHED or not self.flags & OWN_BELLS:
+            return now & COUNT != 0
+        thunks.fence()
+        seen, watchers = memory.load(event.waiting), memory.load(block.at + 64)
+        if seen & WATCHED:
+            for i in range(self.participants):
+                watches = memory.load(self.row(block, i) + 32)
+                if (watchers >> i % 64 & 1 and watches & event.topic
+                        and self.word(i) == of_life(watches >> 32, LIVE)):
+                    called = self.infos + 128 * i + 48 + 8 * (block.index // 64 % 8)
+                    memory.change(called, lambda old: old | 1 << block.index % 64)
+                    try:
+                        self.strike(8 + self.participants + 2 * self.channels + i)
+                    except OSError:
+                        return True
+            memory.swap(event.waiting, seen, seen & ~WATCHED)
+        return now & COUNT != 0
+
     def notify(self, event):
         """11.1. A published message stays so, also if nobody can be woken."""
         if event.struck:
             self.ring(event)
             return
-        self.light_fence()
-        if self.memory.load(event.waiting) & 0xFFFFFFFF:
+        if self.call_watchers(event):
             try:
                 self.post(event.number)
             except OSError:
@@ -688,12 +715,11 @@ class Segment:
 
     def ring(self, event):
         """11.4."""
-        self.light_fence()
-        if not self.memory.load(event.waiting) & 0xFFFFFFFF:
+        if not self.call_watchers(event):
             return
         thunks.fence()
         word = self.memory.load(event.waiting)
-        if not word & 0xFFFFFFFF or self.memory.load(event.struck) == word >> 32:
+        if not word & COUNT or self.memory.load(event.struck) == word >> 32:
             return
         try:
             self.strike(event.number)
@@ -706,8 +732,8 @@ class Segment:
         if event.struck:
             self.ring(event)
             return
-        self.light_fence()
-        for _ in range(min(self.memory.load(event.waiting) & 0xFFFFFFFF, 1000)):
+        self.call_watchers(event)
+        for _ in range(min(self.memory.load(event.waiting) & COUNT, 1000)):
             try:
                 if not self.post(event.number):
                     break
@@ -720,8 +746,8 @@ class Segment:
         def recount(old):
             if self.word(self.me) != of_life(self.incarnation, LIVE):
                 return None
-            count = max(0, (old & 0xFFFFFFFF) - 1)
-            return (old >> 32) + 1 << 32 | count
+            count = max(0, (old & COUNT) - 1)
+            return (old >> 32) + 1 << 32 | old & WATCHED | count
 
         self.memory.change(event.waiting, recount)
         self.memory.change(
@@ -816,8 +842,7 @@ class Segment:
 
     def notify_slots(self, block):
         """11.3."""
-        self.light_fence()
-        if self.memory.load(block.slots_event.waiting) & 0xFFFFFFFF:
+        if self.call_watchers(block.slots_event):
             try:
                 if not self.set.tried((WAKE_ALL, -HIGH, IPC_NOWAIT), (WAKE_ALL, 2, 0)):
                     self.strike()
@@ -916,7 +941,8 @@ class Segment:
                 record = self.memory.load(self.row(block, i) + event.record)
                 if low(word) == LIVE and record >> 32 == word >> 32:
                     living += low(record)
-            if self.memory.swap(event.waiting, seen, ((seen >> 32) + 1 << 32 | living) & U64):
+            settled = (seen >> 32) + 1 << 32 | seen & WATCHED | living
+            if self.memory.swap(event.waiting, seen, settled & U64):
                 return
 
     def fate(self, block, w, i):

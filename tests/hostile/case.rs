@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tombolo::sys::msg::{Queue, Wait};
-use tombolo::{Options, Segment};
+use tombolo::{Observer, Options, Segment};
 
 use crate::common::{Name, Words, clear, key_of, word};
 use crate::ends::{End, PROMPT, RINGS, Site, TO_ALL, WAITING, receiver, sender, timed};
@@ -82,7 +82,10 @@ impl<'a> Case<'a> {
                 assert!(deaths.recent.len() <= 256);
                 deaths.recent.iter().for_each(|death| drop(death.to_string()));
             }
-            4 => drop(timed("list", Segment::list)),
+            4 => {
+                drop(timed("list", Segment::list));
+                drop(timed("look", || Observer::of_id(segment.id()).look()));
+            }
             5 => drop(timed("orphans", Segment::orphans)),
             6 => {
                 if let Ok(other) = timed("open", || small().open(name)) {

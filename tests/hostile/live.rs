@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tombolo::sys::shm::Shm;
-use tombolo::{OpenError, Segment};
+use tombolo::{Observer, OpenError, Segment};
 
 use crate::case::small;
 use crate::common::{Brief, Name, Owned, Peer, Words, effort, own_tables, segment, tables};
@@ -297,7 +297,7 @@ impl Thread<'_> {
     fn look_around(&self, name: &str, segment: &Segment, random: &mut Random) {
         let mut calls = 0;
         while self.goes_on() {
-            self.watched(|| match random.below(8) {
+            self.watched(|| match random.below(9) {
                 0 => drop(timed("sweep", || segment.sweep())),
                 1 => drop(timed("channels", || segment.channels())),
                 2 => drop(timed("participants", || segment.participants())),
@@ -305,6 +305,7 @@ impl Thread<'_> {
                 4 => drop(timed("list", Segment::list)),
                 5 => drop(timed("orphans", Segment::orphans)),
                 6 => drop(timed("open", || small().open(name))),
+                7 => drop(timed("look", || Observer::of_id(segment.id()).look())),
                 _ => drop(timed("open_id", || small().open_id(segment.id()))),
             });
             let ring = RINGS[random.below(RINGS.len())];

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use tombolo::Segment;
+use tombolo::{Observer, Segment};
 
 use crate::case::small;
 use crate::common::{Brief, Name, Peer, Words, effort};
@@ -81,6 +81,7 @@ fn storm(name: &str, ring: &str, n: usize) -> bool {
         }
         drop(timed("sweep", || segment.sweep()));
         drop(timed("list", Segment::list));
+        drop(timed("look", || Observer::of_id(segment.id()).look()));
         drop(timed("open", || small().open(name)));
         timed("dropping the ends", || drop(ends));
         over.store(true, Ordering::Relaxed);

@@ -5,5 +5,6 @@ mod common;
 
 mod creation;
 mod limits;
+mod observer;
 mod owners;
 mod removal;

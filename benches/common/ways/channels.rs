@@ -2,8 +2,11 @@
 
 #![allow(unsafe_code)]
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, Waker};
 
 use tombolo::{
     ByteChannel, ByteReceiver, ByteSender, Channel, InPlace, Message, Mpmc, Receiver, Segment,
@@ -83,6 +86,27 @@ pub(crate) fn blocking<K: Ring, const W: usize>(segment: &Segment) -> Way {
     };
     let pop = move |count| each(count, || sum(&rx.recv().expect("a message")));
     Way::new::<W>(K::NAME, ["send", "recv"], push, pop)
+}
+
+/// What comes of a future that is ready at once.
+#[inline(always)]
+fn at_once<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+pub(crate) fn awaited<K: Ring, const W: usize>(segment: &Segment) -> Way {
+    let (tx, rx) = ends::<K, W>(segment);
+    let (mut tx, mut rx) = (tx.into_async(), rx.into_async());
+    let push = move |numbers| {
+        for n in numbers {
+            at_once(tx.send([n; W])).expect("room");
+        }
+    };
+    let pop = move |count| each(count, || sum(&at_once(rx.recv()).expect("a message")));
+    Way::new::<W>(K::NAME, ["send, awaited", "recv, awaited"], push, pop)
 }
 
 /// One publisher and one subscriber; `reliable` if publishers wait for that one.

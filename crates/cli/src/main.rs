@@ -1,7 +1,7 @@
 //! The `tombolo` command: the library's first user, through its public interface
 //! only. Each subcommand has a file.
 
-mod bench;
+mod beside;
 mod chaos;
 mod check;
 mod ctl;
@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod events;
 mod ls;
+mod metrics;
 mod pages;
 mod place;
 mod recv;
@@ -17,6 +18,7 @@ mod run;
 mod send;
 mod stream;
 mod target;
+mod top;
 
 use std::process::ExitCode;
 
@@ -36,16 +38,20 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Chaos(chaos::Args),
-    Bench(bench::Args),
+    Bench(beside::Bench),
     Send(send::Args),
     Recv(recv::Args),
     Ctl(ctl::Args),
     Events(events::Args),
     Ls(ls::Args),
+    Top(top::Args),
+    Metrics(metrics::Args),
     Check(check::Args),
     Rm(rm::Args),
     Doctor(doctor::Args),
     Run(run::Args),
+    Record(beside::Record),
+    Replay(beside::Replay),
     Man(pages::Man),
     Completions(pages::Completions),
     /// One process of a demo, started by it.
@@ -61,16 +67,20 @@ fn main() -> ExitCode {
     let done = match shell::parse() {
         Ok(Cli { command: Command::Demo(args) }) => demo::run(&args),
         Ok(Cli { command: Command::Chaos(args) }) => chaos::run(&args),
-        Ok(Cli { command: Command::Bench(args) }) => bench::run(&args),
+        Ok(Cli { command: Command::Bench(args) }) => beside::bench(&args),
         Ok(Cli { command: Command::Send(args) }) => send::run(&args),
         Ok(Cli { command: Command::Recv(args) }) => recv::run(&args),
         Ok(Cli { command: Command::Ctl(args) }) => ctl::run(&args),
         Ok(Cli { command: Command::Events(args) }) => events::run(&args),
         Ok(Cli { command: Command::Ls(args) }) => ls::run(&args),
+        Ok(Cli { command: Command::Top(args) }) => top::run(&args),
+        Ok(Cli { command: Command::Metrics(args) }) => metrics::run(&args),
         Ok(Cli { command: Command::Check(args) }) => check::run(&args),
         Ok(Cli { command: Command::Rm(args) }) => rm::run(&args),
         Ok(Cli { command: Command::Doctor(args) }) => doctor::run(&args),
         Ok(Cli { command: Command::Run(args) }) => run::run(&args),
+        Ok(Cli { command: Command::Record(args) }) => beside::record(&args),
+        Ok(Cli { command: Command::Replay(args) }) => beside::replay(&args),
         Ok(Cli { command: Command::Man(args) }) => pages::man(&args, Cli::command()),
         Ok(Cli { command: Command::Completions(args) }) => {
             pages::completions(&args, Cli::command())

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use tombolo::{OpenError, Segment};
+use tombolo::{Observer, OpenError, Segment};
 
 use crate::place::Trust;
 
@@ -24,6 +24,14 @@ impl Target {
         match self {
             Self::Name(name) => trust.options().open(name),
             Self::Id(id) => trust.options().open_id(*id),
+        }
+    }
+
+    /// Looks at it without joining.
+    pub(crate) fn observer(&self) -> Result<Observer, OpenError> {
+        match self {
+            Self::Name(name) => Observer::of(name),
+            Self::Id(id) => Ok(Observer::of_id(*id)),
         }
     }
 

@@ -2,14 +2,18 @@
 //! result, and remarks.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::failure::Failure;
+use crate::signals::Signals;
 use crate::standard;
 
 /// A positive span of time, as an argument.
@@ -75,6 +79,25 @@ pub fn fate(status: ExitStatus) -> String {
         (Some(signal), _) => format!("was killed by signal {signal}"),
         (None, Some(code)) => format!("ended with status {code} before its work was done"),
         (None, None) => "ended before its work was done".to_owned(),
+    }
+}
+
+/// Waits so long, or until a signal that asks to end.
+pub fn wait_for_a_signal(signals: &Signals, span: Duration) -> Option<Signal> {
+    let until = Instant::now().checked_add(span);
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let millis = left.map_or(i32::MAX, |left| {
+            i32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i32::MAX)
+        });
+        let mut files = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut files, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX));
+        if let Some(signal) = signals.caught() {
+            return Some(signal);
+        }
+        if left.is_some_and(|left| left.is_zero()) {
+            return None;
+        }
     }
 }
 

@@ -83,7 +83,7 @@ fn side<const N: usize>() -> [Peer; N] {
 impl Peer {
     fn event(&self) -> Event<'_> {
         let Side { waiting, struck, map, .. } = &*self.side;
-        Event { waiting, sem: map.items(0), wakes: Wakes::All { struck } }
+        Event { waiting, sem: map.items(0), wakes: Wakes::All { struck }, watch: None }
     }
 
     /// Publishes one message and tells those who wait.

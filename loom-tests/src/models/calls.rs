@@ -33,6 +33,8 @@ pub(super) struct Scene {
     requests: Vec<loom::cell::Cell<u64>>,
     answers: Vec<loom::cell::Cell<u64>>,
     words: Vec<AtomicU64>,
+    /// Whether the servers have closed their handles.
+    closed: AtomicU64,
     /// The requests that servers have begun to serve.
     served: RefCell<Vec<u64>>,
 }
@@ -93,6 +95,7 @@ impl Scene {
             requests: cells(),
             answers: cells(),
             words: (0..participants).map(|_| AtomicU64::new(live)).collect(),
+            closed: AtomicU64::new(0),
             served: RefCell::default(),
         })
     }
@@ -425,7 +428,7 @@ pub(super) fn client_dies(fate: Fate) {
     let again = scene.at(2).ask(2, 0);
     if let Some(call) = in_hand {
         assert!(again.is_none(), "a slot in two hands");
-        assert!(!matches!(at.answer(call), LetGo::Lost(_) | LetGo::Open));
+        assert!(!matches!(at.answer(call), LetGo::Lost(_) | LetGo::Open(_)));
     }
     dying.join().unwrap();
     sweeping.join().unwrap();

@@ -76,7 +76,7 @@ fn seat<'a>(
     (record, life): (&'a AtomicU64, &'a AtomicU64),
     registration: &'a Registration<Deadline>,
 ) -> Seat<'a, Deadline> {
-    let queue = Queue::Side(Event { waiting, sem, wakes: Wakes::One });
+    let queue = Queue::Side(Event { waiting, sem, wakes: Wakes::One, watch: None });
     Seat { queue, record, life: Life::new(life, LIFE), registration }
 }
 

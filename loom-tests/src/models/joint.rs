@@ -479,6 +479,47 @@ pub(super) fn pledge_is_left() {
     assert_eq!(scene.sweep(1), 0, "what nobody has committed is published");
 }
 
+/// The same, while another thread of the successor sends jointly to other rings; and the
+/// successor dies before it has taken the pledge back.
+pub(super) fn pledge_is_found(fate: Fate) {
+    let scene = Scene::new(2, 3);
+    let at = scene.producer(member(0, FIRST)).unwrap();
+    Next { single: &scene.single, at, message: 1 }.claim(Ticket::nth(0)).unwrap();
+    scene.mark(0);
+    scene.sweep(0);
+    let ticket = Rc::new(AtomicU64::new(0));
+    let take = |word: &AtomicU64| word.compare_exchange(0, 1, Acquire, Acquire).is_ok();
+    let sending = (Rc::clone(&scene), Rc::clone(&ticket));
+    let sending = loom::thread::spawn(move || {
+        let (scene, ticket) = sending;
+        // It is killed over that, with all threads of its process: the ticket stays taken.
+        if take(&ticket) {
+            scene.committed[1].fetch_or(2, Acquire);
+        }
+    });
+    let attaching = Rc::clone(&scene);
+    let attaching = loom::thread::spawn(move || {
+        let takes_up = || {
+            if take(&ticket) || mutant::has("a role is taken while something is committed") {
+                attaching.producer(member(1, FIRST));
+            }
+        };
+        death::mortal_with(|| {}, Some(fate), takes_up);
+    });
+    sending.join().unwrap();
+    attaching.join().unwrap();
+    scene.mark(1);
+    assert_eq!(scene.sweep(1), 0, "what nobody has committed is published");
+}
+
+#[test]
+fn a_successor_that_dies_completes_nothing_of_its_predecessors() {
+    let name = "joint, a pledge is found";
+    holds_for_every_end(name, Some(2), End::Killed, pledge_is_found);
+    let taken = Mutant::Model("a role is taken while something is committed");
+    fails_for_some_end(name, taken, "", Some(2), End::Killed, pledge_is_found);
+}
+
 #[test]
 fn a_slow_sweep_completes_nothing_of_the_next_life() {
     completely(|| {

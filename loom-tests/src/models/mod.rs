@@ -20,3 +20,4 @@ mod spsc;
 mod table;
 mod wait_set;
 mod wake_all;
+mod watch;

@@ -42,6 +42,7 @@ const OWN_LIFE: &str = "the exact word of a slot or a tail shows whose life it i
 const HELP: &str = "only its value counts: who follows in the entry comes after the help";
 const RENEW: &str = "either word says the same; it keeps their turns comparable";
 const BELOW: &str = "the limit acquires what is published below it; the rest is an answer";
+const COMES: &str = "harm takes one who comes, two who tell, and one who takes what the first told";
 
 const ROWS: &[(&[Site], By)] = &[
     // The bell.
@@ -485,6 +486,13 @@ const ROWS: &[(&[Site], By)] = &[
         &[at("wait/set", "register", "fence", SeqCst, Relaxed)],
         Model(Some(2), wait_set::woken_in_vain),
     ),
+    // Watching.
+    (&[at("watch", "arm", "waiting.fetch_add", Release, Relaxed)], Nothing(COMES)),
+    (
+        &[at("watch", "call", "fence", SeqCst, Relaxed)],
+        Nothing("the models of watching drop the light fence, and find that"),
+    ),
+    (&[at("watch", "call", "waiting.load", Acquire, Relaxed)], Nothing(COMES)),
 ];
 
 fn found_weak(file: &str) {
@@ -533,6 +541,7 @@ fn of_events_and_the_gate() {
     found_weak("gate");
     found_weak("wait/registration");
     found_weak("wait/set");
+    found_weak("watch");
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl Peer {
     fn free(&self) {
         self.channel.place.store(0, Ordering::Release);
         if !mutant::has("not struck") {
-            slot_waiters::freed(&self.process, &self.channel.waiting).unwrap();
+            slot_waiters::freed(&self.process, &self.channel.waiting, None).unwrap();
         }
     }
 

@@ -105,7 +105,7 @@ impl Peer {
     fn event(&self, at: usize) -> Event<'_> {
         let Line { waiting, struck, sem, .. } = self.line(at);
         let wakes = if at == BELL { Wakes::All { struck } } else { Wakes::One };
-        Event { waiting, sem: *sem, wakes }
+        Event { waiting, sem: *sem, wakes, watch: None }
     }
 
     /// Publishes one message and tells those who wait.
@@ -212,6 +212,7 @@ impl Peer {
             record: &self.line(at).records[usize::from(self.id)],
             life: self.life(),
             mark: &self.marks[at],
+            watch: None,
         }
     }
 

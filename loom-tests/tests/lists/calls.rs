@@ -157,7 +157,7 @@ impl Play {
         let (truth, expected) = match outcome {
             Outcome::Answered => (Truth::Over(Phase::Answered), LetGo::Over(sleeper)),
             Outcome::Refused => (Truth::Over(Phase::Refused), LetGo::Over(sleeper)),
-            Outcome::GivenBack => (Truth::Open, LetGo::Open),
+            Outcome::GivenBack => (Truth::Open, LetGo::Open(waiting.client)),
         };
         waiting.truth = truth;
         assert_eq!(let_go, expected);

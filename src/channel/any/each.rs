@@ -89,6 +89,10 @@ macro_rules! of_both_sides {
                 self.canceller()
             }
 
+            fn its_readiness(&self) -> Result<&Readiness, Fault> {
+                self.readiness()
+            }
+
             fn others_hold(&self, messages: u64) {
                 each!(&self.0, end => end.others_hold(messages));
             }

@@ -51,6 +51,19 @@ macro_rules! taken {
     };
 }
 
+/// What only the subscribers of broadcast channels can do.
+macro_rules! of_subscribers {
+    ($receivers:expr, $one:ident => $what:expr) => {
+        match $receivers {
+            Any::Broadcast($one) => Some($what),
+            Any::BroadcastBytes($one) => Some($what),
+            Any::Reliable($one) => Some($what),
+            Any::ReliableBytes($one) => Some($what),
+            _ => None,
+        }
+    };
+}
+
 /// A delivery that may be one of several.
 macro_rules! shared {
     ($receivers:expr, $one:ident => $take:expr) => {
@@ -308,6 +321,31 @@ impl AnyReceiver {
     /// As for [`Receiver::try_take_shared`].
     pub fn try_take_shared(&self) -> Option<Result<AnyDelivery<'_>, TryRecvError>> {
         shared!(&self.0, end => end.try_take_shared())
+    }
+
+    /// The sequence number of the next message that a subscriber of a broadcast channel
+    /// receives, if it does not miss it. `None`: the channel is of another kind.
+    pub fn sequence(&self) -> Option<u64> {
+        of_subscribers!(&self.0, end => end.sequence())
+    }
+
+    /// How many messages a subscriber for which nobody waits has missed: see
+    /// [`Subscriber::missed`](crate::Subscriber). 0 of any other receiver.
+    pub fn missed(&self) -> u64 {
+        match &self.0 {
+            Any::Broadcast(end) => end.missed(),
+            Any::BroadcastBytes(end) => end.missed(),
+            _ => 0,
+        }
+    }
+
+    /// Has a subscriber of a broadcast channel pass over all messages but the newest. Returns how
+    /// many it has passed over. `None`: the channel is of another kind.
+    ///
+    /// # Errors
+    /// [`Fault::Forked`].
+    pub fn skip_to_newest(&self) -> Option<Result<u64, Fault>> {
+        of_subscribers!(&self.0, end => end.skip_to_newest())
     }
 
     /// An iterator over the messages as they come: as [`Receiver::iter`].

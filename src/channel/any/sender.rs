@@ -117,6 +117,23 @@ impl AnySender {
         each!(&self.0, end => end.try_send_batch(messages))
     }
 
+    /// Waits until there are so many subscribers, at most this long: see
+    /// [`Publisher::wait_for`](crate::Publisher). `None`: the channel is no broadcast channel.
+    ///
+    /// # Errors
+    /// As for [`Publisher::wait_for_timeout`](crate::Publisher).
+    pub fn wait_for_timeout(
+        &self,
+        subscribers: u64,
+        timeout: Duration,
+    ) -> Option<Result<(), SendTimeoutError>> {
+        match &self.0 {
+            Any::Broadcast(end) => Some(end.wait_for_timeout(subscribers, timeout)),
+            Any::BroadcastBytes(end) => Some(end.wait_for_timeout(subscribers, timeout)),
+            _ => None,
+        }
+    }
+
     /// Makes room for a message, of up to `length` bytes if they are of any length, to
     /// be written in place; waits for it as long as it takes.
     ///

@@ -1,6 +1,7 @@
 //! Creating or opening a channel whose type is described when the program runs.
 
 use super::AnyChannel;
+use crate::channel::derive::Schema;
 use crate::channel::{ATTEMPTS, MAX_ATTEMPTS};
 use crate::error::ChannelError;
 use crate::kinds::table::RingKind as ChannelKind;
@@ -62,8 +63,8 @@ impl Segment {
 
 impl<'a> AnyChannelSpec<'a> {
     /// What an element is, in a channel of elements: its size and alignment in bytes, and the
-    /// schema of its type, which `docs/format.md` defines. A schema is compared, and not
-    /// interpreted.
+    /// schema of its type, which `docs/format.md` defines, in whole. A schema is compared, and
+    /// not interpreted.
     pub const fn element(mut self, size: usize, align: usize, schema: &'a str) -> Self {
         self.element = Some((size, align, schema));
         self
@@ -141,7 +142,7 @@ impl<'a> AnyChannelSpec<'a> {
             kind: self.kind,
             size,
             align,
-            schema: Spec::schema(schema),
+            schema: shortened(schema),
             capacity: self.capacity,
             publishers: self.publishers.filter(|_| is_broadcast),
             reliable: self.reliable.filter(|_| is_broadcast),
@@ -152,4 +153,12 @@ impl<'a> AnyChannelSpec<'a> {
         self.segment.participant().channel(&spec)?;
         self.segment.open_channel(self.name)
     }
+}
+
+/// A schema as the directory has it, and the derive makes it: one that is too long ends with the
+/// hash of all of it.
+fn shortened(schema: &str) -> String {
+    // The derive makes those of structs.
+    let whole = schema.strip_suffix('}').map(|fields| Schema::new(fields).end());
+    whole.map_or_else(|| Spec::schema(schema), |schema| schema.as_str().to_owned())
 }

@@ -9,7 +9,7 @@ use core::task::{Context, Poll, ready};
 use bytemuck::CheckedBitPattern;
 use futures_core::{FusedStream, Stream};
 
-use super::waits::{Awaited, Wait, Waits};
+use super::waits::{Awaited, Further, Wait, Waits};
 use crate::channel::blocking::{Prospects, Try};
 use crate::channel::delivery::{Delivery, DeliverySlice, Taken};
 use crate::channel::receiver::{Receiver, TellSenders};
@@ -234,13 +234,25 @@ impl<T: Message + CheckedBitPattern, K: Kind> AsyncReceiver<T, K> {
     /// Goes on after the fast path.
     #[cold]
     #[inline(never)]
-    fn poll_further(&mut self, why: NotNow, cx: &Context<'_>) -> Poll<Result<T, RecvError>> {
+    fn poll_further(
+        &mut self,
+        why: NotNow,
+        cx: &Context<'_>,
+        into: &mut Further<Result<T, RecvError>>,
+    ) {
         let mut out = CopyOut::new();
-        match self.receiver.refused(why, &mut out) {
-            Ok(()) => self.waits.end(),
-            Err(why) => ready!(self.poll_on(why, |receiver| receiver.pop(&mut out), cx))?,
-        }
-        Poll::Ready(out.hand_on(Ok, || Err(Receiver::<T, K>::invalid())))
+        let received = match self.receiver.refused(why, &mut out) {
+            Ok(()) => {
+                self.waits.end();
+                Ok(())
+            }
+            Err(why) => match self.poll_on(why, |receiver| receiver.pop(&mut out), cx) {
+                Poll::Ready(received) => received,
+                Poll::Pending => return,
+            },
+        };
+        let received = received.and_then(|()| out.hand_on(Ok, || Err(Receiver::<T, K>::invalid())));
+        *into = Some(received);
     }
 }
 
@@ -258,7 +270,11 @@ impl<T: Message + CheckedBitPattern, K: Kind> Future for Recv<'_, T, K> {
         let mut out = CopyOut::new();
         match handle.receiver.receive_next(&mut out) {
             Ok(()) => Poll::Ready(out.hand_on(Ok, || Err(Receiver::<T, K>::invalid()))),
-            Err(why) => handle.poll_further(why, cx),
+            Err(why) => {
+                let mut further = None;
+                handle.poll_further(why, cx, &mut further);
+                further.map_or(Poll::Pending, Poll::Ready)
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use bytemuck::NoUninit;
 use futures_sink::Sink;
 
-use super::waits::{Awaited, Wait, Waits};
+use super::waits::{Awaited, Further, Wait, Waits};
 use crate::channel::blocking::Try;
 use crate::channel::grant::{Claim, Grant, GrantSlice};
 use crate::channel::sender::{Refusal, Sender};
@@ -204,12 +204,15 @@ impl<P: Payload + NoUninit, K: Kind> AsyncSender<P, K> {
         tried: Option<NotNow>,
         message: &P::Sent<'_>,
         cx: &Context<'_>,
-    ) -> Poll<Result<(), SendError<P::Unsent>>> {
-        let sent = match tried {
-            Some(why) => ready!(self.poll_further(why, message, cx)),
-            None => ready!(self.poll_send(message, cx)),
+        into: &mut Further<Result<(), SendError<P::Unsent>>>,
+    ) {
+        let polled = match tried {
+            Some(why) => self.poll_further(why, message, cx),
+            None => self.poll_send(message, cx),
         };
-        Poll::Ready(sent.map_err(|refusal| self.sender.error(message, refusal)))
+        if let Poll::Ready(sent) = polled {
+            *into = Some(sent.map_err(|refusal| self.sender.error(message, refusal)));
+        }
     }
 
     /// Waits for room, and sends the first of `messages`, as many as fit then. Returns how many.
@@ -289,11 +292,12 @@ impl<P: Payload + NoUninit, K: Kind> Future for Sending<'_, '_, P, K> {
         let handle = &mut *wait.0;
         // Mostly there is room, and nothing to wait for.
         let tried = handle.kept.is_empty().then(|| handle.sender.send_next(message));
-        match tried {
-            Some(Ok(())) => Poll::Ready(Ok(())),
-            Some(Err(why)) => handle.poll_on_with(Some(why), message, cx),
-            None => handle.poll_on_with(None, message, cx),
+        if let Some(Ok(())) = tried {
+            return Poll::Ready(Ok(()));
         }
+        let mut further = None;
+        handle.poll_on_with(tried.and_then(Result::err), message, cx, &mut further);
+        further.map_or(Poll::Pending, Poll::Ready)
     }
 }
 

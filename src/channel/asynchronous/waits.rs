@@ -144,6 +144,11 @@ impl Waits {
             Ok(Asked::There) => cx.waker().wake_by_ref(),
             Err(fault) => return self.ready(Err(fault)),
         }
+        // A canceller that came since the first time may have found nobody that asked. What it
+        // has changed may be what this handle has found out.
+        if let Err(fault) = op.may_wait() {
+            return self.ready(Err(fault));
+        }
         Poll::Pending
     }
 
@@ -219,6 +224,12 @@ impl Waits {
         self.interest.as_ref().filter(|_| self.asks)?.take_owed()
     }
 }
+
+/// Where the slow path of a future leaves what it has come to, if it has ended: elsewhere than
+/// the fast path, whose result then stays in registers. In memory that would be read again at
+/// once, in other pieces than it was written in. For that a processor waits until all stores
+/// before it are done, also those to lines that the other side has.
+pub(super) type Further<R> = Option<R>;
 
 /// A handle that is awaited.
 pub(super) trait Awaited {

@@ -295,7 +295,7 @@ impl<Q: CallPayload, R: CallPayload> ServerCall<Q, R> {
         match calls::let_go(site.slots(), call, outcome) {
             LetGo::Over(None) => Ok(true),
             LetGo::Over(Some(client)) => site.wake(client).map(|()| true),
-            LetGo::Open => site.notify(Side::Receiver, Done::GivenUp).map(|()| true),
+            LetGo::Open(client) => site.given_back(client).map(|()| true),
             LetGo::Unwanted => site.notify(Side::Sender, Done::GivenUp).map(|()| false),
             LetGo::Lost(word) => Err(site.lost(word)),
         }

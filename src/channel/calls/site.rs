@@ -36,8 +36,11 @@ pub(super) struct Site<Q, R> {
 
 impl<Q: Sheet, R: Sheet> Site<Q, R> {
     pub(super) fn of(end: &Endpoint) -> Result<Arc<Self>, ChannelError> {
+        let sheets = end.typed(Sheets::of)?;
+        // Until it is dropped.
+        end.participant().hold(end.block());
         Ok(Arc::new(Self {
-            sheets: end.typed(Sheets::of)?,
+            sheets,
             participant: Arc::clone(end.participant()),
             block: *end.block(),
             name: Arc::clone(end.name()),
@@ -111,6 +114,15 @@ impl<Q: Sheet, R: Sheet> Site<Q, R> {
         self.told(struck, Side::Sender, Done::Sent)
     }
 
+    /// Wakes a server for a call that was given back, and its client: the server may have been
+    /// the last one, and have gone before.
+    pub(super) fn given_back(&self, client: u16) -> Result<(), Fault> {
+        // Release: who sees the change also sees that the call is open.
+        self.changes().fetch_add(1, Ordering::Release);
+        let told = self.notify(Side::Receiver, Done::GivenUp);
+        told.and(self.wake(client))
+    }
+
     /// What it means that somebody could not be woken. A set that is gone has woken everybody.
     fn told(&self, woken: Result<(), Refusal>, side: Side, done: Done) -> Result<(), Fault> {
         let Err(refusal) = woken else { return Ok(()) };
@@ -127,5 +139,12 @@ impl<Q: Sheet, R: Sheet> Site<Q, R> {
         counted.err().unwrap_or_else(|| Fault::Corrupt {
             what: format!("{}: a call's word is {word:#018x}", self.name),
         })
+    }
+}
+
+impl<Q, R> Drop for Site<Q, R> {
+    fn drop(&mut self) {
+        // Its calls have all been let go: no slot depends on this process any more.
+        self.participant.end_hold(&self.block);
     }
 }

@@ -20,6 +20,7 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::any::AnyKind;
 use super::batch::ByteBatch;
+use super::passed::Passed;
 use super::payload::Form;
 use super::ring::Ring;
 use crate::ring::broadcast::{self, Found, Look, Words as _};
@@ -46,6 +47,10 @@ fn unread(cells: &Cells) -> u64 {
     Board::of(cells).and_then(|board| board.slowest()).map_or(0, |(behind, _)| behind)
 }
 
+fn published(cells: &Cells) -> Passed {
+    Passed::Messages(Board::of(cells).map_or(0, |board| board.published()))
+}
+
 impl AnyKind for OfElements {
     fn parts(&self, of: &Measures) -> Option<Parts> {
         layout::parts_of_elements(of)
@@ -53,6 +58,10 @@ impl AnyKind for OfElements {
 
     fn len(&self, cells: &Cells) -> u64 {
         unread(cells)
+    }
+
+    fn passed(&self, cells: &Cells) -> Passed {
+        published(cells)
     }
 
     fn in_flight(&self, _: &Cells) -> bool {
@@ -67,6 +76,10 @@ impl AnyKind for OfBytes {
 
     fn len(&self, cells: &Cells) -> u64 {
         unread(cells)
+    }
+
+    fn passed(&self, cells: &Cells) -> Passed {
+        published(cells)
     }
 
     fn in_flight(&self, _: &Cells) -> bool {

@@ -1,7 +1,7 @@
 //! Which calls are under way, and whose they are, for people.
 
 use super::words::Slots;
-use crate::ring::calls::{Phase, views};
+use crate::ring::calls::{Phase, TURNS, views};
 use crate::storage::Cells;
 
 /// The calls of a service, a moment ago.
@@ -14,6 +14,8 @@ pub(crate) struct Inspection {
     /// Whose hands the others are in, a participant's number for each, also of those whose
     /// clients have gone.
     pub(crate) in_hand: Vec<u16>,
+    /// How many calls have ever been made, modulo 2^30.
+    pub(crate) made: u64,
     /// How many of them have no client any more.
     pub(crate) abandoned: u64,
 }
@@ -23,7 +25,12 @@ impl Inspection {
     pub(crate) fn of(cells: &Cells) -> Option<Self> {
         let slots = Slots::of(cells)?;
         let mut found = Self::default();
-        for word in views(&slots).filter(|word| word.phase != Phase::Free) {
+        for word in views(&slots) {
+            let ever_open = !matches!(word.phase, Phase::Free | Phase::Claimed);
+            found.made = (found.made + word.turn + u64::from(ever_open)) % TURNS;
+            if word.phase == Phase::Free {
+                continue;
+            }
             found.under_way += 1;
             match word.phase {
                 Phase::Open => found.open += 1,

@@ -9,6 +9,7 @@ mod storage;
 mod words;
 
 use super::any::AnyKind;
+use super::passed::Passed;
 use crate::ring::calls::{self, Phase};
 use crate::storage::Cells;
 use crate::storage::layout::{Measures, Parts};
@@ -37,6 +38,10 @@ fn in_flight(cells: &Cells) -> bool {
     Slots::of(cells).is_some_and(under_way)
 }
 
+fn made(cells: &Cells) -> Passed {
+    Passed::Calls(Inspection::of(cells).map_or(0, |found| found.made))
+}
+
 impl AnyKind for OfElements {
     fn parts(&self, of: &Measures) -> Option<Parts> {
         layout::parts_of_elements(of)
@@ -44,6 +49,10 @@ impl AnyKind for OfElements {
 
     fn len(&self, cells: &Cells) -> u64 {
         len(cells)
+    }
+
+    fn passed(&self, cells: &Cells) -> Passed {
+        made(cells)
     }
 
     fn in_flight(&self, cells: &Cells) -> bool {
@@ -58,6 +67,10 @@ impl AnyKind for OfBytes {
 
     fn len(&self, cells: &Cells) -> u64 {
         len(cells)
+    }
+
+    fn passed(&self, cells: &Cells) -> Passed {
+        made(cells)
     }
 
     fn in_flight(&self, cells: &Cells) -> bool {

@@ -13,6 +13,7 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::any::AnyKind;
 use super::element::Element;
+use super::passed::Passed;
 use super::ring::Ring;
 use crate::ring::mpmc::{self, Claim, Taken};
 use crate::ring::table::Member;
@@ -33,6 +34,10 @@ impl AnyKind for OfElements {
 
     fn len(&self, cells: &Cells) -> u64 {
         mpmc::len(cells)
+    }
+
+    fn passed(&self, cells: &Cells) -> Passed {
+        Passed::Messages(mpmc::ends(cells).1)
     }
 
     fn in_flight(&self, cells: &Cells) -> bool {

@@ -18,6 +18,7 @@ use core::cell::Cell;
 
 use super::any::AnyKind;
 use super::mpmc::Position;
+use super::passed::Passed;
 use super::payload::Bytes;
 use super::ring::Ring;
 use crate::ring::table::Member;
@@ -39,6 +40,10 @@ impl AnyKind for OfBlocks {
 
     fn len(&self, cells: &Cells) -> u64 {
         mpmc::len(cells)
+    }
+
+    fn passed(&self, cells: &Cells) -> Passed {
+        Passed::Messages(mpmc::ends(cells).1)
     }
 
     fn in_flight(&self, cells: &Cells) -> bool {

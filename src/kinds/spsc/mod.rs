@@ -11,6 +11,7 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::any::AnyKind;
 use super::element::Element;
+use super::passed::Passed;
 use super::ring::Ring;
 use crate::ring::backoff::Backoff;
 use crate::ring::in_flight::{InFlight, Reader};
@@ -34,6 +35,10 @@ impl AnyKind for OfElements {
 
     fn len(&self, cells: &Cells) -> u64 {
         spsc::len(cells)
+    }
+
+    fn passed(&self, cells: &Cells) -> Passed {
+        Passed::Messages(spsc::published(cells))
     }
 
     fn in_flight(&self, _: &Cells) -> bool {

@@ -13,6 +13,7 @@ mod storage;
 
 use super::any::AnyKind;
 use super::batch::ByteBatch;
+use super::passed::Passed;
 use super::payload::Bytes;
 use super::ring::Ring;
 use super::spsc;
@@ -40,6 +41,11 @@ impl AnyKind for OfRecords {
         crate::ring::spsc::len(cells)
             .div_ceil(longest)
             .min((cells.capacity() / longest).saturating_sub(1))
+    }
+
+    fn passed(&self, cells: &Cells) -> Passed {
+        let units = crate::ring::spsc::published(cells);
+        Passed::Bytes(units.saturating_mul(records::UNIT as u64))
     }
 
     fn in_flight(&self, _: &Cells) -> bool {

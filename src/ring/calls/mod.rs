@@ -46,7 +46,9 @@
 //! later, and then [`doze`] finds the call ended. Both are swaps of one word, so neither needs a
 //! fence, and no second look is due. The semaphores are read before the last look, so the
 //! stroke changes what was read. A call that has not ended keeps *asleep*: a client that was
-//! woken for something else reads the semaphores anew, looks, and sleeps.
+//! woken for something else reads the semaphores anew, looks, and sleeps. A server that gives a call
+//! back strikes too, whether the client sleeps or is about to: it finds out whether that was the last
+//! server.
 //!
 //! **Deaths.** Each death strikes the wake-all semaphore ([`wake_all`](super::wake_all)), and
 //! every client that sleeps compares it. So it wakes, looks for the dead, and sweeps: its call
@@ -93,7 +95,7 @@ pub(crate) use server::{InHand, LetGo, Outcome, is_wanted, let_go, take};
 #[allow(unused_imports)]
 pub(crate) use sleep::{wait, wake};
 #[allow(unused_imports)]
-pub(crate) use word::{CallWord, MAX_AGAIN, Phase};
+pub(crate) use word::{CallWord, MAX_AGAIN, Phase, TURNS};
 
 use crate::sync::AtomicU64;
 

@@ -31,8 +31,9 @@ pub(crate) enum Outcome {
 pub(crate) enum LetGo {
     /// It has ended. If there is a participant here, it sleeps and has to be woken.
     Over(Option<u16>),
-    /// It waits for another server: one of those that wait has to be woken.
-    Open,
+    /// It waits for another server: one of those that wait has to be woken. And this participant,
+    /// its client, whether it sleeps or not: it finds out whether there is another server.
+    Open(u16),
     /// The client had gone. The slot is free: a client that waits for one has to be woken.
     Unwanted,
     /// The slot is not in this server's hands. Others have taken this participant for dead, or
@@ -93,11 +94,11 @@ pub(crate) fn let_go(words: &impl Words, call: InHand, outcome: Outcome) -> LetG
         }
         let (to, let_go) = match (seen.phase, outcome) {
             (Phase::Abandoned, _) => (seen.freed(), LetGo::Unwanted),
-            (_, Outcome::GivenBack) => (seen.reopened(seen.again), LetGo::Open),
+            (_, Outcome::GivenBack) => (seen.reopened(seen.again), LetGo::Open(seen.client)),
             (_, Outcome::Answered) => (seen.over(Phase::Answered), told(seen)),
             (_, Outcome::Refused) => (seen.over(Phase::Refused), told(seen)),
         };
-        if let_go == LetGo::Open {
+        if matches!(let_go, LetGo::Open(_)) {
             show(words, call.index);
         }
         if swap(slot, seen, to) {

@@ -14,7 +14,10 @@ const ASLEEP_SHIFT: u32 = PHASE_SHIFT + PHASE_BITS;
 const AGAIN_SHIFT: u32 = ASLEEP_SHIFT + 1;
 const AGAIN_BITS: u32 = 4;
 const TURN_SHIFT: u32 = AGAIN_SHIFT + AGAIN_BITS;
-const TURN_MASK: u64 = (1 << (u64::BITS - TURN_SHIFT)) - 1;
+const TURN_MASK: u64 = TURNS - 1;
+
+/// A slot counts its calls modulo this.
+pub(crate) const TURNS: u64 = 1 << (u64::BITS - TURN_SHIFT);
 
 /// A call can be repeated so often.
 pub(crate) const MAX_AGAIN: u8 = (1 << AGAIN_BITS) - 1;

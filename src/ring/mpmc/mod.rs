@@ -69,7 +69,7 @@ mod word;
 pub use super::cursor::Cursor;
 #[allow(unused_imports)]
 pub(crate) use observe::{
-    available, in_flight, len, passed_by_consumers, passed_by_producers, room,
+    available, ends, in_flight, len, passed_by_consumers, passed_by_producers, room,
 };
 #[allow(unused_imports)]
 pub use queue::{Claim, Taken};

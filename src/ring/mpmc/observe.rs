@@ -59,9 +59,8 @@ pub(crate) fn passed_by_consumers(words: &impl Words, cursor: Cursor) -> bool {
     is_taken(seen.laps_after(cursor.lap), seen.state())
 }
 
-/// How many messages can be taken: positions that are claimed and not yet
-/// taken, and messages that await another delivery.
-pub(crate) fn len(words: &impl Words) -> u64 {
+/// The first position that is not taken, and the first that is not claimed.
+pub(crate) fn ends(words: &impl Words) -> (u64, u64) {
     let capacity = words.capacity();
     let walk = |mut at: Cursor, passed: fn(i64, Option<SlotState>) -> bool| {
         for _ in 0..=capacity.saturating_mul(2).saturating_add(HINT_STEP) {
@@ -79,7 +78,14 @@ pub(crate) fn len(words: &impl Words) -> u64 {
     // The head first: it only grows, so the tail is never before it.
     let head = walk(Cursor::consumer(words), is_taken);
     let tail = walk(Cursor::producer(words), is_claimed);
-    tail.saturating_sub(head).saturating_add(returned(words)).min(capacity)
+    (head, tail)
+}
+
+/// How many messages can be taken: positions that are claimed and not yet
+/// taken, and messages that await another delivery.
+pub(crate) fn len(words: &impl Words) -> u64 {
+    let (head, tail) = ends(words);
+    tail.saturating_sub(head).saturating_add(returned(words)).min(words.capacity())
 }
 
 /// How many taken messages are there for another reader.

@@ -4,7 +4,7 @@
 //! [`Operation`] that a channel's end implements. A thread that blocks, the thread behind
 //! a descriptor and the models drive this very machine; a waker can drive it too, because
 //! polling, registering and sleeping are separate calls. A thread that waits for any of many
-//! drives another one: [`set`].
+//! drives another one: [`set`]; and if it waits for very many, [`rounds`] says which to ask.
 //!
 //! ```text
 //!   poll                                                     poll ends the session:
@@ -80,6 +80,7 @@
 mod answer;
 mod poll;
 mod registration;
+pub(crate) mod rounds;
 mod session;
 pub(crate) mod set;
 

@@ -52,7 +52,8 @@ impl<'a> Queue<'a> {
         enough: impl Fn() -> bool,
     ) -> Result<(), Refusal> {
         match self {
-            Self::All(waiting) => slot_waiters::freed(kernel, waiting),
+            // It concerns those who sleep in a call of their own, and nobody who watches.
+            Self::All(waiting) => slot_waiters::freed(kernel, waiting, None),
             Self::Side(event) => event::rouse(kernel, event, enough),
         }
     }

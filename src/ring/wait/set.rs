@@ -71,6 +71,7 @@ use super::super::bell;
 use super::super::event::{self, Event, Life, Wakes};
 use super::super::kernel::{Kernel, Op, Refusal};
 use super::super::set::SetMap;
+use super::super::watch::Watch;
 use super::Queue;
 use super::registration::Timing;
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -93,12 +94,28 @@ pub(crate) struct Mark {
     ready: Cell<bool>,
     /// Whether somebody else was counted there when it was last announced.
     company: Cell<bool>,
+    /// Of one that is watched: whether it is armed, and has not called since.
+    armed: Cell<bool>,
 }
 
 impl Mark {
     /// What a look has found.
     pub(crate) fn found(&self, found: Prospect) {
-        self.ready.set(found != Prospect::Nothing);
+        let ready = found != Prospect::Nothing;
+        self.ready.set(ready);
+        if ready {
+            self.disarm();
+        }
+    }
+
+    /// Whether it is armed, and had nothing when it was last looked at.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed.get()
+    }
+
+    /// Has it armed anew before the next sleep.
+    pub(crate) fn disarm(&self) {
+        self.armed.set(false);
     }
 
     /// Whether the member's queue counts it.
@@ -126,13 +143,18 @@ pub(crate) struct Place<'a> {
     /// Whose record that is.
     pub(crate) life: Life<'a>,
     pub(crate) mark: &'a Mark,
+    /// Where it is [watched](super::super::watch), if that is its way: then it is not counted,
+    /// and nothing of it is compared.
+    pub(crate) watch: Option<Watch<'a>>,
 }
 
 impl<'a> Place<'a> {
-    /// The event whose semaphore has a token.
+    /// The event whose semaphore has a token that concerns this place.
     const fn token(&self) -> Option<Event<'a>> {
         match self.queue {
-            Queue::Side(event) if matches!(event.wakes, Wakes::One) => Some(event),
+            Queue::Side(event) if matches!(event.wakes, Wakes::One) && self.watch.is_none() => {
+                Some(event)
+            }
             _ => None,
         }
     }
@@ -140,6 +162,7 @@ impl<'a> Place<'a> {
     /// The most operations that it adds to the call.
     pub(crate) const fn ops(&self) -> usize {
         match self.queue {
+            _ if self.watch.is_some() => 0,
             Queue::Side(Event { wakes: Wakes::One, .. }) => OPS_OF_A_TOKEN,
             Queue::Side(Event { wakes: Wakes::All { .. }, .. }) => OPS_OF_A_BELL,
             Queue::All(_) => 0,
@@ -149,12 +172,18 @@ impl<'a> Place<'a> {
     /// Whether it has to be announced before the next look, if what was heard has `changed`: also
     /// if it is not counted, or a token is in the way.
     pub(crate) fn is_due(&self, changed: bool) -> bool {
+        if self.watch.is_some() {
+            return !self.mark.is_armed();
+        }
         changed || !self.mark.is_counted() || self.token().is_some() && self.mark.heard.get() > 0
     }
 
     /// Notes what its semaphore is in this reading, and winds a bell back that is high. Says
     /// whether it was something else before.
     pub(crate) fn hear<K: Kernel>(&self, kernel: &K, values: &[u16]) -> bool {
+        if self.watch.is_some() {
+            return false;
+        }
         let sem = self.queue.sem();
         let value = values.get(usize::from(sem)).copied().unwrap_or_default();
         if self.queue.is_bell() {
@@ -169,6 +198,13 @@ impl<'a> Place<'a> {
     /// has to be the heavy one.
     pub(crate) fn announce<K: Kernel>(&self, kernel: &K) -> bool {
         let waiting = self.queue.waiting();
+        if let Some(watch) = self.watch {
+            let arms = !self.mark.armed.replace(true);
+            if arms {
+                watch.arm(waiting);
+            }
+            return arms;
+        }
         let raised = !self.mark.counted.replace(true);
         if raised {
             event::raise(waiting, self.record);
@@ -220,6 +256,8 @@ impl<'a> Place<'a> {
     /// Adds what fails as soon as its semaphore is not what was heard.
     pub(crate) fn compare(&self, ops: &mut Vec<Op>) {
         match self.queue {
+            // The own bell is compared for all.
+            _ if self.watch.is_some() => {}
             Queue::Side(Event { sem, wakes: Wakes::One, .. }) => is_still(ops, sem, 0),
             Queue::Side(Event { sem, .. }) => is_still(ops, sem, self.mark.heard.get()),
             // The wake-all semaphore is compared for all.
@@ -304,8 +342,8 @@ pub(crate) trait Members {
     /// How many there are.
     fn count(&self) -> usize;
 
-    /// Where this one is counted. `None`: nowhere. Then what wakes it is the bell of this
-    /// participant, and its look announces the sleep.
+    /// Where this one is counted or watched. `None`: nowhere. Then what wakes it is the bell of
+    /// this participant, and its look announces the sleep.
     fn place(&self, at: usize) -> Option<Place<'_>>;
 
     /// Whether its handle could go on. Consumes nothing.
@@ -438,8 +476,8 @@ impl<'a, K: Kernel> Vigil<'a, K> {
         let mut raised = false;
         for place in (0..all.count()).filter_map(|at| all.place(at)) {
             raised |= place.announce(self.kernel);
+            self.kept.counted |= place.mark.is_counted();
         }
-        self.kept.counted = true;
         if raised {
             // Edge W.
             self.kernel.heavy_fence();
@@ -497,7 +535,7 @@ impl<'a, K: Kernel> Vigil<'a, K> {
             if !stays || ready.get() || company.get() {
                 place.let_go();
             } else {
-                counted = true;
+                counted |= place.mark.is_counted();
             }
         }
         self.kept.counted = counted;

@@ -12,6 +12,7 @@ use crate::kinds::table::RingKind;
 use crate::ring::event;
 use crate::ring::mpmc::MAX_ATTEMPTS;
 use crate::ring::table::MemberState;
+use crate::ring::watch::{Topic, WATCHED};
 use crate::segment::name::{Name, fingerprint};
 use crate::storage::KindCode;
 use crate::storage::layout::{
@@ -25,6 +26,8 @@ use crate::sync::AtomicU64;
 const BYTES: &str = "bytes";
 const CALLS_OF_BYTES: &str = "bytes -> bytes";
 const COUNT: u64 = u32::MAX as u64;
+/// The topics that a row can have.
+const TOPICS: u64 = Topic::Items as u64 | Topic::Space as u64 | Topic::Slots as u64;
 
 /// A channel under audit.
 struct Channel {
@@ -248,7 +251,12 @@ fn waiting(reading: &mut Reading<'_>, channel: &Channel) {
         }),
     ];
     for (what, word, at, record) in words {
-        let count = read(word) & COUNT;
+        let now = read(word);
+        let count = now & (WATCHED - 1);
+        if now & WATCHED != 0 && !mapped.plan.map.own_bells {
+            let expected = "nobody watches where participants have no bells";
+            reading.report.fault(what, channel.at(at), "watched", expected);
+        }
         let recorded: u64 = reading
             .present()
             .filter(|(_, person)| person.state() == Some(MemberState::Live))
@@ -293,6 +301,31 @@ fn struck(reading: &mut Reading<'_>, channel: &Channel) {
     }
 }
 
+/// What a living participant watches, `of` so many ends.
+fn watches(reading: &mut Reading<'_>, channel: &Channel, (id, incarnation): (u16, u64), of: u64) {
+    let mapped = reading.mapped;
+    let block = &channel.block;
+    let word = read(&mapped.row(block, id).watches);
+    let base = block.offset + block.plan.rows + size_of::<Row>() * usize::from(id);
+    let whose = format!("{}, participant {id}", channel.whose);
+    let mut fault = |expected: &str| {
+        let at = place(&whose, base + offset_of!(Row, watches));
+        reading.report.fault("watches", at, hex(word), expected);
+    };
+    let topics = word & COUNT;
+    if word != 0 && word >> 32 != incarnation {
+        fault("0, or the life that it is of");
+    } else if topics & !TOPICS != 0 {
+        fault("items, space and slots at most");
+    } else if topics & Topic::Items as u64 != 0 && of & 0xFFFF == 0
+        || topics & !(Topic::Items as u64) != 0 && of >> 16 & 0xFFFF == 0
+    {
+        fault("only what it has an end for");
+    } else if topics != 0 && read(&mapped.control(block).watchers) >> (id % 64) & 1 == 0 {
+        fault("nothing: the channel has not its bit in *watchers*");
+    }
+}
+
 fn rows(reading: &mut Reading<'_>, channel: &Channel) {
     let people = reading.people.clone();
     for (id, person) in (0..).zip(people) {
@@ -327,6 +360,8 @@ fn row(reading: &mut Reading<'_>, channel: &Channel, id: u16, person: Person) {
     if ago != 0 || !person.is_alive() {
         return;
     }
+    watches(reading, channel, (id, n), word);
+    let report = &mut reading.report;
     let records = [
         ("items record", &row.items_record, offset_of!(Row, items_record), word & 0xFFFF),
         ("space record", &row.space_record, offset_of!(Row, space_record), word >> 16 & 0xFFFF),

@@ -41,6 +41,7 @@ impl Participant {
                 let event = self.mapped.event(&block, side);
                 told = told.and(event::rouse(semaphores, event, || false));
             }
+            told = told.and(self.mapped.tell_slot_waiters(&block));
         }
         self.unless_gone(told).and(self.strike())
     }

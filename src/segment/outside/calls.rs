@@ -29,7 +29,7 @@ impl CallsInfo {
     /// `None` of another kind of channel. What others than these participants have in hand is
     /// left out.
     pub(super) fn of(mapped: &Mapped, block: &Block, members: &[Member]) -> Option<Self> {
-        let Inspection { under_way, open, in_hand, abandoned } =
+        let Inspection { under_way, open, in_hand, abandoned, made: _ } =
             Inspection::of(&block.cells(mapped)?)?;
         let count = |id: u16| in_hand.iter().filter(|&&hand| hand == id).count() as u64;
         let in_hand = members.iter().map(|&member| (mapped.peer(member), count(member.id)));

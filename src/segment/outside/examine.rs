@@ -2,12 +2,14 @@
 
 use crate::error::OpenError;
 use crate::ring::creation::MAGIC;
+use crate::ring::set::SetMap;
 use crate::segment::mapped::Mapped;
 use crate::storage::Memory;
 use crate::storage::layout::plausible;
 use crate::sync::Ordering;
-use crate::sys::ErrorKind;
-use crate::sys::shm::{self, AttachOptions, Shm};
+use crate::sys::sem::Set;
+use crate::sys::shm::{self, AttachOptions, NoWay, Shm};
+use crate::sys::{ErrorKind, Key};
 
 /// A segment that is complete, attached for reading.
 pub(crate) struct Found {
@@ -27,6 +29,59 @@ pub(crate) enum Examined {
     Gone,
 }
 
+/// Examines segments so that nothing changes in what the kernel tells of them, where this
+/// process may: by way of a process that has them attached. Otherwise it attaches them.
+#[derive(Debug, Default)]
+pub(crate) struct Glance {
+    /// Whether it may not.
+    refused: bool,
+}
+
+/// So many processes are tried for one segment.
+pub(crate) const TRIED: usize = 4;
+
+impl Glance {
+    /// Examines a segment, which these processes may have attached, if they are known.
+    pub(crate) fn examine(
+        &mut self,
+        stat: shm::Stat,
+        known: Option<&[u32]>,
+    ) -> Result<Examined, OpenError> {
+        if !self.refused && stat.attached > 0 {
+            let guessed = if known.is_none() { likely(&stat) } else { Vec::new() };
+            for &pid in known.unwrap_or(&guessed).iter().take(TRIED) {
+                match Shm::from_id(stat.id).map_by(pid) {
+                    Ok(attachment) => {
+                        if let Some(memory) = Memory::for_reading(attachment) {
+                            return Ok(look_into(stat, memory));
+                        }
+                    }
+                    Err(NoWay::Elsewhere) => {}
+                    Err(NoWay::Refused) => {
+                        self.refused = true;
+                        break;
+                    }
+                }
+            }
+        }
+        examine(stat)
+    }
+}
+
+/// Processes that are likely to have a segment attached of which nothing is known: those that
+/// hold a participant's semaphore up, the last one to attach it, and its creator.
+fn likely(stat: &shm::Stat) -> Vec<u32> {
+    let participants = Set::open(stat.key).ok().filter(|_| stat.key != Key::PRIVATE).map(|set| {
+        let first = SetMap::WAKE_ALL + 1;
+        (first..first + 2).filter_map(move |sem| set.last_pid(sem).ok())
+    });
+    let pids = participants.into_iter().flatten().chain([stat.last_pid, stat.creator_pid]);
+    let mut pids: Vec<u32> =
+        pids.filter_map(|pid| u32::try_from(pid).ok()).filter(|&pid| pid != 0).collect();
+    pids.dedup();
+    pids
+}
+
 /// Attaches a segment for reading.
 pub(crate) fn examine(stat: shm::Stat) -> Result<Examined, OpenError> {
     let options = AttachOptions { read_only: true, ..AttachOptions::default() };
@@ -41,22 +96,18 @@ pub(crate) fn examine(stat: shm::Stat) -> Result<Examined, OpenError> {
     let Some(memory) = memory else {
         return Ok(Examined::Sealed(None));
     };
-    let header = memory.header();
-    if header.magic.load(Ordering::Acquire) != MAGIC {
-        return Ok(Examined::Unfinished);
-    }
-    let set = i32::try_from(header.set.load(Ordering::Relaxed)).ok();
-    Ok(match Mapped::of_memory(shm, memory) {
-        Some(mapped) => Examined::Complete(Box::new(Found { stat, mapped })),
-        None => Examined::Sealed(set),
-    })
+    Ok(look_into(stat, memory))
 }
 
-/// A segment that is complete, if it is.
-pub(crate) fn find(stat: shm::Stat) -> Option<Found> {
-    match examine(stat) {
-        Ok(Examined::Complete(found)) => Some(*found),
-        _ => None,
+fn look_into(stat: shm::Stat, memory: Memory) -> Examined {
+    let header = memory.header();
+    if header.magic.load(Ordering::Acquire) != MAGIC {
+        return Examined::Unfinished;
+    }
+    let set = i32::try_from(header.set.load(Ordering::Relaxed)).ok();
+    match Mapped::of_memory(Shm::from_id(stat.id), memory) {
+        Some(mapped) => Examined::Complete(Box::new(Found { stat, mapped })),
+        None => Examined::Sealed(set),
     }
 }
 

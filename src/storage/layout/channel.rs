@@ -20,7 +20,9 @@ shared! {
         pub(crate) waiting: Waiting,
         pub(crate) orphans: Orphans,
         pub(crate) struck: Struck,
-        pub(crate) reserved_a: [AtomicU64; 8],
+        /// Which participants may watch the channel: see `ring/watch.rs`.
+        pub(crate) watchers: AtomicU64,
+        pub(crate) reserved_a: [AtomicU64; 7],
         pub(crate) joined: Joined,
         pub(crate) recovered: RecoveredCounts,
         pub(crate) reserved_b: [AtomicU64; 11],
@@ -153,7 +155,9 @@ shared! {
         pub(crate) items_record: AtomicU64,
         pub(crate) space_record: AtomicU64,
         pub(crate) slots_record: AtomicU64,
-        pub(crate) reserved: [AtomicU64; 4],
+        /// `incarnation:32 | topics`: what it watches.
+        pub(crate) watches: AtomicU64,
+        pub(crate) reserved: [AtomicU64; 3],
     }
 }
 

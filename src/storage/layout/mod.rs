@@ -91,6 +91,7 @@ mod tests {
             ("Info.uid", span_of!(Info, uid), 24..32),
             ("Info.end", span_of!(Info, end), 32..40),
             ("Info.kinds", span_of!(Info, kinds), 40..48),
+            ("Info.called", span_of!(Info, called), 48..112),
             ("Info.committed", span_of!(Info, committed), 120..128),
             ("JournalRecord.word", span_of!(JournalRecord, word), 0..8),
             ("JournalRecord.fields", span_of!(JournalRecord, fields), 8..120),
@@ -122,6 +123,7 @@ mod tests {
             ("Control.scanned", within(&orphans, span_of!(Orphans, scanned)), 40..48),
             ("Control.items_struck", within(&struck, span_of!(Struck, items)), 48..56),
             ("Control.space_struck", within(&struck, span_of!(Struck, space)), 56..64),
+            ("Control.watchers", span_of!(Control, watchers), 64..72),
             ("Control.senders_joined", within(&joined, span_of!(Joined, senders)), 128..136),
             ("Control.receivers_joined", within(&joined, span_of!(Joined, receivers)), 136..144),
             (
@@ -152,6 +154,7 @@ mod tests {
             ("Row.items_record", span_of!(Row, items_record), 8..16),
             ("Row.space_record", span_of!(Row, space_record), 16..24),
             ("Row.slots_record", span_of!(Row, slots_record), 24..32),
+            ("Row.watches", span_of!(Row, watches), 32..40),
         ];
         for (field, is, documented) in ranges {
             assert_eq!(is, documented, "{field}");

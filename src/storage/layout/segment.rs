@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::{CHANNEL_NAME_BYTES, LINE, NAME_BYTES, SCHEMA_BYTES};
+use crate::ring::watch::PARTS;
 use crate::storage::shared::shared;
 use crate::sync::AtomicU64;
 
@@ -15,7 +16,8 @@ pub(crate) mod flags {
     pub(crate) const TRANSIENT: u64 = 2;
     /// Reached by id only, and marked for removal from the start.
     pub(crate) const ANONYMOUS: u64 = 4;
-    /// Its set has a bell of its own for each participant.
+    /// Its set has a bell of its own for each participant, and who notifies strikes those of
+    /// watchers.
     pub(crate) const OWN_BELLS: u64 = 8;
     /// All that this build knows. A segment with another one is of a later build,
     /// which has a use for it that a participant has to know.
@@ -89,7 +91,9 @@ shared! {
         pub(crate) end: AtomicU64,
         /// Which kinds of channels beyond the first four it can sweep.
         pub(crate) kinds: AtomicU64,
-        pub(crate) reserved: [AtomicU64; 9],
+        /// Which channels have called it, as a watcher: see `ring/watch.rs`.
+        pub(crate) called: [AtomicU64; PARTS],
+        pub(crate) reserved: [AtomicU64; 1],
         /// Which of its joint sends it has committed, and not retired: a bit for each ticket.
         pub(crate) committed: AtomicU64,
     }

@@ -6,7 +6,7 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 use nix::errno::Errno;
-use nix::sys::mman::{MmapAdvise, madvise};
+use nix::sys::mman::{MmapAdvise, madvise, munmap};
 
 use super::Shm;
 use crate::sys::crash;
@@ -41,6 +41,8 @@ pub struct Attachment {
     len: usize,
     shm: Shm,
     read_only: bool,
+    /// Whether it is a mapping of the file, of which the kernel keeps no account.
+    of_file: bool,
 }
 
 // SAFETY: a mapping belongs to the process, not to the thread that made it,
@@ -85,7 +87,8 @@ impl Attachment {
         let flags = if options.read_only { libc::SHM_RDONLY } else { 0 };
         let address = raw::shmat(shm.id(), flags).map_err(|e| shm.error(Call::ShmAttach, e))?;
         // From here on, an error detaches it again.
-        let mut attachment = Attachment { address, len: 0, shm, read_only: options.read_only };
+        let read_only = options.read_only;
+        let mut attachment = Attachment { address, len: 0, shm, read_only, of_file: false };
         // Only now this is the size of the attached segment: as long as it is
         // attached, no other segment can get its id.
         attachment.len = shm.stat()?.size;
@@ -103,6 +106,11 @@ impl Attachment {
                 .map_err(|e| shm.error(Call::ShmPrefault, e))?;
         }
         Ok(attachment)
+    }
+
+    /// A mapping of the segment's file, for reading.
+    pub(super) const fn of_file(shm: Shm, address: NonNull<u8>, len: usize) -> Attachment {
+        Attachment { address, len, shm, read_only: true, of_file: true }
     }
 
     /// The start of the mapping, page-aligned. Writing through the pointer is
@@ -143,9 +151,18 @@ impl Attachment {
     #[doc(alias = "shmdt")]
     pub fn detach(self) -> Result<()> {
         let this = ManuallyDrop::new(self);
+        this.unmap().map_err(|e| this.shm.error(Call::ShmDetach, e))
+    }
+
+    /// Unmaps it. Nobody uses it after that.
+    fn unmap(&self) -> Result<(), Errno> {
+        if self.of_file {
+            // SAFETY: as below; the mapping has this length.
+            return unsafe { munmap(self.address.cast(), self.len) };
+        }
         // SAFETY: the address came from shmat, and unsafe code that used the
         // memory has promised to stop before the attachment goes.
-        unsafe { raw::shmdt(this.address) }.map_err(|e| this.shm.error(Call::ShmDetach, e))
+        unsafe { raw::shmdt(self.address) }
     }
 
     /// Leaves the segment mapped as long as the process runs, and returns the
@@ -177,9 +194,10 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        crash::point("shmdt");
+        if !self.of_file {
+            crash::point("shmdt");
+        }
         // A failure means that it is not mapped any more: nothing is left to do.
-        // SAFETY: as in `detach`.
-        let _ = unsafe { raw::shmdt(self.address) };
+        let _ = self.unmap();
     }
 }

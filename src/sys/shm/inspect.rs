@@ -1,5 +1,8 @@
 //! Inspects segments without attaching them.
 
+use std::collections::HashMap;
+use std::fs;
+
 use nix::errno::Errno;
 
 use super::Shm;
@@ -122,6 +125,25 @@ pub fn all() -> Result<Vec<Stat>> {
     let error = |errno| Error::new(Call::List, Object::System("segments"), errno);
     let (last, _) = raw::shm_info().map_err(error)?;
     table::walk(last, raw::shm_stat_any, Stat::new).map_err(error)
+}
+
+/// How many bytes of each segment are in memory, by its id; of what is swapped out, nothing
+/// is said. Empty where the kernel does not tell.
+///
+/// See [sysvipc(7)](https://man7.org/linux/man-pages/man7/sysvipc.7.html).
+pub(crate) fn resident() -> HashMap<i32, u64> {
+    let table = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+    let mut lines = table.lines();
+    let titles = lines.next().unwrap_or_default();
+    let column = |title| titles.split_ascii_whitespace().position(|column| column == title);
+    let (Some(id), Some(rss)) = (column("shmid"), column("rss")) else {
+        return HashMap::new();
+    };
+    let row = |line: &str| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        Some((fields.get(id)?.parse().ok()?, fields.get(rss)?.parse().ok()?))
+    };
+    lines.filter_map(row).collect()
 }
 
 /// The last place in use of the kernel's table; `None` if there is no table.

@@ -49,6 +49,12 @@ fn names_that_were_written_over_reach_no_terminal() {
     assert_eq!(table.matches(shown).count(), NAMES.len(), "{table}");
     assert_eq!(table.lines().count(), 4, "{table}");
 
+    for format in [&[] as &[&str], &["--json"]] {
+        let seen = run(&[&["top", "--once", "--interval", "0.01"], format].concat());
+        assert_harmless(&text(&seen.stdout));
+    }
+    assert_harmless(&text(&run(&["metrics", "--once"]).stdout));
+
     let listed = text(&run(&["ls", "--json"]).stdout);
     assert_harmless(&listed);
     let listed: Value = serde_json::from_str(&listed).unwrap();

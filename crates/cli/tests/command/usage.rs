@@ -129,7 +129,13 @@ fn no_flag_is_accepted_and_ignored() {
         see(&[&["send"], mode].concat());
     }
     // Flags that other tests see: those of shell.rs, of everybody.rs, of check.rs, of doctor.rs,
-    // and the last ones here.
+    // of top.rs, of metrics.rs, of tap.rs, of tombolo-record, and the last ones here.
+    see(&["top", "--once", "--json", "--interval"]);
+    see(&["metrics", "--once", "--listen", "--quiet"]);
+    see(&["record", "--output", "--channel", "--seconds", "--reliable", "--from", "--consume"]);
+    see(&["record", "--compression", "--chunk-size", "--rotate-size", "--rotate-seconds"]);
+    see(&["record", "--force", "--allow-lag", "--any-owner", "--json", "--quiet"]);
+    see(&["replay", "--speed", "--as", "--channel", "--step", "--any-owner", "--json", "--quiet"]);
     see(&["doctor", "--participants", "--channels", "--size", "--json"]);
     see(&["recv", "--exec", "--retries"]);
     see(&["send", "--broadcast", "--subscribers"]);

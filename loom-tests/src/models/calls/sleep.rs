@@ -5,12 +5,14 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use loom::sync::atomic::Ordering::{Acquire, Release};
+
 use super::{Ended, FIRST, Scene};
 use crate::death::{self, End, Fate};
 use crate::explore::{LOST, completely, fails, fails_for_some_end, holds, holds_for_every_end};
 use crate::kernel::{Deadline, Process, System};
 use crate::mutant::{self, Mutant};
-use crate::ring::calls::{self as ring, Call, CallWord, LetGo, Look};
+use crate::ring::calls::{self as ring, Call, CallWord, LetGo, Look, Outcome};
 use crate::ring::credit;
 use crate::ring::kernel::{Kernel, Op, Refusal};
 use crate::ring::recovery::Repairing;
@@ -18,6 +20,7 @@ use crate::ring::set::SetMap;
 use crate::ring::table::{self, Member, Scratch};
 use crate::ring::wait::set::{Kept, Members, Place, Prospect, Vigil, Watched};
 use crate::ring::wait::{Cause, Heard, NotNow, Operation, Waited};
+use crate::ring::wake_all;
 use crate::world::GENERATION;
 
 /// The client; the others are servers.
@@ -75,9 +78,10 @@ impl Peer {
         Heard { own: scratch.heard(self.bell()), wake_all }
     }
 
-    /// Whether a server lives.
+    /// Whether a server lives that has a handle.
     fn served(&self) -> bool {
-        (1..self.map.participants).any(|id| {
+        let open = self.scene.closed.load(Acquire) == 0;
+        open && (1..self.map.participants).any(|id| {
             let member = Member { id, incarnation: FIRST };
             member.is_live(&*self.scene)
         })
@@ -319,6 +323,37 @@ fn a_servers_death_ends_the_wait_of_a_set() {
         let name = "calls, a set waits and its server dies";
         holds_for_every_end(name, Some(2), End::Killed, a_set_waits_and_its_server_dies);
     });
+}
+
+/// The last server closes its handle, and then gives the call back that it has.
+fn the_last_gives_back() {
+    let [client, server] = peers(1);
+    let call = client.scene.at(CLIENT).call(1, 0).unwrap();
+    let serving = server.spawn(None, |server| {
+        let call = server.scene.at(server.me).take().unwrap();
+        server.scene.closed.store(1, Release);
+        wake_all::strike(&server.process).unwrap();
+        let LetGo::Open(client) = ring::let_go(&*server.scene, call, Outcome::GivenBack) else {
+            panic!("it is nobody else's");
+        };
+        assert_eq!(client, CLIENT);
+        let asleep = server.scene.seen(0).asleep;
+        if !mutant::has("not struck") && (asleep || !mutant::has("struck if it sleeps")) {
+            ring::wake(&server.process, server.bell()).unwrap();
+        }
+    });
+    assert_eq!(client.wait(1, call, None), Ended::Unserved);
+    serving.join().unwrap();
+    client.scene.settle(0);
+}
+
+#[test]
+fn who_waits_hears_of_a_call_that_nobody_has_any_more() {
+    let name = "calls, given back by the last server";
+    holds(name, Some(3), the_last_gives_back);
+    for mutant in ["not struck", "struck if it sleeps"].map(Mutant::Model) {
+        fails(name, mutant, LOST, Some(3), the_last_gives_back);
+    }
 }
 
 /// The server dies somewhere: before it has the call, over it, or between answering and waking.

@@ -26,13 +26,21 @@ fn a_newcomer_takes_the_token() {
     // The waiting word, the newcomer's record, the published message, its life.
     let words = Rc::new([1, event::record(LIFE), 0, LIVE].map(AtomicU64::new));
     let (theirs, notifier, mut memo) = (Rc::clone(&words), process(0), Memo::default());
-    event::notify(&notifier, Event { waiting: &words[0], sem: SEM, wakes: Wakes::One }, &mut memo)
-        .unwrap();
+    event::notify(
+        &notifier,
+        Event { waiting: &words[0], sem: SEM, wakes: Wakes::One, watch: None },
+        &mut memo,
+    )
+    .unwrap();
     let notifier = loom::thread::spawn(move || {
         let [waiting, _, published, _] = &*theirs;
         published.store(1, Ordering::Release);
-        event::notify(&notifier, Event { waiting, sem: SEM, wakes: Wakes::One }, &mut memo)
-            .unwrap();
+        event::notify(
+            &notifier,
+            Event { waiting, sem: SEM, wakes: Wakes::One, watch: None },
+            &mut memo,
+        )
+        .unwrap();
     });
     let [waiting, record, published, life] = &*words;
     let mut got = [Err(NotNow::Nothing), Ok(())].into_iter();

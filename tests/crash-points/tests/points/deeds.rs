@@ -11,8 +11,8 @@ use tombolo::sys::sem::{self, Set};
 use tombolo::sys::shm::{self, Shm};
 use tombolo::{
     CallError, CallTimeoutError, ChannelError, CommandError, Commander, Event, Events, Fault,
-    OpenError, Options, RecvError, Segment, SendAll, Service, Start, TryRecvError, TrySendError,
-    WaitSet, WaitStrategy,
+    OpenError, Options, Receiver, RecvError, Segment, SendAll, Service, Start, TryRecvError,
+    TrySendError, WaitSet, WaitStrategy,
 };
 
 use super::actor::{Actor, Scene};
@@ -52,6 +52,8 @@ pub(crate) enum Deed {
     Converse,
     /// The same by a wait set.
     Watch,
+    /// And by one of so many members that it watches them, of one who does, too.
+    WatchMany,
     /// Publishes to every sort of subscriber, and is each of them.
     Broadcast,
     /// Publishes to who sleeps, and reads what publishers wait for.
@@ -67,7 +69,7 @@ pub(crate) enum Deed {
 }
 
 impl Deed {
-    pub(crate) const ALL: [Deed; 24] = [
+    pub(crate) const ALL: [Deed; 25] = [
         Deed::Create,
         Deed::OpenOrCreate,
         Deed::MakeChannels,
@@ -86,6 +88,7 @@ impl Deed {
         Deed::Obey,
         Deed::Converse,
         Deed::Watch,
+        Deed::WatchMany,
         Deed::Broadcast,
         Deed::Wake,
         Deed::Calls,
@@ -502,8 +505,43 @@ fn before(deed: Deed) -> Result<Option<Actor>, String> {
             waiting.scene()?;
             Ok(Some(waiting))
         }
+        Deed::WatchMany => {
+            let mut waiting = Actor::fork("who answers by a set of many", || {
+                let segment = options().create(NAME).unwrap();
+                let channel = |name| segment.channel::<u64>(name).capacity(8).lasting();
+                let (questions, answers) = (channel("there").receiver(), channel("back").sender());
+                let (questions, answers) = (questions.unwrap(), answers.unwrap());
+                let all = clones(&questions);
+                let mut set = set_of(&segment, &all);
+                while set.wait(&mut Vec::new(), None).is_ok() {
+                    while let Ok(asking) = questions.try_recv() {
+                        until_parked(asking);
+                        // Refused once the segment has been removed.
+                        let _ = answers.send(asking);
+                    }
+                }
+            });
+            waiting.scene()?;
+            Ok(Some(waiting))
+        }
         _ => Ok(None),
     }
+}
+
+/// So many members a set watches.
+const MANY: usize = 31;
+
+fn clones(rx: &Receiver<u64>) -> Vec<Receiver<u64>> {
+    (0..MANY).map(|_| rx.try_clone().unwrap()).collect()
+}
+
+fn set_of<'a>(segment: &Segment, all: &'a [Receiver<u64>]) -> WaitSet<'a> {
+    let mut set = WaitSet::new(segment);
+    set.set_wait_strategy(WaitStrategy::Block);
+    for (key, rx) in (0..).zip(all) {
+        set.add(rx, key).unwrap();
+    }
+    set
 }
 
 /// Waits a short time at most until this process sleeps in a call.
@@ -661,6 +699,20 @@ fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
                 tx.send(std::process::id().into()).unwrap();
                 // The token that ended the sleep stays, and is in the way of the next one.
                 set.wait(&mut ready, None).unwrap();
+                while rx.try_recv().is_ok() {}
+            }
+        }
+        Deed::WatchMany => {
+            doom.begin();
+            let segment = options().open(NAME).unwrap();
+            let channel = |name| segment.channel::<u64>(name).capacity(8).lasting();
+            let (tx, rx) =
+                (channel("there").sender().unwrap(), channel("back").receiver().unwrap());
+            let all = clones(&rx);
+            let mut set = set_of(&segment, &all);
+            for _ in 0..4 {
+                tx.send(std::process::id().into()).unwrap();
+                set.wait(&mut Vec::new(), None).unwrap();
                 while rx.try_recv().is_ok() {}
             }
         }

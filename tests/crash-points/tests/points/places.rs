@@ -67,7 +67,7 @@ pub(crate) fn all() -> Vec<(String, String)> {
 }
 
 /// Texts, whose words are the steps, copies, whose middle is one, and words of one process.
-const NOT_STEPS: [&str; 9] = [
+const NOT_STEPS: [&str; 11] = [
     ".name.store(",
     ".name.load()",
     ".schema.store(",
@@ -75,6 +75,8 @@ const NOT_STEPS: [&str; 9] = [
     "atomic.load(Ordering::Relaxed)",
     "atomic.store(self, Ordering::Relaxed);",
     "self.state.load(Ordering::Relaxed) & CALLED != 0",
+    "match part.load(Ordering::Relaxed) {",
+    "part.fetch_or(called, Ordering::Relaxed);",
     "shared.state.fetch_or(SLEEPS, Ordering::AcqRel);",
     "self.shared.state.fetch_or(CALLED, Ordering::AcqRel) & SLEEPS != 0",
 ];

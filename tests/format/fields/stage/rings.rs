@@ -340,7 +340,7 @@ impl Stage {
             let base = stage.blocks[c].0;
             let waiting = stage.document.get(&stage.memory, "Control", base, word);
             let version = stage.document.bits_of("Waiting word", waiting, "version");
-            let values = [("count", count), ("version", version)];
+            let values = [("count", count), ("watched", 0), ("version", version)];
             stage.document.word("Waiting word", waiting, &values);
             stage.document.check("Control", word);
             let row = base + 1_024 + 64;
@@ -405,5 +405,36 @@ impl Stage {
         assert_eq!(rx.recv().unwrap(), 0);
         thread.join().unwrap();
         self.controls(6, &[("space struck", version)]);
+        self.watching();
+    }
+
+    /// More members than a set counts itself at: it watches them.
+    fn watching(&mut self) {
+        let segment = self.segment.clone();
+        let channel = segment.channel::<u64>("1");
+        let receivers: Vec<_> = (0..31).map(|_| channel.receiver().unwrap()).collect();
+        let mut set = WaitSet::new(&segment);
+        for (key, receiver) in (0..).zip(&receivers) {
+            set.add(receiver, key).unwrap();
+        }
+        let soon = Duration::from_millis(1);
+        assert_eq!(set.wait(&mut Vec::new(), soon), Ok(0));
+        self.controls(1, &[("watchers", 1 << 1)]);
+        let base = self.blocks[1].0;
+        let waiting = self.document.get(&self.memory, "Control", base, "items waiting");
+        let version = self.document.bits_of("Waiting word", waiting, "version");
+        let values = [("count", 0), ("watched", 1), ("version", version)];
+        self.document.word("Waiting word", waiting, &values);
+        let watches = self.document.get(&self.memory, "Row", base + 1_024 + 64, "watches");
+        self.document.word("Watches word", watches, &[("topics", 1), ("incarnation", 2)]);
+        self.document.check("Row", "watches");
+        let called = self.parts.infos + 128 + self.document.field("Info", "called").start;
+        channel.sender().unwrap().send(1).unwrap();
+        let waiting = self.document.get(&self.memory, "Control", base, "items waiting");
+        assert_eq!(self.document.bits_of("Waiting word", waiting, "watched"), 0);
+        assert_eq!(self.memory.word(called), 1 << 1);
+        self.document.check("Info", "called");
+        drop(set);
+        assert_eq!(receivers[0].try_recv(), Ok(1));
     }
 }
