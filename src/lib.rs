@@ -128,8 +128,8 @@
 //! # Async
 //!
 //! With the feature `async`, `Receiver::into_async` and `Sender::into_async` give
-//! handles that are awaited, in every runtime. They are a `Stream` and a `Sink`. The
-//! future of each method is safe to drop, and the method says what that means. Tasks
+//! handles that are awaited, in every runtime. They are a `Stream` and a `Sink`. Clients,
+//! servers and calls have `into_async` too. The future of each method is safe to drop, and the method says what that means. Tasks
 //! that wait are woken by the thread behind the descriptors. `docs/async.md` says
 //! more; `examples/tokio.rs` and `examples/smol.rs` are complete.
 //!
@@ -305,7 +305,7 @@ pub use channel::{
     Shareable, Shared, Slowest, Subscriber, TryIter, WaitSet, WaitSetWaker, Waitable,
 };
 #[cfg(feature = "async")]
-pub use channel::{AsyncReceiver, AsyncSender};
+pub use channel::{AsyncClient, AsyncPendingCall, AsyncReceiver, AsyncSender, AsyncServer};
 pub use control::{
     ConnectError, Event, Events, EventsIter, InheritError, ListenError, Listener, Member,
     SpawnError, SpawnedChild, connect, connect_timeout,

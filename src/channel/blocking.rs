@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::cancel::{Canceller, Shared, Waits};
+use super::cancel::{Bed, Canceller, Shared, Waits};
 use super::debts::Whom;
 use super::endpoint::Endpoint;
 use super::queues;
@@ -321,7 +321,7 @@ impl Endpoint {
     /// Where others wait in this handle's place.
     pub(super) fn at(&self) -> At<'_> {
         let (participant, block, cells) = (self.participant(), self.block(), self.cells());
-        At { participant, block, side: self.side, cells }
+        At { participant, block, side: Some(self.side), cells }
     }
 
     /// What has refused a try, for one who waits for it in this handle's place.
@@ -353,12 +353,17 @@ impl Endpoint {
 
     /// Whether this handle is cancelled.
     pub(super) fn not_cancelled(&self) -> Result<(), Fault> {
-        let cancelled = self.wait.cancel.get().is_some_and(|shared| shared.is_cancelled());
+        let cancelled = self.cancellation().is_some_and(Shared::is_cancelled);
         if cancelled { Err(Fault::Cancelled) } else { Ok(()) }
+    }
+
+    /// What this handle shares with its cancellers, if there are any.
+    pub(super) fn cancellation(&self) -> Option<&Shared> {
+        self.wait.cancel.get().map(|shared| &**shared)
     }
 
     /// Says that this handle is going to wait, until the result is dropped.
     fn going_to_wait(&self, need: Need) -> Waits<'_> {
-        Waits::new(self.wait.cancel.get().map(|shared| &**shared), need)
+        Waits::new(self.cancellation(), Bed::Queue(need))
     }
 }

@@ -52,11 +52,20 @@ pub(super) struct Shared {
     name: Arc<str>,
 }
 
+/// Where a wait sleeps.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Bed {
+    /// Among those of its side of the channel that need this.
+    Queue(Need),
+    /// Over the bell of this participant: it waits for a reply.
+    OwnBell,
+}
+
 #[derive(Debug, Default)]
 struct State {
     cancelled: bool,
-    /// What the handle waits for.
-    waiting: Option<Need>,
+    /// Where the handle waits.
+    waiting: Option<Bed>,
 }
 
 /// A wait that goes on.
@@ -64,9 +73,9 @@ pub(super) struct Waits<'a>(Option<&'a Shared>);
 
 impl<'a> Waits<'a> {
     /// One that its cancellers, if there are any, are to end.
-    pub(super) fn new(shared: Option<&'a Shared>, need: Need) -> Self {
+    pub(super) fn new(shared: Option<&'a Shared>, bed: Bed) -> Self {
         if let Some(shared) = shared {
-            shared.state().waiting = Some(need);
+            shared.state().waiting = Some(bed);
         }
         Self(shared)
     }
@@ -156,12 +165,19 @@ impl Canceller {
             return failed(fault);
         }
         state = shared.state();
-        while let (true, Some(need)) = (state.cancelled, state.waiting) {
+        while let (true, Some(bed)) = (state.cancelled, state.waiting) {
             drop(state);
-            let queue = queues::queue(&participant, &shared.block, shared.side, need);
-            let woken = queue.rouse(&mapped.semaphores, || shared.state().waiting.is_none());
-            if let Err(refusal) = woken {
-                return failed(mapped.refused(refusal));
+            let woken = match bed {
+                Bed::Queue(need) => {
+                    let queue = queues::queue(&participant, &shared.block, shared.side, need);
+                    let roused =
+                        queue.rouse(&mapped.semaphores, || shared.state().waiting.is_none());
+                    roused.map_err(|refusal| mapped.refused(refusal))
+                }
+                Bed::OwnBell => participant.call_own(),
+            };
+            if let Err(fault) = woken {
+                return failed(fault);
             }
             state = shared.state();
             if state.waiting.is_some() {

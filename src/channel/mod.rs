@@ -47,7 +47,7 @@ pub use any::{
     AnySender, AnyTryIter,
 };
 #[cfg(feature = "async")]
-pub use asynchronous::{AsyncReceiver, AsyncSender};
+pub use asynchronous::{AsyncClient, AsyncPendingCall, AsyncReceiver, AsyncSender, AsyncServer};
 pub use broadcast::{
     BroadcastChannel, ByteBroadcastChannel, Publisher, ReliableSubscriber, Slowest, Subscriber,
 };

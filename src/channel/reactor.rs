@@ -19,7 +19,9 @@
 //!
 //! **No readiness is lost.** The reactor looks for the very thing that the try lacked, as the
 //! try saw it, behind the fence of its announcement. So it finds what has come since, and is
-//! woken for what comes later like any waiter.
+//! woken for what comes later like any waiter. It looks at a call as a client does that is going
+//! to sleep ([`calls`](crate::ring::calls)): the call's word says *asleep*, and whoever ends it
+//! strikes the bell of this participant, which was read before.
 //!
 //! **No ask is overlooked.** Asks are written under a lock. The reactor reads them under the
 //! lock after it has read the semaphore that is struck, and says under the lock that it is
@@ -124,7 +126,9 @@ struct Spot {
 
 /// A handle.
 struct Entry {
-    spot: usize,
+    /// Of a call there is none: what wakes it is the bell of this participant, over which the
+    /// thread always sleeps.
+    spot: Option<usize>,
     cells: Cells,
     /// What it waits for. If nothing, it has been told.
     ask: Option<Ask>,
@@ -146,6 +150,8 @@ enum Phase {
 struct State {
     phase: Phase,
     entries: Vec<Option<Entry>>,
+    /// Those without a spot.
+    calls: Vec<usize>,
     spots: Vec<Option<Spot>>,
     /// How many operations a sleep over all spots takes.
     ops: usize,
@@ -180,7 +186,8 @@ pub(super) struct Reactor {
 pub(super) struct At<'a> {
     pub(super) participant: &'a Arc<Participant>,
     pub(super) block: &'a Block,
-    pub(super) side: Side,
+    /// Of a call there is none.
+    pub(super) side: Option<Side>,
     /// The channel's.
     pub(super) cells: &'a Cells,
 }
@@ -261,6 +268,7 @@ impl State {
         Self {
             phase: Phase::Round,
             entries: Vec::new(),
+            calls: Vec::new(),
             spots: Vec::new(),
             ops: 0,
             rounds: None,
@@ -313,6 +321,12 @@ impl State {
             return None;
         }
         let &At { participant, block, side, cells } = at;
+        let Some(side) = side else {
+            let entry = Entry { spot: None, cells: cells.clone(), ask: None, tell, owed: None };
+            let entry = put(&mut self.entries, entry);
+            self.calls.push(entry);
+            return Some((entry, false));
+        };
         let is_it = |spot: &Option<Spot>| {
             spot.as_ref().is_some_and(|spot| spot.side == side && spot.block == *block)
         };
@@ -341,7 +355,7 @@ impl State {
                 at
             }
         };
-        let entry = Entry { spot, cells: cells.clone(), ask: None, tell, owed: None };
+        let entry = Entry { spot: Some(spot), cells: cells.clone(), ask: None, tell, owed: None };
         let entry = put(&mut self.entries, entry);
         if let Some(Some(spot)) = self.spots.get_mut(spot) {
             spot.users.push(entry);
@@ -353,9 +367,11 @@ impl State {
     fn ask(&mut self, at: usize, ask: Ask) -> Option<bool> {
         let entry = self.entries.get_mut(at)?.as_mut()?;
         let first = entry.ask.replace(ask).is_none();
-        let at = entry.spot;
+        let spot = entry.spot;
         self.asks += usize::from(first);
-        if let (Some(rounds), Some(Some(spot))) = (&mut self.rounds, self.spots.get_mut(at)) {
+        if let (Some(rounds), Some(at)) = (&mut self.rounds, spot)
+            && let Some(Some(spot)) = self.spots.get_mut(at)
+        {
             spot.asking += usize::from(first);
             if !spot.mark.is_armed() {
                 rounds.list(at);
@@ -369,7 +385,7 @@ impl State {
         let entry = self.entries.get_mut(at)?.as_mut()?;
         entry.ask?;
         self.asks -= 1;
-        if let (Some(_), Some(Some(spot))) = (&self.rounds, self.spots.get_mut(entry.spot)) {
+        if let (Some(_), Some(spot)) = (&self.rounds, spot_of(&mut self.spots, entry.spot)) {
             spot.asking -= 1;
         }
         entry.told()
@@ -384,7 +400,11 @@ impl State {
         let entry = self.entries.get_mut(at)?.take()?;
         let asks = usize::from(entry.ask.is_some());
         self.asks -= asks;
-        let place = self.spots.get_mut(entry.spot)?;
+        let Some(at_spot) = entry.spot else {
+            self.calls.retain(|&call| call != at);
+            return Some(entry);
+        };
+        let place = self.spots.get_mut(at_spot)?;
         let spot = place.as_mut()?;
         if self.rounds.is_some() {
             spot.asking -= asks;
@@ -397,7 +417,7 @@ impl State {
             self.ops -= spot.place(participant).ops();
             if let Some(rounds) = &mut self.rounds {
                 participant.unwatch(&spot.block, spot.topic());
-                rounds.vacate(entry.spot);
+                rounds.vacate(at_spot);
             }
             *place = None;
         }
@@ -413,6 +433,10 @@ impl State {
     fn leave(&self, participant: &Participant) {
         self.spots.iter().flatten().for_each(|spot| spot.place(participant).let_go());
     }
+}
+
+fn spot_of(spots: &mut [Option<Spot>], spot: Option<usize>) -> Option<&mut Spot> {
+    spots.get_mut(spot?)?.as_mut()
 }
 
 /// Puts something into the first vacant place.
@@ -506,12 +530,12 @@ impl Core {
         }
         let (participant, Buffers { values, ops, wakers, .. }) = (&*self.participant, buffers);
         let kernel = &participant.mapped().semaphores;
-        let State { entries, spots, unseen, phase, asks, .. } = &mut *state;
+        let State { entries, calls, spots, unseen, phase, asks, .. } = &mut *state;
         for spot in spots.iter_mut().flatten() {
             (spot.asking, spot.found) = (0, Prospect::Nothing);
         }
         for entry in entries.iter().flatten().filter(|entry| entry.ask.is_some()) {
-            if let Some(Some(spot)) = spots.get_mut(entry.spot) {
+            if let Some(spot) = spot_of(spots, entry.spot) {
                 spot.asking += 1;
             }
         }
@@ -525,7 +549,7 @@ impl Core {
             }
             *asks -= 1;
             wakers.extend(entry.told());
-            if let Some(Some(spot)) = spots.get_mut(entry.spot) {
+            if let Some(spot) = spot_of(spots, entry.spot) {
                 spot.asking -= 1;
                 spot.stays = matches!(entry.tell, Tell::Task(_));
                 // What is over for one may be over for all.
@@ -533,7 +557,10 @@ impl Core {
             }
         }
         compare_own(participant, values, ops);
-        let (mut asking, mut again) = (false, false);
+        let waits = |call: &usize| {
+            entries.get(*call).and_then(Option::as_ref).is_some_and(|entry| entry.ask.is_some())
+        };
+        let (mut asking, mut again) = (calls.iter().any(waits), false);
         for (at, spot) in spots.iter().enumerate() {
             let Some(spot) = spot else { continue };
             if let Err(refusal) = spot.settle(participant, ops)
@@ -564,7 +591,7 @@ impl Core {
     ) -> Result<Next, Fault> {
         let (participant, Buffers { ear, values, ops, wakers }) = (&*self.participant, buffers);
         let kernel = &participant.mapped().semaphores;
-        let State { entries, spots, rounds, unseen, phase, asks, expects, .. } = state;
+        let State { entries, calls, spots, rounds, unseen, phase, asks, expects, .. } = state;
         let Some(rounds) = rounds else { return Ok(Next::Again) };
         let nobody = Mark::default();
         let spot = |at: usize| spots.get(at).and_then(Option::as_ref);
@@ -586,6 +613,14 @@ impl Core {
         // Only now: a process that was found dead is counted for nothing.
         participant.is_counted_alive()?;
         let (mut again, mut tasks) = (false, false);
+        for &call in &*calls {
+            let Some(Some(entry)) = entries.get_mut(call) else { continue };
+            if entry.look(participant) != Prospect::Nothing {
+                *asks -= 1;
+                tasks |= matches!(entry.tell, Tell::Task(_));
+                wakers.extend(entry.told());
+            }
+        }
         for n in 0..rounds.listed().len() {
             let at = rounds.listed()[n];
             let Some(Some(spot)) = spots.get_mut(at) else { continue };
@@ -692,7 +727,7 @@ fn owe(
     asks: &mut usize,
     refusal: Refusal,
 ) -> Option<Waker> {
-    let entry = entries.iter_mut().flatten().find(|entry| entry.spot == spot)?;
+    let entry = entries.iter_mut().flatten().find(|entry| entry.spot == Some(spot))?;
     *asks -= usize::from(entry.ask.is_some());
     entry.owed = Some(refusal);
     // It is to find out, whatever it does next.
@@ -826,8 +861,10 @@ impl Interest {
             Tell::Descriptor(_) => {}
             Tell::Task(known) => mem::swap(known, &mut waker),
         }
-        let heard = |spot: &Option<Spot>| spot.as_ref().is_some_and(Spot::is_heard);
-        if matches!(phase, Phase::Asleep { .. }) && spots.get(entry.spot).is_some_and(heard) {
+        // The thread sleeps over what would wake it. To look at a call says so in its word.
+        let heard =
+            entry.spot.is_none() || spot_of(spots, entry.spot).is_some_and(|spot| spot.is_heard());
+        if matches!(phase, Phase::Asleep { .. }) && heard {
             if entry.look(&core.participant) == Prospect::Nothing {
                 return Ok(Asked::Waits);
             }

@@ -24,11 +24,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::cancel::Canceller;
-use super::endpoint::{Endpoint, Origin};
+use super::endpoint::Origin;
 use super::ready::Readiness;
 use super::receiver::Receiver;
 use super::sender::Sender;
-use super::wait_set::Member;
+use super::wait_set::{EndOf, Member, Part};
 use crate::error::{ChannelError, Fault};
 use crate::kinds::ring::Ring;
 use crate::kinds::table::{Kind, Payload};
@@ -37,7 +37,7 @@ use crate::sync::Ordering;
 use crate::sync::unstepped::{AtomicU8, AtomicU64};
 
 /// What a pool asks of a handle.
-pub trait Handle: Member + Send + Sized + 'static {
+pub trait Handle: EndOf + Member + Send + Sized + 'static {
     /// Another handle, of an end that there may be several of.
     fn another(origin: &Origin) -> Result<Self, ChannelError>;
     /// What ends its waits.
@@ -395,16 +395,8 @@ impl<H: Shareable> Shared<H> {
 
 /// The first handle, which the set has for each wait.
 impl<H: Shareable> Member for Shared<H> {
-    fn end(&self) -> &Endpoint {
-        self.first().end()
-    }
-
-    fn may_go_on(&self) -> bool {
-        self.first().may_go_on()
-    }
-
-    fn in_flight(&self) -> bool {
-        self.first().in_flight()
+    fn part(&self) -> Part<'_> {
+        self.first().part()
     }
 
     fn is_lent(&self) -> bool {

@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::calls::{CallPayload, Client, PendingCall, Server};
 use super::changes::count;
 use super::debts::Whom;
 use super::endpoint::Endpoint;
@@ -38,13 +39,9 @@ use crate::sync::Ordering;
 use crate::sync::unstepped::AtomicU8;
 use crate::wait::{Interruptible, Spin, WaitStrategy};
 
-/// What a set asks of a handle.
+/// What can be a member.
 pub trait Member {
-    fn end(&self) -> &Endpoint;
-    /// Whether an attempt may come to something.
-    fn may_go_on(&self) -> bool;
-    /// Whether a message is in another reader's hands and may come back.
-    fn in_flight(&self) -> bool;
+    fn part(&self) -> Part<'_>;
 
     /// Whether the handle is lent for each wait. Then nothing else is asked of it but between
     /// the two that follow.
@@ -59,13 +56,185 @@ pub trait Member {
     fn done(&self) {}
 }
 
-/// A handle that can be a member of a [`WaitSet`]: a sender or a receiver of any kind, by `&` or
-/// by [`Rc`]; or a [`Shared`](crate::Shared) one, which is lent to the set during each wait.
+/// What a set asks of one end of a channel.
+pub trait EndOf {
+    fn end(&self) -> &Endpoint;
+    /// Whether an attempt may come to something.
+    fn may_go_on(&self) -> bool;
+    /// Whether a message is in another reader's hands and may come back.
+    fn in_flight(&self) -> bool;
+}
+
+/// What a set asks of a call.
+trait Called {
+    fn participant(&self) -> &Arc<Participant>;
+    /// The service's.
+    fn name(&self) -> &str;
+    /// For a set that `sleeps` if that is nothing, or not yet.
+    fn prospect(&self, sleeps: bool) -> Prospect;
+    /// A number that is another once something has happened to it.
+    fn moved(&self) -> u64;
+}
+
+/// A member, as its set sees it.
+pub struct Part<'a>(Sort<'a>);
+
+#[derive(Clone, Copy)]
+enum Sort<'a> {
+    End(&'a dyn EndOf),
+    Call(&'a dyn Called),
+}
+
+impl fmt::Debug for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Part").field(&self.name()).field(&self.side()).finish()
+    }
+}
+
+impl<'a> Part<'a> {
+    /// One end of a channel.
+    pub(super) const fn of_end(end: &'a dyn EndOf) -> Self {
+        Self(Sort::End(end))
+    }
+
+    fn participant(&self) -> &'a Arc<Participant> {
+        match self.0 {
+            Sort::End(member) => member.end().participant(),
+            Sort::Call(call) => call.participant(),
+        }
+    }
+
+    fn name(&self) -> &'a str {
+        match self.0 {
+            Sort::End(member) => member.end().name(),
+            Sort::Call(call) => call.name(),
+        }
+    }
+
+    fn side(&self) -> Side {
+        match self.0 {
+            Sort::End(member) => member.end().side,
+            Sort::Call(_) => Side::Sender,
+        }
+    }
+
+    /// The channel in which it is counted; a call is not.
+    fn block(&self) -> Option<Block> {
+        match self.0 {
+            Sort::End(member) => Some(*member.end().block()),
+            Sort::Call(_) => None,
+        }
+    }
+
+    /// What its next call would come to; for a set that `sleeps` if that is nothing, or not yet.
+    fn prospect(&self, sleeps: bool) -> Prospect {
+        match self.0 {
+            Sort::End(member) => member.end().prospect(member),
+            Sort::Call(call) => call.prospect(sleeps),
+        }
+    }
+
+    /// Grows with what goes through it.
+    fn moved(&self) -> u64 {
+        match self.0 {
+            Sort::End(member) => member.end().cells().moved(),
+            Sort::Call(call) => call.moved(),
+        }
+    }
+
+    /// A token that the set had to pass on could not be. No call has any.
+    fn owe(&self, refusal: Refusal) {
+        if let Sort::End(member) = self.0 {
+            let end = member.end();
+            end.owe(Whom::on(end.side), Done::GivenUp, refusal);
+        }
+    }
+}
+
+/// What can be a member of a [`WaitSet`]: a sender or a receiver of any kind, a client, a server,
+/// or a call that is under way; by `&` or by [`Rc`]. Or a [`Shared`](crate::Shared) handle, which is
+/// lent to the set during each wait.
 pub trait Waitable: Member {}
 
 impl<H: Member> Waitable for H {}
 
 impl<P: Payload, K: Kind> Member for Receiver<P, K> {
+    fn part(&self) -> Part<'_> {
+        Part::of_end(self)
+    }
+}
+
+impl<P: Payload, K: Kind> Member for Sender<P, K> {
+    fn part(&self) -> Part<'_> {
+        Part::of_end(self)
+    }
+}
+
+impl<Q: CallPayload, R: CallPayload> Member for Client<Q, R> {
+    fn part(&self) -> Part<'_> {
+        Part::of_end(self)
+    }
+}
+
+impl<Q: CallPayload, R: CallPayload> Member for Server<Q, R> {
+    fn part(&self) -> Part<'_> {
+        Part::of_end(self)
+    }
+}
+
+impl<Q: CallPayload, R: CallPayload> Member for PendingCall<Q, R> {
+    fn part(&self) -> Part<'_> {
+        Part(Sort::Call(self))
+    }
+}
+
+impl<Q: CallPayload, R: CallPayload> Called for PendingCall<Q, R> {
+    fn participant(&self) -> &Arc<Participant> {
+        self.participant()
+    }
+
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn prospect(&self, sleeps: bool) -> Prospect {
+        self.prospect(sleeps)
+    }
+
+    fn moved(&self) -> u64 {
+        self.moved()
+    }
+}
+
+impl<Q: CallPayload, R: CallPayload> EndOf for Client<Q, R> {
+    fn end(&self) -> &Endpoint {
+        self.end()
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.has_room()
+    }
+
+    fn in_flight(&self) -> bool {
+        false
+    }
+}
+
+impl<Q: CallPayload, R: CallPayload> EndOf for Server<Q, R> {
+    fn end(&self) -> &Endpoint {
+        self.end()
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.has_calls()
+    }
+
+    fn in_flight(&self) -> bool {
+        false
+    }
+}
+
+impl<P: Payload, K: Kind> EndOf for Receiver<P, K> {
     fn end(&self) -> &Endpoint {
         &self.end
     }
@@ -79,7 +248,7 @@ impl<P: Payload, K: Kind> Member for Receiver<P, K> {
     }
 }
 
-impl<P: Payload, K: Kind> Member for Sender<P, K> {
+impl<P: Payload, K: Kind> EndOf for Sender<P, K> {
     fn end(&self) -> &Endpoint {
         &self.end
     }
@@ -97,16 +266,8 @@ impl<P: Payload, K: Kind> Member for Sender<P, K> {
 macro_rules! member_lent_by {
     ($($lender:ty),*) => {$(
         impl<H: Member + ?Sized> Member for $lender {
-            fn end(&self) -> &Endpoint {
-                (**self).end()
-            }
-
-            fn may_go_on(&self) -> bool {
-                (**self).may_go_on()
-            }
-
-            fn in_flight(&self) -> bool {
-                (**self).in_flight()
+            fn part(&self) -> Part<'_> {
+                (**self).part()
             }
 
             fn is_lent(&self) -> bool {
@@ -128,7 +289,7 @@ member_lent_by! { &H, Rc<H> }
 
 impl Endpoint {
     /// What the next call of this handle would come to, which `member` is.
-    fn prospect(&self, member: &dyn Member) -> Prospect {
+    fn prospect(&self, member: &dyn EndOf) -> Prospect {
         let known = count(self.cells()) == self.changes.looked() && !self.owes();
         let found = if known { Ok(self.changes.last_found()) } else { self.find_out() };
         let receives = self.side == Side::Receiver;
@@ -143,11 +304,6 @@ impl Endpoint {
             Ok(_) => Prospect::Nothing,
         }
     }
-
-    /// A token that the set had to pass on could not be.
-    fn owe_a_token(&self, refusal: Refusal) {
-        self.owe(Whom::on(self.side), Done::GivenUp, refusal);
-    }
 }
 
 /// A member that could go on: see [`WaitSet::wait`].
@@ -157,7 +313,7 @@ pub struct Ready {
     /// The key that the member was added with.
     pub key: u64,
     /// Which end it is: a [`Receiver`](Side::Receiver) may receive, a [`Sender`](Side::Sender)
-    /// may send.
+    /// may send. Of a call, it is the side that has made it.
     pub side: Side,
 }
 
@@ -168,27 +324,29 @@ const MUCH: u64 = 2;
 struct Entry<'a> {
     key: u64,
     handle: Box<dyn Member + 'a>,
-    block: Block,
+    /// Of a call there is none.
+    block: Option<Block>,
     side: Side,
     mark: Mark,
 }
 
 impl Entry<'_> {
-    fn place<'p>(&'p self, participant: &'p Participant) -> Place<'p> {
-        queues::place(participant, &self.block, self.side, &self.mark)
+    fn place<'p>(&'p self, participant: &'p Participant) -> Option<Place<'p>> {
+        Some(queues::place(participant, self.block.as_ref()?, self.side, &self.mark))
     }
 
-    fn watched_place<'p>(&'p self, participant: &'p Participant) -> Place<'p> {
-        queues::watched_place(participant, &self.block, self.side, &self.mark)
+    fn watched_place<'p>(&'p self, participant: &'p Participant) -> Option<Place<'p>> {
+        Some(queues::watched_place(participant, self.block.as_ref()?, self.side, &self.mark))
     }
 
-    fn topic(&self) -> (&Block, Topic) {
-        (&self.block, queues::topic(&self.block, self.side))
+    fn topic(&self) -> Option<(&Block, Topic)> {
+        let block = self.block.as_ref()?;
+        Some((block, queues::topic(block, self.side)))
     }
 
-    /// Adds it if it is ready.
-    fn look(&self, ready: &mut Vec<Ready>) -> Prospect {
-        let found = self.handle.end().prospect(&*self.handle);
+    /// Adds it if it is ready. The set `sleeps` if nothing is, or not yet.
+    fn look(&self, ready: &mut Vec<Ready>, sleeps: bool) -> Prospect {
+        let found = self.handle.part().prospect(sleeps);
         self.mark.found(found);
         if found != Prospect::Nothing {
             ready.push(Ready { key: self.key, side: self.side });
@@ -322,7 +480,7 @@ impl Turn {
         let last = self.last.get();
         let others = self.others(entries.len()).filter(|at| *at != last);
         for entry in once(last).chain(others).filter_map(|at| entries.get(at)) {
-            entry.look(ready);
+            entry.look(ready, false);
         }
         self.note(entries, ready)
     }
@@ -337,7 +495,7 @@ impl Turn {
     /// Looks at all.
     fn look(&self, entries: &[Entry<'_>], ready: &mut Vec<Ready>) -> bool {
         for entry in entries {
-            entry.look(ready);
+            entry.look(ready, false);
         }
         self.note(entries, ready)
     }
@@ -356,9 +514,14 @@ impl Turn {
 impl Watching {
     /// A member comes, behind all others.
     fn add(&mut self, participant: &Participant, entry: &Entry<'_>) {
-        let (block, topic) = entry.topic();
-        participant.watch(block, topic);
-        self.rounds.add(block.index);
+        match entry.topic() {
+            Some((block, topic)) => {
+                participant.watch(block, topic);
+                self.rounds.add(block.index);
+            }
+            // It is never armed, and so always in the list.
+            None => self.rounds.add(0),
+        }
     }
 
     /// Those that have called are to be looked at, too.
@@ -372,14 +535,14 @@ impl Watching {
         let calls = self.ear.glance();
         self.called(&calls, entries);
         for &at in self.rounds.listed() {
-            if entries[at].look(ready) != Prospect::Nothing {
+            if entries[at].look(ready, false) != Prospect::Nothing {
                 turn.last.set(at);
             }
         }
         for at in turn.others(entries.len()) {
             // The others in the list have just been looked at.
             if let Some(entry) = entries.get(at).filter(|entry| entry.mark.is_armed())
-                && entry.look(ready) != Prospect::Nothing
+                && entry.look(ready, false) != Prospect::Nothing
             {
                 self.rounds.list(at);
                 turn.last.set(at);
@@ -391,7 +554,7 @@ impl Watching {
     /// Looks at all.
     fn look(&mut self, entries: &[Entry<'_>], ready: &mut Vec<Ready>) -> bool {
         for (at, entry) in entries.iter().enumerate() {
-            if entry.look(ready) != Prospect::Nothing {
+            if entry.look(ready, false) != Prospect::Nothing {
                 self.rounds.list(at);
             }
         }
@@ -426,7 +589,7 @@ impl<'a> WaitSet<'a> {
             return Err(WaitSetError::KeyTaken { key });
         }
         handle.begin()?;
-        let admitted = self.admit(handle.end());
+        let admitted = self.admit(&handle.part());
         handle.done();
         let (block, side) = admitted?;
         self.crew.lent += usize::from(handle.is_lent());
@@ -436,12 +599,14 @@ impl<'a> WaitSet<'a> {
     }
 
     /// What a handle is an end of, if it may be a member.
-    fn admit(&mut self, end: &Endpoint) -> Result<(Block, Side), WaitSetError> {
-        let channel = || end.name().to_string();
-        if !Arc::ptr_eq(end.participant(), &self.crew.participant) {
+    fn admit(&mut self, part: &Part<'_>) -> Result<(Option<Block>, Side), WaitSetError> {
+        let (participant, side, block) = (part.participant(), part.side(), part.block());
+        let channel = || part.name().to_owned();
+        if !Arc::ptr_eq(participant, &self.crew.participant) {
             return Err(WaitSetError::OtherSegment { channel: channel() });
         }
-        let ops = queues::place(end.participant(), end.block(), end.side, &Mark::default()).ops();
+        let place = |block| queues::place(participant, block, side, &Mark::default()).ops();
+        let ops = block.as_ref().map_or(0, place);
         let (operations, limit) = ((self.ops + ops) as u64, self.limit);
         let many = operations > limit || self.len() >= COUNTED;
         if many && self.crew.watching.is_none() {
@@ -452,14 +617,14 @@ impl<'a> WaitSet<'a> {
             }
         }
         self.ops += ops;
-        Ok((*end.block(), end.side))
+        Ok((block, side))
     }
 
     /// Removes the member with this key; whether there was one. The order of the others stays.
     pub fn remove(&mut self, key: u64) -> bool {
         let Some(at) = self.find(key) else { return false };
         let entry = self.crew.remove(at);
-        self.ops -= entry.place(&self.crew.participant).ops();
+        self.ops -= entry.place(&self.crew.participant).map_or(0, |place| place.ops());
         true
     }
 
@@ -664,17 +829,18 @@ impl<'a> Crew<'a> {
             return;
         }
         if self.watching.is_some() {
-            let (block, topic) = entry.topic();
-            self.participant.unwatch(block, topic);
-        } else {
-            entry.place(&self.participant).let_go();
+            if let Some((block, topic)) = entry.topic() {
+                self.participant.unwatch(block, topic);
+            }
+        } else if let Some(place) = entry.place(&self.participant) {
+            place.let_go();
         }
     }
 
     /// What goes through the channel of the member that was ready last.
     fn moved(&self) -> u64 {
         let last = self.entries.get(self.turn.last.get());
-        last.map_or(0, |entry| entry.handle.end().cells().moved())
+        last.map_or(0, |entry| entry.handle.part().moved())
     }
 
     /// Looks; whether the wait is over.
@@ -696,7 +862,7 @@ impl<'a> Crew<'a> {
 
     fn let_go(&mut self) {
         let Self { entries, kept, participant, .. } = self;
-        kept.let_go(entries.iter().map(|entry| entry.place(participant)));
+        kept.let_go(entries.iter().filter_map(|entry| entry.place(participant)));
     }
 
     #[inline]
@@ -749,12 +915,12 @@ impl Members for Looking<'_, '_> {
         self.entries.len()
     }
 
-    fn place(&self, at: usize) -> Place<'_> {
+    fn place(&self, at: usize) -> Option<Place<'_>> {
         self.entries[at].place(self.participant)
     }
 
     fn look(&mut self, at: usize) -> Prospect {
-        self.entries[at].look(self.ready)
+        self.entries[at].look(self.ready, true)
     }
 
     fn glance(&mut self) -> bool {
@@ -771,7 +937,7 @@ impl Members for Looking<'_, '_> {
     }
 
     fn owes(&mut self, at: usize, refusal: Refusal) {
-        self.entries[at].handle.end().owe_a_token(refusal);
+        self.entries[at].handle.part().owe(refusal);
     }
 
     fn fault(&self, refusal: Refusal) -> Fault {
@@ -799,14 +965,14 @@ impl Members for Patrol<'_, '_> {
         self.watching.rounds.listed().len()
     }
 
-    fn place(&self, at: usize) -> Place<'_> {
+    fn place(&self, at: usize) -> Option<Place<'_>> {
         self.entry(at).1.watched_place(self.all.participant)
     }
 
     fn look(&mut self, at: usize) -> Prospect {
         let (at, _) = self.entry(at);
         let entry = &self.all.entries[at];
-        let found = entry.look(self.all.ready);
+        let found = entry.look(self.all.ready, true);
         let Watching { ear, rounds } = &mut *self.watching;
         rounds.looked(at, &entry.mark, || ear.soon());
         found
@@ -835,7 +1001,7 @@ impl Members for Patrol<'_, '_> {
     }
 
     fn owes(&mut self, at: usize, refusal: Refusal) {
-        self.entry(at).1.handle.end().owe_a_token(refusal);
+        self.entry(at).1.handle.part().owe(refusal);
     }
 
     fn fault(&self, refusal: Refusal) -> Fault {

@@ -318,6 +318,9 @@ impl Cells {
             }
             Want::Request => Slots::of(self).is_some_and(|slots| ring::calls::available(&slots)),
             Want::CallSlot => Slots::of(self).is_some_and(|slots| ring::calls::room(&slots)),
+            Want::Reply(call) => {
+                Slots::of(self).is_some_and(|slots| !ring::calls::doze_over(&slots, call))
+            }
             Want::Anything => ring::spsc::len(self) > 0,
             Want::Room(limit) => ring::spsc::freed(self, limit),
             Want::Message(cursor) => ring::mpmc::available(self, cursor),

@@ -91,6 +91,11 @@ impl Watch {
         Self { check, next: Cell::new(None) }
     }
 
+    /// Whether there is one.
+    pub(crate) const fn asks(&self) -> bool {
+        self.check.is_some()
+    }
+
     /// When it asks next; `None` if it never does. `now` is the time.
     pub(super) fn next(&self, now: impl FnOnce() -> Instant) -> Option<Instant> {
         self.check.as_ref()?;

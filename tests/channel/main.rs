@@ -11,6 +11,7 @@ mod fence;
 mod handles;
 mod in_place;
 mod owned;
+mod pending;
 mod properties;
 mod readiness;
 mod readiness_thread;

@@ -158,7 +158,7 @@ fn a_call_that_is_given_up_costs_its_server_nothing_and_no_later_call_its_reply(
         match way {
             0 => assert!(client.call_timeout(5, SHORT).unwrap_err().is_timed_out()),
             1 => {
-                let mut call = client.start(5).unwrap();
+                let call = client.start(5).unwrap();
                 assert_eq!(call.wait_timeout(SHORT), None);
                 assert_eq!(call.try_wait(), None);
             }
@@ -213,7 +213,7 @@ fn a_call_that_is_given_back_when_the_last_server_has_gone_ends() {
     for strategy in [WaitStrategy::Block, WaitStrategy::BusySpin] {
         let (client, server) = pair(&segment, 2);
         client.set_wait_strategy(strategy);
-        let mut pending = client.start(1).unwrap();
+        let pending = client.start(1).unwrap();
         let call = server.recv().unwrap();
         drop(server);
         assert_eq!(pending.try_wait(), None, "the call is in the hands of a server that has gone");

@@ -1,11 +1,16 @@
 //! Clients and servers that are killed or stopped in the middle of a call.
 
+use std::pin::{Pin, pin};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tombolo::{CallError, CallTimeoutError, Client, Segment, Server, WaitStrategy};
+use tombolo::{
+    CallError, CallTimeoutError, Client, PendingCall, Segment, Server, WaitSet, WaitStrategy,
+};
 
 use crate::common::effort::{rounds, seed};
+use crate::common::readiness::{gets_ready, is_ready};
+use crate::common::tasks::Task;
 use crate::common::{Brief, Name, Peer, thread_parked, thread_parked_for_good, tid, wait_until};
 
 const CALLS: usize = 4;
@@ -66,7 +71,7 @@ fn a_client_hears_of_the_death_of_its_server_without_a_time_out() {
     // And one that only looks.
     let dying = Peer::start("hold", &[&name]);
     dying.expect("ready");
-    let mut pending = client.start(7).unwrap();
+    let pending = client.start(7).unwrap();
     dying.expect("7");
     dying.kill();
     dying.finish();
@@ -76,6 +81,94 @@ fn a_client_hears_of_the_death_of_its_server_without_a_time_out() {
     assert_eq!(ended, Err(CallError::ServerDied));
     drop(stays);
     sound_and_idle(&name, &segment);
+}
+
+/// Three calls that a server has in hand which is killed then, once `rest` says that the client
+/// waits for them; they are what it returns.
+fn killed_over_three<T>(
+    way: impl FnOnce(&Segment, Vec<PendingCall<u64, u64>>, &(dyn Fn(&dyn Fn() -> bool) + Sync)) -> T,
+) -> T {
+    let name = Name::new();
+    let segment = segment(&name);
+    let (client, _stays) = (client(&segment), server(&segment));
+    let dying = Peer::start("hold three", &[&name]);
+    dying.expect("ready");
+    let calls: Vec<_> = (0..3).map(|n| client.start(n).unwrap()).collect();
+    (0..3).for_each(|_| dying.expect("one"));
+    calls.iter().for_each(|call| call.set_wait_strategy(WaitStrategy::Block));
+    let dying = std::sync::Mutex::new(Some(dying));
+    let done = way(&segment, calls, &|rests| {
+        wait_until(rests);
+        dying.lock().unwrap().take().unwrap().kill();
+    });
+    sound_and_idle(&name, &segment);
+    done
+}
+
+#[test]
+fn every_thread_that_waits_hears_of_the_death_of_its_server() {
+    let ended = killed_over_three(|_, calls, kill| {
+        let (tell, heard) = std::sync::mpsc::channel();
+        let waits = |call: PendingCall<u64, u64>| {
+            let tell = tell.clone();
+            thread::spawn(move || {
+                tell.send(tid()).unwrap();
+                call.wait()
+            })
+        };
+        let waiting: Vec<_> = calls.into_iter().map(waits).collect();
+        let tids: Vec<_> = (0..3).map(|_| heard.recv().unwrap()).collect();
+        // One of them, for all.
+        kill(&|| tids.iter().any(|&tid| thread_parked_for_good(tid)));
+        waiting.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(ended, vec![Err(CallError::ServerDied); 3]);
+}
+
+#[test]
+fn a_set_a_task_and_a_descriptor_hear_of_the_death_of_a_server() {
+    killed_over_three(|segment, calls, kill| {
+        let mut set = WaitSet::new(segment);
+        for (key, call) in (0..).zip(&calls) {
+            set.add(call, key).unwrap();
+        }
+        let (me, mut ready, mut ended) = (tid(), Vec::new(), 0);
+        thread::scope(|scope| {
+            scope.spawn(|| kill(&|| thread_parked_for_good(me)));
+            while ended < 3 {
+                set.wait(&mut ready, None).unwrap();
+                for member in &ready {
+                    let call = &calls[member.key as usize];
+                    assert_eq!(call.try_wait(), Some(Err(CallError::ServerDied)));
+                    ended += 1;
+                }
+            }
+        });
+    });
+    killed_over_three(|_, calls, kill| {
+        let task = Task::new();
+        let mut calls: Vec<_> = calls.into_iter().map(PendingCall::into_async).collect();
+        for call in &mut calls {
+            task.poll_to_rest(Pin::new(call));
+        }
+        kill(&|| true);
+        for call in calls {
+            assert_eq!(task.finish(pin!(call)), Err(CallError::ServerDied));
+        }
+    });
+    killed_over_three(|_, calls, kill| {
+        let readiness = calls.iter().map(|call| call.readiness().unwrap());
+        let readiness: Vec<_> = readiness.collect();
+        for (call, readiness) in calls.iter().zip(&readiness) {
+            assert_eq!(call.try_wait(), None);
+            assert!(!is_ready(readiness));
+        }
+        kill(&|| true);
+        for (call, readiness) in calls.iter().zip(&readiness) {
+            gets_ready(readiness);
+            assert_eq!(call.try_wait(), Some(Err(CallError::ServerDied)));
+        }
+    });
 }
 
 #[test]
@@ -296,6 +389,17 @@ fn child_entry() {
             let call = server.recv().unwrap();
             brief.say(call.request().unwrap());
             brief.hear();
+        }
+        "hold three" => {
+            let server = server(&segment);
+            brief.say("ready");
+            let calls = [(); 3].map(|()| {
+                let call = server.recv().unwrap();
+                brief.say("one");
+                call
+            });
+            brief.hear();
+            drop(calls);
         }
         "take and close" => {
             let server = server(&segment);

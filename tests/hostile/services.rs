@@ -27,7 +27,7 @@ fn ask(client: &Client<u64, [u64; 3]>, files: &ByteClient, random: &mut Random) 
         0 => drop(timed(|| client.call_timeout(7, SHORT))),
         1 => drop(timed(|| files.call_timeout(&[7; 40], SHORT))),
         2 => {
-            let Ok(mut call) = timed(|| client.try_start(7)) else { return };
+            let Ok(call) = timed(|| client.try_start(7)) else { return };
             drop(timed(|| (call.try_wait(), call.wait_timeout(SHORT))));
         }
         3 => {

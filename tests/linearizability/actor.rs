@@ -94,7 +94,7 @@ impl<'a> Diary<'a> {
     }
 
     /// A call of a kind that is not made, or that is not needed.
-    fn skip(&self) {
+    pub(crate) fn skip(&self) {
         self.next.set(self.next.get() + 1);
     }
 

@@ -254,6 +254,9 @@ impl Search<'_> {
             Asked::GiveBack => step.give_back(open),
             Asked::Sweep => {}
             Asked::Join(_) | Asked::Count => unreachable!("a queue has no subscribers"),
+            Asked::Ask(..) | Asked::Hear | Asked::GiveUp | Asked::Serve | Asked::Let(_) => {
+                unreachable!("a queue has no calls")
+            }
         }
     }
 

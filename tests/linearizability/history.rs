@@ -33,8 +33,26 @@ pub(crate) enum Asked {
     Sweep,
     /// A subscriber's place at the last so many, instead of the one it had.
     Join(u64),
-    /// How many have been published.
+    /// How many have been published; or how many calls are under way.
     Count,
+    /// This call, over which so many servers may die.
+    Ask(u64, u8),
+    /// How the call has ended.
+    Hear,
+    /// The call is given up.
+    GiveUp,
+    /// A call, to be served.
+    Serve,
+    /// What the server does with it.
+    Let(Letting),
+}
+
+/// What a server does with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Letting {
+    Reply,
+    GiveBack,
+    Refuse,
 }
 
 /// The result of a call.
@@ -48,8 +66,11 @@ pub(crate) enum Answer {
     Nothing(Nothing),
     /// So many were missed.
     Lagged(u64),
-    /// The sequence number of the next message.
+    /// The sequence number of the next message, or how many there are.
     At(u64),
+    /// The call's server has died, or has refused it.
+    Died,
+    Refused,
     Done,
     Failed,
 }

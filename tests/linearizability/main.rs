@@ -1,10 +1,13 @@
 //! Checks histories of real processes, some of them stopped or killed, against the written
-//! specification of a queue ([`queue`]), or of a broadcast channel ([`board`]).
+//! specification of a queue ([`queue`]), of a broadcast channel ([`board`]), or of calls
+//! ([`service`]).
 //!
 //! ```text
 //!  queue    the specification
 //!  board    that of a broadcast channel, and what follows from it for each call
 //!  watch    runs publishers and subscribers, and kills some
+//!  service  that of calls, and what follows from it for each step of a client and a server
+//!  serve    runs clients and servers, and kills some
 //!  check    checks a history against it
 //!  step     the next events of a call
 //!  wrong    invented histories that violate it
@@ -24,6 +27,8 @@ mod common;
 mod history;
 mod play;
 mod queue;
+mod serve;
+mod service;
 mod step;
 mod tally;
 mod tape;

@@ -8,7 +8,7 @@ use nix::libc;
 
 use crate::common::ends::{Grants, Nothing, Patience, Verdict};
 use crate::common::{Owned, Words, segment};
-use crate::history::{Answer, Asked, Op};
+use crate::history::{Answer, Asked, Letting, Op};
 use tombolo::sys::shm::Shm;
 
 /// The most processes of one history, but for the director.
@@ -41,6 +41,11 @@ pub(crate) enum Step {
     Take { patience: Patience, end: Verdict },
     Join { last: u64 },
     Leave,
+    Ask { id: u64, again: u8, patience: Patience },
+    Hear { patience: Patience },
+    GiveUp,
+    Serve { patience: Patience },
+    Let { way: Letting },
 }
 
 /// A step, and how long to dawdle before it, and in the middle of it with a
@@ -66,6 +71,11 @@ impl Beat {
             Step::Take { patience: wait, end } => (3, patience(wait), 1, end as u64, 0),
             Step::Join { last } => (4, 0, 1, 0, last),
             Step::Leave => (5, 0, 1, 0, 0),
+            Step::Ask { id, again, patience: wait } => (6, patience(wait), 1, again.into(), id),
+            Step::Hear { patience: wait } => (7, patience(wait), 1, 0, 0),
+            Step::GiveUp => (8, 0, 1, 0, 0),
+            Step::Serve { patience: wait } => (9, patience(wait), 1, 0, 0),
+            Step::Let { way } => (10, 0, 1, way as u64, 0),
         };
         let count = count as u64;
         [
@@ -95,6 +105,14 @@ impl Beat {
             }
             4 => Step::Join { last: id },
             5 => Step::Leave,
+            6 => Step::Ask { id, again: end as u8, patience },
+            7 => Step::Hear { patience },
+            8 => Step::GiveUp,
+            9 => Step::Serve { patience },
+            10 => {
+                let way = [Letting::Reply, Letting::GiveBack, Letting::Refuse][end];
+                Step::Let { way }
+            }
             _ => {
                 let end = [Verdict::Release, Verdict::GiveBack, Verdict::Drop][end];
                 Step::Take { patience, end }
@@ -112,6 +130,11 @@ impl Beat {
             Step::Recv { most, .. } => vec![Asked::Recv(most)],
             Step::Join { last } => vec![Asked::Join(last)],
             Step::Leave => vec![Asked::Release],
+            Step::Ask { id, again, .. } => vec![Asked::Ask(id, again)],
+            Step::Hear { .. } => vec![Asked::Hear],
+            Step::GiveUp => vec![Asked::GiveUp],
+            Step::Serve { .. } => vec![Asked::Serve],
+            Step::Let { way } => vec![Asked::Let(way)],
             Step::Grant { id, end, .. } => {
                 let committed = end == Grants::Commit;
                 vec![Asked::Reserve, if committed { Asked::Commit(id) } else { Asked::Abort }]
@@ -274,6 +297,8 @@ impl Seat<'_> {
             Answer::Failed => (8, 0, &[]),
             Answer::Lagged(count) => (9, 0, &[*count]),
             Answer::At(position) => (10, 0, &[*position]),
+            Answer::Died => (11, 0, &[]),
+            Answer::Refused => (12, 0, &[]),
         };
         self.put(base + 2, code);
         self.put(base + 3, count);
@@ -319,6 +344,8 @@ impl Seat<'_> {
             7 => Answer::Done,
             9 => Answer::Lagged(self.get(base + 4)),
             10 => Answer::At(self.get(base + 4)),
+            11 => Answer::Died,
+            12 => Answer::Refused,
             _ => Answer::Failed,
         }
     }

@@ -8,6 +8,7 @@
 
 mod aftermath;
 mod clerk;
+mod client;
 mod consumer;
 mod explain;
 mod judge;
@@ -18,6 +19,7 @@ mod orders;
 mod points;
 mod producer;
 mod seat;
+mod server;
 mod side;
 mod stall;
 mod storm;
@@ -58,6 +60,7 @@ const CAPACITIES: [usize; 4] = [2, 7, 32, 256];
   tombolo chaos --seconds 60 --producers 3 --consumers 3 --kill-rate 200
   tombolo chaos --spsc --size 4096 --json
   tombolo chaos --broadcast --consumers 5
+  tombolo chaos --calls --producers 3
 
 A message has 24 bytes of its own beside those of --size. The seed also decides
 for how many messages there is room.
@@ -66,6 +69,13 @@ With --broadcast each message goes to all who receive. Every other one of them i
 reliable, from the first on, which is never killed and notes the whole sequence.
 Everybody's messages, what each has missed, and all sequence numbers must agree
 with that.
+
+With --calls the producers are clients of a service, the consumers its servers, and
+a message is a call that was replied to. Each call is served once, or once more
+after each server that has died over it, as its client allows; and its client gets
+the reply, or the error that tells what has become of it. A call without its reply
+or a true error counts as lost, one that was served too often as duplicated, and
+another call's reply as reordered.
 
 Exits with 0 only if nothing was lost beyond what the dead held, duplicated
 beyond the policy, torn, reordered or leaked.")]
@@ -85,6 +95,9 @@ pub(crate) struct Args {
     /// A broadcast channel: every receiver gets every message
     #[arg(long, conflicts_with_all = ["spsc", "policy"])]
     broadcast: bool,
+    /// A service: clients call, servers reply
+    #[arg(long, conflicts_with_all = ["spsc", "policy", "broadcast"])]
+    calls: bool,
     /// How many kills a second, of all processes together
     #[arg(long, value_name = "HZ", default_value_t = 50.0, value_parser = rate)]
     kill_rate: f64,
@@ -125,10 +138,12 @@ fn rate(text: &str) -> Result<f64, String> {
 
 /// Runs the storm.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let shape = match (args.broadcast, args.spsc) {
-        (true, _) => Shape::Broadcast,
-        (false, true) => Shape::Spsc,
-        (false, false) => Shape::Mpmc,
+    // No two of them are given together.
+    let shape = match args {
+        Args { broadcast: true, .. } => Shape::Broadcast,
+        Args { calls: true, .. } => Shape::Calls,
+        Args { spsc: true, .. } => Shape::Spsc,
+        _ => Shape::Mpmc,
     };
     let consumers = args.consumers.or_else(|| args.broadcast.then_some(3));
     let (producers, consumers) = terms::crew(args.spsc, args.producers, consumers)?;
@@ -177,6 +192,7 @@ fn storm(
     let Setting { producers, consumers, .. } = *setting;
     let judge = match setting.shape {
         Shape::Broadcast => Judge::of_broadcast(producers, consumers),
+        Shape::Calls => Judge::of_calls(producers, consumers),
         _ => Judge::new(Some(setting.attempts), producers, consumers),
     };
     let start = Instant::now();
@@ -211,6 +227,7 @@ fn storm(
         Shape::Mpmc => Aftermath::of(setting, aftermath::queue::<Mpmc>)?,
         Shape::Spsc => Aftermath::of(setting, aftermath::queue::<Spsc>)?,
         Shape::Broadcast => Aftermath::of(setting, aftermath::board)?,
+        Shape::Calls => Aftermath::of(setting, aftermath::service)?,
     };
     summary.enter(&findings, &after);
     let mut evidence = findings.evidence;

@@ -250,8 +250,8 @@ impl<S: Fn(usize) -> Prospect> Members for Watching<'_, S> {
         MEMBERS
     }
 
-    fn place(&self, at: usize) -> Place<'_> {
-        self.peer.place(at)
+    fn place(&self, at: usize) -> Option<Place<'_>> {
+        Some(self.peer.place(at))
     }
 
     fn look(&mut self, at: usize) -> Prospect {

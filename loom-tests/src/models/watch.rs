@@ -319,15 +319,15 @@ impl<S: Fn(usize) -> Prospect> Members for Watching<'_, S> {
         self.peer.rounds.borrow().listed().len()
     }
 
-    fn place(&self, at: usize) -> Place<'_> {
+    fn place(&self, at: usize) -> Option<Place<'_>> {
         let (peer, at) = (self.peer, self.listed(at));
-        Place {
+        Some(Place {
             queue: Queue::Side(peer.event(at)),
             record: &peer.line(at).records[usize::from(peer.me.id)],
             life: peer.life(),
             mark: &peer.marks[at],
             watch: Some(peer.topic(at)),
-        }
+        })
     }
 
     fn look(&mut self, at: usize) -> Prospect {

@@ -60,7 +60,7 @@ macro_rules! each {
 /// What both handles can do.
 macro_rules! of_both_sides {
     ($handle:ident, $typed:literal, $reliable:ident => $clone:expr) => {
-        impl Member for $handle {
+        impl EndOf for $handle {
             fn end(&self) -> &Endpoint {
                 each!(&self.0, end => end.end())
             }
@@ -70,7 +70,13 @@ macro_rules! of_both_sides {
             }
 
             fn in_flight(&self) -> bool {
-                each!(&self.0, end => Member::in_flight(end))
+                each!(&self.0, end => EndOf::in_flight(end))
+            }
+        }
+
+        impl Member for $handle {
+            fn part(&self) -> Part<'_> {
+                Part::of_end(self)
             }
         }
 

@@ -13,7 +13,7 @@ use crate::channel::endpoint::{Endpoint, Origin};
 use crate::channel::ready::Readiness;
 use crate::channel::receiver::{IntoIter, Iter, Receiver, TryIter};
 use crate::channel::shared::{Handle, Shared};
-use crate::channel::wait_set::Member;
+use crate::channel::wait_set::{EndOf, Member, Part};
 use crate::error::{ChannelError, Fault, RecvError, RecvTimeoutError, TryRecvError};
 use crate::kinds::batch::ByteBatch;
 use crate::kinds::payload::{Bytes, Untyped};

@@ -9,7 +9,7 @@ use crate::channel::grant::Grant;
 use crate::channel::ready::Readiness;
 use crate::channel::sender::Sender;
 use crate::channel::shared::{Handle, Shared};
-use crate::channel::wait_set::Member;
+use crate::channel::wait_set::{EndOf, Member, Part};
 use crate::error::{
     ChannelError, Fault, SendBatchError, SendError, SendTimeoutError, TrySendError,
 };

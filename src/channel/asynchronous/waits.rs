@@ -5,7 +5,7 @@ use core::task::{Context, Poll};
 
 use crate::channel::debts::Whom;
 use crate::channel::endpoint::Endpoint;
-use crate::channel::reactor::{Asked, Interest, Tell};
+use crate::channel::reactor::{Ask, Asked, At, Interest, Tell};
 use crate::error::{Done, Fault};
 use crate::ring::kernel::Refusal;
 use crate::ring::wait::{Need, NotNow, Operation, Polled, Want, resolve};
@@ -55,6 +55,49 @@ impl Yields {
     }
 }
 
+/// The handle that a task waits with, or the call that it waits for.
+pub(super) trait Party {
+    fn strategy(&self) -> WaitStrategy;
+    /// Where the reactor waits in its place.
+    fn at(&self) -> At<'_>;
+    /// What it waits for there, if it needs this.
+    fn ask(&self, need: Need) -> Ask;
+    /// Counts a poll in vain of a task that is not woken; now and then, looks for the dead.
+    fn in_vain(&self) -> Result<(), Fault>;
+    /// Looks for the dead.
+    fn scan(&self) -> Result<(), Fault>;
+    /// A token that the reactor had to pass on could not be.
+    fn owe(&self, refusal: Refusal);
+}
+
+/// One end of a channel, and what has refused its try.
+impl<W: Fn() -> Want> Party for (&Endpoint, W) {
+    fn strategy(&self) -> WaitStrategy {
+        self.0.wait_strategy()
+    }
+
+    fn at(&self) -> At<'_> {
+        self.0.at()
+    }
+
+    fn ask(&self, need: Need) -> Ask {
+        let want = if need == Need::Resumption { Want::Change } else { (self.1)() };
+        self.0.ask(want)
+    }
+
+    fn in_vain(&self) -> Result<(), Fault> {
+        self.0.in_vain().map(drop)
+    }
+
+    fn scan(&self) -> Result<(), Fault> {
+        self.0.participant().scan().map(drop)
+    }
+
+    fn owe(&self, refusal: Refusal) {
+        self.0.owe(Whom::on(self.0.side), Done::GivenUp, refusal);
+    }
+}
+
 /// One handle's.
 #[derive(Default)]
 pub(super) struct Waits {
@@ -71,13 +114,13 @@ impl Waits {
     #[inline(never)]
     pub(super) fn poll<O: Operation<Fault = Fault>>(
         &mut self,
-        (end, want): (&Endpoint, impl FnOnce() -> Want),
+        party: impl Party,
         op: &mut O,
         why: NotNow,
         cx: &Context<'_>,
     ) -> Poll<Result<O::Done, Fault>> {
         if let Some(refusal) = self.take_owed() {
-            end.owe(Whom::on(end.side), Done::GivenUp, refusal);
+            party.owe(refusal);
         }
         let polled = op.may_wait().and_then(|()| resolve(op, why));
         let need = match polled {
@@ -85,10 +128,10 @@ impl Waits {
             Ok(Polled::Done(done)) => return self.ready(Ok(done)),
             Err(fault) => return self.ready(Err(fault)),
         };
-        if let Some(done) = self.near(end, op) {
+        if let Some(done) = self.near(&party, op) {
             return self.ready(Ok(done));
         }
-        match self.goes_on(end) {
+        match self.goes_on(&party) {
             Ok(false) => {}
             Ok(true) => {
                 cx.waker().wake_by_ref();
@@ -96,8 +139,7 @@ impl Waits {
             }
             Err(fault) => return self.ready(Err(fault)),
         }
-        let want = if need == Need::Resumption { Want::Change } else { want() };
-        match self.ask(end, want, cx) {
+        match self.ask(&party, need, cx) {
             Ok(Asked::Waits) => {}
             Ok(Asked::There) => cx.waker().wake_by_ref(),
             Err(fault) => return self.ready(Err(fault)),
@@ -112,8 +154,8 @@ impl Waits {
 
     /// Tries a few times more, after longer and longer pauses: in an exchange, the answer comes
     /// within a microsecond or two, and each look takes the line from the other side.
-    fn near<O: Operation>(&self, end: &Endpoint, op: &mut O) -> Option<O::Done> {
-        let tries = match end.wait_strategy() {
+    fn near<O: Operation>(&self, party: &impl Party, op: &mut O) -> Option<O::Done> {
+        let tries = match party.strategy() {
             WaitStrategy::Adaptive if !self.yields.does_without() => NEAR,
             _ => 0,
         };
@@ -130,27 +172,27 @@ impl Waits {
     }
 
     /// Whether the task tries again without being woken.
-    fn goes_on(&mut self, end: &Endpoint) -> Result<bool, Fault> {
-        match end.wait_strategy() {
+    fn goes_on(&mut self, party: &impl Party) -> Result<bool, Fault> {
+        match party.strategy() {
             WaitStrategy::Adaptive => Ok(self.yields.gives()),
             WaitStrategy::Block => Ok(false),
             // Nobody tells it of a death.
-            WaitStrategy::BusySpin => end.in_vain().map(|_| true),
+            WaitStrategy::BusySpin => party.in_vain().map(|()| true),
         }
     }
 
-    fn ask(&mut self, end: &Endpoint, want: Want, cx: &Context<'_>) -> Result<Asked, Fault> {
+    fn ask(&mut self, party: &impl Party, need: Need, cx: &Context<'_>) -> Result<Asked, Fault> {
         let interest = match &mut self.interest {
             Some(made) => made,
             none => {
-                let made = Interest::new(&end.at(), || Tell::Task(None));
+                let made = Interest::new(&party.at(), || Tell::Task(None));
                 none.insert(made.map_err(Fault::System)?)
             }
         };
         self.asks = true;
-        match interest.ask(end.ask(want), Some(cx.waker())) {
+        match interest.ask(party.ask(need), Some(cx.waker())) {
             Ok(asked) => Ok(asked),
-            Err(fault) => end.participant().scan().and(Err(fault)),
+            Err(fault) => party.scan().and(Err(fault)),
         }
     }
 

@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::payload::CallPayload;
-use super::pending::{Over, PendingCall, abandon, end, ended, give_up, reply_at_last, wait};
+use super::pending::{PendingCall, abandon, end, give_up, reply_at_last};
 use super::site::Site;
+use super::until_over::{Over, UntilOver, ended};
+use crate::channel::cancel::Canceller;
 use crate::channel::endpoint::Endpoint;
+use crate::channel::ready::Readiness;
 use crate::error::{
     CallError, CallTimeoutError, ChannelError, Done, Fault, SendError, SendTimeoutError,
     TrySendError,
@@ -98,7 +101,7 @@ impl<Q: CallPayload + NoUninit, R: CallPayload + CheckedBitPattern> Client<Q, R>
 
     /// Makes a call in a slot that is free, unless something has changed.
     #[inline]
-    fn open(&self, request: &Q::Sent<'_>) -> Result<Call, NotNow> {
+    pub(in crate::channel) fn open(&self, request: &Q::Sent<'_>) -> Result<Call, NotNow> {
         let (slots, me) = (self.site.slots(), self.end.owner());
         self.end.publish(|| {
             let draft = calls::claim(slots, &self.hint, me).ok_or(NotNow::Nothing)?;
@@ -136,7 +139,7 @@ impl<Q: CallPayload + NoUninit, R: CallPayload + CheckedBitPattern> Client<Q, R>
                 Polled::Needs(need) => Err(Unmade::Needs(need)),
             },
             Some(until) => {
-                let room = || calls::room(self.site.slots());
+                let room = || self.has_room();
                 self.end.wait_to_send(why, until, open, room)?.ok_or(Unmade::TimedOut)
             }
         }
@@ -149,6 +152,33 @@ impl<Q: CallPayload + NoUninit, R: CallPayload + CheckedBitPattern> Client<Q, R>
             Ok(()) => Ok(call),
             // It has ended all the same.
             Err(unwoken) => give_up(&self.site, call).ok_or(Unmade::Fault(unwoken.into())),
+        }
+    }
+
+    /// That the service takes a request of this length.
+    #[cfg(feature = "async")]
+    pub(in crate::channel) fn fits(
+        &self,
+        request: &Q::Sent<'_>,
+    ) -> Result<(), SendError<Q::Unsent>> {
+        match Q::length(request).filter(|&length| length > self.longest()) {
+            Some(length) => Err(self.error(request, Unmade::Length(length))),
+            None => Ok(()),
+        }
+    }
+
+    /// What has come of a call that was to be made.
+    #[cfg(feature = "async")]
+    pub(in crate::channel) fn made(
+        &self,
+        made: Result<Call, Fault>,
+        request: &Q::Sent<'_>,
+    ) -> Result<PendingCall<Q, R>, SendError<Q::Unsent>> {
+        let made = made.map_err(Unmade::Fault);
+        let made = if self.end.owes() { made.and_then(|call| self.unwoken(call)) } else { made };
+        match made {
+            Ok(call) => Ok(self.pending(call)),
+            Err(unmade) => Err(self.error(request, unmade)),
         }
     }
 
@@ -300,11 +330,15 @@ impl<Q: CallPayload + NoUninit, R: CallPayload + CheckedBitPattern> Client<Q, R>
         };
         // Also by a panic, it is not left behind.
         let call = Left { site: &self.site, call: Some(call) };
-        let mut seen = self.end.changes.looked();
+        let seen = Cell::new(self.end.changes.looked());
         let over = match &call.call {
             Some(call) => match self.soon(call) {
                 Some(over) => Ok(Some(over)),
-                None => wait(&self.site, call, &mut seen, &self.spin, until),
+                None => {
+                    let (site, cancel) = (&*self.site, self.end.cancellation());
+                    UntilOver { site, call, seen: &seen, cancel, leads: None }
+                        .wait(&self.spin, until)
+                }
             },
             None => Ok(None),
         };
@@ -363,6 +397,15 @@ impl<Q: CallPayload, R: CallPayload> Drop for Left<'_, Q, R> {
 }
 
 impl<Q: CallPayload, R: CallPayload> Client<Q, R> {
+    pub(in crate::channel) const fn end(&self) -> &Endpoint {
+        &self.end
+    }
+
+    /// Whether there is a slot for a call.
+    pub(in crate::channel) fn has_room(&self) -> bool {
+        calls::room(self.site.slots())
+    }
+
     /// How often a call of this handle may be served again because its server has died (0; up
     /// to 15), from the next call on. For calls that do no harm if they are served twice.
     ///
@@ -387,6 +430,24 @@ impl<Q: CallPayload, R: CallPayload> Client<Q, R> {
     /// How often a call of this handle may be served again.
     pub const fn repeats(&self) -> u8 {
         self.repeats.get()
+    }
+
+    /// A descriptor for event loops that is readable while there may be room for a call, until
+    /// [`try_start`](Self::try_start) has found none: see
+    /// [`Receiver::readiness`](crate::Receiver::readiness). The reply to a call has a descriptor
+    /// of its own: [`PendingCall::readiness`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn readiness(&self) -> Result<&Readiness, Fault> {
+        self.end.readiness()
+    }
+
+    /// Ends this handle's waits from another thread, for a slot and for the reply of
+    /// [`call`](Self::call): see [`Receiver::canceller`](crate::Receiver::canceller). The call
+    /// that waits is given up, unless it has ended. A [`PendingCall`] has a canceller of its own.
+    pub fn canceller(&self) -> Canceller {
+        self.end.canceller()
     }
 
     /// How this handle waits for slots and replies, from the next call on: see
@@ -468,19 +529,25 @@ impl ByteClient {
     /// # Errors
     /// As for [`start`](Client::start).
     pub fn reserve(&mut self) -> Result<ByteRequest<'_>, SendError> {
-        let (slots, me) = (self.site.slots(), self.end.owner());
-        let claim = || {
-            let claim = || calls::claim(slots, &self.hint, me).ok_or(NotNow::Nothing);
-            self.end.begin(claim)
-        };
-        let draft = match claim() {
+        let draft = match self.claim() {
             Ok(draft) => draft,
             Err(why) => {
-                let claimed = self.end.wait_to_send(why, None, claim, || calls::room(slots))?;
-                claimed.ok_or(Fault::Closed)?
+                let (claim, room) = (|| self.claim(), || self.has_room());
+                self.end.wait_to_send(why, None, claim, room)?.ok_or(Fault::Closed)?
             }
         };
-        Ok(ByteRequest { client: self, draft: Some(draft) })
+        Ok(self.request(draft))
+    }
+
+    /// Claims a slot, unless something has changed.
+    pub(in crate::channel) fn claim(&self) -> Result<Draft, NotNow> {
+        let (slots, me) = (self.site.slots(), self.end.owner());
+        self.end.begin(|| calls::claim(slots, &self.hint, me).ok_or(NotNow::Nothing))
+    }
+
+    /// A request that is to be written into this slot.
+    pub(in crate::channel) const fn request(&mut self, draft: Draft) -> ByteRequest<'_> {
+        ByteRequest { client: self, draft: Some(draft) }
     }
 
     /// The maximal length of a request, in bytes.

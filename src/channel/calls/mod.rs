@@ -5,14 +5,18 @@
 //! | opening a service | here |
 //! | what the handles of a service and its calls have in common | `site` |
 //! | making calls | `client` |
-//! | waiting for a reply | `pending` |
+//! | a call that is under way | `pending` |
+//! | waiting until it is over | `until_over` |
+//! | the threads of a process that wait for replies | `company` |
 //! | taking calls; replying, refusing, giving back | `server` |
 
 mod client;
+mod company;
 mod payload;
 mod pending;
 mod server;
 mod site;
+mod until_over;
 
 use core::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -32,6 +36,8 @@ pub use client::{ByteClient, ByteRequest, Client};
 pub use payload::CallPayload;
 pub use pending::PendingCall;
 pub use server::{ByteServer, ByteServerCall, Server, ServerCall, ServerIter};
+#[cfg(feature = "async")]
+pub(in crate::channel) use until_over::UntilOver;
 
 /// A service to open, or to create if a capacity is given: see [`Segment::service`].
 #[derive(Clone, Debug)]

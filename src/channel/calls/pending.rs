@@ -1,5 +1,6 @@
-//! Waiting for a reply.
+//! A call that is under way, in the hands of its client.
 
+use core::cell::{Cell, OnceCell, RefCell};
 use core::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,14 +9,16 @@ use bytemuck::CheckedBitPattern;
 
 use super::payload::CallPayload;
 use super::site::Site;
+use super::until_over::{Over, UntilOver, ended};
+use crate::channel::cancel::{Canceller, Shared};
+use crate::channel::ready::Readiness;
 use crate::channel::waiting::Vain;
 use crate::error::{CallError, Done, Fault};
-use crate::ring::calls::{self, Call, GivenUp, Look};
-use crate::ring::kernel::{Kernel, Refusal};
-use crate::ring::wait::{Cause, Found, Heard, NotNow, Operation, Polled, Waited, poll};
-use crate::segment::{OperatingState, Side};
-use crate::sync::Ordering;
-use crate::wait::{Interruptible, Spin};
+use crate::ring::calls::{self, Call, GivenUp};
+use crate::ring::wait::poll;
+use crate::ring::wait::set::Prospect;
+use crate::segment::{Participant, Side};
+use crate::wait::{Spin, WaitStrategy};
 
 /// A call that was made: see [`Client::start`](crate::Client::start).
 ///
@@ -25,144 +28,20 @@ use crate::wait::{Interruptible, Spin};
 /// Dropping it gives the call up: the server that has it may ask
 /// ([`ServerCall::is_wanted`](crate::ServerCall::is_wanted)), and a reply goes nowhere. If no
 /// server has it, none gets it.
+///
+/// With the feature `async` it can be awaited.
 pub struct PendingCall<Q: CallPayload, R: CallPayload> {
+    /// Made when it is asked for.
+    readiness: OnceCell<Readiness>,
     site: Arc<Site<Q, R>>,
     /// Until it has ended.
-    call: Option<Call>,
+    call: RefCell<Option<Call>>,
     /// The changes that it knows of.
-    seen: u64,
+    seen: Cell<u64>,
     vain: Vain,
     spin: Spin,
-}
-
-/// How a call has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Over {
-    Answered,
-    Failed,
-    Refused,
-}
-
-/// The wait for the end of a call, as the waiting session sees it. What it listens to is the
-/// participant's own bell, and the wake-all semaphore.
-struct UntilOver<'a, Q, R> {
-    site: &'a Site<Q, R>,
-    call: &'a Call,
-    seen: &'a mut u64,
-}
-
-impl<Q: CallPayload, R: CallPayload> Operation for UntilOver<'_, Q, R> {
-    type Done = Over;
-    type Fault = Fault;
-
-    #[inline]
-    fn attempt(&mut self, informed: bool) -> Result<Over, NotNow> {
-        match calls::look(self.site.slots(), self.call) {
-            Look::Answered => Ok(Over::Answered),
-            Look::Failed(_) => Ok(Over::Failed),
-            Look::Refused(_) => Ok(Over::Refused),
-            Look::Lost(word) => Err(NotNow::Word(word)),
-            // Acquire: what was changed is seen by who finds out.
-            Look::Open | Look::Taken(_)
-                if !informed && self.site.changes().load(Ordering::Acquire) != *self.seen =>
-            {
-                Err(NotNow::Changed)
-            }
-            Look::Open | Look::Taken(_) => Err(NotNow::Nothing),
-        }
-    }
-
-    fn find_out(&mut self) -> Result<Found, Fault> {
-        // Acquire: as above.
-        let now = self.site.changes().load(Ordering::Acquire);
-        let participant = &self.site.participant;
-        if let Some(fault) = participant.barred() {
-            return Err(fault);
-        }
-        participant.serve();
-        // A pause and a drain let what is under way come to its end.
-        if participant.mapped().state() == OperatingState::Shutdown {
-            return Err(Fault::Shutdown);
-        }
-        let open = || calls::look(self.site.slots(), self.call) == Look::Open;
-        if self.site.has_lost_its_servers() && open() {
-            return Ok(Found::PeersGone);
-        }
-        *self.seen = now;
-        Ok(Found::Open)
-    }
-
-    fn may_wait(&self) -> Result<(), Fault> {
-        self.site.participant.is_counted_alive()
-    }
-
-    fn more(&self) -> bool {
-        false
-    }
-
-    fn scan(&mut self, sem: u16, must: bool) -> Result<Heard, Fault> {
-        self.site.participant.scan_for_sleeper(sem, must)
-    }
-
-    fn owes(&mut self, _: Refusal) {}
-
-    #[cold]
-    fn fault(&self, cause: Cause) -> Fault {
-        match cause {
-            Cause::Attempt(NotNow::Word(word)) => self.site.lost(word),
-            Cause::Attempt(NotNow::PeersGone) => Fault::Disconnected { side: Side::Receiver },
-            // It meets no other.
-            Cause::Attempt(_) => Fault::Closed,
-            Cause::Sleep(refusal) => self.site.participant.mapped().refused(refusal),
-        }
-    }
-}
-
-/// Waits until a call has ended, or the deadline passes (`None`).
-pub(super) fn wait<Q: CallPayload, R: CallPayload>(
-    site: &Site<Q, R>,
-    call: &Call,
-    seen: &mut u64,
-    spin: &Spin,
-    until: Option<Instant>,
-) -> Result<Option<Over>, Fault> {
-    let stamp = || calls::stamp(site.slots(), call.index);
-    let kernel = Interruptible::new(site.semaphores(), false);
-    let mut op = UntilOver { site, call, seen };
-    if let Polled::Done(over) = poll(&mut op)? {
-        return Ok(Some(over));
-    }
-    loop {
-        let spun = spin.until(until, stamp, 1, || match poll(&mut op) {
-            Ok(Polled::Needs(_)) => None,
-            Ok(Polled::Done(over)) => Some(Ok(over)),
-            Err(fault) => Some(Err(fault)),
-        });
-        if let Some(ended) = spun {
-            return ended.map(Some);
-        }
-        if !spin.never_sleeps() {
-            break;
-        }
-        // A sleeper is told of these; one that spins asks.
-        site.participant.scan()?;
-        if kernel.watch.ends_at(|| kernel.now()) {
-            return Err(Fault::Interrupted);
-        }
-        if until.is_some_and(|until| until <= kernel.now()) {
-            return Ok(None);
-        }
-    }
-    site.participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);
-    // The service was opened, so there is one.
-    let own = site.participant.own_bell().ok_or(Fault::Closed)?;
-    let doze = || calls::doze(site.slots(), call);
-    let waited = calls::wait(&kernel, own, until, doze, &mut op);
-    spin.slept();
-    Ok(match waited? {
-        Waited::Done(over) => Some(over),
-        Waited::TimedOut | Waited::Needs(_) => None,
-    })
+    /// Made when it is asked for.
+    cancel: OnceCell<Arc<Shared>>,
 }
 
 /// Takes the reply of a call that has ended so, and lets the call go.
@@ -219,20 +98,111 @@ pub(super) fn give_up<Q: CallPayload, R: CallPayload>(
 
 impl<Q: CallPayload, R: CallPayload> PendingCall<Q, R> {
     pub(super) fn new(site: &Arc<Site<Q, R>>, call: Call, seen: u64, spin: Spin) -> Self {
-        Self { site: Arc::clone(site), call: Some(call), seen, vain: Vain::default(), spin }
+        Self {
+            readiness: OnceCell::new(),
+            site: Arc::clone(site),
+            call: RefCell::new(Some(call)),
+            seen: Cell::new(seen),
+            vain: Vain::default(),
+            spin,
+            cancel: OnceCell::new(),
+        }
+    }
+
+    /// Does something with the call, unless it has ended.
+    pub(in crate::channel) fn with<T>(
+        &self,
+        work: impl FnOnce(&mut UntilOver<'_, Q, R>) -> Result<Option<T>, Fault>,
+    ) -> Result<Option<T>, Fault> {
+        let call = self.call.borrow();
+        let Some(call) = &*call else { return Ok(None) };
+        self.site.not_in_child()?;
+        let cancel = self.cancel.get().map(|shared| &**shared);
+        work(&mut UntilOver { site: &self.site, call, seen: &self.seen, cancel, leads: None })
     }
 
     /// Waits until the call has ended, or the deadline passes.
-    fn over_by(&mut self, until: Option<Instant>) -> Result<Option<Over>, Fault> {
-        let Some(call) = &self.call else { return Ok(None) };
-        self.site.not_in_child()?;
-        wait(&self.site, call, &mut self.seen, &self.spin, until)
+    fn over_by(&self, until: Option<Instant>) -> Result<Option<Over>, Fault> {
+        self.with(|op| op.wait(&self.spin, until))
     }
 
     /// Gives it up. Returns it if it has ended.
-    fn leave(&mut self) -> Option<Call> {
+    fn leave(&self) -> Option<Call> {
         let call = self.call.take()?;
         if self.site.in_child() { None } else { give_up(&self.site, call) }
+    }
+
+    /// Whether it has ended and this or another method has said how.
+    pub fn has_ended(&self) -> bool {
+        self.call.borrow().is_none()
+    }
+
+    /// A descriptor for event loops that is readable once the call may have ended, until
+    /// [`try_wait`](Self::try_wait) has found that it has not: see
+    /// [`Receiver::readiness`](crate::Receiver::readiness).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn readiness(&self) -> Result<&Readiness, Fault> {
+        if let Some(fault) = self.site.participant.barred() {
+            return Err(fault);
+        }
+        if let Some(made) = self.readiness.get() {
+            return Ok(made);
+        }
+        let made = Readiness::new(&self.site.at()).map_err(Fault::System)?;
+        Ok(self.readiness.get_or_init(|| made))
+    }
+
+    /// Ends the wait for this call from another thread: see
+    /// [`Receiver::canceller`](crate::Receiver::canceller). The call is given up, unless it has
+    /// ended.
+    pub fn canceller(&self) -> Canceller {
+        let Site { participant, block, name, .. } = &*self.site;
+        let made = || Arc::new(Shared::new(participant, *block, Side::Sender, name));
+        Canceller::new(Arc::clone(self.cancel.get_or_init(made)))
+    }
+
+    /// How this call is waited for: see
+    /// [`Receiver::set_wait_strategy`](crate::Receiver::set_wait_strategy).
+    pub fn set_wait_strategy(&self, strategy: WaitStrategy) {
+        self.spin.set_strategy(strategy);
+    }
+
+    /// How this call is waited for.
+    pub fn wait_strategy(&self) -> WaitStrategy {
+        self.spin.strategy()
+    }
+
+    pub(in crate::channel) fn participant(&self) -> &Arc<Participant> {
+        &self.site.participant
+    }
+
+    pub(in crate::channel) fn name(&self) -> &str {
+        &self.site.name
+    }
+
+    /// A number that is another once something has happened to the call.
+    pub(in crate::channel) fn moved(&self) -> u64 {
+        self.call.borrow().as_ref().map_or(0, |call| calls::stamp(self.site.slots(), call.index))
+    }
+
+    /// What [`try_wait`](Self::try_wait) would come to; for one who `sleeps` if that is nothing,
+    /// or not yet.
+    pub(in crate::channel) fn prospect(&self, sleeps: bool) -> Prospect {
+        let found = self.with(|op| Ok(Some(op.prospect(sleeps))));
+        found.map_or(Prospect::Over, |found| found.unwrap_or(Prospect::Nothing))
+    }
+
+    /// Counts a look in vain; now and then, looks for the dead. Whether it is worth looking
+    /// again at once.
+    pub(in crate::channel) fn in_vain(&self) -> Result<bool, Fault> {
+        let stamp = || Some(self.moved());
+        if self.vain.goes_on(stamp) {
+            return Ok(false);
+        }
+        self.vain.looks();
+        self.site.participant.scan()
     }
 }
 
@@ -244,7 +214,7 @@ impl<Q: CallPayload, R: CallPayload + CheckedBitPattern> PendingCall<Q, R> {
     /// [to be repeated](crate::Client::set_repeats); [`CallError::NoServer`];
     /// [`CallError::Refused`]; [`CallError::Invalid`]; or the fault that ends the use of the
     /// service.
-    pub fn wait(mut self) -> Result<R::Owned, CallError> {
+    pub fn wait(self) -> Result<R::Owned, CallError> {
         let over = self.over_by(None);
         // A call without a deadline has ended.
         self.conclude(over).unwrap_or(Err(CallError::Fault(Fault::Closed)))
@@ -256,7 +226,7 @@ impl<Q: CallPayload, R: CallPayload + CheckedBitPattern> PendingCall<Q, R> {
     ///
     /// # Errors
     /// As for [`wait`](Self::wait). Then the call has ended.
-    pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<R::Owned, CallError>> {
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<R::Owned, CallError>> {
         // A timeout beyond what the clock can represent never expires.
         let over = self.over_by(Instant::now().checked_add(timeout));
         self.conclude(over)
@@ -266,7 +236,7 @@ impl<Q: CallPayload, R: CallPayload + CheckedBitPattern> PendingCall<Q, R> {
     ///
     /// # Errors
     /// As there.
-    pub fn wait_deadline(&mut self, deadline: Instant) -> Option<Result<R::Owned, CallError>> {
+    pub fn wait_deadline(&self, deadline: Instant) -> Option<Result<R::Owned, CallError>> {
         let over = self.over_by(Some(deadline));
         self.conclude(over)
     }
@@ -276,25 +246,23 @@ impl<Q: CallPayload, R: CallPayload + CheckedBitPattern> PendingCall<Q, R> {
     ///
     /// # Errors
     /// As for [`wait`](Self::wait). Then the call has ended.
-    pub fn try_wait(&mut self) -> Option<Result<R::Owned, CallError>> {
-        let call = self.call.as_ref()?;
-        let stamp = || Some(calls::stamp(self.site.slots(), call.index));
-        let look = |seen: &mut u64| match poll(&mut UntilOver { site: &self.site, call, seen }) {
-            Ok(Polled::Done(over)) => Ok(Some(over)),
-            Ok(Polled::Needs(_)) => Ok(None),
-            Err(fault) => Err(fault),
-        };
-        let mut over = self.site.not_in_child().and_then(|()| look(&mut self.seen));
-        if matches!(over, Ok(None)) && !self.vain.goes_on(stamp) {
-            self.vain.looks();
-            over = self.site.participant.scan().and_then(|_| look(&mut self.seen));
-        }
+    pub fn try_wait(&self) -> Option<Result<R::Owned, CallError>> {
+        let over = self.with(|op| {
+            let mut over = poll(op)?.done();
+            if over.is_none() && self.in_vain()? {
+                over = poll(op)?.done();
+            }
+            if let (None, Some(readiness)) = (over, self.readiness.get()) {
+                readiness.arm(op.ask())?;
+            }
+            Ok(over)
+        });
         self.conclude(over)
     }
 
     /// Ends this call's use, if the call has ended.
-    fn conclude(
-        &mut self,
+    pub(in crate::channel) fn conclude(
+        &self,
         over: Result<Option<Over>, Fault>,
     ) -> Option<Result<R::Owned, CallError>> {
         match over {
@@ -321,19 +289,6 @@ pub(super) fn reply_at_last<Q: CallPayload, R: CallPayload + CheckedBitPattern>(
     }
 }
 
-/// How a call has ended, if it has.
-pub(super) fn ended<Q: CallPayload, R: CallPayload>(
-    site: &Site<Q, R>,
-    call: &Call,
-) -> Option<Over> {
-    match calls::look(site.slots(), call) {
-        Look::Answered => Some(Over::Answered),
-        Look::Failed(_) => Some(Over::Failed),
-        Look::Refused(_) => Some(Over::Refused),
-        Look::Open | Look::Taken(_) | Look::Lost(_) => None,
-    }
-}
-
 impl<Q: CallPayload, R: CallPayload> Drop for PendingCall<Q, R> {
     fn drop(&mut self) {
         if let Some(call) = self.call.take()
@@ -348,7 +303,7 @@ impl<Q: CallPayload, R: CallPayload> fmt::Debug for PendingCall<Q, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PendingCall")
             .field("service", &self.site.name)
-            .field("has_ended", &self.call.is_none())
+            .field("has_ended", &self.has_ended())
             .finish_non_exhaustive()
     }
 }

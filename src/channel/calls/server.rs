@@ -77,13 +77,13 @@ impl<Q: CallPayload + CheckedBitPattern, R: CallPayload + NoUninit> Server<Q, R>
 
     /// Takes a call, unless something has changed.
     #[inline]
-    fn take(&self) -> Result<InHand, NotNow> {
+    pub(in crate::channel) fn take(&self) -> Result<InHand, NotNow> {
         let (slots, me) = (self.site.slots(), self.end.owner());
         self.end.guarded(|| calls::take(slots, &self.hint, me).ok_or(NotNow::Nothing))
     }
 
     #[inline]
-    fn in_hand(&self, call: InHand) -> ServerCall<Q, R> {
+    pub(in crate::channel) fn in_hand(&self, call: InHand) -> ServerCall<Q, R> {
         ServerCall { site: Arc::clone(&self.site), call: Some(call) }
     }
 
@@ -149,9 +149,11 @@ impl<Q: CallPayload + CheckedBitPattern, R: CallPayload + NoUninit> Server<Q, R>
         }
     }
 
-    fn prospects(&self) -> Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want> {
+    pub(in crate::channel) fn prospects(
+        &self,
+    ) -> Prospects<impl Fn() -> bool, impl Fn() -> bool, impl Fn() -> Want> {
         Prospects {
-            available: || calls::available(self.site.slots()),
+            available: || self.has_calls(),
             // A call that a server gives back is another's only while a client is there.
             in_flight: || false,
             want: || Want::Request,
@@ -166,6 +168,15 @@ impl<Q: CallPayload + CheckedBitPattern, R: CallPayload + NoUninit> Server<Q, R>
 }
 
 impl<Q: CallPayload, R: CallPayload> Server<Q, R> {
+    pub(in crate::channel) const fn end(&self) -> &Endpoint {
+        &self.end
+    }
+
+    /// Whether a call may wait.
+    pub(in crate::channel) fn has_calls(&self) -> bool {
+        calls::available(self.site.slots())
+    }
+
     /// A descriptor for event loops that is readable while a call may wait: see
     /// [`Receiver::readiness`](crate::Receiver::readiness).
     ///

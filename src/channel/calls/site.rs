@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
+use super::company::Company;
 use crate::channel::endpoint::Endpoint;
+use crate::channel::reactor::At;
 use crate::error::{ChannelError, Done, Fault, Unwoken};
 use crate::kinds::block::Block;
 use crate::kinds::calls::{Sheet, Sheets, Slots};
@@ -25,6 +27,8 @@ pub(super) struct Site<Q, R> {
     pub(super) participant: Arc<Participant>,
     pub(super) block: Block,
     pub(super) name: Arc<str>,
+    /// The threads of this process that wait for replies.
+    pub(super) company: Arc<Company>,
     /// Whether the handle had met a peer when it was opened, and how many had ever joined.
     met: bool,
     joined: u64,
@@ -40,6 +44,7 @@ impl<Q: Sheet, R: Sheet> Site<Q, R> {
             participant: Arc::clone(end.participant()),
             block: *end.block(),
             name: Arc::clone(end.name()),
+            company: Company::of(end.participant()),
             met: end.changes.met,
             joined: end.changes.joined,
         }))
@@ -47,6 +52,12 @@ impl<Q: Sheet, R: Sheet> Site<Q, R> {
 
     pub(super) const fn slots(&self) -> &Slots {
         self.sheets.slots()
+    }
+
+    /// Where others wait for the end of a call in a thread's place.
+    pub(super) fn at(&self) -> At<'_> {
+        let Self { participant, block, .. } = self;
+        At { participant, block, side: None, cells: self.slots().cells() }
     }
 
     pub(super) fn semaphores(&self) -> &Semaphores {

@@ -23,6 +23,14 @@ pub struct Call {
     client: u16,
 }
 
+/// Which call it is, for one who looks at it in its client's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sight {
+    index: u64,
+    turn: u64,
+    client: u16,
+}
+
 /// How a call stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
@@ -98,6 +106,18 @@ pub(crate) fn open(words: &impl Words, draft: Draft, again: u8) -> Result<Call, 
 }
 
 impl Call {
+    /// What others need to look at it.
+    pub(crate) const fn sight(&self) -> Sight {
+        let &Self { index, turn, client } = self;
+        Sight { index, turn, client }
+    }
+
+    fn is(&self, seen: CallWord) -> bool {
+        self.sight().is(seen)
+    }
+}
+
+impl Sight {
     /// Whether a word is of this call and its client has not let go.
     fn is(&self, seen: CallWord) -> bool {
         let phase = matches!(seen.phase, Phase::Open | Phase::Taken) || seen.phase.is_over();
@@ -127,6 +147,11 @@ pub(crate) fn look(words: &impl Words, call: &Call) -> Look {
 /// Announces that this client is going to sleep until the call has ended. Returns whether it
 /// may: the call has not ended yet.
 pub(crate) fn doze(words: &impl Words, call: &Call) -> bool {
+    doze_over(words, call.sight())
+}
+
+/// As [`doze`], by one who sleeps in the client's place.
+pub(crate) fn doze_over(words: &impl Words, call: Sight) -> bool {
     let slot = words.slot(call.index);
     for _ in 0..TRIES {
         let seen = load(slot);

@@ -84,7 +84,7 @@ mod word;
 // Each crate of models compiles these files, and uses some of the names.
 #[allow(unused_imports)]
 pub(crate) use client::{
-    Call, Draft, GivenUp, Look, abort, claim, doze, finish, give_up, look, open,
+    Call, Draft, GivenUp, Look, Sight, abort, claim, doze, doze_over, finish, give_up, look, open,
 };
 #[allow(unused_imports)]
 pub(crate) use observe::{available, count, room, stamp, views};

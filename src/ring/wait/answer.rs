@@ -1,6 +1,7 @@
 //! The answers: why an attempt came to nothing, what the operation needs, and
 //! how another can tell whether that has come.
 
+use super::super::calls::Sight;
 use super::super::cursor::Cursor;
 use super::super::spsc::Torn;
 
@@ -121,6 +122,8 @@ pub enum Want {
     Request,
     /// Calls: a slot for a call.
     CallSlot,
+    /// Calls: that this call ends. To look for that announces a sleep over it.
+    Reply(Sight),
     /// Only that something changes: the segment is paused.
     Change,
 }

@@ -57,6 +57,10 @@
 //! the very look that found no death. This is also how the process ends the wait of its own
 //! thread where it has no bell of its own: it says so in its own memory, and strikes.
 //!
+//! **A call** is a member that is counted nowhere. The look before the sleep says *asleep* in its
+//! word, which is also the last look ([`calls`](super::super::calls)), and whoever ends the call
+//! strikes this participant's bell. That was read before the look, and is compared.
+//!
 //! **Stopped.** A set that is stopped in its sleep keeps nothing from anybody: it only stays
 //! counted. One that is stopped between a token and the next look keeps that token until the
 //! next one is posted, as every waiter does.
@@ -338,8 +342,9 @@ pub(crate) trait Members {
     /// How many there are.
     fn count(&self) -> usize;
 
-    /// Where this one is counted.
-    fn place(&self, at: usize) -> Place<'_>;
+    /// Where this one is counted or watched. `None`: nowhere. Then what wakes it is the bell of
+    /// this participant, and its look announces the sleep.
+    fn place(&self, at: usize) -> Option<Place<'_>>;
 
     /// Whether its handle could go on. Consumes nothing.
     fn look(&mut self, at: usize) -> Prospect;
@@ -459,8 +464,8 @@ impl<'a, K: Kernel> Vigil<'a, K> {
             // Refused, the sleep will say so.
             let _ = bell::wind(self.kernel, *sem, *heard);
         }
-        for at in 0..all.count() {
-            all.place(at).hear(self.kernel, values);
+        for place in (0..all.count()).filter_map(|at| all.place(at)) {
+            place.hear(self.kernel, values);
         }
         Ok(())
     }
@@ -469,8 +474,7 @@ impl<'a, K: Kernel> Vigil<'a, K> {
     /// found by a look, or ends a sleep.
     pub(crate) fn register<M: Members>(&mut self, all: &M) {
         let mut raised = false;
-        for at in 0..all.count() {
-            let place = all.place(at);
+        for place in (0..all.count()).filter_map(|at| all.place(at)) {
             raised |= place.announce(self.kernel);
             self.kept.counted |= place.mark.is_counted();
         }
@@ -493,7 +497,7 @@ impl<'a, K: Kernel> Vigil<'a, K> {
         for at in 0..all.count() {
             let found = all.look(at);
             over |= found != Prospect::Nothing;
-            if let Err(refusal) = all.place(at).answer(self.kernel, found)
+            if let Some(Err(refusal)) = all.place(at).map(|place| place.answer(self.kernel, found))
                 && refusal != Refusal::Removed
             {
                 all.owes(at, refusal);
@@ -507,8 +511,8 @@ impl<'a, K: Kernel> Vigil<'a, K> {
     pub(crate) fn sleep<M: Members>(&mut self, all: &M) -> Slept {
         let Kept { ops, wake_all, own, .. } = &mut *self.kept;
         ops.clear();
-        for at in 0..all.count() {
-            all.place(at).compare(ops);
+        for place in (0..all.count()).filter_map(|at| all.place(at)) {
+            place.compare(ops);
         }
         if let Some((sem, heard)) = *own {
             is_still(ops, sem, heard);
@@ -526,8 +530,7 @@ impl<'a, K: Kernel> Vigil<'a, K> {
     /// counted if this one `stays`.
     pub(crate) fn leave<M: Members>(&mut self, all: &M, stays: bool) {
         let mut counted = false;
-        for at in 0..all.count() {
-            let place = all.place(at);
+        for place in (0..all.count()).filter_map(|at| all.place(at)) {
             let Mark { ready, company, .. } = place.mark;
             if !stays || ready.get() || company.get() {
                 place.let_go();

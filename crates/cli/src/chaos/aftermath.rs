@@ -171,6 +171,37 @@ pub(crate) fn board(
     }
 }
 
+/// Uses all slots of a service.
+pub(crate) fn service(
+    found: &mut Aftermath,
+    setting: &Setting,
+    segment: &Segment,
+) -> Result<(), Failure> {
+    let service = setting.service(segment);
+    let client = service.client().map_err(unusable)?;
+    let server = service.server().map_err(unusable)?;
+    let wrong = |error| Failure::broken("cannot call after the storm", error);
+    let mut calls = Vec::new();
+    loop {
+        match client.try_start(&[]) {
+            Ok(call) => calls.push(call),
+            Err(TrySendError::Full(())) => break,
+            Err(error) => return Err(wrong(error.to_string())),
+        }
+    }
+    found.leak(setting.capacity.saturating_sub(calls.len()), "slots of the service");
+    for call in calls {
+        // Which one it is does not matter.
+        let taken = server.try_recv().map_err(|error| wrong(error.to_string()))?;
+        taken.reply(&[]).map_err(|error| wrong(error.to_string()))?;
+        drop(call);
+    }
+    if client.try_start(&[]).is_err() {
+        found.leak(1, "slots of a service that was used");
+    }
+    Ok(())
+}
+
 fn names(setting: &Setting) -> [String; 2] {
     [setting.name.clone(), setting.side()]
 }

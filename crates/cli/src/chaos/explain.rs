@@ -29,6 +29,9 @@ pub(crate) fn waiting(setting: &Setting, workers: &[(String, i32)]) -> String {
             for board in segment.channels.iter().filter_map(|channel| channel.broadcast.as_ref()) {
                 let _ = writeln!(text, "  {board:?}");
             }
+            for calls in segment.channels.iter().filter_map(|channel| channel.calls.as_ref()) {
+                let _ = writeln!(text, "  {calls:?}");
+            }
         }
         None => text.push_str("  the segment is not there\n"),
     }
@@ -102,7 +105,7 @@ fn words(text: &mut String, setting: &Setting, segment: &SegmentInfo) {
     text.push('\n');
     let infos = (512 + 8 * participants).next_multiple_of(128);
     let entry = (infos + 128 * participants).next_multiple_of(128);
-    if setting.shape == Shape::Broadcast {
+    if matches!(setting.shape, Shape::Broadcast | Shape::Calls) {
         return;
     }
     let control = get(entry + 48);

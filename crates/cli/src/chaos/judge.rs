@@ -30,11 +30,15 @@
 //! received a message that another one took and did not live to note; this needs a
 //! window too.
 //!
-//! In a broadcast storm, the subscribers' notes are the [`board`]'s to judge.
+//! In a broadcast storm, the subscribers' notes are the [`board`]'s to judge. In a storm of
+//! calls, all notes are the [`desk`]'s.
 
 mod board;
 #[cfg(test)]
 mod board_tests;
+mod desk;
+#[cfg(test)]
+mod desk_tests;
 mod life;
 #[cfg(test)]
 mod tests;
@@ -44,6 +48,7 @@ use std::collections::HashMap;
 use super::ledger::{Id, Note};
 use super::windows::{Claim, Window, match_up};
 use board::{Board, Field};
+use desk::Desk;
 use life::{Life, Receipt};
 
 /// The worker that a note is of.
@@ -138,6 +143,8 @@ pub(crate) struct Judge {
     orphans: Vec<Orphan>,
     /// Of a broadcast storm.
     board: Option<Board>,
+    /// Of a storm of calls.
+    desk: Option<Desk>,
     findings: Findings,
 }
 
@@ -151,6 +158,7 @@ impl Judge {
             late: Vec::new(),
             orphans: Vec::new(),
             board: None,
+            desk: None,
             findings: Findings::default(),
         }
     }
@@ -161,13 +169,21 @@ impl Judge {
         Self { board, ..Self::new(None, producers, subscribers) }
     }
 
-    /// Different messages received so far.
+    /// The judge of a storm of calls.
+    pub(crate) fn of_calls(clients: u16, servers: u16) -> Self {
+        Self { desk: Some(Desk::new(clients, servers)), ..Self::new(None, clients, servers) }
+    }
+
+    /// Different messages received so far; or calls that were replied to.
     pub(crate) const fn messages(&self) -> u64 {
         self.findings.messages
     }
 
     /// Hears what a worker in its `life` has noted.
     pub(crate) fn hear(&mut self, seat: Seat, life: u32, at: u64, note: Note) {
+        if let Some(desk) = &mut self.desk {
+            return desk.hear(seat, life, (at, note), &mut self.findings);
+        }
         match seat {
             Seat::Producer(seat) => self.hear_producer(seat, life, at, note),
             Seat::Consumer(seat) => match &mut self.board {
@@ -362,6 +378,9 @@ impl Judge {
 
     /// Hears how a life ended, after everything that it noted.
     pub(crate) fn end(&mut self, seat: Seat, life: u32, end: End) {
+        if let Some(desk) = &mut self.desk {
+            return desk.end(seat, life, end, &mut self.findings);
+        }
         match (seat, end) {
             (Seat::Producer(seat), End::Killed { .. }) => {
                 let life = self.life(Id { producer: seat, life, number: 0 });
@@ -442,6 +461,9 @@ impl Judge {
         }
         if let Some(board) = self.board {
             board.conclude(&mut self.findings);
+        }
+        if let Some(desk) = self.desk {
+            desk.conclude(&mut self.findings);
         }
         self.findings
     }

@@ -58,6 +58,67 @@ pub(crate) enum Phase {
     Drain,
 }
 
+/// How a call has ended for its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    Answered,
+    /// With the reply to another call, or with one that nobody gave.
+    Another,
+    Torn,
+    ServerDied,
+    NoServer,
+    Refused,
+    TimedOut,
+    /// The client has dropped it.
+    GivenUp,
+    /// It was not made at all.
+    Unmade,
+}
+
+impl How {
+    const ALL: [Self; 9] = [
+        Self::Answered,
+        Self::Another,
+        Self::Torn,
+        Self::ServerDied,
+        Self::NoServer,
+        Self::Refused,
+        Self::TimedOut,
+        Self::GivenUp,
+        Self::Unmade,
+    ];
+}
+
+/// What a server is about to do with a call that it has, and what it has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    Replying,
+    Replied,
+    /// It has replied, and was told that nobody waited.
+    Unwanted,
+    Refusing,
+    Refused,
+    GivingBack,
+    GaveBack,
+}
+
+impl Deed {
+    const ALL: [Self; 7] = [
+        Self::Replying,
+        Self::Replied,
+        Self::Unwanted,
+        Self::Refusing,
+        Self::Refused,
+        Self::GivingBack,
+        Self::GaveBack,
+    ];
+
+    /// Whether it is done.
+    pub(crate) const fn is_done(self) -> bool {
+        !matches!(self, Self::Replying | Self::Refusing | Self::GivingBack)
+    }
+}
+
 /// A worker's note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
@@ -107,6 +168,19 @@ pub(crate) enum Note {
     Skipped {
         count: u64,
     },
+    /// A client is about to make this call, over which so many servers may die.
+    Calling {
+        number: u64,
+        repeats: u8,
+    },
+    /// Its call has ended so; it has the reply of this server and its life, if any.
+    Ended {
+        number: u64,
+        how: How,
+        server: (u16, u32),
+    },
+    /// What a server does with a call.
+    Lets(Id, Deed),
 }
 
 impl Note {
@@ -136,6 +210,11 @@ impl Note {
             Self::At { position } => [14, position],
             Self::Missed { count } => [15, count],
             Self::Skipped { count } => [16, count],
+            Self::Calling { number, repeats } => [17 | u64::from(repeats) << 8, number],
+            Self::Ended { number, how, server: (producer, life) } => {
+                of(18, Id { producer, life, number }, how as u8)
+            }
+            Self::Lets(id, deed) => of(19, id, deed as u8),
         }
     }
 
@@ -159,6 +238,12 @@ impl Note {
             14 => Self::At { position: number },
             15 => Self::Missed { count: number },
             16 => Self::Skipped { count: number },
+            17 => Self::Calling { number, repeats: small },
+            18 => {
+                let how = *How::ALL.get(usize::from(small))?;
+                Self::Ended { number, how, server: (id.producer, id.life) }
+            }
+            19 => Self::Lets(id, *Deed::ALL.get(usize::from(small))?),
             _ => return None,
         })
     }
@@ -293,6 +378,9 @@ mod tests {
             Note::At { position: u64::MAX },
             Note::Missed { count: 3 },
             Note::Skipped { count: 4 },
+            Note::Calling { number: 1 << 60, repeats: 3 },
+            Note::Ended { number: 5, how: How::Unmade, server: (9, u32::MAX) },
+            Note::Lets(id, Deed::GaveBack),
         ];
         let heard = |book| {
             let mut heard = Vec::new();
@@ -306,6 +394,18 @@ mod tests {
             assert_eq!(heard(1), notes);
         }
         assert_eq!(heard(0), []);
+    }
+
+    #[test]
+    fn every_end_of_a_call_is_read_as_noted() {
+        for (n, how) in (0..).zip(How::ALL) {
+            let note = Note::Ended { number: n, how, server: (1, 2) };
+            assert_eq!(Note::read(note.words()), Some(note));
+        }
+        for deed in Deed::ALL {
+            let note = Note::Lets(Id { producer: 1, life: 2, number: 3 }, deed);
+            assert_eq!(Note::read(note.words()), Some(note));
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 use tombolo::{
-    Broadcast, ByteBroadcastChannel, ByteChannel, ByteSender, ChannelError, Mpmc, OpenError,
-    Segment, Spsc,
+    Broadcast, ByteBroadcastChannel, ByteChannel, ByteSender, ByteService, ChannelError, Mpmc,
+    OpenError, Segment, Spsc,
 };
 
 use super::message;
@@ -35,6 +35,7 @@ pub(crate) enum Shape {
     Mpmc,
     Spsc,
     Broadcast,
+    Calls,
 }
 
 impl Shape {
@@ -44,6 +45,7 @@ impl Shape {
             Self::Mpmc => "MPMC",
             Self::Spsc => "SPSC",
             Self::Broadcast => "broadcast",
+            Self::Calls => "service",
         }
     }
 }
@@ -94,7 +96,8 @@ impl Orders {
     /// Whether others wait for it while it stands still.
     pub(crate) fn holds_up(&self) -> bool {
         match self.setting.shape {
-            Shape::Mpmc | Shape::Spsc => true,
+            // A server that stands still keeps the calls that it has.
+            Shape::Mpmc | Shape::Spsc | Shape::Calls => true,
             Shape::Broadcast => self.role == Role::Consumer && is_reliable(self.index),
         }
     }
@@ -112,6 +115,11 @@ impl Setting {
         message::HEAD + self.size
     }
 
+    /// Bytes of a reply: its request's, and the name of who has given it.
+    pub(crate) const fn reply_length(&self) -> usize {
+        self.length() + message::HEAD
+    }
+
     /// How many can take part at a time: the workers, and the one that inspects
     /// the segment at the end. No place is spare, so one that leaks shows.
     pub(crate) const fn participants(&self) -> u16 {
@@ -127,6 +135,9 @@ impl Setting {
                 let room = self.capacity + 4 * usize::from(self.participants());
                 options.room_for_broadcast_bytes(room, self.length())
             }
+            Shape::Calls => {
+                options.room_for_service_bytes(self.capacity, self.length(), self.reply_length())
+            }
         };
         options.participants(self.participants()).channels(1).open_or_create(&self.name)
     }
@@ -141,6 +152,12 @@ impl Setting {
     pub(crate) fn board<'a>(&self, segment: &'a Segment) -> ByteBroadcastChannel<'a> {
         let channel = segment.broadcast_bytes("storm").capacity(self.capacity, self.length());
         channel.publishers(self.producers).reliable(self.reliable())
+    }
+
+    /// The service.
+    pub(crate) fn service<'a>(&self, segment: &'a Segment) -> ByteService<'a> {
+        let service = segment.service_bytes("storm");
+        service.capacity(self.capacity, self.length(), self.reply_length())
     }
 
     /// How many of the subscribers are reliable.

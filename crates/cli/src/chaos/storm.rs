@@ -314,6 +314,7 @@ impl Storm {
                 Note::Down => place.up = false,
                 Note::Idle => place.idle = true,
                 Note::Sent { .. } | Note::Got(_) | Note::Took(..) | Note::Released(_) => moved += 1,
+                Note::Ended { .. } => moved += 1,
                 _ => {}
             }
             clerk.note(judged, life, at, note);

@@ -65,7 +65,7 @@ impl Summary {
         let Setting { producers, consumers, size, capacity, .. } = *setting;
         let channel = setting.shape.name();
         let policy = match setting.shape {
-            Shape::Broadcast => "",
+            Shape::Broadcast | Shape::Calls => "",
             _ if setting.attempts == 0 => "drop, ",
             _ => "redeliver, ",
         };

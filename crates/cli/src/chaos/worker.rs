@@ -20,7 +20,7 @@ use tombolo::{Broadcast, ChannelError, Mpmc, OpenError, Segment, Spsc};
 
 use super::ledger::{Book, Ledger, Note, Phase};
 use super::orders::{Orders, Role, Setting, Shape};
-use super::{consumer, points, producer, side, subscriber};
+use super::{client, consumer, points, producer, server, side, subscriber};
 use crate::failure::Failure;
 use crate::flags::of_crew;
 use crate::stream::hung_up;
@@ -78,9 +78,11 @@ fn work(orders: &Orders) -> Result<(), Failure> {
         (Role::Producer, Shape::Mpmc) => producer::run::<Mpmc>(&post),
         (Role::Producer, Shape::Spsc) => producer::run::<Spsc>(&post),
         (Role::Producer, Shape::Broadcast) => producer::run::<Broadcast>(&post),
+        (Role::Producer, Shape::Calls) => client::run(&post),
         (Role::Consumer, Shape::Mpmc) => consumer::run::<Mpmc>(&post),
         (Role::Consumer, Shape::Spsc) => consumer::run::<Spsc>(&post),
         (Role::Consumer, Shape::Broadcast) => subscriber::run(&post),
+        (Role::Consumer, Shape::Calls) => server::run(&post),
         (Role::Side, _) => side::run(&post),
     }
 }

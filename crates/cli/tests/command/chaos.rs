@@ -57,6 +57,7 @@ fn every_setting_keeps_every_promise_and_leaves_nothing() {
         &["--seed", "7", "--spsc", "--policy", "drop", "--size", "1"],
         &["--seed", "8", "--spsc", "--kill-rate", "200", "--size", "4096"],
         &["--seed", "9", "--broadcast", "--kill-rate", "100"],
+        &["--seed", "10", "--calls", "--kill-rate", "100", "--producers", "3"],
     ] {
         survived(&[&["--seconds", "1"], args].concat());
         tables.assert_empty();
@@ -116,6 +117,8 @@ fn bad_usage_exits_with_2_and_one_line() {
         (&["--spsc", "--consumers", "3"], "not 1 and 3"),
         (&["--broadcast", "--spsc"], "'--broadcast' cannot be used with '--spsc'"),
         (&["--broadcast", "--policy", "drop"], "'--broadcast' cannot be used with '--policy"),
+        (&["--calls", "--broadcast"], "'--calls' cannot be used with '--broadcast'"),
+        (&["--calls", "--policy", "drop"], "'--calls' cannot be used with '--policy"),
         (&["--colour"], "'--colour'"),
     ] {
         assert_refused(&[&["chaos"], args].concat(), why);
@@ -178,7 +181,7 @@ fn status(pid: i32, field: &str) -> String {
 #[test]
 fn workers_of_a_killed_storm_end_by_themselves_and_leave_nothing() {
     let tables = Tables::new();
-    for args in [&[][..], &["--spsc"], &["--kill-rate", "300"], &["--broadcast"]] {
+    for args in [&[][..], &["--spsc"], &["--kill-rate", "300"], &["--broadcast"], &["--calls"]] {
         let mut storm = blowing(args);
         let workers = hold(&storm);
         storm.signal(Signal::SIGKILL);

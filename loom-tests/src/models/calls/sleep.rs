@@ -18,6 +18,7 @@ use crate::ring::kernel::{Kernel, Op, Refusal};
 use crate::ring::recovery::Repairing;
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Member, Scratch};
+use crate::ring::wait::set::{Kept, Members, Place, Prospect, Vigil, Watched};
 use crate::ring::wait::{Cause, Heard, NotNow, Operation, Waited};
 use crate::ring::wake_all;
 use crate::world::GENERATION;
@@ -214,6 +215,114 @@ fn two_wait() {
 fn every_thread_of_a_client_is_woken() {
     holds("calls, two wait", Some(2), two_wait);
     fails("calls, two wait", Mutant::Model("not struck"), LOST, Some(2), two_wait);
+}
+
+/// A set that waits for one call. That is a member that is counted nowhere.
+struct Watching<'a> {
+    peer: &'a Peer,
+    call: &'a Call,
+}
+
+impl Members for Watching<'_> {
+    type Fault = Refusal;
+
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn place(&self, _: usize) -> Option<Place<'_>> {
+        None
+    }
+
+    fn look(&mut self, _: usize) -> Prospect {
+        let scene = &*self.peer.scene;
+        match ring::look(scene, self.call) {
+            Look::Open if !self.peer.served() => Prospect::Over,
+            Look::Open | Look::Taken(_) => {
+                let dozes =
+                    mutant::has("its look announces nothing") || ring::doze(scene, self.call);
+                if dozes { Prospect::Nothing } else { Prospect::Ready }
+            }
+            Look::Answered | Look::Failed(_) | Look::Refused(_) => Prospect::Ready,
+            Look::Lost(word) => panic!("lost: {:?}", CallWord::read(word)),
+        }
+    }
+
+    fn is_called(&mut self) -> bool {
+        false
+    }
+
+    fn listen(&mut self, values: &mut Vec<u16>) -> Result<(), Refusal> {
+        self.peer.listen();
+        self.peer.scratch.borrow().copy_into(values);
+        Ok(())
+    }
+
+    fn owes(&mut self, _: usize, _: Refusal) {
+        unreachable!("nothing is passed on");
+    }
+
+    fn fault(&self, refusal: Refusal) -> Refusal {
+        refusal
+    }
+}
+
+impl Peer {
+    /// Waits by a set until the call is over.
+    fn watch(&self, request: u64, call: Call) -> Ended {
+        let mut kept = Kept::new(Some(self.bell()));
+        let mut watching = Watching { peer: self, call: &call };
+        let watched = Vigil::new(&self.process, &mut kept, None).block(&mut watching);
+        assert_eq!(watched, Ok(Watched::Ready));
+        let at = self.scene.at(self.me);
+        match ring::look(&*self.scene, &call) {
+            Look::Open | Look::Taken(_) => at.end(request, call),
+            _ => at.hear(request, call).expect("it has ended"),
+        }
+    }
+}
+
+/// One serves, and a set waits.
+fn a_set_waits() {
+    let [client, server] = peers(1);
+    let call = client.scene.at(CLIENT).call(1, 0).unwrap();
+    let serving = server.spawn(None, Peer::serve);
+    assert_eq!(client.watch(1, call), Ended::Answered);
+    serving.join().unwrap();
+    client.scene.settle(0);
+}
+
+#[test]
+fn a_set_that_waits_for_a_call_is_woken() {
+    let name = "calls, a set waits";
+    holds(name, Some(2), a_set_waits);
+    for mutant in ["not struck", "its look announces nothing"].map(Mutant::Model) {
+        fails(name, mutant, LOST, Some(2), a_set_waits);
+    }
+}
+
+/// The same, and the server dies somewhere.
+fn a_set_waits_and_its_server_dies(fate: Fate) {
+    let [client, server] = peers(1);
+    let call = client.scene.at(CLIENT).call(1, 0).unwrap();
+    let serving = server.spawn(Some(fate), Peer::serve);
+    let ended = client.watch(1, call);
+    let killed = serving.join().unwrap();
+    match ended {
+        Ended::Answered => {}
+        Ended::Failed | Ended::Unserved => assert!(killed),
+        other => panic!("{other:?}"),
+    }
+    client.listen();
+    client.scene.settle(0);
+}
+
+#[test]
+fn a_servers_death_ends_the_wait_of_a_set() {
+    completely(|| {
+        let name = "calls, a set waits and its server dies";
+        holds_for_every_end(name, Some(2), End::Killed, a_set_waits_and_its_server_dies);
+    });
 }
 
 /// The last server closes its handle, and then gives the call back that it has.

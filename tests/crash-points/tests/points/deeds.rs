@@ -195,7 +195,7 @@ fn calls(segment: &Segment) {
     drop(first);
     let ended = calls.map(|call| call.wait());
     assert!(matches!(ended, [Ok(4), Err(CallError::Refused)] | [Err(CallError::Refused), Ok(9)]));
-    let mut given_up = client.start(5).unwrap();
+    let given_up = client.start(5).unwrap();
     // It has to find out what has changed.
     drop(service.server().unwrap());
     assert_eq!(given_up.try_wait(), None);
@@ -742,7 +742,7 @@ fn act(deed: Deed, doom: &Doom, ledger: &Ledger) {
             let own = std::process::id().into();
             for _ in 0..2 {
                 assert_eq!(client.call(own), Ok(own));
-                let mut call = client.start(own).unwrap();
+                let call = client.start(own).unwrap();
                 let answer = call.wait_timeout(Duration::from_secs(10));
                 assert_eq!(answer, Some(Ok(own)));
             }

@@ -32,7 +32,7 @@ pub(super) struct Spinning;
 impl Way for Spinning {
     #[inline(always)]
     fn ask(client: &Client<u64, u64>, question: u64) -> Result<u64, Failure> {
-        let mut call = client.start(question).map_err(cannot("call"))?;
+        let call = client.start(question).map_err(cannot("call"))?;
         loop {
             if let Some(answer) = call.try_wait() {
                 return answer.map_err(cannot("be answered"));
