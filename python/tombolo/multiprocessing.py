@@ -49,7 +49,7 @@ class Options(NamedTuple):
     """What the queues of a context are like."""
 
     longest: int = 256 << 20
-    capacity: int = 1024
+    capacity: int = 192
     participants: int = 256
     redeliver: int = 8
 
@@ -60,7 +60,7 @@ def get_context(method=None, **options):
 
     ``longest``: how many bytes an object may have, pickled (256 MiB; at most 1 GiB).
     ``capacity``: how many objects of an unbounded queue are in shared memory; more wait in the
-    process that puts them (1,024). ``participants``: how many processes may use a queue at a
+    process that puts them (192). ``participants``: how many processes may use a queue at a
     time (256). ``redeliver``: how often a job comes again after a worker was killed over it (8;
     up to 15).
     """
