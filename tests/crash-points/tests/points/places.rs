@@ -73,8 +73,9 @@ pub(crate) fn all() -> Vec<(String, String)> {
     places
 }
 
-/// Texts, whose words are the steps, copies, whose middle is one, and words of one process.
-const NOT_STEPS: [&str; 11] = [
+/// Texts, whose words are the steps, copies, whose middle is one, words of one process, and
+/// calls of which the caller is the place.
+const NOT_STEPS: [&str; 18] = [
     ".name.store(",
     ".name.load()",
     ".schema.store(",
@@ -86,6 +87,13 @@ const NOT_STEPS: [&str; 11] = [
     "part.fetch_or(called, Ordering::Relaxed);",
     "shared.state.fetch_or(SLEEPS, Ordering::AcqRel);",
     "self.shared.state.fetch_or(CALLED, Ordering::AcqRel) & SLEEPS != 0",
+    "loan.in_hand().fetch_add(1, Ordering::Relaxed);",
+    "self.state.compare_exchange(IDLE, LENT, Ordering::Acquire, Ordering::Relaxed)",
+    "others_hold(self.held.load(Ordering::Relaxed));",
+    "others_hold(self.0.held.load(Ordering::Relaxed));",
+    "self.state.store(IDLE, Ordering::Release);",
+    "self.0.state.store(IDLE, Ordering::Release);",
+    "return self.semaphores.semop(ops, until);",
 ];
 
 /// Steps that no process gets to unless another has written nonsense, or for

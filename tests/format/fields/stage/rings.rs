@@ -245,10 +245,11 @@ impl Stage {
         self.message_block_is(0, 2, 0, 0);
         self.slot_is(C, 0, 1, 0, FREE, 0);
         let grant = tx.reserve(113).unwrap();
-        self.message_block_is(2, 1, 1, 1);
+        // The first one, since it is free.
+        self.message_block_is(0, 3, 1, 1);
         self.slot_is(C, 3, 0, 0, FREE, 0);
         drop(grant);
-        self.message_block_is(2, 1, 0, 0);
+        self.message_block_is(0, 3, 0, 0);
         assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 150);
         assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 5);
     }
