@@ -168,7 +168,7 @@ impl<'a, Q: CallPayload, R: CallPayload> UntilOver<'a, Q, R> {
             }
         }
         site.participant.desk.sleeps.fetch_add(1, Ordering::Relaxed);
-        let waited = self.sleep(&kernel, until);
+        let waited = self.go_to_sleep(&kernel, until);
         spin.slept();
         Ok(match waited? {
             Waited::Done(over) => Some(over),
@@ -177,7 +177,7 @@ impl<'a, Q: CallPayload, R: CallPayload> UntilOver<'a, Q, R> {
     }
 
     /// Waits asleep, as one of this process's threads.
-    fn sleep(
+    fn go_to_sleep(
         &mut self,
         kernel: &Interruptible<'_>,
         until: Option<Instant>,
