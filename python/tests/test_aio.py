@@ -138,11 +138,12 @@ class Asyncio(Case):
             receiver.channel.sender().send(b"alive")
             sender.channel.segment.bytes("never", 1, 1).receiver().recv()
 
-        sender.close()
         with forked(child) as pid:
 
             async def main():
                 self.assertEqual(await receiver.arecv(), b"alive")
+                # From now on the child has the last one.
+                sender.close()
                 waiting = asyncio.create_task(receiver.arecv())
                 await asyncio.sleep(0.01)
                 import os
