@@ -44,8 +44,6 @@ pub(super) fn all() -> Vec<Box<dyn Subject>> {
         Box::new(InSet::new("tombolo MPMC, by a set of 1", 0, false)),
         Box::new(InSet::new("tombolo MPMC, by a set of 17", 16, false)),
         Box::new(InSet::new("tombolo MPMC, by a set of 17, a wait each", 16, true)),
-        Box::new(InSet::new("tombolo MPMC, by a set of 1000", 999, false)),
-        Box::new(InSet::new("tombolo MPMC, by a set of 1000, a wait each", 999, true)),
         Box::new(service::Service::<service::Spinning>::new("tombolo calls")),
         Box::new(service::Service::<service::Blocking>::new("tombolo calls, blocking")),
         Box::new(Published::<Broadcast, broadcast::Trying>::new("tombolo broadcast, lossy")),
