@@ -267,7 +267,7 @@ fn a_wrong_word_of_the_tables_is_named() {
         ("reserved", 504, 1),
         ("participant word", 512, 3),
         ("participant word", 512 + 16, 7),
-        ("reserved", Stage::infos() + 48, 9),
+        ("reserved", Stage::infos() + 112, 9),
         ("pid", Stage::infos(), 0),
         ("end", Stage::infos() + 32, 5 << 32),
         ("end", Stage::infos() + 32, 1 << 32 | 1 << 1),
@@ -344,7 +344,7 @@ fn a_wrong_word_of_a_channel_is_named() {
             ("items waiting", base + 8, u64::MAX),
             ("space waiting", base + 16, u64::MAX),
             ("slots waiting", base + 24, u64::MAX),
-            ("reserved", base + 64, 1),
+            ("reserved", base + 72, 1),
             ("reserved", base + 120, 1),
             ("senders joined", base + 128, 0),
             ("reserved", base + 168, 1),
@@ -356,7 +356,7 @@ fn a_wrong_word_of_a_channel_is_named() {
             ("endpoints", row + 64, 1 << 32),
             ("items record", row + 8, 2 << 32),
             ("slots record", row + 24, 2 << 32),
-            ("reserved", row + 32, 1),
+            ("reserved", row + 40, 1),
             ("reserved", row + 56, 1),
         ] {
             stage.wrong(what, at, value);

@@ -56,6 +56,7 @@ fn no_flag_is_accepted_and_ignored() {
             0,
             "2 to 3 processes, 64 bytes a message, broadcast for 256, seed 77\n",
         ),
+        (&["chaos", "--seconds", "0.1", "--calls", "--seed", "77", "--quiet"], 0, "seed 77\n"),
         (
             &[
                 &["chaos", "--seconds", "0.1", "--producers", "1", "--consumers", "3"][..],
