@@ -138,7 +138,10 @@ impl Operation for UntilOver<'_> {
         let scene = &*self.peer.scene;
         let seen = self.stale.get().map_or_else(|| ring::look(scene, self.call), |(seen, _)| seen);
         match seen {
-            Look::Open if !self.peer.served() => Err(NotNow::PeersGone),
+            // The servers first, and then the call, as the library: one may have taken it meanwhile.
+            Look::Open if !self.peer.served() && ring::look(scene, self.call) == Look::Open => {
+                Err(NotNow::PeersGone)
+            }
             Look::Open | Look::Taken(_) => Err(NotNow::Nothing),
             Look::Answered | Look::Failed(_) | Look::Refused(_) => Ok(()),
             Look::Lost(word) => panic!("lost: {:?}", CallWord::read(word)),
