@@ -35,11 +35,16 @@ pub(crate) trait AnyKind: Recover + Audit {
     /// How much has gone in since the channel was made.
     fn passed(&self, cells: &Cells) -> Passed;
 
-    /// From where on to where there are messages to [look](Self::peek) at: positions.
-    fn there(&self, cells: &Cells) -> (u64, u64);
+    /// From where on to where there are messages to [look](Self::peek) at: positions. A kind
+    /// whose messages cannot be looked at has none.
+    fn there(&self, _: &Cells) -> (u64, u64) {
+        (0, 0)
+    }
 
     /// What is at a position, copied; so many bytes of it at most.
-    fn peek(&self, cells: &Cells, position: u64, most: usize) -> Peek;
+    fn peek(&self, _: &Cells, _position: u64, _most: usize) -> Peek {
+        Peek::Nothing
+    }
 
     /// Whether a reader has a message in hand that [`len`](Self::len) does not
     /// count.

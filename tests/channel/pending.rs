@@ -9,29 +9,18 @@ use std::time::Duration;
 
 use nix::libc;
 use tombolo::{
-    AsyncClient, AsyncServer, CallError, Client, Fault, PendingCall, Segment, Server, Side,
-    TryRecvError, TrySendError, WaitSet, WaitStrategy,
+    AsyncClient, AsyncServer, CallError, Fault, PendingCall, Segment, Side, TryRecvError,
+    TrySendError, WaitSet, WaitStrategy,
 };
 
 use crate::common::readiness::{gets_ready, is_ready, switches};
 use crate::common::tasks::{Task, block_on};
 use crate::common::{thread_parked_for_good, tid, wait_until};
+use crate::services::{pair, serve};
 
 const SHORT: Duration = Duration::from_millis(20);
 /// More polls than it takes until a task rests.
 const POLLS: usize = 68;
-
-fn pair(segment: &Segment, calls: usize) -> (Client<u64, u64>, Server<u64, u64>) {
-    let service = segment.service("squares").capacity(calls);
-    (service.client().unwrap(), service.server().unwrap())
-}
-
-/// Serves the next call.
-fn serve(server: &Server<u64, u64>) -> bool {
-    let call = server.recv().unwrap();
-    let number = call.request().unwrap();
-    call.reply(number * number).unwrap()
-}
 
 fn under_way(segment: &Segment) -> u64 {
     segment.channels()[0].calls.as_ref().unwrap().under_way

@@ -19,13 +19,13 @@ use crate::common::{
 
 const SHORT: Duration = Duration::from_millis(20);
 
-fn pair(segment: &Segment, calls: usize) -> (Client<u64, u64>, Server<u64, u64>) {
+pub(crate) fn pair(segment: &Segment, calls: usize) -> (Client<u64, u64>, Server<u64, u64>) {
     let service = segment.service("squares").capacity(calls);
     (service.client().unwrap(), service.server().unwrap())
 }
 
 /// Serves the next call.
-fn serve(server: &Server<u64, u64>) -> bool {
+pub(crate) fn serve(server: &Server<u64, u64>) -> bool {
     let call = server.recv().unwrap();
     let number = call.request().unwrap();
     call.reply(number * number).unwrap()

@@ -107,8 +107,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if args.text.is_some() && args.verb != Verb::User {
         return Err(Failure::Unusable("only `user` takes a TEXT".to_owned()));
     }
-    let segment =
-        args.segment.open(args.trust).map_err(|error| Failure::Unusable(error.to_string()))?;
+    let segment = args
+        .segment
+        .open(&args.trust.options())
+        .map_err(|error| Failure::Unusable(error.to_string()))?;
     let commander = segment.commander().map_err(|error| Failure::Unusable(error.to_string()))?;
     let failed = |error: CommandError| match error {
         CommandError::State { .. } | CommandError::TooLong { .. } => {

@@ -131,8 +131,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     standard::check_output().map_err(|error| Failure::broken("cannot write an event", error))?;
     let held = |error| Failure::broken("cannot handle signals", error);
     let signals = Signals::hold().map_err(held)?;
-    let segment =
-        args.segment.open(args.trust).map_err(|error| Failure::Unusable(error.to_string()))?;
+    let segment = args
+        .segment
+        .open(&args.trust.options())
+        .map_err(|error| Failure::Unusable(error.to_string()))?;
     let mut events = segment.events();
     if args.remembered {
         events = events.remembered();

@@ -18,13 +18,12 @@ mod run;
 mod send;
 mod stream;
 mod tap;
-mod target;
 mod top;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use tombolo_cli::{failure, flags, plain, shell, signals, standard, terms, words};
+use tombolo_cli::{failure, flags, plain, shell, signals, standard, target, terms, words};
 
 /// Channels between processes, in System V shared memory, that survive
 /// kill -9.

@@ -17,7 +17,7 @@ use crate::stream::{
     Ack, BEGIN, Crowd, END, FINISHED, Interrupt, Notice, StreamIn, TURN, WORD, hung_up, progress,
     write_all,
 };
-use crate::terms::remark;
+use crate::terms::{self, remark};
 use outlet::Outlet;
 
 /// Receives what `send` sends with the same name, to standard output.
@@ -88,7 +88,7 @@ pub(crate) struct Args {
     reliable: bool,
     /// With what to begin: `newest`, what is sent from now on; `oldest`, all
     /// that is kept; `last:K`, the last K messages of what is kept
-    #[arg(long, value_name = "WHERE", value_parser = everybody::start, requires = "broadcast")]
+    #[arg(long, value_name = "WHERE", value_parser = terms::start, requires = "broadcast")]
     from: Option<Start>,
     /// It is no failure to have missed something
     #[arg(long, requires = "broadcast", conflicts_with = "reliable")]

@@ -3,32 +3,41 @@
 use std::fmt;
 use std::str::FromStr;
 
-use tombolo::{Observer, OpenError, Segment, Tap};
-
-use crate::place::Trust;
+use tombolo::{Observer, OpenError, Options, Segment, Tap};
 
 /// A segment that is there. No name begins with `@`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+pub enum Target {
+    /// Its name.
     Name(String),
+    /// The id of its shared-memory object.
     Id(i32),
 }
 
 impl Target {
     /// The word on the command line for a segment with this name, or with none.
-    pub(crate) fn of(segment: &Segment, name: Option<&str>) -> Self {
+    pub fn of(segment: &Segment, name: Option<&str>) -> Self {
         name.map_or_else(|| Self::Id(segment.id()), |name| Self::Name(name.to_owned()))
     }
 
-    pub(crate) fn open(&self, trust: Trust) -> Result<Segment, OpenError> {
+    /// Opens it as the options say.
+    pub fn open(&self, options: &Options) -> Result<Segment, OpenError> {
         match self {
-            Self::Name(name) => trust.options().open(name),
-            Self::Id(id) => trust.options().open_id(*id),
+            Self::Name(name) => options.open(name),
+            Self::Id(id) => options.open_id(*id),
+        }
+    }
+
+    /// Opens it, or creates it if it has a name and is not there.
+    pub fn open_or_create(&self, options: &Options) -> Result<Segment, OpenError> {
+        match self {
+            Self::Name(name) => options.open_or_create(name),
+            Self::Id(id) => options.open_id(*id),
         }
     }
 
     /// Looks at it without joining.
-    pub(crate) fn observer(&self) -> Result<Observer, OpenError> {
+    pub fn observer(&self) -> Result<Observer, OpenError> {
         match self {
             Self::Name(name) => Observer::of(name),
             Self::Id(id) => Ok(Observer::of_id(*id)),
@@ -36,14 +45,15 @@ impl Target {
     }
 
     /// Looks at the messages of a channel of it.
-    pub(crate) fn tap(&self, channel: &str) -> Result<Tap, OpenError> {
+    pub fn tap(&self, channel: &str) -> Result<Tap, OpenError> {
         match self {
             Self::Name(name) => Tap::of(name, channel),
             Self::Id(id) => Ok(Tap::of_id(*id, channel)),
         }
     }
 
-    pub(crate) fn remove(&self) -> Result<(), OpenError> {
+    /// Removes it.
+    pub fn remove(&self) -> Result<(), OpenError> {
         match self {
             Self::Name(name) => Segment::remove_named(name),
             Self::Id(id) => match Segment::open_id(*id)?.remove() {

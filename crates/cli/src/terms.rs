@@ -1,4 +1,4 @@
-//! Shared by the subcommands: how many workers for how long, the progress bar, the
+//! Shared by the subcommands: what arguments mean, how many workers for how long, the progress bar, the
 //! result, and remarks.
 
 use std::io::{self, Write};
@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
+use tombolo::Start;
 
 use crate::failure::Failure;
 use crate::signals::Signals;
@@ -31,6 +32,16 @@ pub fn timeout(text: &str) -> Result<Duration, String> {
         Ok(span) if span < 0.0 => Err("a time-out is not negative".to_owned()),
         Ok(span) if span > 0.0 && Duration::try_from_secs_f64(span).is_err() => Ok(Duration::MAX),
         _ => seconds(text),
+    }
+}
+
+/// Where a subscriber begins, as an argument.
+pub fn start(text: &str) -> Result<Start, String> {
+    let last = || text.strip_prefix("last:").and_then(|count| count.parse().ok());
+    match text {
+        "newest" => Ok(Start::Newest),
+        "oldest" => Ok(Start::Oldest),
+        _ => last().map(Start::Last).ok_or_else(|| "newest, oldest or last:K".to_owned()),
     }
 }
 

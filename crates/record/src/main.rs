@@ -24,7 +24,7 @@ mod topic;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tombolo_cli::{failure, plain, shell, signals, terms};
+use tombolo_cli::{failure, plain, shell, signals, target, terms};
 
 /// Records channels into MCAP files, and sends what was recorded.
 #[derive(Debug, Parser)]

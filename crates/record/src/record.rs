@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::plain::{json, plain};
 use crate::source::{Choice, Found, Source};
 use crate::tape::{Style, Tape};
+use crate::target::Target;
 use crate::terms::{self, remark};
 
 /// How long recorded messages may be lost for, if the recorder is killed; and how often it
@@ -44,9 +45,9 @@ were missed, and how many.
 Exit status: 0 if nothing was missed, 1 if something was (0 with --allow-lag).")]
 // More fields than 12: they are the flags.
 pub(crate) struct Args {
-    /// The segments
+    /// The segments, by name, or @ and their ids
     #[arg(required = true, value_name = "NAME")]
-    names: Vec<String>,
+    names: Vec<Target>,
     /// The file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -60,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long)]
     reliable: bool,
     /// Begin with messages that were sent before: newest, oldest or last:K
-    #[arg(long, value_name = "WHERE", value_parser = start)]
+    #[arg(long, value_name = "WHERE", value_parser = terms::start)]
     from: Option<Start>,
     /// Take the messages of queues
     #[arg(long)]
@@ -99,16 +100,6 @@ enum How {
     None,
     Lz4,
     Zstd,
-}
-
-/// With what to begin, as an argument.
-fn start(text: &str) -> Result<Start, String> {
-    let last = || text.strip_prefix("last:").and_then(|count| count.parse().ok());
-    match text {
-        "newest" => Ok(Start::Newest),
-        "oldest" => Ok(Start::Oldest),
-        _ => last().map(Start::Last).ok_or_else(|| "newest, oldest or last:K".to_owned()),
-    }
 }
 
 /// The result. Its fields are those of the JSON object.
@@ -181,13 +172,10 @@ fn open(args: &Args) -> Result<Vec<Source>, Failure> {
     args.names
         .iter()
         .map(|name| {
-            let opened = match name.strip_prefix('@').map(str::parse) {
-                Some(Ok(id)) => options.open_id(id),
-                _ => options.open(name),
-            };
-            let segment = opened
+            let segment = name.open(&options);
+            let segment = segment
                 .map_err(|error| Failure::unusable(format!("cannot record {name}"), error))?;
-            Ok(Source::new(name, segment, choice.clone()))
+            Ok(Source::new(&name.to_string(), segment, choice.clone()))
         })
         .collect()
 }

@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::plain::{json, plain};
 use crate::reel::{Next, Reel};
 use crate::screen::Screen;
+use crate::target::Target;
 use crate::terms::{self, remark};
 
 /// Sends what `record` has recorded, with the same gaps in time.
@@ -37,7 +38,7 @@ pub(crate) struct Args {
     speed: Speed,
     /// Send everything to the channels of this segment
     #[arg(long = "as", value_name = "NAME")]
-    segment: Option<String>,
+    segment: Option<Target>,
     /// Send this channel only; can be said several times
     #[arg(long, value_name = "NAME")]
     channel: Vec<String>,

@@ -7,6 +7,7 @@ use tombolo::{AnySender, Segment, SendTimeoutError};
 
 use crate::ending::Ending;
 use crate::failure::Failure;
+use crate::target::Target;
 use crate::topic::Topic;
 
 /// How long a send waits before signals are looked at.
@@ -15,7 +16,7 @@ const SLICE: Duration = Duration::from_millis(50);
 /// The channels, by their numbers in the file.
 pub(crate) struct Screen {
     /// The segment for all of them, if it is not that of each.
-    segment: Option<String>,
+    segment: Option<Target>,
     any_owner: bool,
     segments: BTreeMap<String, Segment>,
     senders: BTreeMap<u16, (Topic, AnySender)>,
@@ -24,27 +25,26 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    pub(crate) fn new(segment: Option<String>, any_owner: bool) -> Self {
+    pub(crate) fn new(segment: Option<Target>, any_owner: bool) -> Self {
         let (segments, senders) = (BTreeMap::new(), BTreeMap::new());
         Self { segment, any_owner, segments, senders, sent: BTreeMap::new() }
     }
 
     /// Opens or creates the channel of a topic.
     pub(crate) fn open(&mut self, number: u16, topic: Topic) -> Result<(), Failure> {
-        let name = self.segment.clone().unwrap_or_else(|| topic.segment.clone());
+        let target = self.segment.clone().map_or_else(|| topic.segment.parse(), Ok);
+        let target: Target = target
+            .map_err(|why| Failure::unusable(format!("cannot replay {}", topic.name()), why))?;
+        let name = target.to_string();
         let cannot = |error: &dyn std::fmt::Display| {
             Failure::unusable(format!("cannot replay into {name}/{}", topic.channel), error)
         };
         if !self.segments.contains_key(&name) {
             let options = Segment::options().any_owner(self.any_owner);
-            let opened = match name.strip_prefix('@').map(str::parse) {
-                Some(Ok(id)) => options.open_id(id),
-                _ => {
-                    // Room for this channel beside the usual room for others.
-                    let room = topic.size.saturating_mul(2).saturating_mul(topic.capacity);
-                    options.size_up_to(room.saturating_add(64 << 20)).open_or_create(&name)
-                }
-            };
+            // Room for this channel beside the usual room for others.
+            let room = topic.size.saturating_mul(2).saturating_mul(topic.capacity);
+            let options = options.size_up_to(room.saturating_add(64 << 20));
+            let opened = target.open_or_create(&options);
             self.segments.insert(name.clone(), opened.map_err(|error| cannot(&error))?);
         }
         let Some(segment) = self.segments.get(&name) else { return Ok(()) };

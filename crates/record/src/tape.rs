@@ -48,10 +48,11 @@ pub(crate) struct Tape {
     unflushed: bool,
 }
 
-/// The time that a file says.
-fn now() -> u64 {
+/// What precedes a message that is recorded now.
+fn header(channel_id: u16, sequence: u32) -> MessageHeader {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    let time = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+    MessageHeader { channel_id, sequence, log_time: time, publish_time: time }
 }
 
 impl Tape {
@@ -87,13 +88,7 @@ impl Tape {
             self.turn_over()?;
         }
         let Some(written) = self.topics.get_mut(channel) else { return Ok(()) };
-        let time = now();
-        let header = MessageHeader {
-            channel_id: written.messages,
-            sequence: written.sequence,
-            log_time: time,
-            publish_time: time,
-        };
+        let header = header(written.messages, written.sequence);
         written.sequence = written.sequence.wrapping_add(1);
         self.bytes += message.len() as u64;
         self.unflushed = true;
@@ -103,13 +98,7 @@ impl Tape {
     /// Writes that messages of a channel were missed here.
     pub(crate) fn note_missed(&mut self, channel: usize, count: u64) -> Result<(), McapError> {
         let Some(written) = self.topics.get_mut(channel) else { return Ok(()) };
-        let time = now();
-        let header = MessageHeader {
-            channel_id: written.gaps,
-            sequence: written.sequence,
-            log_time: time,
-            publish_time: time,
-        };
+        let header = header(written.gaps, written.sequence);
         // Numbers of messages say that there is a gap, too.
         written.sequence = written.sequence.wrapping_add(count as u32);
         self.unflushed = true;

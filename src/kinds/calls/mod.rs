@@ -10,7 +10,6 @@ mod words;
 
 use super::any::AnyKind;
 use super::passed::Passed;
-use super::peek::Peek;
 use crate::ring::calls::{self, Phase};
 use crate::storage::Cells;
 use crate::storage::layout::{Measures, Parts};
@@ -56,14 +55,6 @@ impl AnyKind for OfElements {
         made(cells)
     }
 
-    fn there(&self, _: &Cells) -> (u64, u64) {
-        (0, 0)
-    }
-
-    fn peek(&self, _: &Cells, _: u64, _: usize) -> Peek {
-        Peek::Nothing
-    }
-
     fn in_flight(&self, cells: &Cells) -> bool {
         in_flight(cells)
     }
@@ -80,14 +71,6 @@ impl AnyKind for OfBytes {
 
     fn passed(&self, cells: &Cells) -> Passed {
         made(cells)
-    }
-
-    fn there(&self, _: &Cells) -> (u64, u64) {
-        (0, 0)
-    }
-
-    fn peek(&self, _: &Cells, _: u64, _: usize) -> Peek {
-        Peek::Nothing
     }
 
     fn in_flight(&self, cells: &Cells) -> bool {

@@ -1,7 +1,6 @@
 //! A client of a service: makes numbered calls in every possible way, and notes before and
 //! after.
 
-use std::thread;
 use std::time::Duration;
 
 use tombolo::{
@@ -35,11 +34,7 @@ pub(crate) fn run(post: &Post<'_>) -> Result<(), Failure> {
                 post.dawdle(&mut asking.chance);
             }
             if post.phase() != Phase::Storm {
-                post.note(Note::Idle);
-                // Not at once: some are to be killed instead of leaving.
-                while post.phase() != Phase::Drain {
-                    thread::sleep(Duration::from_millis(20));
-                }
+                post.idle();
                 return Ok(());
             }
             post.note(Note::Down);

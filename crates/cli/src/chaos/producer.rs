@@ -1,7 +1,6 @@
 //! A producer: sends numbered messages in every possible way, and notes before and
 //! after.
 
-use std::thread;
 use std::time::Duration;
 
 use tombolo::{ByteSender, SendTimeoutError};
@@ -39,11 +38,7 @@ pub(crate) fn run<K: Sends>(post: &Post<'_>) -> Result<(), Failure> {
             post.note(Note::Up);
             producer.work(&mut sender)?;
             if post.phase() != Phase::Storm {
-                post.note(Note::Idle);
-                // Not at once: some are to be killed instead of leaving.
-                while post.phase() != Phase::Drain {
-                    thread::sleep(Duration::from_millis(20));
-                }
+                post.idle();
                 return Ok(());
             }
             post.note(Note::Down);

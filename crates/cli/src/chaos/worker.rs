@@ -130,6 +130,15 @@ impl Post<'_> {
         phase
     }
 
+    /// Says that it has nothing left to do, and waits until the end. It does not leave at once:
+    /// some are to be killed instead.
+    pub(crate) fn idle(&self) {
+        self.note(Note::Idle);
+        while self.phase() != Phase::Drain {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// A short while, most often none. Every other life hurries.
     pub(crate) fn dawdle(&self, chance: &mut fastrand::Rng) {
         if self.orders.life.is_multiple_of(2) && chance.u8(..16) > 0 {

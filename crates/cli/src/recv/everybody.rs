@@ -10,16 +10,6 @@ use crate::stream::everybody::In;
 use crate::stream::{BEGIN, CHUNK, END, write_all};
 use crate::terms::remark;
 
-/// With what to begin, as an argument.
-pub(super) fn start(text: &str) -> Result<Start, String> {
-    let last = || text.strip_prefix("last:").and_then(|count| count.parse().ok());
-    match text {
-        "newest" => Ok(Start::Newest),
-        "oldest" => Ok(Start::Oldest),
-        _ => last().map(Start::Last).ok_or_else(|| "newest, oldest or last:K".to_owned()),
-    }
-}
-
 /// Receives until the senders have ended.
 pub(super) fn receive(
     receiving: &mut Receiving,
@@ -246,7 +236,9 @@ impl Part {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tombolo::Start;
+
+    use crate::terms::start;
 
     #[test]
     fn a_start_is_newest_oldest_or_so_many_of_the_last() {

@@ -304,12 +304,12 @@ fn a_set_that_waits_for_a_call_is_woken() {
     }
 }
 
-/// The same, and the server dies somewhere.
-fn a_set_waits_and_its_server_dies(fate: Fate) {
+/// The server dies somewhere: before it has the call, over it, or between answering and waking.
+fn its_server_dies(fate: Fate, wait: impl FnOnce(&Peer, Call) -> Ended) {
     let [client, server] = peers(1);
     let call = client.scene.at(CLIENT).call(1, 0).unwrap();
     let serving = server.spawn(Some(fate), Peer::serve);
-    let ended = client.watch(1, call);
+    let ended = wait(&client, call);
     let killed = serving.join().unwrap();
     match ended {
         Ended::Answered => {}
@@ -318,6 +318,11 @@ fn a_set_waits_and_its_server_dies(fate: Fate) {
     }
     client.listen();
     client.scene.settle(0);
+}
+
+/// While a set waits.
+fn a_set_waits_and_its_server_dies(fate: Fate) {
+    its_server_dies(fate, |client, call| client.watch(1, call));
 }
 
 #[test]
@@ -359,20 +364,9 @@ fn who_waits_hears_of_a_call_that_nobody_has_any_more() {
     }
 }
 
-/// The server dies somewhere: before it has the call, over it, or between answering and waking.
+/// While a thread waits.
 fn server_dies(fate: Fate) {
-    let [client, server] = peers(1);
-    let call = client.scene.at(CLIENT).call(1, 0).unwrap();
-    let serving = server.spawn(Some(fate), Peer::serve);
-    let ended = client.wait(1, call, None);
-    let killed = serving.join().unwrap();
-    match ended {
-        Ended::Answered => {}
-        Ended::Failed | Ended::Unserved => assert!(killed),
-        other => panic!("{other:?}"),
-    }
-    client.listen();
-    client.scene.settle(0);
+    its_server_dies(fate, |client, call| client.wait(1, call, None));
 }
 
 #[test]
