@@ -8,6 +8,7 @@
 //!  watch    runs publishers and subscribers, and kills some
 //!  service  that of calls, and what follows from it for each step of a client and a server
 //!  serve    runs clients and servers, and kills some
+//!  cast     runs the processes of a round for these two
 //!  check    checks a history against it
 //!  step     the next events of a call
 //!  wrong    invented histories that violate it
@@ -21,6 +22,7 @@
 
 mod actor;
 mod board;
+mod cast;
 mod check;
 #[path = "../common/mod.rs"]
 mod common;

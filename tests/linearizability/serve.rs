@@ -8,12 +8,13 @@ use tombolo::{
 };
 
 use crate::actor::{Diary, dawdle, perform};
+use crate::cast::{Cast, Victim};
 use crate::common::ends::{Nothing, Patience};
-use crate::common::{Brief, Name, PATIENCE, Peer, effort};
-use crate::history::{Answer, Asked, History, Kill, Letting, Op};
+use crate::common::{Brief, Name, Peer, effort};
+use crate::history::{Answer, Asked, History, Letting, Op};
 use crate::service::{Spec, check, reply};
 use crate::tally::Tally;
-use crate::tape::{self, Beat, MOST, Seat, Step, Tape, now, wait_for};
+use crate::tape::{self, Beat, MOST, Seat, Step, now};
 
 /// A wait that mostly comes to something.
 const A_WHILE: Duration = tape::A_WHILE.saturating_mul(10);
@@ -140,12 +141,11 @@ fn play(segment: &Segment, seat: &Seat<'_>, begin: &dyn Fn()) {
 }
 
 struct Stage {
-    name: Name,
+    /// Leaves before the segment is removed.
+    cast: Cast,
+    _name: Name,
     segment: Segment,
-    tape: Tape,
-    actors: Vec<Option<Peer>>,
     chance: fastrand::Rng,
-    round: u64,
     calls: u64,
 }
 
@@ -158,12 +158,10 @@ impl Stage {
             service(&segment, at).client().unwrap();
         }
         Self {
-            name,
+            cast: Cast::new(|args| Peer::start("serve", args), &name),
+            _name: name,
             segment,
-            tape: Tape::new(),
-            actors: (0..MOST).map(|_| None).collect(),
             chance: fastrand::Rng::with_seed(seed),
-            round: 0,
             calls: 0,
         }
     }
@@ -205,64 +203,23 @@ impl Stage {
     }
 
     fn play(&mut self) -> History<Spec> {
-        self.round += 1;
-        let (round, at) = (self.round, self.chance.usize(..CAPACITIES.len()));
+        let at = self.chance.usize(..CAPACITIES.len());
         let count = self.chance.usize(2..=MOST);
         // Somebody asks, and somebody serves.
         let serves: Vec<bool> =
             (0..count).map(|who| who == 1 || who > 1 && self.chance.bool()).collect();
         let programs: Vec<Vec<Beat>> = serves.iter().map(|serves| self.program(*serves)).collect();
-        for who in 0..count {
-            if self.actors[who].is_none() {
-                self.tape.seat(who).assign(0, 0, &[]);
-                let (name, id) = (&*self.name, self.tape.id());
-                self.actors[who] = Some(Peer::start("serve", &[&name, &id, &who, &round]));
-            }
-        }
-        for (who, program) in programs.iter().enumerate() {
-            self.tape.seat(who).assign(round, 2 * at + usize::from(serves[who]), program);
-        }
-        for who in count..MOST {
-            self.tape.seat(who).assign(round, 0, &[]);
-        }
-        let present: Vec<usize> = (0..MOST).filter(|who| self.actors[*who].is_some()).collect();
-        let all = |stage: &Self, kills: &[Kill], are: &dyn Fn(&Seat<'_>) -> bool| {
-            let deadline = Instant::now() + PATIENCE;
-            wait_for(|| {
-                assert!(Instant::now() < deadline, "somebody does not begin, or end");
-                let gone = |who| kills.iter().any(|kill| kill.who == who);
-                present.iter().all(|&who| gone(who) || are(&stage.tape.seat(who)))
-            });
-        };
-        all(self, &[], &|seat| seat.is_ready(round));
-        self.tape.go(round);
-        let mut kills = Vec::new();
-        if self.chance.u8(..3) == 0 {
-            let victim = self.chance.usize(..count);
-            kills.push(self.kill(victim));
-        }
-        all(self, &kills, &|seat| seat.is_done(round));
-        let each = programs.iter().enumerate();
-        let mut ops: Vec<Op> =
-            each.flat_map(|(who, program)| self.tape.seat(who).ops(who, program)).collect();
+        let numbers = (0..count).map(|who| 2 * at + usize::from(serves[who]));
+        let parts: Vec<(usize, Vec<Beat>)> = numbers.zip(programs).collect();
+        let victim = (self.chance.u8(..3) == 0).then(|| Victim {
+            who: self.chance.usize(..count),
+            calls: self.chance.usize(..STEPS),
+            pauses: self.chance.u16(..3_000),
+            patience: 2 * A_WHILE,
+        });
+        let (mut ops, kills) = self.cast.play(&parts, victim);
         self.conclude(at, count, &mut ops);
         History { spec: Spec { capacity: CAPACITIES[at] }, ops, kills }
-    }
-
-    /// In the middle of a step, if it comes to that.
-    fn kill(&mut self, who: usize) -> Kill {
-        let call = self.chance.usize(..STEPS);
-        let until = Instant::now() + 2 * A_WHILE;
-        let seat = self.tape.seat(who);
-        while !seat.has_called(call) && !seat.is_done(self.round) && Instant::now() < until {
-            std::hint::spin_loop();
-        }
-        dawdle(self.chance.u16(..3_000));
-        let actor = self.actors[who].take().unwrap();
-        let sent = now();
-        actor.kill();
-        actor.finish();
-        Kill { who, sent, dead: now() }
     }
 
     /// Sees whether something is left.
@@ -277,12 +234,6 @@ impl Stage {
         let channels = self.segment.channels();
         let info = channels.iter().find(|channel| channel.name == NAMES[at]).unwrap();
         note(Asked::Count, call, Answer::At(info.calls.as_ref().unwrap().under_way));
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        (0..MOST).for_each(|who| self.tape.seat(who).dismiss());
     }
 }
 

@@ -9,11 +9,12 @@ use tombolo::{
 
 use crate::actor::{Diary, dawdle, perform};
 use crate::board::{Spec, check};
+use crate::cast::{Cast, Victim};
 use crate::common::ends::{Nothing, Patience};
-use crate::common::{Brief, Name, PATIENCE, Peer, effort};
-use crate::history::{Answer, Asked, History, Kill, Op};
+use crate::common::{Brief, Name, Peer, effort};
+use crate::history::{Answer, Asked, History, Op};
 use crate::tally::Tally;
-use crate::tape::{A_WHILE, BATCH, Beat, MOST, Seat, Step, Tape, now, wait_for};
+use crate::tape::{A_WHILE, BATCH, Beat, MOST, Seat, Step, now};
 
 /// A channel of each of these capacities.
 const CAPACITIES: [usize; 4] = [1, 2, 3, 8];
@@ -126,12 +127,11 @@ fn play(segment: &Segment, seat: &Seat<'_>, begin: &dyn Fn()) {
 }
 
 struct Stage {
-    name: Name,
+    /// Leaves before the segment is removed.
+    cast: Cast,
+    _name: Name,
     segment: Segment,
-    tape: Tape,
-    actors: Vec<Option<Peer>>,
     chance: fastrand::Rng,
-    round: u64,
     messages: u64,
     /// Of each channel, what was retained last, and the sequence number of the first.
     retained: Vec<(Vec<u64>, u64)>,
@@ -143,12 +143,10 @@ impl Stage {
         let segment = Segment::options().size(1 << 20).participants(8).channels(8);
         let segment = segment.open_or_create(&name).unwrap();
         Self {
-            name,
+            cast: Cast::new(|args| Peer::start("watch", args), &name),
+            _name: name,
             segment,
-            tape: Tape::new(),
-            actors: (0..MOST).map(|_| None).collect(),
             chance: fastrand::Rng::with_seed(seed),
-            round: 0,
             messages: 0,
             retained: vec![(Vec::new(), 0); CAPACITIES.len()],
         }
@@ -171,8 +169,7 @@ impl Stage {
     }
 
     fn play(&mut self) -> History<Spec> {
-        self.round += 1;
-        let (round, at) = (self.round, self.chance.usize(..CAPACITIES.len()));
+        let at = self.chance.usize(..CAPACITIES.len());
         let count = self.chance.usize(2..=MOST);
         // Somebody publishes, and somebody subscribes.
         let sorts: Vec<usize> = (0..count)
@@ -198,57 +195,17 @@ impl Stage {
                 program
             })
             .collect();
-        for who in 0..count {
-            if self.actors[who].is_none() {
-                self.tape.seat(who).assign(0, 0, &[]);
-                let (name, id) = (&*self.name, self.tape.id());
-                self.actors[who] = Some(Peer::start("watch", &[&name, &id, &who, &round]));
-            }
-        }
-        for (who, program) in programs.iter().enumerate() {
-            self.tape.seat(who).assign(round, 3 * at + sorts[who], program);
-        }
-        for who in count..MOST {
-            self.tape.seat(who).assign(round, 0, &[]);
-        }
-        let present: Vec<usize> = (0..MOST).filter(|who| self.actors[*who].is_some()).collect();
-        let all = |stage: &Self, kills: &[Kill], are: &dyn Fn(&Seat<'_>) -> bool| {
-            let deadline = Instant::now() + PATIENCE;
-            wait_for(|| {
-                assert!(Instant::now() < deadline, "somebody does not begin, or end");
-                let gone = |who| kills.iter().any(|kill| kill.who == who);
-                present.iter().all(|&who| gone(who) || are(&stage.tape.seat(who)))
-            });
-        };
-        all(self, &[], &|seat| seat.is_ready(round));
-        self.tape.go(round);
-        let mut kills = Vec::new();
-        if self.chance.u8(..4) == 0 {
-            let victim = self.chance.usize(..count);
-            kills.push(self.kill(victim));
-        }
-        all(self, &kills, &|seat| seat.is_done(round));
-        let each = programs.iter().enumerate();
-        let mut ops: Vec<Op> =
-            each.flat_map(|(who, program)| self.tape.seat(who).ops(who, program)).collect();
+        let numbers = (0..count).map(|who| 3 * at + sorts[who]);
+        let parts: Vec<(usize, Vec<Beat>)> = numbers.zip(programs).collect();
+        let victim = (self.chance.u8(..4) == 0).then(|| Victim {
+            who: self.chance.usize(..count),
+            calls: self.chance.usize(..STEPS),
+            pauses: self.chance.u16(..100),
+            patience: 2 * A_WHILE,
+        });
+        let (mut ops, kills) = self.cast.play(&parts, victim);
         self.conclude(at, count, &mut ops);
         History { spec, ops, kills }
-    }
-
-    /// In the middle of a call, if it comes to that.
-    fn kill(&mut self, who: usize) -> Kill {
-        let call = self.chance.usize(..STEPS);
-        let until = Instant::now() + 2 * A_WHILE;
-        let seat = self.tape.seat(who);
-        while !seat.has_called(call) && !seat.is_done(self.round) && Instant::now() < until {
-            std::hint::spin_loop();
-        }
-        dawdle(self.chance.u16(..100));
-        let actor = self.actors[who].take().unwrap();
-        let sent = now();
-        actor.kill();
-        actor.finish();
-        Kill { who, sent, dead: now() }
     }
 
     /// Sees what there is in the end.
@@ -278,12 +235,6 @@ impl Stage {
             ids.extend(id);
         }
         self.retained[at] = (ids, first);
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        (0..MOST).for_each(|who| self.tape.seat(who).dismiss());
     }
 }
 
