@@ -14,11 +14,14 @@ use nix::unistd::Pid;
 use crate::common::{heed_signals, own_tables, tables, wait_until};
 
 /// The program of the package that the test belongs to.
-pub(crate) const PROGRAM: &str =
-    match (option_env!("CARGO_BIN_EXE_tombolo"), option_env!("CARGO_BIN_EXE_tombolo-bench")) {
-        (Some(program), _) | (None, Some(program)) => program,
-        (None, None) => panic!("this package has no program to test"),
-    };
+pub(crate) const PROGRAM: &str = match (
+    option_env!("CARGO_BIN_EXE_tombolo"),
+    option_env!("CARGO_BIN_EXE_tombolo-bench"),
+    option_env!("CARGO_BIN_EXE_tombolo-record"),
+) {
+    (Some(program), ..) | (_, Some(program), _) | (.., Some(program)) => program,
+    (None, None, None) => panic!("this package has no program to test"),
+};
 
 /// The kernel's tables as far as they are this test's own.
 #[derive(Debug)]

@@ -1,17 +1,24 @@
 //! `tombolo record` and `tombolo replay` as a shell sees them, with recorders that are killed.
 
+#[path = "../../../tests/common/command.rs"]
+mod command;
+#[path = "../../../tests/common/mod.rs"]
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mcap::sans_io::linear_reader::{LinearReadEvent, LinearReader};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tombolo::{Message, Segment};
+
+use command::{Running, tombolo};
+use common::{Folder, Name, wait_until};
 
 #[derive(Clone, Copy, Debug, PartialEq, Message)]
 #[repr(C)]
@@ -20,79 +27,28 @@ struct Tick {
     price: f64,
 }
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_tombolo-record");
-
-/// A folder and a segment's name of this test's own; both go with it.
+/// A folder and two names of segments of this test's own, which go with it.
 struct Place {
-    folder: PathBuf,
-    name: String,
-    again: String,
+    folder: Folder,
+    name: Name,
+    again: Name,
 }
 
 impl Place {
-    fn new(test: &str) -> Self {
-        let id = std::process::id();
-        let folder = std::env::temp_dir().join(format!("tombolo-record-{test}-{id}"));
-        fs::create_dir_all(&folder).unwrap();
-        let name = format!("record/{test}/{id}");
-        let again = format!("{name}/again");
-        Self { folder, name, again }
+    fn new() -> Self {
+        Self { folder: Folder::new(), name: Name::new(), again: Name::new() }
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.folder.path(name)
     }
 
     fn start(&self, args: &[&str]) -> Running {
-        let mut command = Command::new(PROGRAM);
-        command.args(args).current_dir(&self.folder);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running(Some(command.spawn().unwrap()))
+        Running::spawn(tombolo(args).current_dir(self.folder.whole()))
     }
 
     fn run(&self, args: &[&str]) -> Output {
         self.start(args).end()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-        for name in [&self.name, &self.again] {
-            let _ = Segment::remove_named(name);
-        }
-    }
-}
-
-/// A process that does not outlive the test.
-struct Running(Option<Child>);
-
-impl Running {
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.0.as_ref().unwrap().id().cast_signed());
-        kill(pid, signal).unwrap();
-    }
-
-    fn end(mut self) -> Output {
-        self.0.take().unwrap().wait_with_output().unwrap()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-#[track_caller]
-fn wait_until(mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while !condition() {
-        assert!(Instant::now() < until, "it does not come to that");
-        thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -150,7 +106,7 @@ fn listeners(name: &str) -> u64 {
 
 #[test]
 fn what_was_recorded_is_replayed_as_it_was() {
-    let place = Place::new("replayed");
+    let place = Place::new();
     let segment = Segment::create(&place.name).unwrap();
     let ticks = segment.broadcast::<Tick>("ticks").capacity(256).publisher().unwrap();
     let lines = segment.broadcast_bytes("lines").capacity(64, 100).publisher().unwrap();
@@ -192,7 +148,7 @@ fn what_was_recorded_is_replayed_as_it_was() {
 
 #[test]
 fn a_killed_recorder_leaves_a_file_that_is_read_up_to_its_last_chunk() {
-    let place = Place::new("killed");
+    let place = Place::new();
     let segment = Segment::create(&place.name).unwrap();
     let numbers = segment.broadcast::<u64>("numbers").capacity(4096).publisher().unwrap();
     let recorder = place.start(&["record", &place.name, "-o", "a.mcap"]);
@@ -218,7 +174,7 @@ fn a_killed_recorder_leaves_a_file_that_is_read_up_to_its_last_chunk() {
 
 #[test]
 fn what_was_missed_is_in_the_file() {
-    let place = Place::new("missed");
+    let place = Place::new();
     let segment = Segment::create(&place.name).unwrap();
     let numbers = segment.broadcast::<u64>("numbers").capacity(8).publisher().unwrap();
     let recorder = place.start(&["record", &place.name, "-o", "a.mcap", "--json"]);
@@ -242,7 +198,7 @@ fn what_was_missed_is_in_the_file() {
 
 #[test]
 fn messages_of_a_queue_are_acknowledged_when_they_are_in_the_file() {
-    let place = Place::new("consumed");
+    let place = Place::new();
     let segment = Segment::create(&place.name).unwrap();
     let jobs = segment.channel::<u64>("jobs").capacity(64).lasting().sender().unwrap();
     // Without being told, a recorder takes nothing.
@@ -281,7 +237,7 @@ fn messages_of_a_queue_are_acknowledged_when_they_are_in_the_file() {
 
 #[test]
 fn files_follow_each_other_by_size_and_each_is_whole() {
-    let place = Place::new("rotated");
+    let place = Place::new();
     let segment = Segment::create(&place.name).unwrap();
     let numbers = segment.broadcast::<u64>("numbers").capacity(64).publisher().unwrap();
     let args = ["record", &place.name, "-o", "a.mcap", "--reliable", "--rotate-size", "800"];
@@ -306,7 +262,7 @@ fn files_follow_each_other_by_size_and_each_is_whole() {
 
 #[test]
 fn an_interrupted_recorder_ends_its_file() {
-    let place = Place::new("interrupted");
+    let place = Place::new();
     let segment = Segment::create(&place.name).unwrap();
     let numbers = segment.broadcast::<u64>("numbers").capacity(64).publisher().unwrap();
     let recorder = place.start(&["record", &place.name, "-o", "a.mcap"]);
@@ -320,7 +276,7 @@ fn an_interrupted_recorder_ends_its_file() {
 
 #[test]
 fn replay_keeps_the_gaps_in_time() {
-    let place = Place::new("paced");
+    let place = Place::new();
     let segment = Segment::create(&place.name).unwrap();
     let numbers = segment.broadcast::<u64>("numbers").capacity(64).publisher().unwrap();
     let recorder = place.start(&["record", &place.name, "-o", "a.mcap"]);
@@ -344,7 +300,7 @@ fn replay_keeps_the_gaps_in_time() {
 
 #[test]
 fn bad_input_is_refused_and_nothing_is_written_over() {
-    let place = Place::new("refused");
+    let place = Place::new();
     fs::write(place.file("old.mcap"), "old").unwrap();
     fs::write(place.file("junk.mcap"), "this is no recording, but text").unwrap();
     let _segment = Segment::create(&place.name).unwrap();
