@@ -18,7 +18,7 @@ from tombolo._errors import Disconnected, Empty, Full, HandleClosed
 
 
 class _Turns:
-    """Who of the tasks of each loop waits for the descriptor: one after the other."""
+    """The tasks of each loop wait for the descriptor one after the other."""
 
     def __init__(self) -> None:
         self._locks: weakref.WeakKeyDictionary[Any, asyncio.Lock] = weakref.WeakKeyDictionary()

@@ -624,7 +624,7 @@ class _Reader(_End):
         self._open()
         if self._pump is None:
             self._pump = _Pump(self._link)
-            # Who waits without it is to wait for it.
+            # A thread that waits without the pump is to wait for it.
             while self._direct:
                 self._link.native.interrupt()
                 time.sleep(0.0005)
@@ -636,8 +636,8 @@ class _Reader(_End):
 
 
 class _Alone:
-    """A lock that nobody needs: two processes may receive at the same time. Whoever has acquired
-    it takes away what is there, and does not wait for more."""
+    """A lock that nobody needs: two processes may receive at the same time. A process that has
+    acquired it takes away what is there, and does not wait for more."""
 
     def __init__(self, reader):
         self._reader = reader

@@ -70,7 +70,7 @@ pub(crate) struct Event<'a> {
     pub(crate) waiting: &'a AtomicU64,
     pub(crate) sem: u16,
     pub(crate) wakes: Wakes<'a>,
-    /// Who else is to be told: see [`watch`]. `None` where the set has no bells for that.
+    /// The watchers that are to be told, too: see [`watch`]. `None` where the set has no bells for that.
     pub(crate) watch: Option<Watch<'a>>,
 }
 

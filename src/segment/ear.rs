@@ -15,7 +15,7 @@ use crate::ring::watch::{Calls, Topic};
 pub(crate) struct Ear {
     participant: Arc<Participant>,
     handed: Arc<Handed>,
-    /// Who had joined, and how the state of the segment was, when it last listened.
+    /// The participants that had joined, and the state of the segment, when it last listened.
     known: Vec<u64>,
 }
 

@@ -44,8 +44,8 @@ impl Participant {
         if first {
             self.arm(block)?;
         }
-        // Whoever sweeps this process meanwhile would take the pledge that a predecessor has left
-        // for one of its own, if it had committed by that ticket.
+        // A process that sweeps this one meanwhile would take the pledge that a predecessor has
+        // left for one of its own, if it had committed by that ticket.
         let producer = block.kind.is_single() && side == Side::Sender;
         let _uncommitted = producer.then(|| self.tickets.take_all());
         let role = if block.kind.is_single() { self.claim_role(block, side, name) } else { Ok(()) };

@@ -27,7 +27,7 @@ impl Job {
         Self { taken: Mutex::new(Some(taken)), ends, value: PyOnceLock::new(), attempts }
     }
 
-    /// The message, which nobody else takes out then. Whoever waits for the lock gives the
+    /// The message, which nobody else takes out then. A thread that waits for the lock gives the
     /// interpreter up meanwhile: the copy for `value` is made under it.
     fn end(&self, py: Python<'_>) -> Option<Taken> {
         self.taken.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take()

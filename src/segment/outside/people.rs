@@ -1,4 +1,4 @@
-//! Who is in a segment, as a process sees it that has not joined: for people.
+//! The participants of a segment, as a process that has not joined sees them: for people.
 
 use crate::kinds::block::Block;
 use crate::ring::event;

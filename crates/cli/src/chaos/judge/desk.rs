@@ -240,7 +240,7 @@ impl Desk {
             && let Some(call) = self.calls.remove(&id)
         {
             self.settled.entry((id.producer, id.life)).or_default().insert(id.number);
-            // Who has replied, and how often, is known: no death has to explain anything.
+            // Each reply is known, and its server: no death has to explain anything.
             call.judge(id, findings);
         }
     }
