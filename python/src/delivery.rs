@@ -11,7 +11,6 @@ use tombolo::AnyOwnedDelivery;
 
 use crate::buffer::{self, Place};
 use crate::channel::Layout;
-use crate::errors::closed;
 use crate::held::Held;
 
 /// A message in hand: see ``Receiver.take``. It is a read-only buffer. As the subject of
@@ -123,18 +122,13 @@ impl Delivery {
         flags: c_int,
     ) -> PyResult<()> {
         let delivery = slf.get();
-        let mut state = delivery.held.lock();
-        let Some(guard) = &state.guard else {
-            drop(state);
-            return Err(closed("delivery"));
-        };
-        let (first, length) = (guard.as_ptr().cast_mut(), guard.len());
+        let held = &delivery.held;
+        let (first, length) = held.view(|guard| (guard.as_ptr().cast_mut(), guard.len()))?;
         let place = Place { first, length, readonly: true, layout: delivery.layout.as_deref() };
-        // SAFETY: the view is the interpreter's. The delivery is not ended while `views` counts
-        // it, and keeps the segment in memory.
-        unsafe { buffer::export(slf.clone().into_any(), &place, view, flags) }?;
-        state.views += 1;
-        Ok(())
+        // SAFETY: the view is the interpreter's. The delivery is not ended while it is counted,
+        // and keeps the segment in memory.
+        unsafe { buffer::export(slf.clone().into_any(), &place, view, flags) }
+            .inspect_err(|_| held.release_view())
     }
 
     #[allow(unsafe_code)]

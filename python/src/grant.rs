@@ -10,7 +10,7 @@ use tombolo::AnyOwnedGrant;
 
 use crate::buffer::{self, Incoming, Place};
 use crate::channel::Layout;
-use crate::errors::{OrRaise, closed};
+use crate::errors::OrRaise;
 use crate::held::Held;
 use crate::signals::waiting;
 
@@ -109,18 +109,13 @@ impl Grant {
         flags: c_int,
     ) -> PyResult<()> {
         let grant = slf.get();
-        let mut state = grant.held.lock();
-        let Some(guard) = &mut state.guard else {
-            drop(state);
-            return Err(closed("grant"));
-        };
-        let (first, length, layout) = (guard.as_mut_ptr(), guard.len(), grant.layout.as_deref());
-        let place = Place { first, length, readonly: false, layout };
-        // SAFETY: the view is the interpreter's. The grant is not ended while `views` counts it,
-        // and keeps the segment in memory.
-        unsafe { buffer::export(slf.clone().into_any(), &place, view, flags) }?;
-        state.views += 1;
-        Ok(())
+        let held = &grant.held;
+        let (first, length) = held.view(|guard| (guard.as_mut_ptr(), guard.len()))?;
+        let place = Place { first, length, readonly: false, layout: grant.layout.as_deref() };
+        // SAFETY: the view is the interpreter's. The grant is not ended while it is counted, and
+        // keeps the segment in memory.
+        unsafe { buffer::export(slf.clone().into_any(), &place, view, flags) }
+            .inspect_err(|_| held.release_view())
     }
 
     #[allow(unsafe_code)]

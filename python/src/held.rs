@@ -14,9 +14,9 @@ pub(crate) struct Held<G> {
     what: &'static str,
 }
 
-pub(crate) struct State<G> {
-    pub(crate) guard: Option<G>,
-    pub(crate) views: usize,
+struct State<G> {
+    guard: Option<G>,
+    views: usize,
     /// How it ends with its last view, if the body of its `with` has failed.
     failed: Option<fn(G)>,
 }
@@ -27,7 +27,7 @@ impl<G> Held<G> {
         Self { state: Mutex::new(state), what }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State<G>> {
+    fn lock(&self) -> MutexGuard<'_, State<G>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -67,6 +67,19 @@ impl<G> Held<G> {
             drop(state);
             end(guard);
         }
+    }
+
+    /// Where its bytes are, and how many: until the view that this counts is
+    /// [released](Self::release_view), it does not end.
+    pub(crate) fn view(
+        &self,
+        bytes: impl FnOnce(&mut G) -> (*mut u8, usize),
+    ) -> PyResult<(*mut u8, usize)> {
+        let mut state = self.lock();
+        let found = state.guard.as_mut().map(bytes);
+        state.views += usize::from(found.is_some());
+        drop(state);
+        found.ok_or_else(|| closed(self.what))
     }
 
     /// A view has been released.
