@@ -1,7 +1,7 @@
 //! `tombolo ls`: lists the segments and their content.
 
-use nix::unistd::{Uid, User};
 use serde::Serialize;
+use tombolo::sys::proc;
 use tombolo::{BroadcastInfo, CallsInfo, ChannelInfo, Death, Peer, Segment, SegmentInfo};
 
 use crate::failure::Failure;
@@ -279,11 +279,8 @@ fn count(number: Option<u64>) -> String {
 }
 
 /// A user's name, or the number of one that has none.
-fn owner(uid: u32) -> String {
-    match User::from_uid(Uid::from_raw(uid)) {
-        Ok(Some(user)) => user.name,
-        _ => uid.to_string(),
-    }
+pub(crate) fn owner(uid: u32) -> String {
+    proc::user_name(uid).unwrap_or_else(|| uid.to_string())
 }
 
 /// Runs it.

@@ -3,10 +3,11 @@
 use std::thread;
 use std::time::Duration;
 
-use nix::unistd::{Uid, User};
 use tombolo::Segment;
+use tombolo::sys::proc;
 
 use super::{Args, Row};
+use crate::ls::owner;
 
 /// How long a wake-up may take on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -78,18 +79,14 @@ fn left_behind() -> Row {
     }
 }
 
-/// Segments of other users: who has the names.
+/// Segments of other users.
 fn strangers() -> Option<Row> {
     let segments = Segment::list().ok()?;
-    let user = nix::unistd::geteuid().as_raw();
+    let user = proc::uid();
     let theirs: Vec<String> = segments
         .iter()
         .filter(|info| info.uid != user)
-        .map(|info| {
-            let owner = User::from_uid(Uid::from_raw(info.uid)).ok().flatten();
-            let owner = owner.map_or_else(|| info.uid.to_string(), |owner| owner.name);
-            format!("{} of {owner}", info.name)
-        })
+        .map(|info| format!("{} of {}", info.name, owner(info.uid)))
         .collect();
     (!theirs.is_empty()).then(|| {
         let found = theirs.join(", ");
