@@ -41,6 +41,9 @@ _ADDRESSES = 256 << 30
 _LEAST = 64 << 10
 # A queue that is to hold more than this is not bounded.
 _MOST = 1 << 20
+# So long a queue without a ``maxsize`` waits for room: while somebody receives, that costs less
+# than to keep what is put, and have a thread send it.
+_MOMENT = 0.005
 # A child that was forked needs less time than this to open what it was given.
 _STARTING = 2.0
 
@@ -352,10 +355,15 @@ class Queue:
         except Exception as error:
             self._on_queue_feeder_error(error, obj)
             return
-        if self._maxsize:
-            if not self._link.native.send(*message, _wait(block, timeout)):
-                raise Full
-        elif self._overflow or not self._link.native.send(*message, 0.0):
+        if not self._maxsize:
+            self._put_somewhere(message, _MOMENT)
+        elif not self._link.native.send(*message, _wait(block, timeout)):
+            raise Full
+
+    def _put_somewhere(self, message, wait):
+        """Sends a message; if there is no room, and none for a moment, keeps it."""
+        # Nobody passes what is kept.
+        if self._overflow or not self._link.native.send(*message, wait):
             self._overflow.add(message)
 
     def get(self, block=True, timeout=None):
@@ -438,11 +446,11 @@ class Queue:
 
     async def aput(self, obj):
         """Puts an object, in a task. A cancelled call has put nothing."""
-        if not self._maxsize:
-            return self.put(obj)
         self._check()
         self._used = True
         message = _dump(obj)
+        if not self._maxsize:
+            return self._put_somewhere(message, 0.0)
         native = self._link.native
         fd = native.send_fd()
         while not native.poll_send(*message):

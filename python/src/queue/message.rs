@@ -14,9 +14,10 @@
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 use tombolo::{ByteDelivery, Bytes, Mpmc, OwnedDelivery};
 
+use crate::buffer;
 use crate::errors::raise;
 
 /// What a message is.
@@ -131,11 +132,8 @@ impl Received {
             buffers.push(if read_only {
                 bytes(py, taken, start, length)?.into_any()
             } else {
-                let fill = |into: &mut [u8]| {
-                    taken.read_at(start, into);
-                    Ok(())
-                };
-                PyByteArray::new_with(py, length, fill)?.into_any().unbind()
+                let fill = |into: &mut [_]| taken.read_uninit_at(start, into);
+                buffer::byte_array(py, length, fill)?.into_any().unbind()
             });
         }
         Ok(Self { tag: BUFFERS, payload, buffers })
@@ -170,9 +168,6 @@ fn bytes(
     start: usize,
     length: usize,
 ) -> PyResult<Py<PyBytes>> {
-    let fill = |into: &mut [u8]| {
-        taken.read_at(start, into);
-        Ok(())
-    };
-    Ok(PyBytes::new_with(py, length, fill)?.unbind())
+    let bytes = buffer::bytes(py, length, |into| taken.read_uninit_at(start, into))?;
+    Ok(bytes.unbind())
 }
