@@ -229,7 +229,7 @@ impl Scene {
 
     /// As the ring's own, for mutants.
     fn bits(&self) -> u32 {
-        u64::BITS - (self.shape.buffers() - 1).leading_zeros()
+        1 + u64::BITS - (self.shape.buffers() - 1).leading_zeros()
     }
 
     fn word_of(&self, place: u64, turn: u64, buffer: u64) -> u64 {
@@ -333,6 +333,7 @@ impl Scene {
                 Look::Nothing => return false,
                 Look::Corrupt(word) => panic!("corrupt: {word:x}"),
                 Look::Missed => got.push(Got::Missed(ring::skip(self, at).expect("a true limit"))),
+                Look::Gap(_) => panic!("nobody tells of a gap"),
                 Look::Found(found) => {
                     let halves = &self.buffers[found.buffer as usize];
                     let [first, second] = [0, 1].map(|n| halves[n].load(Relaxed));

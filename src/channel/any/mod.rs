@@ -2,6 +2,7 @@
 //! for bindings to other languages.
 
 mod each;
+mod joint;
 mod receiver;
 mod sender;
 mod spec;

@@ -30,6 +30,7 @@ use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
 use crate::storage::layout::{Measures, Parts};
 use crate::storage::{Cells, View};
+use crate::sync::Ordering;
 
 pub(crate) use inspect::Inspection;
 pub(crate) use layout::MAX_MESSAGES;
@@ -173,6 +174,7 @@ impl<F: Buffered, M: Mode> BufferRing<F, M> {
             Look::Corrupt(word) => NotNow::Word(word),
             // Publishers wait for this subscriber.
             Look::Missed if M::MAKES_ROOM => NotNow::Disorder,
+            Look::Gap(gap) => self.told(at, gap),
             Look::Missed => match at.skip(&self.0) {
                 Ok(missed) => NotNow::Lagged(missed),
                 Err(limit) => NotNow::Word(limit),
@@ -180,6 +182,19 @@ impl<F: Buffered, M: Mode> BufferRing<F, M> {
             // A slot that changes goes on to a later lap.
             Look::Found(_) => NotNow::Disorder,
         }
+    }
+
+    /// What a gap tells. The subscription goes on behind it.
+    fn told(&self, at: &Subscription<M>, gap: Found) -> NotNow {
+        // Relaxed: as the bytes of a message.
+        let missed = self.0.first_word(gap.buffer).load(Ordering::Relaxed);
+        if !broadcast::unchanged(&self.0, gap) {
+            // Written over, as messages are: the next call tells.
+            return NotNow::Unsure;
+        }
+        self.pass(at);
+        at.has_missed(missed);
+        NotNow::Lagged(missed)
     }
 
     /// Copies the next message out, without a word about missed ones.
@@ -446,6 +461,10 @@ impl<F: Buffered, M: Mode> Broadcasts<M> for BufferRing<F, M> {
 
     fn subscribe(&self, me: Member, start: Start) -> Result<Subscription<M>, NotNow> {
         Subscription::new(&self.0, me, start).ok_or(NotNow::Nothing)
+    }
+
+    fn publish_gap(&self, at: &Publication, missed: u64) -> Result<(), NotNow> {
+        at.publish_gap(&self.0, missed)
     }
 
     fn skip_to_newest(&self, at: &Subscription<M>) -> u64 {

@@ -18,6 +18,7 @@ pub(super) fn peek(board: &Board, position: u64, copy: impl FnOnce(u64) -> Copie
                 Peek::Gone(broadcast::oldest(board).max(next))
             }
         }
+        Look::Gap(_) => Peek::Gone(next),
         Look::Missed => Peek::Gone(broadcast::oldest(board).max(next)),
         Look::Nothing | Look::Corrupt(_) => Peek::Nothing,
     }

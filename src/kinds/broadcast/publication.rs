@@ -9,6 +9,7 @@ use crate::ring::role;
 use crate::ring::table::Member;
 use crate::ring::wait::NotNow;
 use crate::storage::View;
+use crate::sync::Ordering;
 
 /// So many times in a row nobody is overtaken by others who keep to the protocol.
 const MOST_PASSES: u32 = 1_000;
@@ -81,14 +82,35 @@ impl Publication {
                 self.published.set(position.wrapping_add(1));
                 Ok(())
             }
-            Err(refused) => self.publish_again(board, refused),
+            Err(refused) => {
+                self.publish_again(refused, || self.publisher.publish(board, board.cells()))
+            }
+        }
+    }
+
+    /// Publishes that so many messages are missing.
+    pub(super) fn publish_gap(&self, board: &Board, missed: u64) -> Result<(), NotNow> {
+        self.ready(board)?;
+        // Relaxed: as the bytes of a message.
+        board.first_word(self.spare()).store(missed, Ordering::Relaxed);
+        let publish = || self.publisher.publish_gap(board, board.cells());
+        match publish() {
+            Ok(position) => {
+                self.published.set(position.wrapping_add(1));
+                Ok(())
+            }
+            Err(refused) => self.publish_again(refused, publish),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn publish_again(&self, board: &Board, refused: Refused) -> Result<(), NotNow> {
-        let position = settled(refused, || self.publisher.publish(board, board.cells()))?;
+    fn publish_again(
+        &self,
+        refused: Refused,
+        publish: impl FnMut() -> Result<u64, Refused>,
+    ) -> Result<(), NotNow> {
+        let position = settled(refused, publish)?;
         self.published.set(position.wrapping_add(1));
         Ok(())
     }

@@ -86,6 +86,17 @@ impl Board {
         }
     }
 
+    /// The first word of a buffer: the length of a message of bytes, and of a gap how many
+    /// messages are missing.
+    #[inline(always)]
+    pub(super) fn first_word(&self, buffer: u64) -> &AtomicU64 {
+        // SAFETY: the distance is that of the cells.
+        let first = unsafe { self.buffer(buffer, self.cells.apart()) };
+        // SAFETY: a buffer has at least a word, is aligned to it, and is only ever read and
+        // written by atomic accesses.
+        unsafe { first.cast::<AtomicU64>().as_ref() }
+    }
+
     /// Where a buffer begins that is `apart` bytes from the next one.
     ///
     /// # Safety

@@ -6,6 +6,7 @@ mod command;
 mod common;
 
 mod bench;
+mod bridge;
 mod chaos;
 mod check;
 mod ctl;
