@@ -189,16 +189,6 @@ impl AnySender {
         }
     }
 
-    /// How many messages have been published: see [`Publisher::published`](crate::Publisher).
-    /// `None`: the channel is no broadcast channel.
-    pub fn published(&self) -> Option<u64> {
-        match &self.0 {
-            Any::Broadcast(end) => Some(end.published()),
-            Any::BroadcastBytes(end) => Some(end.published()),
-            _ => None,
-        }
-    }
-
     /// The reliable subscriber that is furthest behind: see
     /// [`Publisher::slowest`](crate::Publisher). `None`: the channel is no broadcast channel.
     pub fn slowest(&self) -> Option<Option<Slowest>> {
