@@ -315,20 +315,34 @@ typedef struct {
   uint32_t reserved;
 } tombolo_ready;
 
-// A service of bytes to open, or to create if it has a capacity.
+// A service to open, or to create if it has a capacity: of elements if `request_size` is set, and
+// otherwise of bytes. With neither that nor a capacity, a service of whatever type there is is
+// opened.
 typedef struct {
   // sizeof(tombolo_service)
   size_t struct_size;
   // How many calls there can be at once. 0: the service must exist.
   size_t capacity;
-  // How long a request may be.
+  // Bytes: how long a request may be.
   size_t longest_request;
-  // How long a reply may be.
+  // Bytes: how long a reply may be.
   size_t longest_reply;
   // TOMBOLO_SERVICE_LASTING.
   uint32_t flags;
   // How often a call of this client may be served again whose server was killed over it (0).
   uint32_t repeats;
+  // Elements: sizeof the type of a request.
+  size_t request_size;
+  // Elements: alignof the type of a request.
+  size_t request_align;
+  // Elements: what a request is, as for tombolo_channel.schema.
+  const char *request_schema;
+  // Elements: sizeof the type of a reply.
+  size_t reply_size;
+  // Elements: alignof the type of a reply.
+  size_t reply_align;
+  // Elements: what a reply is, as for tombolo_channel.schema.
+  const char *reply_schema;
 } tombolo_service;
 
 // An event in the life of a participant.
@@ -732,7 +746,7 @@ int tombolo_client_open(const tombolo_segment *segment,
                         const tombolo_service *service,
                         tombolo_client **client);
 
-// Makes a call, and waits for its reply: copies it to `reply`, and its length to `*reply_length`,
+// Makes a call, in a service of elements with exactly one, and waits for its reply: copies it to `reply`, and its length to `*reply_length`,
 // if that is not null. If there is not room for the whole reply, the rest is cut off, and
 // `*reply_length` says how long it was. −EOWNERDEAD: the server that had it has died; it cannot
 // be known how far it had come. −EPIPE: the last server is gone, and none had taken the call.
@@ -777,7 +791,7 @@ int tombolo_serve(const tombolo_server *server, int64_t timeout_ns, tombolo_requ
 const void *tombolo_request_data(const tombolo_request *request, size_t *length);
 
 // Replies, and sets `*request` to null. Returns 1, or 0 if the client no longer waits. −EMSGSIZE
-// if the reply is too long: then the client gets −ECONNREFUSED.
+// if the reply is too long, or not an element: then the client gets −ECONNREFUSED.
 //
 // Threads: any. Waits: never. Fork: −ECHILD in a child. Crash: killed before this returns, the
 // client gets the whole reply, or is told of the death.
