@@ -155,7 +155,7 @@ impl Track {
         match received {
             Ok(_) => Ok(Found::Messages),
             Err(TryRecvError::Lagged(count)) => {
-                self.missed += count;
+                self.missed = self.missed.saturating_add(count);
                 tape.note_missed(self.number, count).map_err(|error| broken(&error))?;
                 Ok(Found::Messages)
             }
