@@ -4,6 +4,8 @@
 mod command;
 #[path = "../../../tests/common/mod.rs"]
 mod common;
+#[path = "../../../tests/common/stage.rs"]
+mod stage;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,6 +21,7 @@ use tombolo::{Message, Segment};
 
 use command::{Running, tombolo};
 use common::{Folder, Name, wait_until};
+use stage::{Scene, Stage, play_all};
 
 #[derive(Clone, Copy, Debug, PartialEq, Message)]
 #[repr(C)]
@@ -321,4 +324,55 @@ fn bad_input_is_refused_and_nothing_is_written_over() {
     }
     assert_eq!(fs::read_to_string(place.file("old.mcap")).unwrap(), "old");
     assert!(!place.file("a.mcap").exists());
+}
+
+/// Records ticks until their sender has gone. What it says.
+fn recorded_to_the_end(stage: &mut Stage) -> String {
+    let segment = Segment::create("market").unwrap();
+    let ticks = segment.broadcast::<Tick>("ticks").capacity(64).publisher().unwrap();
+    let shown = stage.start();
+    wait_until(|| listeners("market") == 1);
+    (0..3).for_each(|id| ticks.send(Tick { id, price: 1.0 }).unwrap());
+    drop(ticks);
+    shown.ends(&[0])
+}
+
+/// The file that is replayed.
+const RECORD: &str = "tombolo record market --reliable -o market.mcap 2> recorded";
+
+/// Each example of the help, with what has to be there for it and what comes of it.
+const SCENES: &[Scene] = &[
+    ("tombolo record market -o market.mcap", |stage| {
+        assert!(recorded_to_the_end(stage).contains("market/ticks: 3 messages"));
+    }),
+    ("tombolo record market --channel ticks --reliable --seconds 60 -o minute.mcap", |stage| {
+        assert!(recorded_to_the_end(stage).contains("market/ticks: 3 messages"));
+    }),
+    ("tombolo record jobs --consume -o jobs.mcap --rotate-size 1000000000", |stage| {
+        let segment = Segment::create("jobs").unwrap();
+        let jobs = segment.channel::<u64>("jobs").capacity(64).sender().unwrap();
+        let shown = stage.start();
+        wait_until(|| listeners("jobs") == 1);
+        jobs.send_batch(&[1, 2, 3]).unwrap();
+        drop(jobs);
+        assert!(shown.ends(&[0]).contains("jobs/jobs: 3 messages"));
+    }),
+    ("tombolo replay market.mcap", |stage| {
+        recorded_to_the_end(stage.before(RECORD));
+        assert!(stage.read("recorded").contains("market/ticks: 3 messages"));
+    }),
+    ("tombolo replay market.mcap --speed max --as rehearsal", |stage| {
+        recorded_to_the_end(stage.before(RECORD));
+        assert!(Segment::open("rehearsal").is_ok());
+    }),
+    ("tombolo replay market.mcap --channel ticks --step", |stage| {
+        stage.typed("\n\n\n");
+        let said = recorded_to_the_end(stage.before(RECORD));
+        assert!(said.contains("ticks: 3 messages sent"), "{said}");
+    }),
+];
+
+#[test]
+fn each_example_of_the_help_works_as_printed() {
+    play_all(&[&["record", "--help"], &["replay", "--help"]], SCENES);
 }

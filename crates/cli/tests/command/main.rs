@@ -4,6 +4,8 @@
 mod command;
 #[path = "../../../../tests/common/mod.rs"]
 mod common;
+#[path = "../../../../tests/common/stage.rs"]
+mod stage;
 
 mod bench;
 mod chaos;
@@ -13,6 +15,7 @@ mod demo;
 mod doctor;
 mod events;
 mod everybody;
+mod examples;
 mod hostile_names;
 mod limits;
 mod lines;

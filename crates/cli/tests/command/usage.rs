@@ -219,10 +219,7 @@ fn no_subcommand_shows_the_help_and_exits_with_2() {
 }
 
 #[test]
-fn help_has_an_example() {
-    let output = run(&["demo", "--help"]);
-    assert_eq!(output.status.code(), Some(0));
-    assert!(text(&output.stdout).contains("Example:\n  tombolo demo "));
+fn a_demos_worker_is_not_in_the_help() {
     let output = run(&["--help"]);
     assert!(!text(&output.stdout).contains("demo-worker"), "for nobody's eyes");
 }
