@@ -81,6 +81,10 @@ impl Stage {
         fs::write(self.folder.path(name), content).unwrap();
     }
 
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path(name)
+    }
+
     pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path(name)).unwrap()
     }

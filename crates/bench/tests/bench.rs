@@ -254,7 +254,15 @@ fn only_the_cases_that_are_named_are_measured() {
 #[test]
 fn a_report_needs_nothing_else() {
     let Everything { lines, page, samples, plots } = everything();
-    assert!(!page.contains("://") && !page.contains("src=") && !page.contains("href="));
+    let within = page.matches("href=\"#").count();
+    assert!(!page.contains("://") && !page.contains("src="));
+    assert_eq!(page.matches("href=").count(), within);
+    // What anybody wants to know first is first, and says where Tombolo stands.
+    let glance = page.find("At a glance").unwrap();
+    assert!(glance < page.find("<figure>").unwrap() && glance < page.find("<table>").unwrap());
+    for words in ["both awake", "Tombolo moves ", " times as much as a pipe", "Tombolo takes "] {
+        assert!(page[glance..].contains(words), "{words}");
+    }
     assert!(page.contains("<svg") && page.contains("kernel") && page.ends_with("</html>\n"));
     for line in lines {
         if line["subject"] != "(the measuring)" {

@@ -239,6 +239,54 @@ fn messages_of_a_queue_are_acknowledged_when_they_are_in_the_file() {
 }
 
 #[test]
+fn a_queue_is_recorded_without_taking_anything_and_what_was_not_seen_is_missed() {
+    let place = Place::new();
+    let segment = Segment::create(&place.name).unwrap();
+    let queue = segment.channel::<u64>("queue").capacity(64);
+    let (jobs, worker) = (queue.sender().unwrap(), queue.receiver().unwrap());
+    let blocks = segment.bytes("blocks").capacity(8, 500);
+    let (to_blocks, from_blocks) = (blocks.sender().unwrap(), blocks.receiver().unwrap());
+    let joined = segment.participants().len();
+    let recorder = place.start(&["record", &place.name, "-o", "a.mcap", "--tap", "--json"]);
+    wait_until(|| segment.participants().len() > joined);
+    let seen = |channel: &str| {
+        let file = place.file("a.mcap");
+        let there =
+            file.exists().then(|| messages(&file).remove(&format!("{}/{channel}", place.name)));
+        there.flatten().unwrap_or_default()
+    };
+    for round in 0..3_u64 {
+        jobs.send_batch(&(20 * round..20 * (round + 1)).collect::<Vec<u64>>()).unwrap();
+        to_blocks.send(&[round as u8; 500]).unwrap();
+        wait_until(|| seen("queue").len() as u64 == 20 * (round + 1));
+        wait_until(|| seen("blocks").len() as u64 == round + 1);
+        // Nobody has taken anything.
+        assert_eq!((worker.len(), from_blocks.len()), (20, 1));
+        for n in 20 * round..20 * (round + 1) {
+            assert_eq!(worker.recv().unwrap(), n);
+        }
+        from_blocks.recv(&mut Vec::new()).unwrap();
+    }
+    assert_eq!(seen("blocks")[2], [2; 500]);
+    // What is taken while the recorder is stopped is missed.
+    recorder.signal(Signal::SIGSTOP);
+    wait_until(|| command::stat(recorder.pid(), 3).as_deref() == Some("T"));
+    for n in 0..30 {
+        jobs.send(n).unwrap();
+        worker.recv().unwrap();
+    }
+    recorder.signal(Signal::SIGCONT);
+    drop((jobs, to_blocks));
+    let recorded = recorder.end();
+    says(&recorded, 1, "");
+    let summary = summary(&recorded);
+    assert_eq!((&summary["messages"], &summary["missed"]), (&63.into(), &30.into()), "{summary}");
+    // A place that was used again is not missed silently, and none is told of twice.
+    let gaps = &messages(&place.file("a.mcap"))[&format!("{}/queue#missed", place.name)];
+    assert_eq!(gaps.len(), 1);
+}
+
+#[test]
 fn files_follow_each_other_by_size_and_each_is_whole() {
     let place = Place::new();
     let segment = Segment::create(&place.name).unwrap();
@@ -337,6 +385,12 @@ fn recorded_to_the_end(stage: &mut Stage) -> String {
     shown.ends(&[0])
 }
 
+fn messages_of(stage: &Stage, file: &str) -> Vec<String> {
+    let file = stage.path(file);
+    let found = if file.exists() { messages(&file) } else { BTreeMap::new() };
+    found.into_keys().collect()
+}
+
 /// The file that is replayed.
 const RECORD: &str = "tombolo record market --reliable -o market.mcap 2> recorded";
 
@@ -355,6 +409,17 @@ const SCENES: &[Scene] = &[
         wait_until(|| listeners("jobs") == 1);
         jobs.send_batch(&[1, 2, 3]).unwrap();
         drop(jobs);
+        assert!(shown.ends(&[0]).contains("jobs/jobs: 3 messages"));
+    }),
+    ("tombolo record jobs --tap --allow-lag -o seen.mcap", |stage| {
+        let segment = Segment::create("jobs").unwrap();
+        let jobs = segment.channel::<u64>("jobs").capacity(64);
+        let (sender, receiver) = (jobs.sender().unwrap(), jobs.receiver().unwrap());
+        sender.send_batch(&[1, 2, 3]).unwrap();
+        let shown = stage.start();
+        wait_until(|| !messages_of(stage, "seen.mcap").is_empty());
+        receiver.try_recv_batch(&mut Vec::new(), 3).unwrap();
+        drop(sender);
         assert!(shown.ends(&[0]).contains("jobs/jobs: 3 messages"));
     }),
     ("tombolo replay market.mcap", |stage| {

@@ -19,6 +19,7 @@ mod examples;
 mod hostile_names;
 mod limits;
 mod lines;
+mod looking;
 mod ls;
 mod metrics;
 mod pages;

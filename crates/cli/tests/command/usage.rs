@@ -134,7 +134,16 @@ fn no_flag_is_accepted_and_ignored() {
     see(&["top", "--once", "--json", "--interval"]);
     see(&["tap", "--count", "--follow", "--rate", "--bytes", "--json", "--quiet"]);
     see(&["metrics", "--once", "--listen", "--quiet"]);
-    see(&["record", "--output", "--channel", "--seconds", "--reliable", "--from", "--consume"]);
+    see(&[
+        "record",
+        "--output",
+        "--channel",
+        "--seconds",
+        "--reliable",
+        "--from",
+        "--consume",
+        "--tap",
+    ]);
     see(&["record", "--compression", "--chunk-size", "--rotate-size", "--rotate-seconds"]);
     see(&["record", "--force", "--allow-lag", "--any-owner", "--json", "--quiet"]);
     see(&["replay", "--speed", "--as", "--channel", "--step", "--any-owner", "--json", "--quiet"]);
