@@ -7,8 +7,8 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::endpoint::{Endpoint, Opening};
 use super::receiver::Receiver;
-use super::sender::Sender;
-use crate::error::{ChannelError, Fault, SendTimeoutError, TryRecvError};
+use super::sender::{Refusal, Sender, not_now};
+use crate::error::{ChannelError, Fault, SendTimeoutError, TryRecvError, TrySendError};
 use crate::kinds::broadcast::{Broadcasts, Mode, Start};
 use crate::kinds::message::Message;
 use crate::kinds::payload::Bytes;
@@ -402,6 +402,43 @@ impl<P: Broadcastable + NoUninit> Publisher<P> {
         Some(Slowest { peer: self.end.participant().mapped().peer(member), behind })
     }
 
+    /// Tells all subscribers that so many messages are missing here, as one does that carries
+    /// messages from elsewhere and has lost some: where a message would come next, each of them
+    /// gets [`Lagged`](crate::RecvError::Lagged) with this number, also those that publishers
+    /// wait for, and it counts in [`missed`](Subscriber::missed). In the channel it takes the place
+    /// of one message, and a subscriber that publishers have overtaken there counts it as one.
+    /// Waits for nobody. Nothing is told if none is missing.
+    ///
+    /// ```
+    /// use tombolo::{RecvError, Segment};
+    ///
+    /// let segment = Segment::anonymous()?;
+    /// let prices = segment.broadcast::<u64>("prices").capacity(8);
+    /// let (publisher, ledger) = (prices.publisher()?, prices.reliable_subscriber()?);
+    /// publisher.send(1)?;
+    /// publisher.try_send_gap(1_000)?;
+    /// publisher.send(1_002)?;
+    /// assert_eq!(ledger.recv()?, 1);
+    /// assert_eq!(ledger.recv(), Err(RecvError::Lagged(1_000)));
+    /// assert_eq!(ledger.recv()?, 1_002);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`try_send`](Self::try_send).
+    pub fn try_send_gap(&self, missed: u64) -> Result<(), TrySendError> {
+        if missed == 0 {
+            return Ok(());
+        }
+        let push = || self.end.publish(|| self.ring.publish_gap(&self.at, missed));
+        self.push_on(push(), None, push).map_err(|refusal| match refusal {
+            Refusal::Needs(need) => not_now(need, ()),
+            Refusal::TimedOut | Refusal::Length(_) => TrySendError::Full(()),
+            Refusal::Fault(fault) => TrySendError::unsent((), fault),
+            Refusal::Unwoken(unwoken) => TrySendError::Unwoken(unwoken),
+        })
+    }
+
     /// Another publisher of this channel in this process, for another thread.
     ///
     /// # Errors
@@ -520,12 +557,14 @@ where
     P::Ring<K>: Broadcasts<K>,
 {
     /// The sequence number of the next message that this subscriber receives, if it does not
-    /// miss it. The first message that was ever published has number 0.
+    /// miss it. The first message that was ever published has number 0. A
+    /// [gap](Publisher::try_send_gap) has one number, however many messages are missing there.
     pub fn sequence(&self) -> u64 {
         self.at.position()
     }
 
-    /// Passes over all messages but the newest. Returns how many it has passed over.
+    /// Passes over all messages but the newest, and what is missing before that. Returns how many
+    /// it has passed over.
     ///
     /// # Errors
     /// [`Fault::Forked`].

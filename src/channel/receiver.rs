@@ -332,13 +332,23 @@ impl<P: Payload, K: Kind> Receiver<P, K> {
         why: NotNow,
         mut attempt: impl FnMut() -> Result<R, NotNow>,
     ) -> Result<impl FnMut() -> Result<Result<R, u64>, NotNow>, RecvError> {
+        // It has passed a gap, perhaps.
+        let passed = || {
+            if P::Ring::<K>::MAKES_ROOM {
+                self.end.acknowledge();
+            }
+        };
         if let NotNow::Lagged(missed) = why {
             self.end.let_go();
+            passed();
             return Err(RecvError::Lagged(missed));
         }
         Ok(move || match attempt() {
             Ok(done) => Ok(Ok(done)),
-            Err(NotNow::Lagged(missed)) => Ok(Err(missed)),
+            Err(NotNow::Lagged(missed)) => {
+                passed();
+                Ok(Err(missed))
+            }
             Err(why) => Err(why),
         })
     }

@@ -244,8 +244,18 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
         if let Some(length) = self.misfit(message) {
             return Err(Refusal::Length(length));
         }
-        if let Err(why) = self.refused(why, message) {
-            let push = || self.push(message);
+        let refused = self.refused(why, message);
+        self.push_on(refused, wait, || self.push(message))
+    }
+
+    /// Goes on after an attempt, if that was refused: waits until that time, if it waits.
+    pub(super) fn push_on(
+        &self,
+        attempt: Result<(), NotNow>,
+        wait: Option<Option<Instant>>,
+        push: impl FnMut() -> Result<(), NotNow>,
+    ) -> Result<(), Refusal> {
+        if let Err(why) = attempt {
             match wait {
                 None if self.end.fail_fast(why) => return Err(Refusal::Needs(Need::Progress)),
                 None => match self.try_on(why, push)? {
@@ -366,6 +376,57 @@ impl<P: Payload + NoUninit, K: Kind> Sender<P, K> {
     ) -> Result<(), SendTimeoutError<P::Unsent>> {
         self.send_on(why, &message, Some(until))
             .map_err(|refusal| self.timeout_error(&message, refusal))
+    }
+
+    /// Sends a message that may have been delivered before, on a way that this channel knows
+    /// nothing of: as if so many receivers had died over it already. The receiver that takes it
+    /// sees that in [`Delivery::attempts`](crate::Delivery::attempts), and they count towards the
+    /// times that the channel [delivers again](crate::Channel::redeliver). An SPSC channel and a
+    /// broadcast channel do not count: there it is sent as any other message. Waits for room, at
+    /// most this long.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tombolo::Segment;
+    ///
+    /// let segment = Segment::anonymous()?;
+    /// let jobs = segment.channel::<u64>("jobs").capacity(8);
+    /// let (sender, mut receiver) = (jobs.sender()?, jobs.receiver()?);
+    /// sender.send_redelivered(7, 1, Duration::from_secs(1))?;
+    /// let job = receiver.take()?;
+    /// assert_eq!((job.read(), job.attempts()), (7, 1));
+    /// # job.release();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`send_timeout`](Self::send_timeout).
+    pub fn send_redelivered(
+        &self,
+        message: P::Sent<'_>,
+        attempts: u8,
+        timeout: Duration,
+    ) -> Result<(), SendTimeoutError<P::Unsent>> {
+        let until = Instant::now().checked_add(timeout);
+        self.redeliver(&message, attempts, until)
+            .map_err(|refusal| self.timeout_error(&message, refusal))
+    }
+
+    fn redeliver(
+        &self,
+        message: &P::Sent<'_>,
+        attempts: u8,
+        until: Option<Instant>,
+    ) -> Result<(), Refusal> {
+        if let Some(length) = self.misfit(message) {
+            return Err(Refusal::Length(length));
+        }
+        let Self { ring, at, end } = self;
+        let push = || {
+            let push = || ring.push_redelivered(at, end.owner(), message, attempts);
+            end.publish(push).inspect_err(|&why| self.gave_room_back(why))
+        };
+        self.push_on(push(), Some(until), push)
     }
 
     /// Sends all of `messages` in order, and waits for room as needed. Messages that fit

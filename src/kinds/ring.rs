@@ -179,6 +179,21 @@ pub trait Ring: View + Sized + Send {
         Ok(())
     }
 
+    /// As [`push`](Self::push), of a message that so many receivers have died over, where the ring
+    /// can count that.
+    fn push_redelivered(
+        &self,
+        at: &Self::Producer,
+        owner: u16,
+        message: &Sent<'_, Self>,
+        _attempts: u8,
+    ) -> Result<(), NotNow>
+    where
+        Self::Of: NoUninit,
+    {
+        self.push(at, owner, message)
+    }
+
     /// Claims a place for a message of up to `length` bytes.
     fn reserve_next(
         &self,

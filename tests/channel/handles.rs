@@ -468,3 +468,34 @@ fn what_was_in_a_place_before_is_not_sent() {
         assert_eq!(rx.take().unwrap().to_vec(), b"a letter");
     }
 }
+
+#[test]
+fn a_message_that_was_delivered_elsewhere_says_so() {
+    let segment = Segment::anonymous().unwrap();
+    let values = segment.channel::<u64>("values").capacity(3);
+    let bytes = segment.bytes("bytes").capacity(3, 1_000);
+    let (to_values, to_bytes) = (values.sender().unwrap(), bytes.sender().unwrap());
+    let (mut values, mut bytes) = (values.receiver().unwrap(), bytes.receiver().unwrap());
+    let soon = Duration::from_millis(1);
+    // Around the ring some times; in the slot, and in a block.
+    for n in 0..10 {
+        let text = vec![n; 1 + 100 * usize::from(n)];
+        to_values.send_redelivered(n.into(), n, soon).unwrap();
+        to_bytes.send_redelivered(&text, n, soon).unwrap();
+        to_values.send(1).unwrap();
+        let value = values.take().unwrap();
+        assert_eq!((value.read(), value.attempts()), (n.into(), n));
+        value.give_back_counted();
+        assert_eq!(values.take().unwrap().attempts(), n + 1);
+        assert_eq!(values.take().unwrap().attempts(), 0);
+        let message = bytes.take().unwrap();
+        assert_eq!((message.to_vec(), message.attempts()), (text, n));
+        message.release();
+    }
+    to_values.send_redelivered(1, u8::MAX, soon).unwrap();
+    assert_eq!(values.take().unwrap().attempts(), 15);
+    (0..3).for_each(|n| to_values.send(n).unwrap());
+    assert!(to_values.send_redelivered(1, 1, soon).unwrap_err().is_timeout());
+    let audit = Segment::check_id(segment.id()).unwrap();
+    assert!(audit.is_sound(), "{:?}", audit.faults);
+}

@@ -269,3 +269,33 @@ fn many_senders_of_overlapping_sets_wait_for_each_other_only_for_a_moment() {
         }
     }
 }
+
+#[test]
+fn senders_of_any_type_are_among_those_that_send_together_and_publishers_are_not() {
+    let segment = Segment::anonymous().unwrap();
+    let numbers = segment.channel::<u32>("numbers").capacity(2);
+    let texts = segment.bytes("texts").capacity(2, 100).spsc();
+    let notes = segment.channel::<u64>("notes").capacity(2).spsc();
+    let (numbers, texts) = (numbers.receiver().unwrap(), texts.receiver().unwrap());
+    let note = notes.receiver().unwrap();
+    let any = |name: &str| segment.open_channel(name).unwrap().sender().unwrap();
+    let ends = (any("numbers"), any("texts"), notes.sender().unwrap());
+    let all = SendAll::new(ends).unwrap();
+    let seven = 7_u32.to_ne_bytes();
+    all.send((&seven, b"seven", 7)).unwrap();
+    assert!(all.try_send((&seven, b"seven", 7)).is_ok());
+    let full = all.try_send((&seven, b"seven", 7)).unwrap_err();
+    assert!(full.reason.is_full());
+    let short = all.send((b"six", b"six", 6)).unwrap_err();
+    assert_eq!(short.channel(), "numbers");
+    assert!(short.reason.is_too_short());
+    let mut text = Vec::new();
+    for _ in 0..2 {
+        texts.recv(&mut text).unwrap();
+        assert_eq!((numbers.recv(), &text[..], note.recv()), (Ok(7), &b"seven"[..], Ok(7)));
+    }
+    assert_eq!((numbers.len(), texts.len(), note.len()), (0, 0, 0));
+    drop(segment.broadcast::<u32>("news").capacity(2).publisher().unwrap());
+    let news = any("news");
+    assert!(matches!(SendAll::new([&news]), Err(ChannelError::Mismatch { .. })));
+}

@@ -287,7 +287,8 @@ static const char *find_channel(const char *name, int kind)
                 break;
             ch.step = ch.N < 8 ? ch.N : ch.N / 8 < 8 ? 8 : ch.N / 8;
             ch.S = ch.N + 2 * ch.step, ch.B = ch.S + ch.K;
-            for (ch.bits = 0; (ch.B - 1) >> ch.bits; ch.bits++)
+            /* The buffer's, and gap. */
+            for (ch.bits = 1; (ch.B - 1) >> (ch.bits - 1); ch.bits++)
                 ;
             u64 words = up(slots() + 8 * ch.S, 128), buffers = words + 128 * (ch.K + ch.Q);
             ch.words = ch.at + words, ch.buffers = ch.at + buffers;
@@ -443,6 +444,7 @@ static void take_mark(void)
 
 /* 4.6: the words of a broadcast ring */
 
+#define GAP (UINT64_C(1) << (ch.bits - 1))
 static u64 turn_of(u64 w) { return w >> ch.bits; }
 static u64 turn_at(u64 position) { return position / ch.S + 1; }
 static int64_t turns_after(u64 w, u64 turn)
@@ -451,7 +453,7 @@ static int64_t turns_after(u64 w, u64 turn)
 }
 static u64 buffer_of(u64 place, u64 w)
 {
-    return ((w & ((UINT64_C(1) << ch.bits) - 1)) + place) % ch.B;
+    return ((w & (GAP - 1)) + place) % ch.B;
 }
 static u64 place_word(u64 place, u64 turn, u64 buffer)
 {
@@ -491,7 +493,7 @@ static void renew(u64 n)
 static void complete(u64 n)
 {
     u64 entry = publisher_at(n), w = acquire(entry + WORD), at = relaxed(entry + AT);
-    if (acquire(slot(at)) != place_word(at % ch.S, turn_at(at), buffer_of(ch.S + n, w))) {
+    if ((acquire(slot(at)) & ~GAP) != place_word(at % ch.S, turn_at(at), buffer_of(ch.S + n, w))) {
         renew(n);
         return;
     }
@@ -630,6 +632,10 @@ static int read_next(u64 *message)
         ch.position++;
         if (ch.reliable)
             release(ch.entry + POSITION, ch.position);
+        if (w & GAP) {
+            snprintf(lagged, sizeof lagged, "Lagged %" PRIu64, *message);
+            ended = lagged;
+        }
         return DONE;
     }
 }

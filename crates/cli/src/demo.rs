@@ -16,6 +16,7 @@ mod piece;
 mod summary;
 pub(crate) mod worker;
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,6 +25,7 @@ use clap::value_parser;
 use indicatif::ProgressBar;
 use tombolo::{Segment, sys::limits};
 
+use crate::beside;
 use crate::failure::Failure;
 use crate::signals::Signals;
 use crate::terms::{self, millis, now};
@@ -45,6 +47,10 @@ With --broadcast, one process publishes, and every subscriber gets every message
 counted are those of all subscribers together. The publisher waits for all but
 one of them. That one may miss messages, and is told how many: they are counted
 as lagged.
+
+With --bridge, a queue and a broadcast channel go from one IPC namespace to
+another by way of two bridges, which are killed and started again meanwhile. What
+comes twice is marked, and what subscribers miss they are told.
 
 Exits with 0 only if no message was lost, duplicated, reordered or corrupt.")]
 pub(crate) struct Args {
@@ -77,6 +83,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 3, requires = "broadcast")]
     #[arg(value_parser = value_parser!(u16).range(0..MOST_WORKERS))]
     subscribers: u16,
+    /// Two hosts on this machine, with a bridge between them; needs tombolo-bridge
+    #[arg(long, conflicts_with_all = ["input", "spsc", "producers", "consumers", "broadcast", "subscribers"])]
+    bridge: bool,
+    /// With --bridge: how many bridges are killed a second [default: 1]
+    #[arg(long, value_name = "HZ", requires = "bridge", value_parser = value_parser!(u16).range(0..=20))]
+    kill_rate: Option<u16>,
     /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
@@ -85,8 +97,24 @@ pub(crate) struct Args {
     quiet: bool,
 }
 
+impl Args {
+    /// The same for the program that has bridges.
+    fn of_bridges(&self) -> Vec<OsString> {
+        let mut arguments = vec![format!("--size={}", self.size)];
+        arguments.extend(self.seconds.map(|span| format!("--seconds={}", span.as_secs_f64())));
+        arguments.extend(self.messages.map(|messages| format!("--messages={messages}")));
+        arguments.extend(self.kill_rate.map(|rate| format!("--kill-rate={rate}")));
+        arguments.extend(self.json.then(|| "--json".to_owned()));
+        arguments.extend(self.quiet.then(|| "--quiet".to_owned()));
+        arguments.into_iter().map(OsString::from).collect()
+    }
+}
+
 /// Runs the demo.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    if args.bridge {
+        return beside::demo_of_bridges(&args.of_bridges());
+    }
     let (producers, consumers) = if args.broadcast {
         (1, args.subscribers + 1)
     } else {

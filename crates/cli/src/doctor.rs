@@ -4,9 +4,11 @@
 //!  kernel        the limits on System V objects, against what is asked for
 //!  surroundings  containers, control groups, log-outs, sandboxes, processors
 //!  trial         a segment, a message and a wake-up
+//!  bridged       the bridges that there are
 //!  host          the files that the kernel and the system answer with
 //! ```
 
+mod bridged;
 mod host;
 mod kernel;
 mod surroundings;
@@ -24,7 +26,8 @@ use host::Host;
 /// Looks for what will get in the way on this machine.
 ///
 /// Compares the limits of the kernel with what a segment needs, looks at the
-/// surroundings, and tries a segment, a message and a wake-up. Changes nothing.
+/// surroundings, tries a segment, a message and a wake-up, and asks the bridges between
+/// hosts how they are. Changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tombolo doctor
@@ -52,7 +55,7 @@ pub(crate) struct Args {
 /// What was found in one matter. Its fields are those of the JSON object.
 #[derive(Debug, Serialize)]
 struct Row {
-    check: &'static str,
+    check: String,
     ok: bool,
     found: String,
     wanted: String,
@@ -62,15 +65,15 @@ struct Row {
 
 impl Row {
     /// Something to know, which is in nobody's way.
-    fn fine(check: &'static str, found: impl Into<String>, wanted: impl Into<String>) -> Self {
-        let (found, wanted) = (found.into(), wanted.into());
+    fn fine(check: impl Into<String>, found: impl Into<String>, wanted: impl Into<String>) -> Self {
+        let (check, found, wanted) = (check.into(), found.into(), wanted.into());
         Self { check, ok: true, found, wanted, remedy: String::new() }
     }
 
     /// Fine if `ok`, otherwise something that the remedy mends.
     fn judged(
         ok: bool,
-        check: &'static str,
+        check: impl Into<String>,
         found: impl Into<String>,
         wanted: impl Into<String>,
         remedy: impl Into<String>,
@@ -86,6 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .map_err(|error| Failure::unusable("cannot ask for the kernel's limits", error))?;
     rows.extend(surroundings::rows(&Host::this(), args));
     rows.extend(trial::rows(args));
+    rows.extend(bridged::rows());
     let written = if args.json { as_json(&rows) } else { as_table(&rows) };
     written.map_err(|error| Failure::broken("cannot write what was found", error))?;
     if rows.iter().all(|row| row.ok) { Ok(()) } else { Err(Failure::Told(1)) }
@@ -99,7 +103,7 @@ fn as_table(rows: &[Row]) -> std::io::Result<()> {
     let width = rows.iter().map(|row| row.check.len()).max().unwrap_or(0);
     for Row { check, ok, found, wanted, remedy } in rows {
         let mark = if *ok { "ok  " } else { "BITE" };
-        standard::print(&format!("{mark}  {check:width$}  {}", plain(found)))?;
+        standard::print(&format!("{mark}  {:width$}  {}", plain(check), plain(found)))?;
         if !ok {
             let indent = " ".repeat(width + 8);
             standard::print(&format!("{indent}wanted: {}", plain(wanted)))?;

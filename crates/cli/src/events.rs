@@ -1,9 +1,12 @@
-//! `tombolo events`: prints joins, leaves and deaths as they happen.
+//! `tombolo events`: prints joins, leaves and deaths as they happen, and what bridges say.
+
+mod bridged;
 
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -18,6 +21,10 @@ use crate::signals::Signals;
 use crate::standard;
 use crate::target::Target;
 use crate::terms::print;
+use bridged::{Happening, Paper};
+
+/// How often to ask the bridges.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Shows participants that join, leave and die, as it happens.
 #[derive(Debug, clap::Args)]
@@ -25,7 +32,10 @@ use crate::terms::print;
   tombolo events market --json | jq 'select(.event == \"died\") | .pid'
 
 Ends when the segment is removed. The watcher is a participant, too. With
---remembered, what the segment remembers comes first: its last 128 events.")]
+--remembered, what the segment remembers comes first: its last 128 events.
+
+Bridges that carry channels of the segment to other hosts tell what happens to
+them: far ends that come and go, messages that were missed, sent again or refused.")]
 pub(crate) struct Args {
     /// The segment, or @ID
     #[arg(value_name = "NAME")]
@@ -48,6 +58,7 @@ enum Row {
     Left(MemberRow),
     Died(DeathRow),
     Missed { events: u64 },
+    Bridge(Happening),
 }
 
 #[derive(Debug, Serialize)]
@@ -139,12 +150,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if args.remembered {
         events = events.remembered();
     }
+    let paper = Paper::of(&args.segment, args.remembered);
+    let paper = paper.map_err(|error| Failure::Unusable(error.to_string()))?;
+    let telling = Telling { paper, json: args.json };
     let stop = events.clone();
     let ended = Arc::new(OnceLock::new());
     let told = Arc::clone(&ended);
     // Ends with the process, unless it ends the subscription before.
     let watch = thread::Builder::new()
-        .spawn(move || watch(&signals, &stop, &told))
+        .spawn(move || watch(&signals, &stop, &told, telling))
         .map_err(|error| Failure::unusable("cannot start a thread", error))?;
     let shown = show(&events, args.json);
     let Some(why) = ended.get() else {
@@ -158,16 +172,44 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// Waits for a signal, or for the one who reads to go (`None`), and ends the
-/// subscription then.
-fn watch(signals: &Signals, events: &Events, ended: &OnceLock<Option<Signal>>) {
+/// What bridges say, and how to print it.
+struct Telling {
+    paper: Paper,
+    json: bool,
+}
+
+impl Telling {
+    /// Prints what is new.
+    fn tell(&mut self) {
+        for happening in self.paper.news() {
+            let line = if self.json {
+                json(&Row::Bridge(happening))
+            } else {
+                Ok(plain(&happening.to_string()))
+            };
+            // If it cannot be written, the end of output is noticed next.
+            let _ = line.map(|line| print(&line));
+        }
+    }
+}
+
+/// Tells what bridges say, until there is a signal, or the one who reads has gone (`None`).
+/// Ends the subscription then.
+fn watch(
+    signals: &Signals,
+    events: &Events,
+    ended: &OnceLock<Option<Signal>>,
+    mut telling: Telling,
+) {
     let out = io::stdout();
     let mut files = [
         PollFd::new(signals.as_fd(), PollFlags::POLLIN),
         PollFd::new(out.as_fd(), PollFlags::empty()),
     ];
+    let pause = PollTimeout::try_from(PAUSE).unwrap_or(PollTimeout::MAX);
     let why = loop {
-        match poll(&mut files, PollTimeout::NONE) {
+        telling.tell();
+        match poll(&mut files, pause) {
             Ok(_) => match signals.caught() {
                 Some(signal) => break Some(signal),
                 None if files[1].any() == Some(true) => break None,

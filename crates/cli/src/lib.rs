@@ -1,6 +1,8 @@
-//! Shared by the programs `tombolo`, `tombolo-bench` and `tombolo-record`: how they fail, what
-//! they print, what their arguments mean, and which signals end them. It is for these only.
+//! Shared by the programs `tombolo`, `tombolo-bench`, `tombolo-bridge` and `tombolo-record`: how
+//! they fail, what they print, what their arguments mean, which signals end them, and what a
+//! bridge says of itself. It is for these only.
 
+pub mod bridges;
 pub mod failure;
 pub mod flags;
 pub mod plain;

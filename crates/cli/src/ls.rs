@@ -4,6 +4,7 @@ use serde::Serialize;
 use tombolo::sys::proc;
 use tombolo::{BroadcastInfo, CallsInfo, ChannelInfo, Death, Peer, Segment, SegmentInfo};
 
+use crate::bridges::{Bridge, Bridges, Carried};
 use crate::failure::Failure;
 use crate::plain::{json, plain};
 use crate::standard;
@@ -32,6 +33,9 @@ many wait for a server, senders are clients, and receivers are servers. There is
 line more: how many calls have a slot, and how many the processes have in hand
 that serve them.
 
+Of a channel that a bridge carries between hosts, there is a line more for each
+direction; and one for the bridge below its own segment, tombolo.bridge.NAME.
+
 To look into a segment, the kernel wants it attached for some microseconds. That
 changes the pid and the times that `ipcs -mp` and `ipcs -mt` show of the last
 attachment, and nothing else.")]
@@ -43,6 +47,7 @@ pub(crate) struct Args {
 
 /// A segment. Its fields are those of the JSON object.
 #[derive(Debug, Serialize)]
+// More fields than 12: they are what is shown of a segment.
 struct Row {
     name: String,
     key: i32,
@@ -58,6 +63,9 @@ struct Row {
     deaths: u64,
     recent_deaths: Vec<DeathRow>,
     channels: Vec<ChannelRow>,
+    /// The bridge whose segment it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bridge: Option<Bridge>,
 }
 
 #[derive(Debug, Serialize)]
@@ -75,6 +83,7 @@ struct DeathRow {
 }
 
 #[derive(Debug, Serialize)]
+// More fields than 12: they are what is shown of a channel.
 struct ChannelRow {
     name: String,
     kind: String,
@@ -91,6 +100,9 @@ struct ChannelRow {
     broadcast: Option<BroadcastRow>,
     #[serde(flatten)]
     calls: Option<CallsRow>,
+    /// The bridges that carry it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bridged: Vec<Carried>,
 }
 
 /// What a broadcast channel has besides.
@@ -150,8 +162,16 @@ impl DeathRow {
 }
 
 impl Row {
-    fn of(info: SegmentInfo) -> Self {
+    fn of(info: SegmentInfo, bridges: &[Bridge]) -> Self {
+        let known = info.living_known;
+        let channels = info.channels.iter().cloned();
+        let channels = channels.map(|channel| {
+            let bridged = Carried::all(bridges, &info, &channel.name);
+            ChannelRow::of(channel, known, bridged)
+        });
         Self {
+            channels: channels.collect(),
+            bridge: bridges.iter().find(|bridge| bridge.segment == info.id).cloned(),
             name: info.name,
             key: info.key,
             id: info.id,
@@ -163,10 +183,6 @@ impl Row {
             state: info.state.name(),
             deaths: info.deaths.total,
             recent_deaths: info.deaths.recent.into_iter().map(DeathRow::of).collect(),
-            channels: {
-                let known = info.living_known;
-                info.channels.into_iter().map(|channel| ChannelRow::of(channel, known)).collect()
-            },
         }
     }
 
@@ -187,9 +203,10 @@ impl Row {
 }
 
 impl ChannelRow {
-    fn of(info: ChannelInfo, living_known: bool) -> Self {
+    fn of(info: ChannelInfo, living_known: bool, bridged: Vec<Carried>) -> Self {
         let receivers = living_known.then_some(info.receivers);
         Self {
+            bridged,
             broadcast: info.broadcast.map(|info| BroadcastRow::of(&info, receivers)),
             calls: info.calls.map(|info| CallsRow::of(&info)),
             name: info.name,
@@ -291,7 +308,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         Segment::list().map_err(|error| Failure::unusable("cannot list the segments", error))?;
     // Without a key, it was removed while processes are still attached.
     let there = |info: &SegmentInfo| info.name.is_empty() || info.key != 0;
-    let mut rows: Vec<Row> = segments.into_iter().filter(there).map(Row::of).collect();
+    let bridges = Bridges::default().among(&segments);
+    let row = |info| Row::of(info, &bridges);
+    let mut rows: Vec<Row> = segments.into_iter().filter(there).map(row).collect();
     rows.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
     let printed = if args.json {
         json(&rows).map_err(|error| Failure::broken("cannot write the list", error))?
@@ -318,10 +337,12 @@ fn table(rows: &[Row]) -> String {
     lines.extend(channels.next());
     for (row, line) in rows.iter().zip(segments) {
         lines.push(line);
+        lines.extend(row.bridge.as_ref().map(|bridge| format!("  {}", bridge.words())));
         for channel in &row.channels {
             lines.extend(channels.next());
             lines.extend(channel.broadcast.as_ref().map(BroadcastRow::line));
             lines.extend(channel.calls.as_ref().map(CallsRow::line));
+            lines.extend(channel.bridged.iter().map(|it| format!("    {}", it.words())));
         }
     }
     lines.join("\n")

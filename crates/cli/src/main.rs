@@ -23,7 +23,7 @@ mod top;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use tombolo_cli::{failure, flags, plain, shell, signals, standard, target, terms, words};
+use tombolo_cli::{bridges, failure, flags, plain, shell, signals, standard, target, terms, words};
 
 /// Channels between processes, in System V shared memory, that survive
 /// kill -9.
@@ -53,6 +53,7 @@ enum Command {
     Run(run::Args),
     Record(beside::Record),
     Replay(beside::Replay),
+    Bridge(beside::Bridge),
     Man(pages::Man),
     Completions(pages::Completions),
     /// One process of a demo, started by it.
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         Ok(Cli { command: Command::Run(args) }) => run::run(&args),
         Ok(Cli { command: Command::Record(args) }) => beside::record(&args),
         Ok(Cli { command: Command::Replay(args) }) => beside::replay(&args),
+        Ok(Cli { command: Command::Bridge(args) }) => beside::bridge(&args),
         Ok(Cli { command: Command::Man(args) }) => pages::man(&args, Cli::command()),
         Ok(Cli { command: Command::Completions(args) }) => {
             pages::completions(&args, Cli::command())

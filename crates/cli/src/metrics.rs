@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 use tiny_http::{Header, Method, Request, Response, Server};
 use tombolo::{ChannelInfo, Observer, OpenError, Passed, SegmentInfo};
 
+use crate::bridges::{Bridge, Bridges};
 use crate::failure::Failure;
 use crate::plain::plain;
 use crate::signals::Signals;
@@ -33,7 +34,7 @@ use crate::terms::remark;
   curl -s --retry 9 --retry-connrefused http://127.0.0.1:9464/metrics
 
 Looks at the segments whenever it is asked, by a GET of / or /metrics, and at no other time: no
-program that uses a segment counts anything for it. An anonymous segment is named
+program that uses a segment counts anything for it. (Bridges count, also when nobody asks.) An anonymous segment is named
 @ID. A counter of messages of an MPMC channel has also those whose senders died over them; of an
 SPSC channel of bytes there are bytes, with 8 for each message. Standard error says the address,
 also of a port 0. By default only this machine can ask: whoever can reach another
@@ -60,6 +61,9 @@ type Labels = Vec<(&'static str, String)>;
 #[derive(Debug)]
 struct Watched {
     observers: Vec<Observer>,
+    /// Whether they look at all segments.
+    all: bool,
+    bridges: Bridges,
     calls: HashMap<(u64, String), (Passed, u64)>,
 }
 
@@ -112,7 +116,8 @@ impl Watched {
         } else {
             segments.iter().map(Target::observer).collect::<Result<_, _>>()?
         };
-        Ok(Self { observers, calls: HashMap::new() })
+        let (all, bridges) = (segments.is_empty(), Bridges::default());
+        Ok(Self { observers, all, bridges, calls: HashMap::new() })
     }
 
     /// All of it as a text.
@@ -128,6 +133,7 @@ impl Watched {
         let mut families = Families { registry: Registry::with_prefix("tombolo") };
         segments(&mut families, &found);
         self.channels(&mut families, &found);
+        bridges(&mut families, &self.bridges.of(&found, self.all));
         let mut text = String::new();
         // A `String` takes everything.
         let _ = encode(&mut text, &families.registry);
@@ -233,6 +239,63 @@ fn segments(to: &mut Families, found: &[SegmentInfo]) {
         set(&stopped, &labels, all.count());
         set(&open, &labels, i64::from(info.state.name() == "open"));
         count(&deaths, &labels, info.deaths.total);
+    }
+}
+
+/// What bridges say of themselves, and whether they live.
+fn bridges(to: &mut Families, found: &[Bridge]) {
+    if found.is_empty() {
+        return;
+    }
+    let up = to.gauge("bridge_up", "1 if the bridge lives");
+    let peers = to.gauge("bridge_peers", "Connections to far ends");
+    let running = to.gauge("bridge_link_running", "1 if the bridge carries the channel");
+    let lag = to.gauge("bridge_link_lag", "Messages that the exporter has not sent yet");
+    let held = to.gauge("bridge_link_held", "Messages that were sent and are not acknowledged");
+    let counters = [
+        to.counter("bridge_link_messages", "Messages that went over"),
+        to.counter("bridge_link_bytes", "Bytes of messages that went over"),
+        to.counter("bridge_link_missed_messages", "Messages that subscribers are told they lack"),
+        to.counter("bridge_link_resent_messages", "Messages that were sent again"),
+        to.counter("bridge_link_repeated_messages", "Messages marked as possibly repeated"),
+        to.counter("bridge_link_skipped_messages", "Messages that came twice and were left out"),
+        to.counter("bridge_link_refused_messages", "Messages that the channel does not take"),
+    ];
+    for bridge in found {
+        let labels = vec![("bridge", plain(&bridge.name))];
+        if let Some(alive) = bridge.alive {
+            set(&up, &labels, i64::from(alive));
+        }
+        set(&peers, &labels, bridge.status.peers.len());
+        for link in &bridge.status.links {
+            let labels = with(
+                &labels,
+                &[
+                    ("segment", &link.segment),
+                    ("channel", &link.channel),
+                    ("direction", &link.direction),
+                    ("key", &link.key),
+                ],
+            );
+            let counts = link.counts;
+            set(&running, &labels, i64::from(link.state == "running"));
+            set(&lag, &labels, counts.lag);
+            set(&held, &labels, counts.held);
+            let values = [
+                counts.messages,
+                counts.bytes,
+                counts.missed,
+                counts.resent,
+                counts.repeated,
+                counts.skipped,
+                counts.refused,
+            ];
+            for (family, value) in counters.iter().zip(values) {
+                let counter = family.get_or_create(&labels);
+                // A bridge may name a link twice.
+                counter.inc_by(value.saturating_sub(counter.get()));
+            }
+        }
     }
 }
 

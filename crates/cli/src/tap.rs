@@ -138,7 +138,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             standard::print(&line).map_err(unwritable)?;
         }
         shown += seen.messages.len() as u64;
-        missed += seen.missed;
+        missed = missed.saturating_add(seen.missed);
         let has_all = wanted > 0 && seen.messages.len() < wanted;
         if shown >= most || has_all && !args.follow {
             break Ok(());

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use tombolo::{Observer, OpenError};
 
+use crate::bridges::Bridges;
 use crate::failure::Failure;
 use crate::plain::json;
 use crate::signals::Signals;
@@ -40,7 +41,8 @@ second (of SPSC bytes: bytes), how many messages are in it, how many it holds, i
 senders and receivers, and how many threads sleep, as the kernel says it: 2s in a
 send, 1r in a receive. Below that: the subscribers that publishers wait for and how
 many messages each has not read, servers with calls in hand, processes that wait, those that are
-stopped (by a signal or a debugger), and what was redelivered or lost with the dead.
+stopped (by a signal or a debugger), what was redelivered or lost with the dead, and the
+bridges that carry the channel between hosts.
 
 Keys: q ends, space pauses, s sorts by the next column, d hides the details,
 / filters by name, arrows and page keys move, ? says so. Where TERM is dumb or unset, a
@@ -66,6 +68,7 @@ pub(crate) struct Args {
 #[derive(Debug)]
 struct Looking {
     observer: Observer,
+    bridges: Bridges,
     before: Before,
     at: Instant,
     /// That of the one segment that is looked at.
@@ -80,14 +83,16 @@ impl Looking {
         };
         let before = Before::of(&observer.look()?);
         let name = segment.map(Target::to_string);
-        Ok(Self { observer, before, at: Instant::now(), name })
+        let bridges = Bridges::default();
+        Ok(Self { observer, bridges, before, at: Instant::now(), name })
     }
 
     /// What there is, and what has happened since the last look.
     fn look(&mut self) -> Result<View, OpenError> {
         let found = self.observer.look()?;
         let now = Instant::now();
-        let view = View::of(&found, &self.before, now.duration_since(self.at));
+        let bridges = self.bridges.of(&found, self.name.is_none());
+        let view = View::of(&found, &bridges, &self.before, now.duration_since(self.at));
         (self.before, self.at) = (Before::of(&found), now);
         Ok(view)
     }

@@ -204,7 +204,7 @@ impl Track {
             Way::Tap { tap, .. } => look(tap, &mut sheet),
         };
         self.messages += sheet.messages;
-        self.missed += sheet.missed;
+        self.missed = self.missed.saturating_add(sheet.missed);
         let found = done.map_err(|cause| cause.of(&self.name))?;
         self.over = found == Found::Over;
         Ok(found)
@@ -252,7 +252,7 @@ impl Sheet<'_> {
     }
 
     fn note_missed(&mut self, count: u64) -> Result<(), Cause> {
-        self.missed += count;
+        self.missed = self.missed.saturating_add(count);
         self.tape.note_missed(self.number, count).map_err(Cause::Write)
     }
 

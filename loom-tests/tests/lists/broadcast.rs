@@ -76,7 +76,7 @@ fn live(state: MemberState) -> u64 {
 
 /// How many bits of a word name the buffer.
 fn bits(shape: Shape) -> u32 {
-    u64::BITS - (shape.buffers() - 1).leading_zeros()
+    1 + u64::BITS - (shape.buffers() - 1).leading_zeros()
 }
 
 impl Board {
@@ -112,6 +112,12 @@ impl Board {
         at.publish(self, self)
     }
 
+    fn publish_gap(&self, at: &Publisher, missing: u64) -> Result<u64, Refused> {
+        at.ready(self, self)?;
+        self.buffers[at.spare() as usize].set(missing);
+        at.publish_gap(self, self)
+    }
+
     fn is(&self, id: u16, state: MemberState) {
         self.table[usize::from(id)].store(live(state), Relaxed);
     }
@@ -126,8 +132,8 @@ impl Board {
     }
 }
 
-/// Publishers come and go, some of them over a publication; one reads all, wherever the laps and
-/// the turns begin.
+/// Publishers come and go, some of them over a publication, of a message or of a gap; one reads all,
+/// wherever the laps and the turns begin.
 #[test]
 fn broadcasts_are_the_list_wherever_turns_begin() {
     for seed in effort::seeds(200, 4_000) {
@@ -149,7 +155,13 @@ fn broadcasts_are_the_list_wherever_turns_begin() {
             let who = random.below(publishers.len() as u64) as usize;
             let entry = board.publisher(publishers[who].number());
             let (before, position) = (entry.word.load(Relaxed), reader.get().position());
-            assert_eq!(board.publish(&publishers[who], message), Ok(position));
+            let gap = random.below(4) == 0;
+            let published = if gap {
+                board.publish_gap(&publishers[who], message)
+            } else {
+                board.publish(&publishers[who], message)
+            };
+            assert_eq!(published, Ok(position));
             if random.below(8) == 0 {
                 // It died before it said so, and another one goes on first, or not.
                 entry.word.store(before, Relaxed);
@@ -160,8 +172,10 @@ fn broadcasts_are_the_list_wherever_turns_begin() {
                 }
                 publishers[who] = Publisher::attach(&board, number);
             }
-            let Look::Found(found) = ring::look(&board, reader.get()) else {
-                panic!("{:?} at {position}", ring::look(&board, reader.get()));
+            let found = match ring::look(&board, reader.get()) {
+                Look::Found(found) if !gap => found,
+                Look::Gap(found) if gap => found,
+                other => panic!("{other:?} at {position}"),
             };
             assert_eq!(board.buffers[found.buffer as usize].get(), message);
             assert!(ring::unchanged(&board, found));
@@ -261,6 +275,8 @@ fn hostile_broadcast_words_are_refused() {
                     ring::pass(&board, &reader);
                 }
                 Look::Missed => drop(ring::skip(&board, &reader)),
+                // Of a hostile word.
+                Look::Gap(_) => ring::pass(&board, &reader),
                 Look::Nothing => {}
                 Look::Corrupt(_) => reader.set(ring::first_unpublished(&board)),
             }

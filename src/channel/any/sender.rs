@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::each::{Any, any_of, each, of_both_sides};
+use crate::channel::broadcast::Slowest;
 use crate::channel::cancel::Canceller;
 use crate::channel::endpoint::{Endpoint, Origin};
 use crate::channel::grant::Grant;
@@ -32,6 +33,14 @@ of_both_sides! { AnySender, "Sender", end => Err(end.end.role_taken())? }
 impl AnySender {
     pub(super) const fn of(senders: Senders) -> Self {
         Self(senders)
+    }
+
+    pub(super) const fn senders(&self) -> &Senders {
+        &self.0
+    }
+
+    pub(super) fn its_end(&self) -> &Endpoint {
+        each!(&self.0, end => &end.end)
     }
 
     /// Another one, of an end that there may be several of.
@@ -117,6 +126,52 @@ impl AnySender {
         each!(&self.0, end => end.try_send_batch(messages))
     }
 
+    /// Sends a message that may have been delivered before, waiting for room at most this long.
+    ///
+    /// # Errors
+    /// As for [`Sender::send_redelivered`].
+    pub fn send_redelivered(
+        &self,
+        message: &[u8],
+        attempts: u8,
+        timeout: Duration,
+    ) -> Result<(), SendTimeoutError> {
+        each!(&self.0, end => end.send_redelivered(message, attempts, timeout))
+    }
+
+    /// The sequence number of the message that this publisher published last: see
+    /// [`Publisher::sequence`](crate::Publisher). `None` also if the channel is no broadcast channel.
+    pub fn sequence(&self) -> Option<u64> {
+        match &self.0 {
+            Any::Broadcast(end) => end.sequence(),
+            Any::BroadcastBytes(end) => end.sequence(),
+            _ => None,
+        }
+    }
+
+    /// How many messages have been published: see
+    /// [`Publisher::published`](crate::Publisher). `None`: the channel is no broadcast channel.
+    pub fn published(&self) -> Option<u64> {
+        match &self.0 {
+            Any::Broadcast(end) => Some(end.published()),
+            Any::BroadcastBytes(end) => Some(end.published()),
+            _ => None,
+        }
+    }
+
+    /// Tells all subscribers that so many messages are missing: see
+    /// [`Publisher::try_send_gap`](crate::Publisher). `None`: the channel is no broadcast channel.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_send_gap(&self, missed: u64) -> Option<Result<(), TrySendError>> {
+        match &self.0 {
+            Any::Broadcast(end) => Some(end.try_send_gap(missed)),
+            Any::BroadcastBytes(end) => Some(end.try_send_gap(missed)),
+            _ => None,
+        }
+    }
+
     /// Waits until there are so many subscribers, at most this long: see
     /// [`Publisher::wait_for`](crate::Publisher). `None`: the channel is no broadcast channel.
     ///
@@ -130,6 +185,16 @@ impl AnySender {
         match &self.0 {
             Any::Broadcast(end) => Some(end.wait_for_timeout(subscribers, timeout)),
             Any::BroadcastBytes(end) => Some(end.wait_for_timeout(subscribers, timeout)),
+            _ => None,
+        }
+    }
+
+    /// The reliable subscriber that is furthest behind: see
+    /// [`Publisher::slowest`](crate::Publisher). `None`: the channel is no broadcast channel.
+    pub fn slowest(&self) -> Option<Option<Slowest>> {
+        match &self.0 {
+            Any::Broadcast(end) => Some(end.slowest()),
+            Any::BroadcastBytes(end) => Some(end.slowest()),
             _ => None,
         }
     }

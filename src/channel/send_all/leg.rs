@@ -63,7 +63,7 @@ impl<'x, 'm, P: Payload, K: Kind> One<'x, 'm, P, K>
 where
     RingOf<P, K>: JointRing,
 {
-    pub(super) const fn new(
+    pub(in crate::channel) const fn new(
         sender: &'x Sender<P, K>,
         message: &'x P::Sent<'m>,
         position: usize,

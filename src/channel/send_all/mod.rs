@@ -16,16 +16,21 @@ use core::fmt;
 use std::time::{Duration, Instant};
 
 use attempt::{Joint, Refused, Why};
+pub(super) use leg::{Leg, One};
+pub(super) use senders::sealed;
 pub use senders::{SendEnd, Senders};
 
-use crate::error::{ChannelError, Fault, SendAllError, SendError, SendTimeoutError, TrySendError};
+use crate::error::{
+    ChannelError, ChannelProperty, Fault, SendAllError, SendError, SendTimeoutError, TrySendError,
+};
+use crate::kinds::table::RingKind;
 use crate::ring::wait::Need;
 
 /// Sends one message to each of several channels, or to none of them: a transaction over
 /// queues.
 ///
-/// The senders are a tuple, an array or a `Vec` of [`Sender`](crate::Sender)s, or of references
-/// to them. Their channels are of one segment, SPSC or MPMC, of any payloads, and each stands
+/// The senders are a tuple, an array or a `Vec` of [`Sender`](crate::Sender)s or
+/// [`AnySender`](crate::AnySender)s, or of references to them. Their channels are of one segment, SPSC or MPMC, of any payloads, and each stands
 /// there once.
 ///
 /// ```
@@ -76,7 +81,8 @@ impl<S: Senders> SendAll<S> {
     /// Joins the senders.
     ///
     /// # Errors
-    /// [`ChannelError::Twice`], [`ChannelError::OtherSegment`]; [`ChannelError::EarlierBuild`] if
+    /// [`ChannelError::Twice`], [`ChannelError::OtherSegment`]; [`ChannelError::Mismatch`] of an
+    /// [`AnySender`](crate::AnySender) that is a publisher; [`ChannelError::EarlierBuild`] if
     /// another participant could not complete what this one leaves behind;
     /// [`ChannelError::Busy`], and the faults of every operation.
     pub fn new(senders: S) -> Result<Self, ChannelError> {
@@ -90,6 +96,16 @@ impl<S: Senders> SendAll<S> {
                         channel: end.name().to_string(),
                         segment: end.participant().mapped().called(),
                         first: participant.mapped().called(),
+                    });
+                }
+                let kind = end.block().kind;
+                if kind.is_broadcast() {
+                    return Err(ChannelError::Mismatch {
+                        channel: end.name().to_string(),
+                        segment: participant.mapped().called(),
+                        what: ChannelProperty::Kind,
+                        theirs: format!("{kind:?}"),
+                        ours: format!("{:?}", RingKind::Mpmc),
                     });
                 }
                 if ends.iter().take(n).any(|other| other.same_channel(end)) {

@@ -9,7 +9,7 @@ use crate::kinds::joint::JointRing;
 use crate::kinds::table::{Kind, Payload};
 
 /// A handle that can be one of a [`SendAll`](crate::SendAll)'s: a [`Sender`] of an SPSC or an
-/// MPMC channel, or a reference to one.
+/// MPMC channel, an [`AnySender`](crate::AnySender) of one, or a reference to either.
 ///
 /// A publisher of a broadcast channel cannot: what it writes has no place in the order before
 /// it is published.
@@ -52,7 +52,7 @@ pub trait Senders: sealed::Senders {
     fn unsent(messages: &Self::Messages<'_>) -> Self::Unsent;
 }
 
-mod sealed {
+pub(in crate::channel) mod sealed {
     use super::{Kind, Payload, Sender};
 
     pub trait SendEnd {}

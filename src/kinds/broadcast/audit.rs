@@ -109,7 +109,7 @@ impl Ring {
                 channel.report.fault("slot word", place(&whose, at), found, expected);
             }
             self.note(channel, slot.buffer, || place(&whose, at));
-            if turn > 0 {
+            if turn > 0 && !slot.gap {
                 self.length(channel, slot.buffer, &whose);
             }
         }

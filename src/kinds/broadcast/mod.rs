@@ -26,6 +26,7 @@ use super::payload::{Bytes, Form, Untyped};
 use super::peek::{Copied, Peek};
 use super::ring::Ring;
 use crate::ring::broadcast::{self, Found, Look, Words as _};
+use crate::ring::cursor::Cursor;
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
 use crate::storage::layout::{Measures, Parts};
@@ -173,6 +174,7 @@ impl<F: Buffered, M: Mode> BufferRing<F, M> {
             Look::Corrupt(word) => NotNow::Word(word),
             // Publishers wait for this subscriber.
             Look::Missed if M::MAKES_ROOM => NotNow::Disorder,
+            Look::Gap(gap) => self.told(at, gap),
             Look::Missed => match at.skip(&self.0) {
                 Ok(missed) => NotNow::Lagged(missed),
                 Err(limit) => NotNow::Word(limit),
@@ -180,6 +182,18 @@ impl<F: Buffered, M: Mode> BufferRing<F, M> {
             // A slot that changes goes on to a later lap.
             Look::Found(_) => NotNow::Disorder,
         }
+    }
+
+    /// What a gap tells. The subscription goes on behind it.
+    fn told(&self, at: &Subscription<M>, gap: Found) -> NotNow {
+        let missed = self.0.missing(gap.buffer);
+        if !broadcast::unchanged(&self.0, gap) {
+            // Written over, as messages are: the next call tells.
+            return NotNow::Unsure;
+        }
+        self.pass(at);
+        at.has_missed(missed);
+        NotNow::Lagged(missed)
     }
 
     /// Copies the next message out, without a word about missed ones.
@@ -448,8 +462,19 @@ impl<F: Buffered, M: Mode> Broadcasts<M> for BufferRing<F, M> {
         Subscription::new(&self.0, me, start).ok_or(NotNow::Nothing)
     }
 
+    fn publish_gap(&self, at: &Publication, missed: u64) -> Result<(), NotNow> {
+        at.publish_gap(&self.0, missed)
+    }
+
     fn skip_to_newest(&self, at: &Subscription<M>) -> u64 {
-        let passed = self.behind(at).saturating_sub(1);
+        let (slots, newest) = (self.0.shape().slots, self.behind(at).saturating_sub(1));
+        // A gap is no message: the newest one is before it.
+        let is_gap = |passed: u64| {
+            let position = at.position().wrapping_add(passed);
+            matches!(broadcast::look(&self.0, Cursor::at(position, slots)), Look::Gap(_))
+        };
+        let few = usize::try_from(slots).unwrap_or(usize::MAX);
+        let passed = (0..=newest).rev().take(few).find(|&n| !is_gap(n)).unwrap_or(newest);
         if passed > 0 {
             self.go_to(at, at.position().wrapping_add(passed));
         }

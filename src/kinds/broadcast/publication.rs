@@ -81,14 +81,34 @@ impl Publication {
                 self.published.set(position.wrapping_add(1));
                 Ok(())
             }
-            Err(refused) => self.publish_again(board, refused),
+            Err(refused) => {
+                self.publish_again(refused, || self.publisher.publish(board, board.cells()))
+            }
+        }
+    }
+
+    /// Publishes that so many messages are missing.
+    pub(super) fn publish_gap(&self, board: &Board, missed: u64) -> Result<(), NotNow> {
+        self.ready(board)?;
+        board.set_missing(self.spare(), missed);
+        let publish = || self.publisher.publish_gap(board, board.cells());
+        match publish() {
+            Ok(position) => {
+                self.published.set(position.wrapping_add(1));
+                Ok(())
+            }
+            Err(refused) => self.publish_again(refused, publish),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn publish_again(&self, board: &Board, refused: Refused) -> Result<(), NotNow> {
-        let position = settled(refused, || self.publisher.publish(board, board.cells()))?;
+    fn publish_again(
+        &self,
+        refused: Refused,
+        publish: impl FnMut() -> Result<u64, Refused>,
+    ) -> Result<(), NotNow> {
+        let position = settled(refused, publish)?;
         self.published.set(position.wrapping_add(1));
         Ok(())
     }

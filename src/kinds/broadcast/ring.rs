@@ -16,6 +16,9 @@ pub trait Broadcasts<M: Mode>: Ring<Producer = Publication, Consumer = Subscript
     /// may be.
     fn subscribe(&self, me: Member, start: Start) -> Result<Subscription<M>, NotNow>;
 
+    /// Publishes that so many messages are missing.
+    fn publish_gap(&self, at: &Publication, missed: u64) -> Result<(), NotNow>;
+
     /// Has the subscriber go on at this position.
     fn go_to(&self, at: &Subscription<M>, position: u64);
 

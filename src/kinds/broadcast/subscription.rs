@@ -173,6 +173,11 @@ impl<M: Mode> Subscription<M> {
         self.missed.get()
     }
 
+    /// Has missed these, too.
+    pub(super) fn has_missed(&self, messages: u64) {
+        self.missed.set(self.missed.get().saturating_add(messages));
+    }
+
     /// Has not missed these, which it would have passed over.
     pub(crate) fn has_passed_over(&self, messages: u64) {
         self.missed.set(self.missed.get().saturating_sub(messages));
@@ -188,7 +193,7 @@ impl<M: Mode> Subscription<M> {
     /// limit that cannot be.
     pub(super) fn skip(&self, board: &Board) -> Result<u64, u64> {
         let passed = broadcast::skip(board, &self.cursor)?;
-        self.missed.set(self.missed.get().saturating_add(passed));
+        self.has_missed(passed);
         Ok(passed)
     }
 }

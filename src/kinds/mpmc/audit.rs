@@ -105,10 +105,10 @@ fn slot(channel: &mut Audited<'_>, index: u64) -> Option<SlotWord> {
         channel.report.fault("slot word", of_slot(channel, index), found, "owner 0");
     }
     // A receiver may give a message back as failed more often than the channel delivers
-    // again after deaths. So the attempts of one that was taken have no other bound than
-    // their bits. WRITING has the ticket of a joint send there.
-    let free_or_full = matches!(phase, SlotState::Free | SlotState::Full);
-    if state.attempts() > 0 && free_or_full {
+    // again after deaths, and a sender may send one that had as many elsewhere. So the
+    // attempts of a message have no other bound than their bits. WRITING has the ticket of a
+    // joint send there.
+    if state.attempts() > 0 && phase == SlotState::Free {
         let found = format!("{phase:?} with {} attempts", state.attempts());
         channel.report.fault("slot word", of_slot(channel, index), found, "no attempts");
     }

@@ -102,7 +102,20 @@ impl<E: Element> Ring for Tagged<E> {
     where
         E: NoUninit,
     {
-        let claim = at.claim(self, owner)?;
+        self.push_redelivered(at, owner, message, 0)
+    }
+
+    fn push_redelivered(
+        &self,
+        at: &Position,
+        owner: u16,
+        message: &E::Sent<'_>,
+        attempts: u8,
+    ) -> Result<(), NotNow>
+    where
+        E: NoUninit,
+    {
+        let claim = at.claim(self, owner)?.redelivered(attempts);
         E::write(self.element(claim.index), message);
         mpmc::publish(self, claim);
         Ok(())

@@ -164,6 +164,18 @@ impl BlockSlots {
         blocks::any_free(self)
     }
 
+    /// Claims a slot for what was written.
+    #[inline]
+    fn slot_for(&self, at: &Writer, owner: u16) -> Result<mpmc::Claim, NotNow> {
+        match mpmc::claim_next(self, &at.order.cursor, owner) {
+            Some(slot) => Ok(slot),
+            None => at.order.claim(self, owner).map_err(|why| match why {
+                NotNow::Nothing | NotNow::Pending => NotNow::NoSlot,
+                why => why,
+            }),
+        }
+    }
+
     /// Queues what was written, in a slot that was claimed.
     #[inline]
     fn queue(&self, at: &Writer, slot: mpmc::Claim, claim: Writing, length: usize) {
@@ -216,16 +228,28 @@ impl Ring for BlockSlots {
     }
 
     fn push(&self, at: &Writer, owner: u16, message: &&[u8]) -> Result<(), NotNow> {
+        self.push_redelivered(at, owner, message, 0)
+    }
+
+    fn push_redelivered(
+        &self,
+        at: &Writer,
+        owner: u16,
+        message: &&[u8],
+        attempts: u8,
+    ) -> Result<(), NotNow> {
         if self.is_short(message.len()) {
             at.lacks_a_block.set(false);
-            self.put(at.order.claim(self, owner)?, message);
+            self.put(at.order.claim(self, owner)?.redelivered(attempts), message);
             return Ok(());
         }
         let claim = self.reserve(at, owner, message.len())?;
         self.claimed(at, &claim).fill(message);
-        self.commit(at, owner, claim, message.len()).inspect_err(|_| {
+        let slot = self.slot_for(at, owner).inspect_err(|_| {
             self.abort(&claim);
-        })
+        })?;
+        self.queue(at, slot.redelivered(attempts), claim, message.len());
+        Ok(())
     }
 
     #[inline(always)]
@@ -274,13 +298,7 @@ impl Ring for BlockSlots {
 
     #[inline]
     fn commit(&self, at: &Writer, owner: u16, claim: Writing, length: usize) -> Result<(), NotNow> {
-        let slot = match mpmc::claim_next(self, &at.order.cursor, owner) {
-            Some(slot) => slot,
-            None => at.order.claim(self, owner).map_err(|why| match why {
-                NotNow::Nothing | NotNow::Pending => NotNow::NoSlot,
-                why => why,
-            })?,
-        };
+        let slot = self.slot_for(at, owner)?;
         self.queue(at, slot, claim, length);
         Ok(())
     }

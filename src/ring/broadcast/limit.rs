@@ -134,7 +134,7 @@ pub(super) fn help(words: &impl Words, n: u64) {
     let spare = shape.buffer(shape.entry(n), word);
     // Edge P.
     let there = words.slot(index).load(Ordering::Acquire);
-    if there != shape.word(index, lap.wrapping_add(1), spare) {
+    if shape.without_gap(there) != shape.word(index, lap.wrapping_add(1), spare) {
         renew(words, n);
         return;
     }

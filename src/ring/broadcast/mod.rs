@@ -61,6 +61,10 @@
 //! publication, or follows in the entry (Acquire). J: the two sequentially consistent
 //! fences, of a raise and of a subscriber that joins: one of them sees the other.
 //!
+//! **Gaps.** A publisher that knows of messages that cannot come, because they were lost on
+//! another way, publishes how many, in the place of a message: its buffer has the number, and its
+//! slot's word says so (*gap*). Everything above holds for it as for a message.
+//!
 //! All words are zero at first, because slots and entries name buffers relative to their
 //! own place.
 //!

@@ -13,6 +13,8 @@ pub(crate) struct SlotView {
     /// How many laps have published there.
     pub(crate) turn: u64,
     pub(crate) buffer: u64,
+    /// Whether the buffer says how many messages are missing.
+    pub(crate) gap: bool,
 }
 
 /// What a publisher's entry says.
@@ -43,7 +45,7 @@ pub(crate) struct ReliableView {
 pub(crate) fn view_of_slot(words: &impl Words, index: u64) -> SlotView {
     let shape = words.shape();
     let word = words.slot(index).load(Ordering::Relaxed);
-    SlotView { turn: shape.turn(word), buffer: shape.buffer(index, word) }
+    SlotView { turn: shape.turn(word), buffer: shape.buffer(index, word), gap: shape.has_gap(word) }
 }
 
 pub(crate) fn view_of_publisher(words: &impl Words, n: u64) -> PublisherView {
@@ -56,7 +58,7 @@ pub(crate) fn view_of_publisher(words: &impl Words, n: u64) -> PublisherView {
     // As in `help`.
     let there = words.slot(at % shape.slots).load(Ordering::Relaxed);
     let published = shape.word(at % shape.slots, (at / shape.slots).wrapping_add(1), spare);
-    let incomplete = ahead < 1 && there == published;
+    let incomplete = ahead < 1 && shape.without_gap(there) == published;
     let buffer = match ahead {
         1.. => shape.buffer(shape.entry(n), helped),
         _ if incomplete => shape.within(over),

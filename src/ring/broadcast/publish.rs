@@ -160,8 +160,27 @@ impl Publisher {
     /// mostly, the first attempt succeeds.
     #[inline(always)]
     pub(crate) fn publish(&self, words: &impl Words, table: &impl Table) -> Result<u64, Refused> {
+        self.publish_as(words, table, false)
+    }
+
+    /// The same, where the spare buffer says how many messages are missing.
+    pub(crate) fn publish_gap(
+        &self,
+        words: &impl Words,
+        table: &impl Table,
+    ) -> Result<u64, Refused> {
+        self.publish_as(words, table, true)
+    }
+
+    #[inline(always)]
+    fn publish_as(
+        &self,
+        words: &impl Words,
+        table: &impl Table,
+        gap: bool,
+    ) -> Result<u64, Refused> {
         self.ready(words, table)?;
-        self.attempt(words).or_else(|seen| self.publish_after(words, table, seen))
+        self.attempt(words, gap).or_else(|seen| self.publish_after(words, table, (seen, gap)))
     }
 
     /// Goes on after an attempt that found `seen` in the slot.
@@ -171,7 +190,7 @@ impl Publisher {
         &self,
         words: &impl Words,
         table: &impl Table,
-        mut seen: u64,
+        (mut seen, gap): (u64, bool),
     ) -> Result<u64, Refused> {
         let shape = words.shape();
         for _ in 0..shape.slots.saturating_mul(2) {
@@ -182,7 +201,7 @@ impl Publisher {
                 turns => self.pass(words, at, turns, seen)?,
             }
             self.ready(words, table)?;
-            match self.attempt(words) {
+            match self.attempt(words, gap) {
                 Ok(position) => return Ok(position),
                 Err(there) => seen = there,
             }
@@ -193,7 +212,7 @@ impl Publisher {
     /// Publishes at the cursor, which is below the limit. Otherwise returns the word that it
     /// found in the slot.
     #[inline(always)]
-    fn attempt(&self, words: &impl Words) -> Result<u64, u64> {
+    fn attempt(&self, words: &impl Words, gap: bool) -> Result<u64, u64> {
         let shape = words.shape();
         let entry = words.publisher(self.number);
         let at = self.cursor.get();
@@ -208,6 +227,7 @@ impl Publisher {
         entry.over.store(over, Ordering::Relaxed);
         entry.at.store(at.position(), Ordering::Relaxed);
         let published = shape.word(at.index, at.lap.wrapping_add(1), self.spare.get());
+        let published = if gap { shape.with_gap(published) } else { published };
         if !swap(slot, seen, published, shape.publishers == 1) {
             return Err(seen);
         }

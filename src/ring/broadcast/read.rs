@@ -33,6 +33,8 @@ pub(crate) enum Look {
     /// Nothing yet.
     Nothing,
     Found(Found),
+    /// No message, but how many are missing.
+    Gap(Found),
     /// Another message already: this one is lost to this subscriber.
     Missed,
     /// A word that this algorithm never writes.
@@ -46,7 +48,11 @@ pub(crate) fn look(words: &impl Words, at: Cursor) -> Look {
     // Edge P.
     let word = words.slot(at.index).load(Ordering::Acquire);
     match shape.turns_after(word, at.lap) {
-        1 => Look::Found(Found { buffer: shape.buffer(at.index, word), index: at.index, word }),
+        1 => {
+            let buffer = shape.buffer(at.index, word);
+            let found = Found { buffer, index: at.index, word };
+            if shape.has_gap(word) { Look::Gap(found) } else { Look::Found(found) }
+        }
         0 => Look::Nothing,
         2.. => Look::Missed,
         _ => Look::Corrupt(word),

@@ -1,5 +1,8 @@
 //! Sizes, and the word of a slot and of a publisher's entry:
-//! `turn : 64 − b | buffer : b`, where b bits can number all buffers.
+//! `turn : 63 − b | gap : 1 | buffer : b`, where b bits can number all buffers.
+//!
+//! A slot's word has *gap* if its buffer has no message, but says how many are missing there. An
+//! entry's word never has it.
 //!
 //! The turn of a slot is the number of laps that have published there: position p is there
 //! if the turn is p / slots + 1. The turn of a publisher's entry is the number of messages
@@ -26,6 +29,7 @@ pub(crate) struct Shape {
     pub(crate) slots: u64,
     pub(crate) publishers: u64,
     pub(crate) reliable: u64,
+    /// Of the buffer and of *gap*.
     bits: u32,
 }
 
@@ -47,7 +51,7 @@ impl Shape {
         publishers: u64,
         reliable: u64,
     ) -> Self {
-        let bits = u64::BITS - (slots + publishers - 1).leading_zeros();
+        let bits = 1 + u64::BITS - (slots + publishers - 1).leading_zeros();
         Self { reach, step, slots, publishers, reliable, bits }
     }
 
@@ -62,6 +66,29 @@ impl Shape {
         self.slots + n
     }
 
+    /// The bit *gap*.
+    #[inline(always)]
+    const fn gap(self) -> u64 {
+        1 << (self.bits - 1)
+    }
+
+    /// The same word of a slot, of a buffer that says how many messages are missing.
+    #[inline(always)]
+    pub(super) const fn with_gap(self, word: u64) -> u64 {
+        word | self.gap()
+    }
+
+    /// The same word without *gap*.
+    #[inline(always)]
+    pub(super) const fn without_gap(self, word: u64) -> u64 {
+        word & !self.gap()
+    }
+
+    #[inline(always)]
+    pub(super) const fn has_gap(self, word: u64) -> bool {
+        word & self.gap() != 0
+    }
+
     /// The word of a place whose buffer is `buffer`.
     #[inline(always)]
     pub(super) const fn word(self, place: u64, turn: u64, buffer: u64) -> u64 {
@@ -72,7 +99,7 @@ impl Shape {
     /// The buffer that a place's word names. Whatever the word is, it is one of the ring's.
     #[inline(always)]
     pub(crate) const fn buffer(self, place: u64, word: u64) -> u64 {
-        self.within((word & ((1 << self.bits) - 1)) + place)
+        self.within((word & (self.gap() - 1)) + place)
     }
 
     /// Takes a number for a buffer.

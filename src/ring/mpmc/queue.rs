@@ -49,6 +49,15 @@ impl Cursor {
 pub struct Claim {
     pub(crate) index: u64,
     lap: u64,
+    /// As those of one that was taken; mostly 0.
+    attempts: u8,
+}
+
+impl Claim {
+    /// The same, of a message that so many readers have died over, or have failed at.
+    pub(crate) fn redelivered(self, attempts: u8) -> Self {
+        Self { attempts: attempts.min(MAX_ATTEMPTS), ..self }
+    }
 }
 
 /// A slot that this owner is reading.
@@ -94,7 +103,7 @@ pub(crate) fn claim_next(words: &impl Words, cursor: &Cell<Cursor>, owner: u16) 
     let writing = SlotWord::new(at.lap, 0, SlotState::Writing, owner);
     swap(words.slot(at.index), free, writing).then(|| {
         pass(words, words.tail(), cursor, at);
-        Claim { index: at.index, lap: at.lap }
+        Claim { index: at.index, lap: at.lap, attempts: 0 }
     })
 }
 
@@ -152,7 +161,7 @@ fn claim_as(
     let (at, _) = advance(words, words.tail(), cursor, makes_way, |word, cursor| {
         to_be_claimed(word, cursor, capacity, Step::Claim(writing(cursor.lap)))
     })?;
-    Ok(Claim { index: at.index, lap: at.lap })
+    Ok(Claim { index: at.index, lap: at.lap, attempts: 0 })
 }
 
 /// What a producer does about this word: `here` where the slot is free.
@@ -192,7 +201,7 @@ pub(crate) fn find_free(words: &impl Words, cursor: &Cell<Cursor>) -> Result<(),
 /// Makes a claimed slot's message visible.
 #[inline]
 pub(crate) fn publish(words: &impl Words, claim: Claim) {
-    let full = SlotWord::new(claim.lap, 0, SlotState::Full, 0);
+    let full = SlotWord::new(claim.lap, claim.attempts, SlotState::Full, 0);
     // Edge P.
     words.slot(claim.index).store(full.0, Ordering::Release);
 }

@@ -5,11 +5,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tombolo::{
-    ByteBatch, Publisher, RecvError, RecvTimeoutError, Segment, Start, Subscriber, TryRecvError,
+    ByteBatch, Publisher, RecvError, RecvTimeoutError, Segment, Start, Subscriber, Tap,
+    TryRecvError,
 };
 
 use super::channel;
-use crate::common::PATIENCE;
+use crate::common::{PATIENCE, thread_parked_for_good, tid, wait_until};
 
 #[test]
 fn a_lossy_subscriber_is_told_exactly_what_it_missed() {
@@ -251,4 +252,78 @@ fn a_subscriber_that_is_lapped_all_the_time_gets_messages_and_an_exact_account()
         }
         assert_eq!(newest.missed(), told, "it has passed over the others itself");
     }
+}
+
+/// One that carries messages from elsewhere, and has lost some.
+#[test]
+fn a_gap_is_told_to_each_subscriber_where_it_is_and_counts() {
+    let segment = Segment::anonymous().unwrap();
+    let channel = segment.broadcast::<u8>("values").capacity(8);
+    let bytes = segment.broadcast_bytes("bytes").capacity(8, 3);
+    let (publisher, of_bytes) = (channel.publisher().unwrap(), bytes.publisher().unwrap());
+    let (lossy, reliable) = (channel.subscriber().unwrap(), channel.reliable_subscriber().unwrap());
+    let of_any = segment.open_channel("bytes").unwrap();
+    let of_any = of_any.reliable_subscriber_from(Start::Oldest).unwrap();
+    for round in 0..20 {
+        let gap = u64::MAX / 40 * round + 1;
+        publisher.try_send_gap(0).unwrap();
+        publisher.send(1).unwrap();
+        publisher.try_send_gap(gap).unwrap();
+        publisher.send(2).unwrap();
+        assert_eq!((lossy.recv(), reliable.recv()), (Ok(1), Ok(1)));
+        assert_eq!(lossy.try_recv(), Err(TryRecvError::Lagged(gap)));
+        assert_eq!(reliable.recv(), Err(RecvError::Lagged(gap)));
+        assert_eq!((lossy.recv(), reliable.recv()), (Ok(2), Ok(2)));
+        assert_eq!(lossy.sequence(), 3 * (round + 1));
+        of_bytes.try_send_gap(gap).unwrap();
+        of_bytes.send(b"one").unwrap();
+        let mut batch = ByteBatch::new();
+        assert_eq!(of_any.recv_batch_into(&mut batch, 9), Err(RecvError::Lagged(gap)));
+        assert_eq!(of_any.recv_batch_into(&mut batch, 9), Ok(1));
+    }
+    assert!(lossy.missed() > u64::MAX / 40 * 19);
+    let audit = Segment::check_id(segment.id()).unwrap();
+    assert!(audit.is_sound(), "{:?}", audit.faults);
+}
+
+/// What is missing behind the newest message does not hide it.
+#[test]
+fn the_newest_message_is_found_before_gaps() {
+    let segment = Segment::anonymous().unwrap();
+    let channel = segment.broadcast::<u32>("values").capacity(8);
+    let (publisher, subscriber) = (channel.publisher().unwrap(), channel.subscriber().unwrap());
+    publisher.try_send_gap(1).unwrap();
+    assert_eq!(subscriber.latest(), Err(TryRecvError::Empty));
+    publisher.send_batch(&[1, 2]).unwrap();
+    publisher.try_send_gap(3).unwrap();
+    publisher.try_send_gap(4).unwrap();
+    assert_eq!(subscriber.skip_to_newest(), Ok(1));
+    assert_eq!(subscriber.latest(), Ok(2));
+    assert_eq!(subscriber.latest(), Err(TryRecvError::Empty));
+    assert_eq!(subscriber.sequence(), 5);
+    let mut tap = Tap::of_id(segment.id(), "values");
+    publisher.send(5).unwrap();
+    let seen = tap.look(10, 100).unwrap().unwrap();
+    assert_eq!((seen.messages.len(), seen.missed), (3, 8));
+}
+
+/// A gap is room again when it was read, as a message is.
+#[test]
+fn a_publisher_that_waits_goes_on_when_a_gap_was_read() {
+    let segment = Segment::anonymous().unwrap();
+    let channel = segment.broadcast::<u64>("values").capacity(1);
+    let (publisher, subscriber) =
+        (channel.publisher().unwrap(), channel.reliable_subscriber().unwrap());
+    publisher.try_send_gap(5).unwrap();
+    assert!(publisher.try_send_gap(6).unwrap_err().is_full());
+    let (told, id) = mpsc::channel();
+    let waiting = thread::spawn(move || {
+        told.send(tid()).unwrap();
+        publisher.send(7)
+    });
+    let waiting_tid = id.recv().unwrap();
+    wait_until(|| thread_parked_for_good(waiting_tid));
+    assert_eq!(subscriber.recv(), Err(RecvError::Lagged(5)));
+    assert_eq!(subscriber.recv(), Ok(7));
+    waiting.join().unwrap().unwrap();
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tombolo::{ChannelInfo, Passed, PersonInfo, SegmentInfo};
 
+use crate::bridges::{Bridge, Carried};
+
 /// What had gone into the channels at the last look, by segment and name.
 #[derive(Debug, Default)]
 pub(super) struct Before(HashMap<u64, HashMap<String, Passed>>);
@@ -19,6 +21,7 @@ pub(super) struct View {
 }
 
 #[derive(Debug, Serialize)]
+// More fields than 12: they are what is shown of a segment.
 pub(super) struct SegmentRow {
     pub(super) name: String,
     pub(super) id: i32,
@@ -33,6 +36,9 @@ pub(super) struct SegmentRow {
     pub(super) deaths: u64,
     pub(super) people: Vec<PersonRow>,
     pub(super) channels: Vec<ChannelRow>,
+    /// The bridge whose segment it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bridge: Option<Bridge>,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,6 +78,9 @@ pub(super) struct ChannelRow {
     pub(super) reliable: Vec<SubscriberRow>,
     /// Of a service: who serves.
     pub(super) in_hand: Vec<ServerRow>,
+    /// The bridges that carry it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) bridged: Vec<Carried>,
 }
 
 #[derive(Debug, Serialize)]
@@ -109,8 +118,13 @@ impl Before {
 }
 
 impl View {
-    pub(super) fn of(found: &[SegmentInfo], before: &Before, interval: Duration) -> Self {
-        let row = |info| SegmentRow::of(info, before, interval);
+    pub(super) fn of(
+        found: &[SegmentInfo],
+        bridges: &[Bridge],
+        before: &Before,
+        interval: Duration,
+    ) -> Self {
+        let row = |info| SegmentRow::of(info, bridges, before, interval);
         let mut segments: Vec<SegmentRow> = found.iter().map(row).collect();
         segments.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         Self { interval_seconds: interval.as_secs_f64(), segments }
@@ -118,11 +132,12 @@ impl View {
 }
 
 impl SegmentRow {
-    fn of(info: &SegmentInfo, before: &Before, interval: Duration) -> Self {
+    fn of(info: &SegmentInfo, bridges: &[Bridge], before: &Before, interval: Duration) -> Self {
         let channels = info.channels.iter().enumerate();
         let channel = |(n, channel): (usize, &ChannelInfo)| {
             let rate = before.rate(info.identity, channel, interval);
-            ChannelRow::of(n, channel, info, rate)
+            let bridged = Carried::all(bridges, info, &channel.name);
+            ChannelRow { bridged, ..ChannelRow::of(n, channel, info, rate) }
         };
         Self {
             name: info.name.clone(),
@@ -136,6 +151,7 @@ impl SegmentRow {
             deaths: info.deaths.total,
             people: info.people.iter().map(PersonRow::of).collect(),
             channels: channels.map(channel).collect(),
+            bridge: bridges.iter().find(|bridge| bridge.segment == info.id).cloned(),
         }
     }
 }
@@ -196,6 +212,7 @@ impl ChannelRow {
                 .flatten()
                 .map(|&(peer, calls)| ServerRow { pid: peer.pid(), calls })
                 .collect(),
+            bridged: Vec::new(),
         }
     }
 

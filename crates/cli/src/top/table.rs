@@ -88,6 +88,8 @@ pub(super) fn lines(view: &View, shown: &Shown) -> Vec<Line> {
         lines.push(Line { text: heading_of(segment), segment: true });
         let mut line = |text: String| lines.push(Line { text, segment: false });
         if !shown.bare {
+            let bridge = segment.bridge.iter();
+            bridge.map(|it| shortened(&format!("  {}", it.words()), WIDTH)).for_each(&mut line);
             stopped(segment).into_iter().for_each(&mut line);
         }
         for channel in channels {
@@ -193,6 +195,7 @@ fn details(channel: &ChannelRow, segment: &SegmentRow) -> Vec<String> {
     ]
     .into_iter()
     .flatten()
+    .chain(channel.bridged.iter().map(|it| shortened(&format!("    {}", it.words()), WIDTH)))
     .collect()
 }
 

@@ -12,7 +12,7 @@ use super::table::{Shown, WIDTH, number, text};
 
 fn view_of(segment: &Segment) -> View {
     let found = Observer::of_id(segment.id()).look().unwrap();
-    View::of(&found, &Before::of(&found), Duration::from_secs(1))
+    View::of(&found, &[], &Before::of(&found), Duration::from_secs(1))
 }
 
 fn drawn(pane: &mut Pane, view: &View, width: u16, height: u16) -> Vec<String> {

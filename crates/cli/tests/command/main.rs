@@ -8,6 +8,7 @@ mod common;
 mod stage;
 
 mod bench;
+mod bridge;
 mod chaos;
 mod check;
 mod ctl;

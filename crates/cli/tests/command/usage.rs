@@ -130,7 +130,12 @@ fn no_flag_is_accepted_and_ignored() {
         see(&[&["send"], mode].concat());
     }
     // Flags that other tests see: those of shell.rs, of everybody.rs, of check.rs, of doctor.rs,
-    // of top.rs, of metrics.rs, of tap.rs, of tombolo-record, and the last ones here.
+    // of top.rs, of metrics.rs, of tap.rs, of bridge.rs, of tombolo-record, of tombolo-bridge, and
+    // the last ones here.
+    see(&["demo", "--bridge", "--kill-rate"]);
+    see(&["bridge", "--config", "--channel", "--export", "--import", "--listen", "--connect"]);
+    see(&["bridge", "--discovery", "--engine", "--reliable", "--key", "--name", "--check"]);
+    see(&["bridge", "--json", "--quiet"]);
     see(&["top", "--once", "--json", "--interval"]);
     see(&["tap", "--count", "--follow", "--rate", "--bytes", "--json", "--quiet"]);
     see(&["metrics", "--once", "--listen", "--quiet"]);

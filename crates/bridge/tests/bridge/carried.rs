@@ -1,0 +1,530 @@
+//! What arrives, and how.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tombolo::{Message, RecvTimeoutError, Segment, Start};
+
+use crate::hosts::{Host, PATIENCE, endpoint, wait_until};
+
+/// Two hosts.
+macro_rules! hosts {
+    ($($host:ident),*) => {
+        let ($(Some($host),)*) = ($(hosts!(@ $host),)*) else { return };
+    };
+    (@ $host:ident) => { Host::new() };
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Message)]
+#[repr(C)]
+struct Tick {
+    id: u64,
+    price: f64,
+}
+
+/// Until the channel is there.
+fn eventually<R>(what: &str, mut found: impl FnMut() -> Option<R>) -> R {
+    let mut result = None;
+    wait_until(what, || {
+        result = found();
+        result.is_some()
+    });
+    result.unwrap()
+}
+
+#[test]
+fn a_broadcast_channel_is_made_on_the_other_side_and_carried_in_order() {
+    hosts!(near, far);
+    let at = endpoint();
+    let publisher = near.spawn(|| {
+        let market = Segment::open_or_create("market").unwrap();
+        let ticks = market.broadcast::<Tick>("ticks").capacity(1024).lasting();
+        let publisher = ticks.publisher().unwrap();
+        publisher.wait_for_timeout(1, PATIENCE).unwrap();
+        publisher
+    });
+    let export = near.bridge(&["market", "--listen", &at, "--export", "ticks"]);
+    let import = far.bridge(&["market", "--connect", &at, "--import", "ticks"]);
+    let publisher = publisher.join().unwrap();
+    let received = far.spawn(|| {
+        let market = eventually("a segment", || Segment::open("market").ok());
+        let ticks = market.broadcast::<Tick>("ticks");
+        let subscriber = eventually("a channel", || ticks.reliable_subscriber().ok());
+        assert_eq!(market.open_channel("ticks").unwrap().capacity(), 1024);
+        let first = subscriber.recv_timeout(PATIENCE).unwrap();
+        let mut next = first.id + 1;
+        while next < 20_000 {
+            let tick = subscriber.recv_timeout(PATIENCE).unwrap();
+            assert_eq!(tick, Tick { id: next, price: next as f64 });
+            next += 1;
+        }
+    });
+    let done = Arc::new(AtomicBool::new(false));
+    let going = Arc::clone(&done);
+    let publishing = near.spawn(move || {
+        for id in 0.. {
+            if going.load(Ordering::Relaxed) {
+                return;
+            }
+            publisher.send(Tick { id, price: id as f64 }).unwrap();
+            if id % 32 == 0 {
+                thread::sleep(Duration::from_micros(500));
+            }
+        }
+    });
+    let result = received.join();
+    done.store(true, Ordering::Relaxed);
+    publishing.join().unwrap();
+    result.unwrap();
+    assert!(export.terminate().success());
+    assert!(import.terminate().success());
+}
+
+#[test]
+fn a_queue_is_carried_whole_in_order_and_its_senders_wait_for_a_far_receiver() {
+    hosts!(near, far);
+    let at = endpoint();
+    let sending = near.spawn(|| {
+        let work = Segment::open_or_create("work").unwrap();
+        let sender = work.bytes("jobs").capacity(16, 100).sender().unwrap();
+        for n in 0..2_000_u64 {
+            sender.send(&n.to_le_bytes()[..(n % 9) as usize]).unwrap();
+        }
+    });
+    let export = near.bridge(&["work", "--listen", &at, "--export", "jobs"]);
+    let import = far.bridge(&["work", "--connect", &at, "--import", "jobs"]);
+    // 16 here, 16 there, and what is on the way.
+    let far_side = far.spawn(|| {
+        let work = eventually("a segment", || Segment::open("work").ok());
+        let jobs = work.bytes("jobs");
+        let receiver = eventually("a channel", || jobs.receiver().ok());
+        let mut job = Vec::new();
+        for n in 0..2_000_u64 {
+            receiver.recv_timeout(&mut job, PATIENCE).unwrap();
+            assert_eq!(job, &n.to_le_bytes()[..(n % 9) as usize], "message {n}");
+        }
+        assert_eq!(
+            receiver.recv_timeout(&mut job, Duration::from_millis(300)),
+            Err(RecvTimeoutError::Timeout)
+        );
+    });
+    far_side.join().unwrap();
+    sending.join().unwrap();
+    assert!(import.terminate().success());
+    assert!(export.terminate().success());
+}
+
+/// How many kills: 1,000 with TOMBOLO_TEST_LONG=1.
+fn kills() -> u64 {
+    if std::env::var_os("TOMBOLO_TEST_LONG").is_some() { 1_000 } else { 12 }
+}
+
+#[test]
+fn kills_of_bridges_lose_nothing_of_a_queue_and_what_comes_twice_is_marked() {
+    hosts!(near, far);
+    let at = endpoint();
+    let done = Arc::new(AtomicBool::new(false));
+    let going = Arc::clone(&done);
+    let sending = near.spawn(move || {
+        let work = Segment::open_or_create("work").unwrap();
+        let jobs = work.channel::<u64>("jobs").capacity(256).redeliver(15).lasting();
+        let sender = jobs.sender().unwrap();
+        let mut sent = 0;
+        while !going.load(Ordering::Relaxed) {
+            sender.send(sent).unwrap();
+            sent += 1;
+            if sent % 64 == 0 {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        sent
+    });
+    let over = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&over);
+    let receiving = far.spawn(move || {
+        let work = eventually("a segment", || Segment::open("work").ok());
+        let jobs = work.channel::<u64>("jobs");
+        let mut receiver = eventually("a channel", || jobs.receiver().ok());
+        // Of each message, how often it came, and how often it came with a mark.
+        let mut came = BTreeMap::<u64, (u64, u64)>::new();
+        loop {
+            match receiver.take_timeout(Duration::from_millis(200)) {
+                Ok(job) => {
+                    let (all, marked) = came.entry(job.read()).or_default();
+                    *all += 1;
+                    *marked += u64::from(job.attempts() > 0);
+                    job.release();
+                }
+                Err(RecvTimeoutError::Timeout) if ended.load(Ordering::Relaxed) => return came,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(why) => panic!("{why}"),
+            }
+        }
+    });
+    let start = |exports: bool| {
+        if exports {
+            near.bridge(&["work", "--listen", &at, "--export", "jobs"])
+        } else {
+            far.bridge(&["work", "--connect", &at, "--import", "jobs"])
+        }
+    };
+    let mut bridges = [start(true), start(false)];
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    for _ in 0..kills() {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        thread::sleep(Duration::from_millis(50 + random % 400));
+        let which = (random >> 32) as usize % 2;
+        let next = {
+            let [exporter, importer] = bridges;
+            let (victim, other) =
+                if which == 0 { (exporter, importer) } else { (importer, exporter) };
+            victim.kill();
+            let next = start(which == 0);
+            if which == 0 { [next, other] } else { [other, next] }
+        };
+        bridges = next;
+    }
+    done.store(true, Ordering::Relaxed);
+    let sent = sending.join().unwrap();
+    let name = "work";
+    let empty = move || {
+        let work = Segment::open(name).unwrap();
+        work.open_channel("jobs").unwrap().receiver().unwrap().is_empty()
+    };
+    wait_until("the queue is empty", || near.run(empty));
+    thread::sleep(Duration::from_secs(1));
+    over.store(true, Ordering::Relaxed);
+    let came = receiving.join().unwrap();
+    let lost = (0..sent).filter(|n| !came.contains_key(n)).count();
+    let twice = came.values().filter(|(all, _)| *all > 1).count();
+    let unmarked = came
+        .iter()
+        .filter(|(_, (all, marked))| all - marked > 1)
+        .map(|(n, _)| *n)
+        .collect::<Vec<_>>();
+    let marked: u64 = came.values().map(|(_, marked)| marked).sum();
+    eprintln!(
+        "{} kills: {sent} sent, {lost} lost, {twice} came more than once, {marked} were marked, {} \
+         came twice without a mark",
+        kills(),
+        unmarked.len()
+    );
+    assert_eq!((lost, unmarked), (0, vec![]));
+    let _ = bridges.map(|bridge| bridge.terminate());
+}
+
+#[test]
+fn kills_of_bridges_leave_no_gap_of_a_broadcast_channel_untold() {
+    hosts!(near, far);
+    let at = endpoint();
+    let done = Arc::new(AtomicBool::new(false));
+    let going = Arc::clone(&done);
+    let publishing = near.spawn(move || {
+        let market = Segment::open_or_create("market").unwrap();
+        let ticks = market.broadcast::<u64>("ticks").capacity(256).lasting();
+        let publisher = ticks.publisher().unwrap();
+        let mut sent = 0;
+        while !going.load(Ordering::Relaxed) {
+            publisher.send(sent).unwrap();
+            sent += 1;
+            if sent % 64 == 0 {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        sent
+    });
+    let over = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&over);
+    let receiving = far.spawn(move || {
+        let market = eventually("a segment", || Segment::open("market").ok());
+        let ticks = market.broadcast::<u64>("ticks");
+        let subscriber =
+            eventually("a channel", || ticks.reliable_subscriber_from(Start::Oldest).ok());
+        let mut next = None;
+        let (mut came, mut missed, mut gaps) = (0_u64, 0_u64, 0_u64);
+        loop {
+            match subscriber.recv_timeout(Duration::from_millis(200)) {
+                Ok(tick) => {
+                    let expected = *next.get_or_insert(tick);
+                    assert_eq!(tick, expected, "after {came} messages and {gaps} gaps");
+                    next = Some(tick + 1);
+                    came += 1;
+                }
+                Err(RecvTimeoutError::Lagged(many)) => {
+                    next = next.map(|next| next + many);
+                    missed += many;
+                    gaps += 1;
+                }
+                Err(RecvTimeoutError::Timeout) if ended.load(Ordering::Relaxed) => {
+                    return (next.unwrap_or(0), came, missed, gaps);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(why) => panic!("{why}"),
+            }
+        }
+    });
+    let start = |exports: bool| {
+        if exports {
+            near.bridge(&["market", "--listen", &at, "--export", "ticks"])
+        } else {
+            far.bridge(&["market", "--connect", &at, "--import", "ticks"])
+        }
+    };
+    let mut bridges = [Some(start(true)), Some(start(false))];
+    let mut random = 0x2545_F491_4F6C_DD1D_u64;
+    for _ in 0..kills() {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        thread::sleep(Duration::from_millis(50 + random % 400));
+        let which = (random >> 32) as usize % 2;
+        bridges[which].take().unwrap().kill();
+        bridges[which] = Some(start(which == 0));
+    }
+    thread::sleep(Duration::from_secs(3));
+    done.store(true, Ordering::Relaxed);
+    let sent = publishing.join().unwrap();
+    thread::sleep(Duration::from_secs(3));
+    over.store(true, Ordering::Relaxed);
+    let (next, came, missed, gaps) = receiving.join().unwrap();
+    eprintln!("{} kills: {sent} sent, {came} came, {missed} missed in {gaps} gaps", kills());
+    assert_eq!(next, sent, "the end was not told");
+    assert!(came > 0);
+}
+
+#[test]
+fn what_goes_round_in_a_circle_comes_to_each_host_once() {
+    hosts!(one, two, three);
+    let at: Vec<_> = (0..3).map(|_| endpoint()).collect();
+    let hosts = [&one, &two, &three];
+    for host in hosts {
+        host.run(|| {
+            let chat = Segment::open_or_create("chat").unwrap();
+            drop(chat.broadcast::<u64>("lines").capacity(1024).lasting().publisher().unwrap());
+        });
+    }
+    let bridges: Vec<_> = (0..3)
+        .map(|n| {
+            let (own, next) = (&at[n], &at[(n + 1) % 3]);
+            hosts[n].bridge(&["chat", "--listen", own, "--connect", next, "--both", "lines"])
+        })
+        .collect();
+    bridges.iter().for_each(|bridge| bridge.wait_for("import lines of chat: running"));
+    bridges.iter().for_each(|bridge| bridge.wait_for("export lines of chat: running"));
+    let going = Arc::new(AtomicBool::new(true));
+    let listening: Vec<_> = hosts
+        .iter()
+        .map(|host| {
+            let going = Arc::clone(&going);
+            host.spawn(move || {
+                let chat = Segment::open("chat").unwrap();
+                let lines = chat.broadcast::<u64>("lines");
+                let subscriber = lines.reliable_subscriber().unwrap();
+                let mut came = BTreeMap::<u64, u64>::new();
+                while going.load(Ordering::Relaxed) || !subscriber.is_empty() {
+                    match subscriber.recv_timeout(Duration::from_millis(100)) {
+                        Ok(line) => *came.entry(line).or_default() += 1,
+                        Err(RecvTimeoutError::Timeout) => {}
+                        Err(why) => panic!("{why}"),
+                    }
+                }
+                came
+            })
+        })
+        .collect();
+    // Links are made in any order: what arrives everywhere says that they are.
+    thread::sleep(Duration::from_secs(3));
+    for (n, host) in hosts.into_iter().enumerate() {
+        host.run(move || {
+            let chat = Segment::open("chat").unwrap();
+            let publisher = chat.broadcast::<u64>("lines").publisher().unwrap();
+            for line in 0..100 {
+                publisher.send(line + 1000 * n as u64).unwrap();
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+    }
+    thread::sleep(Duration::from_secs(2));
+    going.store(false, Ordering::Relaxed);
+    let expected: BTreeMap<u64, u64> =
+        (0..3).flat_map(|n| (0..100).map(move |line| (line + 1000 * n, 1))).collect();
+    for came in listening {
+        assert_eq!(came.join().unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_second_bridge_of_a_channel_waits_and_takes_over() {
+    hosts!(near, far);
+    let at = endpoint();
+    let other = endpoint();
+    let (sender, work) = near.run(|| {
+        let work = Segment::open_or_create("work").unwrap();
+        let jobs = work.channel::<u64>("jobs").capacity(1024).lasting();
+        (jobs.sender().unwrap(), work)
+    });
+    let import = far.bridge(&["work", "--connect", &at, "--connect", &other, "--import", "jobs"]);
+    let first = near.bridge(&["work", "--listen", &at, "--export", "jobs"]);
+    first.wait_for("export jobs of work: running");
+    let second = near.bridge(&["work", "--listen", &other, "--export", "jobs"]);
+    second.wait_for("another bridge serves jobs");
+    let receiving = far.spawn(|| {
+        let work = eventually("a segment", || Segment::open("work").ok());
+        let jobs = work.channel::<u64>("jobs");
+        let receiver = eventually("a channel", || jobs.receiver().ok());
+        (0..200).map(|_| receiver.recv_timeout(PATIENCE).unwrap()).collect::<Vec<_>>()
+    });
+    let sender = near.run(move || {
+        (0..100).for_each(|n| sender.send(n).unwrap());
+        sender
+    });
+    wait_until("half of them are there", {
+        let near = &near;
+        move || {
+            near.run(|| {
+                Segment::open("work")
+                    .unwrap()
+                    .open_channel("jobs")
+                    .unwrap()
+                    .receiver()
+                    .unwrap()
+                    .is_empty()
+            })
+        }
+    });
+    thread::sleep(Duration::from_millis(500));
+    first.kill();
+    second.wait_for("export jobs of work: running");
+    near.run(move || {
+        (100..200).for_each(|n| sender.send(n).unwrap());
+        drop(work);
+    });
+    assert_eq!(receiving.join().unwrap(), (0..200).collect::<Vec<_>>());
+    drop((import, second));
+}
+
+#[test]
+fn a_channel_of_another_type_is_refused_and_both_are_named() {
+    hosts!(near, far);
+    let at = endpoint();
+    let near_side = near.run(|| {
+        let work = Segment::open_or_create("work").unwrap();
+        let sender = work.channel::<u64>("jobs").capacity(4).sender().unwrap();
+        sender.send(1).unwrap();
+        (work, sender)
+    });
+    let far_side = far.run(|| {
+        let work = Segment::open_or_create("work").unwrap();
+        let sender = work.channel::<u32>("jobs").capacity(4).sender().unwrap();
+        (work, sender)
+    });
+    let export = near.bridge(&["work", "--listen", &at, "--export", "jobs"]);
+    let import = far.bridge(&["work", "--connect", &at, "--import", "jobs"]);
+    import.wait_for("but channel jobs of segment work");
+    let said = import.said();
+    assert!(said.contains("Mpmc of u64 (8 bytes"), "{said}");
+    assert!(said.contains("Mpmc of u32 (4 bytes"), "{said}");
+    near.run(move || {
+        assert_eq!(near_side.1.len(), 1, "it was taken all the same");
+        drop(near_side);
+    });
+    far.run(move || drop(far_side));
+    drop((export, import));
+}
+
+#[test]
+fn a_message_of_64_mib_arrives_whole() {
+    hosts!(near, far);
+    let at = endpoint();
+    const LONGEST: usize = 64 << 20;
+    let keep = near.run(|| {
+        let options =
+            Segment::options().room_for_bytes(2, LONGEST).room_for_broadcast_bytes(2, LONGEST);
+        let big = options.open_or_create("big").unwrap();
+        let queue = big.bytes("queue").capacity(2, LONGEST).lasting().sender().unwrap();
+        let news = big.broadcast_bytes("news").capacity(2, LONGEST).lasting().publisher().unwrap();
+        (big, queue, news)
+    });
+    let export = near.bridge(&["big", "--listen", &at, "--export", "queue", "--export", "news"]);
+    let import = far.bridge(&["big", "--connect", &at, "--import", "queue", "--import", "news"]);
+    let came = far.spawn(|| {
+        let big = eventually("a segment", || Segment::open("big").ok());
+        let queue = big.bytes("queue");
+        let receiver = eventually("a channel", || queue.receiver().ok());
+        let mut message = Vec::new();
+        receiver.recv_timeout(&mut message, PATIENCE).unwrap();
+        let whole = message.len() == LONGEST
+            && message.iter().enumerate().all(|(n, &byte)| byte == (n % 251) as u8);
+        let news = big.broadcast_bytes("news");
+        let subscriber = eventually("a channel", || news.subscriber_from(Start::Oldest).ok());
+        subscriber.recv_timeout(&mut message, PATIENCE).unwrap();
+        (whole, message.len())
+    });
+    near.run(move || {
+        let (_big, queue, news) = keep;
+        let message: Vec<u8> = (0..LONGEST).map(|n| (n % 251) as u8).collect();
+        queue.send(&message).unwrap();
+        news.wait_for_timeout(1, PATIENCE).unwrap();
+        // Until the link is there.
+        for _ in 0..5 {
+            thread::sleep(Duration::from_secs(1));
+            news.send(&message).unwrap();
+        }
+    });
+    assert_eq!(came.join().unwrap(), (true, LONGEST));
+    drop((export, import));
+}
+
+#[test]
+fn a_far_consumer_that_is_slow_bounds_the_memory_of_both_bridges() {
+    hosts!(near, far);
+    let at = endpoint();
+    const SIZE: usize = 1 << 20;
+    let done = Arc::new(AtomicBool::new(false));
+    let going = Arc::clone(&done);
+    let sending = near.spawn(move || {
+        let options =
+            Segment::options().room_for_bytes(64, SIZE).room_for_broadcast_bytes(64, SIZE);
+        let slow = options.open_or_create("slow").unwrap();
+        let queue = slow.bytes("queue").capacity(64, SIZE).lasting().sender().unwrap();
+        let news = slow.broadcast_bytes("news").capacity(64, SIZE).lasting().publisher().unwrap();
+        let message = vec![1; SIZE];
+        let mut sent = 0;
+        while !going.load(Ordering::Relaxed) {
+            sent += u64::from(queue.send_timeout(&message, Duration::from_millis(20)).is_ok());
+            news.send(&message).unwrap();
+        }
+        sent
+    });
+    let export = near.bridge(&["slow", "--listen", &at, "--export", "queue", "--export", "news"]);
+    let import = far.bridge(&["slow", "--connect", &at, "--import", "queue", "--import", "news"]);
+    let stalled = far.run(|| {
+        let slow = eventually("a segment", || Segment::open("slow").ok());
+        let queue = eventually("a channel", || slow.bytes("queue").receiver().ok());
+        let news = slow.broadcast_bytes("news");
+        // Reads nothing.
+        let news = eventually("a channel", || news.reliable_subscriber().ok());
+        (queue, news, slow)
+    });
+    let begin = Instant::now();
+    let mut most = [0; 2];
+    while begin.elapsed() < Duration::from_secs(6) {
+        for (most, bridge) in most.iter_mut().zip([&export, &import]) {
+            *most = bridge.memory().max(*most);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    done.store(true, Ordering::Relaxed);
+    let sent = sending.join().unwrap();
+    eprintln!("{sent} MiB taken of the queue; the bridges had {most:?} bytes at most");
+    // 64 here, 64 there, and 64 MiB of credit.
+    assert!(sent < 64 * 4, "{sent} messages were taken");
+    assert!(most.iter().all(|&most| most < 400 << 20), "{most:?}");
+    far.run(move || drop(stalled));
+    drop((export, import));
+}

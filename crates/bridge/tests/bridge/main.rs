@@ -1,0 +1,7 @@
+//! Two hosts on one machine: each is a thread with an IPC namespace of its own, in which its
+//! bridge and its segment are.
+
+mod carried;
+mod hosts;
+mod link;
+mod plain;

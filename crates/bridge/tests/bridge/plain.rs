@@ -1,0 +1,122 @@
+//! A far side that is no Tombolo: a client of Zenoh, which has only what `wire` says.
+
+use std::time::Duration;
+
+use tombolo::{RecvTimeoutError, Segment};
+use zenoh::{Session, Wait as _};
+
+use crate::hosts::{Host, PATIENCE, endpoint, wait_until};
+
+fn client(at: &str) -> Session {
+    let mut settings = zenoh::Config::default();
+    for (key, value) in [
+        ("mode", "\"client\"".to_owned()),
+        ("connect/endpoints", format!("[\"{at}\"]")),
+        ("scouting/multicast/enabled", "false".to_owned()),
+    ] {
+        settings.insert_json5(key, &value).unwrap();
+    }
+    zenoh::open(settings).wait().unwrap()
+}
+
+fn long(header: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(header[at..at + 8].try_into().unwrap())
+}
+
+#[test]
+fn a_plain_client_subscribes_and_publishes() {
+    let Some(near) = Host::new() else { return };
+    let at = endpoint();
+    let (publisher, subscriber, _market) = near.run(|| {
+        let market = Segment::open_or_create("market").unwrap();
+        let ticks = market.broadcast::<u64>("ticks").capacity(64).lasting();
+        let orders = market.broadcast::<u64>("orders").capacity(64).lasting();
+        (ticks.publisher().unwrap(), orders.subscriber().unwrap(), market)
+    });
+    let bridge =
+        near.bridge(&["market", "--listen", &at, "--export", "ticks", "--import", "orders"]);
+    bridge.wait_for("export ticks of market: running");
+    bridge.wait_for("import orders of market: running");
+    let session = client(&at);
+    let ticks = session.declare_subscriber("tombolo/market/ticks").wait().unwrap();
+    let (mut next, mut sent) = (None, 0_u64);
+    wait_until("100 in a row", || {
+        near.run({
+            let publisher = publisher.try_clone().unwrap();
+            move || publisher.send(sent).unwrap()
+        });
+        sent += 1;
+        while let Ok(Some(put)) = ticks.try_recv() {
+            let header = put.attachment().unwrap().to_bytes();
+            let payload = put.payload().to_bytes();
+            assert_eq!(&header[..5], b"TBR1\0");
+            let count = u32::from_le_bytes(header[8..12].try_into().unwrap());
+            assert_eq!(payload.len(), 8 * count as usize);
+            for (n, message) in payload.chunks(8).enumerate() {
+                let seq = long(&header, 48) + n as u64;
+                assert_eq!(u64::from_le_bytes(message.try_into().unwrap()), seq);
+                assert_eq!(*next.get_or_insert(seq), seq);
+                next = Some(seq + 1);
+            }
+        }
+        next.is_some_and(|next| next >= 100)
+    });
+    let number = near.spawn(move || subscriber.recv_timeout(PATIENCE));
+    let orders = session.get("tombolo/market/orders/@in").payload(7_u64.to_ne_bytes());
+    let answer = orders.wait().unwrap().recv().unwrap();
+    assert_eq!(&*answer.result().unwrap().payload().to_bytes(), b"ok");
+    assert_eq!(number.join().unwrap(), Ok(7));
+    let wrong = session.get("tombolo/market/orders/@in").payload("four").wait().unwrap();
+    let why = wrong.recv().unwrap().into_result().unwrap_err();
+    assert!(String::from_utf8_lossy(&why.payload().to_bytes()).contains("8 bytes, and not 4"));
+    near.run(move || drop((publisher, _market)));
+    session.close().wait().unwrap();
+}
+
+#[test]
+fn a_plain_client_takes_from_a_queue_and_sends_to_one() {
+    let Some(near) = Host::new() else { return };
+    let at = endpoint();
+    let (sender, receiver, work) = near.run(|| {
+        let work = Segment::open_or_create("work").unwrap();
+        let jobs = work.bytes("jobs").capacity(64, 80).lasting().sender().unwrap();
+        let done = work.bytes("done").capacity(64, 80).lasting().receiver().unwrap();
+        ["one", "two", "three"].iter().for_each(|job| jobs.send(job.as_bytes()).unwrap());
+        (jobs, done, work)
+    });
+    let bridge = near.bridge(&["work", "--listen", &at, "--export", "jobs", "--import", "done"]);
+    bridge.wait_for("export jobs of work: running");
+    bridge.wait_for("import done of work: running");
+    let session = client(&at);
+    let get = |what: &str| {
+        let replies = session.get(format!("tombolo/work/jobs/@pull/*?{what}")).wait().unwrap();
+        let reply = replies.recv().unwrap().into_result().unwrap();
+        let header = reply.attachment().unwrap().to_bytes().into_owned();
+        (reply.key_expr().to_string(), header, reply.payload().to_bytes().into_owned())
+    };
+    let (_, header, payload) = get("from=me;credit=2;wait=5000");
+    assert_eq!(payload, b"onetwo");
+    assert_eq!(&header[..6], b"TBR1\x01\x01");
+    assert_eq!((long(&header, 48), &header[64..]), (1, &[3, 0, 0, 0, 3, 0, 0, 0][..]));
+    // Not acknowledged: the same again.
+    assert_eq!(get("from=me;credit=2;wait=0").2, b"onetwo");
+    let session_of = long(&header, 40);
+    let acknowledged = get(&format!("from=me;session={session_of:x};ack=2;credit=10;wait=5000"));
+    assert_eq!(acknowledged.2, b"three");
+    get(&format!("from=me;session={session_of:x};ack=3;credit=0"));
+    assert!(near.run(move || sender.is_empty()));
+    let answer = session.get("tombolo/work/done/@in").payload("all three").wait().unwrap();
+    assert_eq!(&*answer.recv().unwrap().result().unwrap().payload().to_bytes(), b"ok");
+    session.put("tombolo/work/done/@in", "and more").wait().unwrap();
+    near.run(move || {
+        let mut done = Vec::new();
+        receiver.recv_timeout(&mut done, PATIENCE).unwrap();
+        assert_eq!(done, b"all three");
+        receiver.recv_timeout(&mut done, PATIENCE).unwrap();
+        assert_eq!(done, b"and more");
+        let nothing = receiver.recv_timeout(&mut done, Duration::from_millis(50));
+        assert_eq!(nothing, Err(RecvTimeoutError::Timeout));
+        drop(work);
+    });
+    session.close().wait().unwrap();
+}
