@@ -50,7 +50,7 @@ impl Glance {
         if !self.refused && stat.attached > 0 {
             let guessed = if known.is_none() { likely(&stat) } else { Vec::new() };
             for &pid in known.unwrap_or(&guessed).iter().take(TRIED) {
-                match Shm::from_id(stat.id).map_by(pid) {
+                match Shm::from_id(stat.id).map_by(pid, stat.key) {
                     Ok(attachment) => {
                         if let Some(memory) = Memory::for_reading(attachment) {
                             return Ok(look_into(stat, memory));

@@ -16,6 +16,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap};
 
 use super::Shm;
 use super::attach::Attachment;
+use crate::sys::Key;
 use crate::sys::limits::page_size;
 
 /// Why a segment cannot be mapped by way of a process.
@@ -33,8 +34,8 @@ impl Shm {
     /// Nothing that the kernel tells of the segment changes by it.
     ///
     /// See [proc_pid_map_files(5)](https://man7.org/linux/man-pages/man5/proc_pid_map_files.5.html).
-    pub(crate) fn map_by(self, pid: u32) -> Result<Attachment, NoWay> {
-        let place = attached_at(pid, self.id()).filter(|_| sees_the_same(pid));
+    pub(crate) fn map_by(self, pid: u32, key: Key) -> Result<Attachment, NoWay> {
+        let place = attached_at(pid, self.id(), key).filter(|_| sees_the_same(pid));
         let (start, end) = place.ok_or(NoWay::Elsewhere)?;
         let file = File::open(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
         let file = file.map_err(|error| match error.raw_os_error() {
@@ -67,15 +68,17 @@ fn sees_the_same(pid: u32) -> bool {
     own.is_some() && namespace(&pid.to_string()).map(|namespace| namespace.ino()) == own
 }
 
-/// Where in its memory a process has the beginning of this segment.
-fn attached_at(pid: u32, id: i32) -> Option<(usize, usize)> {
+/// Where in its memory a process has the beginning of this segment. Of another namespace it may
+/// have one with the same id, which hardly has the same key.
+fn attached_at(pid: u32, id: i32, key: Key) -> Option<(usize, usize)> {
+    let name = format!("/SYSV{:08x}", key.raw());
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
     maps.lines().find_map(|line| {
         // addresses perms offset device inode name; the inode is the id.
         let mut fields = line.split_ascii_whitespace();
         let (range, offset) = (fields.next()?, fields.nth(1)?);
         let is_it = fields.nth(1)?.parse() == Ok(id)
-            && fields.next()?.starts_with("/SYSV")
+            && fields.next()? == name
             && usize::from_str_radix(offset, 16) == Ok(0);
         let (start, end) = range.split_once('-').filter(|_| is_it)?;
         let address = |text| usize::from_str_radix(text, 16).ok();
