@@ -19,7 +19,7 @@ mod describe;
 mod engine;
 mod failure;
 mod key;
-mod log;
+pub mod log;
 mod queue;
 mod route;
 mod run;

@@ -10,7 +10,7 @@
 //!   5  flags        u8       1: lengths follow; 2: marks follow
 //!   6  –            u16      0
 //!   8  count        u32      how many messages; may be 0
-//!  12  –            u32      0
+//!  12  lost         u32      broadcast: so many are missing before it that had no number
 //!  16  fingerprint  u64      of the type of the messages, as the description has it
 //!  24  origin       16 bytes the life of the segment that the messages come from
 //!  40  stream       u64      broadcast: the life of the exporter; queue: the session
@@ -69,6 +69,9 @@ pub struct Header {
     pub seq: u64,
     /// So many numbers before it are left out on purpose.
     pub skip: u64,
+    /// So many messages are missing before it that had no number: the channel that they come from
+    /// says so.
+    pub lost: u32,
     /// How many messages there are.
     pub count: u32,
     /// How long each is; `None`: all have one size.
@@ -89,7 +92,7 @@ impl Header {
         bytes.push(flag(self.lengths.is_some(), LENGTHS) | flag(self.marks.is_some(), MARKS));
         bytes.extend_from_slice(&[0; 2]);
         bytes.extend_from_slice(&self.count.to_le_bytes());
-        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&self.lost.to_le_bytes());
         bytes.extend_from_slice(&self.fingerprint.to_le_bytes());
         bytes.extend_from_slice(&self.origin.0);
         for number in [self.stream, self.seq, self.skip] {
@@ -139,6 +142,7 @@ impl Header {
             stream: long(40),
             seq: long(48),
             skip: long(56),
+            lost: number::<4>(fixed, 12).map_or(0, u32::from_le_bytes),
             count,
             lengths,
             marks,
@@ -188,6 +192,7 @@ mod tests {
             stream: 1,
             seq: u64::MAX,
             skip: 2,
+            lost: 3,
             count: 2,
             lengths: Some(vec![1, 2]),
             marks: Some(vec![0, 3]),

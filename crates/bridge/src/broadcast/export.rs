@@ -65,7 +65,7 @@ impl Outlet<'_> {
         });
         let put = self.publisher.put(payload).attachment(header.encode());
         put.wait().map_err(Ended::failed)?;
-        header.skip = 0;
+        (header.skip, header.lost) = (0, 0);
         self.said = Instant::now();
         Ok(())
     }
@@ -98,6 +98,7 @@ pub(crate) fn export(
         stream: random(),
         seq: 0,
         skip: 0,
+        lost: 0,
         count: 0,
         lengths: None,
         marks: None,
@@ -115,16 +116,32 @@ pub(crate) fn export(
         }
         batch.clear();
         let wait = if going { LOOK } else { Duration::ZERO };
+        let next = receiver.sequence().unwrap_or_default();
         let came = collect(&receiver, outlet.here.route.batch_bytes, wait, &mut batch);
         let (first, missed) = match came {
             Ok(came) => came,
             Err(why) => return Err(Ended::failed(why)),
         };
+        if !batch.is_empty() {
+            send(&mut outlet, &batch, first, imported)?;
+            let mut seat = lock();
+            seat.note.exported = first.wrapping_add(batch.len() as u64).wrapping_add(1);
+            seat.write();
+        }
         if missed > 0 {
+            // By so many numbers, or by a gap, which has one.
+            let next = next.wrapping_add(batch.len() as u64);
+            let passed = receiver.sequence().unwrap_or_default().wrapping_sub(next);
+            let foreign = imported.is_some_and(|imported| imported.hold().take(next));
+            if foreign && passed == 1 {
+                outlet.header.skip += 1;
+                continue;
+            }
+            outlet.header.lost = u32::try_from(missed.saturating_sub(passed)).unwrap_or(u32::MAX);
             Counts::add(&status.counts.gaps, 1);
             Counts::add(&status.counts.missed, missed);
         }
-        if batch.is_empty() {
+        if batch.is_empty() || missed > 0 {
             if !going && missed == 0 {
                 break;
             }
@@ -132,12 +149,7 @@ pub(crate) fn export(
                 Counts::set(&status.counts.lag, receiver.len() as u64);
                 outlet.put(receiver.sequence().unwrap_or_default(), &batch, 0, 0)?;
             }
-            continue;
         }
-        send(&mut outlet, &batch, first, imported)?;
-        let mut seat = lock();
-        seat.note.exported = first.wrapping_add(batch.len() as u64).wrapping_add(1);
-        seat.write();
     }
     // The last number, so that the other side knows what it has missed.
     outlet.put(receiver.sequence().unwrap_or_default(), &ByteBatch::new(), 0, 0)

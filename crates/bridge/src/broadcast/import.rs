@@ -160,10 +160,12 @@ impl Outlet<'_> {
             let (n, known) = seat.note.stream(header.origin);
             let next = if known { seat.note.streams[n].next } else { header.seq };
             let gap = header.seq.saturating_sub(header.skip).saturating_sub(next);
+            let lost = if header.seq >= next { header.lost.into() } else { 0 };
+            let gap = gap.saturating_add(lost);
             let skipped = next.saturating_sub(header.seq).min(messages.len() as u64);
             Counts::add(&counts.skipped, skipped);
             let fresh = messages.get(skipped as usize..).unwrap_or_default();
-            if gap == 0 && fresh.is_empty() && known {
+            if gap == 0 && fresh.is_empty() && known && header.seq <= next {
                 return Ok(());
             }
             let note = &mut seat.note;

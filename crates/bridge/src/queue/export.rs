@@ -322,6 +322,7 @@ impl Stream<'_> {
             stream: self.session,
             seq: first,
             skip: 0,
+            lost: 0,
             count: lengths.len() as u32,
             lengths: self.is_bytes.then_some(lengths),
             marks: marks.iter().any(|&mark| mark > 0).then_some(marks),

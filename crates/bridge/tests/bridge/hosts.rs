@@ -143,9 +143,6 @@ impl Bridge {
         self.child.wait().unwrap()
     }
 
-    pub(crate) fn pause(&self, stopped: bool) {
-        self.signal(if stopped { Signal::SIGSTOP } else { Signal::SIGCONT });
-    }
 
     /// What it has said on standard error.
     pub(crate) fn said(&self) -> String {
