@@ -1,6 +1,6 @@
 //! What arrives, and how.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -311,7 +311,7 @@ fn what_goes_round_in_a_circle_comes_to_each_host_once() {
     let bridges: Vec<_> = (0..3)
         .map(|n| {
             let (own, next) = (&at[n], &at[(n + 1) % 3]);
-            hosts[n].bridge(&["chat", "--listen", own, "--connect", next, "--both", "lines"])
+            hosts[n].bridge(&["chat", "--listen", own, "--connect", next, "--channel", "lines"])
         })
         .collect();
     bridges.iter().for_each(|bridge| bridge.wait_for("import lines of chat: running"));
@@ -527,4 +527,48 @@ fn a_far_consumer_that_is_slow_bounds_the_memory_of_both_bridges() {
     assert!(most.iter().all(|&most| most < 400 << 20), "{most:?}");
     far.run(move || drop(stalled));
     drop((export, import));
+}
+
+#[test]
+fn what_a_far_host_had_and_did_not_acknowledge_goes_to_another_one() {
+    hosts!(near, one, two);
+    let at = endpoint();
+    let file = std::env::temp_dir().join(format!("bridge-{}.json5", std::process::id()));
+    let config = format!(
+        "{{ engine: {{ listen: \"{at}\" }}, lease_seconds: 2, channels: [\
+         {{ segment: \"work\", channel: \"jobs\", direction: \"export\" }}] }}"
+    );
+    std::fs::write(&file, config).unwrap();
+    let sender = near.run(|| {
+        let work = Segment::open_or_create("work").unwrap();
+        work.channel::<u64>("jobs").capacity(128).lasting().sender().unwrap()
+    });
+    // It has room for four, and the bridge for all.
+    let kept = one.run(|| {
+        let work = Segment::open_or_create("work").unwrap();
+        work.channel::<u64>("jobs").capacity(4).lasting().receiver().unwrap()
+    });
+    let export = near.bridge(&["--config", file.to_str().unwrap()]);
+    let first = one.bridge(&["work", "--connect", &at, "--import", "jobs"]);
+    near.run(move || (0..100).for_each(|n| sender.send(n).unwrap()));
+    let jobs = || Segment::open("work").unwrap().open_channel("jobs").unwrap().receiver().unwrap();
+    wait_until("four are there", || one.run(move || jobs().len()) == 4);
+    first.kill();
+    let second = two.bridge(&["work", "--connect", &at, "--import", "jobs"]);
+    let mut came: BTreeSet<u64> = two.run(|| {
+        let work = eventually("a segment", || Segment::open("work").ok());
+        let jobs = work.channel::<u64>("jobs");
+        let mut receiver = eventually("a channel", || jobs.receiver().ok());
+        let mut came = BTreeSet::new();
+        while came.len() < 96 {
+            let job = receiver.take_timeout(PATIENCE).unwrap();
+            assert!(job.attempts() > 0, "{} has no mark", job.read());
+            came.insert(job.read());
+        }
+        came
+    });
+    came.extend(one.run(move || kept.try_iter().map(Result::unwrap).collect::<Vec<_>>()));
+    assert_eq!(came, (0..100).collect());
+    std::fs::remove_file(file).unwrap();
+    drop((export, second));
 }
