@@ -90,7 +90,7 @@ impl Host {
     /// Starts a bridge there.
     pub(crate) fn bridge(&self, arguments: &[&str]) -> Bridge {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tombolo-bridge"));
-        command.args(arguments);
+        command.arg("bridge").args(arguments);
         self.run(move || Bridge::start(&mut command))
     }
 }
