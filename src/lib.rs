@@ -295,14 +295,15 @@ pub use bytemuck;
 #[doc(hidden)]
 pub use channel::derive as __derive;
 pub use channel::{
-    AnyChannel, AnyChannelSpec, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter, AnyOwnedDelivery,
-    AnyOwnedGrant, AnyReceiver, AnySender, AnyTryIter, BroadcastChannel, ByteBroadcastChannel,
-    ByteChannel, ByteClient, ByteDelivery, ByteGrant, ByteReader, ByteReceiver, ByteRequest,
-    ByteSender, ByteServer, ByteServerCall, ByteService, ByteWriter, CallPayload, Canceller,
-    Channel, Client, Delivery, DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Lent, LentOwned,
-    Owned, OwnedDelivery, OwnedGrant, PendingCall, Publisher, Readiness, Ready, Receiver,
-    ReliableSubscriber, SendAll, SendEnd, Sender, Senders, Server, ServerCall, ServerIter, Service,
-    Shareable, Shared, Slowest, Subscriber, TryIter, WaitSet, WaitSetWaker, Waitable,
+    AnyChannel, AnyChannelSpec, AnyClient, AnyDelivery, AnyGrant, AnyIntoIter, AnyIter,
+    AnyOwnedDelivery, AnyOwnedGrant, AnyPendingCall, AnyReceiver, AnySender, AnyServer,
+    AnyServerCall, AnyTryIter, BroadcastChannel, ByteBroadcastChannel, ByteChannel, ByteClient,
+    ByteDelivery, ByteGrant, ByteReader, ByteReceiver, ByteRequest, ByteSender, ByteServer,
+    ByteServerCall, ByteService, ByteWriter, CallPayload, Canceller, Channel, Client, Delivery,
+    DeliverySlice, Grant, GrantSlice, IntoIter, Iter, Lent, LentOwned, Owned, OwnedDelivery,
+    OwnedGrant, PendingCall, Publisher, Readiness, Ready, Receiver, ReliableSubscriber, SendAll,
+    SendEnd, Sender, Senders, Server, ServerCall, ServerIter, Service, Shareable, Shared, Slowest,
+    Subscriber, TryIter, WaitSet, WaitSetWaker, Waitable,
 };
 #[cfg(feature = "async")]
 pub use channel::{AsyncClient, AsyncPendingCall, AsyncReceiver, AsyncSender, AsyncServer};
@@ -319,7 +320,7 @@ pub use kinds::batch::{ByteBatch, ByteBatchIter};
 pub use kinds::broadcast::Start;
 pub use kinds::message::Message;
 pub use kinds::passed::Passed;
-pub use kinds::payload::Bytes;
+pub use kinds::payload::{AnyMessage, Bytes};
 pub use kinds::table::{
     Broadcast, Broadcastable, InPlace, Kind, Mpmc, Payload, Reliable, RingKind as ChannelKind, Spsc,
 };

@@ -311,7 +311,7 @@ fn a_program_that_links_the_library_gets_nothing_of_the_command() {
         "bytemuck",
         "crossbeam-utils",
         "fnv",
-        // Only with the feature `async`.
+        // Only with the features `async` and `tracing`.
         "futures-core",
         "futures-sink",
         "libc",
@@ -319,14 +319,19 @@ fn a_program_that_links_the_library_gets_nothing_of_the_command() {
         "nix",
         "thiserror",
         "tombolo-derive",
+        "tracing",
     ];
     let workspace = needed.map(|name| {
-        if name.starts_with("futures") {
+        if name.starts_with("futures") || name == "tracing" {
             return format!("{name} = {{ workspace = true, optional = true }}");
         }
         format!("{name}.workspace = true")
     });
     assert_eq!(section("dependencies"), workspace);
-    let features = [r#"async = ["dep:futures-core", "dep:futures-sink"]"#, "crash-points = []"];
+    let features = [
+        r#"async = ["dep:futures-core", "dep:futures-sink"]"#,
+        "crash-points = []",
+        r#"tracing = ["dep:tracing"]"#,
+    ];
     assert_eq!(section("features"), features);
 }

@@ -95,6 +95,12 @@ impl Words for Scene {
             let lap = at.load(Relaxed) / self.shape.slots;
             return decoy(self.word_of(index, lap + 1, spare));
         }
+        let of_gap = slot_of_gap(self.bits());
+        if mutant::has_in("help does not know gaps", place, "help")
+            && slot.load(Acquire) & of_gap != 0
+        {
+            return decoy(0);
+        }
         if mutant::has_in("the entry before the slot", place, "attempt") {
             let (n, over) = (self.asked_last(), self.shape.buffer(index, slot.load(Acquire)));
             let word = &self.publishers[n as usize][1];
@@ -193,6 +199,14 @@ pub(crate) const fn member(id: u16) -> Member {
 /// An array of words that are zero, as in a new segment.
 fn zeros<const N: usize>() -> [AtomicU64; N] {
     core::array::from_fn(|_| AtomicU64::new(0))
+}
+
+/// Messages from here on are gaps: so many messages are missing.
+pub(crate) const GAP: u64 = 1_000;
+
+/// The bit of a slot's word that says that its buffer is of a gap.
+const fn slot_of_gap(bits: u32) -> u64 {
+    1 << (bits - 1)
 }
 
 /// A word that nobody else has, for a mutant. These are few.
@@ -303,7 +317,7 @@ impl Scene {
         let mut tries = (0..).map(|_| {
             at.ready(self, self)?;
             write();
-            at.publish(self, self)
+            self.publish_written(at, message)
         });
         // Others move on meanwhile: in a ring as small as this, faster than one can follow.
         let position = tries.find(|tried| *tried != Err(Refused::Contended)).unwrap()?;
@@ -313,9 +327,13 @@ impl Scene {
 
     /// Publishes what [`Self::write_cell`] has written, however often that was refused before.
     pub(crate) fn publish_again(&self, at: &Publisher, message: u64) -> Result<u64, Refused> {
-        let position = at.publish(self, self)?;
+        let position = self.publish_written(at, message)?;
         self.published.borrow_mut().push((position, message));
         Ok(position)
+    }
+
+    fn publish_written(&self, at: &Publisher, message: u64) -> Result<u64, Refused> {
+        if message >= GAP { at.publish_gap(self, self) } else { at.publish(self, self) }
     }
 
     pub(crate) fn write_cell(&self, at: &Publisher, message: u64) {
@@ -329,18 +347,20 @@ impl Scene {
     /// Reads the next message, as a lossy subscriber does.
     pub(crate) fn read(&self, at: &Cell<Cursor>, got: &mut Vec<Got>) -> bool {
         loop {
-            match ring::look(self, at.get()) {
+            let look = ring::look(self, at.get());
+            match look {
                 Look::Nothing => return false,
                 Look::Corrupt(word) => panic!("corrupt: {word:x}"),
                 Look::Missed => got.push(Got::Missed(ring::skip(self, at).expect("a true limit"))),
-                Look::Gap(_) => panic!("nobody tells of a gap"),
-                Look::Found(found) => {
+                Look::Gap(found) | Look::Found(found) => {
                     let halves = &self.buffers[found.buffer as usize];
                     let [first, second] = [0, 1].map(|n| halves[n].load(Relaxed));
                     if !mutant::has("does not look again") && !ring::unchanged(self, found) {
                         continue;
                     }
                     assert_eq!(first, second, "torn");
+                    let gap = matches!(look, Look::Gap(_));
+                    assert_eq!(gap, first >= GAP, "a gap for a message, or the other way round");
                     got.push(Got::Message(at.get().position(), first));
                     ring::pass(self, at);
                     return true;

@@ -1,13 +1,17 @@
 """How many objects a second go from one process to another: through `multiprocessing.Queue`,
 faster-fifo, and a queue of `tombolo.get_context()`; and frames in place, through a channel.
 
-    python benches/queues.py [ROUNDS]
+    python benches/queues.py [ROUNDS [WORK]]
 
 Each round runs all of them one after the other, so that what else the machine does concerns all
-alike. Needs numpy and faster-fifo.
+alike. ``pickle, copy`` is no queue: it is the rate of the slower of two sides that never wait, of
+which one pickles and copies into memory, and the other copies out of it and unpickles. WORK is a
+part of the name of what is to be run. Needs numpy and faster-fifo.
 """
 
+import mmap
 import multiprocessing
+import pickle
 import platform
 import statistics
 import sys
@@ -91,6 +95,48 @@ def in_place(count, whole):
         return found
 
 
+def pickle_and_copy(target, args, count):
+    """Objects a second of the slower side, if neither ever waits."""
+
+    class Objects:
+        def __init__(self):
+            # As large as what a queue has between its ends.
+            self.places = []
+            self.memory = mmap.mmap(-1, 16 << 20)
+            self.end = 0
+
+        def put(self, obj):
+            buffers = []
+            parts = [pickle.dumps(obj, 5, buffer_callback=buffers.append)]
+            parts += [buffer.raw() for buffer in buffers]
+            place = []
+            for part in parts:
+                size = memoryview(part).nbytes
+                start = self.end if self.end + size <= len(self.memory) else 0
+                self.end = start + size
+                self.memory[start : self.end] = part
+                place.append((start, self.end))
+            self.places.append(place)
+
+        def get(self, place):
+            data, *buffers = (self.memory[start:end] for start, end in place)
+            return pickle.loads(data, buffers=buffers)
+
+        def close(self):
+            pass
+
+    objects = Objects()
+    target(objects, *args, count)
+    objects.places.clear()
+    start = time.perf_counter()
+    target(objects, *args, count)
+    middle = time.perf_counter()
+    for place in objects.places:
+        objects.get(place)
+    end = time.perf_counter()
+    return count / max(middle - start, end - middle)
+
+
 def standard():
     ctx = multiprocessing.get_context("fork")
     return ctx, ctx.Queue()
@@ -122,14 +168,20 @@ def processor():
 
 def main():
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    wanted = sys.argv[2] if len(sys.argv) > 2 else ""
     found = {}
     for _ in range(rounds):
         for work, (target, args, count) in WORK.items():
+            if wanted not in work:
+                continue
+            found.setdefault((work, "pickle, copy"), []).append(pickle_and_copy(target, args, count))
             for name, make in MAKERS.items():
                 if make is not faster_fifo or FasterFifo is not None:
                     key = work, name
                     found.setdefault(key, []).append(through(make, target, args, count))
-        for work, whole in (("8 MiB frames in place", False), ("and written, and read", True)):
+        for work, whole in (("8 MiB frames in place", False), ("in place, written and read", True)):
+            if wanted not in work:
+                continue
             count = 400 if whole else 4_000
             found.setdefault((work, "tombolo"), []).append(in_place(count, whole))
     print(f"{processor()}; Python {platform.python_version()}; {rounds} rounds")

@@ -10,7 +10,7 @@ use std::{ptr, slice};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyByteArray, PyBytes};
 
 use crate::channel::Layout;
 
@@ -76,6 +76,38 @@ impl Drop for Lent<'_> {
         // SAFETY: it was filled by `PyObject_GetBuffer`, and this thread is attached.
         unsafe { ffi::PyBuffer_Release(&raw mut *self.view) };
     }
+}
+
+/// New objects with so many bytes, into which `fill` copies: it returns how many it has copied.
+macro_rules! filled {
+    ($($(#[$doc:meta])* $name:ident: $class:ident, $make:ident, $first:ident;)*) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name<'py>(
+            py: Python<'py>,
+            length: usize,
+            fill: impl FnOnce(&mut [MaybeUninit<u8>]) -> usize,
+        ) -> PyResult<Bound<'py, $class>> {
+            let size = isize::try_from(length)?;
+            // SAFETY: this thread is attached. Without bytes to copy, it only makes room.
+            let object = unsafe { ffi::$make(ptr::null(), size) };
+            // SAFETY: it is new, or null with an exception.
+            let object = unsafe { Bound::from_owned_ptr_or_err(py, object) }?;
+            // SAFETY: it is of that class.
+            let first = unsafe { ffi::$first(object.as_ptr()) };
+            // SAFETY: it has room for so many, and nobody else knows it.
+            let room = unsafe { slice::from_raw_parts_mut(first.cast::<MaybeUninit<u8>>(), length) };
+            let count = fill(room);
+            room[count.min(length)..].fill(MaybeUninit::new(0));
+            Ok(object.cast_into::<$class>()?)
+        }
+    )*};
+}
+
+filled! {
+    /// New bytes.
+    bytes: PyBytes, PyBytes_FromStringAndSize, PyBytes_AsString;
+    /// A new array of bytes.
+    byte_array: PyByteArray, PyByteArray_FromStringAndSize, PyByteArray_AsString;
 }
 
 /// The place of a message.

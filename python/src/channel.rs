@@ -26,12 +26,21 @@ pub(crate) struct Channel {
     kind: Option<ChannelKind>,
     element: Option<(usize, usize, String)>,
     longest: Option<usize>,
+    /// Of a service.
+    replies: Replies,
     capacity: Option<usize>,
     redeliver: Option<u8>,
     lasting: bool,
     publishers: Option<u16>,
     reliable: Option<u16>,
     layout: Option<Arc<Layout>>,
+}
+
+/// What the replies of a service are: elements, or bytes of up to a longest.
+#[derive(Default)]
+struct Replies {
+    element: Option<(usize, usize, String)>,
+    longest: Option<usize>,
 }
 
 impl Channel {
@@ -56,6 +65,12 @@ impl Channel {
         }
         if let Some(longest) = self.longest {
             channel = channel.longest(longest);
+        }
+        if let Some((size, align, schema)) = &self.replies.element {
+            channel = channel.reply(*size, *align, schema);
+        }
+        if let Some(longest) = self.replies.longest {
+            channel = channel.longest_reply(longest);
         }
         if let Some(capacity) = self.capacity {
             channel = channel.capacity(capacity);
@@ -88,6 +103,8 @@ fn kind(name: &str) -> PyResult<ChannelKind> {
         "spsc bytes" => ChannelKind::SpscBytes,
         "broadcast" => ChannelKind::Broadcast,
         "broadcast bytes" => ChannelKind::BroadcastBytes,
+        "calls" => ChannelKind::Calls,
+        "calls bytes" => ChannelKind::CallsBytes,
         _ => return Err(bad_option(format!("there is no kind of channel {name}"))),
     })
 }
@@ -100,8 +117,9 @@ fn name_of(kind: ChannelKind) -> String {
 impl Channel {
     #[new]
     #[pyo3(signature = (
-        segment, name, *, kind = None, element = None, longest = None, capacity = None,
-        redeliver = None, lasting = false, publishers = None, reliable = None, layout = None,
+        segment, name, *, kind = None, element = None, longest = None, reply = None,
+        longest_reply = None, capacity = None, redeliver = None, lasting = false,
+        publishers = None, reliable = None, layout = None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "one for each option, by name")]
     fn new(
@@ -110,6 +128,8 @@ impl Channel {
         kind: Option<&str>,
         element: Option<(usize, usize, String)>,
         longest: Option<usize>,
+        reply: Option<(usize, usize, String)>,
+        longest_reply: Option<usize>,
         capacity: Option<usize>,
         redeliver: Option<u8>,
         lasting: bool,
@@ -130,6 +150,7 @@ impl Channel {
             kind,
             element,
             longest,
+            replies: Replies { element: reply, longest: longest_reply },
             capacity,
             redeliver,
             lasting,
@@ -153,12 +174,12 @@ impl Channel {
 
     /// What the channel is, whoever has created it. It is created if a capacity is given.
     fn describe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let (kind, schema, size, align, capacity, lasting, fingerprint) =
+        let (kind, schema, sizes, align, capacity, lasting, fingerprint) =
             self.with(py, |channel| {
                 Ok((
                     name_of(channel.kind()),
                     channel.schema().to_owned(),
-                    channel.element_size(),
+                    (channel.element_size(), channel.reply_size()),
                     channel.element_align(),
                     channel.capacity(),
                     channel.is_lasting(),
@@ -168,7 +189,8 @@ impl Channel {
         let said = PyDict::new(py);
         said.set_item("kind", kind)?;
         said.set_item("schema", schema)?;
-        said.set_item("size", size)?;
+        said.set_item("size", sizes.0)?;
+        said.set_item("reply_size", sizes.1)?;
         said.set_item("align", align)?;
         said.set_item("capacity", capacity)?;
         said.set_item("lasting", lasting)?;

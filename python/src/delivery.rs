@@ -6,11 +6,11 @@ use std::sync::Arc;
 use pyo3::exceptions::PyException;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 use tombolo::AnyOwnedDelivery;
 
 use crate::buffer::{self, Place};
 use crate::channel::Layout;
+use crate::codec::Codec;
 use crate::held::Held;
 
 /// A message in hand: see ``Receiver.take``. It is a read-only buffer. As the subject of
@@ -20,14 +20,14 @@ use crate::held::Held;
 pub(crate) struct Delivery {
     held: Held<AnyOwnedDelivery>,
     layout: Option<Arc<Layout>>,
-    decode: Option<Py<PyAny>>,
+    decode: Codec,
 }
 
 impl Delivery {
     pub(crate) fn new(
         delivery: AnyOwnedDelivery,
         layout: Option<Arc<Layout>>,
-        decode: Option<Py<PyAny>>,
+        decode: Codec,
     ) -> Self {
         Self { held: Held::new(delivery, "delivery"), layout, decode }
     }
@@ -50,11 +50,7 @@ impl Delivery {
     #[getter]
     fn value<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let bytes = self.held.with(|delivery| delivery.to_vec())?;
-        let bytes = PyBytes::new(py, &bytes).into_any();
-        match &self.decode {
-            Some(decode) => decode.bind(py).call1((bytes,)),
-            None => Ok(bytes),
-        }
+        self.decode.decoded(py, &bytes)
     }
 
     /// How many receivers have died over this message, or given it back after a failure.

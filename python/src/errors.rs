@@ -127,14 +127,14 @@ macro_rules! classes {
 classes! {
     CallError {
         ServerDied => "ServerDied", NoServer => "NoServer", Refused => "Refused",
-        TooLong { .. } => "WrongSize", Invalid { .. } => "InvalidMessage",
+        TooLong { .. } | TooShort { .. } => "WrongSize", Invalid { .. } => "InvalidMessage",
     }
     CallTimeoutError {
         TimedOut => "CallTimeout",
         ServerDied => "ServerDied", NoServer => "NoServer", Refused => "Refused",
-        TooLong { .. } => "WrongSize", Invalid { .. } => "InvalidMessage",
+        TooLong { .. } | TooShort { .. } => "WrongSize", Invalid { .. } => "InvalidMessage",
     }
-    ReplyError { TooLong { .. } => "WrongSize" }
+    ReplyError { TooLong { .. } | TooShort { .. } => "WrongSize" }
     WaitSetError {}
 }
 

@@ -5,7 +5,10 @@
 //! written in Python, on top of this module.
 
 mod buffer;
+mod call;
 mod channel;
+mod client;
+mod codec;
 mod delivery;
 mod end;
 mod ending;
@@ -13,10 +16,12 @@ mod errors;
 mod forks;
 mod grant;
 mod held;
+mod pending;
 mod queue;
 mod receiver;
 mod segment;
 mod sender;
+mod server;
 mod signals;
 mod wait_set;
 mod watch;
@@ -25,13 +30,19 @@ mod watch;
 #[pyo3::pymodule(gil_used = false)]
 mod _native {
     #[pymodule_export]
+    use super::call::Call;
+    #[pymodule_export]
     use super::channel::Channel;
+    #[pymodule_export]
+    use super::client::Client;
     #[pymodule_export]
     use super::delivery::Delivery;
     #[pymodule_export]
     use super::ending::ending;
     #[pymodule_export]
     use super::grant::Grant;
+    #[pymodule_export]
+    use super::pending::PendingCall;
     #[pymodule_export]
     use super::queue::{Job, Queue};
     #[pymodule_export]
@@ -41,7 +52,9 @@ mod _native {
     #[pymodule_export]
     use super::sender::Sender;
     #[pymodule_export]
+    use super::server::Server;
+    #[pymodule_export]
     use super::wait_set::wait;
     #[pymodule_export]
-    use super::watch::{RecvWatch, SendWatch};
+    use super::watch::{CallWatch, RecvWatch, SendWatch, ServeWatch};
 }

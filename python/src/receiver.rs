@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::PyList;
 use tombolo::{
     AnyOwnedDelivery, AnyReceiver, ByteBatch, Lent, RecvTimeoutError, Shared, Start, TryRecvError,
 };
 
 use crate::channel::Channel;
+use crate::codec::Codec;
 use crate::delivery::Delivery;
 use crate::end::{End, deadline};
 use crate::errors::{IntoPy, OrRaise, bad_option};
@@ -76,8 +77,7 @@ pub(crate) struct Receiver {
     end: End<AnyReceiver>,
     channel: Py<Channel>,
     role: Role,
-    /// From bytes to a value; without it, messages are bytes.
-    decode: Option<Py<PyAny>>,
+    decode: Codec,
     /// Whether what a subscriber has missed is counted only.
     skips: bool,
     missed: AtomicU64,
@@ -97,11 +97,7 @@ impl Receiver {
         py: Python<'py>,
         bytes: &[u8],
     ) -> PyResult<Bound<'py, PyAny>> {
-        let bytes = PyBytes::new(py, bytes).into_any();
-        match &self.decode {
-            Some(decode) => decode.bind(py).call1((bytes,)),
-            None => Ok(bytes),
-        }
+        self.decode.decoded(py, bytes)
     }
 
     /// The error of a call of this end.
@@ -162,8 +158,7 @@ impl Receiver {
     }
 
     fn in_hand(&self, py: Python<'_>, delivery: AnyOwnedDelivery) -> Delivery {
-        let decode = self.decode.as_ref().map(|decode| decode.clone_ref(py));
-        Delivery::new(delivery, self.channel.get().layout(), decode)
+        Delivery::new(delivery, self.channel.get().layout(), self.decode.another(py))
     }
 
     /// A delivery of what is there; `None` if there is nothing.
@@ -181,6 +176,10 @@ impl Receiver {
             }
         }
     }
+}
+
+fn no_subscriber() -> PyErr {
+    bad_option("this is for the subscribers of a broadcast channel")
 }
 
 #[pymethods]
@@ -203,6 +202,7 @@ impl Receiver {
             true => End::later("receiver"),
             false => End::new(role.opened(py, &channel)?, "receiver"),
         };
+        let decode = Codec::new(decode);
         Ok(Self { end, channel, role, decode, skips, missed: AtomicU64::new(0) })
     }
 
@@ -289,7 +289,29 @@ impl Receiver {
         self.taken_now(py, &self.shared(py)?)?.ok_or_else(|| TryRecvError::Empty.into_py())
     }
 
-    /// How many messages are in the channel, now or a moment ago.
+    /// Receives the newest message of a broadcast channel, and passes over all before it. Does not
+    /// wait; raises ``Empty`` if there is none since the last one that was received.
+    fn latest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let shared = self.shared(py)?;
+        let newest = shared.lend().or_raise()?.latest().ok_or_else(no_subscriber)?;
+        self.decoded(py, &newest.map_err(|error| self.failed(error))?)
+    }
+
+    /// Passes over all messages of a broadcast channel but the newest; returns over how many.
+    fn skip_to_newest(&self, py: Python<'_>) -> PyResult<u64> {
+        let shared = self.shared(py)?;
+        shared.lend().or_raise()?.skip_to_newest().ok_or_else(no_subscriber)?.or_raise()
+    }
+
+    /// The sequence number of the message of a broadcast channel that comes next: of all that were
+    /// ever published, the first has number 0.
+    #[getter]
+    fn sequence(&self, py: Python<'_>) -> PyResult<u64> {
+        self.shared(py)?.lend().or_raise()?.sequence().ok_or_else(no_subscriber)
+    }
+
+    /// How many messages are in the channel, now or a moment ago; of a subscriber, how many it is
+    /// behind.
     fn qsize(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.shared(py)?.lend().or_raise()?.len())
     }

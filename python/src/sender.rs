@@ -1,13 +1,17 @@
 //! The sending end of a channel, and the publisher of a broadcast channel.
 
+use std::time::Duration;
+
 use pyo3::prelude::*;
 use tombolo::{AnySender, SendBatchError, SendError, SendTimeoutError, Shared, TrySendError};
 
 use crate::buffer::Incoming;
 use crate::channel::Channel;
+use crate::codec::Codec;
 use crate::end::{End, deadline};
-use crate::errors::{IntoPy, OrRaise};
+use crate::errors::{IntoPy, OrRaise, bad_option};
 use crate::grant::Grant;
+use crate::segment::seconds;
 use crate::signals::waiting;
 
 /// Messages of more bytes than this are copied without the interpreter's lock.
@@ -18,8 +22,7 @@ pub(crate) const LARGE: usize = 32 << 10;
 pub(crate) struct Sender {
     end: End<AnySender>,
     channel: Py<Channel>,
-    /// From a value to bytes; without it, messages are bytes.
-    encode: Option<Py<PyAny>>,
+    encode: Codec,
 }
 
 fn opened(py: Python<'_>, channel: &Py<Channel>) -> PyResult<Shared<AnySender>> {
@@ -32,10 +35,7 @@ impl Sender {
     }
 
     pub(crate) fn encoded<'py>(&self, message: &Bound<'py, PyAny>) -> PyResult<Incoming<'py>> {
-        match &self.encode {
-            Some(encode) => Incoming::of(&encode.bind(message.py()).call1((message,))?),
-            None => Incoming::of(message),
-        }
+        self.encode.encoded(message)
     }
 
     /// The error of a call of this end.
@@ -56,6 +56,10 @@ pub(crate) fn room(shared: &Shared<AnySender>, length: Option<usize>) -> PyResul
     }
 }
 
+fn no_publisher() -> PyErr {
+    bad_option("this is for the publishers of a broadcast channel")
+}
+
 fn all<'a>(messages: &'a [Incoming<'_>]) -> Vec<&'a [u8]> {
     messages.iter().map(Incoming::bytes).collect()
 }
@@ -74,7 +78,7 @@ impl Sender {
             true => End::later("sender"),
             false => End::new(opened(py, &channel)?, "sender"),
         };
-        Ok(Self { end, channel, encode })
+        Ok(Self { end, channel, encode: Codec::new(encode) })
     }
 
     /// The channel that it belongs to.
@@ -199,6 +203,30 @@ impl Sender {
     #[getter]
     fn element_size(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.shared(py)?.lend().or_raise()?.element_size())
+    }
+
+    /// Waits until the broadcast channel of this publisher has so many subscribers, at most
+    /// ``timeout`` seconds, if that is given. Each of them gets what is published from then on.
+    #[pyo3(signature = (subscribers, timeout = None))]
+    fn wait_for(&self, py: Python<'_>, subscribers: u64, timeout: Option<f64>) -> PyResult<()> {
+        let shared = self.shared(py)?;
+        let end = shared.lend().or_raise()?;
+        let most = timeout.map_or(Duration::MAX, seconds);
+        let came = waiting(py, move || end.wait_for_timeout(subscribers, most));
+        came.ok_or_else(no_publisher)?.map_err(|error| self.failed(error))
+    }
+
+    /// How many messages have been published in this broadcast channel, by all publishers.
+    #[getter]
+    fn published(&self, py: Python<'_>) -> PyResult<u64> {
+        self.shared(py)?.lend().or_raise()?.published().ok_or_else(no_publisher)
+    }
+
+    /// The reliable subscriber that is furthest behind: the pid of its process, and by how many
+    /// messages. ``None`` if there is none.
+    fn slowest(&self, py: Python<'_>) -> PyResult<Option<(u32, u64)>> {
+        let slowest = self.shared(py)?.lend().or_raise()?.slowest().ok_or_else(no_publisher)?;
+        Ok(slowest.map(|slowest| (slowest.peer.pid(), slowest.behind)))
     }
 
     /// Ends the calls of other threads that wait, and later ones, with ``Cancelled``; until

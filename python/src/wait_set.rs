@@ -1,18 +1,22 @@
 //! Waiting for any of many ends of a segment.
 
 use pyo3::prelude::*;
-use tombolo::{AnyReceiver, AnySender, Fault, Shared, WaitSet};
+use tombolo::{AnyClient, AnyReceiver, AnySender, AnyServer, Fault, Shared, WaitSet};
 
+use crate::client::Client;
 use crate::end::deadline;
 use crate::errors::{IntoPy, OrRaise, bad_option};
 use crate::receiver::Receiver;
 use crate::segment::Segment;
 use crate::sender::Sender;
+use crate::server::Server;
 use crate::signals::waiting;
 
 enum Member {
     Sender(Shared<AnySender>),
     Receiver(Shared<AnyReceiver>),
+    Client(Shared<AnyClient>),
+    Server(Shared<AnyServer>),
 }
 
 impl Member {
@@ -22,8 +26,12 @@ impl Member {
             Ok(Self::Sender(sender.get().shared(py)?))
         } else if let Ok(receiver) = end.cast::<Receiver>() {
             Ok(Self::Receiver(receiver.get().shared(py)?))
+        } else if let Ok(client) = end.cast::<Client>() {
+            Ok(Self::Client(client.get().shared(py)?))
+        } else if let Ok(server) = end.cast::<Server>() {
+            Ok(Self::Server(server.get().shared(py)?))
         } else {
-            Err(bad_option("a wait is for senders and receivers"))
+            Err(bad_option("a wait is for senders, receivers, clients and servers"))
         }
     }
 }
@@ -48,6 +56,8 @@ pub(crate) fn wait(
             match member {
                 Member::Sender(sender) => set.add(sender, key).or_raise()?,
                 Member::Receiver(receiver) => set.add(receiver, key).or_raise()?,
+                Member::Client(client) => set.add(client, key).or_raise()?,
+                Member::Server(server) => set.add(server, key).or_raise()?,
             }
         }
         let mut ready = Vec::new();

@@ -8,11 +8,17 @@ use std::os::fd::AsRawFd as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
-use tombolo::{AnyReceiver, AnySender, LentOwned, Shareable, TryRecvError, TrySendError};
+use tombolo::{
+    AnyClient, AnyReceiver, AnySender, AnyServer, LentOwned, Shareable, TryRecvError, TrySendError,
+};
 
+use crate::call::Call;
+use crate::client::Client;
 use crate::errors::{IntoPy, OrRaise, closed};
+use crate::pending::PendingCall;
 use crate::receiver::Receiver;
 use crate::sender::Sender;
+use crate::server::Server;
 
 /// A handle, until it goes back to its end.
 struct Watched<H: Shareable>(Mutex<Option<LentOwned<H>>>);
@@ -132,6 +138,69 @@ impl SendWatch {
                 Err(error) => Err(error.into_py()),
             }
         })
+    }
+
+    /// Gives the handle back.
+    fn close(&self) {
+        self.handle.close();
+    }
+}
+
+/// Waits for a place among the calls, for a client.
+#[pyclass(frozen, module = "tombolo._native")]
+pub(crate) struct CallWatch {
+    client: Py<Client>,
+    handle: Watched<AnyClient>,
+}
+
+#[pymethods]
+impl CallWatch {
+    #[new]
+    fn new(py: Python<'_>, client: Py<Client>) -> PyResult<Self> {
+        let handle = Watched::new(client.get().shared(py)?.lend_owned().or_raise()?);
+        Ok(Self { client, handle })
+    }
+
+    /// The descriptor.
+    fn fileno(&self) -> PyResult<i32> {
+        self.handle.with(|end| Ok(end.readiness().or_raise()?.as_raw_fd()))
+    }
+
+    /// Makes a call without waiting. If it raises ``Full``, the descriptor says when to try again.
+    fn try_start(&self, request: &Bound<'_, PyAny>) -> PyResult<PendingCall> {
+        self.handle.with(|end| self.client.get().started(end, request))
+    }
+
+    /// Gives the handle back.
+    fn close(&self) {
+        self.handle.close();
+    }
+}
+
+/// Waits for calls, for a server.
+#[pyclass(frozen, module = "tombolo._native")]
+pub(crate) struct ServeWatch {
+    server: Py<Server>,
+    handle: Watched<AnyServer>,
+}
+
+#[pymethods]
+impl ServeWatch {
+    #[new]
+    fn new(py: Python<'_>, server: Py<Server>) -> PyResult<Self> {
+        let handle = Watched::new(server.get().shared(py)?.lend_owned().or_raise()?);
+        Ok(Self { server, handle })
+    }
+
+    /// The descriptor.
+    fn fileno(&self) -> PyResult<i32> {
+        self.handle.with(|end| Ok(end.readiness().or_raise()?.as_raw_fd()))
+    }
+
+    /// Takes a call without waiting. If it raises ``Empty``, the descriptor says when to try
+    /// again.
+    fn try_recv(&self, py: Python<'_>) -> PyResult<Call> {
+        self.handle.with(|end| self.server.get().taken_now(py, end))
     }
 
     /// Gives the handle back.

@@ -9,7 +9,7 @@ def _rows(kind):
 
 def objects():
     """How many objects of each kind there are."""
-    return {kind: len(_rows(kind)) for kind in ("shm", "sem")}
+    return {kind: len(_rows(kind)) for kind in ("shm", "sem", "msg")}
 
 
 def resident(id):

@@ -10,6 +10,7 @@ import statistics
 import threading
 import time
 import unittest
+from multiprocessing.reduction import ForkingPickler
 
 import ipc
 import tombolo.multiprocessing
@@ -21,6 +22,14 @@ HANGS = 30
 
 def context(method="fork", **options):
     return tombolo.multiprocessing.get_context(method, **options)
+
+
+class Reduced:
+    def __init__(self, value):
+        self.value = value
+
+    def __eq__(self, other):
+        return self.value == other.value
 
 
 def echo(questions, answers):
@@ -132,6 +141,52 @@ class Exchange(Case):
             got["frame"][0, 0] = 7
             self.assertFalse(got["fixed"].flags.writeable)
             self.assertEqual((got["small"].sum(), got["part"].shape), (3, (256, 128)))
+
+    def test_arrays_by_themselves_come_as_they_were(self):
+        try:
+            import numpy as np
+        except ImportError:
+            self.skipTest("numpy is not installed")
+        objects = context().Queue()
+        fixed = np.arange(5000)
+        fixed.flags.writeable = False
+        arrays = [
+            np.arange(1 << 16).reshape(4, 128, 128),
+            np.linspace(0, 1, 5000, dtype=">f4"),
+            np.asfortranarray(np.arange(8192.0).reshape(64, 128)),
+            np.arange(8192)[::2],
+            np.zeros(1000, [("id", "u8"), ("price", "f8")]),
+            np.array(["2026-11-29"] * 1000, "M8[D]"),
+            np.array([{"any": "object"}] * 1000),
+            np.ma.masked_array(np.arange(5000), mask=False),
+            np.ones((2, 3)),
+            np.ones(8192, complex),
+            fixed,
+        ]
+        for array in arrays:
+            objects.put(array)
+            got = objects.get(timeout=HANGS)
+            self.assertEqual(
+                (type(got), got.dtype, got.shape, got.flags.writeable),
+                (type(array), array.dtype, array.shape, array.flags.writeable),
+            )
+            self.assertTrue((got == array).all())
+        # And if they have to wait in the process.
+        objects = context(capacity=1).Queue()
+        for n in range(3):
+            objects.put(arrays[0] + n)
+        for n in range(3):
+            self.assertTrue((objects.get(timeout=HANGS) == arrays[0] + n).all())
+
+    def test_a_reducer_that_is_registered_late_is_used(self):
+        objects = context().Queue()
+        objects.put(3 + 4j)
+        objects.put(Reduced(1))
+        self.assertEqual([objects.get(timeout=HANGS) for _ in range(2)], [3 + 4j, Reduced(1)])
+        ForkingPickler.register(Reduced, lambda one: (Reduced, (one.value + 1,)))
+        self.addCleanup(ForkingPickler._extra_reducers.pop, Reduced)
+        objects.put([Reduced(1)])
+        self.assertEqual(objects.get(timeout=HANGS), [Reduced(2)])
 
     def test_memory_of_large_objects_is_given_back(self):
         objects = context().Queue()

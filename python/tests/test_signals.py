@@ -23,6 +23,8 @@ publisher, subscriber, reliable = news.publisher(), news.subscriber(), news.reli
 full = segment.bytes("full", 1, 8)
 filler, holder = full.sender(), full.receiver()
 filler.send(b"full")
+calls = segment.service_bytes("calls", 1, 8, 8)
+client, server = calls.client(), calls.server()
 WAITS = dict(
     recv=receiver.recv,
     recv_timeout=lambda: receiver.recv(60),
@@ -37,6 +39,11 @@ WAITS = dict(
     send_batch=lambda: filler.send_batch([b"more", b"and more"]),
     reserve=filler.reserve,
     wait=lambda: tombolo.wait([receiver, one, filler]),
+    call=lambda: client.call(b"a"),
+    pending=lambda: client.start(b"a").wait(),
+    start=lambda: (client.start(b"a"), client.start(b"b")),
+    serve=server.recv,
+    wait_for=lambda: publisher.wait_for(9),
     arecv=lambda: asyncio.run(awaits()),
 )
 async def awaits():
@@ -52,7 +59,7 @@ except KeyboardInterrupt:
 
 WAITS = (
     "recv recv_timeout recv_batch take iterate one subscriber reliable send send_timeout "
-    "send_batch reserve wait arecv"
+    "send_batch reserve wait call pending start serve wait_for arecv"
 ).split()
 
 

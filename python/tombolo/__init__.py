@@ -51,9 +51,12 @@ from tombolo._errors import (
 from tombolo._handles import (
     Broadcast,
     Channel,
+    Client,
     Receiver,
     Segment,
     Sender,
+    Server,
+    Service,
     WaitSet,
     anonymous,
     create,
@@ -63,7 +66,7 @@ from tombolo._handles import (
     remove,
     wait,
 )
-from tombolo._native import Delivery, Grant
+from tombolo._native import Call, Delivery, Grant, PendingCall
 from tombolo._types import Type
 
 
@@ -79,11 +82,13 @@ def get_context(method: str | None = None, **options: int) -> Any:
 __all__ = [
     "BadOption",
     "Broadcast",
+    "Call",
     "CallError",
     "CallTimeout",
     "Cancelled",
     "Channel",
     "ChannelError",
+    "Client",
     "Corrupt",
     "Delivery",
     "Disconnected",
@@ -104,6 +109,7 @@ __all__ = [
     "NotFound",
     "OpenError",
     "PeerGone",
+    "PendingCall",
     "Receiver",
     "RecvTimeout",
     "Refused",
@@ -112,7 +118,9 @@ __all__ = [
     "Segment",
     "SendTimeout",
     "Sender",
+    "Server",
     "ServerDied",
+    "Service",
     "Shutdown",
     "Stranger",
     "SystemError",

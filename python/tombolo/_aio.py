@@ -17,6 +17,43 @@ from tombolo import _native
 from tombolo._errors import Disconnected, Empty, Full, HandleClosed
 
 
+# Of each loop, by its descriptor: those who wait for it to be readable.
+_readers: weakref.WeakKeyDictionary[Any, dict[int, set[asyncio.Future[None]]]]
+_readers = weakref.WeakKeyDictionary()
+
+
+async def _readable(fd: int) -> None:
+    """Waits until a descriptor is readable, together with others."""
+    loop = asyncio.get_running_loop()
+    waiting = _readers.setdefault(loop, {})
+    here = waiting.setdefault(fd, set())
+    mine = loop.create_future()
+    if not here:
+        loop.add_reader(fd, _wake_all, here)
+    here.add(mine)
+    try:
+        await mine
+    finally:
+        here.discard(mine)
+        if not here:
+            del waiting[fd]
+            loop.remove_reader(fd)
+
+
+def _wake_all(waiting: set[asyncio.Future[None]]) -> None:
+    for one in list(waiting):
+        _wake(one)
+
+
+async def reply(pending: _native.PendingCall) -> Any:
+    """The reply of a call that is under way. If the task is cancelled, the call goes on."""
+    while True:
+        try:
+            return pending.try_wait()
+        except Empty:
+            await _readable(pending.fileno())
+
+
 class _Turns:
     """The tasks of each loop wait for the descriptor one after the other."""
 
@@ -171,3 +208,51 @@ class AsyncSender(_Awaited, _native.Sender):
             Full,
         )
         return place
+
+
+class AsyncClient(_Awaited, _native.Client):
+    """What a client can do in an event loop."""
+
+    async def astart(self, request: Any) -> _native.PendingCall:
+        """Makes a call that is under way then: ``await`` gives its reply. If the task is cancelled
+        while it waits for a place among the calls, no call is made."""
+        try:
+            return self.try_start(request)
+        except Full:
+            pass
+        made: _native.PendingCall = await self._until(
+            lambda: _native.CallWatch(self), lambda watch: watch.try_start(request), Full
+        )
+        return made
+
+    async def acall(self, request: Any) -> Any:
+        """Makes a call; its reply. If the task is cancelled, the call is given up."""
+        pending = await self.astart(request)
+        try:
+            return await pending
+        finally:
+            pending.give_up()
+
+
+class AsyncServer(_Awaited, _native.Server):
+    """What a server can do in an event loop."""
+
+    async def arecv(self) -> _native.Call:
+        """Takes a call. If the task is cancelled, it has taken none."""
+        try:
+            return self.try_recv()
+        except Empty:
+            pass
+        taken: _native.Call = await self._until(
+            lambda: _native.ServeWatch(self), lambda watch: watch.try_recv(), Empty
+        )
+        return taken
+
+    async def __aiter__(self) -> AsyncIterator[_native.Call]:
+        """The calls, until the last client has gone."""
+        while True:
+            try:
+                call = await self.arecv()
+            except Disconnected:
+                return
+            yield call

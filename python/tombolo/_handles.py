@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, Self
 
 from tombolo import _native, _process
-from tombolo._aio import AsyncReceiver, AsyncSender
+from tombolo._aio import AsyncClient, AsyncReceiver, AsyncSender, AsyncServer
 from tombolo._errors import BadOption
 from tombolo._types import Type
 
@@ -140,6 +140,52 @@ class Segment(_native.Segment):
             reliable=reliable,
         )
 
+    def service(
+        self,
+        name: str,
+        request: Any = None,
+        reply: Any = None,
+        capacity: int | None = None,
+        *,
+        lasting: bool = False,
+    ) -> Service:
+        """The service of this name: a client makes a call with a request, one of the servers
+        takes it, and replies to that client.
+
+        ``request`` and ``reply`` say what these are: a ``Type``, the schema of a Rust type, or a
+        dtype of numpy. With neither, the service must exist, and is taken as it is.
+
+        It is created if it does not exist and a ``capacity`` is given, for so many calls at once.
+        ``lasting``: a call waits for the next server to come, instead of ``NoServer``."""
+        if request is None and reply is None:
+            if (capacity, lasting) != (None, False):
+                raise BadOption("say what is asked and what is replied: by types or dtypes")
+            return Service(self, name)
+        if request is None or reply is None:
+            raise BadOption("say both what is asked and what is replied")
+        types = _type_of(request), _type_of(reply)
+        return Service(self, name, kind="calls", types=types, capacity=capacity, lasting=lasting)
+
+    def service_bytes(
+        self,
+        name: str,
+        capacity: int | None = None,
+        longest_request: int | None = None,
+        longest_reply: int | None = None,
+        *,
+        lasting: bool = False,
+    ) -> Service:
+        """The service of bytes of this name, for requests and replies of up to so many bytes."""
+        return Service(
+            self,
+            name,
+            kind="calls bytes",
+            capacity=capacity,
+            longest=longest_request,
+            longest_reply=longest_reply,
+            lasting=lasting,
+        )
+
     def __enter__(self) -> Self:
         return self
 
@@ -172,6 +218,13 @@ def _type(
     if format is not None:
         return Type.of_format(format, type_name, fields)
     return Type.of_schema(type) if isinstance(type, str) else type
+
+
+def _type_of(described: Any) -> Type:
+    """A type, a schema, or whatever else numpy takes for a dtype."""
+    if isinstance(described, Type):
+        return described
+    return Type.of_schema(described) if isinstance(described, str) else Type.of_dtype(described)
 
 
 class Channel(_native.Channel):
@@ -238,6 +291,84 @@ class Broadcast(Channel):
     def reliable_subscriber(self, start: Start = "newest") -> Receiver:
         """Opens a subscriber for which publishers wait when it is a whole capacity behind."""
         return Receiver(self, role="reliable", start=start)
+
+
+class Service(_native.Channel):
+    """A service to open, or to create: see ``Segment.service``. It can be pickled."""
+
+    def __new__(
+        cls, segment: Segment, name: str, *, types: tuple[Type, Type] | None = None, **rest: Any
+    ) -> Self:
+        if types is None:
+            made = super().__new__(cls, segment, name, **rest)
+        else:
+            element, reply = ((type.size, type.align, type.schema) for type in types)
+            made = super().__new__(cls, segment, name, element=element, reply=reply, **rest)
+        made._spec = {"types": types, **rest}
+        made._types = types
+        return made
+
+    _spec: dict[str, Any]
+    _types: tuple[Type, Type] | None
+
+    def client(self, *, repeats: int = 0) -> Client:
+        """Opens the calling end. ``repeats``: how many servers may be killed over a call before it
+        fails (15 at most): another one serves it again, instead of ``ServerDied``."""
+        return Client(self, repeats=repeats)
+
+    def server(self) -> Server:
+        """Opens the serving end."""
+        return Server(self)
+
+    def _codecs(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+        if self._types is None:
+            return (None, None), (None, None)
+        request, reply = self._types
+        return request.codec(), reply.codec()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _channel, (self.__class__, self.segment, self.name, self._spec)
+
+    def __repr__(self) -> str:
+        return f"<tombolo.Service {self.name}>"
+
+
+class Client(AsyncClient):
+    """The calling end of a service, for all threads of a process. It can be pickled: another process
+    opens an end of its own."""
+
+    def __new__(cls, service: Service, *, repeats: int = 0) -> Self:
+        (encode, _), (_, decode) = service._codecs()
+        made = super().__new__(cls, service, encode, decode, repeats=repeats)
+        _process.opened(made)
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _client, (self.channel, self.repeats)
+
+    def __repr__(self) -> str:
+        return f"<tombolo.Client of {self.channel.name}{', closed' if self.closed else ''}>"
+
+
+def _client(service: Service, repeats: int) -> Client:
+    return Client(service, repeats=repeats)
+
+
+class Server(AsyncServer):
+    """The serving end of a service, for all threads of a process. It can be pickled, as a
+    client."""
+
+    def __new__(cls, service: Service) -> Self:
+        (_, decode), (encode, _) = service._codecs()
+        made = super().__new__(cls, service, decode, encode)
+        _process.opened(made)
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Server, (self.channel,)
+
+    def __repr__(self) -> str:
+        return f"<tombolo.Server of {self.channel.name}{', closed' if self.closed else ''}>"
 
 
 class Sender(AsyncSender):
@@ -309,13 +440,16 @@ def _receiver(channel: Channel, role: dict[str, str]) -> Receiver:
     return Receiver(channel, later=_is_single(channel), **role)  # type: ignore[arg-type]
 
 
+End = Sender | Receiver | Client | Server
+
+
 class WaitSet:
-    """Waits for any of many senders and receivers of one segment."""
+    """Waits for any of many ends of one segment: senders, receivers, clients and servers."""
 
     def __init__(self) -> None:
-        self._members: dict[Any, Sender | Receiver] = {}
+        self._members: dict[Any, End] = {}
 
-    def add(self, end: Sender | Receiver, key: Any = None) -> None:
+    def add(self, end: End, key: Any = None) -> None:
         """Adds an end; ``wait`` returns its key, which is the end itself if none is given."""
         key = end if key is None else key
         if key in self._members:
@@ -340,9 +474,7 @@ class WaitSet:
         return [keys[at] for at in _native.wait(ends[0].channel.segment, ends, timeout)]
 
 
-def wait(
-    ends: Iterable[Sender | Receiver], timeout: float | None = None
-) -> list[Sender | Receiver]:
+def wait(ends: Iterable[End], timeout: float | None = None) -> list[End]:
     """Waits for any of these ends of one segment: see ``WaitSet.wait``."""
     waiting = WaitSet()
     for end in ends:

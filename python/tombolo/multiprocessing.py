@@ -11,6 +11,7 @@ What differs from the standard library, and what the limits are: see
 import collections
 import contextlib
 import copyreg
+import functools
 import io
 import multiprocessing
 import os
@@ -31,7 +32,7 @@ from tombolo._errors import Cancelled
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue", "get_context"]
 
 # What a message is: see the native half.
-_PICKLED, _BYTES, _BUFFERS = 0, 1, 2
+_PICKLED, _BYTES, _BUFFERS, _ARRAY = 0, 1, 2, 3
 # Buffers from this size on go beside the pickle.
 _BESIDE = 4096
 # Types without anything inside that a reducer could be registered for.
@@ -41,6 +42,9 @@ _ADDRESSES = 256 << 30
 _LEAST = 64 << 10
 # A queue that is to hold more than this is not bounded.
 _MOST = 1 << 20
+# So long a queue without a ``maxsize`` waits for room: while somebody receives, that costs less
+# than to keep what is put, and have a thread send it.
+_MOMENT = 0.005
 # A child that was forked needs less time than this to open what it was given.
 _STARTING = 2.0
 
@@ -110,7 +114,50 @@ _CONTEXTS = {"fork": _ForkContext, "spawn": _SpawnContext, "forkserver": _ForkSe
 class _Pickler(pickle.Pickler):
     """Pickles what ``multiprocessing`` does, without making a table of reducers each time."""
 
-    dispatch_table = collections.ChainMap(ForkingPickler._extra_reducers, copyreg.dispatch_table)
+    dispatch_table = {}
+    made_of = None
+
+
+def _reducers():
+    """The reducers that are registered, as one dict: a chain of them is slow to look into."""
+    registered = ForkingPickler._extra_reducers, copyreg.dispatch_table
+    if _Pickler.made_of != registered:
+        extra, usual = map(dict, registered)
+        _Pickler.dispatch_table, _Pickler.made_of = usual | extra, (extra, usual)
+    return _Pickler.dispatch_table
+
+
+def _is_plain_array(obj, kind):
+    """Whether it is an array of numpy's which its memory, its dtype and its shape describe."""
+    if kind.__name__ != "ndarray" or kind.__module__ != "numpy" or kind in _reducers():
+        return False
+    dtype = obj.dtype
+    return (
+        dtype.isbuiltin == 1
+        and dtype.kind in "biufc"
+        and dtype.metadata is None
+        and obj.nbytes >= _BESIDE
+        and obj.flags.c_contiguous
+    )
+
+
+@functools.lru_cache(256)
+def _head_of(dtype, shape):
+    return f"{dtype.str} {' '.join(map(str, shape))}".encode()
+
+
+@functools.lru_cache(256)
+def _described(head):
+    import numpy
+
+    dtype, *shape = head.decode().split()
+    return numpy.frombuffer, numpy.dtype(dtype), tuple(map(int, shape))
+
+
+def _array(head, buffers):
+    """The array of a message."""
+    frombuffer, dtype, shape = _described(head)
+    return frombuffer(buffers[0], dtype).reshape(shape)
 
 
 def _dump(obj):
@@ -120,6 +167,8 @@ def _dump(obj):
         return _BYTES, obj, None
     if kind in _PLAIN:
         return _PICKLED, pickle.dumps(obj, 5), None
+    if _is_plain_array(obj, kind):
+        return _ARRAY, _head_of(obj.dtype, obj.shape), [(obj, not obj.flags.writeable)]
     buffers = []
 
     def beside(buffer):
@@ -129,6 +178,7 @@ def _dump(obj):
         buffers.append((raw, raw.readonly))
         return False
 
+    _reducers()
     out = io.BytesIO()
     _Pickler(out, 5, buffer_callback=beside).dump(obj)
     if buffers:
@@ -352,10 +402,15 @@ class Queue:
         except Exception as error:
             self._on_queue_feeder_error(error, obj)
             return
-        if self._maxsize:
-            if not self._link.native.send(*message, _wait(block, timeout)):
-                raise Full
-        elif self._overflow or not self._link.native.send(*message, 0.0):
+        if not self._maxsize:
+            self._put_somewhere(message, _MOMENT)
+        elif not self._link.native.send(*message, _wait(block, timeout)):
+            raise Full
+
+    def _put_somewhere(self, message, wait):
+        """Sends a message; if there is no room, and none for a moment, keeps it."""
+        # Nobody passes what is kept.
+        if self._overflow or not self._link.native.send(*message, wait):
             self._overflow.add(message)
 
     def get(self, block=True, timeout=None):
@@ -438,11 +493,11 @@ class Queue:
 
     async def aput(self, obj):
         """Puts an object, in a task. A cancelled call has put nothing."""
-        if not self._maxsize:
-            return self.put(obj)
         self._check()
         self._used = True
         message = _dump(obj)
+        if not self._maxsize:
+            return self._put_somewhere(message, 0.0)
         native = self._link.native
         fd = native.send_fd()
         while not native.poll_send(*message):

@@ -406,7 +406,8 @@ impl<P: Broadcastable + NoUninit> Publisher<P> {
     /// messages from elsewhere and has lost some: where a message would come next, each of them
     /// gets [`Lagged`](crate::RecvError::Lagged) with this number, also those that publishers
     /// wait for, and it counts in [`missed`](Subscriber::missed). In the channel it takes the place
-    /// of one message. Waits for nobody. Nothing is told if none is missing.
+    /// of one message, and a subscriber that publishers have overtaken there counts it as one.
+    /// Waits for nobody. Nothing is told if none is missing.
     ///
     /// ```
     /// use tombolo::{RecvError, Segment};
@@ -556,12 +557,14 @@ where
     P::Ring<K>: Broadcasts<K>,
 {
     /// The sequence number of the next message that this subscriber receives, if it does not
-    /// miss it. The first message that was ever published has number 0.
+    /// miss it. The first message that was ever published has number 0. A
+    /// [gap](Publisher::try_send_gap) has one number, however many messages are missing there.
     pub fn sequence(&self) -> u64 {
         self.at.position()
     }
 
-    /// Passes over all messages but the newest. Returns how many it has passed over.
+    /// Passes over all messages but the newest, and what is missing before that. Returns how many
+    /// it has passed over.
     ///
     /// # Errors
     /// [`Fault::Forked`].

@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use core::fmt;
-use core::mem::ManuallyDrop;
+use core::mem::{ManuallyDrop, MaybeUninit};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -507,6 +507,12 @@ impl<K: Kind> Delivery<'_, Bytes, K> {
     /// Copies bytes out, from `offset` on, as many as there are. Returns how many.
     pub fn read_at(&self, offset: usize, into: &mut [u8]) -> usize {
         self.message().read(offset, into)
+    }
+
+    /// Copies bytes out to memory that has none yet, from `offset` on, as many as there are. Returns
+    /// how many: so many of `into`, from the first one on, are initialised then.
+    pub fn read_uninit_at(&self, offset: usize, into: &mut [MaybeUninit<u8>]) -> usize {
+        self.message().read_uninit(offset, into)
     }
 
     /// A reader that starts at the beginning.

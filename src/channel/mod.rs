@@ -52,8 +52,9 @@ pub use broadcast::{
     BroadcastChannel, ByteBroadcastChannel, Publisher, ReliableSubscriber, Slowest, Subscriber,
 };
 pub use calls::{
-    ByteClient, ByteRequest, ByteServer, ByteServerCall, ByteService, CallPayload, Client,
-    PendingCall, Server, ServerCall, ServerIter, Service,
+    AnyClient, AnyPendingCall, AnyServer, AnyServerCall, ByteClient, ByteRequest, ByteServer,
+    ByteServerCall, ByteService, CallPayload, Client, PendingCall, Server, ServerCall, ServerIter,
+    Service,
 };
 pub use cancel::Canceller;
 pub use delivery::{ByteDelivery, ByteReader, Delivery, DeliverySlice};

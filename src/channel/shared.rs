@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
+use super::calls::{CallPayload, Client, Server};
 use super::cancel::Canceller;
 use super::endpoint::Origin;
 use super::ready::Readiness;
@@ -48,7 +49,8 @@ pub trait Handle: EndOf + Member + Send + Sized + 'static {
     fn end_use(self) -> Result<(), Fault>;
 }
 
-/// A handle that can be [`Shared`]: a sender or a receiver, of any kind and payload.
+/// A handle that can be [`Shared`]: a sender or a receiver, of any kind and payload, a client or a
+/// server.
 pub trait Shareable: Handle {}
 
 impl<H: Handle> Shareable for H {}
@@ -101,6 +103,63 @@ impl<P: Payload + CheckedBitPattern, K: Kind> Handle for Receiver<P, K> {
 
     fn end_use(self) -> Result<(), Fault> {
         self.close()
+    }
+}
+
+impl<Q: CallPayload + NoUninit, R: CallPayload + CheckedBitPattern> Handle for Client<Q, R> {
+    fn another(origin: &Origin) -> Result<Self, ChannelError> {
+        let (end, ()) = origin.attach(|_, _| Ok(()))?;
+        Self::new(end)
+    }
+
+    fn its_canceller(&self) -> Canceller {
+        self.canceller()
+    }
+
+    fn its_readiness(&self) -> Result<&Readiness, Fault> {
+        self.readiness()
+    }
+
+    fn others_hold(&self, _: u64) {}
+
+    fn end_use(self) -> Result<(), Fault> {
+        self.close()
+    }
+}
+
+impl<Q: CallPayload + CheckedBitPattern, R: CallPayload + NoUninit> Handle for Server<Q, R> {
+    fn another(origin: &Origin) -> Result<Self, ChannelError> {
+        let (end, ()) = origin.attach(|_, _| Ok(()))?;
+        Self::new(end)
+    }
+
+    fn its_canceller(&self) -> Canceller {
+        self.canceller()
+    }
+
+    fn its_readiness(&self) -> Result<&Readiness, Fault> {
+        self.readiness()
+    }
+
+    fn others_hold(&self, _: u64) {}
+
+    fn end_use(self) -> Result<(), Fault> {
+        self.close()
+    }
+}
+
+impl<Q: CallPayload + NoUninit, R: CallPayload + CheckedBitPattern> Client<Q, R> {
+    /// Makes this the handle of all threads of this process that want it. A further handle has its
+    /// [repeats](Client::set_repeats) at 0.
+    pub fn into_shared(self) -> Shared<Self> {
+        Shared::new(self)
+    }
+}
+
+impl<Q: CallPayload + CheckedBitPattern, R: CallPayload + NoUninit> Server<Q, R> {
+    /// Makes this the handle of all threads of this process that want it.
+    pub fn into_shared(self) -> Shared<Self> {
+        Shared::new(self)
     }
 }
 

@@ -35,6 +35,14 @@ pub enum CallError {
         /// The longest that is possible.
         longest: usize,
     },
+    /// The request is shorter than those of the service, which are elements.
+    #[error("the request has {length} bytes, and this service's requests have {size}")]
+    TooShort {
+        /// Its length.
+        length: usize,
+        /// The size of an element.
+        size: usize,
+    },
     /// The handle cannot go on. With [`Fault::Unwoken`], the call was made, its server
     /// could not be woken, and the call is given up.
     #[error(transparent)]
@@ -73,6 +81,14 @@ pub enum CallTimeoutError {
         /// The longest that is possible.
         longest: usize,
     },
+    /// As [`CallError::TooShort`].
+    #[error("the request has {length} bytes, and this service's requests have {size}")]
+    TooShort {
+        /// Its length.
+        length: usize,
+        /// The size of an element.
+        size: usize,
+    },
     /// As [`CallError::Fault`].
     #[error(transparent)]
     Fault(Fault),
@@ -89,6 +105,14 @@ pub enum ReplyError {
         length: usize,
         /// The longest that is possible.
         longest: usize,
+    },
+    /// The reply is shorter than those of the service, which are elements. The call is refused.
+    #[error("the reply has {length} bytes, and this service's replies have {size}")]
+    TooShort {
+        /// Its length.
+        length: usize,
+        /// The size of an element.
+        size: usize,
     },
     /// There is no reply; or with [`Fault::Unwoken`], it is there, and its client could not
     /// be woken.
@@ -115,6 +139,7 @@ impl CallTimeoutError {
             Self::Refused => CallError::Refused,
             Self::Invalid { type_name } => CallError::Invalid { type_name },
             Self::TooLong { length, longest } => CallError::TooLong { length, longest },
+            Self::TooShort { length, size } => CallError::TooShort { length, size },
             Self::Fault(fault) => CallError::Fault(fault),
         }
     }
@@ -163,10 +188,7 @@ macro_rules! in_common {
             fn from(error: SendError<T>) -> Self {
                 match error {
                     SendError::TooLong { length, longest, .. } => Self::TooLong { length, longest },
-                    // The size of a request that is not of bytes is its type's.
-                    SendError::TooShort { length, size, .. } => {
-                        Self::TooLong { length, longest: size }
-                    }
+                    SendError::TooShort { length, size, .. } => Self::TooShort { length, size },
                     SendError::Disconnected(_) => Self::NoServer,
                     SendError::Fault { fault, .. } => Self::from(fault),
                     SendError::Unwoken(unwoken) => Self::Fault(unwoken.into()),
@@ -183,9 +205,7 @@ impl<T> From<SendTimeoutError<T>> for CallTimeoutError {
         match error {
             SendTimeoutError::Timeout(_) => Self::TimedOut,
             SendTimeoutError::TooLong { length, longest, .. } => Self::TooLong { length, longest },
-            SendTimeoutError::TooShort { length, size, .. } => {
-                Self::TooLong { length, longest: size }
-            }
+            SendTimeoutError::TooShort { length, size, .. } => Self::TooShort { length, size },
             SendTimeoutError::Disconnected(_) => Self::NoServer,
             SendTimeoutError::Fault { fault, .. } => Self::from(fault),
             SendTimeoutError::Unwoken(unwoken) => Self::Fault(unwoken.into()),
@@ -201,13 +221,14 @@ impl From<CallError> for CallTimeoutError {
             CallError::Refused => Self::Refused,
             CallError::Invalid { type_name } => Self::Invalid { type_name },
             CallError::TooLong { length, longest } => Self::TooLong { length, longest },
+            CallError::TooShort { length, size } => Self::TooShort { length, size },
             CallError::Fault(fault) => Self::Fault(fault),
         }
     }
 }
 
 debug_as_display! {
-    CallError { ServerDied NoServer Refused Invalid TooLong; Fault }
-    CallTimeoutError { TimedOut ServerDied NoServer Refused Invalid TooLong; Fault }
-    ReplyError { TooLong; Fault }
+    CallError { ServerDied NoServer Refused Invalid TooLong TooShort; Fault }
+    CallTimeoutError { TimedOut ServerDied NoServer Refused Invalid TooLong TooShort; Fault }
+    ReplyError { TooLong TooShort; Fault }
 }

@@ -19,8 +19,13 @@ pub enum RecvError {
     },
     /// A broadcast channel's subscriber has missed so many messages: publishers have
     /// written over them. It goes on at the oldest one that is retained, and publishers write
-    /// over that one next: receive again at once.
-    #[error("{} messages were missed: publishers were faster than this subscriber", .0)]
+    /// over that one next: receive again at once. Or a publisher has told that so many are
+    /// missing here ([`try_send_gap`](crate::Publisher::try_send_gap)).
+    #[error(
+        "{} messages were missed: publishers were faster than this subscriber, or say that these \
+         were lost before",
+        .0
+    )]
     Lagged(u64),
     /// The handle cannot go on.
     #[error(transparent)]
@@ -48,8 +53,13 @@ pub enum TryRecvError {
     },
     /// A broadcast channel's subscriber has missed so many messages: publishers have
     /// written over them. It goes on at the oldest one that is retained, and publishers write
-    /// over that one next: receive again at once.
-    #[error("{} messages were missed: publishers were faster than this subscriber", .0)]
+    /// over that one next: receive again at once. Or a publisher has told that so many are
+    /// missing here ([`try_send_gap`](crate::Publisher::try_send_gap)).
+    #[error(
+        "{} messages were missed: publishers were faster than this subscriber, or say that these \
+         were lost before",
+        .0
+    )]
     Lagged(u64),
     /// The handle cannot go on.
     #[error(transparent)]
@@ -74,8 +84,13 @@ pub enum RecvTimeoutError {
     },
     /// A broadcast channel's subscriber has missed so many messages: publishers have
     /// written over them. It goes on at the oldest one that is retained, and publishers write
-    /// over that one next: receive again at once.
-    #[error("{} messages were missed: publishers were faster than this subscriber", .0)]
+    /// over that one next: receive again at once. Or a publisher has told that so many are
+    /// missing here ([`try_send_gap`](crate::Publisher::try_send_gap)).
+    #[error(
+        "{} messages were missed: publishers were faster than this subscriber, or say that these \
+         were lost before",
+        .0
+    )]
     Lagged(u64),
     /// The handle cannot go on.
     #[error(transparent)]

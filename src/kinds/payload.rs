@@ -26,6 +26,24 @@ unsafe impl Pod for Bytes {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Untyped;
 
+/// Requests and replies of a service, elements or bytes, of which that is known only when the
+/// program runs: the payload of an [`AnyClient`](crate::AnyClient) and an
+/// [`AnyServer`](crate::AnyServer).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnyMessage;
+
+// SAFETY: it has no bytes, so they are all valid.
+unsafe impl Zeroable for AnyMessage {}
+// SAFETY: as above, and none is uninitialised.
+unsafe impl Pod for AnyMessage {}
+
+/// The place of a message that is an element, or bytes.
+#[derive(Clone, Copy, Debug)]
+pub enum AnyPlace<'a> {
+    Element(ElementBytes<'a>),
+    Bytes(ByteSpan<'a>),
+}
+
 // SAFETY: it has no bytes, so they are all valid.
 unsafe impl Zeroable for Untyped {}
 // SAFETY: as above, and none is uninitialised.
@@ -164,6 +182,8 @@ form_of_bytes! {
     Bytes: ByteSpan, "bytes", false;
     // What the directory says of the channel that is opened counts.
     Untyped: ElementBytes, "", true;
+    // As above.
+    AnyMessage: AnyPlace, "", true;
 }
 
 const _: () = {

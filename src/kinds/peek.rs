@@ -13,6 +13,12 @@ pub(crate) enum Peek {
         /// Where the next one is.
         next: u64,
     },
+    /// No message, but how many are missing here, as their publisher says.
+    Missing {
+        count: u64,
+        /// Where the next one is.
+        next: u64,
+    },
     /// It has been taken, or was written over, also while it was copied. What there is
     /// begins here.
     Gone(u64),

@@ -121,11 +121,19 @@ const fn record(incarnation: u64, topics: u64) -> u64 {
 }
 
 impl Watch<'_> {
-    /// Says that this participant watches these topics of the channel, and no others.
+    /// Says that this participant watches these topics of the channel, and no others. If the row
+    /// is a later life's, the others have taken this process for dead: it has left its IPC
+    /// namespace. Then it changes nothing.
     pub(crate) fn register(&self, me: Member, topics: u64) {
-        // Edge R: the arming that follows hands it on.
         let row = self.all.watches(self.rows, me.id);
-        row.store(record(me.incarnation, topics), Ordering::Relaxed);
+        let mine = |there: u64| {
+            let later = ((there >> INCARNATION_SHIFT) as u32).wrapping_sub(me.incarnation as u32);
+            (there == 0 || later.cast_signed() <= 0).then_some(record(me.incarnation, topics))
+        };
+        // Edge R: the arming that follows hands it on.
+        if row.fetch_update(Ordering::Relaxed, Ordering::Relaxed, mine).is_err() {
+            return;
+        }
         self.watchers.fetch_or(1 << (me.id % u64::BITS as u16), Ordering::Relaxed);
     }
 

@@ -58,6 +58,10 @@ impl Ears {
     /// What has called this participant is handed to all, and taken by one of them.
     pub(super) fn collect(&self, mapped: &Mapped, me: Member, mine: &Handed) -> Calls {
         let all = self.all();
+        // Those of a process that the others have taken for dead are its successor's.
+        if !me.is_live(mapped) {
+            return mine.take();
+        }
         let calls = watch::collect(mapped, me.id);
         if calls.iter().any(|part| *part != 0) {
             for handed in all.handed.iter().filter_map(Weak::upgrade) {

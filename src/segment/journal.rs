@@ -1,6 +1,7 @@
 //! The content of the journal's records, and when they are written.
 
 use super::mapped::{Mapped, inside};
+use super::trace::{self, Note, What};
 use crate::ring::death_record::{self, How};
 use crate::ring::journal::{self, LEASEHOLDER, Read};
 use crate::ring::mpmc::Recovered;
@@ -173,7 +174,10 @@ impl Mapped {
     /// Records a death, unless somebody has. To be called before anything is
     /// changed of what the dead held. `witness` is what the caller looked by.
     pub(crate) fn record_death(&self, dead: Member, witness: u16) {
-        let fields = || self.life_record(LifeEvent::Died, dead, self.holdings(dead)).fields();
+        let fields = || {
+            trace::note(|| Note::of(self, dead, What::Died));
+            self.life_record(LifeEvent::Died, dead, self.holdings(dead)).fields()
+        };
         let owner = match witness {
             SetMap::LEASE => LEASEHOLDER,
             liveness => liveness - self.map().liveness(0),

@@ -26,6 +26,7 @@ mod removal;
 mod remove_on_drop;
 mod sweep;
 mod tickets;
+mod trace;
 mod trust;
 
 pub use crate::storage::{OperatingState, Peer, Side};

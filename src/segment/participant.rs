@@ -10,6 +10,7 @@ use super::endpoints::Endpoints;
 use super::mapped::Mapped;
 use super::outside::holders::OWN;
 use super::tickets::Tickets;
+use super::trace::{self, Note, What};
 use crate::error::{Fault, OpenError};
 use crate::kinds::table::RingKind;
 use crate::ring::kernel::{Kernel, Refusal};
@@ -149,6 +150,7 @@ impl Participant {
         let joined = table::join(&mapped.semaphores, mapped, introduce).map_err(refused)?;
         if let Some(me) = joined {
             mapped.record_joined(me);
+            trace::note(|| Note::of(mapped, me, What::Joined));
             wake_all::strike(&mapped.semaphores).map_err(refused)?;
         }
         Ok(joined)
@@ -166,37 +168,44 @@ impl Participant {
         &self.guard
     }
 
+    /// Looks for the dead and sweeps them; says whether there were any, and what `then` makes
+    /// of the look.
+    fn look<R>(&self, then: impl FnOnce(&Scratch) -> R) -> Result<(bool, R), Fault> {
+        let mut scratch = lock(&self.scratch);
+        let swept = self.mapped.scan(self.mapped.plan.map.liveness(self.me.id), &mut scratch);
+        let seen = swept.map(|swept| (swept, then(&scratch)));
+        drop(scratch);
+        trace::tell();
+        seen
+    }
+
     /// Looks for the dead and sweeps them; says whether there were any.
     pub(crate) fn scan(&self) -> Result<bool, Fault> {
-        self.mapped.scan(self.mapped.plan.map.liveness(self.me.id), &mut lock(&self.scratch))
+        self.look(|_| ()).map(|(swept, ())| swept)
     }
 
     /// Looks, and says up to which stroke of the wake-all semaphore everything that is
     /// known is in the journal.
     pub(crate) fn listen(&self) -> Result<u16, Fault> {
-        let mut scratch = lock(&self.scratch);
-        self.mapped.scan(self.mapped.plan.map.liveness(self.me.id), &mut scratch)?;
-        Ok(scratch.heard(SetMap::WAKE_ALL))
+        self.look(|scratch| scratch.heard(SetMap::WAKE_ALL)).map(|(_, heard)| heard)
     }
 
     /// Looks, and says what `sem` was before, for one who is to sleep over it; and the
     /// wake-all semaphore, if so few live that a sleeper who compares it costs the others
     /// nothing, or if it `must`.
     pub(crate) fn scan_for_sleeper(&self, sem: u16, must: bool) -> Result<Heard, Fault> {
-        let mut scratch = lock(&self.scratch);
-        self.mapped.scan(self.mapped.plan.map.liveness(self.me.id), &mut scratch)?;
-        let compares = must || scratch.living(self.mapped.plan.map) <= FEW;
-        let wake_all = compares.then(|| scratch.heard(SetMap::WAKE_ALL));
-        Ok(Heard { own: scratch.heard(sem), wake_all })
+        let heard = |scratch: &Scratch| {
+            let compares = must || scratch.living(self.mapped.plan.map) <= FEW;
+            let wake_all = compares.then(|| scratch.heard(SetMap::WAKE_ALL));
+            Heard { own: scratch.heard(sem), wake_all }
+        };
+        self.look(heard).map(|(_, heard)| heard)
     }
 
     /// Looks, and says what all semaphores were before, for one who is to sleep over several.
     /// What it says of the wake-all semaphore is as for [`listen`](Self::listen).
     pub(crate) fn listen_to_all(&self, values: &mut Vec<u16>) -> Result<(), Fault> {
-        let mut scratch = lock(&self.scratch);
-        self.mapped.scan(self.mapped.plan.map.liveness(self.me.id), &mut scratch)?;
-        scratch.copy_into(values);
-        Ok(())
+        self.look(|scratch| scratch.copy_into(values)).map(drop)
     }
 
     /// The same for one who is to watch. Also says whether somebody has come, gone or died, or
@@ -206,19 +215,19 @@ impl Participant {
         values: &mut Vec<u16>,
         known: &mut Vec<u64>,
     ) -> Result<bool, Fault> {
-        let mut scratch = lock(&self.scratch);
-        let witness = self.mapped.plan.map.liveness(self.me.id);
-        let swept = self.mapped.scan(witness, &mut scratch)?;
-        scratch.copy_into(values);
-        // Acquire: what was changed before it has grown.
-        let calls = self.mapped.memory.header().calls.load(Ordering::Acquire);
-        let same = known.split_last() == Some((&calls, scratch.table()));
-        if !same {
-            known.clear();
-            known.extend_from_slice(scratch.table());
-            known.push(calls);
-        }
-        Ok(swept || !same)
+        let changed = |scratch: &Scratch| {
+            scratch.copy_into(values);
+            // Acquire: what was changed before it has grown.
+            let calls = self.mapped.memory.header().calls.load(Ordering::Acquire);
+            let same = known.split_last() == Some((&calls, scratch.table()));
+            if !same {
+                known.clear();
+                known.extend_from_slice(scratch.table());
+                known.push(calls);
+            }
+            !same
+        };
+        self.look(changed).map(|(swept, changed)| swept || changed)
     }
 
     /// The bell that wakes this participant alone, if the segment has such.
@@ -352,6 +361,13 @@ impl Participant {
         if presence == Presence::Gone {
             return Ok(());
         }
+        trace::note(|| Note::of(&self.mapped, self.me, What::Left));
+        let left = self.leave_at_last(presence);
+        trace::tell();
+        left
+    }
+
+    fn leave_at_last(&self, presence: Presence) -> Result<(), Fault> {
         let semaphores = &self.mapped.semaphores;
         // Where nobody says whose the set is, it is not to be removed.
         let transient = presence == Presence::Sure && self.mapped.flags & flags::TRANSIENT != 0;

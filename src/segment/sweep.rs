@@ -1,10 +1,12 @@
 //! Finding the dead, and sweeping what they held.
 
 use super::mapped::Mapped;
+use super::trace::{self, Note, What};
 use crate::error::Fault;
 use crate::kinds::block::Block;
 use crate::ring::event;
 use crate::ring::kernel::Refusal;
+use crate::ring::mpmc::Recovered;
 use crate::ring::recovery::Repairing;
 use crate::ring::set::SetMap;
 use crate::ring::table::{self, Member, Scratch};
@@ -64,6 +66,9 @@ impl Mapped {
             let Ok(held) = block.recover(self, dead, &Repairing(|| dead.is_dead(self))) else {
                 return Ok(());
             };
+            if held.messages != Recovered::default() {
+                trace::note(|| Note::recovered(self, dead, &block, held.messages));
+            }
             control.recovered.tombstones.fetch_add(held.messages.tombstones, Ordering::Relaxed);
             control.recovered.orphaned.fetch_add(held.messages.orphans, Ordering::Relaxed);
             control.recovered.dropped.fetch_add(held.messages.dropped, Ordering::Relaxed);
@@ -77,6 +82,7 @@ impl Mapped {
                 event::tell_of_death(&self.semaphores, event, value(event).unwrap_or(0))?;
             }
         }
+        trace::note(|| Note::of(self, dead, What::Swept));
         Ok(())
     }
 }

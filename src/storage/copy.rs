@@ -226,24 +226,54 @@ pub(crate) unsafe fn store<T>(to: NonNull<T>, from: *const T, count: usize) {
     part(half, units - half);
 }
 
+/// Copies `bytes` bytes of an element of `size` bytes, or of the room that it has.
+///
+/// # Safety
+/// `from` is readable for so many bytes, and aligned to the [unit] of an element of
+/// that size, which divides their number; `into` has room for as many, and is this thread's
+/// alone.
+unsafe fn load_of_element(from: NonNull<u8>, into: *mut u8, size: usize, bytes: usize) {
+    let from = from.as_ptr().cast_const();
+    match unit(size) {
+        0 => {}
+        // SAFETY: by the caller; the units divide the bytes.
+        1 => unsafe { load_units::<u8>(from, into, bytes) },
+        // SAFETY: as above.
+        2 => unsafe { load_units::<u16>(from.cast(), into.cast(), bytes / 2) },
+        // SAFETY: as above.
+        4 => unsafe { load_units::<u32>(from.cast(), into.cast(), bytes / 4) },
+        // SAFETY: as above.
+        _ => unsafe { load_words(from.cast(), into.cast(), bytes / 8) },
+    }
+}
+
+/// The other way round.
+///
+/// # Safety
+/// `to` is writable for so many bytes, and aligned to the [unit] of an element of `size` bytes,
+/// which divides their number.
+unsafe fn store_of_element(to: *mut u8, bytes: &[u8], size: usize) {
+    match unit(size) {
+        0 => {}
+        // SAFETY: by the caller; the units divide the bytes.
+        1 => unsafe { store_units::<u8>(to, bytes.as_ptr(), bytes.len()) },
+        // SAFETY: as above.
+        2 => unsafe { store_units::<u16>(to.cast(), bytes.as_ptr().cast(), bytes.len() / 2) },
+        // SAFETY: as above.
+        4 => unsafe { store_units::<u32>(to.cast(), bytes.as_ptr().cast(), bytes.len() / 4) },
+        // SAFETY: as above.
+        _ => unsafe { store_words(to.cast(), bytes.as_ptr().cast(), bytes.len() / 8) },
+    }
+}
+
 /// Copies an element of `size` bytes out of a segment, whatever it is.
 ///
 /// # Safety
 /// `from` is readable for so many bytes, and aligned to the [unit] of an element of
 /// that size; `into` has room for as many, and is this thread's alone.
 pub(crate) unsafe fn load_element(from: NonNull<u8>, into: *mut u8, size: usize) {
-    let from = from.as_ptr().cast_const();
-    match unit(size) {
-        0 => {}
-        // SAFETY: by the caller; the units divide the element.
-        1 => unsafe { load_units::<u8>(from, into, size) },
-        // SAFETY: as above.
-        2 => unsafe { load_units::<u16>(from.cast(), into.cast(), size / 2) },
-        // SAFETY: as above.
-        4 => unsafe { load_units::<u32>(from.cast(), into.cast(), size / 4) },
-        // SAFETY: as above.
-        _ => unsafe { load_words(from.cast(), into.cast(), size / 8) },
-    }
+    // SAFETY: by the caller.
+    unsafe { load_of_element(from, into, size, size) }
 }
 
 /// Copies an element into a segment. In the middle a process can be killed.
@@ -255,23 +285,35 @@ pub(crate) unsafe fn store_element(to: NonNull<u8>, element: &[u8]) {
     let size = element.len();
     let half = if crash::POINTS { size / 16 * 8 } else { 0 };
     let (one, other) = element.split_at(half);
-    let part = |to: *mut u8, bytes: &[u8]| match unit(size) {
-        0 => {}
-        // SAFETY: by the caller; the units divide the element.
-        1 => unsafe { store_units::<u8>(to, bytes.as_ptr(), bytes.len()) },
-        // SAFETY: as above.
-        2 => unsafe { store_units::<u16>(to.cast(), bytes.as_ptr().cast(), bytes.len() / 2) },
-        // SAFETY: as above.
-        4 => unsafe { store_units::<u32>(to.cast(), bytes.as_ptr().cast(), bytes.len() / 4) },
-        // SAFETY: as above.
-        _ => unsafe { store_words(to.cast(), bytes.as_ptr().cast(), bytes.len() / 8) },
-    };
     if crash::POINTS {
-        part(to.as_ptr(), one);
+        // SAFETY: by the caller.
+        unsafe { store_of_element(to.as_ptr(), one, size) };
         crash::point("copy");
     }
     // SAFETY: within the element.
-    part(unsafe { to.as_ptr().add(half) }, other);
+    let to = unsafe { to.as_ptr().add(half) };
+    // SAFETY: by the caller.
+    unsafe { store_of_element(to, other, size) };
+}
+
+/// The number that lies in place of an element of `size` bytes.
+///
+/// # Safety
+/// `from` is readable for 8 bytes, and aligned to 8.
+pub(crate) unsafe fn load_number(from: NonNull<u8>, size: usize) -> u64 {
+    let mut number = [0; 8];
+    // SAFETY: by the caller; every unit divides 8.
+    unsafe { load_of_element(from, number.as_mut_ptr(), size, number.len()) };
+    u64::from_ne_bytes(number)
+}
+
+/// Puts a number in place of an element of `size` bytes.
+///
+/// # Safety
+/// `to` is writable for 8 bytes, and aligned to 8.
+pub(crate) unsafe fn store_number(to: NonNull<u8>, size: usize, number: u64) {
+    // SAFETY: by the caller; every unit divides 8.
+    unsafe { store_of_element(to.as_ptr(), &number.to_ne_bytes(), size) };
 }
 
 /// The last bytes of a message, from 1 to 7, as a word with zeros behind them. Each case

@@ -5,7 +5,7 @@
 //! [kind](crate::kinds), nowhere else.
 
 mod cells;
-mod copy;
+pub(crate) mod copy;
 mod copy_out;
 pub(crate) mod fetch;
 pub(crate) mod layout;

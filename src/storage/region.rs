@@ -215,17 +215,32 @@ impl<'a> ByteSpan<'a> {
     /// Copies bytes out, from `offset` on, as many as there are; says how many.
     #[inline]
     pub(crate) fn read(&self, offset: usize, into: &mut [u8]) -> usize {
+        // SAFETY: there is room for so many.
+        unsafe { self.read_to(offset, into.as_mut_ptr(), into.len()) }
+    }
+
+    /// The same, to where no bytes are yet.
+    #[inline]
+    pub(crate) fn read_uninit(&self, offset: usize, into: &mut [MaybeUninit<u8>]) -> usize {
+        // SAFETY: as above.
+        unsafe { self.read_to(offset, into.as_mut_ptr().cast(), into.len()) }
+    }
+
+    /// # Safety
+    /// `into` can be written for `room` bytes.
+    #[inline]
+    unsafe fn read_to(&self, offset: usize, into: *mut u8, room: usize) -> usize {
         if offset == 0 {
-            let count = into.len().min(self.length);
-            // SAFETY: so many are there.
-            unsafe { copy::load_message(self.first, into.as_mut_ptr(), count) };
+            let count = room.min(self.length);
+            // SAFETY: so many are there; the room is the caller's.
+            unsafe { copy::load_message(self.first, into, count) };
             return count;
         }
-        let count = into.len().min(self.length.saturating_sub(offset));
+        let count = room.min(self.length.saturating_sub(offset));
         // An offset beyond the end names no address inside.
         if count > 0 {
-            // SAFETY: so many are there from `offset` on.
-            unsafe { copy::load_bytes(self.first, offset, into.as_mut_ptr(), count) };
+            // SAFETY: so many are there from `offset` on; the room is the caller's.
+            unsafe { copy::load_bytes(self.first, offset, into, count) };
         }
         count
     }

@@ -463,6 +463,29 @@ fn a_send_that_fails_gives_the_message_back() {
 }
 
 #[test]
+fn a_sink_refuses_a_message_that_is_too_long_and_keeps_nothing_from_others() {
+    let (_name, segment) = market();
+    let channel = segment.bytes("c").capacity(1, 4);
+    let (mut tx, rx) = (channel.sender().unwrap().into_async(), channel.receiver().unwrap());
+    let mut cx = Context::from_waker(Waker::noop());
+    Pin::new(&mut tx).start_send(b"one".to_vec()).unwrap();
+    // There is no room for any; the others are sent when there is.
+    let refused = Pin::new(&mut tx).start_send(b"too long".to_vec()).unwrap_err();
+    assert_eq!(refused.into_inner(), Some(b"too long".to_vec()));
+    Pin::new(&mut tx).start_send(b"two".to_vec()).unwrap();
+    let mut message = Vec::new();
+    for expected in [b"one", b"two", b"six"] {
+        rx.recv(&mut message).unwrap();
+        assert_eq!(message, expected);
+        match expected {
+            b"one" => assert_eq!(Pin::new(&mut tx).poll_flush(&mut cx), Poll::Ready(Ok(()))),
+            b"two" => assert_eq!(block_on(tx.send(b"six")), Ok(())),
+            _ => {}
+        }
+    }
+}
+
+#[test]
 fn a_stream_ends_with_its_senders_and_a_sink_keeps_one_message_and_no_more() {
     let (_name, segment) = market();
     let channel = segment.channel::<u64>("c").capacity(2);

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tombolo::{
     CallError, CallTimeoutError, ChannelError, ChannelKind, ChannelProperty, Client, Fault,
-    RecvError, RecvTimeoutError, Segment, SendError, Server, TryRecvError, TrySendError,
-    WaitStrategy,
+    RecvError, RecvTimeoutError, ReplyError, Segment, SendError, Server, TryRecvError,
+    TrySendError, WaitStrategy, interrupt_waits,
 };
 
 use crate::common::{
@@ -492,6 +492,133 @@ fn a_service_is_opened_as_what_it_is() {
         assert!(matches!(refused, Some(ChannelError::BadCapacity { .. })), "{refused:?}");
     }
     sound(&name);
+}
+
+#[test]
+fn a_service_whose_types_are_described_is_that_of_the_types() {
+    let name = Name::new();
+    let segment = Segment::options().size(1 << 20).create(&name).unwrap();
+    let described = |reply: &'static str| {
+        let spec = segment.any_channel("squares", ChannelKind::Calls).element(8, 8, "u64");
+        spec.reply(8, 8, reply).capacity(4).open()
+    };
+    let any = described("u64").unwrap();
+    assert_eq!((any.element_size(), any.reply_size(), any.schema()), (8, 8, "u64 -> u64"));
+    let (client, server) = pair(&segment, 4);
+    let (any_client, any_server) = (any.client().unwrap(), any.server().unwrap());
+    assert_eq!(any_client.request_size(), 8);
+    for number in [0, 3, u64::MAX] {
+        // One of a type calls one of none, and the other way round.
+        let pending = client.start(number).unwrap();
+        let call = any_server.recv().unwrap();
+        assert_eq!((call.request().unwrap(), call.reply_size()), (number.to_ne_bytes().into(), 8));
+        call.reply(&number.wrapping_mul(2).to_ne_bytes()).unwrap();
+        assert_eq!(pending.wait(), Ok(number.wrapping_mul(2)));
+        let pending = any_client.start(&number.to_ne_bytes()).unwrap();
+        let call = server.recv().unwrap();
+        assert_eq!(call.request(), Ok(number));
+        call.reply(number).unwrap();
+        assert_eq!(pending.wait().unwrap(), number.to_ne_bytes());
+    }
+    // Neither more nor less than an element.
+    assert_eq!(any_client.call(b"seven b"), Err(CallError::TooShort { length: 7, size: 8 }));
+    assert_eq!(any_client.call(b"nine byte"), Err(CallError::TooLong { length: 9, longest: 8 }));
+    for (reply, error) in [
+        (&b"seven b"[..], ReplyError::TooShort { length: 7, size: 8 }),
+        (b"nine byte", ReplyError::TooLong { length: 9, longest: 8 }),
+    ] {
+        let pending = client.start(1).unwrap();
+        assert_eq!(any_server.recv().unwrap().reply(reply), Err(error));
+        assert_eq!(pending.wait(), Err(CallError::Refused));
+    }
+    assert!(matches!(described("i64"), Err(ChannelError::Mismatch { .. })));
+    let lacks = segment.any_channel("lacks", ChannelKind::Calls).element(8, 8, "u64").capacity(1);
+    assert!(matches!(lacks.open(), Err(ChannelError::BadCapacity { .. })));
+    assert!(segment.channel::<u64>("c").capacity(1).sender().is_ok());
+    let none = segment.open_channel("c").unwrap();
+    assert!(matches!(none.client(), Err(ChannelError::Mismatch { .. })));
+    sound(&name);
+}
+
+#[test]
+fn a_service_of_bytes_whose_lengths_are_described_is_that_of_bytes() {
+    let segment = Segment::anonymous().unwrap();
+    let spec = segment.any_channel("upper", ChannelKind::CallsBytes).longest(20).longest_reply(30);
+    let any = spec.capacity(2).open().unwrap();
+    let typed = segment.service_bytes("upper");
+    let (client, server) = (typed.client().unwrap(), typed.server().unwrap());
+    let (any_client, any_server) = (any.client().unwrap(), any.server().unwrap());
+    for request in [&b""[..], b"a", b"eight by", b"twenty bytes, or so.."] {
+        let request = &request[..request.len().min(20)];
+        let pending = client.start(request).unwrap();
+        let call = any_server.recv().unwrap();
+        assert_eq!(call.request().unwrap(), request);
+        call.reply(&request.to_ascii_uppercase()).unwrap();
+        assert_eq!(pending.wait().unwrap(), request.to_ascii_uppercase());
+        let pending = any_client.start(request).unwrap();
+        let call = server.recv().unwrap();
+        assert_eq!(call.request().unwrap(), request);
+        call.reply(&[7; 30]).unwrap();
+        assert_eq!(pending.wait().unwrap(), [7; 30]);
+    }
+    assert_eq!(any_client.call(&[0; 21]), Err(CallError::TooLong { length: 21, longest: 20 }));
+    let pending = any_client.start(b"").unwrap();
+    let refused = any_server.recv().unwrap().reply(&[0; 31]);
+    assert_eq!(refused, Err(ReplyError::TooLong { length: 31, longest: 30 }));
+    assert_eq!(pending.wait(), Err(CallError::Refused));
+}
+
+#[test]
+fn threads_share_a_client_and_a_server() {
+    let segment = Segment::anonymous().unwrap();
+    let (client, server) = pair(&segment, 16);
+    let (client, server) = (client.into_shared(), server.into_shared());
+    let servers: Vec<_> = (0..2)
+        .map(|_| {
+            let server = server.clone();
+            thread::spawn(move || {
+                while server.lend().unwrap().recv().is_ok_and(|call| {
+                    let number = call.request().unwrap();
+                    call.reply(number * number).unwrap()
+                }) {}
+            })
+        })
+        .collect();
+    thread::scope(|scope| {
+        for first in 0..4 {
+            let client = &client;
+            scope.spawn(move || {
+                for number in first * 100..first * 100 + 100 {
+                    assert_eq!(client.lend().unwrap().call(number), Ok(number * number));
+                }
+            });
+        }
+    });
+    // Several handles, which are cancelled and closed as one.
+    server.cancel().unwrap();
+    servers.into_iter().for_each(|server| server.join().unwrap());
+    client.close().unwrap();
+}
+
+#[test]
+fn a_wait_for_a_reply_that_is_interrupted_leaves_the_call_as_it_is() {
+    let segment = Segment::anonymous().unwrap();
+    let (client, server) = pair(&segment, 2);
+    let pending = client.start(3).unwrap();
+    let call = server.recv().unwrap();
+    {
+        let _ends = interrupt_waits(|| true);
+        let interrupted = Some(Err(CallError::Fault(Fault::Interrupted)));
+        assert_eq!(pending.wait_timeout(Duration::from_secs(10)), interrupted);
+        assert_eq!(pending.wait_timeout(Duration::from_secs(10)), interrupted);
+        // Nobody can wait for this one again.
+        let lost = client.start(4).unwrap();
+        assert_eq!(lost.wait(), Err(CallError::Fault(Fault::Interrupted)));
+    }
+    assert!(!pending.has_ended() && call.is_wanted());
+    call.reply(9).unwrap();
+    assert_eq!(pending.wait_timeout(Duration::from_secs(10)), Some(Ok(9)));
+    assert_eq!(under_way(&segment), 0);
 }
 
 #[test]

@@ -19,3 +19,4 @@ mod readiness_storm;
 mod send_all;
 mod services;
 mod storm;
+mod traced;

@@ -5,6 +5,8 @@
 mod command;
 #[path = "../../../tests/common/mod.rs"]
 mod common;
+#[path = "../../../tests/common/stage.rs"]
+mod stage;
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -19,6 +21,7 @@ use tombolo::sys::msg;
 
 use command::{Running, Tables, assert_refused, lives, run, text};
 use common::wait_until;
+use stage::{Scene, Stage, play_all};
 
 /// As little as shows everything.
 const BRIEF: &[&str] = &["--quick", "--span", "1"];
@@ -251,7 +254,15 @@ fn only_the_cases_that_are_named_are_measured() {
 #[test]
 fn a_report_needs_nothing_else() {
     let Everything { lines, page, samples, plots } = everything();
-    assert!(!page.contains("://") && !page.contains("src=") && !page.contains("href="));
+    let within = page.matches("href=\"#").count();
+    assert!(!page.contains("://") && !page.contains("src="));
+    assert_eq!(page.matches("href=").count(), within);
+    // What anybody wants to know first is first, and says where Tombolo stands.
+    let glance = page.find("At a glance").unwrap();
+    assert!(glance < page.find("<figure>").unwrap() && glance < page.find("<table>").unwrap());
+    for words in ["both awake", "Tombolo moves ", " times as much as a pipe", "Tombolo takes "] {
+        assert!(page[glance..].contains(words), "{words}");
+    }
     assert!(page.contains("<svg") && page.contains("kernel") && page.ends_with("</html>\n"));
     for line in lines {
         if line["subject"] != "(the measuring)" {
@@ -337,4 +348,24 @@ fn help_has_examples_and_says_nothing_of_workers() {
     let help = text(&output.stdout);
     assert!(help.contains("Examples:\n  tombolo bench "), "{help}");
     assert!(!text(&run(&["--help"]).stdout).contains("bench-worker"), "for nobody's eyes");
+}
+
+/// Measures, and is interrupted: all of it takes minutes.
+fn interrupted(stage: &mut Stage) {
+    let shown = stage.start();
+    wait_until(|| common::tables().0 > 0);
+    shown.interrupt();
+    shown.ends(&[130]);
+}
+
+/// Each example of the help.
+const SCENES: &[Scene] = &[
+    ("tombolo bench --quick", interrupted),
+    ("tombolo bench throughput latency --quick --json", interrupted),
+    ("tombolo bench --report figures", interrupted),
+];
+
+#[test]
+fn each_example_of_the_help_works_as_printed() {
+    play_all(&[&["--help"]], SCENES);
 }

@@ -40,6 +40,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if !args.json && !args.quiet {
         remark(&format!("bridge {} begins; `tombolo top` shows it", plan.name));
     }
+    if args.json || args.quiet {
+        tombolo_bridge::log::be_quiet();
+    }
     let status = Status::new(&plan.config);
     let speaker = Speaker::start(&plan, &status, &stop, teller(args.json, args.quiet))
         .map_err(|error| Failure::unusable("cannot start a thread", error))?;
@@ -70,11 +73,11 @@ fn shown(plan: &Plan, as_json: bool) -> Result<String, Failure> {
 
 /// Says news to people, on standard error, or to programs.
 fn teller(as_json: bool, quiet: bool) -> Tell {
-    Box::new(move |news: &News| {
+    Box::new(move |news: &News, logged| {
         if as_json {
             // One who has gone reads nothing more.
             let _ = json(news).map(|line| print(&line));
-        } else if !quiet {
+        } else if !quiet && !logged {
             let link = if news.link.is_empty() { "" } else { ": " };
             remark(&plain(&format!("{}{link}{}", news.link, news.what)));
         }

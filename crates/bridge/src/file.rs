@@ -41,10 +41,12 @@ pub fn read(file: &Path) -> Result<Plan, String> {
     let text =
         fs::read_to_string(file).map_err(|error| format!("{shown}: cannot read it: {error}"))?;
     let folder = file.parent().unwrap_or_else(|| Path::new("."));
-    parse(&text, folder).map_err(|(line, what)| match line {
+    let plan = parse(&text, folder).map_err(|(line, what)| match line {
         Some(line) => format!("{shown}:{line}: {what}"),
         None => format!("{shown}: {what}"),
-    })
+    })?;
+    // For whoever starts it again from another folder.
+    Ok(Plan { file: Some(fs::canonicalize(file).unwrap_or_else(|_| file.to_owned())), ..plan })
 }
 
 /// Reads a configuration whose paths begin in a folder. An error has its line, if it has one.
@@ -260,6 +262,19 @@ pub(crate) fn fits(route: &Route, before: &[Route]) -> Result<(), String> {
         return Err(format!("has one `key` for all channels that `{channel}` stands for"));
     }
     let same = |other: &&Route| (&other.segment, &other.channel) == (segment, channel);
+    if route.reliable && *direction == Direction::Both {
+        return Err(format!(
+            "carries {channel} reliably in both directions, where two bridges could wait for each \
+             other for ever"
+        ));
+    }
+    let mixes = |other: &Route| other.key() == route.key() && !same(&other);
+    if !is_pattern(channel) && before.iter().any(mixes) {
+        return Err(format!(
+            "has the key of an earlier one, {}, with which it would mix",
+            route.key()
+        ));
+    }
     if before.iter().any(|other| same(&other)) {
         return Err(format!(
             "names {segment}/{channel}, as an earlier one does; one that says both directions \

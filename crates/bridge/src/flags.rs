@@ -102,6 +102,12 @@ impl Args {
             }
         }
         plan.config.engine.discovery = self.discovery;
+        if let Some(key) = &self.key {
+            key::check(key).map_err(flag("--key"))?;
+            if self.channel.len() + self.export.len() + self.import.len() > 1 {
+                return Err("--key is for one channel, and there are more".to_owned());
+            }
+        }
         for (what, channels, direction) in [
             ("--channel", &self.channel, Direction::Both),
             ("--export", &self.export, Direction::Export),
@@ -119,12 +125,6 @@ impl Args {
         }
         if plan.config.routes.is_empty() {
             return Err("no channel is named: say --export, --import or --channel".to_owned());
-        }
-        if let Some(key) = &self.key {
-            key::check(key).map_err(flag("--key"))?;
-            if plan.config.routes.len() > 1 {
-                return Err("--key is for one channel, and there are more".to_owned());
-            }
         }
         meets_somebody(&plan.config.engine).map_err(|_| {
             "it meets nobody: say --listen, --connect, --engine or --discovery".to_owned()

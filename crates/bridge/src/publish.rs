@@ -21,8 +21,8 @@ const KEPT: usize = 32;
 /// How many bridges of one name can be on a host: one serves, others stand by.
 const OF_ONE_NAME: u32 = 16;
 
-/// What is done with each piece of news.
-pub type Tell = Box<dyn FnMut(&News) + Send>;
+/// What is done with each piece of news, and whether the log says the same.
+pub type Tell = Box<dyn FnMut(&News, bool) + Send>;
 
 /// The thread that tells.
 #[derive(Debug)]
@@ -101,10 +101,10 @@ impl Voice {
             })
             .collect();
         now.links = status.routes.iter().map(|route| link(route)).collect();
-        for (link, what) in changes(&self.last, &now) {
+        for (link, what, logged) in changes(&self.last, &now) {
             let n = now.news.last().map_or(1, |last| last.n + 1);
             let news = News { n, unix_ms: unix_ms(Duration::ZERO), link, what };
-            (self.tell)(&news);
+            (self.tell)(&news, logged);
             now.news.push(news);
         }
         let old = now.news.len().saturating_sub(KEPT);
@@ -157,23 +157,24 @@ fn link(route: &RouteStatus) -> Link {
     }
 }
 
-/// What is new, and about which channel.
-fn changes(before: &bridges::Status, now: &bridges::Status) -> Vec<(String, String)> {
+/// What is new, about which channel, and whether the log has said it.
+fn changes(before: &bridges::Status, now: &bridges::Status) -> Vec<(String, String, bool)> {
     let mut all = Vec::new();
     let is_in = |peers: &[Peer], id: &str| peers.iter().any(|peer| peer.id == id);
     let came = now.peers.iter().filter(|peer| !is_in(&before.peers, &peer.id));
-    all.extend(came.map(|peer| (String::new(), format!("{} is there", peer.id))));
+    all.extend(came.map(|peer| (String::new(), format!("{} is there", peer.id), false)));
     let gone = before.peers.iter().filter(|peer| !is_in(&now.peers, &peer.id));
-    all.extend(gone.map(|peer| (String::new(), format!("{} has gone", peer.id))));
+    all.extend(gone.map(|peer| (String::new(), format!("{} has gone", peer.id), false)));
     for (n, link) in now.links.iter().enumerate() {
         let fresh = Link { state: "starting".to_owned(), ..Link::default() };
         let was = before.links.get(n).unwrap_or(&fresh);
         let name = format!("{}/{}", link.segment, link.channel);
-        let mut add =
-            |what: String| all.push((name.clone(), format!("{}: {what}", link.direction)));
+        let mut add = |what: String, logged| {
+            all.push((name.clone(), format!("{}: {what}", link.direction), logged));
+        };
         if (&was.state, &was.why) != (&link.state, &link.why) {
             let why = if link.why.is_empty() { "" } else { ": " };
-            add(format!("{}{why}{}", link.state, link.why));
+            add(format!("{}{why}{}", link.state, link.why), true);
         }
         let (then, counts) = (&was.counts, &link.counts);
         for (then, count, what) in [
@@ -184,7 +185,7 @@ fn changes(before: &bridges::Status, now: &bridges::Status) -> Vec<(String, Stri
             (then.refused, counts.refused, "refused by the channel"),
         ] {
             if count > then {
-                add(format!("messages {what}: {}", count - then));
+                add(format!("messages {what}: {}", count - then), false);
             }
         }
     }

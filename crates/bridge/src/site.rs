@@ -59,11 +59,7 @@ pub(crate) struct Note {
 
 impl Note {
     pub(crate) fn origin(&self) -> Origin {
-        let mut bytes = [0; 16];
-        let (low, high) = bytes.split_at_mut(8);
-        low.copy_from_slice(&self.origin[0].to_le_bytes());
-        high.copy_from_slice(&self.origin[1].to_le_bytes());
-        Origin(bytes)
+        origin(self.origin)
     }
 
     /// The stream from there. If there is none, and `make`, it takes the place of the one that
@@ -81,6 +77,21 @@ impl Note {
         (n, found.is_some())
     }
 
+    /// What is known of the stream from there, if anything is.
+    pub(crate) fn find(&self, origin: Origin) -> Option<Stream> {
+        let words = words(origin.0);
+        self.streams.iter().find(|stream| stream.origin == words).copied()
+    }
+
+    /// Forgets the streams that are not from these: they make room for others.
+    pub(crate) fn keep(&mut self, lives: impl Fn(Origin) -> bool) {
+        for stream in &mut self.streams {
+            if stream.origin != [0; 2] && !lives(origin(stream.origin)) {
+                stream.heard = 0;
+            }
+        }
+    }
+
     /// Works out what a predecessor has published of what it was about to publish, where so many
     /// have been published by now.
     pub(crate) fn settle(&mut self, published: u64) {
@@ -95,6 +106,14 @@ impl Note {
         }
         (self.gap, self.span) = (0, 0);
     }
+}
+
+fn origin(words: [u64; 2]) -> Origin {
+    let mut bytes = [0; 16];
+    let (low, high) = bytes.split_at_mut(8);
+    low.copy_from_slice(&words[0].to_le_bytes());
+    high.copy_from_slice(&words[1].to_le_bytes());
+    Origin(bytes)
 }
 
 fn words(bytes: [u8; 16]) -> [u64; 2] {
@@ -229,6 +248,25 @@ mod tests {
         for _ in 0..3 {
             let again = Seat::take(&segment, "some").unwrap().unwrap();
             assert_eq!((again.note.origin(), again.note.exported), (origin, 999));
+        }
+    }
+
+    #[test]
+    fn a_stream_that_lives_is_not_forgotten_for_a_new_one() {
+        let from = |n: u8| Origin([n; 16]);
+        let mut note = Note::default();
+        for n in 1..=STREAMS as u8 {
+            let (at, _) = note.stream(from(n));
+            note.streams[at].next = n.into();
+        }
+        assert_eq!(note.find(from(100)), None);
+        // The third is the only one that has gone, though others were quiet for longer.
+        note.keep(|origin| origin != from(3));
+        let (at, known) = note.stream(from(100));
+        assert!(!known && note.streams[at].next == 0);
+        assert_eq!(note.find(from(3)), None);
+        for n in (1..=STREAMS as u8).filter(|n| *n != 3) {
+            assert_eq!(note.find(from(n)).map(|stream| stream.next), Some(n.into()));
         }
     }
 

@@ -1,21 +1,22 @@
-//! Services: calls and their replies, as bytes.
+//! Services: calls and their replies.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 
-use tombolo::{ByteClient, ByteServer, ByteServerCall, ByteService, Segment};
+use tombolo::{AnyChannel, AnyClient, AnyServer, AnyServerCall, ChannelKind, Segment, Shared};
 
 use crate::failure::{Failure, door, pointer};
 use crate::given::{
     Extensible, Wait, by_time, bytes, closed, copy_out, filled, give_out, given, room, taken, text,
 };
-use crate::pool::Pool;
 use crate::segment::tombolo_segment;
 
 /// The service outlives its clients and servers: a flag of `tombolo_service.flags`.
 pub const TOMBOLO_SERVICE_LASTING: u32 = 1;
 
-/// A service of bytes to open, or to create if it has a capacity.
+/// A service to open, or to create if it has a capacity: of elements if `request_size` is set, and
+/// otherwise of bytes. With neither that nor a capacity, a service of whatever type there is is
+/// opened.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct tombolo_service {
@@ -23,54 +24,83 @@ pub struct tombolo_service {
     pub struct_size: usize,
     /// How many calls there can be at once. 0: the service must exist.
     pub capacity: usize,
-    /// How long a request may be.
+    /// Bytes: how long a request may be.
     pub longest_request: usize,
-    /// How long a reply may be.
+    /// Bytes: how long a reply may be.
     pub longest_reply: usize,
     /// TOMBOLO_SERVICE_LASTING.
     pub flags: u32,
     /// How often a call of this client may be served again whose server was killed over it (0).
     pub repeats: u32,
+    /// Elements: sizeof the type of a request.
+    pub request_size: usize,
+    /// Elements: alignof the type of a request.
+    pub request_align: usize,
+    /// Elements: what a request is, as for tombolo_channel.schema.
+    pub request_schema: *const c_char,
+    /// Elements: sizeof the type of a reply.
+    pub reply_size: usize,
+    /// Elements: alignof the type of a reply.
+    pub reply_align: usize,
+    /// Elements: what a reply is, as for tombolo_channel.schema.
+    pub reply_schema: *const c_char,
 }
 
-// SAFETY: numbers, the first of which is its size.
+// SAFETY: numbers and pointers, the first of which is its size.
 unsafe impl Extensible for tombolo_service {}
 
 /// The calling end of a service.
 #[derive(Debug)]
-pub struct tombolo_client(Pool<ByteClient>);
+pub struct tombolo_client {
+    shared: Shared<AnyClient>,
+    repeats: u8,
+}
 
 /// The serving end of a service.
 #[derive(Debug)]
-pub struct tombolo_server(Pool<ByteServer>);
+pub struct tombolo_server(Shared<AnyServer>);
 
 /// A call that a server has taken.
 #[derive(Debug)]
 pub struct tombolo_request {
-    call: ByteServerCall,
+    call: AnyServerCall,
     bytes: Vec<u8>,
 }
 
 fn service<'a>(
     segment: &'a Segment,
-    name: &'a str,
+    name: *const c_char,
     service: *const tombolo_service,
-) -> Result<(ByteService<'a>, u8), Failure> {
-    let mut wanted = segment.service_bytes(name);
+) -> Result<(AnyChannel<'a>, u8), Failure> {
+    let name = text(name)?;
     if service.is_null() {
-        return Ok((wanted, 0));
+        return Ok((segment.open_channel(name)?, 0));
     }
     let given = filled(service)?;
     if given.flags & !TOMBOLO_SERVICE_LASTING != 0 {
         return Err(Failure::bad(c"the service has a flag that this build does not know"));
     }
+    let repeats = u8::try_from(given.repeats).unwrap_or(u8::MAX);
+    let mut wanted = if given.request_size != 0 {
+        segment
+            .any_channel(name, ChannelKind::Calls)
+            .element(given.request_size, given.request_align, text(given.request_schema)?)
+            .reply(given.reply_size, given.reply_align, text(given.reply_schema)?)
+    } else if given.capacity != 0 {
+        segment
+            .any_channel(name, ChannelKind::CallsBytes)
+            .longest(given.longest_request)
+            .longest_reply(given.longest_reply)
+    } else {
+        return Ok((segment.open_channel(name)?, repeats));
+    };
     if given.capacity != 0 {
-        wanted = wanted.capacity(given.capacity, given.longest_request, given.longest_reply);
+        wanted = wanted.capacity(given.capacity);
     }
     if given.flags & TOMBOLO_SERVICE_LASTING != 0 {
         wanted = wanted.lasting();
     }
-    Ok((wanted, u8::try_from(given.repeats).unwrap_or(u8::MAX)))
+    Ok((wanted.open()?, repeats))
 }
 
 /// Opens a client of a service; creates the service if the description has a capacity. Null in
@@ -87,15 +117,13 @@ pub extern "C" fn tombolo_client_open(
 ) -> c_int {
     door(|| {
         give_out(client, || {
-            let (service, repeats) = self::service(&given(segment)?.segment, text(name)?, service)?;
-            let client = service.client()?;
-            client.set_repeats(repeats);
-            Ok(tombolo_client(Pool::new(client)))
+            let (service, repeats) = self::service(&given(segment)?.segment, name, service)?;
+            Ok(tombolo_client { shared: service.client()?.into_shared(), repeats })
         })
     })
 }
 
-/// Makes a call, and waits for its reply: copies it to `reply`, and its length to `*reply_length`,
+/// Makes a call, in a service of elements with exactly one, and waits for its reply: copies it to `reply`, and its length to `*reply_length`,
 /// if that is not null. If there is not room for the whole reply, the rest is cut off, and
 /// `*reply_length` says how long it was. −EOWNERDEAD: the server that had it has died; it cannot
 /// be known how far it had come. −EPIPE: the last server is gone, and none had taken the call.
@@ -117,12 +145,13 @@ pub extern "C" fn tombolo_call(
     door(|| {
         let request = bytes(request, request_length)?;
         let room = room(reply.cast(), reply_room)?;
-        let got = given(client)?.0.with(ByteClient::try_clone, |client| {
-            match Wait::of(timeout_ns).most() {
-                Some(timeout) => Ok(client.call_timeout(request, timeout)?),
-                None => Ok(client.call(request)?),
-            }
-        })?;
+        let client = given(client)?;
+        let lent = client.shared.lend()?;
+        lent.set_repeats(client.repeats);
+        let got = match Wait::of(timeout_ns).most() {
+            Some(timeout) => lent.call_timeout(request, timeout)?,
+            None => lent.call(request)?,
+        };
         copy_out(&got, room, reply_length);
         Ok(0)
     })
@@ -135,8 +164,7 @@ pub extern "C" fn tombolo_call(
 #[unsafe(no_mangle)]
 pub extern "C" fn tombolo_client_close(client: Option<&mut Option<Box<tombolo_client>>>) -> c_int {
     door(|| {
-        let all = closed(client)?.map_or_else(Vec::new, |client| client.0.into_inner());
-        all.into_iter().try_for_each(ByteClient::close)?;
+        closed(client)?.map_or(Ok(()), |client| client.shared.close())?;
         Ok(0)
     })
 }
@@ -155,8 +183,8 @@ pub extern "C" fn tombolo_server_open(
 ) -> c_int {
     door(|| {
         give_out(server, || {
-            let (service, _) = self::service(&given(segment)?.segment, text(name)?, service)?;
-            Ok(tombolo_server(Pool::new(service.server()?)))
+            let (service, _) = self::service(&given(segment)?.segment, name, service)?;
+            Ok(tombolo_server(service.server()?.into_shared()))
         })
     })
 }
@@ -173,16 +201,15 @@ pub extern "C" fn tombolo_serve(
 ) -> c_int {
     door(|| {
         give_out(request, || {
-            given(server)?.0.with(ByteServer::try_clone, |server| {
-                let call = by_time!(
-                    Wait::of(timeout_ns),
-                    server.try_recv(),
-                    time => server.recv_timeout(time),
-                    server.recv()
-                )?;
-                let bytes = call.request().map_err(|error| Failure::new(libc::EBADMSG, error))?;
-                Ok(tombolo_request { call, bytes })
-            })
+            let server = given(server)?.0.lend()?;
+            let call = by_time!(
+                Wait::of(timeout_ns),
+                server.try_recv(),
+                time => server.recv_timeout(time),
+                server.recv()
+            )?;
+            let bytes = call.request().map_err(|error| Failure::new(libc::EBADMSG, error))?;
+            Ok(tombolo_request { call, bytes })
         })
     })
 }
@@ -207,7 +234,7 @@ pub extern "C" fn tombolo_request_data(
 }
 
 /// Replies, and sets `*request` to null. Returns 1, or 0 if the client no longer waits. −EMSGSIZE
-/// if the reply is too long: then the client gets −ECONNREFUSED.
+/// if the reply is too long, or not an element: then the client gets −ECONNREFUSED.
 ///
 /// Threads: any. Waits: never. Fork: −ECHILD in a child. Crash: killed before this returns, the
 /// client gets the whole reply, or is told of the death.
@@ -240,8 +267,7 @@ pub extern "C" fn tombolo_refuse(request: Option<&mut Option<Box<tombolo_request
 #[unsafe(no_mangle)]
 pub extern "C" fn tombolo_server_close(server: Option<&mut Option<Box<tombolo_server>>>) -> c_int {
     door(|| {
-        let all = closed(server)?.map_or_else(Vec::new, |server| server.0.into_inner());
-        all.into_iter().try_for_each(ByteServer::close)?;
+        closed(server)?.map_or(Ok(()), |server| server.0.close())?;
         Ok(0)
     })
 }

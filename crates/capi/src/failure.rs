@@ -313,7 +313,9 @@ impl From<CallError> for Failure {
             CallError::NoServer => Self::new(libc::EPIPE, error),
             CallError::Refused => Self::new(libc::ECONNREFUSED, error),
             CallError::Invalid { .. } => Self::new(libc::EBADMSG, error),
-            CallError::TooLong { .. } => Self::new(libc::EMSGSIZE, error),
+            CallError::TooLong { .. } | CallError::TooShort { .. } => {
+                Self::new(libc::EMSGSIZE, error)
+            }
             CallError::Fault(fault) => fault.into(),
             error => Self::new(libc::EIO, error),
         }
@@ -328,7 +330,9 @@ impl From<CallTimeoutError> for Failure {
             CallTimeoutError::NoServer => CallError::NoServer.into(),
             CallTimeoutError::Refused => CallError::Refused.into(),
             CallTimeoutError::Fault(fault) => fault.into(),
-            CallTimeoutError::TooLong { .. } => Self::new(libc::EMSGSIZE, error),
+            CallTimeoutError::TooLong { .. } | CallTimeoutError::TooShort { .. } => {
+                Self::new(libc::EMSGSIZE, error)
+            }
             CallTimeoutError::Invalid { .. } => Self::new(libc::EBADMSG, error),
             error => Self::new(libc::EIO, error),
         }

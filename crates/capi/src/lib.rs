@@ -17,7 +17,6 @@ mod events;
 mod failure;
 mod given;
 mod interrupt;
-mod pool;
 mod receiver;
 mod segment;
 mod sender;

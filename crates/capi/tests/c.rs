@@ -77,6 +77,13 @@ fn pkg_config(prefix: &Path, asks: &[&str]) -> Vec<String> {
     words(&done(command.args(asks).arg("tombolo")))
 }
 
+/// What else the compiler is told: `.ci/sanitize` has the programs checked, and the library with
+/// them.
+fn sanitizers() -> Vec<String> {
+    let flags = std::env::var("TOMBOLO_C_SANITIZERS").unwrap_or_default();
+    flags.split_whitespace().map(str::to_owned).collect()
+}
+
 const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-pedantic", "-Werror"];
 
 /// Compiles a program of C or C++ as its language demands, against what is installed.
@@ -89,7 +96,7 @@ fn compiled(prefix: &Path, source: &str, flags: &[&str]) -> PathBuf {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let mut compiler = Command::new(if is_cpp { "c++" } else { "cc" });
     compiler.arg(if is_cpp { "-std=c++17" } else { "-std=gnu11" }).args(STRICT).arg("-g");
-    compiler.arg("-pthread").args(flags).arg("-o").arg(&program).arg(&source);
+    compiler.arg("-pthread").args(flags).args(sanitizers()).arg("-o").arg(&program).arg(&source);
     compiler.args(pkg_config(prefix, &["--cflags", "--libs"]));
     done(&mut compiler);
     program
@@ -245,18 +252,19 @@ fn what_is_wrong_is_an_error_with_a_message() {
 }
 
 #[test]
-fn the_address_sanitizer_finds_nothing() {
+fn the_sanitizers_of_addresses_and_undefined_behaviour_find_nothing() {
     let Some(prefix) = installed() else { return };
     let empty = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sanitized.c");
     fs::write(&empty, "int main(void) { return 0; }\n").unwrap();
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sanitized");
     let mut compiler = Command::new("cc");
-    compiler.arg("-fsanitize=address").arg("-o").arg(&program).arg(&empty);
+    let flags =
+        ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"];
+    compiler.args(flags).arg("-o").arg(&program).arg(&empty);
     if !compiler.stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
-        say("this compiler has no address sanitizer");
+        say("this compiler has no sanitizers of addresses and undefined behaviour");
         return;
     }
-    let flags = ["-fsanitize=address", "-fno-omit-frame-pointer"];
     let program = compiled(prefix, "tests/c/misuse.c", &flags);
     done(command(prefix, &program).env("ASAN_OPTIONS", "detect_leaks=1").arg(name()));
 }
@@ -269,7 +277,7 @@ fn the_static_library_links() {
     compiler.arg("-std=c11").arg("-o").arg(&program).arg(root().join("examples/square.c"));
     compiler.args(pkg_config(prefix, &["--cflags"])).arg(prefix.join("lib/libtombolo.a"));
     let libraries = pkg_config(prefix, &["--static", "--libs-only-l"]);
-    compiler.args(libraries.iter().filter(|library| *library != "-ltombolo"));
+    compiler.args(libraries.iter().filter(|library| *library != "-ltombolo")).args(sanitizers());
     done(&mut compiler);
     // Without the shared one.
     let market = Market::new();

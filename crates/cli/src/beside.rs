@@ -19,7 +19,7 @@ use crate::failure::Failure;
 #[command(
     disable_help_flag = true,
     after_help = "Example:
-  tombolo bench throughput --quick"
+  tombolo bench --quick"
 )]
 pub(crate) struct Bench {
     /// Arguments for tombolo-bench; --help lists them

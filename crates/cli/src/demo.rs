@@ -39,10 +39,9 @@ const MOST_WORKERS: i64 = 1_000;
 /// Processes carry a file to each other as numbered and checksummed messages;
 /// then every message is accounted for.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  tombolo demo --producers 3 --consumers 1 --messages 1000000 --size 256
-  tombolo demo --broadcast --subscribers 5 --seconds 2
-  tombolo demo --bridge --seconds 5
+#[command(after_help = "Examples:
+  tombolo demo --producers 3 --consumers 1 --messages 100000 --size 256
+  tombolo demo --broadcast --subscribers 5 --seconds 0.5
 
 With --broadcast, one process publishes, and every subscriber gets every message:
 counted are those of all subscribers together. The publisher waits for all but

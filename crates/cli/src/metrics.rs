@@ -30,7 +30,8 @@ use crate::terms::remark;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tombolo metrics --once
-  tombolo metrics --listen 127.0.0.1:9464 & curl -s http://127.0.0.1:9464/metrics
+  tombolo metrics --listen 127.0.0.1:9464 &
+  curl -s --retry 9 --retry-connrefused http://127.0.0.1:9464/metrics
 
 Looks at the segments whenever it is asked, by a GET of / or /metrics, and at no other time: no
 program that uses a segment counts anything for it. (Bridges count, also when nobody asks.) An anonymous segment is named

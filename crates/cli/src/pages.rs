@@ -15,7 +15,8 @@ use crate::standard;
 #[command(after_help = "Example:
   tombolo man ~/.local/share/man/man1 && man tombolo-recv
 
-Files of the same names are written over.")]
+Files of the same names are written over. man finds pages in ~/.local/share/man if
+~/.local/bin is in PATH.")]
 pub(crate) struct Man {
     /// The folder; it is made if it is not there
     #[arg(value_name = "DIR")]
@@ -25,6 +26,7 @@ pub(crate) struct Man {
 /// Prints the completions for a shell.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
+  mkdir -p ~/.local/share/bash-completion/completions
   tombolo completions bash > ~/.local/share/bash-completion/completions/tombolo
   tombolo completions zsh > \"${fpath[1]}/_tombolo\"
   tombolo completions fish > ~/.config/fish/completions/tombolo.fish")]

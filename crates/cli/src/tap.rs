@@ -25,7 +25,7 @@ const AT_ONCE: usize = 100;
 #[command(after_help = "Examples:
   tombolo tap market prices
   tombolo tap market prices --follow --rate 10
-  tombolo tap market jobs --json --count 3 | jq .fields
+  tombolo tap market jobs --json --count 3 | jq -c .fields
 
 Of a queue it shows the messages that are in it, and of a broadcast channel those that
 are retained: position, length and bytes, and the fields if the type of the messages says
@@ -138,7 +138,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             standard::print(&line).map_err(unwritable)?;
         }
         shown += seen.messages.len() as u64;
-        missed += seen.missed;
+        missed = missed.saturating_add(seen.missed);
         let has_all = wanted > 0 && seen.messages.len() < wanted;
         if shown >= most || has_all && !args.follow {
             break Ok(());

@@ -33,7 +33,7 @@ use table::Shown;
 #[command(after_help = "Examples:
   tombolo top
   tombolo top market --once
-  tombolo top --json --interval 10 | jq -c '.segments[].channels[] | [.name, .rate_per_second]'
+  tombolo top --json --interval 0.5 | jq -c '.segments[].channels[] | [.name, .rate_per_second]'
 
 A row for each segment: how many processes are in it, how much of its memory has
 been touched, how many have died in it. Then one for each channel: what goes in per

@@ -15,7 +15,7 @@ use crate::container::why;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::plain::{json, plain};
-use crate::source::{Choice, Found, Source};
+use crate::source::{Choice, Found, Queues, Source};
 use crate::tape::{Style, Tape};
 use crate::target::Target;
 use crate::terms::{self, remark};
@@ -23,6 +23,8 @@ use crate::terms::{self, remark};
 /// How long recorded messages may be lost for, if the recorder is killed; and how often it
 /// looks for new channels.
 const TICK: Duration = Duration::from_millis(500);
+/// How often queues are looked at that nobody tells of.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Records channels into an MCAP file.
 ///
@@ -34,9 +36,12 @@ const TICK: Duration = Duration::from_millis(500);
   tombolo record market -o market.mcap
   tombolo record market --channel ticks --reliable --seconds 60 -o minute.mcap
   tombolo record jobs --consume -o jobs.mcap --rotate-size 1000000000
+  tombolo record jobs --tap --allow-lag -o seen.mcap
 
-Of a queue each message has one receiver, so queues are recorded with --consume only:
-then this process receives, and acknowledges a message when it is in the file.
+Of a queue each message has one receiver. With --consume it is this process, which
+acknowledges a message when it is in the file. With --tap it looks at what is in a queue,
+200 times a second, and takes nothing; what others have taken before it was seen
+is missed. With neither, queues are left out.
 
 A file that was not ended, because this process was killed, can be read up to the last
 half second. Its topics are SEGMENT/CHANNEL; SEGMENT/CHANNEL#missed says where messages
@@ -66,6 +71,9 @@ pub(crate) struct Args {
     /// Take the messages of queues
     #[arg(long)]
     consume: bool,
+    /// Look at the messages of queues without taking them
+    #[arg(long, conflicts_with = "consume")]
+    tap: bool,
     /// How chunks are compressed
     #[arg(long, value_enum, default_value = "zstd")]
     compression: How,
@@ -166,7 +174,11 @@ fn open(args: &Args) -> Result<Vec<Source>, Failure> {
         channels: args.channel.clone(),
         reliable: args.reliable,
         from: args.from.unwrap_or(Start::Newest),
-        consume: args.consume,
+        queues: match (args.tap, args.consume) {
+            (true, _) => Queues::Tap,
+            (_, true) => Queues::Consume,
+            _ => Queues::LeaveOut,
+        },
     };
     let options = Segment::options().any_owner(args.any_owner);
     args.names
@@ -245,8 +257,9 @@ fn wait(sources: &[Source], ending: &Ending, until: Option<Instant>) {
     let mut fds: Vec<PollFd<'_>> =
         tracks.filter_map(|t| Some(PollFd::new(t.descriptor()?, PollFlags::POLLIN))).collect();
     fds.push(PollFd::new(ending.as_fd(), PollFlags::POLLIN));
-    let left = until.map_or(TICK, |until| until.saturating_duration_since(Instant::now()));
-    let timeout = PollTimeout::try_from(left.min(TICK)).unwrap_or(PollTimeout::ZERO);
+    let most = if sources.iter().any(Source::taps) { LOOK } else { TICK };
+    let left = until.map_or(most, |until| until.saturating_duration_since(Instant::now()));
+    let timeout = PollTimeout::try_from(left.min(most)).unwrap_or(PollTimeout::ZERO);
     // A signal or an error makes the look come earlier.
     let _ = poll(&mut fds, timeout);
 }

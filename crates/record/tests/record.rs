@@ -4,6 +4,8 @@
 mod command;
 #[path = "../../../tests/common/mod.rs"]
 mod common;
+#[path = "../../../tests/common/stage.rs"]
+mod stage;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,6 +21,7 @@ use tombolo::{Message, Segment};
 
 use command::{Running, tombolo};
 use common::{Folder, Name, wait_until};
+use stage::{Scene, Stage, play_all};
 
 #[derive(Clone, Copy, Debug, PartialEq, Message)]
 #[repr(C)]
@@ -236,6 +239,54 @@ fn messages_of_a_queue_are_acknowledged_when_they_are_in_the_file() {
 }
 
 #[test]
+fn a_queue_is_recorded_without_taking_anything_and_what_was_not_seen_is_missed() {
+    let place = Place::new();
+    let segment = Segment::create(&place.name).unwrap();
+    let queue = segment.channel::<u64>("queue").capacity(64);
+    let (jobs, worker) = (queue.sender().unwrap(), queue.receiver().unwrap());
+    let blocks = segment.bytes("blocks").capacity(8, 500);
+    let (to_blocks, from_blocks) = (blocks.sender().unwrap(), blocks.receiver().unwrap());
+    let joined = segment.participants().len();
+    let recorder = place.start(&["record", &place.name, "-o", "a.mcap", "--tap", "--json"]);
+    wait_until(|| segment.participants().len() > joined);
+    let seen = |channel: &str| {
+        let file = place.file("a.mcap");
+        let there =
+            file.exists().then(|| messages(&file).remove(&format!("{}/{channel}", place.name)));
+        there.flatten().unwrap_or_default()
+    };
+    for round in 0..3_u64 {
+        jobs.send_batch(&(20 * round..20 * (round + 1)).collect::<Vec<u64>>()).unwrap();
+        to_blocks.send(&[round as u8; 500]).unwrap();
+        wait_until(|| seen("queue").len() as u64 == 20 * (round + 1));
+        wait_until(|| seen("blocks").len() as u64 == round + 1);
+        // Nobody has taken anything.
+        assert_eq!((worker.len(), from_blocks.len()), (20, 1));
+        for n in 20 * round..20 * (round + 1) {
+            assert_eq!(worker.recv().unwrap(), n);
+        }
+        from_blocks.recv(&mut Vec::new()).unwrap();
+    }
+    assert_eq!(seen("blocks")[2], [2; 500]);
+    // What is taken while the recorder is stopped is missed.
+    recorder.signal(Signal::SIGSTOP);
+    wait_until(|| command::stat(recorder.pid(), 3).as_deref() == Some("T"));
+    for n in 0..30 {
+        jobs.send(n).unwrap();
+        worker.recv().unwrap();
+    }
+    recorder.signal(Signal::SIGCONT);
+    drop((jobs, to_blocks));
+    let recorded = recorder.end();
+    says(&recorded, 1, "");
+    let summary = summary(&recorded);
+    assert_eq!((&summary["messages"], &summary["missed"]), (&63.into(), &30.into()), "{summary}");
+    // A place that was used again is not missed silently, and none is told of twice.
+    let gaps = &messages(&place.file("a.mcap"))[&format!("{}/queue#missed", place.name)];
+    assert_eq!(gaps.len(), 1);
+}
+
+#[test]
 fn files_follow_each_other_by_size_and_each_is_whole() {
     let place = Place::new();
     let segment = Segment::create(&place.name).unwrap();
@@ -321,4 +372,72 @@ fn bad_input_is_refused_and_nothing_is_written_over() {
     }
     assert_eq!(fs::read_to_string(place.file("old.mcap")).unwrap(), "old");
     assert!(!place.file("a.mcap").exists());
+}
+
+/// Records ticks until their sender has gone. What it says.
+fn recorded_to_the_end(stage: &mut Stage) -> String {
+    let segment = Segment::create("market").unwrap();
+    let ticks = segment.broadcast::<Tick>("ticks").capacity(64).publisher().unwrap();
+    let shown = stage.start();
+    wait_until(|| listeners("market") == 1);
+    (0..3).for_each(|id| ticks.send(Tick { id, price: 1.0 }).unwrap());
+    drop(ticks);
+    shown.ends(&[0])
+}
+
+fn messages_of(stage: &Stage, file: &str) -> Vec<String> {
+    let file = stage.path(file);
+    let found = if file.exists() { messages(&file) } else { BTreeMap::new() };
+    found.into_keys().collect()
+}
+
+/// The file that is replayed.
+const RECORD: &str = "tombolo record market --reliable -o market.mcap 2> recorded";
+
+/// Each example of the help, with what has to be there for it and what comes of it.
+const SCENES: &[Scene] = &[
+    ("tombolo record market -o market.mcap", |stage| {
+        assert!(recorded_to_the_end(stage).contains("market/ticks: 3 messages"));
+    }),
+    ("tombolo record market --channel ticks --reliable --seconds 60 -o minute.mcap", |stage| {
+        assert!(recorded_to_the_end(stage).contains("market/ticks: 3 messages"));
+    }),
+    ("tombolo record jobs --consume -o jobs.mcap --rotate-size 1000000000", |stage| {
+        let segment = Segment::create("jobs").unwrap();
+        let jobs = segment.channel::<u64>("jobs").capacity(64).sender().unwrap();
+        let shown = stage.start();
+        wait_until(|| listeners("jobs") == 1);
+        jobs.send_batch(&[1, 2, 3]).unwrap();
+        drop(jobs);
+        assert!(shown.ends(&[0]).contains("jobs/jobs: 3 messages"));
+    }),
+    ("tombolo record jobs --tap --allow-lag -o seen.mcap", |stage| {
+        let segment = Segment::create("jobs").unwrap();
+        let jobs = segment.channel::<u64>("jobs").capacity(64);
+        let (sender, receiver) = (jobs.sender().unwrap(), jobs.receiver().unwrap());
+        sender.send_batch(&[1, 2, 3]).unwrap();
+        let shown = stage.start();
+        wait_until(|| !messages_of(stage, "seen.mcap").is_empty());
+        receiver.try_recv_batch(&mut Vec::new(), 3).unwrap();
+        drop(sender);
+        assert!(shown.ends(&[0]).contains("jobs/jobs: 3 messages"));
+    }),
+    ("tombolo replay market.mcap", |stage| {
+        recorded_to_the_end(stage.before(RECORD));
+        assert!(stage.read("recorded").contains("market/ticks: 3 messages"));
+    }),
+    ("tombolo replay market.mcap --speed max --as rehearsal", |stage| {
+        recorded_to_the_end(stage.before(RECORD));
+        assert!(Segment::open("rehearsal").is_ok());
+    }),
+    ("tombolo replay market.mcap --channel ticks --step", |stage| {
+        stage.typed("\n\n\n");
+        let said = recorded_to_the_end(stage.before(RECORD));
+        assert!(said.contains("ticks: 3 messages sent"), "{said}");
+    }),
+];
+
+#[test]
+fn each_example_of_the_help_works_as_printed() {
+    play_all(&[&["record", "--help"], &["replay", "--help"]], SCENES);
 }

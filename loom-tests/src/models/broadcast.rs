@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::broadcast::{Scene, lossy};
+use crate::broadcast::{GAP, Scene, lossy};
 use crate::death::{self, End, Fate};
 use crate::explore::{completely, fails, fails_for_some_end, holds, holds_for_every_end};
 use crate::mutant::Mutant;
@@ -59,6 +59,21 @@ pub(super) fn one_publishes() {
     stream(lossy(1, 1, 1), &[3]);
 }
 
+/// A message, and what is missing behind it.
+fn one_tells_a_gap() {
+    let scene = Scene::new(lossy(1, 1, 1), 2);
+    let publishing = spawn(&scene, move |scene| {
+        publish_all(scene, &scene.publisher(1), [10, GAP, 11]);
+    });
+    let (at, mut got) = (Cell::new(Cursor::at(0, 1)), Vec::new());
+    for _ in 0..3 {
+        scene.read(&at, &mut got);
+    }
+    publishing.join().unwrap();
+    read_on(&scene, 0, &at, &mut got);
+    scene.settle(0);
+}
+
 pub(super) fn one_publishes_four() {
     stream(lossy(1, 1, 1), &[4]);
 }
@@ -86,6 +101,7 @@ fn one_publishes_and_one_reads() {
     completely(|| {
         holds("one publishes, one slot", Some(3), one_publishes);
         holds("one publishes four", Some(2), one_publishes_four);
+        holds("one tells a gap", Some(3), one_tells_a_gap);
         holds("one publishes in twos", Some(2), one_publishes_in_twos);
         holds("one of two publishes, one slot", Some(3), one_of_two_publishes);
         holds("one publishes, two slots", Some(3), || stream(lossy(2, 1, 1), &[4]));
@@ -225,9 +241,9 @@ fn a_stopped_publisher_is_in_nobodys_way() {
     });
 }
 
-/// One ends before some step of its second message, while another one only raises the limit,
-/// or publishes so many. Its successor follows.
-fn helped_meanwhile(fate: Fate, others: u64) {
+/// One ends before some step of its second message, or gap, while another one only raises the
+/// limit, or publishes so many. Its successor follows.
+fn helped_meanwhile(fate: Fate, second: u64, others: u64) {
     let scene = Scene::new(lossy(1, 1, 2), 4);
     let (mortal, other) = (scene.publisher(2), scene.publisher(1));
     scene.publish(&mortal, 30).unwrap();
@@ -237,7 +253,7 @@ fn helped_meanwhile(fate: Fate, others: u64) {
         }
         publish_all(scene, &other, 20..20 + others);
     });
-    let life = || scene.publish(&mortal, 31).unwrap();
+    let life = || scene.publish(&mortal, second).unwrap();
     let ended = death::mortal_with(|| {}, Some(fate), life).is_none();
     helping.join().unwrap();
     if ended {
@@ -249,11 +265,15 @@ fn helped_meanwhile(fate: Fate, others: u64) {
 }
 
 pub(super) fn helped(fate: Fate) {
-    helped_meanwhile(fate, 0);
+    helped_meanwhile(fate, 31, 0);
+}
+
+fn helped_with_a_gap(fate: Fate) {
+    helped_meanwhile(fate, GAP, 0);
 }
 
 pub(super) fn helped_and_passed(fate: Fate) {
-    helped_meanwhile(fate, 1);
+    helped_meanwhile(fate, 31, 1);
 }
 
 /// One is helped with its second message while it already tries to publish its third one, over
@@ -298,6 +318,10 @@ fn what_is_incomplete_is_completed_once() {
             let mutant = Mutant::Model(mutant);
             fails_for_some_end("helped", mutant, "", Some(2), End::Killed, helped);
         }
+        let (name, gap) = ("helped with a gap", helped_with_a_gap);
+        holds_for_every_end(name, Some(2), End::Killed, gap);
+        let mutant = Mutant::Model("help does not know gaps");
+        fails_for_some_end(name, mutant, "", Some(2), End::Killed, gap);
         let mutant = Mutant::Model("help wins a tie");
         fails_for_some_end("helped late", mutant, "", Some(2), End::Killed, helped_late);
         for mutant in ["nobody helps", "help is thrown away", "a takeover does not look at help"] {

@@ -6,6 +6,7 @@
 //!  BUFFERS  pickle | its buffers, each at a multiple of 64 | their table | 2
 //!           table: of the pickle and each buffer, the length and whether it is
 //!           read-only (two words), and how many there are (a word)
+//!  ARRAY    the same with what the array is in place of a pickle | 3
 //! ```
 //!
 //! A pickle ends itself, so what is behind it is in nobody's way. A buffer is what a pickle
@@ -14,15 +15,17 @@
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 use tombolo::{ByteDelivery, Bytes, Mpmc, OwnedDelivery};
 
+use crate::buffer;
 use crate::errors::raise;
 
 /// What a message is.
 pub(super) const PICKLED: u8 = 0;
 const BYTES: u8 = 1;
 const BUFFERS: u8 = 2;
+const ARRAY: u8 = 3;
 
 /// Where buffers begin.
 const ALIGN: usize = 64;
@@ -37,11 +40,15 @@ pub(super) struct Outgoing<'a> {
 }
 
 impl<'a> Outgoing<'a> {
+    const fn has_buffers(&self) -> bool {
+        matches!(self.tag, BUFFERS | ARRAY)
+    }
+
     /// Has `put` put each part to its offset.
     pub(super) fn write(&self, mut put: impl FnMut(usize, &[u8])) {
         put(0, self.payload);
         let mut end = self.payload.len();
-        if self.tag == BUFFERS {
+        if self.has_buffers() {
             let mut table = Vec::with_capacity(2 * WORD * (self.buffers.len() + 1) + WORD);
             let mut row = |bytes: &[u8], read_only: bool| {
                 table.extend((bytes.len() as u64).to_le_bytes());
@@ -64,7 +71,7 @@ impl<'a> Outgoing<'a> {
     /// How many bytes it takes.
     pub(super) fn len(&self) -> usize {
         let payload = self.payload.len();
-        if self.tag != BUFFERS {
+        if !self.has_buffers() {
             return payload + 1;
         }
         let place =
@@ -106,12 +113,17 @@ impl Received {
             PICKLED | BYTES => {
                 Ok(Self { tag, payload: bytes(py, taken, 0, end)?, buffers: Vec::new() })
             }
-            BUFFERS => Self::with_buffers(py, taken, end),
+            BUFFERS | ARRAY => Self::with_buffers(py, taken, end, tag),
             _ => Err(damaged()),
         }
     }
 
-    fn with_buffers(py: Python<'_>, taken: &ByteDelivery<'_>, end: usize) -> PyResult<Self> {
+    fn with_buffers(
+        py: Python<'_>,
+        taken: &ByteDelivery<'_>,
+        end: usize,
+        tag: u8,
+    ) -> PyResult<Self> {
         let word = |at: usize| {
             let mut word = [0; WORD];
             taken.read_at(at, &mut word);
@@ -131,21 +143,26 @@ impl Received {
             buffers.push(if read_only {
                 bytes(py, taken, start, length)?.into_any()
             } else {
-                let fill = |into: &mut [u8]| {
-                    taken.read_at(start, into);
-                    Ok(())
-                };
-                PyByteArray::new_with(py, length, fill)?.into_any().unbind()
+                let fill = |into: &mut [_]| taken.read_uninit_at(start, into);
+                buffer::byte_array(py, length, fill)?.into_any().unbind()
             });
         }
-        Ok(Self { tag: BUFFERS, payload, buffers })
+        Ok(Self { tag, payload, buffers })
     }
 
     /// The object.
     pub(super) fn object(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static ARRAY_OF: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         if self.tag == BYTES {
             return Ok(self.payload.into_any());
+        }
+        if self.tag == ARRAY {
+            let array = ARRAY_OF.get_or_try_init(py, || {
+                let module = py.import("tombolo.multiprocessing")?;
+                Ok::<_, PyErr>(module.getattr("_array")?.unbind())
+            })?;
+            return array.call1(py, (self.payload, PyList::new(py, self.buffers)?));
         }
         let loads = LOADS
             .get_or_try_init(py, || {
@@ -170,9 +187,6 @@ fn bytes(
     start: usize,
     length: usize,
 ) -> PyResult<Py<PyBytes>> {
-    let fill = |into: &mut [u8]| {
-        taken.read_at(start, into);
-        Ok(())
-    };
-    Ok(PyBytes::new_with(py, length, fill)?.unbind())
+    let bytes = buffer::bytes(py, length, |into| taken.read_uninit_at(start, into))?;
+    Ok(bytes.unbind())
 }

@@ -8,6 +8,7 @@ mod sender;
 mod spec;
 
 use super::broadcast::{publisher, subscriber};
+use super::calls::{AnyClient, AnyServer, has_bells};
 use super::endpoint::{Endpoint, Opening};
 use super::receiver::Receiver;
 use super::sender::Sender;
@@ -110,8 +111,8 @@ impl AnyChannel<'_> {
         self.found.block.kind.is_broadcast()
     }
 
-    /// Whether it is a [service](Segment::service). Its handles have types: nothing is sent to
-    /// it or received from it here.
+    /// Whether it is a [service](Segment::service): it has [clients](Self::client) and
+    /// [servers](Self::server), and no senders or receivers.
     pub const fn is_calls(&self) -> bool {
         self.found.block.kind.is_calls()
     }
@@ -120,6 +121,12 @@ impl AnyChannel<'_> {
     /// request.
     pub const fn element_size(&self) -> usize {
         self.found.size
+    }
+
+    /// How many bytes a reply of a service has; of replies of any length, the longest. 0 of any
+    /// other channel.
+    pub const fn reply_size(&self) -> usize {
+        self.found.reply.0.size
     }
 
     /// To what a message is aligned in memory, in bytes. Of messages of any length: 1,
@@ -212,6 +219,45 @@ impl AnyChannel<'_> {
             ChannelKind::BroadcastBytes => Any::ReliableBytes(subscriber(&opening, start)?),
             _ => return Err(self.is_other_than(ChannelKind::Broadcast)),
         }))
+    }
+
+    /// Opens a client of a service: for bindings, and for tools.
+    ///
+    /// ```
+    /// use tombolo::Segment;
+    ///
+    /// let segment = Segment::anonymous()?;
+    /// let halves = segment.service::<u32, u32>("halves").capacity(8);
+    /// let server = halves.server()?;
+    /// let client = segment.open_channel("halves")?.client()?;
+    /// let pending = client.start(&8_u32.to_ne_bytes())?;
+    /// server.recv()?.reply(4)?;
+    /// assert_eq!(pending.wait()?, 4_u32.to_ne_bytes());
+    /// assert!(client.call(b"a word").is_err_and(|error| error.to_string().contains("6 bytes")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ChannelError::Mismatch`] of a channel that is no service; otherwise as for
+    /// [`Service::client`](crate::Service::client).
+    pub fn client(&self) -> Result<AnyClient, ChannelError> {
+        AnyClient::new(self.end_of_service(Side::Sender)?)
+    }
+
+    /// Opens a server of a service.
+    ///
+    /// # Errors
+    /// As for [`client`](Self::client).
+    pub fn server(&self) -> Result<AnyServer, ChannelError> {
+        AnyServer::new(self.end_of_service(Side::Receiver)?)
+    }
+
+    fn end_of_service(&self, side: Side) -> Result<Endpoint, ChannelError> {
+        if !self.is_calls() {
+            return Err(self.is_other_than(ChannelKind::Calls));
+        }
+        has_bells(self.segment.participant())?;
+        Endpoint::new(&self.opening(side))
     }
 
     /// That this is no channel like one of that kind.

@@ -348,6 +348,15 @@ impl AnyReceiver {
         of_subscribers!(&self.0, end => end.skip_to_newest())
     }
 
+    /// Receives the newest message of a broadcast channel, and passes over all before it, without
+    /// waiting. `None`: the channel is of another kind.
+    ///
+    /// # Errors
+    /// As for [`Subscriber::latest`](crate::Subscriber).
+    pub fn latest(&self) -> Option<Result<Vec<u8>, TryRecvError>> {
+        of_subscribers!(&self.0, end => end.latest())
+    }
+
     /// An iterator over the messages as they come: as [`Receiver::iter`].
     pub fn iter(&self) -> AnyIter<'_> {
         AnyIter(each!(&self.0, end => Any: end.iter()))

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::each::{Any, any_of, each, of_both_sides};
+use crate::channel::broadcast::Slowest;
 use crate::channel::cancel::Canceller;
 use crate::channel::endpoint::{Endpoint, Origin};
 use crate::channel::grant::Grant;
@@ -184,6 +185,16 @@ impl AnySender {
         match &self.0 {
             Any::Broadcast(end) => Some(end.wait_for_timeout(subscribers, timeout)),
             Any::BroadcastBytes(end) => Some(end.wait_for_timeout(subscribers, timeout)),
+            _ => None,
+        }
+    }
+
+    /// The reliable subscriber that is furthest behind: see
+    /// [`Publisher::slowest`](crate::Publisher). `None`: the channel is no broadcast channel.
+    pub fn slowest(&self) -> Option<Option<Slowest>> {
+        match &self.0 {
+            Any::Broadcast(end) => Some(end.slowest()),
+            Any::BroadcastBytes(end) => Some(end.slowest()),
             _ => None,
         }
     }

@@ -1,11 +1,12 @@
 //! Creating or opening a channel whose type is described when the program runs.
 
 use super::AnyChannel;
+use crate::channel::calls::{has_bells, schema_of};
 use crate::channel::derive::Schema;
 use crate::channel::{ATTEMPTS, MAX_ATTEMPTS};
 use crate::error::ChannelError;
 use crate::kinds::table::RingKind as ChannelKind;
-use crate::segment::{Name, Segment, Spec};
+use crate::segment::{Name, ReplySpec, Segment, Spec};
 use crate::storage::layout::CHANNEL_NAME_BYTES;
 
 /// A channel to open, or to create if a capacity is given, of a type that is described when the
@@ -19,6 +20,9 @@ pub struct AnyChannelSpec<'a> {
     /// Its size and alignment, and its schema.
     element: Option<(usize, usize, &'a str)>,
     longest: Option<usize>,
+    /// As `element` and `longest`, of replies.
+    reply: Option<(usize, usize, &'a str)>,
+    longest_reply: Option<usize>,
     capacity: Option<usize>,
     publishers: Option<u16>,
     reliable: Option<u16>,
@@ -52,6 +56,8 @@ impl Segment {
             kind,
             element: None,
             longest: None,
+            reply: None,
+            longest_reply: None,
             capacity: None,
             publishers: None,
             reliable: None,
@@ -67,6 +73,36 @@ impl<'a> AnyChannelSpec<'a> {
     /// not interpreted.
     pub const fn element(mut self, size: usize, align: usize, schema: &'a str) -> Self {
         self.element = Some((size, align, schema));
+        self
+    }
+
+    /// What a reply is, in a service of elements; [`element`](Self::element) says what a request
+    /// is.
+    ///
+    /// ```
+    /// use tombolo::{ChannelKind, Segment};
+    ///
+    /// let segment = Segment::anonymous()?;
+    /// let squares = segment.any_channel("squares", ChannelKind::Calls);
+    /// let squares = squares.element(4, 4, "u32").reply(8, 8, "u64").capacity(8).open()?;
+    /// let client = segment.service::<u32, u64>("squares").client()?;
+    /// let server = squares.server()?;
+    /// let pending = client.start(12)?;
+    /// let call = server.recv()?;
+    /// assert_eq!(call.request()?, 12_u32.to_ne_bytes());
+    /// call.reply(&144_u64.to_ne_bytes())?;
+    /// assert_eq!(pending.wait()?, 144);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn reply(mut self, size: usize, align: usize, schema: &'a str) -> Self {
+        self.reply = Some((size, align, schema));
+        self
+    }
+
+    /// How long a reply may be, in a service of bytes; [`longest`](Self::longest) says how long a
+    /// request may be.
+    pub const fn longest_reply(mut self, bytes: usize) -> Self {
+        self.longest_reply = Some(bytes);
         self
     }
 
@@ -115,43 +151,62 @@ impl<'a> AnyChannelSpec<'a> {
     /// [`ChannelError::NotFound`], [`ChannelError::Mismatch`]; [`ChannelError::BadCapacity`],
     /// also if the element is not described, or cannot be one; and every limit.
     pub fn open(&self) -> Result<AnyChannel<'a>, ChannelError> {
-        let refused = |what: &str| ChannelError::BadCapacity {
-            channel: self.name.to_owned(),
-            what: what.to_owned(),
+        let request = self.described(self.element, self.longest, "its elements")?;
+        let reply = match self.kind.is_calls() {
+            true => Some(self.described(self.reply, self.longest_reply, "its replies")?),
+            false => None,
         };
-        if self.kind.is_calls() {
-            return Err(refused("calls have a service, and not a channel of messages"));
-        }
-        let (size, align, schema) = match self.element {
-            _ if self.kind.is_bytes() => (self.longest, 1, "bytes"),
-            None => return Err(refused("the size, alignment and schema of its elements lack")),
-            Some((size, align, schema)) => {
-                // Those of no type.
-                if size == 0 || !align.is_power_of_two() || !size.is_multiple_of(align) {
-                    return Err(refused(
-                        "the size of an element is a multiple of its alignment, which is a \
-                         power of two, and not 0",
-                    ));
-                }
-                (Some(size), align, schema)
-            }
+        let schema = match &reply {
+            Some(reply) => schema_of(&request.schema, &reply.schema),
+            None => request.schema,
         };
         let is_broadcast = self.kind.is_broadcast();
+        let is_redelivered = !is_broadcast && !self.kind.is_calls();
         let spec = Spec {
             name: Name::new(self.name, CHANNEL_NAME_BYTES)?,
             kind: self.kind,
-            size,
-            align,
-            schema: shortened(schema),
+            size: request.size,
+            align: request.align,
+            schema,
             capacity: self.capacity,
             publishers: self.publishers.filter(|_| is_broadcast),
             reliable: self.reliable.filter(|_| is_broadcast),
-            reply: None,
-            attempts: if is_broadcast { 0 } else { self.attempts },
+            reply,
+            attempts: if is_redelivered { self.attempts } else { 0 },
             lasting: self.lasting,
         };
-        self.segment.participant().channel(&spec)?;
+        let participant = self.segment.participant();
+        if self.kind.is_calls() {
+            has_bells(participant)?;
+        }
+        participant.channel(&spec)?;
         self.segment.open_channel(self.name)
+    }
+
+    /// What messages are, of this channel's kind, as a caller has described them.
+    fn described(
+        &self,
+        element: Option<(usize, usize, &str)>,
+        longest: Option<usize>,
+        what: &str,
+    ) -> Result<ReplySpec, ChannelError> {
+        let refused =
+            |what: String| ChannelError::BadCapacity { channel: self.name.to_owned(), what };
+        if self.kind.is_bytes() {
+            return Ok(ReplySpec { size: longest, align: 1, schema: "bytes".to_owned() });
+        }
+        let Some((size, align, schema)) = element else {
+            return Err(refused(format!("the size, alignment and schema of {what} lack")));
+        };
+        // Those of no type.
+        if size == 0 || !align.is_power_of_two() || !size.is_multiple_of(align) {
+            return Err(refused(
+                "the size of an element is a multiple of its alignment, which is a power of two, \
+                 and not 0"
+                    .to_owned(),
+            ));
+        }
+        Ok(ReplySpec { size: Some(size), align, schema: shortened(schema) })
     }
 }
 

@@ -395,6 +395,11 @@ impl<P: Payload + NoUninit, K: Kind> Sink<P::Owned> for AsyncSender<P, K> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: P::Owned) -> Result<(), Self::Error> {
+        // It would be in the way of others, which could be sent.
+        let misfit = self.sender.misfit(&P::lent(&message));
+        if let Some(length) = misfit {
+            return Err(self.sender.wrong_length(message, length));
+        }
         let sent = self.kept.is_empty().then(|| self.sender.try_send(P::lent(&message)));
         match sent {
             Some(Ok(())) => {}

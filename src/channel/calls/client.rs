@@ -18,7 +18,8 @@ use crate::error::{
     CallError, CallTimeoutError, ChannelError, Done, Fault, SendError, SendTimeoutError,
     TrySendError,
 };
-use crate::kinds::payload::Bytes;
+use crate::kinds::calls::Which;
+use crate::kinds::payload::{AnyMessage, Bytes};
 use crate::ring::backoff::Expectation;
 use crate::ring::calls::{self, Call, Draft, MAX_AGAIN};
 use crate::ring::wait::{Need, NotNow, Polled, Want};
@@ -54,6 +55,10 @@ pub struct Client<Q: CallPayload, R: CallPayload> {
 /// The calling end of a service of bytes.
 pub type ByteClient = Client<Bytes, Bytes>;
 
+/// The calling end of a service of which it is known only when the program runs what its messages
+/// are: see [`AnyChannel::client`](crate::AnyChannel::client).
+pub type AnyClient = Client<AnyMessage, AnyMessage>;
+
 /// Why a call was not made.
 enum Unmade {
     /// The service takes no request of that length.
@@ -70,7 +75,7 @@ impl From<Fault> for Unmade {
 }
 
 impl<Q: CallPayload + NoUninit, R: CallPayload + CheckedBitPattern> Client<Q, R> {
-    pub(super) fn new(end: Endpoint) -> Result<Self, ChannelError> {
+    pub(in crate::channel) fn new(end: Endpoint) -> Result<Self, ChannelError> {
         let site = Site::of(&end)?;
         // Or all clients would begin with one slot.
         let hint = Cell::new(u64::from(end.owner()).wrapping_mul(7));
@@ -113,7 +118,7 @@ impl<Q: CallPayload + NoUninit, R: CallPayload + CheckedBitPattern> Client<Q, R>
     /// Makes a call: waits for a slot until that time, if it waits.
     #[inline]
     fn make(&self, request: &Q::Sent<'_>, wait: Option<Option<Instant>>) -> Result<Call, Unmade> {
-        if let Some(length) = Q::length(request).filter(|&length| length > self.longest()) {
+        if let Some(length) = self.misfit(request) {
             return Err(Unmade::Length(length));
         }
         let call = match self.open(request) {
@@ -121,6 +126,12 @@ impl<Q: CallPayload + NoUninit, R: CallPayload + CheckedBitPattern> Client<Q, R>
             Err(why) => self.make_later(why, request, wait)?,
         };
         if self.end.owes() { self.unwoken(call) } else { Ok(call) }
+    }
+
+    /// The length of a request, if it is not one of this service.
+    #[inline(always)]
+    fn misfit(&self, request: &Q::Sent<'_>) -> Option<usize> {
+        Q::length(request).filter(|&length| !self.site.sheets.takes(Which::Request, length))
     }
 
     #[cold]
@@ -161,7 +172,7 @@ impl<Q: CallPayload + NoUninit, R: CallPayload + CheckedBitPattern> Client<Q, R>
         &self,
         request: &Q::Sent<'_>,
     ) -> Result<(), SendError<Q::Unsent>> {
-        match Q::length(request).filter(|&length| length > self.longest()) {
+        match self.misfit(request) {
             Some(length) => Err(self.error(request, Unmade::Length(length))),
             None => Ok(()),
         }
@@ -273,9 +284,10 @@ impl<Q: CallPayload + NoUninit, R: CallPayload + CheckedBitPattern> Client<Q, R>
     fn error(&self, request: &Q::Sent<'_>, unmade: Unmade) -> SendError<Q::Unsent> {
         let message = Q::unsent(request);
         match unmade {
-            Unmade::Length(length) => {
-                SendError::TooLong { message, length, longest: self.longest() }
-            }
+            Unmade::Length(length) => match self.longest() {
+                size if length < size => SendError::TooShort { message, length, size },
+                longest => SendError::TooLong { message, length, longest },
+            },
             // A call that waits without a deadline has no other.
             Unmade::Needs(_) | Unmade::TimedOut => SendError::unsent(message, Fault::Closed),
             Unmade::Fault(fault) => SendError::unsent(message, fault),
@@ -496,6 +508,13 @@ impl<Q: CallPayload, R: CallPayload> Client<Q, R> {
         let Self { site, end, .. } = self;
         drop(site);
         end.close()
+    }
+}
+
+impl AnyClient {
+    /// How many bytes a request has; of bytes, the longest.
+    pub fn request_size(&self) -> usize {
+        self.longest()
     }
 }
 

@@ -29,13 +29,15 @@ use crate::kinds::message::Message;
 use crate::kinds::payload::Bytes;
 use crate::kinds::table::RingKind;
 use crate::ring::set::SetMap;
-use crate::segment::{Name, ReplySpec, Segment, Side, Spec};
+use crate::segment::{Name, Participant, ReplySpec, Segment, Side, Spec};
 use crate::storage::layout::CHANNEL_NAME_BYTES;
 
-pub use client::{ByteClient, ByteRequest, Client};
+pub use client::{AnyClient, ByteClient, ByteRequest, Client};
 pub use payload::CallPayload;
-pub use pending::PendingCall;
-pub use server::{ByteServer, ByteServerCall, Server, ServerCall, ServerIter};
+pub use pending::{AnyPendingCall, PendingCall};
+pub use server::{
+    AnyServer, AnyServerCall, ByteServer, ByteServerCall, Server, ServerCall, ServerIter,
+};
 #[cfg(feature = "async")]
 pub(in crate::channel) use until_over::UntilOver;
 
@@ -110,6 +112,25 @@ impl Segment {
     }
 }
 
+/// That clients of this segment can sleep until their replies come.
+pub(super) fn has_bells(participant: &Participant) -> Result<(), ChannelError> {
+    if participant.own_bell().is_some() {
+        return Ok(());
+    }
+    let map = participant.mapped().plan.map;
+    let with = SetMap { own_bells: true, ..map };
+    Err(ChannelError::NoCalls {
+        segment: participant.mapped().called(),
+        semaphores: map.count(),
+        needed: with.count(),
+    })
+}
+
+/// What the directory says of the messages of a service.
+pub(super) fn schema_of(request: &str, reply: &str) -> String {
+    Spec::schema(&format!("{request} -> {reply}"))
+}
+
 impl<Q: Message, R: Message> Service<'_, Q, R> {
     /// Creates the service if it does not exist, for this many calls at once, from 1 to
     /// 65,536: those that wait for a server and those in the hands of servers, of all clients
@@ -146,21 +167,13 @@ impl<'a, Q: CallPayload, R: CallPayload> Service<'a, Q, R> {
 
     fn endpoint(&self, side: Side) -> Result<Endpoint, ChannelError> {
         let participant = self.segment.participant();
-        if participant.own_bell().is_none() {
-            let map = participant.mapped().plan.map;
-            let with = SetMap { own_bells: true, ..map };
-            return Err(ChannelError::NoCalls {
-                segment: participant.mapped().called(),
-                semaphores: map.count(),
-                needed: with.count(),
-            });
-        }
+        has_bells(participant)?;
         let spec = Spec {
             name: Name::new(self.name, CHANNEL_NAME_BYTES)?,
             kind: if Q::EXACT { RingKind::Calls } else { RingKind::CallsBytes },
             size: self.request,
             align: Q::ALIGN,
-            schema: Spec::schema(&format!("{} -> {}", Q::SCHEMA, R::SCHEMA)),
+            schema: schema_of(Q::SCHEMA, R::SCHEMA),
             capacity: self.capacity,
             publishers: None,
             reliable: None,

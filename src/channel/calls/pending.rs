@@ -14,6 +14,7 @@ use crate::channel::cancel::{Canceller, Shared};
 use crate::channel::ready::Readiness;
 use crate::channel::waiting::Vain;
 use crate::error::{CallError, Done, Fault};
+use crate::kinds::payload::AnyMessage;
 use crate::ring::calls::{self, Call, GivenUp};
 use crate::ring::wait::poll;
 use crate::ring::wait::set::Prospect;
@@ -43,6 +44,9 @@ pub struct PendingCall<Q: CallPayload, R: CallPayload> {
     /// Made when it is asked for.
     cancel: OnceCell<Arc<Shared>>,
 }
+
+/// A call of an [`AnyClient`](crate::AnyClient).
+pub type AnyPendingCall = PendingCall<AnyMessage, AnyMessage>;
 
 /// Takes the reply of a call that has ended so, and lets the call go.
 pub(super) fn end<Q: CallPayload, R: CallPayload + CheckedBitPattern>(
@@ -216,6 +220,10 @@ impl<Q: CallPayload, R: CallPayload + CheckedBitPattern> PendingCall<Q, R> {
     /// service.
     pub fn wait(self) -> Result<R::Owned, CallError> {
         let over = self.over_by(None);
+        if let Err(Fault::Interrupted) = over {
+            // Nobody can wait for it again.
+            return self.end_with(Fault::Interrupted);
+        }
         // A call without a deadline has ended.
         self.conclude(over).unwrap_or(Err(CallError::Fault(Fault::Closed)))
     }
@@ -225,7 +233,8 @@ impl<Q: CallPayload, R: CallPayload + CheckedBitPattern> PendingCall<Q, R> {
     /// another method has said how.
     ///
     /// # Errors
-    /// As for [`wait`](Self::wait). Then the call has ended.
+    /// As for [`wait`](Self::wait). Then the call has ended; but for [`Fault::Interrupted`], which
+    /// ends this wait alone.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<R::Owned, CallError>> {
         // A timeout beyond what the clock can represent never expires.
         let over = self.over_by(Instant::now().checked_add(timeout));
@@ -268,11 +277,16 @@ impl<Q: CallPayload, R: CallPayload + CheckedBitPattern> PendingCall<Q, R> {
         match over {
             Ok(None) => None,
             Ok(Some(over)) => Some(end(&self.site, self.call.take()?, over)),
-            // It may have ended since; then it is not lost.
-            Err(fault) => Some(match self.leave() {
-                Some(call) => reply_at_last(&self.site, call, fault),
-                None => Err(fault.into()),
-            }),
+            Err(Fault::Interrupted) => Some(Err(Fault::Interrupted.into())),
+            Err(fault) => Some(self.end_with(fault)),
+        }
+    }
+
+    /// Gives the call up because of a fault. It may have ended since; then it is not lost.
+    fn end_with(&self, fault: Fault) -> Result<R::Owned, CallError> {
+        match self.leave() {
+            Some(call) => reply_at_last(&self.site, call, fault),
+            None => Err(fault.into()),
         }
     }
 }

@@ -18,11 +18,11 @@ use crate::error::{
     ChannelError, Done, Fault, InvalidMessage, RecvError, RecvTimeoutError, ReplyError,
     TryRecvError,
 };
-use crate::kinds::payload::Bytes;
+use crate::kinds::calls::Which;
+use crate::kinds::payload::{AnyMessage, Bytes};
 use crate::ring::calls::{self, InHand, LetGo, Outcome};
 use crate::ring::wait::{NotNow, Polled, Want};
 use crate::segment::Side;
-use crate::storage::View;
 use crate::wait::WaitStrategy;
 
 /// The serving end of a service: see [`Segment::service`](crate::Segment::service).
@@ -47,6 +47,10 @@ pub struct Server<Q: CallPayload, R: CallPayload> {
 /// The serving end of a service of bytes.
 pub type ByteServer = Server<Bytes, Bytes>;
 
+/// The serving end of a service of which it is known only when the program runs what its messages
+/// are: see [`AnyChannel::server`](crate::AnyChannel::server).
+pub type AnyServer = Server<AnyMessage, AnyMessage>;
+
 /// A call that this process has taken, and is to [reply](Self::reply) to.
 ///
 /// Dropping it without a reply, also by a panic, refuses the call
@@ -58,11 +62,14 @@ pub struct ServerCall<Q: CallPayload, R: CallPayload> {
     call: Option<InHand>,
 }
 
+/// A call of an [`AnyServer`].
+pub type AnyServerCall = ServerCall<AnyMessage, AnyMessage>;
+
 /// A call of a service of bytes.
 pub type ByteServerCall = ServerCall<Bytes, Bytes>;
 
 impl<Q: CallPayload + CheckedBitPattern, R: CallPayload + NoUninit> Server<Q, R> {
-    pub(super) fn new(end: Endpoint) -> Result<Self, ChannelError> {
+    pub(in crate::channel) fn new(end: Endpoint) -> Result<Self, ChannelError> {
         Ok(Self { hint: Cell::new(0), site: Site::of(&end)?, end })
     }
 
@@ -255,12 +262,15 @@ impl<Q: CallPayload, R: CallPayload + NoUninit> ServerCall<Q, R> {
     /// Replies. Returns whether the client still waits for that.
     ///
     /// # Errors
-    /// [`ReplyError::TooLong`]; or [`ReplyError::Fault`] if there is no reply, or its client
-    /// could not be woken ([`Fault::Unwoken`]).
+    /// [`ReplyError::TooLong`], [`ReplyError::TooShort`]; or [`ReplyError::Fault`] if there is no
+    /// reply, or its client could not be woken ([`Fault::Unwoken`]).
     pub fn reply(mut self, reply: R::Sent<'_>) -> Result<bool, ReplyError> {
-        let longest = self.max_reply_len();
-        if let Some(length) = R::length(&reply).filter(|&length| length > longest) {
-            return Err(ReplyError::TooLong { length, longest });
+        let sheets = &self.site.sheets;
+        if let Some(length) = R::length(&reply).filter(|&of| !sheets.takes(Which::Reply, of)) {
+            return Err(match self.max_reply_len() {
+                size if length < size => ReplyError::TooShort { length, size },
+                longest => ReplyError::TooLong { length, longest },
+            });
         }
         self.site.not_in_child()?;
         let Some(call) = self.call.take() else { return Ok(false) };
@@ -304,7 +314,14 @@ impl<Q: CallPayload, R: CallPayload> ServerCall<Q, R> {
 
     /// The maximal length of a reply, in bytes.
     fn max_reply_len(&self) -> usize {
-        self.site.slots().cells().reply().size
+        self.site.sheets.longest(Which::Reply)
+    }
+}
+
+impl AnyServerCall {
+    /// How many bytes a reply has; of bytes, the longest.
+    pub fn reply_size(&self) -> usize {
+        self.max_reply_len()
     }
 }
 

@@ -36,9 +36,9 @@ pub(super) const fn shape(messages: u64, seats: Seats) -> RingShape {
     RingShape::new(messages, seats.publishers as u64, seats.reliable as u64)
 }
 
-/// From one buffer of an element to the next.
+/// From one buffer of an element to the next. Instead of an element there may be a word.
 pub(super) const fn apart(size: usize, align: usize) -> Option<usize> {
-    up(size, if align > 8 { align } else { 8 })
+    up(if size > 8 { size } else { 8 }, if align > 8 { align } else { 8 })
 }
 
 /// From one buffer of bytes to the next.

@@ -26,11 +26,11 @@ use super::payload::{Bytes, Form, Untyped};
 use super::peek::{Copied, Peek};
 use super::ring::Ring;
 use crate::ring::broadcast::{self, Found, Look, Words as _};
+use crate::ring::cursor::Cursor;
 use crate::ring::table::Member;
 use crate::ring::wait::{NotNow, Want};
 use crate::storage::layout::{Measures, Parts};
 use crate::storage::{Cells, View};
-use crate::sync::Ordering;
 
 pub(crate) use inspect::Inspection;
 pub(crate) use layout::MAX_MESSAGES;
@@ -186,8 +186,7 @@ impl<F: Buffered, M: Mode> BufferRing<F, M> {
 
     /// What a gap tells. The subscription goes on behind it.
     fn told(&self, at: &Subscription<M>, gap: Found) -> NotNow {
-        // Relaxed: as the bytes of a message.
-        let missed = self.0.first_word(gap.buffer).load(Ordering::Relaxed);
+        let missed = self.0.missing(gap.buffer);
         if !broadcast::unchanged(&self.0, gap) {
             // Written over, as messages are: the next call tells.
             return NotNow::Unsure;
@@ -468,7 +467,14 @@ impl<F: Buffered, M: Mode> Broadcasts<M> for BufferRing<F, M> {
     }
 
     fn skip_to_newest(&self, at: &Subscription<M>) -> u64 {
-        let passed = self.behind(at).saturating_sub(1);
+        let (slots, newest) = (self.0.shape().slots, self.behind(at).saturating_sub(1));
+        // A gap is no message: the newest one is before it.
+        let is_gap = |passed: u64| {
+            let position = at.position().wrapping_add(passed);
+            matches!(broadcast::look(&self.0, Cursor::at(position, slots)), Look::Gap(_))
+        };
+        let few = usize::try_from(slots).unwrap_or(usize::MAX);
+        let passed = (0..=newest).rev().take(few).find(|&n| !is_gap(n)).unwrap_or(newest);
         if passed > 0 {
             self.go_to(at, at.position().wrapping_add(passed));
         }

@@ -18,7 +18,14 @@ pub(super) fn peek(board: &Board, position: u64, copy: impl FnOnce(u64) -> Copie
                 Peek::Gone(broadcast::oldest(board).max(next))
             }
         }
-        Look::Gap(_) => Peek::Gone(next),
+        Look::Gap(gap) => {
+            let count = board.missing(gap.buffer);
+            if broadcast::unchanged(board, gap) {
+                Peek::Missing { count, next }
+            } else {
+                Peek::Gone(broadcast::oldest(board).max(next))
+            }
+        }
         Look::Missed => Peek::Gone(broadcast::oldest(board).max(next)),
         Look::Nothing | Look::Corrupt(_) => Peek::Nothing,
     }

@@ -9,7 +9,6 @@ use crate::ring::role;
 use crate::ring::table::Member;
 use crate::ring::wait::NotNow;
 use crate::storage::View;
-use crate::sync::Ordering;
 
 /// So many times in a row nobody is overtaken by others who keep to the protocol.
 const MOST_PASSES: u32 = 1_000;
@@ -91,8 +90,7 @@ impl Publication {
     /// Publishes that so many messages are missing.
     pub(super) fn publish_gap(&self, board: &Board, missed: u64) -> Result<(), NotNow> {
         self.ready(board)?;
-        // Relaxed: as the bytes of a message.
-        board.first_word(self.spare()).store(missed, Ordering::Relaxed);
+        board.set_missing(self.spare(), missed);
         let publish = || self.publisher.publish_gap(board, board.cells());
         match publish() {
             Ok(position) => {

@@ -9,7 +9,7 @@ use super::words::Board;
 use crate::kinds::element::Element;
 use crate::kinds::payload::{Bytes, Form};
 use crate::storage::{ByteSpan, Cells, View};
-use crate::sync::Ordering;
+use crate::sync::{AtomicU64, Ordering};
 
 /// A payload as the buffers hold it.
 ///
@@ -94,6 +94,17 @@ impl<E: Element> Buffered for E {
     }
 }
 
+impl Bytes {
+    /// The length of the message in a buffer.
+    #[inline(always)]
+    fn length(board: &Board, buffer: u64) -> &AtomicU64 {
+        // SAFETY: the distance is that of the cells.
+        let first = unsafe { board.buffer(buffer, board.cells().apart()) };
+        // SAFETY: a buffer of bytes begins with a word, which is only ever one.
+        unsafe { first.cast::<AtomicU64>().as_ref() }
+    }
+}
+
 impl Buffered for Bytes {
     fn fits(cells: &Cells) -> bool {
         cells.kind() == OF_BYTES.code
@@ -112,14 +123,14 @@ impl Buffered for Bytes {
 
     #[inline(always)]
     fn message(board: &Board, buffer: u64) -> ByteSpan<'_> {
-        let length = board.first_word(buffer).load(Ordering::Relaxed);
+        let length = Self::length(board, buffer).load(Ordering::Relaxed);
         Self::room(board, buffer, usize::try_from(length).unwrap_or(usize::MAX))
     }
 
     #[inline(always)]
     fn seal(board: &Board, buffer: u64, length: usize) {
         // Relaxed: as the bytes of the message.
-        board.first_word(buffer).store(length as u64, Ordering::Relaxed);
+        Self::length(board, buffer).store(length as u64, Ordering::Relaxed);
     }
 
     #[inline(always)]

@@ -4,11 +4,11 @@
 
 use core::ptr::NonNull;
 
-use super::layout::{OF_BYTES, OF_ELEMENTS, shape};
+use super::layout::{LENGTH, OF_BYTES, OF_ELEMENTS, shape};
 use crate::ring::broadcast::{self, PublisherEntry, ReliableEntry, Shape, Words};
 use crate::ring::table::Member;
 use crate::storage::layout::LINE;
-use crate::storage::{Cells, View, fetch};
+use crate::storage::{Cells, View, copy, fetch};
 use crate::sync::AtomicU64;
 
 /// So many bytes ahead of their use, lines are fetched.
@@ -86,15 +86,25 @@ impl Board {
         }
     }
 
-    /// The first word of a buffer: the length of a message of bytes, and of a gap how many
-    /// messages are missing.
-    #[inline(always)]
-    pub(super) fn first_word(&self, buffer: u64) -> &AtomicU64 {
+    /// How many messages are missing, as a gap's buffer says.
+    pub(super) fn missing(&self, buffer: u64) -> u64 {
         // SAFETY: the distance is that of the cells.
         let first = unsafe { self.buffer(buffer, self.cells.apart()) };
-        // SAFETY: a buffer has at least a word, is aligned to it, and is only ever read and
-        // written by atomic accesses.
-        unsafe { first.cast::<AtomicU64>().as_ref() }
+        // SAFETY: a buffer has at least a word, and is aligned to it.
+        unsafe { copy::load_number(first, self.size()) }
+    }
+
+    /// Has the spare buffer of a gap say how many messages are missing.
+    pub(super) fn set_missing(&self, buffer: u64, missing: u64) {
+        // SAFETY: the distance is that of the cells.
+        let first = unsafe { self.buffer(buffer, self.cells.apart()) };
+        // SAFETY: as in `missing`.
+        unsafe { copy::store_number(first, self.size(), missing) }
+    }
+
+    /// Of what lies at the beginning of a buffer: an element, or the length of a message.
+    fn size(&self) -> usize {
+        if self.cells.kind() == OF_BYTES.code { LENGTH } else { self.cells.longest() }
     }
 
     /// Where a buffer begins that is `apart` bytes from the next one.

@@ -16,7 +16,7 @@ use crate::storage::layout::{Measures, Parts};
 
 pub(crate) use inspect::Inspection;
 pub(crate) use layout::MAX_CALLS;
-pub(crate) use storage::{Sheet, Sheets};
+pub(crate) use storage::{Sheet, Sheets, Which};
 pub(crate) use words::Slots;
 
 /// The kind of typed calls, to the segment.

@@ -7,11 +7,12 @@ use core::ptr::NonNull;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 
+use super::layout::OF_BYTES;
 use super::words::Slots;
 use crate::kinds::element::Element;
 use crate::kinds::message::Message;
-use crate::kinds::payload::{Bytes, Form};
-use crate::storage::{ByteSpan, Cells, View};
+use crate::kinds::payload::{AnyMessage, AnyPlace, Bytes, Form};
+use crate::storage::{ByteSpan, Cells, ElementBytes, View};
 use crate::sync::{AtomicU64, Ordering};
 
 /// The two messages of a call.
@@ -29,6 +30,12 @@ pub struct Spot<'a> {
     length: &'a AtomicU64,
     first: NonNull<u8>,
     longest: usize,
+}
+
+impl Spot<'_> {
+    fn is_of_bytes(&self) -> bool {
+        self.cells.kind() == OF_BYTES.code
+    }
 }
 
 /// A payload as call slots hold it.
@@ -138,6 +145,54 @@ impl Sheet for Bytes {
     }
 }
 
+impl Sheet for AnyMessage {
+    fn fits(_: &Slots, at: usize, _: usize) -> bool {
+        at.is_multiple_of(8)
+    }
+
+    unsafe fn room(spot: Spot<'_>, length: usize) -> AnyPlace<'_> {
+        if spot.is_of_bytes() {
+            // SAFETY: by the caller; the slots are of bytes.
+            return AnyPlace::Bytes(unsafe { <Bytes as Sheet>::room(spot, length) });
+        }
+        let size_and_stride = (spot.longest, spot.longest);
+        // SAFETY: by the caller: an element of this size is there, aligned to 8 and so to its
+        // unit.
+        AnyPlace::Element(unsafe { ElementBytes::new(spot.first, size_and_stride, 1) })
+    }
+
+    unsafe fn message(spot: Spot<'_>) -> AnyPlace<'_> {
+        if spot.is_of_bytes() {
+            // SAFETY: by the caller; the slots are of bytes.
+            return AnyPlace::Bytes(unsafe { <Bytes as Sheet>::message(spot) });
+        }
+        // SAFETY: by the caller.
+        unsafe { <Self as Sheet>::room(spot, 0) }
+    }
+
+    fn seal(spot: Spot<'_>, length: usize) {
+        if spot.is_of_bytes() {
+            <Bytes as Sheet>::seal(spot, length);
+        }
+    }
+
+    fn write(place: AnyPlace<'_>, message: &&[u8]) {
+        match place {
+            AnyPlace::Element(element) => {
+                element.write(0, message);
+            }
+            AnyPlace::Bytes(bytes) => bytes.fill(message),
+        }
+    }
+
+    fn read(place: AnyPlace<'_>, into: &mut Vec<u8>) {
+        match place {
+            AnyPlace::Element(element) => element.append_to(into),
+            AnyPlace::Bytes(bytes) => bytes.append_to(into),
+        }
+    }
+}
+
 /// Call slots with requests `Q` and replies `R`.
 #[derive(Debug)]
 pub struct Sheets<Q, R> {
@@ -159,12 +214,30 @@ impl<Q: Sheet, R: Sheet> Sheets<Q, R> {
         &self.slots
     }
 
+    /// How many bytes such a message has; of bytes, the longest.
+    #[inline(always)]
+    pub(crate) fn longest(&self, which: Which) -> usize {
+        let cells = self.slots.cells();
+        match which {
+            Which::Request => cells.longest(),
+            Which::Reply => cells.reply().size,
+        }
+    }
+
+    /// Whether a message of so many bytes can be such a one.
+    #[inline(always)]
+    pub(crate) fn takes(&self, which: Which, length: usize) -> bool {
+        let longest = self.longest(which);
+        if self.slots.are_bytes() { length <= longest } else { length == longest }
+    }
+
     #[inline(always)]
     fn spot(&self, index: u64, which: Which) -> Spot<'_> {
         let cells = self.slots.cells();
-        let (at, longest, word) = match which {
-            Which::Request => (cells.cell(), cells.longest(), 1),
-            Which::Reply => (cells.reply().at, cells.reply().size, 2),
+        let longest = self.longest(which);
+        let (at, word) = match which {
+            Which::Request => (cells.cell(), 1),
+            Which::Reply => (cells.reply().at, 2),
         };
         // SAFETY: both are in each slot: `layout` has planned them.
         let first = unsafe { self.slots.start(index).add(at) };

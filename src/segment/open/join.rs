@@ -10,6 +10,7 @@ use crate::ring::lease;
 use crate::segment::mapped::Mapped;
 use crate::segment::participant::Participant;
 use crate::segment::removal::gone;
+use crate::segment::trace;
 use crate::storage::layout::{JOINT_SENDS, Plan, VERSION, flags};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys;
@@ -89,6 +90,7 @@ pub(super) fn join_first(
     } else {
         let _ = lease::release(&Semaphores::new(set, false));
     }
+    trace::tell();
     joined
 }
 
@@ -102,6 +104,7 @@ pub(super) fn join(
     let set = *semaphores.set();
     let joined = join_leased(options, semaphores, block, name);
     let _ = lease::release(&Semaphores::new(set, false));
+    trace::tell();
     joined
 }
 

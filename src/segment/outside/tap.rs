@@ -133,6 +133,10 @@ fn see(
                 seen.messages.push(TappedMessage { position, length, bytes });
                 position = next;
             }
+            Peek::Missing { count, next } => {
+                seen.missed = seen.missed.saturating_add(count);
+                position = next;
+            }
             Peek::Gone(to) => {
                 seen.missed = seen.missed.saturating_add(to.saturating_sub(position));
                 position = to.max(position.saturating_add(1));

@@ -59,11 +59,11 @@ impl Shm {
     }
 }
 
-/// Whether a process is in this process's IPC namespace. One that is not may have another
-/// segment with the same id.
+/// Whether a process is in this thread's IPC namespace. One that is not may have another
+/// segment with the same id; this process itself, if the thread has left its namespace.
 fn sees_the_same(pid: u32) -> bool {
     let namespace = |process: &str| fs::metadata(format!("/proc/{process}/ns/ipc")).ok();
-    let own = namespace("self").map(|namespace| namespace.ino());
+    let own = namespace("thread-self").map(|namespace| namespace.ino());
     own.is_some() && namespace(&pid.to_string()).map(|namespace| namespace.ino()) == own
 }
 

@@ -5,7 +5,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tombolo::{
-    ByteBatch, Publisher, RecvError, RecvTimeoutError, Segment, Start, Subscriber, TryRecvError,
+    ByteBatch, Publisher, RecvError, RecvTimeoutError, Segment, Start, Subscriber, Tap,
+    TryRecvError,
 };
 
 use super::channel;
@@ -283,6 +284,27 @@ fn a_gap_is_told_to_each_subscriber_where_it_is_and_counts() {
     assert!(lossy.missed() > u64::MAX / 40 * 19);
     let audit = Segment::check_id(segment.id()).unwrap();
     assert!(audit.is_sound(), "{:?}", audit.faults);
+}
+
+/// What is missing behind the newest message does not hide it.
+#[test]
+fn the_newest_message_is_found_before_gaps() {
+    let segment = Segment::anonymous().unwrap();
+    let channel = segment.broadcast::<u32>("values").capacity(8);
+    let (publisher, subscriber) = (channel.publisher().unwrap(), channel.subscriber().unwrap());
+    publisher.try_send_gap(1).unwrap();
+    assert_eq!(subscriber.latest(), Err(TryRecvError::Empty));
+    publisher.send_batch(&[1, 2]).unwrap();
+    publisher.try_send_gap(3).unwrap();
+    publisher.try_send_gap(4).unwrap();
+    assert_eq!(subscriber.skip_to_newest(), Ok(1));
+    assert_eq!(subscriber.latest(), Ok(2));
+    assert_eq!(subscriber.latest(), Err(TryRecvError::Empty));
+    assert_eq!(subscriber.sequence(), 5);
+    let mut tap = Tap::of_id(segment.id(), "values");
+    publisher.send(5).unwrap();
+    let seen = tap.look(10, 100).unwrap().unwrap();
+    assert_eq!((seen.messages.len(), seen.missed), (3, 8));
 }
 
 /// A gap is room again when it was read, as a message is.

@@ -34,6 +34,8 @@ pub(crate) struct Inbox {
 struct Waiting {
     items: VecDeque<(Item, usize)>,
     bytes: usize,
+    /// Messages of plain clients for which there was no room.
+    refused: u64,
     closed: bool,
 }
 
@@ -58,7 +60,14 @@ impl Inbox {
         let size = payload + EACH;
         let mut state = self.lock();
         while !state.closed && !state.items.is_empty() && state.bytes + size > self.most {
-            if !self.waits && !plain {
+            // This thread brings what comes for all channels. A plain client that wants to know
+            // what becomes of its message asks.
+            if !self.waits || plain {
+                state.refused += u64::from(plain);
+                drop(state);
+                if let Item::Query(query) = item {
+                    let _ = query.reply_err("there is no room for it").wait();
+                }
                 return;
             }
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -83,6 +92,11 @@ impl Inbox {
         drop(state);
         self.room.notify_all();
         Some(item)
+    }
+
+    /// How many messages of plain clients had no room since the last call.
+    pub(crate) fn take_refused(&self) -> u64 {
+        std::mem::take(&mut self.lock().refused)
     }
 
     /// Nothing more comes in, and nobody waits for room.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tombolo::{
     AnyChannel, AnySender, SendAll, SendAllError, SendError, SendTimeoutError, Sender, Spsc,
 };
+use tombolo_cli::plain::plain;
 use zenoh::Wait as _;
 
 use super::Ask;
@@ -15,7 +16,7 @@ use crate::broadcast::{Inbox, Inlet, Item};
 use crate::describe::{Unfit, Watch};
 use crate::key;
 use crate::route::{Ended, Here};
-use crate::site::{Note, Notes, Seat};
+use crate::site::{Note, Notes, STREAMS, Seat};
 use crate::status::{Counts, RouteStatus, State};
 use crate::wire::{Form, Header, Origin};
 
@@ -28,12 +29,25 @@ const MARK: u8 = 1;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// So long it waits before it asks again an exporter that has not answered.
 const AGAIN: Duration = Duration::from_millis(200);
+/// How often it looks whether there is room. Others publish meanwhile.
+const NO_ROOM: Duration = Duration::from_millis(1);
+/// As much of a complaint is shown.
+const COMPLAINT: usize = 1000;
 
 /// The queue here, and the notes of what was published.
 struct Outlet {
     both: SendAll<(AnySender, Sender<Note, Spsc>)>,
     notes: Notes,
     note: Note,
+}
+
+/// What an exporter has answered.
+struct Reply<'a> {
+    key: &'a str,
+    from: Origin,
+    header: &'a Header,
+    /// When it was asked.
+    asked: Instant,
 }
 
 /// What the threads share.
@@ -88,6 +102,10 @@ pub(crate) fn import(
                     continue;
                 }
                 let origin = one.origin.clone();
+                if pulls.len() >= STREAMS && !pulls.contains_key(&origin) {
+                    unfit = Some(format!("{STREAMS} hosts export it, and there are more"));
+                    continue;
+                }
                 let running: &mut thread::ScopedJoinHandle<'_, Result<(), Ended>> =
                     pulls.entry(one.origin.clone()).or_insert_with(|| {
                         scope.spawn(move || ending(here, shared.pull(&origin, watch)))
@@ -133,6 +151,7 @@ impl Shared<'_> {
     /// Publishes what plain clients put.
     fn plain(&self, inbox: &Inbox) -> Result<(), Ended> {
         while self.here.goes_on() {
+            Counts::add(&self.status.counts.refused, inbox.take_refused());
             match inbox.pop(LOOK) {
                 None => {}
                 Some(Item::Put(put)) => {
@@ -157,23 +176,28 @@ impl Shared<'_> {
         Ok(())
     }
 
+    /// Whether the channel takes a message of this length.
+    fn fits(&self, message: &[u8]) -> bool {
+        if self.is_bytes { message.len() <= self.size } else { message.len() == self.size }
+    }
+
     fn publish_plain(&self, message: &[u8]) -> Result<Result<(), String>, Ended> {
         let counts = &self.status.counts;
-        if if self.is_bytes { message.len() > self.size } else { message.len() != self.size } {
+        if !self.fits(message) {
             Counts::add(&counts.refused, 1);
             let most = if self.is_bytes { "at most " } else { "" };
             let size = self.size;
             return Ok(Err(format!("a message has {most}{size} bytes, and not {}", message.len())));
         }
         while self.here.goes_on() {
-            let sent = self.outlet().both.senders().0.send_timeout(message, LOOK);
+            let sent = self.outlet().both.senders().0.send_timeout(message, Duration::ZERO);
             match sent {
                 Ok(()) | Err(SendTimeoutError::Unwoken(_)) => {
                     Counts::add(&counts.messages, 1);
                     Counts::add(&counts.bytes, message.len() as u64);
                     return Ok(Ok(()));
                 }
-                Err(SendTimeoutError::Timeout(())) => {}
+                Err(SendTimeoutError::Timeout(())) => self.here.pause(NO_ROOM),
                 Err(why) => return Err(Ended::failed(why)),
             }
         }
@@ -186,14 +210,28 @@ impl Shared<'_> {
         let key = key::pull(self.here.base, origin);
         while self.here.goes_on() {
             let ask = self.ask(from, self.here.route.credit, PATIENCE);
-            let Some((header, payload)) = self.query(&key, &ask) else {
-                if !watch.described(self.here.session).iter().any(|one| one.origin == origin) {
+            let asked = Instant::now();
+            let there = || {
+                let there = watch.described(self.here.session);
+                there.into_iter().filter_map(|one| parse(&one.origin)).collect::<Vec<_>>()
+            };
+            let reply = self.query(&key, &ask);
+            let Some((header, payload)) = reply else {
+                if !there().contains(&from) {
                     return Ok(());
                 }
                 self.here.pause(AGAIN);
                 continue;
             };
-            self.publish(&key, from, &header, &payload)?;
+            let Some(messages) = header.messages(&payload, self.size) else {
+                self.complain(&key, "a reply does not have the messages that its header says");
+                self.here.pause(AGAIN);
+                continue;
+            };
+            if !messages.is_empty() {
+                self.begin(from, &header, there);
+            }
+            self.publish(&Reply { key: &key, from, header: &header, asked }, &messages)?;
         }
         // What was published last.
         let _ = self.query(&key, &self.ask(from, 0, Duration::ZERO));
@@ -202,9 +240,7 @@ impl Shared<'_> {
 
     /// What to ask an exporter for.
     fn ask(&self, from: Origin, credit: u32, wait: Duration) -> Ask {
-        let mut outlet = self.outlet();
-        let (n, _) = outlet.note.stream(from);
-        let stream = outlet.note.streams[n];
+        let stream = self.outlet().note.find(from).unwrap_or_default();
         Ask {
             from: self.here.origin.to_string(),
             session: stream.session,
@@ -228,13 +264,9 @@ impl Shared<'_> {
             let sample = match reply.into_result() {
                 Ok(sample) => sample,
                 Err(why) => {
-                    let what = why.payload().to_bytes().into_owned();
-                    let what = String::from_utf8_lossy(&what).into_owned();
-                    let mut last = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
-                    if *last != what {
-                        crate::log::say(&format!("{key}: {what}"));
-                        *last = what;
-                    }
+                    let said = why.payload().to_bytes();
+                    let said = said.get(..COMPLAINT.min(said.len())).unwrap_or_default();
+                    self.complain(key, &String::from_utf8_lossy(said));
                     return None;
                 }
             };
@@ -245,52 +277,63 @@ impl Shared<'_> {
         }
     }
 
-    /// Publishes each message together with its note.
-    fn publish(
-        &self,
-        key: &str,
-        from: Origin,
-        header: &Header,
-        payload: &[u8],
-    ) -> Result<(), Ended> {
-        let counts = &self.status.counts;
-        let messages = header.messages(payload, self.size);
-        let Some(messages) =
-            messages.filter(|all| all.iter().all(|message| message.len() <= self.size))
-        else {
-            Counts::add(&counts.refused, u64::from(header.count));
-            return Err(Ended(
-                State::Refused,
-                format!("{key}: a reply does not have the messages that its header says"),
-            ));
-        };
-        {
-            // A session that begins, with whatever number it begins.
-            let mut outlet = self.outlet();
-            let (n, _) = outlet.note.stream(from);
-            let stream = &mut outlet.note.streams[n];
-            if stream.session != header.stream {
-                (stream.session, stream.next) = (header.stream, header.seq.saturating_sub(1));
-            }
+    /// Says what an exporter has answered that it cannot do, or has done wrong.
+    fn complain(&self, key: &str, what: &str) {
+        let what = plain(what);
+        let mut last = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != what {
+            crate::log::say(&format!("{key}: {what}"));
+            *last = what;
         }
-        let mut asked = Instant::now();
-        for (n, message) in messages.into_iter().enumerate() {
-            let seq = header.seq.saturating_add(n as u64);
-            while !self.publish_one(from, seq, message, header.mark(n))? {
-                if !self.here.goes_on() {
+    }
+
+    /// Notes that a session begins, with whatever number it begins. Of the other streams, only
+    /// those that are not there any more make room for a new one.
+    fn begin(&self, from: Origin, header: &Header, there: impl Fn() -> Vec<Origin>) {
+        let mut outlet = self.outlet();
+        if outlet.note.find(from).is_none() {
+            let there = there();
+            outlet.note.keep(|origin| there.contains(&origin));
+        }
+        let (n, _) = outlet.note.stream(from);
+        let stream = &mut outlet.note.streams[n];
+        if stream.session != header.stream {
+            (stream.session, stream.next) = (header.stream, header.seq.saturating_sub(1));
+        }
+    }
+
+    /// Publishes each message together with its note, as long as the exporter holds them for
+    /// this importer: it counts on that for the lease.
+    fn publish(&self, reply: &Reply<'_>, messages: &[&[u8]]) -> Result<(), Ended> {
+        let (mut heard, mut asked) = (reply.asked, reply.asked);
+        for (n, message) in messages.iter().enumerate() {
+            let seq = reply.header.seq.saturating_add(n as u64);
+            loop {
+                if !self.here.goes_on() || heard.elapsed() >= self.here.lease {
                     return Ok(());
                 }
+                let published = self.publish_one(reply.from, seq, message, reply.header.mark(n))?;
                 // The exporter hears that this one lives, and what it has published.
                 if asked.elapsed() >= self.here.lease / 4 {
                     asked = Instant::now();
-                    let _ = self.query(key, &self.ask(from, 0, Duration::ZERO));
+                    let ask = self.ask(reply.from, 0, Duration::ZERO);
+                    match self.query(reply.key, &ask) {
+                        Some((header, _)) if header.stream == reply.header.stream => heard = asked,
+                        // It has given back what it held.
+                        Some(_) => return Ok(()),
+                        None => {}
+                    }
                 }
+                if published {
+                    break;
+                }
+                self.here.pause(NO_ROOM);
             }
         }
         Ok(())
     }
 
-    /// `false`: there was no room for a while.
+    /// `false`: there is no room.
     fn publish_one(&self, from: Origin, seq: u64, message: &[u8], mark: u8) -> Result<bool, Ended> {
         let counts = &self.status.counts;
         let mut outlet = self.outlet();
@@ -301,9 +344,15 @@ impl Shared<'_> {
             return Ok(true);
         }
         note.streams[n].next = seq;
+        if !self.fits(message) {
+            // It goes no further: acknowledged, and counted.
+            outlet.note = note;
+            Counts::add(&counts.refused, 1);
+            return Ok(true);
+        }
         if mark > 0 {
             // It may come twice anyhow, and says so. So it need not come together with its note.
-            let sent = outlet.both.senders().0.send_redelivered(message, MARK, LOOK);
+            let sent = outlet.both.senders().0.send_redelivered(message, MARK, Duration::ZERO);
             match sent {
                 Ok(()) | Err(SendTimeoutError::Unwoken(_)) => {}
                 Err(SendTimeoutError::Timeout(())) => return Ok(false),
@@ -315,7 +364,7 @@ impl Shared<'_> {
                 .map_err(Ended::failed)?;
             Counts::add(&counts.repeated, 1);
         } else {
-            match outlet.both.send_timeout((message, note), LOOK) {
+            match outlet.both.send_timeout((message, note), Duration::ZERO) {
                 Ok(()) | Err(SendAllError { reason: SendTimeoutError::Unwoken(_), .. }) => {}
                 Err(SendAllError { reason: SendTimeoutError::Timeout(_), .. }) => return Ok(false),
                 Err(why) => return Err(Ended::failed(why)),

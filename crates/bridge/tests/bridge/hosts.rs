@@ -143,7 +143,6 @@ impl Bridge {
         self.child.wait().unwrap()
     }
 
-
     /// What it has said on standard error.
     pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().join("\n")

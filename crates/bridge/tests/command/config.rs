@@ -33,19 +33,19 @@ fn a_file_says_everything_that_a_bridge_does_and_what_is_left_out_is_as_usual() 
             engine: { listen: "tcp/0.0.0.0:7447", connect: ["tcp/a:1", "tls/[::1]:2"], discovery: true },
             lease_seconds: 5,
             channels: [
-                { segment: "market", channel: "prices", direction: "both", mode: "reliable" },
-                { segment: "a/b c", channel: "jobs", direction: "import", key: "plant/jobs",
+                { segment: "market", channel: "prices", direction: "export", mode: "reliable" },
+                { segment: "a/b", channel: "jobs", direction: "import", key: "plant/jobs",
                   credit: 7, credit_bytes: 8, batch_bytes: 0, create: false },
             ],
         }"#,
     );
     let usual = json!({
-        "segment": "market", "channel": "prices", "direction": "both",
+        "segment": "market", "channel": "prices", "direction": "export",
         "key": "tombolo/market/prices", "mode": "reliable", "credit": 1024,
-        "credit_bytes": 64 << 20, "batch_bytes": 64 << 10, "create": true, "found": null,
+        "credit_bytes": 64 << 20, "batch_bytes": 48 << 10, "create": true, "found": null,
     });
     let said = json!({
-        "segment": "a/b c", "channel": "jobs", "direction": "import",
+        "segment": "a/b", "channel": "jobs", "direction": "import",
         "key": "plant/jobs", "mode": "lossy", "credit": 7, "credit_bytes": 8, "batch_bytes": 0,
         "create": false, "found": null,
     });
@@ -139,6 +139,17 @@ fn each_error_is_one_line_that_names_the_file_the_line_and_the_key() {
         (with("{ credit: \"5\" }"), "`channels[0].credit` is \"5\", and no whole number"),
         (with("{ credit_bytes: 0 }"), "`channels[0].credit_bytes` is 0"),
         (with("{ batch_bytes: 1e12 }"), "`channels[0].batch_bytes` is"),
+        (
+            with("{ segment: \"a\", channel: \"b\", direction: \"both\", mode: \"reliable\" }"),
+            "`channels[0]` carries b reliably in both directions",
+        ),
+        (
+            with(&format!(
+                "{RIGHT},\n{{ segment: \"a\", channel: \"b\", direction: \"export\", \
+                 key: \"tombolo/market/prices\" }}"
+            )),
+            "`channels[1]` has the key of an earlier one",
+        ),
         (with("{ create: 1 }"), "`channels[0].create` is 1, and neither true nor false"),
         (
             with("{ segment: \"a\", channel: \"b\", direction: \"import\", mode: \"lossy\" }"),

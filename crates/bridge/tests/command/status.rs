@@ -98,10 +98,12 @@ fn both_sides_see_each_other_and_what_went_over() {
         let seen = wait_for("there", |bridge| {
             publisher.send(sent).unwrap();
             sent += 1;
-            bridge.status.links[0].counts.messages > 3
+            bridge.status.links.iter().any(|link| link.counts.messages > 3)
         });
         assert_eq!((seen.status.peers.len(), &*seen.status.links[0].state), (1, "running"));
-        let here = wait_for("here", |bridge| bridge.status.links[0].counts.messages > 3);
+        let here = wait_for("here", |bridge| {
+            bridge.status.links.iter().any(|link| link.counts.messages > 3)
+        });
         assert_eq!(here.status.peers.len(), 1);
         there.0.kill().unwrap();
         there.0.wait().unwrap();
@@ -117,8 +119,9 @@ fn bridges_of_one_name_have_a_segment_each() {
     in_own_namespace(|| {
         let segment = market();
         let folder = Folder::new();
-        let one = exporter(&folder, "twin", free_port());
-        let (mut first, mut second) = (Running::bridge(&one), Running::bridge(&one));
+        let other = Folder::new();
+        let mut first = Running::bridge(&exporter(&folder, "twin", free_port()));
+        let mut second = Running::bridge(&exporter(&other, "twin", free_port()));
         wait_for("twin", |bridge| bridge.alive == Some(true));
         wait_for("twin.2", |bridge| bridge.alive == Some(true));
         first.signal(Signal::SIGTERM);

@@ -259,6 +259,23 @@ static void of_sets_and_services(const char *name) {
     IS(0, tombolo_server_close(&server));
     IS(-EPIPE, tombolo_call(client, "a", 1, room, 8, &length, TOMBOLO_FOREVER));
     IS(0, tombolo_client_close(&client));
+
+    // Of elements.
+    tombolo_service squares = {
+        .struct_size = sizeof squares, .capacity = 2, .request_size = 4, .request_align = 4,
+        .request_schema = "u32", .reply_size = 8, .reply_align = 8};
+    NO(tombolo_client_open(segment, "squares", &squares, &client));
+    squares.reply_schema = "u64";
+    IS(0, tombolo_client_open(segment, "squares", &squares, &client));
+    squares.reply_schema = "i64";
+    IS(-EPROTOTYPE, tombolo_server_open(segment, "squares", &squares, &server));
+    IS(0, tombolo_server_open(segment, "squares", NULL, &server));
+    IS(-EMSGSIZE, tombolo_call(client, "abc", 3, room, 8, &length, TOMBOLO_FOREVER));
+    IS(-EMSGSIZE, tombolo_call(client, "abcde", 5, room, 8, &length, TOMBOLO_FOREVER));
+    IS(-ETIMEDOUT, tombolo_call(client, "abcd", 4, room, 8, &length, 1000000));
+    IS(-EAGAIN, tombolo_serve(server, TOMBOLO_NOW, &request));
+    IS(0, tombolo_server_close(&server));
+    IS(0, tombolo_client_close(&client));
     // Gone, and everybody is told.
     IS(0, tombolo_receiver_open(segment, "set", &wanted, &receiver));
     IS(0, tombolo_segment_remove(segment));
@@ -300,6 +317,54 @@ static void of_children(void) {
     IS(0, tombolo_recv(receiver, room, sizeof room, NULL, TOMBOLO_NOW));
     IS(0, tombolo_receiver_close(&receiver));
     IS(0, tombolo_sender_close(&sender));
+    IS(0, tombolo_segment_close(&segment));
+}
+
+static tombolo_client *shared_client;
+static volatile int calls_are_over;
+
+static void *call_in_vain(void *unused) {
+    char room[4];
+    while (!calls_are_over)
+        tombolo_call(shared_client, "a", 1, room, sizeof room, NULL, 20000);
+    return unused;
+}
+
+// Forked while other threads are in calls, and hold whatever they lock.
+static void of_children_of_threads(void) {
+    tombolo_segment *segment;
+    tombolo_server *server;
+    tombolo_request *request;
+    tombolo_service calls = {.struct_size = sizeof calls, .capacity = 8, .longest_request = 4,
+                             .longest_reply = 4};
+    pthread_t threads[3];
+    char room[4];
+    IS(0, tombolo_segment_anonymous(NULL, &segment));
+    IS(0, tombolo_client_open(segment, "calls", &calls, &shared_client));
+    IS(0, tombolo_server_open(segment, "calls", &calls, &server));
+    for (int at = 0; at < 3; at++)
+        IS(0, pthread_create(&threads[at], NULL, call_in_vain, NULL));
+    for (int round = 0; round < 30; round++) {
+        int before = failures;
+        pid_t child = fork();
+        if (child == 0) {
+            // It does not hang.
+            alarm(20);
+            IS(-ECHILD, tombolo_call(shared_client, "a", 1, room, 4, NULL, TOMBOLO_NOW));
+            IS(-ECHILD, tombolo_serve(server, TOMBOLO_NOW, &request));
+            IS(0, tombolo_client_close(&shared_client));
+            IS(0, tombolo_server_close(&server));
+            _exit(failures != before);
+        }
+        int status;
+        waitpid(child, &status, 0);
+        IS(0, status);
+    }
+    calls_are_over = 1;
+    for (int at = 0; at < 3; at++)
+        IS(0, pthread_join(threads[at], NULL));
+    IS(0, tombolo_client_close(&shared_client));
+    IS(0, tombolo_server_close(&server));
     IS(0, tombolo_segment_close(&segment));
 }
 
@@ -374,6 +439,7 @@ int main(int argc, char **argv) {
     of_channels(argv[1]);
     of_sets_and_services(argv[1]);
     of_children();
+    of_children_of_threads();
     of_interruptions();
     of_threads();
     return failures != 0;

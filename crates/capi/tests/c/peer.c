@@ -7,6 +7,8 @@
 //     peer SEGMENT reserve CHANNEL COUNT      reserves COUNT places, and waits to be killed
 //     peer SEGMENT interrupted CHANNEL        waits until SIGINT ends the wait
 //     peer SEGMENT serve | call COUNT         the two ends of a service
+//     peer SEGMENT serve-squares | ask-squares SERVICE COUNT
+//                                             the two ends of one of elements
 //
 // FORM is "value", "place" or "batch". A message begins with its number.
 
@@ -110,6 +112,15 @@ static void recv_all(tombolo_receiver *receiver, const char *form, uint64_t coun
     free(bytes);
 }
 
+static tombolo_service squares(void) {
+    return (tombolo_service){
+        .struct_size = sizeof(tombolo_service),
+        .request_size = sizeof(uint32_t), .request_align = _Alignof(uint32_t),
+        .request_schema = "u32",
+        .reply_size = sizeof(uint64_t), .reply_align = _Alignof(uint64_t), .reply_schema = "u64",
+    };
+}
+
 static volatile sig_atomic_t stopped;
 
 static void stop(int number) {
@@ -153,6 +164,7 @@ int main(int argc, char **argv) {
     } else if (strcmp(role, "call") == 0 && argc == 4) {
         tombolo_client *client;
         check("client", tombolo_client_open(segment, "calls", NULL, &client));
+        say("open");
         for (uint64_t n = 0; n < (uint64_t)atoi(argv[3]); n++) {
             uint64_t reply;
             size_t length;
@@ -161,6 +173,33 @@ int main(int argc, char **argv) {
             for (size_t at = 0; at < sizeof n; at++)
                 if (((unsigned char *)&reply)[at] != (unsigned char)(((unsigned char *)&n)[at] + 1))
                     return 1;
+        }
+        check("close", tombolo_client_close(&client));
+    } else if (strcmp(role, "serve-squares") == 0 && argc == 5) {
+        tombolo_server *server;
+        tombolo_service wanted = squares();
+        check("server", tombolo_server_open(segment, argv[3], &wanted, &server));
+        say("open");
+        for (int n = 0; n < atoi(argv[4]); n++) {
+            tombolo_request *request;
+            uint32_t number;
+            check("serve", tombolo_serve(server, TOMBOLO_FOREVER, &request));
+            memcpy(&number, tombolo_request_data(request, NULL), sizeof number);
+            uint64_t square = (uint64_t)number * number;
+            check("reply", tombolo_reply(&request, &square, sizeof square));
+        }
+        check("close", tombolo_server_close(&server));
+    } else if (strcmp(role, "ask-squares") == 0 && argc == 5) {
+        tombolo_client *client;
+        tombolo_service wanted = squares();
+        check("client", tombolo_client_open(segment, argv[3], &wanted, &client));
+        say("open");
+        for (uint32_t n = 0; n < (uint32_t)atoi(argv[4]); n++) {
+            uint64_t square;
+            check("call", tombolo_call(client, &n, sizeof n, &square, sizeof square, NULL,
+                                       TOMBOLO_FOREVER));
+            if (square != (uint64_t)n * n)
+                return 1;
         }
         check("close", tombolo_client_close(&client));
     } else if (argc < 4) {

@@ -4,6 +4,8 @@
 mod command;
 #[path = "../../../../tests/common/mod.rs"]
 mod common;
+#[path = "../../../../tests/common/stage.rs"]
+mod stage;
 
 mod bench;
 mod bridge;
@@ -14,9 +16,11 @@ mod demo;
 mod doctor;
 mod events;
 mod everybody;
+mod examples;
 mod hostile_names;
 mod limits;
 mod lines;
+mod looking;
 mod ls;
 mod metrics;
 mod pages;

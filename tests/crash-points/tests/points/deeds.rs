@@ -172,8 +172,13 @@ fn broadcast(segment: &Segment) {
     tx.send_batch(&[first + 41, first + 42]).unwrap();
     assert_eq!(rx.latest(), Ok(first + 42));
     assert_eq!(clone.skip_to_newest(), Ok(1));
+    tx.try_send_gap(7).unwrap();
+    assert_eq!(clone.recv(), Ok(first + 42));
+    assert_eq!((clone.recv(), rx.recv()), (Err(RecvError::Lagged(7)), Err(RecvError::Lagged(7))));
     let lines = segment.broadcast_bytes("lines").capacity(1, 16).publishers(1).reliable(0);
     let (tx, rx) = (lines.publisher().unwrap(), lines.subscriber().unwrap());
+    tx.try_send_gap(8).unwrap();
+    assert_eq!(rx.recv(&mut Vec::new()), Err(RecvError::Lagged(8)));
     tx.send(b"seven").unwrap();
     assert_eq!(rx.recv(&mut Vec::new()).unwrap(), 5);
 }
