@@ -38,6 +38,9 @@ pub(crate) struct Description {
     pub(crate) capacity: usize,
     pub(crate) attempts: u8,
     pub(crate) lasting: bool,
+    /// Queues: how long an importer may be silent, in milliseconds.
+    #[serde(default)]
+    pub(crate) lease_ms: u64,
 }
 
 const VERSION: u32 = 1;
@@ -96,6 +99,7 @@ impl Description {
             capacity: channel.capacity(),
             attempts: channel.attempts(),
             lasting: channel.is_lasting(),
+            lease_ms: 0,
         }
     }
 
@@ -150,8 +154,8 @@ impl Description {
                     ))
                 })?;
                 let spec = segment.any_channel(name, kind).capacity(self.capacity);
-                let spec = spec.redeliver(self.attempts);
-                let spec = if self.lasting { spec.lasting() } else { spec };
+                // Bridges come and go: nobody is to take that for an end.
+                let spec = spec.redeliver(self.attempts).lasting();
                 let spec = if kind.is_bytes() {
                     spec.longest(self.size)
                 } else {

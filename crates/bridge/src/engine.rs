@@ -8,8 +8,9 @@ use crate::config::Engine;
 /// What Zenoh does by default, and a bridge does not want.
 const SETTINGS: [(&str, &str); 5] = [
     ("mode", "\"peer\""),
-    // A slow far side makes its peers wait. By default, Zenoh closes the link after five seconds.
-    ("transport/link/tx/queue/congestion_control/block/wait_before_close", "86400000000"),
+    // A slow far side makes its peers wait, for so many microseconds; then Zenoh closes the link. It
+    // cannot close one that was cut while a put waits, so this is also how long that may take.
+    ("transport/link/tx/queue/congestion_control/block/wait_before_close", "15000000"),
     ("connect/timeout_ms", "-1"),
     ("connect/exit_on_failure", "false"),
     ("connect/retry", "{ period_init_ms: 200, period_max_ms: 2000, period_increase_factor: 2 }"),

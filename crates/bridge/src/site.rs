@@ -8,7 +8,7 @@
 //! - of each stream that comes from elsewhere, which number is next;
 //! - what was about to be published ([`Note::span`]), which tells, with how much there is in the
 //!   channel, how much of it was;
-//! - which number is the next to be exported.
+//! - how far the exporter was.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -30,7 +30,7 @@ pub(crate) const TIDY: u64 = 64;
 pub(crate) struct Stream {
     /// Where it comes from; zero: there is none.
     pub(crate) origin: [u64; 2],
-    /// Queues: its session.
+    /// Queues: its session. Broadcast: the life of its exporter.
     pub(crate) session: u64,
     /// The next number; of a queue, the last one that was published.
     pub(crate) next: u64,
@@ -52,8 +52,12 @@ pub(crate) struct Note {
     pub(crate) at: u64,
     /// … after so many that are missing, which is told first.
     pub(crate) gap: u64,
-    /// Broadcast: one more than the number of the next message to be exported; 0: none was.
+    /// Broadcast: so many are missing, and not told yet.
+    pub(crate) owed: u64,
+    /// Broadcast: one more than the position of the next message to be exported; 0: none was.
     pub(crate) exported: u64,
+    /// Broadcast: so many positions before it were left out, because they came from elsewhere.
+    pub(crate) left_out: u64,
     pub(crate) clock: u64,
 }
 
@@ -62,8 +66,8 @@ impl Note {
         origin(self.origin)
     }
 
-    /// The stream from there. If there is none, and `make`, it takes the place of the one that
-    /// was quiet longest.
+    /// The stream from there. If there is none, it takes the place of the one that was quiet
+    /// longest.
     pub(crate) fn stream(&mut self, origin: Origin) -> (usize, bool) {
         let words = words(origin.0);
         self.clock += 1;
@@ -92,17 +96,36 @@ impl Note {
         }
     }
 
+    /// Whether there is no room for another stream: each is from one that is there.
+    pub(crate) fn is_full(&self) -> bool {
+        self.streams.iter().all(|stream| stream.heard > 0)
+    }
+
     /// Works out what a predecessor has published of what it was about to publish, where so many
-    /// have been published by now.
-    pub(crate) fn settle(&mut self, published: u64) {
-        let mut done = published.saturating_sub(self.at);
+    /// have been published by now. `None`: others have published too. Then nobody knows, and all
+    /// of it counts as missing: what is there is told as missing, rather than the other way round.
+    pub(crate) fn settle(&mut self, published: Option<u64>) {
+        let told = u64::from(self.gap > 0);
+        let done = published
+            .map(|published| published.saturating_sub(self.at))
+            .filter(|&done| done <= self.span.saturating_add(told));
         if let Some(stream) = self.streams.get_mut(self.current as usize) {
-            if self.gap > 0 && done == 0 {
-                stream.next = stream.next.saturating_sub(self.gap);
-            } else {
-                done -= u64::from(self.gap > 0);
-                stream.next = stream.next.saturating_add(done.min(self.span));
+            match done {
+                Some(0) => stream.next = stream.next.saturating_sub(self.gap),
+                Some(done) => stream.next = stream.next.saturating_add(done - told),
+                None => {
+                    stream.next = stream.next.saturating_add(self.span);
+                    self.owed = self.owed.saturating_add(self.gap).saturating_add(self.span);
+                }
             }
+        }
+        (self.gap, self.span) = (0, 0);
+    }
+
+    /// That all of it was published.
+    pub(crate) fn done(&mut self, sent: u64) {
+        if let Some(stream) = self.streams.get_mut(self.current as usize) {
+            stream.next = stream.next.saturating_add(sent);
         }
         (self.gap, self.span) = (0, 0);
     }
@@ -280,13 +303,19 @@ mod tests {
         let about = Note { current: n as u64, span: 10, at: 50, ..note };
         for (published, next) in [(50, 100), (53, 103), (60, 110)] {
             let mut settled = about;
-            settled.settle(published);
+            settled.settle(Some(published));
             assert_eq!(settled.streams[n].next, next);
         }
+        let mut others = about;
+        others.settle(Some(61));
+        assert_eq!((others.streams[n].next, others.owed), (110, 10));
+        others = Note { gap: 7, ..about };
+        others.settle(None);
+        assert_eq!((others.streams[n].next, others.owed), (110, 17));
         let after_gap = Note { gap: 7, ..about };
         for (published, next) in [(50, 93), (51, 100), (54, 103), (61, 110)] {
             let mut settled = after_gap;
-            settled.settle(published);
+            settled.settle(Some(published));
             assert_eq!(settled.streams[n].next, next);
         }
     }

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tombolo::{
-    AnyChannel, AnySender, SendAll, SendAllError, SendError, SendTimeoutError, Sender, Spsc,
-};
+use tombolo::{AnyChannel, AnySender, SendAll, SendAllError, SendTimeoutError, Sender, Spsc};
 use tombolo_cli::plain::plain;
 use zenoh::Wait as _;
 
@@ -25,8 +23,12 @@ const LOOK: Duration = Duration::from_millis(250);
 /// As how often a message counts as delivered that may have been: enough to be seen, and it leaves the
 /// channel's own attempts to its receivers.
 const MARK: u8 = 1;
-/// So long an exporter may wait for a message before it answers.
+/// So long an exporter may wait for a message before it answers, at most, …
 const PATIENCE: Duration = Duration::from_secs(5);
+/// … and so much longer its answer may take.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How often it looks for room before it asks for more.
+const ROOM: Duration = Duration::from_millis(5);
 /// So long it waits before it asks again an exporter that has not answered.
 const AGAIN: Duration = Duration::from_millis(200);
 /// How often it looks whether there is room. Others publish meanwhile.
@@ -48,6 +50,8 @@ struct Reply<'a> {
     header: &'a Header,
     /// When it was asked.
     asked: Instant,
+    /// How long the exporter holds them after that.
+    lease: Duration,
 }
 
 /// What the threads share.
@@ -79,7 +83,7 @@ pub(crate) fn import(
     let complaint = Mutex::default();
     let shared = Shared { here, status, outlet, is_bytes, fingerprint, size, complaint };
     let inbox = Arc::new(Inbox::new(here.route.credit_bytes, true));
-    let inlet = Inlet::new(here.session, here.base, &inbox).map_err(Ended::failed)?;
+    let inlet = Inlet::of_queue(here, &inbox).map_err(Ended::failed)?;
     thread::scope(|scope| {
         let (shared, inbox) = (&shared, &inbox);
         let plain = scope.spawn(move || ending(here, shared.plain(inbox)));
@@ -102,13 +106,15 @@ pub(crate) fn import(
                     continue;
                 }
                 let origin = one.origin.clone();
+                let theirs = Duration::from_millis(one.lease_ms);
+                let lease = if theirs.is_zero() { here.lease } else { theirs.min(here.lease) };
                 if pulls.len() >= STREAMS && !pulls.contains_key(&origin) {
                     unfit = Some(format!("{STREAMS} hosts export it, and there are more"));
                     continue;
                 }
                 let running: &mut thread::ScopedJoinHandle<'_, Result<(), Ended>> =
                     pulls.entry(one.origin.clone()).or_insert_with(|| {
-                        scope.spawn(move || ending(here, shared.pull(&origin, watch)))
+                        scope.spawn(move || ending(here, shared.pull(&origin, lease, watch)))
                     });
                 if running.is_finished()
                     && let Some(ended) = pulls.remove(&one.origin)
@@ -154,11 +160,8 @@ impl Shared<'_> {
             Counts::add(&self.status.counts.refused, inbox.take_refused());
             match inbox.pop(LOOK) {
                 None => {}
-                Some(Item::Put(put)) => {
-                    if let Err(why) = self.publish_plain(&put.payload().to_bytes())? {
-                        crate::log::say(&format!("{}: a put was refused: {why}", self.here.base));
-                    }
-                }
+                // There is no subscriber of a queue.
+                Some(Item::Put(_)) => {}
                 Some(Item::Query(query)) => {
                     let payload = query.payload().map(|payload| payload.to_bytes());
                     let done = match payload {
@@ -205,15 +208,24 @@ impl Shared<'_> {
     }
 
     /// Pulls from one exporter for as long as it is there.
-    fn pull(&self, origin: &str, watch: &Watch) -> Result<(), Ended> {
-        let Some(from) = parse(origin) else { return Ok(()) };
+    fn pull(&self, origin: &str, lease: Duration, watch: &Watch) -> Result<(), Ended> {
+        let Some(from) = Origin::parse(origin) else { return Ok(()) };
         let key = key::pull(self.here.base, origin);
+        let mut acknowledged = None;
         while self.here.goes_on() {
-            let ask = self.ask(from, self.here.route.credit, PATIENCE);
+            // Without room there is no credit: what is full here is held where it comes from. But
+            // what is published is acknowledged.
+            let credit = self.room().min(self.here.route.credit);
+            let ask = self.ask(from, credit, PATIENCE.min(lease / 3));
+            if credit == 0 && acknowledged == Some((ask.session, ask.ack)) {
+                self.here.pause(ROOM);
+                continue;
+            }
+            acknowledged = Some((ask.session, ask.ack));
             let asked = Instant::now();
             let there = || {
                 let there = watch.described(self.here.session);
-                there.into_iter().filter_map(|one| parse(&one.origin)).collect::<Vec<_>>()
+                there.into_iter().filter_map(|one| Origin::parse(&one.origin)).collect::<Vec<_>>()
             };
             let reply = self.query(&key, &ask);
             let Some((header, payload)) = reply else {
@@ -231,11 +243,18 @@ impl Shared<'_> {
             if !messages.is_empty() {
                 self.begin(from, &header, there);
             }
-            self.publish(&Reply { key: &key, from, header: &header, asked }, &messages)?;
+            self.publish(&Reply { key: &key, from, header: &header, asked, lease }, &messages)?;
         }
         // What was published last.
         let _ = self.query(&key, &self.ask(from, 0, Duration::ZERO));
         Ok(())
+    }
+
+    /// How many messages there is room for, now or a moment ago.
+    fn room(&self) -> u32 {
+        let outlet = self.outlet();
+        let sender = &outlet.both.senders().0;
+        u32::try_from(sender.capacity().saturating_sub(sender.len())).unwrap_or(u32::MAX)
     }
 
     /// What to ask an exporter for.
@@ -252,7 +271,7 @@ impl Shared<'_> {
     }
 
     fn query(&self, key: &str, ask: &Ask) -> Option<(Header, Vec<u8>)> {
-        let timeout = Duration::from_millis(ask.wait_ms) + Duration::from_secs(10);
+        let timeout = Duration::from_millis(ask.wait_ms) + ANSWER;
         let replies = self.here.session.get(ask.selector(key)).timeout(timeout).wait().ok()?;
         let until = Instant::now() + timeout;
         loop {
@@ -309,12 +328,12 @@ impl Shared<'_> {
         for (n, message) in messages.iter().enumerate() {
             let seq = reply.header.seq.saturating_add(n as u64);
             loop {
-                if !self.here.goes_on() || heard.elapsed() >= self.here.lease {
+                if !self.here.goes_on() || heard.elapsed() >= reply.lease {
                     return Ok(());
                 }
                 let published = self.publish_one(reply.from, seq, message, reply.header.mark(n))?;
                 // The exporter hears that this one lives, and what it has published.
-                if asked.elapsed() >= self.here.lease / 4 {
+                if asked.elapsed() >= reply.lease / 4 {
                     asked = Instant::now();
                     let ask = self.ask(reply.from, 0, Duration::ZERO);
                     match self.query(reply.key, &ask) {
@@ -358,10 +377,11 @@ impl Shared<'_> {
                 Err(SendTimeoutError::Timeout(())) => return Ok(false),
                 Err(why) => return Err(Ended::failed(why)),
             }
-            let noted = outlet.both.senders().1.send(note);
-            noted
-                .or_else(|why: SendError<Note>| if why.is_sent() { Ok(()) } else { Err(why) })
-                .map_err(Ended::failed)?;
+            if let Err(why) = outlet.both.senders().1.send(note)
+                && !why.is_sent()
+            {
+                return Err(Ended::failed(why));
+            }
             Counts::add(&counts.repeated, 1);
         } else {
             match outlet.both.send_timeout((message, note), Duration::ZERO) {
@@ -376,12 +396,4 @@ impl Shared<'_> {
         Counts::add(&counts.bytes, message.len() as u64);
         Ok(true)
     }
-}
-
-fn parse(origin: &str) -> Option<Origin> {
-    let mut bytes = [0; 16];
-    for (n, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(origin.get(2 * n..2 * n + 2)?, 16).ok()?;
-    }
-    Some(Origin(bytes))
 }
