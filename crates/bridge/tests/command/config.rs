@@ -248,3 +248,20 @@ fn a_pattern_stands_for_the_channels_that_there_are() {
         segment.remove().unwrap();
     });
 }
+
+#[test]
+fn each_example_of_the_help_is_a_plan() {
+    let folder = Folder::new();
+    folder.write("bridge.json5", &with(RIGHT));
+    let help = text(&run(&["bridge", "--help"]).stdout);
+    let examples = help.lines().filter_map(|line| line.strip_prefix("  tombolo bridge "));
+    let mut count = 0;
+    for example in examples {
+        let mut command = crate::command(&["bridge", "--check"]);
+        let words = example.split(' ').filter(|word| *word != "--check");
+        let output = command.args(words).current_dir(&folder.0).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{example}: {}", text(&output.stderr));
+        count += 1;
+    }
+    assert!(count >= 3, "{help}");
+}
