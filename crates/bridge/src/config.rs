@@ -123,6 +123,18 @@ impl Config {
                      if it goes both ways"
                 )));
             }
+            if route.reliable && route.direction == Direction::Both {
+                return Err(Failure::Usage(format!(
+                    "{here}: reliable in both directions, two bridges could wait for each other \
+                     for ever"
+                )));
+            }
+            if self.routes.iter().take(n).any(|other| other.key() == route.key()) {
+                return Err(Failure::Usage(format!(
+                    "{here}: another channel has its key, {}, with which it would mix",
+                    route.key()
+                )));
+            }
             if route.credit == 0 || route.credit_bytes == 0 {
                 return Err(Failure::Usage(format!("{here}: a credit of 0 carries nothing")));
             }

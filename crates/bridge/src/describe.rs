@@ -4,11 +4,13 @@
 //! description. An importer watches `KEY/@tombolo/*`.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tombolo::{AnyChannel, ChannelError, ChannelKind, Segment};
+use tombolo_cli::plain::plain;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::pubsub::Subscriber;
 use zenoh::query::Queryable;
@@ -36,11 +38,25 @@ pub(crate) struct Description {
     pub(crate) capacity: usize,
     pub(crate) attempts: u8,
     pub(crate) lasting: bool,
+    /// Queues: how long an importer may be silent, in milliseconds.
+    #[serde(default)]
+    pub(crate) lease_ms: u64,
 }
 
 const VERSION: u32 = 1;
 /// For other channels than the one for which a segment is made.
 const OTHERS: usize = 1 << 30;
+/// A channel for which more bytes are needed is not made because somebody afar says so.
+const MOST_ROOM: usize = 8 << 30;
+/// A description is shorter.
+const LONGEST: usize = 64 << 10;
+/// So many exporters of one channel are looked at, at most.
+const MOST_THERE: usize = 64;
+/// How long an exporter may take to describe its channel.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// So long until one that has not answered is asked again; twice as long each time.
+const AGAIN: Duration = Duration::from_millis(500);
+const AGAIN_MOST: Duration = Duration::from_secs(30);
 
 const KINDS: [ChannelKind; 6] = [
     ChannelKind::Spsc,
@@ -83,6 +99,7 @@ impl Description {
             capacity: channel.capacity(),
             attempts: channel.attempts(),
             lasting: channel.is_lasting(),
+            lease_ms: 0,
         }
     }
 
@@ -98,8 +115,23 @@ impl Description {
         each.saturating_mul(many.saturating_add(32)).saturating_add(OTHERS)
     }
 
+    /// Whether it may decide how much is made here.
+    fn is_modest(&self) -> Result<(), Unfit> {
+        let room = self.room();
+        if room <= MOST_ROOM + OTHERS {
+            return Ok(());
+        }
+        Err(Unfit::Mismatch(format!(
+            "{}, for {} messages: that is {room} bytes here, and a bridge makes no channel of more \
+             than {MOST_ROOM}; create it here first",
+            self.there(),
+            self.capacity
+        )))
+    }
+
     /// The segment that is to have it, made if there is none.
     pub(crate) fn segment(&self, name: &str) -> Result<Segment, Unfit> {
+        self.is_modest()?;
         let options = Segment::options().size_up_to(self.room()).no_reserve(true);
         options.open_or_create(name).map_err(|why| Unfit::Failed(why.to_string()))
     }
@@ -114,6 +146,7 @@ impl Description {
         let found = match segment.open_channel(name) {
             Ok(found) => found,
             Err(ChannelError::NotFound { .. }) => {
+                self.is_modest()?;
                 let kind = self.kind().ok_or_else(|| {
                     Unfit::Mismatch(format!(
                         "{} is of a kind that this build has not",
@@ -121,8 +154,8 @@ impl Description {
                     ))
                 })?;
                 let spec = segment.any_channel(name, kind).capacity(self.capacity);
-                let spec = spec.redeliver(self.attempts);
-                let spec = if self.lasting { spec.lasting() } else { spec };
+                // Bridges come and go: nobody is to take that for an end.
+                let spec = spec.redeliver(self.attempts).lasting();
                 let spec = if kind.is_bytes() {
                     spec.longest(self.size)
                 } else {
@@ -153,8 +186,9 @@ impl Description {
         Err(Unfit::Mismatch(format!("{}, but {}", self.there(), ours.there())))
     }
 
+    /// What it is and where, in words that are safe to show, whoever has said it.
     fn there(&self) -> String {
-        format!(
+        plain(&format!(
             "channel {} of segment {} on {} (process {}) is {} of {} ({} bytes, aligned to {})",
             self.channel,
             self.segment,
@@ -164,7 +198,7 @@ impl Description {
             self.schema,
             self.size,
             self.align
-        )
+        ))
     }
 }
 
@@ -192,73 +226,173 @@ impl Told {
 
 /// The exporters of a channel that are there.
 pub(crate) struct Watch {
-    base: String,
     seen: Arc<Seen>,
     _subscriber: Subscriber<()>,
 }
 
 #[derive(Default)]
 struct Seen {
-    /// Each origin, with its description when that is known.
-    there: Mutex<BTreeMap<String, Option<Description>>>,
+    there: Mutex<There>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct There {
+    /// By origin.
+    all: BTreeMap<String, Exporter>,
+    /// Nobody watches any more.
+    over: bool,
+}
+
+/// An exporter that is there.
+struct Exporter {
+    /// When that is known.
+    what: Option<Description>,
+    /// When it is to be asked, and how long to wait then until it is asked again.
+    ask: Instant,
+    again: Duration,
+}
+
+impl Seen {
+    fn lock(&self) -> MutexGuard<'_, There> {
+        self.there.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An exporter has come or gone. What is no origin is no exporter's.
+    fn note(&self, origin: &str, there: bool) {
+        let is_one = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+        if origin.len() != 32 || !origin.chars().all(is_one) {
+            return;
+        }
+        let mut seen = self.lock();
+        if !there {
+            seen.all.remove(origin);
+        } else if seen.all.len() < MOST_THERE && !seen.all.contains_key(origin) {
+            let new = Exporter { what: None, ask: Instant::now(), again: AGAIN };
+            seen.all.insert(origin.to_owned(), new);
+        }
+        drop(seen);
+        self.changed.notify_all();
+    }
+
+    /// Asks each exporter what its channel is, until nobody watches any more.
+    fn ask_all(&self, session: &Session, about: &str) {
+        let mut seen = self.lock();
+        while !seen.over {
+            let now = Instant::now();
+            let unknown = seen.all.iter_mut().filter(|(_, one)| one.what.is_none());
+            let Some((origin, one)) = unknown.min_by_key(|(_, one)| one.ask) else {
+                seen = self.changed.wait(seen).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            if one.ask > now {
+                let left = one.ask - now;
+                let waited = self.changed.wait_timeout(seen, left);
+                seen = waited.unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            one.ask = now + one.again;
+            one.again = (one.again * 2).min(AGAIN_MOST);
+            let origin = origin.clone();
+            drop(seen);
+            let what = ask_one(session, about, &origin);
+            seen = self.lock();
+            if let (Some(what), Some(one)) = (what, seen.all.get_mut(&origin)) {
+                one.what = Some(what);
+                self.changed.notify_all();
+            }
+        }
+    }
+}
+
+/// What an exporter says of its channel.
+fn ask_one(session: &Session, about: &str, origin: &str) -> Option<Description> {
+    let replies = session.get(format!("{about}/{origin}")).timeout(PATIENCE).wait().ok()?;
+    replies.into_iter().find_map(|reply| {
+        let sample = reply.into_result().ok()?;
+        let said = sample.payload();
+        let said = (said.len() <= LONGEST).then(|| said.to_bytes())?;
+        let what: Description = serde_json::from_slice(&said).ok()?;
+        (what.version == VERSION && what.origin == origin).then_some(what)
+    })
 }
 
 impl Watch {
     pub(crate) fn new(session: &Session, base: &str) -> Result<Self, String> {
         let seen = Arc::<Seen>::default();
         let told = Arc::clone(&seen);
+        let about = key::about(base);
         let subscriber = session
             .liveliness()
-            .declare_subscriber(format!("{}/*", key::about(base)))
+            .declare_subscriber(format!("{about}/*"))
             .history(true)
             .callback(move |sample| {
-                let Some(origin) = sample.key_expr().as_str().rsplit('/').next() else { return };
-                let mut there = told.there.lock().unwrap_or_else(PoisonError::into_inner);
-                match sample.kind() {
-                    SampleKind::Put => {
-                        there.entry(origin.to_owned()).or_default();
-                    }
-                    SampleKind::Delete => {
-                        there.remove(origin);
-                    }
+                if let Some(origin) = sample.key_expr().as_str().rsplit('/').next() {
+                    told.note(origin, sample.kind() == SampleKind::Put);
                 }
-                told.changed.notify_all();
             })
             .wait()
             .map_err(|why| why.to_string())?;
-        Ok(Self { base: base.to_owned(), seen, _subscriber: subscriber })
+        let (asking, session) = (Arc::clone(&seen), session.clone());
+        // Ends soon after the watch does.
+        thread::Builder::new()
+            .name("descriptions".to_owned())
+            .spawn(move || asking.ask_all(&session, &about))
+            .map_err(|why| why.to_string())?;
+        Ok(Self { seen, _subscriber: subscriber })
     }
 
     /// Those that are there and described.
-    pub(crate) fn described(&self, session: &Session) -> Vec<Description> {
-        let lock = || self.seen.there.lock().unwrap_or_else(PoisonError::into_inner);
-        let unknown: Vec<_> = lock()
-            .iter()
-            .filter(|(_, what)| what.is_none())
-            .map(|(origin, _)| origin.clone())
-            .collect();
-        for origin in unknown {
-            let at = format!("{}/{origin}", key::about(&self.base));
-            let Ok(replies) = session.get(at).timeout(Duration::from_secs(2)).wait() else {
-                continue;
-            };
-            let what = replies.into_iter().find_map(|reply| {
-                let sample = reply.into_result().ok()?;
-                let what: Description =
-                    serde_json::from_slice(&sample.payload().to_bytes()).ok()?;
-                (what.version == VERSION && what.origin == origin).then_some(what)
-            });
-            if let Some(entry) = lock().get_mut(&origin) {
-                *entry = what;
-            }
-        }
-        lock().values().flatten().cloned().collect()
+    pub(crate) fn described(&self, _: &Session) -> Vec<Description> {
+        self.seen.lock().all.values().filter_map(|one| one.what.clone()).collect()
     }
 
     /// Waits for a change, at most this long.
     pub(crate) fn wait(&self, most: Duration) {
-        let there = self.seen.there.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.seen.changed.wait_timeout(there, most));
+        drop(self.seen.changed.wait_timeout(self.seen.lock(), most));
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.seen.lock().over = true;
+        self.seen.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_origins_are_exporters_and_not_without_end() {
+        let seen = Seen::default();
+        let origin = |n: u32| format!("{n:032x}");
+        let long = format!("{}00", origin(1));
+        for no in ["", "*", "**", "@in", &origin(1)[1..], &long, &origin(0xAB).to_uppercase()] {
+            seen.note(no, true);
+        }
+        assert_eq!(seen.lock().all.len(), 0);
+        (0..1000).for_each(|n| seen.note(&origin(n), true));
+        assert_eq!(seen.lock().all.len(), MOST_THERE);
+        seen.note(&origin(0), false);
+        assert_eq!(seen.lock().all.len(), MOST_THERE - 1);
+    }
+
+    #[test]
+    fn nobody_afar_decides_how_much_memory_is_made_here_or_what_a_terminal_does() {
+        let segment = Segment::anonymous().unwrap();
+        let some = segment.channel::<u64>("some").capacity(8);
+        let _keep = some.receiver().unwrap();
+        let channel = segment.open_channel("some").unwrap();
+        let honest = Description::of(&channel, "there", Origin([1; 16]));
+        let other = Segment::anonymous().unwrap();
+        honest.channel(&other, "some").unwrap();
+        let greedy = Description { capacity: 1 << 40, ..honest.clone() };
+        let third = Segment::anonymous().unwrap();
+        let refused = greedy.channel(&third, "some");
+        assert!(matches!(refused, Err(Unfit::Mismatch(what)) if what.contains("create it here")));
+        let rude = Description { host: "a\u{1b}[2J\nb".to_owned(), ..honest };
+        assert!(!rude.there().contains(['\u{1b}', '\n']));
     }
 }

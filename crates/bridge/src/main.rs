@@ -1,50 +1,50 @@
-//! `tombolo-bridge`: what `tombolo bridge` runs.
+//! `tombolo-bridge`: what `tombolo bridge` and `tombolo demo --bridge` run.
+//!
+//! ```text
+//!  command    a bridge, as the command line or a file asks for it
+//!  demo       two hosts on this machine, with bridges that are killed
+//!  bench      what a bridge adds to Zenoh
+//! ```
+
+mod bench;
+mod command;
+mod demo;
 
 use std::process::ExitCode;
 
-use nix::sys::signal::{SigSet, Signal};
-use tombolo_bridge::config::{Config, Direction, Route};
-use tombolo_bridge::status::Status;
-use tombolo_bridge::{Failure, Stop, run};
+use clap::{Parser, Subcommand};
+use tombolo_cli::{failure, plain, shell, signals, terms};
+
+/// Carries channels between hosts, over Zenoh.
+#[derive(Debug, Parser)]
+#[command(name = "tombolo", bin_name = "tombolo", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Bridge(tombolo_bridge::flags::Args),
+    Demo(demo::Args),
+    Bench(bench::Args),
+    /// One of the two hosts of a demo, started by it.
+    #[command(hide = true)]
+    DemoHost(demo::orders::Args),
+    /// One process of the bench, started by it.
+    #[command(hide = true)]
+    BenchWorker(bench::worker::Args),
+}
 
 fn main() -> ExitCode {
-    let mut config = Config::default();
-    let mut words = std::env::args().skip(1);
-    let segment = words.next().unwrap_or_default();
-    while let Some(word) = words.next() {
-        let mut value = || words.next().unwrap_or_default();
-        match word.as_str() {
-            "--listen" => config.engine.listen.push(value()),
-            "--connect" => config.engine.connect.push(value()),
-            "--export" => config.routes.push(Route::new(&segment, &value(), Direction::Export)),
-            "--import" => config.routes.push(Route::new(&segment, &value(), Direction::Import)),
-            "--both" => config.routes.push(Route::new(&segment, &value(), Direction::Both)),
-            "--reliable" => config.routes.iter_mut().for_each(|route| route.reliable = true),
-            other => {
-                eprintln!("tombolo-bridge: {other}?");
-                return ExitCode::from(2);
-            }
-        }
-    }
-    let stop = Stop::new();
-    let mut ending = SigSet::empty();
-    ending.add(Signal::SIGTERM);
-    ending.add(Signal::SIGINT);
-    let _ = ending.thread_block();
-    let asked = stop.clone();
-    std::thread::spawn(move || {
-        let _ = ending.wait();
-        asked.stop();
-    });
-    match run(&config, &stop, &Status::new(&config)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(what)) => {
-            eprintln!("tombolo-bridge: {what}");
-            ExitCode::from(2)
-        }
-        Err(Failure::Failed(what)) => {
-            eprintln!("tombolo-bridge: {what}");
-            ExitCode::from(1)
-        }
-    }
+    signals::heed_children();
+    let done = match shell::parse() {
+        Ok(Cli { command: Command::Bridge(args) }) => command::run(&args),
+        Ok(Cli { command: Command::Demo(args) }) => demo::run(&args),
+        Ok(Cli { command: Command::Bench(args) }) => bench::run(&args),
+        Ok(Cli { command: Command::DemoHost(args) }) => demo::host::run(&args),
+        Ok(Cli { command: Command::BenchWorker(args) }) => bench::worker::run(&args),
+        Err(error) => shell::misused(&error),
+    };
+    shell::end(done)
 }

@@ -8,7 +8,7 @@
 //! - of each stream that comes from elsewhere, which number is next;
 //! - what was about to be published ([`Note::span`]), which tells, with how much there is in the
 //!   channel, how much of it was;
-//! - which number is the next to be exported.
+//! - how far the exporter was.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -30,7 +30,7 @@ pub(crate) const TIDY: u64 = 64;
 pub(crate) struct Stream {
     /// Where it comes from; zero: there is none.
     pub(crate) origin: [u64; 2],
-    /// Queues: its session.
+    /// Queues: its session. Broadcast: the life of its exporter.
     pub(crate) session: u64,
     /// The next number; of a queue, the last one that was published.
     pub(crate) next: u64,
@@ -52,22 +52,22 @@ pub(crate) struct Note {
     pub(crate) at: u64,
     /// … after so many that are missing, which is told first.
     pub(crate) gap: u64,
-    /// Broadcast: one more than the number of the next message to be exported; 0: none was.
+    /// Broadcast: so many are missing, and not told yet.
+    pub(crate) owed: u64,
+    /// Broadcast: one more than the position of the next message to be exported; 0: none was.
     pub(crate) exported: u64,
+    /// Broadcast: so many positions before it were left out, because they came from elsewhere.
+    pub(crate) left_out: u64,
     pub(crate) clock: u64,
 }
 
 impl Note {
     pub(crate) fn origin(&self) -> Origin {
-        let mut bytes = [0; 16];
-        let (low, high) = bytes.split_at_mut(8);
-        low.copy_from_slice(&self.origin[0].to_le_bytes());
-        high.copy_from_slice(&self.origin[1].to_le_bytes());
-        Origin(bytes)
+        origin(self.origin)
     }
 
-    /// The stream from there. If there is none, and `make`, it takes the place of the one that
-    /// was quiet longest.
+    /// The stream from there. If there is none, it takes the place of the one that was quiet
+    /// longest.
     pub(crate) fn stream(&mut self, origin: Origin) -> (usize, bool) {
         let words = words(origin.0);
         self.clock += 1;
@@ -81,20 +81,62 @@ impl Note {
         (n, found.is_some())
     }
 
+    /// What is known of the stream from there, if anything is.
+    pub(crate) fn find(&self, origin: Origin) -> Option<Stream> {
+        let words = words(origin.0);
+        self.streams.iter().find(|stream| stream.origin == words).copied()
+    }
+
+    /// Forgets the streams that are not from these: they make room for others.
+    pub(crate) fn keep(&mut self, lives: impl Fn(Origin) -> bool) {
+        for stream in &mut self.streams {
+            if stream.origin != [0; 2] && !lives(origin(stream.origin)) {
+                stream.heard = 0;
+            }
+        }
+    }
+
+    /// Whether there is no room for another stream: each is from one that is there.
+    pub(crate) fn is_full(&self) -> bool {
+        self.streams.iter().all(|stream| stream.heard > 0)
+    }
+
     /// Works out what a predecessor has published of what it was about to publish, where so many
-    /// have been published by now.
-    pub(crate) fn settle(&mut self, published: u64) {
-        let mut done = published.saturating_sub(self.at);
+    /// have been published by now. `None`: others have published too. Then nobody knows, and all
+    /// of it counts as missing: what is there is told as missing, rather than the other way round.
+    pub(crate) fn settle(&mut self, published: Option<u64>) {
+        let told = u64::from(self.gap > 0);
+        let done = published
+            .map(|published| published.saturating_sub(self.at))
+            .filter(|&done| done <= self.span.saturating_add(told));
         if let Some(stream) = self.streams.get_mut(self.current as usize) {
-            if self.gap > 0 && done == 0 {
-                stream.next = stream.next.saturating_sub(self.gap);
-            } else {
-                done -= u64::from(self.gap > 0);
-                stream.next = stream.next.saturating_add(done.min(self.span));
+            match done {
+                Some(0) => stream.next = stream.next.saturating_sub(self.gap),
+                Some(done) => stream.next = stream.next.saturating_add(done - told),
+                None => {
+                    stream.next = stream.next.saturating_add(self.span);
+                    self.owed = self.owed.saturating_add(self.gap).saturating_add(self.span);
+                }
             }
         }
         (self.gap, self.span) = (0, 0);
     }
+
+    /// That all of it was published.
+    pub(crate) fn done(&mut self, sent: u64) {
+        if let Some(stream) = self.streams.get_mut(self.current as usize) {
+            stream.next = stream.next.saturating_add(sent);
+        }
+        (self.gap, self.span) = (0, 0);
+    }
+}
+
+fn origin(words: [u64; 2]) -> Origin {
+    let mut bytes = [0; 16];
+    let (low, high) = bytes.split_at_mut(8);
+    low.copy_from_slice(&words[0].to_le_bytes());
+    high.copy_from_slice(&words[1].to_le_bytes());
+    Origin(bytes)
 }
 
 fn words(bytes: [u8; 16]) -> [u64; 2] {
@@ -233,6 +275,25 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_lives_is_not_forgotten_for_a_new_one() {
+        let from = |n: u8| Origin([n; 16]);
+        let mut note = Note::default();
+        for n in 1..=STREAMS as u8 {
+            let (at, _) = note.stream(from(n));
+            note.streams[at].next = n.into();
+        }
+        assert_eq!(note.find(from(100)), None);
+        // The third is the only one that has gone, though others were quiet for longer.
+        note.keep(|origin| origin != from(3));
+        let (at, known) = note.stream(from(100));
+        assert!(!known && note.streams[at].next == 0);
+        assert_eq!(note.find(from(3)), None);
+        for n in (1..=STREAMS as u8).filter(|n| *n != 3) {
+            assert_eq!(note.find(from(n)).map(|stream| stream.next), Some(n.into()));
+        }
+    }
+
+    #[test]
     fn what_a_predecessor_has_published_is_worked_out() {
         let from = Origin([1; 16]);
         let mut note = Note::default();
@@ -242,13 +303,19 @@ mod tests {
         let about = Note { current: n as u64, span: 10, at: 50, ..note };
         for (published, next) in [(50, 100), (53, 103), (60, 110)] {
             let mut settled = about;
-            settled.settle(published);
+            settled.settle(Some(published));
             assert_eq!(settled.streams[n].next, next);
         }
+        let mut others = about;
+        others.settle(Some(61));
+        assert_eq!((others.streams[n].next, others.owed), (110, 10));
+        others = Note { gap: 7, ..about };
+        others.settle(None);
+        assert_eq!((others.streams[n].next, others.owed), (110, 17));
         let after_gap = Note { gap: 7, ..about };
         for (published, next) in [(50, 93), (51, 100), (54, 103), (61, 110)] {
             let mut settled = after_gap;
-            settled.settle(published);
+            settled.settle(Some(published));
             assert_eq!(settled.streams[n].next, next);
         }
     }

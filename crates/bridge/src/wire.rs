@@ -10,12 +10,12 @@
 //!   5  flags        u8       1: lengths follow; 2: marks follow
 //!   6  –            u16      0
 //!   8  count        u32      how many messages; may be 0
-//!  12  –            u32      0
+//!  12  lost         u32      broadcast: so many are missing before it that had no number
 //!  16  fingerprint  u64      of the type of the messages, as the description has it
 //!  24  origin       16 bytes the life of the segment that the messages come from
 //!  40  stream       u64      broadcast: the life of the exporter; queue: the session
 //!  48  seq          u64      the number of the first message
-//!  56  skip         u64      broadcast: so many numbers before it are left out on purpose
+//!  56  –            u64      0
 //!  64  lengths      u32 × count, of messages of any length; without them, all have one size
 //!   …  marks        u8 × count, of queues: how often the message may have been delivered before
 //! ```
@@ -48,6 +48,17 @@ impl fmt::Display for Origin {
     }
 }
 
+impl Origin {
+    /// From its 32 digits.
+    pub(crate) fn parse(digits: &str) -> Option<Self> {
+        let mut bytes = [0; 16];
+        for (n, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(digits.get(2 * n..2 * n + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
@@ -67,8 +78,9 @@ pub struct Header {
     pub stream: u64,
     /// The number of the first one.
     pub seq: u64,
-    /// So many numbers before it are left out on purpose.
-    pub skip: u64,
+    /// So many messages are missing before it that had no number: the channel that they come from
+    /// says so.
+    pub lost: u32,
     /// How many messages there are.
     pub count: u32,
     /// How long each is; `None`: all have one size.
@@ -89,10 +101,10 @@ impl Header {
         bytes.push(flag(self.lengths.is_some(), LENGTHS) | flag(self.marks.is_some(), MARKS));
         bytes.extend_from_slice(&[0; 2]);
         bytes.extend_from_slice(&self.count.to_le_bytes());
-        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&self.lost.to_le_bytes());
         bytes.extend_from_slice(&self.fingerprint.to_le_bytes());
         bytes.extend_from_slice(&self.origin.0);
-        for number in [self.stream, self.seq, self.skip] {
+        for number in [self.stream, self.seq, 0] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         lengths.iter().for_each(|length| bytes.extend_from_slice(&length.to_le_bytes()));
@@ -138,7 +150,7 @@ impl Header {
             origin: Origin(number::<16>(fixed, 24).unwrap_or_default()),
             stream: long(40),
             seq: long(48),
-            skip: long(56),
+            lost: number::<4>(fixed, 12).map_or(0, u32::from_le_bytes),
             count,
             lengths,
             marks,
@@ -187,7 +199,7 @@ mod tests {
             origin: Origin([9; 16]),
             stream: 1,
             seq: u64::MAX,
-            skip: 2,
+            lost: 3,
             count: 2,
             lengths: Some(vec![1, 2]),
             marks: Some(vec![0, 3]),

@@ -57,8 +57,7 @@ pub(crate) struct Replay {
 #[derive(Debug, clap::Args)]
 #[command(
     disable_help_flag = true,
-    after_help = "Examples:
-  tombolo bridge --config bridge.json5
+    after_help = "Example:
   tombolo bridge market --export prices --listen tcp/0.0.0.0:7447"
 )]
 pub(crate) struct Bridge {

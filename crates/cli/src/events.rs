@@ -142,6 +142,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     standard::check_output().map_err(|error| Failure::broken("cannot write an event", error))?;
     let held = |error| Failure::broken("cannot handle signals", error);
     let signals = Signals::hold().map_err(held)?;
+    // Before it joins: a process that sees it there knows that it misses nothing.
+    let paper = Paper::of(&args.segment, args.remembered);
+    let paper = paper.map_err(|error| Failure::Unusable(error.to_string()))?;
+    let telling = Telling { paper, json: args.json };
     let segment = args
         .segment
         .open(&args.trust.options())
@@ -150,9 +154,6 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if args.remembered {
         events = events.remembered();
     }
-    let paper = Paper::of(&args.segment, args.remembered);
-    let paper = paper.map_err(|error| Failure::Unusable(error.to_string()))?;
-    let telling = Telling { paper, json: args.json };
     let stop = events.clone();
     let ended = Arc::new(OnceLock::new());
     let told = Arc::clone(&ended);

@@ -39,11 +39,14 @@ struct Outlet<'a> {
     header: Header,
     is_bytes: bool,
     said: Instant,
+    /// So many positions have been left out, because they came from elsewhere.
+    left_out: u64,
 }
 
 impl Outlet<'_> {
-    /// Puts messages `from..to` of the batch, the first of which has number `seq`.
-    fn put(&mut self, seq: u64, batch: &ByteBatch, from: usize, to: usize) -> Result<(), Ended> {
+    /// Puts messages `from..to` of the batch, the first of which is at this position.
+    fn put(&mut self, at: u64, batch: &ByteBatch, from: usize, to: usize) -> Result<(), Ended> {
+        let seq = at.saturating_sub(self.left_out);
         let header = &mut self.header;
         (header.seq, header.count) = (seq, (to - from) as u32);
         let payload = if to - from == batch.len() {
@@ -65,7 +68,7 @@ impl Outlet<'_> {
         });
         let put = self.publisher.put(payload).attachment(header.encode());
         put.wait().map_err(Ended::failed)?;
-        header.skip = 0;
+        header.lost = 0;
         self.said = Instant::now();
         Ok(())
     }
@@ -79,7 +82,8 @@ pub(crate) fn export(
     (seat, imported): (&Mutex<Seat>, Option<&Imported>),
 ) -> Result<(), Ended> {
     let lock = || seat.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = Some(lock().note.exported).filter(|_| imported.is_none());
+    let note = lock().note;
+    let before = Some(note.exported).filter(|_| imported.is_none());
     let receiver = subscribe(here, channel, before).map_err(Ended::failed)?;
     let publisher = here
         .session
@@ -97,14 +101,15 @@ pub(crate) fn export(
         origin: here.origin,
         stream: random(),
         seq: 0,
-        skip: 0,
+        lost: 0,
         count: 0,
         lengths: None,
         marks: None,
     };
     let is_bytes = channel.is_bytes();
     let said = Instant::now();
-    let mut outlet = Outlet { here, publisher, status, header, is_bytes, said };
+    let left_out = note.left_out;
+    let mut outlet = Outlet { here, publisher, status, header, is_bytes, said, left_out };
     status.set(State::Running, "");
     let mut batch = ByteBatch::new();
     let mut until = None;
@@ -115,29 +120,43 @@ pub(crate) fn export(
         }
         batch.clear();
         let wait = if going { LOOK } else { Duration::ZERO };
+        let next = receiver.sequence().unwrap_or_default();
         let came = collect(&receiver, outlet.here.route.batch_bytes, wait, &mut batch);
         let (first, missed) = match came {
             Ok(came) => came,
             Err(why) => return Err(Ended::failed(why)),
         };
+        let came = batch.len() as u64;
+        if came > 0 {
+            send(&mut outlet, &batch, first, imported)?;
+        }
         if missed > 0 {
-            Counts::add(&status.counts.gaps, 1);
-            Counts::add(&status.counts.missed, missed);
-        }
-        if batch.is_empty() {
-            if !going && missed == 0 {
-                break;
+            // By so many positions, or by a gap, which has one.
+            let from = next.wrapping_add(came);
+            let to = receiver.sequence().unwrap_or_default();
+            let passed = to.wrapping_sub(from);
+            let foreign = imported.map_or(0, |imported| imported.hold().take_all(from, to));
+            outlet.left_out = outlet.left_out.wrapping_add(foreign);
+            if foreign < passed {
+                outlet.header.lost =
+                    u32::try_from(missed.saturating_sub(passed)).unwrap_or(u32::MAX);
+                Counts::add(&status.counts.gaps, 1);
+                Counts::add(&status.counts.missed, missed.saturating_sub(foreign));
+                outlet.put(to, &ByteBatch::new(), 0, 0)?;
             }
-            if outlet.said.elapsed() >= BEAT || missed > 0 {
-                Counts::set(&status.counts.lag, receiver.len() as u64);
-                outlet.put(receiver.sequence().unwrap_or_default(), &batch, 0, 0)?;
-            }
-            continue;
         }
-        send(&mut outlet, &batch, first, imported)?;
-        let mut seat = lock();
-        seat.note.exported = first.wrapping_add(batch.len() as u64).wrapping_add(1);
-        seat.write();
+        if came > 0 || missed > 0 {
+            let mut seat = lock();
+            seat.note.exported = receiver.sequence().unwrap_or_default().wrapping_add(1);
+            seat.note.left_out = outlet.left_out;
+            seat.write();
+        } else if !going {
+            break;
+        }
+        if outlet.said.elapsed() >= BEAT {
+            Counts::set(&status.counts.lag, receiver.len() as u64);
+            outlet.put(receiver.sequence().unwrap_or_default(), &ByteBatch::new(), 0, 0)?;
+        }
     }
     // The last number, so that the other side knows what it has missed.
     outlet.put(receiver.sequence().unwrap_or_default(), &ByteBatch::new(), 0, 0)
@@ -159,7 +178,7 @@ fn send(
     for run in foreign.chunk_by(|one, next| one == next) {
         let to = from + run.len();
         if run.first() == Some(&true) {
-            outlet.header.skip += run.len() as u64;
+            outlet.left_out = outlet.left_out.wrapping_add(run.len() as u64);
         } else {
             outlet.put(first + from as u64, batch, from, to)?;
         }

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tombolo::{AnyChannel, AnySender, SendBatchError, SendTimeoutError, TrySendError};
+use tombolo::{AnyChannel, AnySender, Observer, SendBatchError, SendTimeoutError, TrySendError};
 use zenoh::Wait as _;
 use zenoh::sample::{Locality, Sample};
 
@@ -15,7 +15,7 @@ use crate::describe::{Unfit, Watch};
 use crate::route::{Ended, Here};
 use crate::site::Seat;
 use crate::status::{Counts, RouteStatus, State};
-use crate::wire::{Form, Header};
+use crate::wire::{Form, Header, Origin};
 
 /// So long it waits at most before it looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(250);
@@ -24,6 +24,9 @@ const AROUND: Duration = Duration::from_secs(1);
 /// So long it waits before it tries again to publish what is not to go back.
 const RETRY: Duration = Duration::from_micros(200);
 
+/// So many messages may an exporter repeat when it begins anew, with room to spare.
+const REPEATED: u64 = 4096;
+
 /// Where messages are published.
 struct Outlet<'a> {
     here: &'a Here<'a>,
@@ -31,6 +34,7 @@ struct Outlet<'a> {
     status: &'a RouteStatus,
     seat: &'a Mutex<Seat>,
     imported: Option<&'a Imported>,
+    watch: &'a Watch,
     is_bytes: bool,
     fingerprint: u64,
 }
@@ -44,16 +48,11 @@ pub(crate) fn import(
     watch: &Watch,
 ) -> Result<(), Ended> {
     let sender = channel.sender().map_err(Ended::failed)?;
-    {
-        let mut seat = seat.lock().unwrap_or_else(PoisonError::into_inner);
-        // Where others publish too, it is not known what of the last batch is there: then all of it
-        // counts as missing.
-        let published = if imported.is_some() { 0 } else { sender.published().unwrap_or_default() };
-        seat.note.settle(published);
-        seat.write();
-    }
+    let (is_bytes, fingerprint) = (channel.is_bytes(), channel.fingerprint());
+    let mut outlet = Outlet { here, sender, status, seat, imported, watch, is_bytes, fingerprint };
+    outlet.settle()?;
     let inbox = Arc::new(Inbox::new(here.route.credit_bytes, here.route.reliable));
-    let inlet = Inlet::new(here.session, here.base, &inbox).map_err(Ended::failed)?;
+    let inlet = Inlet::of_broadcast(here, &inbox).map_err(Ended::failed)?;
     let puts = Arc::clone(&inbox);
     let _subscriber = here
         .session
@@ -62,8 +61,6 @@ pub(crate) fn import(
         .callback(move |put| puts.push(Item::Put(put)))
         .wait()
         .map_err(Ended::failed)?;
-    let (is_bytes, fingerprint) = (channel.is_bytes(), channel.fingerprint());
-    let mut outlet = Outlet { here, sender, status, seat, imported, is_bytes, fingerprint };
     status.set(State::Running, "");
     let mut around = None::<Instant>;
     while here.goes_on() {
@@ -90,6 +87,16 @@ pub(crate) fn import(
     }
     drop(inlet);
     Ok(())
+}
+
+/// Whether nobody else publishes in the channel.
+fn is_alone(segment: &str, channel: &str) -> bool {
+    let Ok(all) = Observer::of(segment).and_then(|mut observer| observer.look()) else {
+        return false;
+    };
+    let channels = all.first().map(|one| one.channels.as_slice()).unwrap_or_default();
+    let found = channels.iter().find(|one| one.name == channel);
+    found.and_then(|one| one.broadcast.as_ref()).is_some_and(|info| info.publishers.len() <= 1)
 }
 
 /// Says whether an exporter has another channel.
@@ -133,14 +140,37 @@ impl Outlet<'_> {
             return Ok(());
         }
         let messages = header.messages(&payload, self.sender.element_size());
-        let longest = self.sender.element_size();
-        let Some(messages) =
-            messages.filter(|all| all.iter().all(|message| message.len() <= longest))
+        let Some(messages) = messages.filter(|all| all.iter().all(|message| self.fits(message)))
         else {
             Counts::add(&counts.refused, u64::from(header.count));
             return Ok(());
         };
         self.publish(&header, &messages)
+    }
+
+    /// Goes on where a predecessor ended, perhaps in the middle of something.
+    fn settle(&self) -> Result<(), Ended> {
+        let lock = || self.seat.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone =
+            self.imported.is_none() && is_alone(&self.here.route.segment, &self.here.route.channel);
+        let owed = {
+            let mut seat = lock();
+            seat.note.settle(self.sender.published().filter(|_| alone));
+            seat.write();
+            seat.note.owed
+        };
+        if owed > 0 && self.tell(owed)? {
+            let mut seat = lock();
+            seat.note.owed = 0;
+            seat.write();
+        }
+        Ok(())
+    }
+
+    /// Whether the channel takes a message of this length.
+    fn fits(&self, message: &[u8]) -> bool {
+        let size = self.sender.element_size();
+        if self.is_bytes { message.len() <= size } else { message.len() == size }
     }
 
     /// Whether messages like these are those of the channel.
@@ -157,13 +187,30 @@ impl Outlet<'_> {
         let counts = &self.status.counts;
         let (gap, fresh) = {
             let mut seat = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
+            if seat.note.find(header.origin).is_none() {
+                let there = self.watch.described(self.here.session);
+                let there: Vec<_> =
+                    there.iter().filter_map(|one| Origin::parse(&one.origin)).collect();
+                seat.note.keep(|origin| there.contains(&origin));
+                if seat.note.is_full() {
+                    Counts::add(&counts.refused, u64::from(header.count));
+                    return Ok(());
+                }
+            }
             let (n, known) = seat.note.stream(header.origin);
-            let next = if known { seat.note.streams[n].next } else { header.seq };
-            let gap = header.seq.saturating_sub(header.skip).saturating_sub(next);
+            let stream = &mut seat.note.streams[n];
+            // An exporter repeats a little when it begins anew. One that is further back has a
+            // segment whose numbers have gone back, as that of a restored machine.
+            let new = std::mem::replace(&mut stream.session, header.stream) != header.stream;
+            let back = new && header.seq.saturating_add(REPEATED) < stream.next;
+            let next = if known && !back { stream.next } else { header.seq };
+            let gap = header.seq.saturating_sub(next);
+            let lost = if header.seq >= next { header.lost.into() } else { 0 };
+            let gap = gap.saturating_add(lost);
             let skipped = next.saturating_sub(header.seq).min(messages.len() as u64);
             Counts::add(&counts.skipped, skipped);
             let fresh = messages.get(skipped as usize..).unwrap_or_default();
-            if gap == 0 && fresh.is_empty() && known {
+            if gap == 0 && fresh.is_empty() && known && header.seq <= next {
                 return Ok(());
             }
             let note = &mut seat.note;
@@ -177,25 +224,28 @@ impl Outlet<'_> {
         if gap > 0 {
             Counts::add(&counts.gaps, 1);
             Counts::add(&counts.missed, gap);
-            self.tell(gap)?;
+            if !self.tell(gap)? {
+                let mut seat = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
+                seat.note.owed = seat.note.owed.saturating_add(gap);
+                seat.note.done(0);
+                seat.write();
+                return Ok(());
+            }
         }
         let sent = self.send(fresh)?;
         let bytes = fresh.iter().take(sent).map(|message| message.len() as u64).sum();
         Counts::add(&counts.messages, sent as u64);
         Counts::add(&counts.bytes, bytes);
         let mut seat = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
-        let note = &mut seat.note;
-        if let Some(stream) = note.streams.get_mut(note.current as usize) {
-            stream.next = stream.next.saturating_add(sent as u64);
-        }
-        (note.gap, note.span) = (0, 0);
+        seat.note.done(sent as u64);
+        seat.write();
         Ok(())
     }
 
     /// One message of a plain client; or why it was refused.
     fn plain(&mut self, message: &[u8]) -> Result<Result<(), String>, Ended> {
-        let size = self.sender.element_size();
-        if if self.is_bytes { message.len() > size } else { message.len() != size } {
+        if !self.fits(message) {
+            let size = self.sender.element_size();
             Counts::add(&self.status.counts.refused, 1);
             let most = if self.is_bytes { "at most " } else { "" };
             return Ok(Err(format!("a message has {most}{size} bytes, and not {}", message.len())));
@@ -208,8 +258,9 @@ impl Outlet<'_> {
         Ok(Ok(()))
     }
 
-    /// Tells all subscribers that so many messages are missing.
-    fn tell(&self, missed: u64) -> Result<(), Ended> {
+    /// Tells all subscribers that so many messages are missing. `false`: the route's life ends
+    /// before.
+    fn tell(&self, missed: u64) -> Result<bool, Ended> {
         loop {
             let mut noting = self.imported.map(Imported::hold);
             match self.sender.try_send_gap(missed) {
@@ -217,15 +268,15 @@ impl Outlet<'_> {
                     if let (Some(noting), Some(position)) = (&mut noting, self.sender.sequence()) {
                         noting.add(position);
                     }
-                    return Ok(());
+                    return Ok(true);
                 }
                 Some(Err(TrySendError::Full(()) | TrySendError::Paused(()))) => {}
-                Some(Err(TrySendError::Unwoken(_))) | None => return Ok(()),
+                Some(Err(TrySendError::Unwoken(_))) | None => return Ok(true),
                 Some(Err(why)) => return Err(Ended::failed(why)),
             }
             drop(noting);
             if !self.here.goes_on() {
-                return Ok(());
+                return Ok(false);
             }
             std::thread::sleep(RETRY);
         }

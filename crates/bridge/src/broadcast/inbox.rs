@@ -1,15 +1,17 @@
 //! What has come and is not yet in the channel: so many bytes at most.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use zenoh::Wait as _;
+use zenoh::liveliness::LivelinessToken;
 use zenoh::pubsub::Subscriber;
 use zenoh::query::{Query, Queryable};
-use zenoh::sample::Sample;
-use zenoh::{Session, Wait as _};
+use zenoh::sample::{Sample, SampleKind};
 
 use crate::key;
+use crate::route::Here;
 
 /// Something that has come.
 pub(crate) enum Item {
@@ -34,8 +36,13 @@ pub(crate) struct Inbox {
 struct Waiting {
     items: VecDeque<(Item, usize)>,
     bytes: usize,
+    /// Messages of plain clients for which there was no room.
+    refused: u64,
     closed: bool,
 }
+
+/// So many other importers are noted.
+const MOST_OTHERS: usize = 64;
 
 /// What each item counts for beside its payload.
 const EACH: usize = 256;
@@ -58,7 +65,14 @@ impl Inbox {
         let size = payload + EACH;
         let mut state = self.lock();
         while !state.closed && !state.items.is_empty() && state.bytes + size > self.most {
-            if !self.waits && !plain {
+            // This thread brings what comes for all channels. A plain client that wants to know
+            // what becomes of its message asks.
+            if !self.waits || plain {
+                state.refused += u64::from(plain);
+                drop(state);
+                if let Item::Query(query) = item {
+                    let _ = query.reply_err("there is no room for it").wait();
+                }
                 return;
             }
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -85,6 +99,11 @@ impl Inbox {
         Some(item)
     }
 
+    /// How many messages of plain clients had no room since the last call.
+    pub(crate) fn take_refused(&self) -> u64 {
+        std::mem::take(&mut self.lock().refused)
+    }
+
     /// Nothing more comes in, and nobody waits for room.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
@@ -97,20 +116,59 @@ impl Inbox {
 /// What plain clients put, and what they ask to be answered, until this is dropped.
 pub(crate) struct Inlet {
     inbox: Arc<Inbox>,
-    _puts: Subscriber<()>,
-    _queries: Queryable<()>,
+    _puts: Vec<Subscriber<()>>,
+    _queries: Vec<Queryable<()>>,
+    _token: Option<LivelinessToken>,
 }
 
 impl Inlet {
-    pub(crate) fn new(session: &Session, base: &str, inbox: &Arc<Inbox>) -> Result<Self, String> {
-        let at = key::inlet(base);
-        let (puts, queries) = (Arc::clone(inbox), Arc::clone(inbox));
-        let puts = session.declare_subscriber(&at).callback(move |put| puts.push(Item::Put(put)));
-        let puts = puts.wait().map_err(|why| why.to_string())?;
-        let queries =
-            session.declare_queryable(&at).callback(move |query| queries.push(Item::Query(query)));
-        let queries = queries.wait().map_err(|why| why.to_string())?;
-        Ok(Self { inbox: Arc::clone(inbox), _puts: puts, _queries: queries })
+    /// For a broadcast channel: what is put comes to each host that imports it.
+    pub(crate) fn of_broadcast(here: &Here<'_>, inbox: &Arc<Inbox>) -> zenoh::Result<Self> {
+        let at = key::inlet(here.base);
+        let (to, asked) = (Arc::clone(inbox), Arc::clone(inbox));
+        let puts = here.session.declare_subscriber(&at);
+        let puts = puts.callback(move |put| to.push(Item::Put(put))).wait()?;
+        let queries = here.session.declare_queryable(&at);
+        let queries = queries.callback(move |query| asked.push(Item::Query(query))).wait()?;
+        let inbox = Arc::clone(inbox);
+        Ok(Self { inbox, _puts: vec![puts], _queries: vec![queries], _token: None })
+    }
+
+    /// For a queue: what is asked comes to one host. A put would come to each, so there is none;
+    /// and if several hosts import the queue, one of them is to be asked by its own key.
+    pub(crate) fn of_queue(here: &Here<'_>, inbox: &Arc<Inbox>) -> zenoh::Result<Self> {
+        let at = key::inlet(here.base);
+        let own = format!("{at}/{}", here.origin);
+        let others = Arc::<Mutex<BTreeSet<String>>>::default();
+        let seen = Arc::clone(&others);
+        let (this, liveliness) = (own.clone(), here.session.liveliness());
+        let watch = liveliness.declare_subscriber(format!("{at}/*")).history(true);
+        let watch = watch.callback(move |sample| {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let key = sample.key_expr().to_string();
+            match sample.kind() {
+                SampleKind::Put if key != this && seen.len() < MOST_OTHERS => {
+                    seen.insert(key);
+                }
+                SampleKind::Put => {}
+                SampleKind::Delete => {
+                    seen.remove(&key);
+                }
+            }
+        });
+        let watch = watch.wait()?;
+        let (to, of_one) = (Arc::clone(inbox), Arc::clone(inbox));
+        let any = here.session.declare_queryable(&at).callback(move |query| {
+            let others = others.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(one) = others.first() else { return to.push(Item::Query(query)) };
+            let _ = query.reply_err(format!("several hosts import it: ask one, as {one}")).wait();
+        });
+        let any = any.wait()?;
+        let one = here.session.declare_queryable(&own);
+        let one = one.callback(move |query| of_one.push(Item::Query(query))).wait()?;
+        let token = here.session.liveliness().declare_token(&own).wait()?;
+        let inbox = Arc::clone(inbox);
+        Ok(Self { inbox, _puts: vec![watch], _queries: vec![any, one], _token: Some(token) })
     }
 }
 

@@ -6,8 +6,8 @@
 //!                                       seq < next: was here already, goes no further
 //! ```
 //!
-//! The sequence is that of the source channel, so the next life of an exporter goes on in the same
-//! numbers, and begins a little before where the last one was: what an importer has had, it
+//! The sequence is that of the source channel, without what came from elsewhere. So the next life of
+//! an exporter goes on in the same numbers, and begins a little before where the last one was: what an importer has had, it
 //! knows by its number. An exporter that has nothing to say repeats its number each second, so
 //! that a gap at the end is told too.
 
@@ -34,6 +34,9 @@ impl Imported {
     }
 }
 
+/// So many ranges of positions are kept.
+const MOST_RANGES: usize = 1 << 16;
+
 /// Positions that are being noted.
 pub(crate) struct Noting<'a>(MutexGuard<'a, VecDeque<(u64, u64)>>);
 
@@ -44,6 +47,17 @@ impl Noting<'_> {
             Some((_, end)) if *end == position => *end += 1,
             _ => self.0.push_back((position, position + 1)),
         }
+        // The exporter is far behind these: it misses them, or takes them for its own host's.
+        if self.0.len() > MOST_RANGES {
+            self.0.pop_front();
+        }
+    }
+
+    /// How many of the positions from here to there are among them. What comes before is forgotten.
+    pub(crate) fn take_all(&mut self, from: u64, to: u64) -> u64 {
+        self.take(from);
+        let within = |&(begin, end): &(u64, u64)| end.min(to).saturating_sub(begin.max(from));
+        self.0.iter().map(within).sum()
     }
 
     /// Whether it is one of them. What comes before is forgotten.
@@ -66,5 +80,9 @@ mod tests {
         [3, 4, 7].into_iter().for_each(|position| noting.add(position));
         let local: Vec<_> = (0..9).filter(|&position| !noting.take(position)).collect();
         assert_eq!(local, [0, 1, 2, 5, 6, 8]);
+        [10, 11, 14, 20].into_iter().for_each(|position| noting.add(position));
+        assert_eq!(noting.take_all(11, 20), 2);
+        assert_eq!(noting.take_all(12, 21), 2);
+        assert_eq!(noting.take_all(15, 15), 0);
     }
 }

@@ -1,7 +1,10 @@
 //! From a queue to other hosts.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::mpsc::{self, Receiver as Inbox, RecvTimeoutError as Nothing, Sender as Outbox};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{
+    self, Receiver as Inbox, RecvTimeoutError as Nothing, SyncSender as Outbox, TrySendError,
+};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,6 +31,9 @@ const DRAIN: Duration = Duration::from_secs(3);
 const MOST: usize = 1 << 16;
 /// So many importers pull from one channel at most.
 const STREAMS: usize = 64;
+/// So many queries wait at most, of all and of one importer. Others are dropped: each is asked again.
+const QUERIES: usize = 256;
+const QUERIES_OF_ONE: usize = 4;
 
 /// What a stream's thread is sent.
 struct Asked {
@@ -50,15 +56,16 @@ pub(crate) fn export(
     status: &RouteStatus,
     seat: Seat,
 ) -> Result<(), Ended> {
-    let (asked, queries) = mpsc::channel();
+    let (asked, queries) = mpsc::sync_channel(QUERIES);
     let at = key::pull(here.base, &here.origin.to_string());
     let _queryable = here
         .session
         .declare_queryable(&at)
-        .callback(move |query| drop(asked.send(query)))
+        .callback(move |query| drop(asked.try_send(query)))
         .wait()
         .map_err(Ended::failed)?;
-    let what = Description::of(channel, &here.route.segment, here.origin);
+    let mut what = Description::of(channel, &here.route.segment, here.origin);
+    what.lease_ms = u64::try_from(here.lease.as_millis()).unwrap_or(u64::MAX);
     let _told = Told::new(here.session, here.base, &what).map_err(Ended::failed)?;
     // While it is here, senders wait for far receivers, and are not told that there are none.
     let keeper = if channel.is_spsc() { None } else { channel.receiver().ok() };
@@ -84,12 +91,11 @@ pub(crate) fn export(
             let from = ask.from.clone();
             let mut asked = Asked { ask, query };
             if let Some(stream) = streams.get(&from) {
-                match stream.outbox.send(asked) {
-                    Ok(()) => {
-                        let _ = stream.canceller.cancel();
-                        continue;
-                    }
-                    Err(mpsc::SendError(back)) => asked = back,
+                // Before it is there: its own wait is not to be ended.
+                let _ = stream.canceller.cancel();
+                match stream.outbox.try_send(asked) {
+                    Ok(()) | Err(TrySendError::Full(_)) => continue,
+                    Err(TrySendError::Disconnected(back)) => asked = back,
                 }
             }
             if !here.goes_on() {
@@ -111,8 +117,8 @@ pub(crate) fn export(
                 }
             };
             let canceller = receiver.canceller();
-            let (outbox, inbox) = mpsc::channel();
-            let _ = outbox.send(asked);
+            let (outbox, inbox) = mpsc::sync_channel(QUERIES_OF_ONE);
+            let _ = outbox.try_send(asked);
             let stopper = canceller.clone();
             let is_spsc = channel.is_spsc();
             let (fingerprint, is_bytes) = (channel.fingerprint(), channel.is_bytes());
@@ -128,6 +134,7 @@ pub(crate) fn export(
                     held: VecDeque::new(),
                     fingerprint,
                     is_bytes,
+                    is_spsc,
                 };
                 if let Err(Ended(state, what)) = stream.serve(&inbox) {
                     status.set(state, &what);
@@ -145,7 +152,7 @@ pub(crate) fn export(
 /// A receiving end that may hold messages.
 enum Source {
     /// Any number.
-    Many(AnyReceiver),
+    Many(Box<AnyReceiver>),
     /// Of an SPSC channel: one.
     One(Shared<AnyReceiver>),
 }
@@ -157,7 +164,7 @@ enum Held<'a> {
 
 impl Source {
     fn new(receiver: AnyReceiver, is_spsc: bool) -> Self {
-        if is_spsc { Self::One(receiver.into_shared()) } else { Self::Many(receiver) }
+        if is_spsc { Self::One(receiver.into_shared()) } else { Self::Many(Box::new(receiver)) }
     }
 
     /// The next message, if one comes in time.
@@ -191,9 +198,20 @@ impl Held<'_> {
         }
     }
 
-    /// For another receiver, who is to see that it may have been delivered.
-    fn give_back_counted(self) {
+    fn release(self) {
         match self {
+            Self::Many(delivery) => delivery.release(),
+            Self::One(delivery) => delivery.release(),
+        }
+    }
+
+    /// For another receiver, who is to see that it may have been delivered. One attempt says that:
+    /// more would have the channel drop it in the end.
+    fn give_back(self) {
+        let seen = self.place().attempts() > 0;
+        match self {
+            Self::Many(delivery) if seen => delivery.give_back(),
+            Self::One(delivery) if seen => delivery.give_back(),
             Self::Many(delivery) => delivery.give_back_counted(),
             Self::One(delivery) => delivery.give_back_counted(),
         }
@@ -214,6 +232,15 @@ struct Stream<'a> {
     held: VecDeque<Held<'a>>,
     fingerprint: u64,
     is_bytes: bool,
+    is_spsc: bool,
+}
+
+/// However a stream ends, its importer may have published what it holds.
+impl Drop for Stream<'_> {
+    fn drop(&mut self) {
+        self.status.counts.held.fetch_sub(self.held.len() as u64, Ordering::Relaxed);
+        self.held.drain(..).for_each(Held::give_back);
+    }
 }
 
 impl Stream<'_> {
@@ -233,7 +260,6 @@ impl Stream<'_> {
                 Err(Nothing::Timeout) if heard.elapsed() < self.here.lease => continue,
                 Err(_) => break,
             };
-            heard = Instant::now();
             self.canceller.reset();
             self.acknowledged(&asked.ask);
             // Only the last query is waited for.
@@ -242,11 +268,9 @@ impl Stream<'_> {
                 asked = later;
             }
             self.answer(&asked, going)?;
+            // It has waited for messages meanwhile, and the importer for an answer.
+            heard = Instant::now();
         }
-        // The importer may have published them.
-        let held = self.held.len() as u64;
-        self.held.drain(..).for_each(Held::give_back_counted);
-        self.status.counts.held.fetch_sub(held, std::sync::atomic::Ordering::Relaxed);
         Ok(())
     }
 
@@ -257,21 +281,25 @@ impl Stream<'_> {
         }
         let first = self.next - self.held.len() as u64;
         let count = ask.ack.saturating_add(1).saturating_sub(first).min(self.held.len() as u64);
-        let done = self.held.drain(..count as usize);
-        let bytes: usize = done.map(|held| held.place().len()).sum();
+        let mut bytes = 0;
+        for held in self.held.drain(..count as usize) {
+            bytes += held.place().len();
+            held.release();
+        }
         let counts = &self.status.counts;
         Counts::add(&counts.messages, count);
         Counts::add(&counts.bytes, bytes as u64);
-        counts.held.fetch_sub(count, std::sync::atomic::Ordering::Relaxed);
+        counts.held.fetch_sub(count, Ordering::Relaxed);
     }
 
     /// Sends what is not acknowledged, and then what there is, as far as the credit goes.
     fn answer(&mut self, asked: &Asked, going: bool) -> Result<(), Ended> {
         let Asked { ask, query } = asked;
         let credit = (ask.credit as usize).min(MOST);
+        let most = ask.bytes.min(self.here.route.credit_bytes);
         let (mut payload, mut lengths, mut marks) = (Vec::new(), Vec::new(), Vec::new());
         let full = |payload: &Vec<u8>, lengths: &Vec<u32>| {
-            lengths.len() >= credit || (payload.len() as u64 >= ask.bytes && !lengths.is_empty())
+            lengths.len() >= credit || (payload.len() as u64 >= most && !lengths.is_empty())
         };
         let mut add = |held: &Held<'_>, payload: &mut Vec<u8>, lengths: &mut Vec<u32>| {
             let before = payload.len();
@@ -288,7 +316,7 @@ impl Stream<'_> {
         }
         Counts::add(&self.status.counts.resent, lengths.len() as u64);
         let resent = lengths.len();
-        let until = Instant::now() + Duration::from_millis(ask.wait_ms);
+        let until = Instant::now() + Duration::from_millis(ask.wait_ms).min(self.here.lease / 2);
         // In order: nothing new before all that is held.
         let all = resent == self.held.len();
         while going && all && !full(&payload, &lengths) {
@@ -313,6 +341,13 @@ impl Stream<'_> {
                 }
             }
         }
+        // What an SPSC channel is given back, it does not count: it is the first one of a session.
+        if self.is_spsc
+            && first == 1
+            && let Some(mark) = marks.first_mut()
+        {
+            *mark = (*mark).max(1);
+        }
         let repeated = marks.iter().skip(resent).filter(|&&mark| mark > 0).count() as u64;
         Counts::add(&self.status.counts.repeated, repeated);
         let header = Header {
@@ -321,7 +356,7 @@ impl Stream<'_> {
             origin: self.here.origin,
             stream: self.session,
             seq: first,
-            skip: 0,
+            lost: 0,
             count: lengths.len() as u32,
             lengths: self.is_bytes.then_some(lengths),
             marks: marks.iter().any(|&mark| mark > 0).then_some(marks),

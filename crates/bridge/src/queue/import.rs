@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tombolo::{
-    AnyChannel, AnySender, SendAll, SendAllError, SendError, SendTimeoutError, Sender, Spsc,
-};
+use tombolo::{AnyChannel, AnySender, SendAll, SendAllError, SendTimeoutError, Sender, Spsc};
+use tombolo_cli::plain::plain;
 use zenoh::Wait as _;
 
 use super::Ask;
@@ -15,7 +14,7 @@ use crate::broadcast::{Inbox, Inlet, Item};
 use crate::describe::{Unfit, Watch};
 use crate::key;
 use crate::route::{Ended, Here};
-use crate::site::{Note, Notes, Seat};
+use crate::site::{Note, Notes, STREAMS, Seat};
 use crate::status::{Counts, RouteStatus, State};
 use crate::wire::{Form, Header, Origin};
 
@@ -24,16 +23,35 @@ const LOOK: Duration = Duration::from_millis(250);
 /// As how often a message counts as delivered that may have been: enough to be seen, and it leaves the
 /// channel's own attempts to its receivers.
 const MARK: u8 = 1;
-/// So long an exporter may wait for a message before it answers.
+/// So long an exporter may wait for a message before it answers, at most, …
 const PATIENCE: Duration = Duration::from_secs(5);
+/// … and so much longer its answer may take.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How often it looks for room before it asks for more.
+const ROOM: Duration = Duration::from_millis(5);
 /// So long it waits before it asks again an exporter that has not answered.
 const AGAIN: Duration = Duration::from_millis(200);
+/// How often it looks whether there is room. Others publish meanwhile.
+const NO_ROOM: Duration = Duration::from_millis(1);
+/// As much of a complaint is shown.
+const COMPLAINT: usize = 1000;
 
 /// The queue here, and the notes of what was published.
 struct Outlet {
     both: SendAll<(AnySender, Sender<Note, Spsc>)>,
     notes: Notes,
     note: Note,
+}
+
+/// What an exporter has answered.
+struct Reply<'a> {
+    key: &'a str,
+    from: Origin,
+    header: &'a Header,
+    /// When it was asked.
+    asked: Instant,
+    /// How long the exporter holds them after that.
+    lease: Duration,
 }
 
 /// What the threads share.
@@ -65,7 +83,7 @@ pub(crate) fn import(
     let complaint = Mutex::default();
     let shared = Shared { here, status, outlet, is_bytes, fingerprint, size, complaint };
     let inbox = Arc::new(Inbox::new(here.route.credit_bytes, true));
-    let inlet = Inlet::new(here.session, here.base, &inbox).map_err(Ended::failed)?;
+    let inlet = Inlet::of_queue(here, &inbox).map_err(Ended::failed)?;
     thread::scope(|scope| {
         let (shared, inbox) = (&shared, &inbox);
         let plain = scope.spawn(move || ending(here, shared.plain(inbox)));
@@ -88,9 +106,15 @@ pub(crate) fn import(
                     continue;
                 }
                 let origin = one.origin.clone();
+                let theirs = Duration::from_millis(one.lease_ms);
+                let lease = if theirs.is_zero() { here.lease } else { theirs.min(here.lease) };
+                if pulls.len() >= STREAMS && !pulls.contains_key(&origin) {
+                    unfit = Some(format!("{STREAMS} hosts export it, and there are more"));
+                    continue;
+                }
                 let running: &mut thread::ScopedJoinHandle<'_, Result<(), Ended>> =
                     pulls.entry(one.origin.clone()).or_insert_with(|| {
-                        scope.spawn(move || ending(here, shared.pull(&origin, watch)))
+                        scope.spawn(move || ending(here, shared.pull(&origin, lease, watch)))
                     });
                 if running.is_finished()
                     && let Some(ended) = pulls.remove(&one.origin)
@@ -133,13 +157,11 @@ impl Shared<'_> {
     /// Publishes what plain clients put.
     fn plain(&self, inbox: &Inbox) -> Result<(), Ended> {
         while self.here.goes_on() {
+            Counts::add(&self.status.counts.refused, inbox.take_refused());
             match inbox.pop(LOOK) {
                 None => {}
-                Some(Item::Put(put)) => {
-                    if let Err(why) = self.publish_plain(&put.payload().to_bytes())? {
-                        crate::log::say(&format!("{}: a put was refused: {why}", self.here.base));
-                    }
-                }
+                // There is no subscriber of a queue.
+                Some(Item::Put(_)) => {}
                 Some(Item::Query(query)) => {
                     let payload = query.payload().map(|payload| payload.to_bytes());
                     let done = match payload {
@@ -157,23 +179,28 @@ impl Shared<'_> {
         Ok(())
     }
 
+    /// Whether the channel takes a message of this length.
+    fn fits(&self, message: &[u8]) -> bool {
+        if self.is_bytes { message.len() <= self.size } else { message.len() == self.size }
+    }
+
     fn publish_plain(&self, message: &[u8]) -> Result<Result<(), String>, Ended> {
         let counts = &self.status.counts;
-        if if self.is_bytes { message.len() > self.size } else { message.len() != self.size } {
+        if !self.fits(message) {
             Counts::add(&counts.refused, 1);
             let most = if self.is_bytes { "at most " } else { "" };
             let size = self.size;
             return Ok(Err(format!("a message has {most}{size} bytes, and not {}", message.len())));
         }
         while self.here.goes_on() {
-            let sent = self.outlet().both.senders().0.send_timeout(message, LOOK);
+            let sent = self.outlet().both.senders().0.send_timeout(message, Duration::ZERO);
             match sent {
                 Ok(()) | Err(SendTimeoutError::Unwoken(_)) => {
                     Counts::add(&counts.messages, 1);
                     Counts::add(&counts.bytes, message.len() as u64);
                     return Ok(Ok(()));
                 }
-                Err(SendTimeoutError::Timeout(())) => {}
+                Err(SendTimeoutError::Timeout(())) => self.here.pause(NO_ROOM),
                 Err(why) => return Err(Ended::failed(why)),
             }
         }
@@ -181,30 +208,58 @@ impl Shared<'_> {
     }
 
     /// Pulls from one exporter for as long as it is there.
-    fn pull(&self, origin: &str, watch: &Watch) -> Result<(), Ended> {
-        let Some(from) = parse(origin) else { return Ok(()) };
+    fn pull(&self, origin: &str, lease: Duration, watch: &Watch) -> Result<(), Ended> {
+        let Some(from) = Origin::parse(origin) else { return Ok(()) };
         let key = key::pull(self.here.base, origin);
+        let mut acknowledged = None;
         while self.here.goes_on() {
-            let ask = self.ask(from, self.here.route.credit, PATIENCE);
-            let Some((header, payload)) = self.query(&key, &ask) else {
-                if !watch.described(self.here.session).iter().any(|one| one.origin == origin) {
+            // Without room there is no credit: what is full here is held where it comes from. But
+            // what is published is acknowledged.
+            let credit = self.room().min(self.here.route.credit);
+            let ask = self.ask(from, credit, PATIENCE.min(lease / 3));
+            if credit == 0 && acknowledged == Some((ask.session, ask.ack)) {
+                self.here.pause(ROOM);
+                continue;
+            }
+            acknowledged = Some((ask.session, ask.ack));
+            let asked = Instant::now();
+            let there = || {
+                let there = watch.described(self.here.session);
+                there.into_iter().filter_map(|one| Origin::parse(&one.origin)).collect::<Vec<_>>()
+            };
+            let reply = self.query(&key, &ask);
+            let Some((header, payload)) = reply else {
+                if !there().contains(&from) {
                     return Ok(());
                 }
                 self.here.pause(AGAIN);
                 continue;
             };
-            self.publish(&key, from, &header, &payload)?;
+            let Some(messages) = header.messages(&payload, self.size) else {
+                self.complain(&key, "a reply does not have the messages that its header says");
+                self.here.pause(AGAIN);
+                continue;
+            };
+            if !messages.is_empty() {
+                self.begin(from, &header, there);
+            }
+            self.publish(&Reply { key: &key, from, header: &header, asked, lease }, &messages)?;
         }
         // What was published last.
         let _ = self.query(&key, &self.ask(from, 0, Duration::ZERO));
         Ok(())
     }
 
+    /// How many messages there is room for, now or a moment ago.
+    fn room(&self) -> u32 {
+        let outlet = self.outlet();
+        let sender = &outlet.both.senders().0;
+        u32::try_from(sender.capacity().saturating_sub(sender.len())).unwrap_or(u32::MAX)
+    }
+
     /// What to ask an exporter for.
     fn ask(&self, from: Origin, credit: u32, wait: Duration) -> Ask {
-        let mut outlet = self.outlet();
-        let (n, _) = outlet.note.stream(from);
-        let stream = outlet.note.streams[n];
+        let stream = self.outlet().note.find(from).unwrap_or_default();
         Ask {
             from: self.here.origin.to_string(),
             session: stream.session,
@@ -216,7 +271,7 @@ impl Shared<'_> {
     }
 
     fn query(&self, key: &str, ask: &Ask) -> Option<(Header, Vec<u8>)> {
-        let timeout = Duration::from_millis(ask.wait_ms) + Duration::from_secs(10);
+        let timeout = Duration::from_millis(ask.wait_ms) + ANSWER;
         let replies = self.here.session.get(ask.selector(key)).timeout(timeout).wait().ok()?;
         let until = Instant::now() + timeout;
         loop {
@@ -228,13 +283,9 @@ impl Shared<'_> {
             let sample = match reply.into_result() {
                 Ok(sample) => sample,
                 Err(why) => {
-                    let what = why.payload().to_bytes().into_owned();
-                    let what = String::from_utf8_lossy(&what).into_owned();
-                    let mut last = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
-                    if *last != what {
-                        crate::log::say(&format!("{key}: {what}"));
-                        *last = what;
-                    }
+                    let said = why.payload().to_bytes();
+                    let said = said.get(..COMPLAINT.min(said.len())).unwrap_or_default();
+                    self.complain(key, &String::from_utf8_lossy(said));
                     return None;
                 }
             };
@@ -245,52 +296,63 @@ impl Shared<'_> {
         }
     }
 
-    /// Publishes each message together with its note.
-    fn publish(
-        &self,
-        key: &str,
-        from: Origin,
-        header: &Header,
-        payload: &[u8],
-    ) -> Result<(), Ended> {
-        let counts = &self.status.counts;
-        let messages = header.messages(payload, self.size);
-        let Some(messages) =
-            messages.filter(|all| all.iter().all(|message| message.len() <= self.size))
-        else {
-            Counts::add(&counts.refused, u64::from(header.count));
-            return Err(Ended(
-                State::Refused,
-                format!("{key}: a reply does not have the messages that its header says"),
-            ));
-        };
-        {
-            // A session that begins, with whatever number it begins.
-            let mut outlet = self.outlet();
-            let (n, _) = outlet.note.stream(from);
-            let stream = &mut outlet.note.streams[n];
-            if stream.session != header.stream {
-                (stream.session, stream.next) = (header.stream, header.seq.saturating_sub(1));
-            }
+    /// Says what an exporter has answered that it cannot do, or has done wrong.
+    fn complain(&self, key: &str, what: &str) {
+        let what = plain(what);
+        let mut last = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != what {
+            crate::log::say(&format!("{key}: {what}"));
+            *last = what;
         }
-        let mut asked = Instant::now();
-        for (n, message) in messages.into_iter().enumerate() {
-            let seq = header.seq.saturating_add(n as u64);
-            while !self.publish_one(from, seq, message, header.mark(n))? {
-                if !self.here.goes_on() {
+    }
+
+    /// Notes that a session begins, with whatever number it begins. Of the other streams, only
+    /// those that are not there any more make room for a new one.
+    fn begin(&self, from: Origin, header: &Header, there: impl Fn() -> Vec<Origin>) {
+        let mut outlet = self.outlet();
+        if outlet.note.find(from).is_none() {
+            let there = there();
+            outlet.note.keep(|origin| there.contains(&origin));
+        }
+        let (n, _) = outlet.note.stream(from);
+        let stream = &mut outlet.note.streams[n];
+        if stream.session != header.stream {
+            (stream.session, stream.next) = (header.stream, header.seq.saturating_sub(1));
+        }
+    }
+
+    /// Publishes each message together with its note, as long as the exporter holds them for
+    /// this importer: it counts on that for the lease.
+    fn publish(&self, reply: &Reply<'_>, messages: &[&[u8]]) -> Result<(), Ended> {
+        let (mut heard, mut asked) = (reply.asked, reply.asked);
+        for (n, message) in messages.iter().enumerate() {
+            let seq = reply.header.seq.saturating_add(n as u64);
+            loop {
+                if !self.here.goes_on() || heard.elapsed() >= reply.lease {
                     return Ok(());
                 }
+                let published = self.publish_one(reply.from, seq, message, reply.header.mark(n))?;
                 // The exporter hears that this one lives, and what it has published.
-                if asked.elapsed() >= self.here.lease / 4 {
+                if asked.elapsed() >= reply.lease / 4 {
                     asked = Instant::now();
-                    let _ = self.query(key, &self.ask(from, 0, Duration::ZERO));
+                    let ask = self.ask(reply.from, 0, Duration::ZERO);
+                    match self.query(reply.key, &ask) {
+                        Some((header, _)) if header.stream == reply.header.stream => heard = asked,
+                        // It has given back what it held.
+                        Some(_) => return Ok(()),
+                        None => {}
+                    }
                 }
+                if published {
+                    break;
+                }
+                self.here.pause(NO_ROOM);
             }
         }
         Ok(())
     }
 
-    /// `false`: there was no room for a while.
+    /// `false`: there is no room.
     fn publish_one(&self, from: Origin, seq: u64, message: &[u8], mark: u8) -> Result<bool, Ended> {
         let counts = &self.status.counts;
         let mut outlet = self.outlet();
@@ -301,21 +363,28 @@ impl Shared<'_> {
             return Ok(true);
         }
         note.streams[n].next = seq;
+        if !self.fits(message) {
+            // It goes no further: acknowledged, and counted.
+            outlet.note = note;
+            Counts::add(&counts.refused, 1);
+            return Ok(true);
+        }
         if mark > 0 {
             // It may come twice anyhow, and says so. So it need not come together with its note.
-            let sent = outlet.both.senders().0.send_redelivered(message, MARK, LOOK);
+            let sent = outlet.both.senders().0.send_redelivered(message, MARK, Duration::ZERO);
             match sent {
                 Ok(()) | Err(SendTimeoutError::Unwoken(_)) => {}
                 Err(SendTimeoutError::Timeout(())) => return Ok(false),
                 Err(why) => return Err(Ended::failed(why)),
             }
-            let noted = outlet.both.senders().1.send(note);
-            noted
-                .or_else(|why: SendError<Note>| if why.is_sent() { Ok(()) } else { Err(why) })
-                .map_err(Ended::failed)?;
+            if let Err(why) = outlet.both.senders().1.send(note)
+                && !why.is_sent()
+            {
+                return Err(Ended::failed(why));
+            }
             Counts::add(&counts.repeated, 1);
         } else {
-            match outlet.both.send_timeout((message, note), LOOK) {
+            match outlet.both.send_timeout((message, note), Duration::ZERO) {
                 Ok(()) | Err(SendAllError { reason: SendTimeoutError::Unwoken(_), .. }) => {}
                 Err(SendAllError { reason: SendTimeoutError::Timeout(_), .. }) => return Ok(false),
                 Err(why) => return Err(Ended::failed(why)),
@@ -327,12 +396,4 @@ impl Shared<'_> {
         Counts::add(&counts.bytes, message.len() as u64);
         Ok(true)
     }
-}
-
-fn parse(origin: &str) -> Option<Origin> {
-    let mut bytes = [0; 16];
-    for (n, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(origin.get(2 * n..2 * n + 2)?, 16).ok()?;
-    }
-    Some(Origin(bytes))
 }

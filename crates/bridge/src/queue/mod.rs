@@ -28,6 +28,9 @@ mod import;
 pub(crate) use export::export;
 pub(crate) use import::import;
 
+/// A puller's name has at most so many bytes.
+const LONGEST_NAME: usize = 64;
+
 /// What a query asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ask {
@@ -55,7 +58,8 @@ impl Ask {
 
     /// From the parameters of a query, by their names.
     pub(crate) fn read<'p>(get: impl Fn(&str) -> Option<&'p str>) -> Result<Self, String> {
-        let from = get("from").unwrap_or("plain").to_owned();
+        let from = get("from").filter(|from| !from.is_empty() && from.len() <= LONGEST_NAME);
+        let from = from.ok_or("from=: a name of your own, which nobody else has")?.to_owned();
         let number = |name: &str, usual: u64| {
             get(name).map_or(Ok(usual), |text| {
                 text.parse().map_err(|_| format!("{name}={text}: not a number"))
@@ -95,7 +99,9 @@ mod tests {
             parameters.split(';').find_map(|one| one.strip_prefix(name)?.strip_prefix('='))
         };
         assert_eq!(Ask::read(get), Ok(ask));
-        assert_eq!(Ask::read(|_| None).unwrap().credit, 1);
-        assert!(Ask::read(|name| (name == "ack").then_some("-1")).is_err());
+        assert!(Ask::read(|_| None).is_err());
+        let only = |name: &str| (name == "from").then_some("me");
+        assert_eq!(Ask::read(only).unwrap().credit, 1);
+        assert!(Ask::read(|name| Some(if name == "from" { "me" } else { "-1" })).is_err());
     }
 }

@@ -90,7 +90,7 @@ impl Host {
     /// Starts a bridge there.
     pub(crate) fn bridge(&self, arguments: &[&str]) -> Bridge {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tombolo-bridge"));
-        command.args(arguments);
+        command.arg("bridge").args(arguments);
         self.run(move || Bridge::start(&mut command))
     }
 }
@@ -141,10 +141,6 @@ impl Bridge {
     pub(crate) fn terminate(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
         self.child.wait().unwrap()
-    }
-
-    pub(crate) fn pause(&self, stopped: bool) {
-        self.signal(if stopped { Signal::SIGSTOP } else { Signal::SIGCONT });
     }
 
     /// What it has said on standard error.

@@ -7,7 +7,8 @@ use zenoh::{Session, Wait as _};
 
 use crate::hosts::{Host, PATIENCE, endpoint, wait_until};
 
-fn client(at: &str) -> Session {
+/// A session of Zenoh that is a client of that endpoint.
+pub(crate) fn client(at: &str) -> Session {
     let mut settings = zenoh::Config::default();
     for (key, value) in [
         ("mode", "\"client\"".to_owned()),
@@ -107,16 +108,91 @@ fn a_plain_client_takes_from_a_queue_and_sends_to_one() {
     assert!(near.run(move || sender.is_empty()));
     let answer = session.get("tombolo/work/done/@in").payload("all three").wait().unwrap();
     assert_eq!(&*answer.recv().unwrap().result().unwrap().payload().to_bytes(), b"ok");
-    session.put("tombolo/work/done/@in", "and more").wait().unwrap();
+    let nameless = session.get("tombolo/work/jobs/@pull/*?credit=2").wait().unwrap();
+    let why = nameless.recv().unwrap().into_result().unwrap_err();
+    assert!(String::from_utf8_lossy(&why.payload().to_bytes()).contains("a name of your own"));
     near.run(move || {
         let mut done = Vec::new();
         receiver.recv_timeout(&mut done, PATIENCE).unwrap();
         assert_eq!(done, b"all three");
-        receiver.recv_timeout(&mut done, PATIENCE).unwrap();
-        assert_eq!(done, b"and more");
         let nothing = receiver.recv_timeout(&mut done, Duration::from_millis(50));
         assert_eq!(nothing, Err(RecvTimeoutError::Timeout));
         drop(work);
+    });
+    session.close().wait().unwrap();
+}
+
+#[test]
+fn what_is_asked_of_a_queue_comes_to_one_of_the_hosts_that_import_it() {
+    let (Some(one), Some(two)) = (Host::new(), Host::new()) else { return };
+    let (first, second) = (endpoint(), endpoint());
+    let made = || {
+        let work = Segment::open_or_create("work").unwrap();
+        work.channel::<u64>("jobs").capacity(64).lasting().receiver().unwrap()
+    };
+    let [_one, _two] = [one.run(made), two.run(made)];
+    let bridges = [
+        one.bridge(&["work", "--listen", &first, "--import", "jobs"]),
+        two.bridge(&["work", "--listen", &second, "--connect", &first, "--import", "jobs"]),
+    ];
+    bridges.iter().for_each(|bridge| bridge.wait_for("import jobs of work: running"));
+    let session = client(&first);
+    let ask = |key: &str, n: u64| {
+        let asked = session.get(key).payload(n.to_ne_bytes()).wait().unwrap();
+        asked.into_iter().map(|reply| reply.into_result().is_ok()).collect::<Vec<_>>()
+    };
+    // Where one alone imports, its key is not needed; where several do, nobody takes it twice.
+    let mut own = Vec::new();
+    wait_until("both are known", || {
+        let tokens = session.liveliness().get("tombolo/work/jobs/@in/*").wait().unwrap();
+        own = tokens.into_iter().filter_map(|one| one.into_result().ok()).collect();
+        own.len() == 2 && !ask("tombolo/work/jobs/@in", 0).contains(&true)
+    });
+    let count = |host: &Host| {
+        host.run(|| {
+            Segment::open("work").unwrap().open_channel("jobs").unwrap().receiver().unwrap().len()
+        })
+    };
+    let before = count(&one) + count(&two);
+    for n in 0..20 {
+        assert_eq!(ask(own[n as usize % 2].key_expr().as_str(), n), [true]);
+    }
+    assert_eq!(count(&one) + count(&two), before + 20);
+    session.close().wait().unwrap();
+}
+
+#[test]
+fn what_was_pulled_and_not_acknowledged_is_there_again_after_a_shutdown() {
+    let Some(near) = Host::new() else { return };
+    let at = endpoint();
+    let (work, sender) = near.run(|| {
+        let work = Segment::open_or_create("work").unwrap();
+        let sender = work.channel::<u64>("jobs").capacity(64).lasting().sender().unwrap();
+        (0..10).for_each(|n| sender.send(n).unwrap());
+        (work, sender)
+    });
+    let bridge = near.bridge(&["work", "--listen", &at, "--export", "jobs"]);
+    bridge.wait_for("export jobs of work: running");
+    let session = client(&at);
+    let pull = "tombolo/work/jobs/@pull/*?from=me;credit=10;wait=5000";
+    let reply = session.get(pull).wait().unwrap().recv().unwrap().into_result().unwrap();
+    assert_eq!(reply.payload().len(), 80);
+    let _waiting = session.get(pull.replace("credit=10", "credit=20")).wait().unwrap();
+    near.run(move || {
+        let commander = work.commander().unwrap();
+        commander.shutdown(PATIENCE).unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+        commander.resume(PATIENCE).unwrap();
+        drop(sender);
+    });
+    bridge.kill();
+    near.run(|| {
+        let work = Segment::open("work").unwrap();
+        let mut receiver = work.channel::<u64>("jobs").receiver().unwrap();
+        for _ in 0..10 {
+            let job = receiver.take_timeout(PATIENCE).unwrap();
+            assert!(job.attempts() > 0, "{} has no mark", job.read());
+        }
     });
     session.close().wait().unwrap();
 }

@@ -4,13 +4,15 @@ use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
 
 use serde_json::{Value, json};
 use tombolo::{Bytes, Publisher, Segment};
 use tombolo_cli::bridges::{CHANNEL, Counts, LONGEST, Link, News, PREFIX, Peer, Status, VERSION};
 
 use crate::command::{PROGRAM, Running, run, text};
-use crate::common::{Folder, in_own_namespace, wait_until};
+use crate::common::{Folder, PATIENCE, in_own_namespace, wait_until};
 
 /// What is said of a bridge that exports `prices` of `market`.
 fn status() -> Status {
@@ -163,18 +165,22 @@ fn events_tell_what_bridges_say_of_the_segment_and_of_no_other() {
         said.news.push(news(3, "market/prices", "messages missed: 3"));
         said.news.push(news(4, "", "abc has gone"));
         bridge.say(&said);
-        let rows = BufReader::new(events.stdout()).lines().map(|line| {
-            let row: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            row
+        let (tell, rows) = mpsc::channel::<Value>();
+        let out = BufReader::new(events.stdout());
+        thread::spawn(move || {
+            let rows = out.lines().map_while(Result::ok);
+            let mut rows = rows.map(|line| serde_json::from_str(&line).unwrap());
+            rows.try_for_each(|row| tell.send(row))
         });
-        let mut of = Vec::new();
-        for row in rows.filter(|row| row["event"] == "bridge") {
-            of.push(row["what"].as_str().unwrap().to_owned());
-            if of.last().is_some_and(|what| what == "abc has gone") {
-                // The command ends with the segment.
-                segment.remove().unwrap();
+        let mut of: Vec<String> = Vec::new();
+        while of.last().is_none_or(|what| what != "abc has gone") {
+            let row = rows.recv_timeout(PATIENCE).unwrap();
+            if row["event"] == "bridge" {
+                of.push(row["what"].as_str().unwrap().to_owned());
             }
         }
+        // The command ends with the segment.
+        segment.remove().unwrap();
         assert_eq!(of, ["messages missed: 3", "abc has gone"]);
         assert!(events.wait().success());
         bridge.segment.remove().unwrap();

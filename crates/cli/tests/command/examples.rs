@@ -308,10 +308,11 @@ fn subcommands() -> Vec<String> {
 }
 
 /// Programs of their own, whose tests run their examples.
-const BESIDE: [(&str, &[&str]); 3] = [
+const BESIDE: [(&str, &[&str]); 4] = [
     ("bench", &["bench/src/main.rs"]),
     ("record", &["record/src/record.rs"]),
     ("replay", &["record/src/replay.rs"]),
+    ("bridge", &["bridge/src/flags.rs"]),
 ];
 
 #[test]
