@@ -1596,7 +1596,9 @@ class Board:
         self.memory, self.block, self.segment = segment.memory, block, segment
         self.slots, self.entries = block.slots, block.publishers
         self.count = self.slots + self.entries
-        self.bits = (self.count - 1).bit_length()
+        # The buffer's, and gap.
+        self.gap = 1 << (self.count - 1).bit_length()
+        self.bits = self.gap.bit_length()
         self.turns = 1 << 64 - self.bits
         self.mine = of_life(segment.incarnation, segment.me)
         self.entry = None
@@ -1614,7 +1616,7 @@ class Board:
         return word >> self.bits
 
     def buffer_of(self, place, word):
-        return ((word & (1 << self.bits) - 1) + place) % self.count
+        return ((word & self.gap - 1) + place) % self.count
 
     def after(self, word, turn):
         """How many turns a word is after one."""
@@ -1777,7 +1779,7 @@ class Board:
         memory, at, place = self.memory, self.place(n), self.slots + n
         w, a = memory.load(at + 8), memory.load(at + 24)
         published = self.place_word(a % self.slots, self.lap(a) + 1, self.buffer_of(place, w))
-        if memory.load(self.slot(a)) != published:
+        if memory.load(self.slot(a)) & ~self.gap != published:
             self.renew(n)
             return
         to = self.place_word(place, self.turn(w) + 1, memory.load(at + 32) % self.count)
@@ -1819,13 +1821,20 @@ class Board:
             if turns != 1:
                 raise Corrupt(f"a slot's word is {w:#x}")
             at = block.buffers + block.apart * self.buffer_of(p % self.slots, w)
-            if block.kind == BROADCAST_BYTES:
-                data = self.memory.read(at + 8, min(self.memory.load(at), block.size))
+            first = self.memory.load(at)
+            if w & self.gap:
+                data = None
+            elif block.kind == BROADCAST_BYTES:
+                data = self.memory.read(at + 8, min(first, block.size))
             else:
                 data = self.memory.read(at, block.size)
             thunks.fence()
-            if self.memory.load(self.slot(p)) == w:
-                return data, p
+            if self.memory.load(self.slot(p)) != w:
+                continue
+            if data is None:
+                self.release((None, p))
+                raise Lagged(first)
+            return data, p
 
     def release(self, taken):
         self.cursor = taken[1] + 1

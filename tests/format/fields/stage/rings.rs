@@ -21,7 +21,7 @@ impl Stage {
         }
         self.controls(ELEMENTS, &[("tail", 6), ("publishers used", 1), ("reliable used", 1)]);
         let (base, block) = &self.blocks[ELEMENTS];
-        let (buffers, bits) = (block.units as u64 + SEATS.0 as u64, 5);
+        let (buffers, bits) = (block.units as u64 + SEATS.0 as u64, 6);
         let word = |place: u64, turn: u64, buffer: u64| {
             (turn << bits) | ((buffer + buffers - place) % buffers)
         };
