@@ -416,7 +416,7 @@ fn a_wrong_word_of_a_channel_is_named() {
     for (what, at, value) in [
         ("slot word", slot(1), 5 << 20 | 5 << 13),
         ("slot word", slot(1), 5 << 20 | full | 1),
-        ("slot word", slot(1), 5 << 20 | 1 << 16 | full),
+        ("slot word", slot(3), 5 << 20 | 1 << 16 | free),
         ("slot word", slot(1), 5 << 20 | 1 << 13 | 4),
         ("slot word", slot(1), 5 << 20 | 3 << 13 | 4),
         ("slot word", slot(1), 9 << 20 | full),

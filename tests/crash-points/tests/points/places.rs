@@ -101,7 +101,7 @@ const NOT_STEPS: [&str; 18] = [
 const EXCUSED: [(&str, &str); 10] = [
     (
         "let pid = mapped.info(member.id).pid.load(crate::sync::Ordering::Relaxed);",
-        "what only the feature tracing notes: crates/../tests/channel/tracing.rs",
+        "what only the feature tracing notes: tests/death/traced.rs",
     ),
     (
         "let there = words.slot(at.index).load(Ordering::Acquire);",
