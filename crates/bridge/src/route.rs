@@ -46,6 +46,7 @@ pub(crate) struct Here<'a> {
     pub(crate) lease: Duration,
     pub(crate) stop: &'a Stop,
     pub(crate) origin: Origin,
+    segment: Option<&'a Segment>,
     over: &'a AtomicBool,
 }
 
@@ -53,6 +54,12 @@ impl Here<'_> {
     /// Whether neither the bridge nor this life is to end.
     pub(crate) fn goes_on(&self) -> bool {
         !self.over.load(Ordering::Relaxed) && !self.stop.is_stopped()
+    }
+
+    /// Whether the segment is still there. One that was removed takes what is sent into it, which
+    /// nobody then receives, and wakes nobody who does not sleep in it.
+    pub(crate) fn stands(&self) -> Result<(), Ended> {
+        self.segment.map_or(Ok(()), |segment| segment.sweep().map(drop).map_err(Ended::failed))
     }
 
     pub(crate) fn end(&self) {
@@ -95,7 +102,8 @@ pub(crate) fn serve(
         }
         let over = AtomicBool::new(false);
         let origin = Origin([0; 16]);
-        let here = Here { session, route, base: &base, lease, stop, origin, over: &over };
+        let segment = None;
+        let here = Here { session, route, base: &base, lease, stop, origin, segment, over: &over };
         if let Err(Ended(state, what)) = life(here, watch.as_ref(), &both) {
             both.iter().for_each(|one| one.set(state, &what));
             stop.wait(AGAIN);
@@ -104,8 +112,9 @@ pub(crate) fn serve(
     both.iter().for_each(|one| one.set(State::Ended, ""));
 }
 
-fn life(mut here: Here<'_>, watch: Option<&Watch>, both: &[Arc<RouteStatus>]) -> Result<(), Ended> {
+fn life(here: Here<'_>, watch: Option<&Watch>, both: &[Arc<RouteStatus>]) -> Result<(), Ended> {
     let segment = find_segment(&here, watch)?;
+    let mut here = Here { segment: Some(&segment), ..here };
     let channel = find_channel(&here, &segment, watch)?;
     let name = &here.route.channel;
     if channel.is_calls() {
@@ -133,7 +142,7 @@ fn life(mut here: Here<'_>, watch: Option<&Watch>, both: &[Arc<RouteStatus>]) ->
             _ => Ok(()),
         };
     }
-    let imported = (directed == Direction::Both).then(Imported::default);
+    let imported = (directed == Direction::Both).then(|| Imported::new(channel.capacity()));
     let (seat, imported) = (Mutex::new(seat), imported.as_ref());
     std::thread::scope(|scope| {
         let importing = import.zip(watch).map(|(status, watch)| {

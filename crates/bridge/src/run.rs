@@ -58,6 +58,11 @@ pub fn run(config: &Config, stop: &Stop, status: &Arc<Status>) -> Result<(), Fai
     Ok(())
 }
 
+/// Whether it may be what Zenoh calls a session.
+fn is_id(name: &str) -> bool {
+    (1..=32).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 fn watch_peers(
     session: &Session,
     own: &str,
@@ -72,7 +77,7 @@ fn watch_peers(
         .callback(move |sample| {
             let key = sample.key_expr().as_str();
             if key != own
-                && let Some(name) = key.rsplit('/').next()
+                && let Some(name) = key.rsplit('/').next().filter(|name| is_id(name))
             {
                 status.peer(name, sample.kind() == SampleKind::Put);
             }

@@ -34,6 +34,8 @@ pub(crate) struct Stream {
     pub(crate) session: u64,
     /// The next number; of a queue, the last one that was published.
     pub(crate) next: u64,
+    /// Broadcast: how many that had no number were missing until there.
+    pub(crate) lost: u64,
     /// When it was last heard of, as a count.
     pub(crate) heard: u64,
 }
@@ -48,12 +50,15 @@ pub(crate) struct Note {
     pub(crate) current: u64,
     /// … so many messages …
     pub(crate) span: u64,
-    /// … where so many have been published before …
+    /// … where so many have been published before, as after all that was done before it …
     pub(crate) at: u64,
     /// … after so many that are missing, which is told first.
     pub(crate) gap: u64,
     /// Broadcast: so many are missing, and not told yet.
     pub(crate) owed: u64,
+    /// Broadcast: 1: others have published in the channel too. So what there is does not tell what of
+    /// it the bridge has published, even if it is alone by now.
+    pub(crate) shared: u64,
     /// Broadcast: one more than the position of the next message to be exported; 0: none was.
     pub(crate) exported: u64,
     /// Broadcast: so many positions before it were left out, because they came from elsewhere.
@@ -101,17 +106,26 @@ impl Note {
         self.streams.iter().all(|stream| stream.heard > 0)
     }
 
+    /// That something is about to be published, where so many have been published.
+    pub(crate) fn begin(&mut self, published: u64) {
+        self.shared |= u64::from(published != self.at);
+        self.at = published;
+    }
+
     /// Works out what a predecessor has published of what it was about to publish, where so many
-    /// have been published by now. `None`: others have published too. Then nobody knows, and all
+    /// have been published by now. If others have published too, nobody knows, and all
     /// of it counts as missing: what is there is told as missing, rather than the other way round.
-    pub(crate) fn settle(&mut self, published: Option<u64>) {
+    /// `alone`: nobody else publishes now.
+    pub(crate) fn settle(&mut self, published: u64, alone: bool) {
         let told = u64::from(self.gap > 0);
         let done = published
-            .map(|published| published.saturating_sub(self.at))
+            .checked_sub(self.at)
             .filter(|&done| done <= self.span.saturating_add(told));
+        self.shared |= u64::from(!alone || done.is_none());
+        self.at = published;
         if let Some(stream) = self.streams.get_mut(self.current as usize) {
-            match done {
-                Some(0) => stream.next = stream.next.saturating_sub(self.gap),
+            match done.filter(|_| self.shared == 0) {
+                Some(0) => self.owed = self.owed.saturating_add(self.gap),
                 Some(done) => stream.next = stream.next.saturating_add(done - told),
                 None => {
                     stream.next = stream.next.saturating_add(self.span);
@@ -122,8 +136,16 @@ impl Note {
         (self.gap, self.span) = (0, 0);
     }
 
-    /// That all of it was published.
-    pub(crate) fn done(&mut self, sent: u64) {
+    /// That the bridge has published so many, the last of them before this position.
+    pub(crate) fn published(&mut self, count: u64, end: Option<u64>) {
+        let end = end.filter(|_| count > 0).unwrap_or(self.at);
+        self.shared |= u64::from(end.wrapping_sub(self.at) != count);
+        self.at = end;
+    }
+
+    /// That so much of it was published, after what was missing was told.
+    pub(crate) fn done(&mut self, sent: u64, end: Option<u64>) {
+        self.published(sent + u64::from(self.gap > 0), end);
         if let Some(stream) = self.streams.get_mut(self.current as usize) {
             stream.next = stream.next.saturating_add(sent);
         }
@@ -303,21 +325,43 @@ mod tests {
         let about = Note { current: n as u64, span: 10, at: 50, ..note };
         for (published, next) in [(50, 100), (53, 103), (60, 110)] {
             let mut settled = about;
-            settled.settle(Some(published));
-            assert_eq!(settled.streams[n].next, next);
+            settled.settle(published, true);
+            assert_eq!((settled.streams[n].next, settled.owed), (next, 0));
         }
         let mut others = about;
-        others.settle(Some(61));
+        others.settle(61, true);
         assert_eq!((others.streams[n].next, others.owed), (110, 10));
         others = Note { gap: 7, ..about };
-        others.settle(None);
+        others.settle(51, false);
         assert_eq!((others.streams[n].next, others.owed), (110, 17));
         let after_gap = Note { gap: 7, ..about };
-        for (published, next) in [(50, 93), (51, 100), (54, 103), (61, 110)] {
+        for (published, next, owed) in [(50, 100, 7), (51, 100, 0), (54, 103, 0), (61, 110, 0)] {
             let mut settled = after_gap;
-            settled.settle(Some(published));
-            assert_eq!(settled.streams[n].next, next);
+            settled.settle(published, true);
+            assert_eq!((settled.streams[n].next, settled.owed), (next, owed));
         }
+    }
+
+    #[test]
+    fn where_others_have_published_what_is_there_is_not_taken_for_what_a_predecessor_sent() {
+        let mut note = Note::default();
+        let (n, _) = note.stream(Origin([1; 16]));
+        note.streams[n].next = 100;
+        (note.current, note.span) = (n as u64, 10);
+        note.begin(0);
+        note.done(10, Some(10));
+        // Somebody came, published three messages, and went.
+        assert_eq!(note.shared, 0);
+        note.span = 10;
+        note.begin(13);
+        let mut settled = note;
+        // And again, while there was no bridge.
+        settled.settle(16, true);
+        assert_eq!((settled.streams[n].next, settled.owed), (120, 10));
+        // Or between two of its own.
+        let mut between = Note { shared: 0, ..note };
+        between.done(10, Some(24));
+        assert_eq!(between.shared, 1);
     }
 
     #[test]

@@ -7,6 +7,9 @@ use std::time::{Instant, SystemTime};
 
 use crate::config::{Config, Direction};
 
+/// So many bridges on other hosts are listed at most.
+const MOST_PEERS: usize = 256;
+
 /// What a bridge does.
 #[derive(Debug)]
 pub struct Status {
@@ -122,7 +125,9 @@ impl Status {
     pub(crate) fn peer(&self, name: &str, there: bool) {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         if there {
-            peers.entry(name.to_owned()).or_insert_with(Instant::now);
+            if peers.len() < MOST_PEERS {
+                peers.entry(name.to_owned()).or_insert_with(Instant::now);
+            }
         } else {
             peers.remove(name);
         }

@@ -9,13 +9,13 @@
 //!   4  form         u8       0: of a broadcast channel; 1: of a queue
 //!   5  flags        u8       1: lengths follow; 2: marks follow
 //!   6  –            u16      0
-//!   8  count        u32      how many messages; may be 0
-//!  12  lost         u32      broadcast: so many are missing before it that had no number
+//!   8  count        u32      how many messages; may be 0, and is at most 65,536
+//!  12  –            u32      0
 //!  16  fingerprint  u64      of the type of the messages, as the description has it
 //!  24  origin       16 bytes the life of the segment that the messages come from
 //!  40  stream       u64      broadcast: the life of the exporter; queue: the session
 //!  48  seq          u64      the number of the first message
-//!  56  –            u64      0
+//!  56  lost         u64      broadcast: so many were missing in the stream until here that had no number
 //!  64  lengths      u32 × count, of messages of any length; without them, all have one size
 //!   …  marks        u8 × count, of queues: how often the message may have been delivered before
 //! ```
@@ -28,6 +28,8 @@ const MAGIC: [u8; 4] = *b"TBR1";
 const FIXED: usize = 64;
 const LENGTHS: u8 = 1;
 const MARKS: u8 = 2;
+/// So many messages go together at most. Whoever sends bytes decides nothing bigger.
+pub(crate) const MOST: usize = 1 << 16;
 
 /// Of what the messages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,9 +80,9 @@ pub struct Header {
     pub stream: u64,
     /// The number of the first one.
     pub seq: u64,
-    /// So many messages are missing before it that had no number: the channel that they come from
-    /// says so.
-    pub lost: u32,
+    /// So many messages were missing in this stream until here that had no number: the channel that
+    /// they come from says so. It only grows, so a put that is lost hides none.
+    pub lost: u64,
     /// How many messages there are.
     pub count: u32,
     /// How long each is; `None`: all have one size.
@@ -101,10 +103,10 @@ impl Header {
         bytes.push(flag(self.lengths.is_some(), LENGTHS) | flag(self.marks.is_some(), MARKS));
         bytes.extend_from_slice(&[0; 2]);
         bytes.extend_from_slice(&self.count.to_le_bytes());
-        bytes.extend_from_slice(&self.lost.to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
         bytes.extend_from_slice(&self.fingerprint.to_le_bytes());
         bytes.extend_from_slice(&self.origin.0);
-        for number in [self.stream, self.seq, 0] {
+        for number in [self.stream, self.seq, self.lost] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         lengths.iter().for_each(|length| bytes.extend_from_slice(&length.to_le_bytes()));
@@ -128,7 +130,8 @@ impl Header {
         };
         let flags = fixed.get(5).copied().unwrap_or_default();
         let count = number::<4>(fixed, 8).map_or(0, u32::from_le_bytes);
-        let many = usize::try_from(count).map_err(|_| "a header counts too many messages")?;
+        let many = usize::try_from(count).ok().filter(|&many| many <= MOST);
+        let many = many.ok_or("a header counts too many messages")?;
         let (lengths, rest) = if flags & LENGTHS == 0 {
             (None, rest)
         } else {
@@ -150,7 +153,7 @@ impl Header {
             origin: Origin(number::<16>(fixed, 24).unwrap_or_default()),
             stream: long(40),
             seq: long(48),
-            lost: number::<4>(fixed, 12).map_or(0, u32::from_le_bytes),
+            lost: long(56),
             count,
             lengths,
             marks,
@@ -164,7 +167,7 @@ impl Header {
             // Of no bytes: there are none, or each of them has none.
             return match size {
                 _ if !whole => None,
-                0 => Some(vec![&[]; usize::try_from(self.count).ok()?.min(1 << 16)]),
+                0 => Some(vec![&[]; usize::try_from(self.count).ok()?]),
                 size => Some(payload.chunks_exact(size).collect()),
             };
         };
@@ -213,6 +216,13 @@ mod tests {
         assert_eq!(header.messages(b"abc", 0), Some(vec![&b"a"[..], b"bc"]));
         assert_eq!(header.messages(b"abcd", 0), None);
         assert_eq!((header.mark(1), header.mark(5)), (3, 0));
+    }
+
+    #[test]
+    fn nobody_afar_makes_lists_longer_than_what_goes_together() {
+        let many = Header { count: 1 << 16, lengths: None, marks: None, ..header() };
+        assert_eq!(Header::decode(&many.encode()), Ok(many.clone()));
+        assert!(Header::decode(&Header { count: (1 << 16) + 1, ..many }.encode()).is_err());
     }
 
     #[test]

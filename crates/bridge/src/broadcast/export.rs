@@ -25,9 +25,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// So long it goes on sending what is there when it is asked to end.
 const DRAIN: Duration = Duration::from_secs(2);
 /// So many messages go together at most.
-const MOST: usize = 4096;
+pub(super) const MOST: usize = 4096;
 /// An exporter begins so far before where its predecessor was, whose last puts may not have left.
-const BEFORE: usize = 256;
+pub(super) const BEFORE: usize = 256;
 const BEFORE_BYTES: usize = 4 << 20;
 
 /// What goes to one channel's importers.
@@ -68,7 +68,6 @@ impl Outlet<'_> {
         });
         let put = self.publisher.put(payload).attachment(header.encode());
         put.wait().map_err(Ended::failed)?;
-        header.lost = 0;
         self.said = Instant::now();
         Ok(())
     }
@@ -138,8 +137,8 @@ pub(crate) fn export(
             let foreign = imported.map_or(0, |imported| imported.hold().take_all(from, to));
             outlet.left_out = outlet.left_out.wrapping_add(foreign);
             if foreign < passed {
-                outlet.header.lost =
-                    u32::try_from(missed.saturating_sub(passed)).unwrap_or(u32::MAX);
+                let lost = &mut outlet.header.lost;
+                *lost = lost.saturating_add(missed.saturating_sub(passed));
                 Counts::add(&status.counts.gaps, 1);
                 Counts::add(&status.counts.missed, missed.saturating_sub(foreign));
                 outlet.put(to, &ByteBatch::new(), 0, 0)?;

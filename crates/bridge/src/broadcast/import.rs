@@ -10,7 +10,7 @@ use tombolo::{AnyChannel, AnySender, Observer, SendBatchError, SendTimeoutError,
 use zenoh::Wait as _;
 use zenoh::sample::{Locality, Sample};
 
-use super::{Imported, Inbox, Inlet, Item};
+use super::{Imported, Inbox, Inlet, Item, export};
 use crate::describe::{Unfit, Watch};
 use crate::route::{Ended, Here};
 use crate::site::Seat;
@@ -24,8 +24,9 @@ const AROUND: Duration = Duration::from_secs(1);
 /// So long it waits before it tries again to publish what is not to go back.
 const RETRY: Duration = Duration::from_micros(200);
 
-/// So many messages may an exporter repeat when it begins anew, with room to spare.
-const REPEATED: u64 = 4096;
+/// So many messages may an exporter repeat when it begins anew: what it had put together and not
+/// noted, and a little before that; with room to spare.
+const REPEATED: u64 = 2 * (export::MOST + export::BEFORE) as u64;
 
 /// Where messages are published.
 struct Outlet<'a> {
@@ -52,7 +53,6 @@ pub(crate) fn import(
     let mut outlet = Outlet { here, sender, status, seat, imported, watch, is_bytes, fingerprint };
     outlet.settle()?;
     let inbox = Arc::new(Inbox::new(here.route.credit_bytes, here.route.reliable));
-    let inlet = Inlet::of_broadcast(here, &inbox).map_err(Ended::failed)?;
     let puts = Arc::clone(&inbox);
     let _subscriber = here
         .session
@@ -61,12 +61,16 @@ pub(crate) fn import(
         .callback(move |put| puts.push(Item::Put(put)))
         .wait()
         .map_err(Ended::failed)?;
+    // It goes before the subscriber, however this ends: then nobody waits for room any more.
+    let _inlet = Inlet::of_broadcast(here, &inbox).map_err(Ended::failed)?;
     status.set(State::Running, "");
     let mut around = None::<Instant>;
     while here.goes_on() {
         if around.is_none_or(|around| around.elapsed() >= AROUND) {
             around = Some(Instant::now());
+            here.stands()?;
             look_around(here, channel, status, watch);
+            Counts::add(&status.counts.refused, inbox.take_refused());
         }
         match inbox.pop(LOOK) {
             None => {}
@@ -85,7 +89,6 @@ pub(crate) fn import(
             }
         }
     }
-    drop(inlet);
     Ok(())
 }
 
@@ -122,14 +125,13 @@ impl Outlet<'_> {
     fn put(&mut self, put: &Sample) -> Result<(), Ended> {
         let payload = put.payload().to_bytes();
         let Some(attached) = put.attachment() else {
-            if let Err(why) = self.plain(&payload)? {
-                crate::log::say(&format!("{}: a put was refused: {why}", self.here.base));
-            }
+            // It is counted, and nobody waits for an answer.
+            let _ = self.plain(&payload)?;
             return Ok(());
         };
         let counts = &self.status.counts;
         let header = match Header::decode(&attached.to_bytes()) {
-            Ok(header) if header.form == Form::Broadcast && self.takes(&header) => header,
+            Ok(header) if self.takes(&header) => header,
             _ => {
                 Counts::add(&counts.refused, 1);
                 return Ok(());
@@ -153,18 +155,37 @@ impl Outlet<'_> {
         let lock = || self.seat.lock().unwrap_or_else(PoisonError::into_inner);
         let alone =
             self.imported.is_none() && is_alone(&self.here.route.segment, &self.here.route.channel);
-        let owed = {
+        // What is missing is about to be told, and so it is noted as before any message.
+        let gap = {
             let mut seat = lock();
-            seat.note.settle(self.sender.published().filter(|_| alone));
+            seat.note.settle(self.sender.published().unwrap_or_default(), alone);
+            seat.note.gap = std::mem::take(&mut seat.note.owed);
             seat.write();
-            seat.note.owed
+            seat.note.gap
         };
-        if owed > 0 && self.tell(owed)? {
-            let mut seat = lock();
-            seat.note.owed = 0;
-            seat.write();
+        if gap > 0 {
+            let told = self.tell(gap)?;
+            self.told(gap, told);
         }
         Ok(())
+    }
+
+    /// Notes that a gap was told, after which nothing comes; or that it is still to be.
+    fn told(&self, gap: u64, told: bool) {
+        let mut seat = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
+        if told {
+            seat.note.done(0, self.end());
+        } else {
+            seat.note.owed = seat.note.owed.saturating_add(gap);
+            seat.note.gap = 0;
+            seat.note.done(0, None);
+        }
+        seat.write();
+    }
+
+    /// The position behind what was published last from here.
+    fn end(&self) -> Option<u64> {
+        self.sender.sequence().map(|last| last.wrapping_add(1))
     }
 
     /// Whether the channel takes a message of this length.
@@ -175,11 +196,12 @@ impl Outlet<'_> {
 
     /// Whether messages like these are those of the channel.
     fn takes(&self, header: &Header) -> bool {
-        if self.is_bytes {
+        let same = if self.is_bytes {
             header.lengths.is_some() || header.count == 0
         } else {
             header.fingerprint == self.fingerprint
-        }
+        };
+        same && header.form == Form::Broadcast && header.origin != Origin([0; 16])
     }
 
     /// Publishes what has not been here, after what is missing has been told.
@@ -205,7 +227,10 @@ impl Outlet<'_> {
             let back = new && header.seq.saturating_add(REPEATED) < stream.next;
             let next = if known && !back { stream.next } else { header.seq };
             let gap = header.seq.saturating_sub(next);
-            let lost = if header.seq >= next { header.lost.into() } else { 0 };
+            // What had no number is told with the numbers around it: each such gap has one.
+            let told = if new { 0 } else { stream.lost };
+            let lost = if gap > 0 { header.lost.saturating_sub(told) } else { 0 };
+            stream.lost = header.lost;
             let gap = gap.saturating_add(lost);
             let skipped = next.saturating_sub(header.seq).min(messages.len() as u64);
             Counts::add(&counts.skipped, skipped);
@@ -217,7 +242,7 @@ impl Outlet<'_> {
             note.streams[n].next = next.max(header.seq);
             note.current = n as u64;
             (note.gap, note.span) = (gap, fresh.len() as u64);
-            note.at = self.sender.published().unwrap_or_default();
+            note.begin(self.sender.published().unwrap_or_default());
             seat.write();
             (gap, fresh)
         };
@@ -225,10 +250,7 @@ impl Outlet<'_> {
             Counts::add(&counts.gaps, 1);
             Counts::add(&counts.missed, gap);
             if !self.tell(gap)? {
-                let mut seat = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
-                seat.note.owed = seat.note.owed.saturating_add(gap);
-                seat.note.done(0);
-                seat.write();
+                self.told(gap, false);
                 return Ok(());
             }
         }
@@ -237,7 +259,7 @@ impl Outlet<'_> {
         Counts::add(&counts.messages, sent as u64);
         Counts::add(&counts.bytes, bytes);
         let mut seat = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
-        seat.note.done(sent as u64);
+        seat.note.done(sent as u64, self.end());
         seat.write();
         Ok(())
     }
@@ -250,9 +272,15 @@ impl Outlet<'_> {
             let most = if self.is_bytes { "at most " } else { "" };
             return Ok(Err(format!("a message has {most}{size} bytes, and not {}", message.len())));
         }
+        let lock = || self.seat.lock().unwrap_or_else(PoisonError::into_inner);
+        lock().note.begin(self.sender.published().unwrap_or_default());
         if self.send(&[message])? == 0 {
             return Ok(Err("the bridge ends".to_owned()));
         }
+        let mut seat = lock();
+        seat.note.published(1, self.end());
+        seat.write();
+        drop(seat);
         Counts::add(&self.status.counts.messages, 1);
         Counts::add(&self.status.counts.bytes, message.len() as u64);
         Ok(Ok(()))

@@ -44,8 +44,14 @@ struct Waiting {
 /// So many other importers are noted.
 const MOST_OTHERS: usize = 64;
 
-/// What each item counts for beside its payload.
+/// What each item counts for beside its bytes.
 const EACH: usize = 256;
+
+/// The bytes of a query beside its payload.
+pub(crate) fn extras(query: &Query) -> usize {
+    let attached = query.attachment().map_or(0, |attached| attached.len());
+    attached + query.parameters().as_str().len() + query.key_expr().as_str().len()
+}
 
 impl Inbox {
     pub(crate) fn new(most: u64, waits: bool) -> Self {
@@ -58,11 +64,18 @@ impl Inbox {
     }
 
     pub(crate) fn push(&self, item: Item) {
-        let (payload, plain) = match &item {
-            Item::Put(sample) => (sample.payload().len(), sample.attachment().is_none()),
-            Item::Query(query) => (query.payload().map_or(0, |payload| payload.len()), true),
+        // All of it that stays in memory, whoever sent it.
+        let (size, plain) = match &item {
+            Item::Put(put) => {
+                let attached = put.attachment().map(|attached| attached.len());
+                (put.payload().len() + attached.unwrap_or_default(), attached.is_none())
+            }
+            Item::Query(query) => {
+                let payload = query.payload().map_or(0, |payload| payload.len());
+                (payload + extras(query), true)
+            }
         };
-        let size = payload + EACH;
+        let size = size + EACH;
         let mut state = self.lock();
         while !state.closed && !state.items.is_empty() && state.bytes + size > self.most {
             // This thread brings what comes for all channels. A plain client that wants to know

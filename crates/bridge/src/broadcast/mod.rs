@@ -20,25 +20,31 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use export::export;
 pub(crate) use import::import;
-pub(crate) use inbox::{Inbox, Inlet, Item};
+pub(crate) use inbox::{Inbox, Inlet, Item, extras};
 
 /// Which positions of a channel came from elsewhere, so that they do not go back: for a channel that
 /// is carried both ways.
 #[derive(Debug, Default)]
-pub(crate) struct Imported(Mutex<VecDeque<(u64, u64)>>);
+pub(crate) struct Imported {
+    ranges: Mutex<VecDeque<(u64, u64)>>,
+    /// So many of them are kept.
+    most: usize,
+}
 
 impl Imported {
+    /// For a channel that keeps so many messages.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { ranges: Mutex::default(), most: capacity.max(64) }
+    }
+
     /// To be held from before a message is published until it is noted.
     pub(crate) fn hold(&self) -> Noting<'_> {
-        Noting(self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        Noting(self.ranges.lock().unwrap_or_else(PoisonError::into_inner), self.most)
     }
 }
 
-/// So many ranges of positions are kept.
-const MOST_RANGES: usize = 1 << 16;
-
 /// Positions that are being noted.
-pub(crate) struct Noting<'a>(MutexGuard<'a, VecDeque<(u64, u64)>>);
+pub(crate) struct Noting<'a>(MutexGuard<'a, VecDeque<(u64, u64)>>, usize);
 
 impl Noting<'_> {
     /// Notes one more, which comes after all others.
@@ -47,8 +53,9 @@ impl Noting<'_> {
             Some((_, end)) if *end == position => *end += 1,
             _ => self.0.push_back((position, position + 1)),
         }
-        // The exporter is far behind these: it misses them, or takes them for its own host's.
-        if self.0.len() > MOST_RANGES {
+        // Of more ranges than the channel keeps messages, it has written over the first: the
+        // exporter misses it, and never takes it for its own host's.
+        if self.0.len() > self.1 {
             self.0.pop_front();
         }
     }
@@ -75,7 +82,7 @@ mod tests {
 
     #[test]
     fn what_was_imported_is_told_from_what_was_not() {
-        let imported = Imported::default();
+        let imported = Imported::new(64);
         let mut noting = imported.hold();
         [3, 4, 7].into_iter().for_each(|position| noting.add(position));
         let local: Vec<_> = (0..9).filter(|&position| !noting.take(position)).collect();

@@ -16,6 +16,7 @@ use zenoh::Wait as _;
 use zenoh::query::Query;
 
 use super::Ask;
+use crate::broadcast::extras;
 use crate::describe::{Description, Told};
 use crate::key;
 use crate::route::{Ended, Here};
@@ -28,12 +29,14 @@ const LOOK: Duration = Duration::from_millis(250);
 /// So long it waits for acknowledgements when it is asked to end.
 const DRAIN: Duration = Duration::from_secs(3);
 /// A reply has at most so many messages.
-const MOST: usize = 1 << 16;
+const MOST: usize = crate::wire::MOST;
 /// So many importers pull from one channel at most.
 const STREAMS: usize = 64;
 /// So many queries wait at most, of all and of one importer. Others are dropped: each is asked again.
 const QUERIES: usize = 256;
 const QUERIES_OF_ONE: usize = 4;
+/// So many bytes a query has at most.
+const LONGEST_QUERY: usize = 4096;
 
 /// What a stream's thread is sent.
 struct Asked {
@@ -61,7 +64,13 @@ pub(crate) fn export(
     let _queryable = here
         .session
         .declare_queryable(&at)
-        .callback(move |query| drop(asked.try_send(query)))
+        // One with more than it has to say would take room for nothing.
+        .callback(move |query| {
+            let more = query.payload().map_or(0, |payload| payload.len());
+            if more + extras(&query) <= LONGEST_QUERY {
+                drop(asked.try_send(query));
+            }
+        })
         .wait()
         .map_err(Ended::failed)?;
     let mut what = Description::of(channel, &here.route.segment, here.origin);
@@ -78,7 +87,13 @@ pub(crate) fn export(
             streams.retain(|_, stream| !stream.thread.is_finished());
             let query: Query = match queries.recv_timeout(LOOK) {
                 Ok(query) => query,
-                Err(Nothing::Timeout) => continue,
+                Err(Nothing::Timeout) => {
+                    if let Err(why) = here.stands() {
+                        done = Err(why);
+                        here.end();
+                    }
+                    continue;
+                }
                 Err(Nothing::Disconnected) => break,
             };
             let ask = match Ask::read(|name| query.parameters().get(name)) {
@@ -340,6 +355,10 @@ impl Stream<'_> {
                     }
                 }
             }
+        }
+        // An importer that does not know the session does not know what it has had of it.
+        if ask.session != self.session {
+            marks.iter_mut().take(resent).for_each(|mark| *mark = (*mark).max(1));
         }
         // What an SPSC channel is given back, it does not count: it is the first one of a session.
         if self.is_spsc

@@ -91,6 +91,11 @@ pub(crate) fn import(
         let mut done = Ok(());
         status.set(State::Running, "");
         while here.goes_on() {
+            if let Err(why) = here.stands() {
+                done = Err(why);
+                here.end();
+                break;
+            }
             let there = watch.described(here.session);
             let mut unfit = None;
             for one in &there {
