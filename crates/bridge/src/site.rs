@@ -118,9 +118,8 @@ impl Note {
     /// `alone`: nobody else publishes now.
     pub(crate) fn settle(&mut self, published: u64, alone: bool) {
         let told = u64::from(self.gap > 0);
-        let done = published
-            .checked_sub(self.at)
-            .filter(|&done| done <= self.span.saturating_add(told));
+        let done =
+            published.checked_sub(self.at).filter(|&done| done <= self.span.saturating_add(told));
         self.shared |= u64::from(!alone || done.is_none());
         self.at = published;
         if let Some(stream) = self.streams.get_mut(self.current as usize) {

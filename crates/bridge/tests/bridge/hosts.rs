@@ -131,6 +131,12 @@ impl Bridge {
         self.child.id()
     }
 
+    /// Whether its process has not ended.
+    pub(crate) fn lives(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
     /// Kills it.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

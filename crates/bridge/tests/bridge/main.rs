@@ -2,6 +2,8 @@
 //! bridge and its segment are.
 
 mod carried;
+mod hostile;
 mod hosts;
 mod link;
 mod plain;
+mod removed;
