@@ -20,6 +20,11 @@ use crate::wire::Origin;
 /// So often something is looked at again for which nothing wakes.
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// So long an exporter is there before it says that nobody takes from it.
+pub(crate) const ALONE: Duration = Duration::from_secs(5);
+/// Also what it says when Zenoh's access control lets nobody take from it.
+pub(crate) const NOBODY: &str = "nobody on another host takes from it";
+
 /// Why a life of a route has ended.
 pub(crate) struct Ended(pub(crate) State, pub(crate) String);
 

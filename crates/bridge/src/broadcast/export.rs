@@ -13,7 +13,7 @@ use zenoh::sample::Locality;
 
 use super::Imported;
 use crate::describe::{Description, Told};
-use crate::route::{Ended, Here};
+use crate::route::{ALONE, Ended, Here, NOBODY};
 use crate::site::{Seat, random};
 use crate::status::{Counts, RouteStatus, State};
 use crate::wire::{Form, Header};
@@ -112,8 +112,14 @@ pub(crate) fn export(
     status.set(State::Running, "");
     let mut batch = ByteBatch::new();
     let mut until = None;
+    let mut look = Instant::now() + ALONE;
     loop {
         let going = here.goes_on();
+        if going && look <= Instant::now() {
+            look = Instant::now() + BEAT;
+            let taken = outlet.publisher.matching_status().wait().map_err(Ended::failed)?;
+            status.set(State::Running, if taken.matching() { "" } else { NOBODY });
+        }
         if !going && *until.get_or_insert_with(|| Instant::now() + DRAIN) < Instant::now() {
             break;
         }

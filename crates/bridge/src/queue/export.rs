@@ -19,7 +19,7 @@ use super::Ask;
 use crate::broadcast::extras;
 use crate::describe::{Description, Told};
 use crate::key;
-use crate::route::{Ended, Here};
+use crate::route::{ALONE, Ended, Here, NOBODY};
 use crate::site::{Seat, random};
 use crate::status::{Counts, RouteStatus, State};
 use crate::wire::{Form, Header};
@@ -79,12 +79,16 @@ pub(crate) fn export(
     // While it is here, senders wait for far receivers, and are not told that there are none.
     let keeper = if channel.is_spsc() { None } else { channel.receiver().ok() };
     status.set(State::Running, "");
+    let begun = Instant::now();
     let done = thread::scope(|scope| {
         let mut streams: HashMap<String, Running<'_>> = HashMap::new();
         let mut done = Ok(());
         while here.goes_on() || !streams.is_empty() {
             // Those whose thread has ended.
             streams.retain(|_, stream| !stream.thread.is_finished());
+            if here.goes_on() && begun.elapsed() >= ALONE {
+                status.set(State::Running, if streams.is_empty() { NOBODY } else { "" });
+            }
             let query: Query = match queries.recv_timeout(LOOK) {
                 Ok(query) => query,
                 Err(Nothing::Timeout) => {

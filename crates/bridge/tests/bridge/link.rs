@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tombolo::{RecvTimeoutError, Segment};
 
-use crate::hosts::{Host, wait_until};
+use crate::hosts::{Host, PATIENCE, wait_until};
 
 /// Whether `ip` did it.
 fn ip(arguments: &str) -> bool {
@@ -132,5 +132,132 @@ fn a_link_that_is_cut_loses_nothing_of_a_queue_and_tells_each_gap() {
     eprintln!("{sent} jobs; {published} ticks, of which {missed} were missed and told");
     assert_eq!(came, (0..sent).collect());
     assert_eq!(next, Some(published));
+    drop((export, import));
+}
+
+/// A queue and a broadcast channel that carry numbers of themselves.
+fn numbers(host: &Host) -> (tombolo::Sender<u64>, tombolo::Publisher<u64>) {
+    host.run(|| {
+        let both = Segment::open_or_create("both").unwrap();
+        let jobs = both.channel::<u64>("jobs").capacity(64).lasting().sender().unwrap();
+        let ticks = both.broadcast::<u64>("ticks").capacity(64).lasting().publisher().unwrap();
+        (jobs, ticks)
+    })
+}
+
+#[test]
+fn hosts_that_look_for_each_other_find_each_other() {
+    let Some((near, far)) = linked() else { return };
+    let routed = |device: &'static str| move || ip(&format!("route add 224.0.0.0/4 dev {device}"));
+    if !near.run(routed("bridge0")) || !far.run(routed("bridge1")) {
+        eprintln!("SKIPPED: there is no multicast here");
+        return;
+    }
+    let (jobs, ticks) = numbers(&near);
+    let export =
+        near.bridge(&["both", "--discovery", "--listen", "tcp/10.87.0.1:0", "--export", "jobs"]);
+    let import =
+        far.bridge(&["both", "--discovery", "--listen", "tcp/10.87.0.2:0", "--import", "jobs"]);
+    let came = far.spawn(|| {
+        let mut receiver = None;
+        wait_until("a channel", || {
+            let both = Segment::open("both").ok();
+            receiver = both.and_then(|both| both.channel::<u64>("jobs").receiver().ok());
+            receiver.is_some()
+        });
+        let receiver = receiver.unwrap();
+        (0..100).map(|_| receiver.recv_timeout(PATIENCE).unwrap()).collect::<Vec<_>>()
+    });
+    let jobs = near.run(move || {
+        (0..100).for_each(|n| jobs.send(n).unwrap());
+        jobs
+    });
+    assert!(came.join().unwrap().into_iter().eq(0..100));
+    near.run(move || drop((jobs, ticks)));
+    drop((export, import));
+}
+
+#[test]
+fn over_a_slow_link_a_queue_comes_whole_and_each_gap_is_told() {
+    let Some((near, far)) = linked() else { return };
+    let slow = near.run(|| {
+        let tc = "qdisc add dev bridge0 root tbf rate 2mbit burst 16kb latency 100ms";
+        Command::new("tc").args(tc.split(' ')).status().is_ok_and(|done| done.success())
+    });
+    if !slow {
+        eprintln!("SKIPPED: a link cannot be made slow here: tc, or tbf in the kernel");
+        return;
+    }
+    const SIZE: usize = 1000;
+    let (jobs, ticks) = near.run(|| {
+        let both = Segment::open_or_create("both").unwrap();
+        let jobs = both.bytes("jobs").capacity(32, SIZE).lasting().sender().unwrap();
+        let ticks = both.broadcast_bytes("ticks").capacity(32, SIZE).lasting();
+        (jobs, ticks.publisher().unwrap())
+    });
+    let at = "tcp/10.87.0.1:7447";
+    let export = near.bridge(&["both", "--listen", at, "--export", "jobs", "--export", "ticks"]);
+    let import = far.bridge(&["both", "--connect", at, "--import", "jobs", "--import", "ticks"]);
+    let receiving = far.spawn(|| {
+        let (mut jobs, mut ticks) = (None, None);
+        wait_until("the channels", || {
+            let Ok(both) = Segment::open("both") else { return false };
+            jobs = both.bytes("jobs").receiver().ok();
+            ticks = both.broadcast_bytes("ticks").reliable_subscriber().ok();
+            jobs.is_some() && ticks.is_some()
+        });
+        let (jobs, ticks) = (jobs.unwrap(), ticks.unwrap());
+        let number = |message: &[u8]| u64::from_le_bytes(message[..8].try_into().unwrap());
+        let subscribing = std::thread::spawn(move || {
+            let (mut tick, mut next, mut missed) = (Vec::new(), None, 0);
+            loop {
+                match ticks.recv_timeout(&mut tick, PATIENCE) {
+                    Ok(8) => return (next, number(&tick), missed),
+                    Ok(_) => {
+                        assert_eq!(*next.get_or_insert(number(&tick)), number(&tick));
+                        next = Some(number(&tick) + 1);
+                    }
+                    Err(RecvTimeoutError::Lagged(many)) => {
+                        missed += many;
+                        next = next.map(|next| next + many);
+                    }
+                    Err(why) => panic!("{why}"),
+                }
+            }
+        });
+        let mut job = Vec::new();
+        for n in 0..500 {
+            jobs.recv_timeout(&mut job, PATIENCE).unwrap();
+            assert_eq!((number(&job), job.len()), (n, SIZE));
+        }
+        subscribing
+    });
+    import.wait_for("import ticks of both: running");
+    let sending = near.spawn(move || {
+        let message = |n: u64, size| {
+            let mut message = n.to_le_bytes().to_vec();
+            message.resize(size, 7);
+            message
+        };
+        let publishing = std::thread::spawn(move || {
+            // Ten times as much as goes through.
+            for n in 0..5000 {
+                ticks.send(&message(n, SIZE)).unwrap();
+                std::thread::sleep(Duration::from_micros(500));
+            }
+            for n in 5000..5020 {
+                ticks.send(&message(n, 8)).unwrap();
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        (0..500).for_each(|n| jobs.send(&message(n, SIZE)).unwrap());
+        publishing.join().unwrap();
+        jobs
+    });
+    let (next, last, missed) = receiving.join().unwrap().join().unwrap();
+    assert_eq!(next, Some(last));
+    assert!(missed > 0, "the link was not slow");
+    let jobs = sending.join().unwrap();
+    near.run(move || drop(jobs));
     drop((export, import));
 }

@@ -7,3 +7,4 @@ mod hosts;
 mod link;
 mod plain;
 mod removed;
+mod secure;
