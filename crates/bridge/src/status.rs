@@ -191,9 +191,9 @@ impl RouteStatus {
             self.segment,
             match state {
                 State::Starting => "starting",
-                State::Running => "running",
+                State::Running if what.is_empty() => "running",
                 State::Ended => "ended",
-                State::Waiting | State::Standby | State::Refused => what,
+                State::Running | State::Waiting | State::Standby | State::Refused => what,
             }
         ));
     }
