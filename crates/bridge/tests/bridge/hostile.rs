@@ -279,7 +279,7 @@ fn what_strangers_send_takes_no_more_memory_than_the_credit() {
     bridge.wait_for("export jobs of both: running");
     let session = client(&at);
     let mut replies = Vec::new();
-    for n in 0..96_u64 {
+    for n in 0..40_u64 {
         // The subscriber does not read. Of a put, what is attached stays as long as the rest.
         put(&session, "tombolo/both/ticks", vec![0; 8], vec![n as u8; 16 << 20]);
         let get = session.get("tombolo/both/ticks/@in").payload(vec![0; 8]);
