@@ -71,46 +71,62 @@ class Asyncio(Case):
                 self.run_async(main())
 
     def test_what_is_cancelled_has_taken_nothing(self):
+        async def in_hand(receiver):
+            with await receiver.atake() as message:
+                return bytes(message)
+
+        async def in_time(receiver):
+            return await asyncio.wait_for(receiver.arecv(), 0.0005)
+
+        ways = {"by value": lambda receiver: receiver.arecv(), "in hand": in_hand, "in time": in_time}
         for options in ({}, {"spsc": True}):
-            with self.subTest(options):
-                sender, receiver = self.ends(capacity=2, **options)
-                choice, count = random.Random(1), 300
+            for way, receives in ways.items():
+                with self.subTest(options, way=way):
+                    self.nothing_is_lost(receives, options)
 
-                def sends():
-                    for number in range(count):
-                        sender.send(b"%d" % number)
+    def nothing_is_lost(self, receives, options):
+        sender, receiver = self.ends(capacity=2, **options)
+        choice, count = random.Random(1), 300
 
-                async def main():
-                    got = []
-                    sending = threading.Thread(target=sends)
-                    sending.start()
-                    while len(got) < count:
-                        task = asyncio.create_task(receiver.arecv())
-                        for _ in range(choice.randrange(4)):
-                            await asyncio.sleep(0)
-                        task.cancel()
-                        try:
-                            got.append(await task)
-                        except asyncio.CancelledError:
-                            pass
-                    sending.join()
-                    return got
+        def sends():
+            for number in range(count):
+                sender.send(b"%d" % number, LONG)
 
-                self.assertEqual(self.run_async(main()), [b"%d" % at for at in range(count)])
+        async def main():
+            got = []
+            sending = threading.Thread(target=sends)
+            sending.start()
+            while len(got) < count:
+                task = asyncio.create_task(receives(receiver))
+                for _ in range(choice.randrange(4)):
+                    await asyncio.sleep(0)
+                if choice.random() < 0.5:
+                    task.cancel()
+                try:
+                    got.append(await task)
+                except (asyncio.CancelledError, asyncio.TimeoutError):
+                    pass
+            sending.join()
+            return got
+
+        self.assertEqual(self.run_async(main()), [b"%d" % at for at in range(count)])
 
     def test_what_is_cancelled_has_sent_nothing(self):
         sender, receiver = self.ends(capacity=1)
         sender.send(b"first")
 
         async def main():
-            task = asyncio.create_task(sender.asend(b"never"))
-            await asyncio.sleep(0.01)
-            task.cancel()
-            with self.assertRaises(asyncio.CancelledError):
-                await task
+            for waits in (lambda: sender.asend(b"never"), sender.areserve):
+                task = asyncio.create_task(waits())
+                await asyncio.sleep(0.01)
+                task.cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await task
             self.assertEqual(await receiver.arecv(), b"first")
+            # There is no other one, and its place is free.
             with self.assertRaises(asyncio.TimeoutError):
                 await asyncio.wait_for(receiver.arecv(), 0.01)
+            sender.try_send(b"second")
 
         self.run_async(main())
 

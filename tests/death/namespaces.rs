@@ -8,7 +8,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use tombolo::sys::{Key, shm::Shm};
-use tombolo::{Segment, TryRecvError};
+use tombolo::{Receiver, Segment, TryRecvError, WaitSet, WaitStrategy};
 
 use crate::common::{Child, Owned, Words, parked, parked_for_good, wait_until};
 use crate::market::Market;
@@ -217,6 +217,74 @@ fn a_process_that_was_taken_for_dead_adds_no_endpoint() {
     // It looks who is there.
     drop(other);
     assert_eq!(rx.try_recv(), Err(TryRecvError::Empty), "it has met nobody");
+}
+
+/// Waits for any of many receivers, more than a set sleeps over the semaphores of.
+fn waits_for_many(market: &Market, then: impl FnOnce(&mut WaitSet<'_>, &Receiver<u64>)) {
+    let segment = Segment::open(&market.name).unwrap();
+    let channel = segment.channel::<u64>("c").lasting();
+    let receivers: Vec<_> = (0..40).map(|_| channel.receiver().unwrap()).collect();
+    let mut set = WaitSet::new(&segment);
+    for (key, receiver) in (0..).zip(&receivers) {
+        set.add(receiver, key).unwrap();
+    }
+    then(&mut set, &receivers[0]);
+}
+
+/// It still has what it watches, and its place is another's, who watches the same.
+#[test]
+fn a_watcher_that_was_taken_for_dead_hides_its_successor_from_nobody() {
+    let market = Market::new(2);
+    let tx = market.segment.channel::<u64>("c").capacity(4).lasting().sender().unwrap();
+    let ledger = Owned(Shm::options().create(Key::PRIVATE, 4_096).unwrap());
+    let words = Words::of(*ledger);
+    let step = |n: u64| wait_until(|| words.get(0) == n);
+    let leaver = Child::fork(|| {
+        let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+        let mut status = 0;
+        waits_for_many(&market, |set, _| {
+            let ready = &mut Vec::new();
+            assert_eq!(set.wait(ready, Some(Duration::from_millis(20))), Ok(0));
+            if unshare(CloneFlags::CLONE_NEWIPC).is_err() {
+                status = 1;
+                return;
+            }
+            words.put(0, 1);
+            step(2);
+            // It watches nothing any more.
+            for key in 0..40 {
+                let _ = set.remove(key);
+            }
+            words.put(0, 3);
+            step(4);
+        });
+        status
+    });
+    wait_until(|| words.get(0) == 1 || !alive(leaver.pid()));
+    if words.get(0) != 1 {
+        return eprintln!("SKIPPED: needs an IPC namespace of its own, run it as root");
+    }
+    assert!(market.segment.sweep().unwrap(), "to the kernel it has ended");
+    // There is room for two, so it has the place of the one before.
+    let successor = Child::fork(|| {
+        let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+        waits_for_many(&market, |set, receiver| {
+            set.set_wait_strategy(WaitStrategy::Block);
+            // A member may be ready although nothing is there.
+            while receiver.try_recv().is_err() {
+                set.wait(&mut Vec::new(), None).unwrap();
+            }
+            words.put(1, 1);
+        });
+        0
+    });
+    wait_until(|| parked_for_good(successor.pid()));
+    words.put(0, 2);
+    step(3);
+    tx.send(1).unwrap();
+    wait_until(|| words.get(1) == 1);
+    words.put(0, 4);
+    assert_eq!((leaver.join(), successor.join()), (0, 0));
 }
 
 /// Whether a process has not ended yet; a zombie has.
