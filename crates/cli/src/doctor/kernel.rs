@@ -6,7 +6,11 @@ use super::{Args, Row};
 
 /// Semaphores of a set besides those of its processes and channels.
 const OF_THE_SET: u64 = 13;
-/// Operations of one call that a wait set of some 30 members needs.
+/// Operations of one call that a segment needs whose participants have bells of their own: as many
+/// are struck together.
+const OF_A_CALL: u64 = 32;
+/// The same where they have none, because the set is too small for them: for a wait set of some 30
+/// members.
 const OF_A_WAIT_SET: u64 = 36;
 
 pub(super) fn rows(args: &Args) -> sys::Result<Vec<Row>> {
@@ -29,6 +33,11 @@ fn semaphores(sem: &limits::Sem, args: &Args) -> Vec<Row> {
         ops_per_call.max(500),
         if used_sets < sets { sets } else { sets.saturating_mul(4) },
     );
+    let (operations, of_what) = if per_set >= need {
+        (OF_A_CALL, "for wake-ups of many at once")
+    } else {
+        (OF_A_WAIT_SET, "for wait sets of 30 members where a set is small")
+    };
     vec![
         Row::judged(
             per_set >= need,
@@ -52,10 +61,10 @@ fn semaphores(sem: &limits::Sem, args: &Args) -> Vec<Row> {
             remedy.clone(),
         ),
         Row::judged(
-            ops_per_call >= OF_A_WAIT_SET,
+            ops_per_call >= operations,
             "operations of a semop",
             format!("at most {ops_per_call}"),
-            format!("{OF_A_WAIT_SET}, for wait sets of 30 members"),
+            format!("{operations}, {of_what}"),
             remedy,
         ),
     ]

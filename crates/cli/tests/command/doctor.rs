@@ -60,6 +60,16 @@ fn each_limit_in_the_way_comes_with_the_command_that_mends_it() {
 }
 
 #[test]
+fn limits_that_administrators_commonly_set_are_enough_for_a_segment_of_the_default_size() {
+    in_own_namespace(|| {
+        set_limit("sem", "250 32000 32 128");
+        assert_eq!(of_limits(&[]), []);
+        let bad = of_limits(&["--participants", "500"]);
+        assert!(bad.iter().any(|(check, _)| check == "operations of a semop"), "{bad:?}");
+    });
+}
+
+#[test]
 fn what_nobody_holds_is_named_and_its_remedy_removes_it() {
     in_own_namespace(|| {
         let name = Name::new();
