@@ -1,4 +1,4 @@
-//! Commands that look: nobody notices, and it costs next to nothing.
+//! Commands that look: nobody notices, and all is shown.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -67,18 +67,8 @@ fn no_command_that_looks_changes_anything() {
     assert!(parked_for_good(watcher.pid()));
 }
 
-/// Processor time of a process and its threads, in nanoseconds.
-fn processor_time(pid: i32) -> u64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let time = |thread: fs::DirEntry| {
-        let stat = fs::read_to_string(thread.path().join("schedstat")).unwrap();
-        stat.split(' ').next().unwrap().parse::<u64>().unwrap()
-    };
-    threads.map(|thread| time(thread.unwrap())).sum()
-}
-
 #[test]
-fn a_look_at_a_hundred_channels_takes_less_than_a_fiftieth_of_a_second() {
+fn each_look_shows_all_of_a_hundred_channels() {
     let name = Name::new();
     let options = Segment::options().size(1 << 20).channels(100);
     let segment = options.create(&name).unwrap();
@@ -90,17 +80,10 @@ fn a_look_at_a_hundred_channels_takes_less_than_a_fiftieth_of_a_second() {
         })
         .collect();
     let mut top = Running::start(&["top", &name, "--json", "--interval", "0.02"]);
-    let pid = top.pid();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(top.stdout()));
-    let mut look = || assert!(lines.next().unwrap().unwrap().contains("channel.99"));
-    // Each look is a line. The first pays for what all have.
-    look();
-    let before = processor_time(pid);
-    const LOOKS: u64 = 20;
-    (0..LOOKS).for_each(|_| look());
-    let each = (processor_time(pid) - before) / LOOKS;
-    println!("{each} ns a look");
-    // By default there is one a second: this is 2 % of a processor.
-    assert!(each < 20_000_000, "{each} ns");
+    for _ in 0..20 {
+        let look = lines.next().unwrap().unwrap();
+        assert!((0..100).all(|n| look.contains(&format!("\"channel.{n}\""))), "{look}");
+    }
     drop(ends);
 }
