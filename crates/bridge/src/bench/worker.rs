@@ -171,20 +171,26 @@ fn send(args: &Args) -> Result<(), String> {
             let segment = segment(args)?;
             let channel = segment.broadcast_bytes(args.way.channel());
             let publisher =
-                channel.capacity(CAPACITY, 1 << 20).lasting().publisher().map_err(said)?;
+                channel.capacity(places(args), args.size).lasting().publisher().map_err(said)?;
             let sent = send_all(args, |message| publisher.send(message).map_err(said))?;
             Said::Sent { messages: sent }.say();
             Ok(())
         }
         Way::Queue => {
             let segment = segment(args)?;
-            let channel = segment.bytes(args.way.channel()).capacity(CAPACITY, 1 << 20).lasting();
+            let channel =
+                segment.bytes(args.way.channel()).capacity(places(args), args.size).lasting();
             let sender = channel.sender().map_err(said)?;
             let sent = send_all(args, |message| sender.send(message).map_err(said))?;
             Said::Sent { messages: sent }.say();
             Ok(())
         }
     }
+}
+
+/// How many messages a channel has room for.
+fn places(args: &Args) -> usize {
+    CAPACITY.min((16 << 20) / args.size)
 }
 
 /// The segment of this side, with room for all.

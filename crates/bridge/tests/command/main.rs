@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, reason = "these are tests")]
 
+mod bench;
 mod config;
 mod demo;
 mod status;
