@@ -56,7 +56,7 @@ nav a{color:var(--ours);margin-right:1em}\
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:1em}\
 .card{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.8em 1em}\
 .card h3{margin:0;font-size:16px}.card p{margin:.4em 0 .8em}\
-.bar{display:grid;grid-template-columns:minmax(7em,11em) 1fr 6em;gap:.6em;align-items:center;font-size:14px;line-height:1.6}\
+.bar{display:grid;grid-template-columns:38% 1fr 6em;gap:.6em;align-items:center;font-size:14px;line-height:1.6}\
 .bar b{font-weight:inherit;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}\
 .bar i{display:block;height:12px;min-width:2px;border-radius:2px;background:var(--other)}\
 .bar span{text-align:right;white-space:nowrap}\
