@@ -275,7 +275,7 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
         }
         at.fetch_ahead(&self.0);
         F::write(&self.0, at.spare(), message);
-        at.publish(&self.0)
+        at.publish_next(&self.0)
     }
 
     fn push(&self, at: &Publication, _: u16, message: &F::Sent<'_>) -> Result<(), NotNow>
@@ -284,7 +284,7 @@ impl<F: Buffered, M: Mode> Ring for BufferRing<F, M> {
     {
         at.ready(&self.0)?;
         F::write(&self.0, at.spare(), message);
-        at.publish(&self.0)
+        at.publish_next(&self.0)
     }
 
     #[inline(always)]

@@ -76,7 +76,19 @@ impl Publication {
     /// Publishes what is in the spare buffer.
     #[inline(always)]
     pub(super) fn publish(&self, board: &Board) -> Result<(), NotNow> {
-        match self.publisher.publish(board, board.cells()) {
+        self.settle(board, self.publisher.publish(board, board.cells()))
+    }
+
+    /// The same after [`is_ready`](Self::is_ready) or [`ready`](Self::ready) has found room.
+    #[inline(always)]
+    pub(super) fn publish_next(&self, board: &Board) -> Result<(), NotNow> {
+        self.settle(board, self.publisher.publish_next(board, board.cells(), false))
+    }
+
+    /// Goes on after the first attempt to publish what is in the spare buffer.
+    #[inline(always)]
+    fn settle(&self, board: &Board, attempt: Result<u64, Refused>) -> Result<(), NotNow> {
+        match attempt {
             Ok(position) => {
                 self.published.set(position.wrapping_add(1));
                 Ok(())

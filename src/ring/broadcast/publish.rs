@@ -180,6 +180,17 @@ impl Publisher {
         gap: bool,
     ) -> Result<u64, Refused> {
         self.ready(words, table)?;
+        self.publish_next(words, table, gap)
+    }
+
+    /// The same where [`has_room`](Self::has_room) holds: [`publish`](Self::publish) asks again.
+    #[inline(always)]
+    pub(crate) fn publish_next(
+        &self,
+        words: &impl Words,
+        table: &impl Table,
+        gap: bool,
+    ) -> Result<u64, Refused> {
         self.attempt(words, gap).or_else(|seen| self.publish_after(words, table, (seen, gap)))
     }
 
@@ -219,10 +230,7 @@ impl Publisher {
         let slot = words.slot(at.index);
         // Edge P: the position before this one is published, or this word says so.
         let seen = slot.load(Ordering::Acquire);
-        if shape.turns_after(seen, at.lap) != 0 {
-            return Err(seen);
-        }
-        let over = shape.buffer(at.index, seen);
+        let Some(over) = shape.buffer_in(at.index, seen, at.lap) else { return Err(seen) };
         // Relaxed: edge P passes them on.
         entry.over.store(over, Ordering::Relaxed);
         entry.at.store(at.position(), Ordering::Relaxed);

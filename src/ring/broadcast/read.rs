@@ -47,12 +47,12 @@ pub(crate) fn look(words: &impl Words, at: Cursor) -> Look {
     let shape = words.shape();
     // Edge P.
     let word = words.slot(at.index).load(Ordering::Acquire);
+    let found = |buffer| Found { buffer, index: at.index, word };
+    if let Some(buffer) = shape.message_in(at.index, word, at.lap.wrapping_add(1)) {
+        return Look::Found(found(buffer));
+    }
     match shape.turns_after(word, at.lap) {
-        1 => {
-            let buffer = shape.buffer(at.index, word);
-            let found = Found { buffer, index: at.index, word };
-            if shape.has_gap(word) { Look::Gap(found) } else { Look::Found(found) }
-        }
+        1 => Look::Gap(found(shape.buffer(at.index, word))),
         0 => Look::Nothing,
         2.. => Look::Missed,
         _ => Look::Corrupt(word),

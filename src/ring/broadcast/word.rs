@@ -31,6 +31,8 @@ pub(crate) struct Shape {
     pub(crate) reliable: u64,
     /// Of the buffer and of *gap*.
     bits: u32,
+    /// What one turn adds to a word.
+    one_turn: u64,
 }
 
 impl Shape {
@@ -52,7 +54,7 @@ impl Shape {
         reliable: u64,
     ) -> Self {
         let bits = 1 + u64::BITS - (slots + publishers - 1).leading_zeros();
-        Self { reach, step, slots, publishers, reliable, bits }
+        Self { reach, step, slots, publishers, reliable, bits, one_turn: 1 << bits }
     }
 
     #[inline(always)]
@@ -69,7 +71,7 @@ impl Shape {
     /// The bit *gap*.
     #[inline(always)]
     const fn gap(self) -> u64 {
-        1 << (self.bits - 1)
+        self.one_turn >> 1
     }
 
     /// The same word of a slot, of a buffer that says how many messages are missing.
@@ -93,7 +95,26 @@ impl Shape {
     #[inline(always)]
     pub(super) const fn word(self, place: u64, turn: u64, buffer: u64) -> u64 {
         let field = if buffer >= place { buffer - place } else { buffer + self.buffers() - place };
-        turn << self.bits | field
+        turn.wrapping_mul(self.one_turn) | field
+    }
+
+    /// The buffer that a place's word names, if the word has this turn. One multiplication takes
+    /// the place of three shifts by a number that is not constant, which are slow.
+    #[inline(always)]
+    pub(super) const fn buffer_in(self, place: u64, word: u64, turn: u64) -> Option<u64> {
+        let rest = word.wrapping_sub(turn.wrapping_mul(self.one_turn));
+        if rest < self.one_turn {
+            Some(self.within((rest & (self.gap() - 1)) + place))
+        } else {
+            None
+        }
+    }
+
+    /// The same, if the word does not have *gap* either.
+    #[inline(always)]
+    pub(super) const fn message_in(self, place: u64, word: u64, turn: u64) -> Option<u64> {
+        let rest = word.wrapping_sub(turn.wrapping_mul(self.one_turn));
+        if rest < self.gap() { Some(self.within(rest + place)) } else { None }
     }
 
     /// The buffer that a place's word names. Whatever the word is, it is one of the ring's.
