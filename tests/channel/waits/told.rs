@@ -104,12 +104,14 @@ fn receivers_that_hold_one_message_and_ask_for_the_next_do_not_wait_for_each_oth
     // One that holds nothing waits for what they hold.
     let idle = asleep(move || idle.iter().count());
     drop(tx);
-    let mut got = 0;
+    let (mut got, mut told) = (0, 0);
     for worker in workers {
         let (next, last) = ended(worker);
-        assert_eq!(next, Err(RecvError::Disconnected));
-        got += usize::from(last.is_ok());
+        // Whoever looks after the other one was told may find what that one gave back.
+        told += usize::from(next == Err(RecvError::Disconnected));
+        got += usize::from(next.is_ok()) + usize::from(last.is_ok());
     }
+    assert!(told >= 1, "both were given a message");
     assert_eq!(got + ended(idle), 2);
 }
 
