@@ -12,8 +12,7 @@ pub(crate) mod worker;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -26,8 +25,9 @@ use tombolo_cli::terms::seconds;
 
 use crate::failure::Failure;
 use crate::plain::json;
+use crate::scratch::{Folder, free_port};
 use crate::terms::{print, remark};
-use worker::{Pass, Said, Way};
+use worker::{Pass, Said, Way, said};
 
 /// Measures what two bridges add to Zenoh.
 #[derive(Debug, clap::Args)]
@@ -74,15 +74,6 @@ struct Line {
 #[derive(Default)]
 struct Samples(Vec<(&'static str, &'static str, &'static str, &'static str, f64)>);
 
-/// A folder that goes when it is not needed any more.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// A process of the bench.
 struct Worker {
     child: Child,
@@ -119,7 +110,7 @@ impl Drop for Bridge {
 /// Where everything is.
 struct Stage<'a> {
     args: &'a Args,
-    folder: PathBuf,
+    folder: &'a Path,
     /// The segments of the two sides.
     segments: [String; 2],
 }
@@ -127,10 +118,9 @@ struct Stage<'a> {
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let id = std::process::id();
-    let folder = Folder(std::env::temp_dir().join(format!("tombolo-bench-{id}")));
-    fs::create_dir(&folder.0).map_err(|error| Failure::unusable("cannot begin", error))?;
+    let folder = Folder::new("bench").map_err(|error| Failure::unusable("cannot begin", error))?;
     let segments = [format!("bridge-bench-a-{id}"), format!("bridge-bench-b-{id}")];
-    let stage = Stage { args, folder: folder.0.clone(), segments };
+    let stage = Stage { args, folder: folder.path(), segments };
     let samples = stage.measure();
     for name in &stage.segments {
         // One that was not made need not be removed.
@@ -151,7 +141,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 impl Stage<'_> {
     fn measure(&self) -> Result<Samples, String> {
         let mut samples = Samples::default();
-        let port = free_port()?;
+        let port = free_port().map_err(said)?;
         let bridges = self.bridges(port)?;
         let rate = self.args.rate;
         for round in 1..=self.args.rounds {
@@ -212,7 +202,7 @@ impl Stage<'_> {
 
     /// Sends for a while, at a rate or as fast as it goes (0).
     fn pass(&self, way: Way, rate: u32) -> Result<Pass, String> {
-        let endpoint = format!("tcp/127.0.0.1:{}", free_port()?);
+        let endpoint = format!("tcp/127.0.0.1:{}", free_port().map_err(said)?);
         let start = |role: &str, segment: &str| {
             let mut arguments = vec![role.to_owned(), way.name().to_owned()];
             arguments.push(format!("--size={}", self.args.size));
@@ -243,11 +233,11 @@ impl Stage<'_> {
 
 impl Worker {
     fn start(arguments: &[String]) -> Result<Self, String> {
-        let own = std::env::current_exe().map_err(|error| error.to_string())?;
+        let own = std::env::current_exe().map_err(said)?;
         let mut command = Command::new(own);
         command.arg("bench-worker").args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| error.to_string())?;
+        let mut child = command.spawn().map_err(said)?;
         let input = child.stdin.take();
         let output = child.stdout.take().ok_or("a worker has no output")?;
         Ok(Self { child, input, output: BufReader::new(output) })
@@ -255,13 +245,13 @@ impl Worker {
 
     fn tell(&mut self, word: &str) -> Result<(), String> {
         let input = self.input.as_mut().ok_or("a worker has no input")?;
-        writeln!(input, "{word}").map_err(|error| error.to_string())
+        writeln!(input, "{word}").map_err(said)
     }
 
     /// The next that it says.
     fn hear(&mut self) -> Result<Said, String> {
         let mut line = String::new();
-        self.output.read_line(&mut line).map_err(|error| error.to_string())?;
+        self.output.read_line(&mut line).map_err(said)?;
         match serde_json::from_str(&line) {
             Ok(Said::Failed { what }) => Err(what),
             Ok(said) => Ok(said),
@@ -270,18 +260,13 @@ impl Worker {
     }
 }
 
-fn free_port() -> Result<u16, String> {
-    let listener = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
-    listener.map(|address| address.port()).map_err(|error| error.to_string())
-}
-
 /// Starts a bridge with this configuration.
 fn bridge(file: &Path, config: &str) -> Result<Bridge, String> {
-    fs::write(file, config).map_err(|error| error.to_string())?;
-    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    fs::write(file, config).map_err(said)?;
+    let own = std::env::current_exe().map_err(said)?;
     let mut command = Command::new(own);
     command.args(["bridge", "--quiet", "--config"]).arg(file).stdin(Stdio::null());
-    command.stdout(Stdio::null()).spawn().map(Bridge).map_err(|error| error.to_string())
+    command.stdout(Stdio::null()).spawn().map(Bridge).map_err(said)
 }
 
 /// The processor time that bridges have used.

@@ -42,6 +42,17 @@ pub enum Direction {
     Both,
 }
 
+impl Direction {
+    /// Its name, in a configuration and wherever it is shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Export => "export",
+            Self::Import => "import",
+            Self::Both => "both",
+        }
+    }
+}
+
 /// A channel that is carried.
 #[derive(Clone, Debug)]
 pub struct Route {

@@ -20,12 +20,11 @@ mod source;
 mod words;
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{env, thread};
 
 use clap::value_parser;
 use serde::Serialize;
@@ -33,6 +32,7 @@ use tombolo_cli::terms::{millis, progress, seconds};
 
 use crate::failure::Failure;
 use crate::plain::json;
+use crate::scratch::{Folder, free_port};
 use crate::signals::Signals;
 use crate::terms::print;
 use words::{Report, Sent, Side, Tally};
@@ -108,25 +108,14 @@ struct Hosts {
     signals: Signals,
 }
 
-/// A folder that goes when it is not needed any more.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// Runs the demo.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let unusable = |error: std::io::Error| Failure::unusable("cannot set up two hosts", error);
     let signals =
         Signals::hold().map_err(|error| Failure::broken("cannot hold signals back", error))?;
-    let folder = Folder(env::temp_dir().join(format!("tombolo-demo-{}", std::process::id())));
-    fs::create_dir(&folder.0).map_err(unusable)?;
-    // Both bridges live shorter than this port is likely to be given to another program.
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).map_err(unusable)?;
-    let mut hosts = Hosts::start(args, &folder.0, port.port(), signals)?;
+    let folder = Folder::new("demo").map_err(unusable)?;
+    let port = free_port().map_err(unusable)?;
+    let mut hosts = Hosts::start(args, folder.path(), port, signals)?;
     let summary = hosts.carry(args);
     let ended = hosts.end();
     let summary = summary?;

@@ -305,6 +305,31 @@ impl Seen {
     }
 }
 
+/// How long the messages of a channel are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Length {
+    /// Of elements, their size; of bytes, the longest.
+    pub(crate) size: usize,
+    pub(crate) is_bytes: bool,
+}
+
+impl Length {
+    pub(crate) fn of(channel: &AnyChannel<'_>) -> Self {
+        Self { size: channel.element_size(), is_bytes: channel.is_bytes() }
+    }
+
+    /// Whether the channel takes a message of this length.
+    pub(crate) fn fits(self, message: &[u8]) -> bool {
+        if self.is_bytes { message.len() <= self.size } else { message.len() == self.size }
+    }
+
+    /// What somebody is told whose message does not fit.
+    pub(crate) fn refusal(self, message: &[u8]) -> String {
+        let most = if self.is_bytes { "at most " } else { "" };
+        format!("a message has {most}{} bytes, and not {}", self.size, message.len())
+    }
+}
+
 /// What an exporter says of its channel.
 fn ask_one(session: &Session, about: &str, origin: &str) -> Option<Description> {
     let replies = session.get(format!("{about}/{origin}")).timeout(PATIENCE).wait().ok()?;
@@ -343,8 +368,15 @@ impl Watch {
     }
 
     /// Those that are there and described.
-    pub(crate) fn described(&self, _: &Session) -> Vec<Description> {
+    pub(crate) fn described(&self) -> Vec<Description> {
         self.seen.lock().all.values().filter_map(|one| one.what.clone()).collect()
+    }
+
+    /// The origins of those.
+    pub(crate) fn origins(&self) -> Vec<Origin> {
+        let seen = self.seen.lock();
+        let described = seen.all.iter().filter(|(_, one)| one.what.is_some());
+        described.filter_map(|(origin, _)| Origin::parse(origin)).collect()
     }
 
     /// Waits for a change, at most this long.

@@ -207,9 +207,8 @@ impl Section for Entry<'_> {
             "segment" => route.segment = segment(&value.text()?)?,
             "channel" => route.channel = value.text()?,
             "direction" => {
-                let both = Direction::Both;
-                let known =
-                    [("export", Direction::Export), ("import", Direction::Import), ("both", both)];
+                let known = [Direction::Export, Direction::Import, Direction::Both];
+                let known = known.map(|direction| (direction.name(), direction));
                 route.direction = value.one_of(&known)?;
                 self.directed = true;
             }

@@ -4,11 +4,13 @@
 //!  command    a bridge, as the command line or a file asks for it
 //!  demo       two hosts on this machine, with bridges that are killed
 //!  bench      what a bridge adds to Zenoh
+//!  scratch    what these two need for the processes that they start
 //! ```
 
 mod bench;
 mod command;
 mod demo;
+mod scratch;
 
 use std::process::ExitCode;
 

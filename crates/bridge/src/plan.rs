@@ -6,7 +6,7 @@ use serde::Serialize;
 use tombolo::{ChannelInfo, Observer, SegmentInfo};
 use tombolo_cli::plain::{json, plain};
 
-use crate::config::{Config, Direction, Route};
+use crate::config::{Config, Route};
 use crate::failure::Failure;
 
 /// How the names of channels begin that bridges make for themselves.
@@ -179,11 +179,7 @@ impl Row {
         Self {
             segment: route.segment.clone(),
             channel: route.channel.clone(),
-            direction: match route.direction {
-                Direction::Export => "export",
-                Direction::Import => "import",
-                Direction::Both => "both",
-            },
+            direction: route.direction.name(),
             key: route.key(),
             mode: if route.reliable { "reliable" } else { "lossy" },
             credit: route.credit,

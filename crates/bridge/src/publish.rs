@@ -7,10 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tombolo::{Bytes, ChannelError, Publisher, Segment};
 use tombolo_cli::bridges::{self, Counts, LONGEST, Link, News, Peer, VERSION};
-use tombolo_cli::terms::remark;
+use tombolo_cli::terms::{millis, remark};
 
 use crate::Stop;
-use crate::config::Direction;
 use crate::plan::Plan;
 use crate::status::{RouteStatus, State, Status};
 
@@ -121,7 +120,7 @@ impl Voice {
 /// Milliseconds since 1970, so long ago.
 fn unix_ms(ago: Duration) -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.saturating_sub(ago).as_millis()).unwrap_or(u64::MAX)
+    millis(since.saturating_sub(ago))
 }
 
 fn link(route: &RouteStatus) -> Link {
@@ -129,8 +128,7 @@ fn link(route: &RouteStatus) -> Link {
     Link {
         segment: route.segment.clone(),
         channel: route.channel.clone(),
-        direction: if route.direction == Direction::Import { "import" } else { "export" }
-            .to_owned(),
+        direction: route.direction.name().to_owned(),
         key: route.key.clone(),
         state: match route.state() {
             State::Starting => "starting",

@@ -179,7 +179,7 @@ fn find_segment(here: &Here<'_>, watch: Option<&Watch>) -> Result<Segment, Ended
     let Some(watch) = watch.filter(|_| route.create) else {
         return Err(Ended::failed(format!("segment {} does not exist yet", route.segment)));
     };
-    match watch.described(here.session).first() {
+    match watch.described().first() {
         Some(there) => Ok(there.segment(&route.segment)?),
         None => {
             watch.wait(AGAIN);
@@ -207,7 +207,7 @@ fn find_channel<'s>(
     let Some(watch) = watch.filter(|_| route.create) else {
         return Err(Ended::failed(missing()));
     };
-    match watch.described(here.session).first() {
+    match watch.described().first() {
         Some(there) => Ok(there.channel(segment, &route.channel)?),
         None => {
             watch.wait(AGAIN);

@@ -186,7 +186,7 @@ impl RouteStatus {
         drop(now);
         crate::log::say(&format!(
             "{} {} of {}: {}",
-            if self.direction == Direction::Export { "export" } else { "import" },
+            self.direction.name(),
             self.channel,
             self.segment,
             match state {

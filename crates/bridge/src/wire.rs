@@ -28,7 +28,7 @@ const MAGIC: [u8; 4] = *b"TBR1";
 const FIXED: usize = 64;
 const LENGTHS: u8 = 1;
 const MARKS: u8 = 2;
-/// So many messages go together at most. Whoever sends bytes decides nothing bigger.
+/// So many messages go together at most. A peer decides nothing bigger.
 pub(crate) const MOST: usize = 1 << 16;
 
 /// Of what the messages are.

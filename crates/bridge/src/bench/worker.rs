@@ -1,6 +1,6 @@
 //! One process of the bench: it sends or receives, through Zenoh alone or through a channel.
 
-use std::io::{BufRead, Write};
+use std::io::BufRead;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, sleep};
@@ -15,6 +15,7 @@ use zenoh::Wait;
 use zenoh::qos::CongestionControl;
 
 use crate::failure::Failure;
+use crate::scratch;
 
 /// The number of a message that only shows that the way is open.
 const HELLO: u64 = u64::MAX;
@@ -107,9 +108,7 @@ impl Way {
 
 impl Said {
     fn say(&self) {
-        let Ok(mut line) = serde_json::to_string(self) else { return };
-        line.push('\n');
-        let _ = std::io::stdout().write_all(line.as_bytes());
+        scratch::say(self);
     }
 }
 
@@ -139,7 +138,7 @@ fn order() -> Option<String> {
     std::io::stdin().lock().lines().next()?.ok()
 }
 
-fn said(error: impl std::fmt::Display) -> String {
+pub(super) fn said(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 

@@ -11,7 +11,7 @@ use zenoh::Wait as _;
 use zenoh::sample::{Locality, Sample};
 
 use super::{Imported, Inbox, Inlet, Item, export};
-use crate::describe::{Unfit, Watch};
+use crate::describe::{Length, Unfit, Watch};
 use crate::route::{Ended, Here};
 use crate::site::Seat;
 use crate::status::{Counts, RouteStatus, State};
@@ -36,7 +36,7 @@ struct Outlet<'a> {
     seat: &'a Mutex<Seat>,
     imported: Option<&'a Imported>,
     watch: &'a Watch,
-    is_bytes: bool,
+    length: Length,
     fingerprint: u64,
 }
 
@@ -49,8 +49,8 @@ pub(crate) fn import(
     watch: &Watch,
 ) -> Result<(), Ended> {
     let sender = channel.sender().map_err(Ended::failed)?;
-    let (is_bytes, fingerprint) = (channel.is_bytes(), channel.fingerprint());
-    let mut outlet = Outlet { here, sender, status, seat, imported, watch, is_bytes, fingerprint };
+    let (length, fingerprint) = (Length::of(channel), channel.fingerprint());
+    let mut outlet = Outlet { here, sender, status, seat, imported, watch, length, fingerprint };
     outlet.settle()?;
     let inbox = Arc::new(Inbox::new(here.route.credit_bytes, here.route.reliable));
     let puts = Arc::clone(&inbox);
@@ -109,12 +109,11 @@ pub(crate) fn look_around(
     status: &RouteStatus,
     watch: &Watch,
 ) {
-    let unfit = watch.described(here.session).iter().find_map(|there| {
-        match there.fits(channel, &here.route.segment) {
+    let unfit =
+        watch.described().iter().find_map(|there| match there.fits(channel, &here.route.segment) {
             Err(Unfit::Mismatch(what)) => Some(what),
             _ => None,
-        }
-    });
+        });
     match unfit {
         Some(what) => status.set(State::Refused, &what),
         None => status.set(State::Running, ""),
@@ -141,8 +140,9 @@ impl Outlet<'_> {
         if header.origin == self.here.origin {
             return Ok(());
         }
-        let messages = header.messages(&payload, self.sender.element_size());
-        let Some(messages) = messages.filter(|all| all.iter().all(|message| self.fits(message)))
+        let messages = header.messages(&payload, self.length.size);
+        let Some(messages) =
+            messages.filter(|all| all.iter().all(|message| self.length.fits(message)))
         else {
             Counts::add(&counts.refused, u64::from(header.count));
             return Ok(());
@@ -188,15 +188,9 @@ impl Outlet<'_> {
         self.sender.sequence().map(|last| last.wrapping_add(1))
     }
 
-    /// Whether the channel takes a message of this length.
-    fn fits(&self, message: &[u8]) -> bool {
-        let size = self.sender.element_size();
-        if self.is_bytes { message.len() <= size } else { message.len() == size }
-    }
-
     /// Whether messages like these are those of the channel.
     fn takes(&self, header: &Header) -> bool {
-        let same = if self.is_bytes {
+        let same = if self.length.is_bytes {
             header.lengths.is_some() || header.count == 0
         } else {
             header.fingerprint == self.fingerprint
@@ -210,9 +204,7 @@ impl Outlet<'_> {
         let (gap, fresh) = {
             let mut seat = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
             if seat.note.find(header.origin).is_none() {
-                let there = self.watch.described(self.here.session);
-                let there: Vec<_> =
-                    there.iter().filter_map(|one| Origin::parse(&one.origin)).collect();
+                let there = self.watch.origins();
                 seat.note.keep(|origin| there.contains(&origin));
                 if seat.note.is_full() {
                     Counts::add(&counts.refused, u64::from(header.count));
@@ -266,11 +258,9 @@ impl Outlet<'_> {
 
     /// One message of a plain client; or why it was refused.
     fn plain(&mut self, message: &[u8]) -> Result<Result<(), String>, Ended> {
-        if !self.fits(message) {
-            let size = self.sender.element_size();
+        if !self.length.fits(message) {
             Counts::add(&self.status.counts.refused, 1);
-            let most = if self.is_bytes { "at most " } else { "" };
-            return Ok(Err(format!("a message has {most}{size} bytes, and not {}", message.len())));
+            return Ok(Err(self.length.refusal(message)));
         }
         let lock = || self.seat.lock().unwrap_or_else(PoisonError::into_inner);
         lock().note.begin(self.sender.published().unwrap_or_default());

@@ -1,9 +1,9 @@
 //! What the organizing process and the hosts say to each other: a JSON object a line.
 
-use std::io::Write;
-
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+
+use crate::scratch;
 
 /// Which host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -83,10 +83,7 @@ impl Side {
 }
 
 impl Report {
-    /// Says it. The organizing process may have gone; the end of input tells that.
     pub(super) fn say(&self) {
-        let Ok(mut line) = serde_json::to_string(self) else { return };
-        line.push('\n');
-        let _ = std::io::stdout().write_all(line.as_bytes());
+        scratch::say(self);
     }
 }

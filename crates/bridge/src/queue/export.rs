@@ -12,6 +12,7 @@ use tombolo::{
     AnyChannel, AnyDelivery, AnyOwnedDelivery, AnyReceiver, Canceller, Fault, RecvTimeoutError,
     Shared,
 };
+use tombolo_cli::terms::millis;
 use zenoh::Wait as _;
 use zenoh::query::Query;
 
@@ -74,7 +75,7 @@ pub(crate) fn export(
         .wait()
         .map_err(Ended::failed)?;
     let mut what = Description::of(channel, &here.route.segment, here.origin);
-    what.lease_ms = u64::try_from(here.lease.as_millis()).unwrap_or(u64::MAX);
+    what.lease_ms = millis(here.lease);
     let _told = Told::new(here.session, here.base, &what).map_err(Ended::failed)?;
     // While it is here, senders wait for far receivers, and are not told that there are none.
     let keeper = if channel.is_spsc() { None } else { channel.receiver().ok() };

@@ -11,7 +11,7 @@ use zenoh::Wait as _;
 
 use super::Ask;
 use crate::broadcast::{Inbox, Inlet, Item};
-use crate::describe::{Unfit, Watch};
+use crate::describe::{Length, Unfit, Watch};
 use crate::key;
 use crate::route::{Ended, Here};
 use crate::site::{Note, Notes, STREAMS, Seat};
@@ -59,9 +59,8 @@ struct Shared<'a> {
     here: &'a Here<'a>,
     status: &'a RouteStatus,
     outlet: Mutex<Outlet>,
-    is_bytes: bool,
+    length: Length,
     fingerprint: u64,
-    size: usize,
     /// What an exporter answered last that it cannot do.
     complaint: Mutex<String>,
 }
@@ -75,13 +74,12 @@ pub(crate) fn import(
     watch: &Watch,
 ) -> Result<(), Ended> {
     let sender = channel.sender().map_err(Ended::failed)?;
-    let size = sender.element_size();
     let Seat { tx, notes, note } = seat;
     let both = SendAll::new((sender, tx)).map_err(Ended::failed)?;
-    let (is_bytes, fingerprint) = (channel.is_bytes(), channel.fingerprint());
+    let (length, fingerprint) = (Length::of(channel), channel.fingerprint());
     let outlet = Mutex::new(Outlet { both, notes, note });
     let complaint = Mutex::default();
-    let shared = Shared { here, status, outlet, is_bytes, fingerprint, size, complaint };
+    let shared = Shared { here, status, outlet, length, fingerprint, complaint };
     let inbox = Arc::new(Inbox::new(here.route.credit_bytes, true));
     let inlet = Inlet::of_queue(here, &inbox).map_err(Ended::failed)?;
     thread::scope(|scope| {
@@ -96,7 +94,7 @@ pub(crate) fn import(
                 here.end();
                 break;
             }
-            let there = watch.described(here.session);
+            let there = watch.described();
             let mut unfit = None;
             for one in &there {
                 match one.fits(channel, &here.route.segment) {
@@ -184,18 +182,11 @@ impl Shared<'_> {
         Ok(())
     }
 
-    /// Whether the channel takes a message of this length.
-    fn fits(&self, message: &[u8]) -> bool {
-        if self.is_bytes { message.len() <= self.size } else { message.len() == self.size }
-    }
-
     fn publish_plain(&self, message: &[u8]) -> Result<Result<(), String>, Ended> {
         let counts = &self.status.counts;
-        if !self.fits(message) {
+        if !self.length.fits(message) {
             Counts::add(&counts.refused, 1);
-            let most = if self.is_bytes { "at most " } else { "" };
-            let size = self.size;
-            return Ok(Err(format!("a message has {most}{size} bytes, and not {}", message.len())));
+            return Ok(Err(self.length.refusal(message)));
         }
         while self.here.goes_on() {
             let sent = self.outlet().both.senders().0.send_timeout(message, Duration::ZERO);
@@ -228,25 +219,21 @@ impl Shared<'_> {
             }
             acknowledged = Some((ask.session, ask.ack));
             let asked = Instant::now();
-            let there = || {
-                let there = watch.described(self.here.session);
-                there.into_iter().filter_map(|one| Origin::parse(&one.origin)).collect::<Vec<_>>()
-            };
             let reply = self.query(&key, &ask);
             let Some((header, payload)) = reply else {
-                if !there().contains(&from) {
+                if !watch.origins().contains(&from) {
                     return Ok(());
                 }
                 self.here.pause(AGAIN);
                 continue;
             };
-            let Some(messages) = header.messages(&payload, self.size) else {
+            let Some(messages) = header.messages(&payload, self.length.size) else {
                 self.complain(&key, "a reply does not have the messages that its header says");
                 self.here.pause(AGAIN);
                 continue;
             };
             if !messages.is_empty() {
-                self.begin(from, &header, there);
+                self.begin(from, &header, watch);
             }
             self.publish(&Reply { key: &key, from, header: &header, asked, lease }, &messages)?;
         }
@@ -296,7 +283,7 @@ impl Shared<'_> {
             };
             let header = Header::decode(&sample.attachment()?.to_bytes()).ok()?;
             let fits = header.form == Form::Queue
-                && (self.is_bytes || header.fingerprint == self.fingerprint);
+                && (self.length.is_bytes || header.fingerprint == self.fingerprint);
             return fits.then(|| (header, sample.payload().to_bytes().into_owned()));
         }
     }
@@ -313,10 +300,10 @@ impl Shared<'_> {
 
     /// Notes that a session begins, with whatever number it begins. Of the other streams, only
     /// those that are not there any more make room for a new one.
-    fn begin(&self, from: Origin, header: &Header, there: impl Fn() -> Vec<Origin>) {
+    fn begin(&self, from: Origin, header: &Header, watch: &Watch) {
         let mut outlet = self.outlet();
         if outlet.note.find(from).is_none() {
-            let there = there();
+            let there = watch.origins();
             outlet.note.keep(|origin| there.contains(&origin));
         }
         let (n, _) = outlet.note.stream(from);
@@ -368,7 +355,7 @@ impl Shared<'_> {
             return Ok(true);
         }
         note.streams[n].next = seq;
-        if !self.fits(message) {
+        if !self.length.fits(message) {
             // It goes no further: acknowledged, and counted.
             outlet.note = note;
             Counts::add(&counts.refused, 1);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tombolo::{Message, RecvTimeoutError, Segment, Start};
 use zenoh::Wait as _;
 
-use crate::hosts::{Host, PATIENCE, endpoint, wait_until};
+use crate::hosts::{Host, PATIENCE, endpoint, eventually, wait_until};
 use crate::plain::client;
 
 /// Two hosts.
@@ -25,16 +25,6 @@ macro_rules! hosts {
 struct Tick {
     id: u64,
     price: f64,
-}
-
-/// Until the channel is there.
-fn eventually<R>(what: &str, mut found: impl FnMut() -> Option<R>) -> R {
-    let mut result = None;
-    wait_until(what, || {
-        result = found();
-        result.is_some()
-    });
-    result.unwrap()
 }
 
 #[test]

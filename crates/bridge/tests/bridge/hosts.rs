@@ -24,6 +24,17 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// What is found once it is there.
+#[track_caller]
+pub(crate) fn eventually<R>(what: &str, mut found: impl FnMut() -> Option<R>) -> R {
+    let mut result = None;
+    wait_until(what, || {
+        result = found();
+        result.is_some()
+    });
+    result.unwrap()
+}
+
 /// A port of the loopback interface that nobody has.
 pub(crate) fn endpoint() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tombolo::{RecvTimeoutError, Segment};
 
-use crate::hosts::{Host, PATIENCE, wait_until};
+use crate::hosts::{Host, PATIENCE, eventually, wait_until};
 
 /// Whether `ip` did it.
 fn ip(arguments: &str) -> bool {
@@ -74,19 +74,10 @@ fn a_link_that_is_cut_loses_nothing_of_a_queue_and_tells_each_gap() {
         "ticks",
     ]);
     let receiving = far.spawn(move || {
-        let mut both = None;
-        wait_until("a segment", || {
-            both = Segment::open("both").ok();
-            both.is_some()
-        });
-        let both = both.unwrap();
-        let (mut jobs, mut ticks) = (None, None);
-        wait_until("the channels", || {
-            jobs = both.channel::<u64>("jobs").receiver().ok();
-            ticks = both.broadcast::<u64>("ticks").reliable_subscriber().ok();
-            jobs.is_some() && ticks.is_some()
-        });
-        let (jobs, ticks) = (jobs.unwrap(), ticks.unwrap());
+        let both = eventually("a segment", || Segment::open("both").ok());
+        let ticks = both.broadcast::<u64>("ticks");
+        let ticks = eventually("a channel", || ticks.reliable_subscriber().ok());
+        let jobs = eventually("a channel", || both.channel::<u64>("jobs").receiver().ok());
         let (mut came, mut next, mut missed) = (BTreeSet::new(), None, 0);
         loop {
             let job = jobs.recv_timeout(Duration::from_millis(1));
@@ -159,13 +150,8 @@ fn hosts_that_look_for_each_other_find_each_other() {
     let import =
         far.bridge(&["both", "--discovery", "--listen", "tcp/10.87.0.2:0", "--import", "jobs"]);
     let came = far.spawn(|| {
-        let mut receiver = None;
-        wait_until("a channel", || {
-            let both = Segment::open("both").ok();
-            receiver = both.and_then(|both| both.channel::<u64>("jobs").receiver().ok());
-            receiver.is_some()
-        });
-        let receiver = receiver.unwrap();
+        let both = eventually("a segment", || Segment::open("both").ok());
+        let receiver = eventually("a channel", || both.channel::<u64>("jobs").receiver().ok());
         (0..100).map(|_| receiver.recv_timeout(PATIENCE).unwrap()).collect::<Vec<_>>()
     });
     let jobs = near.run(move || {
@@ -199,14 +185,10 @@ fn over_a_slow_link_a_queue_comes_whole_and_each_gap_is_told() {
     let export = near.bridge(&["both", "--listen", at, "--export", "jobs", "--export", "ticks"]);
     let import = far.bridge(&["both", "--connect", at, "--import", "jobs", "--import", "ticks"]);
     let receiving = far.spawn(|| {
-        let (mut jobs, mut ticks) = (None, None);
-        wait_until("the channels", || {
-            let Ok(both) = Segment::open("both") else { return false };
-            jobs = both.bytes("jobs").receiver().ok();
-            ticks = both.broadcast_bytes("ticks").reliable_subscriber().ok();
-            jobs.is_some() && ticks.is_some()
-        });
-        let (jobs, ticks) = (jobs.unwrap(), ticks.unwrap());
+        let both = eventually("a segment", || Segment::open("both").ok());
+        let ticks = both.broadcast_bytes("ticks");
+        let ticks = eventually("a channel", || ticks.reliable_subscriber().ok());
+        let jobs = eventually("a channel", || both.bytes("jobs").receiver().ok());
         let number = |message: &[u8]| u64::from_le_bytes(message[..8].try_into().unwrap());
         let subscribing = std::thread::spawn(move || {
             let (mut tick, mut next, mut missed) = (Vec::new(), None, 0);

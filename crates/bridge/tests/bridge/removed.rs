@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tombolo::{Segment, Start};
 
-use crate::hosts::{Host, PATIENCE, endpoint, wait_until};
+use crate::hosts::{Host, PATIENCE, endpoint, eventually, wait_until};
 
 /// The channel's messages that are there.
 fn len(segment: &'static str, channel: &'static str) -> impl Fn() -> usize + Send + 'static {
@@ -32,20 +32,11 @@ fn a_full_far_segment_that_is_removed_is_made_again_and_takes_only_what_was_in_i
     std::thread::sleep(Duration::from_millis(500));
     far.run(|| Segment::remove_named("work").unwrap());
     let came = far.run(|| {
-        let mut found = None;
-        wait_until("a new segment", || {
-            found = Segment::open("work").ok();
-            found.is_some()
-        });
-        let work = found.unwrap();
-        let mut jobs = None;
-        wait_until("its channel", || {
-            jobs = work.channel::<u64>("jobs").receiver().ok();
-            jobs.is_some()
-        });
+        let work = eventually("a new segment", || Segment::open("work").ok());
+        let jobs = eventually("its channel", || work.channel::<u64>("jobs").receiver().ok());
         let mut came = Vec::new();
         while !came.contains(&39) {
-            came.push(jobs.as_ref().unwrap().recv_timeout(PATIENCE).unwrap());
+            came.push(jobs.recv_timeout(PATIENCE).unwrap());
         }
         came
     });

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tombolo::Segment;
 use zenoh::{Session, Wait as _};
 
-use crate::hosts::{Host, PATIENCE, endpoint, wait_until};
+use crate::hosts::{Host, PATIENCE, endpoint, eventually};
 
 /// A folder that goes with the test.
 struct Folder(PathBuf);
@@ -164,13 +164,8 @@ fn with_certificates_of_one_authority_a_queue_is_carried_over_tls_and_others_get
     export.wait_for("export jobs of work: running");
     let import = far.bridge(&["work", "--engine", &connect, "--import", "jobs"]);
     let came = far.spawn(|| {
-        let mut receiver = None;
-        wait_until("a channel", || {
-            let work = Segment::open("work").ok();
-            receiver = work.and_then(|work| work.channel::<u64>("jobs").receiver().ok());
-            receiver.is_some()
-        });
-        let receiver = receiver.unwrap();
+        let work = eventually("a segment", || Segment::open("work").ok());
+        let receiver = eventually("a channel", || work.channel::<u64>("jobs").receiver().ok());
         (0..1000).map(|_| receiver.recv_timeout(PATIENCE).unwrap()).collect::<Vec<_>>()
     });
     let sender = near.run(move || {
@@ -246,13 +241,8 @@ fn who_may_read_and_not_write_reads_and_writes_nothing_and_knows_it() {
     });
     let other = far.bridge(&["work", "--connect", &at, "--import", "out", "--export", "in"]);
     let came = far.spawn(|| {
-        let mut receiver = None;
-        wait_until("a channel", || {
-            let work = Segment::open("work").ok();
-            receiver = work.and_then(|work| work.channel::<u64>("out").receiver().ok());
-            receiver.is_some()
-        });
-        let receiver = receiver.unwrap();
+        let work = eventually("a segment", || Segment::open("work").ok());
+        let receiver = eventually("a channel", || work.channel::<u64>("out").receiver().ok());
         (0..100).map(|_| receiver.recv_timeout(PATIENCE).unwrap()).collect::<Vec<_>>()
     });
     near.run(move || {
