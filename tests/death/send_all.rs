@@ -41,7 +41,7 @@ fn is_in_the_middle(memory: &Words, pid: i32) -> bool {
 /// So long that a sender is often killed while it writes one into its place.
 type Long = [u64; 1_024];
 
-/// Who sends it in which life, its set, and a count.
+/// The process that sends it, in which life, its set, and a count.
 const fn number(life: u64, set: u64, n: u64) -> u64 {
     life << 40 | set << 32 | n
 }

@@ -314,7 +314,7 @@ fn a_signal_ends_it_with_128_and_its_number_and_leaves_nothing() {
             let output = bench.end();
             assert_eq!(output.status.code(), Some(status), "{}", text(&output.stderr));
             assert!(!workers.iter().any(|&pid| lives(pid)));
-            // Who was to be killed next in a recovery ends by itself.
+            // A process that was to be killed next in a recovery ends by itself.
             wait_until(|| !tables.own || (common::tables(), queues()) == ((0, 0), 0));
         }
     }

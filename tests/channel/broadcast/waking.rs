@@ -1,4 +1,4 @@
-//! Who is woken by what, and by how many calls.
+//! Which sleepers are woken by what, and by how many calls.
 
 use std::thread;
 

@@ -107,7 +107,7 @@ fn receivers_that_hold_one_message_and_ask_for_the_next_do_not_wait_for_each_oth
     let (mut got, mut told) = (0, 0);
     for worker in workers {
         let (next, last) = ended(worker);
-        // Whoever looks after the other one was told may find what that one gave back.
+        // The one that looks second may find what the first one gave back.
         told += usize::from(next == Err(RecvError::Disconnected));
         got += usize::from(next.is_ok()) + usize::from(last.is_ok());
     }
