@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tombolo::{RecvTimeoutError, Segment, Start};
 use zenoh::{Session, Wait as _};
 
-use crate::hosts::{Bridge, Host, PATIENCE, endpoint, wait_until};
+use crate::hosts::{Bridge, Host, PATIENCE, endpoint, hosts, wait_until};
 use crate::plain::client;
 
 /// More than both bridges together ever need for what these tests carry.
@@ -116,7 +116,7 @@ fn assert_well(bridges: &[&Bridge]) {
 
 #[test]
 fn a_peer_that_says_anything_neither_ends_a_bridge_nor_takes_a_message_from_it() {
-    let (Some(near), Some(far)) = (Host::new(), Host::new()) else { return };
+    hosts!(near, far);
     let at = endpoint();
     let (ticks, jobs) = near.run(|| {
         let both = Segment::open_or_create("both").unwrap();
@@ -313,7 +313,7 @@ fn what_strangers_send_takes_no_more_memory_than_the_credit() {
 
 #[test]
 fn a_gap_that_has_no_number_is_told_although_the_put_that_tells_it_first_finds_no_room() {
-    let (Some(near), Some(far)) = (Host::new(), Host::new()) else { return };
+    hosts!(near, far);
     let at = endpoint();
     let file = std::env::temp_dir().join(format!("bridge-lost-{}.json5", std::process::id()));
     let config = format!(

@@ -14,6 +14,15 @@ use nix::unistd::Pid;
 /// Longer than anything waited for takes, on any machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Hosts by these names, or the end of the test where there can be none.
+macro_rules! hosts {
+    ($($host:ident),*) => {
+        let ($(Some($host),)*) = ($($crate::hosts::hosts!(@ $host),)*) else { return };
+    };
+    (@ $host:ident) => { $crate::hosts::Host::new() };
+}
+pub(crate) use hosts;
+
 /// Returns once `condition` holds, and panics if it never does.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {

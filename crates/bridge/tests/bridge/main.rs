@@ -4,6 +4,7 @@
 mod carried;
 mod hostile;
 mod hosts;
+mod kills;
 mod link;
 mod plain;
 mod removed;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tombolo::{Segment, Start};
 
-use crate::hosts::{Host, PATIENCE, endpoint, eventually, wait_until};
+use crate::hosts::{PATIENCE, endpoint, eventually, hosts, wait_until};
 
 /// The channel's messages that are there.
 fn len(segment: &'static str, channel: &'static str) -> impl Fn() -> usize + Send + 'static {
@@ -17,7 +17,7 @@ fn len(segment: &'static str, channel: &'static str) -> impl Fn() -> usize + Sen
 
 #[test]
 fn a_full_far_segment_that_is_removed_is_made_again_and_takes_only_what_was_in_it_along() {
-    let (Some(near), Some(far)) = (Host::new(), Host::new()) else { return };
+    hosts!(near, far);
     let at = endpoint();
     let sending = near.spawn(|| {
         let work = Segment::open_or_create("work").unwrap();
@@ -49,7 +49,7 @@ fn a_full_far_segment_that_is_removed_is_made_again_and_takes_only_what_was_in_i
 #[test]
 fn a_bridge_that_has_nothing_to_do_goes_over_to_the_segment_that_takes_the_place_of_a_removed_one()
 {
-    let (Some(near), Some(far)) = (Host::new(), Host::new()) else { return };
+    hosts!(near, far);
     let at = endpoint();
     let make = || {
         let market = Segment::open_or_create("market").unwrap();

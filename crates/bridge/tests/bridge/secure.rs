@@ -8,7 +8,7 @@ use std::time::Duration;
 use tombolo::Segment;
 use zenoh::{Session, Wait as _};
 
-use crate::hosts::{Host, PATIENCE, endpoint, eventually};
+use crate::hosts::{PATIENCE, endpoint, eventually, hosts};
 
 /// A folder that goes with the test.
 struct Folder(PathBuf);
@@ -140,7 +140,7 @@ fn meets(settings: &str) -> bool {
 
 #[test]
 fn with_certificates_of_one_authority_a_queue_is_carried_over_tls_and_others_get_nothing() {
-    let (Some(near), Some(far)) = (Host::new(), Host::new()) else { return };
+    hosts!(near, far);
     let folder = Folder::new("bridge-tls");
     let made =
         certify(&folder.0, "ca", &["near", "far"]) && certify(&folder.0, "others", &["stranger"]);
@@ -207,7 +207,7 @@ fn ask(session: &Session, key: &str, payload: [u8; 8]) -> Vec<Result<String, Str
 
 #[test]
 fn who_may_read_and_not_write_reads_and_writes_nothing_and_knows_it() {
-    let (Some(near), Some(far)) = (Host::new(), Host::new()) else { return };
+    hosts!(near, far);
     let folder = Folder::new("bridge-acl");
     let at = endpoint();
     // All others may take what is exported, and give nothing: neither messages nor word of any.
